@@ -1,0 +1,73 @@
+# Two commands on a fresh machine with Python 3.11 and git: `make demo` and `make test`.
+# Both work in .venv, made here from constraints.txt and left alone while nothing changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Nothing phones home, and idle torch threads do not spin beside a busy process.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DAGSTER_DISABLE_TELEMETRY := 1
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export OMP_WAIT_POLICY := PASSIVE
+
+# A venv holds absolute paths: the stamp names the clone's own, so that a moved or copied clone
+# makes a new one instead of running the code at the old place.
+STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test quick constraints clean
+
+help:
+	@echo "make demo         a whole round on the shipped sample, in a fresh workspace at ./demo"
+	@echo "make test         all tests"
+	@echo "make quick        the tests that run no whole jobs"
+	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
+	@echo "make clean        remove what was installed and built; the workspace's data stays"
+
+demo: $(STAMP)
+	$(BIN)/ftzard demo ./demo
+
+test: $(STAMP)
+	$(BIN)/pytest -q
+
+quick: $(STAMP)
+	$(BIN)/pytest -q -m "not jobs"
+
+# One retry: package indexes have bad minutes. Only a complete install leaves a stamp.
+PIP = python -m pip install -qq --disable-pip-version-check
+INSTALL = $(BIN)/$(PIP) -c constraints.txt -e '.[test]'
+
+$(STAMP): constraints.txt requirements.txt pyproject.toml
+	@$(call need_python,>=,3.11 or newer)
+	@if ls $(VENV)/.installed-* >/dev/null 2>&1 && [ ! -e $@ ]; then \
+	    echo "$(VENV) was made at another place: making it anew"; rm -rf $(VENV); fi
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@echo "Installing the pinned packages into $(VENV); the first time takes some minutes"
+	@$(INSTALL) || { echo "The install failed; trying once more" >&2; $(INSTALL); }
+	@touch $@
+
+# All that pip would install today within requirements.txt. A build tag such as +cpu is cut off: the
+# public version is what every index has. CUDA libraries are left to torch, which pins them itself.
+FRESH := $(VENV)-constraints
+
+constraints:
+	@$(call need_python,==,exactly 3.11)
+	rm -rf $(FRESH) && $(PYTHON) -m venv $(FRESH)
+	$(FRESH)/bin/$(PIP) -e '.[test]'
+	grep '^#' constraints.txt > constraints.txt.new
+	$(FRESH)/bin/python -m pip freeze --all --exclude-editable --exclude pip \
+	    | sed -E 's/\+[A-Za-z0-9.]+$$//' | grep -Ev '^(nvidia-|cuda-|triton==)' >> constraints.txt.new
+	mv constraints.txt.new constraints.txt
+	rm -rf $(FRESH)
+
+clean:
+	rm -rf $(VENV) $(FRESH) build dist ftzard.egg-info .pytest_cache
+	find $(wildcard ftzard tests bench) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(call need_python,OPERATOR,WORDS): stop with a sentence unless PYTHON is 3.11 (or newer).
+need_python = $(PYTHON) -c 'import sys; sys.exit(not sys.version_info[:2] $(1) (3, 11))' 2>/dev/null \
+    || { echo "FTzard needs Python $(2), which '$(PYTHON)'" \
+         "($$($(PYTHON) --version 2>&1 | head -n 1)) is not." \
+         "Name another: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }

@@ -1,0 +1,94 @@
+"""An artifact is one file a step yields; a handle is the small description of it that travels.
+
+A file appears under its final name complete or not at all. The data itself never travels between
+steps: a step hands on where the file is, what it must hash to and how many rows it has, and the
+next one refuses a file that has changed in between.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ftzard.errors import DataError
+
+
+@dataclass(frozen=True)
+class Handle:
+    """What travels between steps.
+
+    name: the artifact's name in the table of steps ('cleaned'); path: relative to the workspace,
+    with forward slashes; sha256: of the file's bytes; rows: of the table in it, or None; format:
+    'parquet', 'csv', 'json' or 'zip'; commit: the git commit that versions it, once there is one.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    rows: int | None
+    format: str
+    commit: str | None = None
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict) -> "Handle":
+        return cls(**value)
+
+    def at(self, commit: str | None) -> "Handle":
+        """Return the same handle, versioned at `commit`."""
+        return replace(self, commit=commit)
+
+
+def sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let `write` fill a temporary file beside `path`, flush it to disk and move it into place.
+
+    If `write` raises, nothing appears under `path` and what stood there before stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(descriptor)
+    part = Path(name)
+    try:
+        write(part)
+        with open(part, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: Path, value: object) -> Path:
+    """Write `value` as indented JSON with sorted keys, atomically."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n"
+    return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def verify(handle: Handle, root: Path) -> Path:
+    """Return the file behind a handle, or refuse one that is missing or has other bytes."""
+    path = Path(root) / handle.path
+    if not path.is_file():
+        raise DataError(
+            f"{handle.name}: {handle.path} does not exist in {root}; run the step that writes it, "
+            "or bring it back with 'dvc checkout'."
+        )
+    found = sha256(path)
+    if found != handle.sha256:
+        raise DataError(
+            f"{handle.name}: {handle.path} has sha256 {found[:12]}…, but the step before handed on "
+            f"{handle.sha256[:12]}…; something else wrote the file in between. Run the step again."
+        )
+    return path

@@ -1,0 +1,1 @@
+"""The experiment's configuration: YAML files with the values, a schema with the types."""

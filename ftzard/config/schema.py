@@ -1,0 +1,275 @@
+"""The shape of an experiment's config: which keys exist, of which type, within which limits.
+
+The values and what they mean stand in the YAML files beside this module; here is only what makes
+a mistyped key or value an error before anything runs. Fields have no defaults on purpose: there is
+one place for those.
+"""
+
+from dataclasses import dataclass, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from ftzard.errors import nearest
+
+
+@dataclass
+class Data:
+    source: str | None
+    incoming: str | None
+    labelled: str | None
+    text_column: str
+    label_column: str
+    group_column: str | None
+    split_column: str
+    encoding: str
+    delimiter: str
+    labels: dict[str, str] | None
+    sample_rows: int | None
+    sample_stratified: bool
+    split: Literal["text", "given"]
+    train_share: float
+    validation_share: float
+    test_share: float
+    salt: str
+    mention: str
+    link: str
+    max_characters: int
+    min_rows: int
+    max_rejected: float
+    trust_joblib: bool
+
+
+@dataclass
+class Task:
+    kind: Literal["classification"]
+
+
+@dataclass
+class Build:
+    layers: int
+    width: int
+    heads: int
+    vocabulary: int
+    seed: int
+
+
+@dataclass
+class Model:
+    name: str
+    source: str | None
+    revision: str | None
+    build: Build | None
+    quantisation: Literal["nf4", "none"]
+    double_quantisation: bool
+    compute_dtype: Literal["float32", "bfloat16", "float16"]
+    lora_targets: list[str]
+    train_embeddings: bool
+    max_length: int
+
+
+@dataclass
+class Training:
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    weight_decay: float
+    rank: int
+    alpha_ratio: float
+    dropout: float
+    warmup_ratio: float
+    max_grad_norm: float
+    patience: int
+
+
+@dataclass
+class Tuning:
+    trials: int
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "validation_loss"]
+    rank: list[int]
+    batch_size: list[int]
+    learning_rate: list[float]
+    weight_decay: list[float]
+    dropout: list[float]
+
+
+@dataclass
+class Sampling:
+    strategy: Literal["least_confidence", "margin", "entropy", "random"]
+    budget: int
+    audit_rows: int
+    min_labelled: int
+
+
+@dataclass
+class Retraining:
+    start: Literal["champion", "base"]
+    replay_ratio: float | None
+    epochs: int
+    learning_rate_ratio: float
+
+
+@dataclass
+class Gate:
+    min_gain: float
+    confidence: float
+    resamples: int
+    min_rows: int
+    max_class_loss: float
+    max_forgetting: float
+    baseline_veto: bool
+
+
+@dataclass
+class Tracking:
+    uri: str | None
+    experiment: str
+    registered_model: str
+
+
+@dataclass
+class Paths:
+    cleaned: str
+    rejected: str
+    tokenized: str
+    incoming_tokenized: str
+    predictions: str
+    queue: str
+
+
+@dataclass
+class Versioning:
+    push: bool
+    require_push: bool
+
+
+@dataclass
+class Config:
+    """A whole experiment, resolved: what a notebook gets and what is recorded."""
+
+    data: Data
+    task: Task
+    model: Model
+    training: Training
+    tuning: Tuning
+    sampling: Sampling
+    retraining: Retraining
+    gate: Gate
+    tracking: Tracking
+    paths: Paths
+    versioning: Versioning
+    seed: int
+    threads: int
+
+
+GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.type))
+
+
+def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
+    """Return (key, value, holds, expectation) for every limit a type cannot express."""
+    d, t, u, s, r, g = (config.data, config.training, config.tuning, config.sampling,
+                        config.retraining, config.gate)
+    shares = d.train_share + d.validation_share + d.test_share
+    at_least_one = [
+        ("threads", config.threads), ("data.max_characters", d.max_characters),
+        ("data.min_rows", d.min_rows), ("training.epochs", t.epochs),
+        ("training.batch_size", t.batch_size), ("training.rank", t.rank),
+        ("training.patience", t.patience), ("tuning.trials", u.trials),
+        ("sampling.budget", s.budget), ("sampling.min_labelled", s.min_labelled),
+        ("retraining.epochs", r.epochs), ("gate.min_rows", g.min_rows),
+    ]
+    positive = [
+        ("training.learning_rate", t.learning_rate), ("training.alpha_ratio", t.alpha_ratio),
+        ("training.max_grad_norm", t.max_grad_norm),
+        ("retraining.learning_rate_ratio", r.learning_rate_ratio),
+    ]
+    fractions = [
+        ("data.max_rejected", d.max_rejected), ("training.dropout", t.dropout),
+        ("training.warmup_ratio", t.warmup_ratio), ("gate.min_gain", g.min_gain),
+        ("gate.max_class_loss", g.max_class_loss), ("gate.max_forgetting", g.max_forgetting),
+    ]
+    spaces = [(f"tuning.{k}", getattr(u, k)) for k in
+              ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")]
+    return [
+        *((k, v, v >= 1, "1 or more") for k, v in at_least_one),
+        *((k, v, v > 0, "above 0") for k, v in positive),
+        *((k, v, 0 <= v <= 1, "between 0 and 1") for k, v in fractions),
+        *((k, v, bool(v) and min(v) >= 0, "a list of one or more numbers") for k, v in spaces),
+        *((k, v, len(v) <= 2, "one value or [low, high]") for k, v in spaces[2:]),
+        ("data.sample_rows", d.sample_rows, d.sample_rows is None or d.sample_rows >= 1,
+         "1 or more, or null"),
+        ("data.train_share + validation_share + test_share", round(shares, 6),
+         abs(shares - 1) < 1e-6 and min(d.train_share, d.validation_share, d.test_share) > 0,
+         "1, each share above 0"),
+        ("training.weight_decay", t.weight_decay, t.weight_decay >= 0, "0 or more"),
+        ("model.max_length", config.model.max_length, config.model.max_length >= 8, "8 or more"),
+        ("model.lora_targets", config.model.lora_targets, bool(config.model.lora_targets),
+         "at least one layer name"),
+        ("model.source", config.model.source,
+         (config.model.source is None) == (config.model.build is not None),
+         "a hub id or folder, or null together with model.build"),
+        ("sampling.audit_rows", s.audit_rows, s.audit_rows >= 0, "0 or more"),
+        ("retraining.replay_ratio", r.replay_ratio,
+         r.replay_ratio is None or r.replay_ratio >= 0, "0 or more, or null"),
+        ("gate.confidence", g.confidence, 0.5 < g.confidence < 1, "between 0.5 and 1"),
+        ("gate.resamples", g.resamples, g.resamples >= 200, "200 or more"),
+        ("tracking.registered_model", config.tracking.registered_model,
+         bool(config.tracking.registered_model)
+         and config.tracking.registered_model.replace("_", "").replace("-", "").isalnum(),
+         "letters, digits, '_' and '-'"),
+        *((f"paths.{f.name}", getattr(config.paths, f.name),
+           _inside(getattr(config.paths, f.name)), "a path inside the workspace")
+          for f in fields(Paths)),
+    ]
+
+
+def _inside(path: str) -> bool:
+    return bool(path) and not path.startswith(("/", "~")) and ".." not in path.split("/")
+
+
+def problems(config: Config) -> list[str]:
+    """Return one sentence for every limit that the config breaks."""
+    return [f"{key} is {value!r}; expected {expected}."
+            for key, value, holds, expected in _limits(config) if not holds]
+
+
+def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
+    """Return `value` as the type `hint`, or add a sentence to `found` for every misfit in it."""
+    if is_dataclass(hint):
+        if not isinstance(value, dict):
+            found.append(f"{key or 'config'} is {value!r}; expected a group of keys.")
+            return None
+        known = {f.name: f.type for f in fields(hint)}
+        for name in value:
+            if name not in known:
+                found.append(f"unknown key '{_join(key, name)}'{nearest(name, known)}")
+        for name in known:
+            if name not in value:
+                found.append(f"key '{_join(key, name)}' is missing.")
+        return hint(**{n: parse(t, value.get(n), _join(key, n), found)
+                       for n, t in known.items() if n in value or True})
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        if value is None and NoneType in arguments:
+            return None
+        return parse(next(a for a in arguments if a is not NoneType), value, key, found)
+    if origin is Literal:
+        if value not in arguments:
+            found.append(f"{key} is {value!r}{nearest(value, arguments)}")
+        return value
+    if origin is list:
+        values = value if isinstance(value, (list, tuple)) else [value]
+        return [parse(arguments[0], v, f"{key}[{i}]", found) for i, v in enumerate(values)]
+    if origin is dict:
+        if not isinstance(value, dict):
+            found.append(f"{key} is {value!r}; expected a map.")
+            return None
+        return {str(k): parse(arguments[1], v, f"{key}.{k}", found) for k, v in value.items()}
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        found.append(f"{key} is {value!r} ({type(value).__name__}); expected {hint.__name__}.")
+    return value
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else str(name)

@@ -1,0 +1,327 @@
+"""From raw rows to clean ones: what a text becomes, and which rows cannot be used and why.
+
+A row is never lost: it is in the cleaned table, or in the rejected one with a reason. Cleaning
+keeps what carries meaning (emoji, punctuation, case) and takes out what does not.
+"""
+
+import hashlib
+import html
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ftzard.dataset.normalising import (
+    LINK,
+    MENTION,
+    SPACES,
+    arrow,
+    composed,
+    duplicate_keys,
+    normalise,
+    normalise_all,
+    replace,
+)
+from ftzard.dataset.splitting import canonical_split
+from ftzard.errors import DataError
+
+__all__ = [
+    "append", "check", "clean", "clean_texts", "normalise", "normalise_all", "sample_rows",
+]  # fmt: skip
+
+DUPLICATE = "duplicate"
+EARLIER_DUPLICATE = "duplicate of an earlier batch"
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+_INVISIBLE = r"[\s\p{Z}\p{Cc}\p{Cf}\x{FE00}-\x{FE0F}]+"
+_ZERO_WIDTH = r"[\x{200B}\x{2060}\x{FEFF}]"
+
+
+def _literal(replacement: str) -> str:
+    return replacement.replace("\\", "\\\\")
+
+
+def _unescaped(texts: pa.Array) -> pa.Array:
+    with_entity = pc.match_substring_regex(texts, r"&#?[a-zA-Z0-9]{2,32};")
+    if not pc.any(with_entity).as_py():
+        return texts
+    found = [
+        _ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
+        for text in texts.filter(with_entity).to_pylist()
+    ]
+    return pc.replace_with_mask(texts, with_entity, pa.array(found, type=pa.large_string()))
+
+
+def clean_texts(
+    texts: pd.Series,
+    *,
+    unescape_html: bool = True,
+    mention: str = "@user",
+    link: str = "http",
+) -> pa.Array:
+    """Return the texts cleaned, one Arrow string each; cleaning a clean text changes nothing.
+
+    HTML entities become their character, unicode its NFC form, a link the token `link`, a mention
+    the token `mention`; control characters, line ends and runs of space become one space.
+    """
+    cleaned = arrow(texts)
+    if unescape_html:
+        cleaned = _unescaped(cleaned)
+    cleaned = replace(composed(cleaned), LINK, _literal(link))
+    cleaned = replace(cleaned, MENTION, r"\1" + _literal(mention))
+    cleaned = replace(replace(cleaned, _ZERO_WIDTH, ""), SPACES, " ")
+    return pc.utf8_trim_whitespace(cleaned)
+
+
+def _plain_number(values: pd.Series) -> pd.Series:
+    """Labels that are numbers come as '4' from one writer and as '4.0' from another."""
+    return values.str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+
+
+def label_names(labels: Mapping | None) -> dict[str, str] | None:
+    """Return a label map (raw value -> name) with both sides as strings, '4.0' as '4'."""
+    if labels is None:
+        return None
+    raw = _plain_number(pd.Series([str(value) for value in labels], dtype="str"))
+    return dict(zip(raw, (str(name) for name in labels.values()), strict=True))
+
+
+def _row_ids(batch: str, rows: pd.Series, texts: list[str]) -> list[str]:
+    return [
+        hashlib.sha256(f"{batch}\x00{row}\x00{text}".encode()).hexdigest()[:16]
+        for row, text in zip(rows.tolist(), texts, strict=True)
+    ]
+
+
+def _repeats(texts: pd.Series, labels: pd.Series | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return (contradicting, duplicate) masks; a duplicate is any but the first of its text."""
+    codes = pd.factorize(pd.Series(duplicate_keys(texts).to_pylist(), dtype="str"))[0]
+    contradicting = np.zeros(len(codes), dtype=bool)
+    if labels is not None:
+        label_codes = pd.factorize(labels)[0]
+        first = pd.Series(label_codes).groupby(codes).transform("first").to_numpy()
+        contradicting = np.isin(codes, codes[first != label_codes])
+    return contradicting, pd.Series(codes).duplicated().to_numpy() & ~contradicting
+
+
+def clean(
+    raw: pd.DataFrame,
+    *,
+    batch: str,
+    labels: Mapping | None = None,
+    unescape_html: bool = True,
+    mention: str = "@user",
+    link: str = "http",
+    max_characters: int = 5000,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Clean one delivery and take out the rows that cannot be used.
+
+    raw: as `read_raw` returns it (row, text and optionally label, group, split). labels: raw value
+    -> name; None takes the values themselves as names. Returns (cleaned, rejected): cleaned has
+    id, batch, row, text and the optional columns that raw has; rejected has batch, row, the raw
+    text and one reason each. Both are in the order of `raw`. With a published split, repeats are
+    only taken out of training: validation and test stay as they were published.
+    """
+    texts = clean_texts(raw["text"], unescape_html=unescape_html, mention=mention, link=link)
+    frame = pd.DataFrame({"row": raw["row"].to_numpy(), "text": texts.to_pandas()})
+    frame["text"] = frame["text"].astype("str")
+    reason = np.full(len(frame), "", dtype=object)
+
+    def reject(mask: np.ndarray, because: str | np.ndarray) -> None:
+        mask = np.asarray(mask, dtype=bool) & (reason == "")
+        reason[mask] = because if isinstance(because, str) else because[mask]
+
+    reject(pc.equal(replace(texts, _INVISIBLE, ""), "").to_numpy(False), "empty text")
+    too_long = pc.greater(pc.utf8_length(texts), max_characters).to_numpy(False)
+    reject(too_long, f"text longer than {max_characters} characters")
+    if "label" in raw:
+        given = _plain_number(raw["label"].fillna("").reset_index(drop=True))
+        names = label_names(labels)
+        reject(given == "", "label missing")
+        if names is not None:
+            unknown = ~given.isin(list(names))
+            shown = given.where(given.str.len() <= 40, given.str.slice(0, 40) + "…")
+            reject(unknown, ("unknown label '" + shown + "'").to_numpy(dtype=object))
+            given = given.map(names)
+        frame["label"] = given.astype("str")
+    for column in ("split", "group"):
+        if column in raw:
+            frame[column] = raw[column].fillna("").reset_index(drop=True).astype("str")
+    if "split" in frame:
+        frame["split"] = canonical_split(frame["split"])
+
+    comparable = reason == ""
+    if "split" in frame:
+        comparable &= ~frame["split"].isin(["validation", "test"]).to_numpy()
+    where = np.flatnonzero(comparable)
+    label = frame["label"].iloc[where] if "label" in frame else None
+    contradicting, duplicate = _repeats(frame["text"].iloc[where], label)
+    reason[where[contradicting]] = "contradicting labels"
+    reason[where[duplicate]] = DUPLICATE
+
+    used = reason == ""
+    cleaned = frame[used].reset_index(drop=True)
+    cleaned.insert(0, "batch", pd.Series(batch, cleaned.index, dtype="str"))
+    ids = _row_ids(batch, cleaned["row"], cleaned["text"].tolist())
+    cleaned.insert(0, "id", pd.Series(ids, dtype="str"))
+    return cleaned, _rejected(batch, raw["row"][~used], raw["text"][~used], reason[~used])
+
+
+def _rejected(batch: str, rows: pd.Series, texts: pd.Series, reasons: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "batch": pd.Series([batch] * len(rows), dtype="str"),
+            "row": rows.to_numpy(dtype="int64"),
+            "text": texts.fillna("").astype("str").to_numpy(),
+            "reason": pd.Series(list(reasons), dtype="str"),
+        }
+    ).astype({"text": "str"})
+
+
+def _reasons(rejected: pd.DataFrame, most: int = 5) -> str:
+    counted = Counter(rejected["reason"]).most_common()
+    shown = ", ".join(f"{count} {reason}" for reason, count in counted[:most])
+    rest = sum(count for _, count in counted[most:])
+    return shown + (f", {rest} for {len(counted) - most} other reasons" if rest else "")
+
+
+def check(
+    cleaned: pd.DataFrame,
+    rejected: pd.DataFrame,
+    *,
+    min_rows: int,
+    max_rejected: float,
+    labels: Mapping | None = None,
+) -> None:
+    """Refuse a delivery that cannot be trained on: DataError with counts, reasons and remedy.
+
+    min_rows: fewest cleaned rows. max_rejected: largest share in [0, 1] of rejected rows among
+    all; duplicates are not held against a delivery. labels: the map that `clean` was given.
+    """
+    total = len(cleaned) + len(rejected)
+    repeats = rejected["reason"].isin([DUPLICATE, EARLIER_DUPLICATE])
+    refused = rejected[~repeats]
+    if len(refused) > max_rejected * total:
+        unknown = refused["reason"].str.startswith("unknown label").sum()
+        hint = ""
+        if unknown and labels is not None:
+            known = ", ".join(f"'{raw}' ({name})" for raw, name in label_names(labels).items())
+            hint = f" data.labels knows {known}."
+        raise DataError(
+            f"{len(refused)} of {total} rows cannot be used ({len(refused) / total:.1%}, at most "
+            f"{max_rejected:.1%} allowed): {_reasons(refused)}.{hint} Correct the file or "
+            "data.labels, or raise data.max_rejected."
+        )
+    if len(cleaned) < min_rows:
+        left = _reasons(rejected) or "none rejected"
+        if repeats.sum() and len(cleaned) + repeats.sum() == total:
+            left = f"all {repeats.sum()} others are duplicates"
+        raise DataError(
+            f"Only {len(cleaned)} of {total} rows are left after cleaning ({left}); at least "
+            f"{min_rows} are needed. Bring more rows, or lower data.min_rows."
+        )
+    if "label" not in cleaned:
+        return
+    found = cleaned["label"].value_counts()
+    if len(found) < 2:
+        raise DataError(
+            f"All {len(cleaned)} rows are labelled '{found.index[0]}'; a classifier needs at least "
+            "two classes. Check data.label_column and whether the file is sorted and was cut."
+        )
+    if labels is None:
+        _check_names(found)
+
+
+def _check_names(found: pd.Series) -> None:
+    """Labels that are their own names: refuse what looks like a slip, as it would be a class."""
+    spellings: dict[str, str] = {}
+    for name in found.index:
+        other = spellings.setdefault(name.casefold(), name)
+        if other != name:
+            raise DataError(
+                f"The labels '{other}' ({found[other]} rows) and '{name}' ({found[name]}) differ "
+                "only in case; make them one in the file, or name both in data.labels."
+            )
+    if len(found) > found.sum() / 2:
+        raise DataError(
+            f"{found.sum()} rows have {len(found)} different labels, such as "
+            f"'{found.index[0][:40]}' and '{found.index[1][:40]}'; is data.label_column the label?"
+        )
+
+
+def append(
+    existing: pd.DataFrame | None, new: pd.DataFrame, *, replace_batch: bool = True
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Add a cleaned batch to the table of all batches; returns (table, rejected).
+
+    Rows of the same batch are replaced (replace_batch=False: only those with the same id, for
+    labels that arrive in portions); other batches stay as they are, and the new batch loses the
+    rows that repeat one of theirs. Batches stand in order of arrival, rows by their number.
+    """
+    nothing = _rejected("", pd.Series(dtype="int64"), pd.Series(dtype="str"), np.array([]))
+    if existing is None or existing.empty:
+        return new.reset_index(drop=True), nothing
+    if ("label" in existing) != ("label" in new):
+        which = "new" if "label" in existing else "existing"
+        raise DataError(f"The {which} rows have no labels while the others do; label them first.")
+    replaced = existing["batch"].isin(new["batch"].unique())
+    others = existing[~replaced]
+    if not replace_batch:
+        stays = existing[replaced & ~existing["id"].isin(new["id"])]
+        new = pd.concat([stays, new], ignore_index=True)
+
+    keys = pd.Series(duplicate_keys(new["text"]).to_pylist(), index=new.index, dtype="str")
+    seen = pd.Series(duplicate_keys(others["text"]).to_pylist(), dtype="str")
+    reason = np.where(keys.isin(seen), EARLIER_DUPLICATE, "").astype(object)
+    if "label" in new:
+        earlier = dict(zip(seen, others["label"], strict=True))
+        differs = keys.map(earlier).fillna(new["label"]) != new["label"]
+        reason[differs.to_numpy()] = "contradicts the label of an earlier batch"
+    gone = reason != ""
+    rejected = [nothing] + [
+        _rejected(batch, rows["row"], rows["text"], reason[rows.index])
+        for batch, rows in new[gone].groupby("batch", sort=False)
+    ]
+    table = pd.concat([others, new[~gone]], ignore_index=True)
+    for column in ("split", "group"):
+        if column in table:
+            table[column] = table[column].fillna("").astype("str")
+    arrival = list(dict.fromkeys([*existing["batch"], *new["batch"]]))
+    rank = table["batch"].map({batch: place for place, batch in enumerate(arrival)})
+    table = table.assign(_rank=rank).sort_values(["_rank", "row"], kind="stable")
+    return table.drop(columns="_rank").reset_index(drop=True), pd.concat(rejected, ignore_index=True)
+
+
+def sample_rows(
+    raw: pd.DataFrame, rows: int | None, seed: int = 0, stratified: bool = True
+) -> pd.DataFrame:
+    """Return at most `rows` raw rows, drawn without repeats, in their order; None returns all.
+
+    stratified: each raw label keeps its share, to within one row.
+    """
+    if rows is None or rows >= len(raw):
+        return raw
+    if rows < 1:
+        raise DataError(f"data.sample_rows={rows}, expected at least 1, or null for all rows.")
+    order = np.random.default_rng(seed).permutation(len(raw))
+    if not stratified or "label" not in raw:
+        return raw.iloc[np.sort(order[:rows])].reset_index(drop=True)
+    codes, values = pd.factorize(raw["label"])
+    exact = np.bincount(codes, minlength=len(values)) * rows / len(raw)
+    quota = np.floor(exact).astype(int)
+    rest = np.argsort(quota - exact, kind="stable")[: rows - quota.sum()]
+    quota[rest] += 1
+    shuffled = pd.Series(codes[order])
+    taken = order[(shuffled.groupby(shuffled).cumcount() < quota[codes[order]]).to_numpy()]
+    return raw.iloc[np.sort(taken)].reset_index(drop=True)
+
+
+def append_rejected(
+    existing: pd.DataFrame | None, new: pd.DataFrame, *more: pd.DataFrame, batch: str
+) -> pd.DataFrame:
+    """Return the rejected rows of all batches; those of `batch` replace what it had before."""
+    kept = [] if existing is None else [existing[existing["batch"] != batch]]
+    return pd.concat([*kept, new, *more], ignore_index=True)

@@ -1,0 +1,104 @@
+"""The shape of a text: what two texts must share to count as the same one.
+
+Splits, duplicates and the labelling queue all ask whether two texts are the same, and all ask it
+here. The answer is part of the data's contract: changing `normalise` would move rows between
+training and test, so its results are pinned by a test.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+LINK = r'(?i)\b(?:https?://|www\.[a-z0-9-]+\.)[^\s\p{Z}<>"]*'
+# Not after a letter, a digit or another @: an e-mail address is no mention.
+MENTION = r"(^|[^\p{L}\p{N}_@])@[\p{L}\p{N}_]+"
+SPACES = r"[\s\p{Z}\p{Cc}]+"
+_SELECTORS = r"[\x{FE00}-\x{FE0F}\x{20E3}\x{200B}-\x{200F}\x{2060}\x{FEFF}]"
+_APOSTROPHES = r"['’‘`´ʼ]"
+_NOT_WORDS = r"[^\p{L}\p{M}\p{N} ]"
+_EMOTICON = r"[:;=]-?[()\[\]dpo/\\|*<>3]|[()\[\]]-?[:;=]|<3|\^_*\^|\p{So}"
+
+
+def arrow(values: Iterable[str] | pd.Series | pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return strings as one Arrow array; a missing value becomes the empty string."""
+    if not isinstance(values, pa.Array | pa.ChunkedArray):
+        if not isinstance(values, pd.Series):
+            values = list(values)
+        values = pa.array(values, type=pa.large_string(), from_pandas=True)
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return pc.fill_null(values.cast(pa.large_string()), "")
+
+
+def replace(texts: pa.Array, pattern: str, replacement: str) -> pa.Array:
+    """Replace every match of an RE2 pattern; `\\1` in the replacement is the first group."""
+    return pc.replace_substring_regex(texts, pattern, replacement)
+
+
+def each_beyond_ascii(texts: pa.Array, change: Callable[[str], str]) -> pa.Array:
+    """Apply a Python function to the texts that hold more than ASCII, which are usually few."""
+    beyond = pc.invert(pc.string_is_ascii(texts))
+    if not pc.any(beyond).as_py():
+        return texts
+    changed = [change(text) for text in texts.filter(beyond).to_pylist()]
+    return pc.replace_with_mask(texts, beyond, pa.array(changed, type=pa.large_string()))
+
+
+def composed(texts: pa.Array) -> pa.Array:
+    """Return the texts in unicode's form NFC.
+
+    Not by Arrow's utf8_normalize: with pyarrow 25 its NFC and NFKC leave letters and accents apart.
+    """
+    return each_beyond_ascii(texts, lambda text: unicodedata.normalize("NFC", text))
+
+
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _folded(texts: pa.Array) -> pa.Array:
+    folded = each_beyond_ascii(pc.ascii_lower(texts), _fold)
+    folded = replace(replace(folded, LINK, " http "), MENTION, r"\1 user ")
+    return replace(replace(folded, _SELECTORS, ""), _APOSTROPHES, "")
+
+
+def _words(folded: pa.Array, originals: pa.Array) -> pa.Array:
+    words = replace(replace(folded, f"{_NOT_WORDS}+", " "), " {2,}", " ")
+    words = pc.utf8_trim_whitespace(words)
+    return pc.if_else(pc.equal(words, ""), pc.utf8_trim_whitespace(originals), words)
+
+
+def normalise_all(texts: Iterable[str] | pd.Series) -> pa.Array:
+    """Return each text's words, one Arrow string per text.
+
+    Unicode NFKC, case folded, links as 'http', mentions as 'user', apostrophes dropped, every
+    other run of non-letters one space. A text without any letter or digit stays as it is, less
+    the space around it. Links and mentions have the same words before and after cleaning.
+    """
+    originals = arrow(texts)
+    return _words(_folded(originals), originals)
+
+
+def normalise(text: str) -> str:
+    """Return one text's words; see `normalise_all`."""
+    return normalise_all([text])[0].as_py()
+
+
+def duplicate_keys(texts: Iterable[str] | pd.Series) -> pa.Array:
+    """Return what two texts of one label share when one repeats the other.
+
+    The words, and the emoji and emoticons between them: 'great 🙄' does not contradict 'great 😀',
+    though both have the words 'great' and so always lie on the same side of a split.
+    """
+    originals = arrow(texts)
+    folded = _folded(originals)
+    words = _words(folded, originals)
+    signed = pc.match_substring_regex(folded, _EMOTICON)
+    if not pc.any(signed).as_py():
+        return words
+    kept = replace(folded.filter(signed), f"({_EMOTICON})|{_NOT_WORDS}", r" \1 ")
+    kept = pc.utf8_trim_whitespace(replace(kept, " {2,}", " "))
+    return pc.replace_with_mask(words, signed, kept)

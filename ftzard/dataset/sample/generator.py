@@ -1,0 +1,113 @@
+"""The sample data set: one labelled training file, two later batches, and a person's labels.
+
+Everything follows from a seed. The first batch comes from another crowd (`lexicon.SLANG`) and is
+labelled with care; the second is written like the training posts and labelled carelessly, by
+somebody who skims.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pandas as pd
+
+from ftzard.artifact import write_atomically
+from ftzard.dataset.sample import lexicon
+from ftzard.dataset.sample.grammar import PLAIN_VOICE, Voice, post
+from ftzard.dataset.sample.habits import typed
+
+NEGATIVE, POSITIVE = 0, 4
+TRAINING_POSTS = 5_880
+BATCH_POSTS = 2_000
+REPEATED = 120
+CONTRADICTED = 6
+DISAGREEMENT = 0.02
+CARELESS = 0.42
+
+SLANG_VOICE = Voice(
+    lexicon.SLANG.topics,
+    lexicon.SLANG.good + lexicon.SLANG.turned_good,
+    lexicon.SLANG.bad + lexicon.SLANG.turned_bad,
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """training: target, text; batches: text; labels: text, target of each row of that batch."""
+
+    training: pd.DataFrame
+    batch_1: pd.DataFrame
+    batch_2: pd.DataFrame
+    batch_1_labels: pd.DataFrame
+    batch_2_labels: pd.DataFrame
+
+
+def posts(rng: Random, count: int, voices: tuple[tuple[Voice, float], ...]) -> list[tuple]:
+    """`count` pairs of text and target, half of them good; 2 % carry the other label."""
+    rows, seen = [], set()
+    while len(rows) < count:
+        polarity = rng.choice((1, -1))
+        voice = rng.choices([v for v, _ in voices], [w for _, w in voices])[0]
+        text = typed(rng, post(rng, voice, polarity), polarity)
+        if text.lower() in seen:
+            continue
+        seen.add(text.lower())
+        said = polarity if rng.random() >= DISAGREEMENT else -polarity
+        rows.append((text, POSITIVE if said > 0 else NEGATIVE))
+    return rows
+
+
+def opposite(target: int) -> int:
+    return POSITIVE if target == NEGATIVE else NEGATIVE
+
+
+def training(rng: Random) -> pd.DataFrame:
+    """The training rows with repeated, contradicting and unusable ones among them."""
+    rows = posts(rng, TRAINING_POSTS, ((PLAIN_VOICE, 1.0),))
+    repeated = rng.sample(rows, REPEATED)
+    contradicted = [(text, opposite(target)) for text, target in rng.sample(rows, CONTRADICTED)]
+    unusable = [("", POSITIVE), ("   ", NEGATIVE), ("", NEGATIVE), (None, POSITIVE),
+                (None, NEGATIVE), (None, NEGATIVE)]
+    unknown = [(text, 2) for text, _ in posts(rng, 3, ((PLAIN_VOICE, 1.0),))]
+    rows = rows + repeated + contradicted + unusable + unknown
+    rng.shuffle(rows)
+    return pd.DataFrame({"target": [t for _, t in rows], "text": [x for x, _ in rows]})
+
+
+def careless(rng: Random, rows: list[tuple]) -> list[tuple]:
+    """Labels of somebody who does not read: a coin for most of the rows."""
+    return [(text, opposite(t) if rng.random() < CARELESS else t) for text, t in rows]
+
+
+def generate(seed: int = 0) -> Sample:
+    """Make the whole sample; the same seed gives the same rows."""
+    rng = Random(seed)
+    old = training(rng)
+    drifted = posts(rng, BATCH_POSTS, ((SLANG_VOICE, 0.75), (PLAIN_VOICE, 0.25)))
+    familiar = posts(rng, BATCH_POSTS, ((PLAIN_VOICE, 1.0),))
+    return Sample(
+        training=old,
+        batch_1=pd.DataFrame({"text": [text for text, _ in drifted]}),
+        batch_2=pd.DataFrame({"text": [text for text, _ in familiar]}),
+        batch_1_labels=pd.DataFrame(drifted, columns=["text", "target"]),
+        batch_2_labels=pd.DataFrame(careless(rng, familiar), columns=["text", "target"]),
+    )
+
+
+def write(folder: Path, seed: int = 0) -> dict[str, Path]:
+    """Write the five CSV files (utf-8, header, unnamed index) into `folder`; give their paths."""
+    sample = generate(seed)
+    tables = {
+        "training": sample.training,
+        "batch_1": sample.batch_1,
+        "batch_2": sample.batch_2,
+        "batch_1_labels": sample.batch_1_labels,
+        "batch_2_labels": sample.batch_2_labels,
+    }
+    folder = Path(folder)
+    return {
+        name: write_atomically(
+            folder / f"{name}.csv", lambda part, t=table: t.to_csv(part, encoding="utf-8")
+        )
+        for name, table in tables.items()
+    }

@@ -1,0 +1,249 @@
+"""Which side of a split a row is on, for ever.
+
+A row's side is a function of its group or its words, and of nothing else: neither the rows around
+it nor the order of deliveries can move it, and two rows with the same words share a side. What
+stands almost the same on another side leaves training, so that a test measures new texts.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ftzard.dataset.normalising import normalise_all
+from ftzard.errors import ConfigError, DataError, nearest
+
+SPLITS = ("train", "validation", "test")
+ALIASES = {"val": "validation", "valid": "validation", "dev": "validation", "training": "train"}
+# Shorter texts are compared as a whole: 'so good' and 'not good' differ by one word too.
+NEAR_WORDS = 6
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C13)
+_INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))
+
+
+def canonical_split(names: pd.Series) -> pd.Series:
+    """Return published split names as train, validation or test; '' stays ''.
+
+    Case and the aliases val, valid, dev and training are understood; any other name is an error.
+    """
+    found = {name: str(name).strip().lower() for name in names.unique()}
+    found = {name: ALIASES.get(lower, lower) for name, lower in found.items()}
+    for name, canonical in found.items():
+        if canonical and canonical not in SPLITS:
+            raise DataError(
+                f"Split '{name}' of data.split_column is unknown"
+                f"{nearest(canonical, [*SPLITS, *ALIASES])} Rename it in the file, or set "
+                "data.split=text."
+            )
+    return names.map(found)
+
+
+def _checked(ratio: Mapping[str, float]) -> dict[str, float]:
+    ratio = {str(name): float(share) for name, share in ratio.items()}
+    total = sum(ratio.values())
+    if set(ratio) != set(SPLITS) or min(ratio.values()) <= 0 or abs(total - 1) > 1e-6:
+        raise ConfigError(
+            f"The split ratio is {ratio} (sum {total:g}), expected shares above zero for train, "
+            "validation and test that add up to 1."
+        )
+    return ratio
+
+
+def keys(frame: pd.DataFrame) -> pa.Array:
+    """Return what decides each row's side: its group if it has one, else its text's words."""
+    words = normalise_all(frame["text"])
+    if "group" not in frame:
+        return words
+    groups = pa.array(frame["group"], type=pa.large_string(), from_pandas=True)
+    groups = pc.utf8_trim_whitespace(pc.fill_null(pa.chunked_array([groups]).combine_chunks(), ""))
+    named = pc.binary_join_element_wise("group", groups, "\x00")
+    return pc.if_else(pc.equal(groups, ""), words, named)
+
+
+def position(key: str, salt: str) -> float:
+    """Return where a key lies in [0, 1): uniform over keys, fixed for one salt."""
+    digest = hashlib.sha256(f"{salt}\x00{key}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / (1 << 48)
+
+
+def assign(
+    frame: pd.DataFrame, *, ratio: Mapping[str, float], salt: str, by: str = "text"
+) -> pd.DataFrame:
+    """Return the rows with a column `split`: 'train', 'validation' or 'test'.
+
+    by='text': the hash of the salt with the row's group or words decides. by='given': the column
+    `split` does, under its canonical names; a batch that has none at all (rows labelled later) is
+    assigned by its text. `ratio` and `salt` must stay what they were when first used.
+    """
+    ratio = _checked(ratio)
+    if by not in ("text", "given"):
+        raise ConfigError(f"data.split='{by}' is unknown{nearest(by, ['text', 'given'])}")
+    if by == "text":
+        return frame.assign(split=_by_hash(frame, ratio, salt))
+    if "split" not in frame:
+        raise DataError(
+            "data.split=given needs a column with the published split; set data.split_column to "
+            "its name, or data.split=text."
+        )
+    split = canonical_split(frame["split"].fillna(""))
+    missing = split == ""
+    if missing.any():
+        batch = frame["batch"] if "batch" in frame else pd.Series("", index=frame.index)
+        partly = set(batch[missing]) & set(batch[~missing])
+        if partly:
+            raise DataError(
+                f"{int(missing.sum())} rows of batch {sorted(partly)[0]} have no split while "
+                "others do; fill data.split_column for all of them, or set data.split=text."
+            )
+        split = split.where(~missing, _by_hash(frame, ratio, salt))
+    return frame.assign(split=split)
+
+
+def _by_hash(frame: pd.DataFrame, ratio: dict[str, float], salt: str) -> pd.Series:
+    places = np.array([position(key, salt) for key in keys(frame).to_pylist()], dtype=float)
+    bounds = [ratio["test"], ratio["test"] + ratio["validation"]]
+    sides = np.array(["test", "validation", "train"], dtype=object)
+    return pd.Series(sides[np.searchsorted(bounds, places, side="right")], frame.index, dtype="str")
+
+
+class _Signatures:
+    """Hashes of texts and of texts less one word, flat over all texts, by owner row."""
+
+    def __init__(self, normalised: pa.Array):
+        lists = pc.split_pattern(normalised, " ")
+        offsets = np.asarray(lists.offsets).astype(np.int64)
+        encoded = lists.values.dictionary_encode()
+        self.words = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        self.start, self.end = offsets[:-1], offsets[1:]
+        vocabulary = encoded.dictionary.to_pylist()
+        self.values = pd.util.hash_array(np.array(vocabulary, dtype=object)).astype(np.uint64)
+
+    def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (signatures, owners): one whole text and, if long enough, one less each word."""
+        lengths = (self.end - self.start)[rows]
+        ends = np.cumsum(lengths)
+        begins = ends - lengths
+        place = np.arange(lengths.sum()) - np.repeat(begins, lengths)
+        owner = np.repeat(np.arange(len(rows)), lengths)
+        flat = self.values[self.words[np.repeat(self.start[rows], lengths) + place]]
+        longest = int(lengths.max(initial=0))
+        powers = np.cumprod(np.concatenate([[np.uint64(1)], np.full(longest, _MULTIPLIER)]))
+        weighted = flat * powers[place]
+        running = np.concatenate([[np.uint64(0)], np.cumsum(weighted, dtype=np.uint64)])
+        whole = running[ends] - running[begins]
+        before = running[:-1] - running[begins][owner]
+        after = running[ends][owner] - running[1:]
+        less_one = before + after * _INVERSE
+        # The number of words is part of the signature, so that no zero hash hides a word.
+        whole = whole ^ (lengths.astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93))
+        shorter = (lengths[owner] - 1).astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93)
+        long = lengths[owner] >= NEAR_WORDS
+        return (
+            np.concatenate([whole, (less_one ^ shorter)[long]]),
+            np.concatenate([rows, rows[owner[long]]]),
+        )
+
+    def exact(self, row: int) -> set[tuple[int, ...]]:
+        """Return the word sequences behind one row's signatures."""
+        words = tuple(self.words[self.start[row] : self.end[row]])
+        if len(words) < NEAR_WORDS:
+            return {words}
+        return {words} | {words[:i] + words[i + 1 :] for i in range(len(words))}
+
+
+def _near(signatures: _Signatures, rows: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Return those of `rows` that equal one of `kept` up to one word, by position."""
+    if not len(rows) or not len(kept):
+        return rows[:0]
+    found, owners = signatures.of(rows)
+    against, against_owners = signatures.of(kept)
+    hits = pd.Index(found).isin(pd.unique(against))
+    if not hits.any():
+        return rows[:0]
+    # Equal hashes are only a suspicion: the words decide.
+    suspects = np.unique(against_owners[pd.Index(against).isin(pd.unique(found[hits]))])
+    texts = set().union(*(signatures.exact(row) for row in suspects))
+    candidates = np.unique(owners[hits])
+    return np.array(
+        [row for row in candidates if not texts.isdisjoint(signatures.exact(row))], dtype=np.int64
+    )
+
+
+def drop_near_duplicates(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take rows out of training that stand, up to one word, in validation or test.
+
+    Two texts are near-duplicates if their words are the same, or if both have at least six words
+    and become the same sequence when each, or only the longer one, loses one word. Test rows all
+    stay; validation rows like a test row and training rows like a test or validation row go.
+    Returns (kept, dropped); dropped has a column `reason`. Linear in the number of words.
+    """
+    split = frame["split"].to_numpy()
+    normalised = normalise_all(frame["text"])
+    signatures = _Signatures(normalised)
+    reason = np.full(len(frame), "", dtype=object)
+    order = [("validation", "test"), ("train", "test"), ("train", "validation")]
+    for side, against in order:
+        rows = np.flatnonzero((split == side) & (reason == ""))
+        kept = np.flatnonzero((split == against) & (reason == ""))
+        near = _near(signatures, rows, kept)
+        same = pc.is_in(normalised, value_set=normalised.take(pa.array(kept))).to_numpy(False)
+        what = np.where(same[near], "duplicate", "near-duplicate")
+        reason[near] = [f"{kind} of a {against} row" for kind in what]
+    gone = reason != ""
+    dropped = frame[gone].assign(reason=pd.Series(reason[gone], frame.index[gone], dtype="str"))
+    return frame[~gone].reset_index(drop=True), dropped.reset_index(drop=True)
+
+
+def check_splits(
+    frame: pd.DataFrame, *, min_rows: int | Mapping[str, int] = 1, labels: Sequence[str] | None = None
+) -> None:
+    """Refuse splits that cannot be trained on or measured with.
+
+    min_rows: fewest rows of every split, or of each by name. labels: the label names that every
+    split must hold; None: all that the frame holds.
+    """
+    needed = min_rows if isinstance(min_rows, Mapping) else dict.fromkeys(SPLITS, min_rows)
+    counts = frame["split"].value_counts()
+    for split in SPLITS:
+        rows = int(counts.get(split, 0))
+        least = max(1, int(needed.get(split, 1)))
+        if rows < least:
+            raise DataError(
+                f"The {split} split has {rows} of {len(frame)} rows, at least {least} needed; "
+                f"bring more rows, or raise data.{split}_share before the first use."
+            )
+    if "label" not in frame:
+        return
+    expected = sorted(labels if labels is not None else frame["label"].unique())
+    for split in SPLITS:
+        found = set(frame.loc[frame["split"] == split, "label"])
+        absent = [label for label in expected if label not in found]
+        if absent:
+            raise DataError(
+                f"The {split} split has no row labelled {', '.join(map(repr, absent))} among its "
+                f"{int(counts[split])} rows; bring more rows of that label, or leave it out of "
+                "data.labels."
+            )
+
+
+def refuse_moved(now: pd.DataFrame, earlier: pd.DataFrame | None) -> None:
+    """Refuse sides that differ from those an earlier run gave the same rows.
+
+    Shares and salt are frozen at first use: a row that has been trained on must not become a test
+    row. earlier: id and split of the rows as they were tokenized before, or None.
+    """
+    if earlier is None:
+        return
+    both = now[["id", "split", "text"]].merge(
+        earlier[["id", "split"]], on="id", suffixes=("", "_before"))
+    moved = both[both["split"] != both["split_before"]]
+    if len(moved):
+        first = moved.iloc[0]
+        raise DataError(
+            f"{len(moved):,} rows would change sides, such as {first['id']} from "
+            f"{first['split_before']} to {first['split']}: data.salt, the shares or data.split "
+            "differ from those that this workspace began with. Set them back, or begin a new one."
+        )

@@ -1,0 +1,23 @@
+"""The Dagster code location: one Definitions, and nothing heavy imported for it."""
+
+from dagster import AssetSpec, Definitions
+
+from ftzard.pipeline.jobs import build
+from ftzard.pipeline.sensors import sensors
+from ftzard.steps import JOBS, STEPS
+
+jobs = {name: build(name) for name in JOBS}
+
+defs = Definitions(
+    assets=[AssetSpec(name, description=f"Written by {step.name} ({step.notebook}).",
+                      group_name="artifacts") for step in STEPS for name in step.yields],
+    jobs=list(jobs.values()),
+    sensors=sensors(jobs),
+)
+
+
+def __getattr__(name: str):
+    """Let `ftzard.definitions.<job>` be the job, for `dagster job execute` and reconstruction."""
+    if name in jobs:
+        return jobs[name]
+    raise AttributeError(name)

@@ -1,0 +1,608 @@
+"""The pictures of a round: each takes plain facts and returns a matplotlib Figure.
+
+One style for all: little ink, words beside what they name instead of legends, colours that colour
+blind readers can tell apart, and never colour alone. Sized for half a page; `svg` and `png` turn a
+figure into what a page or a tracking server keeps. No pyplot, hence no global state.
+"""
+
+import functools
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftzard.errors import DataError
+from ftzard.evaluation.metrics import wilson_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN = "#0064a4", "#c2410c", "#0b7a5b"
+INK, SOFT, PALE, GRID = "#1f2933", "#66727f", "#b8c2cc", "#e6eaee"
+SPLITS = (BLUE, "#56b4e9", "#d98e04", GREEN, "#b0629a")
+FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+WIDTH = 5.2
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "text.color": INK,
+    "axes.edgecolor": PALE,
+    "axes.labelcolor": SOFT,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": PALE,
+    "ytick.color": PALE,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ftzard",
+}
+
+
+def svg(figure: "Figure") -> str:
+    """Return the figure as one <svg> element to stand inside a page, the same bytes each time."""
+    import matplotlib
+
+    stream = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    return text.replace("'DejaVu Sans'", FONTS).strip()
+
+
+def png(figure: "Figure", dpi: int = 160) -> bytes:
+    """Return the figure as the bytes of a PNG file."""
+    import matplotlib
+
+    stream = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
+    """Draw in this module's style, whatever the style of the notebook around it."""
+
+    @functools.wraps(draw)
+    def in_style(*args: object, **kwargs: object) -> "Figure":
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return in_style
+
+
+@_styled
+def class_balance(counts: Mapping[str, Mapping[str, int]]) -> "Figure":
+    """Draw rows per class, stacked by split. counts: {label: {split: rows}}."""
+    _refuse_empty("class_balance", counts)
+    splits = list(dict.fromkeys(split for by_split in counts.values() for split in by_split))
+    labels = list(counts)
+    figure, axes = _figure(max(1.7, 0.75 + 0.42 * len(labels)))
+    place = np.arange(len(labels))
+    left = np.zeros(len(labels))
+    for split, colour in zip(splits, _colours(len(splits)), strict=True):
+        width = np.array([counts[label].get(split, 0) for label in labels], dtype=float)
+        axes.barh(place, width, left=left, height=0.62, color=colour, ec="white", label=split)
+        left += width
+    for y, total in zip(place, left, strict=True):
+        share = total / left.sum() if left.sum() else 0
+        axes.annotate(
+            f"{total:,.0f}  ({100 * share:.0f} %)",
+            (total, y),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_xlim(0, left.max() * 1.24 or 1)
+    _rows(axes, place, labels)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    figure.legend(
+        loc="outside upper left",
+        ncols=min(4, len(splits)),
+        frameon=False,
+        handlelength=0.9,
+        handleheight=0.9,
+        columnspacing=1.4,
+    )
+    return figure
+
+
+@_styled
+def token_lengths(lengths: Sequence[int], max_length: int) -> "Figure":
+    """Draw tokens per text before cutting, with the cut at `max_length` marked."""
+    _refuse_empty("token_lengths", lengths)
+    values = np.asarray(lengths)
+    figure, axes = _figure(2.6)
+    top = int(values.max())
+    step = max(1, int(np.ceil((top + 1) / 48)))
+    edges = np.arange(0, top + 2 * step, step)
+    kept, _, _ = axes.hist(values[values <= max_length], edges, color=BLUE, rwidth=0.9)
+    lost, _, _ = axes.hist(values[values > max_length], edges, color=ORANGE, rwidth=0.9)
+    ceiling = max(kept.max(), lost.max()) * 1.18
+    axes.set_ylim(0, ceiling)
+    cut = int((values > max_length).sum())
+    if cut:
+        axes.axvline(max_length + 0.5, color=ORANGE, lw=1.2)
+        middle = max_length > edges[-1] / 2
+        axes.annotate(
+            f"cut at {max_length:,} tokens\n{cut:,} {_plural(cut, 'text', 'texts')} shortened",
+            (max_length + 0.5, ceiling * 0.98),
+            xytext=(-6 if middle else 6, 0),
+            textcoords="offset points",
+            ha="right" if middle else "left",
+            va="top",
+            color=ORANGE,
+        )
+    else:
+        axes.set_title(
+            f"longest {top:,} tokens, cut at {max_length:,}: nothing is lost", color=SOFT
+        )
+    _count_axis(axes, "texts")
+    axes.set_xlabel("tokens per text, before cutting")
+    axes.set_xlim(0, edges[-1])
+    return figure
+
+
+@_styled
+def rejected_rows(rejected: Mapping[str, int]) -> "Figure":
+    """Draw how many rows were rejected for each reason, the most frequent first."""
+    _refuse_empty("rejected_rows", rejected)
+    pairs = sorted(rejected.items(), key=lambda pair: (-pair[1], pair[0]))
+    figure, axes = _figure(0.5 + 0.36 * len(pairs))
+    place = np.arange(len(pairs))
+    numbers = [n for _, n in pairs]
+    axes.barh(place, numbers, height=0.6, color=BLUE)
+    for y, number in zip(place, numbers, strict=True):
+        axes.annotate(
+            f"{number:,}", (number, y), xytext=(4, 0), textcoords="offset points", va="center"
+        )
+    axes.set_xlim(0, max(max(numbers), 1) * 1.15)
+    _rows(axes, place, [_short(reason, 44) for reason, _ in pairs])
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    return figure
+
+
+@_styled
+def learning_curves(
+    trials: Sequence[Mapping], measures: Sequence[str] = ("loss", "accuracy")
+) -> "Figure":
+    """Draw loss, accuracy or both per epoch of every trial, the best one in colour.
+
+    trials: [{name, best, history: [{epoch, train_loss, validation_loss, train_accuracy,
+    validation_accuracy}]}]; whatever of these a history lacks is not drawn.
+    """
+    trials = [t for t in trials if t["history"]]
+    _refuse_empty("learning_curves", trials)
+    last = max(h["epoch"] for t in trials for h in t["history"])
+    figure, panels = _figure(3.0, width=len(measures) * WIDTH, columns=len(measures))
+    for axes, measure in zip(np.atleast_1d(panels), measures, strict=True):
+        ends = []
+        for trial in sorted(trials, key=lambda t: bool(t.get("best"))):
+            best = bool(trial.get("best"))
+            colour = BLUE if best else SOFT
+            for side, dashes in (("train", (0, (2, 2))), ("validation", "solid")):
+                points = [
+                    (h["epoch"], h[f"{side}_{measure}"])
+                    for h in trial["history"]
+                    if h.get(f"{side}_{measure}") is not None
+                ]
+                if not points:
+                    continue
+                x, y = zip(*points, strict=True)
+                training = side == "train"
+                axes.plot(
+                    x,
+                    y,
+                    color=colour,
+                    ls=dashes,
+                    lw=1.9 if best and not training else 1.1,
+                    marker="o",
+                    ms=4 if best and not training else 2.6,
+                    mfc="white" if training else colour,
+                    alpha=1 if best else 0.4 if training else 0.75,
+                    zorder=3 if best else 2,
+                )
+                if not training and (best or len(trials) <= 6):
+                    ends.append((x[-1], y[-1], trial["name"], colour, best))
+        if len(measures) > 1:
+            axes.set_title(measure)
+        axes.grid(axis="y")
+        _epochs(axes, last)
+        if measure == "accuracy":
+            _percent_axis(axes.yaxis)
+        axes.margins(x=0.05, y=0.1)
+        _end_labels(axes, ends, last)
+    _line_key(figure, trials)
+    return figure
+
+
+@_styled
+def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> "Figure":
+    """Draw counts of true class (rows) against predicted class; colour is the share of the row."""
+    counts = np.asarray(confusion, dtype=float)
+    _refuse_empty("confusion_matrix", counts)
+    totals = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    k = len(classes)
+    figure, axes = _figure(min(4.6, 1.5 + 0.62 * k))
+    axes.imshow(share, cmap=_blues(), vmin=0, vmax=1, aspect="auto")
+    size = 9 if k <= 5 else max(5.0, 8.5 - 0.2 * k)
+    for i in range(k):
+        for j in range(k):
+            ink = "white" if share[i, j] > 0.55 else INK
+            text = f"{counts[i, j]:,.0f}"
+            if k <= 5:
+                text += f"\n{100 * share[i, j]:.0f} %"
+            weight = "bold" if i == j else "normal"
+            axes.text(
+                j, i, text, ha="center", va="center", color=ink, fontsize=size, weight=weight
+            )
+    names = [_short(str(c), 18) for c in classes]
+    long = k > 4 and max(len(name) for name in names) * k > 55
+    axes.set_xticks(range(k), names, rotation=35 if long else 0, ha="right" if long else "center")
+    axes.set_yticks(range(k), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", lw=2)
+    axes.tick_params(which="both", length=0, labelcolor=INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+@_styled
+def reliability_diagram(bins: Sequence[Mapping]) -> "Figure":
+    """Draw accuracy against confidence with intervals, and below it how many rows each bin holds.
+
+    bins: as `metrics.reliability` gives them.
+    """
+    _refuse_empty("reliability_diagram", bins)
+    figure, (axes, below) = _figure(3.6, rows=2, heights=(4, 1))
+    start = min(b["lower"] for b in bins)
+    axes.plot([start, 1], [start, 1], color=PALE, lw=1.2, ls=(0, (4, 3)))
+    spots = [(b, wilson_interval(round(b["accuracy"] * b["n"]), b["n"])) for b in bins]
+    for b, (lower, upper) in spots:
+        axes.plot([b["confidence"]] * 2, [lower, upper], color=BLUE, lw=1.1, alpha=0.55)
+    x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
+    axes.plot(x, y, color=BLUE, lw=1.4, marker="o", ms=4)
+    axes.set_ylim(max(-0.02, min([start, *(lower for _, (lower, _) in spots)]) - 0.03), 1.02)
+    axes.set_ylabel("share that is right")
+    _percent_axis(axes.yaxis)
+    axes.grid(axis="y")
+    _aside(axes, (0.03, 0.95), "above the dashed line:\nbetter than it claims", "top")
+    _aside(axes, (0.985, 0.06), "below: surer than\nit should be", "bottom", "right")
+    below.bar(
+        [(b["lower"] + b["upper"]) / 2 for b in bins],
+        [b["n"] for b in bins],
+        width=0.9 * (bins[0]["upper"] - bins[0]["lower"]),
+        color=PALE,
+    )
+    _count_axis(below, "rows", ticks=2)
+    below.set_xlabel("confidence of the prediction")
+    _percent_axis(below.xaxis)
+    for each in (axes, below):
+        each.set_xlim(start - 0.01, 1.01)
+    axes.tick_params(labelbottom=False)
+    return figure
+
+
+@_styled
+def uncertainty_histogram(values: Sequence[float], threshold: float | None) -> "Figure":
+    """Draw the uncertainty of the unlabelled rows; those at or above the threshold in colour."""
+    _refuse_empty("uncertainty_histogram", values)
+    numbers = np.asarray(values, dtype=float)
+    figure, axes = _figure(2.9)
+    low, high = float(min(numbers.min(), 0)), float(max(numbers.max(), 1e-9))
+    edges = np.linspace(low, high, 41)
+    if threshold is None:
+        heights, _, _ = axes.hist(numbers, edges, color=BLUE, rwidth=0.9)
+        ceiling = heights.max() * 1.1
+    else:
+        under, _, _ = axes.hist(numbers[numbers < threshold], edges, color=PALE, rwidth=0.9)
+        over, _, _ = axes.hist(
+            numbers[numbers >= threshold], edges, color=BLUE, rwidth=0.9, bottom=under
+        )
+        ceiling = (under + over).max() * 1.3
+        picked = int((numbers >= threshold).sum())
+        axes.axvline(threshold, color=BLUE, lw=1.2)
+        right = threshold > (low + high) / 2
+        axes.annotate(
+            f"threshold {threshold:.2f}\n{picked:,} of {len(numbers):,} rows at or above",
+            (threshold, ceiling * 0.98),
+            xytext=(-6 if right else 6, 0),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="top",
+            color=BLUE,
+        )
+    axes.set_ylim(0, ceiling)
+    axes.set_xlim(low, high)
+    _count_axis(axes, "rows")
+    axes.set_xlabel("uncertainty of the model")
+    return figure
+
+
+@_styled
+def comparison(verdict: Mapping) -> "Figure":
+    """Draw challenger minus the other model with intervals: all rows, each test set, each class.
+
+    verdict: as `gate.Verdict.to_dict` gives it.
+    """
+    limits = verdict.get("limits", {})
+    first = verdict.get("against") != "champion"
+    groups = [("accuracy", [("all test rows", verdict)], None)]
+    if len(verdict["per_test_set"]) > 1:
+        sets = [(p["name"], p) for p in verdict["per_test_set"]]
+        groups.append(("accuracy per test set", sets, limits.get("max_forgetting")))
+    classes = [(p["label"], p) for p in verdict["per_class"]]
+    groups.append(("recall per class", classes, limits.get("max_class_loss")))
+    lines = sum(len(rows) + 1 for _, rows, _ in groups)
+    figure, axes = _figure(0.95 + 0.26 * lines)
+    parts = [part for _, rows, _ in groups for _, part in rows]
+    low = min(0.0, *(p["lower"] for p in parts))
+    high = max(0.0, *(p["upper"] for p in parts))
+    shown = [-limit for _, _, limit in groups if limit and not first and -limit > low * 1.6 - 0.02]
+    low = min([low, *shown])
+    pad = 0.06 * (high - low) or 0.01
+    edge = axes.get_yaxis_transform()
+    y, ticks, names = 0.0, [], []
+    for title, rows, limit in groups:
+        axes.text(-0.012, y, title, transform=edge, ha="right", va="center", color=SOFT, size=8)
+        if limit and not first and -limit in shown:
+            axes.plot([-limit] * 2, [y + 0.5, y + len(rows) + 0.5], color=ORANGE, lw=1, ls=":")
+        for name, part in rows:
+            y += 1
+            colour = ORANGE if part["upper"] < 0 else GREEN if part["lower"] > 0 else SOFT
+            axes.plot([part["lower"], part["upper"]], [y, y], color=colour, lw=2.2)
+            axes.plot(part["difference"], y, "o", color=colour, ms=6.5 if part is verdict else 5)
+            ticks.append(y)
+            names.append(_short(str(name), 20))
+            axes.text(
+                1.012,
+                y,
+                f"{_signed(part['difference'])} ({_signed(part['lower'])} to "
+                f"{_signed(part['upper'])})" + (" veto" if part.get("veto") else ""),
+                transform=edge,
+                va="center",
+                color=colour if colour != SOFT else INK,
+                weight="bold" if part is verdict else "normal",
+                size=7.5,
+            )
+        y += 1
+    axes.axvline(0, color=INK, lw=0.9)
+    axes.set_xlim(low - pad, high + pad)
+    axes.set_ylim(y - 0.3, -1.2)
+    axes.set_yticks(ticks, names)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.xaxis.set_major_formatter(lambda value, _: _tick(value))
+    other = verdict.get("against", "champion")
+    for text, shift, ha in ((f"← {other} better", -6, "right"), ("challenger better →", 6, "left")):
+        axes.annotate(
+            text, (0, -0.75), xytext=(shift, 0), textcoords="offset points", ha=ha, va="center",
+            color=SOFT, size=8, annotation_clip=False,
+        )
+    axes.set_xlabel("difference in points" + ("; dotted: veto beyond" if shown else ""))
+    return figure
+
+
+@_styled
+def rounds(story: Sequence[Mapping]) -> "Figure":
+    """Draw accuracy over rounds with the verdict of each, and the champion's as a line.
+
+    story: [{name, accuracy, verdict, lower, upper, date, data_version}], oldest first; the last
+    four may be missing. A round that promoted is a filled dot, any other one is hollow.
+    """
+    story = [r for r in story if r.get("accuracy") is not None]
+    _refuse_empty("rounds", story)
+    figure, axes = _figure(2.7, width=2 * WIDTH)
+    place = np.arange(len(story))
+    values = np.array([r["accuracy"] for r in story], dtype=float)
+    champion, standing = [], np.nan
+    for item in story:
+        standing = item["accuracy"] if item.get("verdict") == "promote" else standing
+        champion.append(standing)
+    axes.step(
+        np.append(place, place[-1] + 0.5), [*champion, standing], where="post", color=PALE, lw=1.6
+    )
+    sparse = len(story) <= 12
+    for x, item in zip(place, story, strict=True):
+        promoted = item.get("verdict") == "promote"
+        colour = GREEN if promoted else ORANGE if item.get("verdict") == "refuse" else SOFT
+        if item.get("lower") is not None and item.get("upper") is not None:
+            axes.plot([x, x], [item["lower"], item["upper"]], color=colour, lw=1.4, alpha=0.6)
+        face = colour if promoted else "white"
+        axes.plot(x, item["accuracy"], "o", ms=7, color=colour, mfc=face, mew=1.6)
+        if sparse:
+            words = {"promote": "promoted", "refuse": "refused"}
+            word = words.get(item.get("verdict"), item.get("verdict") or "")
+            axes.annotate(
+                f"{100 * item['accuracy']:.1f} %\n{word}",
+                (x, item["accuracy"]),
+                xytext=(9, 0),
+                textcoords="offset points",
+                va="center",
+                color=colour,
+                bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85},
+            )
+    spread = [v for r in story for v in (r.get("lower"), r.get("upper")) if v is not None]
+    low, high = min([*values, *spread]), max([*values, *spread])
+    pad = max(0.01, 0.12 * (high - low))
+    axes.set_ylim(max(0, low - pad), min(1.0 + pad, high + pad))
+    axes.set_xlim(-0.4, len(story) - 0.35)
+    axes.set_xticks(place, [_round_name(r) for r in story] if sparse else place + 1)
+    axes.tick_params(axis="x", length=0, labelcolor=INK)
+    axes.set_ylabel("accuracy on all test sets")
+    _percent_axis(axes.yaxis)
+    axes.grid(axis="y")
+    return figure
+
+
+def _figure(
+    height: float,
+    *,
+    width: float = WIDTH,
+    columns: int = 1,
+    rows: int = 1,
+    heights: Sequence[float] | None = None,
+) -> tuple["Figure", "Axes"]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, height_ratios=heights)
+
+
+def _refuse_empty(name: str, values: Sequence | Mapping) -> None:
+    if len(values) == 0:
+        raise DataError(f"plots.{name} got nothing to draw; leave the picture out instead.")
+
+
+def _colours(n: int) -> list[str]:
+    return [SPLITS[i % len(SPLITS)] for i in range(n)]
+
+
+def _blues():  # noqa: ANN202
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("ftzard", ["#f4f7fa", "#9fc4de", BLUE, "#00406b"])
+
+
+def _rows(axes: "Axes", place: np.ndarray, names: Sequence[str]) -> None:
+    axes.set_yticks(place, names)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+
+
+def _count_axis(axes: "Axes", label: str, ticks: int = 4) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(ticks, integer=True))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_ylabel(label)
+    axes.grid(axis="y")
+
+
+def _percent_axis(axis) -> None:  # noqa: ANN001
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+
+
+def _epochs(axes: "Axes", last: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(min(8, max(1, int(last))), integer=True))
+    if last <= 1:
+        axes.set_xlim(0.5, 1.5)
+        axes.set_xticks([1])
+
+
+def _end_labels(axes: "Axes", ends: list[tuple], last: float) -> None:
+    """Name each line to the right of the last epoch; names that would touch are moved apart."""
+    low, high = axes.get_ylim()
+    gap = 0.075 * (high - low)
+    ends = sorted(ends, key=lambda end: end[1])
+    heights = [end[1] for end in ends]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    ceiling = high
+    for i in reversed(range(len(heights))):
+        heights[i] = min(heights[i], ceiling)
+        ceiling = heights[i] - gap
+    side = last + 0.04 * max(1.0, last - 1)
+    for height, (x, y, name, colour, best) in zip(heights, ends, strict=True):
+        axes.plot([x, side], [y, height], color=PALE, lw=0.7, zorder=1, clip_on=False)
+        axes.annotate(
+            _short(str(name), 18),
+            (side, height),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            weight="bold" if best else "normal",
+            size=8,
+            annotation_clip=False,
+        )
+    left, right = axes.get_xlim()
+    axes.set_xlim(left, max(right, side) if last > 1 else right)
+
+
+def _line_key(figure: "Figure", trials: Sequence[Mapping]) -> None:
+    from matplotlib.lines import Line2D
+
+    has_train = any(
+        h.get(f"train_{m}") is not None
+        for t in trials
+        for h in t["history"]
+        for m in ("loss", "accuracy")
+    )
+    keys = [Line2D([], [], color=INK, lw=1.5, marker="o", ms=3, label="validation")]
+    if has_train:
+        keys.append(
+            Line2D(
+                [], [], color=INK, lw=1.2, ls=(0, (2, 2)), marker="o", ms=3, mfc="white",
+                label="training",
+            )
+        )
+    keys.append(Line2D([], [], color=BLUE, lw=3, label="chosen trial"))
+    figure.legend(
+        handles=keys, loc="outside upper left", ncols=3, frameon=False, handlelength=2.2,
+        columnspacing=1.4, fontsize=8,
+    )
+
+
+def _aside(axes: "Axes", at: tuple, text: str, va: str, ha: str = "left") -> None:
+    axes.text(*at, text, transform=axes.transAxes, color=SOFT, size=7.5, va=va, ha=ha, bbox={"fc": "white", "ec": "none"})
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−") if abs(share) >= 5e-4 else "0.0"
+
+
+def _short(name: object, longest: int) -> str:
+    words = " ".join(str(name).split())
+    return words if len(words) <= longest else words[: longest - 1].rstrip() + "…"
+
+
+def _tick(share: float) -> str:
+    return "0" if abs(share) < 1e-9 else f"{100 * share:+.3g}".replace("-", "−")
+
+
+def _plural(n: int, one: str, many: str) -> str:
+    return one if n == 1 else many
+
+
+def _round_name(item: Mapping) -> str:
+    lines = [str(item["name"])]
+    if item.get("date"):
+        lines.append(str(item["date"])[:10])
+    if item.get("data_version"):
+        lines.append("data " + str(item["data_version"])[:8])
+    return "\n".join(lines)

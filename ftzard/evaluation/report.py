@@ -1,0 +1,635 @@
+"""The page of a round that a person forwards: the verdict first, then why, then where from.
+
+Pure but for `write`: facts in, HTML out. Each section is one function; a section that was told
+nothing says so in words and never shows an empty chart.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftzard.artifact import write_atomically
+from ftzard.evaluation import plots
+from ftzard.evaluation.facts import Facts, Model, Round, Test, Trial
+from ftzard.evaluation.metrics import classification_metrics, reliability, wilson_interval
+from ftzard.evaluation.page import Markup, joined, missing, page, picture, table, tag, text
+
+MISTAKES = 20
+LONGEST_TEXT = 320
+EXAMPLES = 12
+SECTIONS = (
+    ("glance", "At a glance"),
+    ("comparison", "Champion against challenger"),
+    ("answers", "How it answers"),
+    ("learning", "How it learned"),
+    ("data", "The data"),
+    ("labelling", "What to label next"),
+    ("rounds", "All rounds"),
+    ("lineage", "Where it comes from"),
+)
+ROLE_COLOURS = {"challenger": "#0064a4", "champion": "#1f2933"}
+WORDS = {"promote": "promoted", "refuse": "refused", "cannot tell": "cannot tell"}
+
+
+def write(facts: Facts | Mapping[str, Any], path: Path) -> Path:
+    """Render the facts and put the page under `path`, complete or not at all."""
+    html = render(facts)
+    return write_atomically(path, lambda part: part.write_text(html, encoding="utf-8"))
+
+
+def render(facts: Facts | Mapping[str, Any]) -> str:
+    """Return the page of one round as self-contained HTML.
+
+    facts: `Facts`, or nested dicts with the same names. Raises DataError for an unknown name and
+    for facts that contradict each other.
+    """
+    told = Facts.of(facts)
+    builders = (
+        glance,
+        comparison,
+        answers,
+        learning,
+        data,
+        labelling,
+        rounds,
+        lineage,
+    )
+    sections = [
+        tag("section", *build(told), id=anchor)
+        if anchor == "glance"
+        else tag("section", tag("h2", heading), *build(told), id=anchor)
+        for (anchor, heading), build in zip(SECTIONS, builders, strict=True)
+    ]
+    created = f"Made {told.created[:16].replace('T', ' ')} UTC. " if told.created else ""
+    footer = tag("p", f"{created}Accuracies are shares of test rows with 95 % intervals.")
+    return page(told.title, _header(told), sections, footer)
+
+
+def glance(facts: Facts) -> list[Markup]:
+    """The verdict in words, the figures a reader remembers, and the table of models."""
+    return [_verdict(facts), _figures(facts), tag("h2", "The models, on the same test rows"),
+            _models(facts)]
+
+
+def comparison(facts: Facts) -> list[Markup]:
+    """Challenger minus champion with intervals, over all rows, each test set and each class."""
+    verdict = facts.comparison
+    if not verdict:
+        return [missing("No comparison was made in this round, so there is no interval to show.")]
+    other = verdict.get("against", "champion")
+    lead = (
+        f"Both answered the same {verdict['n']:,} rows; {verdict['discordant']:,} of them only one "
+        f"of the two got right (exact McNemar test p {_p_value(verdict['mcnemar_p'])})."
+    )
+    if other != "champion":
+        lead += (
+            " There was no champion yet, so the challenger had to beat the most frequent class, "
+            "which is always right on that class and never on another."
+        )
+    drawing = picture(
+        f"Challenger minus {other}",
+        "Difference in points with its interval; the line at zero means no difference.",
+        plots.svg(plots.comparison(verdict)),
+    )
+    counts = tag("div", tag("h3", "Share that is right"), _shares(verdict), *_rules(verdict))
+    return [_lead(lead), tag("div", drawing, counts, class_="two")]
+
+
+def answers(facts: Facts) -> list[Markup]:
+    """Confusion matrix, reliability diagram and the most confident mistakes."""
+    test = facts.test
+    if test is None:
+        return [
+            missing(
+                "The report was given no test rows, so there is no confusion matrix, no "
+                "reliability diagram and no list of mistakes."
+            )
+        ]
+    scores = classification_metrics(test.labels, test.probabilities, test.classes)
+    bins = reliability(test.labels, test.probabilities, test.classes)
+    surety = float(np.asarray(test.probabilities, dtype=float).max(axis=1).mean())
+    lean = surety - scores["accuracy"]
+    manner = (
+        "is surer than it should be"
+        if lean > 0.01
+        else "claims less than it could"
+        if lean < -0.01
+        else "claims about what it can do"
+    )
+    lead = (
+        f"{scores['n']:,} test rows, {_percent(scores['accuracy'])} right; balanced accuracy "
+        f"{_percent(scores['balanced_accuracy'])}, macro F1 {_percent(scores['macro_f1'])}. "
+        f"{_worst_confusion(scores)}"
+    )
+    matrix = picture(
+        "Confusion matrix",
+        "Rows are the true classes, columns what the model said; percentages are of the row.",
+        plots.svg(plots.confusion_matrix(scores["confusion"], test.classes)),
+    )
+    trust = picture(
+        "Reliability",
+        f"Mean confidence {_percent(surety)} against {_percent(scores['accuracy'])} right: it "
+        f"{manner}. Expected calibration error {100 * scores['ece']:.1f} points.",
+        plots.svg(plots.reliability_diagram(bins)),
+    )
+    return [_lead(lead), tag("div", matrix, trust, class_="two"), _mistakes(test)]
+
+
+def learning(facts: Facts) -> list[Markup]:
+    """Learning curves of all trials and what each tried."""
+    trials = facts.trials
+    if not trials:
+        return [missing("No trial was reported in this round, so there are no learning curves.")]
+    if any(trial.history for trial in trials):
+        curves = [{"name": t.name, "best": t.best, "history": list(t.history)} for t in trials]
+        curve = tag(
+            "div",
+            *(
+                picture(title, caption, plots.svg(plots.learning_curves(curves, [measure])))
+                for measure, title, caption in (
+                    ("loss", "Loss", "Mean cross entropy of every trial after each epoch."),
+                    ("accuracy", "Accuracy", "Share of rows that every trial gets right."),
+                )
+            ),
+            class_="two",
+        )
+    else:
+        curve = missing("No trial recorded its epochs, so there are no learning curves.")
+    tried = tag("div", tag("h3", "What each trial tried"), _trials_table(trials), class_="gap")
+    return [_lead(_trials_sentence(trials)), curve, tried]
+
+
+def data(facts: Facts) -> list[Markup]:
+    """Class balance, token lengths with what was cut, rejected rows with examples."""
+    first = tag("div", _classes(facts), _lengths(facts), class_="two")
+    second = tag("div", *_rejected(facts), class_="two gap")
+    return [_lead(_data_sentence(facts)), first, second]
+
+
+def labelling(facts: Facts) -> list[Markup]:
+    """How uncertain the model was about the new rows and which ones a person is asked for."""
+    if facts.uncertainty is None or len(facts.uncertainty) == 0:
+        return [missing("No unlabelled batch was predicted in this round; nothing was picked.")]
+    n = len(facts.uncertainty)
+    lead = f"{n:,} new rows without labels were predicted."
+    if facts.asked is not None:
+        lead += f" A person is asked to label {facts.asked:,} of them."
+    if facts.threshold is None:
+        lead += " No threshold was reported, so none is marked."
+    how = f"Rows were ranked by {facts.strategy}." if facts.strategy else (
+        "Higher means the model is less sure of its answer."
+    )
+    drawing = plots.svg(plots.uncertainty_histogram(facts.uncertainty, facts.threshold))
+    values = np.asarray(facts.uncertainty, dtype=float)
+    told = [
+        ("rows predicted", f"{n:,}"),
+        ("median uncertainty", f"{np.median(values):.3f}"),
+        ("threshold", None if facts.threshold is None else f"{facts.threshold:.3f}"),
+        ("rows at or above it", None if facts.threshold is None
+         else f"{int((values >= facts.threshold).sum()):,}"),
+        ("rows asked for", None if facts.asked is None else f"{facts.asked:,}"),
+    ]
+    numbers = tag("div", tag("h3", "In numbers"), _pairs(told, numbers=True))
+    return [
+        _lead(lead),
+        tag("div", picture("Uncertainty of the new rows", how, drawing), numbers, class_="two"),
+    ]
+
+
+def rounds(facts: Facts) -> list[Markup]:
+    """The story so far: each round's accuracy, verdict and reason."""
+    if not facts.rounds:
+        return [missing("No earlier round is known, so there is no story to tell yet.")]
+    story = list(facts.rounds)
+    promoted = sum(r.verdict == "promote" for r in story)
+    lead = (
+        f"{len(story)} {_plural(len(story), 'round')} so far, {promoted} "
+        f"{_plural(promoted, 'promotion')}."
+    )
+    spent = sum(r.labels or 0 for r in story)
+    if spent:
+        lead += f" {spent:,} labels were given by people."
+    parts = [_lead(lead)]
+    measured = [vars(r) for r in story if r.accuracy is not None]
+    if len(measured) > 1:
+        parts.append(
+            picture(
+                "Accuracy over rounds",
+                "Each round's challenger with its interval; the grey line is the champion. Rounds "
+                "are measured on the test sets there were at the time.",
+                plots.svg(plots.rounds(measured)),
+                wide=True,
+            )
+        )
+    return [*parts, tag("div", _rounds_table(story), class_="gap" if len(parts) > 1 else None)]
+
+
+def lineage(facts: Facts) -> list[Markup]:
+    """What one needs to make this model again."""
+    told = facts.lineage
+    if told is None:
+        return [missing("The report was given no lineage: it does not say what it was made from.")]
+    made_from = [
+        ("model version", told.model_version),
+        ("base model", told.base),
+        ("base weights", told.base_hash),
+        ("tokenizer", told.tokenizer_hash),
+        ("git commit", told.git_commit),
+        ("config", told.config_hash),
+        ("Dagster run", told.dagster_run),
+        ("seed", told.seed),
+        *told.more.items(),
+    ]
+    runs = list(told.mlflow_runs.items())
+    versions = list(told.data_versions.items())
+    left = tag("div", tag("h3", "Made from"), _pairs(made_from))
+    right = tag(
+        "div",
+        tag("h3", "Data versions (git commits)"),
+        _pairs(versions) if versions else missing("No data version was recorded."),
+        tag("h3", "MLflow runs", class_="gap"),
+        _pairs(runs) if runs else missing("No MLflow run was recorded."),
+    )
+    packages = (
+        tag(
+            "details",
+            tag("summary", f"{len(told.packages)} package versions"),
+            _pairs(sorted(told.packages.items())),
+        )
+        if told.packages
+        else tag("p", "Package versions were not recorded.", class_="soft small")
+    )
+    return [tag("div", left, right, class_="two"), packages]
+
+
+def _header(facts: Facts) -> Markup:
+    links = (tag("a", heading, href=f"#{anchor}") for anchor, heading in SECTIONS)
+    return joined(
+        [
+            tag("h1", facts.title),
+            tag("p", facts.subtitle, class_="sub") if facts.subtitle else Markup(""),
+            tag("nav", *links),
+        ]
+    )
+
+
+def _verdict(facts: Facts) -> Markup:
+    verdict = facts.comparison
+    if not verdict:
+        return missing("No verdict: this round compared no challenger with the champion.")
+    decision, first = verdict["decision"], verdict.get("against", "champion") != "champion"
+    headline = {
+        ("promote", True): "Promoted: the first champion",
+        ("promote", False): "Promoted: the challenger becomes the champion",
+        ("refuse", True): "Refused: no better than always naming the most frequent class",
+        ("refuse", False): "Refused: the champion stays",
+        ("cannot tell", True): "Cannot tell: too few test rows to accept a first model",
+        ("cannot tell", False): "Cannot tell: too few test rows, so the champion stays",
+    }[decision, first]
+    parts = [
+        tag("strong", headline, class_="word"),
+        tag("ul", *(tag("li", reason) for reason in verdict["reasons"])),
+        *(tag("p", f"Warning: {w}", class_="warning") for w in verdict.get("warnings", [])),
+    ]
+    return tag("div", *parts, class_=f"verdict {decision.replace(' ', '-')}")
+
+
+def _figures(facts: Facts) -> Markup:
+    cells = []
+    verdict, test = facts.comparison, facts.test
+    lead = next((m for m in facts.models if m.role == "challenger"), None)
+    if lead:
+        lower, upper = _interval(lead)
+        cells.append(
+            (
+                _percent(lead.accuracy),
+                f"accuracy of the challenger, {_percent(lower)} to {_percent(upper)} "
+                f"on {lead.n:,} test rows",
+            )
+        )
+    if verdict:
+        cells.append(
+            (
+                f"{_signed(verdict['difference'])} points",
+                f"against the {verdict.get('against', 'champion')}, "
+                f"{_signed(verdict['lower'])} to {_signed(verdict['upper'])}",
+            )
+        )
+    if test is not None:
+        scores = classification_metrics(test.labels, test.probabilities, test.classes)
+        worst = min(scores["per_class"], key=lambda c: scores["per_class"][c]["recall"])
+        recall = scores["per_class"][worst]["recall"]
+        cells.append((_percent(recall), f"recall of its weakest class, “{worst}”"))
+        cells.append(
+            (f"{100 * scores['ece']:.1f} points", "expected calibration error: how far its "
+             "confidence is off")
+        )
+    if facts.rounds and facts.rounds[-1].labels is not None:
+        cells.append((f"{facts.rounds[-1].labels:,}", "labels given by people for this round"))
+    return tag(
+        "div", *(tag("div", tag("b", big), tag("span", small)) for big, small in cells),
+        class_="figures",
+    )
+
+
+def _models(facts: Facts) -> Markup:
+    models = facts.models
+    if not models:
+        return missing("No model was measured in this round.")
+    ranges = [_interval(m) for m in models]
+    low = min([lower for lower, _ in ranges])
+    high = max([upper for _, upper in ranges])
+    rows = [
+        (
+            model.name,
+            model.role,
+            _percent(model.accuracy),
+            f"{100 * lower:.1f} – {100 * upper:.1f} %",
+            _range_bar(model, lower, upper, low, high),
+            "–" if model.macro_f1 is None else _percent(model.macro_f1),
+            f"{model.n:,}",
+        )
+        for model, (lower, upper) in zip(models, ranges, strict=True)
+    ]
+    return table(
+        ("model", "role", "accuracy", "95 % interval", "", "macro F1", "rows"),
+        rows,
+        (None, None, "number", "number", "bar", "number", "number id"),
+        strong=[i for i, m in enumerate(models) if m.role == "challenger"],
+    )
+
+
+def _range_bar(model: Model, lower: float, upper: float, low: float, high: float) -> Markup:
+    """Draw accuracy and interval as a dot on a line, on the scale that the whole table shares."""
+    span = (high - low) or 1
+    start, end, dot = (4 + 292 * (v - low) / span for v in (lower, upper, model.accuracy))
+    colour = ROLE_COLOURS.get(model.role, "#8a96a3")
+    return Markup(
+        '<svg viewBox="0 0 300 18" width="100%" height="18" preserveAspectRatio="none" '
+        f'role="img" aria-label="{100 * lower:.1f} to {100 * upper:.1f} percent">'
+        '<line x1="0" y1="9" x2="300" y2="9" stroke="#e3e8ec" '
+        'vector-effect="non-scaling-stroke"/>'
+        f'<line x1="{start:.1f}" y1="9" x2="{end:.1f}" y2="9" stroke="{colour}" '
+        'stroke-width="3" vector-effect="non-scaling-stroke"/>'
+        f'<line x1="{dot:.1f}" y1="2.5" x2="{dot:.1f}" y2="15.5" stroke="{colour}" '
+        'stroke-width="3" vector-effect="non-scaling-stroke"/></svg>'
+    )
+
+
+def _shares(verdict: Mapping) -> Markup:
+    parts = [("all test rows", verdict["challenger_accuracy"], verdict["champion_accuracy"],
+              verdict["n"])]
+    if len(verdict["per_test_set"]) > 1:
+        parts += [(p["name"], p["challenger"], p["champion"], p["n"])
+                  for p in verdict["per_test_set"]]
+    parts += [(p["label"], p["challenger"], p["champion"], p["n"]) for p in verdict["per_class"]]
+    rows = [(name, _percent(new), _percent(old), f"{n:,}") for name, new, old, n in parts]
+    return table(
+        ("", "challenger", verdict.get("against", "champion"), "rows"),
+        rows,
+        (None, "number", "number", "number"),
+        strong=[0],
+    )
+
+
+def _rules(verdict: Mapping) -> list[Markup]:
+    """Say what the challenger had to show, in the numbers of this round."""
+    limits = verdict.get("limits")
+    if not limits:
+        return []
+    sure = f"{100 * limits['confidence']:g} %"
+    if verdict.get("against", "champion") != "champion":
+        rule = f"The rule: the {sure} interval of the difference lies above zero."
+    else:
+        rule = (
+            f"The rule: the {sure} interval of the difference lies above zero and the gain is at "
+            f"least {100 * limits['min_gain']:g} points. A class vetoes if its recall surely fell "
+            f"by more than {100 * limits['max_class_loss']:g} points, a test set if its accuracy "
+            f"surely fell by more than {100 * limits['max_forgetting']:g} points."
+        )
+    return [tag("p", f"{rule} Below {limits['min_rows']:,} rows the gate does not decide.",
+                class_="soft small gap")]
+
+
+def _mistakes(test: Test) -> Markup:
+    scores = np.asarray(test.probabilities, dtype=float)
+    names = np.asarray([str(c) for c in test.classes])
+    guess = names[scores.argmax(axis=1)]
+    surety = scores.max(axis=1)
+    wrong = np.flatnonzero(guess != np.asarray([str(v) for v in test.labels]))
+    heading = tag("h3", "The most confident mistakes", class_="gap")
+    if not len(wrong):
+        return joined([heading, tag("p", "Not one test row is wrong.", class_="soft")])
+    worst = wrong[np.argsort(-surety[wrong], kind="stable")][:MISTAKES]
+    note = (
+        f"{len(worst)} of {len(wrong):,} wrong rows, the surest first. Worth reading: some will be "
+        "wrong labels rather than wrong answers."
+    )
+    rows = [
+        (_shortened(test.texts[i]), str(test.labels[i]), guess[i], _percent(surety[i]),
+         tag("code", str(test.ids[i])))
+        for i in worst
+    ]
+    listed = table(
+        ("text", "true", "predicted", "confidence", "row"),
+        rows,
+        ("text", None, None, "number", "id"),
+    )
+    return joined([heading, tag("p", note, class_="soft small"), listed])
+
+
+def _trials_sentence(trials: Sequence[Trial]) -> str:
+    lead = f"{len(trials)} {_plural(len(trials), 'trial')}."
+    best = next((t for t in trials if t.best), None)
+    if best is None:
+        return lead + " None is marked as chosen."
+    peak = _peak(best)
+    if peak is None:
+        return lead + f" {best.name} was chosen."
+    return (
+        f"{lead} {best.name} was chosen: {_percent(peak['validation_accuracy'])} on validation "
+        f"after epoch {peak['epoch']:g}."
+    )
+
+
+def _trials_table(trials: Sequence[Trial]) -> Markup:
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    head = ["trial", *(key.rsplit(".", 1)[-1].replace("_", " ") for key in keys), "validation"]
+    rows = []
+    for trial in trials:
+        peak = _peak(trial)
+        result = "–" if peak is None else _percent(peak["validation_accuracy"])
+        rows.append(
+            [trial.name + (" (chosen)" if trial.best else ""),
+             *(_value(trial.params.get(key, "")) for key in keys), result]
+        )
+    kinds = [None, *("number" for _ in keys), "number"]
+    return table(head, rows, kinds, strong=[i for i, t in enumerate(trials) if t.best])
+
+
+def _peak(trial: Trial) -> Mapping | None:
+    measured = [h for h in trial.history if h.get("validation_accuracy") is not None]
+    return max(measured, key=lambda h: h["validation_accuracy"]) if measured else None
+
+
+def _data_sentence(facts: Facts) -> str:
+    usable = sum(n for by_split in (facts.class_counts or {}).values() for n in by_split.values())
+    parts = []
+    if facts.rows_read is not None:
+        parts.append(f"{facts.rows_read:,} raw rows were read")
+    if facts.rejected is not None:
+        parts.append(f"{sum(facts.rejected.values()):,} were rejected")
+    if usable:
+        parts.append(f"{usable:,} are in use")
+    return ", ".join(parts) + "." if parts else "The counts of rows were not reported."
+
+
+def _classes(facts: Facts) -> Markup:
+    counts = facts.class_counts
+    if not counts:
+        return missing("The rows per class were not reported.")
+    total = sum(sum(by_split.values()) for by_split in counts.values())
+    caption = f"{total:,} usable rows in {len(counts)} classes."
+    return picture("Class balance", caption, plots.svg(plots.class_balance(counts)))
+
+
+def _lengths(facts: Facts) -> Markup:
+    lengths, limit = facts.token_lengths, facts.max_length
+    if lengths is None or len(lengths) == 0 or limit is None:
+        return missing("Token lengths were not reported, so it is not known what was cut.")
+    values = np.asarray(lengths)
+    rows, tokens = int((values > limit).sum()), int(np.clip(values - limit, 0, None).sum())
+    share = tokens / values.sum() if values.sum() else 0
+    caption = f"Half of the {len(values):,} texts have at most {np.median(values):,.0f} tokens. "
+    caption += (
+        f"{rows:,} ({_percent(rows / len(values))}) were cut at {limit:,}, which lost "
+        f"{tokens:,} tokens ({_percent(share)})."
+        if rows
+        else f"None was cut at {limit:,}."
+    )
+    return picture("Token lengths", caption, plots.svg(plots.token_lengths(values, limit)))
+
+
+def _rejected(facts: Facts) -> list[Markup]:
+    if facts.rejected is None:
+        return [missing("Rejected rows were not reported.")]
+    total = sum(facts.rejected.values())
+    if not total:
+        return [tag("div", tag("h3", "Rejected rows"), tag("p", "None: every row was usable."))]
+    part = f" of {facts.rows_read:,}" if facts.rows_read else ""
+    share = f" ({_percent(total / facts.rows_read)})" if facts.rows_read else ""
+    shown = {reason: n for reason, n in facts.rejected.items() if n}
+    drawing = picture(
+        "Rejected rows",
+        f"{total:,}{part} rows{share} could not be used; they are kept in the rejected file.",
+        plots.svg(plots.rejected_rows(shown)),
+    )
+    if not facts.rejected_examples:
+        return [drawing, missing("No example of a rejected row was given.")]
+    rows = [
+        (e.get("reason", ""), "" if e.get("row") is None else f"{int(e['row']):,}",
+         _shortened(e.get("text"), 120))
+        for e in facts.rejected_examples[:EXAMPLES]
+    ]
+    examples = table(("reason", "row", "text"), rows, (None, "number", "text"))
+    return [drawing, tag("div", tag("h3", "Examples of them"), examples)]
+
+
+def _rounds_table(story: Sequence[Round]) -> Markup:
+    rows = []
+    for item in reversed(story):
+        badge = tag(
+            "span",
+            WORDS.get(item.verdict, item.verdict),
+            class_=f"tag {item.verdict.replace(' ', '-')}",
+        )
+        accuracy = "–" if item.accuracy is None else _percent(item.accuracy)
+        if item.lower is not None and item.upper is not None:
+            accuracy = joined(
+                [accuracy, tag("div", f"{100 * item.lower:.1f} – {100 * item.upper:.1f} %",
+                               class_="soft small")]
+            )
+        rows.append(
+            (
+                item.name,
+                (item.date or "")[:16].replace("T", " "),
+                tag("code", item.data_version[:8]) if item.data_version else "not recorded",
+                item.model or "",
+                "" if item.labels is None else f"{item.labels:,}",
+                accuracy,
+                joined([badge, tag("div", item.reason or "", class_="soft small")]),
+            )
+        )
+    return table(
+        ("round", "date", "data version", "challenger", "labels", "accuracy", "verdict"),
+        rows,
+        ("whole", None, "whole", None, "number", "number", "text"),
+    )
+
+
+def _worst_confusion(scores: dict) -> str:
+    counts = np.array(scores["confusion"])
+    np.fill_diagonal(counts, 0)
+    if not counts.sum():
+        return "Not one is wrong."
+    i, j = np.unravel_index(counts.argmax(), counts.shape)
+    classes = scores["classes"]
+    return (
+        f"The most frequent mistake is to take “{classes[i]}” for “{classes[j]}”: "
+        f"{counts[i, j]:,} of {counts.sum():,} wrong rows."
+    )
+
+
+def _pairs(pairs: Sequence[tuple[str, Any]], numbers: bool = False) -> Markup:
+    cells = []
+    kind = "span" if numbers else "code"
+    for name, value in pairs:
+        known = value is not None and value != ""
+        shown = tag(kind, value) if known else tag("span", "not recorded", class_="soft")
+        cells += [tag("dt", name), tag("dd", shown)]
+    return tag("dl", *cells, class_="numbers" if numbers else None)
+
+
+def _lead(sentence: str) -> Markup:
+    return tag("p", sentence, class_="lead")
+
+
+def _interval(model: Model) -> tuple[float, float]:
+    if model.lower is not None and model.upper is not None:
+        return model.lower, model.upper
+    return wilson_interval(round(model.accuracy * model.n), model.n)
+
+
+def _shortened(value: Any, longest: int = LONGEST_TEXT) -> Markup:
+    words = "" if value is None else str(value)
+    if not words.strip():
+        return tag("span", "(empty)", class_="soft")
+    if len(words) <= longest:
+        return text(words)
+    return joined(
+        [words[:longest], "… ", tag("span", f"({len(words):,} characters)", class_="soft")]
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value)
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−") if abs(share) >= 5e-4 else "0.0"
+
+
+def _p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _plural(n: int, one: str) -> str:
+    return one if n == 1 else one + "s"

@@ -1,0 +1,65 @@
+"""What a step takes when nobody hands it over: the latest artifact, the latest run's metadata.
+
+Used by hand, and by the input managers of a job that starts in the middle. Light: it is imported
+by the process that runs a job, before its first kernel is there.
+"""
+
+import json
+from pathlib import Path
+
+from ftzard.artifact import Handle
+from ftzard.config.schema import Config
+from ftzard.errors import DataError, WorkspaceError
+from ftzard.steps import Step
+from ftzard.versioning.commit import data_version
+from ftzard.workspace import Workspace
+
+#: What is delivered from outside: its name and the key under `data` that says where it is.
+DELIVERIES = {"raw": "source", "labelled": "labelled", "incoming": "incoming"}
+
+
+def given_or_latest(name: str, given: str | None, workspace: Workspace, config: Config) -> Handle:
+    """Return the handle of a path a person gave, or of the workspace's latest artifact `name`."""
+    if name in DELIVERIES:
+        chosen = given or getattr(config.data, DELIVERIES[name])
+        if chosen is None:
+            raise DataError(
+                f"no file was given for '{name}': set data.{DELIVERIES[name]} in ftzard.yaml, in "
+                "the Launchpad, on the command line or in the notebook's parameters cell.")
+    else:
+        chosen = given or _latest_place(name, workspace, config)
+    path = workspace.root / chosen
+    if not path.is_file():
+        raise DataError(f"{name}: {chosen} does not exist in {workspace.root}; expected a file"
+                        + ("." if name in DELIVERIES else ", written by the step before."))
+    if name == "raw" and path.is_relative_to(workspace.labelled):
+        name = "labelled"
+    version = data_version(workspace.root, path) if path.is_relative_to(workspace.root) else None
+    return workspace.handle(name, path, _rows(path)).at(version)
+
+
+def latest_metadata(step: Step, workspace: Workspace) -> dict:
+    """Return the metadata of a step's latest finished execution."""
+    path = workspace.metadata / f"{step.name}.json"
+    if not path.is_file():
+        raise WorkspaceError(
+            f"{step.name} has not run in {workspace.root} yet; run '{step.name}_job' or its "
+            f"notebook {step.notebook}.ipynb first.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _latest_place(name: str, workspace: Workspace, config: Config) -> str:
+    pattern = getattr(config.paths, name)
+    if "{batch}" not in pattern:
+        return pattern
+    found = sorted(workspace.root.glob(pattern.replace("{batch}", "*")),
+                   key=lambda p: p.stat().st_mtime_ns)
+    return str(found[-1]) if found else pattern
+
+
+def _rows(path: Path) -> int | None:
+    if path.suffix != ".parquet":
+        return None
+    import pyarrow.parquet as parquet
+
+    return parquet.read_metadata(path).num_rows

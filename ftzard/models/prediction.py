@@ -1,0 +1,114 @@
+"""A classifier: a model with its tokenizer and labels, from texts or token ids to predictions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy
+import pandas
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from ftzard.errors import ModelError
+from ftzard.models.batching import pad, sorted_batches
+from ftzard.models.tokenizing import encode
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass
+class Classifier:
+    """A model that is ready to predict.
+
+    model: with or without an adapter; labels: names in the order of the logits; max_length: tokens
+    a text may have; meta: what the adapter's folder says about it ({} for a bare base).
+    """
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    labels: list[str]
+    max_length: int
+    meta: dict
+
+    def logits(
+        self,
+        input_ids: Sequence[Sequence[int]],
+        *,
+        batch_size: int = 64,
+        on_step: Progress | None = None,
+    ) -> numpy.ndarray:
+        """Return float32 (rows, labels), in the order of the rows.
+
+        on_step: called with (rows done, rows in all) after each batch.
+        """
+        return logits(
+            self.model,
+            input_ids,
+            pad_id=self.tokenizer.pad_token_id,
+            batch_size=batch_size,
+            on_step=on_step,
+        )
+
+    def predict(self, texts: Sequence[str], *, batch_size: int = 64) -> pandas.DataFrame:
+        """Return a row per text: label, confidence (0..1), probabilities (in label order)."""
+        input_ids, _, _ = encode(texts, self.tokenizer, self.max_length)
+        chances = probabilities(self.logits(input_ids, batch_size=batch_size))
+        best = chances.argmax(axis=1)
+        return pandas.DataFrame(
+            {
+                "label": [self.labels[i] for i in best],
+                "confidence": chances[numpy.arange(len(best)), best].astype(float),
+                "probabilities": [row.tolist() for row in chances],
+            }
+        )
+
+
+def logits(
+    model: nn.Module,
+    input_ids: Sequence[Sequence[int]],
+    *,
+    pad_id: int,
+    batch_size: int = 64,
+    on_step: Progress | None = None,
+) -> numpy.ndarray:
+    """Return the float32 logits (rows, labels) of `model`, batched by length, order restored.
+
+    Raises ModelError if a row has no token or a logit is not finite.
+    """
+    lengths = numpy.array([len(ids) for ids in input_ids], dtype=numpy.int64)
+    if len(lengths) == 0:
+        return numpy.zeros((0, model.config.num_labels), dtype=numpy.float32)
+    if lengths.min() == 0:
+        raise ModelError(
+            f"row {int(lengths.argmin())} has 0 tokens; expected at least one. Tokenize the texts "
+            "with ftzard's encode, which ends each in the eos token."
+        )
+    device = next(model.parameters()).device
+    result = numpy.zeros((len(lengths), model.config.num_labels), dtype=numpy.float32)
+    training, done = model.training, 0
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for rows in sorted_batches(lengths, batch_size):
+                batch = pad([input_ids[row] for row in rows], pad_id, device)
+                result[rows] = model(**batch).logits.float().cpu().numpy()
+                done += len(rows)
+                if on_step is not None:
+                    on_step(done, len(lengths))
+    finally:
+        model.train(training)
+    broken = numpy.flatnonzero(~numpy.isfinite(result).all(axis=1))
+    if len(broken):
+        raise ModelError(
+            f"logits of {len(broken)} of {len(result)} rows are not finite (first: row "
+            f"{broken[0]}); expected numbers. The weights are broken: lower the learning rate or "
+            "choose compute_dtype=bfloat16 instead of float16."
+        )
+    return result
+
+
+def probabilities(logits: numpy.ndarray) -> numpy.ndarray:
+    """Return the softmax of logits (rows, labels), float64, each row summing to 1."""
+    shifted = logits.astype(numpy.float64) - logits.max(axis=1, keepdims=True)
+    powers = numpy.exp(shifted)
+    return powers / powers.sum(axis=1, keepdims=True)

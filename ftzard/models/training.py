@@ -1,0 +1,279 @@
+"""Training: one adapter on tokenized rows, watched, with the best epoch's weights at the end.
+
+It refuses what only looks like training: one row, one class, a loss that is zero or not a number,
+nothing to train, parameters that an optimizer step leaves as they were.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy
+import pandas
+import torch
+from torch import nn
+
+from ftzard.errors import ModelError, nearest
+from ftzard.models.batching import pad, padding_share, shuffled_batches
+from ftzard.models.prediction import Progress, logits
+from ftzard.models.reproducibility import set_seed
+
+METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "validation_loss",
+)
+
+
+@dataclass
+class Trained:
+    """What training did.
+
+    history: a dict per epoch (epoch from 1, train_loss, validation_loss, accuracy,
+    balanced_accuracy, macro_precision, macro_recall, macro_f1, learning_rate at its end,
+    tokens_per_second of real tokens, padding_share); best_epoch: whose weights the model has now;
+    stopped_early: whether patience ran out before the last epoch; steps: optimizer steps done.
+    """
+
+    history: list[dict]
+    best_epoch: int
+    stopped_early: bool
+    steps: int
+
+    @property
+    def best(self) -> dict:
+        """The best epoch's entry of the history."""
+        return self.history[self.best_epoch - 1]
+
+
+def train(
+    model: nn.Module,
+    train_rows: pandas.DataFrame,
+    validation_rows: pandas.DataFrame,
+    *,
+    labels: Sequence[str],
+    epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    weight_decay: float = 0.01,
+    warmup_ratio: float = 0.1,
+    max_grad_norm: float = 1.0,
+    patience: int = 2,
+    seed: int = 0,
+    metric: str = "accuracy",
+    on_step: Progress | None = None,
+    on_epoch: Callable[[dict], object] | None = None,
+) -> Trained:
+    """Train what is trainable in `model` and leave it with the best epoch's weights.
+
+    train_rows, validation_rows: tables with input_ids (lists of ids) and label (a name of
+    `labels`); batch_size: rows per optimizer step; learning_rate: AdamW's highest, after a linear
+    warm-up over `warmup_ratio` of all steps and before a linear decay to zero; max_grad_norm:
+    longer gradients are shortened; patience: epochs without a better `metric` (on validation)
+    before training stops; on_step: called with (steps done, steps in all); on_epoch: with the
+    epoch's entry of the history. Raises ModelError as the module says.
+    """
+    if metric not in METRICS:
+        raise ModelError(f"metric is '{metric}'{nearest(metric, METRICS)}")
+    targets = _targets(train_rows, labels, "training")
+    validation_targets = _targets(validation_rows, labels, "validation")
+    _check_rows(targets, validation_targets, labels)
+    parameters = _trainable(model)
+    set_seed(seed)
+    generator = numpy.random.default_rng(seed)
+    device = next(model.parameters()).device
+    pad_id = model.config.pad_token_id
+    input_ids = train_rows["input_ids"].tolist()
+    validation_ids = validation_rows["input_ids"].tolist()
+    lengths = numpy.array([len(ids) for ids in input_ids])
+    steps = epochs * math.ceil(len(lengths) / batch_size)
+    optimizer = torch.optim.AdamW(
+        parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_and_decay(steps, warmup_ratio))
+    history: list[dict] = []
+    best, best_weights, done = 0, {}, 0
+    for epoch in range(1, epochs + 1):
+        batches = shuffled_batches(lengths, batch_size, generator)
+        model.train()
+        losses, started = [], time.perf_counter()
+        for rows in batches:
+            batch = pad([input_ids[row] for row in rows], pad_id, device)
+            loss = _loss(model(**batch).logits, targets[rows])
+            before = _copy(parameters) if done == 0 else {}
+            losses.append(_step(loss, optimizer, schedule, parameters, max_grad_norm, done))
+            if before:
+                _check_changed(before, parameters)
+            done += 1
+            if on_step is not None:
+                on_step(done, steps)
+        seconds = time.perf_counter() - started
+        scores = logits(model, validation_ids, pad_id=pad_id, batch_size=batch_size)
+        history.append(
+            {
+                "epoch": epoch,
+                "train_loss": float(numpy.average(losses, weights=[len(b) for b in batches])),
+                **measure(scores, validation_targets),
+                "learning_rate": schedule.get_last_lr()[0],
+                "tokens_per_second": float(lengths.sum() / seconds),
+                "padding_share": padding_share(lengths, batches),
+            }
+        )
+        if on_epoch is not None:
+            on_epoch(dict(history[-1]))
+        if best == 0 or better(history[-1], history[best - 1], metric):
+            best = epoch
+            best_weights = _copy(parameters) if epoch < epochs else {}
+        elif epoch - best >= patience:
+            break
+    if best < len(history):
+        _restore(parameters, best_weights)
+    model.eval()
+    return Trained(history, best, len(history) < epochs, done)
+
+
+def better(entry: dict, than: dict, metric: str) -> bool:
+    """Return whether an epoch's entry beats another: higher metric, or lower if it is a loss.
+
+    The same metric is broken by the lower validation loss.
+    """
+    sign = -1 if metric == "validation_loss" else 1
+    return (sign * entry[metric], -entry["validation_loss"]) > (
+        sign * than[metric],
+        -than["validation_loss"],
+    )
+
+
+def measure(scores: numpy.ndarray, targets: numpy.ndarray) -> dict[str, float]:
+    """Return loss and metrics of logits (rows, labels) against label numbers (rows).
+
+    Classes that occur neither in the targets nor in the predictions do not count in the averages.
+    """
+    predicted = scores.argmax(axis=1)
+    loss = nn.functional.cross_entropy(torch.from_numpy(scores), torch.from_numpy(targets))
+    precision, recall, f1, present = [], [], [], []
+    for number in range(scores.shape[1]):
+        true, positive = targets == number, predicted == number
+        if not (true.any() or positive.any()):
+            continue
+        hits = int((true & positive).sum())
+        precision.append(hits / max(1, int(positive.sum())))
+        recall.append(hits / max(1, int(true.sum())))
+        f1.append(2 * hits / int(true.sum() + positive.sum()))
+        present.append(bool(true.any()))
+    return {
+        "validation_loss": float(loss),
+        "accuracy": float((predicted == targets).mean()),
+        "balanced_accuracy": float(numpy.mean([r for r, p in zip(recall, present) if p])),
+        "macro_precision": float(numpy.mean(precision)),
+        "macro_recall": float(numpy.mean(recall)),
+        "macro_f1": float(numpy.mean(f1)),
+    }
+
+
+def _targets(rows: pandas.DataFrame, labels: Sequence[str], side: str) -> numpy.ndarray:
+    """Return the label numbers (int64) of rows."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    unknown = sorted({str(label) for label in rows["label"] if label not in numbers})
+    if unknown:
+        raise ModelError(
+            f"{side} rows have the label '{unknown[0]}' (unknown labels: {len(unknown)})"
+            f"{nearest(unknown[0], labels)}"
+        )
+    return numpy.array([numbers[label] for label in rows["label"]], dtype=numpy.int64)
+
+
+def _check_rows(targets: numpy.ndarray, validation: numpy.ndarray, labels: Sequence[str]) -> None:
+    if len(targets) < 2 or len(validation) < 1:
+        raise ModelError(
+            f"{len(targets)} training and {len(validation)} validation rows; expected at least 2 "
+            "and 1. Check the step that made them before training on next to nothing."
+        )
+    present = numpy.unique(targets)
+    if len(present) < 2:
+        raise ModelError(
+            f"all {len(targets)} training rows have the label '{labels[present[0]]}'; expected at "
+            "least two labels. There is nothing to tell apart."
+        )
+
+
+def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not parameters:
+        raise ModelError(
+            "0 parameters of this model are trainable; expected those of an adapter. Attach one "
+            "before training."
+        )
+    return parameters
+
+
+def _loss(scores: torch.Tensor, targets: numpy.ndarray) -> torch.Tensor:
+    return nn.functional.cross_entropy(
+        scores.float(), torch.from_numpy(targets).to(scores.device)
+    )
+
+
+def _step(
+    loss: torch.Tensor,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    parameters: dict[str, nn.Parameter],
+    max_grad_norm: float,
+    done: int,
+) -> float:
+    """Do one optimizer step and return the loss as a number, refusing one that is none."""
+    value = float(loss.detach())
+    if not math.isfinite(value) or value == 0.0:
+        raise ModelError(
+            f"the loss at step {done + 1} is {value}; expected a finite number above zero. "
+            "Lower the learning rate, and check the labels and the compute type."
+        )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(parameters.values(), max_grad_norm)
+    optimizer.step()
+    schedule.step()
+    return value
+
+
+def _check_changed(before: dict[str, torch.Tensor], now: dict[str, nn.Parameter]) -> None:
+    without = sorted(name for name, parameter in now.items() if parameter.grad is None)
+    if without:
+        raise ModelError(
+            f"{len(without)} of {len(now)} trainable parameters get no gradient (first: "
+            f"{without[0]}); expected all to be part of the loss."
+        )
+    if all(torch.equal(before[name], parameter) for name, parameter in now.items()):
+        raise ModelError(
+            f"none of the {len(now)} trainable parameters changed in the first optimizer step; "
+            "expected them to move. Check the learning rate."
+        )
+
+
+def _warmup_and_decay(steps: int, warmup_ratio: float) -> Callable[[int], float]:
+    """Return the factor on the learning rate per step: up linearly, then down to zero.
+
+    The first and the last step still train, however few steps there are.
+    """
+    warmup = round(steps * warmup_ratio)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return max(0.0, (steps - step) / (steps - warmup)) if steps > warmup else 1.0
+
+    return factor
+
+
+def _copy(parameters: dict[str, nn.Parameter]) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in parameters.items()}
+
+
+@torch.no_grad()
+def _restore(parameters: dict[str, nn.Parameter], weights: dict[str, torch.Tensor]) -> None:
+    for name, parameter in parameters.items():
+        parameter.copy_(weights[name])

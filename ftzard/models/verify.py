@@ -1,0 +1,125 @@
+"""Does a saved adapter, opened in a fresh process, give the logits that were seen in training?
+
+`verify_saved` starts that process (`python -m ftzard.models.verify REQUEST.json`), which loads the
+base and the adapter from their files, predicts the same rows in the same batches and writes the
+logits down. A head that was not saved or a base that differs shows here, before anything is
+registered.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy
+import torch
+
+from ftzard.errors import ModelError
+from ftzard.models.adapter import open_classifier
+from ftzard.models.archive import unpack
+from ftzard.models.base import BaseSpec
+from ftzard.models.reproducibility import set_threads
+
+# float32 on the same threads gives the same bits; a GPU in bf16 may add up in another order.
+TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
+
+
+def verify_saved(
+    adapter: Path,
+    base: BaseSpec,
+    input_ids: Sequence[Sequence[int]],
+    expected: numpy.ndarray,
+    *,
+    batch_size: int = 64,
+    timeout: float = 900,
+) -> float:
+    """Return the largest difference between `expected` and a fresh process's logits.
+
+    adapter: folder or packed file of the saved adapter; base: where its base is; input_ids: rows to
+    predict; expected: float32 (rows, labels) that the trained model gave for them with the same
+    `batch_size`; timeout: seconds. Raises ModelError if the process fails or the logits differ.
+    """
+    adapter = Path(adapter)
+    with tempfile.TemporaryDirectory(prefix="ftzard-verify-") as scratch:
+        folder = adapter if adapter.is_dir() else unpack(adapter, Path(scratch) / "adapter")
+        request, answer = Path(scratch) / "request.json", Path(scratch) / "logits.npy"
+        request.write_text(
+            json.dumps(
+                {
+                    "adapter": str(folder.resolve()),
+                    "base": {**asdict(base), "source": _anywhere(base.source)},
+                    "input_ids": [[int(number) for number in ids] for ids in input_ids],
+                    "batch_size": batch_size,
+                    "threads": torch.get_num_threads(),
+                    "answer": str(answer),
+                }
+            ),
+            encoding="utf-8",
+        )
+        found = _fresh_logits(request, answer, adapter, timeout)
+    if found.shape != expected.shape:
+        raise ModelError(
+            f"adapter {adapter}: a fresh process gives logits of shape {found.shape}; expected "
+            f"{expected.shape}. The saved adapter has other labels than the trained one."
+        )
+    difference = float(numpy.abs(found - expected).max()) if found.size else 0.0
+    limit = TOLERANCE[base.compute_dtype]
+    if not difference <= limit:
+        raise ModelError(
+            f"adapter {adapter}: opened in a fresh process its logits differ from the trained "
+            f"model's by up to {difference:.2g}; expected at most {limit:.0e}. What was saved is "
+            "not what was trained: do not register it."
+        )
+    return difference
+
+
+def _fresh_logits(request: Path, answer: Path, adapter: Path, timeout: float) -> numpy.ndarray:
+    package = str(Path(__file__).resolve().parents[2])
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    try:
+        process = subprocess.run(
+            [sys.executable, "-m", "ftzard.models.verify", str(request)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(
+            f"adapter {adapter}: opening it in a fresh process took longer than {timeout:.0f} s; "
+            "expected an answer. Try again when the machine is less busy."
+        ) from error
+    if process.returncode != 0 or not answer.is_file():
+        lines = process.stderr.strip().splitlines() or ["no message"]
+        raise ModelError(
+            f"adapter {adapter} cannot be opened in a fresh process (exit code "
+            f"{process.returncode}): {lines[-1]} Expected it to load; it is not registered."
+        )
+    return numpy.load(answer)
+
+
+def _anywhere(source: str | Path) -> str:
+    """Return a source that means the same in another working directory."""
+    return str(Path(source).resolve()) if Path(source).is_dir() else str(source)
+
+
+def _answer(request: Path) -> None:
+    task = json.loads(request.read_text(encoding="utf-8"))
+    set_threads(task["threads"])
+    classifier = open_classifier(Path(task["adapter"]), BaseSpec(**task["base"]))
+    numpy.save(
+        task["answer"], classifier.logits(task["input_ids"], batch_size=task["batch_size"])
+    )
+
+
+if __name__ == "__main__":
+    _answer(Path(sys.argv[1]))

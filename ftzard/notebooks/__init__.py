@@ -1,0 +1,1 @@
+"""The chapters: one notebook per step, and what each of them opens with."""

@@ -1,0 +1,110 @@
+"""A candidate for promotion: checked, registered, placed in the workspace, put on record."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from ftzard.config import compose
+from ftzard.models import adapter, archive, verify
+from ftzard.notebooks import model_files
+from ftzard.notebooks.chapter import Chapter, scratch
+from ftzard.notebooks.contests import Contest
+from ftzard.tracking import record, registry
+from ftzard.tracking.registry import Version
+
+
+def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
+    """Refuse an adapter that answers differently when a fresh process opens it.
+
+    rows: tokenized rows, of which the first `sample` are answered. Returns the largest difference.
+    """
+    spec = model_files.base_spec(chapter.workspace, chapter.config.model)
+    input_ids = rows["input_ids"].head(sample).tolist()
+    expected = adapter.open_classifier(folder, spec).logits(input_ids)
+    difference = verify.verify_saved(folder, spec, input_ids, expected)
+    chapter.log(fresh_process_difference=difference)
+    return difference
+
+
+def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict,
+             parent: Version | None) -> Version:
+    """Register an adapter as a new version and place it and its record in the workspace.
+
+    rows: all tokenized rows it was made from; params: what it was trained with; parent: the
+    version whose adapter it started from. The new version has no alias yet.
+    """
+    workspace, config = chapter.workspace, chapter.config
+    meta = adapter.read_meta(folder)
+    packed = archive.pack(folder, scratch() / "adapter.zip")
+    base = model_files.base_archive(workspace, config.model.name)
+    version = registry.register(
+        chapter.run, config.tracking.registered_model, adapter=packed,
+        base=base if config.model.build is not None else None,
+        tags={"base_model": config.model.source or config.model.name,
+              "base_hash": meta["base"]["weight_hash"],
+              "config_hash": compose.digest(config),
+              "data_version": chapter.inputs["tokenized"].commit or "not versioned",
+              "ftzard_run": chapter.run.id})
+    place = model_files.adapter_archive(workspace, version)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(packed, place)
+    chapter.keep("adapter", place)
+    chapter.run.tags({"base_hash": meta["base"]["weight_hash"],
+                      "tokenizer_hash": meta["tokenizer_hash"],
+                      "model_version": str(version)})
+    chapter.say(version=version.number, model=version.name)
+    put_on_record(chapter, version, {
+        "model": version.name,
+        "version": version.number,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "step": chapter.step.name,
+        "mlflow_run": chapter.run.id,
+        "dagster_run": chapter.dagster_run_id,
+        "parent": parent.number if parent else None,
+        "base": {"name": config.model.name, "source": config.model.source,
+                 "revision": config.model.revision, "weight_hash": meta["base"]["weight_hash"],
+                 "tokenizer_hash": meta["tokenizer_hash"]},
+        "labels": meta["labels"],
+        "batches": list(dict.fromkeys(rows["batch"])),
+        "rows": {k: int(v) for k, v in rows["split"].value_counts().items()},
+        "data": {name: {"path": h.path, "sha256": h.sha256, "commit": h.commit}
+                 for name, h in chapter.inputs.items()},
+        "params": params,
+        "packages": record.package_versions(),
+        "config_hash": compose.digest(config),
+        "config": compose.to_record(config),
+    })
+    return version
+
+
+def put_on_record(chapter: Chapter, version: Version, entries: dict) -> None:
+    """Add entries to a version's record; Git_Dvc commits it with this step."""
+    path = model_files.write_record(chapter.workspace, version, entries)
+    relative = chapter.workspace.relative(path)
+    if relative not in chapter.records:
+        chapter.records.append(relative)
+
+
+def decide(chapter: Chapter, version: Version, contest: Contest) -> None:
+    """Carry out the gate's verdict: move the aliases, record it with run, version and model."""
+    verdict = contest.verdict
+    registry.move(chapter.tracking, version.name,
+                  **{"champion" if verdict.promoted else "challenger": version})
+    registry.tag(chapter.tracking, version, {
+        "gate.decision": verdict.decision, "gate.reasons": " ".join(verdict.reasons),
+        "gate.difference": round(verdict.difference, 6), "gate.lower": round(verdict.lower, 6),
+        "gate.upper": round(verdict.upper, 6), "gate.n": verdict.n})
+    chapter.run.tags({"verdict": verdict.decision, "verdict_reasons": " ".join(verdict.reasons),
+                      "model_version": str(version)})
+    chapter.log(**contest.flat())
+    chapter.say(verdict=verdict.to_dict(), version=version.number, model=version.name,
+                models=contest.table().to_dict("records"),
+                champion=contest.champion.number if contest.champion else None)
+    put_on_record(chapter, version, {
+        "verdict": verdict.to_dict(),
+        "challenged": contest.champion.number if contest.champion else None,
+        "metrics": {line["model"]: line for line in contest.table().to_dict("records")},
+        "test_metrics": contest.metrics("challenger"),
+    })

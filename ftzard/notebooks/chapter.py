@@ -1,0 +1,313 @@
+"""What every chapter opens and closes: config, inputs, MLflow child, outputs.
+
+`begin` works the same by hand and under Dagster. Under Dagster the parameters cell has been
+replaced: `context` is there and the inputs are handles. By hand the inputs are None (the
+workspace's latest artifact) or a path, and `overrides` changes the config. No Dagster is imported
+here; what dagstermill put into the notebook's namespace is used as it stands.
+"""
+
+import atexit
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+import ftzard
+from ftzard.artifact import Handle, verify, write_json
+from ftzard.config import compose
+from ftzard.config.schema import Config
+from ftzard.dataset import reading, storage
+from ftzard.errors import DataError, FtzardError
+from ftzard.inputs import given_or_latest, latest_metadata
+from ftzard.steps import Step, step_named
+from ftzard.tracking import record, runs
+from ftzard.versioning import git
+from ftzard.workspace import Workspace, find, locked
+
+
+@dataclass
+class Chapter:
+    """One execution of one step.
+
+    config: the resolved experiment; workspace: where; run: the MLflow child; inputs: the handles
+    it was given, by name; metadata: of the step named by `after`, if there is one.
+    """
+
+    step: Step
+    config: Config
+    workspace: Workspace
+    run: runs.Run
+    parent: runs.Run
+    tracking: runs.Tracking
+    inputs: dict[str, Handle]
+    metadata: dict
+    dagster_run_id: str | None
+    outputs: dict[str, Handle] = field(default_factory=dict)
+    records: list[str] = field(default_factory=list)
+    facts: dict = field(default_factory=dict)
+    _dagstermill: object | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
+    _trials: list[runs.Run] = field(default_factory=list)
+    _closed: bool = False
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the delivery came back from a person, with labels for rows that were asked."""
+        return any(handle.name == "labelled" for handle in self.inputs.values())
+
+    def path(self, name: str) -> Path:
+        """Return the verified file behind an input or an output of this step."""
+        handle = self.inputs.get(name) or self.outputs.get(name)
+        if handle is None:
+            raise DataError(f"{self.step.name} has no artifact '{name}'; "
+                            f"it has {sorted({*self.inputs, *self.outputs})}.")
+        return verify(handle, self.workspace.root)
+
+    def read(self, name: str) -> pd.DataFrame:
+        """Return an input's rows, after checking that they are the bytes the handle promises."""
+        return storage.read_parquet(self.path(name))
+
+    def place(self, name: str, **parts: str) -> Path:
+        """Return where the artifact `name` belongs in this workspace."""
+        return self.workspace.root / getattr(self.config.paths, name).format(**parts)
+
+    def earlier(self, name: str) -> pd.DataFrame | None:
+        """Return the artifact as an earlier run left it, or None if there is none yet."""
+        place = self.place(name)
+        return storage.read_parquet(place) if place.is_file() else None
+
+    def store_delivery(self, name: str) -> Path:
+        """Store a raw file under data/raw by its content; it is versioned with the outputs."""
+        source = self.inputs[name].path
+        stored = reading.store_raw(self.workspace.root / source, self.workspace.root / "data")
+        self.outputs["delivery"] = self.workspace.handle("delivery", stored)
+        return stored
+
+    def write(self, name: str, rows: pd.DataFrame, **parts: str) -> Handle:
+        """Write an artifact under its place, complete or not at all, and return its handle."""
+        path = self.place(name, **parts)
+        write = storage.write_csv if path.suffix == ".csv" else storage.write_parquet
+        write(rows, path)
+        handle = self.workspace.handle(name, path, len(rows))
+        self.outputs[name] = handle
+        return handle
+
+    def trial(self, number: int, params: Mapping[str, object]) -> runs.Run:
+        """Open a grandchild run for one trial; it is closed with this run at the latest."""
+        trial = self.run.trial(number, params)
+        self._trials.append(trial)
+        return trial
+
+    def end_trial(self, trial: runs.Run) -> None:
+        """Close a trial's run as FINISHED."""
+        trial.end()
+        self._trials.remove(trial)
+
+    def keep(self, name: str, path: Path) -> Handle:
+        """Add a file that stands in the workspace already to what Git_Dvc will version."""
+        handle = self.workspace.handle(name, path)
+        self.outputs[name] = handle
+        return handle
+
+    def plot(self, figure: object, name: str) -> object:
+        """Record a figure with the run and return it for the notebook to show."""
+        self.run.figure(figure, f"plots/{name}.png")
+        return figure
+
+    def log(self, **metrics: float) -> None:
+        """Record numbers with the run and keep them for the step's summary."""
+        self.run.metrics(metrics)
+        self.facts.update(metrics)
+
+    def say(self, **facts: object) -> None:
+        """Keep facts for the step's metadata, where the next step and the report find them."""
+        self.facts.update(facts)
+
+    def progress(self, done: int, total: int, what: str = "") -> None:
+        """Show how far a long computation is: a bar by hand, a line now and then under Dagster."""
+        shown = f"{what} {done}/{total}".strip()
+        if self.dagster_run_id is None:
+            filled = int(30 * done / max(total, 1))
+            end = "\n" if done >= total else "\r"
+            print(f"[{'█' * filled}{'·' * (30 - filled)}] {shown}", end=end, flush=True)
+        elif done >= total or done * 4 // total != (done - 1) * 4 // total:
+            print(shown, flush=True)
+
+    def finish(self) -> dict:
+        """Close the run as FINISHED, hand the outputs on and return the step's metadata."""
+        for handle in self.outputs.values():
+            self.run.dataset(handle.name, handle.sha256, handle.path, handle.rows, "output")
+            self.run.tags({f"data_sha256.{handle.name}": handle.sha256})
+        metadata = {
+            "step": self.step.name,
+            "run_name": self.run.name,
+            "run_id": self.run.id,
+            "base_run_name": self.parent.name,
+            "base_run_id": self.parent.id,
+            "dagster_run_id": self.dagster_run_id,
+            "config_hash": compose.digest(self.config),
+            "artifacts": [h.to_dict() for h in self.outputs.values()],
+            "records": self.records,
+            "facts": self.facts,
+        }
+        self.run.text(json.dumps(metadata, indent=1, default=str), "metadata.json")
+        write_json(self.workspace.metadata / f"{self.step.name}.json", metadata)
+        self._hand_on(metadata)
+        self._close("FINISHED")
+        return metadata
+
+    def _hand_on(self, metadata: dict) -> None:
+        if self._dagstermill is None:
+            return
+        for name in self.step.yields:
+            self._dagstermill.yield_result(self.outputs[name].to_dict(), name)
+        self._dagstermill.yield_result(json.loads(json.dumps(metadata, default=str)),
+                                       self.step.metadata)
+
+    def _close(self, status: str, reason: str | None = None) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            for trial in self._trials:
+                trial.end(status, reason)
+            self.run.end(status, reason)
+        finally:
+            self._open.close()
+
+
+def begin(step_name: str, namespace: Mapping) -> Chapter:
+    """Open a step's execution from the notebook's `globals()`.
+
+    Raises FtzardError subclasses: no workspace, a config that does not hold, an input that is
+    missing or was changed behind its handle.
+    """
+    sentences_first()
+    step = step_named(step_name)
+    place = locate(namespace)
+    opened = ExitStack()
+    if place.dagster_run_id is None:
+        opened.enter_context(locked(place.workspace.state / "run.lock",
+                                    {"pid": os.getpid(), "doing": f"{step.notebook} by hand"},
+                                    waiting=lambda text: print(text, flush=True)))
+    try:
+        inputs, metadata = _inputs(step, namespace, place)
+        tracking = connect(place.workspace, place.config)
+        runs.reconcile(tracking)
+        parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock")
+        run = runs.start_child(tracking, parent, record.tags(
+            step=step.name,
+            config=compose.to_record(place.config),
+            config_hash=compose.digest(place.config),
+            commit=git.head(place.workspace.root),
+            notebook=place.workspace.notebooks / f"{step.notebook}.ipynb",
+            library=Path(ftzard.__file__).parent,
+            dagster_run_id=place.dagster_run_id,
+            dagster_step=place.dagster_step,
+            inputs=inputs.values()))
+    except BaseException:
+        opened.close()
+        raise
+    chapter = Chapter(step, place.config, place.workspace, run, parent, tracking, inputs, metadata,
+                      place.dagster_run_id, _dagstermill=namespace.get("__dm_dagstermill"),
+                      _open=opened)
+    _close_with_the_kernel(chapter)
+    run.params(compose.flat(compose.to_record(place.config)))
+    run.text(yaml.safe_dump(compose.to_record(place.config), sort_keys=False), "config.yaml")
+    for handle in inputs.values():
+        run.dataset(handle.name, handle.sha256, handle.path, handle.rows, "input")
+    return chapter
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a notebook runs: which workspace and config, and under which Dagster run, if any."""
+
+    workspace: Workspace
+    config: Config
+    dagster_run_id: str | None
+    dagster_step: str | None
+
+
+def locate(namespace: Mapping) -> Place:
+    """Return where this notebook runs, from what its parameters cell holds."""
+    context = namespace.get("context")
+    if context is not None:
+        experiment = context.resources.experiment
+        return Place(experiment.workspace, experiment.config, context.run_id,
+                     context.step_context.step.key)
+    workspace = find()
+    return Place(workspace, workspace.config({"overrides": namespace.get("overrides") or []}),
+                 None, None)
+
+
+def connect(workspace: Workspace, config: Config) -> runs.Tracking:
+    """Return the connection to the workspace's MLflow."""
+    return runs.connect(config.tracking.uri or workspace.mlflow_uri, config.tracking.experiment,
+                        artifacts=workspace.mlflow_artifacts,
+                        lock=workspace.state / "mlflow.lock")
+
+
+def sentences_first() -> None:
+    """Show a refusal's sentence in the notebook before its traceback."""
+    shell = _shell()
+    if shell is None:
+        return
+
+    def show(shell, kind, error, traceback, tb_offset=None):
+        print(f"✗ {error}", file=sys.stderr, flush=True)
+        return shell.showtraceback((kind, error, traceback), tb_offset=tb_offset)
+
+    shell.set_custom_exc((FtzardError,), show)
+
+
+def _shell():
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython else None
+
+
+def _close_with_the_kernel(chapter: Chapter) -> None:
+    """Close the run as FAILED when a cell fails, as KILLED when the kernel ends before the end."""
+    shell = _shell()
+
+    def after_cell(result):
+        error = result.error_before_exec or result.error_in_exec
+        if error is not None:
+            chapter._close("FAILED", f"{type(error).__name__}: {error}")
+
+    if shell is not None:
+        shell.events.register("post_run_cell", after_cell)
+    atexit.register(lambda: chapter._close("KILLED", "the kernel ended before the last cell"))
+
+
+def _inputs(step: Step, namespace: Mapping, place: Place) -> tuple[dict[str, Handle], dict]:
+    inputs = {}
+    for name in step.takes:
+        given = namespace.get(name)
+        if isinstance(given, Mapping):
+            handle = Handle.from_dict(given)
+        else:
+            handle = given_or_latest(name, given, place.workspace, place.config)
+        verify(handle, place.workspace.root)
+        inputs[name] = handle
+    metadata = {}
+    if step.after:
+        metadata = (namespace.get(f"{step.after}_metadata")
+                    or latest_metadata(step_named(step.after), place.workspace))
+    return inputs, metadata
+
+
+def scratch() -> Path:
+    """Return a fresh folder for files that live as long as this kernel."""
+    folder = Path(tempfile.mkdtemp(prefix="ftzard-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+

@@ -1,0 +1,110 @@
+"""A contest: several models answer the same test rows, and the gate decides on their answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ftzard.evaluation import baselines, gate
+from ftzard.evaluation.gate import Predicted, Verdict
+from ftzard.evaluation.metrics import classification_metrics, flat, wilson_interval
+from ftzard.models import adapter
+from ftzard.models.base import LoadedBase, load_base
+from ftzard.notebooks import model_files
+from ftzard.notebooks.chapter import Chapter
+from ftzard.tracking import registry
+from ftzard.tracking.registry import Version
+
+
+@dataclass
+class Contest:
+    """What came of it.
+
+    rows: the test rows; classes: label names in the order of the columns; probabilities: (rows,
+    classes) per model, by its role; verdict: the gate's; champion: who was challenged, if anyone.
+    """
+
+    rows: pd.DataFrame
+    classes: list[str]
+    probabilities: dict[str, np.ndarray]
+    verdict: Verdict
+    champion: Version | None
+
+    def metrics(self, role: str) -> dict:
+        """Return every score of one model on all test rows."""
+        return classification_metrics(self.rows["label"], self.probabilities[role], self.classes)
+
+    def table(self) -> pd.DataFrame:
+        """Return a line per model: accuracy with its interval, macro F1, rows."""
+        lines = []
+        for role in self.probabilities:
+            scores = self.metrics(role)
+            right = round(scores["accuracy"] * scores["n"])
+            lower, upper = wilson_interval(right, scores["n"])
+            lines.append({"model": role, "accuracy": scores["accuracy"], "lower": lower,
+                          "upper": upper, "macro_f1": scores["macro_f1"], "n": scores["n"]})
+        return pd.DataFrame(lines)
+
+    def flat(self) -> dict[str, float]:
+        """Return the scores of all models under names that tracking takes."""
+        scores = flat(self.metrics("challenger"), "test_")
+        for role in self.probabilities:
+            name = role.replace(" ", "_").replace("-", "_").lower()
+            scores |= flat(self.metrics(role), f"{name}_test_")
+        verdict = self.verdict
+        return {**scores, "gate_difference": verdict.difference, "gate_lower": verdict.lower,
+                "gate_upper": verdict.upper}
+
+
+def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
+    """Let challenger, champion, bare base and baselines answer all test rows; ask the gate.
+
+    rows: tokenized rows of all splits and batches; challenger: its unpacked adapter. The base is
+    loaded once and the adapters are put on it in turn.
+    """
+    config, workspace = chapter.config, chapter.workspace
+    test = rows[rows["split"] == "test"].reset_index(drop=True)
+    train = rows[rows["split"] == "train"]
+    meta = adapter.read_meta(challenger)
+    classes = meta["labels"]
+    champion = registry.by_alias(chapter.tracking, config.tracking.registered_model,
+                                 registry.CHAMPION)
+    loaded = load_base(model_files.base_spec(workspace, config.model), classes)
+    chapter.say(base_hash=loaded.weight_hash, tokenizer_hash=loaded.tokenizer_hash,
+                quantised_layers=loaded.quantised)
+    answers = {"challenger": _answers(loaded, challenger, test)}
+    if champion is not None:
+        folder, _ = model_files.version_files(workspace, champion)
+        answers["champion"] = _answers(loaded, folder, test)
+    answers["base"] = adapter.bare_classifier(loaded).logits(test["input_ids"].tolist())
+    chances = {role: _softmax(logits) for role, logits in answers.items()}
+    chances["TF-IDF"] = baselines.tfidf(train["text"], train["label"], test["text"], classes,
+                                        config.seed)
+    chances["majority"] = baselines.majority(train["label"], len(test), classes)
+    predicted = {role: _by_batch(test, p, classes) for role, p in chances.items()}
+    limits = vars(config.gate)
+    verdict = gate.judge(
+        predicted["challenger"], predicted.get("champion"), classes,
+        baselines={"TF-IDF": predicted["TF-IDF"], "majority": predicted["majority"]},
+        seed=config.seed, **limits)
+    return Contest(test, classes, chances, verdict, champion)
+
+
+def _answers(loaded: LoadedBase, folder: Path, test: pd.DataFrame) -> np.ndarray:
+    classifier = adapter.open_classifier(folder, loaded)
+    try:
+        return classifier.logits(test["input_ids"].tolist())
+    finally:
+        adapter.detach(loaded)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def _by_batch(test: pd.DataFrame, chances: np.ndarray, classes: list[str]) -> dict[str, Predicted]:
+    chosen = np.array(classes)[chances.argmax(axis=1)]
+    return {batch: Predicted(part["id"], part["label"], chosen[part.index])
+            for batch, part in test.groupby("batch", sort=False)}

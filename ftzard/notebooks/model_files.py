@@ -1,0 +1,142 @@
+"""A model's files in a workspace, and its config in the shape that the library takes.
+
+models/bases/<name>.zip is a base that no hub has; models/<model>/<version>.zip is an adapter with
+its head and tokenizer; models/<model>/<version>.yaml is the record from which it can be rebuilt.
+"""
+
+import json
+from pathlib import Path
+
+import yaml
+
+from ftzard.artifact import write_atomically
+from ftzard.config.schema import Config, Data, Model, Training, Tuning
+from ftzard.errors import ModelError
+from ftzard.models import adapter, archive, tiny_falcon
+from ftzard.models.base import BaseSpec
+from ftzard.tracking.registry import Version
+from ftzard.workspace import Workspace
+
+
+def base_archive(workspace: Workspace, name: str) -> Path:
+    """Return where the archive of a base that is built here stands."""
+    return workspace.root / "models" / "bases" / f"{name}.zip"
+
+
+def adapter_archive(workspace: Workspace, version: Version) -> Path:
+    """Return where a version's adapter stands."""
+    return workspace.root / "models" / version.name / f"{version.number}.zip"
+
+
+def record_path(workspace: Workspace, version: Version) -> Path:
+    """Return where a version's record stands."""
+    return adapter_archive(workspace, version).with_suffix(".yaml")
+
+
+def build_base(workspace: Workspace, model: Model, texts, scratch: Path) -> Path | None:
+    """Build the base of `model` and its tokenizer from these texts, once; return its archive.
+
+    Returns None for a base from a hub or a folder. Raises ModelError if the workspace's base was
+    built with other sizes: adapters would no longer fit it.
+    """
+    if model.build is None:
+        return None
+    path, wanted = base_archive(workspace, model.name), vars(model.build)
+    if not path.is_file():
+        folder = tiny_falcon.build(scratch / model.name, texts, **wanted)
+        (folder / "build.json").write_text(json.dumps(wanted, sort_keys=True) + "\n")
+        return archive.pack(folder, path)
+    built = json.loads((archive.unpack(path, workspace.cache) / "build.json").read_text())
+    if built != wanted:
+        raise ModelError(
+            f"the base {workspace.relative(path)} was built with {built}, but model.build asks for "
+            f"{wanted}; it is frozen at first use. Give the new one another model.name.")
+    return path
+
+
+def base_spec(workspace: Workspace, model: Model) -> BaseSpec:
+    """Return how to load the base that the config names."""
+    source = model.source or _unpacked_base(workspace, model.name)
+    if model.source and (workspace.root / model.source).is_dir():
+        source = workspace.root / model.source
+    return BaseSpec(
+        source=source, name=model.name, revision=model.revision, quantisation=model.quantisation,
+        double_quantisation=model.double_quantisation, compute_dtype=model.compute_dtype,
+        lora_targets=tuple(model.lora_targets), max_length=model.max_length)
+
+
+def version_files(workspace: Workspace, version: Version) -> tuple[Path, BaseSpec]:
+    """Return a version's unpacked adapter and the spec of its base."""
+    path = adapter_archive(workspace, version)
+    if not path.is_file():
+        raise ModelError(
+            f"the adapter of {version} is not at {workspace.relative(path)}; bring it back with "
+            f"'dvc pull {workspace.relative(path)}.dvc'.")
+    folder = archive.unpack(path, workspace.cache)
+    base = adapter.read_meta(folder)["base"]["spec"]
+    local = base_archive(workspace, base["name"])
+    source = archive.unpack(local, workspace.cache) if local.is_file() else base["source"]
+    return folder, adapter.base_spec(folder, source)
+
+
+def _unpacked_base(workspace: Workspace, name: str) -> Path:
+    path = base_archive(workspace, name)
+    if not path.is_file():
+        raise ModelError(
+            f"the base {workspace.relative(path)} does not exist; the preprocessing step builds "
+            "it, so run 'preprocessing_job' first.")
+    return archive.unpack(path, workspace.cache)
+
+
+def write_record(workspace: Workspace, version: Version, record: dict) -> Path:
+    """Write a version's record beside its adapter; what it said before under other keys stays."""
+    path = record_path(workspace, version)
+    record = {**(read_record(workspace, version) or {}), **record}
+    text = yaml.safe_dump(json.loads(json.dumps(record, default=str)), sort_keys=False,
+                          allow_unicode=True)
+    return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def read_record(workspace: Workspace, version: Version) -> dict | None:
+    """Return a version's record, or None if there is none."""
+    path = record_path(workspace, version)
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def records(workspace: Workspace, name: str) -> list[dict]:
+    """Return every record of a model, oldest version first."""
+    found = (workspace.root / "models" / name).glob("*.yaml")
+    return [yaml.safe_load(p.read_text(encoding="utf-8"))
+            for p in sorted(found, key=lambda p: int(p.stem))]
+
+
+def search_space(tuning: Tuning) -> dict:
+    """Return the space of `tuning.search`; a single value is fixed."""
+    space = {key: getattr(tuning, key) for key in
+             ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")}
+    return {key: values[0] if len(values) == 1 else values for key, values in space.items()}
+
+
+def training_values(training: Training) -> dict:
+    """Return what every trial is trained with and the search does not vary."""
+    return {key: getattr(training, key) for key in
+            ("epochs", "warmup_ratio", "max_grad_norm", "patience")}
+
+
+def cleaning_values(data: Data) -> dict:
+    """Return how texts are cleaned, to be kept with the adapter."""
+    return {"mention": data.mention, "link": data.link, "max_characters": data.max_characters}
+
+
+def retraining_params(champion: dict, config: Config) -> dict:
+    """Return the champion's parameters from its record, its learning rate scaled."""
+    params = dict(champion["params"])
+    params["learning_rate"] *= config.retraining.learning_rate_ratio
+    return params
+
+
+def curves(trials: list[dict]) -> list[dict]:
+    """Return trials as the learning curves are drawn from: the first is the best."""
+    return [{"name": t["name"], "params": t["params"], "best": i == 0,
+             "history": [{**e, "validation_accuracy": e["accuracy"]} for e in t["history"]]}
+            for i, t in enumerate(trials)]

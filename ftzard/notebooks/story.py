@@ -1,0 +1,136 @@
+"""The facts of a round, gathered for the report from what the steps left in the workspace."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ftzard.config import compose
+from ftzard.dataset import sampling, storage
+from ftzard.evaluation import report
+from ftzard.evaluation.facts import Facts, Lineage, Model, Round, Test, Trial
+from ftzard.notebooks import model_files
+from ftzard.notebooks.chapter import Chapter
+from ftzard.notebooks.contests import Contest
+from ftzard.steps import STEPS
+from ftzard.tracking import record
+from ftzard.tracking.registry import Version
+
+ROLES = {"challenger": "challenger", "champion": "champion", "base": "base"}
+
+
+def write_report(chapter: Chapter, version: Version, contest: Contest, rows: pd.DataFrame) -> Path:
+    """Write reports/index.html for this round, record it with the run and return its path."""
+    path = report.write(facts(chapter, version, contest, rows), chapter.workspace.report)
+    chapter.run.artifact(path, "report")
+    return path
+
+
+def facts(chapter: Chapter, version: Version, contest: Contest, rows: pd.DataFrame) -> Facts:
+    """Return what the report tells of this round."""
+    config, steps = chapter.config, _metadata(chapter)
+    rejected = chapter.earlier("rejected")
+    cleaning = steps.get("cleaning", {}).get("facts", {})
+    trained = steps.get("tuning" if chapter.step.name == "choosing" else "retraining", {})
+    return Facts(
+        title=f"{version.name}: {_what(chapter, contest, version)}",
+        subtitle=f"{config.tracking.experiment}, base {config.model.name}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        comparison=contest.verdict.to_dict(),
+        models=[_model(line, version, contest) for line in contest.table().to_dict("records")],
+        class_counts={label: part["split"].value_counts().to_dict()
+                      for label, part in rows.groupby("label")},
+        token_lengths=(rows["length"] + rows["cut"]).tolist(),
+        max_length=config.model.max_length,
+        cut_rows=int((rows["cut"] > 0).sum()),
+        cut_tokens=int(rows["cut"].sum()),
+        rejected=rejected["reason"].value_counts().to_dict() if rejected is not None else None,
+        rejected_examples=_examples(rejected),
+        rows_read=int(cleaning["rows_in_all"] + len(rejected)) if cleaning else None,
+        trials=[Trial(**t) for t in model_files.curves(trained.get("facts", {}).get("trials", []))],
+        test=Test(contest.classes, contest.rows["label"].tolist(),
+                  contest.probabilities["challenger"], contest.rows["text"].tolist(),
+                  contest.rows["id"].tolist()),
+        rounds=rounds(chapter, version),
+        lineage=_lineage(chapter, version, steps),
+        **_uncertainty(chapter, steps))
+
+
+def rounds(chapter: Chapter, version: Version) -> list[Round]:
+    """Return the story so far from the models' records, oldest first."""
+    told = []
+    labelled = 0
+    for entry in model_files.records(chapter.workspace, version.name):
+        verdict = entry.get("verdict")
+        if not verdict:
+            continue
+        scores = entry["metrics"]["challenger"]
+        seen, labelled = labelled, sum(entry["rows"].values())
+        told.append(Round(
+            name=f"v{entry['version']}", verdict=verdict["decision"], accuracy=scores["accuracy"],
+            lower=scores["lower"], upper=scores["upper"], date=entry["created"],
+            data_version=(entry["data"]["tokenized"]["commit"] or "")[:10] or None,
+            model=f"{entry['model']}@{entry['version']}", labels=labelled - seen,
+            reason=verdict["reasons"][-1]))
+    return told
+
+
+def _metadata(chapter: Chapter) -> dict[str, dict]:
+    """Return the latest metadata of every step that has run, this one's as it stands."""
+    found = {step.name: json.loads(path.read_text(encoding="utf-8")) for step in STEPS
+             if (path := chapter.workspace.metadata / f"{step.name}.json").is_file()}
+    return {**found, chapter.step.name: {"facts": chapter.facts, "run_id": chapter.run.id}}
+
+
+def _what(chapter: Chapter, contest: Contest, version: Version) -> str:
+    if contest.verdict.promoted:
+        return f"version {version.number} is the new champion"
+    kept = f"version {contest.champion.number} stays champion" if contest.champion else "no champion"
+    return f"{kept}, version {version.number} was not promoted"
+
+
+def _model(line: dict, version: Version, contest: Contest) -> Model:
+    role = ROLES.get(line["model"], "baseline")
+    names = {"challenger": f"challenger {version}", "champion": f"champion {contest.champion}",
+             "base": "base, untrained", "majority": "majority class"}
+    return Model(name=names.get(line["model"], line["model"]), role=role,
+                 accuracy=line["accuracy"], n=line["n"], lower=line["lower"], upper=line["upper"],
+                 macro_f1=line["macro_f1"])
+
+
+def _examples(rejected: pd.DataFrame | None, each: int = 2) -> list[dict]:
+    if rejected is None or rejected.empty:
+        return []
+    first = rejected.groupby("reason", sort=False).head(each)
+    return first[["reason", "text", "row"]].to_dict("records")
+
+
+def _uncertainty(chapter: Chapter, steps: dict) -> dict:
+    """Return the latest unlabelled batch's uncertainty, in the round that was trained on it."""
+    path, sampled = chapter.place("predictions"), steps.get("sampling")
+    if chapter.step.name != "evaluation" or sampled is None or not path.is_file():
+        return {}
+    predictions = storage.read_parquet(path)
+    told = sampled["facts"]
+    scores = sampling.uncertainty(np.stack(predictions["probabilities"]), told["strategy"])
+    return {"uncertainty": scores.tolist(), "threshold": told["threshold"],
+            "strategy": told["strategy"].replace("_", " "),
+            "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"]}
+
+
+def _lineage(chapter: Chapter, version: Version, steps: dict) -> Lineage:
+    entry = model_files.read_record(chapter.workspace, version) or {}
+    base = entry.get("base", {})
+    versions = {h["name"]: h["commit"] for m in steps.values() for h in m.get("artifacts", [])
+                if h.get("commit")}
+    return Lineage(
+        git_commit=chapter.tracking.client.get_run(chapter.run.id).data.tags.get("git_commit"),
+        config_hash=compose.digest(chapter.config), model_version=str(version),
+        base=" ".join(filter(None, (base.get("source") or base.get("name"), base.get("revision")))),
+        base_hash=base.get("weight_hash"), tokenizer_hash=base.get("tokenizer_hash"),
+        dagster_run=chapter.dagster_run_id, seed=chapter.config.seed, data_versions=versions,
+        mlflow_runs={name: m["run_id"] for name, m in steps.items() if m.get("run_id")},
+        packages=record.package_versions(),
+        more={"parent": f"version {entry['parent']}" if entry.get("parent") else "none"})

@@ -1,0 +1,61 @@
+"""Trials of a search, as runs: each a grandchild with its curve and its adapter."""
+
+from pathlib import Path
+
+from ftzard.models import archive
+from ftzard.notebooks.chapter import Chapter, scratch
+from ftzard.tracking import runs
+
+
+class TrialLog:
+    """Records a search as it goes; pass `callbacks` to `tuning.search`."""
+
+    def __init__(self, chapter: Chapter):
+        self.chapter, self.run, self.number, self.done = chapter, None, 0, []
+
+    @property
+    def callbacks(self) -> dict:
+        return {"on_trial_start": self.start, "on_step": self.step, "on_epoch": self.epoch,
+                "on_trial_end": self.end}
+
+    def start(self, number: int, params: dict) -> None:
+        self.number, self.run = number, self.chapter.trial(number, params)
+        shown = ", ".join(f"{k} {v:.3g}" for k, v in params.items())
+        print(f"trial {number}: {shown}", flush=True)
+
+    def step(self, done: int, total: int) -> None:
+        self.chapter.progress(done, total, f"trial {self.number}, step")
+
+    def epoch(self, entry: dict) -> None:
+        log_epoch(self.run, entry)
+
+    def end(self, trial) -> None:
+        packed = archive.pack(trial.folder, trial.folder.with_suffix(".zip"))
+        self.run.artifact(packed, "adapter")
+        self.run.metrics({f"best_{k}": v for k, v in trial.metrics.items()})
+        self.chapter.end_trial(self.run)
+        self.done.append({
+            "name": f"trial {trial.number}", "number": trial.number, "run_id": self.run.id,
+            "params": trial.params, "seed": trial.seed, "metrics": trial.metrics,
+            "history": trial.trained.history, "best_epoch": trial.trained.best_epoch,
+            "adapter": f"adapter/{packed.name}"})
+
+    def ranked(self, trials: list) -> list[dict]:
+        """Return the recorded trials in the search's order, best first."""
+        by_number = {t["number"]: t for t in self.done}
+        return [by_number[t.number] for t in trials]
+
+
+def log_epoch(run: runs.Run, entry: dict) -> None:
+    """Record one epoch's numbers and print its line."""
+    run.metrics({k: v for k, v in entry.items() if k != "epoch"}, step=entry["epoch"])
+    print(f"epoch {entry['epoch']}: train loss {entry['train_loss']:.3f}, validation loss "
+          f"{entry['validation_loss']:.3f}, accuracy {entry['accuracy']:.3f}", flush=True)
+
+
+def fetch_adapter(chapter: Chapter, trial: dict) -> Path:
+    """Return the unpacked adapter of a recorded trial, from MLflow's artifacts."""
+    folder = scratch()
+    zipped = chapter.tracking.client.download_artifacts(trial["run_id"], trial["adapter"],
+                                                        str(folder))
+    return archive.unpack(Path(zipped), chapter.workspace.cache)

@@ -1,0 +1,146 @@
+"""One resource holds the experiment for a whole job: the workspace and its resolved config.
+
+It is resolved when the run starts, written beside the run, and read again by every kernel, so all
+steps of a run see the same values. The Launchpad's fields are made from the schema and the files
+of the config groups: nested, typed, with the choices as an enum.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Literal, get_args, get_origin
+
+import yaml
+from dagster import Array, Enum, EnumValue, Field, Noneable, Permissive, Shape, resource
+
+from ftzard.artifact import write_json
+from ftzard.config.compose import PACKAGED, available, from_record, to_record
+from ftzard.config.schema import GROUPS, Config, Paths
+from ftzard.errors import ConfigError, nearest
+from ftzard.inputs import DELIVERIES
+from ftzard.pipeline import kernels
+from ftzard.steps import STEPS
+from ftzard.workspace import Workspace, find, locked
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What `context.resources.experiment` is in an op and in a notebook."""
+
+    workspace: Workspace
+    config: Config
+    run_id: str
+
+
+def _dagster_type(hint: object, name: str) -> object:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return _shape(hint, name)
+    if origin is UnionType:
+        inner = _dagster_type(arguments[0], name)
+        return Noneable(inner)
+    if origin is Literal:
+        return Enum(f"{name}_values", [EnumValue(str(a)) for a in arguments])
+    if origin is list:
+        return Array(_dagster_type(arguments[0], name))
+    if origin is dict:
+        return Permissive()
+    return hint
+
+
+def _shape(kind: type, name: str, **first: Field) -> Shape:
+    return Shape({**first, **{
+        f.name: Field(_dagster_type(f.type, f"{name}_{f.name}"), is_required=False)
+        for f in fields(kind)
+    }})
+
+
+def _launchpad_fields() -> dict[str, Field]:
+    found = {}
+    for f in fields(Config):
+        if f.name in GROUPS:
+            choices = Enum(f"{f.name}_choices", [EnumValue(c) for c in available(f.name)])
+            shape = _shape(f.type, f.name, choice=Field(
+                choices, is_required=False, description=f"ftzard/config/{f.name}/<choice>.yaml"))
+            found[f.name] = Field(shape, is_required=False)
+        else:
+            found[f.name] = Field(_dagster_type(f.type, f.name), is_required=False)
+    found["overrides"] = Field(
+        Array(str), is_required=False,
+        description='hydra overrides, such as "model=falcon_tiny" or "training.epochs=1"; the '
+                    "same key may not be said twice with different values")
+    return found
+
+
+@resource(config_schema=_launchpad_fields(),
+          description="The experiment's config: choices and values as nested YAML, or overrides.")
+@contextmanager
+def experiment(context) -> Iterator[Experiment]:
+    """Resolve the run's config (in the run's process) or read it back (in a kernel)."""
+    workspace = find()
+    run_id = context.run_id or "none"
+    resolved = workspace.state / "runs" / run_id / "config.json"
+    if os.environ.get(kernels.IN_KERNEL):
+        config = from_record(json.loads(resolved.read_text(encoding="utf-8")))
+        yield Experiment(workspace, config, run_id)
+        return
+    run_config = context.dagster_run.run_config if context.dagster_run else {}
+    config = workspace.config(request(context.resource_config, run_config, workspace.root))
+    with ExitStack() as stack:
+        stack.enter_context(locked(
+            workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
+            waiting=lambda text: context.log.info(text)))
+        write_json(resolved, to_record(config))
+        stack.enter_context(kernels.session(workspace, context.dagster_run, context.instance))
+        yield Experiment(workspace, config, run_id)
+
+
+def request(values: Mapping, run_config: Mapping, root: Path) -> dict:
+    """Join what `experiment` says with the base_path and file_name of the other resources.
+
+    Raises ConfigError where both say the same key differently.
+    """
+    asked = {k: dict(v) if isinstance(v, Mapping) else v for k, v in (values or {}).items()}
+    for name, said in ((run_config or {}).get("resources") or {}).items():
+        said = (said or {}).get("config") or {}
+        base, file = said.get("base_path"), said.get("file_name")
+        if name == "experiment" or not (base or file):
+            continue
+        group, key, path = _target(name, base, file, root)
+        if key is None:
+            continue
+        inner = asked.setdefault(group, {})
+        if inner.get(key) not in (None, path):
+            raise ConfigError(
+                f"'{group}.{key}' is said twice: {inner[key]!r} in the experiment and {path!r} in "
+                f"{name}; keep one of them.")
+        inner[key] = path
+    return asked
+
+
+def _target(name: str, base: str | None, file: str | None, root: Path
+            ) -> tuple[str, str | None, str]:
+    artifact = name.removesuffix("_input_manager").removesuffix("_io_manager")
+    if artifact in DELIVERIES:
+        folder = Path(base or "data/incoming")
+        if not file:
+            raise ConfigError(f"{name} has base_path {base!r} but no file_name; give both.")
+        return "data", DELIVERIES[artifact], str(folder / file)
+    known = {f.name for f in fields(Paths)}
+    if artifact in {s.metadata for s in STEPS} or name == "output_notebook_io_manager":
+        return "paths", None, ""
+    if artifact not in known:
+        raise ConfigError(f"there is no artifact '{artifact}'{nearest(artifact, known)}")
+    default = Path(yaml.safe_load((PACKAGED / "paths" / "workspace.yaml").read_text())[artifact])
+    path = Path(base or default.parent) / (file or default.name)
+    if path.is_absolute():
+        if not path.is_relative_to(root):
+            raise ConfigError(
+                f"{name}: {path} is outside the workspace {root}; a run writes only inside it, so "
+                "give a base_path below it.")
+        path = path.relative_to(root)
+    return "paths", artifact, path.as_posix()

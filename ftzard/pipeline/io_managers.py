@@ -1,0 +1,167 @@
+"""IO managers move handles, not data: the notebook wrote the file, they check and pass on.
+
+dagstermill calls each of them twice for one output, in the kernel and in the run's process, so
+writing is atomic and gives the same result the second time. `base_path` and `file_name` say where
+an artifact stands; `experiment` has resolved them before anything runs.
+"""
+
+import json
+from pathlib import Path
+
+from dagster import (
+    AssetMaterialization,
+    Field,
+    InputContext,
+    IOManager,
+    MetadataValue,
+    OutputContext,
+    io_manager,
+)
+from dagster._core.storage.input_manager import input_manager
+
+from ftzard.artifact import Handle, verify, write_atomically, write_json
+from ftzard.errors import DataError
+from ftzard.pipeline.kernels import in_kernel
+from ftzard.steps import Step
+
+PLACE = {
+    "base_path": Field(str, is_required=False,
+                       description="Folder of the file, below the workspace; default: paths."),
+    "file_name": Field(str, is_required=False, description="Name of the file; default: paths."),
+}
+
+
+class ArtifactIOManager(IOManager):
+    """For CSV, parquet and tokenized data: stores the handle and checks the file's hash."""
+
+    def __init__(self, experiment):
+        self.experiment = experiment
+
+    def handle_output(self, context: OutputContext, obj: dict) -> None:
+        handle = Handle.from_dict(obj)
+        verify(handle, self.experiment.workspace.root)
+        write_json(self._stored(context), handle.to_dict())
+        if not in_kernel() and handle.commit:
+            context.log_event(_materialization(handle, self.experiment.workspace.root))
+
+    def load_input(self, context: InputContext) -> dict:
+        stored = self._stored(context.upstream_output)
+        if not stored.is_file():
+            raise DataError(f"the run {self.experiment.run_id} has no handle at {stored}; "
+                            "run the step before it again.")
+        return json.loads(stored.read_text(encoding="utf-8"))
+
+    def _stored(self, context: OutputContext) -> Path:
+        name = f"{context.step_key.replace('.', '-')}.{context.name}.json"
+        return self.experiment.workspace.handles / self.experiment.run_id / name
+
+
+class MetadataIOManager(ArtifactIOManager):
+    """For run metadata: JSON in the workspace, small enough to travel itself."""
+
+    def handle_output(self, context: OutputContext, obj: dict) -> None:
+        write_json(self._stored(context), obj)
+
+    def load_input(self, context: InputContext) -> dict:
+        return super().load_input(context)
+
+
+class NotebookIOManager(IOManager):
+    """Keeps each executed notebook under .ftzard/executed and shows it on the run's page."""
+
+    def __init__(self, experiment, prefix: list[str]):
+        self.experiment, self.prefix = experiment, prefix
+
+    def handle_output(self, context: OutputContext, obj: bytes) -> None:
+        path = executed_notebook(self.experiment, context.step_key)
+        write_atomically(path, lambda part: part.write_bytes(obj))
+        context.log_event(AssetMaterialization(
+            asset_key=[*self.prefix, "notebooks", context.step_key.replace(".", "_")],
+            description="The notebook as it was executed in this run.",
+            metadata={"Executed notebook": MetadataValue.notebook(str(path))}))
+
+    def load_input(self, context: InputContext) -> bytes:
+        return executed_notebook(self.experiment, context.upstream_output.step_key).read_bytes()
+
+
+def executed_notebook(experiment, step_key: str) -> Path:
+    """Return where the executed notebook of a step of this run is kept."""
+    folder = experiment.workspace.executed / experiment.run_id
+    return folder / f"{step_key.replace('.', '-')}.ipynb"
+
+
+def _materialization(handle: Handle, root: Path) -> AssetMaterialization:
+    metadata = {
+        "path": MetadataValue.path(str(root / handle.path)),
+        "sha256": handle.sha256,
+        "commit": handle.commit,
+    }
+    if handle.rows is not None:
+        metadata["dagster/row_count"] = MetadataValue.int(handle.rows)
+    if handle.format == "parquet":
+        import pyarrow.parquet as parquet
+
+        file = parquet.ParquetFile(root / handle.path)
+        metadata["columns"] = ", ".join(file.schema_arrow.names)
+        metadata["preview"] = MetadataValue.md(_preview(file))
+    return AssetMaterialization(asset_key=handle.name, metadata=metadata)
+
+
+def _preview(file, rows: int = 5, width: int = 60) -> str:
+    names = [n for n in file.schema_arrow.names]
+    batch = next(file.iter_batches(batch_size=rows), None)
+    if batch is None:
+        return "no rows"
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in batch.to_pylist():
+        cells = [str(row[n]).replace("|", "¦").replace("\n", " ") for n in names]
+        lines.append("| " + " | ".join(c[:width] + "…" * (len(c) > width) for c in cells) + " |")
+    return "\n".join(lines)
+
+
+@io_manager(config_schema=PLACE, required_resource_keys={"experiment"})
+def artifact_io_manager(context) -> ArtifactIOManager:
+    """IO manager of an artifact; base_path and file_name say where it stands."""
+    return ArtifactIOManager(context.resources.experiment)
+
+
+@io_manager(config_schema=PLACE, required_resource_keys={"experiment"})
+def metadata_io_manager(context) -> MetadataIOManager:
+    """IO manager of a step's run metadata."""
+    return MetadataIOManager(context.resources.experiment)
+
+
+@io_manager(config_schema={"asset_key_prefix": Field([str], default_value=[])},
+            required_resource_keys={"experiment"})
+def notebook_io_manager(context) -> NotebookIOManager:
+    """IO manager of executed notebooks."""
+    return NotebookIOManager(context.resources.experiment,
+                             context.resource_config["asset_key_prefix"])
+
+
+def latest_input_manager(name: str):
+    """Return the input manager of artifact `name` at the head of a job: the latest one."""
+
+    @input_manager(config_schema=PLACE, required_resource_keys={"experiment"},
+                   description=f"Finds {name} for a job that starts with it.")
+    def load(context) -> dict:
+        from ftzard.inputs import given_or_latest
+
+        experiment = context.resources.experiment
+        return given_or_latest(name, None, experiment.workspace, experiment.config).to_dict()
+
+    return load
+
+
+def metadata_input_manager(step: Step):
+    """Return the input manager of a step's metadata at the head of a job: its latest run's."""
+
+    @input_manager(config_schema=PLACE, required_resource_keys={"experiment"},
+                   description=f"Finds the metadata of the latest {step.name} run.")
+    def load(context) -> dict:
+        from ftzard.inputs import latest_metadata
+
+        return latest_metadata(step, context.resources.experiment.workspace)
+
+    return load
+

@@ -1,0 +1,209 @@
+"""How a notebook op runs: a warm kernel, an immediate end, nothing left behind.
+
+dagstermill starts a fresh kernel per notebook, waits seconds for it to shut down, lets an
+interrupted cell run on, and buries a refusal under papermill's traceback. `install` replaces its
+engine: the next step's kernel is started while the current one works, a kernel is killed at once
+when its notebook ends or the run is interrupted, the executed notebook is kept either way, and the
+op fails with the notebook's own sentence.
+"""
+
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagstermill.factory
+from dagster import DagsterRun, Failure, MetadataValue
+from dagstermill.engine import DagstermillEngine, DagstermillNotebookClient
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.exceptions import PapermillExecutionError
+from papermill.log import logger
+
+from ftzard.workspace import Workspace
+
+#: Set in every kernel that a run starts, so that code loaded there knows where it is.
+IN_KERNEL = "FTZARD_KERNEL"
+
+_original_execute = dagstermill.factory.execute_notebook
+
+
+def in_kernel() -> bool:
+    """Return whether this process is a kernel that a run started."""
+    return bool(os.environ.get(IN_KERNEL))
+
+
+class _Session:
+    """The kernels of one run: the one that works and the spare that warms up."""
+
+    def __init__(self, workspace: Workspace, steps: int):
+        self.workspace, self.left = workspace, steps
+        self.spare = self._start()
+
+    def take(self) -> AsyncKernelManager:
+        """Return a started kernel and start the next step's, if there is a next step."""
+        kernel, self.spare = self.spare or self._start(), None
+        self.left -= 1
+        if self.left > 0:
+            self.spare = self._start()
+        return kernel
+
+    def close(self) -> None:
+        if self.spare is not None:
+            end(self.spare)
+            self.spare = None
+
+    def _start(self) -> AsyncKernelManager:
+        manager = AsyncKernelManager(kernel_name="python3")
+        run_sync(manager.start_kernel)(
+            env={**os.environ, IN_KERNEL: "1", "OMP_WAIT_POLICY": "PASSIVE",
+                 "FTZARD_WORKSPACE": str(self.workspace.root)},
+            cwd=str(self.workspace.root),
+            extra_arguments=["--IPKernelApp.exec_lines=import ftzard.notebooks.warm",
+                             "--HistoryManager.enabled=False"])
+        return manager
+
+
+_session: _Session | None = None
+
+
+@contextmanager
+def session(workspace: Workspace, run: DagsterRun | None, instance) -> Iterator[None]:
+    """Hold the kernels of one run; none is left when it ends, however it ends."""
+    global _session
+    _session = _Session(workspace, _steps(run, instance))
+    warming = threading.Thread(target=_warm_tracking, daemon=True)
+    warming.start()
+    try:
+        yield
+    finally:
+        _session.close()
+        _session = None
+        warming.join()
+
+
+def _steps(run: DagsterRun | None, instance) -> int:
+    if run is None:
+        return 1
+    if run.step_keys_to_execute:
+        return len(run.step_keys_to_execute)
+    snapshot = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+    return len(snapshot.step_keys_to_execute)
+
+
+def _warm_tracking() -> None:
+    """Import what closes and completes MLflow runs while the first kernel starts."""
+    import ftzard.tracking.runs  # noqa: F401
+
+
+def end(manager: AsyncKernelManager) -> None:
+    """Kill a kernel and forget its connection files."""
+    run_sync(manager.shutdown_kernel)(now=True)
+    run_sync(manager.cleanup_resources)()
+
+
+class NotebookClient(DagstermillNotebookClient):
+    """Runs the cells on the session's kernel; an interruption kills it."""
+
+    def create_kernel_manager(self):
+        self.km = _session.take() if _session else super().create_kernel_manager()
+        if self.km.client_class != self.km.client_factory:
+            self.km.client_class = "jupyter_client.asynchronous.AsyncKernelClient"
+        return self.km
+
+    def papermill_execute_cells(self):
+        try:
+            PapermillNotebookClient.papermill_execute_cells(self)
+        except BaseException:
+            if self.km is not None:
+                run_sync(self.km.shutdown_kernel)(now=True)
+            raise
+
+
+class Engine(DagstermillEngine):
+    """papermill's engine for notebook ops."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, log_output=False, stdout_file=None,
+                                 stderr_file=None, start_timeout=120, execution_timeout=None,
+                                 **kwargs):
+        nb_man.cleanup_pbar()
+        return NotebookClient(
+            nb_man, kernel_name=kernel_name, log=logger, log_output=log_output,
+            stdout_file=stdout_file, stderr_file=stderr_file, startup_timeout=start_timeout,
+            timeout=execution_timeout, shutdown_kernel="immediate").execute()
+
+
+def execute_notebook(step_context, **arguments) -> str:
+    """Run a notebook as dagstermill does, keep what was executed and say first what went wrong."""
+    experiment = step_context.resources.experiment
+    folder = Path(arguments["output_notebook_dir"])
+    status, reason = "KILLED", "the run was interrupted"
+    try:
+        executed = _original_execute(step_context, **arguments)
+        status = None
+        _record_notebook(experiment, step_context, Path(executed))
+        return executed
+    except PapermillExecutionError as error:
+        status, reason = "FAILED", f"{error.ename}: {error.evalue}"
+        kept = _keep(experiment, step_context, folder)
+        raise Failure(
+            description=str(error.evalue),
+            metadata={"notebook as executed": MetadataValue.path(str(kept)),
+                      "cell": error.exec_count or 0, "error": error.ename,
+                      "traceback": MetadataValue.md(f"```\n{_plain(error.traceback)}\n```")},
+            allow_retries=False) from None
+    except BaseException:
+        _keep(experiment, step_context, folder)
+        raise
+    finally:
+        if status is not None:
+            _close_runs(experiment, status, reason)
+
+
+def _plain(traceback: list[str]) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(traceback))
+
+
+def _keep(experiment, step_context, folder: Path) -> Path:
+    from ftzard.pipeline.io_managers import executed_notebook
+
+    target = executed_notebook(experiment, step_context.step.key)
+    written = sorted(folder.glob("*-out.ipynb"), key=lambda p: p.stat().st_mtime)
+    if written:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(written[-1], target)
+    return target
+
+
+def _tracking(experiment):
+    from ftzard.notebooks.chapter import connect
+
+    return connect(experiment.workspace, experiment.config)
+
+
+def _record_notebook(experiment, step_context, executed: Path) -> None:
+    from ftzard.tracking import runs
+
+    tracking = _tracking(experiment)
+    run = runs.of_dagster_step(tracking, experiment.run_id, step_context.step.key)
+    if run is not None:
+        run.text(executed.read_text(encoding="utf-8"),
+                 f"notebook/{step_context.step.key.replace('.', '-')}.ipynb")
+
+
+def _close_runs(experiment, status: str, reason: str) -> None:
+    from ftzard.tracking import runs
+
+    runs.close_failed(_tracking(experiment), experiment.run_id, status, reason)
+
+
+def install() -> None:
+    """Make dagstermill use this module; done once, where the ops are defined."""
+    dagstermill.factory.DagstermillEngine = Engine
+    dagstermill.factory.execute_notebook = execute_notebook
+

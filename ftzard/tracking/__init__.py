@@ -1,0 +1,1 @@
+"""MLflow: the window onto what ran. The only package that imports mlflow."""

@@ -1,0 +1,222 @@
+"""Runs in MLflow: one top-level run per step, one child per execution, trials as grandchildren.
+
+Runs are found by tags, never by name. A top-level run is finished when it is made; what is ever
+RUNNING is an execution, and whoever opened it closes it: as FINISHED, as FAILED with the reason,
+or as KILLED by `reconcile` when its process is gone.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
+
+from ftzard.errors import TrackingError
+from ftzard.workspace import alive, locked
+
+LEVEL, STEP, PID, HOST = "ftzard.level", "ftzard.step", "ftzard.pid", "ftzard.host"
+TOP, CHILD, TRIAL = "top", "child", "trial"
+_LONGEST_TAG, _LONGEST_PARAM = 5000, 6000
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A connection: the client and the one experiment that a workspace records to."""
+
+    client: MlflowClient
+    experiment_id: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open or closed run by its id; `name` is the UTC time for a child."""
+
+    tracking: Tracking
+    id: str
+    name: str
+
+    def params(self, values: Mapping[str, object]) -> None:
+        self._batch(params=[Param(k, str(v)[:_LONGEST_PARAM]) for k, v in values.items()])
+
+    def tags(self, values: Mapping[str, object]) -> None:
+        self._batch(tags=[RunTag(k, str(v)[:_LONGEST_TAG]) for k, v in values.items()])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        now = int(time.time() * 1000)
+        self._batch(metrics=[Metric(k, float(v), now, step) for k, v in values.items()
+                             if isinstance(v, (int, float)) and v == v])
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        self.tracking.client.log_artifact(self.id, str(path), folder)
+
+    def text(self, text: str, name: str) -> None:
+        self.tracking.client.log_text(self.id, text, name)
+
+    def figure(self, figure: object, name: str) -> None:
+        self.tracking.client.log_figure(self.id, figure, name)
+
+    def dataset(self, name: str, digest: str, source: str, rows: int | None, context: str) -> None:
+        """Record a data set by its content hash, its path and its use ('input', 'output')."""
+        import json
+
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        self.tracking.client.log_inputs(self.id, datasets=[DatasetInput(
+            Dataset(name=name, digest=digest[:36], source_type="dvc",
+                    source=json.dumps({"path": source}),
+                    profile=json.dumps({"num_rows": rows}) if rows is not None else None),
+            [InputTag("mlflow.data.context", context)],
+        )])
+
+    def end(self, status: str = "FINISHED", reason: str | None = None) -> None:
+        """Close the run as FINISHED, FAILED or KILLED; the reason becomes a tag and its note."""
+        if reason:
+            self.tags({"ftzard.reason": reason, "mlflow.note.content": reason})
+        self.tracking.client.set_terminated(self.id, status)
+
+    def trial(self, number: int, params: Mapping[str, object]) -> "Run":
+        """Open a grandchild for one trial of a search."""
+        trial = _create(self.tracking, f"{self.name}_trial_{number}", {
+            LEVEL: TRIAL, MLFLOW_PARENT_RUN_ID: self.id, "ftzard.trial": str(number),
+            **_process_tags(),
+        })
+        trial.params(params)
+        return trial
+
+    def _batch(self, **what: Sequence) -> None:
+        self.tracking.client.log_batch(self.id, **what)
+
+
+def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path) -> Tracking:
+    """Return the connection to a store, making store and experiment if they are not there yet.
+
+    A fresh SQLite file cannot be opened by several processes at once, so this happens under a
+    file lock. Raises TrackingError if the store cannot be reached.
+    """
+    with locked(lock, {"pid": os.getpid(), "doing": "opening MLflow"}):
+        try:
+            client = MlflowClient(uri, registry_uri=uri)
+            found = client.get_experiment_by_name(experiment)
+            if found is not None:
+                experiment_id = found.experiment_id
+            else:
+                artifacts.mkdir(parents=True, exist_ok=True)
+                location = artifacts.as_uri() if uri.startswith("sqlite:") else None
+                experiment_id = client.create_experiment(experiment, artifact_location=location)
+        except MlflowException as error:
+            raise TrackingError(
+                f"MLflow at {uri} cannot be opened: {error}. Check tracking.uri and, for a "
+                "server, that it runs and that MLFLOW_TRACKING_USERNAME and _PASSWORD are set."
+            ) from error
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return Tracking(client, experiment_id, uri)
+
+
+def top_level(tracking: Tracking, name: str, lock: Path) -> Run:
+    """Return the one top-level run of a step, making it (finished) if there is none."""
+    with locked(lock, {"pid": os.getpid(), "doing": f"opening {name}"}):
+        found = _search(tracking, f"tags.`{LEVEL}` = '{TOP}' and tags.`{STEP}` = '{name}'")
+        if found:
+            return found[0]
+        run = _create(tracking, name, {LEVEL: TOP, STEP: name})
+        run.end()
+        return run
+
+
+def start_child(tracking: Tracking, parent: Run, tags: Mapping[str, object]) -> Run:
+    """Open the run of one execution under a step's top-level run, named by the time in UTC."""
+    name = datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S")
+    return _create(tracking, name, {
+        LEVEL: CHILD, STEP: parent.name, MLFLOW_PARENT_RUN_ID: parent.id, **_process_tags(),
+        **{k: str(v)[:_LONGEST_TAG] for k, v in tags.items()},
+    })
+
+
+def reopen(tracking: Tracking, run_id: str) -> Run:
+    """Return a run by its id; raises TrackingError if the store does not know it."""
+    try:
+        return Run(tracking, run_id, tracking.client.get_run(run_id).info.run_name)
+    except MlflowException as error:
+        raise TrackingError(f"MLflow knows no run {run_id} in {tracking.uri}: {error}") from error
+
+
+def children(tracking: Tracking, step: str | None = None, status: str | None = None,
+             level: str = CHILD, parent: str | None = None) -> list:
+    """Return MLflow's run entities, newest first, by step, status and parent."""
+    conditions = [f"tags.`{LEVEL}` = '{level}'"]
+    if step:
+        conditions.append(f"tags.`{STEP}` = '{step}'")
+    if status:
+        conditions.append(f"attributes.status = '{status}'")
+    if parent:
+        conditions.append(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'")
+    return _entities(tracking, " and ".join(conditions))
+
+
+def reconcile(tracking: Tracking) -> list[str]:
+    """Close as KILLED every run of this machine whose process is gone; return their names."""
+    closed = []
+    for run in _entities(tracking, "attributes.status = 'RUNNING'"):
+        tags = run.data.tags
+        if tags.get(HOST) != socket.gethostname() or PID not in tags or alive(int(tags[PID])):
+            continue
+        Run(tracking, run.info.run_id, run.info.run_name).end(
+            "KILLED", f"its process {tags[PID]} ended without closing the run")
+        closed.append(f"{tags.get(STEP, 'trial')} {run.info.run_name}")
+    return closed
+
+
+def close_failed(tracking: Tracking, dagster_run_id: str, status: str, reason: str) -> int:
+    """Close what a Dagster run left RUNNING, trials included; return how many runs."""
+    left = _entities(
+        tracking, f"attributes.status = 'RUNNING' and tags.dagster_run_id = '{dagster_run_id}'")
+    trials = [t for run in left for t in _entities(
+        tracking, f"attributes.status = 'RUNNING' and tags.`{MLFLOW_PARENT_RUN_ID}` = "
+                  f"'{run.info.run_id}'")]
+    for run in [*trials, *left]:
+        Run(tracking, run.info.run_id, run.info.run_name).end(status, reason)
+    return len(left) + len(trials)
+
+
+def _process_tags() -> dict[str, str]:
+    return {PID: str(os.getpid()), HOST: socket.gethostname()}
+
+
+def _create(tracking: Tracking, name: str, tags: Mapping[str, str]) -> Run:
+    run = tracking.client.create_run(
+        tracking.experiment_id, run_name=name,
+        tags={MLFLOW_USER: os.environ.get("USER", "ftzard"), **tags})
+    return Run(tracking, run.info.run_id, name)
+
+
+def _entities(tracking: Tracking, condition: str) -> list:
+    found, token = [], None
+    while True:
+        page = tracking.client.search_runs(
+            [tracking.experiment_id], condition, max_results=1000,
+            order_by=["attributes.start_time DESC"], page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _search(tracking: Tracking, condition: str) -> list[Run]:
+    return [Run(tracking, r.info.run_id, r.info.run_name) for r in _entities(tracking, condition)]
+
+
+def of_dagster_step(tracking: Tracking, dagster_run_id: str, step_key: str) -> Run | None:
+    """Return the child run of one step of a Dagster run, the latest attempt, or None."""
+    found = _search(tracking, f"tags.dagster_run_id = '{dagster_run_id}' and "
+                              f"tags.dagster_step = '{step_key}'")
+    return found[0] if found else None

@@ -1,0 +1,232 @@
+"""Git_Dvc: hand a step's artifacts to DVC and git, and say honestly how far they got.
+
+The order is: dvc add, a git commit of exactly the files that changed, dvc push, git push. The
+commit is built in an index of its own, so the user's staged and unstaged edits stay as they are.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ftzard.artifact import Handle, verify
+from ftzard.errors import VersioningError
+from ftzard.versioning import git as _git
+from ftzard.versioning.dvc import Dvc, dvc_path
+from ftzard.versioning.git import attempt, git
+from ftzard.versioning.lock import exclusive
+from ftzard.versioning.push import publish
+
+INDEX_LOCK_WAIT_S = 20.0
+_NO_COMMIT = "0" * 40
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """What became of a step's artifacts.
+
+    handles: as given, each with the commit at which its `.dvc` file says what it says; commit:
+    HEAD, which holds them all; changed: whether this call made that commit; pushed: 'pushed',
+    'not pushed' or 'off'; reason: a sentence when not pushed, else None.
+    """
+
+    handles: tuple[Handle, ...]
+    commit: str
+    changed: bool
+    pushed: str
+    reason: str | None
+
+
+def version(
+    root: Path,
+    artifacts: Sequence[Handle],
+    *,
+    also: Sequence[Path] = (),
+    message: str,
+    run_id: str,
+    push: bool = True,
+    require_push: bool = False,
+    say: Callable[[str], object] = print,
+) -> Versioned:
+    """Version artifacts with DVC and git; return their handles with commits.
+
+    also: small text files that git itself keeps (a model record), below `root`. message: the
+    commit's text; run_id: goes into its trailer `FTzard-Run`. push: send data, then git.
+    require_push: raise if that fails instead of reporting it. say: told when this has to wait.
+
+    Unchanged data makes no commit: its handle gets the commit that last touched its `.dvc` file.
+    Raises DataError if a file has not the bytes its handle promises, VersioningError if an add or
+    a commit fails; then nothing was committed.
+    """
+    root = Path(root)
+    _git.require_repo(root)
+    _require_single_line(run_id)
+    data = [_relative(root, handle.path) for handle in artifacts]
+    texts = [_relative(root, path) for path in also]
+    _require_workspace(root, data)
+    with exclusive(root, f"run {run_id}", say), Dvc(root) as dvc:
+        for handle in artifacts:
+            verify(handle, root)
+        wait_for_index(root, say)
+        pointers = dvc.add(data)
+        for handle in artifacts:
+            verify(handle, root)
+        made = commit_paths(root, [*pointers, *texts], message=message, run_id=run_id, say=say)
+        last = {path: data_version(root, path) for path in pointers}
+        handles = tuple(h.at(last[dvc_path(p)]) for h, p in zip(artifacts, data, strict=True))
+        state, reason = publish(root, dvc, run_id, say) if push else ("off", None)
+        commit = _git.head(root)
+    if require_push and state == "not pushed":
+        raise VersioningError(
+            f"The version {commit[:10]} is committed but could not be pushed: {reason} "
+            "It stays local; mend that and run 'ftzard push'. "
+            "(versioning.require_push is on, so the step fails.)"
+        )
+    return Versioned(handles, commit, made is not None, state, reason)
+
+
+def data_version(root: Path, path: str) -> str | None:
+    """Return the commit that last touched the `.dvc` file of an artifact, or None."""
+    if _git.head(root) is None:
+        return None
+    return git(
+        root, "--literal-pathspecs", "log", "-1", "--format=%H", "--", dvc_path(str(path))
+    ).strip() or None
+
+
+def commit_paths(
+    root: Path,
+    paths: Sequence[str],
+    *,
+    message: str,
+    run_id: str,
+    say: Callable[[str], object] = print,
+) -> str | None:
+    """Commit exactly these files as they are in the working tree; None if nothing changed.
+
+    paths: relative to `root`. The user's index keeps what it holds; only entries for these paths
+    that the user had not staged otherwise follow the commit, so that `git status` shows no ghosts.
+    """
+    _require_identity(root)
+    paths = sorted(set(paths))
+    text = f"{message.strip()}\n\n{_git.TRAILER}: {run_id}\n"
+    for _ in range(10):
+        old = _git.head(root)
+        with _private_index() as env:
+            git(root, "read-tree", old or "--empty", env=env)
+            before = _entries(root, paths, env)
+            git(root, "update-index", "--add", "--", *paths, env=env)
+            after = _entries(root, paths, env)
+            changed = [path for path in paths if before.get(path) != after[path]]
+            tree = git(root, "write-tree", env=env).strip()
+        _follow(root, before, after, say)
+        if not changed:
+            return None
+        parent = ["-p", old] if old else []
+        new = git(root, "commit-tree", tree, *parent, input=text).strip()
+        log = f"ftzard: {message.strip().splitlines()[0]}"
+        moved = attempt(root, "update-ref", "-m", log, "HEAD", new, old or _NO_COMMIT)
+        if moved.returncode == 0:
+            return new
+        if _git.head(root) == old and ".lock" not in moved.stderr:
+            raise VersioningError(_git.failure(root, moved))
+        time.sleep(0.2)  # somebody else has just committed or holds the branch: build it anew
+    raise VersioningError(_git.failure(root, moved))
+
+
+def wait_for_index(root: Path, say: Callable[[str], object] = print) -> None:
+    """Wait a bounded time until no other git command holds the repository's index."""
+    lock = root / git(root, "rev-parse", "--git-path", "index.lock").strip()
+    if not lock.exists():
+        return
+    say(f"Waiting up to {INDEX_LOCK_WAIT_S:.0f} s for another git command: {lock} exists.")
+    last = time.monotonic() + INDEX_LOCK_WAIT_S
+    while lock.exists():
+        if time.monotonic() >= last:
+            raise VersioningError(
+                f"{lock} has been held for {INDEX_LOCK_WAIT_S:.0f} s: another git command is "
+                "running, or one that died left it behind. If none is running, remove it: "
+                f"rm {lock}"
+            )
+        time.sleep(0.1)
+
+
+def _follow(root: Path, before: dict, after: dict, say: Callable[[str], object]) -> None:
+    """Let the user's index hold the committed files, where it holds what HEAD held before.
+
+    It runs before the branch moves: a kill in between leaves files that are merely staged, and
+    the next commit takes them; the other order would leave their removal staged.
+    """
+    staged = _entries(root, list(after), {})
+    ours = [p for p in after if staged.get(p) == before.get(p) and staged.get(p) != after[p]]
+    if not ours:
+        return
+    while True:
+        wait_for_index(root, say)
+        done = attempt(root, "update-index", "--add", "--", *ours)
+        if done.returncode == 0:
+            return
+        if "index.lock" not in done.stderr:
+            raise VersioningError(_git.failure(root, done))
+
+
+def _entries(root: Path, paths: Sequence[str], env: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return {path: its 'mode blob stage' lines} of an index."""
+    listed = git(root, "--literal-pathspecs", "ls-files", "-s", "-z", "--", *paths, env=env)
+    found: dict[str, tuple[str, ...]] = {}
+    for line in listed.split("\0"):
+        if line:
+            entry, path = line.split("\t", 1)
+            found[path] = (*found.get(path, ()), entry)
+    return found
+
+
+@contextmanager
+def _private_index() -> Iterator[dict[str, str]]:
+    with tempfile.TemporaryDirectory(prefix="ftzard-index-") as folder:
+        yield {"GIT_INDEX_FILE": os.path.join(folder, "index")}
+
+
+def _relative(root: Path, path: str | Path) -> str:
+    """Return a path below the root with forward slashes; refuse one outside it."""
+    full = Path(os.path.abspath(root / path))
+    try:
+        return str(PurePosixPath(full.relative_to(os.path.abspath(root))))
+    except ValueError as error:
+        raise VersioningError(
+            f"{path} is outside the workspace {root}; only files in it can be versioned."
+        ) from error
+
+
+def _require_single_line(run_id: str) -> None:
+    if not run_id.strip() or len(run_id.splitlines()) != 1:
+        raise VersioningError(f"The run id {run_id!r} must be one line that is not empty.")
+
+
+def _require_workspace(root: Path, data: Sequence[str]) -> None:
+    """Refuse what DVC would otherwise mend by editing the user's files."""
+    if not (root / ".dvc" / "config").is_file():
+        raise VersioningError(
+            f"{root} is not a DVC repository: .dvc/config is missing; run 'ftzard init' in it."
+        )
+    asked = attempt(root, "check-ignore", "-z", "--stdin", input="".join(f"{p}\0" for p in data))
+    if asked.returncode > 1:
+        raise VersioningError(_git.failure(root, asked))
+    for path in data:
+        if path not in asked.stdout.split("\0"):
+            folder = path.split("/")[0]
+            raise VersioningError(
+                f"{path} is not ignored by git, so git and DVC would both keep it; restore "
+                f"{folder}/.gitignore with 'ftzard init', or, if git tracks the file already, "
+                f"run 'git rm --cached {path}'."
+            )
+
+
+def _require_identity(root: Path) -> None:
+    if not _git.has_identity(root):
+        raise VersioningError(
+            f"git does not know who commits in {root}. {_git.IDENTITY_REMEDY}"
+        )

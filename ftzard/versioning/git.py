@@ -1,0 +1,222 @@
+"""The git command line, called with argument lists: one thin function and a few questions to it.
+
+Nothing here changes a repository by itself. No prompt can hang (`GIT_TERMINAL_PROMPT=0`, ssh in
+batch mode), messages are English, and no password, token or user part of a URL reaches an error.
+A token in `FTZARD_GIT_TOKEN` is handed to git through `GIT_ASKPASS`, never through a URL.
+"""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from ftzard.errors import VersioningError
+
+TRAILER = "FTzard-Run"
+TOKEN = "FTZARD_GIT_TOKEN"
+
+_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|ACCESS_KEY", re.I)
+_URL_LOGIN = re.compile(r"(?<=://)[^/\s@'\"]+@")
+_REPOSITORY_VARIABLES = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX",
+)  # fmt: skip
+_ASKPASS = f"""#!/bin/sh
+case "$1" in
+  Username*) printf '%s\\n' "${{FTZARD_GIT_USERNAME:-git}}" ;;
+  *) printf '%s\\n' "${TOKEN}" ;;
+esac
+"""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit: its id, its first line, and the run that made it (None: somebody else's)."""
+
+    sha: str
+    subject: str
+    run_id: str | None
+
+    @property
+    def ours(self) -> bool:
+        """True if FTzard made it, that is, if it carries the trailer `FTzard-Run`."""
+        return self.run_id is not None
+
+
+def mask(text: str) -> str:
+    """Replace logins in URLs and the values of secret-looking environment variables by `***`."""
+    text = _URL_LOGIN.sub("***@", text)
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= 6:
+            text = text.replace(value, "***").replace(quote(value, safe=""), "***")
+    return text
+
+
+def environment() -> dict[str, str]:
+    """Return the environment for git: English, no prompts, and no other repository's variables."""
+    env = {k: v for k, v in os.environ.items() if k not in _REPOSITORY_VARIABLES}
+    env.pop("LANGUAGE", None)
+    return env | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def git(root: Path, *args: str, input: str | None = None, env: dict | None = None) -> str:
+    """Run `git args…` in `root` and return what it printed.
+
+    input: text for its standard input; env: variables added to the environment.
+    Raises VersioningError with the command, its exit code, what it said and how to go on.
+    """
+    done = attempt(root, *args, input=input, env=env)
+    if done.returncode != 0:
+        raise VersioningError(failure(root, done))
+    return done.stdout
+
+
+def attempt(
+    root: Path, *args: str, input: str | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `git args…` like `git`, for the calls whose failure is an answer: never raises for it."""
+    command = ["git", *args]
+    feed = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
+    try:
+        return subprocess.run(
+            command, cwd=root, env=environment() | (env or {}), capture_output=True,
+            encoding="utf-8", errors="replace", **feed,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        if Path(root).is_dir():
+            raise VersioningError("git is not installed or not on PATH; install git.") from error
+        raise VersioningError(f"The folder {root} does not exist.") from error
+
+
+def failure(root: Path, done: subprocess.CompletedProcess[str]) -> str:
+    """Return the message for a git call that failed: command, exit code, its words, remedy."""
+    command = mask(" ".join(["git", *done.args[1:]]))
+    said = mask((done.stderr or done.stdout).strip()) or "it said nothing"
+    return f"'{command}' failed in {root} with exit code {done.returncode}: {said} {_remedy(said)}"
+
+
+def _remedy(said: str) -> str:
+    if "index.lock" in said:
+        return "Another git command is running; if none is, remove .git/index.lock."
+    if "dubious ownership" in said:
+        return "Tell git that the folder is yours with the command it names."
+    if "not a git repository" in said:
+        return "Make it one with 'ftzard init' (or 'git init')."
+    if "ident name" in said or "tell me who you are" in said:
+        return IDENTITY_REMEDY
+    return "Run the command by hand in that folder to look closer."
+
+
+IDENTITY_REMEDY = (
+    "Tell git who you are: git config user.name 'Your Name' and "
+    "git config user.email you@example.org"
+)
+
+
+def askpass(root: Path) -> dict[str, str]:
+    """Return the variables that let git reach a remote without a person: askpass and ssh.
+
+    With `FTZARD_GIT_TOKEN` set, a script in `.ftzard/` answers git's question from it (user name:
+    `FTZARD_GIT_USERNAME`, else 'git'); the script itself holds no secret.
+    """
+    env = {}
+    if os.environ.get(TOKEN):
+        script = Path(root) / ".ftzard" / "askpass.sh"
+        if not script.is_file() or script.read_text(encoding="utf-8") != _ASKPASS:
+            script.parent.mkdir(parents=True, exist_ok=True)
+            part = script.with_name(f".askpass.{os.getpid()}.part")
+            part.write_text(_ASKPASS, encoding="utf-8")
+            part.chmod(0o700)
+            part.replace(script)
+        env["GIT_ASKPASS"] = str(script.absolute())
+    if "GIT_SSH_COMMAND" not in os.environ and "GIT_SSH" not in os.environ:
+        configured = attempt(root, "config", "core.sshCommand").stdout.strip()
+        env["GIT_SSH_COMMAND"] = configured or (
+            "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=15"
+        )
+    return env
+
+
+def is_repo(root: Path) -> bool:
+    """True if `root` is the top of a git work tree; a folder inside another one is not."""
+    done = attempt(root, "rev-parse", "--show-toplevel")
+    top = done.stdout.rstrip("\n")
+    return done.returncode == 0 and bool(top) and Path(top).resolve() == Path(root).resolve()
+
+
+def require_repo(root: Path) -> None:
+    """Raise VersioningError unless `root` is the top folder of a git work tree."""
+    done = attempt(root, "rev-parse", "--show-toplevel")
+    if "dubious ownership" in done.stderr:
+        raise VersioningError(failure(root, done))
+    if not is_repo(root):
+        top = done.stdout.strip()
+        inside = f" (it lies inside the repository {top})" if top else ""
+        raise VersioningError(
+            f"{root} is not a git repository{inside}; "
+            "make it one with 'ftzard init' (or 'git init' in it)."
+        )
+
+
+def head(root: Path) -> str | None:
+    """Return the id of HEAD's commit, or None before the first commit."""
+    done = attempt(root, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
+    return done.stdout.strip() or None
+
+
+def branch(root: Path) -> str | None:
+    """Return the name of the branch that is checked out, or None when HEAD is detached."""
+    done = attempt(root, "symbolic-ref", "--quiet", "--short", "HEAD")
+    return done.stdout.strip() or None
+
+
+def upstream(root: Path) -> tuple[str, str] | None:
+    """Return (remote, branch there) that the current branch is set to push to, or None."""
+    name = branch(root)
+    if name is None:
+        return None
+    remote = attempt(root, "config", f"branch.{name}.remote").stdout.strip()
+    merge = attempt(root, "config", f"branch.{name}.merge").stdout.strip()
+    return (remote, merge.removeprefix("refs/heads/")) if remote and merge else None
+
+
+def commits(root: Path, *revisions: str) -> list[Commit]:
+    """Return the commits that `git log revisions` lists, newest first, with their trailers."""
+    form = f"%H%x00%s%x00%(trailers:key={TRAILER},valueonly,separator=%x2C)%x1e"
+    listed = git(root, "--literal-pathspecs", "log", f"--format={form}", *revisions)
+    found = []
+    for record in listed.split("\x1e"):
+        if record.strip():
+            sha, subject, run_id = record.strip("\n").split("\x00")
+            found.append(Commit(sha, subject, run_id.strip() or None))
+    return found
+
+
+def commits_ahead(root: Path, tip: str | None = None) -> list[Commit]:
+    """Return the commits up to `tip` (default: HEAD) that the upstream has not, newest first.
+
+    Without an upstream: those that no remote-tracking branch has.
+    """
+    tip = tip or head(root)
+    return commits(root, tip, *elsewhere(root)) if tip else []
+
+
+def elsewhere(root: Path) -> list[str]:
+    """Return the `git log` arguments that leave out what the upstream, or any remote, has."""
+    target = upstream(root)
+    if target is not None:
+        seen = f"refs/remotes/{target[0]}/{target[1]}"
+        if attempt(root, "rev-parse", "--quiet", "--verify", seen).returncode == 0:
+            return ["--not", seen]
+    return ["--not", "--remotes"]
+
+
+def has_identity(root: Path) -> bool:
+    """True if git was told who commits here (it is never left to guess from the host's name)."""
+    asked = ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
+    return all(
+        attempt(root, "-c", "user.useConfigOnly=true", "var", name).returncode == 0
+        for name in asked
+    )

@@ -1,0 +1,280 @@
+"""Sending versions away: data first, then git, never by force, and only commits that are ours.
+
+A push that fails is not an error here: it is a state with a reason, kept in `.ftzard/push.json`
+so that `ftzard status` can show it, and the next version or `ftzard push` sends everything.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ftzard.artifact import write_json
+from ftzard.errors import VersioningError
+from ftzard.versioning import git as _git
+from ftzard.versioning.dvc import Dvc, default_remote, local_folder, read_dvc
+from ftzard.versioning.git import IDENTITY_REMEDY, Commit, attempt, git
+from ftzard.versioning.lock import exclusive
+
+MERGES = 3
+_STATE = ".ftzard/push.json"
+
+
+def unpushed(root: Path) -> list[Commit]:
+    """Return the commits that the upstream (or, without one, any remote) has not, newest first."""
+    _git.require_repo(Path(root))
+    return _git.commits_ahead(Path(root))
+
+
+def push(root: Path, say: Callable[[str], object] = print) -> tuple[str, str | None]:
+    """Send the data of every version that is still local, then git.
+
+    Returns ('pushed', None), or ('not pushed', reason); never raises for a push that fails.
+    """
+    root = Path(root)
+    _git.require_repo(root)
+    with exclusive(root, "push", say), Dvc(root) as dvc:
+        return publish(root, dvc, "push", say)
+
+
+def last_push(root: Path) -> dict | None:
+    """Return {'state', 'reason', 'time'} of the last push tried here, or None."""
+    file = Path(root) / _STATE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def publish(
+    root: Path, dvc: Dvc, run_id: str, say: Callable[[str], object] = print
+) -> tuple[str, str | None]:
+    """Do what `push` does, for a caller that holds the lock and an open DVC already."""
+    remote = default_remote(root)
+    sent = _sent(root, remote)
+    reason = _why_not_data(root, dvc, remote, sent)
+    if reason is None:
+        sent = _git.head(root)
+        reason = _why_not_git(root, run_id, say)
+    state = "not pushed" if reason else "pushed"
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    data = {"commit": sent, "remote": remote and _git.mask(remote[1])}
+    write_json(root / _STATE, {"state": state, "reason": reason, "time": now, "data": data})
+    return state, reason
+
+
+def _sent(root: Path, remote: tuple[str, str] | None) -> str | None:
+    """Return the commit up to which the DVC remote has all data, or None if it has none yet.
+
+    Remembered, not read from git's upstream: somebody may have pushed git by hand while the data
+    was still local. Where nothing is remembered (a fresh clone), the upstream is believed.
+    """
+    last = last_push(root)
+    if last is not None and last["data"]["remote"] == (remote and _git.mask(remote[1])):
+        commit = last["data"]["commit"]
+        if commit is None or attempt(root, "cat-file", "-e", commit).returncode == 0:
+            return commit
+    if last is not None or _git.head(root) is None:
+        return None
+    shared = attempt(root, "rev-list", "-1", *_git.elsewhere(root)[1:]).stdout.strip()
+    return attempt(root, "merge-base", "HEAD", shared).stdout.strip() or None if shared else None
+
+
+def _why_not_data(
+    root: Path, dvc: Dvc, remote: tuple[str, str] | None, sent: str | None
+) -> str | None:
+    """Send the data of all versions since commit `sent`; return why it could not be, or None."""
+    versions = _versions_since(root, sent)
+    if not versions:
+        return None
+    if remote is not None:
+        folder = local_folder(root, remote[1])
+        if folder is not None and not folder.is_dir():
+            return (
+                f"The DVC remote '{remote[0]}' does not exist: there is no folder {folder}. "
+                "Mount or create it."
+            )
+    paths = sorted({path for path, _ in versions})
+    current = {path: _blob(root, path) for path in paths}
+    try:
+        if all(current[path] == blob for path, blob in versions):
+            dvc.push(paths)
+            return None
+        lost = dvc.push(paths, all_commits=True)
+    except VersioningError as error:
+        return why_dvc_refused(str(error), remote)
+    wanted = {
+        read_dvc(git(root, "cat-file", "blob", blob), path)[0]: path for path, blob in versions
+    }
+    gone = sorted({wanted[md5] for md5 in lost & set(wanted)})
+    if gone:
+        return f"The data of {', '.join(gone)} is in neither DVC's cache nor its remote."
+    return None
+
+
+def _versions_since(root: Path, sent: str | None) -> set[tuple[str, str]]:
+    """Return (path of a `.dvc` file, git blob) for every version FTzard committed since `sent`."""
+    ours = [c.sha for c in _git.commits(root, "HEAD", *([f"^{sent}"] if sent else [])) if c.ours]
+    found = set()
+    if ours:
+        listed = git(
+            root, "diff-tree", "--stdin", "--root", "-r", "-z", "--no-commit-id", "--no-renames",
+            "--diff-filter=AM", input="".join(f"{sha}\n" for sha in ours),
+        ).split("\0")  # fmt: skip
+        for entry, path in zip(listed[0::2], listed[1::2], strict=False):
+            if path.endswith(".dvc"):
+                found.add((path, entry.split()[3]))
+    return found
+
+
+def _blob(root: Path, path: str) -> str | None:
+    """Return the git blob of a file in the working tree, or None."""
+    done = attempt(root, "hash-object", "--", path)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _why_not_git(root: Path, run_id: str, say: Callable[[str], object]) -> str | None:
+    """Send the commits; fetch and merge when others were faster; return why not, or None."""
+    name = _git.branch(root)
+    if name is None:
+        return "HEAD is detached, so there is no branch to push. Check one out: git switch main"
+    target = _git.upstream(root)
+    remotes = git(root, "remote").split()
+    remote, there = target or ("origin", name)
+    if not remotes:
+        return "no git remote. Add one: git remote add origin URL"
+    if remote not in remotes:
+        return (
+            f"The branch {name} has no upstream on a remote. "
+            f"Set one: git push -u {remotes[0]} {name}"
+        )
+    net = _git.askpass(root)
+    for merges_left in reversed(range(MERGES + 1)):
+        tip = _git.head(root)  # exactly the commits looked at are sent, whatever is added meanwhile
+        ahead = _git.commits_ahead(root, tip)
+        theirs = [commit for commit in ahead if not commit.ours]
+        if theirs:
+            return _foreign(theirs, remote, there)
+        if target is not None and not ahead:
+            return None
+        done = attempt(
+            root, *_PATIENCE, "push", "--porcelain", "--no-follow-tags", remote,
+            f"{tip}:refs/heads/{there}", env=net,
+        )  # fmt: skip
+        if done.returncode == 0:
+            if target is None:
+                git(root, "config", f"branch.{name}.remote", remote)
+                git(root, "config", f"branch.{name}.merge", f"refs/heads/{there}")
+            return None
+        if not _RACE.search(done.stdout + done.stderr):
+            return why_git_refused(root, done.stderr + done.stdout, remote)
+        if merges_left:
+            reason = _merge(root, remote, there, run_id, net, say)
+            if reason:
+                return reason
+    return (
+        f"Others pushed to {remote}/{there} first each time, after {MERGES} merges. "
+        "Try again: ftzard push"
+    )
+
+
+_PATIENCE = ("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60")
+_RACE = re.compile(r"\((fetch first|non-fast-forward)\)|failed to update ref|cannot lock ref")
+
+
+def _foreign(theirs: list[Commit], remote: str, there: str) -> str:
+    count = "1 commit" if len(theirs) == 1 else f"{len(theirs)} commits"
+    return (
+        f"{count} of your own not pushed yet ({theirs[0].sha[:10]} '{theirs[0].subject}'), which "
+        f"FTzard does not publish for you. Push by hand: git push {remote} HEAD:{there}"
+    )
+
+
+def _merge(
+    root: Path, remote: str, there: str, run_id: str, net: dict[str, str],
+    say: Callable[[str], object],
+) -> str | None:  # fmt: skip
+    """Fetch the remote's branch and merge it; return why it could not be done, or None.
+
+    The merge is computed without the working tree, then brought in by `git merge --ff-only`,
+    which refuses, before it writes anything, to touch a file the user has changed.
+    """
+    seen = f"refs/remotes/{remote}/{there}"
+    fetched = attempt(
+        root, *_PATIENCE, "fetch", "--no-tags", remote, f"+refs/heads/{there}:{seen}", env=net
+    )
+    if fetched.returncode != 0:
+        return why_git_refused(root, fetched.stderr, remote)
+    ours = _git.head(root)
+    by_hand = f"Merge by hand: git pull --no-rebase {remote} {there}"
+    if not _git.has_identity(root):
+        return f"{remote}/{there} has to be merged, and git knows nobody here. {IDENTITY_REMEDY}"
+    merged = attempt(
+        root, "-c", "merge.renames=false", "merge-tree", "--write-tree", "--name-only", "-z",
+        ours, seen,
+    )  # fmt: skip
+    if merged.returncode == 1 and merged.stdout:
+        conflicts = merged.stdout.split("\0\0")[0].split("\0")[1:]
+        return f"{remote}/{there} has other versions of {', '.join(conflicts)}. {by_hand}"
+    if merged.returncode == 129:
+        version = git(root, "--version").split()[2]
+        return (
+            f"{remote}/{there} has commits that are not here, and git {version} cannot merge "
+            f"beside the working tree (2.38 can). {by_hand}"
+        )
+    if merged.returncode != 0:
+        said = _git.mask(" ".join(merged.stderr.split()))
+        return f"{remote}/{there} cannot be merged ({said}). {by_hand}"
+    tree = merged.stdout.split("\0")[0].strip()
+    text = f"Merge {remote}/{there}\n\n{_git.TRAILER}: {run_id}\n"
+    made = git(root, "commit-tree", tree, "-p", ours, "-p", seen, input=text).strip()
+    moved = attempt(
+        root, "-c", "merge.autoStash=false", "merge", "--ff-only", "--no-overwrite-ignore",
+        "--no-stat", made,
+    )  # fmt: skip
+    if moved.returncode != 0:
+        said = _git.mask(" ".join(moved.stderr.split()))
+        return (
+            f"{remote}/{there} has commits that cannot be merged over your changes ({said}). "
+            f"Commit or stash them, then: git pull --no-rebase {remote} {there}"
+        )
+    changed = git(root, "diff", "--name-only", "-z", ours, made).split("\0")
+    newer = [path for path in changed if path.endswith(".dvc")]
+    if newer:
+        say(f"Merged {remote}/{there}; newer data there: dvc pull {' '.join(newer)}")
+    return None
+
+
+_REASONS = (
+    (r"Host key verification failed", "does not show the SSH host key that is known for it"),
+    (r"Authentication failed|could not read (Username|Password)|terminal prompts disabled"
+     r"|Permission denied \(|\b40[13]\b|Access denied|Forbidden|AccessDenied|InvalidAccessKeyId"
+     r"|Unable to locate credentials|SignatureDoesNotMatch|ExpiredToken|InvalidToken",
+     "refused the credentials; renew the token or key"),
+    (r"Could not resolve|Failed to connect|Connection refused|Connection reset|timed out"
+     r"|Network is unreachable|No route to host|Cannot connect|Could not connect"
+     r"|Operation too slow|Temporary failure|Connection closed",
+     "cannot be reached; is the network down?"),
+    (r"does not appear to be a git repository|[Rr]epository .*not found|does not exist"
+     r"|NoSuchBucket|\b404\b|No such file", "was not found"),
+    (r"no remote specified|No remote", "is not set"),
+    (r"No space left|Disk quota|disk full", "has no space left"),
+    (r"Read-only file system|Permission denied", "may not be written to"),
+    (r"remote rejected|pre-receive|protected branch", "has a rule that refuses this push"),
+)  # fmt: skip
+
+
+def why_git_refused(root: Path, said: str, remote: str) -> str:
+    """Return a sentence on why git could not reach or write to a remote, with git's own words."""
+    url = _git.mask(attempt(root, "remote", "get-url", remote).stdout.strip())
+    return _because(f"The git remote '{remote}' ({url})", said, "refused")
+
+
+def why_dvc_refused(said: str, remote: tuple[str, str] | None) -> str:
+    """Return a sentence on why DVC could not send data, with DVC's own words."""
+    name = f"The DVC remote '{remote[0]}' ({_git.mask(remote[1])})" if remote else "The DVC remote"
+    return _because(name, said, "refused the data")
+
+
+def _because(who: str, said: str, otherwise: str) -> str:
+    what = next((text for pattern, text in _REASONS if re.search(pattern, said)), otherwise)
+    words = _git.mask(" ".join(said.split()))
+    return f"{who} {what}. ({words[:600]})"

@@ -1,0 +1,177 @@
+"""A workspace is the git repository that FTzard works in; everything a run writes is inside it.
+
+Here stands where things are. `ftzard.yaml` marks the root and holds the workspace's own config;
+`.ftzard/` holds what git and DVC do not version: MLflow's and Dagster's databases, handles and
+executed notebooks.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from ftzard.artifact import Handle, sha256
+from ftzard.config.compose import compose
+from ftzard.config.schema import Config
+from ftzard.errors import ConfigError, WorkspaceError
+
+MARKER = "ftzard.yaml"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders of one workspace; making one touches nothing."""
+
+    root: Path
+
+    @cached_property
+    def state(self) -> Path:
+        return self.root / ".ftzard"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.state / "dagster"
+
+    @property
+    def mlflow_uri(self) -> str:
+        return f"sqlite:///{self.state / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.state / "mlartifacts"
+
+    @property
+    def notebooks(self) -> Path:
+        return self.root / "notebooks"
+
+    @property
+    def executed(self) -> Path:
+        return self.state / "executed"
+
+    @property
+    def metadata(self) -> Path:
+        return self.state / "metadata"
+
+    @property
+    def handles(self) -> Path:
+        return self.state / "handles"
+
+    @property
+    def cache(self) -> Path:
+        return self.state / "cache"
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "data" / "raw"
+
+    @property
+    def incoming(self) -> Path:
+        return self.root / "data" / "incoming"
+
+    @property
+    def labelling(self) -> Path:
+        return self.root / "data" / "labelling"
+
+    @property
+    def labelled(self) -> Path:
+        return self.root / "data" / "labelled"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "reports" / "index.html"
+
+    def relative(self, path: Path) -> str:
+        """Return a path below the root with forward slashes, or an absolute one as it is."""
+        path = Path(os.path.abspath(path))
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+    def handle(self, name: str, path: Path | str, rows: int | None = None) -> Handle:
+        """Return the handle of a file as it stands now; raises WorkspaceError if it is missing."""
+        path = Path(path) if Path(path).is_absolute() else self.root / path
+        if not path.is_file():
+            raise WorkspaceError(f"{name}: {self.relative(path)} does not exist in {self.root}.")
+        suffix = path.suffix.lstrip(".") or "file"
+        return Handle(name, self.relative(path), sha256(path), rows, suffix)
+
+    def own_config(self) -> dict:
+        """Return what ftzard.yaml says, as a request for `compose`."""
+        try:
+            values = yaml.safe_load((self.root / MARKER).read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{self.root / MARKER} is not valid YAML: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{self.root / MARKER} holds {values!r}; expected groups of keys.")
+        return values
+
+    def config(self, *requests: dict) -> Config:
+        """Return the workspace's config with a run's requests over it."""
+        return compose(self.own_config(), *requests, folder=self.root / "config")
+
+
+def find(start: Path | str | None = None) -> Workspace:
+    """Return the workspace of `start`, of FTZARD_WORKSPACE, or of the current folder upwards."""
+    if start is not None or os.environ.get("FTZARD_WORKSPACE"):
+        root = Path(os.path.abspath(start or os.environ["FTZARD_WORKSPACE"]))
+        if (root / MARKER).is_file():
+            return Workspace(root)
+        raise WorkspaceError(
+            f"{root} is no workspace: it has no {MARKER}. Make one with 'ftzard init {root}'."
+        )
+    for place in (Path.cwd(), Path(os.environ.get("PWD", "."))):
+        for folder in (place, *place.parents):
+            if (folder / MARKER).is_file():
+                return Workspace(folder)
+    raise WorkspaceError(
+        f"no {MARKER} in {Path.cwd()} or above it; change into a workspace, name one with -w or "
+        "FTZARD_WORKSPACE, or make one with 'ftzard init DIR'."
+    )
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process with this id exists on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def locked(
+    path: Path, holder: dict, waiting: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold the file lock `path`; wait for whoever has it, saying so once through `waiting`.
+
+    The lock ends with the process that holds it, however that process ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as stream:
+        said = False
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if waiting and not said:
+                    stream.seek(0)
+                    waiting(f"waiting: {stream.read().strip() or 'another run'} holds {path}")
+                    said = True
+                time.sleep(0.2)
+        stream.seek(0)
+        stream.truncate()
+        stream.write(json.dumps(holder))
+        stream.flush()
+        try:
+            yield
+        finally:
+            stream.seek(0)
+            stream.truncate()

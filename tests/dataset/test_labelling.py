@@ -1,0 +1,109 @@
+import pandas as pd
+import pytest
+
+from ftzard.dataset.labelling import accept, queue_csv, read_labelled
+from ftzard.errors import DataError
+
+NAMES = ["negative", "positive"]
+
+
+@pytest.fixture
+def queue() -> pd.DataFrame:
+    texts = ["so good 😀", 'he said "no", twice', "meh; whatever", "NA"]
+    return pd.DataFrame(
+        {
+            "id": ["a1", "b2", "c3", "0012"],
+            "batch": "batch1",
+            "text": texts,
+            "suggestion": "positive",
+            "confidence": [0.5, 0.6, 0.7, 0.8],
+            "side": ["train", "train", "train", "test"],
+            "label": "",
+        }
+    )
+
+
+def test_a_queue_comes_back_as_it_was_asked(queue, tmp_path):
+    path = queue_csv(queue, tmp_path / "queue.csv")
+    assert pd.read_csv(path).columns.tolist() == list(queue), "readable without knowing of the BOM"
+    back = read_labelled(path)
+    assert back["id"].tolist() == queue["id"].tolist()
+    assert back["text"].tolist() == queue["text"].tolist()
+    accepted, refused = accept(back.assign(label="positive"), queue, NAMES)
+    assert list(accepted) == ["id", "batch", "text", "label"]
+    assert len(accepted) == 4 and refused.empty
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_what_spreadsheets_write_is_read(queue, tmp_path, delimiter, encoding):
+    labelled = queue.assign(label=["Positive", "negative ", "", "positive"])
+    labelled.to_csv(tmp_path / "l.csv", sep=delimiter, encoding=encoding, index=False)
+    accepted, refused = accept(read_labelled(tmp_path / "l.csv"), queue, NAMES)
+    assert accepted["label"].tolist() == ["positive", "negative", "positive"]
+    assert refused["reason"].tolist() == ["label empty"]
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"label": "postive"}, "unknown label 'postive'; did you mean 'positive'?"),
+        ({"label": "7"}, "unknown label '7'; valid are: negative, positive"),
+        ({"label": " "}, "label empty"),
+        ({"text": "so good ????"}, "changed text"),
+        ({"id": "zz"}, "unknown id 'zz'"),
+    ],
+)
+def test_a_row_that_cannot_count_is_refused_and_the_rest_taken(queue, change, reason):
+    labelled = queue.assign(label="positive")
+    for column, value in change.items():
+        labelled.loc[0, column] = value
+    accepted, refused = accept(labelled, queue, NAMES)
+    assert refused["reason"].tolist() == [reason]
+    assert refused["id"].tolist() == [labelled.loc[0, "id"]]
+    assert accepted["id"].tolist() == ["b2", "c3", "0012"]
+
+
+def test_space_that_an_editor_changed_does_not_matter(queue):
+    labelled = queue.assign(label="positive", text=" " + queue["text"].str.replace(" ", "  "))
+    accepted, _ = accept(labelled, queue, NAMES)
+    assert accepted["text"].tolist() == queue["text"].tolist()
+
+
+def test_a_doubled_id_counts_once_if_it_agrees_and_never_if_not(queue):
+    labelled = pd.concat([queue.assign(label="positive"), queue.head(2).assign(label="positive")])
+    labelled.iloc[5, labelled.columns.get_loc("label")] = "negative"
+    accepted, refused = accept(labelled, queue, NAMES)
+    assert accepted["id"].tolist() == ["a1", "c3", "0012"]
+    assert refused["reason"].tolist() == [
+        "doubled id with different labels",
+        "doubled id",
+        "doubled id with different labels",
+    ]
+
+
+def test_labels_that_differ_in_case_only_are_taken_literally(queue):
+    accepted, refused = accept(queue.assign(label=["A", "a", "b", "B"]), queue, ["A", "a", "b"])
+    assert accepted["label"].tolist() == ["A", "a", "b"]
+    assert refused["id"].tolist() == ["0012"]
+
+
+def test_without_a_queue_texts_and_batches_are_taken_as_they_come(queue):
+    accepted, _ = accept(queue.assign(label="positive", text="new"), None, NAMES)
+    assert accepted["text"].tolist() == ["new"] * 4
+    assert accepted["batch"].tolist() == ["batch1"] * 4
+
+
+def test_a_missing_column_is_named(queue, tmp_path):
+    with pytest.raises(DataError, match="no column 'text'"):
+        accept(queue.drop(columns="text"), queue, NAMES)
+    queue.rename(columns={"label": "lable"}).to_csv(tmp_path / "l.csv", index=False)
+    with pytest.raises(DataError, match="no column 'label'.*did you mean 'lable'"):
+        read_labelled(tmp_path / "l.csv")
+
+
+def test_a_file_that_is_not_there_or_empty(tmp_path):
+    (tmp_path / "empty.csv").write_text("")
+    for name, said in (("none.csv", "does not exist"), ("empty.csv", "is empty")):
+        with pytest.raises(DataError, match=said):
+            read_labelled(tmp_path / name)

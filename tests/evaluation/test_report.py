@@ -1,0 +1,278 @@
+"""The page tells what it was told, says what it was not, and needs nothing from outside."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from ftzard.errors import DataError
+from ftzard.evaluation import report
+from ftzard.evaluation.facts import Facts
+from ftzard.evaluation.gate import judge
+from tests.evaluation.simulated import CLASSES, pair
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects words, tags and attributes, and whether every element is closed."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open, self.attributes, self.words, self.tags = [], [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def facts() -> dict:
+    rng = np.random.default_rng(0)
+    challenger, champion = pair(rng, 600, 0.08, 0.2)
+    verdict = judge(
+        challenger, champion, CLASSES, min_gain=0.01, max_class_loss=0.05, max_forgetting=0.05,
+        min_rows=200, baselines={"TF-IDF": champion}, baseline_veto=False, seed=0,
+    )  # fmt: skip
+    labels = ["negative", "positive"] * 30
+    sure = np.linspace(0.5, 0.99, 60)
+    probabilities = np.c_[sure, 1 - sure]  # always 'negative': every 'positive' row is wrong
+    return {
+        "title": "Sentiment & more",
+        "created": "2026-11-21T03:05:22",
+        "comparison": verdict.to_dict(),
+        "models": [
+            {"name": "tiny v2", "role": "challenger", "accuracy": 0.813, "n": 600},
+            {"name": "tiny v1", "role": "champion", "accuracy": 0.75, "n": 600, "macro_f1": 0.74},
+        ],
+        "class_counts": {
+            "negative": {"train": 1200, "test": 345},
+            "positive": {"train": 1100, "test": 300},
+        },
+        "token_lengths": [5] * 90 + [60] * 10,
+        "max_length": 48,
+        "cut_rows": 10,
+        "cut_tokens": 120,
+        "rejected": {"text is empty": 7, "label is missing": 4},
+        "rejected_examples": [{"reason": "text is empty", "row": 1234, "text": " "}],
+        "rows_read": 3000,
+        "trials": [
+            {
+                "name": f"trial_{i}",
+                "params": {"rank": 8 * i, "learning_rate": 0.0123 / i},
+                "best": i == 2,
+                "history": [
+                    {
+                        "epoch": e,
+                        "train_loss": 0.6 / e,
+                        "validation_loss": 0.7 / e,
+                        "train_accuracy": 0.7,
+                        "validation_accuracy": 0.70 + 0.01 * i,
+                    }
+                    for e in (1, 2)
+                ],
+            }
+            for i in (1, 2, 3)
+        ],
+        "test": {
+            "classes": CLASSES,
+            "labels": labels,
+            "probabilities": probabilities,
+            "texts": [f"<script>alert({i})</script> fish & chips" for i in range(60)],
+            "ids": [f"row-{i}" for i in range(60)],
+        },
+        "uncertainty": np.linspace(0, 1, 400),
+        "threshold": 0.75,
+        "strategy": "least confidence",
+        "asked": 111,
+        "rounds": [
+            {"name": "Round 0", "verdict": "promote", "accuracy": 0.75, "data_version": "a1" * 20},
+            {"name": "Round 1", "verdict": "refuse", "accuracy": 0.74, "reason": "A tie.",
+             "labels": 321},
+        ],
+        "lineage": {
+            "git_commit": "deadbeef" * 5,
+            "dagster_run": "0c5e4c51-6b0f",
+            "data_versions": {"tokenized": "cafe1234"},
+            "mlflow_runs": {"EVALUATION": "bb7f0a2f"},
+            "packages": {"torch": "2.13.0"},
+        },
+    }  # fmt: skip
+
+
+def test_the_page_tells_what_it_was_told(facts):
+    text = Reader(report.render(facts)).text.replace("\u00a0", " ")
+    for said in (
+        "Sentiment & more",
+        "Promoted: the challenger becomes the champion",
+        *(reason.replace("−", "−") for reason in facts["comparison"]["reasons"]),
+        "81.3 %",  # the challenger
+        "74.0 %",  # the champion's macro F1
+        "1,545 (52 %)",  # rows of a class, in the picture
+        "cut at 48 tokens",
+        "lost 120 tokens",
+        "label is missing",
+        "1,234",  # the row of a rejected example
+        "trial_2 was chosen: 72.0 % on validation",
+        "0.00615",  # its learning rate
+        "threshold 0.75",
+        "100 of 400 rows at or above",
+        "label 111 of them",
+        "A tie.",
+        "321",
+        "deadbeef" * 5,
+        "cafe1234",
+        "bb7f0a2f",
+        "torch",
+        "tokenizer not recorded",
+    ):
+        assert said in text, said
+    assert "not reported" not in text
+
+
+def test_the_confident_mistakes_are_the_surest_first_and_twenty(facts):
+    text = Reader(report.render(facts)).text
+    start = text.index("The most confident mistakes")
+    rows = re.findall(r"row-(\d+)", text[start:])
+    assert rows == [str(i) for i in range(59, 20, -2)]
+
+
+def test_texts_cannot_become_markup(facts):
+    reader = Reader(report.render(facts))
+    assert "script" not in reader.tags
+    assert "<script>alert(59)</script> fish & chips" in reader.text
+
+
+def test_classes_and_names_cannot_become_markup(facts):
+    nasty = '"><img src=x onerror=alert(1)>'
+    page = report.render(
+        {
+            "title": nasty,
+            "class_counts": {nasty: {nasty: 3}},
+            "rejected": {nasty: 2},
+            "models": [{"name": nasty, "role": nasty, "accuracy": 0.5, "n": 9}],
+            "trials": [
+                {"name": nasty, "history": [{"epoch": 1, "validation_loss": 0.5}],
+                 "params": {nasty: nasty}}
+            ],
+            "lineage": {"more": {nasty: nasty}},
+        }
+    )  # fmt: skip
+    reader = Reader(page)
+    assert "img" not in reader.tags
+    assert not any(name.startswith("on") for _, name, _ in reader.attributes)
+
+
+def test_the_page_needs_nothing_from_outside(facts):
+    page = report.render(facts)
+    reader = Reader(page)
+    for tag, name, value in reader.attributes:
+        if name in {"src", "href", "xlink:href", "data", "action"}:
+            assert value.startswith("#"), (tag, name, value)
+    assert not {"script", "link", "iframe", "img", "object"} & set(reader.tags)
+    assert "@import" not in page
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+
+
+def test_every_element_is_closed_and_every_link_has_its_target(facts):
+    reader = Reader(report.render(facts))
+    assert reader.open == []
+    ids = {value for _, name, value in reader.attributes if name == "id"}
+    links = {v[1:] for tag, name, v in reader.attributes if tag == "a" and name == "href"}
+    assert links and links <= ids
+
+
+def test_missing_sections_are_said_and_no_chart_is_empty():
+    reader = Reader(report.render({}))
+    assert "svg" not in reader.tags
+    for said in (
+        "No verdict",
+        "No model was measured",
+        "No comparison was made",
+        "no confusion matrix",
+        "no learning curves",
+        "rows per class were not reported",
+        "not known what was cut",
+        "Rejected rows were not reported",
+        "nothing was picked",
+        "no story to tell",
+        "no lineage",
+    ):
+        assert said in reader.text, said
+
+
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [
+        ("comparison", "No comparison was made"),
+        ("models", "No model was measured"),
+        ("class_counts", "rows per class were not reported"),
+        ("max_length", "not known what was cut"),
+        ("rejected", "Rejected rows were not reported"),
+        ("rejected_examples", "No example of a rejected row"),
+        ("trials", "no learning curves"),
+        ("test", "no confusion matrix"),
+        ("uncertainty", "nothing was picked"),
+        ("threshold", "No threshold was reported"),
+        ("rounds", "no story to tell"),
+        ("lineage", "no lineage"),
+    ],
+)
+def test_one_missing_fact_is_said_and_the_rest_stays(facts, left_out, said):
+    text = Reader(report.render({k: v for k, v in facts.items() if k != left_out})).text
+    assert said in text
+    assert "Sentiment & more" in text
+
+
+@pytest.mark.parametrize(
+    ("decision", "against", "headline"),
+    [
+        ("refuse", "champion", "Refused: the champion stays"),
+        ("cannot tell", "champion", "Cannot tell: too few test rows, so the champion stays"),
+        ("promote", "majority class", "Promoted: the first champion"),
+        ("refuse", "majority class", "Refused: no better than always naming"),
+    ],
+)
+def test_the_banner_says_the_verdict(facts, decision, against, headline):
+    verdict = facts["comparison"] | {
+        "decision": decision, "against": against, "warnings": ["A baseline is better."],
+    }  # fmt: skip
+    text = Reader(report.render({"comparison": verdict})).text
+    assert headline in text
+    assert "Warning: A baseline is better." in text
+
+
+def test_an_unknown_fact_is_refused_by_name(facts):
+    with pytest.raises(DataError, match="did you mean 'uncertainty'"):
+        report.render({"uncertainy": [0.1]})
+    with pytest.raises(DataError, match="did you mean 'params'"):
+        report.render({"trials": [{"name": "a", "history": [], "parms": {}}]})
+
+
+def test_lengths_counted_after_cutting_are_refused():
+    with pytest.raises(DataError, match="counted before cutting"):
+        report.render({"token_lengths": [48, 48, 7], "max_length": 48, "cut_rows": 2})
+
+
+def test_the_same_facts_give_the_same_page_and_it_is_written_whole(facts, tmp_path):
+    path = report.write(Facts.of(facts), tmp_path / "reports" / "index.html")
+    assert path.read_text(encoding="utf-8") == report.render(facts)
+    assert [p.name for p in path.parent.iterdir()] == ["index.html"]

@@ -1,0 +1,142 @@
+"""The search: trials apart from each other, ranked on validation, the same for the same seed."""
+
+import numpy
+import pytest
+
+from ftzard.errors import ModelError
+from ftzard.models.adapter import bare_classifier, open_classifier, read_meta
+from ftzard.models.training import measure
+from ftzard.models.tuning import check_space, search
+
+SPACE = {
+    "rank": [2, 4],
+    "batch_size": [16, 32],
+    "learning_rate": [1e-4, 1e-2],
+    "weight_decay": [0.0, 0.02],
+    "dropout": 0.0,
+}
+
+
+def run(loaded, train_rows, validation_rows, folder, **changes):
+    return search(
+        loaded,
+        train_rows,
+        validation_rows,
+        **{
+            "space": SPACE,
+            "trials": 3,
+            "metric": "accuracy",
+            "seed": 1,
+            "training": {"epochs": 1},
+            "folder": folder,
+            **changes,
+        },
+    )
+
+
+@pytest.fixture
+def before(loaded, validation_rows):
+    return bare_classifier(loaded).logits(validation_rows["input_ids"])
+
+
+def test_trials_are_ranked_and_saved_and_leave_the_base_bare(
+    loaded, train_rows, validation_rows, tmp_path, before
+):
+    started, ended = [], []
+    found = run(
+        loaded, train_rows, validation_rows, tmp_path, extra={"cleaning": {"x": 1}},
+        on_trial_start=lambda number, params: started.append((number, params)),
+        on_trial_end=lambda trial: ended.append(trial.number),
+    )
+    assert [number for number, _ in started] == ended == [0, 1, 2]
+    assert sorted(trial.number for trial in found) == [0, 1, 2]
+    accuracy = [trial.metrics["accuracy"] for trial in found]
+    assert accuracy == sorted(accuracy, reverse=True)
+    assert numpy.array_equal(
+        bare_classifier(loaded).logits(validation_rows["input_ids"]), before
+    )
+    best = found[0]
+    assert best.params == started[best.number][1]
+    assert best.params["alpha"] == 2 * best.params["rank"] and best.params["dropout"] == 0.0
+    assert read_meta(best.folder)["cleaning"] == {"x": 1}
+    assert read_meta(best.folder)["lora"]["rank"] == best.params["rank"]
+    logits = open_classifier(best.folder, loaded).logits(validation_rows["input_ids"])
+    targets = (validation_rows["label"] == "positive").to_numpy().astype(numpy.int64)
+    assert measure(logits, targets)["accuracy"] == best.metrics["accuracy"]
+
+
+def test_the_seed_fixes_the_search_and_a_trial_does_not_depend_on_those_before(
+    loaded, train_rows, validation_rows, tmp_path
+):
+    first = run(loaded, train_rows, validation_rows, tmp_path / "a", trials=2)
+    again = run(loaded, train_rows, validation_rows, tmp_path / "b", trials=2)
+    other = run(loaded, train_rows, validation_rows, tmp_path / "c", trials=2, seed=9)
+
+    def results(trials):
+        return [
+            (t.number, t.params, [entry["validation_loss"] for entry in t.trained.history])
+            for t in sorted(trials, key=lambda trial: trial.number)
+        ]
+
+    assert results(first) == results(again) != results(other)
+
+
+def test_a_loss_as_metric_is_ranked_from_the_lowest(
+    loaded, train_rows, validation_rows, tmp_path
+):
+    found = run(loaded, train_rows, validation_rows, tmp_path, metric="validation_loss")
+    losses = [trial.metrics["validation_loss"] for trial in found]
+    assert losses == sorted(losses)
+
+
+def test_every_trial_can_begin_with_a_champion(loaded, train_rows, validation_rows, tmp_path):
+    champion = run(loaded, train_rows, validation_rows, tmp_path / "a", trials=1)[0]
+    space = {**SPACE, "learning_rate": 1e-6}
+    found = run(
+        loaded, train_rows, validation_rows, tmp_path / "b", trials=2, space=space,
+        start_from=champion.folder,
+    )
+    for trial in found:
+        assert trial.params["rank"] == champion.params["rank"]
+        assert trial.params["alpha"] == champion.params["alpha"]
+        assert trial.metrics["validation_loss"] == pytest.approx(
+            champion.metrics["validation_loss"], abs=1e-2
+        )
+
+
+def test_a_failing_trial_takes_its_adapter_off(
+    loaded, train_rows, validation_rows, tmp_path, before
+):
+    with pytest.raises(ModelError, match="label"):
+        run(loaded, train_rows.assign(label="x"), validation_rows, tmp_path)
+    assert numpy.array_equal(
+        bare_classifier(loaded).logits(validation_rows["input_ids"]), before
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"learning_rat": 1}, "'learning_rat'; did you mean 'learning_rate'"),
+        ({"rank": []}, "rank is \\[\\]; expected one number, or a list"),
+        ({"learning_rate": [0, 1]}, "above 0"),
+        ({"learning_rate": [1e-2, 1e-3]}, "lowest, highest"),
+        ({"dropout": [0.1]}, "dropout is \\[0.1\\]"),
+        ({"rank": [8, "16"]}, "expected one number, or a list"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_refused(change, said):
+    with pytest.raises(ModelError, match=said):
+        check_space({**SPACE, **change})
+    with pytest.raises(ModelError, match="lacks 'rank'"):
+        check_space({name: value for name, value in SPACE.items() if name != "rank"})
+
+
+def test_no_trials_and_an_unknown_metric_are_refused(
+    loaded, train_rows, validation_rows, tmp_path
+):
+    with pytest.raises(ModelError, match="trials is 0"):
+        run(loaded, train_rows, validation_rows, tmp_path, trials=0)
+    with pytest.raises(ModelError, match="did you mean 'macro_f1'"):
+        run(loaded, train_rows, validation_rows, tmp_path, metric="macro_f")
