@@ -63,3 +63,19 @@ def _rows(path: Path) -> int | None:
     import pyarrow.parquet as parquet
 
     return parquet.read_metadata(path).num_rows
+
+
+def metadata_if_any(step: str, workspace: Workspace) -> dict | None:
+    """Return the metadata of a step's latest execution, or None if it has not run."""
+    path = workspace.metadata / f"{step}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def made(workspace: Workspace, steps: tuple[str, ...]) -> list[tuple[str, str, str, str, str]]:
+    """Return what steps have written last: step, artifact, rows, path, data version."""
+    lines = []
+    for step in steps:
+        for a in (metadata_if_any(step, workspace) or {}).get("artifacts", []):
+            rows = f"{a['rows']:,}" if a["rows"] is not None else ""
+            lines.append((step, a["name"], rows, a["path"], (a["commit"] or "not versioned")[:10]))
+    return lines

@@ -1,6 +1,7 @@
 """What a newcomer installs: one list of versions, a lock that holds together, a package with
 everything in it, and ignore files that keep rows and weights out of git."""
 
+import ast
 import os
 import re
 import shutil
@@ -67,6 +68,24 @@ def test_constraints_are_exact_and_name_no_place():
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         # name==version, without a URL, a path or a build tag such as +cpu
         assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.!]+( ; .+)?", line), line
+
+
+@pytest.mark.parametrize("folder", ["ftzard", "tests"])
+def test_what_is_imported_is_declared(folder):
+    declared = set(DIRECT)
+    if folder == "tests":
+        declared |= {canonicalize_name(requirement.name) for requirement in TEST_EXTRA}
+    provided_by = metadata.packages_distributions()
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            for module in {name.split(".")[0] for name in names}:
+                if module in {*sys.stdlib_module_names, "ftzard", "tests"}:
+                    continue
+                packages = {canonicalize_name(name) for name in provided_by.get(module, [])}
+                assert packages & declared, f"{path.relative_to(ROOT)} imports {module}"
 
 
 def needed_here() -> dict[str, metadata.Distribution]:

@@ -23,15 +23,12 @@ from ftzard.dataset.normalising import (
     composed,
     duplicate_keys,
     normalise,
-    normalise_all,
     replace,
 )
 from ftzard.dataset.splitting import canonical_split
 from ftzard.errors import DataError
 
-__all__ = [
-    "append", "check", "clean", "clean_texts", "normalise", "normalise_all", "sample_rows",
-]  # fmt: skip
+__all__ = ["append", "check", "clean", "clean_texts", "label_names", "normalise", "sample_rows"]
 
 DUPLICATE = "duplicate"
 EARLIER_DUPLICATE = "duplicate of an earlier batch"
@@ -278,7 +275,7 @@ def append(
     reason = np.where(keys.isin(seen), EARLIER_DUPLICATE, "").astype(object)
     if "label" in new:
         earlier = dict(zip(seen, others["label"], strict=True))
-        differs = keys.map(earlier).fillna(new["label"]) != new["label"]
+        differs = keys.isin(seen) & (keys.map(earlier).astype("str") != new["label"])
         reason[differs.to_numpy()] = "contradicts the label of an earlier batch"
     gone = reason != ""
     rejected = [nothing] + [
@@ -292,7 +289,8 @@ def append(
     arrival = list(dict.fromkeys([*existing["batch"], *new["batch"]]))
     rank = table["batch"].map({batch: place for place, batch in enumerate(arrival)})
     table = table.assign(_rank=rank).sort_values(["_rank", "row"], kind="stable")
-    return table.drop(columns="_rank").reset_index(drop=True), pd.concat(rejected, ignore_index=True)
+    table = table.drop(columns="_rank").reset_index(drop=True)
+    return table, pd.concat(rejected, ignore_index=True)
 
 
 def sample_rows(

@@ -59,8 +59,9 @@ def accept(
     """Take the labels a person gave: returns (accepted, refused).
 
     queue: what was asked (None: whatever ids come are taken). labels: the label names. Accepted
-    has id, batch, text, label, with batch and text as they were asked; refused has id, text, label
-    and one reason each. A refused row is still in the queue: its label can be handed in again.
+    has row (of `labelled`, from 0), id, batch, text and label, with batch and text as they were
+    asked, so that `clean` can take it; refused has row, id, text, label and one reason each. A
+    refused row is still in the queue: its label can be handed in again.
     """
     missing = [name for name in LABELLED if name not in labelled]
     if missing:
@@ -100,6 +101,7 @@ def accept(
         source = row if asked is None or reason else asked.loc[row.id]
         rows.append((row.id, source.batch, source.text, name if not reason else row.label))
     table = pd.DataFrame(rows, columns=LABELLED, dtype="str")
+    table.insert(0, "row", range(len(table)))
     reasons = pd.Series(reasons, index=table.index, dtype="str")
     accepted = table[reasons == ""].reset_index(drop=True)
     refused = table[reasons != ""].drop(columns="batch").assign(reason=reasons[reasons != ""])

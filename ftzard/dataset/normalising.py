@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-LINK = r'(?i)\b(?:https?://|www\.[a-z0-9-]+\.)[^\s\p{Z}<>"]*'
+LINK = r'(?i)(?:https?://|\bwww\.[a-z0-9-]+\.)[^\s\p{Z}<>"]*'
 # Not after a letter, a digit or another @: an e-mail address is no mention.
 MENTION = r"(^|[^\p{L}\p{N}_@])@[\p{L}\p{N}_]+"
 SPACES = r"[\s\p{Z}\p{Cc}]+"

@@ -103,24 +103,33 @@ def read_raw(
     wanted = {"text": text_column, "label": label_column}
     wanted |= {"group": group_column, "split": split_column}
     wanted = {name: column for name, column in wanted.items() if column is not None}
-    cells = read_cells(path, wanted, encoding=encoding, delimiter=delimiter)
+    remedy = "Correct the file's header, or set data.{name}_column."
+    cells = read_cells(path, wanted, encoding=encoding, delimiter=delimiter, remedy=remedy)
     rows = {"row": pa.array(range(len(cells["text"])), type=pa.int64()), **cells}
     return pa.table(rows).to_pandas()
 
 
 def read_cells(
-    path: Path, wanted: dict[str, str], *, encoding: str = "utf-8", delimiter: str = ","
+    path: Path,
+    wanted: dict[str, str],
+    *,
+    encoding: str = "utf-8",
+    delimiter: str = ",",
+    remedy: str = "Correct the file's header.",
 ) -> dict[str, pa.Array]:
-    """Read some columns of a file as strings: wanted names the result's columns -> the file's."""
+    """Read some columns of a file as strings.
+
+    wanted: the result's name -> the file's column. remedy: what to do about a missing column.
+    """
     path = _existing(path)
     kind = file_type(path)
     if kind == ".parquet":
-        cells = _parquet_columns(path, wanted)
+        cells = _parquet_columns(path, wanted, remedy)
     elif kind == ".jsonl":
-        cells = _jsonl_columns(path, _decoded(path, encoding, compressed=False), wanted)
+        cells = _jsonl_columns(path, _decoded(path, encoding, compressed=False), wanted, remedy)
     else:
         text = _decoded(path, encoding, compressed=kind == ".csv.gz")
-        cells = _csv_columns(path, text, wanted, delimiter)
+        cells = _csv_columns(path, text, wanted, remedy, delimiter)
     if not all(len(column) for column in cells.values()):
         raise DataError(f"{path} has a header but no rows; expected at least one row below it.")
     return cells
@@ -185,25 +194,25 @@ def _refuse_mojibake(path: Path, content: bytes, encoding: str) -> None:
     )
 
 
-def _positions(path: Path, wanted: dict, header: list[str], delimiter: str | None) -> dict:
-    shown = [name if len(name) <= 40 else name[:40] + "…" for name in header]
+def _positions(
+    path: Path, wanted: dict[str, str], header: list[str], remedy: str, delimiter: str = ""
+) -> dict[str, int]:
+    """Return where each wanted column stands; one that is missing or doubled is an error."""
     positions = {}
     for name, column in wanted.items():
-        found = [i for i, there in enumerate(header) if there == column]
+        found = [place for place, there in enumerate(header) if there == column]
         if len(found) > 1:
-            raise DataError(f"{path} has {len(found)} columns named '{column}'; rename all but one.")
+            raise DataError(f"{path} has {len(found)} columns named '{column}'; rename one.")
         if not found:
-            hint = ""
-            if delimiter and len(header) == 1:
-                others = [d for d in ",;\t|" if d != delimiter and d in header[0]]
-                hint = f" The header line contains {others[0]!r}: set data.delimiter?" * bool(others)
+            shown = ", ".join(there if len(there) <= 40 else there[:40] + "…" for there in header)
             close = nearest(column, header)
-            valid = "" if close.startswith("; valid") else f" Its columns are: {', '.join(shown)}."
-            if not valid:
-                close = f"; its columns are: {', '.join(shown)}."
+            guess = close if "did you mean" in close else "."
+            others = [mark for mark in ";,\t|" if delimiter and mark in "".join(header)]
+            if len(header) == 1 and others:
+                guess, remedy = ".", f"Is it separated by {others[0]!r}? Then set data.delimiter."
             raise DataError(
-                f"{path} has no column '{column}' for data.{name}_column{close}{valid}{hint} "
-                f"Set data.{name}_column to one of them."
+                f"{path} has no column '{column}'{guess} Its header is: {shown}. "
+                f"{remedy.format(name=name)}"
             )
         positions[name] = found[0]
     return positions
@@ -234,14 +243,16 @@ def _csv_records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, l
         csv.field_size_limit(limit)
 
 
-def _csv_columns(path: Path, text: str, wanted: dict, delimiter: str) -> dict[str, pa.Array]:
+def _csv_columns(
+    path: Path, text: str, wanted: dict[str, str], remedy: str, delimiter: str
+) -> dict[str, pa.Array]:
     if len(delimiter) != 1:
-        raise ConfigError(f"data.delimiter={delimiter!r}, expected one character such as ',' or ';'.")
+        raise ConfigError(f"data.delimiter={delimiter!r}, expected one character, as ',' or ';'.")
     records = _csv_records(path, text, delimiter)
     _, header = next(records, (1, []))
     if not header:
         raise DataError(f"{path} holds only blank lines, expected a header line and rows.")
-    positions = _positions(path, wanted, header, delimiter)
+    positions = _positions(path, wanted, header, remedy, delimiter)
     columns: dict[str, list[str]] = {name: [] for name in positions}
     taken = [(columns[name], position) for name, position in positions.items()]
     width = len(header)
@@ -257,7 +268,9 @@ def _csv_columns(path: Path, text: str, wanted: dict, delimiter: str) -> dict[st
     return {name: pa.array(cells, type=pa.large_string()) for name, cells in columns.items()}
 
 
-def _jsonl_columns(path: Path, text: str, wanted: dict) -> dict[str, pa.Array]:
+def _jsonl_columns(
+    path: Path, text: str, wanted: dict[str, str], remedy: str
+) -> dict[str, pa.Array]:
     cells: dict[str, list[str]] = {name: [] for name in wanted}
     names: dict[str, None] = {}
     for number, line in enumerate(text.split("\n"), start=1):
@@ -279,7 +292,7 @@ def _jsonl_columns(path: Path, text: str, wanted: dict) -> dict[str, pa.Array]:
             cells[name].append(_json_cell(path, number, column, value.get(column)))
     if not cells["text"]:
         raise DataError(f"{path} holds only blank lines, expected one JSON object a line.")
-    _positions(path, wanted, list(names), None)
+    _positions(path, wanted, list(names), remedy)
     return {name: pa.array(values, type=pa.large_string()) for name, values in cells.items()}
 
 
@@ -297,10 +310,10 @@ def _json_cell(path: Path, number: int, column: str, value: object) -> str:
     return json.dumps(value)
 
 
-def _parquet_columns(path: Path, wanted: dict) -> dict[str, pa.Array]:
+def _parquet_columns(path: Path, wanted: dict[str, str], remedy: str) -> dict[str, pa.Array]:
     try:
         header = pq.read_schema(path).names
-        _positions(path, wanted, header, None)
+        _positions(path, wanted, header, remedy)
         table = pq.read_table(path, columns=list(dict.fromkeys(wanted.values())))
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(

@@ -22,7 +22,8 @@ def uncertainty(probabilities: np.ndarray, strategy: str, *, seed: int = 0) -> n
     log k, random draws a number per row from `seed`.
     """
     if strategy not in STRATEGIES:
-        raise ConfigError(f"sampling.strategy='{strategy}' is unknown{nearest(strategy, STRATEGIES)}")
+        hint = nearest(strategy, STRATEGIES)
+        raise ConfigError(f"sampling.strategy='{strategy}' is unknown{hint}")
     p = np.asarray(probabilities, dtype=float)
     if p.ndim != 2 or p.shape[1] < 2:
         raise DataError(f"Probabilities have shape {p.shape}, expected (rows, at least 2 classes).")
@@ -45,7 +46,8 @@ def uncertainty(probabilities: np.ndarray, strategy: str, *, seed: int = 0) -> n
 
 def _askable(predictions: pd.DataFrame, exclude_texts: pd.Series | list[str]) -> pd.DataFrame:
     """Rows in order of id with their scores' positions; known and repeated texts left out."""
-    words = pd.Series(normalise_all(predictions["text"]).to_pylist(), predictions.index, dtype="str")
+    words = normalise_all(predictions["text"]).to_pylist()
+    words = pd.Series(words, predictions.index, dtype="str")
     known = words.isin(normalise_all(exclude_texts).to_pylist())
     ordered = predictions["id"].sort_values(kind="stable").index
     repeated = words.loc[ordered].duplicated().reindex(predictions.index)

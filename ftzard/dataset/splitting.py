@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ftzard.dataset.normalising import normalise_all
+from ftzard.dataset.normalising import arrow, normalise_all
 from ftzard.errors import ConfigError, DataError, nearest
 
 SPLITS = ("train", "validation", "test")
@@ -57,9 +57,8 @@ def keys(frame: pd.DataFrame) -> pa.Array:
     words = normalise_all(frame["text"])
     if "group" not in frame:
         return words
-    groups = pa.array(frame["group"], type=pa.large_string(), from_pandas=True)
-    groups = pc.utf8_trim_whitespace(pc.fill_null(pa.chunked_array([groups]).combine_chunks(), ""))
-    named = pc.binary_join_element_wise("group", groups, "\x00")
+    groups = pc.utf8_trim_whitespace(arrow(frame["group"]))
+    named = pc.binary_join_element_wise(*arrow(["group"]), groups, *arrow(["\x00"]))
     return pc.if_else(pc.equal(groups, ""), words, named)
 
 
@@ -137,20 +136,19 @@ class _Signatures:
         before = running[:-1] - running[begins][owner]
         after = running[ends][owner] - running[1:]
         less_one = before + after * _INVERSE
-        # The number of words is part of the signature, so that no zero hash hides a word.
-        whole = whole ^ (lengths.astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93))
-        shorter = (lengths[owner] - 1).astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93)
+        # A short text may only equal a short text, never what a longer one is without a word.
+        whole = np.where(lengths < NEAR_WORDS, ~whole, whole)
         long = lengths[owner] >= NEAR_WORDS
         return (
-            np.concatenate([whole, (less_one ^ shorter)[long]]),
+            np.concatenate([whole, less_one[long]]),
             np.concatenate([rows, rows[owner[long]]]),
         )
 
     def exact(self, row: int) -> set[tuple[int, ...]]:
-        """Return the word sequences behind one row's signatures."""
-        words = tuple(self.words[self.start[row] : self.end[row]])
+        """Return the word sequences behind one row's signatures; a short text's starts with -1."""
+        words = tuple(self.words[self.start[row] : self.end[row]].tolist())
         if len(words) < NEAR_WORDS:
-            return {words}
+            return {(-1, *words)}
         return {words} | {words[:i] + words[i + 1 :] for i in range(len(words))}
 
 
@@ -198,7 +196,10 @@ def drop_near_duplicates(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
 
 
 def check_splits(
-    frame: pd.DataFrame, *, min_rows: int | Mapping[str, int] = 1, labels: Sequence[str] | None = None
+    frame: pd.DataFrame,
+    *,
+    min_rows: int | Mapping[str, int] = 1,
+    labels: Sequence[str] | None = None,
 ) -> None:
     """Refuse splits that cannot be trained on or measured with.
 

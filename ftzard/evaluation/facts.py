@@ -36,7 +36,8 @@ class Trial:
     """One trial of the tuning: what it tried and how it went.
 
     history: one dict per epoch with epoch and any of train_loss, validation_loss, train_accuracy,
-    validation_accuracy (further keys are left alone); best: whether this trial was chosen.
+    validation_accuracy or, as training writes it, accuracy (on validation); further keys are left
+    alone. best: whether this trial was chosen.
     """
 
     name: str
@@ -141,16 +142,14 @@ class Facts:
     @classmethod
     def of(cls, facts: "Facts | Mapping[str, Any]") -> "Facts":
         """Take Facts as they are, or nested dicts of the same names; refuse an unknown name."""
-        if isinstance(facts, cls):
-            told = facts
-        else:
-            values = _known(cls, facts, "the report's facts")
-            for name, kind in (("models", Model), ("trials", Trial), ("rounds", Round)):
-                values[name] = [_made(kind, item) for item in values.get(name) or ()]
-            for name, kind in (("test", Test), ("lineage", Lineage)):
-                if values.get(name) is not None:
-                    values[name] = _made(kind, values[name])
-            told = cls(**values)
+        given = vars(facts) if isinstance(facts, cls) else facts
+        values = _known(cls, given, "the report's facts")
+        for name, kind in (("models", Model), ("trials", Trial), ("rounds", Round)):
+            values[name] = [_made(kind, item) for item in values.get(name) or ()]
+        for name, kind in (("test", Test), ("lineage", Lineage)):
+            if values.get(name) is not None:
+                values[name] = _made(kind, values[name])
+        told = cls(**values)
         told.check()
         return told
 
@@ -176,6 +175,17 @@ class Facts:
             }
             if len(set(sizes.values())) != 1:
                 raise DataError(f"the report's test rows differ in number: {sizes}.")
+
+
+def measured(entry: Mapping[str, Any], side: str, measure: str) -> float | None:
+    """Return the loss or accuracy of a side (train, validation) from one epoch's entry, or None.
+
+    An accuracy without a side is the one on validation.
+    """
+    value = entry.get(f"{side}_{measure}")
+    if value is None and (side, measure) == ("validation", "accuracy"):
+        return entry.get("accuracy")
+    return value
 
 
 def _known(kind: type, values: Mapping[str, Any], what: str) -> dict:

@@ -352,10 +352,11 @@ def _rows_needed(
 
 def _summary_sentence(total: dict, against: str, confidence: float) -> str:
     return (
-        f"On {_count(total['n'])} test rows the challenger is right on {_share(total['challenger'])}"
-        f", the {against} on {_share(total['champion'])}: a difference of "
-        f"{_points(total['difference'], sign=True)} ({_percent(confidence)} interval "
-        f"{_points(total['lower'], True, False)} to {_points(total['upper'], True)})."
+        f"On {_count(total['n'])} test rows the challenger is right on "
+        f"{_share(total['challenger'])}, the {against} on {_share(total['champion'])}: a "
+        f"difference of {_points(total['difference'], sign=True)} ({_percent(confidence)} interval "
+        f"{_points(total['lower'], sign=True, unit=False)} to "
+        f"{_points(total['upper'], sign=True)})."
     )
 
 

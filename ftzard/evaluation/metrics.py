@@ -145,7 +145,7 @@ def class_indices(labels: Sequence[str] | np.ndarray, classes: Sequence[str]) ->
     found = np.fromiter((index.get(str(v), -1) for v in labels), dtype=np.int64, count=len(labels))
     if len(found) and found.min() < 0:
         row = int(found.argmin())
-        label = str(labels[row])
+        label = str(np.asarray(labels)[row])
         raise DataError(f"label '{label}' of row {row} is no known class{nearest(label, index)}")
     return found
 

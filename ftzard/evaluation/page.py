@@ -22,7 +22,8 @@ h3 { font-size:15px; margin:0 0 2px; font-weight:650; }
 p { margin:0 0 10px; max-width:72ch; }
 .soft { color:var(--soft); } .small { font-size:13px; }
 .sub { color:var(--soft); margin:6px 0 0; }
-nav { margin:16px 0 0; padding-bottom:4px; display:flex; flex-wrap:wrap; gap:4px 20px; font-size:13.5px; }
+nav { margin:16px 0 0; padding-bottom:4px; display:flex; flex-wrap:wrap; gap:4px 20px;
+  font-size:13.5px; }
 nav a { color:var(--blue); text-decoration:none; } nav a:hover { text-decoration:underline; }
 section { border-top:1px solid var(--line); padding:30px 0 24px; }
 section:first-child { border-top:0; padding-top:0; }
@@ -53,6 +54,7 @@ figure svg { display:block; width:100%; height:auto; }
   linear-gradient(to right,#1f29331f,#fff0) 0 0/10px 100% no-repeat scroll,
   linear-gradient(to left,#1f29331f,#fff0) 100% 0/10px 100% no-repeat scroll; }
 h2 + .two { margin-top:16px; } h2 + .missing { margin-top:12px; }
+.missing:first-child { margin-top:24px; } .two > .missing { margin-top:0; align-self:start; }
 table { border-collapse:collapse; width:100%; font-size:14px; }
 th { text-align:left; font-weight:600; color:var(--soft); font-size:12.5px; }
 th, td { padding:7px 14px 7px 0; border-bottom:1px solid var(--line); vertical-align:top; }
@@ -80,7 +82,8 @@ footer { border-top:1px solid var(--line); padding-top:16px; padding-bottom:40px
   .verdict { padding:16px; margin:20px 0 24px; } td.bar { min-width:120px; }
   figure.wide svg { min-width:640px; } th, td { padding-right:10px; } table { font-size:13px; }
   td.id, th.id, td.bar, th.bar { display:none; } td.text { min-width:150px; }
-  dl:not(.numbers) { grid-template-columns:minmax(0,1fr); gap:0; } dl:not(.numbers) dd { margin-bottom:6px; }
+  dl:not(.numbers) { grid-template-columns:minmax(0,1fr); gap:0; }
+  dl:not(.numbers) dd { margin-bottom:6px; }
 }
 @media print {
   body { font-size:11px; } nav { display:none; } main, header.top, footer { max-width:none; }

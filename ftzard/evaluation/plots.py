@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftzard.errors import DataError
+from ftzard.evaluation.facts import measured
 from ftzard.evaluation.metrics import wilson_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN = "#0064a4", "#c2410c", "#0b7a5b"
@@ -29,6 +32,7 @@ STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "text.color": INK,
+    "text.parse_math": False,  # a label may hold dollars
     "axes.edgecolor": PALE,
     "axes.labelcolor": SOFT,
     "axes.labelsize": 8.5,
@@ -190,11 +194,12 @@ def learning_curves(
 ) -> "Figure":
     """Draw loss, accuracy or both per epoch of every trial, the best one in colour.
 
-    trials: [{name, best, history: [{epoch, train_loss, validation_loss, train_accuracy,
-    validation_accuracy}]}]; whatever of these a history lacks is not drawn.
+    trials: [{name, best, history}], with histories as in `facts.Trial`. A side that a history
+    lacks is not drawn; a measure that all lack is refused.
     """
     trials = [t for t in trials if t["history"]]
-    _refuse_empty("learning_curves", trials)
+    for measure in measures:
+        _refuse_empty("learning_curves", _entries(trials, measure))
     last = max(h["epoch"] for t in trials for h in t["history"])
     figure, panels = _figure(3.0, width=len(measures) * WIDTH, columns=len(measures))
     for axes, measure in zip(np.atleast_1d(panels), measures, strict=True):
@@ -204,9 +209,9 @@ def learning_curves(
             colour = BLUE if best else SOFT
             for side, dashes in (("train", (0, (2, 2))), ("validation", "solid")):
                 points = [
-                    (h["epoch"], h[f"{side}_{measure}"])
+                    (h["epoch"], measured(h, side, measure))
                     for h in trial["history"]
-                    if h.get(f"{side}_{measure}") is not None
+                    if measured(h, side, measure) is not None
                 ]
                 if not points:
                     continue
@@ -234,7 +239,7 @@ def learning_curves(
             _percent_axis(axes.yaxis)
         axes.margins(x=0.05, y=0.1)
         _end_labels(axes, ends, last)
-    _line_key(figure, trials)
+    _line_key(figure, any(_entries(trials, m, ["train"]) for m in measures))
     return figure
 
 
@@ -247,7 +252,9 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     share = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     k = len(classes)
     figure, axes = _figure(min(4.6, 1.5 + 0.62 * k))
-    axes.imshow(share, cmap=_blues(), vmin=0, vmax=1, aspect="auto")
+    edges = np.arange(k + 1) - 0.5
+    axes.pcolormesh(edges, edges, share, cmap=_blues(), vmin=0, vmax=1, ec="white", lw=2)
+    axes.invert_yaxis()
     size = 9 if k <= 5 else max(5.0, 8.5 - 0.2 * k)
     for i in range(k):
         for j in range(k):
@@ -265,10 +272,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     axes.set_yticks(range(k), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", lw=2)
-    axes.tick_params(which="both", length=0, labelcolor=INK)
+    axes.tick_params(length=0, labelcolor=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
@@ -402,10 +406,18 @@ def comparison(verdict: Mapping) -> "Figure":
     axes.grid(axis="x")
     axes.xaxis.set_major_formatter(lambda value, _: _tick(value))
     other = verdict.get("against", "champion")
-    for text, shift, ha in ((f"← {other} better", -6, "right"), ("challenger better →", 6, "left")):
+    sides = ((f"← {other} better", -6, "right"), ("challenger better →", 6, "left"))
+    for words, shift, ha in sides:
         axes.annotate(
-            text, (0, -0.75), xytext=(shift, 0), textcoords="offset points", ha=ha, va="center",
-            color=SOFT, size=8, annotation_clip=False,
+            words,
+            (0, -0.75),
+            xytext=(shift, 0),
+            textcoords="offset points",
+            ha=ha,
+            va="center",
+            color=SOFT,
+            size=8,
+            annotation_clip=False,
         )
     axes.set_xlabel("difference in points" + ("; dotted: veto beyond" if shown else ""))
     return figure
@@ -488,7 +500,7 @@ def _colours(n: int) -> list[str]:
     return [SPLITS[i % len(SPLITS)] for i in range(n)]
 
 
-def _blues():  # noqa: ANN202
+def _blues() -> "Colormap":
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("ftzard", ["#f4f7fa", "#9fc4de", BLUE, "#00406b"])
@@ -510,7 +522,7 @@ def _count_axis(axes: "Axes", label: str, ticks: int = 4) -> None:
     axes.grid(axis="y")
 
 
-def _percent_axis(axis) -> None:  # noqa: ANN001
+def _percent_axis(axis: "Axis") -> None:
     axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
 
 
@@ -554,15 +566,21 @@ def _end_labels(axes: "Axes", ends: list[tuple], last: float) -> None:
     axes.set_xlim(left, max(right, side) if last > 1 else right)
 
 
-def _line_key(figure: "Figure", trials: Sequence[Mapping]) -> None:
+def _entries(
+    trials: Sequence[Mapping], measure: str, sides: Sequence[str] = ("train", "validation")
+) -> list[Mapping]:
+    """Return the epochs' entries that hold the measure on one of the sides."""
+    return [
+        entry
+        for trial in trials
+        for entry in trial["history"]
+        if any(measured(entry, side, measure) is not None for side in sides)
+    ]
+
+
+def _line_key(figure: "Figure", has_train: bool) -> None:
     from matplotlib.lines import Line2D
 
-    has_train = any(
-        h.get(f"train_{m}") is not None
-        for t in trials
-        for h in t["history"]
-        for m in ("loss", "accuracy")
-    )
     keys = [Line2D([], [], color=INK, lw=1.5, marker="o", ms=3, label="validation")]
     if has_train:
         keys.append(
@@ -579,7 +597,16 @@ def _line_key(figure: "Figure", trials: Sequence[Mapping]) -> None:
 
 
 def _aside(axes: "Axes", at: tuple, text: str, va: str, ha: str = "left") -> None:
-    axes.text(*at, text, transform=axes.transAxes, color=SOFT, size=7.5, va=va, ha=ha, bbox={"fc": "white", "ec": "none"})
+    axes.text(
+        *at,
+        text,
+        transform=axes.transAxes,
+        color=SOFT,
+        size=7.5,
+        va=va,
+        ha=ha,
+        bbox={"fc": "white", "ec": "none"},
+    )
 
 
 def _signed(share: float) -> str:

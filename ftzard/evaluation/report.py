@@ -12,7 +12,7 @@ import numpy as np
 
 from ftzard.artifact import write_atomically
 from ftzard.evaluation import plots
-from ftzard.evaluation.facts import Facts, Model, Round, Test, Trial
+from ftzard.evaluation.facts import Facts, Model, Round, Test, Trial, measured
 from ftzard.evaluation.metrics import classification_metrics, reliability, wilson_interval
 from ftzard.evaluation.page import Markup, joined, missing, page, picture, table, tag, text
 
@@ -142,23 +142,23 @@ def learning(facts: Facts) -> list[Markup]:
     trials = facts.trials
     if not trials:
         return [missing("No trial was reported in this round, so there are no learning curves.")]
-    if any(trial.history for trial in trials):
-        curves = [{"name": t.name, "best": t.best, "history": list(t.history)} for t in trials]
-        curve = tag(
-            "div",
-            *(
-                picture(title, caption, plots.svg(plots.learning_curves(curves, [measure])))
-                for measure, title, caption in (
-                    ("loss", "Loss", "Mean cross entropy of every trial after each epoch."),
-                    ("accuracy", "Accuracy", "Share of rows that every trial gets right."),
-                )
-            ),
-            class_="two",
+    curves = [{"name": t.name, "best": t.best, "history": list(t.history)} for t in trials]
+    drawn = [
+        picture(title, caption, plots.svg(plots.learning_curves(curves, [measure])))
+        if any(
+            measured(entry, side, measure) is not None
+            for t in trials
+            for entry in t.history
+            for side in ("train", "validation")
         )
-    else:
-        curve = missing("No trial recorded its epochs, so there are no learning curves.")
+        else missing(f"No trial recorded its {measure} per epoch, so there are no such curves.")
+        for measure, title, caption in (
+            ("loss", "Loss", "Mean cross entropy of every trial after each epoch."),
+            ("accuracy", "Accuracy", "Share of rows that every trial gets right."),
+        )
+    ]
     tried = tag("div", tag("h3", "What each trial tried"), _trials_table(trials), class_="gap")
-    return [_lead(_trials_sentence(trials)), curve, tried]
+    return [_lead(_trials_sentence(trials)), tag("div", *drawn, class_="two"), tried]
 
 
 def data(facts: Facts) -> list[Markup]:
@@ -449,18 +449,19 @@ def _trials_sentence(trials: Sequence[Trial]) -> str:
     if peak is None:
         return lead + f" {best.name} was chosen."
     return (
-        f"{lead} {best.name} was chosen: {_percent(peak['validation_accuracy'])} on validation "
-        f"after epoch {peak['epoch']:g}."
+        f"{lead} {best.name} was chosen; its best validation accuracy is {_percent(peak[0])}, "
+        f"after epoch {peak[1]:g}."
     )
 
 
 def _trials_table(trials: Sequence[Trial]) -> Markup:
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    head = ["trial", *(key.rsplit(".", 1)[-1].replace("_", " ") for key in keys), "validation"]
+    head = ["trial", *(key.rsplit(".", 1)[-1].replace("_", " ") for key in keys),
+            "validation accuracy"]
     rows = []
     for trial in trials:
         peak = _peak(trial)
-        result = "–" if peak is None else _percent(peak["validation_accuracy"])
+        result = "–" if peak is None else _percent(peak[0])
         rows.append(
             [trial.name + (" (chosen)" if trial.best else ""),
              *(_value(trial.params.get(key, "")) for key in keys), result]
@@ -469,9 +470,14 @@ def _trials_table(trials: Sequence[Trial]) -> Markup:
     return table(head, rows, kinds, strong=[i for i, t in enumerate(trials) if t.best])
 
 
-def _peak(trial: Trial) -> Mapping | None:
-    measured = [h for h in trial.history if h.get("validation_accuracy") is not None]
-    return max(measured, key=lambda h: h["validation_accuracy"]) if measured else None
+def _peak(trial: Trial) -> tuple[float, float] | None:
+    """Return the best validation accuracy and the first epoch that reached it."""
+    found = [(measured(entry, "validation", "accuracy"), entry["epoch"]) for entry in trial.history]
+    known = [(accuracy, -epoch) for accuracy, epoch in found if accuracy is not None]
+    if not known:
+        return None
+    accuracy, epoch = max(known)
+    return accuracy, -epoch
 
 
 def _data_sentence(facts: Facts) -> str:
@@ -565,7 +571,7 @@ def _rounds_table(story: Sequence[Round]) -> Markup:
     return table(
         ("round", "date", "data version", "challenger", "labels", "accuracy", "verdict"),
         rows,
-        ("whole", None, "whole", None, "number", "number", "text"),
+        ("whole", "id", "id", "id", "number", "number", "text"),
     )
 
 

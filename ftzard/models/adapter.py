@@ -5,23 +5,30 @@ before, so that nothing of one trial reaches the next.
 """
 
 import json
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft import (
+    LoraConfig,
+    PeftModel,
+    TaskType,
+    get_peft_model,
+    get_peft_model_state_dict,
+)
+from safetensors import safe_open
 from torch import nn
 
 from ftzard.artifact import write_json
 from ftzard.errors import ModelError
+from ftzard.models.archive import whole_folder
 from ftzard.models.base import HEAD, BaseSpec, LoadedBase, hash_weights, load_base
 from ftzard.models.prediction import Classifier
 from ftzard.models.quiet import quiet_loading
 
 META = "ftzard.json"
+WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass
@@ -57,8 +64,13 @@ def attach(
     rank, alpha, dropout: LoRA's; seed: of its first weights; train_embeddings: train a copy of the
     token embeddings as well; start_from: folder of a saved adapter whose weights to begin with
     (the folder is only read), which must agree in rank, alpha and train_embeddings.
-    Raises ModelError if an adapter is attached already, or `start_from` does not fit.
+    Raises ModelError if an adapter is attached already, or if `start_from` does not fit.
     """
+    if train_embeddings and loaded.spec.compute_dtype != "float32":
+        raise ModelError(
+            f"train_embeddings with compute_dtype {loaded.spec.compute_dtype}; expected float32, "
+            "because small steps are lost to rounding. Set model.train_embeddings=false."
+        )
     lora = {"rank": rank, "alpha": alpha, "train_embeddings": train_embeddings}
     if start_from is not None:
         meta = read_meta(start_from)
@@ -68,14 +80,15 @@ def attach(
                 f"adapter {start_from} was trained with {saved}, but {lora} is asked for; to go on "
                 "from it, take its values, or start fresh."
             )
-        return _attach_saved(loaded, start_from, meta, dropout=dropout)
+        return _attach_saved(loaded, Path(start_from), meta, dropout=dropout)
+    embeddings = [_embeddings(loaded.model.named_modules())] if train_embeddings else []
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=list(loaded.spec.lora_targets),
-        modules_to_save=[HEAD, _embeddings(loaded.model)] if train_embeddings else [HEAD],
+        modules_to_save=[HEAD, *embeddings],
     )
 
     def wrap() -> PeftModel:
@@ -114,24 +127,14 @@ def save(loaded: LoadedBase, folder: Path, extra: dict | None = None) -> Path:
     """
     if loaded.attachment is None:
         raise ModelError("no adapter is attached to the base; expected one to save. Attach first.")
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    adapted = loaded.attachment.adapted
-    try:
+    with whole_folder(folder) as part:
         with quiet_loading():
-            adapted.save_pretrained(part, save_embedding_layers=False)
+            loaded.attachment.adapted.save_pretrained(part, save_embedding_layers=False)
             loaded.tokenizer.save_pretrained(part)
         (part / "README.md").unlink(missing_ok=True)
         _tidy_config(part / "adapter_config.json", loaded.spec)
         write_json(part / META, {**(extra or {}), **_describe(loaded)})
-        part.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return folder
+    return Path(folder)
 
 
 def read_meta(folder: Path) -> dict:
@@ -195,7 +198,7 @@ def _attach_saved(
     config = LoraConfig.from_pretrained(folder)
     config.inference_mode = dropout is None
     config.lora_dropout = dropout or 0.0
-    return _wrap(
+    adapted = _wrap(
         loaded,
         lambda: PeftModel.from_pretrained(
             loaded.model,
@@ -205,6 +208,16 @@ def _attach_saved(
             torch_device=str(loaded.device),
         ),
     )
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        saved = set(file.keys())
+    missing = sorted(set(get_peft_model_state_dict(adapted, save_embedding_layers=False)) - saved)
+    if missing:
+        detach(loaded)
+        raise ModelError(
+            f"adapter {folder} lacks {len(missing)} weights (first: {missing[0]}); expected the "
+            "adapter of every target, and the head. Take a complete copy, or train again."
+        )
+    return adapted
 
 
 def _wrap(loaded: LoadedBase, wrap: Callable[[], PeftModel]) -> PeftModel:
@@ -225,13 +238,14 @@ def _check_weights(meta: dict, folder: Path, name: str, found: str) -> None:
     if saved != found:
         raise ModelError(
             f"adapter {folder} was trained on base '{meta['base']['spec']['name']}' with weights "
-            f"{saved[:12]}…, but the base here is '{name}' with weights {found[:12]}…; expected "
-            "the same weights. Load the adapter's own base, or train on this one."
+            f"{saved[:12]}…, but the base here is '{name}' with weights {found[:12]}…; "
+            "expected the same weights. Load the adapter's own base, or train on this one."
         )
 
 
 def _describe(loaded: LoadedBase) -> dict:
     config = loaded.attachment.adapted.peft_config["default"]
+    embeddings = _embeddings(loaded.attachment.modules.items())
     spec = loaded.spec
     return {
         "labels": list(loaded.labels),
@@ -246,7 +260,7 @@ def _describe(loaded: LoadedBase) -> dict:
             "rank": config.r,
             "alpha": config.lora_alpha,
             "dropout": config.lora_dropout,
-            "train_embeddings": _embeddings(loaded.model) in config.modules_to_save,
+            "train_embeddings": embeddings in config.modules_to_save,
         },
     }
 
@@ -261,11 +275,6 @@ def _tidy_config(path: Path, spec: BaseSpec) -> None:
     write_json(path, config)
 
 
-def _embeddings(model: nn.Module) -> str:
-    """Return the last part of the name of the token embeddings, also under an adapter."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding):
-            return name.split(".modules_to_save")[0].split(".original_module")[0].rsplit(".", 1)[-1]
-    raise ModelError(f"{type(model).__name__} has no token embeddings; expected an nn.Embedding.")
-
-
+def _embeddings(modules: Iterable[tuple[str, nn.Module]]) -> str:
+    """Return the last part of the name of the token embeddings among a bare base's modules."""
+    return next(name for name, part in modules if isinstance(part, nn.Embedding)).split(".")[-1]

@@ -8,12 +8,36 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ftzard.artifact import sha256, write_atomically
 from ftzard.errors import ModelError
 
 _DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, and move it to `folder` if that ends without an error.
+
+    What stood under that name is replaced; after an error it is as it was.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    new, old = scratch / "new", scratch / "old"
+    try:
+        new.mkdir()
+        yield new
+        for file in new.rglob("*"):
+            file.chmod(0o755 if file.is_dir() else 0o644)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def pack(folder: Path, zip_path: Path) -> Path:
@@ -24,7 +48,7 @@ def pack(folder: Path, zip_path: Path) -> Path:
     folder = Path(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     if not files:
-        raise ModelError(f"{folder}: no files to pack; expected the folder of a base or an adapter.")
+        raise ModelError(f"{folder}: no files to pack; expected a base's or an adapter's folder.")
 
     def write(part: Path) -> None:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
@@ -72,7 +96,10 @@ def _extract(zip_path: Path, target: Path) -> None:
         with zipfile.ZipFile(zip_path) as archive:
             for name in archive.namelist():
                 if not (target / name).resolve().is_relative_to(target.resolve()):
-                    raise ModelError(f"{zip_path}: entry '{name}' leads outside its folder; refused.")
+                    raise ModelError(
+                        f"{zip_path}: entry '{name}' leads outside its folder; expected paths "
+                        "inside it. This file was not packed by ftzard: do not use it."
+                    )
             archive.extractall(target)
     except zipfile.BadZipFile as error:
         raise ModelError(

@@ -99,6 +99,7 @@ def load_base(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     tokenizer = load_tokenizer(spec.source, spec.revision)
     model = _load_model(spec, labels, device)
+    _check_length(model, spec)
     model.requires_grad_(False)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.use_cache = False
@@ -203,9 +204,16 @@ def _check_spec(spec: BaseSpec, labels: Sequence[str]) -> None:
         raise ModelError(f"labels are {list(labels)}; expected at least two, each once.")
 
 
-def _load_model(
-    spec: BaseSpec, labels: Sequence[str], device: torch.device
-) -> PreTrainedModel:
+def _check_length(model: PreTrainedModel, spec: BaseSpec) -> None:
+    longest = getattr(model.config, "max_position_embeddings", spec.max_length)
+    if spec.max_length > longest:
+        raise ModelError(
+            f"model.max_length is {spec.max_length}, but base '{spec.name}' was made for at most "
+            f"{longest} tokens; expected no more than that."
+        )
+
+
+def _load_model(spec: BaseSpec, labels: Sequence[str], device: torch.device) -> PreTrainedModel:
     dtype = COMPUTE_TYPES[spec.compute_dtype]
     quantisation = None
     if spec.quantisation == "nf4":
@@ -228,10 +236,9 @@ def _load_model(
                 dtype=dtype,
                 attn_implementation=spec.attention,
                 device_map={"": device},
+                trust_remote_code=False,
                 output_loading_info=True,
             )
-    except ModelError:
-        raise
     except Exception as error:
         raise ModelError(
             f"base '{spec.source}' (revision {spec.revision}) cannot be loaded: {error}. Expected "

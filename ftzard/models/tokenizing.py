@@ -52,8 +52,8 @@ def _pad_token(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> str:
         return free[-1]
     raise ModelError(
         f"tokenizer of '{source}': pad token {tokenizer.pad_token!r} and eos token "
-        f"{tokenizer.eos_token!r}; expected a pad token distinct from eos, and its vocabulary has no "
-        "unused special token to take. Add one to the tokenizer's files, or choose another base."
+        f"{tokenizer.eos_token!r}; expected a pad token distinct from eos, and its vocabulary has "
+        "no unused special token to take. Add one to the tokenizer's files, or choose another base."
     )
 
 

@@ -1,7 +1,8 @@
 """The search for good hyperparameters: trials on one shared base, ranked on validation rows only.
 
-Each trial has an adapter of its own, attached before and taken off after. The sampler is seeded,
-so the same search on the same rows proposes and finds the same.
+Each trial has an adapter of its own, attached before and taken off after, and all begin with the
+same seed, so that only their values tell them apart. The sampler is seeded too: the same search on
+the same rows proposes and finds the same.
 """
 
 import numbers
@@ -24,14 +25,13 @@ CHOICES = ("rank", "batch_size")
 
 @dataclass
 class Trial:
-    """One trial: number (from 0), its values, its seed, its history, where its adapter is.
+    """One trial: number (from 0), its values, its history, where its adapter is.
 
     params: rank, alpha, dropout, learning_rate, batch_size, weight_decay.
     """
 
     number: int
     params: dict
-    seed: int
     trained: Trained
     folder: Path
 
@@ -97,7 +97,7 @@ def search(
             validation_rows,
             number=number,
             params=params,
-            seed=seed + number,
+            seed=seed,
             metric=metric,
             training=training,
             folder=Path(folder) / f"trial_{number}",
@@ -218,4 +218,4 @@ def _run(
         save(loaded, folder, extra)
     finally:
         detach(loaded)
-    return Trial(number, params, seed, trained, folder)
+    return Trial(number, params, trained, folder)

@@ -124,12 +124,12 @@ class Chapter:
 
     def log(self, **metrics: float) -> None:
         """Record numbers with the run and keep them for the step's summary."""
-        self.run.metrics(metrics)
-        self.facts.update(metrics)
+        self.run.metrics(_plain(metrics))
+        self.facts.update(_plain(metrics))
 
     def say(self, **facts: object) -> None:
         """Keep facts for the step's metadata, where the next step and the report find them."""
-        self.facts.update(facts)
+        self.facts.update(_plain(facts))
 
     def progress(self, done: int, total: int, what: str = "") -> None:
         """Show how far a long computation is: a bar by hand, a line now and then under Dagster."""
@@ -254,6 +254,15 @@ def connect(workspace: Workspace, config: Config) -> runs.Tracking:
     return runs.connect(config.tracking.uri or workspace.mlflow_uri, config.tracking.experiment,
                         artifacts=workspace.mlflow_artifacts,
                         lock=workspace.state / "mlflow.lock")
+
+
+def _plain(value: object) -> object:
+    """Return a value with numpy's numbers as Python's, so that JSON keeps them numbers."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
 
 
 def sentences_first() -> None:

@@ -115,6 +115,11 @@ class NotebookClient(DagstermillNotebookClient):
             self.km.client_class = "jupyter_client.asynchronous.AsyncKernelClient"
         return self.km
 
+    def log_output_message(self, output):
+        """Log what a notebook prints; what it shows is in the executed notebook."""
+        if output.output_type == "stream":
+            super().log_output_message(output)
+
     def papermill_execute_cells(self):
         try:
             PapermillNotebookClient.papermill_execute_cells(self)

@@ -1,10 +1,9 @@
 """Ops: each step of the table as a notebook op, and the Git_Dvc op that follows it."""
 
 import os
-import warnings
 from pathlib import Path
 
-from dagster import BetaWarning, In, OpDefinition, Out
+from dagster import In, OpDefinition, Out
 from dagstermill import define_dagstermill_op
 
 import ftzard.notebooks
@@ -13,7 +12,6 @@ from ftzard.steps import BY_NAME, DELIVERIES, Step
 from ftzard.workspace import MARKER
 
 kernels.install()
-warnings.filterwarnings("ignore", category=BetaWarning, message=".*dagstermill.*")
 
 PACKAGED = Path(ftzard.notebooks.__file__).parent
 

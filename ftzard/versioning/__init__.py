@@ -3,12 +3,12 @@
 `version` is what the chapter Git_Dvc calls after every step that yields an artifact.
 """
 
-from ftzard.versioning.commit import Versioned, data_version, version
+from ftzard.versioning.commit import Versioned, version
 from ftzard.versioning.dvc import Dvc, dvc_hash, dvc_path
 from ftzard.versioning.git import Commit
-from ftzard.versioning.history import Version, history
-from ftzard.versioning.push import last_push, push, unpushed
+from ftzard.versioning.publish import last_push, push, unpushed
 from ftzard.versioning.setup import init_repository
+from ftzard.versioning.versions import Version, data_version, history
 
 __all__ = [
     "Commit", "Dvc", "Version", "Versioned", "data_version", "dvc_hash", "dvc_path", "history",

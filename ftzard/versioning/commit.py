@@ -18,7 +18,8 @@ from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, dvc_path
 from ftzard.versioning.git import attempt, git
 from ftzard.versioning.lock import exclusive
-from ftzard.versioning.push import publish
+from ftzard.versioning.publish import publish
+from ftzard.versioning.versions import data_version
 
 INDEX_LOCK_WAIT_S = 20.0
 _NO_COMMIT = "0" * 40
@@ -67,6 +68,9 @@ def version(
     data = [_relative(root, handle.path) for handle in artifacts]
     texts = [_relative(root, path) for path in also]
     _require_workspace(root, data)
+    for path in texts:
+        if not (root / path).is_file():
+            raise VersioningError(f"{path} is to be committed but does not exist in {root}.")
     with exclusive(root, f"run {run_id}", say), Dvc(root) as dvc:
         for handle in artifacts:
             verify(handle, root)
@@ -86,15 +90,6 @@ def version(
             "(versioning.require_push is on, so the step fails.)"
         )
     return Versioned(handles, commit, made is not None, state, reason)
-
-
-def data_version(root: Path, path: str) -> str | None:
-    """Return the commit that last touched the `.dvc` file of an artifact, or None."""
-    if _git.head(root) is None:
-        return None
-    return git(
-        root, "--literal-pathspecs", "log", "-1", "--format=%H", "--", dvc_path(str(path))
-    ).strip() or None
 
 
 def commit_paths(

@@ -11,7 +11,6 @@ of a failure as well.
 import configparser
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -47,8 +46,8 @@ class Dvc:
 
     def __exit__(self, kind, value, trace) -> None:
         process, self._process = self._process, None
-        if kind is not None:
-            process.terminate()
+        if kind is not None or not self._ready:
+            process.terminate()  # it waits for nothing that is still wanted
         process.stdin.close()
         try:
             process.wait(timeout=10)
@@ -95,30 +94,24 @@ class Dvc:
             self.run("--wait-for-lock", "add", *paths)
         return [dvc_path(path) for path in paths]
 
-    def push(self, dvc_paths: Sequence[str], *, all_commits: bool = False) -> set[str]:
+    def push(self, dvc_paths: Sequence[str]) -> None:
         """Send the data of `.dvc` files to the default remote and make sure that it is there.
 
-        all_commits: of every version in git, not only the one in the working tree; this takes
-        about 10 ms a commit. Returns the MD5s of older versions that are in neither cache nor
-        remote, which DVC only warns of; for the version in the working tree that is an error.
+        DVC itself only warns, and exits with 0, when the cache has lost the data: an error here.
         """
-        every = ["--all-commits"] if all_commits else []
-        answer = self.attempt("--wait-for-lock", "push", *every, *dvc_paths)
+        answer = self.attempt("--wait-for-lock", "push", *dvc_paths)
         if answer["code"] != 0:
             raise VersioningError(
                 f"'dvc push' failed with exit code {answer['code']}: {spoken(answer['said'])}"
             )
-        if all_commits:
-            return set(re.findall(r"^md5: ([0-9a-f]{32})", answer["said"], re.M))
         states = self.status_cloud(dvc_paths)
-        absent = {name: state for name, state in states.items() if state != "deleted"}
+        absent = sorted(name for name, state in states.items() if state != "deleted")
         if absent:
-            states = ", ".join(f"{name} ({state})" for name, state in sorted(absent.items()))
             raise VersioningError(
-                f"after 'dvc push' the remote still has not the data of {states}; 'missing' means "
-                "that the cache has lost it too: run the step that makes it again."
+                f"after 'dvc push' the data is absent for {', '.join(absent)}: the cache has lost "
+                "it and the remote never had it. Run the step that makes it again; to give it up, "
+                "push git by hand and remove .ftzard/push.json."
             )
-        return set()
 
     def status_cloud(self, dvc_paths: Sequence[str]) -> dict[str, str]:
         """Return {artifact: state} where cache and remote differ.

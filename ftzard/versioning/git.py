@@ -17,8 +17,8 @@ from ftzard.errors import VersioningError
 TRAILER = "FTzard-Run"
 TOKEN = "FTZARD_GIT_TOKEN"
 
-_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|ACCESS_KEY", re.I)
-_URL_LOGIN = re.compile(r"(?<=://)[^/\s@'\"]+@")
+_SECRET_NAME = re.compile(r"TOKEN(?!IZER)|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|ACCESS_KEY", re.I)
+_URL_LOGIN = re.compile(r"(?<=://)[^\s'\"]+@")  # to the last @: rather too much than too little
 _REPOSITORY_VARIABLES = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX",
@@ -74,9 +74,9 @@ def git(root: Path, *args: str, input: str | None = None, env: dict | None = Non
 
 
 def attempt(
-    root: Path, *args: str, input: str | None = None, env: dict[str, str] | None = None
+    root: Path, *args: str, input: str | None = None, env: dict | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `git args…` like `git`, for the calls whose failure is an answer: never raises for it."""
+    """Run `git args…` like `git` where a failure is an answer: it is returned, not raised."""
     command = ["git", *args]
     feed = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
     try:

@@ -15,6 +15,7 @@ LABELS = {0: "negative", "4": "positive"}
         (".@ann_1 and @bob: mail x@y.com @", ".@user and @user: mail x@y.com @"),
         ("see https://t.co/Ab?x=1&y=2, or www.example.com!", "see http or http"),
         ("awww.that is httpsome", "awww.that is httpsome"),
+        ("gluedhttp://t.co/x on", "gluedhttp on"),
         ("two\r\nlines\tand\x00\x07more\u00a0\u3000space", "two lines and more space"),
         ("zero\u200bwidth \ufeffmark", "zerowidth mark"),
         ("NO!!! Way... 😀👨\u200d👩\u200d👧", "NO!!! Way... 😀👨\u200d👩\u200d👧"),
@@ -29,8 +30,12 @@ def test_what_a_text_becomes(text, expected):
 
 
 def test_tokens_for_mentions_and_links_are_taken_literally():
-    texts = clean_texts(pd.Series(["@a http://b"]), mention=r"\1<u>", link=r"\0", unescape_html=False)
+    texts = clean_texts(pd.Series(["@a http://b"]), mention=r"\1<u>", link=r"\0")
     assert texts.to_pylist() == [r"\1<u> \0"]
+
+
+def test_entities_can_be_left_as_they_are():
+    assert clean_texts(pd.Series(["a &amp; b"]), unescape_html=False).to_pylist() == ["a &amp; b"]
 
 
 def test_rejected_rows_have_a_reason_each(raw):

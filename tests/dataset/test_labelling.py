@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from ftzard.dataset.cleaning import clean
 from ftzard.dataset.labelling import accept, queue_csv, read_labelled
 from ftzard.errors import DataError
 
@@ -30,7 +31,7 @@ def test_a_queue_comes_back_as_it_was_asked(queue, tmp_path):
     assert back["id"].tolist() == queue["id"].tolist()
     assert back["text"].tolist() == queue["text"].tolist()
     accepted, refused = accept(back.assign(label="positive"), queue, NAMES)
-    assert list(accepted) == ["id", "batch", "text", "label"]
+    assert list(accepted) == ["row", "id", "batch", "text", "label"]
     assert len(accepted) == 4 and refused.empty
 
 
@@ -62,6 +63,7 @@ def test_a_row_that_cannot_count_is_refused_and_the_rest_taken(queue, change, re
     assert refused["reason"].tolist() == [reason]
     assert refused["id"].tolist() == [labelled.loc[0, "id"]]
     assert accepted["id"].tolist() == ["b2", "c3", "0012"]
+    assert accepted["row"].tolist() == [1, 2, 3]
 
 
 def test_space_that_an_editor_changed_does_not_matter(queue):
@@ -92,6 +94,13 @@ def test_without_a_queue_texts_and_batches_are_taken_as_they_come(queue):
     accepted, _ = accept(queue.assign(label="positive", text="new"), None, NAMES)
     assert accepted["text"].tolist() == ["new"] * 4
     assert accepted["batch"].tolist() == ["batch1"] * 4
+
+
+def test_accepted_rows_can_be_cleaned_like_a_delivery(queue):
+    accepted, _ = accept(queue.assign(label=["positive", "", "negative", "x"]), queue, NAMES)
+    cleaned, rejected = clean(accepted, batch="labelled1")
+    assert cleaned["row"].tolist() == [0, 2] and rejected.empty
+    assert cleaned["label"].tolist() == ["positive", "negative"]
 
 
 def test_a_missing_column_is_named(queue, tmp_path):

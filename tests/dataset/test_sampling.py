@@ -68,9 +68,8 @@ def test_the_most_uncertain_training_rows_and_random_test_rows_are_asked():
             predictions([0.5] * 30 + [0.99] * 30, "test"),
         ]
     )
-    queue, threshold = select(
-        rows, strategy="least_confidence", budget=3, audit_rows=20, seed=7
-    )
+    options = {"strategy": "least_confidence", "budget": 3, "audit_rows": 20, "seed": 7}
+    queue, threshold = select(rows, **options)
     assert list(queue) == ["id", "batch", "text", "suggestion", "confidence", "side", "label"]
     asked, audit = queue[queue["side"] == "train"], queue[queue["side"] == "test"]
     assert asked["id"].tolist() == ["train001", "validation000", "train003"]
@@ -78,9 +77,7 @@ def test_the_most_uncertain_training_rows_and_random_test_rows_are_asked():
     assert len(audit) == 20 and audit["id"].str.startswith("test").all()
     assert audit["confidence"].nunique() == 2, "drawn uniformly, not by uncertainty"
     assert (queue["label"] == "").all()
-    again, _ = select(
-        rows.sample(frac=1, random_state=1), strategy="least_confidence", budget=3, audit_rows=20, seed=7
-    )
+    again, _ = select(rows.sample(frac=1, random_state=1), **options)
     assert again.equals(queue), "the order of the predictions does not matter"
 
 

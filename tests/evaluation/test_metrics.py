@@ -1,6 +1,7 @@
 """Scores agree with scikit-learn, and what cannot be scored is refused by name."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
@@ -84,6 +85,14 @@ def test_only_scalars_go_to_tracking(sample):
 def test_what_cannot_be_scored_is_refused(labels, probabilities, said):
     with pytest.raises(DataError, match=said):
         classification_metrics(labels, np.array(probabilities), CLASSES)
+
+
+def test_labels_may_be_a_column_that_was_cut_out_of_a_table():
+    column = pd.Series(["joy", "jox"], index=[70, 71])
+    probabilities = np.tile([0.2, 0.5, 0.3], (2, 1))
+    with pytest.raises(DataError, match="'jox' of row 1"):
+        classification_metrics(column, probabilities, CLASSES)
+    assert classification_metrics(column[:1], probabilities[:1], CLASSES)["accuracy"] == 1.0
 
 
 def test_wilson_interval_ends_where_the_share_is_just_1_96_deviations_away():

@@ -47,7 +47,7 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def facts() -> dict:
     rng = np.random.default_rng(0)
-    challenger, champion = pair(rng, 600, 0.08, 0.2)
+    challenger, champion = pair(rng, 600, 0.12, 0.2)
     verdict = judge(
         challenger, champion, CLASSES, min_gain=0.01, max_class_loss=0.05, max_forgetting=0.05,
         min_rows=200, baselines={"TF-IDF": champion}, baseline_veto=False, seed=0,
@@ -118,12 +118,17 @@ def facts() -> dict:
     }  # fmt: skip
 
 
-def test_the_page_tells_what_it_was_told(facts):
-    text = Reader(report.render(facts)).text.replace("\u00a0", " ")
+@pytest.fixture(scope="module")
+def whole(facts) -> str:
+    return report.render(facts)
+
+
+def test_the_page_tells_what_it_was_told(facts, whole):
+    text = Reader(whole).text.replace("\u00a0", " ")
     for said in (
         "Sentiment & more",
         "Promoted: the challenger becomes the champion",
-        *(reason.replace("−", "−") for reason in facts["comparison"]["reasons"]),
+        *facts["comparison"]["reasons"],
         "81.3 %",  # the challenger
         "74.0 %",  # the champion's macro F1
         "1,545 (52 %)",  # rows of a class, in the picture
@@ -131,7 +136,7 @@ def test_the_page_tells_what_it_was_told(facts):
         "lost 120 tokens",
         "label is missing",
         "1,234",  # the row of a rejected example
-        "trial_2 was chosen: 72.0 % on validation",
+        "trial_2 was chosen; its best validation accuracy is 72.0 %, after epoch 1",
         "0.00615",  # its learning rate
         "threshold 0.75",
         "100 of 400 rows at or above",
@@ -148,20 +153,20 @@ def test_the_page_tells_what_it_was_told(facts):
     assert "not reported" not in text
 
 
-def test_the_confident_mistakes_are_the_surest_first_and_twenty(facts):
-    text = Reader(report.render(facts)).text
+def test_the_confident_mistakes_are_the_surest_first_and_twenty(whole):
+    text = Reader(whole).text
     start = text.index("The most confident mistakes")
     rows = re.findall(r"row-(\d+)", text[start:])
     assert rows == [str(i) for i in range(59, 20, -2)]
 
 
-def test_texts_cannot_become_markup(facts):
-    reader = Reader(report.render(facts))
+def test_texts_cannot_become_markup(whole):
+    reader = Reader(whole)
     assert "script" not in reader.tags
     assert "<script>alert(59)</script> fish & chips" in reader.text
 
 
-def test_classes_and_names_cannot_become_markup(facts):
+def test_classes_and_names_cannot_become_markup():
     nasty = '"><img src=x onerror=alert(1)>'
     page = report.render(
         {
@@ -181,19 +186,18 @@ def test_classes_and_names_cannot_become_markup(facts):
     assert not any(name.startswith("on") for _, name, _ in reader.attributes)
 
 
-def test_the_page_needs_nothing_from_outside(facts):
-    page = report.render(facts)
-    reader = Reader(page)
+def test_the_page_needs_nothing_from_outside(whole):
+    reader = Reader(whole)
     for tag, name, value in reader.attributes:
         if name in {"src", "href", "xlink:href", "data", "action"}:
             assert value.startswith("#"), (tag, name, value)
     assert not {"script", "link", "iframe", "img", "object"} & set(reader.tags)
-    assert "@import" not in page
-    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+    assert "@import" not in whole
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", whole))
 
 
-def test_every_element_is_closed_and_every_link_has_its_target(facts):
-    reader = Reader(report.render(facts))
+def test_every_element_is_closed_and_every_link_has_its_target(whole):
+    reader = Reader(whole)
     assert reader.open == []
     ids = {value for _, name, value in reader.attributes if name == "id"}
     links = {v[1:] for tag, name, v in reader.attributes if tag == "a" and name == "href"}
@@ -242,6 +246,15 @@ def test_one_missing_fact_is_said_and_the_rest_stays(facts, left_out, said):
     assert "Sentiment & more" in text
 
 
+def test_histories_as_training_writes_them_give_curves():
+    entry = {"epoch": 1, "train_loss": 0.6, "validation_loss": 0.5, "accuracy": 0.654}
+    text = Reader(report.render({"trials": [{"name": "t", "history": [entry], "best": True}]})).text
+    assert "best validation accuracy is 65.4" in text
+    assert "there are no such curves" not in text
+    bare = [{"name": "t", "history": [{"epoch": 1, "train_loss": 0.6}]}]
+    assert "No trial recorded its accuracy" in Reader(report.render({"trials": bare})).text
+
+
 @pytest.mark.parametrize(
     ("decision", "against", "headline"),
     [
@@ -272,7 +285,7 @@ def test_lengths_counted_after_cutting_are_refused():
         report.render({"token_lengths": [48, 48, 7], "max_length": 48, "cut_rows": 2})
 
 
-def test_the_same_facts_give_the_same_page_and_it_is_written_whole(facts, tmp_path):
+def test_the_same_facts_give_the_same_page_and_it_is_written_whole(facts, whole, tmp_path):
     path = report.write(Facts.of(facts), tmp_path / "reports" / "index.html")
-    assert path.read_text(encoding="utf-8") == report.render(facts)
+    assert path.read_text(encoding="utf-8") == whole
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ftzard.artifact import sha256
 from ftzard.errors import ModelError
@@ -165,6 +166,29 @@ def test_other_labels_or_another_tokenizer_are_refused(trained, spec, loaded):
 def test_a_folder_that_is_no_adapter_is_refused(tmp_path, spec):
     with pytest.raises(ModelError, match="holds no ftzard.json"):
         open_classifier(tmp_path, spec)
+
+
+def test_an_adapter_without_its_head_is_refused(trained, loaded):
+    weights = trained[0] / "adapter_model.safetensors"
+    tensors = {name: t for name, t in load_file(weights).items() if "score" not in name}
+    save_file(tensors, weights)
+    with pytest.raises(ModelError, match="lacks 1 weights .first: .*score"):
+        open_classifier(trained[0], loaded)
+    bare_classifier(loaded)
+
+
+def test_half_precision_trains_and_reopens_with_its_own_embeddings_only(
+    spec, train_rows, validation_rows, settings, tmp_path
+):
+    half = load_base(replace(spec, compute_dtype="bfloat16", double_quantisation=True), LABELS)
+    with pytest.raises(ModelError, match="train_embeddings with compute_dtype bfloat16"):
+        attach(half, **LORA, train_embeddings=True)
+    adapted = attach(half, **LORA)
+    train(adapted, train_rows, validation_rows, **{**settings, "epochs": 1})
+    before = bare_like(half, adapted).logits(validation_rows["input_ids"])
+    save(half, tmp_path / "adapter")
+    found = open_classifier(tmp_path / "adapter", half.spec).logits(validation_rows["input_ids"])
+    assert numpy.array_equal(found, before)
 
 
 def test_training_can_go_on_from_a_saved_adapter(

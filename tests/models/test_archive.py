@@ -7,7 +7,7 @@ import pytest
 
 from ftzard.artifact import sha256
 from ftzard.errors import ModelError
-from ftzard.models.archive import pack, unpack
+from ftzard.models.archive import pack, unpack, whole_folder
 
 
 @pytest.fixture
@@ -50,6 +50,17 @@ def test_an_archive_that_leads_outside_is_refused_and_nothing_stays(tmp_path):
         unpack(tmp_path / "evil.zip", tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
     assert not (tmp_path / "outside.txt").exists()
+
+
+def test_a_folder_is_replaced_whole_or_stays_as_it_was(tmp_path, source):
+    with pytest.raises(RuntimeError), whole_folder(source) as part:
+        (part / "half.txt").write_text("half")
+        raise RuntimeError
+    assert (source / "a.txt").read_text() == "a"
+    with whole_folder(source) as part:
+        (part / "new.txt").write_text("new")
+    assert [path.name for path in source.iterdir()] == ["new.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):

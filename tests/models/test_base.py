@@ -86,11 +86,12 @@ def test_a_target_that_matches_nothing_is_named_with_the_nearest(spec):
         ({"source": "/nowhere/base"}, "/nowhere/base does not exist"),
         ({"source": "some/model"}, "40 hex digits"),
         ({"source": "some/model", "revision": "main"}, "revision is 'main'"),
+        ({"max_length": 65}, "max_length is 65, .* at most 64 tokens"),
         ({"quantisation": "nf5"}, "did you mean 'nf4'"),
         ({"compute_dtype": "bfloat"}, "did you mean 'bfloat16'"),
     ],
 )
-def test_a_spec_that_cannot_be_loaded_is_refused_before_loading(spec, change, said):
+def test_a_spec_that_cannot_be_met_is_refused(spec, change, said):
     with pytest.raises(ModelError, match=said):
         load_base(replace(spec, **change), LABELS)
 

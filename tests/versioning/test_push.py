@@ -82,7 +82,7 @@ def test_data_lost_from_the_cache_is_not_passed_off_as_pushed(ws):
     shutil.rmtree(ws.root / ".dvc" / "cache")
     state, reason = push(ws.root)
     assert state == "not pushed"
-    assert "data/cleaned.parquet (missing)" in reason
+    assert "the data is absent for data/cleaned.parquet" in reason
     assert unpushed(ws.root)
 
 
@@ -91,7 +91,12 @@ def test_an_older_version_lost_from_the_cache_is_not_passed_off_as_pushed(ws):
     shutil.rmtree(ws.root / ".dvc" / "cache")
     done = ws.version(ws.write("2"))
     assert done.pushed == "not pushed"
-    assert done.reason.startswith("The data of data/cleaned.parquet.dvc is in neither DVC's cache")
+    assert "did not get all data" in done.reason
+    assert "absent for an older version of data/cleaned.parquet:" in done.reason
+    ws.git("push", "-q")
+    (ws.root / ".ftzard" / "push.json").unlink()
+    assert ws.version(ws.write("3")).pushed == "pushed"
+    assert ws.git("status", "--porcelain") == ""
 
 
 def test_required_a_failing_push_raises_but_the_version_stays(ws):

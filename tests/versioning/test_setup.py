@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from ftzard.errors import VersioningError
-from ftzard.versioning import init_repository, unpushed
+from ftzard.versioning import Dvc, init_repository, unpushed
 
 
 def test_a_fresh_folder_gets_git_dvc_both_remotes_and_a_first_commit(ws, tmp_path):
@@ -76,8 +76,6 @@ def test_a_clone_elsewhere_pulls_the_data(ws, tmp_path):
     ws.version(ws.write("rows"))
     clone = tmp_path / "far" / "away"
     ws.git("clone", "-q", str(tmp_path / "o.git"), str(clone), at=tmp_path)
-    from ftzard.versioning import Dvc
-
     with Dvc(clone) as dvc:
         dvc.pull(["data/cleaned.parquet.dvc"])
     assert (clone / "data" / "cleaned.parquet").read_text() == "rows"

@@ -145,6 +145,22 @@ def test_a_file_outside_the_workspace_is_refused(ws):
         ws.version(Handle("x", "../x.csv", "0", None, "csv"))
 
 
+def test_a_record_that_does_not_exist_is_refused_before_anything_is_added(ws):
+    with pytest.raises(VersioningError, match="models/1.yaml is to be committed but does not"):
+        ws.version(ws.write("rows"), also=[ws.root / "models/1.yaml"])
+    assert ws.git("status", "--porcelain") == ""
+
+
+def test_variables_of_another_repository_in_the_environment_are_not_followed(ws, monkeypatch):
+    """Within a git hook, GIT_DIR and GIT_INDEX_FILE are set; a run started there is not theirs."""
+    with monkeypatch.context() as hook:
+        hook.setenv("GIT_DIR", str(ws.origin))
+        hook.setenv("GIT_INDEX_FILE", str(ws.home / "index"))
+        done = ws.version(ws.write("rows"))
+    assert done.commit == ws.git("rev-parse", "HEAD")
+    assert not (ws.home / "index").exists()
+
+
 def test_a_held_index_is_waited_for_then_named(ws, monkeypatch):
     monkeypatch.setattr(commit_module, "INDEX_LOCK_WAIT_S", 0.3)
     lock = ws.root / ".git" / "index.lock"
@@ -153,7 +169,7 @@ def test_a_held_index_is_waited_for_then_named(ws, monkeypatch):
     with pytest.raises(VersioningError, match=r"index\.lock has been held .* rm "):
         ws.version(ws.write("rows"))
     assert ws.git("rev-parse", "HEAD") == before
-    assert "Waiting for another git command" in ws.said[0]
+    assert "for another git command" in ws.said[0]
     lock.unlink()
     assert ws.version(ws.write("rows")).pushed == "pushed"
 

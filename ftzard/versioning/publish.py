@@ -6,19 +6,22 @@ so that `ftzard status` can show it, and the next version or `ftzard push` sends
 
 import json
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ftzard.artifact import write_json
 from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
-from ftzard.versioning.dvc import Dvc, default_remote, local_folder, read_dvc
+from ftzard.versioning.dvc import Dvc, default_remote, local_folder
 from ftzard.versioning.git import IDENTITY_REMEDY, Commit, attempt, git
 from ftzard.versioning.lock import exclusive
 
 MERGES = 3
 _STATE = ".ftzard/push.json"
+_PAST = "data/.ftzard-push"  # where neither git nor DVC ignores a .dvc file
 
 
 def unpushed(root: Path) -> list[Commit]:
@@ -92,22 +95,41 @@ def _why_not_data(
                 f"The DVC remote '{remote[0]}' does not exist: there is no folder {folder}. "
                 "Mount or create it."
             )
-    paths = sorted({path for path, _ in versions})
-    current = {path: _blob(root, path) for path in paths}
     try:
-        if all(current[path] == blob for path, blob in versions):
+        with _pointers(root, versions) as paths:
             dvc.push(paths)
-            return None
-        lost = dvc.push(paths, all_commits=True)
     except VersioningError as error:
-        return why_dvc_refused(str(error), remote)
-    wanted = {
-        read_dvc(git(root, "cat-file", "blob", blob), path)[0]: path for path, blob in versions
-    }
-    gone = sorted({wanted[md5] for md5 in lost & set(wanted)})
-    if gone:
-        return f"The data of {', '.join(gone)} is in neither DVC's cache nor its remote."
+        said = str(error)
+        for path, blob in versions:
+            artifact = path.removesuffix(".dvc")
+            said = said.replace(
+                f"{_PAST}/{blob}/{Path(artifact).name}", f"an older version of {artifact}"
+            )
+        return why_dvc_refused(said, remote)
     return None
+
+
+@contextmanager
+def _pointers(root: Path, versions: set[tuple[str, str]]) -> Iterator[list[str]]:
+    """Yield the `.dvc` files of versions; of those that were overwritten since, a copy.
+
+    Not `dvc push --all-commits`: with a relative remote it sends to another folder (found from
+    the root of the file system), and it skips what it cannot read, both with exit code 0.
+    """
+    past = root / _PAST
+    shutil.rmtree(past, ignore_errors=True)  # of a process that was killed
+    paths = []
+    for path, blob in sorted(versions):
+        if _blob(root, path) != blob:
+            copy = past / blob / Path(path).name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(git(root, "cat-file", "blob", blob), encoding="utf-8")
+            path = f"{_PAST}/{blob}/{copy.name}"
+        paths.append(path)
+    try:
+        yield paths
+    finally:
+        shutil.rmtree(past, ignore_errors=True)
 
 
 def _versions_since(root: Path, sent: str | None) -> set[tuple[str, str]]:
@@ -244,6 +266,7 @@ def _merge(
 
 
 _REASONS = (
+    (r"the data is absent", "did not get all data"),
     (r"Host key verification failed", "does not show the SSH host key that is known for it"),
     (r"Authentication failed|could not read (Username|Password)|terminal prompts disabled"
      r"|Permission denied \(|\b40[13]\b|Access denied|Forbidden|AccessDenied|InvalidAccessKeyId"

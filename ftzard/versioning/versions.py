@@ -24,6 +24,15 @@ class Version:
     size: int | None
 
 
+def data_version(root: Path, path: str) -> str | None:
+    """Return the commit that last touched the `.dvc` file of an artifact, or None."""
+    if _git.head(root) is None:
+        return None
+    return git(
+        root, "--literal-pathspecs", "log", "-1", "--format=%H", "--", dvc_path(str(path))
+    ).strip() or None
+
+
 def history(root: Path, path: str) -> list[Version]:
     """Return the versions of an artifact (or of its `.dvc` file), newest first."""
     _git.require_repo(Path(root))

@@ -1,0 +1,306 @@
+"""The command line: parses, calls, prints. What it does stands in the modules it calls."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from ftzard import launch
+from ftzard.errors import FtzardError
+from ftzard.steps import JOBS, job_named
+
+os.environ.update({k: v for k, v in launch.QUIET.items() if k not in os.environ})
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None,
+                  pretty_exceptions_enable=False, help=(
+                      "Continual fine-tuning of language models that refuses to be silently wrong."))
+out = Console(highlight=False, soft_wrap=True)
+
+InWorkspace = Annotated[Optional[Path], typer.Option(
+    "-w", "--workspace", help="The workspace; default: the current folder, upwards.")]
+
+
+def say(line: str) -> None:
+    """Print a line as it is, at once."""
+    print(line, flush=True)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder that becomes the workspace.")],
+    data: Annotated[Optional[Path], typer.Option(help="Your labelled file.")] = None,
+    text: Annotated[str, typer.Option(help="Its column with the text.")] = "text",
+    label: Annotated[str, typer.Option(help="Its column with the label.")] = "label",
+    encoding: Annotated[str, typer.Option(help="Its encoding, if it is CSV.")] = "utf-8",
+    git_remote: Annotated[Optional[str], typer.Option(help="URL or folder of the git remote.")] = None,
+    dvc_remote: Annotated[Optional[str], typer.Option(help="URL or folder of the DVC remote.")] = None,
+) -> None:
+    """Make a workspace: git, DVC, notebooks, config; with --data, ready to train on your file."""
+    from ftzard import new_workspace
+    from ftzard.dataset import reading
+
+    config: dict = {}
+    if data is not None:
+        config["data"] = new_workspace.describe_data(data, text, label, encoding=encoding)
+        stored = reading.store_raw(data, folder.resolve() / "data")
+        config["data"]["source"] = f"data/raw/{stored.name}"
+    workspace = new_workspace.create(folder, config=config, git_remote=git_remote,
+                                     dvc_remote=dvc_remote, invent_identity=True)
+    say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
+    say(f"  train:  ftzard run training_pipeline_job -w {folder}")
+    say(f"  look:   ftzard ui -w {folder}")
+
+
+@app.command()
+def run(
+    job: Annotated[str, typer.Argument(help="One of: " + ", ".join(JOBS))],
+    overrides: Annotated[Optional[list[str]], typer.Argument(
+        help="hydra overrides, such as training.epochs=1 model=falcon_tiny.")] = None,
+    workspace: InWorkspace = None,
+    config: Annotated[Optional[Path], typer.Option(
+        "-c", "--config", help="A Launchpad YAML.")] = None,
+) -> None:
+    """Run a job here and now, showing each step."""
+    from ftzard.workspace import find
+
+    place = find(workspace)
+    job = job_named(job)
+    request, resources = {}, {}
+    if config is not None:
+        if not config.is_file():
+            raise FtzardError(f"{config} does not exist; expected a Launchpad YAML.")
+        request, resources = launch.launchpad(yaml.safe_load(config.read_text()) or {})
+    request = launch.merged(request, overrides or [])
+    place.config(request)
+    say(f"{job} in {place.root}")
+    outcome = launch.run(place, job, request, resources=resources, say=say)
+    show_outcome(place, job, outcome)
+    if not outcome.success:
+        raise typer.Exit(1)
+
+
+def show_outcome(place, job: str, outcome) -> None:
+    """Print how a run ended: what was made and where to look, or what went wrong."""
+    from ftzard.inputs import made
+
+    if not outcome.success:
+        say(f"\n✗ {job} failed{f' in {outcome.failed_step}' if outcome.failed_step else ''}: "
+            f"{outcome.failure}")
+        say(f"  notebooks as executed: {place.executed / outcome.run_id}")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("step", "artifact", "rows", "where", "data version"):
+        table.add_column(column, justify="right" if column == "rows" else "left")
+    for line in made(place, JOBS[job]):
+        table.add_row(*line)
+    say(f"\n✓ {job} in {outcome.seconds:.0f} s")
+    out.print(table)
+    for line in verdicts(place, JOBS[job]):
+        say(line)
+    if place.report.is_file():
+        say(f"report: {place.report}")
+    say(f"look:   ftzard ui -w {place.root}")
+
+
+def verdicts(place, steps) -> list[str]:
+    """Return the gate's sentences of the steps that have a verdict."""
+    from ftzard.inputs import metadata_if_any
+
+    lines = []
+    for name in steps:
+        verdict = (metadata_if_any(name, place) or {}).get("facts", {}).get("verdict")
+        if verdict:
+            lines.append(f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]))
+    return lines
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder of the demo.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of training.")] = 0,
+) -> None:
+    """Run whole rounds of continual learning on the sample data, in a fresh workspace."""
+    from ftzard import demo as story
+
+    story.run(folder, seed=seed, say=say, table=out.print)
+
+
+@app.command()
+def status(
+    workspace: InWorkspace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show the workspace: models, steps, rows that wait for labels, what is not pushed."""
+    from ftzard.status import gather
+    from ftzard.workspace import find
+
+    state = gather(find(workspace))
+    if as_json:
+        say(json.dumps(state, indent=1, default=str))
+        return
+    say(f"workspace  {state['workspace']} at {(state['git_commit'] or 'no commit')[:10]}")
+    for role in ("champion", "challenger"):
+        model = state[role]
+        if model is None:
+            say(f"{role:<10} none")
+            continue
+        scores = model["metrics"] or {}
+        right = f", {scores['accuracy']:.1%} of {scores['n']:,} test rows" if scores else ""
+        say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
+            f"data {(model['data_version'] or 'none')[:10]}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("step", "runs", "last state", "at (UTC)", "seconds"):
+        table.add_column(column, justify="right" if column in ("runs", "seconds") else "left")
+    for name, step in state["steps"].items():
+        table.add_row(name, str(step["runs"]), step["state"] or "-",
+                      (step["time"] or "-").removesuffix("+00:00"), str(step["seconds"] or "-"))
+    out.print(table)
+    say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
+    local = state["commits_not_pushed"]
+    say(f"not pushed: {len(local)} commits"
+        + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))
+
+
+@app.command()
+def predict(
+    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
+    workspace: InWorkspace = None,
+) -> None:
+    """Predict texts with the champion."""
+    from ftzard.models import adapter
+    from ftzard.notebooks import model_files
+    from ftzard.notebooks.chapter import connect
+    from ftzard.tracking import registry
+    from ftzard.workspace import find
+
+    place = find(workspace)
+    config = place.config()
+    champion = registry.champion(connect(place, config), config.tracking.registered_model)
+    classifier = adapter.open_classifier(*model_files.version_files(place, champion))
+    for text, row in zip(texts, classifier.predict(cleaned(classifier, texts)).itertuples(),
+                         strict=True):
+        say(f"{row.label}  {row.confidence:.3f}  {text}")
+
+
+def cleaned(classifier, texts: list[str]) -> list[str]:
+    """Return texts cleaned as the classifier's training rows were."""
+    import pandas as pd
+
+    from ftzard.dataset.cleaning import clean_texts
+
+    settings = {k: v for k, v in classifier.meta.get("cleaning", {}).items()
+                if k in ("mention", "link")}
+    return clean_texts(pd.Series(texts), **settings).to_pylist()
+
+
+@app.command()
+def ui(
+    workspace: InWorkspace = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of Dagster.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.")] = 5000,
+    only: Annotated[Optional[str], typer.Option(help="dagster or mlflow.")] = None,
+) -> None:
+    """Serve Dagster with its sensors, and MLflow, on this workspace until Ctrl-C."""
+    from ftzard import services
+    from ftzard.workspace import find
+
+    place = find(workspace)
+    commands, addresses = {}, {}
+    if only not in (None, "dagster", "mlflow"):
+        raise FtzardError(f"--only is '{only}'; expected dagster or mlflow.")
+    if only != "mlflow":
+        commands["daemon"] = services.daemon(place)
+        commands["webserver"] = services.webserver(place, host, services.free_port(host, port))
+        addresses["Dagster"] = (host, port)
+    if only != "dagster":
+        commands["mlflow"] = services.mlflow(place, host, services.free_port(host, mlflow_port))
+        addresses["MLflow"] = (host, mlflow_port)
+    with services.serving(place, commands) as started:
+        for name, (where, number) in addresses.items():
+            process = started["webserver" if name == "Dagster" else "mlflow"]
+            services.wait_until(lambda: services.answers(where, number), 90, name, process)
+            say(f"{name:<8} http://{where}:{number}")
+        say("sensors watch data/incoming and data/labelled; Ctrl-C ends it all"
+            if "daemon" in started else "Ctrl-C ends it")
+        until_interrupted(started)
+
+
+def until_interrupted(processes) -> None:
+    """Wait for Ctrl-C; raises FtzardError if a server ends by itself."""
+    while True:
+        for name, process in processes.items():
+            if process.poll() is not None:
+                raise FtzardError(f"{name} ended with code {process.returncode}; see its log in "
+                                  ".ftzard/logs.")
+        time.sleep(0.5)
+
+
+@app.command()
+def lab(
+    workspace: InWorkspace = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of Jupyter.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Open JupyterLab on the workspace's notebooks until Ctrl-C."""
+    from ftzard import services
+    from ftzard.workspace import find
+
+    place = find(workspace)
+    command = services.jupyter(place, host, services.free_port(host, port), browser)
+    with services.serving(place, {"jupyter": command}, logs=False) as started:
+        until_interrupted(started)
+
+
+@app.command()
+def push(workspace: InWorkspace = None) -> None:
+    """Send what is not pushed yet: data first, then commits."""
+    from ftzard.versioning.publish import push as send
+    from ftzard.workspace import find
+
+    state, reason = send(find(workspace).root, say)
+    say(state + (f": {reason}" if reason else ""))
+    if reason:
+        raise typer.Exit(1)
+
+
+@app.command()
+def config(
+    overrides: Annotated[Optional[list[str]], typer.Argument(help="hydra overrides.")] = None,
+    workspace: InWorkspace = None,
+) -> None:
+    """Show the resolved config that a run would get."""
+    from ftzard.config.compose import to_record
+    from ftzard.workspace import find
+
+    resolved = find(workspace).config({"overrides": overrides or []})
+    say(yaml.safe_dump(to_record(resolved), sort_keys=False, allow_unicode=True))
+
+
+def main() -> None:
+    """Run the command line; a refusal is one sentence and exit code 1, Ctrl-C exit code 130."""
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except FtzardError as error:
+        print(f"✗ {error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        print("\ninterrupted; what was running has been ended", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+            raise
+        error.show()  # a usage error of the command line itself
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Running a job of the code location in this process, and following one that runs elsewhere.
+
+What a person sees is the same either way: a line per step with its time and its result.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ftzard.steps import BY_NAME
+from ftzard.workspace import Workspace
+
+#: What every process of ours has in its environment: quiet, local, and sparing with the CPU.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TQDM_DISABLE": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+    "PYTHONWARNINGS": "ignore::RuntimeWarning:dagster._core.execution",
+}
+
+_CHATTER = ("Executing Cell", "Ending Cell", "Input Notebook:", "Output Notebook:",
+            "Executing notebook with kernel")
+
+
+def environment(workspace: Workspace) -> dict[str, str]:
+    """Return the environment in which Dagster works on a workspace."""
+    return {**os.environ, **QUIET, "FTZARD_WORKSPACE": str(workspace.root),
+            "DAGSTER_HOME": str(workspace.dagster_home)}
+
+
+@dataclass
+class Report:
+    """Prints a run as it goes: a line when a step ends, and what its notebook says meanwhile."""
+
+    say: Callable[[str], None]
+    started: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failure: str | None = None
+    failed_step: str | None = None
+
+    def event(self, kind: str, step: str | None, when: float, message: str = "") -> None:
+        if kind == "STEP_START":
+            self.started[step] = when
+            about = BY_NAME[step].about if step in BY_NAME else "Version what it wrote."
+            self.say(f"▸ {step:<28} {about}")
+        elif kind in ("STEP_SUCCESS", "STEP_FAILURE"):
+            self.seconds[step] = when - self.started.get(step, when)
+            mark = "✓" if kind == "STEP_SUCCESS" else "✗"
+            self.say(f"{mark} {step:<28} {self.seconds[step]:6.1f} s")
+            if kind == "STEP_FAILURE":
+                self.failure, self.failed_step = message, step
+        elif kind in ("PIPELINE_FAILURE", "PIPELINE_CANCELED") and self.failure is None:
+            self.failure = message
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its Dagster id, its time by step, and its own sentence if it failed."""
+
+    run_id: str
+    success: bool
+    seconds: float
+    failure: str | None
+    failed_step: str | None
+    step_seconds: dict[str, float]
+
+
+class _Printed(logging.Handler):
+    """Hands on what a notebook prints, without papermill's chatter."""
+
+    def __init__(self, say: Callable[[str], None]):
+        super().__init__()
+        self.say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().strip()
+        if record.levelno < logging.WARNING and text and not text.startswith(_CHATTER):
+            for line in text.splitlines()[:12]:
+                self.say(f"    {line[:110]}")
+
+
+def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping | None = None,
+        say: Callable[[str], None] = print) -> Outcome:
+    """Run a job in this process and say how each step goes.
+
+    request: what the `experiment` resource is told; resources: the Launchpad's other resources.
+    """
+    os.environ.update(environment(workspace))
+    from dagster import DagsterInstance
+    from dagster._core.execution.api import execute_run_iterator
+
+    report = Report(say)
+    printed = _Printed(say)
+    logging.getLogger("papermill").addHandler(printed)
+    config = {
+        "resources": {**(resources or {}), "experiment": {"config": dict(request)}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+    began = time.time()
+    try:
+        with DagsterInstance.get() as instance:
+            recon = reconstructable_job(job)
+            made = instance.create_run_for_job(
+                job_def=recon.get_definition(), run_config=config,
+                job_code_origin=recon.get_python_origin())
+            for event in execute_run_iterator(recon, made, instance):
+                report.event(event.event_type_value, event.step_key, time.time(),
+                             failure_sentence(event))
+            finished = instance.get_run_by_id(made.run_id)
+    finally:
+        logging.getLogger("papermill").removeHandler(printed)
+    return Outcome(made.run_id, finished.is_success, time.time() - began, report.failure,
+                   report.failed_step, report.seconds)
+
+
+def follow(instance, run_id: str, *, say: Callable[[str], None], pause: float = 0.5) -> Outcome:
+    """Follow a run that another process executes until it ends."""
+    report, began, cursor = Report(say), time.time(), None
+    while True:
+        batch = instance.get_records_for_run(run_id, cursor=cursor)
+        cursor = batch.cursor
+        for record in batch.records:
+            entry = record.event_log_entry
+            if entry.dagster_event is not None:
+                event = entry.dagster_event
+                report.event(event.event_type_value, event.step_key, entry.timestamp,
+                             failure_sentence(event))
+        found = instance.get_run_by_id(run_id)
+        if found.is_finished and not batch.has_more:
+            return Outcome(run_id, found.is_success, time.time() - began, report.failure,
+                           report.failed_step, report.seconds)
+        time.sleep(pause)
+
+
+def failure_sentence(event) -> str:
+    """Return the sentence of a failure, without tracebacks and class names."""
+    data = event.event_specific_data
+    if event.event_type_value == "STEP_FAILURE":
+        if data.user_failure_data is not None and data.user_failure_data.description:
+            return data.user_failure_data.description
+        return _innermost(data.error)
+    if event.event_type_value in ("PIPELINE_FAILURE", "PIPELINE_CANCELED"):
+        error = getattr(data, "error", None)
+        return _innermost(error) if error else (event.message or "")
+    return ""
+
+
+def _innermost(error) -> str:
+    while error.cause is not None:
+        error = error.cause
+    name, _, rest = error.message.strip().partition(": ")
+    return rest if rest and "." in name and " " not in name else error.message.strip()
+
+
+def reconstructable_job(name: str):
+    """Return the job of the code location in the form that a notebook op needs."""
+    from dagster._core.code_pointer import ModuleCodePointer
+    from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+    pointer = ModuleCodePointer("ftzard.definitions", "defs", os.getcwd())
+    return ReconstructableRepository(pointer).get_reconstructable_job(name)
+
+
+def launchpad(values: Mapping) -> tuple[dict, dict]:
+    """Split a Launchpad YAML into what `experiment` is told and the other resources."""
+    resources = dict(values.get("resources") or {})
+    experiment = (resources.pop("experiment", None) or {}).get("config") or {}
+    return dict(experiment), resources
+
+
+def merged(request: Mapping, overrides: list[str]) -> dict:
+    """Return a request with more override strings, as the command line gives them."""
+    return {**request, "overrides": [*(request.get("overrides") or []), *overrides]}
+
+
+def new_runs(instance, known: set[str], job: str) -> Iterator[str]:
+    """Yield the ids of runs of a job that are not in `known` yet."""
+    from dagster import RunsFilter
+
+    for found in instance.get_runs(RunsFilter(job_name=job)):
+        if found.run_id not in known:
+            yield found.run_id
+
+
+def shown(value: object) -> str:
+    """Return a value as one line of JSON for a terminal."""
+    return json.dumps(value, default=str, ensure_ascii=False)

@@ -1,0 +1,154 @@
+"""The servers on a workspace: Dagster's daemon and web server, MLflow, Jupyter.
+
+Each runs in a process group of its own and is ended as a group, so that no run worker and no
+kernel outlives the command that started it; what it left open is then closed.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ftzard.errors import WorkspaceError
+from ftzard.launch import environment
+from ftzard.workspace import Workspace
+
+
+def daemon(workspace: Workspace) -> list[str]:
+    """Return the command of Dagster's daemon, which serves the sensors."""
+    return [_tool("dagster-daemon"), "run", "-m", "ftzard.definitions"]
+
+
+def webserver(workspace: Workspace, host: str, port: int) -> list[str]:
+    """Return the command of Dagster's web server."""
+    return [_tool("dagster-webserver"), "-h", host, "-p", str(port), "-m", "ftzard.definitions"]
+
+
+def mlflow(workspace: Workspace, host: str, port: int) -> list[str]:
+    """Return the command of MLflow's server on the workspace's store."""
+    return [_tool("mlflow"), "server", "--backend-store-uri", workspace.mlflow_uri,
+            "--default-artifact-root", workspace.mlflow_artifacts.as_uri(),
+            "--workers", "1", "--host", host, "--port", str(port)]
+
+
+def jupyter(workspace: Workspace, host: str, port: int, browser: bool) -> list[str]:
+    """Return the command of JupyterLab on the workspace's notebooks."""
+    return [_tool("jupyter"), "lab", f"--ServerApp.root_dir={workspace.root}",
+            f"--ServerApp.ip={host}", f"--ServerApp.port={port}",
+            f"--ServerApp.open_browser={browser}", "--ServerApp.allow_root=True",
+            "--LabApp.default_url=/lab/tree/notebooks"]
+
+
+def free_port(host: str, wanted: int) -> int:
+    """Return `wanted`, or refuse it with a message if something listens there already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, wanted))
+        except OSError as error:
+            raise WorkspaceError(
+                f"port {wanted} on {host} is taken ({error.strerror}); choose another one.") from error
+    return wanted
+
+
+@contextmanager
+def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
+            logs: bool = True) -> Iterator[dict[str, subprocess.Popen]]:
+    """Run servers for as long as the block lasts; none, and nothing they started, outlives it.
+
+    Their output goes to .ftzard/logs/<name>.log.
+    """
+    folder = workspace.state / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    started: dict[str, subprocess.Popen] = {}
+    try:
+        for name, command in commands.items():
+            stream = open(folder / f"{name}.log", "ab")  # noqa: SIM115 - the child owns it
+            started[name] = subprocess.Popen(
+                command, env=environment(workspace), cwd=workspace.root, stdin=subprocess.DEVNULL,
+                stdout=stream if logs else None, stderr=subprocess.STDOUT, start_new_session=True)
+            stream.close()
+        yield started
+    finally:
+        for process in started.values():
+            stop(process)
+        if "daemon" in started:
+            close_open_runs(workspace, "the server that ran it was stopped")
+
+
+def stop(process: subprocess.Popen, patience: float = 10.0) -> None:
+    """End a process group: interrupt it, then after `patience` seconds kill what is left."""
+    for number, wait in ((signal.SIGINT, patience), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)):
+        if not _group_alive(process.pid):
+            break
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        deadline = time.monotonic() + wait
+        while _group_alive(process.pid) and time.monotonic() < deadline:
+            process.poll()
+            time.sleep(0.1)
+    process.wait()
+
+
+def _group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            return True
+    return not Path("/proc").is_dir()
+
+
+def close_open_runs(workspace: Workspace, reason: str) -> int:
+    """Close what a dead process left open in Dagster and in MLflow; return how many runs."""
+    os.environ.update(environment(workspace))
+    from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+    from ftzard.notebooks.chapter import connect
+    from ftzard.tracking import runs
+
+    unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.QUEUED,
+                  DagsterRunStatus.NOT_STARTED, DagsterRunStatus.CANCELING]
+    tracking, closed = connect(workspace, workspace.config()), 0
+    with DagsterInstance.get() as instance:
+        for run in instance.get_runs(RunsFilter(statuses=unfinished)):
+            instance.report_run_canceled(run, message=reason)
+            closed += 1 + runs.close_failed(tracking, run.run_id, "KILLED", reason)
+    return closed + len(runs.reconcile(tracking))
+
+
+def wait_until(ready: Callable[[], bool], seconds: float, what: str, process=None) -> None:
+    """Wait until `ready`; raises WorkspaceError if it takes too long or the process ends."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if process is not None and process.poll() is not None:
+            raise WorkspaceError(f"{what} ended with code {process.returncode}; see its log in "
+                                 ".ftzard/logs.")
+        if time.monotonic() > deadline:
+            raise WorkspaceError(f"{what} was not there after {seconds:.0f} s; see its log in "
+                                 ".ftzard/logs.")
+        time.sleep(0.2)
+
+
+def answers(host: str, port: int) -> bool:
+    """Return whether something listens on a port."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex((host, port)) == 0
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.executable).parent / name)

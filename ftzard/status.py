@@ -1,0 +1,73 @@
+"""The state of a workspace at a glance, as plain values."""
+
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from ftzard.dataset import handed_in
+from ftzard.dataset.storage import read_parquet
+from ftzard.notebooks import model_files
+from ftzard.notebooks.chapter import connect
+from ftzard.steps import STEPS
+from ftzard.tracking import registry, runs
+from ftzard.versioning import git
+from ftzard.versioning.publish import last_push, unpushed
+from ftzard.workspace import Workspace
+
+
+def gather(workspace: Workspace) -> dict:
+    """Return what `ftzard status` shows: commit, models, steps, rows waiting, what is not pushed."""
+    config = workspace.config()
+    tracking = connect(workspace, config)
+    name = config.tracking.registered_model
+    waiting = _waiting(workspace, workspace.root / config.paths.cleaned)
+    push = last_push(workspace.root) or {}
+    return {
+        "workspace": str(workspace.root),
+        "git_commit": git.head(workspace.root),
+        "champion": _model(workspace, registry.by_alias(tracking, name, registry.CHAMPION)),
+        "challenger": _model(workspace, registry.by_alias(tracking, name, registry.CHALLENGER)),
+        "steps": {step.name: _step(tracking, step.run_name) for step in STEPS},
+        "rows_waiting_for_labels": waiting,
+        "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
+                               for c in unpushed(workspace.root)],
+        "not_pushed_reason": push.get("reason"),
+    }
+
+
+def _model(workspace: Workspace, version) -> dict | None:
+    if version is None:
+        return None
+    entry = model_files.read_record(workspace, version) or {}
+    base = entry.get("base", {})
+    return {
+        "name": version.name,
+        "version": version.number,
+        "metrics": entry.get("metrics", {}).get("challenger"),
+        "verdict": (entry.get("verdict") or {}).get("decision"),
+        "data_version": (entry.get("data", {}).get("tokenized") or {}).get("commit"),
+        "base_model": base.get("source") or base.get("name"),
+        "mlflow_run": version.run_id,
+    }
+
+
+def _step(tracking: runs.Tracking, run_name: str) -> dict:
+    found = runs.children(tracking, run_name)
+    last = found[0] if found else None
+    return {
+        "runs": len(found),
+        "state": last.info.status if last else None,
+        "time": datetime.fromtimestamp(last.info.start_time / 1000, UTC).isoformat(
+            timespec="seconds") if last else None,
+        "seconds": round((last.info.end_time - last.info.start_time) / 1000, 1)
+        if last and last.info.end_time else None,
+    }
+
+
+def _waiting(workspace: Workspace, cleaned) -> int:
+    """Count the rows that were asked for and have no label yet."""
+    queue = handed_in.queues(workspace.labelling)
+    if queue is None:
+        return 0
+    known = read_parquet(cleaned, columns=["id"])["id"] if cleaned.is_file() else pd.Series([])
+    return int((~queue["id"].isin(known)).sum())
