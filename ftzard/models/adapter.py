@@ -10,13 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from peft import (
-    LoraConfig,
-    PeftModel,
-    TaskType,
-    get_peft_model,
-    get_peft_model_state_dict,
-)
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from safetensors import safe_open
 from torch import nn
 
@@ -107,14 +101,7 @@ def detach(loaded: LoadedBase) -> None:
     if attachment is None:
         return
     attachment.adapted.base_model.model = _TakenOff()
-    for name, module in attachment.modules.items():
-        if name:
-            parent, _, child = name.rpartition(".")
-            attachment.modules[parent]._modules[child] = module
-    for attribute in ("peft_config", "_hf_peft_config_loaded"):
-        loaded.model.__dict__.pop(attribute, None)
-    loaded.model.requires_grad_(False)
-    loaded.model.eval()
+    _put_back(loaded, attachment.modules)
     loaded.attachment = None
 
 
@@ -198,7 +185,8 @@ def _attach_saved(
     config = LoraConfig.from_pretrained(folder)
     config.inference_mode = dropout is None
     config.lora_dropout = dropout or 0.0
-    adapted = _wrap(
+    _check_complete(folder, config, loaded.model)
+    return _wrap(
         loaded,
         lambda: PeftModel.from_pretrained(
             loaded.model,
@@ -208,16 +196,6 @@ def _attach_saved(
             torch_device=str(loaded.device),
         ),
     )
-    with safe_open(folder / WEIGHTS, framework="pt") as file:
-        saved = set(file.keys())
-    missing = sorted(set(get_peft_model_state_dict(adapted, save_embedding_layers=False)) - saved)
-    if missing:
-        detach(loaded)
-        raise ModelError(
-            f"adapter {folder} lacks {len(missing)} weights (first: {missing[0]}); expected the "
-            "adapter of every target, and the head. Take a complete copy, or train again."
-        )
-    return adapted
 
 
 def _wrap(loaded: LoadedBase, wrap: Callable[[], PeftModel]) -> PeftModel:
@@ -227,10 +205,48 @@ def _wrap(loaded: LoadedBase, wrap: Callable[[], PeftModel]) -> PeftModel:
             "one would be stacked on the first. Call detach(loaded) first."
         )
     modules = dict(loaded.model.named_modules())
-    with torch.random.fork_rng(devices=[]), quiet_loading():
-        adapted = wrap()
+    try:
+        with torch.random.fork_rng(devices=[]), quiet_loading():
+            adapted = wrap()
+    except Exception as error:
+        _put_back(loaded, modules)
+        raise ModelError(
+            f"the adapter cannot be attached to base '{loaded.spec.name}': {error}. Expected one "
+            "whose layers have the base's shapes."
+        ) from error
     loaded.attachment = _Attachment(adapted, modules)
     return adapted
+
+
+def _put_back(loaded: LoadedBase, modules: dict[str, nn.Module]) -> None:
+    """Make the base of these modules again, frozen and without a trace of an adapter."""
+    for name, module in modules.items():
+        if name:
+            parent, _, child = name.rpartition(".")
+            modules[parent]._modules[child] = module
+    for attribute in ("peft_config", "_hf_peft_config_loaded"):
+        loaded.model.__dict__.pop(attribute, None)
+    loaded.model.requires_grad_(False)
+    loaded.model.eval()
+
+
+def _check_complete(folder: Path, config: LoraConfig, model: nn.Module) -> None:
+    """Refuse a saved adapter that lacks a weight: peft would fill in a fresh one."""
+    expected = set()
+    for name, module in model.named_modules():
+        last = name.rsplit(".", 1)[-1]
+        if last in config.modules_to_save:
+            expected.add(f"base_model.model.{name}.weight")
+        elif isinstance(module, nn.Linear) and last in config.target_modules:
+            expected |= {f"base_model.model.{name}.lora_{side}.weight" for side in "AB"}
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        missing = sorted(expected - set(file.keys()))
+    if missing:
+        raise ModelError(
+            f"adapter {folder} lacks {len(missing)} of {len(expected)} weights (first: "
+            f"{missing[0]}); expected those of every target and of the head. Take a complete "
+            "copy, or train again."
+        )
 
 
 def _check_weights(meta: dict, folder: Path, name: str, found: str) -> None:

@@ -17,7 +17,7 @@ from ftzard.errors import VersioningError
 TRAILER = "FTzard-Run"
 TOKEN = "FTZARD_GIT_TOKEN"
 
-_SECRET_NAME = re.compile(r"TOKEN(?!IZER)|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|ACCESS_KEY", re.I)
+_SECRET_NAME = re.compile(r"TOKEN(?!IZER)|PASSW(OR)?D|SECRET|CREDENTIAL|API_?KEY|ACCESS_KEY", re.I)
 _URL_LOGIN = re.compile(r"(?<=://)[^\s'\"]+@")  # to the last @: rather too much than too little
 _REPOSITORY_VARIABLES = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",

@@ -168,12 +168,21 @@ def test_a_folder_that_is_no_adapter_is_refused(tmp_path, spec):
         open_classifier(tmp_path, spec)
 
 
-def test_an_adapter_without_its_head_is_refused(trained, loaded):
+@pytest.mark.parametrize("part", ["score.weight", "h.1.mlp.dense_h_to_4h.lora_B.weight"])
+def test_an_adapter_without_its_head_or_a_layer_is_refused(trained, loaded, part):
     weights = trained[0] / "adapter_model.safetensors"
-    tensors = {name: t for name, t in load_file(weights).items() if "score" not in name}
-    save_file(tensors, weights)
-    with pytest.raises(ModelError, match="lacks 1 weights .first: .*score"):
+    save_file({n: t for n, t in load_file(weights).items() if not n.endswith(part)}, weights)
+    with pytest.raises(ModelError, match=f"lacks 1 of 18 weights .first: .*{part}"):
         open_classifier(trained[0], loaded)
+
+
+def test_a_failed_attachment_leaves_the_base_bare(trained, loaded):
+    before = state(loaded)
+    weights = trained[0] / "adapter_model.safetensors"
+    save_file({name: t[:1].clone() for name, t in load_file(weights).items()}, weights)
+    with pytest.raises(ModelError, match="cannot be attached to base 'falcon_test'"):
+        open_classifier(trained[0], loaded)
+    assert state(loaded) == before
     bare_classifier(loaded)
 
 
