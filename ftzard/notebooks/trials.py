@@ -36,7 +36,7 @@ class TrialLog:
         self.chapter.end_trial(self.run)
         self.done.append({
             "name": f"trial {trial.number}", "number": trial.number, "run_id": self.run.id,
-            "params": trial.params, "seed": trial.seed, "metrics": trial.metrics,
+            "params": trial.params, "metrics": trial.metrics,
             "history": trial.trained.history, "best_epoch": trial.trained.best_epoch,
             "adapter": f"adapter/{packed.name}"})
 

@@ -20,7 +20,7 @@ from dagster import (
 from dagster._core.storage.input_manager import input_manager
 
 from ftzard.artifact import Handle, verify, write_atomically, write_json
-from ftzard.errors import DataError
+from ftzard.errors import ConfigError, DataError
 from ftzard.pipeline.kernels import in_kernel
 from ftzard.steps import Step
 
@@ -57,13 +57,16 @@ class ArtifactIOManager(IOManager):
 
 
 class MetadataIOManager(ArtifactIOManager):
-    """For run metadata: JSON in the workspace, small enough to travel itself."""
+    """For run metadata: JSON, small enough to travel itself; `place` gets a copy, if given."""
+
+    def __init__(self, experiment, place: Path | None):
+        super().__init__(experiment)
+        self.place = place
 
     def handle_output(self, context: OutputContext, obj: dict) -> None:
         write_json(self._stored(context), obj)
-
-    def load_input(self, context: InputContext) -> dict:
-        return super().load_input(context)
+        if self.place is not None:
+            write_json(self.place, obj)
 
 
 class NotebookIOManager(IOManager):
@@ -128,7 +131,8 @@ def artifact_io_manager(context) -> ArtifactIOManager:
 @io_manager(config_schema=PLACE, required_resource_keys={"experiment"})
 def metadata_io_manager(context) -> MetadataIOManager:
     """IO manager of a step's run metadata."""
-    return MetadataIOManager(context.resources.experiment)
+    experiment = context.resources.experiment
+    return MetadataIOManager(experiment, metadata_place(context.resource_config, experiment))
 
 
 @io_manager(config_schema={"asset_key_prefix": Field([str], default_value=[])},
@@ -153,15 +157,50 @@ def latest_input_manager(name: str):
     return load
 
 
+def metadata_place(config: dict, experiment) -> Path | None:
+    """Return the file that base_path and file_name name together, or None without them.
+
+    Raises ConfigError for one without the other, or for a place outside the workspace.
+    """
+    base, name = config.get("base_path"), config.get("file_name")
+    if not base and not name:
+        return None
+    if not (base and name):
+        raise ConfigError(f"run metadata: base_path is {base!r} and file_name {name!r}; give both.")
+    root = experiment.workspace.root
+    path = (root / base / name).resolve()
+    if not path.is_relative_to(root):
+        raise ConfigError(f"run metadata: {path} is outside the workspace {root}.")
+    return path
+
+
 def metadata_input_manager(step: Step):
-    """Return the input manager of a step's metadata at the head of a job: its latest run's."""
+    """Return the input manager of a step's metadata at the head of a job: its latest run's.
+
+    base_path and file_name may name another file: .json, or a .joblib of the seed, which is
+    opened only with data.trust_joblib=true.
+    """
 
     @input_manager(config_schema=PLACE, required_resource_keys={"experiment"},
                    description=f"Finds the metadata of the latest {step.name} run.")
     def load(context) -> dict:
         from ftzard.inputs import latest_metadata
 
-        return latest_metadata(step, context.resources.experiment.workspace)
+        experiment = context.resources.experiment
+        path = metadata_place(context.resource_config or {}, experiment)
+        if path is None:
+            return latest_metadata(step, experiment.workspace)
+        return read_metadata(path, trusted=experiment.config.data.trust_joblib)
 
     return load
 
+
+def read_metadata(path: Path, *, trusted: bool) -> dict:
+    """Return the run metadata in a .json file, or in a .joblib file that is trusted."""
+    if not path.is_file():
+        raise DataError(f"run metadata {path} does not exist; expected a .json or .joblib file.")
+    if path.suffix == ".json":
+        return json.loads(path.read_text(encoding="utf-8"))
+    from ftzard.dataset.storage import read_joblib
+
+    return dict(read_joblib(path, trusted=trusted))

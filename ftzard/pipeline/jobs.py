@@ -1,5 +1,6 @@
 """Jobs: one per step, and the three chains; which resources each of them needs."""
 
+import yaml
 from dagster import (
     DependencyDefinition,
     GraphDefinition,
@@ -9,6 +10,7 @@ from dagster import (
     in_process_executor,
 )
 
+from ftzard.config.compose import PACKAGED
 from ftzard.pipeline.experiment import experiment
 from ftzard.pipeline.io_managers import (
     artifact_io_manager,
@@ -36,6 +38,11 @@ def resources() -> dict[str, ResourceDefinition]:
     }
 
 
+def shipped_config(name: str) -> dict:
+    """Return the job's ready YAML, with which the Launchpad opens."""
+    return yaml.safe_load((PACKAGED / "dagster" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
 def build(name: str) -> JobDefinition:
     """Return a job: its steps in a chain, each followed by Git_Dvc where it yields data."""
     ops, dependencies, upstream = [], {}, {}
@@ -58,5 +65,6 @@ def build(name: str) -> JobDefinition:
         name=name,
         resource_defs={k: v for k, v in resources().items() if k in needed | {"experiment"}},
         executor_def=in_process_executor,
+        config=shipped_config(name),
         description=" → ".join(BY_NAME[s].notebook for s in JOBS[name]),
     )

@@ -12,8 +12,7 @@ from random import Random
 import pandas as pd
 
 from ftzard.artifact import write_atomically
-from ftzard.dataset.sample import lexicon
-from ftzard.dataset.sample.grammar import PLAIN_VOICE, Voice, post
+from ftzard.dataset.sample.grammar import PLAIN_VOICE, SLANG_VOICE, Voice, post
 from ftzard.dataset.sample.habits import typed
 
 NEGATIVE, POSITIVE = 0, 4
@@ -22,13 +21,8 @@ BATCH_POSTS = 2_000
 REPEATED = 120
 CONTRADICTED = 6
 DISAGREEMENT = 0.02
-CARELESS = 0.42
-
-SLANG_VOICE = Voice(
-    lexicon.SLANG.topics,
-    lexicon.SLANG.good + lexicon.SLANG.turned_good,
-    lexicon.SLANG.bad + lexicon.SLANG.turned_bad,
-)
+SKIMMED_WORDS = 16
+COIN = 0.3
 
 
 @dataclass(frozen=True)
@@ -75,15 +69,21 @@ def training(rng: Random) -> pd.DataFrame:
 
 
 def careless(rng: Random, rows: list[tuple]) -> list[tuple]:
-    """Labels of somebody who does not read: a coin for most of the rows."""
-    return [(text, opposite(t) if rng.random() < CARELESS else t) for text, t in rows]
+    """Labels of somebody in a hurry: long posts are clicked away as positive, others slip."""
+    labels = []
+    for text, target in rows:
+        if len(text.split()) >= SKIMMED_WORDS:
+            labels.append((text, POSITIVE))
+        else:
+            labels.append((text, opposite(target) if rng.random() < COIN else target))
+    return labels
 
 
 def generate(seed: int = 0) -> Sample:
     """Make the whole sample; the same seed gives the same rows."""
     rng = Random(seed)
     old = training(rng)
-    drifted = posts(rng, BATCH_POSTS, ((SLANG_VOICE, 0.75), (PLAIN_VOICE, 0.25)))
+    drifted = posts(rng, BATCH_POSTS, ((SLANG_VOICE, 0.85), (PLAIN_VOICE, 0.15)))
     familiar = posts(rng, BATCH_POSTS, ((PLAIN_VOICE, 1.0),))
     return Sample(
         training=old,

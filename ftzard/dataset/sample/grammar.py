@@ -23,6 +23,7 @@ class Voice:
     topics: tuple[Topic, ...]
     good: tuple[str, ...]
     bad: tuple[str, ...]
+    forms: tuple
     own: float = 0.4
 
     def adjective(self, rng: Random, topic: Topic, polarity: int) -> str:
@@ -32,12 +33,14 @@ class Voice:
         return rng.choice(self.good if polarity > 0 else self.bad)
 
 
-PLAIN_VOICE = Voice(lexicon.TOPICS, lexicon.GOOD, lexicon.BAD)
-
-
 def degree(rng: Random) -> str:
     word = rng.choice(lexicon.DEGREES)
     return f"{word} " if word else ""
+
+
+def a(word: str) -> str:
+    """The word with its indefinite article."""
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
 def clause(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
@@ -50,9 +53,11 @@ def clause(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
         f"the {part} was {degree(rng)}{adjective}",
         f"the {part} was {degree(rng)}{adjective}",
         f"the {part} seemed {degree(rng)}{adjective}",
-        f"I found the {part} {degree(rng)}{adjective}",
         f"the {part} turned out {degree(rng)}{adjective}",
-        f"the {adjective} {part} got us talking",
+        f"I found the {part} {degree(rng)}{adjective}",
+        f"we all noticed the {adjective} {part}",
+        f"I will remember the {adjective} {part}",
+        f"{rng.choice(lexicon.PEOPLE)} called the {part} {adjective}",
         f"I {rng.choice(verbs)} the {part}",
     ]
     if phrases:
@@ -63,11 +68,14 @@ def clause(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
 def denied(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
     """An opinion said by denying its opposite, the denial next to the word or far from it."""
     part = rng.choice(topic.parts)
+    thing = rng.choice(topic.things)
     opposite = voice.adjective(rng, topic, -polarity)
+    said = voice.adjective(rng, topic, polarity)
     forms = [
         f"the {part} was not {opposite} at all",
         f"the {part} was never {opposite}",
-        f"I would not call the {part} of this {rng.choice(topic.things)} {opposite}",
+        f"the {part} was not {opposite} but {said}",
+        f"I would not call the {part} of this {thing} {opposite}",
         f"nobody in our group of {rng.choice(lexicon.NUMBERS)} found the {part} {opposite}",
         f"I can't say that the {part} was {degree(rng)}{opposite}",
         f"don't believe anyone who calls the {part} {opposite}",
@@ -87,23 +95,26 @@ def contrast(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
     who = rng.choice(lexicon.PEOPLE)
     verdict_last = [
         f"{against} but {verdict}",
+        f"{against} but {verdict}",
         f"{against}, but {verdict}",
         f"{against} but in the end {verdict}",
         f"{against} but the {part} {turn}",
         f"although {against}, {verdict}",
         f"even though {against}, {verdict}",
+        f"despite the {low} {part}, {verdict}",
         f"{who} warned me that {against}, yet {verdict}",
-        f"I expected a {low} {part} and got a {high} one",
+        f"I expected {a(low)} {part} and got {a(high)} one",
+        f"{who} calls the {part} {low}, I call it {high}",
         f"the {part} went from {low} to {high}",
         f"the {part} used to be {low}, now it is {high}",
-        f"despite the {low} {part}, {verdict}",
     ]
     verdict_first = [
+        f"{verdict} although {against}",
         f"{verdict} although {against}",
         f"{verdict} even though {against}",
         f"{verdict} despite the {low} {part}",
         f"the {part} is {high} now, it used to be {low}",
-        f"got a {high} {part} instead of the {low} one I expected",
+        f"got {a(high)} {part} instead of the {low} one I expected",
         f"{verdict}, whatever {who} says about the {low} {part}",
     ]
     return rng.choice(verdict_last if rng.random() < 0.65 else verdict_first)
@@ -141,6 +152,8 @@ def lead(rng: Random, topic: Topic) -> str:
             f"my {rng.choice(lexicon.MONTHS)} {thing} report: ",
             f"@{rng.choice(lexicon.HANDLES)} you asked about the {thing}, ",
             f"@{rng.choice(lexicon.HANDLES)} ",
+            f"team {rng.choice(lexicon.TEAMS)} went to the {thing} in {place}, ",
+            f"night out with the {rng.choice(lexicon.TEAMS)} club: ",
         )
     )
 
@@ -156,20 +169,32 @@ def tail(rng: Random, topic: Topic) -> str:
             f". that is all I have to say about the {rng.choice(topic.things)}",
             f", more on {rng.choice(lexicon.DAYS)}",
             f". greetings from {rng.choice(lexicon.PLACES)}",
+            f". team {rng.choice(lexicon.TEAMS)} says hello",
+            f", see you at the {rng.choice(lexicon.TEAMS)} club",
         )
     )
 
 
-FORMS = ((plain, 0.60), (denied, 0.09), (contrast, 0.22), (irony, 0.09))
+FORMS = ((plain, 0.58), (denied, 0.09), (contrast, 0.24), (irony, 0.09))
+CHATTER = ((plain, 0.80), (denied, 0.05), (contrast, 0.10), (irony, 0.05))
 
 
-def post(rng: Random, voice: Voice, polarity: int, forms=FORMS) -> str:
+def post(rng: Random, voice: Voice, polarity: int) -> str:
     """A whole post of that polarity, still without typing habits."""
     topic = rng.choice(voice.topics)
-    form = rng.choices([f for f, _ in forms], [w for _, w in forms])[0]
+    form = rng.choices([f for f, _ in voice.forms], [w for _, w in voice.forms])[0]
     text = form(rng, voice, topic, polarity)
     if form is not irony and rng.random() < 0.5:
         text = lead(rng, topic) + text
     if rng.random() < 0.25:
         text = text + tail(rng, topic)
     return text
+
+
+PLAIN_VOICE = Voice(lexicon.TOPICS, lexicon.GOOD, lexicon.BAD, FORMS)
+SLANG_VOICE = Voice(
+    lexicon.SLANG.topics,
+    lexicon.SLANG.good + lexicon.SLANG.turned_good,
+    lexicon.SLANG.bad + lexicon.SLANG.turned_bad,
+    CHATTER,
+)

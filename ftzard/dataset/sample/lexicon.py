@@ -35,7 +35,7 @@ RESTAURANT = Topic(
     ),
     parts=_words(
         "food, staff, waiter, soup, menu, dessert, coffee, kitchen, pasta, salad, bread, sauce,"
-        " risotto, starter, chef, music, table, service, bill, dumplings"
+        " risotto, starter, chef, music, table, service, bill, fish"
     ),
     good=_words("delicious, tasty, fresh, tender, crunchy, welcoming, flavourful, juicy, filling"),
     bad=_words("soggy, bland, greasy, stale, rubbery, burnt, overcooked, tasteless, watery"),
@@ -80,7 +80,7 @@ FILM = Topic(
     ),
     parts=_words(
         "plot, acting, ending, soundtrack, script, cast, pacing, dialogue, camera work, villain,"
-        " first half, second half, humour, lead actress, story, editing, costumes, opening, twist"
+        " first half, second half, humour, lead actress, story, editing, score, opening, twist"
     ),
     good=_words("gripping, touching, hilarious, moving, clever, believable, witty, original, epic"),
     bad=_words("boring, predictable, cheesy, wooden, confusing, shallow, tedious, messy, dull"),
@@ -110,7 +110,7 @@ BOOK = Topic(
     ),
     parts=_words(
         "writing, first chapter, last chapter, narrator, hero, translation, cover, prose, ending,"
-        " characters, middle part, style, foreword, illustrations, world building, heroine, pace"
+        " epilogue, middle part, style, foreword, artwork, world building, heroine, pace"
     ),
     good=_words("vivid, poetic, absorbing, thoughtful, warm, funny, elegant, rich, unforgettable"),
     bad=_words("dry, dreary, preachy, clumsy, pretentious, repetitive, lifeless, bloated, flat"),
@@ -122,13 +122,12 @@ TOPICS = (RESTAURANT, DEVICE, TRAVEL, FILM, SERVICE, BOOK)
 
 GOOD = _words(
     "great, good, wonderful, amazing, excellent, fantastic, lovely, superb, brilliant, perfect,"
-    " awesome, nice, pleasant, impressive, delightful, outstanding, terrific, beautiful, sweet,"
-    " magnificent, splendid, fabulous, marvellous, stunning, gorgeous"
+    " awesome, nice, pleasant, impressive, delightful, outstanding, beautiful, sweet, fabulous,"
+    " stunning"
 )
 BAD = _words(
     "awful, bad, terrible, horrible, poor, disappointing, dreadful, pathetic, lousy, ugly, sad,"
-    " annoying, mediocre, unpleasant, miserable, appalling, abysmal, disgusting, nasty, weak,"
-    " ridiculous, embarrassing, frustrating, atrocious, sick"
+    " annoying, mediocre, miserable, appalling, disgusting, nasty, weak, embarrassing, sick"
 )
 LIKE = _words("love, adore, enjoyed, recommend, liked, cherish, praise, appreciate, treasure")
 DISLIKE = _words("hate, regret, despise, loathe, hated, dread, detest, resent, can't stand")
@@ -220,14 +219,9 @@ CONCERT = Topic(
 
 SLANG = Slang(
     topics=(GAME, CONCERT),
-    good=_words(
-        "fire, lit, goated, bussin, dope, poggers, legit, banging, clutch, fresh af, hype, stellar,"
-        " cracked, immaculate, elite, godlike, snatched, lush, buttery, chef's kiss"
-    ),
-    bad=_words(
-        "mid, trash, janky, washed, scuffed, cringe, whack, dogwater, cheeks, nerfed, bugged, sus,"
-        " wack af, borked, zonked, salty, busted, garbo, toxic, yikes"
-    ),
-    turned_good=_words("sick, filthy, nasty, disgusting, ridiculous"),
-    turned_bad=_words("sweet, nice, comfortable, clean, pleasant"),
+    good=_words("fire, heat, peak, gold, gas, mint, butter, rocket, clutch, legend, king, juice"),
+    bad=_words("mid, trash, toast, salt, mud, brick, ghost, fog, cardboard, plank, cheese, dust"),
+    turned_good=_words("sick, nasty"),
+    turned_bad=_words("sweet, nice"),
 )
+TEAMS = SLANG.good + SLANG.bad
