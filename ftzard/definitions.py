@@ -6,11 +6,14 @@ from ftzard.pipeline.jobs import build
 from ftzard.pipeline.sensors import sensors
 from ftzard.steps import JOBS, STEPS
 
+artifacts = {name for step in STEPS for name in step.yields}
 jobs = {name: build(name) for name in JOBS}
 
 defs = Definitions(
-    assets=[AssetSpec(name, description=f"Written by {step.name} ({step.notebook}).",
-                      group_name="artifacts") for step in STEPS for name in step.yields],
+    assets=[AssetSpec(name, group_name="artifacts",
+                      deps=[taken for taken in step.takes if taken in artifacts],
+                      description=f"Written by {step.name} ({step.notebook}).")
+            for step in STEPS for name in step.yields],
     jobs=list(jobs.values()),
     sensors=sensors(jobs),
 )

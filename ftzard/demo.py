@@ -24,7 +24,7 @@ from ftzard.new_workspace import create
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
 
-MARK = ".ftzard-demo"
+MARK = ".ftzard/demo"
 BATCHES = ("batch_1", "batch_2")
 
 
@@ -76,7 +76,7 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
                 "touched. Name another folder: ftzard demo DIR.")
     for place in (root, remotes):
         shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
+        (place / MARK).parent.mkdir(parents=True)
         (place / MARK).write_text("Made by 'ftzard demo', which replaces this folder.\n")
     drops = remotes / "drops"
     sample.write(drops)

@@ -80,10 +80,15 @@ class _Printed(logging.Handler):
         self.say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage().strip()
-        if record.levelno < logging.WARNING and text and not text.startswith(_CHATTER):
-            for line in text.splitlines()[:12]:
-                self.say(f"    {line[:110]}")
+        if record.levelno < logging.WARNING:
+            _say_printed(record.getMessage(), self.say)
+
+
+def _say_printed(text: str, say: Callable[[str], None]) -> None:
+    text = text.strip()
+    if text and not text.startswith(_CHATTER):
+        for line in text.splitlines()[:12]:
+            say(f"    {line[:160]}")
 
 
 def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping | None = None,
@@ -132,6 +137,8 @@ def follow(instance, run_id: str, *, say: Callable[[str], None], pause: float = 
                 event = entry.dagster_event
                 report.event(event.event_type_value, event.step_key, entry.timestamp,
                              failure_sentence(event))
+            elif entry.level < logging.WARNING:
+                _say_printed(entry.user_message, say)
         found = instance.get_run_by_id(run_id)
         if found.is_finished and not batch.has_more:
             return Outcome(run_id, found.is_success, time.time() - began, report.failure,

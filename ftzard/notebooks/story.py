@@ -73,7 +73,7 @@ def rounds(chapter: Chapter, version: Version) -> list[Round]:
             lower=scores["lower"], upper=scores["upper"], date=entry["created"],
             data_version=(entry["data"]["tokenized"]["commit"] or "")[:10] or None,
             model=f"{entry['model']}@{entry['version']}", labels=labelled - seen,
-            reason=verdict["reasons"][-1]))
+            reason=" ".join(verdict["reasons"][1:2])))
     return told
 
 

@@ -55,7 +55,8 @@ class Following:
 
     def _summary(self) -> str:
         counted = [f"{h.name} {h.rows:,} rows" for h in self.artifacts if h.rows is not None]
-        return ", ".join(counted) or ", ".join(h.path for h in self.artifacts)
+        files = [h.path for h in self.artifacts if h.rows is None]
+        return ", ".join(counted or files or self.metadata["records"])
 
 
 def follow(namespace: Mapping) -> Following:

@@ -1,0 +1,57 @@
+"""What every test has: an environment of its own, and workspaces on real git, DVC and SQLite."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ftzard.launch import QUIET
+from ftzard.new_workspace import create
+from ftzard.workspace import Workspace
+
+TOOLS = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_environment(tmp_path_factory) -> Iterator[None]:
+    """Keep the home, the git identity and the workspace of whoever runs the tests out of them."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET.items():
+            patch.setenv(name, value)
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CONFIG_HOME", str(home))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
+        for name in ("FTZARD_WORKSPACE", "DAGSTER_HOME", "FTZARD_KERNEL", "MLFLOW_TRACKING_URI"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[..., subprocess.CompletedProcess]:
+    """Run an installed command in a folder and return what it said; both streams are in stdout."""
+
+    def run(name: str, *arguments: object, at: Path, seconds: float = 180, **environment: str):
+        return subprocess.run(
+            [str(TOOLS / name), *map(str, arguments)], cwd=at, text=True, timeout=seconds,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, **environment})
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> Path:
+    """An empty workspace without remotes; made once, copied by `workspace`."""
+    return create(tmp_path_factory.mktemp("template") / "ws", config={}, invent_identity=True).root
+
+
+@pytest.fixture
+def workspace(template, tmp_path) -> Workspace:
+    """A fresh workspace of the test's own."""
+    return Workspace(Path(shutil.copytree(template, tmp_path / "ws", symlinks=True)))

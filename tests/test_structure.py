@@ -1,0 +1,305 @@
+"""The arrows of the design, the shape of the notebooks, and what the code location promises."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from dagster import validate_run_config
+
+import ftzard
+from ftzard import definitions
+from ftzard.config.compose import PACKAGED
+from ftzard.steps import BY_NAME, CHAINS, JOBS, STEPS
+
+ROOT = Path(ftzard.__file__).parent
+LIBRARY = ("dataset", "models", "evaluation", "tracking", "versioning")
+FILES = sorted(ROOT.rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.AST, *, top_only: bool = False) -> set[str]:
+    """Return the dotted names of everything a syntax tree imports."""
+    found = set()
+    for node in tree.body if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    if path.suffix == ".ipynb":
+        cells = nbformat.read(path, as_version=4).cells
+        return ast.parse("\n".join(c.source for c in cells if c.cell_type == "code"))
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def importers(package: str, files=(*FILES, *NOTEBOOKS)) -> set[str]:
+    """Return the files, relative to the package, that import `package` anywhere."""
+    return {path.relative_to(ROOT).as_posix() for path in files
+            if any(name.split(".")[0] == package for name in imports(tree_of(path)))}
+
+
+def place(file: str) -> str:
+    return file.split("/")[0] if "/" in file else file
+
+
+@pytest.mark.parametrize(("package", "owner"), [
+    ("mlflow", "tracking"), ("torch", "models"), ("transformers", "models"), ("peft", "models"),
+    ("bitsandbytes", "models"), ("optuna", "models"), ("safetensors", "models"),
+    ("tokenizers", "models"), ("papermill", "pipeline"), ("typer", "cli.py"),
+])
+def test_a_package_has_one_place_that_imports_it(package, owner):
+    assert {place(file) for file in importers(package)} <= {owner}
+
+
+@pytest.mark.parametrize("package", ["git", "pygit2"])
+def test_nobody_imports_a_library_for_git(package):
+    assert importers(package) == set()
+
+
+def test_dvc_as_a_library_stays_inside_versioning():
+    """The process that serves DVC's commands may import it; nothing else may."""
+    assert {place(file) for file in importers("dvc")} <= {"versioning"}
+
+
+def test_only_versioning_runs_git_and_dvc():
+    runs = {}
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, (ast.List, ast.Tuple)) and node.elts:
+                first = node.elts[0]
+                if isinstance(first, ast.Constant) and first.value in ("git", "dvc"):
+                    follows = len(node.elts) > 1 and not isinstance(node.elts[1], ast.Constant)
+                    if follows or any(isinstance(e, ast.Constant) and str(e.value).startswith("-")
+                                      for e in node.elts[1:]):
+                        runs.setdefault(place(path.relative_to(ROOT).as_posix()), []).append(
+                            f"{path.name}:{node.lineno}")
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.match(r"(git|dvc) (add|commit|push|init|pull|checkout)\b[^']*$",
+                                    node.value), f"{path}:{node.lineno} {node.value!r}"
+    assert set(runs) <= {"versioning"}, runs
+    callers = {file for file in importers("subprocess")}
+    assert callers == {file for file in callers
+                       if place(file) in ("versioning", "models") or file == "services.py"}, callers
+
+
+def test_dagster_stays_out_of_the_library_and_the_notebooks():
+    at_the_top = {path.relative_to(ROOT).as_posix() for path in FILES
+                  if any(name.split(".")[0] in ("dagster", "dagstermill")
+                         for name in imports(tree_of(path), top_only=True))}
+    assert {place(file) for file in at_the_top} <= {
+        "pipeline", "definitions.py", "warm.py", "notebooks"}
+    assert {f for f in at_the_top if f.startswith("notebooks")} <= {"notebooks/warm.py"}
+    anywhere = importers("dagster") | importers("dagstermill")
+    assert {place(f) for f in anywhere - {"notebooks/warm.py"}} <= {
+        "pipeline", "definitions.py", "launch.py", "demo.py", "services.py", "cli.py"}
+
+
+def arrows() -> dict[str, set[str]]:
+    """Return, for each module of ftzard, the modules of ftzard it imports anywhere."""
+    modules = {module_of(path) for path in FILES}
+    found = {}
+    for path in FILES:
+        named = imports(tree_of(path))
+        found[module_of(path)] = {n for n in named if n in modules} - {module_of(path), "ftzard"}
+    return found
+
+
+def test_the_five_library_packages_do_not_know_each_other():
+    crossing = set()
+    for module, targets in arrows().items():
+        source = module.split(".")[1] if "." in module else ""
+        for target in targets:
+            package = target.split(".")[1]
+            if source in LIBRARY and package in LIBRARY and source != package:
+                crossing.add((source, package))
+    assert crossing <= {("tracking", "models")}
+
+
+def test_the_library_knows_nothing_above_it():
+    above = {"ftzard.pipeline", "ftzard.notebooks", "ftzard.definitions", "ftzard.cli",
+             "ftzard.launch", "ftzard.services", "ftzard.demo", "ftzard.status"}
+    for module, targets in arrows().items():
+        if module.split(".")[1:2] and module.split(".")[1] in LIBRARY:
+            wrong = {t for t in targets if any(t == a or t.startswith(f"{a}.") for a in above)}
+            assert not wrong, f"{module} imports {wrong}"
+
+
+def test_pipeline_knows_notebooks_by_path_only():
+    """What a chapter needs from tracking it gets through `connect`, never by a notebook's code."""
+    chapters = {p.stem for p in (ROOT / "notebooks").glob("*.py")} - {"__init__", "chapter"}
+    for module, targets in arrows().items():
+        if module.startswith("ftzard.pipeline"):
+            assert not {t for t in targets if t.split(".")[-1] in chapters}, module
+
+
+def test_no_module_imports_itself_in_a_circle():
+    edges, done, path = arrows(), set(), []
+
+    def visit(module):
+        assert module not in path, " → ".join([*path[path.index(module):], module])
+        if module in done:
+            return
+        path.append(module)
+        for target in sorted(edges[module]):
+            visit(target)
+        path.pop()
+        done.add(module)
+
+    for module in sorted(edges):
+        visit(module)
+
+
+def test_no_asset_selection_is_a_string():
+    """Dagster's parser of selection strings breaks beside hydra's, so none may be used."""
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                assert name != "from_string" and not (
+                    name == "AssetSelection" and node.args), f"{path}:{node.lineno}"
+                for word in node.keywords:
+                    if word.arg in ("asset_selection", "selection", "target", "monitored_assets"):
+                        assert not isinstance(word.value, ast.Constant), f"{path}:{node.lineno}"
+                if name in ("define_asset_job", "sensor", "run_status_sensor"):
+                    assert not any(isinstance(a, ast.Constant) for a in node.args[1:])
+
+
+# The notebooks
+
+
+def test_every_step_has_its_notebook_and_no_notebook_is_extra():
+    assert {p.stem for p in NOTEBOOKS} == {s.notebook for s in STEPS} | {"Git_Dvc"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+class TestNotebook:
+    def test_is_a_valid_notebook_without_outputs(self, path):
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                assert cell.outputs == [] and cell.execution_count is None, cell.source
+
+    def test_defines_nothing_and_loops_over_nothing(self, path):
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.AsyncFor,
+                 ast.While, ast.Try, ast.With)
+        found = [type(n).__name__ for n in ast.walk(tree_of(path)) if isinstance(n, kinds)]
+        assert found == []
+
+    def test_has_one_parameters_cell_that_runs_as_it_stands(self, path):
+        tagged = [c for c in nbformat.read(path, as_version=4).cells
+                  if "parameters" in c.metadata.get("tags", [])]
+        assert len(tagged) == 1 and tagged[0].cell_type == "code"
+        namespace = {}
+        exec(tagged[0].source, namespace)
+        step = next((s for s in STEPS if s.notebook == path.stem), None)
+        wanted = {"overrides"} | (set(step.takes) if step else {"step"})
+        wanted |= {BY_NAME[step.after].metadata} if step and step.after else set()
+        assert set(namespace) - {"__builtins__"} == wanted
+        assert namespace["overrides"] == []
+
+    def test_opens_with_a_heading_and_two_lines_of_why(self, path):
+        first = nbformat.read(path, as_version=4).cells[0]
+        assert first.cell_type == "markdown"
+        heading, *why = first.source.splitlines()
+        assert heading.startswith("# ") and len([line for line in why if line.strip()]) == 2
+
+    def test_is_short_enough_to_be_read_in_one_sitting(self, path):
+        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+        assert len(cells) <= 10 and max(len(c.source.splitlines()) for c in cells) <= 30
+        assert all(len(line) <= 100 for c in cells for line in c.source.splitlines())
+
+
+# The code location
+
+
+def fresh(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_code_location_loads_nothing_heavy():
+    heavy = ("torch", "transformers", "peft", "bitsandbytes", "mlflow", "dvc", "pandas", "pyarrow",
+             "sklearn", "matplotlib", "optuna", "hydra")
+    loaded = json.loads(fresh(
+        "import json, sys, ftzard.definitions; "
+        f"print(json.dumps([n for n in {heavy!r} if n in sys.modules]))"))
+    assert loaded == []
+
+
+def test_what_a_job_process_says_and_prints_before_its_first_step_is_light():
+    loaded = fresh("import sys, ftzard.cli, ftzard.launch, ftzard.inputs, ftzard.workspace; "
+                   "print([n for n in ('torch', 'mlflow', 'dagster', 'pandas') "
+                   "if n in sys.modules])")
+    assert loaded.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_each_job_has_a_ready_yaml_that_its_config_schema_takes(name):
+    file = PACKAGED / "dagster" / f"{name}.yaml"
+    job = definitions.defs.resolve_job_def(name)
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert validate_run_config(job, values)
+    assert file.read_text(encoding="utf-8").startswith(f"# {name}: ")
+
+
+def test_there_is_no_yaml_without_a_job():
+    assert {p.stem for p in (PACKAGED / "dagster").glob("*.yaml")} == set(JOBS)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_runs_its_steps_in_order_each_followed_by_git_where_it_yields(name):
+    job = definitions.defs.resolve_job_def(name)
+    expected = []
+    for step in (BY_NAME[n] for n in JOBS[name]):
+        expected += [step.name, *([f"Git_Dvc_{step.name}"] if step.versioned else [])]
+    assert [node.name for node in job.nodes_in_topological_order] == expected
+
+
+def test_a_launchpad_key_that_does_not_exist_is_refused_before_anything_runs():
+    job = definitions.defs.resolve_job_def("tuning_job")
+    for wrong in ({"training": {"epoch": 1}}, {"training": {"epochs": "many"}},
+                  {"model": {"choice": "falcon_8b"}}, {"trainnig": {}}):
+        with pytest.raises(Exception, match="experiment"):
+            validate_run_config(job, {"resources": {"experiment": {"config": wrong}}})
+
+
+def test_the_table_of_steps_is_the_design_s():
+    assert [s.run_name for s in STEPS] == [
+        "DATA_CLEANING", "DATA_PREPROCESSING", "INFERENCE_PREPROCESSING", "HP_TUNING",
+        "CHOOSE_BEST_MODEL", "INFERENCE", "DATA_SAMPLING", "RETRAINING", "EVALUATION"]
+    assert len(JOBS) == len(STEPS) + len(CHAINS) == 12
+    assert all(s.versioned for s in STEPS if s.yields)
+
+
+def test_sensors_are_on_and_every_artifact_has_its_page():
+    sensors = {s.name: s.default_status.value for s in definitions.defs.sensors}
+    assert sensors == dict.fromkeys(
+        ("incoming_sensor", "labelled_sensor", "failed_run_sensor", "cancelled_run_sensor"),
+        "RUNNING")
+    keys = {key.to_user_string() for spec in definitions.defs.assets for key in [spec.key]}
+    assert keys == {name for step in STEPS for name in step.yields}
+
+
+def test_dagster_validates_the_definitions(tool, tmp_path):
+    done = tool("dagster", "definitions", "validate", "-m", "ftzard.definitions", at=tmp_path,
+                DAGSTER_HOME="")
+    assert done.returncode == 0, done.stdout
+    assert "All code locations passed validation" in done.stdout
