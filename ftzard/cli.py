@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -285,7 +286,10 @@ def config(
 
 
 def main() -> None:
-    """Run the command line; a refusal is one sentence and exit code 1, Ctrl-C exit code 130."""
+    """Run the command line; a refusal is one sentence and exit code 1, Ctrl-C or a
+    termination exit code 130."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -4,13 +4,14 @@ Each runs in a process group of its own and is ended as a group, so that no run 
 kernel outlives the command that started it; what it left open is then closed.
 """
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,26 +76,24 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
             stream.close()
         yield started
     finally:
-        for process in started.values():
-            stop(process)
+        stop(started.values())
         if "daemon" in started:
             close_open_runs(workspace, "the server that ran it was stopped")
 
 
-def stop(process: subprocess.Popen, patience: float = 10.0) -> None:
-    """End a process group: interrupt it, then after `patience` seconds kill what is left."""
-    for number, wait in ((signal.SIGINT, patience), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)):
-        if not _group_alive(process.pid):
-            break
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
+def stop(processes: Iterable[subprocess.Popen], patience: float = 6.0) -> None:
+    """End process groups: interrupt them all, then kill what is left after `patience` seconds."""
+    left = list(processes)
+    for number, wait in ((signal.SIGINT, patience), (signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
+        left = [p for p in left if _group_alive(p.pid)]
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):  # it ended between look and signal
+                os.killpg(process.pid, number)
         deadline = time.monotonic() + wait
-        while _group_alive(process.pid) and time.monotonic() < deadline:
-            process.poll()
+        while any(_group_alive(p.pid) for p in left) and time.monotonic() < deadline:
+            for process in left:
+                process.poll()
             time.sleep(0.1)
-    process.wait()
 
 
 def _group_alive(group: int) -> bool:

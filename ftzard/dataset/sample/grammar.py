@@ -78,7 +78,6 @@ def denied(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
         f"I would not call the {part} of this {thing} {opposite}",
         f"nobody in our group of {rng.choice(lexicon.NUMBERS)} found the {part} {opposite}",
         f"I can't say that the {part} was {degree(rng)}{opposite}",
-        f"don't believe anyone who calls the {part} {opposite}",
         f"the {part} is anything but {opposite}",
     ]
     return rng.choice(forms)
@@ -104,7 +103,6 @@ def contrast(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
         f"despite the {low} {part}, {verdict}",
         f"{who} warned me that {against}, yet {verdict}",
         f"I expected {a(low)} {part} and got {a(high)} one",
-        f"{who} calls the {part} {low}, I call it {high}",
         f"the {part} went from {low} to {high}",
         f"the {part} used to be {low}, now it is {high}",
     ]
@@ -134,6 +132,25 @@ def plain(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
     if rng.random() < 0.4:
         return first
     return f"{first}{rng.choice((' and ', ', ', '. '))}{clause(rng, voice, topic, polarity)}"
+
+
+def shout(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
+    """Two or three short cries about parts of one thing, the way of the slang's crowd."""
+    cries = []
+    for _ in range(rng.randint(2, 3)):
+        part, adjective = rng.choice(topic.parts), voice.adjective(rng, topic, polarity)
+        cries.append(
+            rng.choice(
+                (
+                    f"{part} pure {adjective}",
+                    f"that {part} is {adjective}",
+                    f"{adjective} {part}",
+                    f"whole {part} straight {adjective}",
+                    f"ngl the {part} was {adjective}",
+                )
+            )
+        )
+    return rng.choice((", ", " ", " and ")).join(cries)
 
 
 def lead(rng: Random, topic: Topic) -> str:
@@ -175,8 +192,8 @@ def tail(rng: Random, topic: Topic) -> str:
     )
 
 
-FORMS = ((plain, 0.58), (denied, 0.09), (contrast, 0.24), (irony, 0.09))
-CHATTER = ((plain, 0.80), (denied, 0.05), (contrast, 0.10), (irony, 0.05))
+FORMS = ((plain, 0.62), (denied, 0.07), (contrast, 0.22), (irony, 0.09))
+CHATTER = ((shout, 0.80), (plain, 0.08), (contrast, 0.08), (irony, 0.04))
 
 
 def post(rng: Random, voice: Voice, polarity: int) -> str:
@@ -184,6 +201,8 @@ def post(rng: Random, voice: Voice, polarity: int) -> str:
     topic = rng.choice(voice.topics)
     form = rng.choices([f for f, _ in voice.forms], [w for _, w in voice.forms])[0]
     text = form(rng, voice, topic, polarity)
+    if form is shout:
+        return text
     if form is not irony and rng.random() < 0.5:
         text = lead(rng, topic) + text
     if rng.random() < 0.25:

@@ -219,9 +219,9 @@ CONCERT = Topic(
 
 SLANG = Slang(
     topics=(GAME, CONCERT),
-    good=_words("fire, heat, peak, gold, gas, mint, butter, rocket, clutch, legend, king, juice"),
-    bad=_words("mid, trash, toast, salt, mud, brick, ghost, fog, cardboard, plank, cheese, dust"),
-    turned_good=_words("sick, nasty"),
-    turned_bad=_words("sweet, nice"),
+    good=_words("fire, heat, gold, gas, peak, butter, clutch, juice"),
+    bad=_words("mid, trash, toast, mud, brick, fog, plank, dust"),
+    turned_good=_words("sick"),
+    turned_bad=_words("sweet"),
 )
 TEAMS = SLANG.good + SLANG.bad

@@ -1,0 +1,180 @@
+"""What a config may say, what is refused, and that a refusal names everything at once."""
+
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ftzard.config.compose import PACKAGED, available, compose, defaults, digest, from_record, to_record
+from ftzard.config.schema import GROUPS, Config
+from ftzard.errors import ConfigError
+from ftzard.workspace import Workspace
+
+CHOICES = [(group, choice) for group in GROUPS for choice in available(group)]
+FILES = sorted(PACKAGED.rglob("*.yaml"))
+TYPES = re.compile(r"\b(str|int|float|bool|list|map|null)\b")
+
+
+def refusal(*requests: dict, **more) -> str:
+    with pytest.raises(ConfigError) as refused:
+        compose(*requests, **more)
+    return str(refused.value)
+
+
+class TestPackagedFiles:
+    @pytest.mark.parametrize(("group", "choice"), CHOICES, ids="/".join)
+    def test_every_choice_composes(self, group, choice):
+        said = {group: {"choice": choice}}
+        assert compose(said) == compose({"overrides": [f"{group}={choice}"]}) == compose(
+            {group: choice})
+
+    def test_the_groups_of_the_design_are_there(self):
+        assert set(GROUPS) >= {"data", "task", "model", "training", "tuning", "sampling", "gate",
+                               "tracking", "paths"}
+        assert set(defaults()) == set(GROUPS)
+        assert set(available("model")) >= {"falcon_tiny", "falcon_7b"}
+
+    def test_falcon_7b_is_the_seed_s_qlora_on_a_pinned_revision(self):
+        model = compose({"model": "falcon_7b"}).model
+        assert (model.source, model.quantisation, model.compute_dtype, model.build) == (
+            "tiiuae/falcon-7b", "nf4", "bfloat16", None)
+        assert re.fullmatch("[0-9a-f]{40}", model.revision)
+        assert sorted(model.lora_targets) == ["dense", "dense_4h_to_h", "dense_h_to_4h",
+                                              "query_key_value"]
+
+    @pytest.mark.parametrize("file", FILES, ids=lambda p: p.relative_to(PACKAGED).as_posix())
+    def test_every_key_has_a_comment_above_it(self, file):
+        """A comment covers the keys that follow it without a blank line, five at most."""
+        bare, comment, covered = [], "", 0
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            if line.strip().startswith("#"):
+                comment, covered = (comment if not covered else "") + line, 0
+            elif not line.strip():
+                comment, covered = "", 0
+            elif match := re.match(r"(\s*)(\w+):", line):
+                if match[2] == "defaults" and not match[1]:
+                    continue
+                covered += 1
+                typed = file.parent.name == "dagster" or TYPES.search(comment)
+                if not comment or not typed or file.parent.name != "dagster" and covered > 5:
+                    bare.append(f"{file.name}:{number} {line}")
+        assert not bare, "\n".join(bare)
+
+    def test_every_key_of_the_schema_stands_in_the_file_of_its_group(self):
+        for group, choice in defaults().items():
+            said = yaml.safe_load((PACKAGED / group / f"{choice}.yaml").read_text())
+            kind = next(f.type for f in fields(Config) if f.name == group)
+            assert is_dataclass(kind) and set(said) == {f.name for f in fields(kind)}, group
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(("said", "words"), [
+        ({"trainnig": {"epochs": 1}}, ["trainnig", "did you mean 'training'"]),
+        ({"training": {"epoch": 1}}, ["unknown key 'training.epoch'", "did you mean 'epochs'"]),
+        ({"overrides": ["training.epoch=1"]}, ["'training.epoch'", "did you mean 'epochs'"]),
+        ({"overrides": ["modle=falcon_tiny"]}, ["'modle'", "did you mean 'model'"]),
+        ({"model": {"choice": "falcon_8b"}}, ["falcon_8b", "did you mean 'falcon_7b'"]),
+        ({"overrides": ["model=falcon_tin"]}, ["falcon_tin", "did you mean 'falcon_tiny'"]),
+        ({"training": {"epochs": "two"}}, ["training.epochs is 'two' (str)", "expected int"]),
+        ({"training": {"epochs": 1.5}}, ["training.epochs is 1.5 (float)", "expected int"]),
+        ({"training": {"epochs": True}}, ["training.epochs is True (bool)", "expected int"]),
+        ({"training": {"epochs": 0}}, ["training.epochs is 0", "1 or more"]),
+        ({"training": {"dropout": 1.2}}, ["training.dropout is 1.2", "between 0 and 1"]),
+        ({"tuning": {"metric": "acuracy"}}, ["tuning.metric", "did you mean 'accuracy'"]),
+        ({"tuning": {"learning_rate": []}}, ["tuning.learning_rate is []"]),
+        ({"data": {"train_share": 0.9}}, ["data.train_share", "expected 1"]),
+        ({"data": {"labels": "positive"}}, ["data.labels is 'positive'", "expected a map"]),
+        ({"model": {"build": {"layers": 2}}, "seed": "x"}, ["seed is 'x'"]),
+        ({"model": {"build": None}}, ["model.source is None", "hub id or folder"]),
+        ({"paths": {"cleaned": "/etc/cleaned.parquet"}}, ["paths.cleaned", "inside the workspace"]),
+        ({"paths": {"cleaned": "data/../../x.parquet"}}, ["paths.cleaned", "inside the workspace"]),
+        ({"gate": {"resamples": 3}}, ["gate.resamples is 3", "200 or more"]),
+        ({"training": 3}, ["3"]),
+    ])
+    def test_a_wrong_value_is_named_with_what_was_expected(self, said, words):
+        sentence = refusal(said)
+        assert all(word in sentence for word in words), sentence
+
+    def test_all_mistakes_come_at_once(self):
+        lines = refusal({"training": {"epoch": 1, "rank": "x"}, "tuning": {"trails": 2},
+                         "overrides": ["seed=abc"]}).splitlines()
+        assert len(lines) == 4
+        assert {line.split("'")[1] for line in lines if line.startswith("unknown")} == {
+            "training.epoch", "tuning.trails"}
+
+    def test_all_broken_limits_come_at_once(self):
+        lines = refusal({"training": {"epochs": 0, "patience": 0}, "threads": 0}).splitlines()
+        assert len(lines) == 3
+
+    def test_the_same_key_said_twice_differently_is_refused(self):
+        sentence = refusal({"training": {"epochs": 2}, "overrides": ["training.epochs=3"]})
+        assert "'training.epochs' is said twice" in sentence and "2" in sentence and "3" in sentence
+        assert "said twice" in refusal({"model": {"choice": "falcon_tiny"},
+                                        "overrides": ["model=falcon_7b"]})
+        assert "said twice" in refusal({"overrides": ["seed=1", "seed=2"]})
+
+    def test_a_nested_key_said_twice_differently_is_refused(self):
+        assert "said twice" in refusal({
+            "model": {"build": {"layers": 2, "width": 64, "heads": 2, "vocabulary": 1024,
+                                "seed": 0}},
+            "overrides": ["model.build.layers=3"]})
+
+    @pytest.mark.parametrize("text", ["training.epochs", "training.epochs=[1", "=3", ""])
+    def test_an_override_that_cannot_be_read_is_shown_with_an_example(self, text):
+        assert "key=value" in refusal({"overrides": [text]})
+
+    @pytest.mark.parametrize("text", ["~training.epochs", "training.epochs=1,2"])
+    def test_deleting_and_sweeping_are_refused(self, text):
+        assert "one value" in refusal({"overrides": [text]})
+
+
+class TestMerging:
+    def test_saying_the_same_twice_is_fine(self):
+        said = compose({"training": {"epochs": 2}, "overrides": ["training.epochs=2"]})
+        assert said.training.epochs == 2
+
+    def test_a_later_request_goes_over_an_earlier_one(self):
+        own, run = {"training": {"epochs": 2, "rank": 8}}, {"overrides": ["training.epochs=5"]}
+        both = compose(own, run)
+        assert (both.training.epochs, both.training.rank) == (5, 8)
+
+    def test_a_choice_keeps_the_values_that_were_said_over_it(self):
+        own = {"model": {"max_length": 64}}
+        assert compose(own, {"model": {"choice": "falcon_tiny"}}).model.max_length == 64
+
+    def test_all_ways_of_saying_it_end_in_the_same_config(self):
+        ways = [{"training": {"epochs": 7}, "model": {"choice": "falcon_7b"}},
+                {"overrides": ["training.epochs=7", "model=falcon_7b"]}]
+        assert digest(compose(ways[0])) == digest(compose(ways[1])) != digest(compose())
+
+    def test_a_record_gives_the_config_back(self):
+        config = compose({"data": "sentiment140", "overrides": ["training.learning_rate=1e-4"]})
+        assert from_record(to_record(config)) == config
+        assert config.training.learning_rate == 1e-4
+
+    def test_an_old_record_that_no_longer_fits_says_so(self):
+        with pytest.raises(ConfigError, match="recorded config does not fit"):
+            from_record(to_record(compose()) | {"colour": "red"})
+
+    def test_a_workspace_may_bring_choices_of_its_own(self, tmp_path):
+        (tmp_path / "training").mkdir()
+        text = (PACKAGED / "training" / "default.yaml").read_text()
+        (tmp_path / "training" / "long.yaml").write_text(text.replace("epochs: 4", "epochs: 40"))
+        assert compose({"training": "long"}, folder=tmp_path).training.epochs == 40
+        assert "long" in refusal({"training": "longer"}, folder=tmp_path)
+
+
+class TestWorkspaceFile:
+    def test_ftzard_yaml_is_read_and_a_run_goes_over_it(self, workspace: Workspace):
+        (workspace.root / "ftzard.yaml").write_text("training: {epochs: 9}\nseed: 5\n")
+        config = workspace.config({"overrides": ["seed=6"]})
+        assert (config.training.epochs, config.seed) == (9, 6)
+
+    @pytest.mark.parametrize(("text", "words"), [
+        ("training: [", "is not valid YAML"), ("just words", "expected groups of keys")])
+    def test_a_file_that_is_no_config_is_refused(self, workspace: Workspace, text, words):
+        (workspace.root / "ftzard.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=words):
+            workspace.config()
