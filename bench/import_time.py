@@ -26,7 +26,8 @@ def main() -> None:
             taken[name].append(seconds(statement))
     ratio = statistics.median(f / d for f, d in zip(taken["ftzard"], taken["dagster"], strict=True))
     figures = {f"{name}_seconds": round(statistics.median(t), 3) for name, t in taken.items()}
-    print(figures, f"ratio {ratio:.2f}", store("import_time", {**figures, "ratio": round(ratio, 3)}))
+    figures["ratio"] = round(ratio, 3)
+    print(figures, store("import_time", figures))
 
 
 if __name__ == "__main__":

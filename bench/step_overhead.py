@@ -1,8 +1,8 @@
 """What a step costs beside its computation and the import of torch.
 
 A step's time is Dagster's, from STEP_START to STEP_SUCCESS. Its computation is the time of its
-notebook's cells after the one that opens the step, which holds imports and set-up; torch's import is
-measured in a process of its own, in the same run, and taken off where a notebook imports it.
+notebook's cells after the one that opens the step, which holds imports and set-up; the import of
+torch is measured in a process of its own and taken off where a notebook imports it.
 """
 
 import json

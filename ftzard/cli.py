@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 import yaml
@@ -19,11 +19,11 @@ from ftzard.steps import JOBS, job_named
 
 os.environ.update({k: v for k, v in launch.QUIET.items() if k not in os.environ})
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None,
-                  pretty_exceptions_enable=False, help=(
-                      "Continual fine-tuning of language models that refuses to be silently wrong."))
+                  pretty_exceptions_enable=False,
+                  help="Continual fine-tuning of language models, never silently wrong.")
 out = Console(highlight=False, soft_wrap=True)
 
-InWorkspace = Annotated[Optional[Path], typer.Option(
+InWorkspace = Annotated[Path | None, typer.Option(
     "-w", "--workspace", help="The workspace; default: the current folder, upwards.")]
 
 
@@ -35,12 +35,12 @@ def say(line: str) -> None:
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder that becomes the workspace.")],
-    data: Annotated[Optional[Path], typer.Option(help="Your labelled file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Your labelled file.")] = None,
     text: Annotated[str, typer.Option(help="Its column with the text.")] = "text",
     label: Annotated[str, typer.Option(help="Its column with the label.")] = "label",
     encoding: Annotated[str, typer.Option(help="Its encoding, if it is CSV.")] = "utf-8",
-    git_remote: Annotated[Optional[str], typer.Option(help="URL or folder of the git remote.")] = None,
-    dvc_remote: Annotated[Optional[str], typer.Option(help="URL or folder of the DVC remote.")] = None,
+    git_remote: Annotated[str | None, typer.Option(help="URL or folder of the git remote.")] = None,
+    dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
 ) -> None:
     """Make a workspace: git, DVC, notebooks, config; with --data, ready to train on your file."""
     from ftzard import new_workspace
@@ -61,10 +61,10 @@ def init(
 @app.command()
 def run(
     job: Annotated[str, typer.Argument(help="One of: " + ", ".join(JOBS))],
-    overrides: Annotated[Optional[list[str]], typer.Argument(
+    overrides: Annotated[list[str] | None, typer.Argument(
         help="hydra overrides, such as training.epochs=1 model=falcon_tiny.")] = None,
     workspace: InWorkspace = None,
-    config: Annotated[Optional[Path], typer.Option(
+    config: Annotated[Path | None, typer.Option(
         "-c", "--config", help="A Launchpad YAML.")] = None,
 ) -> None:
     """Run a job here and now, showing each step."""
@@ -206,7 +206,7 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of Dagster.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.")] = 5000,
-    only: Annotated[Optional[str], typer.Option(help="dagster or mlflow.")] = None,
+    only: Annotated[str | None, typer.Option(help="dagster or mlflow.")] = None,
 ) -> None:
     """Serve Dagster with its sensors, and MLflow, on this workspace until Ctrl-C."""
     from ftzard import services
@@ -226,7 +226,7 @@ def ui(
     with services.serving(place, commands) as started:
         for name, (where, number) in addresses.items():
             process = started["webserver" if name == "Dagster" else "mlflow"]
-            services.wait_until(lambda: services.answers(where, number), 90, name, process)
+            services.wait_for_answer(where, number, name, process)
             say(f"{name:<8} http://{where}:{number}")
         say("sensors watch data/incoming and data/labelled; Ctrl-C ends it all"
             if "daemon" in started else "Ctrl-C ends it")
@@ -274,7 +274,7 @@ def push(workspace: InWorkspace = None) -> None:
 
 @app.command()
 def config(
-    overrides: Annotated[Optional[list[str]], typer.Argument(help="hydra overrides.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="hydra overrides.")] = None,
     workspace: InWorkspace = None,
 ) -> None:
     """Show the resolved config that a run would get."""

@@ -3,7 +3,6 @@
 What a person sees is the same either way: a line per step with its time and its result.
 """
 
-import json
 import logging
 import os
 import time
@@ -194,8 +193,3 @@ def new_runs(instance, known: set[str], job: str) -> Iterator[str]:
     for found in instance.get_runs(RunsFilter(job_name=job)):
         if found.run_id not in known:
             yield found.run_id
-
-
-def shown(value: object) -> str:
-    """Return a value as one line of JSON for a terminal."""
-    return json.dumps(value, default=str, ensure_ascii=False)

@@ -87,6 +87,6 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _described(config: dict) -> str:
-    head = ("# This workspace's config, over FTzard's own files; the Launchpad and the command line\n"
-            "# go over it. `ftzard config` shows what comes out.\n")
+    head = ("# This workspace's config, over FTzard's own files; the Launchpad and the command\n"
+            "# line go over it. `ftzard config` shows what comes out.\n")
     return head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)

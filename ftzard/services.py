@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,8 +52,8 @@ def free_port(host: str, wanted: int) -> int:
         try:
             probe.bind((host, wanted))
         except OSError as error:
-            raise WorkspaceError(
-                f"port {wanted} on {host} is taken ({error.strerror}); choose another one.") from error
+            raise WorkspaceError(f"port {wanted} on {host} is taken ({error.strerror}); choose "
+                                 "another one.") from error
     return wanted
 
 
@@ -129,11 +129,12 @@ def close_open_runs(workspace: Workspace, reason: str) -> int:
     return closed + len(runs.reconcile(tracking))
 
 
-def wait_until(ready: Callable[[], bool], seconds: float, what: str, process=None) -> None:
-    """Wait until `ready`; raises WorkspaceError if it takes too long or the process ends."""
+def wait_for_answer(host: str, port: int, what: str, process: subprocess.Popen,
+                    seconds: float = 120) -> None:
+    """Wait until a server listens; raises WorkspaceError if it takes too long or ends."""
     deadline = time.monotonic() + seconds
-    while not ready():
-        if process is not None and process.poll() is not None:
+    while not answers(host, port):
+        if process.poll() is not None:
             raise WorkspaceError(f"{what} ended with code {process.returncode}; see its log in "
                                  ".ftzard/logs.")
         if time.monotonic() > deadline:

@@ -16,7 +16,7 @@ from ftzard.workspace import Workspace
 
 
 def gather(workspace: Workspace) -> dict:
-    """Return what `ftzard status` shows: commit, models, steps, rows waiting, what is not pushed."""
+    """Return what `ftzard status` shows: commit, models, steps, rows waiting, not pushed."""
     config = workspace.config()
     tracking = connect(workspace, config)
     name = config.tracking.registered_model

@@ -55,6 +55,10 @@ class Workspace:
     def executed(self) -> Path:
         return self.state / "executed"
 
+    def executed_notebook(self, run_id: str, step_key: str) -> Path:
+        """Return where the executed notebook of a step of a run is kept."""
+        return self.executed / run_id / f"{step_key.replace('.', '-')}.ipynb"
+
     @property
     def metadata(self) -> Path:
         return self.state / "metadata"
@@ -90,7 +94,8 @@ class Workspace:
     def relative(self, path: Path) -> str:
         """Return a path below the root with forward slashes, or an absolute one as it is."""
         path = Path(os.path.abspath(path))
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        inside = path.is_relative_to(self.root)
+        return path.relative_to(self.root).as_posix() if inside else str(path)
 
     def handle(self, name: str, path: Path | str, rows: int | None = None) -> Handle:
         """Return the handle of a file as it stands now; raises WorkspaceError if it is missing."""

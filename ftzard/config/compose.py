@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from ftzard.config.schema import GROUPS, Config, parse, problems
+from ftzard.config.schema import GROUPS, PARTS, Config, parse, problems
 from ftzard.errors import ConfigError, nearest
 
 PACKAGED = Path(__file__).parent
@@ -32,7 +32,7 @@ def compose(*requests: Mapping, folder: Path | None = None) -> Config:
     for request in requests:
         its_choices, its_values = _read(request)
         choices |= its_choices
-        values |= its_values
+        values = {k: v for k, v in values.items() if k not in its_values} | its_values
     merged = _groups(choices, folder)
     found: list[str] = []
     for key, value in values.items():
@@ -99,25 +99,33 @@ def _read(request: Mapping) -> tuple[dict[str, str], dict[str, object]]:
             if inner.get("choice") is not None:
                 choices[key] = str(inner["choice"])
             inner.pop("choice", None)
-            values |= {f"{key}.{k}": v for k, v in inner.items()}
+            for k, v in inner.items():
+                values |= _leaves(f"{key}.{k}", v)
         elif key in GROUPS:
             choices[key] = str(value)
         else:
             values[key] = value
     said = {**choices, **values}
     for text in request.get("overrides") or []:
-        key, value = _override(text)
-        if key in said and said[key] != value:
-            raise ConfigError(
-                f"'{key}' is said twice: {said[key]!r} and, as the override '{text}', {value!r}; "
-                "keep one of them."
-            )
-        said[key] = value
-        if key in GROUPS:
-            choices[key] = str(value)
-        else:
-            values[key] = value
+        for key, value in _leaves(*_override(text)).items():
+            if key in said and said[key] != value:
+                raise ConfigError(
+                    f"'{key}' is said twice: {said[key]!r} and, as the override '{text}', "
+                    f"{value!r}; keep one of them."
+                )
+            said[key] = value
+            if key in GROUPS:
+                choices[key] = str(value)
+            else:
+                values[key] = value
     return choices, values
+
+
+def _leaves(key: str, value: object) -> dict[str, object]:
+    """Return a value under dotted keys; a part of a group (model.build) is taken key by key."""
+    if key in PARTS and isinstance(value, Mapping):
+        return {f"{key}.{k}": v for k, v in value.items()}
+    return {key: value}
 
 
 def _override(text: str) -> tuple[str, object]:
@@ -128,15 +136,19 @@ def _override(text: str) -> tuple[str, object]:
     try:
         parsed = OverridesParser.create().parse_override(text)
     except HydraException as error:
-        raise ConfigError(
-            f"override '{text}' cannot be read; expected key=value, as in training.epochs=2."
-        ) from error
+        raise ConfigError(_unreadable(text)) from error
+    if not parsed.key_or_group:
+        raise ConfigError(_unreadable(text))
     if parsed.is_delete() or parsed.is_sweep_override():
         raise ConfigError(
             f"override '{text}' deletes or sweeps; expected key=value with one value."
         )
     value = OmegaConf.create({"value": parsed.value()})
     return parsed.key_or_group, OmegaConf.to_container(value)["value"]
+
+
+def _unreadable(text: str) -> str:
+    return f"override '{text}' cannot be read; expected key=value, as in training.epochs=2."
 
 
 def _groups(choices: Mapping[str, str], folder: Path | None) -> dict:

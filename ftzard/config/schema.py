@@ -162,6 +162,10 @@ class Config:
 
 
 GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.type))
+#: Keys inside a group that have keys of their own, as model.build has.
+PARTS = tuple(f"{group.name}.{f.name}" for group in fields(Config) if is_dataclass(group.type)
+              for f in fields(group.type)
+              if any(is_dataclass(hint) for hint in (f.type, *get_args(f.type))))
 
 
 def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
@@ -245,8 +249,8 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
         for name in known:
             if name not in value:
                 found.append(f"key '{_join(key, name)}' is missing.")
-        return hint(**{n: parse(t, value.get(n), _join(key, n), found)
-                       for n, t in known.items() if n in value or True})
+        return hint(**{name: parse(kind, value[name], _join(key, name), found)
+                       if name in value else None for name, kind in known.items()})
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is UnionType:
         if value is None and NoneType in arguments:

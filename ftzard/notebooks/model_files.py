@@ -56,11 +56,8 @@ def build_base(workspace: Workspace, model: Model, texts, scratch: Path) -> Path
 
 def base_spec(workspace: Workspace, model: Model) -> BaseSpec:
     """Return how to load the base that the config names."""
-    source = model.source or _unpacked_base(workspace, model.name)
-    if model.source and (workspace.root / model.source).is_dir():
-        source = workspace.root / model.source
     return BaseSpec(
-        source=source, name=model.name, revision=model.revision, quantisation=model.quantisation,
+        source=_found(workspace, model.source, model.name), name=model.name, revision=model.revision, quantisation=model.quantisation,
         double_quantisation=model.double_quantisation, compute_dtype=model.compute_dtype,
         lora_targets=tuple(model.lora_targets), max_length=model.max_length)
 
@@ -73,13 +70,18 @@ def version_files(workspace: Workspace, version: Version) -> tuple[Path, BaseSpe
             f"the adapter of {version} is not at {workspace.relative(path)}; bring it back with "
             f"'dvc pull {workspace.relative(path)}.dvc'.")
     folder = archive.unpack(path, workspace.cache)
-    base = adapter.read_meta(folder)["base"]["spec"]
-    local = base_archive(workspace, base["name"])
-    source = archive.unpack(local, workspace.cache) if local.is_file() else base["source"]
-    return folder, adapter.base_spec(folder, source)
+    base = (read_record(workspace, version) or {}).get("base")
+    if base is None:
+        raise ModelError(
+            f"{version} has no record {workspace.relative(record_path(workspace, version))}, which "
+            "says what its base is; bring it back with git.")
+    return folder, adapter.base_spec(folder, _found(workspace, base["source"], base["name"]))
 
 
-def _unpacked_base(workspace: Workspace, name: str) -> Path:
+def _found(workspace: Workspace, source: str | None, name: str) -> str | Path:
+    """Return a base's hub id or folder, or the unpacked archive of one that is built here."""
+    if source is not None:
+        return workspace.root / source if (workspace.root / source).is_dir() else source
     path = base_archive(workspace, name)
     if not path.is_file():
         raise ModelError(

@@ -87,7 +87,8 @@ def _metadata(chapter: Chapter) -> dict[str, dict]:
 def _what(chapter: Chapter, contest: Contest, version: Version) -> str:
     if contest.verdict.promoted:
         return f"version {version.number} is the new champion"
-    kept = f"version {contest.champion.number} stays champion" if contest.champion else "no champion"
+    before = contest.champion
+    kept = f"version {before.number} stays champion" if before else "no champion yet"
     return f"{kept}, version {version.number} was not promoted"
 
 

@@ -4,5 +4,5 @@ import dagstermill  # noqa: F401
 import matplotlib  # noqa: F401
 import scrapbook  # noqa: F401
 
-import ftzard.definitions  # noqa: F401
+import ftzard.definitions
 import ftzard.notebooks.chapter  # noqa: F401

@@ -2,5 +2,5 @@
 
 import warnings
 
-# dagstermill calls itself beta in a warning per op; its version is pinned, so the word adds nothing.
+# dagstermill calls itself beta in a warning per op; its version is pinned: the word adds nothing.
 warnings.filterwarnings("ignore", message=".*is currently in beta.*")

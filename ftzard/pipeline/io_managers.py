@@ -76,7 +76,7 @@ class NotebookIOManager(IOManager):
         self.experiment, self.prefix = experiment, prefix
 
     def handle_output(self, context: OutputContext, obj: bytes) -> None:
-        path = executed_notebook(self.experiment, context.step_key)
+        path = self._place(context.step_key)
         write_atomically(path, lambda part: part.write_bytes(obj))
         context.log_event(AssetMaterialization(
             asset_key=[*self.prefix, "notebooks", context.step_key.replace(".", "_")],
@@ -84,13 +84,10 @@ class NotebookIOManager(IOManager):
             metadata={"Executed notebook": MetadataValue.notebook(str(path))}))
 
     def load_input(self, context: InputContext) -> bytes:
-        return executed_notebook(self.experiment, context.upstream_output.step_key).read_bytes()
+        return self._place(context.upstream_output.step_key).read_bytes()
 
-
-def executed_notebook(experiment, step_key: str) -> Path:
-    """Return where the executed notebook of a step of this run is kept."""
-    folder = experiment.workspace.executed / experiment.run_id
-    return folder / f"{step_key.replace('.', '-')}.ipynb"
+    def _place(self, step_key: str) -> Path:
+        return self.experiment.workspace.executed_notebook(self.experiment.run_id, step_key)
 
 
 def _materialization(handle: Handle, root: Path) -> AssetMaterialization:
@@ -111,7 +108,7 @@ def _materialization(handle: Handle, root: Path) -> AssetMaterialization:
 
 
 def _preview(file, rows: int = 5, width: int = 60) -> str:
-    names = [n for n in file.schema_arrow.names]
+    names = file.schema_arrow.names
     batch = next(file.iter_batches(batch_size=rows), None)
     if batch is None:
         return "no rows"

@@ -175,9 +175,7 @@ def _plain(traceback: list[str]) -> str:
 
 
 def _keep(experiment, step_context, folder: Path) -> Path:
-    from ftzard.pipeline.io_managers import executed_notebook
-
-    target = executed_notebook(experiment, step_context.step.key)
+    target = experiment.workspace.executed_notebook(experiment.run_id, step_context.step.key)
     written = sorted(folder.glob("*-out.ipynb"), key=lambda p: p.stat().st_mtime)
     if written:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
+from sqlalchemy.exc import SQLAlchemyError
 
 from ftzard.errors import TrackingError
 from ftzard.workspace import alive, locked
@@ -112,9 +113,10 @@ def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path) -> Tracki
                 artifacts.mkdir(parents=True, exist_ok=True)
                 location = artifacts.as_uri() if uri.startswith("sqlite:") else None
                 experiment_id = client.create_experiment(experiment, artifact_location=location)
-        except MlflowException as error:
+        except (MlflowException, SQLAlchemyError) as error:
+            said = str(error).splitlines()[0].rstrip(".")
             raise TrackingError(
-                f"MLflow at {uri} cannot be opened: {error}. Check tracking.uri and, for a "
+                f"MLflow at {uri} cannot be opened: {said}. Check tracking.uri and, for a "
                 "server, that it runs and that MLFLOW_TRACKING_USERNAME and _PASSWORD are set."
             ) from error
     mlflow.set_tracking_uri(uri)

@@ -2,12 +2,19 @@
 
 import re
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 
 import pytest
 import yaml
 
-from ftzard.config.compose import PACKAGED, available, compose, defaults, digest, from_record, to_record
+from ftzard.config.compose import (
+    PACKAGED,
+    available,
+    compose,
+    defaults,
+    digest,
+    from_record,
+    to_record,
+)
 from ftzard.config.schema import GROUPS, Config
 from ftzard.errors import ConfigError
 from ftzard.workspace import Workspace
@@ -24,7 +31,7 @@ def refusal(*requests: dict, **more) -> str:
 
 
 class TestPackagedFiles:
-    @pytest.mark.parametrize(("group", "choice"), CHOICES, ids="/".join)
+    @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=str)
     def test_every_choice_composes(self, group, choice):
         said = {group: {"choice": choice}}
         assert compose(said) == compose({"overrides": [f"{group}={choice}"]}) == compose(
@@ -143,6 +150,16 @@ class TestMerging:
     def test_a_choice_keeps_the_values_that_were_said_over_it(self):
         own = {"model": {"max_length": 64}}
         assert compose(own, {"model": {"choice": "falcon_tiny"}}).model.max_length == 64
+
+    def test_one_key_of_the_build_leaves_its_others_as_they_are(self):
+        build = compose({"model": {"build": {"layers": 2}}}).model.build
+        assert (build.layers, build.width) == (2, 256)
+        assert compose({"overrides": ["model.build={layers: 2}"]}).model.build == build
+
+    def test_composing_leaves_the_request_as_it_was(self):
+        said = {"model": {"build": {"layers": 2}}}
+        compose(said, {"overrides": ["model.build.layers=3"]})
+        assert said == {"model": {"build": {"layers": 2}}}
 
     def test_all_ways_of_saying_it_end_in_the_same_config(self):
         ways = [{"training": {"epochs": 7}, "model": {"choice": "falcon_7b"}},

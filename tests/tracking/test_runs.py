@@ -1,0 +1,148 @@
+"""Runs on a real SQLite store: one top-level run per step, children by time, nothing left open."""
+
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ftzard.errors import TrackingError
+from ftzard.tracking import runs
+
+OPEN = """
+import sys
+from pathlib import Path
+from ftzard.tracking import runs
+folder = Path(sys.argv[1])
+sys.stdin.readline()
+tracking = runs.connect(f"sqlite:///{folder / 'mlflow.db'}", "tests", artifacts=folder / "a",
+                        lock=folder / "lock")
+parent = runs.top_level(tracking, "DATA_CLEANING", folder / "lock")
+runs.start_child(tracking, parent, {"seed": 0}).end()
+"""
+
+
+def entity(tracking, run):
+    return tracking.client.get_run(run.id)
+
+
+def test_processes_that_start_at_once_on_a_fresh_store_share_one_top_level_run(tmp_path):
+    started = [subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path)], text=True,
+                                stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    for process in started:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in started:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    tracking = runs.connect(f"sqlite:///{tmp_path / 'mlflow.db'}", "tests",
+                            artifacts=tmp_path / "a", lock=tmp_path / "lock")
+    top = runs.children(tracking, "DATA_CLEANING", level=runs.TOP)
+    assert len(top) == 1 and top[0].info.status == "FINISHED"
+    children = runs.children(tracking, "DATA_CLEANING", parent=top[0].info.run_id)
+    assert len(children) == 3
+
+
+def test_a_top_level_run_is_finished_from_the_start_and_found_again(tracking, tmp_path):
+    first = runs.top_level(tracking, "HP_TUNING", tmp_path / "lock")
+    assert entity(tracking, first).info.status == "FINISHED"
+    assert runs.top_level(tracking, "HP_TUNING", tmp_path / "lock") == first
+    assert runs.top_level(tracking, "INFERENCE", tmp_path / "lock") != first
+
+
+def test_a_child_is_named_by_its_time_in_utc_and_found_by_tags(tracking, tmp_path):
+    parent = runs.top_level(tracking, "HP_TUNING", tmp_path / "lock")
+    run = runs.start_child(tracking, parent, {"seed": 3, "dagster_run_id": "d1",
+                                              "dagster_step": "tuning"})
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", run.name)
+    named = datetime.strptime(run.name, "%Y-%m-%d_%H-%M-%S").replace(tzinfo=UTC)
+    assert abs(datetime.now(UTC) - named) < timedelta(minutes=1)
+    tags = entity(tracking, run).data.tags
+    assert tags["mlflow.parentRunId"] == parent.id and tags["seed"] == "3"
+    assert tags[runs.PID] == str(os.getpid())
+    assert runs.of_dagster_step(tracking, "d1", "tuning").id == run.id
+    assert runs.of_dagster_step(tracking, "d1", "other") is None
+
+
+def test_a_trial_is_a_grandchild_with_its_own_params_and_curve(tracking, tmp_path):
+    parent = runs.top_level(tracking, "HP_TUNING", tmp_path / "lock")
+    child = runs.start_child(tracking, parent, {})
+    trial = child.trial(2, {"rank": 8})
+    for epoch, accuracy in enumerate((0.5, 0.7), 1):
+        trial.metrics({"accuracy": accuracy, "note": float("nan")}, step=epoch)
+    trial.end()
+    found, = runs.children(tracking, level=runs.TRIAL, parent=child.id)
+    assert found.info.run_name == f"{child.name}_trial_2"
+    assert found.data.params == {"rank": "8"}
+    history = tracking.client.get_metric_history(trial.id, "accuracy")
+    assert [(m.step, m.value) for m in history] == [(1, 0.5), (2, 0.7)]
+
+
+def test_a_data_set_is_recorded_with_hash_rows_and_use(tracking, tmp_path):
+    run = runs.start_child(tracking, runs.top_level(tracking, "INFERENCE", tmp_path / "lock"), {})
+    run.dataset("cleaned", "ab" * 32, "data/cleaned/cleaned.parquet", 12, "input")
+    logged, = entity(tracking, run).inputs.dataset_inputs
+    assert logged.dataset.name == "cleaned" and logged.dataset.digest == ("ab" * 32)[:36]
+    assert '"num_rows": 12' in logged.dataset.profile
+    assert "data/cleaned/cleaned.parquet" in logged.dataset.source
+    assert logged.tags[0].value == "input"
+
+
+def test_a_failure_is_recorded_with_its_reason(tracking, tmp_path):
+    run = runs.start_child(tracking, runs.top_level(tracking, "INFERENCE", tmp_path / "lock"), {})
+    run.end("FAILED", "DataError: the file is empty")
+    found = entity(tracking, run)
+    assert found.info.status == "FAILED" and found.info.end_time
+    assert found.data.tags["ftzard.reason"] == "DataError: the file is empty"
+
+
+def test_reconcile_closes_what_a_dead_process_left_and_nothing_else(tracking, tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", "pass"])
+    dead.wait()
+    parent = runs.top_level(tracking, "HP_TUNING", tmp_path / "lock")
+    ours = runs.start_child(tracking, parent, {})
+    lost = runs.start_child(tracking, parent, {})
+    trial = lost.trial(0, {})
+    elsewhere = runs.start_child(tracking, parent, {})
+    for run in (lost, trial, elsewhere):
+        run.tags({runs.PID: dead.pid})
+    elsewhere.tags({runs.HOST: "another-machine"})
+    assert len(runs.reconcile(tracking)) == 2
+    status = {run: entity(tracking, run).info.status for run in (ours, lost, trial, elsewhere)}
+    assert status == {ours: "RUNNING", lost: "KILLED", trial: "KILLED", elsewhere: "RUNNING"}
+    assert str(dead.pid) in entity(tracking, lost).data.tags["ftzard.reason"]
+    assert runs.reconcile(tracking) == []
+
+
+def test_a_failed_dagster_run_closes_its_children_and_their_trials(tracking, tmp_path):
+    parent = runs.top_level(tracking, "HP_TUNING", tmp_path / "lock")
+    done = runs.start_child(tracking, parent, {"dagster_run_id": "d1"})
+    done.end()
+    left = runs.start_child(tracking, parent, {"dagster_run_id": "d1"})
+    trial = left.trial(0, {})
+    other = runs.start_child(tracking, parent, {"dagster_run_id": "d2"})
+    assert runs.close_failed(tracking, "d1", "FAILED", "it broke") == 2
+    status = [entity(tracking, run).info.status for run in (done, left, trial, other)]
+    assert status == ["FINISHED", "FAILED", "FAILED", "RUNNING"]
+
+
+def test_a_run_that_the_store_does_not_know_is_named(tracking):
+    with pytest.raises(TrackingError, match="knows no run 0000"):
+        runs.reopen(tracking, "0" * 32)
+
+
+def test_a_store_that_cannot_be_opened_says_what_to_check(tmp_path):
+    (tmp_path / "mlflow.db").write_text("this is no database\n" * 100)
+    with pytest.raises(TrackingError, match="cannot be opened.*tracking.uri"):
+        runs.connect(f"sqlite:///{tmp_path / 'mlflow.db'}", "tests", artifacts=tmp_path / "a",
+                     lock=tmp_path / "lock")
+
+
+def test_long_values_are_cut_instead_of_lost(tracking, tmp_path):
+    run = runs.start_child(tracking, runs.top_level(tracking, "INFERENCE", tmp_path / "lock"),
+                           {"packages": "p" * 20_000})
+    run.params({"data.labels": "x" * 20_000})
+    found = entity(tracking, run).data
+    assert found.tags["packages"].startswith("ppp") and found.params["data.labels"][:3] == "xxx"
