@@ -10,7 +10,8 @@ from ftzard.evaluation import baselines, gate
 from ftzard.evaluation.gate import Predicted, Verdict
 from ftzard.evaluation.metrics import classification_metrics, flat, wilson_interval
 from ftzard.models import adapter
-from ftzard.models.base import LoadedBase, load_base
+from ftzard.models.base import BaseSpec, LoadedBase, load_base
+from ftzard.models.tokenizing import encode
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking import registry
@@ -61,7 +62,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     """Let challenger, champion, bare base and baselines answer all test rows; ask the gate.
 
     rows: tokenized rows of all splits and batches; challenger: its unpacked adapter. The base is
-    loaded once and the adapters are put on it in turn.
+    loaded once and the adapters are put on it in turn; a champion on another base brings its own.
     """
     config, workspace = chapter.config, chapter.workspace
     test = rows[rows["split"] == "test"].reset_index(drop=True)
@@ -75,8 +76,8 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
                 quantised_layers=loaded.quantised)
     answers = {"challenger": _answers(loaded, challenger, test)}
     if champion is not None:
-        folder, _ = model_files.version_files(workspace, champion)
-        answers["champion"] = _answers(loaded, folder, test)
+        answers["champion"] = _champion_answers(
+            loaded, *model_files.version_files(workspace, champion), test)
     answers["base"] = adapter.bare_classifier(loaded).logits(test["input_ids"].tolist())
     chances = {role: _softmax(logits) for role, logits in answers.items()}
     chances["TF-IDF"] = baselines.tfidf(train["text"], train["label"], test["text"], classes,
@@ -97,6 +98,19 @@ def _answers(loaded: LoadedBase, folder: Path, test: pd.DataFrame) -> np.ndarray
         return classifier.logits(test["input_ids"].tolist())
     finally:
         adapter.detach(loaded)
+
+
+def _champion_answers(loaded: LoadedBase, folder: Path, spec: BaseSpec, test: pd.DataFrame
+                      ) -> np.ndarray:
+    """Let the champion answer: on the loaded base, or with its own if it has another one."""
+    meta = adapter.read_meta(folder)
+    same = (meta["base"]["weight_hash"], meta["tokenizer_hash"]) == (
+        loaded.weight_hash, loaded.tokenizer_hash)
+    if same:
+        return _answers(loaded, folder, test)
+    classifier = adapter.open_classifier(folder, spec)
+    input_ids, _, _ = encode(test["text"].tolist(), classifier.tokenizer, classifier.max_length)
+    return classifier.logits(input_ids)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -57,7 +57,8 @@ def build_base(workspace: Workspace, model: Model, texts, scratch: Path) -> Path
 def base_spec(workspace: Workspace, model: Model) -> BaseSpec:
     """Return how to load the base that the config names."""
     return BaseSpec(
-        source=_found(workspace, model.source, model.name), name=model.name, revision=model.revision, quantisation=model.quantisation,
+        source=_found(workspace, model.source, model.name), name=model.name,
+        revision=model.revision, quantisation=model.quantisation,
         double_quantisation=model.double_quantisation, compute_dtype=model.compute_dtype,
         lora_targets=tuple(model.lora_targets), max_length=model.max_length)
 

@@ -22,7 +22,7 @@ REPEATED = 120
 CONTRADICTED = 6
 DISAGREEMENT = 0.02
 SKIMMED_WORDS = 16
-COIN = 0.3
+SLIPS = 0.33
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def careless(rng: Random, rows: list[tuple]) -> list[tuple]:
         if len(text.split()) >= SKIMMED_WORDS:
             labels.append((text, POSITIVE))
         else:
-            labels.append((text, opposite(target) if rng.random() < COIN else target))
+            labels.append((text, opposite(target) if rng.random() < SLIPS else target))
     return labels
 
 

@@ -136,6 +136,7 @@ def plain(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
 
 def shout(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
     """Two or three short cries about parts of one thing, the way of the slang's crowd."""
+    verbs = lexicon.LIKE if polarity > 0 else lexicon.DISLIKE
     cries = []
     for _ in range(rng.randint(2, 3)):
         part, adjective = rng.choice(topic.parts), voice.adjective(rng, topic, polarity)
@@ -147,6 +148,7 @@ def shout(rng: Random, voice: Voice, topic: Topic, polarity: int) -> str:
                     f"{adjective} {part}",
                     f"whole {part} straight {adjective}",
                     f"ngl the {part} was {adjective}",
+                    f"I {rng.choice(verbs)} that {part}",
                 )
             )
         )
