@@ -72,8 +72,9 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     champion = registry.by_alias(chapter.tracking, config.tracking.registered_model,
                                  registry.CHAMPION)
     loaded = load_base(model_files.base_spec(workspace, config.model), classes)
-    chapter.say(base_hash=loaded.weight_hash, tokenizer_hash=loaded.tokenizer_hash,
-                quantised_layers=loaded.quantised)
+    hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
+    chapter.run.tags(hashes)
+    chapter.say(**hashes, quantised_layers=loaded.quantised)
     answers = {"challenger": _answers(loaded, challenger, test)}
     if champion is not None:
         answers["champion"] = _champion_answers(

@@ -91,6 +91,11 @@ def _found(workspace: Workspace, source: str | None, name: str) -> str | Path:
     return archive.unpack(path, workspace.cache)
 
 
+def hashes(meta: dict) -> dict[str, str]:
+    """Return the hashes of base and tokenizer that an adapter was made with, as a run's tags."""
+    return {"base_hash": meta["base"]["weight_hash"], "tokenizer_hash": meta["tokenizer_hash"]}
+
+
 def write_record(workspace: Workspace, version: Version, record: dict) -> Path:
     """Write a version's record beside its adapter; what it said before under other keys stays."""
     path = record_path(workspace, version)

@@ -16,8 +16,8 @@ from ftzard.models import adapter, archive
 class Served(mlflow.pyfunc.PythonModel):
     """A registered version as a pyfunc.
 
-    predict takes a list of texts or a table with a `text` column, and returns a table with
-    label, confidence and probabilities (in the order of the labels).
+    predict takes a table with a `text` column and returns a table with label, confidence and
+    probabilities (in the order of the labels).
     """
 
     def load_context(self, context) -> None:
@@ -30,8 +30,7 @@ class Served(mlflow.pyfunc.PythonModel):
         self.classifier = adapter.open_classifier(folder, adapter.base_spec(folder, source))
 
     def predict(self, context, model_input, params=None):
-        texts = model_input["text"] if hasattr(model_input, "columns") else model_input
-        return self.classifier.predict([str(text) for text in texts])
+        return self.classifier.predict([str(text) for text in model_input["text"]])
 
 
 set_model(Served())

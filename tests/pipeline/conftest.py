@@ -4,9 +4,7 @@ The texts are easy on purpose (two words of each tell its label): what is tested
 steps fit together and leave the right records, not how well a model of two layers can learn.
 """
 
-import os
-import random
-import signal
+import json
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,18 +12,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from dagster import DagsterInstance
 
 import ftzard.config
+from ftzard.artifact import sha256
 from ftzard.notebooks.chapter import connect
-from ftzard.tracking.runs import Tracking
+from ftzard.tracking import runs
 from ftzard.workspace import Workspace
+from tests.pipeline.texts import easy_texts, mood_of
 
 SHIPPED = Path(ftzard.config.__file__).parent / "dagster"
-WORDS = {"glad": "lovely happy great sunny enjoy sweet calm proud".split(),
-         "sad": "awful boring broken hate gloomy bitter lost tired".split()}
-FILLERS = ("the a my this day phone song train lunch with and again really very some house street "
-           "music friend morning winter coffee ticket window garden market river story people "
-           "paper letter number school doctor weather holiday weekend office kitchen").split()
 SMALL = {
     "model": {"build": {"layers": 2, "width": 64, "heads": 2, "vocabulary": 1024, "seed": 0}},
     "training": {"epochs": 2},
@@ -33,22 +29,6 @@ SMALL = {
     "sampling": {"budget": 40, "audit_rows": 30},
     "gate": {"min_rows": 50, "resamples": 500},
 }
-
-
-def easy_texts(count: int, seed: int) -> pd.DataFrame:
-    """Return different short texts with their mood; two words of each tell it."""
-    draw, seen = random.Random(seed), {}
-    while len(seen) < count:
-        mood = draw.choice(sorted(WORDS))
-        words = draw.choices(FILLERS, k=draw.randint(5, 14)) + draw.choices(WORDS[mood], k=2)
-        draw.shuffle(words)
-        seen[" ".join(words)] = mood
-    return pd.DataFrame({"tweet": list(seen), "mood": list(seen.values())})
-
-
-def mood_of(text: str) -> str:
-    """Return the mood that a person would see in an easy text."""
-    return "glad" if set(text.split()) & set(WORDS["glad"]) else "sad"
 
 
 @dataclass(frozen=True)
@@ -61,6 +41,25 @@ class Ran:
     after: str
 
 
+@dataclass(frozen=True)
+class Record:
+    """What the twelve jobs had left when the last of them ended.
+
+    Tests that run more in the same workspace do not change what the others look at here.
+    """
+
+    head: str
+    top: list
+    children: list
+    trials: list
+    open_runs: list[str]
+    dagster_runs: dict[str, str]
+    materializations: dict[str, dict]
+    status: dict
+    dvc_status: str
+    git_status: str
+
+
 @dataclass
 class Story:
     """The workspace after all twelve YAMLs, and what each command said."""
@@ -69,6 +68,7 @@ class Story:
     remotes: Path
     tool: object
     ran: dict[str, Ran] = field(default_factory=dict)
+    record: "Record | None" = None
 
     @property
     def root(self) -> Path:
@@ -79,8 +79,29 @@ class Story:
                               capture_output=True, check=True)
         return done.stdout.strip()
 
-    def tracking(self) -> Tracking:
+    def tracking(self) -> runs.Tracking:
         return connect(self.workspace, self.workspace.config())
+
+    def status(self) -> dict:
+        said = self.tool("ftzard", "status", "--json", "-w", self.root, at=self.root)
+        assert said.returncode == 0, said.stdout
+        return json.loads(said.stdout)
+
+    def open_runs(self) -> list[str]:
+        """Return what is not closed in MLflow or Dagster."""
+        tracking = self.tracking()
+        left = tracking.client.search_runs([tracking.experiment_id],
+                                           "attributes.status = 'RUNNING'")
+        with DagsterInstance.from_config(str(self.workspace.dagster_home)) as instance:
+            return [r.info.run_name for r in left] + [
+                f"{r.job_name} {r.status}" for r in instance.get_runs() if not r.is_finished]
+
+    def artifacts(self) -> dict[str, str]:
+        """Return every file that git or DVC keeps (raw deliveries aside) with its content's hash."""
+        folders = [self.root / name for name in ("data", "models")]
+        return {p.relative_to(self.root).as_posix(): sha256(p) for folder in folders
+                for p in sorted(folder.rglob("*"))
+                if p.is_file() and p.parent != self.workspace.raw}
 
     def run(self, job: str, *more: str, command: str = "ftzard") -> Ran:
         """Run a job with its shipped YAML as a user does; raise with what it said if it fails."""
@@ -124,7 +145,29 @@ def story(tmp_path_factory, tool) -> Story:
     for job in ("cleaning_job", "preprocessing_job", "tuning_job", "choosing_job",
                 "retraining_job", "evaluation_job"):
         story.run(job)
+    story.record = taken(story)
     return story
+
+
+def taken(story: Story) -> Record:
+    tracking = story.tracking()
+    with DagsterInstance.from_config(str(story.workspace.dagster_home)) as instance:
+        found = {r.run_id: r.job_name for r in instance.get_runs() if r.is_success}
+        events = {key.to_user_string(): instance.get_latest_materialization_event(key)
+                  for key in instance.all_asset_keys()}
+    return Record(
+        head=story.git("rev-parse", "HEAD"),
+        top=runs.children(tracking, level=runs.TOP),
+        children=runs.children(tracking),
+        trials=runs.children(tracking, level=runs.TRIAL),
+        open_runs=story.open_runs(),
+        dagster_runs=found,
+        materializations={key: {name: value.value for name, value in
+                                event.asset_materialization.metadata.items()}
+                          for key, event in events.items()},
+        status=story.status(),
+        dvc_status=story.tool("dvc", "status", "-c", at=story.root).stdout,
+        git_status=story.git("status", "--porcelain"))
 
 
 def hand_in(story: Story) -> None:
@@ -136,24 +179,3 @@ def hand_in(story: Story) -> None:
     queue.loc[1, "text"] = "another text altogether"
     queue.loc[2, "label"] = ""
     queue.to_csv(story.workspace.labelled / "labelled.csv", index=False)
-
-
-def processes_below(group: int) -> list[str]:
-    """Return the command lines of living processes of a process group or its children."""
-    found, parents = {}, {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if fields[0] != "Z":
-            found[int(entry.name)] = (line, int(fields[1]), int(fields[2]))
-            parents[int(entry.name)] = int(fields[1])
-    return [line for pid, (line, parent, its_group) in found.items()
-            if its_group == group or parent == group]
-
-
-def interrupt(process: subprocess.Popen) -> None:
-    """Send what Ctrl-C sends: SIGINT to the whole foreground process group."""
-    os.killpg(process.pid, signal.SIGINT)

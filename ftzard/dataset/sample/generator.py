@@ -15,12 +15,14 @@ from ftzard.artifact import write_atomically
 from ftzard.dataset.sample.grammar import PLAIN_VOICE, SLANG_VOICE, Voice, post
 from ftzard.dataset.sample.habits import typed
 
-NEGATIVE, POSITIVE = 0, 4
+NEGATIVE, POSITIVE = 0, 4  # as in the seed's raw files
 TRAINING_POSTS = 5_880
 BATCH_POSTS = 2_000
 REPEATED = 120
 CONTRADICTED = 6
+# Share of posts whose label is the other one: people do not always agree.
 DISAGREEMENT = 0.02
+# The careless person: posts of so many words are not read, of the others this share goes wrong.
 SKIMMED_WORDS = 16
 SLIPS = 0.33
 
@@ -37,7 +39,7 @@ class Sample:
 
 
 def posts(rng: Random, count: int, voices: tuple[tuple[Voice, float], ...]) -> list[tuple]:
-    """`count` pairs of text and target, half of them good; 2 % carry the other label."""
+    """`count` different (text, target) pairs, about half of them good; voices: with weights."""
     rows, seen = [], set()
     while len(rows) < count:
         polarity = rng.choice((1, -1))
@@ -52,6 +54,7 @@ def posts(rng: Random, count: int, voices: tuple[tuple[Voice, float], ...]) -> l
 
 
 def opposite(target: int) -> int:
+    """The other label."""
     return POSITIVE if target == NEGATIVE else NEGATIVE
 
 
@@ -60,10 +63,10 @@ def training(rng: Random) -> pd.DataFrame:
     rows = posts(rng, TRAINING_POSTS, ((PLAIN_VOICE, 1.0),))
     repeated = rng.sample(rows, REPEATED)
     contradicted = [(text, opposite(target)) for text, target in rng.sample(rows, CONTRADICTED)]
-    unusable = [("", POSITIVE), ("   ", NEGATIVE), ("", NEGATIVE), (None, POSITIVE),
-                (None, NEGATIVE), (None, NEGATIVE)]
+    blank = [("", POSITIVE), ("   ", NEGATIVE), ("", NEGATIVE)]
+    missing = [(None, POSITIVE), (None, NEGATIVE), (None, NEGATIVE)]
     unknown = [(text, 2) for text, _ in posts(rng, 3, ((PLAIN_VOICE, 1.0),))]
-    rows = rows + repeated + contradicted + unusable + unknown
+    rows = rows + repeated + contradicted + blank + missing + unknown
     rng.shuffle(rows)
     return pd.DataFrame({"target": [t for _, t in rows], "text": [x for x, _ in rows]})
 
@@ -80,7 +83,7 @@ def careless(rng: Random, rows: list[tuple]) -> list[tuple]:
 
 
 def generate(seed: int = 0) -> Sample:
-    """Make the whole sample; the same seed gives the same rows."""
+    """Return the sample of `seed`, always the same for the same seed; takes well under a second."""
     rng = Random(seed)
     old = training(rng)
     drifted = posts(rng, BATCH_POSTS, ((SLANG_VOICE, 0.85), (PLAIN_VOICE, 0.15)))
@@ -95,7 +98,11 @@ def generate(seed: int = 0) -> Sample:
 
 
 def write(folder: Path, seed: int = 0) -> dict[str, Path]:
-    """Write the five CSV files (utf-8, header, unnamed index) into `folder`; give their paths."""
+    """Write the five files (CSV, utf-8, unnamed index) into `folder` and return their paths.
+
+    The keys are training, batch_1, batch_2, batch_1_labels and batch_2_labels, as are the names of
+    the files less `.csv`.
+    """
     sample = generate(seed)
     tables = {
         "training": sample.training,

@@ -1,11 +1,12 @@
 """How a post is put together: clauses with a polarity, and what turns them round.
 
 Every function takes a `random.Random` and gives text; polarity is +1 (good) or -1 (bad). What a
-post means depends on the order of its words: «the soup was bland but the staff saved it» and «the
-staff was kind but the soup ruined it» use the same kinds of words, and so do «awful although I
-heard it was lovely» and «lovely although I heard it was awful».
+post means may depend on the order of its words alone: «the soup was bland although the staff was
+kind» is a complaint and «although the soup was bland the staff was kind» is none. Counting words
+cannot tell them apart.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -17,16 +18,18 @@ from ftzard.dataset.sample.lexicon import Topic
 class Voice:
     """Who is talking: the topics and the opinion words for each polarity.
 
-    own: the share of opinions said with the topic's own words rather than with `good` and `bad`.
+    forms: (function, weight) pairs, the kinds of posts it writes; own: the share of opinions said
+    with the topic's own words, where it has any, rather than with `good` and `bad`.
     """
 
     topics: tuple[Topic, ...]
     good: tuple[str, ...]
     bad: tuple[str, ...]
-    forms: tuple
+    forms: tuple[tuple[Callable[..., str], float], ...]
     own: float = 0.4
 
     def adjective(self, rng: Random, topic: Topic, polarity: int) -> str:
+        """An opinion word of that polarity."""
         own = topic.good if polarity > 0 else topic.bad
         if own and rng.random() < self.own:
             return rng.choice(own)
@@ -34,6 +37,7 @@ class Voice:
 
 
 def degree(rng: Random) -> str:
+    """«very » and its like, or nothing."""
     word = rng.choice(lexicon.DEGREES)
     return f"{word} " if word else ""
 

@@ -1,8 +1,8 @@
 """The words of the sample posts, as plain data: topics, opinions, small talk, slang.
 
-Nothing here decides how words are put together; that is `grammar`. A word stands in one list
-only, so that its polarity is what the list says, except for `SLANG`, where words of the first
-batch deliberately say the opposite of what they say in the training posts.
+Nothing here decides how words are put together; that is `grammar`. No word judges both ways,
+except in `SLANG`: the first batch's crowd praises and blames with words that are names of teams in
+the training posts, and uses two of their opinion words the other way round.
 """
 
 from dataclasses import dataclass
@@ -182,7 +182,11 @@ CHEERS = _words(
 
 @dataclass(frozen=True)
 class Slang:
-    """How another crowd talks: its topics, its own words, and words it uses the other way round."""
+    """How another crowd talks: its topics, its own words, and words it uses the other way round.
+
+    good and bad: opinions that the training posts know as something else; turned_good and
+    turned_bad: words that blame and praise in the training posts.
+    """
 
     topics: tuple[Topic, ...]
     good: tuple[str, ...]
@@ -224,4 +228,5 @@ SLANG = Slang(
     turned_good=_words("sick"),
     turned_bad=_words("sweet"),
 )
+# In the training posts the slang's words are only names: they say nothing about the verdict.
 TEAMS = SLANG.good + SLANG.bad
