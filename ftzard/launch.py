@@ -95,6 +95,7 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
     """Run a job in this process and say how each step goes.
 
     request: what the `experiment` resource is told; resources: the Launchpad's other resources.
+    Raises KeyboardInterrupt after a run that Ctrl-C has ended.
     """
     os.environ.update(environment(workspace))
     from dagster import DagsterInstance
@@ -115,6 +116,8 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
                 job_def=recon.get_definition(), run_config=config,
                 job_code_origin=recon.get_python_origin())
             for event in execute_run_iterator(recon, made, instance):
+                if was_interrupted(event):
+                    raise KeyboardInterrupt
                 report.event(event.event_type_value, event.step_key, time.time(),
                              failure_sentence(event))
             finished = instance.get_run_by_id(made.run_id)
@@ -156,6 +159,12 @@ def failure_sentence(event) -> str:
         error = getattr(data, "error", None)
         return _innermost(error) if error else (event.message or "")
     return ""
+
+
+def was_interrupted(event) -> bool:
+    """Return whether an event ends a run because of a signal, as Ctrl-C sends one."""
+    reason = getattr(event.event_specific_data, "failure_reason", None)
+    return getattr(reason, "name", "") == "UNEXPECTED_TERMINATION"
 
 
 def _innermost(error) -> str:

@@ -23,6 +23,9 @@ DAGSTER = {
                         "class": "DefaultRunCoordinator"},
     "python_logs": {"managed_python_loggers": ["papermill"], "python_log_level": "INFO"},
     "run_monitoring": {"enabled": False},
+    # What a notebook prints is in the event log; four more processes per run would add nothing.
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager",
+                     "class": "NoOpComputeLogManager"},
 }
 
 

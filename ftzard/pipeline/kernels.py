@@ -10,13 +10,15 @@ op fails with the notebook's own sentence.
 import os
 import re
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagstermill.factory
 from dagster import DagsterRun, Failure, MetadataValue
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagstermill.engine import DagstermillEngine, DagstermillNotebookClient
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
@@ -106,6 +108,35 @@ def end(manager: AsyncKernelManager) -> None:
     run_sync(manager.cleanup_resources)()
 
 
+@contextmanager
+def _killed_by_signals(manager: AsyncKernelManager) -> Iterator[list[int]]:
+    """Kill the kernel in the signal handler itself; yield the signals that have arrived.
+
+    The interruption that Dagster raises is lost if it comes while asyncio handles a message of the
+    kernel, and the cell would run on. A dead kernel cannot be overlooked.
+    """
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number, frame):
+        seen.append(number)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(manager.provisioner.pgid, signal.SIGKILL)
+        if callable(before[number]):
+            before[number](number, frame)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class NotebookClient(DagstermillNotebookClient):
     """Runs the cells on the session's kernel; an interruption kills it."""
 
@@ -121,12 +152,14 @@ class NotebookClient(DagstermillNotebookClient):
             super().log_output_message(output)
 
     def papermill_execute_cells(self):
-        try:
-            PapermillNotebookClient.papermill_execute_cells(self)
-        except BaseException:
-            if self.km is not None:
+        with _killed_by_signals(self.km) as seen:
+            try:
+                PapermillNotebookClient.papermill_execute_cells(self)
+            except BaseException:
                 run_sync(self.km.shutdown_kernel)(now=True)
-            raise
+                if seen:
+                    raise DagsterExecutionInterruptedError() from None
+                raise
 
 
 class Engine(DagstermillEngine):

@@ -6,7 +6,7 @@ import pytest
 from dagster import DagsterInstance
 
 from ftzard.tracking import runs
-from tests.pipeline.texts import interrupt, living, started
+from tests.pipeline.texts import end, interrupt, living, started
 
 pytestmark = pytest.mark.jobs
 
@@ -21,7 +21,10 @@ def test_ctrl_c_in_the_middle_of_training_ends_everything_soon(story):
     assert len(living(story.workspace)) >= 1
     began = time.monotonic()
     interrupt(process)
-    said, _ = process.communicate(timeout=60)
+    try:
+        said, _ = process.communicate(timeout=60)
+    finally:
+        end(process)
     assert time.monotonic() - began < 15
     assert process.returncode == 130 and "interrupted" in said, said
     assert "Traceback" not in said

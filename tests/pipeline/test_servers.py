@@ -12,7 +12,7 @@ from dagster import DagsterInstance
 from ftzard.config.compose import PACKAGED
 from ftzard.launch import follow
 from ftzard.services import answers
-from tests.pipeline.texts import easy_texts, interrupt, living, started
+from tests.pipeline.texts import easy_texts, end, interrupt, living, started
 
 pytestmark = pytest.mark.jobs
 
@@ -68,7 +68,10 @@ def test_a_launchpad_job_runs_on_the_served_workspace_and_ctrl_c_ends_it_all(wor
         assert (workspace.root / "data/cleaned/cleaned.parquet.dvc").is_file()
     finally:
         interrupt(process)
-        process.communicate(timeout=60)
+        try:
+            process.communicate(timeout=60)
+        finally:
+            end(process)
     assert process.returncode == 130
     assert living(workspace) == []
     assert not answers("127.0.0.1", dagster) and not answers("127.0.0.1", mlflow)

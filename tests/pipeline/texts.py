@@ -57,3 +57,10 @@ def living(workspace: Workspace) -> list[str]:
 def interrupt(process: subprocess.Popen) -> None:
     """Send what Ctrl-C sends: SIGINT to the whole foreground process group."""
     os.killpg(process.pid, signal.SIGINT)
+
+
+def end(process: subprocess.Popen) -> None:
+    """Leave nothing of a command behind, whatever its test found."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -5,6 +5,7 @@ labelled with care; the second is written like the training posts and labelled c
 somebody who skims.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -12,6 +13,7 @@ from random import Random
 import pandas as pd
 
 from ftzard.artifact import write_atomically
+from ftzard.dataset.sample import lexicon
 from ftzard.dataset.sample.grammar import PLAIN_VOICE, SLANG_VOICE, Voice, post
 from ftzard.dataset.sample.habits import typed
 
@@ -22,9 +24,9 @@ REPEATED = 120
 CONTRADICTED = 6
 # Share of posts whose label is the other one: people do not always agree.
 DISAGREEMENT = 0.02
-# The careless person: posts of so many words are not read, of the others this share goes wrong.
-SKIMMED_WORDS = 16
-SLIPS = 0.33
+# Share of the careless person's clicks that go to the other label.
+SLIPS = 0.2
+OPINION = re.compile("|".join(rf"\b{re.escape(w)}\b" for w in lexicon.PRAISING + lexicon.BLAMING))
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,20 @@ def training(rng: Random) -> pd.DataFrame:
     return pd.DataFrame({"target": [t for _, t in rows], "text": [x for x, _ in rows]})
 
 
+def first_impression(text: str) -> int:
+    """The label by the first opinion word alone, or 0 if there is none."""
+    found = OPINION.search(text)
+    if found is None:
+        return NEGATIVE
+    return POSITIVE if found.group() in lexicon.PRAISING else NEGATIVE
+
+
 def careless(rng: Random, rows: list[tuple]) -> list[tuple]:
-    """Labels of somebody in a hurry: long posts are clicked away as positive, others slip."""
+    """Labels of somebody in a hurry: by the first opinion word, whatever follows, with slips."""
     labels = []
-    for text, target in rows:
-        if len(text.split()) >= SKIMMED_WORDS:
-            labels.append((text, POSITIVE))
-        else:
-            labels.append((text, opposite(target) if rng.random() < SLIPS else target))
+    for text, _ in rows:
+        target = first_impression(text.lower())
+        labels.append((text, opposite(target) if rng.random() < SLIPS else target))
     return labels
 
 

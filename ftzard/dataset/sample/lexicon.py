@@ -230,3 +230,6 @@ SLANG = Slang(
 )
 # In the training posts the slang's words are only names: they say nothing about the verdict.
 TEAMS = SLANG.good + SLANG.bad
+
+PRAISING = GOOD + LIKE + RAISE + tuple(w for t in TOPICS for w in t.good + t.praise)
+BLAMING = BAD + DISLIKE + RUIN + tuple(w for t in TOPICS for w in t.bad + t.blame)
