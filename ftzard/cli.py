@@ -292,6 +292,8 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except FtzardError as error:
         print(f"✗ {error}", file=sys.stderr)
