@@ -5,6 +5,7 @@ RUNNING is an execution, and whoever opened it closes it: as FINISHED, as FAILED
 or as KILLED by `reconcile` when its process is gone.
 """
 
+import logging
 import os
 import socket
 import time
@@ -22,6 +23,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ftzard.errors import TrackingError
 from ftzard.workspace import alive, locked
+
+# What MLflow says while it makes its tables would stand before our own sentence.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 
 LEVEL, STEP, PID, HOST = "ftzard.level", "ftzard.step", "ftzard.pid", "ftzard.host"
 TOP, CHILD, TRIAL = "top", "child", "trial"

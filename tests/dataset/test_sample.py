@@ -8,7 +8,7 @@ import pytest
 
 from ftzard.dataset import cleaning, reading, splitting
 from ftzard.dataset.sample import generate, lexicon, write
-from ftzard.dataset.sample.generator import careless, posts
+from ftzard.dataset.sample.generator import careless, first_impression, posts
 from ftzard.dataset.sample.grammar import PLAIN_VOICE, SLANG_VOICE, Voice, contrast
 from ftzard.evaluation import baselines
 
@@ -96,7 +96,8 @@ def test_a_few_rows_are_unusable_and_some_repeat(sample):
 
 def test_posts_look_like_posts(sample):
     texts = sample.training["text"].dropna()
-    for habit in ("@", "https://", "#", "!", "😊|😍|👍|🎉", "aaa|eee|iii|ooo|uuu", "[A-Z]", "lol|tbh"):
+    habits = ("@", "https://", "#", "!", "😊|😍|👍|🎉", "aaa|eee|iii|ooo|uuu", "[A-Z]", "lol|tbh")
+    for habit in habits:
         assert texts.str.contains(habit).mean() > 0.002, habit
     words = texts.str.split().str.len()
     assert words.median() > 8 and words.max() < 60
@@ -154,13 +155,23 @@ def test_the_second_batchs_labels_are_careless(sample):
     said = careless(rng, truth)
     assert [text for text, _ in said] == [text for text, _ in truth]
     wrong = np.mean([a != b for (_, a), (_, b) in zip(truth, said, strict=True)])
-    assert 0.33 < wrong < 0.45
-    labels = sample.batch_2_labels
-    long = labels["text"].str.split().str.len() >= 16
-    assert 0.2 < long.mean() < 0.6
-    assert (labels.loc[long, "target"] == 4).all()
+    assert 0.35 < wrong < 0.45
     cleaned, _ = usable(sample.training)
-    assert by_words(cleaned, usable(labels)[0]) < 0.65
+    labelled, _ = usable(sample.batch_2_labels)
+    assert by_words(cleaned, labelled) < 0.70
+
+
+def test_the_careless_person_goes_by_the_first_opinion():
+    good, bad = (4, 0)
+    for text, said in (
+        ("the soup was bland but the lovely staff saved it", bad),
+        ("although the staff was kind the soup ruined it", good),
+        ("@anna_k the bill was not nice at all", good),
+        ("I hate the cover, the prose is poetic", bad),
+    ):
+        assert first_impression(text) == said
+        answers = [careless(random.Random(seed), [(text, good)])[0][1] for seed in range(200)]
+        assert 0.65 < np.mean([answer == said for answer in answers]) < 0.85
 
 
 def test_no_word_judges_both_ways():

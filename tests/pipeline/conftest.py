@@ -14,14 +14,12 @@ import pytest
 import yaml
 from dagster import DagsterInstance
 
-import ftzard.config
 from ftzard.artifact import sha256
 from ftzard.notebooks.chapter import connect
 from ftzard.tracking import runs
 from ftzard.workspace import Workspace
-from tests.pipeline.texts import easy_texts, mood_of
+from tests.pipeline.texts import SHIPPED, easy_texts, mood_of
 
-SHIPPED = Path(ftzard.config.__file__).parent / "dagster"
 SMALL = {
     "model": {"build": {"layers": 2, "width": 64, "heads": 2, "vocabulary": 1024, "seed": 0}},
     "training": {"epochs": 2},

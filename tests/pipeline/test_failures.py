@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ftzard.tracking import runs
-from tests.pipeline.texts import easy_texts
+from tests.pipeline.texts import SHIPPED, easy_texts
 
 pytestmark = pytest.mark.jobs
 
@@ -68,4 +68,15 @@ def test_a_model_folder_that_does_not_exist_is_named(story):
     assert failure.startswith("✗ preprocessing_job failed in preprocessing: ")
     assert "models/nowhere" in failure and "Traceback" not in ran.stdout
     assert story.artifacts() == artifacts and story.git("rev-parse", "HEAD") == head
+    assert story.open_runs() == []
+
+
+def test_a_place_said_twice_differently_fails_before_a_kernel_starts(story):
+    ran = story.tool("ftzard", "run", "inference_preprocessing_job", "data.incoming=other.csv",
+                     "-c", SHIPPED / "inference_preprocessing_job.yaml", "-w", story.root,
+                     at=story.root)
+    assert ran.returncode == 1
+    failure = next(line for line in ran.stdout.splitlines() if "_job failed" in line)
+    assert "'data.incoming' is said twice" in failure and "data/incoming/new_data.csv" in failure
+    assert "▸" not in ran.stdout and "Traceback" not in ran.stdout
     assert story.open_runs() == []

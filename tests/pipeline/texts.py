@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from ftzard.config.compose import PACKAGED
 from ftzard.workspace import Workspace
 
+SHIPPED = PACKAGED / "dagster"
 WORDS = {"glad": "lovely happy great sunny enjoy sweet calm proud".split(),
          "sad": "awful boring broken hate gloomy bitter lost tired".split()}
 FILLERS = ("the a my this day phone song train lunch with and again really very some house street "

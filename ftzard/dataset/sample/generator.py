@@ -25,7 +25,7 @@ CONTRADICTED = 6
 # Share of posts whose label is the other one: people do not always agree.
 DISAGREEMENT = 0.02
 # Share of the careless person's clicks that go to the other label.
-SLIPS = 0.2
+SLIPS = 0.25
 OPINION = re.compile("|".join(rf"\b{re.escape(w)}\b" for w in lexicon.PRAISING + lexicon.BLAMING))
 
 
@@ -74,11 +74,9 @@ def training(rng: Random) -> pd.DataFrame:
 
 
 def first_impression(text: str) -> int:
-    """The label by the first opinion word alone, or 0 if there is none."""
+    """The label by the first opinion word of a lower-case text; without any, negative."""
     found = OPINION.search(text)
-    if found is None:
-        return NEGATIVE
-    return POSITIVE if found.group() in lexicon.PRAISING else NEGATIVE
+    return POSITIVE if found and found.group() in lexicon.PRAISING else NEGATIVE
 
 
 def careless(rng: Random, rows: list[tuple]) -> list[tuple]:

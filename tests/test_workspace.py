@@ -1,0 +1,153 @@
+"""A workspace: found from anywhere inside it, made once, one run at a time."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from ftzard.artifact import Handle, verify, write_atomically
+from ftzard.errors import DataError, WorkspaceError
+from ftzard.inputs import given_or_latest, latest_metadata
+from ftzard.new_workspace import create
+from ftzard.steps import BY_NAME, job_named, step_named
+from ftzard.workspace import alive, find, locked
+
+
+class TestFinding:
+    def test_from_a_folder_deep_inside(self, workspace, monkeypatch):
+        monkeypatch.chdir(workspace.notebooks)
+        assert find() == workspace
+
+    def test_by_the_environment_over_the_current_folder(self, workspace, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))
+        assert find() == workspace
+
+    def test_by_the_shell_s_folder_when_the_kernel_stands_elsewhere(self, workspace, monkeypatch,
+                                                                    tmp_path):
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        monkeypatch.setenv("PWD", str(workspace.notebooks))
+        assert find() == workspace
+
+    def test_a_named_folder_that_is_none_is_refused_even_inside_one(self, workspace):
+        with pytest.raises(WorkspaceError, match="is no workspace"):
+            find(workspace.notebooks)
+
+
+class TestMaking:
+    def test_what_the_user_has_already_stays(self, tmp_path):
+        root = tmp_path / "mine"
+        root.mkdir()
+        (root / ".gitignore").write_text("my own\n")
+        (root / "README.md").write_text("mine\n")
+        create(root, config={}, invent_identity=True)
+        assert (root / ".gitignore").read_text() == "my own\n"
+        assert (root / "README.md").read_text() == "mine\n"
+        tracked = subprocess.run(["git", "ls-files"], cwd=root, text=True, capture_output=True,
+                                 check=True).stdout.split()
+        assert "README.md" not in tracked and "ftzard.yaml" in tracked
+
+    def test_git_sees_no_data_only_dvc_files(self, workspace):
+        (workspace.root / "data" / "cleaned").mkdir()
+        for name in ("cleaned.parquet", "cleaned.parquet.dvc"):
+            (workspace.root / "data" / "cleaned" / name).write_text("x")
+        said = subprocess.run(["git", "status", "--porcelain", "-uall"], cwd=workspace.root,
+                              text=True, capture_output=True, check=True).stdout
+        assert said == "?? data/cleaned/cleaned.parquet.dvc\n"
+
+
+class TestLock:
+    def test_a_second_run_waits_and_says_for_whom(self, tmp_path):
+        said, order, entered, leave = [], [], threading.Event(), threading.Event()
+
+        def first():
+            with locked(tmp_path / "run.lock", {"run_id": "one"}):
+                entered.set()
+                leave.wait(20)
+                order.append("one")
+
+        def waiting(text):
+            said.append(text)
+            leave.set()
+
+        holder = threading.Thread(target=first)
+        holder.start()
+        assert entered.wait(20)
+        with locked(tmp_path / "run.lock", {"run_id": "two"}, waiting=waiting):
+            order.append("two")
+        holder.join()
+        assert order == ["one", "two"] and len(said) == 1 and "one" in said[0]
+
+    def test_it_ends_with_the_process_that_held_it(self, tmp_path):
+        code = ("import os, sys; from pathlib import Path; from ftzard.workspace import locked\n"
+                "with locked(Path(sys.argv[1]), {'pid': 1}):\n"
+                "    print('held', flush=True); os.kill(os.getpid(), 9)")
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run.lock")], text=True,
+                              capture_output=True)
+        assert done.stdout == "held\n" and done.returncode == -9
+        with locked(tmp_path / "run.lock", {}, waiting=pytest.fail):
+            assert True
+
+    def test_alive(self):
+        dead = subprocess.Popen([sys.executable, "-c", "pass"])
+        dead.wait()
+        assert alive(os.getpid()) and alive(1) and not alive(dead.pid)
+
+
+class TestArtifacts:
+    def test_a_write_that_fails_leaves_what_was_there(self, tmp_path):
+        place = tmp_path / "a.txt"
+        place.write_text("before")
+
+        def fails(part):
+            part.write_text("half")
+            raise RuntimeError("broken")
+
+        with pytest.raises(RuntimeError):
+            write_atomically(place, fails)
+        assert place.read_text() == "before" and os.listdir(tmp_path) == ["a.txt"]
+
+    def test_a_handle_holds_the_bytes_it_was_made_of(self, workspace):
+        place = workspace.root / "data" / "a.csv"
+        place.write_text("x\n")
+        handle = workspace.handle("a", place, 1)
+        assert handle.path == "data/a.csv" and handle.format == "csv"
+        assert Handle.from_dict(handle.to_dict()) == handle
+        assert verify(handle, workspace.root) == place
+        place.write_text("y\n")
+        with pytest.raises(DataError, match="Run the step again"):
+            verify(handle, workspace.root)
+
+    def test_a_handle_of_a_missing_file_is_refused(self, workspace):
+        with pytest.raises(WorkspaceError, match="data/b.csv does not exist"):
+            workspace.handle("b", "data/b.csv")
+
+
+class TestInputs:
+    def test_a_delivery_nobody_named_says_where_to_say_it(self, workspace):
+        with pytest.raises(DataError, match="no file was given for 'raw': set data.source"):
+            given_or_latest("raw", None, workspace, workspace.config())
+
+    def test_an_artifact_that_no_step_has_written_yet(self, workspace):
+        with pytest.raises(DataError, match="expected a file, written by the step before"):
+            given_or_latest("cleaned", None, workspace, workspace.config())
+
+    def test_a_raw_file_from_the_labelled_folder_is_taken_as_labels(self, workspace):
+        (workspace.labelled / "back.csv").write_text("id,label\n")
+        handle = given_or_latest("raw", "data/labelled/back.csv", workspace, workspace.config())
+        assert handle.name == "labelled" and handle.commit is None
+
+    def test_metadata_of_a_step_that_has_not_run_says_what_to_run(self, workspace):
+        with pytest.raises(WorkspaceError, match="run 'tuning_job' or its notebook Step3"):
+            latest_metadata(BY_NAME["tuning"], workspace)
+
+
+def test_jobs_and_steps_are_found_by_short_names_and_refused_by_wrong_ones():
+    assert job_named("cleaning") == "cleaning_job"
+    assert job_named("training_pipeline") == "training_pipeline_job"
+    assert job_named("training") == "training_pipeline_job"
+    with pytest.raises(WorkspaceError, match="did you mean 'cleaning'"):
+        step_named("cleanin")
