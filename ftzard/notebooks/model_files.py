@@ -13,7 +13,7 @@ from ftzard.artifact import write_atomically
 from ftzard.config.schema import Config, Data, Model, Training, Tuning
 from ftzard.errors import ModelError
 from ftzard.models import adapter, archive, tiny_falcon
-from ftzard.models.base import BaseSpec
+from ftzard.models.base import BaseSpec, hash_weights
 from ftzard.tracking.registry import Version
 from ftzard.workspace import Workspace
 
@@ -55,9 +55,15 @@ def build_base(workspace: Workspace, model: Model, texts, scratch: Path) -> Path
 
 
 def base_spec(workspace: Workspace, model: Model) -> BaseSpec:
-    """Return how to load the base that the config names."""
+    """Return how to load the base that the config names.
+
+    Raises ModelError for a folder that does not exist and for a hub id without its commit.
+    """
+    source = _found(workspace, model.source, model.name)
+    if not Path(source).is_dir():
+        hash_weights(source, model.revision)  # refuses before a hub is asked again and again
     return BaseSpec(
-        source=_found(workspace, model.source, model.name), name=model.name,
+        source=source, name=model.name,
         revision=model.revision, quantisation=model.quantisation,
         double_quantisation=model.double_quantisation, compute_dtype=model.compute_dtype,
         lora_targets=tuple(model.lora_targets), max_length=model.max_length)
