@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 
 import ftzard
-from ftzard.artifact import Handle, verify, write_json
+from ftzard.artifact import Handle, dvc_hash, verify, write_json
 from ftzard.config import compose
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
@@ -144,7 +144,8 @@ class Chapter:
     def finish(self) -> dict:
         """Close the run as FINISHED, hand the outputs on and return the step's metadata."""
         for handle in self.outputs.values():
-            self.run.dataset(handle.name, handle.sha256, handle.path, handle.rows, "output")
+            self.run.dataset(handle.name, dvc_hash(self.workspace.root / handle.path),
+                             handle.path, handle.rows, "output")
             self.run.tags({f"data_sha256.{handle.name}": handle.sha256})
         metadata = {
             "step": self.step.name,
@@ -223,7 +224,8 @@ def begin(step_name: str, namespace: Mapping) -> Chapter:
     run.params(compose.flat(compose.to_record(place.config)))
     run.text(yaml.safe_dump(compose.to_record(place.config), sort_keys=False), "config.yaml")
     for handle in inputs.values():
-        run.dataset(handle.name, handle.sha256, handle.path, handle.rows, "input")
+        run.dataset(handle.name, dvc_hash(place.workspace.root / handle.path), handle.path,
+                    handle.rows, "input")
     return chapter
 
 

@@ -70,13 +70,13 @@ class Run:
         self.tracking.client.log_figure(self.id, figure, name)
 
     def dataset(self, name: str, digest: str, source: str, rows: int | None, context: str) -> None:
-        """Record a data set by its content hash, its path and its use ('input', 'output')."""
+        """Record a data set by its DVC hash, its path and its use ('input' or 'output')."""
         import json
 
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         self.tracking.client.log_inputs(self.id, datasets=[DatasetInput(
-            Dataset(name=name, digest=digest[:36], source_type="dvc",
+            Dataset(name=name, digest=digest, source_type="dvc",
                     source=json.dumps({"path": source}),
                     profile=json.dumps({"num_rows": rows}) if rows is not None else None),
             [InputTag("mlflow.data.context", context)],
