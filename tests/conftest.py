@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ftzard import cli
 from ftzard.launch import QUIET
 from ftzard.new_workspace import create
 from ftzard.workspace import Workspace
@@ -55,3 +57,20 @@ def template(tmp_path_factory) -> Path:
 def workspace(template, tmp_path) -> Workspace:
     """A fresh workspace of the test's own."""
     return Workspace(Path(shutil.copytree(template, tmp_path / "ws", symlinks=True)))
+
+
+@pytest.fixture
+def ftzard(monkeypatch, capsys):
+    """Run the command line in this process; returns its exit code and what it said."""
+
+    def run(*arguments: object) -> tuple[int, str]:
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        monkeypatch.setattr("sys.argv", ["ftzard", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        said = capsys.readouterr()
+        return ended.value.code, said.out + said.err
+
+    return run

@@ -8,23 +8,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard import cli
 from ftzard.config.compose import PACKAGED
 from ftzard.steps import STEPS
-
-
-@pytest.fixture
-def ftzard(monkeypatch, capsys):
-    """Run the command line in this process; returns its exit code and what it said."""
-
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["ftzard", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out + said.err
-
-    return run
 
 
 class TestRefusals:

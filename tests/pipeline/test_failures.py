@@ -59,18 +59,6 @@ def test_bad_rows_fail_the_job_and_change_nothing(story, tmp_path, make, words):
     assert story.open_runs() == []
 
 
-def test_a_model_folder_that_does_not_exist_is_named(story):
-    head, artifacts = story.git("rev-parse", "HEAD"), story.artifacts()
-    ran = story.tool("ftzard", "run", "preprocessing_job", "model.source=models/nowhere",
-                     "model.build=null", "-w", story.root, at=story.root)
-    assert ran.returncode == 1
-    failure = next(line for line in ran.stdout.splitlines() if "_job failed" in line)
-    assert failure.startswith("✗ preprocessing_job failed in preprocessing: ")
-    assert "models/nowhere" in failure and "Traceback" not in ran.stdout
-    assert story.artifacts() == artifacts and story.git("rev-parse", "HEAD") == head
-    assert story.open_runs() == []
-
-
 def test_a_place_said_twice_differently_fails_before_a_kernel_starts(story):
     ran = story.tool("ftzard", "run", "inference_preprocessing_job", "data.incoming=other.csv",
                      "-c", SHIPPED / "inference_preprocessing_job.yaml", "-w", story.root,
