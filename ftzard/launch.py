@@ -22,7 +22,7 @@ QUIET = {
     "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
     "TQDM_DISABLE": "1",
     "TOKENIZERS_PARALLELISM": "true",
-    "PYTHONWARNINGS": "ignore::RuntimeWarning:dagster._core.execution",
+    "PYTHONWARNINGS": "ignore::RuntimeWarning:dagster._core.execution.context_creation_job",
 }
 
 _CHATTER = ("Executing Cell", "Ending Cell", "Input Notebook:", "Output Notebook:",

@@ -26,11 +26,22 @@ from ftzard.config import compose
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
 from ftzard.errors import DataError, FtzardError
+from ftzard.evaluation import plots
 from ftzard.inputs import given_or_latest, latest_metadata
 from ftzard.steps import Step, step_named
 from ftzard.tracking import record, runs
 from ftzard.versioning import git
 from ftzard.workspace import Workspace, find, locked
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that a notebook shows wherever it runs."""
+
+    png: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
 
 
 @dataclass
@@ -117,10 +128,11 @@ class Chapter:
         self.outputs[name] = handle
         return handle
 
-    def plot(self, figure: object, name: str) -> object:
-        """Record a figure with the run and return it for the notebook to show."""
-        self.run.figure(figure, f"plots/{name}.png")
-        return figure
+    def plot(self, figure: object, name: str) -> "Picture":
+        """Record a figure with the run and return it as a picture for the notebook to show."""
+        picture = Picture(plots.png(figure))
+        self.run.binary(picture.png, f"plots/{name}.png")
+        return picture
 
     def log(self, **metrics: float) -> None:
         """Record numbers with the run and keep them for the step's summary."""

@@ -4,6 +4,7 @@
 """
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +45,12 @@ def register(run: Run, name: str, *, adapter: Path, base: Path | None,
     client = run.tracking.client
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        mlflow.pyfunc.save_model(
-            model, python_model=str(_SERVED), signature=_signature(),
-            artifacts={"adapter": str(adapter), **({"base": str(base)} if base else {})},
-            pip_requirements=_pinned())
+        # mlflow would like an input example to guess a signature from; the signature is given.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            mlflow.pyfunc.save_model(
+                model, python_model=str(_SERVED), signature=_signature(),
+                artifacts={"adapter": str(adapter), **({"base": str(base)} if base else {})},
+                pip_requirements=_pinned())
         client.log_artifacts(run.id, str(model), "model")
     try:
         client.create_registered_model(name)

@@ -8,6 +8,7 @@ or as KILLED by `reconcile` when its process is gone.
 import logging
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,8 +67,11 @@ class Run:
     def text(self, text: str, name: str) -> None:
         self.tracking.client.log_text(self.id, text, name)
 
-    def figure(self, figure: object, name: str) -> None:
-        self.tracking.client.log_figure(self.id, figure, name)
+    def binary(self, content: bytes, name: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(name).name
+            file.write_bytes(content)
+            self.artifact(file, str(Path(name).parent))
 
     def dataset(self, name: str, digest: str, source: str, rows: int | None, context: str) -> None:
         """Record a data set by its DVC hash, its path and its use ('input' or 'output')."""
