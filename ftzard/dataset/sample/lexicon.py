@@ -154,7 +154,8 @@ MONTHS = _words(
 NUMBERS = _words("two, three, four, five, six, seven, eight, nine, ten, twelve, fifteen, twenty")
 HANDLES = _words(
     "anna_k, tomcat77, lena.writes, the_real_bo, foodie_max, mr_gadget, nightowl, jules88,"
-    " pixelpia, oldsalt, greta_g, kimchi_kim, rambler_ro, dj_otto, bookish_bea, sam_i_was, captain_ko, zoe_z"
+    " pixelpia, oldsalt, greta_g, kimchi_kim, rambler_ro, dj_otto, bookish_bea, sam_i_was,"
+    " captain_ko, zoe_z"
 )
 SITES = _words("exmpl.co, shrt.link, pic.post, revu.app, tiny.page")
 HAPPY = _words("😀, 😍, 👍, 🎉, ❤️, 😊, 🙌, :), :-), :D, <3")
