@@ -223,7 +223,7 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path):
         (about,) = [name for name in names if name.endswith("dist-info/METADATA")]
         text = archive.read(about).decode()
         (entry,) = [name for name in names if name.endswith("entry_points.txt")]
-        assert "ftzard = ftzard.cli:app" in archive.read(entry).decode()
+        assert "ftzard = ftzard.cli:main" in archive.read(entry).decode()
     files = (path for path in (source / "ftzard").rglob("*") if path.is_file())
     assert sorted({path.relative_to(source).as_posix() for path in files} - names) == []
     required = {Requirement(line) for line in re.findall(r"^Requires-Dist: (.+)$", text, re.M)}

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 import urllib.request
 
 import pytest
@@ -21,6 +22,8 @@ LAUNCH = """mutation($job: String!, $config: RunConfigData) { launchRun(executio
              repositoryLocationName: "ftzard.definitions"}, runConfigData: $config}) {
   __typename ... on LaunchRunSuccess { run { runId } }
   ... on PythonError { message } ... on RunConfigValidationInvalid { errors { message } } } }"""
+LOADED = """{ workspaceOrError { ... on Workspace { locationEntries { loadStatus
+  locationOrLoadError { __typename } } } } }"""
 STATE = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
@@ -36,6 +39,21 @@ def ask(port: int, query: str, **variables) -> dict:
         data=json.dumps({"query": query, "variables": variables}).encode())
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)["data"]
+
+
+def jobs_are_there(port: int) -> bool:
+    """Return whether the web server, which listens before that, has loaded the code location."""
+    entries = ask(port, LOADED)["workspaceOrError"]["locationEntries"]
+    return [(e["loadStatus"], e["locationOrLoadError"]["__typename"]) for e in entries
+            if e["locationOrLoadError"]] == [("LOADED", "RepositoryLocation")]
+
+
+def wait_until(ready, seconds: float) -> None:
+    """Look every moment until `ready`, at most so long."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.2)
 
 
 def test_a_launchpad_job_runs_on_the_served_workspace_and_ctrl_c_ends_it_all(workspace):
@@ -54,6 +72,7 @@ def test_a_launchpad_job_runs_on_the_served_workspace_and_ctrl_c_ends_it_all(wor
         assert re.search(rf"Dagster +http://127\.0\.0\.1:{dagster}", said), said
         assert re.search(rf"MLflow +http://127\.0\.0\.1:{mlflow}", said)
 
+        wait_until(lambda: jobs_are_there(dagster), 90)
         config = yaml.safe_load((PACKAGED / "dagster" / "cleaning_job.yaml").read_text())
         launched = ask(dagster, LAUNCH, job="cleaning_job", config=config)["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
