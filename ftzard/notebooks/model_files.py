@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from ftzard.artifact import write_atomically
-from ftzard.config.schema import Config, Data, Model, Training, Tuning
+from ftzard.config.schema import Data, Model, Training, Tuning
 from ftzard.errors import ModelError
 from ftzard.models import adapter, archive, tiny_falcon
 from ftzard.models.base import BaseSpec, hash_weights
@@ -140,13 +140,6 @@ def training_values(training: Training) -> dict:
 def cleaning_values(data: Data) -> dict:
     """Return how texts are cleaned, to be kept with the adapter."""
     return {"mention": data.mention, "link": data.link, "max_characters": data.max_characters}
-
-
-def retraining_params(champion: dict, config: Config) -> dict:
-    """Return the champion's parameters from its record, its learning rate scaled."""
-    params = dict(champion["params"])
-    params["learning_rate"] *= config.retraining.learning_rate_ratio
-    return params
 
 
 def curves(trials: list[dict]) -> list[dict]:
