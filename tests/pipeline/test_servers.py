@@ -23,7 +23,7 @@ LAUNCH = """mutation($job: String!, $config: RunConfigData) { launchRun(executio
   __typename ... on LaunchRunSuccess { run { runId } }
   ... on PythonError { message } ... on RunConfigValidationInvalid { errors { message } } } }"""
 LOADED = """{ workspaceOrError { ... on Workspace { locationEntries { loadStatus
-  locationOrLoadError { __typename } } } } }"""
+  locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 STATE = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
@@ -44,8 +44,8 @@ def ask(port: int, query: str, **variables) -> dict:
 def jobs_are_there(port: int) -> bool:
     """Return whether the web server, which listens before that, has loaded the code location."""
     entries = ask(port, LOADED)["workspaceOrError"]["locationEntries"]
-    return [(e["loadStatus"], e["locationOrLoadError"]["__typename"]) for e in entries
-            if e["locationOrLoadError"]] == [("LOADED", "RepositoryLocation")]
+    assert not any((e["locationOrLoadError"] or {}).get("message") for e in entries), entries
+    return bool(entries) and all(e["loadStatus"] == "LOADED" for e in entries)
 
 
 def wait_until(ready, seconds: float) -> None:
@@ -72,7 +72,7 @@ def test_a_launchpad_job_runs_on_the_served_workspace_and_ctrl_c_ends_it_all(wor
         assert re.search(rf"Dagster +http://127\.0\.0\.1:{dagster}", said), said
         assert re.search(rf"MLflow +http://127\.0\.0\.1:{mlflow}", said)
 
-        wait_until(lambda: jobs_are_there(dagster), 90)
+        wait_until(lambda: jobs_are_there(dagster), 150)
         config = yaml.safe_load((PACKAGED / "dagster" / "cleaning_job.yaml").read_text())
         launched = ask(dagster, LAUNCH, job="cleaning_job", config=config)["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
