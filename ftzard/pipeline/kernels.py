@@ -7,6 +7,7 @@ when its notebook ends or the run is interrupted, the executed notebook is kept 
 op fails with the notebook's own sentence.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -158,6 +159,8 @@ class NotebookClient(DagstermillNotebookClient):
             except BaseException:
                 run_sync(self.km.shutdown_kernel)(now=True)
                 if seen:
+                    # The cell that was cut off is never awaited; asyncio would say so at exit.
+                    logging.getLogger("asyncio").disabled = True
                     raise DagsterExecutionInterruptedError() from None
                 raise
 
