@@ -19,7 +19,6 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
-    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
     "TQDM_DISABLE": "1",
     "TOKENIZERS_PARALLELISM": "true",
     "PYTHONWARNINGS": "ignore::RuntimeWarning:dagster._core.execution.context_creation_job",
