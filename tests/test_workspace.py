@@ -88,8 +88,8 @@ class TestLock:
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run.lock")], text=True,
                               capture_output=True)
         assert done.stdout == "held\n" and done.returncode == -9
-        with locked(tmp_path / "run.lock", {}, waiting=pytest.fail):
-            assert True
+        with locked(tmp_path / "run.lock", {"run_id": "next"}, waiting=pytest.fail):
+            assert (tmp_path / "run.lock").read_text() == '{"run_id": "next"}'
 
     def test_alive(self):
         dead = subprocess.Popen([sys.executable, "-c", "pass"])
