@@ -45,6 +45,7 @@ ENV MLFLOW_DISABLE_TELEMETRY=true \
     DVC_NO_ANALYTICS=1 \
     HF_HUB_DISABLE_TELEMETRY=1 \
     OMP_WAIT_POLICY=PASSIVE \
+    GOMP_SPINCOUNT=1000 \
     PYTHONUNBUFFERED=1 \
     # Downloaded bases stay in the mounted workspace: 14 GB should not die with the container.
     HF_HOME=/app/.ftzard/huggingface

@@ -5,24 +5,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Nothing phones home, and idle torch threads do not spin beside a busy process.
+# Nothing phones home, and waiting torch threads spin only shortly.
 export MLFLOW_DISABLE_TELEMETRY := true
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 1000
 
 # A venv holds absolute paths: the stamp names the clone's own, so that a moved or copied clone
 # makes a new one instead of running the code at the old place.
 STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick constraints clean
+.PHONY: help demo test quick chaos constraints clean
 
 help:
 	@echo "make demo         a whole round on the shipped sample, in a fresh workspace at ./demo"
 	@echo "make test         all tests"
 	@echo "make quick        the tests that run no whole jobs"
+	@echo "make chaos        kill -9 at random moments over whole jobs, ROUNDS=10 times"
 	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
 	@echo "make clean        remove what was installed and built; the workspace's data stays"
 
@@ -34,6 +36,9 @@ test: $(STAMP)
 
 quick: $(STAMP)
 	$(BIN)/pytest -q -m "not jobs"
+
+chaos: $(STAMP)
+	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0)
 
 # One retry: package indexes have bad minutes. Only a complete install leaves a stamp.
 PIP = python -m pip install -qq --disable-pip-version-check

@@ -5,6 +5,7 @@ steps: a step hands on where the file is, what it must hash to and how many rows
 next one refuses a file that has changed in between.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ftzard.errors import DataError
+from ftzard.errors import DataError, FtzardError
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,23 @@ def dvc_hash(path: Path) -> str:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a temporary file beside `path`, flush it to disk and move it into place.
 
-    If `write` raises, nothing appears under `path` and what stood there before stays.
+    If `write` raises, nothing appears under `path` and what stood there before stays. Raises
+    DataError if the disk is full.
     """
     path = Path(path)
+    try:
+        _exchange(path, write)
+    except Exception as error:
+        if isinstance(error, FtzardError) or not _no_space(error):
+            raise
+        raise DataError(
+            f"{path} could not be written: no space is left there ({error}). What stood under that "
+            "name before is untouched; free space, then run the step again."
+        ) from error
+    return path
+
+
+def _exchange(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(descriptor)
@@ -74,7 +89,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-    return path
+
+
+def _no_space(error: Exception) -> bool:
+    """Return whether an error comes of a full disk; torch and safetensors say it their own way."""
+    words = ("No space left", "os error 28", "file write failed")
+    return (getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            or any(said in str(error) for said in words))
 
 
 def write_json(path: Path, value: object) -> Path:

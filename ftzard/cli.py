@@ -163,6 +163,8 @@ def status(
                       (step["time"] or "-").removesuffix("+00:00"), str(step["seconds"] or "-"))
     out.print(table)
     say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
+    if state["drift"]:
+        say(f"drift of batch {state['drift']['batch']}: {state['drift']['sentence']}")
     local = state["commits_not_pushed"]
     say(f"not pushed: {len(local)} commits"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))
@@ -198,6 +200,60 @@ def cleaned(classifier, texts: list[str]) -> list[str]:
     settings = {k: v for k, v in classifier.meta.get("cleaning", {}).items()
                 if k in ("mention", "link")}
     return clean_texts(pd.Series(texts), **settings).to_pylist()
+
+
+@app.command()
+def label(
+    batch: Annotated[str | None, typer.Argument(
+        help="A batch in data/labelling, or how it begins; default: the newest.")] = None,
+    person: Annotated[str | None, typer.Option("--as", help="Who labels; default: you.")] = None,
+    twice: Annotated[bool, typer.Option(
+        "--twice", help="Also rows that others have labelled, to see whether you agree.")] = False,
+    workspace: InWorkspace = None,
+) -> None:
+    """Label the rows that wait, one text at a time, with a key per label."""
+    import getpass
+
+    from ftzard import labelling_view
+    from ftzard.workspace import find
+
+    sitting = labelling_view.open_sitting(find(workspace), batch, person or getpass.getuser(),
+                                          twice=twice)
+    labelling_view.run(sitting, say)
+
+
+@app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="Number of the version.")],
+    reason: Annotated[str, typer.Option(help="Why the gate is overruled; it is kept.")],
+    person: Annotated[str | None, typer.Option("--as", help="Who decides; default: you.")] = None,
+    workspace: InWorkspace = None,
+) -> None:
+    """Make a version the champion by hand; the champion before becomes previous."""
+    from ftzard import promotion
+    from ftzard.workspace import find
+
+    show_promotion(promotion.promote(find(workspace), version, reason=reason, who=person, say=say))
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str | None, typer.Option(help="Why; it is kept.")] = None,
+    person: Annotated[str | None, typer.Option("--as", help="Who decides; default: you.")] = None,
+    workspace: InWorkspace = None,
+) -> None:
+    """Make the previous champion the champion again."""
+    from ftzard import promotion
+    from ftzard.workspace import find
+
+    show_promotion(promotion.rollback(find(workspace), reason=reason, who=person, say=say))
+
+
+def show_promotion(done) -> None:
+    """Print what a promotion by hand has changed."""
+    before = f", {done.before} is previous" if done.before else ""
+    say(f"✓ {done.champion} is champion{before}; on record at {done.commit[:10]}, {done.pushed}"
+        + (f": {done.reason}" if done.reason else ""))
 
 
 @app.command()
@@ -263,12 +319,132 @@ def lab(
 @app.command()
 def push(workspace: InWorkspace = None) -> None:
     """Send what is not pushed yet: data first, then commits."""
+    from ftzard import lineage
     from ftzard.versioning.publish import push as send
     from ftzard.workspace import find
 
-    state, reason = send(find(workspace).root, say)
+    place = find(workspace)
+    state, reason = send(place.root, say)
     say(state + (f": {reason}" if reason else ""))
     if reason:
+        raise typer.Exit(1)
+    tracking = lineage.store(place, place.config())
+    if tracking is not None:
+        from ftzard.notebooks.versions import settle
+
+        settle(place, tracking)
+
+
+def show_whole(what) -> None:
+    """Print a table or a tree with nothing cut off, folded where a terminal is too narrow."""
+    Console(highlight=False, width=None if out.is_terminal else 10_000).print(what)
+
+
+@app.command()
+def history(
+    artifact: Annotated[str | None, typer.Argument(
+        help="Its name (cleaned, delivery, adapter, …) or its path; default: all.")] = None,
+    workspace: InWorkspace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show the versions of an artifact: when, how large, by which run, in which models."""
+    from ftzard import lineage, shown
+    from ftzard.versioning.versions import why_not_pushed
+    from ftzard.workspace import find
+
+    place = find(workspace)
+    versions = lineage.history(place, artifact)
+    if as_json:
+        say(json.dumps(versions, indent=1))
+        return
+    show_whole(shown.history_table(versions))
+    if not all(version["pushed"] for version in versions):
+        say(f"not pushed: {why_not_pushed(place.root)}")
+
+
+@app.command()
+def lineage(
+    model: Annotated[str | None, typer.Argument(
+        help="MODEL or MODEL@VERSION; default: the champion.")] = None,
+    workspace: InWorkspace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show what a model is made of: rows, code, config, base, parents, runs and notebooks."""
+    from ftzard import lineage, shown
+    from ftzard.workspace import find
+
+    told = lineage.lineage(find(workspace), model)
+    if as_json:
+        say(json.dumps(told, indent=1, default=str))
+    else:
+        show_whole(shown.lineage_tree(told))
+
+
+@app.command()
+def restore(
+    which: Annotated[str, typer.Argument(help="A commit, or the id of an MLflow run.")],
+    artifacts: Annotated[list[str] | None, typer.Argument(
+        help="Names or paths of artifacts; default: all there were.")] = None,
+    workspace: InWorkspace = None,
+) -> None:
+    """Bring artifacts of an earlier version back, from the cache or the remote."""
+    from ftzard import restore, shown
+    from ftzard.workspace import find
+
+    done = restore.restore(find(workspace), which, artifacts or (), say=say)
+    if not done["files"]:
+        say(f"nothing to restore: everything is as it was at {which}")
+        return
+    show_whole(shown.restored_table(done["files"]))
+    say(f"committed {done['commit'][:10]}; it goes out with the next run, or with 'ftzard push'"
+        if done["commit"] else "nothing to commit: git had these versions, their data was away")
+
+
+@app.command()
+def doctor(
+    workspace: InWorkspace = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what loses nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what is wrong with a workspace and the command that mends it; with --fix, mend it."""
+    from ftzard import doctor as doctors
+    from ftzard.workspace import find
+
+    place, said = find(workspace), []
+    if fix:
+        found = doctors.cure(place, said.append if as_json else say)
+    else:
+        found = doctors.examine(place)
+    if as_json:
+        say(json.dumps({"mended": said, "findings": [f.to_dict() for f in found]}, indent=1))
+    else:
+        for line in doctors.lines(found):
+            say(line)
+    if any(finding.state == doctors.WRONG for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def reproduce(
+    model: Annotated[str, typer.Argument(help="MODEL@VERSION, or a VERSION of this workspace's "
+                                              "model.")],
+    workspace: InWorkspace = None,
+) -> None:
+    """Train a registered version again from its record and say whether it comes out equal."""
+    from ftzard.reproduce import reproduce as again
+    from ftzard.workspace import find
+
+    place = find(workspace)
+    name, _, number = model.rpartition("@")
+    if not number.isdigit():
+        raise FtzardError(f"'{model}' names no version; expected MODEL@VERSION, as in "
+                          f"{place.config().tracking.registered_model}@1.")
+    found = again(place, name or place.config().tracking.registered_model, int(number), say)
+    for line in found.differences:
+        say(f"  {line}")
+    say(f"{'✓ equal' if found.equal else '✗ not equal'}: {found.model}, weights "
+        f"{found.weights[:12]}, {found.accuracy:.1%} of {found.test_rows:,} test rows")
+    if not found.equal:
         raise typer.Exit(1)
 
 

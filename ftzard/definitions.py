@@ -3,6 +3,7 @@
 from ftzard.pipeline.jobs import build
 from dagster import AssetSpec, Definitions
 
+from ftzard.pipeline.schedules import schedules
 from ftzard.pipeline.sensors import sensors
 from ftzard.steps import JOBS, STEPS
 
@@ -16,6 +17,7 @@ defs = Definitions(
             for step in STEPS for name in step.yields],
     jobs=list(jobs.values()),
     sensors=sensors(jobs),
+    schedules=schedules(jobs),
 )
 
 

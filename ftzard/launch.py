@@ -3,22 +3,26 @@
 What a person sees is the same either way: a line per step with its time and its result.
 """
 
+import json
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ftzard.steps import BY_NAME
-from ftzard.workspace import Workspace
+from ftzard.artifact import write_json
+from ftzard.kernel_server import PATIENT_THREADS, Server, reconstructable_job
+from ftzard.steps import BY_NAME, JOBS
+from ftzard.workspace import Workspace, alive
 
 #: What every process of ours has in its environment: quiet, local, and sparing with the CPU.
 QUIET = {
+    **PATIENT_THREADS,
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
     "TQDM_DISABLE": "1",
     "TOKENIZERS_PARALLELISM": "true",
     "PYTHONWARNINGS": "ignore::RuntimeWarning:dagster._core.execution.context_creation_job",
@@ -98,6 +102,7 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
     Raises KeyboardInterrupt after a run that Ctrl-C has ended.
     """
     os.environ.update(environment(workspace))
+    _start_server(workspace, job)
     from dagster import DagsterInstance
     from dagster._core.execution.api import execute_run_iterator
 
@@ -111,6 +116,7 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
     began = time.time()
     try:
         with DagsterInstance.get() as instance:
+            close_dead_runs(instance, workspace)
             recon = reconstructable_job(job)
             made = instance.create_run_for_job(
                 job_def=recon.get_definition(), run_config=config,
@@ -123,8 +129,63 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
             finished = instance.get_run_by_id(made.run_id)
     finally:
         logging.getLogger("papermill").removeHandler(printed)
+        if (unused := take_server()) is not None:
+            unused.close()
     return Outcome(made.run_id, finished.is_success, time.time() - began, report.failure,
                    report.failed_step, report.seconds)
+
+
+_server: Server | None = None
+
+
+def _start_server(workspace: Workspace, job: str) -> None:
+    """Let the kernels' imports begin before this process imports Dagster."""
+    global _server
+    _server = Server(workspace, list(JOBS[job]))
+
+
+def take_server() -> Server | None:
+    """Return the kernel server that was started ahead, once, or None."""
+    global _server
+    server, _server = _server, None
+    return server
+
+
+def say_who_works(workspace: Workspace, run_id: str) -> None:
+    """Write down which process works on a run, so that its death can be noticed."""
+    write_json(workspace.run_folder(run_id) / "worker.json",
+               {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time()})
+
+
+def close_dead_runs(instance, workspace: Workspace, start_s: float = 300.0) -> list[str]:
+    """Report as failed every unfinished run whose process is gone; return their ids.
+
+    A run that no process has taken up `start_s` seconds after it was made is gone as well. Runs
+    of another machine are left alone.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
+
+    unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING,
+                  DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED]
+    closed = []
+    for record in instance.get_run_records(RunsFilter(statuses=unfinished)):
+        run = record.dagster_run
+        file = workspace.run_folder(run.run_id) / "worker.json"
+        if file.is_file():
+            worker = json.loads(file.read_text(encoding="utf-8"))
+            if worker["host"] != socket.gethostname() or alive(worker["pid"]):
+                continue
+            why = f"its process {worker['pid']} ended without closing the run"
+        elif time.time() - record.create_timestamp.timestamp() < start_s:
+            continue
+        else:
+            why = f"no process took it up within {start_s:.0f} s"
+        report = (instance.report_run_canceled if run.status is DagsterRunStatus.CANCELING
+                  else instance.report_run_failed)
+        report(run, message=f"This run was cut off: {why}. Re-execute it from failure, or run the "
+                            "job again.")
+        closed.append(run.run_id)
+    return closed
 
 
 def follow(instance, run_id: str, *, say: Callable[[str], None], pause: float = 0.5) -> Outcome:
@@ -172,15 +233,6 @@ def _innermost(error) -> str:
         error = error.cause
     name, _, rest = error.message.strip().partition(": ")
     return rest if rest and "." in name and " " not in name else error.message.strip()
-
-
-def reconstructable_job(name: str):
-    """Return the job of the code location in the form that a notebook op needs."""
-    from dagster._core.code_pointer import ModuleCodePointer
-    from dagster._core.definitions.reconstruct import ReconstructableRepository
-
-    pointer = ModuleCodePointer("ftzard.definitions", "defs", os.getcwd())
-    return ReconstructableRepository(pointer).get_reconstructable_job(name)
 
 
 def launchpad(values: Mapping) -> tuple[dict, dict]:

@@ -66,6 +66,10 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
     """
     folder = workspace.state / "logs"
     folder.mkdir(parents=True, exist_ok=True)
+    if "mlflow" in commands and not (workspace.state / "mlflow.db").exists():
+        from ftzard.tracking.store import make_sqlite
+
+        make_sqlite(workspace.mlflow_uri)  # its server and a first run would both make the tables
     started: dict[str, subprocess.Popen] = {}
     try:
         for name, command in commands.items():
@@ -127,6 +131,17 @@ def close_open_runs(workspace: Workspace, reason: str) -> int:
             instance.report_run_canceled(run, message=reason)
             closed += 1 + runs.close_failed(tracking, run.run_id, "KILLED", reason)
     return closed + len(runs.reconcile(tracking))
+
+
+def close_dead_runs(workspace: Workspace) -> list[str]:
+    """Close the Dagster runs whose worker is gone, and what they left open; return their names."""
+    os.environ.update(environment(workspace))
+    from dagster import DagsterInstance
+
+    from ftzard import launch
+
+    with DagsterInstance.get() as instance:
+        return launch.close_dead_runs(instance, workspace)
 
 
 def wait_for_answer(host: str, port: int, what: str, process: subprocess.Popen,

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from ftzard import drift_log
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
 from ftzard.notebooks import model_files
@@ -16,7 +17,7 @@ from ftzard.workspace import Workspace
 
 
 def gather(workspace: Workspace) -> dict:
-    """Return what `ftzard status` shows: commit, models, steps, rows waiting, not pushed."""
+    """Return what `ftzard status` shows: commit, models, steps, rows waiting, drift, not pushed."""
     config = workspace.config()
     tracking = connect(workspace, config)
     name = config.tracking.registered_model
@@ -29,6 +30,7 @@ def gather(workspace: Workspace) -> dict:
         "challenger": _model(workspace, registry.by_alias(tracking, name, registry.CHALLENGER)),
         "steps": {step.name: _step(tracking, step.run_name) for step in STEPS},
         "rows_waiting_for_labels": waiting,
+        "drift": drift_log.last(workspace),
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
                                for c in unpushed(workspace.root)],
         "not_pushed_reason": push.get("reason"),

@@ -13,7 +13,7 @@ class Step:
     """One row of the table.
 
     takes and yields name artifacts; `after` names the step whose run metadata this one reads;
-    versioned says whether Git_Dvc follows.
+    versioned says whether Git_Dvc follows; models, whether the step needs torch.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Step:
     yields: tuple[str, ...] = ()
     after: str | None = None
     versioned: bool = False
+    models: bool = False
     about: str = ""
 
     @property
@@ -35,24 +36,25 @@ STEPS = (
     Step("cleaning", "Step1_Data_Cleaning", "DATA_CLEANING", ("raw",), ("cleaned", "rejected"),
          versioned=True, about="Keep the rows that can be used; keep the others with the reason."),
     Step("preprocessing", "Step2_Data_Preprocessing", "DATA_PREPROCESSING", ("cleaned",),
-         ("tokenized",), versioned=True,
+         ("tokenized",), versioned=True, models=True,
          about="Give every row its side by its text, and turn texts into tokens."),
     Step("inference_preprocessing", "Step2.1_Inference_Preprocessing", "INFERENCE_PREPROCESSING",
-         ("incoming",), ("incoming_tokenized",), versioned=True,
+         ("incoming",), ("incoming_tokenized",), versioned=True, models=True,
          about="Clean and tokenize an unlabelled batch as the champion was trained."),
-    Step("tuning", "Step3_Hyperparameter_Tuning", "HP_TUNING", ("tokenized",),
+    Step("tuning", "Step3_Hyperparameter_Tuning", "HP_TUNING", ("tokenized",), models=True,
          about="Train one adapter per trial; rank the trials on validation rows only."),
     Step("choosing", "Step4_Choose_Best_Model", "CHOOSE_BEST_MODEL", ("tokenized",),
-         after="tuning", versioned=True,
+         after="tuning", versioned=True, models=True,
          about="Register the best trial and let the gate decide whether it becomes champion."),
     Step("inference", "Step5_Inference", "INFERENCE", ("incoming_tokenized",), ("predictions",),
-         versioned=True, about="Predict the batch with the champion."),
+         versioned=True, models=True, about="Predict the batch with the champion."),
     Step("sampling", "Step6_Sampling", "DATA_SAMPLING", ("predictions",), ("queue",),
          versioned=True, about="Choose the rows that a person should label."),
     Step("retraining", "Step7_Retraining", "RETRAINING", ("tokenized",), versioned=True,
-         about="Train a challenger on all batches, starting from the champion."),
+         models=True, about="Train a challenger on all batches, starting from the champion."),
     Step("evaluation", "Step8_Evaluation", "EVALUATION", ("tokenized",), after="retraining",
-         versioned=True, about="Compare challenger and champion on the same rows and decide."),
+         versioned=True, models=True,
+         about="Compare challenger and champion on the same rows and decide."),
 )
 
 BY_NAME = {step.name: step for step in STEPS}

@@ -52,6 +52,10 @@ class Workspace:
         return self.root / "notebooks"
 
     @property
+    def checkpoints(self) -> Path:
+        return self.state / "checkpoints"
+
+    @property
     def executed(self) -> Path:
         return self.state / "executed"
 
@@ -75,6 +79,10 @@ class Workspace:
     def raw(self) -> Path:
         return self.root / "data" / "raw"
 
+    def run_folder(self, run_id: str) -> Path:
+        """Return where a Dagster run keeps its resolved config and who works on it."""
+        return self.state / "runs" / run_id
+
     @property
     def incoming(self) -> Path:
         return self.root / "data" / "incoming"
@@ -86,6 +94,10 @@ class Workspace:
     @property
     def labelled(self) -> Path:
         return self.root / "data" / "labelled"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "data" / "quarantine"
 
     @property
     def report(self) -> Path:
@@ -140,14 +152,18 @@ def find(start: Path | str | None = None) -> Workspace:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process with this id exists on this machine."""
+    """Return whether a process with this id runs on this machine; one that only waits to be
+    buried (a zombie) does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # gone in between, or a system without /proc
+        return not Path("/proc/self").exists()
 
 
 @contextmanager

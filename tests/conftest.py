@@ -14,6 +14,7 @@ from ftzard import cli
 from ftzard.launch import QUIET
 from ftzard.new_workspace import create
 from ftzard.workspace import Workspace
+from tests.story import story  # noqa: F401 - the fixture of the whole-job tests
 
 TOOLS = Path(sys.executable).parent
 
@@ -57,6 +58,14 @@ def template(tmp_path_factory) -> Path:
 def workspace(template, tmp_path) -> Workspace:
     """A fresh workspace of the test's own."""
     return Workspace(Path(shutil.copytree(template, tmp_path / "ws", symlinks=True)))
+
+
+@pytest.fixture(scope="session")
+def rounds(tmp_path_factory):
+    """Two rounds as git, DVC and MLflow tell them; made once, only read."""
+    from tests.rounds import two_rounds
+
+    return two_rounds(tmp_path_factory.mktemp("rounds"))
 
 
 @pytest.fixture

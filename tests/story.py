@@ -118,12 +118,10 @@ class Story:
         return ran
 
 
-@pytest.fixture(scope="session")
-def story(tmp_path_factory, tool) -> Story:
-    """Every shipped YAML, run once and unchanged, the chains first."""
-    home = tmp_path_factory.mktemp("story")
+def begun(home: Path, tool, rows: int) -> Story:
+    """Make a workspace with remotes, its small model and so many easy texts to train on."""
     root, remotes = home / "ws", home / "remotes"
-    easy_texts(700, seed=1).to_csv(home / "mine.csv", index=False)
+    easy_texts(rows, seed=1).to_csv(home / "mine.csv", index=False)
     made = tool("ftzard", "init", root, "--data", home / "mine.csv", "--text", "tweet",
                 "--label", "mood", "--git-remote", remotes / "git", "--dvc-remote",
                 remotes / "dvc", at=home)
@@ -131,6 +129,14 @@ def story(tmp_path_factory, tool) -> Story:
     story = Story(Workspace(root), remotes, tool)
     marker = root / "ftzard.yaml"
     marker.write_text(yaml.safe_dump(yaml.safe_load(marker.read_text()) | SMALL))
+    story.git("commit", "-qam", "A small model\n\nFTzard-Run: tests")
+    return story
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory, tool) -> Story:
+    """Every shipped YAML, run once and unchanged, the chains first."""
+    story = begun(tmp_path_factory.mktemp("story"), tool, rows=700)
     story.run("training_pipeline_job")
     easy_texts(600, seed=2)[["tweet"]].to_csv(story.workspace.incoming / "new_data.csv",
                                               index=False)

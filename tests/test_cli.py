@@ -132,4 +132,4 @@ def test_help_names_every_command(ftzard):
     code, said = ftzard("--help")
     assert code == 0
     assert all(name in said for name in ("init", "run", "demo", "status", "predict", "ui", "lab",
-                                         "push", "config"))
+                                         "push", "config", "label", "promote", "rollback"))

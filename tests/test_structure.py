@@ -89,9 +89,9 @@ def test_only_versioning_runs_git_and_dvc():
     assert commands and {place(file) for file in commands} == {"versioning"}
 
 
-def test_only_three_places_start_processes():
+def test_only_four_places_start_processes():
     allowed = {"versioning": "git and DVC", "models": "an adapter's check in a fresh process",
-               "services.py": "the servers"}
+               "services.py": "the servers", "kernel_server.py": "the kernels"}
     assert {place(file) for file in importers("subprocess")} <= set(allowed)
 
 
@@ -100,11 +100,11 @@ def test_dagster_stays_out_of_the_library_and_the_notebooks():
                   if any(name.split(".")[0] in ("dagster", "dagstermill")
                          for name in imports(tree_of(path), top_only=True))}
     assert {place(file) for file in at_the_top} <= {
-        "pipeline", "definitions.py", "warm.py", "notebooks"}
-    assert {f for f in at_the_top if f.startswith("notebooks")} <= {"notebooks/warm.py"}
+        "pipeline", "definitions.py"}
     anywhere = importers("dagster") | importers("dagstermill")
-    assert {place(f) for f in anywhere - {"notebooks/warm.py"}} <= {
-        "pipeline", "definitions.py", "launch.py", "demo.py", "services.py", "cli.py"}
+    assert {place(f) for f in anywhere} <= {
+        "pipeline", "definitions.py", "launch.py", "kernel_server.py", "demo.py", "services.py",
+        "cli.py"}
 
 
 def arrows() -> dict[str, set[str]]:
@@ -287,11 +287,14 @@ def test_the_table_of_steps_is_the_design_s():
     assert all(s.versioned for s in STEPS if s.yields)
 
 
-def test_sensors_are_on_and_every_artifact_has_its_page():
+def test_sensors_are_on_schedules_off_and_every_artifact_has_its_page():
     sensors = {s.name: s.default_status.value for s in definitions.defs.sensors}
     assert sensors == dict.fromkeys(
-        ("incoming_sensor", "labelled_sensor", "failed_run_sensor", "cancelled_run_sensor"),
+        ("incoming_sensor", "labelled_sensor", "dead_run_sensor", "failed_run_sensor",
+         "cancelled_run_sensor"),
         "RUNNING")
+    schedules = {s.name: s.default_status.value for s in definitions.defs.schedules}
+    assert schedules == dict.fromkeys(("incoming_schedule", "labelled_schedule"), "STOPPED")
     keys = {key.to_user_string() for spec in definitions.defs.assets for key in [spec.key]}
     assert keys == {name for step in STEPS for name in step.yields}
 

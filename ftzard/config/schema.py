@@ -79,11 +79,13 @@ class Training:
     warmup_ratio: float
     max_grad_norm: float
     patience: int
+    checkpoint_steps: int
 
 
 @dataclass
 class Tuning:
     trials: int
+    prune: bool
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "validation_loss"]
     rank: list[int]
     batch_size: list[int]
@@ -94,14 +96,23 @@ class Tuning:
 
 @dataclass
 class Sampling:
-    strategy: Literal["least_confidence", "margin", "entropy", "random"]
+    strategy: Literal["least_confidence", "margin", "entropy", "committee", "diversity", "mix",
+                      "random"]
     budget: int
+    random_share: float
     audit_rows: int
     min_labelled: int
 
 
 @dataclass
+class Drift:
+    false_alarms: float
+    clearing: float
+
+
+@dataclass
 class Retraining:
+    trigger: Literal["labels", "drift", "both"]
     start: Literal["champion", "base"]
     replay_ratio: float | None
     epochs: int
@@ -134,6 +145,7 @@ class Paths:
     incoming_tokenized: str
     predictions: str
     queue: str
+    min_free_mb: int
 
 
 @dataclass
@@ -152,6 +164,7 @@ class Config:
     training: Training
     tuning: Tuning
     sampling: Sampling
+    drift: Drift
     retraining: Retraining
     gate: Gate
     tracking: Tracking
@@ -190,6 +203,7 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
         ("data.max_rejected", d.max_rejected), ("training.dropout", t.dropout),
         ("training.warmup_ratio", t.warmup_ratio), ("gate.min_gain", g.min_gain),
         ("gate.max_class_loss", g.max_class_loss), ("gate.max_forgetting", g.max_forgetting),
+        ("sampling.random_share", s.random_share),
     ]
     spaces = [(f"tuning.{k}", getattr(u, k)) for k in
               ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")]
@@ -214,6 +228,11 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
         ("sampling.audit_rows", s.audit_rows, s.audit_rows >= 0, "0 or more"),
         ("retraining.replay_ratio", r.replay_ratio,
          r.replay_ratio is None or r.replay_ratio >= 0, "0 or more, or null"),
+        ("drift.false_alarms", config.drift.false_alarms, 0.0025 <= config.drift.false_alarms < 0.5,
+         "between 0.0025 and 0.5"),
+        ("drift.clearing", config.drift.clearing,
+         config.drift.false_alarms < config.drift.clearing < 1,
+         "above drift.false_alarms and below 1"),
         ("gate.confidence", g.confidence, 0.5 < g.confidence < 1, "between 0.5 and 1"),
         ("gate.resamples", g.resamples, g.resamples >= 200, "200 or more"),
         ("tracking.registered_model", config.tracking.registered_model,
@@ -222,7 +241,9 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
          "letters, digits, '_' and '-'"),
         *((f"paths.{f.name}", getattr(config.paths, f.name),
            _inside(getattr(config.paths, f.name)), "a path inside the workspace")
-          for f in fields(Paths)),
+          for f in fields(Paths) if f.type is str),
+        ("paths.min_free_mb", config.paths.min_free_mb, config.paths.min_free_mb >= 0,
+         "0 or more"),
     ]
 
 

@@ -283,7 +283,7 @@ def append(
         for batch, rows in new[gone].groupby("batch", sort=False)
     ]
     table = pd.concat([others, new[~gone]], ignore_index=True)
-    for column in ("split", "group"):
+    for column in ("split", "group", "labelled_by", "labelled_at"):
         if column in table:
             table[column] = table[column].fillna("").astype("str")
     arrival = list(dict.fromkeys([*existing["batch"], *new["batch"]]))

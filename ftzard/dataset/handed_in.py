@@ -1,43 +1,193 @@
-"""Labelled rows as they come back from a person, in the shape of cleaned rows."""
+"""Labelled rows as they come back from a person, in the shape of cleaned rows.
 
-from collections.abc import Iterable
+What cannot count comes back in a file of its own, each row with its reason, so that it can be
+mended and handed in again; the good rows do not wait for it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ftzard.artifact import write_atomically
 from ftzard.dataset import labelling
+from ftzard.dataset.normalising import normalise_all
+from ftzard.dataset.storage import read_parquet, write_csv
 from ftzard.errors import DataError
 
 
+@dataclass(frozen=True)
+class HandedIn:
+    """What came of a file with labels.
+
+    cleaned: the rows that count, as `clean` would return them, with labelled_by and labelled_at;
+    rejected: those that do not, as `clean` would reject them; refused: the same as they were
+    given, to be mended; facts: who labelled how much, and who agreed with whom.
+    """
+
+    cleaned: pd.DataFrame
+    rejected: pd.DataFrame
+    refused: pd.DataFrame
+    facts: dict
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The facts that are numbers, under names that tracking takes."""
+        flat = {f"labels_{key}": value for key, value in self.facts.items()
+                if isinstance(value, int)}
+        for who in ("model", "random_rows", "labellers"):
+            for key, value in self.facts[who].items():
+                if value is not None:
+                    flat[f"agreement_{who}_{key}"] = value
+        return flat
+
+
 def queues(folder: Path) -> pd.DataFrame | None:
-    """Return every row that was ever asked for: all queue files of a folder, or None."""
+    """Return every row that is or was asked for: all queue files of a folder, or None."""
     files = sorted(Path(folder).glob("*.csv"))
     if not files:
         return None
-    read = [pd.read_csv(f, dtype="str", keep_default_na=False, encoding="utf-8-sig") for f in files]
-    return pd.concat(read, ignore_index=True).drop_duplicates("id")
+    return pd.concat([labelling.read_queue(f) for f in files],
+                     ignore_index=True).drop_duplicates("id")
 
 
-def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable[str]
-         ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return (cleaned, rejected) of a file with labels that a person handed in.
+def waiting(path: Path, cleaned: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return the rows of one queue's file that are not labelled yet, or None without any.
+
+    cleaned: the rows of all batches; a row is labelled when its words stand there. A label that
+    is filled in but not handed in stays where it is.
+    """
+    if not Path(path).is_file():
+        return None
+    queue = labelling.read_queue(path)
+    if cleaned is not None:
+        known = set(normalise_all(cleaned["text"]).to_pylist())
+        words = pd.Series(normalise_all(queue["text"]).to_pylist(), queue.index, dtype="str")
+        queue = queue[~words.isin(known) & ~queue["id"].isin(cleaned["id"])]
+    return queue.reset_index(drop=True) if len(queue) else None
+
+
+def texts_of_test_rows(folder: Path, tokenized: pd.DataFrame | None) -> list[str]:
+    """Return every text that is a test row, or was asked for as one and still waits."""
+    asked = queues(folder)
+    waiting = [] if asked is None else asked.loc[asked["side"] == "test", "text"].tolist()
+    known = [] if tokenized is None else tokenized.loc[tokenized["split"] == "test",
+                                                       "text"].tolist()
+    return [*known, *waiting]
+
+
+def time_of(path: Path) -> str:
+    """Return when a file was last changed, in UTC to the second."""
+    return datetime.fromtimestamp(Path(path).stat().st_mtime, UTC).isoformat(timespec="seconds")
+
+
+def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable[str],
+         earlier: pd.DataFrame | None = None, at: str = "") -> HandedIn:
+    """Return what counts and what does not of a file with labels that a person handed in.
 
     queue: what was asked; labels: the label names; batch: of the delivery, under which refused
-    rows are kept. Accepted rows keep the id and batch under which they were asked. Rows left
-    empty are neither: they stay in the queue. Raises DataError if nothing was asked for yet.
+    rows are kept; earlier: the cleaned rows of all batches, whose labels may be corrected if they
+    came from a person; at: when it was labelled, if the file does not say so. Accepted rows keep
+    the id and batch under which they were asked. Rows left empty are neither: they stay in the
+    queue. Raises DataError if nothing was asked for yet.
     """
     if queue is None:
         raise DataError(
             f"{path.name} holds labels, but no row was ever asked for: data/labelling is empty. "
             "Run the inference job on a batch first, or hand the rows in as raw data.")
-    accepted, refused = labelling.accept(labelling.read_labelled(path), queue, labels)
+    labels = list(labels)
+    given = labelling.read_labelled(path, at=at)
+    by_hand = None
+    if earlier is not None and "labelled_by" in earlier:
+        by_hand = earlier[earlier["labelled_by"] != ""]
+    asked = pd.concat([queue, *([by_hand[["id", "batch", "text"]]] if by_hand is not None else [])],
+                      ignore_index=True).drop_duplicates("id")
+    accepted, refused = labelling.accept(given, asked, labels)
     cleaned = accepted.assign(row=np.arange(len(accepted), dtype="int64"))
-    cleaned = cleaned[["id", "batch", "row", "text", "label"]]
-    refused = refused[refused["reason"] != "label empty"].reset_index(drop=True)
+    cleaned = cleaned[["id", "batch", "row", "text", "label", *labelling.GIVEN]]
+    empty = int((refused["reason"] == labelling.EMPTY).sum())
+    refused = refused[refused["reason"] != labelling.EMPTY].reset_index(drop=True)
     rejected = pd.DataFrame({
         "batch": pd.Series([batch] * len(refused), dtype="str"),
         "row": np.arange(len(refused), dtype="int64"),
         "text": refused["text"].astype("str"),
         "reason": refused["reason"].astype("str")})
-    return cleaned, rejected
+    known = asked.set_index("id").reindex(cleaned["id"])
+    changed = 0
+    if by_hand is not None:
+        before = by_hand.set_index("id")["label"].reindex(cleaned["id"])
+        changed = int((before.notna() & (before.to_numpy() != cleaned["label"].to_numpy())).sum())
+    facts = {
+        "accepted": len(cleaned), "refused": len(refused), "left_empty": empty, "changed": changed,
+        "labelled_by": cleaned["labelled_by"].value_counts().to_dict(),
+        "model": _with_model(known, cleaned["label"]),
+        "random_rows": _with_model(known, cleaned["label"], "random"),
+        "labellers": labelling.agreement(labelling.labelled_twice(given, asked, labels, by_hand)),
+    }
+    return HandedIn(cleaned, rejected, refused, facts)
+
+
+def _with_model(known: pd.DataFrame, label: pd.Series, chosen_by: str | None = None) -> dict:
+    """Return the agreement with the model's suggestions, on all rows or those so chosen."""
+    suggestion = known["suggestion"].fillna("").to_numpy()
+    picked = suggestion != ""
+    if chosen_by is not None:
+        picked &= (known["chosen_by"].fillna("") == chosen_by).to_numpy()
+    return labelling.agreement(list(zip(suggestion[picked], label.to_numpy()[picked],
+                                        strict=True)))
+
+
+def report_refused(refused: pd.DataFrame, folder: Path, file: str, *, at: str) -> Path | None:
+    """Write the refused rows of a file, and a report on them, into `folder`; return the rows' file.
+
+    The rows' file has the columns of the queue and `reason`: mend its rows and hand it in. None,
+    and nothing is written, if no row was refused.
+    """
+    if refused.empty:
+        return None
+    path = folder / f"{Path(file).name.split('.', 1)[0]}.refused.csv"
+    columns = ["row", "id", "batch", "text", "label", "labelled_by", "reason"]
+    write_csv(refused[columns], path, encoding="utf-8-sig")
+    lines = [f"{row.reason}: row {row.row + 1}, id {row.id}, label '{row.label}'"
+             for row in refused.itertuples(index=False)]
+    counted = "\n".join(f"  {count:>5}  {reason}" for reason, count in
+                        refused["reason"].value_counts().items())
+    text = (f"{len(refused)} rows of {file} were refused on {at}; all others were used.\n\n"
+            f"{counted}\n\nwhat to do  Mend the label (or the text) of these rows in {path.name} "
+            "and put it into data/labelled. They also stay in the queue.\n\n" + "\n".join(lines)
+            + "\n")
+    write_atomically(path.with_name(f"{path.name}.report.txt"),
+                     lambda part: part.write_text(text, encoding="utf-8"))
+    return path
+
+
+def new_labels(path: Path, cleaned: Path) -> int:
+    """Return how many rows of a file have a label that the cleaned rows do not have yet.
+
+    cleaned: their file, which may be missing. Whether the labels will count is not looked at.
+    """
+    given = labelling.read_labelled(path)
+    given = given[given["label"].str.strip() != ""].drop_duplicates("id")
+    if not Path(cleaned).is_file():
+        return len(given)
+    known = read_parquet(cleaned, columns=["id", "label"]).drop_duplicates("id").set_index("id")
+    before = known["label"].reindex(given["id"]).fillna("").str.casefold()
+    return int((before.to_numpy() != given["label"].str.strip().str.casefold().to_numpy()).sum())
+
+
+def join(files: Sequence[Path], target: Path) -> Path:
+    """Write the labels of several files into one, and move them into the folder `joined` beside it.
+
+    Rows without a label are left out; who labelled and when stays with each row.
+    """
+    parts = [labelling.read_labelled(path, at=time_of(path)) for path in files]
+    rows = pd.concat(parts, ignore_index=True)
+    write_csv(rows[rows["label"].str.strip() != ""], target, encoding="utf-8-sig")
+    folder = target.parent / "joined"
+    folder.mkdir(exist_ok=True)
+    for path in files:
+        path.replace(folder / f"{target.stem}.{path.name}")
+    return target

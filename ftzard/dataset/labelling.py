@@ -1,22 +1,31 @@
 """The labelling queue as a file a person fills in, and what comes back of it.
 
 A label counts only for the very text that was shown: what a spreadsheet changed, doubled or
-invented is refused row by row, with a reason, and stays in the queue.
+invented is refused row by row, with a reason, and stays in the queue. Who gave a label and when is
+kept with it; two people may label the same row, and where they differ, neither answer counts.
 """
 
+import csv
+import io
+import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from ftzard.dataset.label_studio import read_export
 from ftzard.dataset.reading import file_type, read_cells
 from ftzard.dataset.storage import write_csv
 from ftzard.errors import DataError, nearest
 
-QUEUE = ["id", "batch", "text", "suggestion", "confidence", "side", "label"]
+QUEUE = ["id", "batch", "text", "suggestion", "confidence", "side", "chosen_by", "label"]
 LABELLED = ["id", "batch", "text", "label"]
+GIVEN = ["labelled_by", "labelled_at"]
+UNKNOWN = "unknown"
+EMPTY = "label empty"
 
 
 def queue_csv(queue: pd.DataFrame, path: Path) -> Path:
@@ -28,18 +37,70 @@ def queue_csv(queue: pd.DataFrame, path: Path) -> Path:
     return write_csv(queue[QUEUE], path, encoding="utf-8-sig")
 
 
-def read_labelled(path: Path) -> pd.DataFrame:
-    """Read a queue that came back, as strings: id, batch, text, label.
+def read_queue(path: Path) -> pd.DataFrame:
+    """Read a queue's file as strings, with whatever labels a person has filled in already."""
+    queue = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+    for name in QUEUE:
+        if name not in queue:
+            queue[name] = ""
+    return queue
 
-    Understands the separators that spreadsheets write (comma, semicolon, tab).
+
+def read_labelled(path: Path, *, by: str = UNKNOWN, at: str = "") -> pd.DataFrame:
+    """Read labels that came back, as strings: id, batch, text, label, labelled_by, labelled_at.
+
+    Understands the separators and encodings that spreadsheets write, and Label Studio's exports.
+    by, at: who gave the labels and when, for the rows of a file that does not say so itself.
     """
-    delimiter = ","
-    if Path(path).is_file() and file_type(path) == ".csv":
-        with open(path, "rb") as stream:
-            header = stream.readline()
-        delimiter = max(",;\t", key=lambda mark: header.count(mark.encode()))
-    cells = read_cells(path, {name: name for name in LABELLED}, delimiter=delimiter)
-    return pa.table(cells).to_pandas()
+    path = Path(path)
+    if path.name.lower().endswith(".json") and path.is_file():
+        table = read_export(path)
+    else:
+        encoding, delimiter, header = _layout(path)
+        renamed = {"id": "row_id", "labelled_by": "annotator", "labelled_at": "updated_at"}
+        renamed = renamed if "row_id" in header else {}  # Label Studio's CSV
+        wanted = {name: renamed.get(name, name) for name in LABELLED}
+        wanted |= {name: column for name in GIVEN if (column := renamed.get(name, name)) in header}
+        table = pa.table(read_cells(path, wanted, encoding=encoding, delimiter=delimiter))
+        table = table.to_pandas()
+    for name, value in zip(GIVEN, (by, at), strict=True):
+        given = table[name].str.strip() if name in table else pd.Series("", table.index)
+        table[name] = given.where(given != "", value).astype("str")
+    return table
+
+
+def _layout(path: Path) -> tuple[str, str, list[str]]:
+    """Return (encoding, separator, column names) of a file; names are empty where they matter not.
+
+    An encoding that is guessed wrongly changes texts, and a changed text is refused.
+    """
+    if not path.is_file() or path.stat().st_size == 0:
+        return "utf-8", ",", []
+    kind = file_type(path)
+    if kind == ".parquet":
+        try:
+            return "utf-8", ",", pq.read_schema(path).names
+        except (pa.ArrowInvalid, OSError):
+            return "utf-8", ",", []  # reading it will say so
+    if kind == ".csv.gz":
+        return "utf-8", ",", []
+    content = path.read_bytes()
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        encoding, text = "cp1252", content.decode("cp1252", errors="replace")
+    first = text.removeprefix("\ufeff").split("\n", 1)[0]
+    if kind == ".jsonl":
+        try:
+            return encoding, ",", list(json.loads(first))
+        except (json.JSONDecodeError, TypeError):
+            return encoding, ",", []
+    delimiter = max(",;\t", key=first.count)
+    try:
+        return encoding, delimiter, next(csv.reader(io.StringIO(first), delimiter=delimiter), [])
+    except csv.Error:
+        return encoding, delimiter, []
 
 
 def _spaced(text: str) -> str:
@@ -53,33 +114,28 @@ def _names(labels: Iterable[str]) -> dict[str, str]:
     return typed if len(typed) == len(names) else {name: name for name in names}
 
 
-def accept(
-    labelled: pd.DataFrame, queue: pd.DataFrame | None, labels: Iterable[str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take the labels a person gave: returns (accepted, refused).
+def _chosen(labelled: pd.DataFrame, names: dict[str, str]) -> pd.Series:
+    typed = labelled["label"].str.strip()
+    if any(name != name.casefold() for name in names):
+        return typed.map(names)
+    return typed.str.casefold().map(names)
 
-    queue: what was asked (None: whatever ids come are taken). labels: the label names. Accepted
-    has row (of `labelled`, from 0), id, batch, text and label, with batch and text as they were
-    asked, so that `clean` can take it; refused has row, id, text, label and one reason each. A
-    refused row is still in the queue: its label can be handed in again.
-    """
+
+def _whole(labelled: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in LABELLED if name not in labelled]
     if missing:
         raise DataError(
             f"The labelled rows have no column '{missing[0]}'; hand in the queue's file with its "
             f"columns as they were. Found: {', '.join(map(str, labelled.columns))}."
         )
-    labelled = labelled[LABELLED].fillna("").astype("str").reset_index(drop=True)
-    names = _names(labels)
-    typed = labelled["label"].str.strip()
-    if any(name != name.casefold() for name in names):
-        chosen = typed.map(names)
-    else:
-        chosen = typed.str.casefold().map(names)
-    asked = None if queue is None else queue.drop_duplicates("id").set_index("id")
-    answers = chosen.groupby(labelled["id"]).nunique()
-    seen: set[str] = set()
-    reasons, rows = [], []
+    labelled = labelled.reindex(columns=[*LABELLED, *GIVEN], fill_value="")
+    return labelled.fillna("").astype("str").reset_index(drop=True)
+
+
+def _first_look(labelled: pd.DataFrame, chosen: pd.Series, asked: pd.DataFrame | None,
+                names: dict[str, str]) -> list[str]:
+    """Return the reason against each row by itself, '' for a label that may count."""
+    reasons = []
     for row, name in zip(labelled.itertuples(index=False), chosen, strict=True):
         reason = ""
         if asked is not None and row.id not in asked.index:
@@ -87,22 +143,96 @@ def accept(
         elif asked is not None and _spaced(row.text) != _spaced(asked.at[row.id, "text"]):
             reason = "changed text"
         elif not row.label.strip():
-            reason = "label empty"
+            reason = EMPTY
         elif not isinstance(name, str):
             close = nearest(row.label.strip(), sorted(set(names.values()))).rstrip(".")
             reason = f"unknown label '{row.label.strip()[:40]}'{close}"
-        elif answers[row.id] > 1:
-            reason = "doubled id with different labels"
-        elif row.id in seen:
-            reason = "doubled id"
-        else:
-            seen.add(row.id)
         reasons.append(reason)
+    return reasons
+
+
+def accept(
+    labelled: pd.DataFrame, queue: pd.DataFrame | None, labels: Iterable[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take the labels a person gave: returns (accepted, refused).
+
+    queue: what was asked (None: whatever ids come are taken). labels: the label names. Accepted
+    has row (of `labelled`, from 0), id, batch, text, label, labelled_by and labelled_at, with
+    batch and text as they were asked, so that `clean` can take it; refused has row, id, batch,
+    text, label, labelled_by and one reason each. A refused row is still in the queue: its label
+    can be handed in again. A second person's answer that agrees with the first is neither.
+    """
+    labelled = _whole(labelled)
+    names = _names(labels)
+    chosen = _chosen(labelled, names)
+    asked = None if queue is None else queue.drop_duplicates("id").set_index("id")
+    reasons = pd.Series(_first_look(labelled, chosen, asked, names), labelled.index, dtype="object")
+    counting = labelled.assign(name=chosen)[reasons == ""]
+    second = []
+    for _, same in counting.groupby("id", sort=False):
+        if len(same) == 1:
+            continue
+        if same["name"].nunique() > 1:
+            people = same.drop_duplicates("labelled_by")
+            if len(people) > 1:
+                told = ", ".join(f"{r.labelled_by} {r.name_}" for r in
+                                 people.rename(columns={"name": "name_"}).itertuples(index=False))
+                reasons[same.index] = f"labelled differently by two people: {told}"
+            else:
+                reasons[same.index] = "doubled id with different labels"
+            continue
+        repeated = same["labelled_by"].duplicated()
+        reasons[same.index[repeated]] = "doubled id"
+        second += list(same.index[~repeated])[1:]
+    rows = []
+    for row, name, reason in zip(labelled.itertuples(index=False), chosen, reasons, strict=True):
         source = row if asked is None or reason else asked.loc[row.id]
-        rows.append((row.id, source.batch, source.text, name if not reason else row.label))
-    table = pd.DataFrame(rows, columns=LABELLED, dtype="str")
+        label = row.label if reason else name
+        rows.append((row.id, source.batch, source.text, label, row.labelled_by, row.labelled_at))
+    table = pd.DataFrame(rows, columns=[*LABELLED, *GIVEN], dtype="str")
     table.insert(0, "row", range(len(table)))
-    reasons = pd.Series(reasons, index=table.index, dtype="str")
-    accepted = table[reasons == ""].reset_index(drop=True)
-    refused = table[reasons != ""].drop(columns="batch").assign(reason=reasons[reasons != ""])
-    return accepted, refused.reset_index(drop=True)
+    good = (reasons == "").to_numpy() & ~table.index.isin(second)
+    refused = table[reasons.to_numpy() != ""].drop(columns="labelled_at")
+    refused = refused.assign(reason=reasons[reasons != ""].astype("str"))
+    return table[good].reset_index(drop=True), refused.reset_index(drop=True)
+
+
+def labelled_twice(
+    labelled: pd.DataFrame, queue: pd.DataFrame, labels: Iterable[str],
+    earlier: pd.DataFrame | None = None,
+) -> list[tuple[str, str]]:
+    """Return the pairs of labels that two people gave to the same row.
+
+    earlier: cleaned rows with labelled_by, of deliveries before this one. Each pair is in the
+    order of the people's names; an answer that does not count by itself makes no pair.
+    """
+    labelled = _whole(labelled)
+    names = _names(labels)
+    chosen = _chosen(labelled, names)
+    asked = queue.drop_duplicates("id").set_index("id")
+    reasons = _first_look(labelled, chosen, asked, names)
+    answers = labelled.assign(name=chosen)[[reason == "" for reason in reasons]]
+    answers = answers[["id", "labelled_by", "name"]]
+    if earlier is not None and "labelled_by" in earlier:
+        before = earlier[(earlier["labelled_by"] != "") & earlier["id"].isin(answers["id"])]
+        before = before[["id", "labelled_by", "label"]].rename(columns={"label": "name"})
+        answers = pd.concat([answers, before], ignore_index=True)
+    answers = answers.drop_duplicates(["id", "labelled_by"]).sort_values(["id", "labelled_by"])
+    return [(a, b) for _, same in answers.groupby("id") if len(same) > 1
+            for a, b in zip(same["name"].iloc[:-1], same["name"].iloc[1:], strict=True)]
+
+
+def agreement(pairs: Sequence[tuple[str, str]]) -> dict[str, float | int | None]:
+    """Return how often two answers to the same row agree: rows, share, and Cohen's kappa.
+
+    kappa is 1 for complete agreement and 0 for what chance alone would give; None where it is not
+    defined, that is without rows or if both always said the same one label.
+    """
+    if not pairs:
+        return {"rows": 0, "share": None, "kappa": None}
+    first, second = pd.Series([a for a, _ in pairs]), pd.Series([b for _, b in pairs])
+    observed = float((first == second).mean())
+    one, two = (side.value_counts(normalize=True) for side in (first, second))
+    chance = float(one.mul(two, fill_value=0.0).sum())
+    kappa = None if chance > 1 - 1e-12 else (observed - chance) / (1 - chance)
+    return {"rows": len(pairs), "share": observed, "kappa": kappa}

@@ -59,9 +59,10 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def _folded(texts: pa.Array) -> pa.Array:
+def _folded(texts: pa.Array, around: str = " ") -> pa.Array:
     folded = each_beyond_ascii(pc.ascii_lower(texts), _fold)
-    folded = replace(replace(folded, LINK, " http "), MENTION, r"\1 user ")
+    folded = replace(folded, LINK, f"{around}http{around}")
+    folded = replace(folded, MENTION, rf"\1{around}user{around}")
     return replace(replace(folded, _SELECTORS, ""), _APOSTROPHES, "")
 
 
@@ -80,6 +81,19 @@ def normalise_all(texts: Iterable[str] | pd.Series) -> pa.Array:
     """
     originals = arrow(texts)
     return _words(_folded(originals), originals)
+
+
+def spaced_all(texts: Iterable[str] | pd.Series) -> pa.Array:
+    """Return what stands between each text's spaces, one Arrow string per text.
+
+    As `normalise_all`, but what is no letter is left out instead of parting words: 'hi...you' is
+    one word here and two there. Who changes one word of a text changes one of these.
+    """
+    originals = arrow(texts)
+    folded = replace(_folded(originals, around=""), SPACES, " ")
+    words = replace(replace(folded, _NOT_WORDS, ""), " {2,}", " ")
+    words = pc.utf8_trim_whitespace(words)
+    return pc.if_else(pc.equal(words, ""), pc.utf8_trim_whitespace(originals), words)
 
 
 def normalise(text: str) -> str:

@@ -24,16 +24,18 @@ from ftzard.artifact import sha256, write_atomically
 from ftzard.errors import ConfigError, DataError, nearest
 
 TYPES = (".csv", ".csv.gz", ".jsonl", ".parquet")
+# What may be kept as it was delivered: Label Studio's exports are JSON.
+KEPT = (*TYPES, ".json")
 
 
-def file_type(path: Path) -> str:
+def file_type(path: Path, valid: tuple[str, ...] = TYPES) -> str:
     """Return the file's type as its name says ('.csv.gz'), or refuse an unknown one."""
     name = Path(path).name.lower()
-    for known in sorted(TYPES, key=len, reverse=True):
+    for known in sorted(valid, key=len, reverse=True):
         if name.endswith(known):
             return known
     raise DataError(
-        f"{path} is of an unknown type '{Path(path).suffix}'; valid are: {', '.join(TYPES)}. "
+        f"{path} is of an unknown type '{Path(path).suffix}'; valid are: {', '.join(valid)}. "
         "Convert the file, or give it the ending of what it holds."
     )
 
@@ -71,7 +73,7 @@ def store_raw(path: Path, data_dir: Path) -> Path:
     empty, of an unknown type, or that changes while it is copied.
     """
     path = _existing(path)
-    ending, digest = file_type(path), sha256(path)
+    ending, digest = file_type(path, KEPT), sha256(path)
     kept = Path(data_dir) / "raw" / f"{digest}{ending}"
     if kept.is_file() and sha256(kept) == digest:
         return kept

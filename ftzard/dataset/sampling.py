@@ -1,17 +1,25 @@
 """Which rows of an unlabelled batch a person is asked to label.
 
-The most uncertain rows of the training side, to learn from, and rows drawn uniformly from the
-test side alone, to measure with: a test set of uncertain rows would say little about the batch.
+Rows of the training side, to learn from: the ones that teach most by the chosen strategy, or some
+of them drawn by chance. And rows drawn uniformly from the test side alone, to measure with: a test
+set of uncertain rows would say little about the batch. What was asked before and is not labelled
+yet stays asked, and counts towards both numbers.
 """
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from ftzard.dataset.labelling import QUEUE
-from ftzard.dataset.normalising import normalise_all
+from ftzard.dataset.normalising import normalise_all, spaced_all
+from ftzard.dataset.splitting import NEAR_WORDS, like_test_rows
 from ftzard.errors import ConfigError, DataError, nearest
 
-STRATEGIES = ("least_confidence", "margin", "entropy", "random")
+#: Strategies that rank a row by the champion's probabilities of it.
+UNCERTAINTIES = ("least_confidence", "margin", "entropy")
+STRATEGIES = (*UNCERTAINTIES, "committee", "diversity", "mix", "random")
+RANDOM, AUDIT = "random", "audit"
 
 
 def uncertainty(probabilities: np.ndarray, strategy: str, *, seed: int = 0) -> np.ndarray:
@@ -19,11 +27,79 @@ def uncertainty(probabilities: np.ndarray, strategy: str, *, seed: int = 0) -> n
 
     probabilities: (rows, classes), each row adding up to 1. least_confidence is (1 - max p) ·
     k / (k - 1), margin 1 less the lead of the first class over the second, entropy is divided by
-    log k, random draws a number per row from `seed`.
+    log k, random draws a number per row from `seed`. mix ranks by least confidence; committee and
+    diversity need more than the champion's probabilities (`disagreement`, `spread`).
     """
+    _check_strategy(strategy)
+    if strategy in ("committee", "diversity"):
+        raise ConfigError(
+            f"sampling.strategy='{strategy}' does not rank by the champion's probabilities; "
+            f"expected one of {', '.join(UNCERTAINTIES)} here."
+        )
+    p = _distributions(probabilities)
+    classes = p.shape[1]
+    if strategy == "random":
+        return np.random.default_rng(seed).random(len(p))
+    if strategy in ("least_confidence", "mix"):
+        return (1 - p.max(axis=1)) * classes / (classes - 1)
+    if strategy == "margin":
+        ordered = np.sort(p, axis=1)
+        return 1 - (ordered[:, -1] - ordered[:, -2])
+    return _entropy(p) / np.log(classes)
+
+
+def disagreement(members: Sequence[np.ndarray]) -> np.ndarray:
+    """Return how much the members of a committee disagree about each row, in [0, 1].
+
+    members: (rows, classes) probabilities of two or more models. It is the Jensen-Shannon
+    divergence of their distributions (the entropy of the mean less the mean of the entropies),
+    divided by its largest possible value, the log of the smaller of classes and members. A row of
+    which all are equally unsure scores 0: no label of it would settle a dispute.
+    """
+    if len(members) < 2:
+        raise DataError(f"A committee of {len(members)} cannot disagree; expected 2 or more.")
+    p = [_distributions(member) for member in members]
+    if len({member.shape for member in p}) > 1:
+        raise DataError(f"The committee's probabilities have shapes "
+                        f"{sorted({member.shape for member in p})}; expected one for all.")
+    divergence = _entropy(np.mean(p, axis=0)) - np.mean([_entropy(m) for m in p], axis=0)
+    return np.clip(divergence / np.log(min(len(p), p[0].shape[1])), 0, 1)
+
+
+def spread(embeddings: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+    """Return `count` row numbers that lie apart from each other, in the order they were drawn.
+
+    embeddings: (rows, width). Rows are drawn as k-means++ draws its first centres: each with a
+    chance proportional to its squared distance to the nearest row drawn before, after scaling to
+    length one. Unlike the farthest row each time, that does not ask for outliers alone.
+    """
+    x = np.asarray(embeddings, dtype=np.float32)
+    if x.ndim != 2 or not np.isfinite(x).all():
+        raise DataError(f"Embeddings have shape {x.shape} or numbers that are not finite; "
+                        "expected finite ones of shape (rows, width).")
+    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    draw = np.random.default_rng(seed)
+    free = np.ones(len(x), dtype=bool)
+    distance = np.ones(len(x))
+    chosen: list[int] = []
+    for _ in range(min(count, len(x))):
+        weight = np.where(free, distance, 0.0)
+        total = weight.sum()
+        weight = weight / total if total > 0 else free / free.sum()
+        row = int(draw.choice(len(x), p=weight))
+        chosen.append(row)
+        free[row] = False
+        distance = np.minimum(distance, np.maximum(2 - 2 * (x @ x[row]), 0))
+    return np.array(chosen, dtype=np.int64)
+
+
+def _check_strategy(strategy: str) -> None:
     if strategy not in STRATEGIES:
         hint = nearest(strategy, STRATEGIES)
         raise ConfigError(f"sampling.strategy='{strategy}' is unknown{hint}")
+
+
+def _distributions(probabilities: np.ndarray) -> np.ndarray:
     p = np.asarray(probabilities, dtype=float)
     if p.ndim != 2 or p.shape[1] < 2:
         raise DataError(f"Probabilities have shape {p.shape}, expected (rows, at least 2 classes).")
@@ -33,25 +109,71 @@ def uncertainty(probabilities: np.ndarray, strategy: str, *, seed: int = 0) -> n
             f"{wrong.sum()} of {len(p)} rows have probabilities that are no distribution, such as "
             f"{p[wrong][0].tolist()}; predict again."
         )
-    classes = p.shape[1]
-    if strategy == "random":
-        return np.random.default_rng(seed).random(len(p))
-    if strategy == "least_confidence":
-        return (1 - p.max(axis=1)) * classes / (classes - 1)
-    if strategy == "margin":
-        ordered = np.sort(p, axis=1)
-        return 1 - (ordered[:, -1] - ordered[:, -2])
-    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1) / np.log(classes)
+    return p
 
 
-def _askable(predictions: pd.DataFrame, exclude_texts: pd.Series | list[str]) -> pd.DataFrame:
-    """Rows in order of id with their scores' positions; known and repeated texts left out."""
+def _entropy(p: np.ndarray) -> np.ndarray:
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
+
+
+class _Asked:
+    """The texts of a queue so far; what equals one of them up to one word is asked no more."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.shapes: set[tuple] = set().union(*_all_shapes(texts))
+
+    def take(self, rows: pd.DataFrame, most: int) -> pd.DataFrame:
+        """Return the first `most` rows, in their order, that are asked for the first time."""
+        taken: list[object] = []
+        for start in range(0, len(rows), 1000):
+            part = rows.iloc[start : start + 1000]
+            for index, shapes in zip(part.index, _all_shapes(part["text"]), strict=True):
+                if len(taken) >= most:
+                    return rows.loc[taken]
+                if self.shapes.isdisjoint(shapes):
+                    self.shapes |= shapes
+                    taken.append(index)
+        return rows.loc[taken]
+
+
+def _all_shapes(texts: Iterable[str]) -> list[set[tuple]]:
+    """Return, per text, what near-duplicates share, as `splitting.drop_near_duplicates` has it."""
+    texts = list(texts)
+    both = zip(normalise_all(texts).to_pylist(), spaced_all(texts).to_pylist(), strict=True)
+    return [_shapes(words, "words") | _shapes(spaced, "spaced") for words, spaced in both]
+
+
+def _shapes(text: str, kind: str) -> set[tuple]:
+    words = tuple(text.split(" "))
+    if len(words) < NEAR_WORDS:
+        return {(kind, "whole", words)}
+    return {(kind, words)} | {(kind, words[:i] + words[i + 1 :]) for i in range(len(words))}
+
+
+def _askable(
+    predictions: pd.DataFrame,
+    exclude_texts: Iterable[str],
+    test_texts: Iterable[str],
+    waiting: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """Rows in order of id with why each is not asked: known, repeated, measured (near a test row).
+
+    A row that waits for its label already is none of these, and is marked as waiting.
+    """
     words = normalise_all(predictions["text"]).to_pylist()
     words = pd.Series(words, predictions.index, dtype="str")
+    waits = predictions["id"].isin([] if waiting is None else waiting["id"])
     known = words.isin(normalise_all(exclude_texts).to_pylist())
     ordered = predictions["id"].sort_values(kind="stable").index
     repeated = words.loc[ordered].duplicated().reindex(predictions.index)
-    return predictions.assign(known=known, repeated=repeated & ~known)
+    rows = predictions.assign(waits=waits, known=known,
+                              repeated=repeated & ~known & ~waits, measured=False)
+    training = rows.index[(rows["split"] != "test") & ~known & ~waits]
+    test_texts = list(test_texts)
+    if len(training) and test_texts:
+        like = like_test_rows(rows.loc[training, "text"], test_texts)
+        rows.loc[training, "measured"] = (like != "").to_numpy()
+    return rows.loc[ordered]
 
 
 def select(
@@ -61,39 +183,103 @@ def select(
     budget: int,
     audit_rows: int,
     seed: int,
+    random_share: float = 0.25,
     exclude_texts: pd.Series | list[str] = (),
-) -> tuple[pd.DataFrame, float]:
-    """Return (queue, threshold): the rows to label, and the score of the last uncertain one.
+    test_texts: Iterable[str] = (),
+    waiting: pd.DataFrame | None = None,
+    disagreement: np.ndarray | None = None,
+    embeddings: np.ndarray | None = None,
+) -> tuple[pd.DataFrame, float | None]:
+    """Return (queue, threshold): the rows to label, and the lowest score of those ranked by one.
 
     predictions: id, batch, split, text, suggestion, confidence, probabilities. Ranked are the
     rows of the training side (train and validation); `audit_rows` are drawn uniformly from the
-    test side. Of texts with the same words one is asked, and none of those in `exclude_texts`.
+    test side. random_share: of the budget, drawn uniformly from the training side before the rest
+    is ranked, with strategy='mix'. Of texts that are the same up to one word one is asked; none of
+    those in `exclude_texts`; and for training none that is nearly one of `test_texts`. waiting:
+    rows of this batch's queue that have no label yet; they stay, first and as they are, and count
+    towards budget and audit_rows. disagreement (rows) and embeddings (rows, width): what committee
+    and diversity rank by, in the order of `predictions`.
+
     Fewer rows than asked for are all taken (`counts` says how many were missing); no row at all
-    is a DataError. The threshold is NaN when the queue has only audit rows.
+    is a DataError. The threshold is None when no row was ranked by a score.
     """
+    _check_strategy(strategy)
     if budget < 0 or audit_rows < 0 or budget + audit_rows == 0:
         raise ConfigError(
             f"sampling.budget={budget} and sampling.audit_rows={audit_rows}, expected numbers from "
             "0 that are not both 0."
         )
+    if not 0 <= random_share <= 1:
+        raise ConfigError(f"sampling.random_share={random_share}, expected between 0 and 1.")
     if predictions.empty:
         raise DataError("There are no predictions to choose from; run the inference step first.")
-    scores = uncertainty(np.stack(predictions["probabilities"].to_list()), strategy, seed=seed)
-    rows = _askable(predictions.reset_index(drop=True), exclude_texts).assign(score=scores)
-    free = rows[~rows["known"] & ~rows["repeated"]]
+    rows = predictions.reset_index(drop=True)
+    scores = _scores(rows, strategy, seed, disagreement, embeddings)
+    rows = _askable(rows.assign(score=scores), exclude_texts, test_texts, waiting)
+    kept = _kept(waiting)
+    asked = _Asked(kept["text"])
+    budget -= int((kept["side"] == "train").sum())
+    audit_rows -= int((kept["side"] == "test").sum())
+    free = rows[~rows["known"] & ~rows["repeated"] & ~rows["measured"] & ~rows["waits"]]
     test = free["split"] == "test"
-    ranked = free[~test].sort_values(["score", "id"], ascending=[False, True]).head(budget)
-    audited = free[test].sort_values("id")
-    drawn = np.random.default_rng(seed).permutation(len(audited))[:audit_rows]
-    audited = audited.iloc[np.sort(drawn)]
-    if ranked.empty and audited.empty:
+    audited = _drawn(free[test], audit_rows, seed, asked)
+    training = free[~test]
+    share = round(random_share * budget) if strategy == "mix" else 0
+    by_chance = _drawn(training, budget if strategy == "random" else share, seed, asked)
+    rest = training.drop(by_chance.index)
+    if strategy == "diversity":
+        drawn = spread(embeddings[rest.index], len(rest) if budget * 2 > len(rest) else budget * 2,
+                       seed=seed)
+        rest = rest.iloc[drawn]
+    else:
+        rest = rest.sort_values(["score", "id"], ascending=[False, True])
+    ranked = asked.take(rest, budget - len(by_chance)) if strategy != "random" else rest.head(0)
+    if kept.empty and ranked.empty and by_chance.empty and audited.empty:
         raise DataError(
             f"None of {len(rows)} predicted rows is left to label: {rows['known'].sum()} are "
             f"labelled already, {rows['repeated'].sum()} repeat another's words; bring a new batch."
         )
-    queue = pd.concat([ranked.assign(side="train"), audited.assign(side="test")])
-    queue = queue.assign(label="")[QUEUE].reset_index(drop=True)
-    return queue, float(ranked["score"].iloc[-1]) if len(ranked) else float("nan")
+    chosen_by = "least_confidence" if strategy == "mix" else strategy
+    new = pd.concat([
+        ranked.assign(side="train", chosen_by=chosen_by),
+        by_chance.assign(side="train", chosen_by=RANDOM),
+        audited.assign(side="test", chosen_by=AUDIT)])
+    new = new.assign(label="")[QUEUE].astype({"confidence": "float64"})
+    if len(kept):
+        new = new.astype({"confidence": "str"})
+    queue = (pd.concat([kept, new]) if len(kept) else new).reset_index(drop=True)
+    ranked_by_score = rows["id"].isin(queue.loc[queue["chosen_by"] == chosen_by, "id"])
+    if strategy in ("diversity", "random") or not ranked_by_score.any():
+        return queue, None
+    return queue, float(rows.loc[ranked_by_score, "score"].min())
+
+
+def _scores(rows: pd.DataFrame, strategy: str, seed: int, disagreement: np.ndarray | None,
+            embeddings: np.ndarray | None) -> np.ndarray:
+    needed = {"committee": ("disagreement", disagreement), "diversity": ("embeddings", embeddings)}
+    if strategy not in needed:
+        probabilities = np.stack(rows["probabilities"].to_list())
+        return uncertainty(probabilities, strategy, seed=seed)
+    name, values = needed[strategy]
+    if values is None or len(values) != len(rows):
+        raise DataError(
+            f"sampling.strategy='{strategy}' needs the {name} of {len(rows)} rows, got "
+            f"{'none' if values is None else len(values)}."
+        )
+    return np.asarray(values, dtype=float) if strategy == "committee" else np.zeros(len(rows))
+
+
+def _kept(waiting: pd.DataFrame | None) -> pd.DataFrame:
+    if waiting is None:
+        return pd.DataFrame({name: pd.Series(dtype="str") for name in QUEUE})
+    return waiting[QUEUE].astype("str").reset_index(drop=True)
+
+
+def _drawn(rows: pd.DataFrame, most: int, seed: int, asked: _Asked) -> pd.DataFrame:
+    """Return at most `most` rows drawn uniformly, in order of id."""
+    shuffled = rows.iloc[np.random.default_rng(seed).permutation(len(rows))]
+    return asked.take(shuffled, max(0, most)).sort_values("id")
 
 
 def counts(
@@ -103,16 +289,24 @@ def counts(
     budget: int,
     audit_rows: int,
     exclude_texts: pd.Series | list[str] = (),
+    test_texts: Iterable[str] = (),
+    waiting: pd.DataFrame | None = None,
 ) -> dict[str, int]:
-    """Return the numbers behind a queue, for the report, and how many rows it is short of."""
-    rows = _askable(predictions.reset_index(drop=True), exclude_texts)
+    """Return the numbers behind a queue, for the report, and how many rows it is short of.
+
+    'uncertain rows asked' are all of the training side, whatever ranked them.
+    """
+    rows = _askable(predictions.reset_index(drop=True), exclude_texts, test_texts, waiting)
     asked = int((queue["side"] == "train").sum())
     audited = int((queue["side"] == "test").sum())
     return {
         "predicted": len(rows),
         "already labelled": int(rows["known"].sum()),
         "same words as another": int(rows["repeated"].sum()),
+        "nearly a test row": int(rows["measured"].sum()),
+        "waiting from before": 0 if waiting is None else len(waiting),
         "uncertain rows asked": asked,
+        "random rows asked": int((queue["chosen_by"] == RANDOM).sum()),
         "audit rows asked": audited,
         "short of the budget": max(0, budget - asked),
         "short of the audit rows": max(0, audit_rows - audited),

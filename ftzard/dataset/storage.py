@@ -14,7 +14,8 @@ from ftzard.errors import DataError
 # empty table and a full one have the same schema.
 TYPES = {
     **dict.fromkeys(
-        ("id", "batch", "text", "label", "split", "group", "reason", "suggestion", "side"),
+        ("id", "batch", "text", "label", "split", "group", "reason", "suggestion", "side",
+         "labelled_by", "labelled_at"),
         pa.large_string(),
     ),
     "row": pa.int64(),

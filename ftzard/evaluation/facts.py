@@ -48,7 +48,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Test:
-    """The judged model's answers on all test rows: n labels, (n, k) probabilities, texts, ids."""
+    """The judged model's answers on all test rows: n labels, (n, k) probabilities, texts, ids.
+
+    temperature: fitted on `validation_rows` validation rows, if it was.
+    """
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
@@ -57,6 +60,8 @@ class Test:
     probabilities: Any
     texts: Sequence[str]
     ids: Sequence[str]
+    temperature: float | None = None
+    validation_rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,9 @@ class Round:
     """One round of the story, the newest last.
 
     verdict: 'promote', 'refuse' or 'cannot tell'; accuracy, lower, upper: of that round's
-    challenger on all test sets of then; labels: rows a person had labelled for it; reason: one
-    sentence; model: name and version of the challenger.
+    challenger on all test sets of then; labels: rows a person had labelled for it; reason: the
+    verdict's sentences; model: name and version of the challenger; average_accuracy,
+    backward_transfer, forgetting: as `forgetting.Summary` has them, shares.
     """
 
     name: str
@@ -78,6 +84,9 @@ class Round:
     upper: float | None = None
     labels: int | None = None
     reason: str | None = None
+    average_accuracy: float | None = None
+    backward_transfer: float | None = None
+    forgetting: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,9 +121,12 @@ class Facts:
     token_lengths: tokens of every text *before* cutting; max_length: the cut; cut_rows and
     cut_tokens: as counted when cutting, checked against the lengths if given.
     rejected: {reason: rows}; rejected_examples: [{reason, text, row}]; rows_read: of the raw file.
+    leaks: {reason: rows} that stood on the test side, or nearly, and so left training.
     trials, test, rounds, lineage: see their classes.
     uncertainty: one number per unlabelled row; threshold: the least uncertain row asked for;
     strategy: its name in words; asked: rows put into the labelling queue, of all kinds.
+    forgetting: `forgetting.Matrix.to_dict()`; drift: `drift.Drift.to_dict()` of every batch so far
+    with its batch and the champion's number, oldest first.
     """
 
     title: str = "FTzard report"
@@ -130,6 +142,7 @@ class Facts:
     rejected: Mapping[str, int] | None = None
     rejected_examples: Sequence[Mapping[str, Any]] = ()
     rows_read: int | None = None
+    leaks: Mapping[str, int] | None = None
     trials: Sequence[Trial] = ()
     test: Test | None = None
     uncertainty: Sequence[float] | None = None
@@ -137,6 +150,8 @@ class Facts:
     strategy: str | None = None
     asked: int | None = None
     rounds: Sequence[Round] = ()
+    forgetting: Mapping[str, Any] | None = None
+    drift: Sequence[Mapping[str, Any]] = ()
     lineage: Lineage | None = None
 
     @classmethod

@@ -160,6 +160,26 @@ def missing(what: str) -> Markup:
     return tag("p", what, class_="missing")
 
 
+def opening(sentence: str) -> Markup:
+    """Return the sentence that opens a section."""
+    return tag("p", sentence, class_="lead")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as a percentage."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def signed(share: float) -> str:
+    """Return a difference of shares in points, with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "−") if abs(share) >= 5e-4 else "0.0"
+
+
+def plural(n: int, one: str) -> str:
+    """Return a word for one or for many; 'batch' becomes 'batches'."""
+    return one if n == 1 else one + ("es" if one.endswith("ch") else "s")
+
+
 def page(title: str, header: Markup, sections: Iterable[Markup], footer: Markup) -> str:
     """Return the whole document."""
     body = joined(

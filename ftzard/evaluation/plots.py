@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
 BLUE, ORANGE, GREEN = "#0064a4", "#c2410c", "#0b7a5b"
 INK, SOFT, PALE, GRID = "#1f2933", "#66727f", "#b8c2cc", "#e6eaee"
@@ -279,21 +280,32 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
 
 
 @_styled
-def reliability_diagram(bins: Sequence[Mapping]) -> "Figure":
+def reliability_diagram(bins: Sequence[Mapping], scaled: Sequence[Mapping] = ()) -> "Figure":
     """Draw accuracy against confidence with intervals, and below it how many rows each bin holds.
 
-    bins: as `metrics.reliability` gives them.
+    bins: as `metrics.reliability` gives them; scaled: the same after temperature scaling, drawn as
+    a second line.
     """
     _refuse_empty("reliability_diagram", bins)
     figure, (axes, below) = _figure(3.6, rows=2, heights=(4, 1))
-    start = min(b["lower"] for b in bins)
+    start = min(b["lower"] for b in (*bins, *scaled))
     axes.plot([start, 1], [start, 1], color=PALE, lw=1.2, ls=(0, (4, 3)))
     spots = [(b, wilson_interval(round(b["accuracy"] * b["n"]), b["n"])) for b in bins]
     for b, (lower, upper) in spots:
         axes.plot([b["confidence"]] * 2, [lower, upper], color=BLUE, lw=1.1, alpha=0.55)
     x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
-    axes.plot(x, y, color=BLUE, lw=1.4, marker="o", ms=4)
-    axes.set_ylim(max(-0.02, min([start, *(lower for _, (lower, _) in spots)]) - 0.03), 1.02)
+    axes.plot(x, y, color=BLUE, lw=1.4, marker="o", ms=4, label="as it answers")
+    if scaled:
+        axes.plot(
+            [b["confidence"] for b in scaled], [b["accuracy"] for b in scaled], color=ORANGE,
+            lw=1.4, marker="s", ms=4, mfc="white", label="after temperature scaling",
+        )
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False,
+            handlelength=1.8, columnspacing=1.4, fontsize=8,
+        )
+    least = min([*(lower for _, (lower, _) in spots), *(b["accuracy"] for b in scaled)])
+    axes.set_ylim(max(-0.02, min(start, least) - 0.03), 1.02)
     axes.set_ylabel("share that is right")
     _percent_axis(axes.yaxis)
     axes.grid(axis="y")
@@ -347,6 +359,173 @@ def uncertainty_histogram(values: Sequence[float], threshold: float | None) -> "
     axes.set_xlim(low, high)
     _count_axis(axes, "rows")
     axes.set_xlabel("uncertainty of the model")
+    return figure
+
+
+@_styled
+def abstention(curve: Sequence[Mapping]) -> "Figure":
+    """Draw accuracy against coverage, the surest rows first, with its 95 % interval.
+
+    curve: as `calibration.abstention` gives it.
+    """
+    _refuse_empty("abstention", curve)
+    figure, axes = _figure(3.0)
+    x = [p["coverage"] for p in curve]
+    axes.fill_between(
+        x, [p["lower"] for p in curve], [p["upper"] for p in curve], color=BLUE, alpha=0.13, lw=0
+    )
+    axes.plot(x, [p["accuracy"] for p in curve], color=BLUE, lw=1.6, marker="o", ms=3)
+    half = min(curve, key=lambda p: abs(p["coverage"] - 0.5))
+    shown = [half, curve[-1]] if half is not curve[-1] else [half]
+    for point in shown:
+        everything = point is curve[-1]
+        axes.annotate(
+            f"{100 * point['accuracy']:.1f} % on "
+            + ("all rows" if everything else f"the surest {100 * point['coverage']:.0f} %"),
+            (point["coverage"], point["accuracy"]),
+            xytext=(-4 if everything else 0, -26 if everything else -40),
+            textcoords="offset points",
+            ha="right" if everything else "center",
+            va="top",
+            arrowprops={"arrowstyle": "-", "color": SOFT, "lw": 0.7},
+        )
+    low, high = min(p["lower"] for p in curve), max(p["upper"] for p in curve)
+    axes.set_ylim(max(0.0, low - 0.45 * (high - low) - 0.02), min(1.01, high + 0.02))
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("share of rows that are answered, the surest first")
+    axes.set_ylabel("share of these that is right")
+    _percent_axis(axes.xaxis)
+    _percent_axis(axes.yaxis)
+    axes.grid(axis="y")
+    return figure
+
+
+@_styled
+def forgetting(matrix: Mapping) -> "Figure":
+    """Draw the accuracy of each model version on each batch's test set as a heat map.
+
+    matrix: as `forgetting.Matrix.to_dict` gives it. A frame marks the batches that a version was
+    trained on; a dot after its name that it was promoted; a cell without a number was not measured.
+    """
+    versions, batches = matrix["versions"], matrix["batches"]
+    _refuse_empty("forgetting", versions)
+    values = np.array([[np.nan if a is None else a for a in row] for row in matrix["accuracy"]])
+    figure, axes = _figure(
+        1.2 + 0.42 * len(versions), width=min(2 * WIDTH, max(WIDTH, 1.6 + 0.95 * len(batches)))
+    )
+    rows, columns = np.arange(len(versions) + 1) - 0.5, np.arange(len(batches) + 1) - 0.5
+    known = values[~np.isnan(values)]
+    low, high = float(known.min()), float(known.max())
+    if high - low < 0.05:
+        low, high = low - 0.025, high + 0.025
+    axes.pcolormesh(
+        columns, rows, np.ma.masked_invalid(values), cmap=_blues(), vmin=low, vmax=high, ec="white",
+        lw=2,
+    )
+    axes.invert_yaxis()
+    small = len(batches) > 8
+    for i, j in np.ndindex(values.shape):
+        if np.isnan(values[i, j]):
+            axes.text(j, i, "·", ha="center", va="center", color=PALE)
+            continue
+        dark = (values[i, j] - low) / (high - low) > 0.55
+        axes.text(
+            j, i, f"{100 * values[i, j]:.1f}" + ("" if small else f"\nn {matrix['n'][i][j]:,}"),
+            ha="center", va="center", color="white" if dark else INK, size=7 if small else 7.5,
+        )
+        if matrix["trained"][i][j]:
+            axes.add_patch(_frame(j, i))
+    names = [
+        f"v{v}{' ●' if promoted else ''}"
+        for v, promoted in zip(versions, matrix["promoted"], strict=True)
+    ]
+    axes.set_yticks(range(len(versions)), names)
+    axes.set_xticks(
+        range(len(batches)), [f"{i + 1}\n{_short(b, 8)}" for i, b in enumerate(batches)]
+    )
+    axes.set_xlabel("test set of batch; accuracy in %")
+    axes.set_ylabel("model version")
+    axes.tick_params(length=0, labelcolor=INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+@_styled
+def drift(entry: Mapping) -> "Figure":
+    """Draw a batch's statistics as multiples of their upper thresholds.
+
+    entry: as `drift.Drift.to_dict` gives it. The line at 1 is the upper threshold, the mark on
+    each bar the lower one, the dot what batches of the same distribution usually have.
+    """
+    statistics = entry["statistics"]
+    _refuse_empty("drift", statistics)
+    figure, axes = _figure(0.95 + 0.36 * len(statistics))
+    ratios = [s["value"] / max(s["upper"], 1e-12) for s in statistics]
+    edge = max(1.6, min(max(ratios) * 1.05, 4.0))
+    for y, (s, ratio) in enumerate(zip(statistics, ratios, strict=True)):
+        colour = ORANGE if s["beyond"] else BLUE
+        axes.barh(y, min(ratio, edge), height=0.56, color=colour, alpha=0.85)
+        scale = max(s["upper"], 1e-12)
+        axes.plot([s["lower"] / scale] * 2, [y - 0.36, y + 0.36], color=INK, lw=1.1)
+        axes.plot(s["usual"] / scale, y, "o", ms=4, color="white", mec=INK, mew=0.8)
+        axes.text(
+            1.012, y,
+            f"{s['value']:.3g}, limit {s['upper']:.3g}" + (" ▸" if ratio > edge else ""),
+            transform=axes.get_yaxis_transform(), va="center", size=7.5,
+            color=ORANGE if s["beyond"] else INK, weight="bold" if s["beyond"] else "normal",
+        )
+    axes.axvline(1, color=INK, lw=0.9)
+    axes.set_xlim(0, edge)
+    _rows(axes, np.arange(len(statistics)), [s["name"] for s in statistics])
+    axes.set_xlabel("multiple of the upper threshold; mark: lower threshold, dot: usual")
+    axes.grid(axis="x")
+    return figure
+
+
+@_styled
+def drift_over_time(entries: Sequence[Mapping]) -> "Figure":
+    """Draw each batch's largest statistic as a multiple of its upper threshold, oldest first.
+
+    entries: dicts of batch, alarm, score, upper, lower, raised_by (and champion), as the
+    workspace's log of drift holds them; a batch too small to tell is left out.
+    """
+    told = [e for e in entries if e.get("score") is not None]
+    _refuse_empty("drift_over_time", told)
+    figure, axes = _figure(2.5, width=2 * WIDTH)
+    place = np.arange(len(told))
+    ratios = np.array([max(e["score"] / e["upper"], 0.05) for e in told])
+    for x, entry in zip(place, told, strict=True):
+        lower = max(entry["lower"] / entry["upper"], 0.05)
+        axes.plot([x - 0.4, x + 0.4], [lower] * 2, color=SOFT, lw=1, ls=(0, (2, 2)))
+        if entry["alarm"]:
+            axes.axvspan(x - 0.5, x + 0.5, color=ORANGE, alpha=0.09, lw=0)
+    axes.axhline(1, color=INK, lw=0.9)
+    axes.plot(place, ratios, color=PALE, lw=1.2, zorder=1)
+    for x, ratio, entry in zip(place, ratios, told, strict=True):
+        colour = ORANGE if entry["alarm"] else BLUE
+        axes.plot(x, ratio, "o", ms=7, color=colour, mfc=colour if entry["alarm"] else "white",
+                  mew=1.6)
+        if len(told) <= 12:
+            words = _short(entry["raised_by"][0], 22) if entry["raised_by"] else (
+                "alarm stays" if entry["alarm"] else "no alarm")
+            axes.annotate(
+                words, (x, ratio), xytext=(9, 0), textcoords="offset points", va="center",
+                color=colour, size=8, bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85},
+            )
+    axes.set_yscale("log")
+    low, high = min(0.25, ratios.min() * 0.7), max(2.5, ratios.max() * 1.6)
+    axes.set_ylim(low, high)
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= t <= high]
+    axes.set_yticks(ticks, [f"{t:g} ×" for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(-0.5, len(told) - 0.2)
+    names = [f"{_short(e['batch'], 8)}\nv{e['champion']}" if e.get("champion") is not None
+             else _short(e["batch"], 8) for e in told]
+    axes.set_xticks(place, names if len(told) <= 16 else place + 1)
+    axes.tick_params(axis="x", length=0, labelcolor=INK)
+    axes.set_ylabel("score over its upper threshold")
+    axes.grid(axis="y")
     return figure
 
 
@@ -427,12 +606,18 @@ def comparison(verdict: Mapping) -> "Figure":
 def rounds(story: Sequence[Mapping]) -> "Figure":
     """Draw accuracy over rounds with the verdict of each, and the champion's as a line.
 
-    story: [{name, accuracy, verdict, lower, upper, date, data_version}], oldest first; the last
-    four may be missing. A round that promoted is a filled dot, any other one is hollow.
+    story: [{name, accuracy, verdict, lower, upper, date, data_version, labels}], oldest first; the
+    last five may be missing. A round that promoted is a filled dot, any other one is hollow. Bars
+    below say how many labels were given, where a round says so.
     """
     story = [r for r in story if r.get("accuracy") is not None]
     _refuse_empty("rounds", story)
-    figure, axes = _figure(2.7, width=2 * WIDTH)
+    spent = [r.get("labels") or 0 for r in story]
+    if any(spent):
+        figure, (axes, below) = _figure(3.5, width=2 * WIDTH, rows=2, heights=(3, 1))
+    else:
+        figure, axes = _figure(2.7, width=2 * WIDTH)
+        below = None
     place = np.arange(len(story))
     values = np.array([r["accuracy"] for r in story], dtype=float)
     champion, standing = [], np.nan
@@ -466,12 +651,27 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
     low, high = min([*values, *spread]), max([*values, *spread])
     pad = max(0.01, 0.12 * (high - low))
     axes.set_ylim(max(0, low - pad), min(1.0 + pad, high + pad))
-    axes.set_xlim(-0.4, len(story) - 0.35)
-    axes.set_xticks(place, [_round_name(r) for r in story] if sparse else place + 1)
-    axes.tick_params(axis="x", length=0, labelcolor=INK)
     axes.set_ylabel("accuracy on all test sets")
     _percent_axis(axes.yaxis)
     axes.grid(axis="y")
+    if below is not None:
+        axes.tick_params(labelbottom=False)
+        below.bar(place, spent, width=0.28, color=PALE)
+        for x, labels in zip(place, spent, strict=True):
+            if sparse:
+                below.annotate(
+                    f"{labels:,}", (x, labels), xytext=(0, 1), textcoords="offset points",
+                    ha="center", va="bottom", size=7.5,
+                )
+        below.set_ylim(0, max(spent) * 1.35)
+        _count_axis(below, "labels", ticks=2)
+    for each in (axes, below):
+        if each is not None:
+            each.set_xlim(-0.4, len(story) - 0.35)
+            each.set_xticks(place)
+            each.tick_params(axis="x", length=0, labelcolor=INK)
+    lowest = axes if below is None else below
+    lowest.set_xticks(place, [_round_name(r) for r in story] if sparse else place + 1)
     return figure
 
 
@@ -504,6 +704,12 @@ def _blues() -> "Colormap":
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("ftzard", ["#f4f7fa", "#9fc4de", BLUE, "#00406b"])
+
+
+def _frame(x: float, y: float) -> "Rectangle":
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, fill=False, ec=ORANGE, lw=1.3)
 
 
 def _rows(axes: "Axes", place: np.ndarray, names: Sequence[str]) -> None:

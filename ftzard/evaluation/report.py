@@ -11,10 +11,24 @@ from typing import Any
 import numpy as np
 
 from ftzard.artifact import write_atomically
-from ftzard.evaluation import plots
-from ftzard.evaluation.facts import Facts, Model, Round, Test, Trial, measured
+from ftzard.evaluation import calibration, plots
+from ftzard.evaluation.facts import Facts, Model, Test, Trial, measured
 from ftzard.evaluation.metrics import classification_metrics, reliability, wilson_interval
-from ftzard.evaluation.page import Markup, joined, missing, page, picture, table, tag, text
+from ftzard.evaluation.page import (
+    Markup,
+    joined,
+    missing,
+    opening,
+    page,
+    percent,
+    picture,
+    plural,
+    signed,
+    table,
+    tag,
+    text,
+)
+from ftzard.evaluation.report_story import drift, forgetting, rounds
 
 MISTAKES = 20
 LONGEST_TEXT = 320
@@ -27,10 +41,11 @@ SECTIONS = (
     ("data", "The data"),
     ("labelling", "What to label next"),
     ("rounds", "All rounds"),
+    ("forgetting", "What was forgotten"),
+    ("drift", "Drift"),
     ("lineage", "Where it comes from"),
 )
 ROLE_COLOURS = {"challenger": "#0064a4", "champion": "#1f2933"}
-WORDS = {"promote": "promoted", "refuse": "refused", "cannot tell": "cannot tell"}
 
 
 def write(facts: Facts | Mapping[str, Any], path: Path) -> Path:
@@ -54,6 +69,8 @@ def render(facts: Facts | Mapping[str, Any]) -> str:
         data,
         labelling,
         rounds,
+        forgetting,
+        drift,
         lineage,
     )
     sections = [
@@ -94,11 +111,11 @@ def comparison(facts: Facts) -> list[Markup]:
         plots.svg(plots.comparison(verdict)),
     )
     counts = tag("div", tag("h3", "Share that is right"), _shares(verdict), *_rules(verdict))
-    return [_lead(lead), tag("div", drawing, counts, class_="two")]
+    return [opening(lead), tag("div", drawing, counts, class_="two")]
 
 
 def answers(facts: Facts) -> list[Markup]:
-    """Confusion matrix, reliability diagram and the most confident mistakes."""
+    """Confusion matrix, reliability, what abstaining would gain, and the surest mistakes."""
     test = facts.test
     if test is None:
         return [
@@ -119,8 +136,8 @@ def answers(facts: Facts) -> list[Markup]:
         else "claims about what it can do"
     )
     lead = (
-        f"{scores['n']:,} test rows, {_percent(scores['accuracy'])} right; balanced accuracy "
-        f"{_percent(scores['balanced_accuracy'])}, macro F1 {_percent(scores['macro_f1'])}. "
+        f"{scores['n']:,} test rows, {percent(scores['accuracy'])} right; balanced accuracy "
+        f"{percent(scores['balanced_accuracy'])}, macro F1 {percent(scores['macro_f1'])}. "
         f"{_worst_confusion(scores)}"
     )
     matrix = picture(
@@ -128,13 +145,34 @@ def answers(facts: Facts) -> list[Markup]:
         "Rows are the true classes, columns what the model said; percentages are of the row.",
         plots.svg(plots.confusion_matrix(scores["confusion"], test.classes)),
     )
+    scaled, told = [], ""
+    if test.temperature is not None:
+        cooled = calibration.scaled(np.log(_above_zero(test.probabilities)), test.temperature)
+        scaled = reliability(test.labels, cooled, test.classes)
+        after = classification_metrics(test.labels, cooled, test.classes)
+        told = (
+            f" With the temperature {test.temperature:.2f}, fitted on "
+            f"{test.validation_rows or 0:,} validation rows, it is {100 * after['ece']:.1f} points."
+        )
     trust = picture(
         "Reliability",
-        f"Mean confidence {_percent(surety)} against {_percent(scores['accuracy'])} right: it "
-        f"{manner}. Expected calibration error {100 * scores['ece']:.1f} points.",
-        plots.svg(plots.reliability_diagram(bins)),
+        f"Mean confidence {percent(surety)} against {percent(scores['accuracy'])} right: it "
+        f"{manner}. Expected calibration error {100 * scores['ece']:.1f} points.{told}",
+        plots.svg(plots.reliability_diagram(bins, scaled)),
     )
-    return [_lead(lead), tag("div", matrix, trust, class_="two"), _mistakes(test)]
+    curve = calibration.abstention(test.labels, test.probabilities, test.classes)
+    half = min(curve, key=lambda p: abs(p["coverage"] - 0.5))
+    silence = picture(
+        "What silence would gain",
+        f"If only the surest {100 * half['coverage']:.0f} % of the rows were answered, those with "
+        f"a confidence of at least {percent(half['confidence'])}, {percent(half['accuracy'])} of "
+        "them would be right. The band is the 95 % interval.",
+        plots.svg(plots.abstention(curve)),
+    )
+    return [
+        opening(lead), tag("div", matrix, trust, class_="two"),
+        tag("div", silence, _levels(curve), class_="two gap"), _mistakes(test),
+    ]
 
 
 def learning(facts: Facts) -> list[Markup]:
@@ -158,14 +196,14 @@ def learning(facts: Facts) -> list[Markup]:
         )
     ]
     tried = tag("div", tag("h3", "What each trial tried"), _trials_table(trials), class_="gap")
-    return [_lead(_trials_sentence(trials)), tag("div", *drawn, class_="two"), tried]
+    return [opening(_trials_sentence(trials)), tag("div", *drawn, class_="two"), tried]
 
 
 def data(facts: Facts) -> list[Markup]:
     """Class balance, token lengths with what was cut, rejected rows with examples."""
     first = tag("div", _classes(facts), _lengths(facts), class_="two")
     second = tag("div", *_rejected(facts), class_="two gap")
-    return [_lead(_data_sentence(facts)), first, second]
+    return [opening(_data_sentence(facts)), first, second, _leaks(facts)]
 
 
 def labelling(facts: Facts) -> list[Markup]:
@@ -193,37 +231,9 @@ def labelling(facts: Facts) -> list[Markup]:
     ]
     numbers = tag("div", tag("h3", "In numbers"), _pairs(told, numbers=True))
     return [
-        _lead(lead),
+        opening(lead),
         tag("div", picture("Uncertainty of the new rows", how, drawing), numbers, class_="two"),
     ]
-
-
-def rounds(facts: Facts) -> list[Markup]:
-    """The story so far: each round's accuracy, verdict and reason."""
-    if not facts.rounds:
-        return [missing("No earlier round is known, so there is no story to tell yet.")]
-    story = list(facts.rounds)
-    promoted = sum(r.verdict == "promote" for r in story)
-    lead = (
-        f"{len(story)} {_plural(len(story), 'round')} so far, {promoted} "
-        f"{_plural(promoted, 'promotion')}."
-    )
-    spent = sum(r.labels or 0 for r in story)
-    if spent:
-        lead += f" {spent:,} labels were given by people."
-    parts = [_lead(lead)]
-    measured = [vars(r) for r in story if r.accuracy is not None]
-    if len(measured) > 1:
-        parts.append(
-            picture(
-                "Accuracy over rounds",
-                "Each round's challenger with its interval; the grey line is the champion. Rounds "
-                "are measured on the test sets there were at the time.",
-                plots.svg(plots.rounds(measured)),
-                wide=True,
-            )
-        )
-    return [*parts, tag("div", _rounds_table(story), class_="gap" if len(parts) > 1 else None)]
 
 
 def lineage(facts: Facts) -> list[Markup]:
@@ -304,24 +314,24 @@ def _figures(facts: Facts) -> Markup:
         lower, upper = _interval(lead)
         cells.append(
             (
-                _percent(lead.accuracy),
-                f"accuracy of the challenger, {_percent(lower)} to {_percent(upper)} "
+                percent(lead.accuracy),
+                f"accuracy of the challenger, {percent(lower)} to {percent(upper)} "
                 f"on {lead.n:,} test rows",
             )
         )
     if verdict:
         cells.append(
             (
-                f"{_signed(verdict['difference'])} points",
+                f"{signed(verdict['difference'])} points",
                 f"against the {verdict.get('against', 'champion')}, "
-                f"{_signed(verdict['lower'])} to {_signed(verdict['upper'])}",
+                f"{signed(verdict['lower'])} to {signed(verdict['upper'])}",
             )
         )
     if test is not None:
         scores = classification_metrics(test.labels, test.probabilities, test.classes)
         worst = min(scores["per_class"], key=lambda c: scores["per_class"][c]["recall"])
         recall = scores["per_class"][worst]["recall"]
-        cells.append((_percent(recall), f"recall of its weakest class, “{worst}”"))
+        cells.append((percent(recall), f"recall of its weakest class, “{worst}”"))
         cells.append(
             (f"{100 * scores['ece']:.1f} points", "expected calibration error: how far its "
              "confidence is off")
@@ -345,10 +355,10 @@ def _models(facts: Facts) -> Markup:
         (
             model.name,
             model.role,
-            _percent(model.accuracy),
+            percent(model.accuracy),
             f"{100 * lower:.1f} – {100 * upper:.1f} %",
             _range_bar(model, lower, upper, low, high),
-            "–" if model.macro_f1 is None else _percent(model.macro_f1),
+            "–" if model.macro_f1 is None else percent(model.macro_f1),
             f"{model.n:,}",
         )
         for model, (lower, upper) in zip(models, ranges, strict=True)
@@ -385,7 +395,7 @@ def _shares(verdict: Mapping) -> Markup:
         parts += [(p["name"], p["challenger"], p["champion"], p["n"])
                   for p in verdict["per_test_set"]]
     parts += [(p["label"], p["challenger"], p["champion"], p["n"]) for p in verdict["per_class"]]
-    rows = [(name, _percent(new), _percent(old), f"{n:,}") for name, new, old, n in parts]
+    rows = [(name, percent(new), percent(old), f"{n:,}") for name, new, old, n in parts]
     return table(
         ("", "challenger", verdict.get("against", "champion"), "rows"),
         rows,
@@ -428,7 +438,7 @@ def _mistakes(test: Test) -> Markup:
         "wrong labels rather than wrong answers."
     )
     rows = [
-        (_shortened(test.texts[i]), str(test.labels[i]), guess[i], _percent(surety[i]),
+        (_shortened(test.texts[i]), str(test.labels[i]), guess[i], percent(surety[i]),
          tag("code", str(test.ids[i])))
         for i in worst
     ]
@@ -441,7 +451,7 @@ def _mistakes(test: Test) -> Markup:
 
 
 def _trials_sentence(trials: Sequence[Trial]) -> str:
-    lead = f"{len(trials)} {_plural(len(trials), 'trial')}."
+    lead = f"{len(trials)} {plural(len(trials), 'trial')}."
     best = next((t for t in trials if t.best), None)
     if best is None:
         return lead + " None is marked as chosen."
@@ -449,7 +459,7 @@ def _trials_sentence(trials: Sequence[Trial]) -> str:
     if peak is None:
         return lead + f" {best.name} was chosen."
     return (
-        f"{lead} {best.name} was chosen; its best validation accuracy is {_percent(peak[0])}, "
+        f"{lead} {best.name} was chosen; its best validation accuracy is {percent(peak[0])}, "
         f"after epoch {peak[1]:g}."
     )
 
@@ -461,7 +471,7 @@ def _trials_table(trials: Sequence[Trial]) -> Markup:
     rows = []
     for trial in trials:
         peak = _peak(trial)
-        result = "–" if peak is None else _percent(peak[0])
+        result = "–" if peak is None else percent(peak[0])
         rows.append(
             [trial.name + (" (chosen)" if trial.best else ""),
              *(_value(trial.params.get(key, "")) for key in keys), result]
@@ -510,8 +520,8 @@ def _lengths(facts: Facts) -> Markup:
     share = tokens / values.sum() if values.sum() else 0
     caption = f"Half of the {len(values):,} texts have at most {np.median(values):,.0f} tokens. "
     caption += (
-        f"{rows:,} ({_percent(rows / len(values))}) were cut at {limit:,}, which lost "
-        f"{tokens:,} tokens ({_percent(share)})."
+        f"{rows:,} ({percent(rows / len(values))}) were cut at {limit:,}, which lost "
+        f"{tokens:,} tokens ({percent(share)})."
         if rows
         else f"None was cut at {limit:,}."
     )
@@ -525,7 +535,7 @@ def _rejected(facts: Facts) -> list[Markup]:
     if not total:
         return [tag("div", tag("h3", "Rejected rows"), tag("p", "None: every row was usable."))]
     part = f" of {facts.rows_read:,}" if facts.rows_read else ""
-    share = f" ({_percent(total / facts.rows_read)})" if facts.rows_read else ""
+    share = f" ({percent(total / facts.rows_read)})" if facts.rows_read else ""
     shown = {reason: n for reason, n in facts.rejected.items() if n}
     drawing = picture(
         "Rejected rows",
@@ -543,36 +553,46 @@ def _rejected(facts: Facts) -> list[Markup]:
     return [drawing, tag("div", tag("h3", "Examples of them"), examples)]
 
 
-def _rounds_table(story: Sequence[Round]) -> Markup:
+def _leaks(facts: Facts) -> Markup:
+    """Say how many rows left training because they stand on the test side, or nearly."""
+    if facts.leaks is None:
+        return missing("It was not reported whether test rows were found in training.")
+    heading = tag("h3", "Test rows kept out of training", class_="gap")
+    found = {reason: n for reason, n in facts.leaks.items() if n}
+    if not found:
+        return joined([heading, tag("p", "None was found among the training rows.", class_="soft")])
+    rows = [(reason, f"{n:,}") for reason, n in sorted(found.items(), key=lambda x: -x[1])]
+    return joined([
+        heading,
+        tag("p", "These rows were in a delivery or among the labels, and left training because "
+                 "they repeat a test or validation row, up to one word or to the case of letters.",
+            class_="soft small"),
+        table(("what they were", "rows"), rows, (None, "number")),
+    ])
+
+
+def _levels(curve: Sequence[Mapping]) -> Markup:
+    """Say how many rows could be answered at accuracies a reader may want."""
+    everything = curve[-1]["accuracy"]
+    wanted = [a for a in (0.8, 0.85, 0.9, 0.95, 0.98, 0.99) if a > everything][:4]
+    if not wanted:
+        return missing("All rows are answered as well as one could ask.")
     rows = []
-    for item in reversed(story):
-        badge = tag(
-            "span",
-            WORDS.get(item.verdict, item.verdict),
-            class_=f"tag {item.verdict.replace(' ', '-')}",
-        )
-        accuracy = "–" if item.accuracy is None else _percent(item.accuracy)
-        if item.lower is not None and item.upper is not None:
-            accuracy = joined(
-                [accuracy, tag("div", f"{100 * item.lower:.1f} – {100 * item.upper:.1f} %",
-                               class_="soft small")]
-            )
-        rows.append(
-            (
-                item.name,
-                (item.date or "")[:16].replace("T", " "),
-                tag("code", item.data_version[:8]) if item.data_version else "not recorded",
-                item.model or "",
-                "" if item.labels is None else f"{item.labels:,}",
-                accuracy,
-                joined([badge, tag("div", item.reason or "", class_="soft small")]),
-            )
-        )
-    return table(
-        ("round", "date", "data version", "challenger", "labels", "accuracy", "verdict"),
-        rows,
-        ("whole", "id", "id", "id", "number", "number", "text"),
-    )
+    for accuracy in wanted:
+        coverage = calibration.coverage_at(curve, accuracy)
+        surest = [p for p in curve if p["coverage"] == coverage]
+        rows.append((
+            percent(accuracy, 0), percent(coverage, 0) if coverage else "none",
+            percent(surest[0]["confidence"]) if surest else "–"))
+        if not coverage:
+            break
+    return tag("div", tag("h3", "To be right on at least"), table(
+        ("accuracy", "rows answered", "with a confidence from"), rows,
+        ("number", "number", "number")))
+
+
+def _above_zero(probabilities: Any) -> np.ndarray:
+    return np.clip(np.asarray(probabilities, dtype=float), 1e-300, None)
 
 
 def _worst_confusion(scores: dict) -> str:
@@ -598,10 +618,6 @@ def _pairs(pairs: Sequence[tuple[str, Any]], numbers: bool = False) -> Markup:
     return tag("dl", *cells, class_="numbers" if numbers else None)
 
 
-def _lead(sentence: str) -> Markup:
-    return tag("p", sentence, class_="lead")
-
-
 def _interval(model: Model) -> tuple[float, float]:
     if model.lower is not None and model.upper is not None:
         return model.lower, model.upper
@@ -625,17 +641,5 @@ def _value(value: Any) -> str:
     return str(value)
 
 
-def _percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f} %"
-
-
-def _signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−") if abs(share) >= 5e-4 else "0.0"
-
-
 def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def _plural(n: int, one: str) -> str:
-    return one if n == 1 else one + "s"

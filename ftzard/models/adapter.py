@@ -18,10 +18,10 @@ from ftzard.artifact import write_json
 from ftzard.errors import ModelError
 from ftzard.models.archive import whole_folder
 from ftzard.models.base import HEAD, BaseSpec, LoadedBase, hash_weights, load_base
+from ftzard.models.meta import META, read_meta
 from ftzard.models.prediction import Classifier
 from ftzard.models.quiet import quiet_loading
 
-META = "ftzard.json"
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -122,19 +122,6 @@ def save(loaded: LoadedBase, folder: Path, extra: dict | None = None) -> Path:
         _tidy_config(part / "adapter_config.json", loaded.spec)
         write_json(part / META, {**(extra or {}), **_describe(loaded)})
     return Path(folder)
-
-
-def read_meta(folder: Path) -> dict:
-    """Return what `ftzard.json` in an adapter's folder says.
-
-    Raises ModelError if the folder is no adapter of ours.
-    """
-    path = Path(folder) / META
-    if not path.is_file():
-        raise ModelError(
-            f"{folder} holds no {META}; expected the folder of an adapter saved by ftzard."
-        )
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def base_spec(folder: Path, source: str | Path) -> BaseSpec:

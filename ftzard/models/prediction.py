@@ -1,6 +1,7 @@
 """A classifier: a model with its tokenizer and labels, from texts or token ids to predictions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy
@@ -10,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from ftzard.errors import ModelError
+from ftzard.models.base import HEAD
 from ftzard.models.batching import pad, sorted_batches
 from ftzard.models.tokenizing import encode
 
@@ -49,6 +51,26 @@ class Classifier:
             on_step=on_step,
         )
 
+    def answers(
+        self,
+        input_ids: Sequence[Sequence[int]],
+        *,
+        batch_size: int = 64,
+        on_step: Progress | None = None,
+    ) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return (logits, embeddings) of the rows, in their order.
+
+        embeddings: float32 (rows, width), the mean over a text's tokens of the last hidden states,
+        taken where they enter the head, so that they cost nothing beside the prediction.
+        """
+        return answers(
+            self.model,
+            input_ids,
+            pad_id=self.tokenizer.pad_token_id,
+            batch_size=batch_size,
+            on_step=on_step,
+        )
+
     def predict(self, texts: Sequence[str], *, batch_size: int = 64) -> pandas.DataFrame:
         """Return a row per text: label, confidence (0..1), probabilities (in label order)."""
         input_ids, _, _ = encode(texts, self.tokenizer, self.max_length)
@@ -75,6 +97,43 @@ def logits(
 
     Raises ModelError if a row has no token or a logit is not finite.
     """
+    return _predicted(model, input_ids, pad_id, batch_size, on_step, lambda rows, mask: None)
+
+
+def answers(
+    model: nn.Module,
+    input_ids: Sequence[Sequence[int]],
+    *,
+    pad_id: int,
+    batch_size: int = 64,
+    on_step: Progress | None = None,
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return (logits, embeddings): the logits as `logits` gives them, and float32 (rows, width).
+
+    A row's embedding is the mean over its tokens of the last hidden states. Raises ModelError as
+    `logits` does.
+    """
+    embeddings = numpy.zeros((len(input_ids), model.config.hidden_size), dtype=numpy.float32)
+    with _entering_head(model) as seen:
+
+        def take(rows: numpy.ndarray, mask: torch.Tensor) -> None:
+            weights = mask.unsqueeze(-1).float()
+            sums = (seen.pop().float() * weights).sum(dim=1)
+            embeddings[rows] = (sums / weights.sum(dim=1)).cpu().numpy()
+
+        found = _predicted(model, input_ids, pad_id, batch_size, on_step, take)
+    return found, embeddings
+
+
+def _predicted(
+    model: nn.Module,
+    input_ids: Sequence[Sequence[int]],
+    pad_id: int,
+    batch_size: int,
+    on_step: Progress | None,
+    take: Callable[[numpy.ndarray, torch.Tensor], None],
+) -> numpy.ndarray:
+    """Return the logits; after each batch `take` gets its row numbers and attention mask."""
     lengths = numpy.array([len(ids) for ids in input_ids], dtype=numpy.int64)
     if len(lengths) == 0:
         return numpy.zeros((0, model.config.num_labels), dtype=numpy.float32)
@@ -92,6 +151,7 @@ def logits(
             for rows in sorted_batches(lengths, batch_size):
                 batch = pad([input_ids[row] for row in rows], pad_id, device)
                 result[rows] = model(**batch).logits.float().cpu().numpy()
+                take(rows, batch["attention_mask"])
                 done += len(rows)
                 if on_step is not None:
                     on_step(done, len(lengths))
@@ -105,6 +165,23 @@ def logits(
             "choose compute_dtype=bfloat16 instead of float16."
         )
     return result
+
+
+@contextmanager
+def _entering_head(model: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect what enters the head: the last hidden states, one tensor per batch."""
+    head = next((m for name, m in model.named_modules() if name.split(".")[-1] == HEAD), None)
+    if head is None:
+        raise ModelError(
+            f"{type(model).__name__} has no layer '{HEAD}'; expected a decoder with a "
+            "classification head, whose input the embeddings are."
+        )
+    seen: list[torch.Tensor] = []
+    hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def probabilities(logits: numpy.ndarray) -> numpy.ndarray:

@@ -7,7 +7,7 @@ nothing to train, parameters that an optimizer step leaves as they were.
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy
 import pandas
@@ -16,6 +16,7 @@ from torch import nn
 
 from ftzard.errors import ModelError, nearest
 from ftzard.models.batching import pad, padding_share, shuffled_batches
+from ftzard.models.checkpoint import Checkpoints, random_state, set_random_state
 from ftzard.models.prediction import Progress, logits
 from ftzard.models.reproducibility import set_seed
 
@@ -36,13 +37,17 @@ class Trained:
     history: a dict per epoch (epoch from 1, train_loss, validation_loss, accuracy,
     balanced_accuracy, macro_precision, macro_recall, macro_f1, learning_rate at its end,
     tokens_per_second of real tokens, padding_share); best_epoch: whose weights the model has now;
-    stopped_early: whether patience ran out before the last epoch; steps: optimizer steps done.
+    stopped_early: whether patience ran out before the last epoch; steps: optimizer steps done;
+    resumed_at: steps that an earlier run had done, from whose checkpoint this one went on; pruned:
+    whether it was stopped from outside.
     """
 
     history: list[dict]
     best_epoch: int
     stopped_early: bool
     steps: int
+    resumed_at: int = 0
+    pruned: bool = False
 
     @property
     def best(self) -> dict:
@@ -65,6 +70,8 @@ def train(
     patience: int = 2,
     seed: int = 0,
     metric: str = "accuracy",
+    checkpoints: Checkpoints | None = None,
+    stop: Callable[[list[dict]], bool] | None = None,
     on_step: Progress | None = None,
     on_epoch: Callable[[dict], object] | None = None,
 ) -> Trained:
@@ -74,8 +81,11 @@ def train(
     `labels`); batch_size: rows per optimizer step; learning_rate: AdamW's highest, after a linear
     warm-up over `warmup_ratio` of all steps and before a linear decay to zero; max_grad_norm:
     longer gradients are shortened; patience: epochs without a better `metric` (on validation)
-    before training stops; on_step: called with (steps done, steps in all); on_epoch: with the
-    epoch's entry of the history. Raises ModelError as the module says.
+    before training stops; checkpoints: where to keep the state, and to go on from if one is there,
+    with the losses of a run that was never cut off; stop: asked with the history before every
+    epoch but the first whether to leave it at that; on_step: called with (steps done, steps in
+    all); on_epoch: with the epoch's entry of the history, also of the epochs that an earlier run
+    had done. Raises ModelError as the module says.
     """
     if metric not in METRICS:
         raise ModelError(f"metric is '{metric}'{nearest(metric, METRICS)}")
@@ -95,45 +105,111 @@ def train(
         parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_and_decay(steps, warmup_ratio))
-    history: list[dict] = []
-    best, best_weights, done = 0, {}, 0
-    for epoch in range(1, epochs + 1):
+    state = _State(parameters, optimizer, schedule, generator)
+    saved = checkpoints.latest() if checkpoints else None
+    if saved is not None:
+        state.load(saved)
+        for entry in state.history:
+            if on_epoch is not None:
+                on_epoch(dict(entry))
+    resumed_at = state.done
+    pruned = False
+    while len(state.history) < epochs and len(state.history) - state.best < max(patience, 1):
+        if state.history and stop is not None and stop(state.history):
+            pruned = True
+            break
+        generator.bit_generator.state = state.shuffle
         batches = shuffled_batches(lengths, batch_size, generator)
         model.train()
-        losses, started = [], time.perf_counter()
-        for rows in batches:
+        first, started = len(state.losses), time.perf_counter()
+        for rows in batches[first:]:
             batch = pad([input_ids[row] for row in rows], pad_id, device)
             loss = _loss(model(**batch).logits, targets[rows])
-            before = _copy(parameters) if done == 0 else {}
-            losses.append(_step(loss, optimizer, schedule, parameters, max_grad_norm, done))
+            before = _copy(parameters) if state.done == 0 else {}
+            state.losses.append(
+                _step(loss, optimizer, schedule, parameters, max_grad_norm, state.done)
+            )
             if before:
                 _check_changed(before, parameters)
-            done += 1
+            state.done += 1
             if on_step is not None:
-                on_step(done, steps)
+                on_step(state.done, steps)
+            if checkpoints and checkpoints.due(state.done) and len(state.losses) < len(batches):
+                checkpoints.save(state.done, state.dump())
         seconds = time.perf_counter() - started
         scores = logits(model, validation_ids, pad_id=pad_id, batch_size=batch_size)
-        history.append(
-            {
-                "epoch": epoch,
-                "train_loss": float(numpy.average(losses, weights=[len(b) for b in batches])),
-                **measure(scores, validation_targets),
-                "learning_rate": schedule.get_last_lr()[0],
-                "tokens_per_second": float(lengths.sum() / seconds),
-                "padding_share": padding_share(lengths, batches),
-            }
-        )
+        tokens = lengths[numpy.concatenate(batches[first:])].sum()
+        entry = {
+            "epoch": len(state.history) + 1,
+            "train_loss": float(numpy.average(state.losses, weights=[len(b) for b in batches])),
+            **measure(scores, validation_targets),
+            "learning_rate": schedule.get_last_lr()[0],
+            "tokens_per_second": float(tokens / seconds),
+            "padding_share": padding_share(lengths, batches),
+        }
+        state.end_epoch(entry, metric)
         if on_epoch is not None:
-            on_epoch(dict(history[-1]))
-        if best == 0 or better(history[-1], history[best - 1], metric):
-            best = epoch
-            best_weights = _copy(parameters) if epoch < epochs else {}
-        elif epoch - best >= patience:
-            break
-    if best < len(history):
-        _restore(parameters, best_weights)
+            on_epoch(dict(entry))
+        if checkpoints and checkpoints.every:
+            checkpoints.save(state.done, state.dump())
+    if state.best < len(state.history):
+        _restore(parameters, state.best_weights)
     model.eval()
-    return Trained(history, best, len(history) < epochs, done)
+    early = len(state.history) < epochs and not pruned
+    return Trained(state.history, state.best, early, state.done, resumed_at, pruned)
+
+
+@dataclass
+class _State:
+    """All that training goes on from: weights, optimizer, schedule, random draws, the story.
+
+    shuffle: the shuffling generator as it was when the epoch began, from which its batches follow;
+    losses: of this epoch's batches so far, so their number says which batch comes next; best: the
+    epoch with the best metric (0: none yet) and its weights, empty while the model has them.
+    """
+
+    parameters: dict[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    generator: numpy.random.Generator
+    done: int = 0
+    losses: list[float] = field(default_factory=list)
+    history: list[dict] = field(default_factory=list)
+    best: int = 0
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shuffle = self.generator.bit_generator.state
+
+    def end_epoch(self, entry: dict, metric: str) -> None:
+        self.history.append(entry)
+        self.losses, self.shuffle = [], self.generator.bit_generator.state
+        if self.best == 0 or better(entry, self.history[self.best - 1], metric):
+            self.best, self.best_weights = len(self.history), _copy(self.parameters)
+
+    def dump(self) -> dict:
+        return {
+            "weights": _copy(self.parameters),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": random_state(),
+            "shuffle": self.shuffle,
+            "done": self.done,
+            "losses": self.losses,
+            "history": self.history,
+            "best": self.best,
+            "best_weights": self.best_weights,
+        }
+
+    def load(self, saved: dict) -> None:
+        _restore(self.parameters, saved["weights"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        set_random_state(saved["random"])
+        self.shuffle = saved["shuffle"]
+        self.done, self.losses = saved["done"], saved["losses"]
+        self.history, self.best = saved["history"], saved["best"]
+        self.best_weights = saved["best_weights"]
 
 
 def better(entry: dict, than: dict, metric: str) -> bool:

@@ -14,10 +14,11 @@ import optuna
 import pandas
 
 from ftzard.errors import ModelError, nearest
-from ftzard.models.adapter import attach, detach, read_meta, save
+from ftzard.models.adapter import read_meta
 from ftzard.models.base import LoadedBase
+from ftzard.models.fitting import fit
 from ftzard.models.prediction import Progress
-from ftzard.models.training import METRICS, Trained, better, train
+from ftzard.models.training import METRICS, Trained, better
 
 RANGES = {"learning_rate": True, "weight_decay": False, "dropout": False}
 CHOICES = ("rank", "batch_size")
@@ -27,13 +28,15 @@ CHOICES = ("rank", "batch_size")
 class Trial:
     """One trial: number (from 0), its values, its history, where its adapter is.
 
-    params: rank, alpha, dropout, learning_rate, batch_size, weight_decay.
+    params: rank, alpha, dropout, learning_rate, batch_size, weight_decay; recipe: all it was made
+    with, for the model's record.
     """
 
     number: int
     params: dict
     trained: Trained
     folder: Path
+    recipe: dict
 
     @property
     def metrics(self) -> dict:
@@ -56,6 +59,9 @@ def search(
     train_embeddings: bool = False,
     start_from: Path | None = None,
     extra: dict | None = None,
+    checkpoints: Path | None = None,
+    checkpoint_steps: int = 0,
+    prune: bool = False,
     on_trial_start: Callable[[int, dict], object] | None = None,
     on_step: Progress | None = None,
     on_epoch: Callable[[dict], object] | None = None,
@@ -68,8 +74,10 @@ def search(
     many; metric: one of training.METRICS, on the validation rows; training: further keyword values
     of `train` (epochs, warmup_ratio, max_grad_norm, patience); folder: gets `trial_<number>` per
     trial; alpha_ratio: alpha = alpha_ratio * rank; start_from: adapter whose weights every trial
-    begins with, and whose rank and alpha it then has; extra: goes into each adapter's ftzard.json.
-    Raises ModelError for an unknown or empty entry of `space`.
+    begins with, and whose rank and alpha it then has; extra: goes into each adapter's ftzard.json;
+    checkpoints, checkpoint_steps: as for `fit`, so that a search that was cut off goes on in the
+    trial it was in; prune: stop a trial that, from its second epoch on, is below the median of the
+    earlier trials at the same epoch. Raises ModelError for an unknown or empty entry of `space`.
     """
     if metric not in METRICS:
         raise ModelError(f"tuning.metric is '{metric}'{nearest(metric, METRICS)}")
@@ -83,6 +91,9 @@ def search(
     study = optuna.create_study(
         direction="minimize" if metric == "validation_loss" else "maximize",
         sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2)
+        if prune
+        else optuna.pruners.NopPruner(),
     )
     done: list[Trial] = []
     for number in range(trials):
@@ -91,11 +102,11 @@ def search(
         params["alpha"] = saved["alpha"] if saved else alpha_ratio * params["rank"]
         if on_trial_start is not None:
             on_trial_start(number, dict(params))
-        trial = _run(
+        stop = _watch(proposal, metric)
+        fitted = fit(
             loaded,
             train_rows,
             validation_rows,
-            number=number,
             params=params,
             seed=seed,
             metric=metric,
@@ -104,10 +115,18 @@ def search(
             train_embeddings=train_embeddings,
             start_from=start_from,
             extra=extra,
+            checkpoints=checkpoints,
+            checkpoint_steps=checkpoint_steps,
+            stop=stop,
             on_step=on_step,
             on_epoch=on_epoch,
         )
-        study.tell(proposal, trial.metrics[metric])
+        trial = Trial(number, params, fitted.trained, fitted.folder, fitted.recipe)
+        stop(trial.trained.history)  # the study learns of the last epoch, too
+        if trial.trained.pruned:
+            study.tell(proposal, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(proposal, trial.metrics[metric])
         done.append(trial)
         if on_trial_end is not None:
             on_trial_end(trial)
@@ -115,15 +134,33 @@ def search(
 
 
 def rank_trials(trials: Sequence[Trial], metric: str) -> list[Trial]:
-    """Return the trials, best first, by `metric` on validation; the earlier wins a tie."""
+    """Return the trials, best first, by `metric` on validation; the earlier wins a tie.
+
+    Those that were pruned come last: what they would have become is not known.
+    """
     ranked: list[Trial] = []
-    for trial in trials:
+    for trial in sorted(trials, key=lambda trial: trial.trained.pruned):
         place = next(
-            (i for i, other in enumerate(ranked) if better(trial.metrics, other.metrics, metric)),
+            (i for i, other in enumerate(ranked) if trial.trained.pruned == other.trained.pruned
+             and better(trial.metrics, other.metrics, metric)),
             len(ranked),
         )
         ranked.insert(place, trial)
     return ranked
+
+
+def _watch(proposal: optuna.trial.Trial, metric: str) -> Callable[[list[dict]], bool]:
+    """Return what tells the study a trial's epochs and says whether to stop the trial."""
+    told: set[int] = set()
+
+    def stop(history: list[dict]) -> bool:
+        for entry in history:
+            if entry["epoch"] not in told:
+                told.add(entry["epoch"])
+                proposal.report(entry[metric], entry["epoch"])
+        return proposal.should_prune()
+
+    return stop
 
 
 def check_space(space: dict) -> None:
@@ -171,51 +208,3 @@ def _propose(proposal: optuna.trial.Trial, space: dict) -> dict:
         else:
             params[name] = proposal.suggest_float(name, *value, log=RANGES[name])
     return params
-
-
-def _run(
-    loaded: LoadedBase,
-    train_rows: pandas.DataFrame,
-    validation_rows: pandas.DataFrame,
-    *,
-    number: int,
-    params: dict,
-    seed: int,
-    metric: str,
-    training: dict,
-    folder: Path,
-    train_embeddings: bool,
-    start_from: Path | None,
-    extra: dict | None,
-    on_step: Progress | None,
-    on_epoch: Callable[[dict], object] | None,
-) -> Trial:
-    """Attach, train, save, and take off again, whatever happens in between."""
-    adapted = attach(
-        loaded,
-        rank=params["rank"],
-        alpha=params["alpha"],
-        dropout=params["dropout"],
-        seed=seed,
-        train_embeddings=train_embeddings,
-        start_from=start_from,
-    )
-    try:
-        trained = train(
-            adapted,
-            train_rows,
-            validation_rows,
-            labels=loaded.labels,
-            learning_rate=params["learning_rate"],
-            batch_size=params["batch_size"],
-            weight_decay=params["weight_decay"],
-            seed=seed,
-            metric=metric,
-            on_step=on_step,
-            on_epoch=on_epoch,
-            **training,
-        )
-        save(loaded, folder, extra)
-    finally:
-        detach(loaded)
-    return Trial(number, params, trained, folder)

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
+import ftzard
 from ftzard.config import compose
+from ftzard.evaluation import forgetting
+from ftzard.evaluation.forgetting import Matrix
 from ftzard.models import adapter, archive, verify
-from ftzard.notebooks import model_files
+from ftzard.notebooks import model_files, reference
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.notebooks.contests import Contest
 from ftzard.tracking import record, registry
 from ftzard.tracking.registry import Version
+from ftzard.versioning import git
 
 
 def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
@@ -28,12 +32,14 @@ def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) 
     return difference
 
 
-def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict,
-             parent: Version | None) -> Version:
+def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict, recipe: dict,
+             parent: Version | None = None, replayed: dict | None = None) -> Version:
     """Register an adapter as a new version and place it and its record in the workspace.
 
-    rows: all tokenized rows it was made from; params: what it was trained with; parent: the
-    version whose adapter it started from. The new version has no alias yet.
+    rows: all tokenized rows it was made from; params: the values the search found; recipe: all
+    that `fit` was told, to make it again; parent: the version whose adapter it started from;
+    replayed: what `replay.mix` was told, if earlier rows were replayed. The new version has no
+    alias yet.
     """
     workspace, config = chapter.workspace, chapter.config
     meta = adapter.read_meta(folder)
@@ -72,6 +78,9 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         "data": {name: {"path": h.path, "sha256": h.sha256, "commit": h.commit}
                  for name, h in chapter.inputs.items()},
         "params": params,
+        "recipe": {**recipe, "replayed": replayed},
+        "git_commit": git.head(workspace.root),
+        "code_hash": record.code_hash(Path(ftzard.__file__).parent),
         "packages": record.package_versions(),
         "config_hash": compose.digest(config),
         "config": compose.to_record(config),
@@ -107,4 +116,17 @@ def decide(chapter: Chapter, version: Version, contest: Contest) -> None:
         "challenged": contest.champion.number if contest.champion else None,
         "metrics": {line["model"]: line for line in contest.table().to_dict("records")},
         "test_metrics": contest.metrics("challenger"),
+        "calibration": contest.calibration.to_dict(),
+        "abstention": contest.abstention(),
+        "tested": contest.tested(version),
     })
+    told = forgetting.summary(matrix(chapter, version), version.number)
+    put_on_record(chapter, version, {"forgetting": told.flat()})
+    chapter.log(**told.flat())
+    chapter.say(calibration=contest.calibration.to_dict())
+    reference.remember(chapter, version, contest.sample)
+
+
+def matrix(chapter: Chapter, version: Version) -> Matrix:
+    """Return the forgetting matrix of all versions so far, from their records."""
+    return Matrix.of(model_files.records(chapter.workspace, version.name))

@@ -21,6 +21,7 @@ import pandas as pd
 import yaml
 
 import ftzard
+from ftzard import disk, orphan
 from ftzard.artifact import Handle, dvc_hash, verify, write_json
 from ftzard.config import compose
 from ftzard.config.schema import Config
@@ -105,11 +106,19 @@ class Chapter:
     def write(self, name: str, rows: pd.DataFrame, **parts: str) -> Handle:
         """Write an artifact under its place, complete or not at all, and return its handle."""
         path = self.place(name, **parts)
-        write = storage.write_csv if path.suffix == ".csv" else storage.write_parquet
-        write(rows, path)
+        if path.suffix == ".csv":
+            storage.write_csv(rows, path, encoding="utf-8-sig")  # what a spreadsheet needs
+        else:
+            storage.write_parquet(rows, path)
         handle = self.workspace.handle(name, path, len(rows))
         self.outputs[name] = handle
         return handle
+
+    @property
+    def checkpoints(self) -> dict:
+        """Return where this step's training keeps its state, as values for `fit` and `search`."""
+        return {"checkpoints": self.workspace.checkpoints / self.step.name,
+                "checkpoint_steps": self.config.training.checkpoint_steps}
 
     def trial(self, number: int, params: Mapping[str, object]) -> runs.Run:
         """Open a grandchild run for one trial; it is closed with this run at the latest."""
@@ -175,6 +184,7 @@ class Chapter:
         write_json(self.workspace.metadata / f"{self.step.name}.json", metadata)
         self._hand_on(metadata)
         self._close("FINISHED")
+        shutil.rmtree(self.workspace.checkpoints / self.step.name, ignore_errors=True)
         return metadata
 
     def _hand_on(self, metadata: dict) -> None:
@@ -190,9 +200,10 @@ class Chapter:
             return
         self._closed = True
         try:
-            for trial in self._trials:
-                trial.end(status, reason)
-            self.run.end(status, reason)
+            with runs.closing(status):
+                for trial in self._trials:
+                    trial.end(status, reason)
+                self.run.end(status, reason)
         finally:
             self._open.close()
 
@@ -213,6 +224,7 @@ def begin(step_name: str, namespace: Mapping) -> Chapter:
                                     waiting=lambda text: print(text, flush=True)))
     try:
         inputs, metadata = _inputs(step, namespace, place)
+        disk.require_space(step, inputs.values(), place.workspace, place.config)
         tracking = connect(place.workspace, place.config)
         runs.reconcile(tracking)
         parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock")
@@ -309,6 +321,7 @@ def _close_with_the_kernel(chapter: Chapter) -> None:
     if shell is not None:
         shell.events.register("post_run_cell", after_cell)
     atexit.register(lambda: chapter._close("KILLED", "the kernel ended before the last cell"))
+    orphan.on_orphaned(lambda: chapter._close("KILLED", "the process of its run was killed"))
 
 
 def _inputs(step: Step, namespace: Mapping, place: Place) -> tuple[dict[str, Handle], dict]:

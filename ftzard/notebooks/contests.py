@@ -6,13 +6,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ftzard.evaluation import baselines, gate
+from ftzard.evaluation import baselines, calibration, gate
+from ftzard.evaluation.calibration import Calibration
+from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Predicted, Verdict
-from ftzard.evaluation.metrics import classification_metrics, flat, wilson_interval
+from ftzard.evaluation.metrics import (
+    classification_metrics,
+    flat,
+    reliability,
+    wilson_interval,
+)
 from ftzard.models import adapter
 from ftzard.models.base import BaseSpec, LoadedBase, load_base
 from ftzard.models.tokenizing import encode
-from ftzard.notebooks import model_files
+from ftzard.notebooks import model_files, reference
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
@@ -23,7 +30,9 @@ class Contest:
     """What came of it.
 
     rows: the test rows; classes: label names in the order of the columns; probabilities: (rows,
-    classes) per model, by its role; verdict: the gate's; champion: who was challenged, if anyone.
+    classes) per model, by its role; verdict: the gate's; champion: who was challenged, if anyone;
+    calibration: of the challenger, its temperature from validation rows; sample: what drift is
+    told of the test rows and the challenger's answers, with which later batches are compared.
     """
 
     rows: pd.DataFrame
@@ -31,6 +40,8 @@ class Contest:
     probabilities: dict[str, np.ndarray]
     verdict: Verdict
     champion: Version | None
+    calibration: Calibration
+    sample: Sample
 
     def metrics(self, role: str) -> dict:
         """Return every score of one model on all test rows."""
@@ -47,6 +58,36 @@ class Contest:
                           "upper": upper, "macro_f1": scores["macro_f1"], "n": scores["n"]})
         return pd.DataFrame(lines)
 
+    def tested(self, version: Version) -> dict[str, dict[str, dict]]:
+        """Return what was measured batch by batch, as a record keeps it for the forgetting matrix.
+
+        {version: {batch: {accuracy, n}}}, of the challenger under its number and of the champion.
+        """
+        measured = {str(version.number): self.by_batch("challenger")}
+        if self.champion is not None:
+            measured[str(self.champion.number)] = self.by_batch("champion")
+        return measured
+
+    def by_batch(self, role: str) -> dict[str, dict]:
+        """Return a model's accuracy and rows on the test set of each batch."""
+        chosen = np.array(self.classes)[self.probabilities[role].argmax(axis=1)]
+        right = pd.Series(chosen == self.rows["label"].to_numpy(), self.rows.index)
+        return {str(batch): {"accuracy": float(part.mean()), "n": len(part)}
+                for batch, part in right.groupby(self.rows["batch"], sort=False)}
+
+    def reliability(self) -> tuple[list[dict], list[dict]]:
+        """Return the challenger's bins of confidence, as it answers and temperature scaled."""
+        chances = self.probabilities["challenger"]
+        scaled = calibration.scaled(np.log(np.clip(chances, 1e-300, None)),
+                                    self.calibration.temperature)
+        return (reliability(self.rows["label"], chances, self.classes),
+                reliability(self.rows["label"], scaled, self.classes))
+
+    def abstention(self) -> list[dict]:
+        """Return the challenger's accuracy against coverage on all test rows."""
+        return calibration.abstention(self.rows["label"], self.probabilities["challenger"],
+                                      self.classes)
+
     def flat(self) -> dict[str, float]:
         """Return the scores of all models under names that tracking takes."""
         scores = flat(self.metrics("challenger"), "test_")
@@ -54,8 +95,8 @@ class Contest:
             name = role.replace(" ", "_").replace("-", "_").lower()
             scores |= flat(self.metrics(role), f"{name}_test_")
         verdict = self.verdict
-        return {**scores, "gate_difference": verdict.difference, "gate_lower": verdict.lower,
-                "gate_upper": verdict.upper}
+        return {**scores, **self.calibration.flat(), "gate_difference": verdict.difference,
+                "gate_lower": verdict.lower, "gate_upper": verdict.upper}
 
 
 def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
@@ -66,7 +107,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     """
     config, workspace = chapter.config, chapter.workspace
     test = rows[rows["split"] == "test"].reset_index(drop=True)
-    train = rows[rows["split"] == "train"]
+    train, validation = rows[rows["split"] == "train"], rows[rows["split"] == "validation"]
     meta = adapter.read_meta(challenger)
     classes = meta["labels"]
     champion = registry.by_alias(chapter.tracking, config.tracking.registered_model,
@@ -75,12 +116,13 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
     chapter.run.tags(hashes)
     chapter.say(**hashes, quantised_layers=loaded.quantised)
-    answers = {"challenger": _answers(loaded, challenger, test)}
+    logits, embeddings, validated = _challenger_answers(loaded, challenger, test, validation)
+    answers = {"challenger": logits}
     if champion is not None:
         answers["champion"] = _champion_answers(
             loaded, *model_files.version_files(workspace, champion), test)
     answers["base"] = adapter.bare_classifier(loaded).logits(test["input_ids"].tolist())
-    chances = {role: _softmax(logits) for role, logits in answers.items()}
+    chances = {role: calibration.scaled(logits, 1.0) for role, logits in answers.items()}
     chances["TF-IDF"] = baselines.tfidf(train["text"], train["label"], test["text"], classes,
                                         config.seed)
     chances["majority"] = baselines.majority(train["label"], len(test), classes)
@@ -90,7 +132,21 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
         predicted["challenger"], predicted.get("champion"), classes,
         baselines={"TF-IDF": predicted["TF-IDF"], "majority": predicted["majority"]},
         seed=config.seed, **limits)
-    return Contest(test, classes, chances, verdict, champion)
+    return Contest(
+        test, classes, chances, verdict, champion,
+        calibration.calibrate(validation["label"], validated, test["label"], logits, classes),
+        reference.sample(test, chances["challenger"], embeddings))
+
+
+def _challenger_answers(loaded: LoadedBase, folder: Path, test: pd.DataFrame,
+                        validation: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return its logits and embeddings of the test rows, and its logits of the validation rows."""
+    classifier = adapter.open_classifier(folder, loaded)
+    try:
+        logits, embeddings = classifier.answers(test["input_ids"].tolist())
+        return logits, embeddings, classifier.logits(validation["input_ids"].tolist())
+    finally:
+        adapter.detach(loaded)
 
 
 def _answers(loaded: LoadedBase, folder: Path, test: pd.DataFrame) -> np.ndarray:
@@ -112,11 +168,6 @@ def _champion_answers(loaded: LoadedBase, folder: Path, spec: BaseSpec, test: pd
     classifier = adapter.open_classifier(folder, spec)
     input_ids, _, _ = encode(test["text"].tolist(), classifier.tokenizer, classifier.max_length)
     return classifier.logits(input_ids)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def _by_batch(test: pd.DataFrame, chances: np.ndarray, classes: list[str]) -> dict[str, Predicted]:

@@ -4,18 +4,23 @@ models/bases/<name>.zip is a base that no hub has; models/<model>/<version>.zip 
 its head and tokenizer; models/<model>/<version>.yaml is the record from which it can be rebuilt.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from ftzard.artifact import write_atomically
 from ftzard.config.schema import Data, Model, Training, Tuning
 from ftzard.errors import ModelError
-from ftzard.models import adapter, archive, tiny_falcon
-from ftzard.models.base import BaseSpec, hash_weights
+from ftzard.models import archive
 from ftzard.tracking.registry import Version
 from ftzard.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ftzard.models.base import BaseSpec
 
 
 def base_archive(workspace: Workspace, name: str) -> Path:
@@ -43,6 +48,8 @@ def build_base(workspace: Workspace, model: Model, texts, scratch: Path) -> Path
         return None
     path, wanted = base_archive(workspace, model.name), vars(model.build)
     if not path.is_file():
+        from ftzard.models import tiny_falcon
+
         folder = tiny_falcon.build(scratch / model.name, texts, **wanted)
         (folder / "build.json").write_text(json.dumps(wanted, sort_keys=True) + "\n")
         return archive.pack(folder, path)
@@ -59,6 +66,8 @@ def base_spec(workspace: Workspace, model: Model) -> BaseSpec:
 
     Raises ModelError for a folder that does not exist and for a hub id without its commit.
     """
+    from ftzard.models.base import BaseSpec, hash_weights
+
     source = _found(workspace, model.source, model.name)
     if not Path(source).is_dir():
         hash_weights(source, model.revision)  # refuses before a hub is asked again and again
@@ -69,14 +78,21 @@ def base_spec(workspace: Workspace, model: Model) -> BaseSpec:
         lora_targets=tuple(model.lora_targets), max_length=model.max_length)
 
 
-def version_files(workspace: Workspace, version: Version) -> tuple[Path, BaseSpec]:
-    """Return a version's unpacked adapter and the spec of its base."""
+def version_folder(workspace: Workspace, version: Version) -> Path:
+    """Return a version's unpacked adapter; raises ModelError if it is not in the workspace."""
     path = adapter_archive(workspace, version)
     if not path.is_file():
         raise ModelError(
             f"the adapter of {version} is not at {workspace.relative(path)}; bring it back with "
             f"'dvc pull {workspace.relative(path)}.dvc'.")
-    folder = archive.unpack(path, workspace.cache)
+    return archive.unpack(path, workspace.cache)
+
+
+def version_files(workspace: Workspace, version: Version) -> tuple[Path, BaseSpec]:
+    """Return a version's unpacked adapter and the spec of its base."""
+    from ftzard.models import adapter
+
+    folder = version_folder(workspace, version)
     base = (read_record(workspace, version) or {}).get("base")
     if base is None:
         raise ModelError(
@@ -135,6 +151,11 @@ def training_values(training: Training) -> dict:
     """Return what every trial is trained with and the search does not vary."""
     return {key: getattr(training, key) for key in
             ("epochs", "warmup_ratio", "max_grad_norm", "patience")}
+
+
+def scaled(params: dict, ratio: float) -> dict:
+    """Return a champion's values with its learning rate times `ratio`: those of retraining."""
+    return {**params, "learning_rate": params["learning_rate"] * ratio}
 
 
 def cleaning_values(data: Data) -> dict:

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ftzard import drift_log
 from ftzard.config import compose
 from ftzard.dataset import sampling, storage
 from ftzard.evaluation import report
 from ftzard.evaluation.facts import Facts, Lineage, Model, Round, Test, Trial
-from ftzard.notebooks import model_files
+from ftzard.notebooks import candidates, model_files
 from ftzard.notebooks.chapter import Chapter
 from ftzard.notebooks.contests import Contest
 from ftzard.steps import STEPS
@@ -49,11 +50,15 @@ def facts(chapter: Chapter, version: Version, contest: Contest, rows: pd.DataFra
         rejected=rejected["reason"].value_counts().to_dict() if rejected is not None else None,
         rejected_examples=_examples(rejected),
         rows_read=int(cleaning["rows_in_all"] + len(rejected)) if cleaning else None,
+        leaks=_leaks(steps),
         trials=[Trial(**t) for t in model_files.curves(trained.get("facts", {}).get("trials", []))],
         test=Test(contest.classes, contest.rows["label"].tolist(),
                   contest.probabilities["challenger"], contest.rows["text"].tolist(),
-                  contest.rows["id"].tolist()),
+                  contest.rows["id"].tolist(), contest.calibration.temperature,
+                  contest.calibration.validation_rows),
         rounds=rounds(chapter, version),
+        forgetting=candidates.matrix(chapter, version).to_dict(),
+        drift=drift_log.entries(chapter.workspace),
         lineage=_lineage(chapter, version, steps),
         **_uncertainty(chapter, steps))
 
@@ -73,8 +78,26 @@ def rounds(chapter: Chapter, version: Version) -> list[Round]:
             lower=scores["lower"], upper=scores["upper"], date=entry["created"],
             data_version=(entry["data"]["tokenized"]["commit"] or "")[:10] or None,
             model=f"{entry['model']}@{entry['version']}", labels=labelled - seen,
-            reason=" ".join(verdict["reasons"][1:2])))
+            reason=" ".join([*verdict["reasons"][1:], *_by_hand(entry)]),
+            **{name: entry.get("forgetting", {}).get(name) for name in
+               ("average_accuracy", "backward_transfer", "forgetting")}))
     return told
+
+
+def _by_hand(entry: dict) -> list[str]:
+    """Return a sentence for each time a person made this version champion."""
+    return [f"Made champion by {p['who']} on {p['time'][:10]}: {p['reason'].rstrip('.')}."
+            for p in entry.get("promotions") or []]
+
+
+def _leaks(steps: dict) -> dict[str, int] | None:
+    """Return the rows that were kept out of training since they repeat a test row, or nearly."""
+    trained = steps.get("preprocessing", {}).get("facts", {}).get("leaks")
+    if trained is None:
+        return None
+    arrived = steps.get("inference_preprocessing", {}).get("facts", {}).get("leaks") or {}
+    return {**trained, **{f"{reason}, in the latest incoming batch": count
+                          for reason, count in arrived.items()}}
 
 
 def _metadata(chapter: Chapter) -> dict[str, dict]:
@@ -115,8 +138,8 @@ def _uncertainty(chapter: Chapter, steps: dict) -> dict:
         return {}
     predictions = storage.read_parquet(path)
     told = sampled["facts"]
-    scores = sampling.uncertainty(np.stack(predictions["probabilities"]), told["strategy"])
-    return {"uncertainty": scores.tolist(), "threshold": told["threshold"],
+    scores = sampling.uncertainty(np.stack(predictions["probabilities"]), told["shown_by"])
+    return {"uncertainty": scores.tolist(), "threshold": told["shown_threshold"],
             "strategy": told["strategy"].replace("_", " "),
             "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"]}
 

@@ -32,13 +32,17 @@ class TrialLog:
     def end(self, trial) -> None:
         packed = archive.pack(trial.folder, trial.folder.with_suffix(".zip"))
         self.run.artifact(packed, "adapter")
+        note_resumption(self.run, trial.trained.resumed_at)
+        if trial.trained.pruned:
+            print(f"trial {trial.number} stopped: below the earlier ones at this epoch", flush=True)
+            self.run.tags({"pruned": True})
         self.run.metrics({f"best_{k}": v for k, v in trial.metrics.items()})
         self.chapter.end_trial(self.run)
         self.done.append({
             "name": f"trial {trial.number}", "number": trial.number, "run_id": self.run.id,
             "params": trial.params, "metrics": trial.metrics,
             "history": trial.trained.history, "best_epoch": trial.trained.best_epoch,
-            "adapter": f"adapter/{packed.name}"})
+            "adapter": f"adapter/{packed.name}", "recipe": trial.recipe})
 
     def ranked(self, trials: list) -> list[dict]:
         """Return the recorded trials in the search's order, best first."""
@@ -51,6 +55,13 @@ def log_epoch(run: runs.Run, entry: dict) -> None:
     run.metrics({k: v for k, v in entry.items() if k != "epoch"}, step=entry["epoch"])
     print(f"epoch {entry['epoch']}: train loss {entry['train_loss']:.3f}, validation loss "
           f"{entry['validation_loss']:.3f}, accuracy {entry['accuracy']:.3f}", flush=True)
+
+
+def note_resumption(run: runs.Run, steps: int) -> None:
+    """Say and record that training went on from a checkpoint, if it did."""
+    if steps:
+        print(f"went on from the checkpoint of an interrupted run, after step {steps}", flush=True)
+        run.tags({"resumed_at_step": steps})
 
 
 def fetch_adapter(chapter: Chapter, trial: dict) -> Path:

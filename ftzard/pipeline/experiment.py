@@ -17,6 +17,7 @@ from typing import Literal, get_args, get_origin
 import yaml
 from dagster import Array, Enum, EnumValue, Field, Noneable, Permissive, Shape, resource
 
+from ftzard import launch
 from ftzard.artifact import write_json
 from ftzard.config.compose import PACKAGED, available, from_record, to_record
 from ftzard.config.schema import GROUPS, Config, Paths
@@ -29,11 +30,16 @@ from ftzard.workspace import Workspace, find, locked
 
 @dataclass(frozen=True)
 class Experiment:
-    """What `context.resources.experiment` is in an op and in a notebook."""
+    """What `context.resources.experiment` is in an op and in a notebook.
+
+    parents: the runs that this one re-executes, latest first; what it does not do again it takes
+    from them.
+    """
 
     workspace: Workspace
     config: Config
     run_id: str
+    parents: tuple[str, ...] = ()
 
 
 def _dagster_type(hint: object, name: str) -> object:
@@ -83,10 +89,12 @@ def experiment(context) -> Iterator[Experiment]:
     """Resolve the run's config (in the run's process) or read it back (in a kernel)."""
     workspace = find()
     run_id = context.run_id or "none"
-    resolved = workspace.state / "runs" / run_id / "config.json"
+    folder = workspace.run_folder(run_id)
+    resolved, lineage = folder / "config.json", folder / "parents.json"
     if os.environ.get(kernels.IN_KERNEL):
         config = from_record(json.loads(resolved.read_text(encoding="utf-8")))
-        yield Experiment(workspace, config, run_id)
+        parents = json.loads(lineage.read_text(encoding="utf-8"))
+        yield Experiment(workspace, config, run_id, tuple(parents))
         return
     run_config = context.dagster_run.run_config if context.dagster_run else {}
     config = workspace.config(request(context.resource_config, run_config, workspace.root))
@@ -94,9 +102,21 @@ def experiment(context) -> Iterator[Experiment]:
         stack.enter_context(locked(
             workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
             waiting=lambda text: context.log.info(text)))
+        launch.say_who_works(workspace, run_id)
         write_json(resolved, to_record(config))
+        parents = _parents(workspace, context.dagster_run)
+        write_json(lineage, parents)
         stack.enter_context(kernels.session(workspace, context.dagster_run, context.instance))
-        yield Experiment(workspace, config, run_id)
+        yield Experiment(workspace, config, run_id, tuple(parents))
+
+
+def _parents(workspace: Workspace, run) -> list[str]:
+    """Return the runs that `run` re-executes, latest first."""
+    if run is None or run.parent_run_id is None:
+        return []
+    earlier = workspace.run_folder(run.parent_run_id) / "parents.json"
+    known = json.loads(earlier.read_text(encoding="utf-8")) if earlier.is_file() else []
+    return [run.parent_run_id, *known]
 
 
 def request(values: Mapping, run_config: Mapping, root: Path) -> dict:
@@ -130,7 +150,7 @@ def _target(name: str, base: str | None, file: str | None, root: Path
         if not file:
             raise ConfigError(f"{name} has base_path {base!r} but no file_name; give both.")
         return "data", DELIVERIES[artifact], str(folder / file)
-    known = {f.name for f in fields(Paths)}
+    known = {f.name for f in fields(Paths) if f.type is str}
     if artifact in {s.metadata for s in STEPS} or name == "output_notebook_io_manager":
         return "paths", None, ""
     if artifact not in known:

@@ -5,6 +5,7 @@ writing is atomic and gives the same result the second time. `base_path` and `fi
 an artifact stands; `experiment` has resolved them before anything runs.
 """
 
+import base64
 import json
 from pathlib import Path
 
@@ -15,14 +16,22 @@ from dagster import (
     IOManager,
     MetadataValue,
     OutputContext,
+    TableColumn,
+    TableSchema,
     io_manager,
 )
 from dagster._core.storage.input_manager import input_manager
 
+from ftzard import lineage
 from ftzard.artifact import Handle, verify, write_atomically, write_json
 from ftzard.errors import ConfigError, DataError
 from ftzard.pipeline.kernels import in_kernel
 from ftzard.steps import Step
+
+#: Where `ftzard ui` serves MLflow unless it is told otherwise.
+MLFLOW_PAGE = "http://127.0.0.1:5000"
+#: A picture that takes more stays in MLflow: it would be kept in Dagster's log for every version.
+LARGEST_PLOT = 150_000
 
 PLACE = {
     "base_path": Field(str, is_required=False,
@@ -42,18 +51,22 @@ class ArtifactIOManager(IOManager):
         verify(handle, self.experiment.workspace.root)
         write_json(self._stored(context), handle.to_dict())
         if not in_kernel() and handle.commit:
-            context.log_event(_materialization(handle, self.experiment.workspace.root))
+            tracking, run = _run_of(self.experiment, context.step_key)
+            context.log_event(AssetMaterialization(asset_key=handle.name, metadata={
+                **_described(handle, self.experiment.workspace.root),
+                **_way_to(tracking, run), **_plots(tracking, run)}))
 
     def load_input(self, context: InputContext) -> dict:
-        stored = self._stored(context.upstream_output)
-        if not stored.is_file():
-            raise DataError(f"the run {self.experiment.run_id} has no handle at {stored}; "
-                            "run the step before it again.")
-        return json.loads(stored.read_text(encoding="utf-8"))
+        for run_id in (self.experiment.run_id, *self.experiment.parents):
+            stored = self._stored(context.upstream_output, run_id)
+            if stored.is_file():
+                return json.loads(stored.read_text(encoding="utf-8"))
+        raise DataError(f"the run {self.experiment.run_id} has no handle at "
+                        f"{self._stored(context.upstream_output)}; run the step before it again.")
 
-    def _stored(self, context: OutputContext) -> Path:
+    def _stored(self, context: OutputContext, run_id: str | None = None) -> Path:
         name = f"{context.step_key.replace('.', '-')}.{context.name}.json"
-        return self.experiment.workspace.handles / self.experiment.run_id / name
+        return self.experiment.workspace.handles / (run_id or self.experiment.run_id) / name
 
 
 class MetadataIOManager(ArtifactIOManager):
@@ -81,7 +94,8 @@ class NotebookIOManager(IOManager):
         context.log_event(AssetMaterialization(
             asset_key=[*self.prefix, "notebooks", context.step_key.replace(".", "_")],
             description="The notebook as it was executed in this run.",
-            metadata={"Executed notebook": MetadataValue.notebook(str(path))}))
+            metadata={"Executed notebook": MetadataValue.notebook(str(path)),
+                      **_way_to(*_run_of(self.experiment, context.step_key))}))
 
     def load_input(self, context: InputContext) -> bytes:
         return self._place(context.upstream_output.step_key).read_bytes()
@@ -90,7 +104,8 @@ class NotebookIOManager(IOManager):
         return self.experiment.workspace.executed_notebook(self.experiment.run_id, step_key)
 
 
-def _materialization(handle: Handle, root: Path) -> AssetMaterialization:
+def _described(handle: Handle, root: Path) -> dict:
+    """Return what an artifact's page says of the file: place, hash, version, rows, columns."""
     metadata = {
         "path": MetadataValue.path(str(root / handle.path)),
         "sha256": handle.sha256,
@@ -102,9 +117,48 @@ def _materialization(handle: Handle, root: Path) -> AssetMaterialization:
         import pyarrow.parquet as parquet
 
         file = parquet.ParquetFile(root / handle.path)
-        metadata["columns"] = ", ".join(file.schema_arrow.names)
+        metadata["dagster/column_schema"] = MetadataValue.table_schema(TableSchema(
+            columns=[TableColumn(f.name, str(f.type)) for f in file.schema_arrow]))
         metadata["preview"] = MetadataValue.md(_preview(file))
-    return AssetMaterialization(asset_key=handle.name, metadata=metadata)
+    return metadata
+
+
+def _run_of(experiment, step_key: str) -> tuple:
+    """Return (connection, MLflow run) of a step, or of the one that Git_Dvc followed, or Nones."""
+    tracking = lineage.store(experiment.workspace, experiment.config)
+    if tracking is None:
+        return None, None
+    from ftzard.tracking import runs
+
+    step = step_key.removeprefix("Git_Dvc_")
+    return tracking, runs.of_dagster_step(tracking, experiment.run_id, step)
+
+
+def _way_to(tracking, run) -> dict:
+    """Return the way from an asset's page to the MLflow run that made it."""
+    if run is None:
+        return {"MLflow run": lineage.NOT_HERE}
+    server = MLFLOW_PAGE
+    if tracking.uri.startswith("http"):
+        server = tracking.client.shown.replace("***@", "").rstrip("/")
+    page = f"{server}/#/experiments/{tracking.experiment_id}/runs/{run.id}"
+    return {"MLflow run": f"{run.name} ({run.id})", "MLflow page": MetadataValue.url(page)}
+
+
+def _plots(tracking, run) -> dict:
+    """Return the step's plots as pictures in the page; a large one is named only."""
+    if run is None:
+        return {}
+    from ftzard.tracking import runs
+
+    found = {}
+    for name in runs.files(tracking, run.id, "plots"):
+        title, picture = Path(name).stem.replace("_", " "), runs.read(tracking, run.id, name)
+        shown = f"{name}, an artifact of the MLflow run ({len(picture):,} bytes)"
+        if len(picture) <= LARGEST_PLOT:
+            shown = f"![{title}](data:image/png;base64,{base64.b64encode(picture).decode()})"
+        found[f"plot: {title}"] = MetadataValue.md(shown)
+    return found
 
 
 def _preview(file, rows: int = 5, width: int = 60) -> str:

@@ -2,9 +2,9 @@
 
 dagstermill starts a fresh kernel per notebook, waits seconds for it to shut down, lets an
 interrupted cell run on, and buries a refusal under papermill's traceback. `install` replaces its
-engine: the next step's kernel is started while the current one works, a kernel is killed at once
-when its notebook ends or the run is interrupted, the executed notebook is kept either way, and the
-op fails with the notebook's own sentence.
+engine: kernels are copies of one process that has imported everything (`kernel_server`), a kernel
+is killed at once when its notebook ends or the run is interrupted, the executed notebook is kept
+either way, and the op fails with the notebook's own sentence.
 """
 
 import logging
@@ -13,6 +13,8 @@ import re
 import shutil
 import signal
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,15 +24,15 @@ from dagster import DagsterRun, Failure, MetadataValue
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagstermill.engine import DagstermillEngine, DagstermillNotebookClient
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import run_sync
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.exceptions import PapermillExecutionError
 from papermill.log import logger
 
-from ftzard.workspace import Workspace
-
-#: Set in every kernel that a run starts, so that code loaded there knows where it is.
-IN_KERNEL = "FTZARD_KERNEL"
+from ftzard import launch
+from ftzard.kernel_server import IN_KERNEL, Server
+from ftzard.workspace import Workspace, alive
 
 _original_execute = dagstermill.factory.execute_notebook
 
@@ -40,34 +42,56 @@ def in_kernel() -> bool:
     return bool(os.environ.get(IN_KERNEL))
 
 
-class _Session:
-    """The kernels of one run: the one that works and the spare that warms up."""
+class _Copy:
+    """A forked kernel, with as much of a `Popen` as a kernel manager asks for."""
 
-    def __init__(self, workspace: Workspace, steps: int):
-        self.workspace, self.left = workspace, steps
-        self.spare = self._start()
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int):
+        self.pid = pid
+
+    def poll(self) -> int | None:
+        return None if alive(self.pid) else 0
+
+    def wait(self) -> int:
+        while alive(self.pid):
+            time.sleep(0.01)
+        return 0
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+
+class _Provisioner(LocalProvisioner):
+    """Has the session's server fork a kernel where jupyter would start one."""
+
+    async def launch_kernel(self, cmd: list[str], **options) -> dict:
+        pid = _session.server.fork(cmd[cmd.index("ipykernel_launcher") + 1:], options["env"],
+                            str(options["cwd"]))
+        self.process, self.pid, self.pgid = _Copy(pid), pid, pid
+        return self.connection_info
+
+
+class _Session:
+    """The kernels of one run, as long as it lasts."""
+
+    def __init__(self, server: Server):
+        self.server = server
 
     def take(self) -> AsyncKernelManager:
-        """Return a started kernel and start the next step's, if there is a next step."""
-        kernel, self.spare = self.spare or self._start(), None
-        self.left -= 1
-        if self.left > 0:
-            self.spare = self._start()
-        return kernel
-
-    def close(self) -> None:
-        if self.spare is not None:
-            end(self.spare)
-            self.spare = None
-
-    def _start(self) -> AsyncKernelManager:
+        """Return a started kernel."""
         manager = AsyncKernelManager(kernel_name="python3")
+        manager.provisioner = _Provisioner(
+            kernel_id=str(uuid.uuid4()), kernel_spec=manager.kernel_spec, parent=manager)
         run_sync(manager.start_kernel)(
-            env={**os.environ, IN_KERNEL: "1", "OMP_WAIT_POLICY": "PASSIVE",
-                 "FTZARD_WORKSPACE": str(self.workspace.root)},
-            cwd=str(self.workspace.root),
-            extra_arguments=["--IPKernelApp.exec_lines=import ftzard.notebooks.warm",
-                             "--HistoryManager.enabled=False"])
+            env=self.server.environment(), cwd=str(self.server.workspace.root),
+            extra_arguments=["--HistoryManager.enabled=False"])
         return manager
 
 
@@ -78,35 +102,30 @@ _session: _Session | None = None
 def session(workspace: Workspace, run: DagsterRun | None, instance) -> Iterator[None]:
     """Hold the kernels of one run; none is left when it ends, however it ends."""
     global _session
-    _session = _Session(workspace, _steps(run, instance))
+    server = launch.take_server() or Server(workspace, _steps(run, instance))
+    _session = _Session(server)
     warming = threading.Thread(target=_warm_tracking, daemon=True)
     warming.start()
     try:
         yield
     finally:
-        _session.close()
+        server.close()
         _session = None
         warming.join()
 
 
-def _steps(run: DagsterRun | None, instance) -> int:
+def _steps(run: DagsterRun | None, instance) -> list[str]:
     if run is None:
-        return 1
+        return []
     if run.step_keys_to_execute:
-        return len(run.step_keys_to_execute)
+        return list(run.step_keys_to_execute)
     snapshot = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
-    return len(snapshot.step_keys_to_execute)
+    return list(snapshot.step_keys_to_execute)
 
 
 def _warm_tracking() -> None:
     """Import what closes and completes MLflow runs while the first kernel starts."""
     import ftzard.tracking.runs  # noqa: F401
-
-
-def end(manager: AsyncKernelManager) -> None:
-    """Kill a kernel and forget its connection files."""
-    run_sync(manager.shutdown_kernel)(now=True)
-    run_sync(manager.cleanup_resources)()
 
 
 @contextmanager
@@ -238,7 +257,8 @@ def _record_notebook(experiment, step_context, executed: Path) -> None:
 def _close_runs(experiment, status: str, reason: str) -> None:
     from ftzard.tracking import runs
 
-    runs.close_failed(_tracking(experiment), experiment.run_id, status, reason)
+    with runs.closing(status):
+        runs.close_failed(_tracking(experiment), experiment.run_id, status, reason)
 
 
 def install() -> None:

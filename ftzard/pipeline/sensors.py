@@ -1,65 +1,34 @@
-"""Sensors: a new file starts a job, a failed run closes what it left open."""
+"""Sensors: a new file starts a job; a failed run closes what it left open.
 
-import hashlib
-import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+A file that a run refused as data is set aside, so that it blocks no other.
+What lies in the drop folders and which of it is new is found in deliveries.py, for the schedules
+as well.
+"""
+
+from collections.abc import Mapping
 
 from dagster import (
     DagsterRunStatus,
     DefaultSensorStatus,
     JobDefinition,
-    RunRequest,
     RunStatusSensorContext,
     SensorDefinition,
     SensorEvaluationContext,
+    SensorResult,
     SkipReason,
     run_status_sensor,
     sensor,
 )
 
+from ftzard import launch
+from ftzard.pipeline import deliveries, quarantine
 from ftzard.workspace import find
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 
-
-def deliveries(folder: Path) -> list[Path]:
-    """Return the data files in a drop folder, oldest first; hidden and temporary ones are not."""
-    if not folder.is_dir():
-        return []
-    found = [p for p in folder.iterdir()
-             if p.is_file() and not p.name.startswith(".") and p.name.endswith(SUFFIXES)]
-    return sorted(found, key=lambda p: (p.stat().st_mtime_ns, p.name))
-
-
-def settled(files: list[Path], pause: float = 1.0) -> list[Path]:
-    """Return the files that two looks, `pause` seconds apart, find unchanged and not empty."""
-    before = {p: p.stat().st_size for p in files}
-    if before:
-        time.sleep(pause)
-    return [p for p in files if p.exists() and p.stat().st_size == before[p] > 0]
-
-
-def run_key(path: Path) -> str:
-    """Return a key that is the same for the same name and content only."""
-    with open(path, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return f"{path.name}:{path.stat().st_size}:{digest}"
-
-
-def requests(folder: Path, root: Path, key: str) -> Iterator[RunRequest | SkipReason]:
-    """Yield a run per settled file of a drop folder; `key` is the config key that takes it."""
-    waiting = deliveries(folder)
-    ready = settled(waiting)
-    for path in ready:
-        relative = path.relative_to(root).as_posix()
-        yield RunRequest(
-            run_key=run_key(path),
-            run_config={"resources": {"experiment": {"config": {"data": {key: relative}}}}},
-            tags={"ftzard/delivery": relative})
-    if not ready:
-        still = f"; {len(waiting)} still being written" if waiting else ""
-        yield SkipReason(f"no new file in {folder.relative_to(root)}{still}")
+def answer(found: deliveries.Found) -> SensorResult:
+    """Return what was found as a sensor says it."""
+    return SensorResult(run_requests=found.requests,
+                        skip_reason=None if found.requests else found.reason)
 
 
 def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
@@ -69,15 +38,19 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
             default_status=DefaultSensorStatus.RUNNING,
             description="Starts inference for each new file in data/incoming.")
     def incoming_sensor(context: SensorEvaluationContext):
-        workspace = find()
-        yield from requests(workspace.incoming, workspace.root, "incoming")
+        return answer(deliveries.incoming(context.instance, find()))
 
     @sensor(job=jobs["retraining_pipeline_job"], minimum_interval_seconds=5,
             default_status=DefaultSensorStatus.RUNNING,
-            description="Starts retraining for each new file in data/labelled.")
+            description="Starts retraining when data/labelled holds enough new labels.")
     def labelled_sensor(context: SensorEvaluationContext):
-        workspace = find()
-        yield from requests(workspace.labelled, workspace.root, "labelled")
+        return answer(deliveries.labelled(context.instance, find()))
+
+    @sensor(minimum_interval_seconds=5, default_status=DefaultSensorStatus.RUNNING,
+            description="Reports a run as failed when the process that worked on it is gone.")
+    def dead_run_sensor(context: SensorEvaluationContext):
+        closed = launch.close_dead_runs(context.instance, find())
+        yield SkipReason(f"closed {', '.join(closed)}" if closed else "every run is alive")
 
     def close(context: RunStatusSensorContext, status: str, reason: str) -> None:
         from ftzard.notebooks.chapter import connect
@@ -87,11 +60,15 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
         runs.close_failed(connect(workspace, workspace.config()), context.dagster_run.run_id,
                           status, reason)
 
-    @run_status_sensor(run_status=DagsterRunStatus.FAILURE,
+    @run_status_sensor(run_status=DagsterRunStatus.FAILURE, minimum_interval_seconds=5,
                        default_status=DefaultSensorStatus.RUNNING,
-                       description="Closes the MLflow runs that a failed run left open.")
+                       description="Closes the MLflow runs that a failed run left open, and moves "
+                                   "a file that it refused to data/quarantine.")
     def failed_run_sensor(context: RunStatusSensorContext):
         close(context, "FAILED", context.dagster_event.message or "the Dagster run failed")
+        kept = quarantine.set_aside(context.instance, context.dagster_run, find())
+        if kept is not None:
+            context.log.info(f"set aside: {kept}, with its report beside it")
 
     @run_status_sensor(run_status=DagsterRunStatus.CANCELED,
                        default_status=DefaultSensorStatus.RUNNING,
@@ -99,4 +76,5 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
     def cancelled_run_sensor(context: RunStatusSensorContext):
         close(context, "KILLED", "the Dagster run was cancelled")
 
-    return [incoming_sensor, labelled_sensor, failed_run_sensor, cancelled_run_sensor]
+    return [incoming_sensor, labelled_sensor, dead_run_sensor, failed_run_sensor,
+            cancelled_run_sensor]

@@ -1,6 +1,6 @@
 """The model registry: versions, and the aliases champion, challenger and previous.
 
-`move` is the only function that changes an alias; the gate's verdict says when.
+`move` is the only function that gives an alias to a version; the gate's verdict says when.
 """
 
 import tempfile
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
-from mlflow.exceptions import MlflowException, RestException
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
@@ -46,16 +46,22 @@ def register(run: Run, name: str, *, adapter: Path, base: Path | None,
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         # mlflow would like an input example to guess a signature from; the signature is given.
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
-            mlflow.pyfunc.save_model(
-                model, python_model=str(_SERVED), signature=_signature(),
-                artifacts={"adapter": str(adapter), **({"base": str(base)} if base else {})},
-                pip_requirements=_pinned())
+        try:
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                mlflow.pyfunc.save_model(
+                    model, python_model=str(_SERVED), signature=_signature(),
+                    artifacts={"adapter": str(adapter), **({"base": str(base)} if base else {})},
+                    pip_requirements=_pinned())
+        except OSError as error:
+            raise TrackingError(
+                f"the files of '{name}' for MLflow cannot be written to {folder}: {error}. Free "
+                "space there, or let TMPDIR name another folder, and run the step again; nothing "
+                "was registered.") from error
         client.log_artifacts(run.id, str(model), "model")
     try:
         client.create_registered_model(name)
-    except (MlflowException, RestException) as error:
-        if "RESOURCE_ALREADY_EXISTS" not in str(getattr(error, "error_code", "")):
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     made = client.create_model_version(
         name, source=f"runs:/{run.id}/model", run_id=run.id,
@@ -135,3 +141,27 @@ def versions(tracking: Tracking, name: str) -> list[Version]:
     found = tracking.client.search_model_versions(f"name = '{name}'")
     return sorted((Version(name, int(v.version), v.run_id, dict(v.tags)) for v in found),
                   key=lambda v: v.number)
+
+
+def aliases(tracking: Tracking, name: str) -> dict[str, int]:
+    """Return {alias: number} as the store holds it, a version that does not exist included."""
+    try:
+        found = tracking.client.get_registered_model(name).aliases
+    except MlflowException:
+        return {}
+    return {alias: int(number) for alias, number in found.items()}
+
+
+def drop(tracking: Tracking, name: str, alias: str) -> None:
+    """Take an alias away that names a version which does not exist."""
+    tracking.client.delete_registered_model_alias(name, alias)
+
+
+def delete(tracking: Tracking, version: Version) -> None:
+    """Delete a version that was only half registered; refuses one that carries an alias."""
+    held = [alias for alias, number in aliases(tracking, version.name).items()
+            if number == version.number]
+    if held:
+        raise TrackingError(f"{version} is {' and '.join(held)} and cannot be deleted; promote "
+                            "another version first.")
+    tracking.client.delete_model_version(version.name, str(version.number))

@@ -5,12 +5,13 @@ RUNNING is an execution, and whoever opened it closes it: as FINISHED, as FAILED
 or as KILLED by `reconcile` when its process is gone.
 """
 
-import logging
 import os
 import socket
+import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +19,13 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
-from sqlalchemy.exc import SQLAlchemyError
 
+from ftzard.artifact import write_atomically
 from ftzard.errors import TrackingError
+from ftzard.tracking.store import Store, make_sqlite
 from ftzard.workspace import alive, locked
-
-# What MLflow says while it makes its tables would stand before our own sentence.
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 
 LEVEL, STEP, PID, HOST = "ftzard.level", "ftzard.step", "ftzard.pid", "ftzard.host"
 TOP, CHILD, TRIAL = "top", "child", "trial"
@@ -37,7 +36,7 @@ _LONGEST_TAG, _LONGEST_PARAM = 5000, 6000
 class Tracking:
     """A connection: the client and the one experiment that a workspace records to."""
 
-    client: MlflowClient
+    client: Store
     experiment_id: str
     uri: str
 
@@ -72,6 +71,18 @@ class Run:
             file = Path(folder) / Path(name).name
             file.write_bytes(content)
             self.artifact(file, str(Path(name).parent))
+
+    def replace_text(self, text: str, name: str) -> None:
+        """Write a text artifact anew; on a local store never half of it stands there."""
+        uri = self.tracking.client.get_run(self.id).info.artifact_uri
+        if uri.startswith("file:"):
+            write_atomically(Path(local_file_uri_to_path(uri)) / name,
+                             lambda part: part.write_text(text, encoding="utf-8"))
+        else:
+            self.text(text, name)
+
+    def untag(self, key: str) -> None:
+        self.tracking.client.delete_tag(self.id, key)
 
     def dataset(self, name: str, digest: str, source: str, rows: int | None, context: str) -> None:
         """Record a data set by its DVC hash, its path and its use ('input' or 'output')."""
@@ -112,24 +123,55 @@ def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path) -> Tracki
     file lock. Raises TrackingError if the store cannot be reached.
     """
     with locked(lock, {"pid": os.getpid(), "doing": "opening MLflow"}):
-        try:
-            client = MlflowClient(uri, registry_uri=uri)
-            found = client.get_experiment_by_name(experiment)
-            if found is not None:
-                experiment_id = found.experiment_id
-            else:
-                artifacts.mkdir(parents=True, exist_ok=True)
-                location = artifacts.as_uri() if uri.startswith("sqlite:") else None
-                experiment_id = client.create_experiment(experiment, artifact_location=location)
-        except (MlflowException, SQLAlchemyError) as error:
-            said = str(error).splitlines()[0].rstrip(".")
-            raise TrackingError(
-                f"MLflow at {uri} cannot be opened: {said}. Check tracking.uri and, for a "
-                "server, that it runs and that MLFLOW_TRACKING_USERNAME and _PASSWORD are set."
-            ) from error
+        make_sqlite(uri)
+        client = Store(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            artifacts.mkdir(parents=True, exist_ok=True)
+            location = artifacts.as_uri() if uri.startswith("sqlite:") else None
+            found = _create_experiment(client, experiment, location)
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"the experiment '{experiment}' was deleted in MLflow. Bring it back with 'mlflow "
+            f"experiments restore -x {found.experiment_id}' (MLFLOW_TRACKING_URI={client.shown}), "
+            "or set tracking.experiment to another name.")
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    return Tracking(client, experiment_id, uri)
+    return Tracking(client, found.experiment_id, uri)
+
+
+def opened(uri: str, experiment: str, *, patience_s: float | None = None) -> Tracking | None:
+    """Return the connection to a store that is there, making nothing; None without experiment.
+
+    patience_s: how long trouble that may pass is waited for.
+    """
+    client = Store(uri, patience_s)
+    found = client.get_experiment_by_name(experiment)
+    return Tracking(client, found.experiment_id, uri) if found is not None else None
+
+
+def _create_experiment(client: Store, name: str, location: str | None):
+    try:
+        return client.get_experiment(client.create_experiment(name, artifact_location=location))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return client.get_experiment_by_name(name)  # another machine was faster
+
+
+@contextmanager
+def closing(status: str) -> Iterator[None]:
+    """Close runs in this block; a failure that they are closed for is not hidden by a second one.
+
+    What cannot be closed after a failure is said, and closed by the next start (`reconcile`).
+    """
+    try:
+        yield
+    except TrackingError as error:
+        if status == "FINISHED":
+            raise
+        print(f"✗ {error}\n  Its run could not be closed as {status}; the next start does it, or "
+              "'ftzard doctor --fix'.", file=sys.stderr, flush=True)
 
 
 def top_level(tracking: Tracking, name: str, lock: Path) -> Run:
@@ -157,7 +199,8 @@ def reopen(tracking: Tracking, run_id: str) -> Run:
     try:
         return Run(tracking, run_id, tracking.client.get_run(run_id).info.run_name)
     except MlflowException as error:
-        raise TrackingError(f"MLflow knows no run {run_id} in {tracking.uri}: {error}") from error
+        raise TrackingError(
+            f"MLflow knows no run {run_id} in {tracking.client.shown}: {error}") from error
 
 
 def children(tracking: Tracking, step: str | None = None, status: str | None = None,
@@ -173,17 +216,63 @@ def children(tracking: Tracking, step: str | None = None, status: str | None = N
     return _entities(tracking, " and ".join(conditions))
 
 
+def known(tracking: Tracking, run_id: str):
+    """Return MLflow's entity of a run, or None if the store does not know it."""
+    try:
+        return tracking.client.get_run(run_id)
+    except MlflowException:
+        return None
+
+
+def tagged(tracking: Tracking, key: str, value: str) -> list:
+    """Return MLflow's run entities with this tag, newest first."""
+    return _entities(tracking, f"tags.`{key}` = '{value}'")
+
+
+def files(tracking: Tracking, run_id: str, folder: str | None = None) -> list[str]:
+    """Return the artifacts of a run by their paths, of one folder, without its folders."""
+    return [f.path for f in tracking.client.list_artifacts(run_id, folder) if not f.is_dir]
+
+
+def read(tracking: Tracking, run_id: str, name: str) -> bytes | None:
+    """Return the content of a run's artifact, or None if there is none of that name."""
+    folder = name.rpartition("/")[0]
+    if name not in files(tracking, run_id, folder or None):
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        return Path(tracking.client.download_artifacts(run_id, name, place)).read_bytes()
+
+
 def reconcile(tracking: Tracking) -> list[str]:
     """Close as KILLED every run of this machine whose process is gone; return their names."""
     closed = []
-    for run in _entities(tracking, "attributes.status = 'RUNNING'"):
-        tags = run.data.tags
-        if tags.get(HOST) != socket.gethostname() or PID not in tags or alive(int(tags[PID])):
-            continue
+    for run in abandoned(tracking):
         Run(tracking, run.info.run_id, run.info.run_name).end(
-            "KILLED", f"its process {tags[PID]} ended without closing the run")
-        closed.append(f"{tags.get(STEP, 'trial')} {run.info.run_name}")
+            "KILLED", f"its process {run.data.tags[PID]} ended without closing the run")
+        closed.append(title(run))
     return closed
+
+
+def abandoned(tracking: Tracking) -> list:
+    """Return the entities of runs that are RUNNING although their process, here, is gone."""
+    return [run for run in running(tracking)
+            if run.data.tags.get(HOST) == socket.gethostname() and PID in run.data.tags
+            and not alive(int(run.data.tags[PID]))]
+
+
+def running(tracking: Tracking) -> list:
+    """Return the entities of all runs that are RUNNING."""
+    return _entities(tracking, "attributes.status = 'RUNNING'")
+
+
+def status(run: Run) -> str:
+    """Return how a run stands: 'RUNNING', 'FINISHED', 'FAILED' or 'KILLED'."""
+    return run.tracking.client.get_run(run.id).info.status
+
+
+def title(run) -> str:
+    """Return how a person calls a run entity: its step and its name."""
+    return f"{run.data.tags.get(STEP, 'trial')} {run.info.run_name}"
 
 
 def close_failed(tracking: Tracking, dagster_run_id: str, status: str, reason: str) -> int:

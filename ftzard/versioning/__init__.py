@@ -1,4 +1,4 @@
-"""git and DVC: commit, push, history. The only package that runs either of them.
+"""git and DVC: commit, push, history, restore. The only package that runs either of them.
 
 `version` is what the chapter Git_Dvc calls after every step that yields an artifact.
 """

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ftzard.artifact import Handle, verify
+from ftzard.artifact import Handle, verify, write_atomically
 from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
-from ftzard.versioning.dvc import Dvc, dvc_path
+from ftzard.versioning.dvc import Dvc, dvc_path, read_dvc, with_rows
 from ftzard.versioning.git import attempt, git
 from ftzard.versioning.lock import exclusive
 from ftzard.versioning.publish import publish
@@ -76,8 +76,9 @@ def version(
             verify(handle, root)
         wait_for_index(root, say)
         pointers = dvc.add(data)
-        for handle in artifacts:
+        for handle, pointer in zip(artifacts, pointers, strict=True):
             verify(handle, root)
+            _note_rows(root, pointer, handle.rows)
         made = commit_paths(root, [*pointers, *texts], message=message, run_id=run_id, say=say)
         last = {path: data_version(root, path) for path in pointers}
         handles = tuple(h.at(last[dvc_path(p)]) for h, p in zip(artifacts, data, strict=True))
@@ -105,7 +106,7 @@ def commit_paths(
     paths: relative to `root`. The user's index keeps what it holds; only entries for these paths
     that the user had not staged otherwise follow the commit, so that `git status` shows no ghosts.
     """
-    _require_identity(root)
+    require_identity(root)
     paths = sorted(set(paths))
     text = f"{message.strip()}\n\n{_git.TRAILER}: {run_id}\n"
     for _ in range(10):
@@ -130,6 +131,25 @@ def commit_paths(
             raise VersioningError(_git.failure(root, moved))
         time.sleep(0.2)  # somebody else has just committed or holds the branch: build it anew
     raise VersioningError(_git.failure(root, moved))
+
+
+def _note_rows(root: Path, pointer: str, rows: int | None) -> None:
+    """Let a `.dvc` file carry the row count of its data, so that a clone alone can tell it.
+
+    Data that is committed already keeps what its `.dvc` file said: unchanged data, no commit.
+    """
+    file = root / pointer
+    text = file.read_text(encoding="utf-8")
+    said = read_dvc(text, pointer)
+    if said.rows == rows:
+        return
+    committed = attempt(root, "cat-file", "blob", f"HEAD:{pointer}")
+    if committed.returncode == 0:
+        before = read_dvc(committed.stdout, f"{pointer} at HEAD")
+        rows = before.rows if before.md5 == said.md5 else rows
+    noted = with_rows(text, rows)
+    if noted != text:
+        write_atomically(file, lambda part: part.write_text(noted, encoding="utf-8"))
 
 
 def wait_for_index(root: Path, say: Callable[[str], object] = print) -> None:
@@ -220,7 +240,8 @@ def _require_workspace(root: Path, data: Sequence[str]) -> None:
             )
 
 
-def _require_identity(root: Path) -> None:
+def require_identity(root: Path) -> None:
+    """Raise VersioningError, with the remedy, if git does not know who commits."""
     if not _git.has_identity(root):
         raise VersioningError(
             f"git does not know who commits in {root}. {_git.IDENTITY_REMEDY}"

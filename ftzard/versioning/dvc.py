@@ -11,17 +11,20 @@ of a failure as well.
 import configparser
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from ftzard.errors import VersioningError
-from ftzard.versioning.git import environment, mask
+from ftzard.versioning.git import environment, mask, remedy
 
 _PROCESS = Path(__file__).with_name("dvc_process.py")
+_ROWS = re.compile(r"^(meta:\n  rows: )\d+$", re.MULTILINE)
 
 
 class Dvc:
@@ -62,8 +65,7 @@ class Dvc:
         if answer["code"] != 0:
             raise VersioningError(
                 f"'dvc {mask(' '.join(args))}' failed in {self.root} with exit code "
-                f"{answer['code']}: {spoken(answer['said'])} "
-                "Run the command by hand in that folder to look closer."
+                f"{answer['code']}: {spoken(answer['said'])} {remedy(answer['said'])}"
             )
         return answer["printed"]
 
@@ -124,6 +126,15 @@ class Dvc:
         """Bring the data that `.dvc` files name into cache and workspace, from the remote."""
         self.run("--wait-for-lock", "pull", *dvc_paths)
 
+    def fetch(self, dvc_paths: Sequence[str]) -> str | None:
+        """Bring the data of `.dvc` files into the cache; return what DVC said if it could not."""
+        answer = self.attempt("--wait-for-lock", "fetch", *dvc_paths)
+        return (spoken(answer["said"]) or "dvc fetch failed") if answer["code"] else None
+
+    def cache(self) -> Path:
+        """Return the folder of the cache."""
+        return self.root / self.run("cache", "dir").strip()
+
     def checkout(self, dvc_paths: Sequence[str]) -> None:
         """Bring the data that `.dvc` files name into the workspace, from the cache alone."""
         self.run("--wait-for-lock", "checkout", *dvc_paths)
@@ -155,24 +166,70 @@ def dvc_hash(root: Path, path: str) -> str:
     file = Path(root) / dvc_path(path)
     if not file.is_file():
         raise VersioningError(f"{path} has no version yet: {file} does not exist.")
-    return read_dvc(file.read_text(encoding="utf-8"), file)[0]
+    return read_dvc(file.read_text(encoding="utf-8"), file).md5
 
 
-def read_dvc(text: str, name: object) -> tuple[str, int | None]:
-    """Return (md5, size in bytes) from the text of a `.dvc` file; name: for the error."""
+@dataclass(frozen=True)
+class Pointer:
+    """What a `.dvc` file says: the data's MD5, its size in bytes, its rows if they are noted."""
+
+    md5: str | None
+    size: int | None
+    rows: int | None
+
+
+def read_dvc(text: str, name: object) -> Pointer:
+    """Return what the text of a `.dvc` file says; name: for the error."""
     try:
-        out = yaml.safe_load(text)["outs"][0]
-        return out["md5"], out.get("size")
-    except (yaml.YAMLError, KeyError, IndexError, TypeError) as error:
+        said = yaml.safe_load(text)
+        out = said["outs"][0]
+        return Pointer(out["md5"], out.get("size"), (said.get("meta") or {}).get("rows"))
+    except (yaml.YAMLError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise VersioningError(
             f"{name} is not a .dvc file of one artifact; bring it back with 'git checkout'."
         ) from error
 
 
-def default_remote(root: Path) -> tuple[str, str] | None:
-    """Return (name, url) of the default DVC remote in the repository's own config, or None."""
+def with_rows(text: str, rows: int | None) -> str:
+    """Return the text of a `.dvc` file with the row count of its data; None: without one.
+
+    It stands under `meta`, which DVC keeps and never reads.
+    """
+    said = yaml.safe_load(text)
+    if (said.get("meta") or {}).get("rows") == rows:
+        return text
+    if rows is not None and "meta" not in said:
+        return f"{text.rstrip()}\nmeta:\n  rows: {rows}\n"
+    changed, times = _ROWS.subn(rf"\g<1>{rows}", text)
+    if rows is not None and times:
+        return changed
+    said["meta"] = {k: v for k, v in (said["meta"] or {}).items() if k != "rows"}
+    if rows is not None:
+        said["meta"]["rows"] = rows
+    said = {k: v for k, v in said.items() if k != "meta" or v}
+    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+
+
+def usual_cache(root: Path) -> Path:
+    """Return the folder of the cache by the repository's own config, without asking DVC."""
+    folder = _config(root).get("cache", "dir", fallback="cache")
+    return Path(root) / ".dvc" / os.path.expanduser(folder)
+
+
+def cached(cache: Path, md5: str) -> Path:
+    """Return where a cache keeps the data of an MD5."""
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def _config(root: Path) -> configparser.ConfigParser:
     config = configparser.ConfigParser(interpolation=None)
     config.read([Path(root) / ".dvc" / "config", Path(root) / ".dvc" / "config.local"])
+    return config
+
+
+def default_remote(root: Path) -> tuple[str, str] | None:
+    """Return (name, url) of the default DVC remote in the repository's own config, or None."""
+    config = _config(root)
     name = config.get("core", "remote", fallback=None)
     url = config.get(f"'remote \"{name}\"'", "url", fallback=None)
     return (name, url) if name and url else None

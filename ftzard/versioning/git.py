@@ -74,16 +74,23 @@ def git(root: Path, *args: str, input: str | None = None, env: dict | None = Non
 
 
 def attempt(
-    root: Path, *args: str, input: str | None = None, env: dict | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run `git args…` like `git` where a failure is an answer: it is returned, not raised."""
+    root: Path, *args: str, input: str | None = None, env: dict | None = None,
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """Run `git args…` like `git` where a failure is an answer: it is returned, not raised.
+
+    timeout: seconds after which git is ended; the answer then is exit code 124 and 'timed out'.
+    """
     command = ["git", *args]
     feed = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
     try:
         return subprocess.run(
             command, cwd=root, env=environment() | (env or {}), capture_output=True,
-            encoding="utf-8", errors="replace", **feed,
+            encoding="utf-8", errors="replace", timeout=timeout, **feed,
         )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        said = f"timed out after {timeout:.0f} s"
+        return subprocess.CompletedProcess(command, 124, "", said)
     except FileNotFoundError as error:
         if Path(root).is_dir():
             raise VersioningError("git is not installed or not on PATH; install git.") from error
@@ -94,10 +101,13 @@ def failure(root: Path, done: subprocess.CompletedProcess[str]) -> str:
     """Return the message for a git call that failed: command, exit code, its words, remedy."""
     command = mask(" ".join(["git", *done.args[1:]]))
     said = mask((done.stderr or done.stdout).strip()) or "it said nothing"
-    return f"'{command}' failed in {root} with exit code {done.returncode}: {said} {_remedy(said)}"
+    return f"'{command}' failed in {root} with exit code {done.returncode}: {said} {remedy(said)}"
 
 
-def _remedy(said: str) -> str:
+def remedy(said: str) -> str:
+    """Return what to do about a git or DVC command that failed with these words."""
+    if re.search(r"No space left|disk I/O error|Disk quota|File too large", said):
+        return "The disk is full: free space there, then run the step again."
     if "index.lock" in said:
         return "Another git command is running; if none is, remove .git/index.lock."
     if "dubious ownership" in said:

@@ -52,7 +52,7 @@ def publish(
 ) -> tuple[str, str | None]:
     """Do what `push` does, for a caller that holds the lock and an open DVC already."""
     remote = default_remote(root)
-    sent = _sent(root, remote)
+    sent = sent_until(root, remote)
     reason = _why_not_data(root, dvc, remote, sent)
     if reason is None:
         sent = _git.head(root)
@@ -64,7 +64,7 @@ def publish(
     return state, reason
 
 
-def _sent(root: Path, remote: tuple[str, str] | None) -> str | None:
+def sent_until(root: Path, remote: tuple[str, str] | None) -> str | None:
     """Return the commit up to which the DVC remote has all data, or None if it has none yet.
 
     Remembered, not read from git's upstream: somebody may have pushed git by hand while the data
@@ -96,7 +96,7 @@ def _why_not_data(
                 "Mount or create it."
             )
     try:
-        with _pointers(root, versions) as paths:
+        with pointers(root, versions) as paths:
             dvc.push(paths)
     except VersioningError as error:
         said = str(error)
@@ -110,7 +110,7 @@ def _why_not_data(
 
 
 @contextmanager
-def _pointers(root: Path, versions: set[tuple[str, str]]) -> Iterator[list[str]]:
+def pointers(root: Path, versions: set[tuple[str, str]]) -> Iterator[list[str]]:
     """Yield the `.dvc` files of versions; of those that were overwritten since, a copy.
 
     Not `dvc push --all-commits`: with a relative remote it sends to another folder (found from

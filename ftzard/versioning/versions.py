@@ -1,48 +1,167 @@
-"""Reading the record back: which versions an artifact had, and which commit holds each."""
+"""Reading the record back: the versions of every artifact, what is in force, what is pushed.
 
+All of it comes from git alone, so a clone of the workspace's remote tells the same story.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
-from ftzard.versioning.dvc import dvc_path, read_dvc
-from ftzard.versioning.git import git
+from ftzard.versioning.dvc import Pointer, default_remote, dvc_path, read_dvc
+from ftzard.versioning.git import TRAILER, attempt, git
+from ftzard.versioning.publish import last_push, sent_until
+
+POINTERS = ":(top,glob)**/*.dvc"
+RECORDS = ":(top,glob)models/*/*.yaml"
+_NO_BLOB = "0" * 40
+_LOG = (
+    "-c", "log.showSignature=false", "log", "-z", "--full-history", "--date-order", "-c", "--raw",
+    "--no-abbrev", "--no-renames",
+    f"--format=%x1e%H%x1f%cI%x1f%s%x1f%(trailers:key={TRAILER},valueonly,separator=%x2C)",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version of an artifact.
+    """One version of an artifact, or of a text that git itself keeps.
 
-    time: of the commit, ISO 8601; md5: of the data, its name in DVC's cache; size: in bytes;
-    run_id: of the run that made it, None if somebody committed it by hand.
+    path: of the artifact; commit: at which it was made; time: of the commit, ISO 8601; run_id: of
+    the run that made it, None if somebody committed it by hand; blob: git's name for the `.dvc`
+    file, or for the text. md5 (its name in DVC's cache), size (bytes) and rows are what the `.dvc`
+    file says; None where it does not.
     """
 
+    path: str
     commit: str
     time: str
     subject: str
     run_id: str | None
-    md5: str
-    size: int | None
+    blob: str
+    md5: str | None = None
+    size: int | None = None
+    rows: int | None = None
 
 
 def data_version(root: Path, path: str) -> str | None:
     """Return the commit that last touched the `.dvc` file of an artifact, or None."""
+    return last_touched(root, dvc_path(str(path)))
+
+
+def last_touched(root: Path, path: str) -> str | None:
+    """Return the commit that last touched a file that git keeps, or None."""
     if _git.head(root) is None:
         return None
     return git(
-        root, "--literal-pathspecs", "log", "-1", "--format=%H", "--", dvc_path(str(path))
+        root, "--literal-pathspecs", "log", "-1", "--format=%H", "--", str(path)
     ).strip() or None
 
 
 def history(root: Path, path: str) -> list[Version]:
     """Return the versions of an artifact (or of its `.dvc` file), newest first."""
-    _git.require_repo(Path(root))
-    pointer = dvc_path(str(path))
-    if _git.head(root) is None:
+    return every_version(root, paths=[f":(top,literal){dvc_path(str(path))}"])
+
+
+def every_version(
+    root: Path, revision: str = "HEAD", *, paths: Iterable[str] = (POINTERS,)
+) -> list[Version]:
+    """Return all versions that a revision's history holds, newest first.
+
+    paths: git pathspecs; `RECORDS` lists the model records. A `.dvc` file that cannot be read is
+    a version without md5.
+    """
+    root, paths = Path(root), tuple(paths)
+    _git.require_repo(root)
+    if not paths or _git.head(root) is None:
         return []
-    found = []
-    for commit in _git.commits(root, "--diff-filter=AM", "HEAD", "--", pointer):
-        text = git(root, "cat-file", "blob", f"{commit.sha}:{pointer}")
-        md5, size = read_dvc(text, f"{pointer} at {commit.sha[:10]}")
-        time = git(root, "show", "-s", "--format=%cI", commit.sha).strip()
-        found.append(Version(commit.sha, time, commit.subject, commit.run_id, md5, size))
+    found = _changes(root, revision, paths)
+    pointers = _pointers_of(root, {v.blob for v in found if v.path.endswith(".dvc")})
+    return [_described(version, pointers) for version in found]
+
+
+def in_force(root: Path, revision: str, *, paths: Iterable[str] = (POINTERS,)) -> dict[str, str]:
+    """Return {path of an artifact: commit of the version that a revision's tree holds}."""
+    tree = {}
+    for line in git(root, "ls-tree", "-r", "-z", "--full-tree", revision).split("\0"):
+        if line:
+            entry, path = line.split("\t", 1)
+            tree[path] = entry.split()[2]
+    found: dict[str, str] = {}
+    for version in _changes(root, revision, paths):
+        if tree.get(version.path) == version.blob:
+            found.setdefault(version.path.removesuffix(".dvc"), version.commit)
     return found
+
+
+def commit_named(root: Path, name: str) -> str | None:
+    """Return the commit that a revision, or the id of the run that made it, names; or None."""
+    if name.startswith("-"):
+        return None
+    found = attempt(root, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").stdout.strip()
+    if found or _git.head(root) is None:
+        return found or None
+    return next((c.sha for c in _git.commits(root, "HEAD") if c.run_id == name), None)
+
+
+def is_here(root: Path, revision: str) -> bool:
+    """Return whether this repository holds a commit."""
+    return attempt(root, "cat-file", "-e", f"{revision}^{{commit}}").returncode == 0
+
+
+def whether_pushed(root: Path) -> dict[str, bool]:
+    """Return {commit: whether it and its data have been sent} for all of HEAD's history."""
+    if _git.head(root) is None:
+        return {}
+    local = {commit.sha for commit in _git.commits_ahead(root)}
+    sent = sent_until(root, default_remote(root))
+    since = [f"^{sent}"] if sent else []
+    # What a merge brought in was sent by whoever made it: our own line is the first parent's.
+    local |= set(git(root, "rev-list", "--first-parent", "HEAD", *since).split())
+    return {sha: sha not in local for sha in git(root, "rev-list", "HEAD").split()}
+
+
+def why_not_pushed(root: Path) -> str:
+    """Return why the last push left something here, or that none was tried."""
+    last = last_push(root) or {}
+    return last.get("reason") or "it goes out with the next run, or with 'ftzard push'"
+
+
+def _changes(root: Path, revision: str, paths: Iterable[str]) -> list[Version]:
+    """Return a version per commit and file that the commit made or changed, newest first.
+
+    Of a merge, only the files that differ from all its parents: what was decided by hand.
+    """
+    found = []
+    for record in git(root, *_LOG, revision, "--", *paths).split("\x1e")[1:]:
+        head, _, listed = record.partition("\0")
+        commit, time, subject, run_id = head.rstrip("\n").split("\x1f")
+        fields = listed.lstrip("\n\0").split("\0")
+        for entry, path in zip(fields[0::2], fields[1::2], strict=False):
+            parents = len(entry) - len(entry.lstrip(":"))
+            blob = entry.split()[2 * parents + 1]  # modes and blobs: each parent's, then its own
+            if blob != _NO_BLOB:
+                found.append(Version(path, commit, time, subject, run_id.strip() or None, blob))
+    return found
+
+
+def _pointers_of(root: Path, blobs: set[str]) -> dict[str, Pointer]:
+    """Return {blob: what it says} for `.dvc` files, without those that cannot be read."""
+    asked = "".join(f"{blob}\n" for blob in sorted(blobs))
+    told = git(root, "cat-file", "--batch=\x1e%(objectname)", input=asked) if asked else ""
+    found = {}
+    for record in told.split("\x1e")[1:]:
+        blob, _, text = record.partition("\n")
+        try:
+            found[blob] = read_dvc(text, blob)
+        except VersioningError:
+            continue  # somebody committed it torn; whoever asks for its data is told
+    return found
+
+
+def _described(version: Version, pointers: dict[str, Pointer]) -> Version:
+    said = pointers.get(version.blob, Pointer(None, None, None))
+    return Version(
+        version.path.removesuffix(".dvc"), version.commit, version.time, version.subject,
+        version.run_id, version.blob, said.md5, said.size, said.rows,
+    )  # fmt: skip

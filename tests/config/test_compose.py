@@ -91,13 +91,19 @@ class TestRefusals:
         ({"training": {"dropout": 1.2}}, ["training.dropout is 1.2", "between 0 and 1"]),
         ({"tuning": {"metric": "acuracy"}}, ["tuning.metric", "did you mean 'accuracy'"]),
         ({"tuning": {"learning_rate": []}}, ["tuning.learning_rate is []"]),
+        ({"sampling": {"strategy": "comittee"}}, ["sampling.strategy", "mean 'committee'"]),
+        ({"sampling": {"random_share": 1.2}}, ["sampling.random_share is 1.2", "between 0 and 1"]),
         ({"data": {"train_share": 0.9}}, ["data.train_share", "expected 1"]),
         ({"data": {"labels": "positive"}}, ["data.labels is 'positive'", "expected a map"]),
         ({"model": {"build": {"layers": 2}}, "seed": "x"}, ["seed is 'x'"]),
         ({"model": {"build": None}}, ["model.source is None", "hub id or folder"]),
         ({"paths": {"cleaned": "/etc/cleaned.parquet"}}, ["paths.cleaned", "inside the workspace"]),
         ({"paths": {"cleaned": "data/../../x.parquet"}}, ["paths.cleaned", "inside the workspace"]),
+        ({"paths": {"min_free_mb": -1}}, ["paths.min_free_mb is -1", "0 or more"]),
         ({"gate": {"resamples": 3}}, ["gate.resamples is 3", "200 or more"]),
+        ({"drift": {"clearing": 0.01}}, ["drift.clearing is 0.01", "above drift.false_alarms"]),
+        ({"drift": {"false_alarms": 0.001}}, ["drift.false_alarms is 0.001", "0.0025"]),
+        ({"retraining": {"trigger": "label"}}, ["retraining.trigger", "did you mean 'labels'"]),
         ({"training": 3}, ["3"]),
     ])
     def test_a_wrong_value_is_named_with_what_was_expected(self, said, words):
@@ -153,7 +159,7 @@ class TestMerging:
 
     def test_one_key_of_the_build_leaves_its_others_as_they_are(self):
         build = compose({"model": {"build": {"layers": 2}}}).model.build
-        assert (build.layers, build.width) == (2, 256)
+        assert (build.layers, build.width) == (2, 192)
         assert compose({"overrides": ["model.build={layers: 2}"]}).model.build == build
 
     def test_composing_leaves_the_request_as_it_was(self):

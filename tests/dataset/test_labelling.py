@@ -2,7 +2,14 @@ import pandas as pd
 import pytest
 
 from ftzard.dataset.cleaning import clean
-from ftzard.dataset.labelling import accept, queue_csv, read_labelled
+from ftzard.dataset.labelling import (
+    accept,
+    agreement,
+    labelled_twice,
+    queue_csv,
+    read_labelled,
+    read_queue,
+)
 from ftzard.errors import DataError
 
 NAMES = ["negative", "positive"]
@@ -19,6 +26,7 @@ def queue() -> pd.DataFrame:
             "suggestion": "positive",
             "confidence": [0.5, 0.6, 0.7, 0.8],
             "side": ["train", "train", "train", "test"],
+            "chosen_by": ["margin", "margin", "random", "audit"],
             "label": "",
         }
     )
@@ -31,7 +39,7 @@ def test_a_queue_comes_back_as_it_was_asked(queue, tmp_path):
     assert back["id"].tolist() == queue["id"].tolist()
     assert back["text"].tolist() == queue["text"].tolist()
     accepted, refused = accept(back.assign(label="positive"), queue, NAMES)
-    assert list(accepted) == ["row", "id", "batch", "text", "label"]
+    assert list(accepted) == ["row", "id", "batch", "text", "label", "labelled_by", "labelled_at"]
     assert len(accepted) == 4 and refused.empty
 
 
@@ -116,3 +124,84 @@ def test_a_file_that_is_not_there_or_empty(tmp_path):
     for name, said in (("none.csv", "does not exist"), ("empty.csv", "is empty")):
         with pytest.raises(DataError, match=said):
             read_labelled(tmp_path / name)
+
+
+def test_a_queue_keeps_what_a_person_has_filled_in(queue, tmp_path):
+    queue.loc[0, "label"] = "positive"
+    queue_csv(queue, tmp_path / "queue.csv")
+    back = read_queue(tmp_path / "queue.csv")
+    assert list(back) == list(queue) and back["label"].tolist() == ["positive", "", "", ""]
+    queue.drop(columns="chosen_by").to_csv(tmp_path / "old.csv", index=False)
+    assert read_queue(tmp_path / "old.csv")["chosen_by"].tolist() == [""] * 4
+
+
+def test_who_labelled_and_when_is_read_or_taken_from_the_file(queue, tmp_path):
+    labelled = queue.assign(label="positive", labelled_by=["ann", "", " bob ", ""])
+    labelled.to_csv(tmp_path / "l.csv", index=False)
+    back = read_labelled(tmp_path / "l.csv", at="2026-11-21T10:00:00+00:00")
+    assert back["labelled_by"].tolist() == ["ann", "unknown", "bob", "unknown"]
+    assert back["labelled_at"].tolist() == ["2026-11-21T10:00:00+00:00"] * 4
+    accepted, _ = accept(back, queue, NAMES)
+    assert accepted["labelled_by"].tolist() == ["ann", "unknown", "bob", "unknown"]
+
+
+@pytest.mark.parametrize(("encoding", "taken"), [("utf-16", 4), ("cp1252", 3)])
+def test_what_a_spreadsheet_cannot_write_is_refused_and_the_rest_is_read(queue, tmp_path, encoding,
+                                                                         taken):
+    queue.loc[1, "text"] = "café"
+    labelled = queue.assign(label="positive")
+    labelled.to_csv(tmp_path / "l.csv", index=False, encoding=encoding, errors="replace")
+    accepted, refused = accept(read_labelled(tmp_path / "l.csv"), queue, NAMES)
+    assert len(accepted) == taken and "café" in accepted["text"].tolist()
+    assert refused["reason"].tolist() == ["changed text"] * (4 - taken)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl"])
+def test_other_formats_come_back_too(queue, tmp_path, ending):
+    labelled = queue.assign(label="negative", labelled_by="ann")
+    path = tmp_path / f"l{ending}"
+    if ending == ".parquet":
+        labelled.to_parquet(path)
+    else:
+        labelled.to_json(path, orient="records", lines=True)
+    back = read_labelled(path)
+    assert back["id"].tolist() == queue["id"].tolist()
+    assert set(back["labelled_by"]) == {"ann"} and set(back["label"]) == {"negative"}
+
+
+class TestTwoPeople:
+    def both(self, queue, second) -> pd.DataFrame:
+        first = queue.assign(label="positive", labelled_by="ann")
+        return pd.concat([first, queue.assign(label=second, labelled_by="bob")])
+
+    def test_who_agree_count_once_and_nothing_is_refused(self, queue):
+        accepted, refused = accept(self.both(queue, "positive"), queue, NAMES)
+        assert accepted["labelled_by"].tolist() == ["ann"] * 4 and refused.empty
+
+    def test_who_differ_are_both_refused_by_name(self, queue):
+        second = ["positive", "negative", "positive", "positive"]
+        accepted, refused = accept(self.both(queue, second), queue, NAMES)
+        assert accepted["id"].tolist() == ["a1", "c3", "0012"]
+        assert refused["reason"].tolist() == [
+            "labelled differently by two people: ann positive, bob negative"] * 2
+
+    def test_make_pairs_from_this_file_and_from_labels_given_before(self, queue):
+        second = ["positive", "negative", "", "positive"]
+        assert labelled_twice(self.both(queue, second), queue, NAMES) == [
+            ("positive", "positive"), ("positive", "positive"), ("positive", "negative")]
+        earlier = pd.DataFrame({"id": ["a1", "c3"], "label": ["negative", "positive"],
+                                "labelled_by": ["zoe", ""]})
+        one = queue.head(3).assign(label="positive", labelled_by="ann")
+        assert labelled_twice(one, queue, NAMES, earlier) == [("positive", "negative")]
+        assert labelled_twice(one, queue, NAMES) == []
+
+
+def test_agreement_by_hand():
+    """Cohen's own arithmetic: 20 both yes, 15 both no, 5 and 10 apart; kappa 0.4."""
+    pairs = ([("y", "y")] * 20 + [("n", "n")] * 15 + [("y", "n")] * 5 + [("n", "y")] * 10)
+    found = agreement(pairs)
+    assert found["rows"] == 50 and found["share"] == pytest.approx(0.7)
+    assert found["kappa"] == pytest.approx(0.4)
+    assert agreement([("y", "n"), ("n", "y")])["kappa"] == pytest.approx(-1)
+    assert agreement([("y", "y")] * 3) == {"rows": 3, "share": 1.0, "kappa": None}
+    assert agreement([]) == {"rows": 0, "share": None, "kappa": None}

@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 
 from ftzard.dataset.normalising import normalise
-from ftzard.dataset.splitting import assign, check_splits, drop_near_duplicates, position
+from ftzard.dataset.splitting import (
+    NEAR_WORDS,
+    assign,
+    check_splits,
+    drop_near_duplicates,
+    position,
+)
 from ftzard.errors import ConfigError, DataError
 
 RATIO = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -125,7 +131,8 @@ LONG = "one two three four five six seven"
         (LONG, LONG.replace("three", "3").replace("six", "6"), None),
         (LONG, LONG + " eight nine", None),
         ("so very good", "so very bad", None),
-        ("one two three four five", "one two three four five six", None),
+        ("one two three four", "one two three 4", "near-duplicate of a test row"),
+        ("one two three", "one two three four", None),
         ("😀", "😀", "duplicate of a test row"),
     ],
 )
@@ -157,7 +164,7 @@ def _near(a: list[str], b: list[str]) -> bool:
     def less_one(words: list[str]) -> set[tuple[str, ...]]:
         return {tuple(words[:i] + words[i + 1 :]) for i in range(len(words))}
 
-    if min(len(a), len(b)) < 6:
+    if min(len(a), len(b)) < NEAR_WORDS:
         return a == b
     return bool(({tuple(a)} | less_one(a)) & ({tuple(b)} | less_one(b)))
 

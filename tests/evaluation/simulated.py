@@ -1,7 +1,8 @@
-"""Made-up answers of models whose true difference is known, for the gate and the report."""
+"""Made-up answers of models whose true difference is known, and made-up rounds of them."""
 
 import numpy as np
 
+from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Predicted
 
 CLASSES = ["negative", "positive"]
@@ -36,3 +37,25 @@ def counted(wins: int, losses: int, both: int, label: int = 1, name: str = "firs
     challenger = np.r_[np.ones(wins), np.zeros(losses), np.ones(both)].astype(bool)
     champion = np.r_[np.zeros(wins), np.ones(losses), np.ones(both)].astype(bool)
     return answers(labels, challenger, name), answers(labels, champion, name)
+
+
+def made(n: int, seed: int, *, share=0.5, surer=0.0, longer=1.0, pieces=1.0, moved=0.0) -> Sample:
+    """Rows as a model may see them: n lengths, answers and embeddings, changed as one is told."""
+    draw = np.random.default_rng(seed)
+    words = 2 + draw.poisson(12 * longer, n)
+    characters = words * draw.normal(5.2, 0.4, n).clip(3)
+    tokens = np.ceil(characters / draw.normal(4.0 / pieces, 0.3, n).clip(1))
+    positive = draw.random(n) < share
+    logit = draw.normal(np.where(positive, 1.6, -1.6), 1.2) * (1 + surer)
+    p = 1 / (1 + np.exp(-logit))
+    topics = draw.normal(0, 1, (n, 4)) @ np.linspace(-1, 1, 4 * 24).reshape(4, 24)
+    embeddings = topics + draw.normal(moved, 1, (n, 24)) + 0.4 * np.where(positive, 1, -1)[:, None]
+    return Sample(np.c_[1 - p, p], words, characters, tokens, embeddings)
+
+
+def record(version: int, batches: str, promoted: bool, **tested: dict[str, float]) -> dict:
+    """A version's record; tested: v1={'a': 0.9} is the accuracy of version 1 on batch a."""
+    return {
+        "version": version, "batches": list(batches), "verdict": {"promoted": promoted},
+        "tested": {number[1:]: {b: {"accuracy": a, "n": 100} for b, a in measured.items()}
+                   for number, measured in tested.items()}}

@@ -24,6 +24,35 @@ def verdict() -> dict:
     ).to_dict()  # fmt: skip
 
 
+def entry(score: float, alarm: bool, batch: str = "0a1b2c3d4e5f") -> dict:
+    """A batch as the log of drift holds it."""
+    names = ("predicted classes", "confidence", "words", "characters", "tokens per character",
+             "embedding")
+    return {
+        "batch": batch, "champion": 1, "alarm": alarm, "score": score, "upper": 4.0, "lower": 2.0,
+        "raised_by": ["tokens per character"] if alarm else [],
+        "statistics": [
+            {"name": name, "value": 0.01 * score, "usual": 0.01, "lower": 0.02, "upper": 0.04,
+             "beyond": alarm} for name in names],
+    }
+
+
+def matrix(versions: int, batches: int) -> dict:
+    known = [[j <= i + 1 for j in range(batches)] for i in range(versions)]
+    return {
+        "versions": list(range(1, versions + 1)),
+        "batches": [f"{j:012x}" for j in range(batches)],
+        "promoted": [i % 2 == 0 for i in range(versions)],
+        "trained": [[j <= i for j in range(batches)] for i in range(versions)],
+        "accuracy": [[0.6 + 0.05 * (i % 5) if k else None for k in row]
+                     for i, row in enumerate(known)],
+        "n": [[1200 if k else 0 for k in row] for row in known],
+    }
+
+
+BIN = {"lower": 0.9, "upper": 1.0, "confidence": 0.95, "accuracy": 1.0, "n": 1}
+CURVE = [{"coverage": c / 20, "rows": c, "confidence": 1 - c / 50, "accuracy": 1 - c / 60,
+          "lower": 0.9 - c / 60, "upper": min(1.0, 1.05 - c / 60)} for c in range(1, 21)]
 MANY = [f"a class with quite a long name {i}" for i in range(20)]
 FIGURES = {
     "class_balance": lambda: plots.class_balance({c: {"train": 3, "test": 1} for c in MANY}),
@@ -40,13 +69,30 @@ FIGURES = {
         [{"name": f"trial_{i}", "history": history(4)} for i in range(6)]
     ),
     "confusion_matrix": lambda: plots.confusion_matrix(np.full((20, 20), 9), MANY),
-    "reliability_diagram": lambda: plots.reliability_diagram(
-        [{"lower": 0.9, "upper": 1.0, "confidence": 0.95, "accuracy": 1.0, "n": 1}]
+    "reliability_diagram": lambda: plots.reliability_diagram([BIN]),
+    "reliability_scaled": lambda: plots.reliability_diagram(
+        [BIN], [BIN | {"lower": 0.6, "upper": 0.7, "confidence": 0.65, "accuracy": 0.2}]
+    ),
+    "abstention": lambda: plots.abstention(CURVE),
+    "abstention_of_one": lambda: plots.abstention(CURVE[-1:]),
+    "forgetting": lambda: plots.forgetting(matrix(1, 1)),
+    "forgetting_many": lambda: plots.forgetting(matrix(12, 13)),
+    "drift": lambda: plots.drift(entry(2.0, False)),
+    "drift_far": lambda: plots.drift(entry(900.0, True)),
+    "drift_over_time": lambda: plots.drift_over_time(
+        [entry(1.0, False), entry(300.0, True), entry(3.0, True), entry(-2.0, False)]
+    ),
+    "drift_over_a_long_time": lambda: plots.drift_over_time(
+        [entry(1.0 + i, i > 3) for i in range(40)]
     ),
     "uncertainty_histogram": lambda: plots.uncertainty_histogram([0.0, 0.0], 0.0),
     "comparison": lambda: plots.comparison(verdict()),
     "rounds": lambda: plots.rounds(
         [{"name": f"Round {i}", "verdict": "refuse", "accuracy": 0.7} for i in range(8)]
+    ),
+    "rounds_with_labels": lambda: plots.rounds(
+        [{"name": f"Round {i}", "verdict": "promote", "accuracy": 0.7, "labels": 10 ** i}
+         for i in range(6)]
     ),
 }
 
@@ -102,8 +148,36 @@ def test_the_style_of_the_notebook_around_is_left_alone():
         lambda: plots.reliability_diagram([]),
         lambda: plots.uncertainty_histogram([], None),
         lambda: plots.rounds([]),
+        lambda: plots.abstention([]),
+        lambda: plots.forgetting(matrix(0, 0)),
+        lambda: plots.drift({"statistics": []}),
+        lambda: plots.drift_over_time([{"score": None}]),
     ],
 )
 def test_an_empty_picture_is_refused(draw):
     with pytest.raises(DataError, match="nothing to draw"):
         draw()
+
+
+def words_of(figure) -> str:
+    return " ".join(t.get_text() for axes in figure.axes for t in
+                    [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels()])
+
+
+def test_the_heat_map_says_what_was_measured_and_frames_what_was_trained_on():
+    figure = plots.forgetting(matrix(2, 3))
+    said = words_of(figure)
+    assert "60.0" in said and "65.0" in said and "n 1,200" in said and "v1 ●" in said
+    assert "v2 ●" not in said and "·" in said
+    assert len(figure.axes[0].patches) == 3  # v1 on batch 1, v2 on batches 1 and 2
+
+
+def test_drift_marks_what_is_beyond_its_limit():
+    assert "tokens per character" in words_of(plots.drift(entry(9.0, True)))
+    drawn = plots.drift_over_time([entry(1.0, False), entry(9.0, True), entry(3.0, True)])
+    assert "no alarm" in words_of(drawn) and "tokens per character" in words_of(drawn)
+
+
+def test_a_long_drift_that_was_only_not_cleared_says_so():
+    lasting = entry(3.0, True) | {"raised_by": []}
+    assert "alarm stays" in words_of(plots.drift_over_time([lasting]))

@@ -140,3 +140,25 @@ def test_no_trials_and_an_unknown_metric_are_refused(
         run(loaded, train_rows, validation_rows, tmp_path, trials=0)
     with pytest.raises(ModelError, match="did you mean 'macro_f1'"):
         run(loaded, train_rows, validation_rows, tmp_path, metric="macro_f")
+
+
+def test_a_trial_below_the_earlier_ones_is_stopped_and_ranked_last(
+    loaded, train_rows, validation_rows, tmp_path
+):
+    space = {"rank": 4, "batch_size": 16, "learning_rate": [1e-6, 5e-3], "weight_decay": 0.0,
+             "dropout": 0.0}
+    found = {}
+    for prune in (True, False):
+        found[prune] = run(loaded, train_rows, validation_rows, tmp_path / str(prune), trials=4,
+                           space=space, training={"epochs": 4, "patience": 9}, prune=prune,
+                           metric="validation_loss", seed=2)
+    assert not any(trial.trained.pruned for trial in found[False])
+    stopped = [trial for trial in found[True] if trial.trained.pruned]
+    assert stopped and found[True][-len(stopped):] == stopped
+    for trial in stopped:
+        whole = next(t for t in found[False] if t.number == trial.number)
+        assert 2 <= len(trial.trained.history) < len(whole.trained.history)
+        losses = [e["validation_loss"] for e in whole.trained.history]
+        told = [e["validation_loss"] for e in trial.trained.history]
+        assert told == losses[: len(told)]
+    assert found[True][0].recipe == found[False][0].recipe

@@ -13,9 +13,11 @@ from ftzard.pipeline.experiment import Experiment
 from ftzard.pipeline.io_managers import (
     ArtifactIOManager,
     MetadataIOManager,
+    _plots,
     metadata_place,
     read_metadata,
 )
+from ftzard.tracking import runs
 from ftzard.workspace import Workspace
 
 
@@ -62,6 +64,37 @@ def test_a_versioned_artifact_is_materialised_with_rows_commit_and_preview(exper
     told = {name: value.value for name, value in event.metadata.items()}
     assert told["dagster/row_count"] == 2 and told["commit"] == "c0ffee"
     assert "a ¦ b c" in told["preview"]
+    columns = event.metadata["dagster/column_schema"].schema.columns
+    assert [column.name for column in columns] == ["text"] and "string" in columns[0].type
+
+
+def test_without_an_mlflow_store_the_page_says_so_and_none_is_made(experiment, handle):
+    context = output()
+    ArtifactIOManager(experiment).handle_output(context, handle)
+    event, = context.get_logged_events()
+    assert event.metadata["MLflow run"].value == "not in this MLflow store"
+    assert not (experiment.workspace.state / "mlflow.db").exists()
+
+
+def test_a_page_leads_to_the_mlflow_run_and_shows_its_plots(rounds):
+    run = runs.known(rounds.tracking, rounds.ids["clean 2"])
+    handle = rounds.workspace.handle("cleaned", rounds.config.paths.cleaned, 5).at("c0ffee")
+    context = output()
+    experiment = Experiment(rounds.workspace, rounds.config, run.data.tags["dagster_run_id"])
+    ArtifactIOManager(experiment).handle_output(context, handle.to_dict())
+    event, = context.get_logged_events()
+    told = {name: value.value for name, value in event.metadata.items()}
+    assert told["MLflow run"] == f"{run.info.run_name} ({run.info.run_id})"
+    assert told["MLflow page"].endswith(
+        f"/#/experiments/{rounds.tracking.experiment_id}/runs/{run.info.run_id}")
+    assert told["plot: cleaning plot"] == "![cleaning plot](data:image/png;base64,c21hbGw=)"
+
+
+def test_a_large_plot_is_named_only(rounds, monkeypatch):
+    monkeypatch.setattr("ftzard.pipeline.io_managers.LARGEST_PLOT", 4)
+    run = runs.reopen(rounds.tracking, rounds.ids["clean 2"])
+    shown, = _plots(rounds.tracking, run).values()
+    assert shown.value == "plots/cleaning_plot.png, an artifact of the MLflow run (5 bytes)"
 
 
 def test_an_artifact_that_is_not_versioned_yet_is_not_materialised(experiment, handle):

@@ -1,12 +1,44 @@
-"""What the sensors look at: whole files only, oldest first, each content once."""
+"""What sensors and schedules look at: whole files only, oldest first, each content once."""
 
 import os
 import threading
 
-from dagster import RunRequest, SkipReason
+import pandas as pd
+import pytest
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    build_schedule_context,
+    build_sensor_context,
+)
+from dagster._core.utils import make_new_run_id
 
 from ftzard import definitions
-from ftzard.pipeline import sensors
+from ftzard.dataset.labelling import queue_csv
+from ftzard.dataset.storage import write_parquet
+from ftzard.pipeline import deliveries
+
+INFERENCE, RETRAINING = "inference_pipeline_job", "retraining_pipeline_job"
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def instance(shared):
+    """Dagster's own storage in memory, empty for each test."""
+    shared.wipe()
+    return shared
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Two looks at a file a moment apart, where the moment is not what is tested."""
+    monkeypatch.setattr(deliveries, "LOOKS_APART_S", 0.01)
 
 
 def dropped(folder, name: str, text: str = "text\nhello\n", age: int = 0):
@@ -16,55 +48,238 @@ def dropped(folder, name: str, text: str = "text\nhello\n", age: int = 0):
     return path
 
 
-def test_only_data_files_count_oldest_first(tmp_path):
-    new, old = dropped(tmp_path, "b.csv"), dropped(tmp_path, "z.parquet", age=60)
-    for name in (".b.csv.part", ".hidden.csv", "notes.txt", "x.csv.tmp", "x.csv.dvc"):
-        dropped(tmp_path, name)
-    (tmp_path / "folder.csv").mkdir()
-    assert sensors.deliveries(tmp_path) == [old, new]
-    assert sensors.deliveries(tmp_path / "missing") == []
+def ran(instance, request, job: str = INFERENCE, status=DagsterRunStatus.SUCCESS) -> DagsterRun:
+    """What the daemon makes of a request, run to its end."""
+    run = instance.add_run(DagsterRun(job_name=job, run_id=make_new_run_id(),
+                                      run_config=request.run_config, tags=request.tags,
+                                      status=DagsterRunStatus.STARTED))
+    if status == DagsterRunStatus.FAILURE:
+        instance.report_run_failed(run)
+    elif status == DagsterRunStatus.CANCELED:
+        instance.report_run_canceled(run)
+    return run
 
 
-def test_a_file_that_grows_or_is_empty_or_goes_is_not_settled(tmp_path):
-    whole, growing, gone = (dropped(tmp_path, n) for n in ("whole.csv", "growing.csv", "gone.csv"))
-    empty = dropped(tmp_path, "empty.csv", "")
+class TestFiles:
+    def test_only_data_files_count_oldest_first(self, tmp_path):
+        new, old = dropped(tmp_path, "b.csv"), dropped(tmp_path, "z.parquet", age=60)
+        for name in (".b.csv.part", ".hidden.csv", "notes.txt", "x.csv.tmp", "x.csv.dvc"):
+            dropped(tmp_path, name)
+        (tmp_path / "folder.csv").mkdir()
+        assert deliveries.deliveries(tmp_path) == [old, new]
+        assert deliveries.deliveries(tmp_path / "missing") == []
 
-    def later():
-        with open(growing, "a") as stream:
-            stream.write("more\n")
-        gone.unlink()
+    def test_tables_of_other_formats_count_so_that_their_run_can_refuse_them(self, tmp_path):
+        found = [dropped(tmp_path, name) for name in ("a.xlsx", "b.json", "c.TSV")]
+        assert sorted(deliveries.deliveries(tmp_path)) == found
 
-    writer = threading.Timer(0.1, later)
-    writer.start()
-    try:
-        assert sensors.settled([whole, growing, gone, empty], pause=0.5) == [whole]
-    finally:
-        writer.join()
+    def test_a_file_that_grows_or_goes_is_not_settled(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(deliveries, "LOOKS_APART_S", 0.5)
+        whole, growing, gone = (dropped(tmp_path, n)
+                                for n in ("whole.csv", "growing.csv", "gone.csv"))
+
+        def later():
+            with open(growing, "a") as stream:
+                stream.write("more\n")
+            gone.unlink()
+
+        writer = threading.Timer(0.1, later)
+        writer.start()
+        try:
+            assert deliveries.settled([whole, growing, gone]) == [whole]
+        finally:
+            writer.join()
+
+    def test_a_file_that_somebody_has_open_to_write_is_not_settled(self, tmp_path):
+        path = dropped(tmp_path, "slow.csv")
+        with open(path, "a"):
+            assert deliveries.settled([path]) == []
+        with open(path):
+            assert deliveries.settled([path]) == [path], "reading it does no harm"
+
+    def test_an_empty_file_is_given_time_to_be_filled(self, tmp_path):
+        old, new = dropped(tmp_path, "old.csv", ""), dropped(tmp_path, "new.csv", "")
+        os.utime(new)
+        assert deliveries.settled([old, new]) == [old]
 
 
-def test_the_run_key_is_of_name_and_content(tmp_path):
-    first = sensors.run_key(dropped(tmp_path, "a.csv"))
-    os.utime(tmp_path / "a.csv")
-    assert sensors.run_key(tmp_path / "a.csv") == first
-    assert sensors.run_key(dropped(tmp_path, "b.csv")) != first
-    assert sensors.run_key(dropped(tmp_path, "a.csv", "text\nother\n")) != first
+class TestIncoming:
+    def test_a_new_file_asks_for_one_run_and_names_the_key_that_takes_it(self, instance, workspace):
+        found = deliveries.incoming(instance, workspace)
+        assert found.requests == [] and found.reason == "no new file in data/incoming"
+        dropped(workspace.incoming, "new.csv")
+        request, = deliveries.incoming(instance, workspace).requests
+        said = request.run_config["resources"]["experiment"]["config"]
+        assert said == {"data": {"incoming": "data/incoming/new.csv"}}
+        assert request.tags["ftzard/delivery"] == "data/incoming/new.csv"
+        ran(instance, request)
+        assert deliveries.incoming(instance, workspace).requests == []
+
+    def test_the_same_name_with_new_content_runs_again(self, instance, workspace):
+        dropped(workspace.incoming, "new.csv")
+        first, = deliveries.incoming(instance, workspace).requests
+        ran(instance, first)
+        dropped(workspace.incoming, "new.csv", "text\nother\n", age=-5)
+        second, = deliveries.incoming(instance, workspace).requests
+        assert second.run_key != first.run_key
+
+    def test_the_same_content_under_a_new_name_is_recognised(self, instance, workspace):
+        dropped(workspace.incoming, "new.csv")
+        dropped(workspace.incoming, "twin.csv", age=-5)
+        found = deliveries.incoming(instance, workspace)
+        request, = found.requests
+        run = ran(instance, request)
+        dropped(workspace.incoming, "copy.csv", age=-9)
+        found = deliveries.incoming(instance, workspace)
+        assert found.requests == []
+        for name in ("twin", "copy"):
+            assert (f"{name}.csv has the same content as data/incoming/new.csv, which run "
+                    f"{run.run_id[:8]} took") in found.reason
+        assert "new.csv has" not in found.reason
+
+    def test_a_renewed_time_without_new_content_is_nothing_new(self, instance, workspace):
+        path = dropped(workspace.incoming, "new.csv")
+        request, = deliveries.incoming(instance, workspace).requests
+        ran(instance, request)
+        os.utime(path)
+        assert deliveries.incoming(instance, workspace).requests == []
+
+    @pytest.mark.parametrize("status", [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED])
+    def test_what_failed_is_tried_again_only_when_it_is_put_there_anew(self, instance, workspace,
+                                                                       status):
+        path = dropped(workspace.incoming, "new.csv")
+        first, = deliveries.incoming(instance, workspace).requests
+        run = ran(instance, first, status=status)
+        found = deliveries.incoming(instance, workspace)
+        assert found.requests == [] and f"its run {run.run_id[:8]} failed" in found.reason
+        ended = instance.get_run_record_by_id(run.run_id).end_time
+        while path.stat().st_ctime <= ended:
+            path.rename(workspace.root / "away.csv")
+            (workspace.root / "away.csv").rename(path)
+        again, = deliveries.incoming(instance, workspace).requests
+        assert again.run_key != first.run_key, "Dagster remembers a run key for ever"
+        ran(instance, again)
+        assert deliveries.incoming(instance, workspace).requests == []
+
+    def test_a_file_that_vanishes_while_it_is_looked_at_stops_nothing(self, instance, workspace,
+                                                                      monkeypatch):
+        gone, there = (dropped(workspace.incoming, n, n) for n in ("a.csv", "b.csv"))
+        settled = deliveries.settled
+
+        def vanishing(files):
+            found = settled(files)
+            gone.unlink()
+            return found
+
+        monkeypatch.setattr(deliveries, "settled", vanishing)
+        request, = deliveries.incoming(instance, workspace).requests
+        assert request.tags["ftzard/delivery"].endswith(there.name)
 
 
-def test_a_request_names_the_file_and_the_key_that_takes_it(tmp_path):
-    folder = tmp_path / "data" / "incoming"
-    folder.mkdir(parents=True)
-    skipped, = sensors.requests(folder, tmp_path, "incoming")
-    assert isinstance(skipped, SkipReason) and "data/incoming" in skipped.skip_message
-    file = dropped(folder, "new.csv")
-    found, = sensors.requests(folder, tmp_path, "incoming")
-    assert isinstance(found, RunRequest) and found.run_key == sensors.run_key(file)
-    said = found.run_config["resources"]["experiment"]["config"]
-    assert said == {"data": {"incoming": "data/incoming/new.csv"}}
-    assert found.tags["ftzard/delivery"] == "data/incoming/new.csv"
+class TestLabelled:
+    def labels(self, workspace, name: str, rows: range, age: int = 0):
+        table = pd.DataFrame({"id": [f"r{n}" for n in rows], "batch": "b",
+                              "text": [f"text {n}" for n in rows],
+                              "label": ["glad" if n % 2 else "sad" for n in rows]})
+        path = workspace.labelled / name
+        table.to_csv(path, index=False)
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+        return path
+
+    def test_enough_labels_in_one_file_start_a_run(self, instance, workspace):
+        self.labels(workspace, "enough.csv", range(50))
+        self.labels(workspace, "few.csv", range(50, 60))
+        request, = deliveries.labelled(instance, workspace).requests
+        said = request.run_config["resources"]["experiment"]["config"]
+        assert said == {"data": {"labelled": "data/labelled/enough.csv"}}
+
+    def test_too_few_wait_and_it_is_said_how_many(self, instance, workspace):
+        self.labels(workspace, "few.csv", range(49))
+        found = deliveries.labelled(instance, workspace)
+        assert found.requests == []
+        assert "49 of 50 new labels (sampling.min_labelled) in few.csv (49)" in found.reason
+        marker = workspace.root / "ftzard.yaml"
+        marker.write_text("sampling: {min_labelled: 49}\n")
+        assert len(deliveries.labelled(instance, workspace).requests) == 1
+
+    def test_labels_that_are_known_already_are_not_new(self, instance, workspace):
+        self.labels(workspace, "again.csv", range(60))
+        known = pd.DataFrame({"id": [f"r{n}" for n in range(20)],
+                              "label": ["glad" if n % 2 else "sad" for n in range(20)]})
+        write_parquet(known, workspace.root / "data/cleaned/cleaned.parquet")
+        assert "40 of 50" in deliveries.labelled(instance, workspace).reason
+
+    def test_small_files_together_are_joined_and_kept(self, instance, workspace):
+        self.labels(workspace, "ann.csv", range(30), age=9)
+        assert deliveries.labelled(instance, workspace).requests == []
+        self.labels(workspace, "bob.csv", range(30, 55))
+        request, = deliveries.labelled(instance, workspace).requests
+        file = workspace.root / request.tags["ftzard/delivery"]
+        assert file.parent == workspace.labelled and len(pd.read_csv(file)) == 55
+        assert [p.name.split(".", 1)[1] for p in sorted((workspace.labelled / "joined").iterdir())
+                ] == ["ann.csv", "bob.csv"]
+        ran(instance, request, RETRAINING)
+        assert deliveries.labelled(instance, workspace).requests == []
+
+    def test_a_file_that_cannot_be_read_gets_its_run_and_stops_no_other(self, instance, workspace):
+        dropped(workspace.labelled, "bad.csv", "no,such,columns\n1,2,3\n")
+        dropped(workspace.labelled, "bad.json", "{")
+        dropped(workspace.labelled, "bad.xlsx", "x")
+        dropped(workspace.labelled, "long.csv", "x" * 200_000)
+        (workspace.labelled / "bytes.csv").write_bytes(bytes(range(256)) * 4)
+        self.labels(workspace, "good.csv", range(50))
+        asked = {r.tags["ftzard/delivery"].rsplit("/")[-1]
+                 for r in deliveries.labelled(instance, workspace).requests}
+        assert asked == {"bad.csv", "bad.json", "bad.xlsx", "bytes.csv", "good.csv", "long.csv"}
+
+    def test_a_filled_queue_is_what_it_counts(self, instance, workspace):
+        queue = pd.DataFrame({"id": [f"r{n}" for n in range(80)], "batch": "b",
+                              "text": [f"text {n}" for n in range(80)], "suggestion": "sad",
+                              "confidence": 0.5, "side": "train", "chosen_by": "margin",
+                              "label": ["glad"] * 60 + [""] * 20})
+        queue_csv(queue, workspace.labelled / "back.csv")
+        assert len(deliveries.labelled(instance, workspace).requests) == 1
+        queue_csv(queue.assign(label=[""] * 60 + ["glad"] * 20), workspace.labelled / "back.csv")
+        assert "20 of 50" in deliveries.labelled(instance, workspace).reason
 
 
-def test_the_sensors_start_the_chained_jobs():
-    targets = {s.name: s.job_name for s in definitions.defs.sensors if s.name.endswith(
-        ("incoming_sensor", "labelled_sensor"))}
-    assert targets == {"incoming_sensor": "inference_pipeline_job",
-                       "labelled_sensor": "retraining_pipeline_job"}
+class TestSensorsAndSchedules:
+    def test_they_start_the_chained_jobs(self):
+        targets = {s.name: s.job_name for s in [*definitions.defs.sensors,
+                                                *definitions.defs.schedules]
+                   if s.name.startswith(("incoming", "labelled"))}
+        assert targets == {"incoming_sensor": INFERENCE, "labelled_sensor": RETRAINING,
+                           "incoming_schedule": INFERENCE, "labelled_schedule": RETRAINING}
+
+    def test_a_schedule_does_what_the_sensor_does_and_nothing_runs_twice(self, workspace,
+                                                                         monkeypatch):
+        monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))
+        with DagsterInstance.from_config(str(workspace.dagster_home)) as instance:
+            self.both(instance, workspace)
+
+    def both(self, instance, workspace):
+        by_name = {s.name: s for s in [*definitions.defs.sensors, *definitions.defs.schedules]}
+
+        def sensor():
+            return by_name["incoming_sensor"].evaluate_tick(build_sensor_context(instance))
+
+        def schedule():
+            return by_name["incoming_schedule"].evaluate_tick(build_schedule_context(instance))
+
+        assert sensor().skip_message == schedule().skip_message == "no new file in data/incoming"
+        dropped(workspace.incoming, "new.csv")
+        (by_sensor,), (by_schedule,) = sensor().run_requests, schedule().run_requests
+        assert by_sensor.run_key == by_schedule.run_key
+        assert by_sensor.run_config == by_schedule.run_config
+        ran(instance, by_schedule)
+        assert not sensor().run_requests and not schedule().run_requests
+        dropped(workspace.incoming, "more.csv", "text\nmore\n")
+        ran(instance, sensor().run_requests[0])
+        assert not schedule().run_requests
+
+    def test_a_second_look_reads_no_file_again(self, instance, workspace, monkeypatch):
+        dropped(workspace.incoming, "big.csv")
+        deliveries.incoming(instance, workspace)
+        monkeypatch.setattr(deliveries, "sha256", None)
+        monkeypatch.setattr(deliveries, "settled", lambda files: [])
+        assert len(deliveries.incoming(instance, workspace).requests) == 1

@@ -44,16 +44,22 @@ def started(workspace: Workspace, *arguments: object) -> subprocess.Popen:
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def living(workspace: Workspace) -> list[str]:
-    """Return the command lines of all processes that work on a workspace."""
-    mark, found = f"FTZARD_WORKSPACE={workspace.root}".encode(), []
+def processes(workspace: Workspace) -> dict[int, str]:
+    """Return pid and command line of all processes that work on a workspace."""
+    mark, found = f"FTZARD_WORKSPACE={workspace.root}".encode(), {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (entry / "environ").read_bytes().split(b"\0"):
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found[int(entry.name)] = line
         except OSError:
             continue  # it has ended in the meantime, or belongs to somebody else
-    return [line for line in found if line]
+    return {pid: line for pid, line in found.items() if line}
+
+
+def living(workspace: Workspace) -> list[str]:
+    """Return the command lines of all processes that work on a workspace."""
+    return list(processes(workspace).values())
 
 
 def interrupt(process: subprocess.Popen) -> None:

@@ -1,0 +1,106 @@
+"""The doctor: what is wrong with a workspace, the command that mends it, and what it mends itself.
+
+A list of checks, each from the workspace to findings. Looking changes nothing. A check that fails
+is a finding of its own, so a broken workspace is described and not crashed on. `mend` carries out
+only what loses nothing: it finishes or clears what a killed process has left.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from ftzard.doctor import leftovers, machine, records, registered, versioned
+from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, settings
+from ftzard.errors import FtzardError
+from ftzard.workspace import Workspace, locked
+
+__all__ = ["CHECKS", "OK", "WARNING", "WRONG", "Finding", "cure", "examine", "lines", "mend",
+           "settings"]
+
+Check = Callable[[Workspace], list[Finding]]
+
+#: Every check under the name of its area, in the order in which `mend` goes through what they
+#: find: files and locks before git, the registry before the commit of its records, pushing last.
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("config", machine.config),
+    ("locks", leftovers.locks),
+    ("files", leftovers.half_written),
+    ("worktrees", leftovers.worktrees),
+    ("git", versioned.repository),
+    ("MLflow", records.store),
+    ("Dagster", records.dagster),
+    ("runs", records.open_runs),
+    ("models", registered.models),
+    ("DVC", versioned.dvc),
+    ("data", versioned.data),
+    ("versions", versioned.uncommitted),
+    ("git remote", versioned.git_remote),
+    ("pushed", versioned.unpushed),
+    ("disk", machine.disk),
+    ("GPU", machine.gpu),
+    ("packages", machine.packages),
+    ("notebooks", machine.notebooks),
+    ("secrets", machine.secrets),
+)
+
+
+def examine(place: Workspace) -> list[Finding]:
+    """Return what every check finds; nothing is changed and nothing is raised."""
+    found: list[Finding] = []
+    for area, check in CHECKS:
+        try:
+            found += check(place)
+        except FtzardError as error:
+            found.append(Finding(area, WRONG, str(error)))
+        except Exception as error:  # the doctor is for workspaces that nobody has foreseen
+            found.append(Finding(
+                area, WRONG, f"could not be looked at: {type(error).__name__}: "
+                             f"{' '.join(str(error).split())[:300]}"))
+    return found
+
+
+def mend(place: Workspace, found: list[Finding], say: Callable[[str], object]) -> int:
+    """Carry out what findings can mend; return how many did. One that fails is said, not raised.
+
+    Nothing is touched while a run works in the workspace.
+    """
+    wanted = [finding for finding in found if finding.mend is not None]
+    holder = leftovers.at_work(place)
+    if wanted and holder:
+        say(f"nothing is mended while {holder}; try again when it has ended")
+        return 0
+    mended = 0
+    with ExitStack() as stack:
+        if wanted:
+            stack.enter_context(locked(place.state / "run.lock", leftovers.holder("doctor --fix")))
+        for finding in wanted:
+            try:
+                say(f"mended    {finding.area:<10} {finding.mend()}")
+                mended += 1
+            except Exception as error:  # what one cannot mend must not keep the others from it
+                kind = "" if isinstance(error, FtzardError) else f"{type(error).__name__}: "
+                say(f"not mended {finding.area:<9} {kind}{error}")
+    return mended
+
+
+def cure(place: Workspace, say: Callable[[str], object], rounds: int = 3) -> list[Finding]:
+    """Mend and look again until nothing more can be mended; return what is found then.
+
+    A round may uncover the next one's work: a version that is committed is then to be pushed.
+    """
+    found = examine(place)
+    for _ in range(rounds):
+        if not mend(place, found, say):
+            break
+        found = examine(place)
+    return found
+
+
+def lines(found: list[Finding]) -> list[str]:
+    """Return findings as a person reads them: a line each, and the command below it."""
+    shown = []
+    for finding in found:
+        mark = {OK: "✓", WARNING: "!", WRONG: "✗"}[finding.state]
+        shown.append(f"{mark} {finding.area:<10} {finding.sentence}")
+        if finding.command:
+            shown.append(f"{'':12} → {finding.command}")
+    return shown

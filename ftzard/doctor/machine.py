@@ -1,0 +1,179 @@
+"""The machine: config, disk, GPU, packages, the notebooks' copies, which secrets are set."""
+
+import ctypes
+import os
+import re
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import ftzard
+from ftzard import disk as space
+from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
+from ftzard.errors import ConfigError
+from ftzard.tracking.record import notebook_hash
+from ftzard.workspace import MARKER, Workspace
+
+SECRETS = ("HF_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "FTZARD_GIT_TOKEN",
+           "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def config(place: Workspace) -> list[Finding]:
+    """ftzard.yaml: can it be read, and does every key exist."""
+    try:
+        place.config()
+    except (ConfigError, OSError, ValueError) as error:
+        said = "; ".join(str(error).splitlines())
+        return [Finding("config", WRONG, f"{MARKER}: {said} (The packaged values are taken for "
+                                         "what follows.)", f"edit {place.root / MARKER}")]
+    return [Finding("config", OK, f"{MARKER} can be read.")]
+
+
+def disk(place: Workspace) -> list[Finding]:
+    """Free space where the workspace is, and where temporary files go."""
+    least = settings(place).paths.min_free_mb * space.MB
+    found = []
+    folders = [place.root]
+    if not space.same_disk(place.root, Path(tempfile.gettempdir())):
+        folders.append(Path(tempfile.gettempdir()))
+    for folder in folders:
+        there = space.free(folder)
+        if there < least:
+            found.append(Finding(
+                "disk", WRONG, f"{space.shown(there)} free in {folder}; no step begins below "
+                               f"{space.shown(least)} (paths.min_free_mb).",
+                f"rm -r {place.cache} {place.executed} (both are made again), or free space"))
+    return found or [Finding("disk", OK, "; ".join(
+        f"{space.shown(space.free(folder))} free in {folder}" for folder in folders) + ".")]
+
+
+def gpu(place: Workspace) -> list[Finding]:
+    """The GPU and its driver, and whether this workspace's model needs one."""
+    model = settings(place).model
+    needs = model.build is None
+    try:
+        driver, devices = graphics()
+    except OSError as error:
+        if not needs:
+            return [Finding("GPU", OK, f"none, and {model.name} needs none.")]
+        return [Finding("GPU", WARNING, f"{model.name} is meant for a GPU, and there is none "
+                                        f"({error}): a training would take days.",
+                        "ftzard run … model=falcon_tiny, or another machine")]
+    names = listed([f"{name} with {memory // space.MB:,} MB" for name, memory in devices])
+    if metadata.version("torch").endswith("+cpu"):
+        return [Finding("GPU", WARNING if needs else OK,
+                        f"{names}, driver {driver}; but this torch is built for the CPU.",
+                        f"pip install --force-reinstall torch=={_public('torch')} (with CUDA)"
+                        if needs else None)]
+    return [Finding("GPU", OK, f"{names}, driver {driver}.")]
+
+
+def graphics() -> tuple[str, list[tuple[str, int]]]:
+    """Return the driver's version and (name, bytes of memory) of each NVIDIA GPU.
+
+    Asks the driver's own library, which is what nvidia-smi does. Raises OSError without one.
+    """
+    library = ctypes.CDLL("libnvidia-ml.so.1")
+    library.nvmlErrorString.restype = ctypes.c_char_p
+
+    def ask(name: str, *arguments) -> None:
+        code = getattr(library, name)(*arguments)
+        if code != 0:
+            raise OSError(f"{name}: {library.nvmlErrorString(code).decode()}")
+
+    ask("nvmlInit_v2")
+    try:
+        text, count = ctypes.create_string_buffer(96), ctypes.c_uint()
+        ask("nvmlSystemGetDriverVersion", text, ctypes.c_uint(96))
+        driver, found = text.value.decode(), []
+        ask("nvmlDeviceGetCount_v2", ctypes.byref(count))
+        for index in range(count.value):
+            device, memory = ctypes.c_void_p(), (ctypes.c_ulonglong * 3)()
+            ask("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(device))
+            ask("nvmlDeviceGetName", device, text, ctypes.c_uint(96))
+            ask("nvmlDeviceGetMemoryInfo", device, ctypes.byref(memory))
+            found.append((text.value.decode(), memory[0]))
+        return driver, found
+    finally:
+        library.nvmlShutdown()
+
+
+def packages(place: Workspace) -> list[Finding]:
+    """Installed versions against constraints.txt in a checkout, else against the requirements."""
+    constraints = Path(ftzard.__file__).parents[1] / "constraints.txt"
+    if constraints.is_file():
+        wanted = requirements(constraints.read_text(encoding="utf-8").splitlines())
+        direct = {name for name, *_ in requirements(
+            constraints.with_name("requirements.txt").read_text(encoding="utf-8").splitlines())}
+        remedy = f"pip install -c {constraints} -r {constraints.with_name('requirements.txt')}"
+        what = "constraints.txt"
+    else:
+        wanted = requirements(metadata.requires("ftzard") or [])
+        direct = {name for name, *_ in wanted}
+        remedy, what = "pip install --force-reinstall ftzard", "the package's requirements"
+    missing, other = [], []
+    for name, relation, version in wanted:
+        found = _public(name)
+        if found is None:
+            missing += [name] if name in direct else []
+        elif not fits(found, relation, version):
+            other.append(f"{name} {found} (not {relation.replace('==', '')}{version})")
+    if missing:
+        return [Finding("packages", WRONG, f"{listed(missing)} is not installed.", remedy)]
+    if other:
+        return [Finding("packages", WARNING, f"{listed(other)}: other than {what} says; results "
+                                             "may differ.", remedy)]
+    return [Finding("packages", OK, f"as {what} says.")]
+
+
+def requirements(lines: list[str]) -> list[tuple[str, str, str]]:
+    """Return (name, '==' or '>=', version) of requirement lines; extras' lines are not taken."""
+    found = []
+    for line in lines:
+        match = re.match(r"([\w.-]+)\s*(==|>=)\s*([\w.!]+)", line)
+        if match and "extra ==" not in line:
+            found.append((match[1].lower(), match[2], match[3]))
+    return found
+
+
+def fits(found: str, relation: str, wanted: str) -> bool:
+    """Return whether a version is what a requirement says; '>=' compares the numbers in it."""
+    if relation == "==":
+        return found == wanted
+    numbers = [[int(n) for n in re.findall(r"\d+", v)] for v in (found, wanted)]
+    return numbers[0] >= numbers[1]
+
+
+def _public(name: str) -> str | None:
+    try:
+        return metadata.version(name).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def notebooks(place: Workspace) -> list[Finding]:
+    """Which of the workspace's notebooks are its own; that is what they are there for."""
+    packaged = {path.name: path for path in
+                (Path(ftzard.__file__).parent / "notebooks").glob("*.ipynb")}
+    changed, torn = [], []
+    for name, path in sorted(packaged.items()):
+        own = place.notebooks / name
+        if not own.is_file():
+            continue
+        try:
+            if notebook_hash(own) != notebook_hash(path):
+                changed.append(name)
+        except (ValueError, KeyError, TypeError):
+            torn.append(name)
+    if torn:
+        return [Finding("notebooks", WRONG, f"{listed(torn)}: not a readable notebook.",
+                        f"git restore {' '.join(f'notebooks/{name}' for name in torn)}")]
+    own = f"{counted(len(changed), 'notebook')} differ from the packaged: {listed(changed)}."
+    return [Finding("notebooks", OK, own if changed else "as packaged.")]
+
+
+def secrets(place: Workspace) -> list[Finding]:
+    """Which credentials the environment holds; never what they are."""
+    there = [name for name in SECRETS if os.environ.get(name)]
+    return [Finding("secrets", OK, f"set: {', '.join(there)}." if there else
+                    "none is set in the environment.")]

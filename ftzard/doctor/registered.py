@@ -1,0 +1,196 @@
+"""Do the registered models, their records in git, their adapters and the aliases agree?"""
+
+import zipfile
+from pathlib import Path
+
+import yaml
+
+from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, settings
+from ftzard.doctor.leftovers import at_work
+from ftzard.doctor.records import impatient, tracking_of, uri_of
+from ftzard.errors import TrackingError
+from ftzard.versioning import git
+from ftzard.workspace import Workspace
+
+
+def models(place: Workspace) -> list[Finding]:
+    """Registered versions, their records, their adapters and the aliases: do they agree?"""
+    name = settings(place).tracking.registered_model
+    records, unreadable = _records(place, name)
+    found = [Finding("models", WRONG, f"{place.relative(file)} is not a readable record.",
+                     f"git restore {place.relative(file)}") for file in unreadable]
+    with impatient():
+        try:
+            tracking = tracking_of(place)
+        except TrackingError as error:
+            return [*found, *_adapters(place, name, records, {}),
+                    Finding("models", WRONG, str(error))]
+        if tracking is None:
+            return [*found, *_adapters(place, name, records, {})] or [
+                Finding("models", OK, "none yet.")]
+        from ftzard.tracking import registry
+
+        versions = {v.number: v for v in registry.versions(tracking, name)}
+        aliases = registry.aliases(tracking, name)
+        found += _dangling(place, tracking, name, aliases, versions)
+        found += _half_registered(place, tracking, records, aliases, versions)
+        found += _cut_off(place, tracking, name, records, aliases, versions)
+    found += _adapters(place, name, records, aliases)
+    champion = aliases.get("champion")
+    return found or [Finding(
+        "models", OK, f"{counted(len(versions), 'version')} of {name}, champion "
+                      f"{champion or 'none'}, each with its record.")]
+
+
+def _records(place: Workspace, name: str) -> tuple[dict[int, dict], list[Path]]:
+    records, unreadable = {}, []
+    for file in sorted((place.root / "models" / name).glob("*.yaml")):
+        if not file.stem.isdecimal():
+            continue
+        try:
+            said = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            said = None
+        if isinstance(said, dict):
+            records[int(file.stem)] = said
+        else:
+            unreadable.append(file)
+    return records, unreadable
+
+
+def _dangling(place, tracking, name: str, aliases: dict, versions: dict) -> list[Finding]:
+    from ftzard.tracking import registry
+
+    found = []
+    for alias, number in aliases.items():
+        if number not in versions:
+            found.append(Finding(
+                "models", WRONG, f"the alias '{alias}' of {name} names version {number}, which "
+                                 "does not exist.", f"ftzard doctor --fix -w {place.root}",
+                lambda alias=alias, number=number: _drop(registry, tracking, name, alias, number)))
+    if aliases.get("challenger") is not None and aliases.get("challenger") == aliases.get(
+            "champion"):
+        champion = versions.get(aliases["champion"])
+        if champion is not None:
+            found.append(Finding(
+                "models", WRONG, f"{champion} is champion and challenger: a move was cut off.",
+                f"ftzard doctor --fix -w {place.root}",
+                lambda: _move(registry, tracking, champion)))
+    return found
+
+
+def _drop(registry, tracking, name: str, alias: str, number: int) -> str:
+    registry.drop(tracking, name, alias)
+    return f"took the alias '{alias}' away, which named the missing version {number}."
+
+
+def _move(registry, tracking, version) -> str:
+    registry.move(tracking, version.name, champion=version)
+    return f"{version} is champion."
+
+
+def _half_registered(place: Workspace, tracking, records: dict, aliases: dict, versions: dict
+                     ) -> list[Finding]:
+    """Versions that MLflow has and the workspace has no record of."""
+    from ftzard.tracking import registry
+
+    found = []
+    for number, version in versions.items():
+        if number in records:
+            continue
+        status = _status(tracking, version.run_id)
+        if status == "RUNNING" and at_work(place):
+            continue
+        own = uri_of(place) == place.mlflow_uri
+        cut_off = own and status not in ("FINISHED", None) and number not in aliases.values()
+        why = ("the process that registered it was killed" if cut_off else
+               "it was registered from another clone, or its record was removed")
+        found.append(Finding(
+            "models", WRONG if cut_off else WARNING,
+            f"{version} is registered and has no record models/{version.name}/{number}.yaml; "
+            f"{why}.",
+            f"ftzard doctor --fix -w {place.root}" if cut_off else "git pull",
+            (lambda version=version: _delete(place, registry, tracking, version))
+            if cut_off else None))
+    return found
+
+
+def _status(tracking, run_id: str) -> str | None:
+    from ftzard.tracking import runs
+
+    try:
+        return runs.status(runs.reopen(tracking, run_id))
+    except TrackingError:
+        return None
+
+
+def _delete(place: Workspace, registry, tracking, version) -> str:
+    registry.delete(tracking, version)
+    adapter = place.root / "models" / version.name / f"{version.number}.zip"
+    if adapter.is_file() and not adapter.with_name(f"{adapter.name}.dvc").exists():
+        adapter.unlink()
+    return f"deleted {version}, which was only half registered."
+
+
+def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict, versions: dict
+             ) -> list[Finding]:
+    """A champion that is on record and was not made one: its process was killed in between."""
+    decided = _decisions(records)
+    if not decided:
+        return []
+    _, last, by_hand = decided[-1]
+    champion = aliases.get("champion")
+    if champion == last or last not in versions:
+        return []
+    now = f"{name}@{champion}" if champion else "none"
+    # The gate's verdict is committed after the alias has moved, a person's decision before it.
+    path = f"models/{name}/{last}.yaml"
+    listing = git.attempt(place.root, "status", "--porcelain", "--untracked-files=all", "--", path,
+                          env={"GIT_OPTIONAL_LOCKS": "0"})
+    committed = listing.returncode == 0 and not listing.stdout.strip()
+    if committed and not by_hand:
+        return [Finding(
+            "models", WARNING,
+            f"{name}@{last} is the last that was promoted on record, and the champion is {now}: "
+            "somebody moved it in MLflow.",
+            f"ftzard promote {last} --reason … -w {place.root} (if that was not you)")]
+    if at_work(place):
+        return []
+    from ftzard.tracking import registry
+
+    return [Finding(
+        "models", WRONG,
+        f"{name}@{last} is promoted on record, and the champion is {now}: the process was killed "
+        "while the alias moved.", f"ftzard doctor --fix -w {place.root}",
+        lambda: _move(registry, tracking, versions[last]))]
+
+
+def _decisions(records: dict) -> list[tuple[str, int, bool]]:
+    """Return (time, version, by hand) of every promotion on record, oldest first."""
+    found = [(str(said.get("created")), number, False) for number, said in records.items()
+             if (said.get("verdict") or {}).get("promoted")]
+    found += [(str(entry.get("time")), number, True) for number, said in records.items()
+              for entry in said.get("promotions") or []]
+    return sorted(found)
+
+
+def _adapters(place: Workspace, name: str, records: dict, aliases: dict) -> list[Finding]:
+    """Records whose adapter is not there, or is no whole archive."""
+    found = []
+    roles = {number: alias for alias, number in aliases.items()}
+    for number in records:
+        file = place.root / "models" / name / f"{number}.zip"
+        pointer = file.with_name(f"{file.name}.dvc")
+        what = f"{name}@{number}" + (f", the {roles[number]}," if number in roles else "")
+        state = WRONG if number in roles else WARNING
+        if not file.is_file():
+            found.append(Finding(
+                "models", state, f"the adapter of {what} is not at {place.relative(file)}.",
+                f"dvc pull {place.relative(pointer)}" if pointer.is_file() else
+                f"mlflow artifacts download --run-id {records[number].get('mlflow_run')}"))
+        elif not pointer.is_file() and not zipfile.is_zipfile(file):
+            found.append(Finding(
+                "models", WRONG, f"the adapter of {what} is no whole archive: "
+                                 f"{place.relative(file)}.",
+                f"mlflow artifacts download --run-id {records[number].get('mlflow_run')}"))
+    return found

@@ -1,0 +1,136 @@
+"""What each model version knows of each batch's test set, and what was forgotten on the way.
+
+R[i, j] is the accuracy of version i on the test set of batch j. Every round measures its
+challenger and the champion on the test sets of all batches so far, so a version's line goes on
+growing for as long as it is champion.
+
+The three numbers are told of the line of models that users have had: the versions that were
+promoted, and the version in question as the last of them. Batch j belongs to the first version of
+that line that was trained on it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ftzard.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """R and what it was measured on.
+
+    versions: numbers, oldest first; batches: names in order of arrival; accuracy: (versions,
+    batches), NaN where a version never met a test set; n: rows behind each accuracy, 0 where there
+    is none; trained_on: the batches that each version was trained on; promoted: by version.
+    """
+
+    versions: tuple[int, ...]
+    batches: tuple[str, ...]
+    accuracy: np.ndarray
+    n: np.ndarray
+    trained_on: Mapping[int, frozenset[str]]
+    promoted: Mapping[int, bool]
+
+    @classmethod
+    def of(cls, records: Sequence[Mapping]) -> "Matrix":
+        """Return the matrix that the models' records tell, oldest version first.
+
+        Of each record are read: version, batches, verdict (promoted), promotions (by hand) and
+        `tested`: {version: {batch: {accuracy, n}}}, what that round measured. A later round's word
+        on the same version and batch counts, since a test set grows with the labels of its batch.
+        Records without `tested` (made by hand, or not evaluated yet) add nothing.
+        """
+        told = [r for r in records if r.get("tested")]
+        versions = tuple(sorted({int(v) for r in told for v in r["tested"]}))
+        batches = tuple(dict.fromkeys(
+            name for r in told for measured in r["tested"].values() for name in measured))
+        accuracy = np.full((len(versions), len(batches)), np.nan)
+        n = np.zeros((len(versions), len(batches)), dtype=int)
+        for entry in told:
+            for version, measured in entry["tested"].items():
+                for batch, scores in measured.items():
+                    place = versions.index(int(version)), batches.index(batch)
+                    accuracy[place], n[place] = scores["accuracy"], scores["n"]
+        by_number = {int(r["version"]): r for r in records}
+        lost = [v for v in versions if v not in by_number]
+        if lost:
+            raise DataError(f"version {lost[0]} was measured but has no record; bring models/ back "
+                            "with git.")
+        return cls(
+            versions, batches, accuracy, n,
+            {v: frozenset(by_number[v].get("batches") or ()) for v in versions},
+            {v: bool((by_number[v].get("verdict") or {}).get("promoted")
+                     or by_number[v].get("promotions")) for v in versions})
+
+    def line(self, version: int) -> list[int]:
+        """Return the promoted versions before a version, and itself: what users have had."""
+        if version not in self.versions:
+            raise DataError(f"version {version} is not in the matrix of {list(self.versions)}.")
+        return [v for v in self.versions if v < version and self.promoted[v]] + [version]
+
+    def at(self, version: int, batch: str) -> float:
+        """Return R[version, batch], NaN if it was never measured."""
+        return float(self.accuracy[self.versions.index(version), self.batches.index(batch)])
+
+    def to_dict(self) -> dict:
+        """Return the matrix as plain values that JSON can hold, None where nothing was measured."""
+        return {
+            "versions": list(self.versions), "batches": list(self.batches),
+            "promoted": [self.promoted[v] for v in self.versions],
+            "trained": [[b in self.trained_on[v] for b in self.batches] for v in self.versions],
+            "accuracy": [[None if np.isnan(a) else float(a) for a in row] for row in self.accuracy],
+            "n": self.n.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Three numbers of one version, as shares; None where there is nothing to compare with.
+
+    average_accuracy: the mean of R[T, j] over all batches j it was measured on (Lopez-Paz and
+    Ranzato, 2017, "Gradient Episodic Memory for Continual Learning", ACC; Chaudhry et al., 2018,
+    "Riemannian Walk for Incremental Learning", A).
+    backward_transfer: the mean of R[T, j] - R[j, j] over the batches j that an earlier version of
+    the line was trained on first, R[j, j] being that version's accuracy (Lopez-Paz and Ranzato,
+    BWT): below zero means forgotten.
+    forgetting: the mean over the same batches of the largest R[l, j] of an earlier version l of
+    the line less R[T, j] (Chaudhry et al., F): above zero means forgotten.
+    """
+
+    version: int
+    average_accuracy: float | None
+    backward_transfer: float | None
+    forgetting: float | None
+    batches: int
+    earlier_batches: int
+
+    def flat(self) -> dict[str, float]:
+        """Return the numbers that there are, under names that tracking takes."""
+        named = {"average_accuracy": self.average_accuracy,
+                 "backward_transfer": self.backward_transfer, "forgetting": self.forgetting}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def summary(matrix: Matrix, version: int) -> Summary:
+    """Return the three numbers of a version; raises DataError if it is not in the matrix."""
+    line = matrix.line(version)
+    known = [b for b in matrix.batches if not np.isnan(matrix.at(version, b))]
+    transfer, forgotten = [], []
+    for batch in known:
+        owner = next((v for v in line if batch in matrix.trained_on[v]), version)
+        if owner == version:
+            continue
+        now, then = matrix.at(version, batch), matrix.at(owner, batch)
+        best = [r for r in (matrix.at(v, batch) for v in line[:-1]) if not np.isnan(r)]
+        if np.isnan(then):
+            continue
+        transfer.append(now - then)
+        forgotten.append(max(best) - now)
+    return Summary(
+        version,
+        float(np.mean([matrix.at(version, b) for b in known])) if known else None,
+        float(np.mean(transfer)) if transfer else None,
+        float(np.mean(forgotten)) if forgotten else None,
+        len(known), len(transfer))

@@ -1,0 +1,188 @@
+"""The sections of the page that tell of all rounds: accuracy and verdicts, forgetting, drift."""
+
+from collections.abc import Mapping, Sequence
+
+from ftzard.evaluation import plots
+from ftzard.evaluation.facts import Facts, Round
+from ftzard.evaluation.page import (
+    Markup,
+    joined,
+    missing,
+    opening,
+    percent,
+    picture,
+    plural,
+    signed,
+    table,
+    tag,
+)
+
+WORDS = {"promote": "promoted", "refuse": "refused", "cannot tell": "cannot tell"}
+
+
+def rounds(facts: Facts) -> list[Markup]:
+    """The story so far: each round's accuracy, verdict and reason."""
+    if not facts.rounds:
+        return [missing("No earlier round is known, so there is no story to tell yet.")]
+    story = list(facts.rounds)
+    promoted = sum(r.verdict == "promote" for r in story)
+    lead = (
+        f"{len(story)} {plural(len(story), 'round')} so far, {promoted} "
+        f"{plural(promoted, 'promotion')}."
+    )
+    spent = sum(r.labels or 0 for r in story)
+    if spent:
+        lead += f" {spent:,} labels were given by people."
+    parts = [opening(lead)]
+    told = [vars(r) for r in story if r.accuracy is not None]
+    if len(told) > 1:
+        parts.append(
+            picture(
+                "Accuracy over rounds",
+                "Each round's challenger with its interval; the grey line is the champion. Rounds "
+                "are measured on the test sets there were at the time.",
+                plots.svg(plots.rounds(told)),
+                wide=True,
+            )
+        )
+    return [*parts, tag("div", _rounds_table(story), class_="gap" if len(parts) > 1 else None)]
+
+
+def forgetting(facts: Facts) -> list[Markup]:
+    """How each version does on each batch's test set, and what that amounts to."""
+    matrix = facts.forgetting
+    if not matrix or not matrix["versions"]:
+        return [missing("No version was measured batch by batch, so nothing shows what was "
+                        "forgotten.")]
+    lead = (
+        "Every version that was measured, on the test set of every batch: read down a column to "
+        "see what became of what was once learnt."
+    )
+    many = len(matrix["batches"]) > 4
+    drawing = picture(
+        "Accuracy by version and batch",
+        "A frame: this version was trained on that batch. A dot after a name: it was promoted. "
+        "n: test rows, which may grow as labels of a batch arrive.",
+        plots.svg(plots.forgetting(matrix)),
+        wide=many,
+    )
+    told = [r for r in facts.rounds if r.average_accuracy is not None]
+    rows = [
+        (r.name, percent(r.average_accuracy), *("–" if v is None else f"{signed(v)} points"
+                                                 for v in (r.backward_transfer, r.forgetting)))
+        for r in reversed(told)
+    ]
+    numbers = (
+        table(("version", "average accuracy", "backward transfer", "forgetting"), rows,
+              ("whole", "number", "number", "number"))
+        if rows
+        else missing("No version's average was recorded.")
+    )
+    meaning = (
+        "Average accuracy: mean over batches, each counting the same. Backward transfer: what an "
+        "earlier batch's test set has gained since the version that first learnt it. Forgetting: "
+        "what it has lost against the best version before. Both follow the versions that were "
+        "promoted."
+    )
+    return [
+        opening(lead),
+        tag("div", drawing, tag("div", tag("h3", "In numbers"), numbers,
+                                tag("p", meaning, class_="soft small gap"),
+                                class_="gap" if many else None),
+            class_=None if many else "two"),
+    ]
+
+
+def drift(facts: Facts) -> list[Markup]:
+    """The latest batch against what the champion was trained on, and all batches over time."""
+    entries = [e for e in facts.drift if e.get("score") is not None]
+    if not entries:
+        return [missing("No incoming batch was compared with the training data yet.")]
+    last = entries[-1]
+    alarms = sum(bool(e["alarm"]) for e in entries)
+    lead = (
+        f"{last['sentence']} {len(entries)} {plural(len(entries), 'batch')} compared so far, "
+        f"{alarms} with an alarm."
+    )
+    latest = picture(
+        f"The latest batch, {last['batch']}",
+        f"{last['rows']:,} rows against {last['reference_rows']:,} test rows of the champion's own "
+        "training data.",
+        plots.svg(plots.drift(last)),
+    )
+    rows = [
+        (s["name"], *_either_side(s), f"{s['value']:.3g}", f"{s['upper']:.3g}")
+        for s in last["statistics"]
+    ]
+    numbers = table(
+        ("", "this batch", "training data", "distance", "limit"),
+        rows,
+        (None, "number", "number", "number", "number"),
+        strong=[i for i, s in enumerate(last["statistics"]) if s["beyond"]],
+    )
+    settings = last["settings"]
+    how = (
+        f"The limits are measured: of {settings['draws']:,} batches of the same size drawn from "
+        f"the training data's own test rows, {percent(settings['false_alarms'], 0)} pass one of "
+        "them. An alarm stays until a batch is as usual as "
+        f"{percent(1 - settings['clearing'], 0)} of these."
+    )
+    parts = [
+        opening(lead),
+        tag("div", latest, tag("div", tag("h3", "In numbers"), numbers,
+                               tag("p", how, class_="soft small gap")), class_="two"),
+    ]
+    if len(entries) > 1:
+        parts.append(
+            picture(
+                "Drift over time",
+                "Each batch's furthest statistic over its upper threshold (the line at 1); below "
+                "the dashes an alarm is cleared. Shaded: an alarm stands. Under each batch: the "
+                "champion it was compared with.",
+                plots.svg(plots.drift_over_time(entries)),
+                wide=True,
+            )
+        )
+    return parts
+
+
+def _rounds_table(story: Sequence[Round]) -> Markup:
+    rows = []
+    for item in reversed(story):
+        badge = tag(
+            "span",
+            WORDS.get(item.verdict, item.verdict),
+            class_=f"tag {item.verdict.replace(' ', '-')}",
+        )
+        accuracy = "–" if item.accuracy is None else percent(item.accuracy)
+        if item.lower is not None and item.upper is not None:
+            accuracy = joined(
+                [accuracy, tag("div", f"{100 * item.lower:.1f} – {100 * item.upper:.1f} %",
+                               class_="soft small")]
+            )
+        rows.append(
+            (
+                item.name,
+                (item.date or "")[:16].replace("T", " "),
+                tag("code", item.data_version[:8]) if item.data_version else "not recorded",
+                item.model or "",
+                "" if item.labels is None else f"{item.labels:,}",
+                accuracy,
+                joined([badge, tag("div", item.reason or "", class_="soft small")]),
+            )
+        )
+    return table(
+        ("round", "date", "data version", "challenger", "labels", "accuracy", "verdict"),
+        rows,
+        ("whole", "id", "id", "id", "number", "number", "text"),
+    )
+
+
+def _either_side(statistic: Mapping) -> tuple[str, str]:
+    batch, reference = statistic["batch"], statistic["reference"]
+    if isinstance(batch, Mapping):
+        label = max(batch, key=lambda c: abs(batch[c] - reference[c]))
+        return tuple(f"{100 * side[label]:.0f} % {label}" for side in (batch, reference))
+    if batch is None:
+        return "–", "–"
+    return f"{batch:.3g}", f"{reference:.3g}"

@@ -1,0 +1,45 @@
+"""A committee: several adapters of one base that answer the same texts, one after the other."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy
+
+from ftzard.errors import ModelError
+from ftzard.models.adapter import detach, open_classifier
+from ftzard.models.base import BaseSpec, LoadedBase, load_base
+from ftzard.models.prediction import Progress, probabilities
+from ftzard.models.tokenizing import encode
+
+
+def answers(
+    folders: Sequence[Path],
+    base: BaseSpec | LoadedBase,
+    labels: Sequence[str],
+    texts: Sequence[str],
+    *,
+    on_member: Callable[[int], Progress | None] | None = None,
+) -> list[numpy.ndarray]:
+    """Return each member's probabilities (rows, labels) of the texts, in label order.
+
+    folders: of two or more saved adapters; base: theirs, as a spec or in memory without an
+    adapter, which it is without afterwards. on_member: given a member's number (from 0), returns
+    what to call with (rows done, rows in all). Raises ModelError for fewer than two members, or
+    for one that was trained on another base or with other labels.
+    """
+    if len(folders) < 2:
+        raise ModelError(
+            f"a committee needs two or more adapters, got {len(folders)}; tune with "
+            "tuning.trials=2 or more."
+        )
+    loaded = load_base(base, labels) if isinstance(base, BaseSpec) else base
+    found = []
+    for number, folder in enumerate(folders):
+        classifier = open_classifier(folder, loaded)
+        try:
+            input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
+            on_step = on_member(number) if on_member is not None else None
+            found.append(probabilities(classifier.logits(input_ids, on_step=on_step)))
+        finally:
+            detach(loaded)
+    return found

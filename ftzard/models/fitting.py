@@ -1,0 +1,139 @@
+"""Fitting: one adapter on a loaded base, from values that can be written down and used again.
+
+What a search does per trial, what retraining does once and what `ftzard reproduce` does to check
+a model are this one function; its recipe goes into the model's record.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy
+import pandas
+import torch
+
+from ftzard.artifact import sha256, write_json
+from ftzard.models.adapter import WEIGHTS, attach, detach, save
+from ftzard.models.archive import whole_folder
+from ftzard.models.base import LoadedBase
+from ftzard.models.checkpoint import Checkpoints
+from ftzard.models.prediction import Progress
+from ftzard.models.training import Trained, train
+
+
+@dataclass
+class Fitted:
+    """A trained adapter.
+
+    trained: how training went; folder: where the adapter is; recipe: the values it was made with,
+    from which it can be made again, the hash of its weights, and its history but for the speed.
+    """
+
+    trained: Trained
+    folder: Path
+    recipe: dict
+
+
+def fit(
+    loaded: LoadedBase,
+    train_rows: pandas.DataFrame,
+    validation_rows: pandas.DataFrame,
+    *,
+    params: dict,
+    seed: int,
+    metric: str,
+    training: dict,
+    folder: Path,
+    train_embeddings: bool = False,
+    start_from: Path | None = None,
+    extra: dict | None = None,
+    checkpoints: Path | None = None,
+    checkpoint_steps: int = 0,
+    stop: Callable[[list[dict]], bool] | None = None,
+    on_step: Progress | None = None,
+    on_epoch: Callable[[dict], object] | None = None,
+) -> Fitted:
+    """Attach an adapter, train it, save it into `folder`, take it off again, whatever happens.
+
+    params: rank, alpha, dropout, learning_rate, batch_size, weight_decay; training: further values
+    of `train` (epochs, warmup_ratio, max_grad_norm, patience); start_from: folder of an adapter
+    whose weights to begin with; extra: more entries for the adapter's ftzard.json. checkpoints:
+    folder in which the state is kept every `checkpoint_steps` steps: the same fit, cut off and
+    called again, goes on from there, and one that had ended is only read back. stop: as for `train`.
+    """
+    values = {
+        "params": params,
+        "training": training,
+        "seed": seed,
+        "metric": metric,
+        "train_embeddings": train_embeddings,
+        "threads": torch.get_num_threads(),
+        "device": next(loaded.model.parameters()).device.type,
+        "rows": {"train": rows_digest(train_rows), "validation": rows_digest(validation_rows)},
+    }
+    kept = None
+    if checkpoints is not None and checkpoint_steps > 0:
+        start = None if start_from is None else sha256(Path(start_from) / WEIGHTS)
+        kept = Checkpoints(checkpoints, values | {
+            "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash,
+            "spec": {k: v for k, v in asdict(loaded.spec).items() if k != "source"},
+            "labels": list(loaded.labels), "start": start, "extra": extra,
+            "torch": torch.__version__}, checkpoint_steps)
+        trained = _ended(kept.folder, folder, on_epoch)
+        if trained is not None:
+            return Fitted(trained, folder, _recipe(values, folder, trained))
+    adapted = attach(
+        loaded, rank=params["rank"], alpha=params["alpha"], dropout=params["dropout"], seed=seed,
+        train_embeddings=train_embeddings, start_from=start_from)
+    try:
+        trained = train(
+            adapted, train_rows, validation_rows, labels=loaded.labels,
+            learning_rate=params["learning_rate"], batch_size=params["batch_size"],
+            weight_decay=params["weight_decay"], seed=seed, metric=metric, checkpoints=kept,
+            stop=stop, on_step=on_step, on_epoch=on_epoch, **training)
+        save(loaded, folder, extra)
+    finally:
+        detach(loaded)
+    if kept is not None:
+        _keep_ended(kept, folder, trained)
+    return Fitted(trained, folder, _recipe(values, folder, trained))
+
+
+def rows_digest(rows: pandas.DataFrame) -> str:
+    """Return a hash over what training sees of rows: their token ids and labels, in order."""
+    hasher = hashlib.sha256()
+    for ids, label in zip(rows["input_ids"], rows["label"], strict=True):
+        hasher.update(numpy.asarray(ids, dtype=numpy.int32).tobytes())
+        hasher.update(f"|{label}|".encode())
+    return hasher.hexdigest()[:16]
+
+
+def _recipe(values: dict, folder: Path, trained: Trained) -> dict:
+    story = [{k: v for k, v in e.items() if k != "tokens_per_second"} for e in trained.history]
+    return values | {"weights_sha256": sha256(Path(folder) / WEIGHTS), "history": story}
+
+
+def _keep_ended(kept: Checkpoints, folder: Path, trained: Trained) -> None:
+    """Put the ended fit where its checkpoints were: the step it belongs to may still be cut off."""
+    with whole_folder(kept.folder / "ended") as part:
+        shutil.copytree(folder, part / "adapter")
+        write_json(part / "trained.json", asdict(trained))
+    kept.clear()
+
+
+def _ended(kept: Path, folder: Path, on_epoch: Callable[[dict], object] | None) -> Trained | None:
+    """Return the fit that an earlier run had ended here, with its adapter in `folder`, or None."""
+    told = kept / "ended" / "trained.json"
+    if not told.is_file():
+        return None
+    values = json.loads(told.read_text(encoding="utf-8"))
+    trained = Trained(**{**values, "resumed_at": values["steps"]})
+    with whole_folder(folder) as part:
+        shutil.copytree(told.parent / "adapter", part, dirs_exist_ok=True)
+    for entry in trained.history:
+        if on_epoch is not None:
+            on_epoch(dict(entry))
+    return trained

@@ -1,0 +1,80 @@
+"""Bad deliveries: set aside with a report beside them, so that they block no other.
+
+A delivery is bad if the first step of its run refused it as data. A run that failed for another
+reason (no champion yet, a full disk) leaves the file where it is: nothing is wrong with it.
+"""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dagster import DagsterEventType, DagsterInstance, DagsterRun
+
+from ftzard.artifact import write_atomically
+from ftzard.pipeline.deliveries import CONTENT, DELIVERY, digest
+from ftzard.steps import JOBS
+from ftzard.workspace import Workspace
+
+
+def refusal(instance: DagsterInstance, run: DagsterRun) -> tuple[str, str] | None:
+    """Return (step, sentence) with which a run's first step refused its delivery, or None."""
+    first = JOBS[run.job_name][0] if run.job_name in JOBS else None
+    for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE):
+        event = entry.dagster_event
+        failure = getattr(event.event_specific_data, "user_failure_data", None)
+        if failure is None or event.step_key != first:
+            continue
+        kind = failure.metadata.get("error")
+        if kind is not None and kind.value == "DataError":
+            return event.step_key, failure.description or ""
+    return None
+
+
+def set_aside(instance: DagsterInstance, run: DagsterRun, workspace: Workspace) -> Path | None:
+    """Move the delivery that a failed run refused to data/quarantine; return where, or None.
+
+    None: the run took no delivery, failed for another reason, or the file is gone or has other
+    content by now. The file's report stands beside it.
+    """
+    path = workspace.root / run.tags.get(DELIVERY, "")
+    if DELIVERY not in run.tags or not path.is_file():
+        return None
+    refused = refusal(instance, run)
+    if refused is None or digest(path) != run.tags.get(CONTENT):
+        return None
+    target = _free(workspace.quarantine / path.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = _report(path.relative_to(workspace.root).as_posix(), path.stat().st_size, run, *refused,
+                   workspace)
+    report = target.with_name(f"{target.name}.report.txt")
+    write_atomically(report, lambda part: part.write_text(text, encoding="utf-8"))
+    os.replace(path, target)
+    return target
+
+
+def _free(path: Path) -> Path:
+    """Return `path`, or the first of 'name-2.csv', 'name-3.csv', … that does not exist."""
+    stem, dot, suffix = path.name.partition(".")
+    number, free = 2, path
+    while free.exists():
+        free = path.with_name(f"{stem}-{number}{dot}{suffix}")
+        number += 1
+    return free
+
+
+def _report(file: str, size: int, run: DagsterRun, step: str, sentence: str, workspace: Workspace
+            ) -> str:
+    folder, content = file.rsplit("/", 1)[0], run.tags[CONTENT]
+    for stored in workspace.raw.glob(f"{content}.*"):  # by this name the step knows it
+        sentence = sentence.replace(str(stored), file)
+    sentence = sentence.replace(f"{workspace.root}/", "")
+    notebook = workspace.relative(workspace.executed_notebook(run.run_id, step))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return (f"{file} could not be used and was set aside; nothing of it was taken.\n\n"
+            f"what        {size:,} bytes, sha256 {content}\n"
+            f"when        {now}\n"
+            f"run         {run.run_id} ({run.job_name}), which failed in {step}\n"
+            f"notebook    {notebook}\n\n"
+            f"why         {sentence}\n\n"
+            f"what to do  Mend the file, or the config if the sentence above names a key of it, "
+            f"and put the file back into {folder}: it is tried again.\n")

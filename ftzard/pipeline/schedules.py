@@ -1,0 +1,45 @@
+"""Schedules: the same as the two file sensors, once an hour, for whoever wants no sensor.
+
+They are off until somebody turns them on in Dagster. Sensors and schedules ask the same run
+storage what has run already, so a delivery runs once even where both are on.
+"""
+
+from collections.abc import Callable, Mapping
+
+from dagster import (
+    DagsterInstance,
+    DefaultScheduleStatus,
+    JobDefinition,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    schedule,
+)
+
+from ftzard.pipeline import deliveries
+from ftzard.workspace import Workspace, find
+
+HOURLY = "0 * * * *"
+
+
+def schedules(jobs: Mapping[str, JobDefinition]) -> list[ScheduleDefinition]:
+    """Return every schedule of the code location."""
+
+    def hourly(name: str, job: str, about: str,
+               look: Callable[[DagsterInstance, Workspace], deliveries.Found]):
+        @schedule(name=name, job=jobs[job], cron_schedule=HOURLY, description=about,
+                  default_status=DefaultScheduleStatus.STOPPED)
+        def evaluate(context: ScheduleEvaluationContext):
+            found = look(context.instance, find())
+            return found.requests or SkipReason(found.reason)
+
+        return evaluate
+
+    return [
+        hourly("incoming_schedule", "inference_pipeline_job",
+               "Once an hour: inference for each new file in data/incoming.",
+               deliveries.incoming),
+        hourly("labelled_schedule", "retraining_pipeline_job",
+               "Once an hour: retraining when data/labelled holds enough new labels.",
+               deliveries.labelled),
+    ]

@@ -1,0 +1,224 @@
+"""Reaching MLflow's store: what passes is waited for, what does not is said in one sentence.
+
+A short lock on SQLite, a server that restarts, a lost connection: asked again for a while. What
+may have been done already is only asked again if twice is the same as once, so no run and no
+experiment is doubled. A store that is gone fails within a minute, and from then on each call tries
+once.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import mlflow.store.db.utils as database
+import sqlalchemy
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
+
+from ftzard.artifact import write_atomically
+from ftzard.errors import TrackingError
+from ftzard.workspace import locked
+
+# What MLflow says while it makes its tables, and its own traceback of a database error, would
+# stand before our sentence.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+# The waiting is done here. MLflow's own would try a store that is gone for minutes.
+database.MAX_RETRY_COUNT = 2
+for _name, _value in (("MAX_RETRIES", "0"), ("TIMEOUT", "55")):
+    os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{_name}", _value)
+
+#: How long trouble that may pass is waited for, in seconds. A call that is under way by then ends
+#: by itself: SQLite waits 20 s for a lock, the network at most MLFLOW_HTTP_REQUEST_TIMEOUT.
+PATIENCE_S = 50.0
+
+_ANSWERS = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE",
+            "INVALID_STATE")
+_LOGIN = re.compile(r"(?<=://)[^/\s'\"]+@")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A kind of trouble: how MLflow, SQLite or the network word it, and what to do about it.
+
+    passes: whether it may be over in a moment; safe: whether what was asked was surely not done.
+    """
+
+    pattern: str
+    sentence: str
+    passes: bool = False
+    safe: bool = False
+
+
+_TROUBLES = (
+    Trouble(r"disk is full|No space left|Disk quota|File too large|disk I/O error",
+            "cannot be written: {said}. Its disk is full, or fails: free space there, then run "
+            "the step again"),
+    Trouble(r"is locked",
+            "has been locked by another process for {seconds:.0f} s. End the process that holds "
+            "it{holder}, then run the step again; where many write at once, let tracking.uri "
+            "name an MLflow server", passes=True, safe=True),
+    Trouble(r"readonly database|Read-only file system|Permission denied|unable to open database",
+            "cannot be opened: {said}. Check tracking.uri and that the file and its folder may "
+            "be written to"),
+    Trouble(r"not a database|malformed|no such table|no such column",
+            "cannot be opened: {said}. Either tracking.uri names a file that is not MLflow's, or "
+            "it is damaged: 'ftzard doctor' looks closer, a copy of the file brings it back"),
+    Trouble(r"database schema|locate revision",
+            "was made by another version of MLflow ({said}). Install the version of "
+            "constraints.txt, or copy the store and run 'mlflow db upgrade'"),
+    Trouble(r"error code 40[13]|[Uu]nauthor|UNAUTHENTICATED|PERMISSION_DENIED|not authenticated",
+            "refused the credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+    Trouble(r"Connection refused|Name or service|name resolution|Failed to resolve|No route to "
+            r"host|Network is unreachable|could not translate|ConnectTimeout",
+            "does not answer: {said}. Start its server again, or check tracking.uri; then run the "
+            "step again", passes=True, safe=True),
+    Trouble(r"timed out|timeout|Connection (reset|aborted)|RemoteDisconnected|closed the "
+            r"connection|error code 50[0-9]|TEMPORARILY_UNAVAILABLE|Max retries",
+            "broke off: {said}. Look at its server's log and check tracking.uri; then run the "
+            "step again", passes=True),
+)
+_NO_DRIVER = Trouble("", "needs a package that is not installed ({said}); install it with pip")
+_OTHER = Trouble("", "refused '{asked}': {said}. Check tracking.uri, and that this version of "
+                     "MLflow ('pip show mlflow') is the one that made the store")
+
+
+class Store:
+    """MLflow's client, with patience: its methods, and TrackingError where the store fails.
+
+    What MLflow answers about a thing that is missing or there already stays a MlflowException.
+    patience_s: how long trouble that may pass is waited for, PATIENCE_S by default.
+    """
+
+    def __init__(self, uri: str, patience_s: float | None = None):
+        self.uri = uri
+        self.patience_s = PATIENCE_S if patience_s is None else patience_s
+        self._given_up = False
+        self._client = self._asked("open", partial(MlflowClient, uri, registry_uri=uri))
+
+    @property
+    def shown(self) -> str:
+        """The URI as it may be shown: without a login."""
+        return _LOGIN.sub("***@", self.uri)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        @wraps(method)
+        def ask(*given, **named):
+            return self._asked(name, partial(method, *given, **named))
+
+        return ask
+
+    def _asked(self, name: str, call: Callable[[], _T]) -> _T:
+        began, pause = time.monotonic(), 0.2
+        repeatable = not name.startswith("create_")
+        while True:
+            try:
+                answer = call()
+            except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+                if name != "open" and getattr(error, "error_code", None) in _ANSWERS:
+                    raise
+                trouble, waited = kind(error), time.monotonic() - began
+                again = trouble.passes and (trouble.safe or repeatable)
+                if again and not self._given_up and waited < self.patience_s:
+                    time.sleep(pause)
+                    pause = min(2 * pause, 4.0)
+                    continue
+                self._given_up = trouble.passes
+                raise TrackingError(sentence(trouble, error, self.uri, name, waited)) from error
+            self._given_up = False
+            return answer
+
+
+def kind(error: BaseException) -> Trouble:
+    """Return which trouble an error of MLflow, SQLAlchemy or the system tells of."""
+    if isinstance(error, ImportError):
+        return _NO_DRIVER
+    return next((t for t in _TROUBLES if re.search(t.pattern, str(error))), _OTHER)
+
+
+def sentence(trouble: Trouble, error: BaseException, uri: str, asked: str, waited: float) -> str:
+    """Return what a person reads: the store, what is wrong with it, what to do."""
+    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    file = sqlite_file(uri)
+    holder = f" (fuser {file} names it)" if file else ""
+    words = trouble.sentence.format(said=said.strip().rstrip(".")[:400], seconds=waited,
+                                    holder=holder, asked=asked)
+    return _LOGIN.sub("***@", f"MLflow's store {uri} {words}.")
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file behind a SQLite URI, or None for a server or another database."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
+
+
+def make_sqlite(uri: str) -> None:
+    """Make the SQLite file of a store that is not there yet, complete or not at all.
+
+    Several processes that find it missing make it once.
+    """
+    file = sqlite_file(uri)
+    if file is None or file.exists():
+        return
+
+    def fill(part: Path) -> None:
+        # Its tables and their version; the connection must not outlive the temporary name.
+        engine = Store(f"sqlite:///{part}")._client._tracking_client.store.engine
+        engine.dispose()
+
+    with locked(file.with_name(f"{file.name}.lock"), {"pid": os.getpid(), "doing": "making it"}):
+        if not file.exists():
+            write_atomically(file, fill)
+
+
+def problem(uri: str, *, thorough: bool = True) -> str | None:
+    """Return what is wrong with a database that is there, or None; nothing is made or changed.
+
+    thorough: read all of a SQLite file. A store on a server has no database of ours: None.
+    """
+    if uri.startswith(("http:", "https:", "file:", "databricks")):
+        return None
+    wait = {"connect_args": {"timeout": 2}} if uri.startswith("sqlite:") else {}
+    try:
+        with sqlalchemy.create_engine(uri, **wait).connect() as connection:
+            if thorough and uri.startswith("sqlite:"):
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+                if found != "ok":
+                    return f"MLflow's store {uri} is damaged: {found}."
+            tables = set(sqlalchemy.inspect(connection).get_table_names())
+            version = connection.exec_driver_sql(
+                "SELECT version_num FROM alembic_version").scalar() if (
+                "alembic_version" in tables) else None
+    except (SQLAlchemyError, ImportError) as error:
+        return sentence(kind(error), error, uri, "open", 2)
+    newest = database._get_latest_schema_revision()
+    if version == newest:
+        return None
+    if version is None:
+        return _LOGIN.sub("***@", f"MLflow's store {uri} has no complete tables.")
+    return sentence(
+        kind(Exception("database schema")),
+        Exception(f"its tables are of version {version}, MLflow's are of {newest}"), uri, "open", 0)
+
+
+def is_empty(file: Path) -> bool:
+    """Return whether a SQLite store holds no run: nothing is lost when it is made anew."""
+    import sqlite3
+
+    try:
+        with sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=2) as connection:
+            return connection.execute("SELECT count(*) FROM runs").fetchone()[0] == 0
+    except sqlite3.OperationalError as error:
+        return "no such table" in str(error)
+    except sqlite3.DatabaseError:
+        return False

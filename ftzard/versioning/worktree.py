@@ -1,0 +1,71 @@
+"""A past commit beside the workspace: its files in a folder of their own, its data on demand."""
+
+import configparser
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ftzard.errors import VersioningError
+from ftzard.versioning import git as _git
+from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder
+from ftzard.versioning.git import attempt, git
+
+FOLDER = ".ftzard/worktrees"
+
+
+@contextmanager
+def worktree(root: Path, commit: str) -> Iterator[Path]:
+    """Yield a clean checkout of `commit`, which shares cache and remotes with `root`.
+
+    It is removed afterwards; one that a killed process left behind is replaced. Raises
+    VersioningError for a commit that this repository does not have.
+    """
+    root = Path(root)
+    _git.require_repo(root)
+    if attempt(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode != 0:
+        raise VersioningError(
+            f"The commit {commit[:10]} is not in {root}; fetch it: git fetch --all")
+    place = root / FOLDER / commit[:16]
+    _remove(root, place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    git(root, "worktree", "add", "--quiet", "--detach", str(place), commit)
+    try:
+        _share(root, place)
+        yield place
+    finally:
+        _remove(root, place)
+
+
+def pull(place: Path, paths: list[str]) -> None:
+    """Bring artifacts of a worktree's commit into it, from the cache or the remote."""
+    for path in paths:
+        if not (place / dvc_path(path)).is_file():
+            raise VersioningError(f"{path} has no version at the commit of {place}.")
+    with Dvc(place) as dvc:
+        dvc.pull([dvc_path(path) for path in paths])
+
+
+def _share(root: Path, place: Path) -> None:
+    """Let the worktree's DVC use the cache and the remote of the workspace."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(root / ".dvc" / "config.local")
+    if not config.has_section("cache"):
+        config.add_section("cache")
+    if not config.has_option("cache", "dir"):
+        config.set("cache", "dir", str(root / ".dvc" / "cache"))
+    remote = default_remote(root)
+    folder = local_folder(root, remote[1]) if remote else None
+    if folder is not None:
+        section = f"'remote \"{remote[0]}\"'"
+        if not config.has_section(section):
+            config.add_section(section)
+        config.set(section, "url", str(folder.resolve()))
+    (place / ".dvc").mkdir(exist_ok=True)
+    with open(place / ".dvc" / "config.local", "w", encoding="utf-8") as stream:
+        config.write(stream)
+
+
+def _remove(root: Path, place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    git(root, "worktree", "prune")

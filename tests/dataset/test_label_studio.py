@@ -1,0 +1,94 @@
+"""The queue as Label Studio's tasks, and its two exports back."""
+
+import json
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from ftzard.dataset.label_studio import interface, tasks
+from ftzard.dataset.labelling import accept, read_labelled
+from ftzard.errors import DataError
+
+NAMES = ["negative", "positive"]
+
+
+@pytest.fixture
+def queue() -> pd.DataFrame:
+    return pd.DataFrame({"id": ["a1", "b2", "c3"], "batch": "batch1",
+                         "text": ["so good 😀", "meh", 'he said "no"'],
+                         "suggestion": ["positive", "negative", "negative"],
+                         "confidence": ["0.51", "0.6", "0.7"], "side": "train",
+                         "chosen_by": "margin", "label": ""})
+
+
+def annotated(task: dict, *answers: tuple[str, object]) -> dict:
+    """A task as Label Studio exports it, with one annotation per answer."""
+    return {**task, "id": 17, "annotations": [
+        {"completed_by": who, "was_cancelled": label is None, "created_at": "2026-11-20T08:00:00Z",
+         "updated_at": "2026-11-21T09:00:00Z",
+         "result": [] if label is None else [
+             {"from_name": "label", "to_name": "text", "type": "choices",
+              "value": {"choices": [label]}}]}
+        for who, label in answers]}
+
+
+def test_tasks_carry_the_suggestion_as_a_prediction_and_fit_the_interface(queue):
+    made = tasks(queue, "Model@3")
+    assert [t["data"]["row_id"] for t in made] == ["a1", "b2", "c3"]
+    prediction, = made[0]["predictions"]
+    assert prediction["model_version"] == "Model@3" and prediction["score"] == 0.51
+    result, = prediction["result"]
+    view = ElementTree.fromstring(interface([*NAMES, 'so "so" & <so>']))
+    choices = view.find("Choices")
+    assert result["from_name"] == choices.get("name") and result["to_name"] == choices.get("toName")
+    assert view.find("Text").get("name") == result["to_name"]
+    assert view.find("Text").get("value").lstrip("$") in made[0]["data"]
+    names = [choice.get("value") for choice in choices]
+    assert result["value"]["choices"][0] in names and names[-1] == 'so "so" & <so>'
+
+
+def test_an_export_gives_every_answer_with_its_person_and_time(queue, tmp_path):
+    made = tasks(queue, "Model@3")
+    export = [annotated(made[0], (1, "positive"), ({"email": "ann@here"}, "positive")),
+              annotated(made[1], (1, None)), annotated(made[2], (1, "negative"))]
+    (tmp_path / "export.json").write_text(json.dumps(export, ensure_ascii=False))
+    back = read_labelled(tmp_path / "export.json", at="mtime")
+    assert back["labelled_by"].tolist() == ["1", "ann@here", "unknown", "1"]
+    assert back["labelled_at"].tolist() == ["2026-11-21T09:00:00Z"] * 2 + ["mtime",
+                                                                          "2026-11-21T09:00:00Z"]
+    accepted, refused = accept(back, queue, NAMES)
+    assert accepted[["id", "label"]].values.tolist() == [["a1", "positive"], ["c3", "negative"]]
+    assert refused["reason"].tolist() == ["label empty"]
+
+
+def test_the_short_exports_are_read_too(queue, tmp_path):
+    short = [{"id": 4, "row_id": "a1", "batch": "batch1", "text": "so good 😀", "label": "positive",
+              "annotator": 2, "updated_at": "2026-11-21T09:00:00Z"},
+             {"id": 5, "row_id": "b2", "batch": "batch1", "text": "meh"}]
+    (tmp_path / "min.json").write_text(json.dumps(short))
+    pd.DataFrame(short).to_csv(tmp_path / "ls.csv", index=False)
+    for name in ("min.json", "ls.csv"):
+        back = read_labelled(tmp_path / name)
+        assert back["id"].tolist() == ["a1", "b2"] and back["label"].tolist() == ["positive", ""]
+        assert back["labelled_at"].tolist()[0] == "2026-11-21T09:00:00Z"
+        accepted, _ = accept(back, queue, NAMES)
+        assert accepted["text"].tolist() == ["so good 😀"]
+
+
+def test_several_choices_for_one_text_are_refused_as_no_label(queue, tmp_path):
+    item = {"row_id": "a1", "batch": "batch1", "text": "so good 😀",
+            "label": ["positive", "negative"]}
+    (tmp_path / "min.json").write_text(json.dumps([item]))
+    _, refused = accept(read_labelled(tmp_path / "min.json"), queue, NAMES)
+    assert "unknown label 'positive | negative'" in refused["reason"][0]
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ("{", "is not JSON"), ('{"a": 1}', "expected Label Studio's list"), ("[]", "holds no task"),
+    ('[{"data": {"text": "x"}}]', "task 1: its data has no 'row_id'"),
+    ('[{"data": {"row_id": "x"}, "annotations": [3]}]', "task 1 is not as Label Studio writes it")])
+def test_what_is_no_export_is_refused(tmp_path, content, said):
+    (tmp_path / "export.json").write_text(content)
+    with pytest.raises(DataError, match=said.replace("[", r"\[")):
+        read_labelled(tmp_path / "export.json")

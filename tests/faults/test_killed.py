@@ -1,0 +1,197 @@
+"""kill -9 of each kind of process at named points: nothing torn, nothing lost, nothing doubled.
+
+Every test runs a job of the story's workspace, has one of its processes killed at its point, and
+then asks what a person would: is anything left running, what does the doctor say, does the job
+succeed when it is run again, and is the record whole.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ftzard import doctor
+from ftzard.artifact import dvc_hash
+from ftzard.launch import environment
+from ftzard.services import answers
+from ftzard.tracking import runs
+from ftzard.versioning.dvc import dvc_hash as recorded_hash
+from tests.pipeline.test_servers import LAUNCH, ask, free_port, jobs_are_there, wait_until
+from tests.pipeline.texts import end, living, processes
+from tests.story import begun
+
+pytestmark = pytest.mark.jobs
+
+SITE = Path(__file__).with_name("site")
+SEEDS = iter(range(1000, 2000))  # another seed gives another model, so every run has work to do
+
+
+def killing(tmp_path, at: str, whom: str) -> dict[str, str]:
+    """Return the environment in which a process is killed at a point."""
+    path = os.pathsep.join(filter(None, [str(SITE), os.environ.get("PYTHONPATH")]))
+    return {"PYTHONPATH": path, "KILL_AT": at, "KILL_WHOM": whom,
+            "KILL_ONCE": str(tmp_path / "struck")}
+
+
+def gone(story, seconds: float = 10.0) -> list[str]:
+    """Wait for the workspace's processes to end; return those that have not after `seconds`."""
+    last = time.monotonic() + seconds
+    while living(story.workspace) and time.monotonic() < last:
+        time.sleep(0.1)
+    return living(story.workspace)
+
+
+def sound(story, before: str) -> None:
+    """Assert that the doctor mends what is left, and that then nothing is torn, open or doubled."""
+    found = doctor.cure(story.workspace, lambda line: None)
+    wrong = [f.sentence for f in found if f.state == doctor.WRONG]
+    assert wrong == []
+    assert story.open_runs() == []
+    for pointer in [*story.root.glob("data/**/*.dvc"), *story.root.glob("models/**/*.dvc")]:
+        file = pointer.with_suffix("")
+        relative = file.relative_to(story.root).as_posix()
+        assert dvc_hash(file) == recorded_hash(story.root, relative), relative
+    assert story.git("status", "--porcelain") == ""
+    assert story.git("rev-parse", "main", at=story.remotes / "git") == story.git("rev-parse", "HEAD")
+    story.git("merge-base", "--is-ancestor", before, "HEAD")
+    made = story.git("log", "--format=%H", f"{before}..HEAD").split()
+    touched = [(path, recorded(story, sha, path)) for sha in made
+               for path in story.git("diff-tree", "-r", "--name-only", "--no-commit-id", sha).split()
+               if path.endswith(".dvc")]
+    assert max(Counter(touched).values(), default=1) == 1, "one version in two commits"
+    story.git("fsck", "--no-dangling")
+
+
+def recorded(story, sha: str, path: str) -> str:
+    return story.git("show", f"{sha}:{path}")
+
+
+def run(story, job: str, *overrides: str, **environment: str) -> subprocess.CompletedProcess:
+    return story.tool("ftzard", "run", job, "-w", story.root, *overrides, at=story.root,
+                      **environment)
+
+
+POINTS = {
+    "the kernel in the middle of an epoch":
+        ("tuning_job", "ftzard.models.training:_step:before:30", "self"),
+    "the kernel while it saves a checkpoint":
+        ("tuning_job", "ftzard.models.checkpoint:write_json:before:2", "self"),
+    "the kernel between two trials":
+        ("tuning_job", "ftzard.models.fitting:_keep_ended:after:1", "self"),
+    "the process of the run in the middle of an epoch":
+        ("tuning_job", "ftzard.models.training:_step:before:20", "run"),
+    "the process that forks the kernels, in the middle of an epoch":
+        ("tuning_job", "ftzard.models.training:_step:before:20", "server"),
+    "the kernel while an artifact is written":
+        ("preprocessing_job", "ftzard.dataset.storage:write_atomically:before:1", "self"),
+    "the kernel between the artifact and its handle":
+        ("preprocessing_job", "ftzard.notebooks.chapter:Chapter._hand_on:before:1", "self"),
+    "between dvc add and git commit":
+        ("preprocessing_job", "ftzard.versioning.commit:commit_paths:before:1", "self"),
+    "between commit and push":
+        ("preprocessing_job", "ftzard.versioning.commit:publish:before:1", "self"),
+    "between the data's push and git's":
+        ("preprocessing_job", "ftzard.versioning.publish:_why_not_git:before:1", "self"),
+    "the process of the run between a step and Git_Dvc":
+        ("preprocessing_job", "ftzard.notebooks.versions:follow:before:1", "run"),
+    "during registration":
+        ("choosing_job", "ftzard.notebooks.model_files:write_record:before:1", "self"),
+    "while an alias moves":
+        ("choosing_job", "ftzard.tracking.registry:move:after:1", "self"),
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed(story, tmp_path, point):
+    job, at, whom = POINTS[point]
+    before, seed = story.git("rev-parse", "HEAD"), next(SEEDS)
+    changes = [f"seed={seed}"]
+    if job == "preprocessing_job":
+        changes = [f"model.max_length={40 + seed % 60}"]
+    known = {r.info.run_id for r in runs.children(story.tracking())}
+    struck = run(story, job, *changes, **killing(tmp_path, at, whom))
+    assert (tmp_path / "struck").exists(), struck.stdout[-2000:]
+    assert struck.returncode != 0, struck.stdout[-2000:]
+    assert gone(story) == []
+    sound(story, before)
+    mine = [r for r in runs.children(story.tracking()) if r.info.run_id not in known]
+    cut_off = [r for r in mine if r.info.status in ("KILLED", "FAILED")]
+    assert cut_off or whom == "run" or "push" in point or "commit" in point, [
+        (r.data.tags["step"], r.info.status) for r in mine]
+
+    again = run(story, job, *changes)
+    assert again.returncode == 0, again.stdout[-3000:]
+    if job == "tuning_job":
+        assert "went on from the checkpoint of an interrupted run" in again.stdout
+    sound(story, before)
+
+
+def test_a_killed_run_is_re_executed_from_failure_and_goes_on_where_it_was(story, tmp_path):
+    """The steps before the failure are not done again; the failed one goes on from its state."""
+    changes = [f"seed={next(SEEDS)}"]
+    struck = run(story, "training_pipeline_job", *changes, **killing(
+        tmp_path, "ftzard.models.training:_step:before:40", "self"))
+    assert struck.returncode != 0 and (tmp_path / "struck").exists(), struck.stdout[-2000:]
+    assert gone(story) == []
+    code = """
+import os, sys
+from pathlib import Path
+from ftzard.launch import environment, reconstructable_job
+from ftzard.workspace import Workspace
+os.environ.update(environment(Workspace(Path(sys.argv[1]))))
+from dagster import DagsterInstance, ReexecutionOptions, execute_job
+with DagsterInstance.get() as instance:
+    failed = next(r for r in instance.get_runs(limit=5) if r.is_failure)
+    options = ReexecutionOptions.from_failure(failed.run_id, instance)
+    done = execute_job(reconstructable_job("training_pipeline_job"), instance,
+                       run_config=failed.run_config, reexecution_options=options)
+    print("ran", [e.step_key for e in done.all_events if e.event_type_value == "STEP_START"])
+    sys.exit(0 if done.success else 1)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(story.root)], cwd=story.root, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "ran ['tuning', 'choosing', 'Git_Dvc_choosing']" in done.stdout
+    tuned = runs.children(story.tracking(), "HP_TUNING")[0]
+    trials = runs.children(story.tracking(), level=runs.TRIAL, parent=tuned.info.run_id)
+    assert max(int(t.data.tags.get("resumed_at_step", 0)) for t in trials) > 0
+    sound(story, story.git("rev-parse", "HEAD"))
+
+
+def test_the_whole_of_dagster_dev_is_killed(tool, tmp_path):
+    """Web server, daemon, code server and whatever they started, at once; then everything again."""
+    story = begun(tmp_path, tool, rows=400)
+    before, port = story.git("rev-parse", "HEAD"), free_port()
+    dev = subprocess.Popen(
+        [Path(sys.executable).parent / "dagster", "dev", "-m", "ftzard.definitions", "-p",
+         str(port)], cwd=story.root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True, env=environment(story.workspace))
+    try:
+        wait_until(lambda: answers("127.0.0.1", port) and jobs_are_there(port), 150)
+        launched = ask(port, LAUNCH, job="training_pipeline_job", config={})["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        wait_until(lambda: training(story), 150)
+        for line in processes(story.workspace):
+            os.kill(line, signal.SIGKILL)
+    finally:
+        end(dev)
+    assert gone(story) == []
+    sound(story, before)
+    closed, = runs.children(story.tracking(), "HP_TUNING")
+    assert closed.info.status in ("KILLED", "FAILED")
+    again = run(story, "training_pipeline_job")
+    assert again.returncode == 0, again.stdout[-3000:]
+    sound(story, before)
+
+
+def training(story) -> bool:
+    """Return whether a trial is being trained."""
+    tracking = story.tracking()
+    return bool(tracking.client.search_runs(
+        [tracking.experiment_id],
+        f"attributes.status = 'RUNNING' and tags.`{runs.LEVEL}` = '{runs.TRIAL}'"))

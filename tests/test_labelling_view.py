@@ -1,0 +1,251 @@
+"""`ftzard label`: keys in a real terminal, answers saved one by one, and what is handed in."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ftzard import labelling_view
+from ftzard.dataset import handed_in
+from ftzard.dataset.labelling import queue_csv, read_labelled
+from ftzard.dataset.storage import write_parquet
+from ftzard.errors import DataError, WorkspaceError
+
+TEXTS = ["a lovely day", "boring and awful", "it rains again", "sweet \x1b[31mmusic\x1b[0m", "meh"]
+
+
+@pytest.fixture
+def asked(workspace):
+    """A workspace in which five rows wait, with two labels known from earlier rows."""
+    queue = pd.DataFrame({
+        "id": [f"r{n}" for n in range(5)], "batch": "abc123", "text": TEXTS,
+        "suggestion": ["glad", "sad", "sad", "glad", "sad"], "confidence": "0.6", "side": "train",
+        "chosen_by": "margin", "label": ""})
+    queue_csv(queue, workspace.labelling / "abc123.csv")
+    cleaned = pd.DataFrame({"id": ["x", "y"], "batch": "b0", "row": [0, 1],
+                            "text": ["one", "two"], "label": ["sad", "glad"]})
+    write_parquet(cleaned, workspace.root / "data/cleaned/cleaned.parquet")
+    return workspace
+
+
+class Terminal:
+    """`ftzard label` at the other end of a pseudo-terminal."""
+
+    def __init__(self, workspace, *arguments: str):
+        self.mine, theirs = pty.openpty()
+        self.before = termios.tcgetattr(theirs)
+        tool = Path(sys.executable).parent / "ftzard"
+        self.process = subprocess.Popen(
+            [str(tool), "label", "-w", str(workspace.root), *arguments], stdin=theirs,
+            stdout=theirs, stderr=theirs, start_new_session=True, cwd=workspace.root,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"})
+        self.theirs, self.unread = theirs, ""
+
+    def until(self, words: str, seconds: float = 60) -> str:
+        """Return what the terminal has shown since the last call, up to these words."""
+        while words not in self.unread:
+            assert select.select([self.mine], [], [], seconds)[0], (words, self.unread)
+            data = os.read(self.mine, 65536)
+            assert data, f"ended without {words!r}: {self.unread}"
+            self.unread += data.decode()
+        end = self.unread.index(words) + len(words)
+        shown, self.unread = self.unread[:end], self.unread[end:]
+        return shown
+
+    def press(self, keys: str) -> None:
+        os.write(self.mine, keys.encode())
+
+    def ended(self) -> int:
+        code = self.process.wait(60)
+        os.close(self.mine)
+        os.close(self.theirs)
+        return code
+
+
+def saved(workspace, person: str = "ann") -> pd.DataFrame:
+    return pd.read_csv(workspace.state / "labelling/abc123" / f"{person}.csv", dtype="str",
+                       keep_default_na=False)
+
+
+def test_a_whole_sitting(asked):
+    queue = (asked.labelling / "abc123.csv").read_bytes()
+    terminal = Terminal(asked, "--as", "ann")
+    first = terminal.until("1 of 5")
+    assert "abc123" in first
+    first += terminal.until("q quit")
+    assert "a lovely day" in first and "suggestion: glad (0.60)" in first
+    assert "1  glad" in first and "2  sad" in first
+    terminal.press("\r")
+    terminal.until("2 of 5")
+    assert saved(asked)[["id", "label"]].values.tolist() == [["r0", "glad"]], "saved at once"
+    terminal.press("1")  # a slip
+    terminal.until("3 of 5")
+    terminal.press("u")
+    back = terminal.until("2 of 5")
+    assert saved(asked)["id"].tolist() == ["r0"], "and taken back at once"
+    terminal.press("2")
+    terminal.until("3 of 5")
+    terminal.press("xyz\x1b[A9")  # keys that mean nothing here, and an arrow
+    terminal.press("s")
+    shown = terminal.until("4 of 5") + terminal.until("q quit")
+    assert "\x1b[31m" not in shown and "sweet" in shown, "a text cannot command the terminal"
+    terminal.press("12")
+    terminal.until("4 labels handed in: data/labelled/abc123_ann_")
+    assert terminal.ended() == 0 and back
+    path, = asked.labelled.glob("abc123_ann_*.csv")
+    given = read_labelled(path)
+    assert given[["id", "label", "labelled_by"]].values.tolist() == [
+        ["r0", "glad", "ann"], ["r1", "sad", "ann"], ["r3", "glad", "ann"], ["r4", "sad", "ann"]]
+    assert given["labelled_at"].str.match(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00").all()
+    assert (asked.labelling / "abc123.csv").read_bytes() == queue, "the queue itself is only read"
+    accepted = handed_in.read(path, batch="d", queue=handed_in.queues(asked.labelling),
+                              labels=["glad", "sad"])
+    assert len(accepted.cleaned) == 4 and accepted.refused.empty
+    assert accepted.facts["model"]["share"] == 1.0
+
+
+def test_quit_keeps_the_answers_and_the_next_sitting_goes_on(asked):
+    terminal = Terminal(asked, "abc", "--as", "ann")
+    terminal.until("1 of 5")
+    terminal.press("2")
+    terminal.until("2 of 5")
+    assert termios.tcgetattr(terminal.theirs)[3] != terminal.before[3], "keys come without enter"
+    terminal.press("q")
+    terminal.until("1 answers are saved and not handed in")
+    terminal.process.wait(60)
+    assert termios.tcgetattr(terminal.theirs) == terminal.before
+    assert terminal.ended() == 0 and list(asked.labelled.iterdir()) == []
+    terminal = Terminal(asked, "--as", "ann")
+    assert "boring and awful" in terminal.until("1 of 4") + terminal.until("q quit")
+    terminal.press("h")
+    terminal.until("1 labels handed in")
+    assert terminal.ended() == 0
+    path, = asked.labelled.iterdir()
+    assert read_labelled(path)["id"].tolist() == ["r0"]
+
+
+def test_ctrl_c_and_a_closed_terminal_lose_no_answer(asked):
+    terminal = Terminal(asked, "--as", "ann")
+    terminal.until("1 of 5")
+    terminal.press("1")
+    terminal.until("2 of 5")
+    os.killpg(terminal.process.pid, signal.SIGINT)
+    assert terminal.process.wait(60) == 130
+    assert saved(asked)["id"].tolist() == ["r0"]
+    assert termios.tcgetattr(terminal.theirs) == terminal.before
+    terminal.ended()
+
+
+def test_without_a_terminal_it_names_the_file_to_fill_in(asked, tool):
+    done = tool("ftzard", "label", "-w", asked.root, at=asked.root)
+    assert done.returncode == 1
+    assert done.stdout.startswith("✗ 'ftzard label' needs a terminal")
+    assert "data/labelling/abc123.csv" in done.stdout
+
+
+class TestSitting:
+    def test_two_people_get_different_rows_unless_both_shall_label_them(self, asked):
+        ann = labelling_view.open_sitting(asked, None, "ann")
+        labelling_view.press(ann, "1")
+        labelling_view.press(ann, "2")
+        bob = labelling_view.open_sitting(asked, None, "bob")
+        assert bob.rows["id"].tolist() == ["r2", "r3", "r4"]
+        both = labelling_view.open_sitting(asked, None, "bob", twice=True)
+        assert both.rows["id"].tolist() == [f"r{n}" for n in range(5)]
+        assert labelling_view.open_sitting(asked, None, "ann").rows["id"].tolist() == [
+            "r2", "r3", "r4"]
+
+    def test_labelled_rows_are_asked_no_more_but_by_a_second_person_on_request(self, asked):
+        place = asked.root / "data/cleaned/cleaned.parquet"
+        rows = pd.read_parquet(place).assign(labelled_by="", labelled_at="")
+        new = pd.DataFrame({"id": ["r0", "r1"], "batch": "abc123", "row": [0, 1],
+                            "text": TEXTS[:2], "label": ["glad", "sad"], "labelled_by": "ann",
+                            "labelled_at": ""})
+        write_parquet(pd.concat([rows, new]), place)
+
+        def names(who: str, twice: bool) -> list[str]:
+            sitting = labelling_view.open_sitting(asked, None, who, twice=twice)
+            return sitting.rows["id"].tolist()
+
+        assert names("bob", False) == ["r2", "r3", "r4"]
+        assert names("bob", True) == ["r0", "r1", "r2", "r3", "r4"]
+        assert names("ann", True) == ["r2", "r3", "r4"]
+
+    def test_the_config_s_labels_come_first_and_in_its_order(self, asked):
+        marker = asked.root / "ftzard.yaml"
+        marker.write_text(marker.read_text().replace("{}", "") +
+                          "\ndata: {labels: {'4': positive, '0': negative, '2': neutral}}\n")
+        sitting = labelling_view.open_sitting(asked, None, "ann")
+        assert sitting.keys == {"1": "positive", "2": "negative", "3": "neutral"}
+        assert labelling_view.press(sitting, "\r") and sitting.at == 0, (
+            "a suggestion that is no label any more is not taken")
+
+    def test_nothing_to_label_says_why(self, asked, workspace):
+        with pytest.raises(DataError, match="there is no batch 'zz' in data/labelling"):
+            labelling_view.open_sitting(asked, "zz", "ann")
+        sitting = labelling_view.open_sitting(asked, None, "ann")
+        for _ in range(5):
+            labelling_view.press(sitting, "1")
+        sitting.hand_in()
+        with pytest.raises(DataError, match="nothing is left for ann .* in batch abc123"):
+            labelling_view.open_sitting(asked, None, "ann")
+        (asked.labelling / "abc123.csv").unlink()
+        with pytest.raises(DataError, match="no batch waits for labels"):
+            labelling_view.open_sitting(asked, None, "ann")
+
+    def test_handing_in_twice_at_once_writes_two_files(self, asked):
+        sitting = labelling_view.open_sitting(asked, None, "a/nn ☺")
+        labelling_view.press(sitting, "1")
+        first = sitting.hand_in()
+        labelling_view.press(sitting, "2")
+        second = sitting.hand_in()
+        assert first != second and sitting.hand_in() is None
+        assert read_labelled(first)["id"].tolist() == ["r0"]
+        assert read_labelled(second)["id"].tolist() == ["r1"]
+        assert set(read_labelled(second)["labelled_by"]) == {"a/nn ☺"}
+
+    def test_an_answer_that_was_refused_is_asked_for_again(self, asked):
+        for person, key in (("ann", "1"), ("bob", "2")):
+            sitting = labelling_view.open_sitting(asked, None, person, twice=True)
+            for _ in range(5):
+                labelling_view.press(sitting, key)
+            sitting.hand_in()
+        rejected = pd.DataFrame({"batch": "d", "row": [0], "text": [TEXTS[2]],
+                                 "reason": "labelled differently by two people"})
+        write_parquet(rejected, asked.root / "data/cleaned/rejected.parquet")
+        sitting = labelling_view.open_sitting(asked, None, "ann")
+        assert sitting.rows["id"].tolist() == ["r2"]
+        labelling_view.press(sitting, "2")
+        with pytest.raises(DataError, match="nothing is left for bob"):
+            labelling_view.open_sitting(asked, None, "bob")
+        assert read_labelled(sitting.hand_in())["label"].tolist() == ["sad"]
+
+    def test_a_long_text_does_not_push_the_keys_off_the_screen(self, asked):
+        sitting = labelling_view.open_sitting(asked, None, "ann")
+        sitting.rows.loc[0, "text"] = "word " * 2000
+        shown = labelling_view.screen(sitting, width=60, height=24)
+        assert shown.count("\n") < 24 and "q quit" in shown and "…" in shown
+        assert max(map(len, shown.splitlines())) <= 80
+
+    def test_more_labels_than_keys_are_refused(self, asked):
+        place = asked.root / "data/cleaned/cleaned.parquet"
+        names = [str(n) for n in range(40)]
+        rows = pd.DataFrame({"id": names, "text": [f"text {n}" for n in names], "label": names})
+        write_parquet(rows, place)
+        with pytest.raises(DataError, match="40 labels but 31 keys"):
+            labelling_view.open_sitting(asked, None, "ann")
+
+
+def test_run_itself_refuses_what_is_no_terminal(asked, monkeypatch):
+    sitting = labelling_view.open_sitting(asked, None, "ann")
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        with pytest.raises(WorkspaceError, match="needs a terminal"):
+            labelling_view.run(sitting, print)
