@@ -32,10 +32,10 @@ demo: $(STAMP)
 	$(BIN)/ftzard demo ./demo
 
 test: $(STAMP)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadgroup
 
 quick: $(STAMP)
-	$(BIN)/pytest -q -m "not jobs"
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not jobs"
 
 chaos: $(STAMP)
 	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0)

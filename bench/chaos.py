@@ -1,7 +1,8 @@
 """kill -9 at random moments: over whole jobs, for as many rounds as asked.
 
 A round starts a job, waits a random time, kills one of its processes (or all of them), lets the
-doctor mend what is left, runs the job again, and checks that nothing is torn, open, lost or doubled.
+doctor mend what is left, runs the job again, and checks that nothing is torn, open, lost or
+doubled.
 
     python bench/chaos.py [ROUNDS] [SEED]
 """
@@ -154,4 +155,4 @@ def main(rounds: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10, int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    main(*(int(value) for value in [*sys.argv[1:], *("10", "0")[len(sys.argv) - 1:]][:2]))

@@ -7,11 +7,11 @@ by the process that runs a job, before its first kernel is there.
 import json
 from pathlib import Path
 
-from ftzard.artifact import Handle
+from ftzard.artifact import Handle, dvc_hash
 from ftzard.config.schema import Config
 from ftzard.errors import DataError, WorkspaceError
 from ftzard.steps import Step
-from ftzard.versioning.commit import data_version
+from ftzard.versioning.versions import history
 from ftzard.workspace import Workspace
 
 #: What is delivered from outside: its name and the key under `data` that says where it is.
@@ -34,8 +34,15 @@ def given_or_latest(name: str, given: str | None, workspace: Workspace, config: 
                         + ("." if name in DELIVERIES else ", written by the step before."))
     if name == "raw" and path.is_relative_to(workspace.labelled):
         name = "labelled"
-    version = data_version(workspace.root, path) if path.is_relative_to(workspace.root) else None
-    return workspace.handle(name, path, _rows(path)).at(version)
+    return workspace.handle(name, path, _rows(path)).at(_version(workspace, path))
+
+
+def _version(workspace: Workspace, path: Path) -> str | None:
+    """Return the commit that versions a file as it stands; None if it has changed since then."""
+    if not path.is_relative_to(workspace.root):
+        return None
+    found = history(workspace.root, workspace.relative(path))[:1]
+    return found[0].commit if found and found[0].md5 == dvc_hash(path) else None
 
 
 def latest_metadata(step: Step, workspace: Workspace) -> dict:

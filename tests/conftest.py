@@ -35,6 +35,22 @@ def own_environment(tmp_path_factory) -> Iterator[None]:
         yield
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Keep together, when two processes share the tests, what shares a set-up."""
+    for item in items:
+        group = "story" if "story" in item.fixturenames else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """Undo what a command that ran in this process did to the environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def tool() -> Callable[..., subprocess.CompletedProcess]:
     """Run an installed command in a folder and return what it said; both streams are in stdout."""

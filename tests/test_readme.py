@@ -44,8 +44,8 @@ def reviews(path: Path) -> None:
     while len(lines) <= 1200:
         stars = rng.choice(["good", "bad"])
         said = " ".join(rng.sample(words[stars], 2))
-        line = f"order {len(lines)} for {rng.choice('abcdefgh')}{rng.randrange(999)} was {said},{stars}"
-        lines.append(line)
+        order = f"order {len(lines)} for {rng.choice('abcdefgh')}{rng.randrange(999)}"
+        lines.append(f"{order} was {said},{stars}")
     path.write_text("\n".join(lines) + "\n")
 
 

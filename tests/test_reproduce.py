@@ -23,7 +23,8 @@ def record_of(root, name, number) -> dict:
 @pytest.mark.jobs
 def test_a_tuned_and_a_retrained_model_come_out_equal_in_a_fresh_clone(story, clone, tool):
     name = story.record.status["champion"]["name"]
-    records = [yaml.safe_load(p.read_text()) for p in sorted((clone / "models" / name).glob("*.yaml"))]
+    files = sorted((clone / "models" / name).glob("*.yaml"), key=lambda p: int(p.stem))
+    records = [yaml.safe_load(p.read_text()) for p in files]
     tuned = next(r for r in records if r["parent"] is None)
     retrained = next(r for r in records if r["parent"] is not None)
     assert retrained["recipe"]["replayed"]["known"]

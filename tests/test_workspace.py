@@ -5,11 +5,14 @@ import subprocess
 import sys
 import threading
 
+import pandas as pd
 import pytest
 
 from ftzard.artifact import Handle, verify, write_atomically
 from ftzard.errors import DataError, WorkspaceError
+from ftzard.dataset import storage
 from ftzard.inputs import given_or_latest, latest_metadata
+from ftzard.versioning import version
 from ftzard.new_workspace import create
 from ftzard.steps import BY_NAME, job_named, step_named
 from ftzard.workspace import alive, find, locked
@@ -139,6 +142,15 @@ class TestInputs:
         (workspace.labelled / "back.csv").write_text("id,label\n")
         handle = given_or_latest("raw", "data/labelled/back.csv", workspace, workspace.config())
         assert handle.name == "labelled" and handle.commit is None
+
+    def test_a_file_has_its_version_only_as_long_as_it_is_the_versioned_one(self, workspace):
+        file = workspace.root / workspace.config().paths.cleaned
+        storage.write_parquet(pd.DataFrame({"text": ["one"]}), file)
+        made = version(workspace.root, [workspace.handle("cleaned", file)], message="cleaning",
+                       run_id="r", push=False)
+        assert given_or_latest("cleaned", None, workspace, workspace.config()).commit == made.commit
+        storage.write_parquet(pd.DataFrame({"text": ["two"]}), file)
+        assert given_or_latest("cleaned", None, workspace, workspace.config()).commit is None
 
     def test_metadata_of_a_step_that_has_not_run_says_what_to_run(self, workspace):
         with pytest.raises(WorkspaceError, match="run 'tuning_job' or its notebook Step3"):

@@ -62,7 +62,8 @@ def fit(
     of `train` (epochs, warmup_ratio, max_grad_norm, patience); start_from: folder of an adapter
     whose weights to begin with; extra: more entries for the adapter's ftzard.json. checkpoints:
     folder in which the state is kept every `checkpoint_steps` steps: the same fit, cut off and
-    called again, goes on from there, and one that had ended is only read back. stop: as for `train`.
+    called again, goes on from there, and one that had ended is only read back. stop: as for
+    `train`.
     """
     values = {
         "params": params,

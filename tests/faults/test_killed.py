@@ -57,18 +57,16 @@ def sound(story, before: str) -> None:
         relative = file.relative_to(story.root).as_posix()
         assert dvc_hash(file) == recorded_hash(story.root, relative), relative
     assert story.git("status", "--porcelain") == ""
-    assert story.git("rev-parse", "main", at=story.remotes / "git") == story.git("rev-parse", "HEAD")
+    head = story.git("rev-parse", "HEAD")
+    assert story.git("rev-parse", "main", at=story.remotes / "git") == head
     story.git("merge-base", "--is-ancestor", before, "HEAD")
     made = story.git("log", "--format=%H", f"{before}..HEAD").split()
-    touched = [(path, recorded(story, sha, path)) for sha in made
-               for path in story.git("diff-tree", "-r", "--name-only", "--no-commit-id", sha).split()
-               if path.endswith(".dvc")]
+    touched = [
+        (path, story.git("show", f"{sha}:{path}")) for sha in made
+        for path in story.git("diff-tree", "-r", "--name-only", "--no-commit-id", sha).split()
+        if path.endswith(".dvc")]
     assert max(Counter(touched).values(), default=1) == 1, "one version in two commits"
     story.git("fsck", "--no-dangling")
-
-
-def recorded(story, sha: str, path: str) -> str:
-    return story.git("show", f"{sha}:{path}")
 
 
 def run(story, job: str, *overrides: str, **environment: str) -> subprocess.CompletedProcess:

@@ -1,4 +1,4 @@
-"""Kills a process at a named point: loaded by every Python process that has this folder on its path.
+"""Kills a process at a named point: loaded by every Python that has this folder on its path.
 
 KILL_AT is `module:attribute:before|after:n` and means the n-th call in one process. KILL_WHOM says
 who gets SIGKILL: 'self', 'run' (the process that runs the job), 'server' (the one that forks the
