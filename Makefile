@@ -32,7 +32,8 @@ demo: $(STAMP)
 	$(BIN)/ftzard demo ./demo
 
 test: $(STAMP)
-	$(BIN)/pytest -q -n 2 --dist loadgroup
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not jobs"
+	$(BIN)/pytest -q -m jobs
 
 quick: $(STAMP)
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not jobs"

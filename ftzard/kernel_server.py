@@ -45,7 +45,7 @@ class Server:
 
     def __init__(self, workspace: Workspace, steps: list[str]):
         models = any(BY_NAME[s].models for s in steps if s in BY_NAME)
-        self.workspace = workspace
+        self.workspace, self.steps = workspace, steps
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "ftzard.kernel_server", "models" if models else "data"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
@@ -68,6 +68,11 @@ class Server:
             raise WorkspaceError(
                 f"the process that starts kernels has ended with code {self.process.wait()}, so "
                 "the step cannot run; what it said is above. Run the job again.") from error
+
+    def again(self) -> "Server":
+        """Return a new server in place of this one, which has ended."""
+        self.close()
+        return Server(self.workspace, self.steps)
 
     def close(self) -> None:
         """End the server."""

@@ -35,6 +35,7 @@ def own_environment(tmp_path_factory) -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items) -> None:
     """Keep together, when two processes share the tests, what shares a set-up."""
     for item in items:

@@ -203,6 +203,8 @@ def like_test_rows(texts: pd.Series, test_texts: Sequence[str] | pd.Series) -> p
 
     The rule is that of `drop_near_duplicates`; the index is that of `texts`.
     """
+    if len(texts) == 0 or len(test_texts) == 0:
+        return pd.Series("", texts.index, dtype="str")
     rows = pd.concat([pd.DataFrame({"text": list(test_texts), "split": "test", "place": -1}),
                       pd.DataFrame({"text": list(texts), "split": "train",
                                     "place": np.arange(len(texts))})], ignore_index=True)

@@ -6,6 +6,7 @@ of the config groups: nested, typed, with the choices as an enum.
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -101,7 +102,7 @@ def experiment(context) -> Iterator[Experiment]:
     with ExitStack() as stack:
         stack.enter_context(locked(
             workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
-            waiting=lambda text: context.log.info(text)))
+            waiting=logging.getLogger("papermill").info))  # which Dagster and the terminal show
         launch.say_who_works(workspace, run_id)
         write_json(resolved, to_record(config))
         parents = _parents(workspace, context.dagster_run)

@@ -26,6 +26,7 @@ from dagstermill.engine import DagstermillEngine, DagstermillNotebookClient
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import run_sync
+from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.exceptions import PapermillExecutionError
 from papermill.log import logger
@@ -59,13 +60,14 @@ class _Copy:
         return 0
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:
-        os.kill(self.pid, signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
 
 class _Provisioner(LocalProvisioner):
@@ -85,7 +87,9 @@ class _Session:
         self.server = server
 
     def take(self) -> AsyncKernelManager:
-        """Return a started kernel."""
+        """Return a started kernel, of a new server if the one there was has been killed."""
+        if self.server.process.poll() is not None:
+            self.server = self.server.again()
         manager = AsyncKernelManager(kernel_name="python3")
         manager.provisioner = _Provisioner(
             kernel_id=str(uuid.uuid4()), kernel_spec=manager.kernel_spec, parent=manager)
@@ -109,7 +113,7 @@ def session(workspace: Workspace, run: DagsterRun | None, instance) -> Iterator[
     try:
         yield
     finally:
-        server.close()
+        _session.server.close()
         _session = None
         warming.join()
 
@@ -216,6 +220,15 @@ def execute_notebook(step_context, **arguments) -> str:
             metadata={"notebook as executed": MetadataValue.path(str(kept)),
                       "cell": error.exec_count or 0, "error": error.ename,
                       "traceback": MetadataValue.md(f"```\n{_plain(error.traceback)}\n```")},
+            allow_retries=False) from None
+    except DeadKernelError:
+        reason = (f"the kernel of {step_context.step.key} was killed from outside, or by the "
+                  "system for want of memory")
+        kept = _keep(experiment, step_context, folder)
+        raise Failure(
+            description=f"{reason[0].upper()}{reason[1:]}. Run the job again, or re-execute it "
+                        "from failure: training goes on from its last checkpoint.",
+            metadata={"notebook so far": MetadataValue.path(str(kept))},
             allow_retries=False) from None
     except BaseException:
         _keep(experiment, step_context, folder)

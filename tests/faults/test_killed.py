@@ -83,8 +83,8 @@ POINTS = {
         ("tuning_job", "ftzard.models.fitting:_keep_ended:after:1", "self"),
     "the process of the run in the middle of an epoch":
         ("tuning_job", "ftzard.models.training:_step:before:20", "run"),
-    "the process that forks the kernels, in the middle of an epoch":
-        ("tuning_job", "ftzard.models.training:_step:before:20", "server"),
+    "the process that forks the kernels":
+        ("preprocessing_job", "ftzard.notebooks.chapter:Chapter._hand_on:before:1", "server"),
     "the kernel while an artifact is written":
         ("preprocessing_job", "ftzard.dataset.storage:write_atomically:before:1", "self"),
     "the kernel between the artifact and its handle":
@@ -108,14 +108,18 @@ POINTS = {
 def test_killed(story, tmp_path, point):
     job, at, whom = POINTS[point]
     before, seed = story.git("rev-parse", "HEAD"), next(SEEDS)
-    changes = [f"seed={seed}"]
+    changes = [f"seed={seed}", "training.checkpoint_steps=10"]
     if job == "preprocessing_job":
         changes = [f"model.max_length={40 + seed % 60}"]
     known = {r.info.run_id for r in runs.children(story.tracking())}
     struck = run(story, job, *changes, **killing(tmp_path, at, whom))
     assert (tmp_path / "struck").exists(), struck.stdout[-2000:]
-    assert struck.returncode != 0, struck.stdout[-2000:]
     assert gone(story) == []
+    if whom == "server":  # no kernel depends on it any more, and the next gets a new one
+        assert struck.returncode == 0, struck.stdout[-2000:]
+        sound(story, before)
+        return
+    assert struck.returncode != 0, struck.stdout[-2000:]
     sound(story, before)
     mine = [r for r in runs.children(story.tracking()) if r.info.run_id not in known]
     cut_off = [r for r in mine if r.info.status in ("KILLED", "FAILED")]
@@ -131,7 +135,7 @@ def test_killed(story, tmp_path, point):
 
 def test_a_killed_run_is_re_executed_from_failure_and_goes_on_where_it_was(story, tmp_path):
     """The steps before the failure are not done again; the failed one goes on from its state."""
-    changes = [f"seed={next(SEEDS)}"]
+    changes = [f"seed={next(SEEDS)}", "training.checkpoint_steps=10"]
     struck = run(story, "training_pipeline_job", *changes, **killing(
         tmp_path, "ftzard.models.training:_step:before:40", "self"))
     assert struck.returncode != 0 and (tmp_path / "struck").exists(), struck.stdout[-2000:]
