@@ -29,7 +29,9 @@ def test_each_artifact_s_page_leads_to_its_mlflow_run_and_shows_the_step_s_plot(
     assert {column.name for column in columns} >= {"id", "batch", "row", "text", "label"}
 
 
-def test_every_version_of_a_step_is_in_its_commit_history(story):
+def test_every_version_of_a_step_is_in_its_commit_history_and_pushed_in_the_end(story):
+    sent = story.tool("ftzard", "push", "-w", story.root, at=story.root)
+    assert sent.returncode == 0, sent.stdout
     tracking = story.tracking()
     for run in story.record.top:
         step = next(s for s in STEPS if s.run_name == run.info.run_name)
