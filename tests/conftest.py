@@ -39,7 +39,8 @@ def own_environment(tmp_path_factory) -> Iterator[None]:
 def pytest_collection_modifyitems(items) -> None:
     """Keep together, when two processes share the tests, what shares a set-up."""
     for item in items:
-        group = "story" if "story" in item.fixturenames else str(item.path)
+        shared = "story" in item.fixturenames and item.path.name != "test_killed.py"
+        group = "story" if shared else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -129,7 +129,6 @@ def begun(home: Path, tool, rows: int) -> Story:
     story = Story(Workspace(root), remotes, tool)
     marker = root / "ftzard.yaml"
     marker.write_text(yaml.safe_dump(yaml.safe_load(marker.read_text()) | SMALL))
-    story.git("commit", "-qam", "A small model\n\nFTzard-Run: tests")
     return story
 
 
