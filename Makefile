@@ -32,11 +32,11 @@ demo: $(STAMP)
 	$(BIN)/ftzard demo ./demo
 
 test: $(STAMP)
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not jobs"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not jobs"
 	$(BIN)/pytest -q -m jobs
 
 quick: $(STAMP)
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not jobs"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not jobs"
 
 chaos: $(STAMP)
 	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0)

@@ -35,15 +35,6 @@ def own_environment(tmp_path_factory) -> Iterator[None]:
         yield
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items) -> None:
-    """Keep together, when two processes share the tests, what shares a set-up."""
-    for item in items:
-        shared = "story" in item.fixturenames and item.path.name != "test_killed.py"
-        group = "story" if shared else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(autouse=True)
 def environment_as_before() -> Iterator[None]:
     """Undo what a command that ran in this process did to the environment."""

@@ -101,6 +101,7 @@ def test_a_list_that_cannot_be_read_is_an_error_and_stays(made, content):
 
 
 def test_entries_of_commits_that_are_not_here_stay_as_they_were_told(made):
+    made.step("cleaning", "l", [made.rows("cleaned", 11)])
     entries = told(made, "cleaning")
     elsewhere = {**entries[0], "commit": "e" * 40, "pushed": False, "reason": "another machine"}
     parent(made, "cleaning").replace_text(json.dumps([elsewhere, *entries]), HISTORY)
