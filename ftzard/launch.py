@@ -157,30 +157,32 @@ def say_who_works(workspace: Workspace, run_id: str) -> None:
                {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time()})
 
 
-def close_dead_runs(instance, workspace: Workspace, start_s: float = 300.0) -> list[str]:
-    """Report as failed every unfinished run whose process is gone; return their ids.
+def dead_runs(instance, workspace: Workspace, start_s: float) -> Iterator[tuple[object, str]]:
+    """Yield every unfinished run whose process is gone, and why it is thought to be.
 
     A run that no process has taken up `start_s` seconds after it was made is gone as well. Runs
-    of another machine are left alone.
+    of another machine are left alone, and so are those that wait for the workspace's lock.
     """
     from dagster import DagsterRunStatus, RunsFilter
 
     unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING,
                   DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED]
-    closed = []
     for record in instance.get_run_records(RunsFilter(statuses=unfinished)):
         run = record.dagster_run
         file = workspace.run_folder(run.run_id) / "worker.json"
         if file.is_file():
             worker = json.loads(file.read_text(encoding="utf-8"))
-            if worker["host"] != socket.gethostname() or alive(worker["pid"]):
-                continue
-            why = f"its process {worker['pid']} ended without closing the run"
-        elif time.time() - record.create_timestamp.timestamp() < start_s:
-            continue
-        else:
-            why = f"no process took it up within {start_s:.0f} s"
-        report = (instance.report_run_canceled if run.status is DagsterRunStatus.CANCELING
+            if worker["host"] == socket.gethostname() and not alive(worker["pid"]):
+                yield run, f"its process {worker['pid']} ended without closing the run"
+        elif time.time() - record.create_timestamp.timestamp() >= start_s:
+            yield run, f"no process took it up within {start_s:.0f} s"
+
+
+def close_dead_runs(instance, workspace: Workspace, start_s: float = 300.0) -> list[str]:
+    """Report every run of `dead_runs` as failed, or as cancelled if it was; return their ids."""
+    closed = []
+    for run, why in dead_runs(instance, workspace, start_s):
+        report = (instance.report_run_canceled if run.status.value == "CANCELING"
                   else instance.report_run_failed)
         report(run, message=f"This run was cut off: {why}. Re-execute it from failure, or run the "
                             "job again.")

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from ftzard import launch
 from ftzard.errors import WorkspaceError
-from ftzard.launch import environment
+from ftzard.launch import dead_runs, environment
 from ftzard.workspace import Workspace
 
 
@@ -116,18 +117,19 @@ def _group_alive(group: int) -> bool:
 
 
 def close_open_runs(workspace: Workspace, reason: str) -> int:
-    """Close what a dead process left open in Dagster and in MLflow; return how many runs."""
+    """Close what a dead process left open in Dagster and in MLflow; return how many runs.
+
+    A run that a person has started in another terminal goes on.
+    """
     os.environ.update(environment(workspace))
-    from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+    from dagster import DagsterInstance
 
     from ftzard.notebooks.chapter import connect
     from ftzard.tracking import runs
 
-    unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.QUEUED,
-                  DagsterRunStatus.NOT_STARTED, DagsterRunStatus.CANCELING]
     tracking, closed = connect(workspace, workspace.config()), 0
     with DagsterInstance.get() as instance:
-        for run in instance.get_runs(RunsFilter(statuses=unfinished)):
+        for run, _ in dead_runs(instance, workspace, start_s=0.0):
             instance.report_run_canceled(run, message=reason)
             closed += 1 + runs.close_failed(tracking, run.run_id, "KILLED", reason)
     return closed + len(runs.reconcile(tracking))
@@ -137,8 +139,6 @@ def close_dead_runs(workspace: Workspace) -> list[str]:
     """Close the Dagster runs whose worker is gone, and what they left open; return their names."""
     os.environ.update(environment(workspace))
     from dagster import DagsterInstance
-
-    from ftzard import launch
 
     with DagsterInstance.get() as instance:
         return launch.close_dead_runs(instance, workspace)

@@ -99,11 +99,11 @@ def experiment(context) -> Iterator[Experiment]:
         return
     run_config = context.dagster_run.run_config if context.dagster_run else {}
     config = workspace.config(request(context.resource_config, run_config, workspace.root))
+    launch.say_who_works(workspace, run_id)  # one that waits for the lock is alive, too
     with ExitStack() as stack:
         stack.enter_context(locked(
             workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
             waiting=logging.getLogger("papermill").info))  # which Dagster and the terminal show
-        launch.say_who_works(workspace, run_id)
         write_json(resolved, to_record(config))
         parents = _parents(workspace, context.dagster_run)
         write_json(lineage, parents)
