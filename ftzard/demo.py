@@ -38,7 +38,7 @@ def run(folder: Path, *, seed: int, say: Callable[[str], None], table: Callable[
     outcome = launch.run(workspace, "training_pipeline_job", {}, say=say)
     lines += finished(workspace, "training_pipeline_job", outcome, say)
     command = {"daemon": services.daemon(workspace)}
-    with services.serving(workspace, command), _instance(workspace) as instance:
+    with services.serving(workspace, command), dagster_instance(workspace) as instance:
         for number, batch in enumerate(BATCHES, 2):
             say(f"\nRound {number}: {count(drops / f'{batch}.csv'):,} new texts without labels, "
                 f"dropped into data/incoming/{batch}.csv")
@@ -186,7 +186,8 @@ def models_table(workspace: Workspace) -> Table:
     return table
 
 
-def _instance(workspace: Workspace):
+def dagster_instance(workspace: Workspace):
+    """Return the workspace's Dagster instance; close it with `with`."""
     os.environ.update(launch.environment(workspace))
     from dagster import DagsterInstance
 

@@ -1,9 +1,10 @@
 """Kernels by fork: one process per run imports what the steps need, and each kernel is its copy.
 
 A kernel that starts from nothing imports for five seconds, and for six more if its step trains.
-Here that is paid once per run, while the run itself starts and the first steps work. The server
-runs no step, opens no device and starts no thread of its own: a copy is as good as a fresh
-process. It is told what to do in JSON lines on its standard input and ends when that does.
+Here that is paid once per run, while the run itself starts and the first steps work. If steps with
+a model will come, the server forks a second one, which imports for them ahead of time: no other
+step waits for that. The servers run no step, open no device and start no thread of their own: a
+copy is as good as a fresh process. They are told what to do in JSON lines and end when those do.
 """
 
 import json
@@ -13,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 from ftzard import orphan
@@ -31,8 +33,8 @@ PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 #: What every kernel needs, and what the steps with a model need besides, in small bites: between
 #: two of them the server looks whether a kernel is asked for.
 EVERY = ("ipykernel.kernelapp", "ftzard.definitions", "scrapbook", "matplotlib",
-         "ftzard.notebooks.chapter")
-MODELS = ("torch", "pyarrow.parquet", "transformers", "peft", "transformers.models.falcon",
+         "pyarrow.parquet", "ftzard.notebooks.chapter")
+MODELS = ("torch", "transformers", "peft", "transformers.models.falcon",
           "transformers.models.auto", "bitsandbytes", "ftzard.notebooks.candidates",
           "ftzard.notebooks.contests", "ftzard.notebooks.trials", "ftzard.models.fitting")
 
@@ -44,12 +46,22 @@ class Server:
     """
 
     def __init__(self, workspace: Workspace, steps: list[str]):
-        models = any(BY_NAME[s].models for s in steps if s in BY_NAME)
         self.workspace, self.steps = workspace, steps
+        self._start()
+
+    def _start(self) -> None:
+        kinds = ["data"] + ["models"] * any(_needs_models(step) for step in self.steps)
+        self._ways, theirs = {}, []
+        for kind in kinds:
+            (their_orders, orders), (answers, their_answers) = os.pipe(), os.pipe()
+            self._ways[kind] = os.fdopen(orders, "wb", buffering=0), os.fdopen(answers, "rb")
+            theirs += [their_orders, their_answers]
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ftzard.kernel_server", "models" if models else "data"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-            cwd=workspace.root, env=self.environment())
+            [sys.executable, "-P", "-m", "ftzard.kernel_server", *map(str, theirs)],
+            stdin=subprocess.DEVNULL, stdout=2, pass_fds=theirs, start_new_session=True,
+            cwd=self.workspace.root, env=self.environment())
+        for end in theirs:
+            os.close(end)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a kernel."""
@@ -57,29 +69,43 @@ class Server:
                 "JPY_PARENT_PID": "1",  # ipykernel's own watch could not know whom to look at
                 orphan.OF: str(os.getpid()), "FTZARD_WORKSPACE": str(self.workspace.root)}
 
-    def fork(self, arguments: list[str], env: dict[str, str], cwd: str) -> int:
-        """Return the pid of a new kernel; raises WorkspaceError if the server is gone."""
+    def fork(self, step: str, arguments: list[str], env: dict[str, str], cwd: str) -> int:
+        """Return the pid of a new kernel for a step.
+
+        If the server has been killed, another takes its place; raises WorkspaceError if that one
+        does not start a kernel either.
+        """
         order = json.dumps({"arguments": arguments, "env": env, "cwd": cwd}) + "\n"
         try:
-            self.process.stdin.write(order.encode())
-            self.process.stdin.flush()
-            return int(self.process.stdout.readline())
+            return self._ask(step, order)
+        except (OSError, ValueError):
+            self.close()
+            self._start()
+        try:
+            return self._ask(step, order)
         except (OSError, ValueError) as error:
             raise WorkspaceError(
                 f"the process that starts kernels has ended with code {self.process.wait()}, so "
                 "the step cannot run; what it said is above. Run the job again.") from error
 
-    def again(self) -> "Server":
-        """Return a new server in place of this one, which has ended."""
-        self.close()
-        return Server(self.workspace, self.steps)
+    def _ask(self, step: str, order: str) -> int:
+        kind = "models" if _needs_models(step) and "models" in self._ways else "data"
+        orders, answers = self._ways[kind]
+        orders.write(order.encode())
+        return int(answers.readline())
 
     def close(self) -> None:
         """End the server."""
-        self.process.kill()
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        for orders, answers in self._ways.values():
+            orders.close()
+            answers.close()
+
+
+def _needs_models(step: str) -> bool:
+    return step in BY_NAME and BY_NAME[step].models
 
 
 def reconstructable_job(name: str):
@@ -93,15 +119,25 @@ def reconstructable_job(name: str):
 
 
 def main() -> None:
-    """Serve until standard input ends. Argument: whether steps with a model will come."""
+    """Serve until the orders end. Arguments: descriptors of orders and answers, once or twice."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies that ended
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    orders = sys.stdin.buffer.raw
+    ways = [int(number) for number in sys.argv[1:]]
     for name in EVERY:
         import_module(name)
     reconstructable_job(next(iter(JOBS))).get_definition()  # each step's context needs it
-    ahead = list(MODELS) if sys.argv[1] == "models" and not os.path.exists("/dev/nvidia0") else []
+    ahead = []
+    if len(ways) == 4:
+        models = os.fork() == 0
+        for end in ways[:2] if models else ways[2:]:
+            os.close(end)
+        ways = ways[2:] if models else ways[:2]
+        # A copy of a process that has opened a GPU could not use it.
+        ahead = list(MODELS) if models and not os.path.exists("/dev/nvidia0") else []
+    serve(*ways, ahead)
+
+
+def serve(orders: int, answers: int, ahead: list[str]) -> None:
+    """Fork a kernel per order; import what stands in `ahead` while there is none."""
     waiting = b""
     while True:
         if ahead and not select.select([orders], [], [], 0)[0]:
@@ -109,7 +145,7 @@ def main() -> None:
             import_module(ahead.pop(0))
             logging.disable(logging.NOTSET)
             continue
-        read = orders.read(65536)
+        read = os.read(orders, 65536)
         if not read:
             return
         waiting += read
@@ -117,18 +153,16 @@ def main() -> None:
             line, _, waiting = waiting.partition(b"\n")
             pid = os.fork()
             if pid == 0:
-                answers.close()
+                os.close(answers)
                 become_kernel(**json.loads(line))
                 return
-            answers.write(f"{pid}\n")
-            answers.flush()
+            os.write(answers, f"{pid}\n".encode())
 
 
 def become_kernel(arguments: list[str], env: dict[str, str], cwd: str) -> None:
     """Be the kernel that `python -m ipykernel_launcher arguments` would be, to its end."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)

@@ -55,7 +55,7 @@ class Record:
     materializations: dict[str, dict]
     status: dict
     dvc_status: str
-    git_status: str
+    own_work: dict[str, str]
 
 
 @dataclass
@@ -67,6 +67,7 @@ class Story:
     tool: object
     ran: dict[str, Ran] = field(default_factory=dict)
     record: "Record | None" = None
+    mine: dict[str, str] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -76,6 +77,13 @@ class Story:
         done = subprocess.run(["git", *arguments], cwd=at or self.root, text=True,
                               capture_output=True, check=True)
         return done.stdout.strip()
+
+    def own_work(self) -> dict[str, str]:
+        """Return what the user has in the index and the working tree, byte for byte."""
+        return {"status": self.git("status", "--porcelain"),
+                "staged": self.git("diff", "--cached", "--binary"),
+                "edited": self.git("diff", "--binary"),
+                "draft": (self.root / "draft.txt").read_text()}
 
     def tracking(self) -> runs.Tracking:
         return connect(self.workspace, self.workspace.config())
@@ -119,7 +127,10 @@ class Story:
 
 
 def begun(home: Path, tool, rows: int) -> Story:
-    """Make a workspace with remotes, its small model and so many easy texts to train on."""
+    """Make a workspace with remotes, its small model and so many easy texts to train on.
+
+    Its user has work of their own in it: edited, staged, staged and edited again, and untracked.
+    """
     root, remotes = home / "ws", home / "remotes"
     easy_texts(rows, seed=1).to_csv(home / "mine.csv", index=False)
     made = tool("ftzard", "init", root, "--data", home / "mine.csv", "--text", "tweet",
@@ -129,6 +140,12 @@ def begun(home: Path, tool, rows: int) -> Story:
     story = Story(Workspace(root), remotes, tool)
     marker = root / "ftzard.yaml"
     marker.write_text(yaml.safe_dump(yaml.safe_load(marker.read_text()) | SMALL))
+    notes = root / "notes.md"
+    notes.write_text("staged\n")
+    story.git("add", "notes.md")
+    notes.write_text("staged, and edited since\n")
+    (root / "draft.txt").write_text("never added\n")
+    story.mine = story.own_work()
     return story
 
 
@@ -170,7 +187,7 @@ def taken(story: Story) -> Record:
                           for key, event in events.items()},
         status=story.status(),
         dvc_status=story.tool("dvc", "status", "-c", at=story.root).stdout,
-        git_status=story.git("status", "--porcelain"))
+        own_work=story.own_work())
 
 
 def hand_in(story: Story) -> None:

@@ -103,7 +103,8 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
     by_hand = None
     if earlier is not None and "labelled_by" in earlier:
         by_hand = earlier[earlier["labelled_by"] != ""]
-    asked = pd.concat([queue, *([by_hand[["id", "batch", "text"]]] if by_hand is not None else [])],
+    asked = pd.concat([queue, *([by_hand.filter(["id", "batch", "text", "group"])]
+                               if by_hand is not None else [])],
                       ignore_index=True).drop_duplicates("id")
     accepted, refused = labelling.accept(given, asked, labels)
     cleaned = accepted.assign(row=np.arange(len(accepted), dtype="int64"))
@@ -116,6 +117,9 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
         "text": refused["text"].astype("str"),
         "reason": refused["reason"].astype("str")})
     known = asked.set_index("id").reindex(cleaned["id"])
+    groups = known["group"].fillna("")
+    if (groups != "").any():  # it decides the side of the row, as it did when the row was asked for
+        cleaned = cleaned.assign(group=groups.to_numpy())
     changed = 0
     if by_hand is not None:
         before = by_hand.set_index("id")["label"].reindex(cleaned["id"])

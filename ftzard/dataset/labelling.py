@@ -21,7 +21,8 @@ from ftzard.dataset.reading import file_type, read_cells
 from ftzard.dataset.storage import write_csv
 from ftzard.errors import DataError, nearest
 
-QUEUE = ["id", "batch", "text", "suggestion", "confidence", "side", "chosen_by", "label"]
+QUEUE = ["id", "batch", "text", "suggestion", "confidence", "side", "chosen_by", "group",
+         "label"]
 LABELLED = ["id", "batch", "text", "label"]
 GIVEN = ["labelled_by", "labelled_at"]
 UNKNOWN = "unknown"
@@ -34,7 +35,7 @@ def queue_csv(queue: pd.DataFrame, path: Path) -> Path:
     The file starts with a byte order mark, without which Excel would garble every emoji, and with
     it every label of such a row would be refused.
     """
-    return write_csv(queue[QUEUE], path, encoding="utf-8-sig")
+    return write_csv(queue.reindex(columns=QUEUE, fill_value=""), path, encoding="utf-8-sig")
 
 
 def read_queue(path: Path) -> pd.DataFrame:

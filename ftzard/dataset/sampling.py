@@ -245,7 +245,7 @@ def select(
         ranked.assign(side="train", chosen_by=chosen_by),
         by_chance.assign(side="train", chosen_by=RANDOM),
         audited.assign(side="test", chosen_by=AUDIT)])
-    new = new.assign(label="")[QUEUE].astype({"confidence": "float64"})
+    new = new.reindex(columns=QUEUE, fill_value="").astype({"confidence": "float64"})
     if len(kept):
         new = new.astype({"confidence": "str"})
     queue = (pd.concat([kept, new]) if len(kept) else new).reset_index(drop=True)

@@ -198,6 +198,20 @@ def drop_near_duplicates(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
     return frame[~gone].reset_index(drop=True), dropped.reset_index(drop=True)
 
 
+def learned_before(rows: pd.DataFrame, earlier: pd.DataFrame | None) -> int:
+    """Return how many new test rows repeat, up to one word, a training row of an earlier version.
+
+    rows: this version's (id, split, text); earlier: the version's before, or None. Such training
+    rows leave from now on, but models of before have learned them, and a challenger that starts
+    from one of those with it: it will look a little better on these test rows than it is.
+    """
+    if earlier is None:
+        return 0
+    new = rows[(rows["split"] == "test") & ~rows["id"].isin(earlier["id"])]
+    learned = earlier.loc[earlier["split"] == "train", "text"]
+    return int((like_test_rows(new["text"], learned) != "").sum())
+
+
 def like_test_rows(texts: pd.Series, test_texts: Sequence[str] | pd.Series) -> pd.Series:
     """Return, per text, 'duplicate of a test row', 'near-duplicate of a test row' or ''.
 

@@ -74,22 +74,20 @@ class _Provisioner(LocalProvisioner):
     """Has the session's server fork a kernel where jupyter would start one."""
 
     async def launch_kernel(self, cmd: list[str], **options) -> dict:
-        pid = _session.server.fork(cmd[cmd.index("ipykernel_launcher") + 1:], options["env"],
-                            str(options["cwd"]))
+        pid = _session.server.fork(_session.step, cmd[cmd.index("ipykernel_launcher") + 1:],
+                                   options["env"], str(options["cwd"]))
         self.process, self.pid, self.pgid = _Copy(pid), pid, pid
         return self.connection_info
 
 
 class _Session:
-    """The kernels of one run, as long as it lasts."""
+    """The kernels of one run, as long as it lasts; step: the one that runs now."""
 
     def __init__(self, server: Server):
-        self.server = server
+        self.server, self.step = server, ""
 
     def take(self) -> AsyncKernelManager:
-        """Return a started kernel, of a new server if the one there was has been killed."""
-        if self.server.process.poll() is not None:
-            self.server = self.server.again()
+        """Return a started kernel."""
         manager = AsyncKernelManager(kernel_name="python3")
         manager.provisioner = _Provisioner(
             kernel_id=str(uuid.uuid4()), kernel_spec=manager.kernel_spec, parent=manager)
@@ -206,6 +204,8 @@ def execute_notebook(step_context, **arguments) -> str:
     """Run a notebook as dagstermill does, keep what was executed and say first what went wrong."""
     experiment = step_context.resources.experiment
     folder = Path(arguments["output_notebook_dir"])
+    if _session:
+        _session.step = step_context.step.key
     status, reason = "KILLED", "the run was interrupted"
     try:
         executed = _original_execute(step_context, **arguments)

@@ -5,7 +5,7 @@ import os
 import pandas as pd
 import pytest
 
-from ftzard.dataset import handed_in
+from ftzard.dataset import handed_in, splitting
 from ftzard.dataset.labelling import queue_csv, read_labelled, read_queue
 from ftzard.dataset.storage import write_parquet
 from ftzard.errors import DataError
@@ -18,7 +18,8 @@ def asked(count: int = 20) -> pd.DataFrame:
         "id": [f"row{n:02}" for n in range(count)], "batch": "b1",
         "text": [f"a text of some words number {n} of them" for n in range(count)],
         "suggestion": ["positive", "negative"] * (count // 2), "confidence": "0.5",
-        "side": "train", "chosen_by": ["random"] * 4 + ["margin"] * (count - 4), "label": ""})
+        "side": "train", "chosen_by": ["random"] * 4 + ["margin"] * (count - 4), "group": "",
+        "label": ""})
 
 
 def filled(queue: pd.DataFrame) -> pd.DataFrame:
@@ -43,6 +44,25 @@ def mistakes(tmp_path):
     every = pd.concat([rows, agrees, differs, doubled, contradicts], ignore_index=True)
     every.to_csv(tmp_path / "back.csv", index=False)
     return queue, tmp_path / "back.csv"
+
+
+def test_a_row_comes_back_with_its_group_and_so_on_the_side_it_was_asked_for(tmp_path):
+    groups = [f"author {n % 7}" for n in range(20)]
+    unlabelled = sides(asked().assign(group=groups))
+    queue_csv(filled(unlabelled), tmp_path / "queue.csv")
+    told = {"batch": "d", "queue": read_queue(tmp_path / "queue.csv"), "labels": NAMES}
+    back = handed_in.read(tmp_path / "queue.csv", **told)
+    assert back.cleaned["group"].tolist() == groups
+    assert sides(back.cleaned)["split"].tolist() == unlabelled["split"].tolist()
+    corrected = filled(unlabelled).head(1).assign(label="negative")
+    corrected.to_csv(tmp_path / "corrected.csv", index=False)
+    again = handed_in.read(tmp_path / "corrected.csv", batch="e", labels=NAMES,
+                           queue=told["queue"].iloc[1:], earlier=back.cleaned)
+    assert again.cleaned["group"].tolist() == groups[:1]
+
+
+def sides(rows: pd.DataFrame) -> pd.DataFrame:
+    return splitting.assign(rows, salt="s", ratio={"train": 0.5, "validation": 0.2, "test": 0.3})
 
 
 REASONS = {

@@ -82,7 +82,7 @@ def test_the_most_uncertain_training_rows_and_random_test_rows_are_asked():
     options = {"strategy": "least_confidence", "budget": 3, "audit_rows": 20, "seed": 7}
     queue, threshold = select(rows, **options)
     assert list(queue) == ["id", "batch", "text", "suggestion", "confidence", "side", "chosen_by",
-                           "label"]
+                           "group", "label"]
     assert queue["chosen_by"].tolist() == ["least_confidence"] * 3 + ["audit"] * 20
     asked, audit = queue[queue["side"] == "train"], queue[queue["side"] == "test"]
     assert asked["id"].tolist() == ["train001", "validation000", "train003"]

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 from ftzard.errors import DataError
 from ftzard.evaluation import drift
@@ -74,6 +75,18 @@ def test_an_alarm_is_raised_above_the_upper_threshold_and_cleared_only_under_the
     assert cleared.verdict == "none" and not cleared.alarm
     assert "cleared" in drift.sentence(cleared)
     assert "stays" in drift.sentence(found(reference, changed, stood=True))
+
+
+@pytest.mark.parametrize("shift", [-0.3, -0.05, 0.05, 0.3])
+def test_numbers_are_compared_as_kolmogorov_and_smirnov_do(reference, shift):
+    """Against another implementation, for batches on either side of the reference."""
+    batch = made(300, 5)
+    batch = Sample(batch.probabilities, batch.words, batch.characters * (1 + shift), batch.tokens,
+                   batch.embeddings)
+    measured = dict(zip(STATISTICS, reference.measure(batch), strict=True))
+    for name in ("words", "characters", "confidence", "tokens per character"):
+        expected = ks_2samp(batch.values(name), reference.reference.values(name)).statistic
+        assert measured[name] == pytest.approx(expected, abs=1e-12), name
 
 
 @pytest.mark.parametrize("stood", [True, False])

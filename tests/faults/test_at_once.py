@@ -1,11 +1,15 @@
 """Several at once in one workspace: one works, the others wait and say for whom."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dagster import DagsterInstance
 
+from ftzard import launch
+from ftzard.workspace import locked
 from tests.faults.test_killed import sound
 from tests.pipeline.texts import end, started
 
@@ -34,3 +38,21 @@ def test_two_jobs_and_a_notebook_at_once_wait_for_each_other(story, tmp_path):
     assert story.tool("ftzard", "run", "cleaning_job", "-w", story.root, at=story.root
                       ).returncode == 0
     sound(story, before)
+
+
+def test_a_run_that_waits_for_the_workspace_is_not_taken_for_dead(story):
+    holder = {"pid": os.getpid(), "run_id": "another run"}
+    with locked(story.workspace.state / "run.lock", holder):
+        process = started(story.workspace, "run", "cleaning_job", "data.sample_rows=480")
+        try:
+            assert any("waiting:" in line for line in process.stdout)
+            with DagsterInstance.from_config(str(story.workspace.dagster_home)) as instance:
+                assert launch.close_dead_runs(instance, story.workspace, start_s=-1.0) == []
+        except BaseException:
+            end(process)
+            raise
+    try:
+        said, _ = process.communicate(timeout=120)
+    finally:
+        end(process)
+    assert process.returncode == 0, said

@@ -64,7 +64,7 @@ def sound(story, before: str) -> None:
         file = pointer.with_suffix("")
         relative = file.relative_to(story.root).as_posix()
         assert dvc_hash(file) == recorded_hash(story.root, relative), relative
-    assert story.git("status", "--porcelain") == "M ftzard.yaml"  # the user's own edit, as it was
+    assert story.own_work() == story.mine
     head = story.git("rev-parse", "HEAD")
     assert story.git("rev-parse", "main", at=story.remotes / "git") == head
     story.git("merge-base", "--is-ancestor", before, "HEAD")
@@ -138,6 +138,19 @@ def test_killed(story, tmp_path, point):
     assert again.returncode == 0, again.stdout[-3000:]
     if job == "tuning_job":
         assert "went on from the checkpoint of an interrupted run" in again.stdout
+    sound(story, before)
+
+
+def test_a_kernel_that_has_long_to_train_ends_with_the_process_of_its_run(story, tmp_path):
+    before = story.git("rev-parse", "HEAD")
+    known = {r.info.run_id for r in runs.children(story.tracking())}
+    run(story, "tuning_job", f"seed={next(SEEDS)}", "training.epochs=500", "training.patience=500",
+        **killing(tmp_path, "ftzard.models.training:_step:before:20", "run"))
+    assert (tmp_path / "struck").exists()
+    assert gone(story) == []
+    mine = [r for r in runs.children(story.tracking()) if r.info.run_id not in known]
+    assert [r.info.status for r in mine] == ["KILLED"]
+    assert "process of its run" in str(mine[0].data.tags)
     sound(story, before)
 
 

@@ -81,8 +81,10 @@ class TestGitAndDvc:
         assert "in sync" in story.record.dvc_status
         assert story.record.status["commits_not_pushed"] == []
 
-    def test_the_user_s_own_edit_stays_uncommitted(self, story):
-        assert story.record.git_status == "M ftzard.yaml"
+    def test_the_user_s_own_work_survives_the_whole_round_byte_for_byte(self, story):
+        assert set(story.mine["status"].split("\n")) == {
+            "M ftzard.yaml", "AM notes.md", "?? draft.txt"}
+        assert story.record.own_work == story.mine
 
     def test_a_clone_of_the_remotes_has_every_artifact(self, story, tmp_path):
         story.git("clone", "-q", str(story.remotes / "git"), str(tmp_path / "clone"))
