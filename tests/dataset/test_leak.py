@@ -7,7 +7,12 @@ import pytest
 
 from ftzard.dataset import cleaning, handed_in
 from ftzard.dataset.normalising import normalise_all
-from ftzard.dataset.splitting import assign, drop_near_duplicates, like_test_rows
+from ftzard.dataset.splitting import (
+    assign,
+    drop_near_duplicates,
+    learned_before,
+    like_test_rows,
+)
 from tests.dataset.conftest import RATIO
 
 WORDS = ("the a my this day phone song train lunch with and again really very some house street "
@@ -106,11 +111,23 @@ def test_in_an_incoming_batch(known, plants, kind):
     assert len(repeated) + len(dropped) > 30
 
 
+def test_a_new_test_row_like_one_that_was_learned_before_is_counted(known):
+    learned = known.loc[known["split"] == "train", "text"].tolist()[:40]
+    draw = random.Random(3)
+    again = [planted(text, KINDS[n % 3], draw) for n, text in enumerate(learned)]
+    late = pd.DataFrame({"id": [f"new{n}" for n in range(60)], "split": "test",
+                         "text": again + texts(20, 9)})
+    rows = pd.concat([known, late], ignore_index=True)
+    assert 36 <= learned_before(rows, known) <= 40
+    assert learned_before(rows, rows) == 0, "only new test rows count"
+    assert learned_before(rows, None) == 0
+
+
 def test_in_a_labelled_file(known, plants, tmp_path):
     """Rows that nobody asked for, and other texts under ids that were asked for, are refused."""
     arrived, _ = cleaning.clean(raw(texts(90, 5)).drop(columns="label"), batch="fourth")
     queue = arrived.head(60).assign(side="train", suggestion="sad", confidence="0.5", label="",
-                                    chosen_by="least_confidence")
+                                    chosen_by="least_confidence", group="")
     filled = queue.assign(label="glad")
     filled.loc[:29, "text"] = plants["exact"][:10] + plants["case"][:10] + plants["word"][:10]
     stray = pd.DataFrame({"id": [f"mine{i}" for i in range(30)], "batch": "fourth", "label": "sad",
