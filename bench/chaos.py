@@ -68,6 +68,14 @@ def processes(workspace: Workspace) -> list[int]:
     return found
 
 
+def command(pid: int) -> str:
+    """Return the command line of a process, or that it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()[:200]
+    except OSError:
+        return "one that has just ended"
+
+
 def strike(workspace: Workspace, started: subprocess.Popen, draw: random.Random, longest: float
            ) -> dict:
     """Wait a random time, kill something, and return what and when."""
@@ -136,8 +144,7 @@ def main(rounds: int, seed: int) -> None:
             last = time.monotonic() + 10
             while processes(workspace) and time.monotonic() < last:
                 time.sleep(0.1)
-            wrong = [f"{len(processes(workspace))} processes after ten seconds"
-                     ] if processes(workspace) else []
+            wrong = [f"after ten seconds there is {command(pid)}" for pid in processes(workspace)]
             doctor = ftzard(workspace, "doctor", "--fix")
             if doctor.returncode:
                 wrong.append(f"doctor: {doctor.stdout[-1500:]}")

@@ -20,7 +20,7 @@ from importlib import import_module
 from ftzard import orphan
 from ftzard.errors import WorkspaceError
 from ftzard.steps import BY_NAME, JOBS
-from ftzard.workspace import Workspace
+from ftzard.workspace import Workspace, alive
 
 #: Set in every kernel that a run starts, so that code loaded there knows where it is.
 IN_KERNEL = "FTZARD_KERNEL"
@@ -121,6 +121,7 @@ def reconstructable_job(name: str):
 def main() -> None:
     """Serve until the orders end. Arguments: descriptors of orders and answers, once or twice."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies that ended
+    end_with_the_run()
     ways = [int(number) for number in sys.argv[1:]]
     for name in EVERY:
         import_module(name)
@@ -128,12 +129,21 @@ def main() -> None:
     ahead = []
     if len(ways) == 4:
         models = os.fork() == 0
+        if models:
+            end_with_the_run()  # a fork has no timers
         for end in ways[:2] if models else ways[2:]:
             os.close(end)
         ways = ways[2:] if models else ways[:2]
         # A copy of a process that has opened a GPU could not use it.
         ahead = list(MODELS) if models and not os.path.exists("/dev/nvidia0") else []
     serve(*ways, ahead)
+
+
+def end_with_the_run() -> None:
+    """Look twice a second whether the run's process is there, also in the middle of an import."""
+    run = int(os.environ[orphan.OF])
+    signal.signal(signal.SIGALRM, lambda *_: None if alive(run) else os._exit(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
 
 
 def serve(orders: int, answers: int, ahead: list[str]) -> None:
@@ -162,7 +172,8 @@ def serve(orders: int, answers: int, ahead: list[str]) -> None:
 def become_kernel(arguments: list[str], env: dict[str, str], cwd: str) -> None:
     """Be the kernel that `python -m ipykernel_launcher arguments` would be, to its end."""
     os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGCHLD, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
