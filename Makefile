@@ -23,7 +23,7 @@ STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 help:
 	@echo "make demo         a whole round on the shipped sample, in a fresh workspace at ./demo"
 	@echo "make test         all tests"
-	@echo "make quick        the tests that run no whole jobs"
+	@echo "make quick        the tests that run no whole jobs and are not slow"
 	@echo "make chaos        kill -9 at random moments over whole jobs, ROUNDS=10 times"
 	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
 	@echo "make clean        remove what was installed and built; the workspace's data stays"
@@ -36,7 +36,7 @@ test: $(STAMP)
 	$(BIN)/pytest -q -m jobs
 
 quick: $(STAMP)
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not jobs"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not jobs and not slow"
 
 chaos: $(STAMP)
 	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0)

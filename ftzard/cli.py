@@ -172,34 +172,201 @@ def status(
 
 @app.command()
 def predict(
-    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
+    what: Annotated[list[str] | None, typer.Argument(
+        metavar="[MODEL] [FILE|-|TEXT…]",
+        help="MODEL: champion (the default), challenger, previous, base or NAME@VERSION. Then a "
+             ".txt, .jsonl or .csv file, '-' or nothing for what is piped in, or texts.")] = None,
+    workspace: InWorkspace = None,
+    kind: Annotated[str | None, typer.Option(
+        "--format", help="txt, jsonl or csv; default: by the file's name or its first line."
+    )] = None,
+    column: Annotated[str | None, typer.Option(
+        "--text", help="Column with the text; default: data.text_column.")] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of the file.")] = "utf-8",
+    as_json: Annotated[bool, typer.Option("--json", help="Texts too as JSON.")] = False,
+) -> None:
+    """Predict texts, a file or a stream, a line of JSON for each of its lines, in order."""
+    from ftzard import predicting
+    from ftzard.workspace import find
+
+    place, asked = find(workspace), predicting.understood(what or [])
+    if asked.source is None:
+        for row in predicting.predict_texts(place, asked):
+            say(json.dumps(row, ensure_ascii=False) if as_json else
+                f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
+        return
+    if asked.source == predicting.STREAM and sys.stdin.isatty():
+        print("texts, one per line; Ctrl-D ends them", file=sys.stderr)
+    tally = predicting.predict_stream(place, asked, say, kind=kind, column=column,
+                                      encoding=encoding)
+    if tally.bad:
+        numbers = ", ".join(map(str, tally.bad[:10])) + (", …" if len(tally.bad) > 10 else "")
+        raise FtzardError(f"{len(tally.bad):,} of {tally.lines:,} lines could not be predicted; "
+                          f"their errors are in the output: line {numbers}.")
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(
+        help="champion, challenger, previous, base or NAME@VERSION.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+    workspace: InWorkspace = None,
+    file: Annotated[Path | None, typer.Option(
+        help="A labelled file; default: the test rows of all batches.")] = None,
+    examples: Annotated[int, typer.Option(
+        help="How many texts to show on which they disagree.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Write it as a page, too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Compare two models on the same rows: scores, where they disagree, speed and memory."""
+    from ftzard import compare as comparing
+    from ftzard import shown_models
+    from ftzard.workspace import find
+
+    found = comparing.compare(find(workspace), first, second, file=file,
+                              say=(lambda line: None) if as_json else say)
+    if html is not None:
+        comparing.report(found, html)
+    if as_json:
+        say(json.dumps(found.to_dict(), indent=1))
+        return
+    told = found.to_dict(examples)
+    show_whole(shown_models.score_table(told))
+    say(found.verdict())
+    for line in shown_models.rows_told(told):
+        say(line)
+    if told["disagreements"]:
+        show_whole(shown_models.disagreement_table(told))
+    if html is not None:
+        say(f"page: {html}")
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(
+        help="champion, challenger, previous or NAME@VERSION.")],
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    adapter: Annotated[bool, typer.Option("--adapter", help="As peft's adapter.")] = False,
+    merged: Annotated[bool, typer.Option("--merged", help="As one model.")] = False,
+    tolerance: Annotated[float | None, typer.Option(
+        help="Largest difference of a merged model's logits; default: what rounding explains."
+    )] = None,
+    push_to: Annotated[str | None, typer.Option(
+        "--push", help="A hub's repository to upload to; the token is HF_TOKEN's.")] = None,
     workspace: InWorkspace = None,
 ) -> None:
-    """Predict texts with the champion."""
-    from ftzard.models import adapter
-    from ftzard.notebooks import model_files
-    from ftzard.notebooks.chapter import connect
-    from ftzard.tracking import registry
+    """Write a model as transformers and peft load it without FTzard, with its card."""
+    from ftzard import export as exporting
+    from ftzard.workspace import find
+
+    if adapter == merged:
+        raise FtzardError("say what to export: --adapter or --merged.")
+    done = exporting.export(find(workspace), model, folder, tolerance=tolerance, push=push_to,
+                            form="adapter" if adapter else "merged", say=say)
+    say(f"✓ {done.model} is in {done.folder}; loaded by transformers, its logits differ by at "
+        f"most {done.parity['largest']:.2g} on {done.parity['rows']} texts, "
+        f"{done.parity['changed']} with another label"
+        + (f"; pushed to {done.url}" if done.url else ""))
+
+
+models = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
+                     help="The registered models: list, show, tag, delete.")
+app.add_typer(models, name="models")
+Which = Annotated[str, typer.Argument(
+    help="champion, challenger, previous, base or NAME@VERSION.")]
+
+
+@models.command("list")
+def models_list(
+    name: Annotated[str | None, typer.Argument(help="One model; default: all.")] = None,
+    workspace: InWorkspace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the versions of registered models with aliases, scores, base, data and size."""
+    from ftzard import registered, shown_models
+    from ftzard.workspace import find
+
+    lines = registered.listing(find(workspace), name)
+    if as_json:
+        say(json.dumps(lines, indent=1))
+    elif not lines:
+        say("no model is registered yet; 'ftzard run training_pipeline_job' registers the first")
+    else:
+        show_whole(shown_models.list_table(lines))
+
+
+@models.command("show")
+def models_show(
+    model: Which,
+    workspace: InWorkspace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show a version: aliases, tags, metrics, data versions, base, size, run."""
+    from ftzard import registered, shown_models
+    from ftzard.workspace import find
+
+    told = registered.describe(find(workspace), model)
+    if as_json:
+        say(json.dumps(told, indent=1, default=str))
+    else:
+        show_whole(shown_models.model_tree(told))
+
+
+@models.command("tag")
+def models_tag(
+    model: Which,
+    pairs: Annotated[list[str], typer.Argument(
+        metavar="KEY=VALUE…", help="Tags to set; KEY= takes one away.")],
+    workspace: InWorkspace = None,
+) -> None:
+    """Set or take away tags of a version."""
+    from ftzard import registered
+    from ftzard.workspace import find
+
+    tags = registered.parsed_tags(pairs)
+    version = registered.set_tags(find(workspace), model, tags)
+    say(f"✓ {version}: " + ", ".join(f"{key} = {value}" if value is not None else f"{key} is gone"
+                                     for key, value in tags.items()))
+
+
+@models.command("delete")
+def models_delete(
+    model: Annotated[str, typer.Argument(
+        help="NAME@VERSION or a role for one version, NAME for a whole model.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option(
+        "--force", help="Also the previous and the challenger; a whole model with its champion."
+    )] = False,
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the record.")] = "",
+    workspace: InWorkspace = None,
+) -> None:
+    """Delete a version, or a whole model, and its files in MLflow; the record in git stays."""
+    from ftzard import deletion
     from ftzard.workspace import find
 
     place = find(workspace)
-    config = place.config()
-    champion = registry.champion(connect(place, config), config.tracking.registered_model)
-    classifier = adapter.open_classifier(*model_files.version_files(place, champion))
-    for text, row in zip(texts, classifier.predict(cleaned(classifier, texts)).itertuples(),
-                         strict=True):
-        say(f"{row.label}  {row.confidence:.3f}  {text}")
+    plan = deletion.planned(place, model, force=force)
+    for mark, lines in (("-", plan.goes), ("stays:", plan.stays)):
+        for line in lines:
+            say(f"  {mark} {line}")
+    if not yes and not confirmed(f"Delete {plan.name}?"):
+        say("nothing was deleted")
+        raise typer.Exit(1)
+    done = deletion.delete(place, plan, reason=reason, say=say)
+    for line in done.stays:
+        say(f"! {line}")
+    say(f"✓ {done.name} is deleted" + (
+        f"; its record says so at {done.commit[:10]}, {done.pushed}" if done.commit else "")
+        + (f": {done.reason}" if done.reason else ""))
 
 
-def cleaned(classifier, texts: list[str]) -> list[str]:
-    """Return texts cleaned as the classifier's training rows were."""
-    import pandas as pd
-
-    from ftzard.dataset.cleaning import clean_texts
-
-    settings = {k: v for k, v in classifier.meta.get("cleaning", {}).items()
-                if k in ("mention", "link")}
-    return clean_texts(pd.Series(texts), **settings).to_pylist()
+def confirmed(question: str) -> bool:
+    """Ask a person; no answer at all means no."""
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        say("")
+        return False
 
 
 @app.command()
@@ -276,9 +443,14 @@ def ui(
         commands["daemon"] = services.daemon(place)
         commands["webserver"] = services.webserver(place, host, services.free_port(host, port))
         addresses["Dagster"] = (host, port)
-    if only != "dagster":
+    elsewhere = place.config().tracking.server
+    if only != "dagster" and elsewhere is not None:
+        say(f"MLflow   {elsewhere} (tracking.uri); it is not started here")
+    elif only != "dagster":
         commands["mlflow"] = services.mlflow(place, host, services.free_port(host, mlflow_port))
         addresses["MLflow"] = (host, mlflow_port)
+    if not commands:
+        return
     with services.serving(place, commands) as started:
         for name, (where, number) in addresses.items():
             process = started["webserver" if name == "Dagster" else "mlflow"]
@@ -289,14 +461,92 @@ def ui(
         until_interrupted(started)
 
 
-def until_interrupted(processes) -> None:
+def until_interrupted(processes, logs: str | Path = ".ftzard/logs") -> None:
     """Wait for Ctrl-C; raises FtzardError if a server ends by itself."""
     while True:
         for name, process in processes.items():
             if process.poll() is not None:
                 raise FtzardError(f"{name} ended with code {process.returncode}; see its log in "
-                                  ".ftzard/logs.")
+                                  f"{logs}.")
         time.sleep(0.5)
+
+
+@app.command("mlflow-server")
+def mlflow_server(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.")] = 5000,
+    backend: Annotated[str | None, typer.Option(
+        help="Its database, as postgresql://USER@HOST/DATABASE, without a password (PGPASSWORD); "
+             "default: SQLite in the folder.")] = None,
+    folder: Annotated[Path, typer.Option("--dir", help="Folder of all its files.")] = Path(
+        "mlflow-server"),
+) -> None:
+    """Serve MLflow to a team until Ctrl-C: everyone logs in, and sees only what is theirs."""
+    from ftzard import credentials, services, team_server
+
+    credentials.load_for_server(Path.cwd())
+    plan = team_server.plan(folder, host=host, port=services.free_port(host, port),
+                            backend=backend)
+    with team_server.serving(plan) as started:
+        say(f"MLflow   {plan.uri}, its files in {plan.folder}")
+        say("users    ftzard mlflow-user add NAME; Ctrl-C ends the server")
+        until_interrupted(started, plan.folder)
+
+
+mlflow_user = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
+                          help="Make and change users of a team's MLflow server.")
+app.add_typer(mlflow_user, name="mlflow-user")
+OnServer = Annotated[str | None, typer.Option(
+    help="Address of the server; default: tracking.uri of the workspace, else this machine.")]
+AsUser = Annotated[str | None, typer.Option(
+    "--as", help="Who does it; default: the administrator.")]
+
+
+@mlflow_user.command("add")
+def mlflow_user_add(
+    name: Annotated[str, typer.Argument(help="The new user's name.")],
+    server: OnServer = None, person: AsUser = None,
+) -> None:
+    """Make a user; the password is asked, or taken from FTZARD_NEW_PASSWORD."""
+    from ftzard import team_users
+    from ftzard.tracking import users
+
+    login = team_users.login(server, person)
+    users.add(login, name, team_users.new_password(name))
+    say(f"✓ {name} may log in at {login.uri}: tracking.uri={login.uri} in ftzard.yaml, "
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in .env")
+
+
+@mlflow_user.command("password")
+def mlflow_user_password(
+    name: Annotated[str, typer.Argument(help="Whose password.")],
+    server: OnServer = None, person: AsUser = None,
+) -> None:
+    """Change a password; it is asked, or taken from FTZARD_NEW_PASSWORD."""
+    from ftzard import team_users
+    from ftzard.tracking import users
+
+    login = team_users.login(server, person)
+    users.set_password(login, name, team_users.new_password(name))
+    say(f"✓ {name} has another password at {login.uri}")
+
+
+@mlflow_user.command("grant")
+def mlflow_user_grant(
+    name: Annotated[str, typer.Argument(help="Who gets it.")],
+    experiment: Annotated[str | None, typer.Option(help="An experiment.")] = None,
+    model: Annotated[str | None, typer.Option(help="A registered model.")] = None,
+    permission: Annotated[str, typer.Option(
+        help="read; edit: record runs; manage: move aliases and delete, too; none.")] = "edit",
+    server: OnServer = None, person: AsUser = None,
+) -> None:
+    """Let a user at an experiment or a registered model of somebody else."""
+    from ftzard import team_users
+    from ftzard.tracking import users
+
+    login = team_users.login(server, person)
+    users.grant(login, name, experiment=experiment, model=model, permission=permission)
+    say(f"✓ {name}: {permission} on {experiment or model} at {login.uri}")
 
 
 @app.command()
@@ -459,6 +709,22 @@ def config(
 
     resolved = find(workspace).config({"overrides": overrides or []})
     say(yaml.safe_dump(to_record(resolved), sort_keys=False, allow_unicode=True))
+
+
+@app.command()
+def plan(
+    job: Annotated[str, typer.Argument(help="One of: " + ", ".join(JOBS))],
+    overrides: Annotated[list[str] | None, typer.Argument(help="hydra overrides.")] = None,
+    workspace: InWorkspace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what a job would take before it runs: rows, tokens, steps, memory, time; does it fit?"""
+    from ftzard import plan
+    from ftzard.workspace import find
+
+    told = plan.plan(find(workspace), job_named(job), {"overrides": overrides or []})
+    for line in [json.dumps(told.to_dict(), indent=1)] if as_json else plan.lines(told):
+        say(line)
 
 
 def main() -> None:

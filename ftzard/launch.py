@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ftzard.artifact import write_json
+from ftzard.errors import FtzardError
 from ftzard.kernel_server import PATIENT_THREADS, Server, reconstructable_job
 from ftzard.steps import BY_NAME, JOBS
 from ftzard.workspace import Workspace, alive
@@ -231,7 +232,8 @@ def was_interrupted(event) -> bool:
 
 
 def _innermost(error) -> str:
-    while error.cause is not None:
+    ours = {kind.__name__ for kind in FtzardError.__subclasses__()}
+    while error.cause is not None and error.cls_name not in ours:
         error = error.cause
     name, _, rest = error.message.strip().partition(": ")
     return rest if rest and "." in name and " " not in name else error.message.strip()

@@ -146,6 +146,7 @@ def lineage(workspace: Workspace, model: str | None = None) -> dict:
                  "packages": record["packages"]},
         "verdict": record.get("verdict"),
         "promotions": record.get("promotions") or [],
+        "deleted": record.get("deleted"),
         "metrics": (record.get("metrics") or {}).get("challenger"),
     }
 
@@ -184,7 +185,11 @@ def _which(asked: str | None, kept: Mapping, config: Config, tracking: "Tracking
 
 
 def _last_promoted(numbered: Mapping[int, Mapping]) -> int | None:
-    """Return the version that was promoted last, by the gate or by hand; None if none was."""
+    """Return the version that was promoted last, by the gate or by hand; None if none was.
+
+    One that was deleted from the registry is not it.
+    """
+    numbered = {n: record for n, record in numbered.items() if not record.get("deleted")}
     gate = [(record["created"], number) for number, record in numbered.items()
             if (record.get("verdict") or {}).get("decision") == "promote"]
     hand = [(entry["time"], entry["to"]) for record in numbered.values()

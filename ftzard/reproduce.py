@@ -70,7 +70,7 @@ def _record(workspace: Workspace, name: str, number: int) -> dict:
 
 def _files(record: Mapping) -> list[str]:
     files = [record["data"]["tokenized"]["path"]]
-    if record["config"]["model"]["build"] is not None:
+    if record["base"]["revision"] is None:
         files.append(f"models/bases/{record['base']['name']}.zip")
     if record["parent"] is not None:
         files.append(f"models/{record['model']}/{record['parent']}.zip")

@@ -20,27 +20,36 @@ from ftzard.errors import WorkspaceError
 from ftzard.launch import dead_runs, environment
 from ftzard.workspace import Workspace
 
+#: The processes of commands that were started, by name.
+Started = dict[str, subprocess.Popen]
+
 
 def daemon(workspace: Workspace) -> list[str]:
     """Return the command of Dagster's daemon, which serves the sensors."""
-    return [_tool("dagster-daemon"), "run", "-m", "ftzard.definitions"]
+    return [tool("dagster-daemon"), "run", "-m", "ftzard.definitions"]
 
 
 def webserver(workspace: Workspace, host: str, port: int) -> list[str]:
     """Return the command of Dagster's web server."""
-    return [_tool("dagster-webserver"), "-h", host, "-p", str(port), "-m", "ftzard.definitions"]
+    return [tool("dagster-webserver"), "-h", host, "-p", str(port), "-m", "ftzard.definitions"]
 
 
 def mlflow(workspace: Workspace, host: str, port: int) -> list[str]:
-    """Return the command of MLflow's server on the workspace's store."""
-    return [_tool("mlflow"), "server", "--backend-store-uri", workspace.mlflow_uri,
+    """Return the command of MLflow's server on the workspace's database."""
+    return [tool("mlflow"), "server", "--backend-store-uri", database(workspace),
             "--default-artifact-root", workspace.mlflow_artifacts.as_uri(),
             "--workers", "1", "--host", host, "--port", str(port)]
 
 
+def database(workspace: Workspace) -> str:
+    """Return the URI of the MLflow database that a workspace opens itself, without a server."""
+    tracking = workspace.config().tracking
+    return workspace.mlflow_uri if tracking.server else tracking.uri or workspace.mlflow_uri
+
+
 def jupyter(workspace: Workspace, host: str, port: int, browser: bool) -> list[str]:
     """Return the command of JupyterLab on the workspace's notebooks."""
-    return [_tool("jupyter"), "lab", f"--ServerApp.root_dir={workspace.root}",
+    return [tool("jupyter"), "lab", f"--ServerApp.root_dir={workspace.root}",
             f"--ServerApp.ip={host}", f"--ServerApp.port={port}",
             f"--ServerApp.open_browser={browser}", "--ServerApp.allow_root=True",
             "--LabApp.default_url=/lab/tree/notebooks"]
@@ -60,30 +69,49 @@ def free_port(host: str, wanted: int) -> int:
 
 @contextmanager
 def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
-            logs: bool = True) -> Iterator[dict[str, subprocess.Popen]]:
+            logs: bool = True) -> Iterator[Started]:
     """Run servers for as long as the block lasts; none, and nothing they started, outlives it.
 
     Their output goes to .ftzard/logs/<name>.log.
     """
-    folder = workspace.state / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    if "mlflow" in commands and not (workspace.state / "mlflow.db").exists():
+    own = workspace.state / "mlflow.db"
+    if "mlflow" in commands and not (own.exists() and database(workspace) == workspace.mlflow_uri):
         from ftzard.tracking.store import make_sqlite
 
-        make_sqlite(workspace.mlflow_uri)  # its server and a first run would both make the tables
-    started: dict[str, subprocess.Popen] = {}
+        make_sqlite(database(workspace))  # its server and a first run would both make the tables
+    try:
+        with running(commands, environment(workspace), workspace.root,
+                     logs=workspace.state / "logs" if logs else None) as started:
+            yield started
+    finally:
+        if "daemon" in commands:
+            close_open_runs(workspace, "the server that ran it was stopped")
+
+
+@contextmanager
+def running(commands: Mapping[str, list[str]], env: Mapping[str, str], cwd: Path, *,
+            logs: Path | None) -> Iterator[Started]:
+    """Run commands for as long as the block lasts, each in a group of its own that ends with it.
+
+    logs: folder for their output, <name>.log, for its owner only; None: it is shown.
+    """
+    started: Started = {}
     try:
         for name, command in commands.items():
-            stream = open(folder / f"{name}.log", "ab")  # noqa: SIM115 - the child owns it
+            stream = _log(logs / f"{name}.log") if logs else None
             started[name] = subprocess.Popen(
-                command, env=environment(workspace), cwd=workspace.root, stdin=subprocess.DEVNULL,
-                stdout=stream if logs else None, stderr=subprocess.STDOUT, start_new_session=True)
-            stream.close()
+                command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=stream,
+                stderr=subprocess.STDOUT, start_new_session=True)
+            if stream is not None:
+                os.close(stream)
         yield started
     finally:
         stop(started.values())
-        if "daemon" in started:
-            close_open_runs(workspace, "the server that ran it was stopped")
+
+
+def _log(file: Path) -> int:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def stop(processes: Iterable[subprocess.Popen], patience: float = 6.0) -> None:
@@ -165,5 +193,6 @@ def answers(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
+    """Return the path of a command that is installed beside this Python."""
     return str(Path(sys.executable).parent / name)

@@ -34,6 +34,10 @@ def lineage_tree(told: Mapping) -> Tree:
             if verdict else ["none yet"])
     _branch(tree, "promoted by hand", [f"{_time(p['time'])} by {p['who']}: {p['reason']}"
                                        for p in told["promotions"]])
+    deleted = told["deleted"]
+    _branch(tree, "deleted from the registry", [
+        f"{_time(deleted['time'])} by {deleted['who']}"
+        + (f": {deleted['reason']}" if deleted["reason"] else "")] if deleted else [])
     scores = told["metrics"]
     if scores:
         _branch(tree, "metrics", [f"{scores['accuracy']:.1%} of {scores['n']:,} test rows, "

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import yaml
 
+from ftzard import credentials
 from ftzard.artifact import Handle, sha256
-from ftzard.config.compose import compose
+from ftzard.config.compose import compose, to_record
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, WorkspaceError
 
@@ -129,22 +130,33 @@ class Workspace:
 
     def config(self, *requests: dict) -> Config:
         """Return the workspace's config with a run's requests over it."""
-        return compose(self.own_config(), *requests, folder=self.root / "config")
+        config = compose(self.own_config(), *requests, folder=self.root / "config")
+        credentials.refuse_in(to_record(config))
+        return config
 
 
 def find(start: Path | str | None = None) -> Workspace:
-    """Return the workspace of `start`, of FTZARD_WORKSPACE, or of the current folder upwards."""
+    """Return the workspace of `start`, of FTZARD_WORKSPACE, or of the current folder upwards.
+
+    The credentials in its `.env` are in the environment from then on.
+    """
+    workspace = Workspace(_root(start))
+    credentials.load(workspace.root)
+    return workspace
+
+
+def _root(start: Path | str | None) -> Path:
     if start is not None or os.environ.get("FTZARD_WORKSPACE"):
         root = Path(os.path.abspath(start or os.environ["FTZARD_WORKSPACE"]))
         if (root / MARKER).is_file():
-            return Workspace(root)
+            return root
         raise WorkspaceError(
             f"{root} is no workspace: it has no {MARKER}. Make one with 'ftzard init {root}'."
         )
     for place in (Path.cwd(), Path(os.environ.get("PWD", "."))):
         for folder in (place, *place.parents):
             if (folder / MARKER).is_file():
-                return Workspace(folder)
+                return folder
     raise WorkspaceError(
         f"no {MARKER} in {Path.cwd()} or above it; change into a workspace, name one with -w or "
         "FTZARD_WORKSPACE, or make one with 'ftzard init DIR'."

@@ -514,11 +514,6 @@ class TestMachine:
         finding, = machine.notebooks(place)
         assert finding.state == OK and "Step6_Sampling.ipynb" in finding.sentence
 
-    def test_secrets_are_named_and_never_shown(self, place, monkeypatch):
-        monkeypatch.setenv("HF_TOKEN", "hf_very_secret")
-        finding, = machine.secrets(place)
-        assert "HF_TOKEN" in finding.sentence and "hf_very_secret" not in finding.sentence
-
     def test_the_installed_packages_are_those_of_the_constraints(self, place):
         assert states(machine.packages(place)) == [OK], machine.packages(place)
 

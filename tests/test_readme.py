@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NEEDS = ("# GPU", "# Docker", "# pixi")
+NEEDS = ("# GPU", "# Docker", "# pixi", "# server")
 ELSEWHERE = {
     "make demo": "it is a whole demo; run by hand on a fresh clone",
     "make test": "it is this test run",

@@ -9,6 +9,7 @@ the groups and reads the override strings; the schema then refuses what it does 
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,28 +30,55 @@ def compose(*requests: Mapping, folder: Path | None = None) -> Config:
     """
     choices: dict[str, str] = {}
     values: dict[str, object] = {}
+    found: list[str] = []
     for request in requests:
-        its_choices, its_values = _read(request)
+        its_choices, its_values = _read(request, found)
         choices |= its_choices
         values = {k: v for k, v in values.items() if k not in its_values} | its_values
-    merged = _groups(choices, folder)
-    found: list[str] = []
+    chosen = _groups(choices, folder, found)
+    merged = deepcopy(chosen)
     for key, value in values.items():
         _put(merged, key.split("."), value, key, found)
     config = parse(Config, merged, "", found)
-    found = found or problems(config)
+    found += problems(_understood(chosen, values) if found else config)
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
     return config
 
 
+def _understood(chosen: dict, values: Mapping[str, object]) -> Config:
+    """Return the config of those values that can be read, to hold their limits against them too."""
+    for key, value in values.items():
+        tried, wrong = deepcopy(chosen), []
+        _put(tried, key.split("."), value, key, wrong)
+        parse(Config, tried, "", wrong)
+        if not wrong:
+            chosen = tried
+    return parse(Config, chosen, "", [])
+
+
 def from_record(values: Mapping) -> Config:
-    """Return the config that a run's record holds (the inverse of `to_record`)."""
+    """Return the config that a run's record holds (the inverse of `to_record`).
+
+    A key that did not exist yet when the record was made has its packaged default: what runs did
+    before there was a choice.
+    """
     found: list[str] = []
     config = parse(Config, dict(values), "", found)
     if found:
+        found = []
+        config = parse(Config, _filled(values, _groups({}, None, found)), "", found)
+    if found:
         raise ConfigError("the recorded config does not fit this version:\n" + "\n".join(found))
     return config
+
+
+def _filled(values: Mapping, defaults: Mapping) -> dict:
+    """Return values, and the defaults of keys that they lack, in groups as well."""
+    return {**defaults, **{
+        key: _filled(value, defaults[key])
+        if isinstance(value, Mapping) and isinstance(defaults.get(key), Mapping) else value
+        for key, value in values.items()}}
 
 
 def to_record(config: Config) -> dict:
@@ -87,8 +115,11 @@ def defaults() -> dict[str, str]:
     return {k: v for entry in listed if isinstance(entry, dict) for k, v in entry.items()}
 
 
-def _read(request: Mapping) -> tuple[dict[str, str], dict[str, object]]:
-    """Split a request into choices and dotted values; refuse one that contradicts itself."""
+def _read(request: Mapping, found: list[str]) -> tuple[dict[str, str], dict[str, object]]:
+    """Split a request into choices and dotted values.
+
+    A sentence is added to `found` for each override that cannot be read or says otherwise.
+    """
     choices: dict[str, str] = {}
     values: dict[str, object] = {}
     for key, value in request.items():
@@ -107,9 +138,14 @@ def _read(request: Mapping) -> tuple[dict[str, str], dict[str, object]]:
             values[key] = value
     said = {**choices, **values}
     for text in request.get("overrides") or []:
-        for key, value in _leaves(*_override(text)).items():
+        try:
+            leaves = _leaves(*_override(text))
+        except ConfigError as error:
+            found.append(str(error))
+            continue
+        for key, value in leaves.items():
             if key in said and said[key] != value:
-                raise ConfigError(
+                found.append(
                     f"'{key}' is said twice: {said[key]!r} and, as the override '{text}', "
                     f"{value!r}; keep one of them."
                 )
@@ -151,17 +187,20 @@ def _unreadable(text: str) -> str:
     return f"override '{text}' cannot be read; expected key=value, as in training.epochs=2."
 
 
-def _groups(choices: Mapping[str, str], folder: Path | None) -> dict:
+def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -> dict:
+    """Return what the packaged files and the workspace's say; an unknown choice is passed over."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
+    overrides = []
     for group, choice in choices.items():
         valid = available(group, folder)
-        if choice not in valid:
-            raise ConfigError(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
-    overrides = [f"{group}={choice}" for group, choice in choices.items()]
+        if choice in valid:
+            overrides.append(f"{group}={choice}")
+        else:
+            found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
     if folder and folder.is_dir():
         overrides.append(f"hydra.searchpath=['file://{folder}']")
     GlobalHydra.instance().clear()

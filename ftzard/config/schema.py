@@ -59,16 +59,22 @@ class Model:
     source: str | None
     revision: str | None
     build: Build | None
-    quantisation: Literal["nf4", "none"]
+    gated: bool
+    quantisation: Literal["none", "int8", "nf4"]
     double_quantisation: bool
     compute_dtype: Literal["float32", "bfloat16", "float16"]
-    lora_targets: list[str]
+    attention: Literal["sdpa", "eager", "flash_attention_2"]
+    lora_targets: list[str] | None
     train_embeddings: bool
     max_length: int
 
 
 @dataclass
 class Training:
+    method: Literal["lora", "rslora", "dora", "full"]
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
+    micro_batch_tokens: int | None
+    gradient_checkpointing: bool
     epochs: int
     learning_rate: float
     batch_size: int
@@ -135,6 +141,12 @@ class Tracking:
     uri: str | None
     experiment: str
     registered_model: str
+    mirror: list[Literal["comet"]]
+
+    @property
+    def server(self) -> str | None:
+        """The address of the MLflow server that the URI names, or None if it is a database."""
+        return self.uri if (self.uri or "").startswith(("http://", "https://")) else None
 
 
 @dataclass
@@ -183,8 +195,8 @@ PARTS = tuple(f"{group.name}.{f.name}" for group in fields(Config) if is_datacla
 
 def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
     """Return (key, value, holds, expectation) for every limit a type cannot express."""
-    d, t, u, s, r, g = (config.data, config.training, config.tuning, config.sampling,
-                        config.retraining, config.gate)
+    d, m, t, u, s, r, g = (config.data, config.model, config.training, config.tuning,
+                           config.sampling, config.retraining, config.gate)
     shares = d.train_share + d.validation_share + d.test_share
     at_least_one = [
         ("threads", config.threads), ("data.max_characters", d.max_characters),
@@ -220,8 +232,24 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
          "1, each share above 0"),
         ("training.weight_decay", t.weight_decay, t.weight_decay >= 0, "0 or more"),
         ("model.max_length", config.model.max_length, config.model.max_length >= 8, "8 or more"),
-        ("model.lora_targets", config.model.lora_targets, bool(config.model.lora_targets),
-         "at least one layer name"),
+        ("model.lora_targets", m.lora_targets, m.lora_targets is None or bool(m.lora_targets),
+         "at least one layer name, or null for all linear layers"),
+        ("training.method", t.method, t.method != "full" or m.quantisation == "none",
+         f"lora, rslora or dora on a base in {m.quantisation}, whose weights cannot be trained; or "
+         "set model.quantisation=none"),
+        ("training.method", t.method, t.method != "full" or m.compute_dtype == "float32",
+         f"lora, rslora or dora with model.compute_dtype={m.compute_dtype}, in which small steps "
+         "are lost to rounding; or set model.compute_dtype=float32"),
+        ("model.train_embeddings", m.train_embeddings,
+         not m.train_embeddings or m.compute_dtype == "float32" or t.method == "full",
+         f"false with model.compute_dtype={m.compute_dtype}, in which small steps are lost to "
+         "rounding"),
+        ("model.attention", m.attention,
+         m.attention != "flash_attention_2" or m.compute_dtype != "float32",
+         "sdpa or eager with model.compute_dtype=float32"),
+        ("training.micro_batch_tokens", t.micro_batch_tokens,
+         not t.micro_batch_tokens or t.micro_batch_tokens >= m.max_length,
+         f"null, or at least model.max_length ({m.max_length}), so that every row fits"),
         ("model.source", config.model.source,
          (config.model.source is None) == (config.model.build is not None),
          "a hub id or folder, or null together with model.build"),

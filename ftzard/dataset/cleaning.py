@@ -1,76 +1,27 @@
 """From raw rows to clean ones: what a text becomes, and which rows cannot be used and why.
 
-A row is never lost: it is in the cleaned table, or in the rejected one with a reason. Cleaning
-keeps what carries meaning (emoji, punctuation, case) and takes out what does not.
+A row is never lost: it is in the cleaned table, or in the rejected one with a reason. What is done
+to a text stands in `ftzard.texts`, where predictions find it too.
 """
 
 import hashlib
-import html
-import re
 from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from ftzard.dataset.normalising import (
-    LINK,
-    MENTION,
-    SPACES,
-    arrow,
-    composed,
-    duplicate_keys,
-    normalise,
-    replace,
-)
+from ftzard.dataset.normalising import duplicate_keys, normalise
 from ftzard.dataset.splitting import canonical_split
 from ftzard.errors import DataError
+from ftzard.texts import clean_texts, replace
 
 __all__ = ["append", "check", "clean", "clean_texts", "label_names", "normalise", "sample_rows"]
 
 DUPLICATE = "duplicate"
 EARLIER_DUPLICATE = "duplicate of an earlier batch"
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _INVISIBLE = r"[\s\p{Z}\p{Cc}\p{Cf}\x{FE00}-\x{FE0F}]+"
-_ZERO_WIDTH = r"[\x{200B}\x{2060}\x{FEFF}]"
-
-
-def _literal(replacement: str) -> str:
-    return replacement.replace("\\", "\\\\")
-
-
-def _unescaped(texts: pa.Array) -> pa.Array:
-    with_entity = pc.match_substring_regex(texts, r"&#?[a-zA-Z0-9]{2,32};")
-    if not pc.any(with_entity).as_py():
-        return texts
-    found = [
-        _ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
-        for text in texts.filter(with_entity).to_pylist()
-    ]
-    return pc.replace_with_mask(texts, with_entity, pa.array(found, type=pa.large_string()))
-
-
-def clean_texts(
-    texts: pd.Series,
-    *,
-    unescape_html: bool = True,
-    mention: str = "@user",
-    link: str = "http",
-) -> pa.Array:
-    """Return the texts cleaned, one Arrow string each; cleaning a clean text changes nothing.
-
-    HTML entities become their character, unicode its NFC form, a link the token `link`, a mention
-    the token `mention`; control characters, line ends and runs of space become one space.
-    """
-    cleaned = arrow(texts)
-    if unescape_html:
-        cleaned = _unescaped(cleaned)
-    cleaned = replace(composed(cleaned), LINK, _literal(link))
-    cleaned = replace(cleaned, MENTION, r"\1" + _literal(mention))
-    cleaned = replace(replace(cleaned, _ZERO_WIDTH, ""), SPACES, " ")
-    return pc.utf8_trim_whitespace(cleaned)
 
 
 def _plain_number(values: pd.Series) -> pd.Series:

@@ -6,53 +6,18 @@ training and test, so its results are pinned by a test.
 """
 
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-LINK = r'(?i)(?:https?://|\bwww\.[a-z0-9-]+\.)[^\s\p{Z}<>"]*'
-# Not after a letter, a digit or another @: an e-mail address is no mention.
-MENTION = r"(^|[^\p{L}\p{N}_@])@[\p{L}\p{N}_]+"
-SPACES = r"[\s\p{Z}\p{Cc}]+"
+from ftzard.texts import LINK, MENTION, SPACES, arrow, each_beyond_ascii, replace
+
 _SELECTORS = r"[\x{FE00}-\x{FE0F}\x{20E3}\x{200B}-\x{200F}\x{2060}\x{FEFF}]"
 _APOSTROPHES = r"['’‘`´ʼ]"
 _NOT_WORDS = r"[^\p{L}\p{M}\p{N} ]"
 _EMOTICON = r"[:;=]-?[()\[\]dpo/\\|*<>3]|[()\[\]]-?[:;=]|<3|\^_*\^|\p{So}"
-
-
-def arrow(values: Iterable[str] | pd.Series | pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return strings as one Arrow array; a missing value becomes the empty string."""
-    if not isinstance(values, pa.Array | pa.ChunkedArray):
-        if not isinstance(values, pd.Series):
-            values = list(values)
-        values = pa.array(values, type=pa.large_string(), from_pandas=True)
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    return pc.fill_null(values.cast(pa.large_string()), "")
-
-
-def replace(texts: pa.Array, pattern: str, replacement: str) -> pa.Array:
-    """Replace every match of an RE2 pattern; `\\1` in the replacement is the first group."""
-    return pc.replace_substring_regex(texts, pattern, replacement)
-
-
-def each_beyond_ascii(texts: pa.Array, change: Callable[[str], str]) -> pa.Array:
-    """Apply a Python function to the texts that hold more than ASCII, which are usually few."""
-    beyond = pc.invert(pc.string_is_ascii(texts))
-    if not pc.any(beyond).as_py():
-        return texts
-    changed = [change(text) for text in texts.filter(beyond).to_pylist()]
-    return pc.replace_with_mask(texts, beyond, pa.array(changed, type=pa.large_string()))
-
-
-def composed(texts: pa.Array) -> pa.Array:
-    """Return the texts in unicode's form NFC.
-
-    Not by Arrow's utf8_normalize: with pyarrow 25 its NFC and NFKC leave letters and accents apart.
-    """
-    return each_beyond_ascii(texts, lambda text: unicodedata.normalize("NFC", text))
 
 
 def _fold(text: str) -> str:

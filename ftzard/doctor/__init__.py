@@ -8,7 +8,7 @@ only what loses nothing: it finishes or clears what a killed process has left.
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from ftzard.doctor import leftovers, machine, records, registered, versioned
+from ftzard.doctor import credentials, leftovers, machine, records, registered, versioned
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, settings
 from ftzard.errors import FtzardError
 from ftzard.workspace import Workspace, locked
@@ -39,7 +39,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("GPU", machine.gpu),
     ("packages", machine.packages),
     ("notebooks", machine.notebooks),
-    ("secrets", machine.secrets),
+    ("secrets", credentials.secrets),
 )
 
 

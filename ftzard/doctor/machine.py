@@ -1,7 +1,6 @@
-"""The machine: config, disk, GPU, packages, the notebooks' copies, which secrets are set."""
+"""The machine: config, disk, GPU, packages, the notebooks' copies."""
 
 import ctypes
-import os
 import re
 import tempfile
 from importlib import metadata
@@ -13,9 +12,6 @@ from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, 
 from ftzard.errors import ConfigError
 from ftzard.tracking.record import notebook_hash
 from ftzard.workspace import MARKER, Workspace
-
-SECRETS = ("HF_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "FTZARD_GIT_TOKEN",
-           "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def config(place: Workspace) -> list[Finding]:
@@ -170,10 +166,3 @@ def notebooks(place: Workspace) -> list[Finding]:
                         f"git restore {' '.join(f'notebooks/{name}' for name in torn)}")]
     own = f"{counted(len(changed), 'notebook')} differ from the packaged: {listed(changed)}."
     return [Finding("notebooks", OK, own if changed else "as packaged.")]
-
-
-def secrets(place: Workspace) -> list[Finding]:
-    """Which credentials the environment holds; never what they are."""
-    there = [name for name in SECRETS if os.environ.get(name)]
-    return [Finding("secrets", OK, f"set: {', '.join(there)}." if there else
-                    "none is set in the environment.")]

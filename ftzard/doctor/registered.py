@@ -34,6 +34,7 @@ def models(place: Workspace) -> list[Finding]:
         aliases = registry.aliases(tracking, name)
         found += _dangling(place, tracking, name, aliases, versions)
         found += _half_registered(place, tracking, records, aliases, versions)
+        found += _half_deleted(place, tracking, records, aliases, versions)
         found += _cut_off(place, tracking, name, records, aliases, versions)
     found += _adapters(place, name, records, aliases)
     champion = aliases.get("champion")
@@ -132,6 +133,24 @@ def _delete(place: Workspace, registry, tracking, version) -> str:
     return f"deleted {version}, which was only half registered."
 
 
+def _half_deleted(place: Workspace, tracking, records: dict, aliases: dict, versions: dict
+                  ) -> list[Finding]:
+    """Versions that were deleted by their record and are still registered."""
+    from ftzard.tracking import registry
+
+    return [] if at_work(place) else [Finding(
+        "models", WRONG, f"{versions[number]} was deleted by its record and is still registered: "
+                         "deleting it was cut off.", f"ftzard doctor --fix -w {place.root}",
+        lambda version=versions[number]: _finish(registry, tracking, version))
+        for number, said in records.items()
+        if said.get("deleted") and number in versions and number not in aliases.values()]
+
+
+def _finish(registry, tracking, version) -> str:
+    left = registry.delete(tracking, version)
+    return f"deleted {version} from the registry" + (f"; {left}" if left else ", and its files.")
+
+
 def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict, versions: dict
              ) -> list[Finding]:
     """A champion that is on record and was not made one: its process was killed in between."""
@@ -178,7 +197,7 @@ def _adapters(place: Workspace, name: str, records: dict, aliases: dict) -> list
     """Records whose adapter is not there, or is no whole archive."""
     found = []
     roles = {number: alias for alias, number in aliases.items()}
-    for number in records:
+    for number in (n for n, said in records.items() if not said.get("deleted")):
         file = place.root / "models" / name / f"{number}.zip"
         pointer = file.with_name(f"{file.name}.dvc")
         what = f"{name}@{number}" + (f", the {roles[number]}," if number in roles else "")

@@ -1,35 +1,39 @@
 """Adapters: what is trained, attached to a shared base, saved beside the base's hashes, reopened.
 
 A base carries one adapter at a time. Taking it off puts back the very modules that were there
-before, so that nothing of one trial reaches the next.
+before, so that nothing of one trial reaches the next. What the method 'full' trains goes the same
+way: it is a copy of the base, of which every weight is its own.
 """
 
+import copy
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from ftzard.artifact import write_json
 from ftzard.errors import ModelError
+from ftzard.models import checks
 from ftzard.models.archive import whole_folder
-from ftzard.models.base import HEAD, BaseSpec, LoadedBase, hash_weights, load_base
-from ftzard.models.meta import META, read_meta
+from ftzard.models.base import LoadedBase, load_base
+from ftzard.models.meta import META, WEIGHTS, WHOLE, read_meta
 from ftzard.models.prediction import Classifier
 from ftzard.models.quiet import quiet_loading
-
-WEIGHTS = "adapter_model.safetensors"
+from ftzard.models.spec import BaseSpec
 
 
 @dataclass
 class _Attachment:
-    """The adapted model, and the base's own modules by name, to be put back afterwards."""
+    """The adapted model, its method, and the base's own modules by name, to be put back."""
 
-    adapted: PeftModel
+    adapted: nn.Module
+    method: str
     modules: dict[str, nn.Module]
 
 
@@ -46,61 +50,79 @@ class _TakenOff(nn.Module):
 def attach(
     loaded: LoadedBase,
     *,
-    rank: int,
-    alpha: float,
-    dropout: float,
     seed: int,
+    method: str = "lora",
+    rank: int | None = None,
+    alpha: float | None = None,
+    dropout: float = 0.0,
     train_embeddings: bool = False,
     start_from: Path | None = None,
-) -> PeftModel:
-    """Return the base with a LoRA adapter on its targets and a trainable copy of its head.
+) -> nn.Module:
+    """Return the base with an adapter on its targets and a trainable copy of its head.
 
-    rank, alpha, dropout: LoRA's; seed: of its first weights; train_embeddings: train a copy of the
-    token embeddings as well; start_from: folder of a saved adapter whose weights to begin with
-    (the folder is only read), which must agree in rank, alpha and train_embeddings.
-    Raises ModelError if an adapter is attached already, or if `start_from` does not fit.
+    seed: of the adapter's first weights; method: 'lora', 'rslora' (alpha counts by the root of the
+    rank), 'dora' (lengths of the weights train as well) or 'full' (a copy of the base, all of it
+    trainable; what follows but start_from has no meaning for it); rank, alpha, dropout: LoRA's;
+    train_embeddings: train a copy of the token embeddings as well; start_from: folder of a saved
+    adapter whose weights to begin with (the folder is only read), which must agree in method,
+    rank, alpha and train_embeddings. Raises ModelError if an adapter is attached already, if the
+    base cannot be trained so, or if `start_from` does not fit.
     """
-    if train_embeddings and loaded.spec.compute_dtype != "float32":
-        raise ModelError(
-            f"train_embeddings with compute_dtype {loaded.spec.compute_dtype}; expected float32, "
-            "because small steps are lost to rounding. Set model.train_embeddings=false."
-        )
+    checks.method_fits(loaded.spec, method, train_embeddings=train_embeddings)
     lora = {"rank": rank, "alpha": alpha, "train_embeddings": train_embeddings}
     if start_from is not None:
         meta = read_meta(start_from)
-        saved = {key: meta["lora"][key] for key in lora}
-        if saved != lora:
+        saved = {"method": meta["method"]}
+        if method != "full" and meta["lora"] is not None:
+            saved |= {key: meta["lora"][key] for key in lora}
+        wanted = {"method": method} | (lora if method != "full" else {})
+        if saved != wanted:
             raise ModelError(
-                f"adapter {start_from} was trained with {saved}, but {lora} is asked for; to go on "
-                "from it, take its values, or start fresh."
+                f"adapter {start_from} was trained with {saved}, but {wanted} is asked for; to go "
+                "on from it, take its values, or start fresh."
             )
-        return _attach_saved(loaded, Path(start_from), meta, dropout=dropout)
-    embeddings = [_embeddings(loaded.model.named_modules())] if train_embeddings else []
-    config = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=list(loaded.spec.lora_targets),
-        modules_to_save=[HEAD, *embeddings],
-    )
+        adapted = _attach_saved(loaded, Path(start_from), meta, dropout=dropout)
+    elif method == "full":
+        adapted = _wrap(loaded, method, lambda: _whole_copy(loaded))
+    else:
+        embeddings = [_embeddings(loaded)] if train_embeddings else []
+        config = LoraConfig(
+            task_type=TaskType.SEQ_CLS,
+            r=rank,
+            lora_alpha=alpha,
+            lora_dropout=dropout,
+            use_rslora=method == "rslora",
+            use_dora=method == "dora",
+            target_modules=list(loaded.inspection.targets),
+            modules_to_save=[*loaded.inspection.head, *embeddings],
+        )
 
-    def wrap() -> PeftModel:
-        torch.manual_seed(seed)
-        return get_peft_model(loaded.model, config)
+        def wrap() -> PeftModel:
+            torch.manual_seed(seed)
+            return get_peft_model(loaded.model, config)
 
-    return _wrap(loaded, wrap)
+        adapted = _wrap(loaded, method, wrap)
+    try:
+        checks.attached(
+            adapted, loaded.inspection, method=method, rank=rank, train_embeddings=train_embeddings
+        )
+    except ModelError:
+        detach(loaded)
+        raise
+    return adapted
 
 
 def detach(loaded: LoadedBase) -> None:
     """Take the adapter off, leaving the base exactly as it was loaded.
 
-    The model that was attached raises from now on: it would answer as the bare base.
+    The model that was attached raises from now on, for it would answer as the bare base; one that
+    was trained in full is a model of its own and goes on answering.
     """
     attachment = loaded.attachment
     if attachment is None:
         return
-    attachment.adapted.base_model.model = _TakenOff()
+    if attachment.method != "full":
+        attachment.adapted.base_model.model = _TakenOff()
     _put_back(loaded, attachment.modules)
     loaded.attachment = None
 
@@ -110,17 +132,22 @@ def save(loaded: LoadedBase, folder: Path, extra: dict | None = None) -> Path:
 
     extra: more entries for ftzard.json, such as {'cleaning': {...}}. The folder appears complete
     or not at all, and replaces one of the same name. The same weights give the same bytes.
-    Raises ModelError if no adapter is attached.
+    Raises ModelError if no adapter is attached, or if the tokenizer would not come back the same.
     """
     if loaded.attachment is None:
         raise ModelError("no adapter is attached to the base; expected one to save. Attach first.")
+    adapted, method = loaded.attachment.adapted, loaded.attachment.method
     with whole_folder(folder) as part:
         with quiet_loading():
-            loaded.attachment.adapted.save_pretrained(part, save_embedding_layers=False)
+            if method == "full":
+                adapted.save_pretrained(part, max_shard_size="10TB")
+            else:
+                adapted.save_pretrained(part, save_embedding_layers=False)
             loaded.tokenizer.save_pretrained(part)
         (part / "README.md").unlink(missing_ok=True)
-        _tidy_config(part / "adapter_config.json", loaded.spec)
+        _tidy_config(part, loaded.spec, method)
         write_json(part / META, {**(extra or {}), **_describe(loaded)})
+        checks.saved(part, loaded.tokenizer)
     return Path(folder)
 
 
@@ -134,12 +161,11 @@ def open_classifier(folder: Path, base: BaseSpec | LoadedBase) -> Classifier:
 
     base: a spec, which is loaded, or a base in memory, to which the adapter is attached (one at a
     time: `detach` first). Raises ModelError if the base has other weights, another tokenizer or
-    other labels than the adapter was trained with.
+    other labels than the adapter was trained with, before weights are loaded.
     """
     meta = read_meta(folder)
     if isinstance(base, BaseSpec):
-        _check_weights(meta, folder, base.name, hash_weights(base.source, base.revision))
-        base = load_base(base, meta["labels"])
+        base = load_base(base, meta["labels"], continues=Path(folder))
     adapted = _attach_saved(base, Path(folder), meta, dropout=None)
     adapted.eval()
     return Classifier(adapted, base.tokenizer, list(base.labels), meta["max_length"], meta)
@@ -156,25 +182,20 @@ def bare_classifier(loaded: LoadedBase) -> Classifier:
 
 def _attach_saved(
     loaded: LoadedBase, folder: Path, meta: dict, *, dropout: float | None
-) -> PeftModel:
+) -> nn.Module:
     """Attach a saved adapter: for training if a dropout is given, else for prediction only."""
-    _check_weights(meta, folder, loaded.spec.name, loaded.weight_hash)
-    for what, saved, found in (
-        ("tokenizer", meta["tokenizer_hash"], loaded.tokenizer_hash),
-        ("labels", meta["labels"], loaded.labels),
-        ("quantisation", meta["quantisation"], loaded.spec.quantisation),
-    ):
-        if saved != found:
-            raise ModelError(
-                f"adapter {folder} was trained with {what} {saved}, but the base has {found}; "
-                "expected the same. Load the base as the adapter's ftzard.json says."
-            )
+    checks.adapter_fits(
+        folder, loaded.spec, weight_hash=loaded.weight_hash, tokens=loaded.tokenizer_hash,
+        labels=loaded.labels)
+    if meta["method"] == "full":
+        return _wrap(loaded, "full", lambda: _whole_saved(loaded, folder, dropout is not None))
     config = LoraConfig.from_pretrained(folder)
     config.inference_mode = dropout is None
     config.lora_dropout = dropout or 0.0
     _check_complete(folder, config, loaded.model)
     return _wrap(
         loaded,
+        meta["method"],
         lambda: PeftModel.from_pretrained(
             loaded.model,
             folder,
@@ -185,7 +206,19 @@ def _attach_saved(
     )
 
 
-def _wrap(loaded: LoadedBase, wrap: Callable[[], PeftModel]) -> PeftModel:
+def _whole_copy(loaded: LoadedBase, trainable: bool = True) -> nn.Module:
+    """Return a copy of the base that shares nothing with it."""
+    return copy.deepcopy(loaded.model).requires_grad_(trainable)
+
+
+def _whole_saved(loaded: LoadedBase, folder: Path, trainable: bool) -> nn.Module:
+    """Return a copy of the base with the weights of a folder, all of which must be there."""
+    adapted = _whole_copy(loaded, trainable)
+    adapted.load_state_dict(load_file(folder / WHOLE, device=str(loaded.device)), strict=True)
+    return adapted
+
+
+def _wrap(loaded: LoadedBase, method: str, wrap: Callable[[], nn.Module]) -> nn.Module:
     if loaded.attachment is not None:
         raise ModelError(
             "an adapter is attached to this base already; expected a bare base, because a second "
@@ -198,10 +231,10 @@ def _wrap(loaded: LoadedBase, wrap: Callable[[], PeftModel]) -> PeftModel:
     except Exception as error:
         _put_back(loaded, modules)
         raise ModelError(
-            f"the adapter cannot be attached to base '{loaded.spec.name}': {error}. Expected one "
-            "whose layers have the base's shapes."
+            f"the adapter cannot be attached to base '{loaded.spec.name}': "
+            f"{' '.join(str(error).split())} Expected one whose layers have the base's shapes."
         ) from error
-    loaded.attachment = _Attachment(adapted, modules)
+    loaded.attachment = _Attachment(adapted, method, modules)
     return adapted
 
 
@@ -223,9 +256,13 @@ def _check_complete(folder: Path, config: LoraConfig, model: nn.Module) -> None:
     for name, module in model.named_modules():
         last = name.rsplit(".", 1)[-1]
         if last in config.modules_to_save:
-            expected.add(f"base_model.model.{name}.weight")
-        elif isinstance(module, nn.Linear) and last in config.target_modules:
+            expected |= {f"base_model.model.{name}.{key}" for key in module.state_dict()}
+        elif isinstance(module, nn.Linear) and last in config.target_modules and not any(
+            part in config.modules_to_save for part in name.split(".")
+        ):
             expected |= {f"base_model.model.{name}.lora_{side}.weight" for side in "AB"}
+            if config.use_dora:
+                expected.add(f"base_model.model.{name}.lora_magnitude_vector")
     with safe_open(folder / WEIGHTS, framework="pt") as file:
         missing = sorted(expected - set(file.keys()))
     if missing:
@@ -236,21 +273,9 @@ def _check_complete(folder: Path, config: LoraConfig, model: nn.Module) -> None:
         )
 
 
-def _check_weights(meta: dict, folder: Path, name: str, found: str) -> None:
-    saved = meta["base"]["weight_hash"]
-    if saved != found:
-        raise ModelError(
-            f"adapter {folder} was trained on base '{meta['base']['spec']['name']}' with weights "
-            f"{saved[:12]}…, but the base here is '{name}' with weights {found[:12]}…; "
-            "expected the same weights. Load the adapter's own base, or train on this one."
-        )
-
-
 def _describe(loaded: LoadedBase) -> dict:
-    config = loaded.attachment.adapted.peft_config["default"]
-    embeddings = _embeddings(loaded.attachment.modules.items())
-    spec = loaded.spec
-    return {
+    spec, method = loaded.spec, loaded.attachment.method
+    described = {
         "labels": list(loaded.labels),
         "base": {
             "spec": {**asdict(spec), "source": str(spec.source) if spec.revision else spec.name},
@@ -259,25 +284,36 @@ def _describe(loaded: LoadedBase) -> dict:
         "tokenizer_hash": loaded.tokenizer_hash,
         "max_length": spec.max_length,
         "quantisation": spec.quantisation,
-        "lora": {
+        "method": method,
+        "lora": None,
+    }
+    if method != "full":
+        config = loaded.attachment.adapted.peft_config["default"]
+        described["lora"] = {
             "rank": config.r,
             "alpha": config.lora_alpha,
             "dropout": config.lora_dropout,
-            "train_embeddings": embeddings in config.modules_to_save,
-        },
-    }
+            "train_embeddings": _embeddings(loaded) in config.modules_to_save,
+        }
+    return described
 
 
-def _tidy_config(path: Path, spec: BaseSpec) -> None:
+def _tidy_config(folder: Path, spec: BaseSpec, method: str) -> None:
     """Sort what peft writes in any order, and name the base instead of a path on this machine."""
+    source = str(spec.source) if spec.revision else spec.name
+    if method == "full":
+        path = folder / "config.json"
+        write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "_name_or_path": source})
+        return
+    path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     for key in ("target_modules", "modules_to_save"):
         config[key] = sorted(config[key])
-    config["base_model_name_or_path"] = str(spec.source) if spec.revision else spec.name
+    config["base_model_name_or_path"] = source
     config["revision"] = spec.revision
     write_json(path, config)
 
 
-def _embeddings(modules: Iterable[tuple[str, nn.Module]]) -> str:
-    """Return the last part of the name of the token embeddings among a bare base's modules."""
-    return next(name for name, part in modules if isinstance(part, nn.Embedding)).split(".")[-1]
+def _embeddings(loaded: LoadedBase) -> str:
+    """Return the last part of the name of the token embeddings."""
+    return loaded.inspection.embedding.split(".")[-1]

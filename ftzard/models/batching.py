@@ -1,6 +1,8 @@
 """Batches of rows of similar length: less padding, the same rows per step, every row once.
 
-Short texts padded to the longest of a random batch waste about half of all computed tokens.
+Short texts padded to the longest of a random batch waste about half of all computed tokens. A
+step's rows are what the config says; how many of them are computed at once may be bounded by the
+tokens they are padded to.
 """
 
 from collections.abc import Sequence
@@ -31,13 +33,45 @@ def shuffled_batches(
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[numpy.ndarray]:
-    """Return row numbers in batches of at most `batch_size`, longest first.
+def micro_batches(
+    rows: numpy.ndarray, lengths: Sequence[int], tokens: int | None
+) -> list[numpy.ndarray]:
+    """Return one step's rows in parts of at most `tokens` padded tokens, in the same order.
 
-    The longest come first so that running out of memory shows at once.
+    tokens: 0 or None for no bound; a row that is longer by itself stands alone.
     """
-    order = numpy.argsort(-numpy.asarray(lengths), kind="stable")
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    if not tokens:
+        return [rows]
+    return _bounded(rows, numpy.asarray(lengths), tokens, len(rows))
+
+
+def sorted_batches(
+    lengths: Sequence[int], batch_size: int, tokens: int | None = None
+) -> list[numpy.ndarray]:
+    """Return row numbers in batches of at most `batch_size` rows, longest first.
+
+    tokens: most padded tokens of a batch, None for no bound; a row that is longer by itself stands
+    alone. The longest come first so that running out of memory shows at once.
+    """
+    lengths = numpy.asarray(lengths)
+    order = numpy.argsort(-lengths, kind="stable")
+    return _bounded(order, lengths, tokens or batch_size * int(lengths.max(initial=1)), batch_size)
+
+
+def _bounded(
+    rows: numpy.ndarray, lengths: numpy.ndarray, tokens: int, most: int
+) -> list[numpy.ndarray]:
+    """Cut rows into runs of at most `most` rows and `tokens` padded tokens, as few as in turn."""
+    found, start, longest = [], 0, 0
+    for place, row in enumerate(rows):
+        longest = max(longest, int(lengths[row]))
+        count = place - start + 1
+        if place > start and (count > most or count * longest > tokens):
+            found.append(rows[start:place])
+            start, longest = place, int(lengths[row])
+    if len(rows):
+        found.append(rows[start:])
+    return found
 
 
 def padding_share(lengths: Sequence[int], batches: Sequence[numpy.ndarray]) -> float:

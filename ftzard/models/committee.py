@@ -32,7 +32,9 @@ def answers(
             f"a committee needs two or more adapters, got {len(folders)}; tune with "
             "tuning.trials=2 or more."
         )
-    loaded = load_base(base, labels) if isinstance(base, BaseSpec) else base
+    loaded = base
+    if isinstance(base, BaseSpec):
+        loaded = load_base(base, labels, continues=folders[0])
     found = []
     for number, folder in enumerate(folders):
         classifier = open_classifier(folder, loaded)

@@ -16,11 +16,14 @@ import pandas
 import torch
 
 from ftzard.artifact import sha256, write_json
-from ftzard.models.adapter import WEIGHTS, attach, detach, save
+from ftzard.models import checks, memory
+from ftzard.models.adapter import attach, detach, save
 from ftzard.models.archive import whole_folder
 from ftzard.models.base import LoadedBase
 from ftzard.models.checkpoint import Checkpoints
+from ftzard.models.meta import weights_file
 from ftzard.models.prediction import Progress
+from ftzard.models.reproducibility import made_with
 from ftzard.models.training import Trained, train
 
 
@@ -29,12 +32,14 @@ class Fitted:
     """A trained adapter.
 
     trained: how training went; folder: where the adapter is; recipe: the values it was made with,
-    from which it can be made again, the hash of its weights, and its history but for the speed.
+    from which it can be made again, the hash of its weights, and its history but for the speed;
+    peak: the most bytes that base and training took, None where it was not measured.
     """
 
     trained: Trained
     folder: Path
     recipe: dict
+    peak: int | None = None
 
 
 def fit(
@@ -58,13 +63,19 @@ def fit(
 ) -> Fitted:
     """Attach an adapter, train it, save it into `folder`, take it off again, whatever happens.
 
-    params: rank, alpha, dropout, learning_rate, batch_size, weight_decay; training: further values
-    of `train` (epochs, warmup_ratio, max_grad_norm, patience); start_from: folder of an adapter
-    whose weights to begin with; extra: more entries for the adapter's ftzard.json. checkpoints:
-    folder in which the state is kept every `checkpoint_steps` steps: the same fit, cut off and
-    called again, goes on from there, and one that had ended is only read back. stop: as for
-    `train`.
+    params: rank, alpha, dropout (of an adapter; 'full' needs none), learning_rate, batch_size,
+    weight_decay; training: 'method' (see `attach`, default 'lora') and further values of `train`
+    (epochs, warmup_ratio, max_grad_norm, patience, optimizer, micro_batch_tokens,
+    gradient_checkpointing); start_from: folder of an adapter whose weights to begin with; extra:
+    more entries for the adapter's ftzard.json. checkpoints: folder in which the state is kept
+    every `checkpoint_steps` steps: the same fit, cut off and called again with the same code and
+    libraries, goes on from there, and one that had ended is only read back. stop: as for `train`.
+    Raises ModelError as `attach` and `train` do, and if the rows were tokenized for another base.
     """
+    method = training.get("method", "lora")
+    checks.method_fits(loaded.spec, method, train_embeddings=train_embeddings)
+    for rows in (train_rows, validation_rows):
+        checks.tokenized_as(rows, loaded.tokenizer, loaded.spec.max_length)
     values = {
         "params": params,
         "training": training,
@@ -77,30 +88,34 @@ def fit(
     }
     kept = None
     if checkpoints is not None and checkpoint_steps > 0:
-        start = None if start_from is None else sha256(Path(start_from) / WEIGHTS)
+        start = None if start_from is None else sha256(weights_file(start_from))
         kept = Checkpoints(checkpoints, values | {
             "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash,
             "spec": {k: v for k, v in asdict(loaded.spec).items() if k != "source"},
             "labels": list(loaded.labels), "start": start, "extra": extra,
-            "torch": torch.__version__}, checkpoint_steps)
+            "made_with": made_with()}, checkpoint_steps)
         trained = _ended(kept.folder, folder, on_epoch)
         if trained is not None:
             return Fitted(trained, folder, _recipe(values, folder, trained))
     adapted = attach(
-        loaded, rank=params["rank"], alpha=params["alpha"], dropout=params["dropout"], seed=seed,
-        train_embeddings=train_embeddings, start_from=start_from)
+        loaded, seed=seed, method=method, rank=params.get("rank"), alpha=params.get("alpha"),
+        dropout=params.get("dropout", 0.0), train_embeddings=train_embeddings,
+        start_from=start_from)
     try:
-        trained = train(
-            adapted, train_rows, validation_rows, labels=loaded.labels,
-            learning_rate=params["learning_rate"], batch_size=params["batch_size"],
-            weight_decay=params["weight_decay"], seed=seed, metric=metric, checkpoints=kept,
-            stop=stop, on_step=on_step, on_epoch=on_epoch, **training)
+        with memory.watched(loaded.device, loaded.held) as peak:
+            trained = train(
+                adapted, train_rows, validation_rows, labels=loaded.labels,
+                learning_rate=params["learning_rate"], batch_size=params["batch_size"],
+                weight_decay=params["weight_decay"], seed=seed, metric=metric, checkpoints=kept,
+                stop=stop, on_step=on_step, on_epoch=on_epoch,
+                **{key: value for key, value in training.items() if key != "method"})
+        checks.trained(adapted, loaded.tokenizer, loaded.spec)
         save(loaded, folder, extra)
     finally:
         detach(loaded)
     if kept is not None:
         _keep_ended(kept, folder, trained)
-    return Fitted(trained, folder, _recipe(values, folder, trained))
+    return Fitted(trained, folder, _recipe(values, folder, trained), peak.bytes)
 
 
 def rows_digest(rows: pandas.DataFrame) -> str:
@@ -114,7 +129,7 @@ def rows_digest(rows: pandas.DataFrame) -> str:
 
 def _recipe(values: dict, folder: Path, trained: Trained) -> dict:
     story = [{k: v for k, v in e.items() if k != "tokens_per_second"} for e in trained.history]
-    return values | {"weights_sha256": sha256(Path(folder) / WEIGHTS), "history": story}
+    return values | {"weights_sha256": sha256(weights_file(folder)), "history": story}
 
 
 def _keep_ended(kept: Checkpoints, folder: Path, trained: Trained) -> None:

@@ -11,11 +11,14 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from ftzard.errors import ModelError
-from ftzard.models.base import HEAD
 from ftzard.models.batching import pad, sorted_batches
+from ftzard.models.family import backbone, last_hidden
 from ftzard.models.tokenizing import encode
 
 Progress = Callable[[int, int], object]
+
+#: Most padded tokens that are predicted at once, however many rows a batch may have.
+TOKENS = 16384
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Classifier:
         """Return (logits, embeddings) of the rows, in their order.
 
         embeddings: float32 (rows, width), the mean over a text's tokens of the last hidden states,
-        taken where they enter the head, so that they cost nothing beside the prediction.
+        taken on their way to the head, so that they cost nothing beside the prediction.
         """
         return answers(
             self.model,
@@ -91,13 +94,17 @@ def logits(
     *,
     pad_id: int,
     batch_size: int = 64,
+    tokens: int = TOKENS,
     on_step: Progress | None = None,
 ) -> numpy.ndarray:
     """Return the float32 logits (rows, labels) of `model`, batched by length, order restored.
 
-    Raises ModelError if a row has no token or a logit is not finite.
+    batch_size, tokens: most rows and most padded tokens of a batch. Raises ModelError if a row has
+    no token or a logit is not finite.
     """
-    return _predicted(model, input_ids, pad_id, batch_size, on_step, lambda rows, mask: None)
+    return _predicted(
+        model, input_ids, pad_id, batch_size, tokens, on_step, lambda rows, mask: None
+    )
 
 
 def answers(
@@ -114,14 +121,14 @@ def answers(
     `logits` does.
     """
     embeddings = numpy.zeros((len(input_ids), model.config.hidden_size), dtype=numpy.float32)
-    with _entering_head(model) as seen:
+    with _leaving_backbone(model) as seen:
 
         def take(rows: numpy.ndarray, mask: torch.Tensor) -> None:
             weights = mask.unsqueeze(-1).float()
             sums = (seen.pop().float() * weights).sum(dim=1)
             embeddings[rows] = (sums / weights.sum(dim=1)).cpu().numpy()
 
-        found = _predicted(model, input_ids, pad_id, batch_size, on_step, take)
+        found = _predicted(model, input_ids, pad_id, batch_size, TOKENS, on_step, take)
     return found, embeddings
 
 
@@ -130,6 +137,7 @@ def _predicted(
     input_ids: Sequence[Sequence[int]],
     pad_id: int,
     batch_size: int,
+    tokens: int,
     on_step: Progress | None,
     take: Callable[[numpy.ndarray, torch.Tensor], None],
 ) -> numpy.ndarray:
@@ -148,7 +156,7 @@ def _predicted(
     model.eval()
     try:
         with torch.inference_mode():
-            for rows in sorted_batches(lengths, batch_size):
+            for rows in sorted_batches(lengths, batch_size, tokens):
                 batch = pad([input_ids[row] for row in rows], pad_id, device)
                 result[rows] = model(**batch).logits.float().cpu().numpy()
                 take(rows, batch["attention_mask"])
@@ -168,16 +176,12 @@ def _predicted(
 
 
 @contextmanager
-def _entering_head(model: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Collect what enters the head: the last hidden states, one tensor per batch."""
-    head = next((m for name, m in model.named_modules() if name.split(".")[-1] == HEAD), None)
-    if head is None:
-        raise ModelError(
-            f"{type(model).__name__} has no layer '{HEAD}'; expected a decoder with a "
-            "classification head, whose input the embeddings are."
-        )
+def _leaving_backbone(model: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect what the backbone gives the head: the last hidden states, one tensor per batch."""
     seen: list[torch.Tensor] = []
-    hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    hook = backbone(model).register_forward_hook(
+        lambda _, given, found: seen.append(last_hidden(found))
+    )
     try:
         yield seen
     finally:

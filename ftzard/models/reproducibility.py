@@ -1,9 +1,15 @@
-"""What makes a run repeatable: the seeds and the number of threads, each set in one place."""
+"""What makes a run repeatable: the seeds, the number of threads, the code that computes."""
 
+import hashlib
 import random
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy
 import torch
+
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 def set_threads(count: int) -> int:
@@ -17,3 +23,15 @@ def set_seed(seed: int) -> None:
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+@cache
+def made_with() -> dict[str, str]:
+    """Return what training is computed by: the versions of its libraries and a hash of this code.
+
+    A state that was kept by other code is not gone on from: it may mean something else by now.
+    """
+    code = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(path.name.encode() + b"\0" + path.read_bytes())
+    return {name: version(name) for name in LIBRARIES} | {"code": code.hexdigest()[:16]}

@@ -54,8 +54,28 @@ def build(
             f"falcon_tiny: vocabulary {vocabulary}; expected at least 258 (256 bytes, pad, eos)."
         )
     tokenizer = _train_tokenizer(texts, vocabulary, max_positions)
-    config = FalconConfig(
-        vocab_size=len(tokenizer),
+    config = architecture(
+        layers=layers, width=width, heads=heads, vocabulary=len(tokenizer),
+        max_positions=max_positions, pad=tokenizer.pad_token_id, eos=tokenizer.eos_token_id)
+    with torch.random.fork_rng(devices=[]), quiet_loading():
+        torch.manual_seed(seed)
+        model = FalconForCausalLM(config)
+    return _write(folder, model, tokenizer)
+
+
+def architecture(
+    *,
+    layers: int,
+    width: int,
+    heads: int,
+    vocabulary: int,
+    max_positions: int = 512,
+    pad: int = 0,
+    eos: int = 1,
+) -> FalconConfig:
+    """Return the architecture of these sizes; pad, eos: ids of the special tokens."""
+    return FalconConfig(
+        vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=heads,
@@ -69,14 +89,10 @@ def build(
         # At the usual 0.02 the blocks add next to nothing to the embeddings, and training finds
         # the words but not their order.
         initializer_range=width**-0.5,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=eos,
+        eos_token_id=eos,
+        pad_token_id=pad,
     )
-    with torch.random.fork_rng(devices=[]), quiet_loading():
-        torch.manual_seed(seed)
-        model = FalconForCausalLM(config)
-    return _write(folder, model, tokenizer)
 
 
 def _train_tokenizer(texts: list[str], vocabulary: int, max_positions: int):

@@ -1,4 +1,8 @@
-"""Tokenizers: loading one with a pad token of its own, and turning texts into token ids."""
+"""Tokenizers: loading one with a pad token of its own, and turning texts into token ids.
+
+A text stands in the frame that its tokenizer puts around it, such as [CLS] … [SEP] or <s> …, and
+always ends in the token that ends texts: a decoder answers from there, an encoder from the first.
+"""
 
 import hashlib
 import json
@@ -9,6 +13,7 @@ import numpy
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ftzard.errors import ModelError
+from ftzard.models.hub import cause, said, token
 from ftzard.models.quiet import quiet_loading
 
 
@@ -20,12 +25,19 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
     """
     try:
         with quiet_loading():
-            tokenizer = AutoTokenizer.from_pretrained(str(source), revision=revision, use_fast=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(source), revision=revision, use_fast=True, token=token()
+            )
     except Exception as error:
         raise ModelError(
-            f"tokenizer of '{source}' (revision {revision}) cannot be loaded: {error}. Expected "
-            "tokenizer.json in the folder, or a reachable hub id."
-        ) from error
+            f"tokenizer of '{source}' (revision {revision}) cannot be loaded: {said(error)}. "
+            "Expected tokenizer.json in the folder, or a reachable hub id."
+        ) from cause(error)
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise ModelError(
+            f"tokenizer of '{source}' is a {type(tokenizer).__name__} without tokenizer.json; "
+            "expected a fast one. Convert it, or choose another base."
+        )
     tokenizer.padding_side = "right"
     tokenizer.pad_token = _pad_token(tokenizer, source)
     tokenizer.split_special_tokens = True
@@ -38,11 +50,15 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
 def _pad_token(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> str:
     """Return the tokenizer's own pad token, or a special token of its vocabulary that is unused.
 
-    A pad token equal to eos hides where a text ends, so it is never accepted.
+    A pad token that also ends texts hides where they end, so it is never accepted. A vocabulary
+    that spells what it does not know in bytes never uses its unknown token, which then is free.
     """
-    if tokenizer.pad_token is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
+    if tokenizer.pad_token is not None and tokenizer.pad_token_id != end_id(tokenizer):
         return tokenizer.pad_token
-    taken = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id}
+    taken = {
+        tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id,
+        tokenizer.sep_token_id, tokenizer.cls_token_id, tokenizer.mask_token_id,
+    }  # fmt: skip
     free = [
         token.content
         for number, token in sorted(tokenizer.added_tokens_decoder.items())
@@ -50,10 +66,24 @@ def _pad_token(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> str:
     ]
     if free:
         return free[-1]
+    inside = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    if inside.get("byte_fallback") and tokenizer.unk_token is not None:
+        return tokenizer.unk_token
     raise ModelError(
         f"tokenizer of '{source}': pad token {tokenizer.pad_token!r} and eos token "
         f"{tokenizer.eos_token!r}; expected a pad token distinct from eos, and its vocabulary has "
         "no unused special token to take. Add one to the tokenizer's files, or choose another base."
+    )
+
+
+def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the id of the token that ends a text: eos, or sep where there is no eos."""
+    for number in (tokenizer.eos_token_id, tokenizer.sep_token_id):
+        if number is not None:
+            return number
+    raise ModelError(
+        "the tokenizer has neither an eos nor a sep token; expected one to end texts with. Add it "
+        "to the tokenizer's files, or choose another base."
     )
 
 
@@ -68,14 +98,29 @@ def encode(
 ) -> tuple[list[list[int]], numpy.ndarray, numpy.ndarray]:
     """Return (input_ids, length, cut) of texts.
 
-    input_ids: a list of ids per text, each ending in the eos token, at most `max_length` long;
-    length: int32, ids per text; cut: int32, tokens of the text lost to `max_length` (0: none).
+    input_ids: a list of ids per text in the tokenizer's frame, each ending in the token that ends
+    texts, at most `max_length` long; length: int32, ids per text; cut: int32, tokens of the text
+    lost to `max_length` (0: none).
     """
-    if max_length < 2:
-        raise ModelError(f"max_length is {max_length}; expected at least 2 (one token and eos).")
+    before, after = frame(tokenizer)
+    kept = max_length - len(before) - len(after)
+    if kept < 1:
+        raise ModelError(
+            f"max_length is {max_length}; expected at least {max_length - kept + 1} (one token and "
+            f"the {max_length - kept} around a text, eos or sep among them)."
+        )
     encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    kept = max_length - 1
-    input_ids = [encoding.ids[:kept] + [tokenizer.eos_token_id] for encoding in encodings]
+    input_ids = [before + encoding.ids[:kept] + after for encoding in encodings]
     length = numpy.array([len(ids) for ids in input_ids], dtype=numpy.int32)
     cut = numpy.array([max(0, len(e.ids) - kept) for e in encodings], dtype=numpy.int32)
     return input_ids, length, cut
+
+
+def frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """Return the ids that stand before and after a text, the last of them the one that ends it."""
+    encoding = tokenizer.backend_tokenizer.encode("a")
+    inside = [place for place, special in enumerate(encoding.special_tokens_mask) if not special]
+    before, after, end = [], [], end_id(tokenizer)
+    if inside:
+        before, after = encoding.ids[: inside[0]], encoding.ids[inside[-1] + 1 :]
+    return before, after if after[-1:] == [end] else [*after, end]

@@ -6,18 +6,22 @@ nothing to train, parameters that an optimizer step leaves as they were.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import bitsandbytes
 import numpy
 import pandas
 import torch
 from torch import nn
 
 from ftzard.errors import ModelError, nearest
-from ftzard.models.batching import pad, padding_share, shuffled_batches
+from ftzard.models.batching import micro_batches, pad, padding_share, shuffled_batches
 from ftzard.models.checkpoint import Checkpoints, random_state, set_random_state
-from ftzard.models.prediction import Progress, logits
+from ftzard.models.checks import OPTIMIZERS, optimizer_fits
+from ftzard.models.family import classifier_in
+from ftzard.models.prediction import TOKENS, Progress, logits
 from ftzard.models.reproducibility import set_seed
 
 METRICS = (
@@ -70,6 +74,9 @@ def train(
     patience: int = 2,
     seed: int = 0,
     metric: str = "accuracy",
+    optimizer: str = "adamw",
+    micro_batch_tokens: int | None = None,
+    gradient_checkpointing: bool = False,
     checkpoints: Checkpoints | None = None,
     stop: Callable[[list[dict]], bool] | None = None,
     on_step: Progress | None = None,
@@ -80,12 +87,16 @@ def train(
     train_rows, validation_rows: tables with input_ids (lists of ids) and label (a name of
     `labels`); batch_size: rows per optimizer step; learning_rate: AdamW's highest, after a linear
     warm-up over `warmup_ratio` of all steps and before a linear decay to zero; max_grad_norm:
-    longer gradients are shortened; patience: epochs without a better `metric` (on validation)
-    before training stops; checkpoints: where to keep the state, and to go on from if one is there,
-    with the losses of a run that was never cut off; stop: asked with the history before every
-    epoch but the first whether to leave it at that; on_step: called with (steps done, steps in
-    all); on_epoch: with the epoch's entry of the history, also of the epochs that an earlier run
-    had done. Raises ModelError as the module says.
+    longer gradients are shortened; optimizer: one of checks.OPTIMIZERS, '8bit' keeps its state in
+    8 bit, 'paged' outside the GPU while it is full; micro_batch_tokens: most padded tokens that
+    are computed at once (None or 0: a step's rows at once), while a step stays the mean over its
+    rows; gradient_checkpointing: compute a block's activations again for its gradient instead of
+    keeping them, which takes longer and less memory; patience: epochs without a better `metric` (on
+    validation) before training stops; checkpoints: where to keep the state, and to go on from if
+    one is there, with the losses of a run that was never cut off; stop: asked with the history
+    before every epoch but the first whether to leave it at that; on_step: called with (steps done,
+    steps in all); on_epoch: with the epoch's entry of the history, also of the epochs that an
+    earlier run had done. Raises ModelError as the module says.
     """
     if metric not in METRICS:
         raise ModelError(f"metric is '{metric}'{nearest(metric, METRICS)}")
@@ -101,11 +112,9 @@ def train(
     validation_ids = validation_rows["input_ids"].tolist()
     lengths = numpy.array([len(ids) for ids in input_ids])
     steps = epochs * math.ceil(len(lengths) / batch_size)
-    optimizer = torch.optim.AdamW(
-        parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_and_decay(steps, warmup_ratio))
-    state = _State(parameters, optimizer, schedule, generator)
+    rule = make_optimizer(optimizer, parameters, learning_rate, weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(rule, _warmup_and_decay(steps, warmup_ratio))
+    state = _State(parameters, rule, schedule, generator)
     saved = checkpoints.latest() if checkpoints else None
     if saved is not None:
         state.load(saved)
@@ -120,24 +129,32 @@ def train(
             break
         generator.bit_generator.state = state.shuffle
         batches = shuffled_batches(lengths, batch_size, generator)
+        computed = [micro_batches(rows, lengths, micro_batch_tokens) for rows in batches]
         model.train()
         first, started = len(state.losses), time.perf_counter()
-        for rows in batches[first:]:
-            batch = pad([input_ids[row] for row in rows], pad_id, device)
-            loss = _loss(model(**batch).logits, targets[rows])
-            before = _copy(parameters) if state.done == 0 else {}
-            state.losses.append(
-                _step(loss, optimizer, schedule, parameters, max_grad_norm, state.done)
-            )
-            if before:
-                _check_changed(before, parameters)
-            state.done += 1
-            if on_step is not None:
-                on_step(state.done, steps)
-            if checkpoints and checkpoints.due(state.done) and len(state.losses) < len(batches):
-                checkpoints.save(state.done, state.dump())
+        with _recomputing(model, gradient_checkpointing):
+            for together in computed[first:]:
+                parts = [
+                    (pad([input_ids[row] for row in rows], pad_id, device), targets[rows])
+                    for rows in together
+                ]
+                before = _copy(parameters) if state.done == 0 else {}
+                rule.zero_grad(set_to_none=True)
+                state.losses.append(_gradients(model, parts, state.done))
+                nn.utils.clip_grad_norm_(parameters.values(), max_grad_norm)
+                rule.step()
+                schedule.step()
+                if before:
+                    _check_changed(before, parameters)
+                state.done += 1
+                if on_step is not None:
+                    on_step(state.done, steps)
+                if checkpoints and checkpoints.due(state.done) and len(state.losses) < len(batches):
+                    checkpoints.save(state.done, state.dump())
         seconds = time.perf_counter() - started
-        scores = logits(model, validation_ids, pad_id=pad_id, batch_size=batch_size)
+        scores = logits(
+            model, validation_ids, pad_id=pad_id, batch_size=batch_size,
+            tokens=micro_batch_tokens or TOKENS)
         tokens = lengths[numpy.concatenate(batches[first:])].sum()
         entry = {
             "epoch": len(state.history) + 1,
@@ -145,7 +162,7 @@ def train(
             **measure(scores, validation_targets),
             "learning_rate": schedule.get_last_lr()[0],
             "tokens_per_second": float(tokens / seconds),
-            "padding_share": padding_share(lengths, batches),
+            "padding_share": padding_share(lengths, [rows for step in computed for rows in step]),
         }
         state.end_epoch(entry, metric)
         if on_epoch is not None:
@@ -293,27 +310,67 @@ def _loss(scores: torch.Tensor, targets: numpy.ndarray) -> torch.Tensor:
     )
 
 
-def _step(
-    loss: torch.Tensor,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    parameters: dict[str, nn.Parameter],
-    max_grad_norm: float,
-    done: int,
+def _gradients(
+    model: nn.Module, parts: Sequence[tuple[dict[str, torch.Tensor], numpy.ndarray]], done: int
 ) -> float:
-    """Do one optimizer step and return the loss as a number, refusing one that is none."""
-    value = float(loss.detach())
+    """Add up the gradients of a step's rows and return their mean loss, refusing one that is none.
+
+    parts: (batch, label numbers) that are computed one after the other; a part weighs as many rows
+    as it has, so that the sum is that of all rows at once.
+    """
+    rows, value = sum(len(targets) for _, targets in parts), 0.0
+    for batch, targets in parts:
+        loss = _loss(model(**batch).logits, targets)
+        if len(parts) > 1:
+            loss = loss * (len(targets) / rows)
+        value += float(loss.detach())
+        loss.backward()
     if not math.isfinite(value) or value == 0.0:
         raise ModelError(
             f"the loss at step {done + 1} is {value}; expected a finite number above zero. "
             "Lower the learning rate, and check the labels and the compute type."
         )
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(parameters.values(), max_grad_norm)
-    optimizer.step()
-    schedule.step()
     return value
+
+
+def make_optimizer(
+    name: str, parameters: dict[str, nn.Parameter], learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """Return AdamW over `parameters`: torch's, or one of bitsandbytes whose state takes less room.
+
+    Raises ModelError for an unknown name and for a paged one without a GPU.
+    """
+    optimizer_fits(name, next(iter(parameters.values())).device)
+    values = {"lr": learning_rate, "weight_decay": weight_decay}
+    if name == OPTIMIZERS[0]:
+        return torch.optim.AdamW(parameters.values(), **values, fused=True)
+    kind = {
+        "adamw_8bit": bitsandbytes.optim.AdamW8bit,
+        "paged_adamw": bitsandbytes.optim.PagedAdamW32bit,
+        "paged_adamw_8bit": bitsandbytes.optim.PagedAdamW8bit,
+    }[name]
+    return kind(list(parameters.values()), **values)
+
+
+@contextmanager
+def _recomputing(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Let the blocks compute their activations again for the gradient, if that is wanted."""
+    if not wanted:
+        yield
+        return
+    inside = classifier_in(model)
+    if not inside.supports_gradient_checkpointing:
+        raise ModelError(
+            f"{type(inside).__name__} cannot recompute its activations; set "
+            "training.gradient_checkpointing=false."
+        )
+    inside.activation_checkpointing_enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        inside.activation_checkpointing_disable()
+        inside.disable_input_require_grads()
+        inside.__dict__.pop("_require_grads_hooks", None)
 
 
 def _check_changed(before: dict[str, torch.Tensor], now: dict[str, nn.Parameter]) -> None:

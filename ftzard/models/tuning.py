@@ -22,14 +22,16 @@ from ftzard.models.training import METRICS, Trained, better
 
 RANGES = {"learning_rate": True, "weight_decay": False, "dropout": False}
 CHOICES = ("rank", "batch_size")
+#: What only an adapter has, so that the method 'full' does not search it.
+ADAPTER_ONLY = ("rank", "dropout")
 
 
 @dataclass
 class Trial:
     """One trial: number (from 0), its values, its history, where its adapter is.
 
-    params: rank, alpha, dropout, learning_rate, batch_size, weight_decay; recipe: all it was made
-    with, for the model's record.
+    params: learning_rate, batch_size, weight_decay and, of an adapter, rank, alpha and dropout;
+    recipe: all it was made with, for the model's record; peak: as for `fit`, in bytes.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Trial:
     trained: Trained
     folder: Path
     recipe: dict
+    peak: int | None = None
 
     @property
     def metrics(self) -> dict:
@@ -71,8 +74,8 @@ def search(
 
     space: rank and batch_size as lists of choices, learning_rate (drawn on a log scale),
     weight_decay and dropout as [lowest, highest]; any of them as one value to fix it. trials: how
-    many; metric: one of training.METRICS, on the validation rows; training: further keyword values
-    of `train` (epochs, warmup_ratio, max_grad_norm, patience); folder: gets `trial_<number>` per
+    many; metric: one of training.METRICS, on the validation rows; training: the method and further
+    keyword values of `train`, as for `fit`; folder: gets `trial_<number>` per
     trial; alpha_ratio: alpha = alpha_ratio * rank; start_from: adapter whose weights every trial
     begins with, and whose rank and alpha it then has; extra: goes into each adapter's ftzard.json;
     checkpoints, checkpoint_steps: as for `fit`, so that a search that was cut off goes on in the
@@ -85,7 +88,9 @@ def search(
         raise ModelError(f"tuning.trials is {trials}; expected at least 1.")
     check_space(space)
     saved = None if start_from is None else read_meta(start_from)["lora"]
-    if saved is not None:
+    if training.get("method") == "full":
+        space = {name: value for name, value in space.items() if name not in ADAPTER_ONLY}
+    elif saved is not None:
         space = {**space, "rank": saved["rank"]}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -99,7 +104,8 @@ def search(
     for number in range(trials):
         proposal = study.ask()
         params = _propose(proposal, space)
-        params["alpha"] = saved["alpha"] if saved else alpha_ratio * params["rank"]
+        if "rank" in params:
+            params["alpha"] = saved["alpha"] if saved else alpha_ratio * params["rank"]
         if on_trial_start is not None:
             on_trial_start(number, dict(params))
         stop = _watch(proposal, metric)
@@ -121,7 +127,8 @@ def search(
             on_step=on_step,
             on_epoch=on_epoch,
         )
-        trial = Trial(number, params, fitted.trained, fitted.folder, fitted.recipe)
+        trial = Trial(
+            number, params, fitted.trained, fitted.folder, fitted.recipe, fitted.peak)
         stop(trial.trained.history)  # the study learns of the last epoch, too
         if trial.trained.pruned:
             study.tell(proposal, state=optuna.trial.TrialState.PRUNED)
@@ -199,7 +206,7 @@ def _is_number(value: object) -> bool:
 
 def _propose(proposal: optuna.trial.Trial, space: dict) -> dict:
     params = {}
-    for name in (*CHOICES, *RANGES):
+    for name in (name for name in (*CHOICES, *RANGES) if name in space):
         value = space[name]
         if _is_number(value):
             params[name] = value

@@ -39,17 +39,24 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     rows: all tokenized rows it was made from; params: the values the search found; recipe: all
     that `fit` was told, to make it again; parent: the version whose adapter it started from;
     replayed: what `replay.mix` was told, if earlier rows were replayed. The new version has no
-    alias yet.
+    alias yet. Its bare base is registered too, unless that was done before.
     """
     workspace, config = chapter.workspace, chapter.config
     meta = adapter.read_meta(folder)
     packed = archive.pack(folder, scratch() / "adapter.zip")
-    base = model_files.base_archive(workspace, config.model.name)
+    base = model_files.shipped_base(workspace, config.model, scratch())
+    name, hashes = config.tracking.registered_model, model_files.hashes(meta)
+    tags = {"base_model": config.model.source or config.model.name,
+            "base_revision": config.model.revision or "none", **hashes}
+    example = rows["text"].head(3).tolist()
+    bare, _ = registry.register_base(
+        chapter.run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
+        labels=meta["labels"], cleaning=model_files.cleaning_values(config.data), archive=base,
+        example=example, tags={**tags, "ftzard_run": chapter.run.id})
     version = registry.register(
-        chapter.run, config.tracking.registered_model, adapter=packed,
-        base=base if config.model.build is not None else None,
-        tags={"base_model": config.model.source or config.model.name,
-              "base_hash": meta["base"]["weight_hash"],
+        chapter.run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
+        taken=model_files.last_number(workspace, name),
+        tags={**tags, "base_version": bare,
               "config_hash": compose.digest(config),
               "data_version": chapter.inputs["tokenized"].commit or "not versioned",
               "ftzard_run": chapter.run.id})
@@ -57,9 +64,7 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(packed, place)
     chapter.keep("adapter", place)
-    chapter.run.tags({"base_hash": meta["base"]["weight_hash"],
-                      "tokenizer_hash": meta["tokenizer_hash"],
-                      "model_version": str(version)})
+    chapter.run.tags({**hashes, "model_version": str(version)})
     chapter.say(version=version.number, model=version.name)
     put_on_record(chapter, version, {
         "model": version.name,
@@ -70,8 +75,8 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         "dagster_run": chapter.dagster_run_id,
         "parent": parent.number if parent else None,
         "base": {"name": config.model.name, "source": config.model.source,
-                 "revision": config.model.revision, "weight_hash": meta["base"]["weight_hash"],
-                 "tokenizer_hash": meta["tokenizer_hash"]},
+                 "revision": config.model.revision, "registered": str(bare),
+                 "weight_hash": hashes["base_hash"], "tokenizer_hash": hashes["tokenizer_hash"]},
         "labels": meta["labels"],
         "batches": list(dict.fromkeys(rows["batch"])),
         "rows": {k: int(v) for k, v in rows["split"].value_counts().items()},
@@ -125,6 +130,7 @@ def decide(chapter: Chapter, version: Version, contest: Contest) -> None:
     chapter.log(**told.flat())
     chapter.say(calibration=contest.calibration.to_dict())
     reference.remember(chapter, version, contest.sample)
+    chapter.run.card(model_files.read_record(chapter.workspace, version))
 
 
 def matrix(chapter: Chapter, version: Version) -> Matrix:

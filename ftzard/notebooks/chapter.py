@@ -30,7 +30,7 @@ from ftzard.errors import DataError, FtzardError
 from ftzard.evaluation import plots
 from ftzard.inputs import given_or_latest, latest_metadata
 from ftzard.steps import Step, step_named
-from ftzard.tracking import record, runs
+from ftzard.tracking import access, record, runs
 from ftzard.versioning import git
 from ftzard.workspace import Workspace, find, locked
 
@@ -208,14 +208,14 @@ class Chapter:
             self._open.close()
 
 
-def begin(step_name: str, namespace: Mapping) -> Chapter:
-    """Open a step's execution from the notebook's `globals()`.
+def begin(step: str | Step, namespace: Mapping) -> Chapter:
+    """Open the execution of a step, named or of a chapter's own, from the notebook's `globals()`.
 
     Raises FtzardError subclasses: no workspace, a config that does not hold, an input that is
     missing or was changed behind its handle.
     """
     sentences_first()
-    step = step_named(step_name)
+    step = step if isinstance(step, Step) else step_named(step)
     place = locate(namespace)
     opened = ExitStack()
     if place.dagster_run_id is None:
@@ -225,6 +225,8 @@ def begin(step_name: str, namespace: Mapping) -> Chapter:
     try:
         inputs, metadata = _inputs(step, namespace, place)
         disk.require_space(step, inputs.values(), place.workspace, place.config)
+        if place.dagster_run_id is None:  # a run of Dagster has asked before its first step
+            access.require(place.config.tracking)
         tracking = connect(place.workspace, place.config)
         runs.reconcile(tracking)
         parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock")
@@ -279,7 +281,7 @@ def connect(workspace: Workspace, config: Config) -> runs.Tracking:
     """Return the connection to the workspace's MLflow."""
     return runs.connect(config.tracking.uri or workspace.mlflow_uri, config.tracking.experiment,
                         artifacts=workspace.mlflow_artifacts,
-                        lock=workspace.state / "mlflow.lock")
+                        lock=workspace.state / "mlflow.lock", mirrors=config.tracking.mirror)
 
 
 def _plain(value: object) -> object:

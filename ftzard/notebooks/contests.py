@@ -16,7 +16,8 @@ from ftzard.evaluation.metrics import (
     reliability,
     wilson_interval,
 )
-from ftzard.models import adapter
+from ftzard.evaluation.side_by_side import disagreements
+from ftzard.models import adapter, checks
 from ftzard.models.base import BaseSpec, LoadedBase, load_base
 from ftzard.models.tokenizing import encode
 from ftzard.notebooks import model_files, reference
@@ -57,6 +58,20 @@ class Contest:
             lines.append({"model": role, "accuracy": scores["accuracy"], "lower": lower,
                           "upper": upper, "macro_f1": scores["macro_f1"], "n": scores["n"]})
         return pd.DataFrame(lines)
+
+    def disagreements(self, most: int = 10) -> pd.DataFrame:
+        """Return test rows that the champion (or the base) and the challenger answer differently.
+
+        Those both are surest of come first; who is right is 'first', 'second' or 'neither'.
+        """
+        before = "champion" if self.champion is not None else "base"
+        found = disagreements(
+            self.rows["text"].tolist(), self.rows["label"].tolist(), self.probabilities[before],
+            self.probabilities["challenger"], self.classes)
+        shown = found[["text", "label", "first", "second", "right"]].head(most)
+        return shown.rename(columns={"first": f"{before} says", "second": "challenger says"}
+                            ).assign(right=shown["right"].replace(
+                                {"first": before, "second": "challenger"}))
 
     def tested(self, version: Version) -> dict[str, dict[str, dict]]:
         """Return what was measured batch by batch, as a record keeps it for the forgetting matrix.
@@ -112,15 +127,20 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     classes = meta["labels"]
     champion = registry.by_alias(chapter.tracking, config.tracking.registered_model,
                                  registry.CHAMPION)
-    loaded = load_base(model_files.base_spec(workspace, config.model), classes)
+    defender = None
+    if champion is not None:
+        defender = model_files.version_files(workspace, champion)
+        checks.same_labels(classes, adapter.read_meta(defender[0])["labels"],
+                           whose="the challenger", others=str(champion))
+    loaded = load_base(model_files.base_spec(workspace, config.model), classes,
+                       continues=challenger)
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
     chapter.run.tags(hashes)
     chapter.say(**hashes, quantised_layers=loaded.quantised)
     logits, embeddings, validated = _challenger_answers(loaded, challenger, test, validation)
     answers = {"challenger": logits}
-    if champion is not None:
-        answers["champion"] = _champion_answers(
-            loaded, *model_files.version_files(workspace, champion), test)
+    if defender is not None:
+        answers["champion"] = _champion_answers(loaded, *defender, test)
     answers["base"] = adapter.bare_classifier(loaded).logits(test["input_ids"].tolist())
     chances = {role: calibration.scaled(logits, 1.0) for role, logits in answers.items()}
     chances["TF-IDF"] = baselines.tfidf(train["text"], train["label"], test["text"], classes,

@@ -19,12 +19,16 @@ from ftzard.models import archive
 from ftzard.tracking.registry import Version
 from ftzard.workspace import Workspace
 
+#: What a folder's base consists of: weights, configs, and tokenizers of either kind.
+BASE_FILES = (".safetensors", ".json", ".txt", ".model")
+PACKED = "packed.json"
+
 if TYPE_CHECKING:
-    from ftzard.models.base import BaseSpec
+    from ftzard.models.spec import BaseSpec
 
 
 def base_archive(workspace: Workspace, name: str) -> Path:
-    """Return where the archive of a base that is built here stands."""
+    """Return where the archive of a base that no hub can give again stands."""
     return workspace.root / "models" / "bases" / f"{name}.zip"
 
 
@@ -38,14 +42,27 @@ def record_path(workspace: Workspace, version: Version) -> Path:
     return adapter_archive(workspace, version).with_suffix(".yaml")
 
 
+def shipped_base(workspace: Workspace, model: Model, scratch: Path) -> Path | None:
+    """Return the archive of a base that no hub has, packed into `scratch` if it is a folder.
+
+    Returns None for a base that its hub id and revision are enough to fetch.
+    """
+    kept = base_archive(workspace, model.name)
+    if model.build is not None or model.revision is None and kept.is_file():
+        return kept
+    source = _found(workspace, model.source, model.revision, model.name)
+    return archive.pack(source, scratch / "base.zip") if Path(source).is_dir() else None
+
+
 def build_base(workspace: Workspace, model: Model, texts, scratch: Path) -> Path | None:
     """Build the base of `model` and its tokenizer from these texts, once; return its archive.
 
-    Returns None for a base from a hub or a folder. Raises ModelError if the workspace's base was
-    built with other sizes: adapters would no longer fit it.
+    The base of a folder is packed as it is. Returns None for a base from a hub. Raises ModelError
+    if the workspace's base was built with other sizes or has other weights than the folder:
+    adapters would no longer fit it.
     """
     if model.build is None:
-        return None
+        return _pack_folder(workspace, model, scratch)
     path, wanted = base_archive(workspace, model.name), vars(model.build)
     if not path.is_file():
         from ftzard.models import tiny_falcon
@@ -61,21 +78,63 @@ def build_base(workspace: Workspace, model: Model, texts, scratch: Path) -> Path
     return path
 
 
+def _pack_folder(workspace: Workspace, model: Model, scratch: Path) -> Path | None:
+    """Pack the base of a folder, once, with the hash of its weights; None if there is no folder."""
+    folder, path = workspace.root / model.source, base_archive(workspace, model.name)
+    if not folder.is_dir():
+        return path if model.revision is None and path.is_file() else None
+    if path.is_file():
+        _require_same(workspace, folder, path)
+        return path
+    from ftzard.models.hub import hash_weights
+
+    part = scratch / model.name
+    part.mkdir(parents=True)
+    for file in folder.iterdir():
+        if file.suffix in BASE_FILES:
+            (part / file.name).symlink_to(file.resolve())
+    (part / PACKED).write_text(json.dumps({"weight_hash": hash_weights(folder, None)}) + "\n")
+    return archive.pack(part, path)
+
+
+def _require_same(workspace: Workspace, folder: Path, path: Path) -> None:
+    from ftzard.models.hub import hash_weights
+
+    found = hash_weights(folder, None)
+    place = archive.unpack(path, workspace.cache)
+    said = place / PACKED
+    kept = (json.loads(said.read_text())["weight_hash"] if said.is_file()
+            else hash_weights(place, None))
+    if kept != found:
+        raise ModelError(
+            f"the base {workspace.relative(path)} was packed with weights {kept[:12]}…, but "
+            f"{folder} has {found[:12]}…; it is frozen at first use. Give the new one another "
+            "model.name.")
+
+
 def base_spec(workspace: Workspace, model: Model) -> BaseSpec:
     """Return how to load the base that the config names.
 
     Raises ModelError for a folder that does not exist and for a hub id without its commit.
     """
-    from ftzard.models.base import BaseSpec, hash_weights
+    from ftzard.models.hub import hash_weights
 
-    source = _found(workspace, model.source, model.name)
+    source = _found(workspace, model.source, model.revision, model.name)
     if not Path(source).is_dir():
         hash_weights(source, model.revision)  # refuses before a hub is asked again and again
+    return spec_at(source, model)
+
+
+def spec_at(source: str | Path, model: Model) -> BaseSpec:
+    """Return how to load the base that the config describes, found at `source`."""
+    from ftzard.models.spec import BaseSpec
+
     return BaseSpec(
         source=source, name=model.name,
         revision=model.revision, quantisation=model.quantisation,
         double_quantisation=model.double_quantisation, compute_dtype=model.compute_dtype,
-        lora_targets=tuple(model.lora_targets), max_length=model.max_length)
+        lora_targets=None if model.lora_targets is None else tuple(model.lora_targets),
+        max_length=model.max_length, attention=model.attention, gated=model.gated)
 
 
 def version_folder(workspace: Workspace, version: Version) -> Path:
@@ -98,19 +157,26 @@ def version_files(workspace: Workspace, version: Version) -> tuple[Path, BaseSpe
         raise ModelError(
             f"{version} has no record {workspace.relative(record_path(workspace, version))}, which "
             "says what its base is; bring it back with git.")
-    return folder, adapter.base_spec(folder, _found(workspace, base["source"], base["name"]))
+    return folder, adapter.base_spec(folder, _found(
+        workspace, base["source"], base.get("revision"), base["name"]))
 
 
-def _found(workspace: Workspace, source: str | None, name: str) -> str | Path:
-    """Return a base's hub id or folder, or the unpacked archive of one that is built here."""
-    if source is not None:
-        return workspace.root / source if (workspace.root / source).is_dir() else source
+def _found(workspace: Workspace, source: str | None, revision: str | None, name: str
+           ) -> str | Path:
+    """Return a base's hub id or folder, or the unpacked archive of one that the workspace keeps."""
+    if revision is not None:
+        return source
     path = base_archive(workspace, name)
-    if not path.is_file():
-        raise ModelError(
-            f"the base {workspace.relative(path)} does not exist; the preprocessing step builds "
-            "it, so run 'preprocessing_job' first.")
-    return archive.unpack(path, workspace.cache)
+    folder = None if source is None else workspace.root / source
+    if path.is_file():
+        if folder is not None and folder.is_dir():
+            _require_same(workspace, folder, path)
+        return archive.unpack(path, workspace.cache)
+    if folder is not None:
+        return folder if folder.is_dir() else source
+    raise ModelError(
+        f"the base {workspace.relative(path)} does not exist; the preprocessing step builds "
+        "it, so run 'preprocessing_job' first.")
 
 
 def hashes(meta: dict) -> dict[str, str]:
@@ -140,6 +206,12 @@ def records(workspace: Workspace, name: str) -> list[dict]:
             for p in sorted(found, key=lambda p: int(p.stem))]
 
 
+def last_number(workspace: Workspace, name: str) -> int:
+    """Return the highest version of a model that has a record, 0 if none has."""
+    return max((int(path.stem) for path in (workspace.root / "models" / name).glob("*.yaml")),
+               default=0)
+
+
 def search_space(tuning: Tuning) -> dict:
     """Return the space of `tuning.search`; a single value is fixed."""
     space = {key: getattr(tuning, key) for key in
@@ -150,7 +222,8 @@ def search_space(tuning: Tuning) -> dict:
 def training_values(training: Training) -> dict:
     """Return what every trial is trained with and the search does not vary."""
     return {key: getattr(training, key) for key in
-            ("epochs", "warmup_ratio", "max_grad_norm", "patience")}
+            ("method", "epochs", "warmup_ratio", "max_grad_norm", "patience", "optimizer",
+             "micro_batch_tokens", "gradient_checkpointing")}
 
 
 def scaled(params: dict, ratio: float) -> dict:

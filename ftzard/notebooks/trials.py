@@ -1,7 +1,9 @@
 """Trials of a search, as runs: each a grandchild with its curve and its adapter."""
 
+import json
 from pathlib import Path
 
+from ftzard import plan
 from ftzard.models import archive
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.tracking import runs
@@ -12,6 +14,7 @@ class TrialLog:
 
     def __init__(self, chapter: Chapter):
         self.chapter, self.run, self.number, self.done = chapter, None, 0, []
+        note_plan(chapter)
 
     @property
     def callbacks(self) -> dict:
@@ -45,7 +48,8 @@ class TrialLog:
             "adapter": f"adapter/{packed.name}", "recipe": trial.recipe})
 
     def ranked(self, trials: list) -> list[dict]:
-        """Return the recorded trials in the search's order, best first."""
+        """Return the recorded trials in the search's order, best first; record their peak."""
+        note_peak(self.chapter, *(trial.peak for trial in trials))
         by_number = {t["number"]: t for t in self.done}
         return [by_number[t.number] for t in trials]
 
@@ -55,6 +59,19 @@ def log_epoch(run: runs.Run, entry: dict) -> None:
     run.metrics({k: v for k, v in entry.items() if k != "epoch"}, step=entry["epoch"])
     print(f"epoch {entry['epoch']}: train loss {entry['train_loss']:.3f}, validation loss "
           f"{entry['validation_loss']:.3f}, accuracy {entry['accuracy']:.3f}", flush=True)
+
+
+def note_plan(chapter: Chapter) -> None:
+    """Record what the step is expected to take, before it begins: `plan.json` and the peak."""
+    told = plan.plan_of(chapter.workspace, f"{chapter.step.name}_job", chapter.config)
+    chapter.run.text(json.dumps(told.to_dict(), indent=1), "plan.json")
+    chapter.log(estimated_peak_mb=told.memory.to_dict()["total_mb"])
+
+
+def note_peak(chapter: Chapter, *peaks: int | None) -> None:
+    """Record the largest of the measured peaks beside the estimate, if one was measured."""
+    if any(peaks):
+        chapter.log(measured_peak_mb=round(max(filter(None, peaks)) / 2**20, 1))
 
 
 def note_resumption(run: runs.Run, steps: int) -> None:

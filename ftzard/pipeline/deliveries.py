@@ -12,10 +12,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dagster import DagsterInstance, DagsterRunStatus, RunRecord, RunRequest, RunsFilter
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    RunRecord,
+    RunRequest,
+    RunsFilter,
+)
 
 from ftzard import drift_log
 from ftzard.artifact import sha256
+from ftzard.errors import WorkspaceError
 from ftzard.pipeline.triggers import labels_needed
 from ftzard.workspace import Workspace
 
@@ -103,6 +111,24 @@ def runs_of(instance: DagsterInstance, job: str, content: str) -> list[RunRecord
     return list(instance.get_run_records(RunsFilter(job_name=job, tags={CONTENT: content})))
 
 
+def refuse_taken(instance: DagsterInstance, run: DagsterRun) -> None:
+    """Raise WorkspaceError if another run has taken this run's delivery by now.
+
+    A sensor and its schedule that look in the same second both ask for a run; the second of them
+    waits for the first, and then has nothing to do. A run that re-executes another may.
+    """
+    content = run.tags.get(CONTENT)
+    if content is None or run.parent_run_id is not None:
+        return
+    for record in runs_of(instance, run.job_name, content):
+        other = record.dagster_run
+        if other.run_id != run.run_id and other.status == DagsterRunStatus.SUCCESS:
+            raise WorkspaceError(
+                f"{run.tags.get(DELIVERY)} was taken by run {other.run_id[:8]} meanwhile, so this "
+                "run has nothing to do; expected one run per content. Turn off the sensor or the "
+                "schedule: one of the two is enough.")
+
+
 def waiting(instance: DagsterInstance, folder: Path, root: Path, job: str) -> Waiting:
     """Look into a drop folder and return what is there for a run of `job` to take."""
     found, files = Waiting(), deliveries(folder)
@@ -133,7 +159,7 @@ def _why_not(path: Path, root: Path, records: list[RunRecord]) -> str | None:
     A failed run does not count once the file has been put there again after it.
     """
     put_there = path.stat().st_ctime
-    for record in records:
+    for record in sorted(records, key=lambda r: r.dagster_run.status in FAILED):
         run = record.dagster_run
         if run.status in FAILED:
             if record.end_time is not None and put_there > record.end_time:

@@ -25,6 +25,7 @@ from ftzard.config.schema import GROUPS, Config, Paths
 from ftzard.errors import ConfigError, nearest
 from ftzard.inputs import DELIVERIES
 from ftzard.pipeline import kernels
+from ftzard.pipeline.deliveries import refuse_taken
 from ftzard.steps import STEPS
 from ftzard.workspace import Workspace, find, locked
 
@@ -100,15 +101,26 @@ def experiment(context) -> Iterator[Experiment]:
     run_config = context.dagster_run.run_config if context.dagster_run else {}
     config = workspace.config(request(context.resource_config, run_config, workspace.root))
     launch.say_who_works(workspace, run_id)  # one that waits for the lock is alive, too
+    _require_tracking(config)
     with ExitStack() as stack:
         stack.enter_context(locked(
             workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
             waiting=logging.getLogger("papermill").info))  # which Dagster and the terminal show
+        if context.dagster_run:
+            refuse_taken(context.instance, context.dagster_run)
         write_json(resolved, to_record(config))
         parents = _parents(workspace, context.dagster_run)
         write_json(lineage, parents)
         stack.enter_context(kernels.session(workspace, context.dagster_run, context.instance))
         yield Experiment(workspace, config, run_id, tuple(parents))
+
+
+def _require_tracking(config: Config) -> None:
+    """Raise TrackingError if the run could not record; a store of our own is always there."""
+    if config.tracking.server is not None or config.tracking.mirror:
+        from ftzard.tracking import access
+
+        access.require(config.tracking)
 
 
 def _parents(workspace: Workspace, run) -> list[str]:

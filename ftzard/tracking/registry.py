@@ -1,95 +1,124 @@
 """The model registry: versions, and the aliases champion, challenger and previous.
 
-`move` is the only function that gives an alias to a version; the gate's verdict says when.
+`move` is the only function that gives an alias to a version; the gate's verdict says when. What is
+deleted here leaves no file in MLflow's artifact store.
 """
 
-import tempfile
-import warnings
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
+import mlflow.pyfunc
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Array
+from mlflow.models import Model
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+from mlflow.utils.file_utils import local_file_uri_to_path
 
-from ftzard.errors import TrackingError
+from ftzard.errors import TrackingError, nearest
+from ftzard.models.archive import whole_folder
+from ftzard.tracking.packaged import packaged, size
 from ftzard.tracking.runs import Run, Tracking
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-REQUIREMENTS = ("mlflow", "torch", "transformers", "peft", "bitsandbytes", "safetensors", "pandas")
-_SERVED = Path(__file__).with_name("served.py")
+ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
+KIND, TUNED, BASE = "ftzard.kind", "tuned", "base"
+IDENTITY, SIZE = "ftzard.identity", "ftzard.size_bytes"
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a registered model."""
+    """One version of a registered model.
+
+    source: where MLflow says its files are; created: milliseconds since 1970, 0 if unknown.
+    """
 
     name: str
     number: int
     run_id: str
     tags: dict[str, str]
+    source: str = ""
+    created: int = 0
 
     def __str__(self) -> str:
         return f"{self.name}@{self.number}"
 
 
-def register(run: Run, name: str, *, adapter: Path, base: Path | None,
-             tags: Mapping[str, object]) -> Version:
+def base_name(name: str) -> str:
+    """Return the name under which the bare base of a model is registered."""
+    return f"{name}-base"
+
+
+def register(run: Run, name: str, *, adapter: Path, base: Path | None, example: Sequence[str],
+             labels: Sequence[str], tags: Mapping[str, object], taken: int = 0) -> Version:
     """Log an adapter (and its base's archive, if no hub has it) as a pyfunc and register it.
 
-    adapter, base: zip archives. Returns the new version, which has no alias yet.
+    adapter, base: zip archives; example: raw texts; labels: in the order of the probabilities;
+    taken: no number up to this one is given, since a record has it already. Returns the new
+    version, which has no alias yet.
     """
+    archives = {"adapter": adapter, **({"base": base} if base else {})}
+    with packaged(name, archives, example=example, labels=labels) as model:
+        return _registered(run, name, model, "model", {KIND: TUNED, **tags}, taken)
+
+
+def register_base(run: Run, name: str, *, spec: Mapping, hashes: Mapping[str, str],
+                  labels: Sequence[str], cleaning: Mapping, archive: Path | None,
+                  example: Sequence[str], tags: Mapping[str, object]) -> tuple[Version, bool]:
+    """Register a bare base with its untrained head; return its version and whether it is new.
+
+    spec: how it is loaded, its source such that anybody finds it, or any name if `archive` holds
+    its files; hashes: of its weights and tokenizer. A base that is registered already, with the
+    same hashes, labels and way of loading, is no new version.
+    """
+    said = {"spec": dict(spec), "labels": list(labels), "cleaning": dict(cleaning)}
+    told = json.dumps({**said, "hashes": dict(hashes)}, sort_keys=True, default=str)
+    identity = hashlib.sha256(told.encode()).hexdigest()
+    for known in versions(run.tracking, name):
+        if known.tags.get(IDENTITY) == identity:
+            return known, False
+    archives = {"base": archive} if archive else {}
+    with packaged(name, archives, example=example, labels=labels, config=said) as model:
+        return _registered(run, name, model, "base",
+                           {KIND: BASE, IDENTITY: identity, **hashes, **tags}, 0), True
+
+
+def _registered(run: Run, name: str, model: Path, folder: str, tags: Mapping[str, object],
+                taken: int) -> Version:
     client = run.tracking.client
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model"
-        # mlflow would like an input example to guess a signature from; the signature is given.
-        try:
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
-                mlflow.pyfunc.save_model(
-                    model, python_model=str(_SERVED), signature=_signature(),
-                    artifacts={"adapter": str(adapter), **({"base": str(base)} if base else {})},
-                    pip_requirements=_pinned())
-        except OSError as error:
-            raise TrackingError(
-                f"the files of '{name}' for MLflow cannot be written to {folder}: {error}. Free "
-                "space there, or let TMPDIR name another folder, and run the step again; nothing "
-                "was registered.") from error
-        client.log_artifacts(run.id, str(model), "model")
+    taken_up = {file.path for file in client.list_artifacts(run.id)}
+    folder = next(place for place in (folder, *(f"{folder}_{n}" for n in range(2, 1000)))
+                  if place not in taken_up)  # a run may register several
+    client.log_artifacts(run.id, str(model), folder)
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    made = client.create_model_version(
-        name, source=f"runs:/{run.id}/model", run_id=run.id,
-        tags={k: str(v) for k, v in tags.items()})
-    return Version(name, int(made.version), run.id, dict(made.tags))
+    said = {SIZE: size(model), **tags}
+    while True:
+        made = client.create_model_version(
+            name, source=f"runs:/{run.id}/{folder}", run_id=run.id,
+            tags={k: str(v)[:5000] for k, v in said.items()})
+        if int(made.version) > taken:
+            return _version(made)
+        # A registry that was emptied begins at 1 again, where records of deleted versions stand.
+        client.delete_model_version(name, made.version)
 
 
-def _signature() -> ModelSignature:
-    return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, "text")]),
-        outputs=Schema([ColSpec(DataType.string, "label"),
-                        ColSpec(DataType.double, "confidence"),
-                        ColSpec(Array(DataType.double), "probabilities")]))
-
-
-def _pinned() -> list[str]:
-    from importlib.metadata import version as installed
-
-    return [f"{name}=={installed(name).split('+')[0]}" for name in REQUIREMENTS]
+def _version(found) -> Version:
+    return Version(found.name, int(found.version), found.run_id or "", dict(found.tags or {}),
+                   found.source or "", int(found.creation_timestamp or 0))
 
 
 def by_alias(tracking: Tracking, name: str, alias: str) -> Version | None:
     """Return the version that carries an alias, or None."""
     try:
-        found = tracking.client.get_model_version_by_alias(name, alias)
+        return _version(tracking.client.get_model_version_by_alias(name, alias))
     except MlflowException:
         return None
-    return Version(name, int(found.version), found.run_id, dict(found.tags))
 
 
 def champion(tracking: Tracking, name: str) -> Version:
@@ -125,22 +154,47 @@ def tag(tracking: Tracking, version: Version, values: Mapping[str, object]) -> N
                                               str(value)[:5000])
 
 
+def untag(tracking: Tracking, version: Version, key: str) -> None:
+    """Take a tag away from a version."""
+    tracking.client.delete_model_version_tag(version.name, str(version.number), key)
+
+
 def version(tracking: Tracking, name: str, number: int) -> Version:
     """Return a version by its number; raises TrackingError if there is none."""
     try:
-        found = tracking.client.get_model_version(name, str(number))
+        return _version(tracking.client.get_model_version(name, str(number)))
     except MlflowException as error:
+        there = [v.number for v in versions(tracking, name)]
         raise TrackingError(
-            f"the model '{name}' has no version {number}; it has "
-            f"{[v.number for v in versions(tracking, name)]}.") from error
-    return Version(name, int(found.version), found.run_id, dict(found.tags))
+            f"the model '{name}' has no version {number}; it has {there}." if there else
+            f"there is no model '{name}' in {tracking.client.shown}"
+            f"{nearest(name, names(tracking))}") from error
 
 
 def versions(tracking: Tracking, name: str) -> list[Version]:
     """Return all versions of a model, oldest first."""
-    found = tracking.client.search_model_versions(f"name = '{name}'")
-    return sorted((Version(name, int(v.version), v.run_id, dict(v.tags)) for v in found),
-                  key=lambda v: v.number)
+    return sorted(_searched(tracking, f"name = '{name}'"), key=lambda v: v.number)
+
+
+def names(tracking: Tracking) -> list[str]:
+    """Return the names of all registered models, in order."""
+    found, token = [], None
+    while True:
+        page = tracking.client.search_registered_models(page_token=token)
+        found += [model.name for model in page]
+        token = page.token
+        if not token:
+            return sorted(found)
+
+
+def _searched(tracking: Tracking, condition: str) -> list[Version]:
+    found, token = [], None
+    while True:
+        page = tracking.client.search_model_versions(condition, page_token=token)
+        found += [_version(v) for v in page]
+        token = page.token
+        if not token:
+            return found
 
 
 def aliases(tracking: Tracking, name: str) -> dict[str, int]:
@@ -157,11 +211,114 @@ def drop(tracking: Tracking, name: str, alias: str) -> None:
     tracking.client.delete_registered_model_alias(name, alias)
 
 
-def delete(tracking: Tracking, version: Version) -> None:
-    """Delete a version that was only half registered; refuses one that carries an alias."""
-    held = [alias for alias, number in aliases(tracking, version.name).items()
-            if number == version.number]
-    if held:
-        raise TrackingError(f"{version} is {' and '.join(held)} and cannot be deleted; promote "
-                            "another version first.")
+def held(tracking: Tracking, version: Version) -> list[str]:
+    """Return the aliases that a version carries, in the order of their weight."""
+    found = [alias for alias, number in aliases(tracking, version.name).items()
+             if number == version.number]
+    return sorted(found, key=lambda a: (ALIASES.index(a) if a in ALIASES else len(ALIASES), a))
+
+
+def require_deletable(tracking: Tracking, version: Version, allowed: Collection[str] = ()) -> None:
+    """Raise TrackingError if a version carries an alias that is not allowed to go with it."""
+    kept = [alias for alias in held(tracking, version) if alias not in allowed]
+    if kept:
+        remedy = ("promote another version first" if CHAMPION in kept else
+                  "add --force if it is to go nevertheless")
+        raise TrackingError(f"{version} is {' and '.join(kept)} and cannot be deleted; {remedy}.")
+
+
+def delete(tracking: Tracking, version: Version, allowed: Collection[str] = ()) -> str | None:
+    """Delete a version, and its files with it; refuses one that carries an alias.
+
+    allowed: aliases that may go with it. The files go first: what is cut off in between is still
+    registered and can be deleted again. Returns None, or a sentence on why its files stay.
+    """
+    require_deletable(tracking, version, allowed)
+    stays = delete_files(tracking, version)
     tracking.client.delete_model_version(version.name, str(version.number))
+    return stays
+
+
+def delete_model(tracking: Tracking, name: str) -> list[str]:
+    """Delete a registered model with all versions and files; return why files stay, if any do."""
+    stays = [delete(tracking, found, allowed=held(tracking, found))
+             for found in versions(tracking, name)]
+    tracking.client.delete_registered_model(name)
+    return [sentence for sentence in stays if sentence]
+
+
+def delete_files(tracking: Tracking, version: Version) -> str | None:
+    """Delete a version's files from MLflow's artifact store; return why they stay, if they do."""
+    if not version.source.startswith("runs:/"):
+        return (f"the files of {version} are at {version.source or 'no known place'}, where they "
+                "were not put by a registration of FTzard.")
+    run_id, folder = RunsArtifactRepository.parse_runs_uri(version.source)
+    others = [str(v) for v in _searched(tracking, f"run_id = '{run_id}'")
+              if v.source == version.source and str(v) != str(version)]
+    if others:
+        return f"the files of {version} are those of {', '.join(others)} too."
+    try:
+        uri = tracking.client.get_run(run_id).info.artifact_uri
+    except MlflowException:
+        return f"the run {run_id} of {version} is gone from MLflow, which knew where its files are."
+    try:
+        get_artifact_repository(uri, tracking_uri=tracking.uri).delete_artifacts(folder)
+    except (MlflowException, OSError, NotImplementedError) as error:
+        raise TrackingError(
+            f"the files of {version} cannot be deleted from {uri}/{folder}: {error}. It is still "
+            "registered; mend that and delete it again.") from error
+    return None
+
+
+def load(tracking: Tracking, version: Version) -> mlflow.pyfunc.PyFuncModel:
+    """Return a version as anybody loads it from MLflow, without FTzard's own ways."""
+    mlflow.set_tracking_uri(tracking.uri)
+    mlflow.set_registry_uri(tracking.uri)
+    return mlflow.pyfunc.load_model(f"models:/{version.name}/{version.number}")
+
+
+def files(tracking: Tracking, version: Version, cache: Path) -> Path:
+    """Return the folder of a version's files, fetched into `cache` if they are not on this disk.
+
+    Raises TrackingError if they are gone, or were not put there by FTzard.
+    """
+    if not version.source.startswith("runs:/"):
+        raise TrackingError(f"{version} was not registered by FTzard: its files are at "
+                            f"{version.source or 'no known place'}.")
+    run_id, folder = RunsArtifactRepository.parse_runs_uri(version.source)
+    kept = Path(cache) / run_id
+    try:
+        uri = tracking.client.get_run(run_id).info.artifact_uri
+        if uri.startswith("file:"):
+            kept = Path(local_file_uri_to_path(uri))
+        elif not (kept / folder / "MLmodel").is_file():
+            with whole_folder(kept) as part:
+                tracking.client.download_artifacts(run_id, folder, str(part))
+    except (MlflowException, OSError) as error:
+        raise _gone(version, error) from error
+    if not (kept / folder / "MLmodel").is_file():
+        raise _gone(version, f"there is no {kept / folder / 'MLmodel'}")
+    return kept / folder
+
+
+def _gone(version: Version, why: object) -> TrackingError:
+    return TrackingError(f"the files of {version} cannot be had from MLflow ({version.source}): "
+                         f"{why}. If they were deleted, 'ftzard models delete {version}' takes it "
+                         "out of the registry too.")
+
+
+def archives(folder: Path) -> dict[str, Path]:
+    """Return the archives among a version's files: 'adapter' and 'base', those that are there."""
+    said = Model.load(str(folder)).flavors.get("python_function", {}).get("artifacts", {})
+    return {name: folder / entry["path"] for name, entry in said.items()}
+
+
+def model_config(folder: Path) -> dict | None:
+    """Return what a registered bare base is opened with, from its files; None if they say none."""
+    found = Model.load(str(folder)).flavors.get("python_function", {}).get("config")
+    return found if found and "spec" in found else None
+
+
+def input_example(folder: Path) -> list[str]:
+    """Return the example texts that a version was registered with, from its files."""
+    return Model.load(str(folder)).load_input_example(str(folder))["text"].tolist()

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
 
 from ftzard.artifact import write_atomically
 from ftzard.errors import TrackingError
+from ftzard.tracking import card
+from ftzard.tracking import mirror as mirroring
+from ftzard.tracking.mirror import Mirror
 from ftzard.tracking.store import Store, make_sqlite
 from ftzard.workspace import alive, locked
 
@@ -34,31 +37,52 @@ _LONGEST_TAG, _LONGEST_PARAM = 5000, 6000
 
 @dataclass(frozen=True)
 class Tracking:
-    """A connection: the client and the one experiment that a workspace records to."""
+    """A connection: the client and the one experiment that a workspace records to.
+
+    experiment: its name; mirrors: the other platforms that get every execution as well.
+    """
 
     client: Store
     experiment_id: str
     uri: str
+    experiment: str = ""
+    mirrors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Run:
-    """An open or closed run by its id; `name` is the UTC time for a child."""
+    """An open or closed run by its id; `name` is the UTC time for a child.
+
+    mirror: the same run on another platform, if it was opened with one.
+    """
 
     tracking: Tracking
     id: str
     name: str
+    mirror: Mirror | None = field(default=None, compare=False, repr=False)
 
     def params(self, values: Mapping[str, object]) -> None:
         self._batch(params=[Param(k, str(v)[:_LONGEST_PARAM]) for k, v in values.items()])
+        if self.mirror is not None:
+            self.mirror.params(values)
 
     def tags(self, values: Mapping[str, object]) -> None:
         self._batch(tags=[RunTag(k, str(v)[:_LONGEST_TAG]) for k, v in values.items()])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         now = int(time.time() * 1000)
-        self._batch(metrics=[Metric(k, float(v), now, step) for k, v in values.items()
-                             if isinstance(v, (int, float)) and v == v])
+        values = {k: float(v) for k, v in values.items()
+                  if isinstance(v, (int, float)) and v == v}
+        self._batch(metrics=[Metric(k, v, now, step) for k, v in values.items()])
+        if self.mirror is not None:
+            self.mirror.metrics(values, step)
+
+    def card(self, record: Mapping) -> None:
+        """Record the model card of a version that this run has made, from its record."""
+        text = card.model_card(record)
+        self.text(text, card.NAME)
+        if self.mirror is not None:
+            self.mirror.card(text, card.NAME)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self.tracking.client.log_artifact(self.id, str(path), folder)
@@ -102,13 +126,17 @@ class Run:
         if reason:
             self.tags({"ftzard.reason": reason, "mlflow.note.content": reason})
         self.tracking.client.set_terminated(self.id, status)
+        if self.mirror is not None:
+            where = self.mirror.end(status)
+            if where is not None:
+                self.tags({mirroring.TAG: where})
 
     def trial(self, number: int, params: Mapping[str, object]) -> "Run":
         """Open a grandchild for one trial of a search."""
         trial = _create(self.tracking, f"{self.name}_trial_{number}", {
             LEVEL: TRIAL, MLFLOW_PARENT_RUN_ID: self.id, "ftzard.trial": str(number),
             **_process_tags(),
-        })
+        }, self.mirror.part(f"trial_{number}") if self.mirror is not None else None)
         trial.params(params)
         return trial
 
@@ -116,11 +144,13 @@ class Run:
         self.tracking.client.log_batch(self.id, **what)
 
 
-def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path) -> Tracking:
+def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path,
+            mirrors: Sequence[str] = ()) -> Tracking:
     """Return the connection to a store, making store and experiment if they are not there yet.
 
     A fresh SQLite file cannot be opened by several processes at once, so this happens under a
-    file lock. Raises TrackingError if the store cannot be reached.
+    file lock. mirrors: other platforms that every execution is sent to as well. Raises
+    TrackingError if the store cannot be reached.
     """
     with locked(lock, {"pid": os.getpid(), "doing": "opening MLflow"}):
         make_sqlite(uri)
@@ -137,7 +167,7 @@ def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path) -> Tracki
             "or set tracking.experiment to another name.")
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    return Tracking(client, found.experiment_id, uri)
+    return Tracking(client, found.experiment_id, uri, experiment, tuple(mirrors))
 
 
 def opened(uri: str, experiment: str, *, patience_s: float | None = None) -> Tracking | None:
@@ -147,7 +177,7 @@ def opened(uri: str, experiment: str, *, patience_s: float | None = None) -> Tra
     """
     client = Store(uri, patience_s)
     found = client.get_experiment_by_name(experiment)
-    return Tracking(client, found.experiment_id, uri) if found is not None else None
+    return Tracking(client, found.experiment_id, uri, experiment) if found is not None else None
 
 
 def _create_experiment(client: Store, name: str, location: str | None):
@@ -191,7 +221,7 @@ def start_child(tracking: Tracking, parent: Run, tags: Mapping[str, object]) -> 
     return _create(tracking, name, {
         LEVEL: CHILD, STEP: parent.name, MLFLOW_PARENT_RUN_ID: parent.id, **_process_tags(),
         **{k: str(v)[:_LONGEST_TAG] for k, v in tags.items()},
-    })
+    }, mirroring.opened(tracking.mirrors, tracking.experiment, f"{parent.name} {name}", tags))
 
 
 def reopen(tracking: Tracking, run_id: str) -> Run:
@@ -291,11 +321,12 @@ def _process_tags() -> dict[str, str]:
     return {PID: str(os.getpid()), HOST: socket.gethostname()}
 
 
-def _create(tracking: Tracking, name: str, tags: Mapping[str, str]) -> Run:
+def _create(tracking: Tracking, name: str, tags: Mapping[str, str],
+            also_at: Mirror | None = None) -> Run:
     run = tracking.client.create_run(
         tracking.experiment_id, run_name=name,
         tags={MLFLOW_USER: os.environ.get("USER", "ftzard"), **tags})
-    return Run(tracking, run.info.run_id, name)
+    return Run(tracking, run.info.run_id, name, also_at)
 
 
 def _entities(tracking: Tracking, condition: str) -> list:

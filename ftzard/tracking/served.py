@@ -1,36 +1,79 @@
 """The registered model: raw texts in, label and probabilities out, with plain mlflow.pyfunc.
 
 MLflow stores this file with the model and runs it to load one. The adapter, and the base where no
-hub revision can fetch it, lie beside it as archives, so that a version needs no workspace.
+hub revision can fetch it, lie beside it as archives, and FTzard's own code that opens them under
+`code/`: a version needs no workspace and no FTzard, only the packages of its requirements.txt.
 """
 
+import sys
 import tempfile
 from pathlib import Path
 
-import mlflow
+import mlflow.pyfunc
+import pandas
 from mlflow.models import set_model
 
-from ftzard.models import adapter, archive
+SHIPPED = Path(__file__).with_name("code")
 
 
 class Served(mlflow.pyfunc.PythonModel):
     """A registered version as a pyfunc.
 
     predict takes a table with a `text` column and returns a table with label, confidence and
-    probabilities (in the order of the labels).
+    probabilities (in the order of the labels). Texts are cleaned as those of training were.
     """
 
     def load_context(self, context) -> None:
-        cache = Path(tempfile.gettempdir()) / "ftzard-served"
-        folder = archive.unpack(Path(context.artifacts["adapter"]), cache)
-        if "base" in context.artifacts:
-            source = archive.unpack(Path(context.artifacts["base"]), cache)
-        else:
-            source = adapter.read_meta(folder)["base"]["spec"]["source"]
-        self.classifier = adapter.open_classifier(folder, adapter.base_spec(folder, source))
+        require_own_code(SHIPPED)
+        from ftzard.models import adapter, archive
+        from ftzard.models.base import load_base
+        from ftzard.models.spec import BaseSpec
 
-    def predict(self, context, model_input, params=None):
-        return self.classifier.predict([str(text) for text in model_input["text"]])
+        cache = Path(tempfile.gettempdir()) / "ftzard-served"
+        packed = {name: archive.unpack(Path(path), cache)
+                  for name, path in context.artifacts.items()}
+        if "adapter" in packed:
+            source = packed.get("base") or adapter.read_meta(
+                packed["adapter"])["base"]["spec"]["source"]
+            self.classifier = adapter.open_classifier(
+                packed["adapter"], adapter.base_spec(packed["adapter"], source))
+            self.cleaning = self.classifier.meta.get("cleaning", {})
+        else:
+            said = context.model_config
+            spec = {**said["spec"], "source": packed.get("base") or said["spec"]["source"]}
+            self.classifier = adapter.bare_classifier(load_base(BaseSpec(**spec), said["labels"]))
+            self.cleaning = said["cleaning"]
+
+    def predict(self, context, model_input: pandas.DataFrame, params=None) -> pandas.DataFrame:
+        from ftzard.errors import DataError
+        from ftzard.texts import cleaned_as
+
+        missing = model_input["text"].isna().to_numpy()
+        if missing.any():
+            raise DataError(f"row {int(missing.argmax())} has no text ({int(missing.sum())} rows "
+                            "in all); expected a text in every row.")
+        return self.classifier.predict(cleaned_as(model_input["text"], self.cleaning))
+
+
+def require_own_code(shipped: Path) -> None:
+    """Refuse a process that has imported another FTzard than the one shipped with the model.
+
+    Python would silently take the imported one. Raises TrackingError with both places.
+    """
+    imported = sys.modules.get("ftzard")
+    if imported is None or not shipped.is_dir():
+        return
+    there = Path(imported.__file__).parent
+    for file in sorted((shipped / "ftzard").rglob("*.py")):
+        other = there / file.relative_to(shipped / "ftzard")
+        if not other.is_file() or other.read_bytes() != file.read_bytes():
+            from ftzard.errors import TrackingError
+
+            raise TrackingError(
+                f"this process has imported FTzard from {there}, whose "
+                f"{other.relative_to(there)} is not the one that this model was registered with "
+                f"({shipped}). Load it in a process that has imported none, as 'mlflow models "
+                "serve' does, or use 'ftzard predict'.")
 
 
 set_model(Served())

@@ -40,6 +40,8 @@ PATIENCE_S = 50.0
 
 _ANSWERS = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE",
             "INVALID_STATE")
+#: What a server answers alike of a model that is missing and of one that is somebody else's.
+_HIDING = ("get_registered_model", "get_model_version", "get_model_version_by_alias")
 _LOGIN = re.compile(r"(?<=://)[^/\s'\"]+@")
 _T = TypeVar("_T")
 
@@ -57,6 +59,11 @@ class Trouble:
     safe: bool = False
 
 
+NOT_PERMITTED = Trouble(
+    r"error code 403|403 Client Error|PERMISSION_DENIED",
+    "does not permit this user to do that ({asked}). Let an administrator of the server grant it "
+    "with 'ftzard mlflow-user grant', or record to an experiment and a model of your own: "
+    "tracking.experiment, tracking.registered_model")
 _TROUBLES = (
     Trouble(r"disk is full|No space left|Disk quota|File too large|disk I/O error",
             "cannot be written: {said}. Its disk is full, or fails: free space there, then run "
@@ -65,6 +72,14 @@ _TROUBLES = (
             "has been locked by another process for {seconds:.0f} s. End the process that holds "
             "it{holder}, then run the step again; where many write at once, let tracking.uri "
             "name an MLflow server", passes=True, safe=True),
+    Trouble(r"error code 401|401 Client Error|[Uu]nauthor|UNAUTHENTICATED|not authenticated",
+            "refused the credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
+            "in the environment or in the workspace's .env. An administrator of the server makes "
+            "users with 'ftzard mlflow-user add'"),
+    NOT_PERMITTED,
+    Trouble(r"password authentication failed|no password supplied",
+            "refused the credentials; set PGPASSWORD in the environment or in the workspace's "
+            ".env, and the user in tracking.uri"),
     Trouble(r"readonly database|Read-only file system|Permission denied|unable to open database",
             "cannot be opened: {said}. Check tracking.uri and that the file and its folder may "
             "be written to"),
@@ -74,8 +89,6 @@ _TROUBLES = (
     Trouble(r"database schema|locate revision",
             "was made by another version of MLflow ({said}). Install the version of "
             "constraints.txt, or copy the store and run 'mlflow db upgrade'"),
-    Trouble(r"error code 40[13]|[Uu]nauthor|UNAUTHENTICATED|PERMISSION_DENIED|not authenticated",
-            "refused the credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
     Trouble(r"Connection refused|Name or service|name resolution|Failed to resolve|No route to "
             r"host|Network is unreachable|could not translate|ConnectTimeout",
             "does not answer: {said}. Start its server again, or check tracking.uri; then run the "
@@ -127,6 +140,8 @@ class Store:
                 if name != "open" and getattr(error, "error_code", None) in _ANSWERS:
                     raise
                 trouble, waited = kind(error), time.monotonic() - began
+                if trouble is NOT_PERMITTED and name in _HIDING:
+                    raise
                 again = trouble.passes and (trouble.safe or repeatable)
                 if again and not self._given_up and waited < self.patience_s:
                     time.sleep(pause)

@@ -10,15 +10,13 @@ import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
+from ftzard.credentials import mask
 from ftzard.errors import VersioningError
 
 TRAILER = "FTzard-Run"
 TOKEN = "FTZARD_GIT_TOKEN"
 
-_SECRET_NAME = re.compile(r"TOKEN(?!IZER)|PASSW(OR)?D|SECRET|CREDENTIAL|API_?KEY|ACCESS_KEY", re.I)
-_URL_LOGIN = re.compile(r"(?<=://)[^\s'\"]+@")  # to the last @: rather too much than too little
 _REPOSITORY_VARIABLES = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX",
@@ -43,15 +41,6 @@ class Commit:
     def ours(self) -> bool:
         """True if FTzard made it, that is, if it carries the trailer `FTzard-Run`."""
         return self.run_id is not None
-
-
-def mask(text: str) -> str:
-    """Replace logins in URLs and the values of secret-looking environment variables by `***`."""
-    text = _URL_LOGIN.sub("***@", text)
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= 6:
-            text = text.replace(value, "***").replace(quote(value, safe=""), "***")
-    return text
 
 
 def environment() -> dict[str, str]:

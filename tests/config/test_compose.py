@@ -104,6 +104,18 @@ class TestRefusals:
         ({"drift": {"clearing": 0.01}}, ["drift.clearing is 0.01", "above drift.false_alarms"]),
         ({"drift": {"false_alarms": 0.001}}, ["drift.false_alarms is 0.001", "0.0025"]),
         ({"retraining": {"trigger": "label"}}, ["retraining.trigger", "did you mean 'labels'"]),
+        ({"training": {"method": "qlora"}}, ["training.method is 'qlora'", "mean 'lora'"]),
+        ({"training": {"method": "full"}},
+         ["training.method is 'full'", "base in nf4", "model.quantisation=none"]),
+        ({"training": {"method": "full"}, "model": {"choice": "falcon_7b", "quantisation": "none"}},
+         ["training.method is 'full'", "model.compute_dtype=bfloat16", "lost to rounding"]),
+        ({"model": {"compute_dtype": "bfloat16"}}, ["model.train_embeddings is True", "rounding"]),
+        ({"model": {"attention": "flash_attention_2"}}, ["model.attention", "sdpa or eager"]),
+        ({"model": {"quantisation": "int4"}}, ["model.quantisation", "mean 'int8'"]),
+        ({"model": {"lora_targets": []}}, ["model.lora_targets is []", "null for all"]),
+        ({"training": {"optimizer": "adamw8"}}, ["training.optimizer", "did you mean 'adamw"]),
+        ({"training": {"micro_batch_tokens": 127}},
+         ["training.micro_batch_tokens is 127", "model.max_length (128)"]),
         ({"training": 3}, ["3"]),
     ])
     def test_a_wrong_value_is_named_with_what_was_expected(self, said, words):
@@ -180,6 +192,14 @@ class TestMerging:
     def test_an_old_record_that_no_longer_fits_says_so(self):
         with pytest.raises(ConfigError, match="recorded config does not fit"):
             from_record(to_record(compose()) | {"colour": "red"})
+
+    def test_a_record_from_before_a_key_existed_has_its_default(self):
+        older = to_record(compose({"overrides": ["model=falcon_7b", "seed=7"]}))
+        for group, key in (("training", "method"), ("model", "attention")):
+            del older[group][key]
+        config = from_record(older)
+        assert (config.training.method, config.model.attention) == ("lora", "sdpa")
+        assert (config.model.source, config.seed) == ("tiiuae/falcon-7b", 7)
 
     def test_a_workspace_may_bring_choices_of_its_own(self, tmp_path):
         (tmp_path / "training").mkdir()

@@ -23,6 +23,8 @@ from ftzard.tracking import runs
 from ftzard.versioning.commit import version
 from ftzard.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 # Run in a process of its own, whose files may not grow beyond 64 kB: a disk that is full for it.
 LIMITED = """
 import importlib.util, json, resource, sys

@@ -17,6 +17,8 @@ from ftzard.errors import TrackingError
 from ftzard.tracking import registry, runs
 from ftzard.tracking import store as stores
 
+pytestmark = pytest.mark.slow
+
 # Holds the store's write lock: says so, lets go when its input ends.
 HOLD = """
 import sqlite3, sys

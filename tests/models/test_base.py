@@ -13,7 +13,8 @@ from transformers.models.falcon import modeling_falcon
 
 from ftzard.errors import ModelError
 from ftzard.models import base
-from ftzard.models.base import BaseSpec, assert_quantised, hash_weights, load_base
+from ftzard.models.base import BaseSpec, hash_weights, load_base
+from ftzard.models.checks import assert_head, assert_quantised
 
 LABELS = ["negative", "positive"]
 
@@ -40,13 +41,13 @@ def test_double_quantisation_and_none_are_checked_as_well(spec):
     double = load_base(replace(spec, double_quantisation=True), LABELS)
     assert double.quantised == 8
     with pytest.raises(ModelError, match="nf4 with double quantisation; expected nf4"):
-        assert_quantised(double.model, spec.lora_targets, "nf4")
+        assert_quantised(double.model, "nf4")
     plain = load_base(replace(spec, quantisation="none"), LABELS)
     assert plain.quantised == 0
     with pytest.raises(ModelError, match="full precision; expected nf4"):
-        assert_quantised(plain.model, spec.lora_targets, "nf4")
+        assert_quantised(plain.model, "nf4")
     with pytest.raises(ModelError, match="nf4 with double quantisation; expected full precision"):
-        assert_quantised(double.model, spec.lora_targets, "none")
+        assert_quantised(double.model, "none")
 
 
 def test_half_precision_computes_with_a_full_precision_head(spec):
@@ -60,7 +61,7 @@ def test_a_quantised_head_is_refused(spec, monkeypatch):
     loaded = load_base(spec, LABELS)
     loaded.model.score = loaded.model.score.to(torch.bfloat16)
     with pytest.raises(ModelError, match="head 'score' is Linear of torch.bfloat16"):
-        assert_quantised(loaded.model, spec.lora_targets, "nf4")
+        assert_head(loaded.model)
 
 
 def test_the_head_starts_the_same_each_time(spec, loaded):
@@ -94,6 +95,20 @@ def test_a_target_that_matches_nothing_is_named_with_the_nearest(spec):
 def test_a_spec_that_cannot_be_met_is_refused(spec, change, said):
     with pytest.raises(ModelError, match=said):
         load_base(replace(spec, **change), LABELS)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_attention_is_computed_as_the_spec_says(spec, attention):
+    loaded = load_base(replace(spec, attention=attention), LABELS, device="cpu")
+    assert loaded.model.config._attn_implementation == attention
+
+
+def test_a_base_that_was_a_classifier_of_other_labels_gets_a_fresh_head(spec, loaded, tmp_path):
+    other = load_base(replace(spec, quantisation="none"), ["a", "b", "c"], device="cpu")
+    other.model.save_pretrained(tmp_path)
+    other.tokenizer.save_pretrained(tmp_path)
+    found = load_base(replace(spec, source=tmp_path), LABELS, device="cpu")
+    assert torch.equal(found.model.score.weight, loaded.model.score.weight)
 
 
 def test_labels_must_be_two_or_more_and_differ(spec):

@@ -3,7 +3,13 @@
 import numpy
 import pytest
 
-from ftzard.models.batching import pad, padding_share, shuffled_batches, sorted_batches
+from ftzard.models.batching import (
+    micro_batches,
+    pad,
+    padding_share,
+    shuffled_batches,
+    sorted_batches,
+)
 
 LENGTHS = numpy.random.default_rng(0).integers(3, 60, 1003)
 
@@ -41,6 +47,33 @@ def test_the_seed_decides_the_batches():
 def test_the_share_of_padding_counts_tokens():
     assert padding_share([2, 4, 4], [numpy.array([0, 1]), numpy.array([2])]) == 1 - 10 / 12
     assert padding_share([], []) == 0.0
+
+
+@pytest.mark.parametrize("tokens", [60, 100, 400])
+def test_a_step_keeps_its_rows_and_each_part_its_tokens(tokens):
+    for rows in shuffled_batches(LENGTHS, 32, generator()):
+        parts = micro_batches(rows, LENGTHS, tokens)
+        assert numpy.concatenate(parts).tolist() == rows.tolist()
+        assert max(len(part) * LENGTHS[part].max() for part in parts) <= tokens
+        for part, after in zip(parts, parts[1:]):  # as few parts as in turn can be
+            one_more = numpy.append(part, after[0])
+            assert len(one_more) * LENGTHS[one_more].max() > tokens
+
+
+def test_without_a_bound_a_step_is_computed_at_once_and_a_long_row_stands_alone():
+    rows = numpy.arange(32)
+    for tokens in (None, 0):
+        assert [part.tolist() for part in micro_batches(rows, LENGTHS, tokens)] == [rows.tolist()]
+    assert [len(part) for part in micro_batches(rows, LENGTHS, 2)] == [1] * 32
+
+
+def test_a_prediction_is_bounded_by_rows_and_by_tokens():
+    batches = sorted_batches(LENGTHS, 32, tokens=300)
+    assert sorted(numpy.concatenate(batches)) == list(range(1003))
+    assert max(len(rows) for rows in batches) == 32
+    assert max(len(rows) * LENGTHS[rows].max() for rows in batches) <= 300
+    assert LENGTHS[batches[0]].max() == LENGTHS.max()
+    assert sorted_batches([], 32) == []
 
 
 def test_padding_stands_on_the_right():

@@ -1,10 +1,15 @@
 """A fit that is cut off goes on from its last complete checkpoint, as if nothing had happened."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from ftzard.artifact import sha256
+from ftzard.models import fitting, reproducibility
 from ftzard.models.adapter import WEIGHTS
 from ftzard.models.fitting import fit, rows_digest
+from ftzard.models.reproducibility import made_with
 from ftzard.models.tuning import search
 
 PARAMS = {"rank": 4, "alpha": 8.0, "dropout": 0.1, "learning_rate": 5e-3, "batch_size": 16,
@@ -106,6 +111,39 @@ def test_only_two_checkpoints_are_kept_and_none_of_a_fit_that_has_ended(fitted, 
 def test_another_fit_does_not_take_a_checkpoint_that_is_not_its_own(fitted, change):
     fitted("cut", 9)
     assert fitted("other", **change)[0].trained.resumed_at == 0
+
+
+@pytest.mark.parametrize("training", [{"optimizer": "adamw_8bit"}, {"micro_batch_tokens": 100},
+                                      {"gradient_checkpointing": True}, {"method": "dora"}])
+def test_every_way_to_train_is_gone_on_from_as_if_nothing_had_happened(fitted, training):
+    training = {"epochs": 1, **training}
+    whole, _ = fitted("whole", checkpoints=None, training=training)
+    fitted("cut", 9, training=training)
+    second, _ = fitted("second", training=training)
+    assert second.trained.resumed_at == 8
+    assert second.recipe == whole.recipe
+
+
+@pytest.mark.parametrize("name", ["transformers", "code"])
+def test_a_state_of_other_code_or_another_library_is_not_gone_on_from(fitted, monkeypatch, name):
+    fitted("cut", 9)
+    now = made_with()
+    assert set(now) == {"torch", "transformers", "peft", "bitsandbytes", "code"}
+    monkeypatch.setattr(fitting, "made_with", lambda: {**now, name: "another"})
+    assert fitted("other")[0].trained.resumed_at == 0
+    monkeypatch.undo()
+    assert fitted("same")[0].trained.resumed_at == 8
+
+
+def test_the_hash_of_the_code_follows_every_file_of_the_package(tmp_path, monkeypatch):
+    one = reproducibility.made_with.__wrapped__()
+    assert one == made_with()
+    package = shutil.copytree(Path(reproducibility.__file__).parent, tmp_path / "models")
+    monkeypatch.setattr(reproducibility, "__file__", str(package / "reproducibility.py"))
+    assert reproducibility.made_with.__wrapped__() == one
+    with open(package / "batching.py", "a") as stream:
+        stream.write("# another\n")
+    assert reproducibility.made_with.__wrapped__()["code"] != one["code"]
 
 
 def test_other_rows_begin_anew(fitted, loaded, train_rows, validation_rows, tmp_path):

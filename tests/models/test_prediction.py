@@ -32,6 +32,15 @@ def test_an_embedding_is_the_mean_of_its_own_tokens_last_hidden_states(adapted, 
         assert numpy.allclose(embeddings[row], expected, atol=2e-3), row
 
 
+def test_a_bound_of_tokens_changes_no_order_and_next_to_no_digit(adapted, loaded, rows):
+    input_ids, pad_id = rows["input_ids"].tolist(), loaded.tokenizer.pad_token_id
+    seen = []
+    found = logits(adapted, input_ids, pad_id=pad_id, tokens=100,
+                   on_step=lambda done, total: seen.append(done))
+    assert len(seen) > len(input_ids) * 5 // 100
+    assert numpy.abs(found - logits(adapted, input_ids, pad_id=pad_id)).max() < 1e-5
+
+
 def test_a_bare_base_has_embeddings_too_and_nothing_is_left_behind(loaded, rows):
     classifier, before = bare_classifier(loaded), dict(loaded.model.score._forward_pre_hooks)
     classifier.answers(rows["input_ids"].tolist()[:5])
@@ -57,5 +66,5 @@ def hooks(model) -> dict[str, int]:
 
 
 def test_a_model_without_a_head_is_refused(loaded, rows):
-    with pytest.raises(ModelError, match="no layer 'score'"):
+    with pytest.raises(ModelError, match="no classification head"):
         answers(loaded.model.transformer, rows["input_ids"].tolist()[:2], pad_id=0)

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
+from tokenizers.models import BPE, WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
@@ -58,6 +58,29 @@ def test_a_pad_token_equal_to_eos_is_replaced_or_refused(tmp_path):
     assert tokenizer.pad_token == ">>A<<" and tokenizer.padding_side == "right"
     source = tokenizer_like_falcon_7b(tmp_path / "b", ["<end>"], **settings)
     with pytest.raises(ModelError, match="distinct from eos"):
+        load_tokenizer(source)
+
+
+def test_an_unknown_token_that_is_never_used_may_pad(tmp_path):
+    """Llama 2 and Mistral 0.2 spell what they do not know in bytes and have no other token free."""
+    bytes_ = {f"<0x{number:02X}>": number + 3 for number in range(256)}
+    ids = {"<unk>": 0, "<s>": 1, "</s>": 2, **bytes_, "a": 259}
+    settings = dict(eos_token="</s>", bos_token="<s>", unk_token="<unk>")
+    for fallback in (True, False):
+        inside = Tokenizer(BPE(ids, [], unk_token="<unk>", byte_fallback=fallback))
+        inside.add_special_tokens(["<unk>", "<s>", "</s>"])
+        folder = tmp_path / str(fallback)
+        PreTrainedTokenizerFast(tokenizer_object=inside, **settings).save_pretrained(folder)
+    tokenizer = load_tokenizer(tmp_path / "True")
+    assert tokenizer.pad_token == "<unk>"
+    assert tokenizer.pad_token_id not in encode(["a ü ☃ <unk>"], tokenizer, 40)[0][0]
+    with pytest.raises(ModelError, match="distinct from eos"):
+        load_tokenizer(tmp_path / "False")
+
+
+def test_a_tokenizer_that_ends_no_text_is_refused(tmp_path):
+    source = tokenizer_like_falcon_7b(tmp_path, ["<pad>"], pad_token="<pad>")
+    with pytest.raises(ModelError, match="neither an eos nor a sep token"):
         load_tokenizer(source)
 
 

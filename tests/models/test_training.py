@@ -7,6 +7,7 @@ import torch
 from ftzard.errors import ModelError
 from ftzard.models import training
 from ftzard.models.adapter import attach, detach
+from ftzard.models.batching import pad
 from ftzard.models.prediction import logits
 from ftzard.models.training import better, measure, train
 
@@ -56,6 +57,98 @@ def test_the_seed_fixes_the_result_and_another_changes_it(
     assert numpy.array_equal(first, run(loaded, train_rows, validation_rows, settings))
     other = run(loaded, train_rows, validation_rows, {**settings, "seed": 4})
     assert not numpy.array_equal(first, other)
+
+
+def moved(loaded, train_rows, validation_rows, settings, **changes):
+    """Train from the same start and return what came of it: the entry, the adapter's weights."""
+    model = attach(loaded, rank=4, alpha=8, dropout=0.0, seed=1, train_embeddings=True)
+    done = train(model, train_rows, validation_rows, **{**settings, "epochs": 1, **changes})
+    weights = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    detach(loaded)
+    return done.best, weights
+
+
+def apart(ones, others):
+    return max(float((ones[name] - others[name]).abs().max()) for name in ones)
+
+
+@pytest.mark.parametrize("tokens", [40, 130])
+def test_a_step_computed_in_parts_is_the_mean_over_its_rows(
+    loaded, train_rows, validation_rows, settings, tokens, monkeypatch
+):
+    sizes, real = [], training._loss
+    monkeypatch.setattr(training, "_loss", lambda scores, targets: sizes.append(len(targets)) or
+                        real(scores, targets))
+    whole, weights = moved(loaded, train_rows, validation_rows, settings)
+    assert sizes == [16] * 10
+    sizes.clear()
+    parts, others = moved(loaded, train_rows, validation_rows, settings,
+                          micro_batch_tokens=tokens)
+    assert sum(sizes) == 160 and len(sizes) > 20 and len(set(sizes)) > 1
+    assert parts["train_loss"] == pytest.approx(whole["train_loss"], abs=1e-6)
+    assert parts["padding_share"] < whole["padding_share"]
+    # AdamW divides by a gradient's own size, so rounding shows; a wrong weight shows far more.
+    assert apart(weights, others) < 1e-4
+
+
+def test_the_gradient_of_parts_is_that_of_all_rows(loaded, train_rows):
+    """Parts of different sizes, so that a mean of their means would be another."""
+    model = attach(loaded, rank=4, alpha=8, dropout=0.0, seed=1)
+    ids, targets = train_rows["input_ids"].tolist()[:16], numpy.arange(16) % 2
+    found = []
+    for bounds in ([0, 16], [0, 1, 4, 16]):
+        model.zero_grad()
+        parts = [(pad(ids[a:b], 0), targets[a:b]) for a, b in zip(bounds, bounds[1:])]
+        loss = training._gradients(model, parts, 0)
+        found.append((loss, {n: p.grad.clone() for n, p in model.named_parameters()
+                             if p.grad is not None}))
+    (whole, one), (summed, other) = found
+    assert summed == pytest.approx(whole, abs=1e-6)
+    assert apart(one, other) < 1e-6 < max(float(g.abs().max()) for g in one.values())
+
+
+def test_recomputing_activations_keeps_less_and_changes_nothing(
+    loaded, train_rows, validation_rows, settings
+):
+    def run(recomputing):
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: kept.append(t.numel()) or t, lambda t: t
+        ):
+            entry, weights = moved(loaded, train_rows, validation_rows, settings,
+                                   gradient_checkpointing=recomputing)
+        return entry["train_loss"], weights, sum(kept)
+
+    hooks = {name: len(m._forward_hooks) for name, m in loaded.model.named_modules()}
+    attributes = set(vars(loaded.model))
+    loss, weights, kept = run(False)
+    again, others, kept_less = run(True)
+    assert again == loss and apart(weights, others) == 0.0
+    assert kept_less < 0.9 * kept
+    assert {name: len(m._forward_hooks) for name, m in loaded.model.named_modules()} == hooks
+    assert set(vars(loaded.model)) == attributes
+
+
+def test_an_optimizer_in_eight_bit_keeps_less_and_learns_alike(
+    loaded, train_rows, validation_rows, settings
+):
+    model = attach(loaded, rank=4, alpha=8, dropout=0.0, seed=1, train_embeddings=True)
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    for parameter in parameters.values():
+        parameter.grad = torch.ones_like(parameter)
+    size = {}
+    for name in ("adamw", "adamw_8bit"):
+        optimizer = training.make_optimizer(name, parameters, 1e-3, 0.01)
+        optimizer.step()
+        size[name] = sum(t.numel() * t.element_size() for state in optimizer.state.values()
+                         for key, t in state.items() if key in (
+                             "exp_avg", "exp_avg_sq", "state1", "state2", "absmax1", "absmax2"))
+    assert size["adamw_8bit"] < 0.5 * size["adamw"]
+    detach(loaded)
+    one, _ = moved(loaded, train_rows, validation_rows, settings)
+    other, _ = moved(loaded, train_rows, validation_rows, settings, optimizer="adamw_8bit")
+    assert other["validation_loss"] != one["validation_loss"]
+    assert other["validation_loss"] == pytest.approx(one["validation_loss"], abs=0.03)
 
 
 def test_the_best_epoch_stays_and_patience_ends_the_rest(

@@ -1,10 +1,13 @@
 """The search: trials apart from each other, ranked on validation, the same for the same seed."""
 
+from dataclasses import replace
+
 import numpy
 import pytest
 
 from ftzard.errors import ModelError
 from ftzard.models.adapter import bare_classifier, open_classifier, read_meta
+from ftzard.models.base import load_base
 from ftzard.models.training import measure
 from ftzard.models.tuning import check_space, search
 
@@ -102,6 +105,21 @@ def test_every_trial_can_begin_with_a_champion(loaded, train_rows, validation_ro
         assert trial.metrics["validation_loss"] == pytest.approx(
             champion.metrics["validation_loss"], abs=1e-2
         )
+
+
+def test_training_in_full_searches_no_values_of_an_adapter(
+    spec, train_rows, validation_rows, tmp_path
+):
+    loaded = load_base(replace(spec, quantisation="none"), ["negative", "positive"], device="cpu")
+    found = run(loaded, train_rows, validation_rows, tmp_path, trials=2,
+                training={"epochs": 1, "method": "full"})
+    for trial in found:
+        assert set(trial.params) == {"batch_size", "learning_rate", "weight_decay"}
+        assert read_meta(trial.folder)["method"] == "full"
+        assert trial.recipe["training"]["method"] == "full"
+    again = run(loaded, train_rows, validation_rows, tmp_path / "on", trials=1,
+                training={"epochs": 1, "method": "full"}, start_from=found[0].folder)
+    assert set(again[0].params) == {"batch_size", "learning_rate", "weight_decay"}
 
 
 def test_a_failing_trial_takes_its_adapter_off(

@@ -8,6 +8,8 @@ import pytest
 from ftzard.notebooks.chapter import connect
 from ftzard.tracking import runs
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = """
 import sys
 from IPython.core.interactiveshell import InteractiveShell

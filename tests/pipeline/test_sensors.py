@@ -6,6 +6,8 @@ import threading
 import pandas as pd
 import pytest
 from dagster import (
+    DagsterEvent,
+    DagsterEventType,
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
@@ -17,6 +19,7 @@ from dagster._core.utils import make_new_run_id
 from ftzard import definitions
 from ftzard.dataset.labelling import queue_csv
 from ftzard.dataset.storage import write_parquet
+from ftzard.errors import WorkspaceError
 from ftzard.pipeline import deliveries
 
 INFERENCE, RETRAINING = "inference_pipeline_job", "retraining_pipeline_job"
@@ -160,6 +163,24 @@ class TestIncoming:
         assert again.run_key != first.run_key, "Dagster remembers a run key for ever"
         ran(instance, again)
         assert deliveries.incoming(instance, workspace).requests == []
+
+    def test_a_sensor_and_a_schedule_that_ask_at_once_get_one_run(self, instance, workspace):
+        dropped(workspace.incoming, "new.csv")
+        first, = deliveries.incoming(instance, workspace).requests
+        second, = deliveries.incoming(instance, workspace).requests
+        runs = [ran(instance, request) for request in (first, second)]
+        deliveries.refuse_taken(instance, runs[0])
+        instance.report_dagster_event(DagsterEvent(
+            DagsterEventType.RUN_SUCCESS.value, job_name=INFERENCE), run_id=runs[0].run_id)
+        with pytest.raises(WorkspaceError, match=f"run {runs[0].run_id[:8]} meanwhile"):
+            deliveries.refuse_taken(instance, runs[1])
+        instance.report_run_failed(runs[1])
+        found = deliveries.incoming(instance, workspace)
+        assert found.requests == [] and found.reason == "no new file in data/incoming"
+        again = instance.add_run(DagsterRun(
+            job_name=INFERENCE, run_id=make_new_run_id(), tags=first.tags,
+            parent_run_id=runs[0].run_id, root_run_id=runs[0].run_id))
+        deliveries.refuse_taken(instance, again)
 
     def test_a_file_that_vanishes_while_it_is_looked_at_stops_nothing(self, instance, workspace,
                                                                       monkeypatch):

@@ -1,0 +1,165 @@
+"""`ftzard compare A B`: two models on the same rows, each in a process of its own.
+
+Any two of champion, challenger, previous, base and registered versions. The rows are all test rows
+of all batches, or a labelled file. What comes out are values; `ftzard.shown_models` and
+`evaluation.comparison_page` draw them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ftzard import registered
+from ftzard.config.schema import Config
+from ftzard.dataset import cleaning, reading, storage
+from ftzard.errors import DataError, ModelError
+from ftzard.evaluation.calibration import scaled
+from ftzard.evaluation.side_by_side import SideBySide, disagreements, side_by_side
+from ftzard.registered import Files
+from ftzard.texts import cleaned_as
+from ftzard.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ftzard.models.measured import Speed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models side by side.
+
+    names: as people call them; asked: as they were asked for; rows: {source, n, batches, rejected
+    {reason: rows}}; result: scores and differences (second minus first); speeds: of each;
+    disagreements: as `side_by_side.disagreements` returns them, with each row's id and batch.
+    """
+
+    names: tuple[str, str]
+    asked: tuple[str, str]
+    rows: dict
+    result: SideBySide
+    speeds: "tuple[Speed, Speed]"
+    disagreements: pd.DataFrame
+
+    def to_dict(self, examples: int | None = None) -> dict:
+        """Return it as plain values; examples: how many rows they disagree on, default all."""
+        return {
+            "models": [{"name": name, "asked": asked, "speed": asdict(speed)} for
+                       name, asked, speed in zip(self.names, self.asked, self.speeds, strict=True)],
+            "rows": self.rows,
+            **self.result.to_dict(),
+            "disagreements": self.disagreements.head(
+                len(self.disagreements) if examples is None else examples).to_dict("records"),
+            "disagreements_in_all": len(self.disagreements),
+        }
+
+    def verdict(self) -> str:
+        """Return in a sentence whether one is better."""
+        gap, sure = self.result.scores["accuracy"]["difference"], self.result.confidence
+        words = (f"a difference of {100 * gap['value']:+.1f} points ({100 * sure:g} % interval "
+                 f"{100 * gap['lower']:+.1f} to {100 * gap['upper']:+.1f})").replace("-", "−")
+        told = f"On {self.result.n:,} rows {self.names[1]} against {self.names[0]}: {words}."
+        if gap["lower"] > 0 and self.result.mcnemar_p < 1 - sure:
+            return f"{told} {self.names[1]} is better."
+        if gap["upper"] < 0 and self.result.mcnemar_p < 1 - sure:
+            return f"{told} {self.names[0]} is better."
+        return f"{told} No difference is shown."
+
+
+def compare(workspace: Workspace, first: str, second: str, *, file: Path | None = None,
+            say: Callable[[str], object] = print) -> Comparison:
+    """Let two models answer the same rows; each is loaded, asked and timed in its own process.
+
+    first, second: 'champion', 'challenger', 'previous', 'base' or NAME@VERSION; file: a labelled
+    file with the config's columns, instead of the workspace's test rows. Raises ModelError if both
+    are one model or do not have the same labels, before either is loaded.
+    """
+    config = workspace.config()
+    asked = (first, second)
+    models = [registered.files(workspace, which, labels_of=asked[1 - i])
+              for i, which in enumerate(asked)]
+    if models[0].name == models[1].name:
+        raise ModelError(f"'{first}' and '{second}' are both {models[0].name}; expected two models "
+                         "to compare.")
+    require_same_labels(*models)
+    rows, told = labelled_rows(config, file) if file is not None else test_rows(workspace, config)
+    return held(models, rows, told, asked=asked, threads=config.threads, seed=config.seed,
+                confidence=config.gate.confidence, resamples=config.gate.resamples, say=say)
+
+
+def held(models: list[Files], rows: pd.DataFrame, told: Mapping, *, asked: tuple[str, str],
+         threads: int, seed: int, confidence: float, resamples: int,
+         say: Callable[[str], object]) -> Comparison:
+    """Compare two models on rows (id, batch, text, label)."""
+    from ftzard.models.measured import measured
+    from ftzard.models.spec import BaseSpec
+
+    classes, chances, speeds = models[0].labels, [], []
+    for model in models:
+        say(f"{model.name} answers {len(rows):,} rows")
+        logits, speed = measured(
+            model.adapter, BaseSpec(**model.base), model.labels,
+            cleaned_as(rows["text"], model.cleaning), threads=threads)
+        order = [model.labels.index(label) for label in classes]
+        chances.append(scaled(logits[:, order], 1.0))
+        speeds.append(speed)
+    result = side_by_side(rows["label"], *chances, classes, seed=seed, confidence=confidence,
+                          resamples=resamples)
+    apart = disagreements(rows["text"].tolist(), rows["label"].tolist(), *chances, classes)
+    where = rows[["id", "batch"]].iloc[apart["row"]].reset_index(drop=True)
+    return Comparison(
+        (models[0].name, models[1].name), asked, dict(told), result, tuple(speeds),
+        pd.concat([where, apart.drop(columns="row")], axis=1))
+
+
+def require_same_labels(first: Files, second: Files) -> None:
+    """Raise ModelError, naming both, if two models do not have the same labels."""
+    if set(first.labels) != set(second.labels):
+        raise ModelError(
+            f"{first.name} knows the labels {first.labels} and {second.name} {second.labels}; "
+            "expected the same of both, since they are to answer the same rows.")
+
+
+def test_rows(workspace: Workspace, config: Config) -> tuple[pd.DataFrame, dict]:
+    """Return the test rows of all batches (id, batch, text, label), and what they are."""
+    path = workspace.root / config.paths.tokenized
+    if not path.is_file():
+        raise DataError(
+            f"there are no test rows: {workspace.relative(path)} does not exist. Run 'ftzard run "
+            "preprocessing_job', bring it back with 'dvc pull', or name a file with --file.")
+    rows = storage.read_parquet(path)
+    rows = rows[rows["split"] == "test"].reset_index(drop=True)
+    if rows.empty:
+        raise DataError(f"{workspace.relative(path)} has no test rows; name a labelled file with "
+                        "--file.")
+    told = {"source": workspace.relative(path), "n": len(rows),
+            "batches": {str(b): int(n) for b, n in rows["batch"].value_counts(sort=False).items()},
+            "rejected": {}}
+    return rows[["id", "batch", "text", "label"]], told
+
+
+def labelled_rows(config: Config, file: Path) -> tuple[pd.DataFrame, dict]:
+    """Return the usable rows of a labelled file, cleaned as a delivery is, and what they are."""
+    data = config.data
+    raw = reading.read_raw(file, text_column=data.text_column, label_column=data.label_column,
+                           encoding=data.encoding, delimiter=data.delimiter)
+    rows, rejected = cleaning.clean(
+        raw, batch=reading.batch_of(file), labels=data.labels, mention=data.mention,
+        link=data.link, max_characters=data.max_characters)
+    reasons = {str(r): int(n) for r, n in rejected["reason"].value_counts().items()}
+    if rows.empty:
+        raise DataError(f"{file} has no row that can be used: {reasons}.")
+    told = {"source": str(file), "n": len(rows), "rejected": reasons,
+            "batches": {str(rows["batch"].iloc[0]): len(rows)}}
+    return rows[["id", "batch", "text", "label"]].reset_index(drop=True), told
+
+
+def report(comparison: Comparison, path: Path, examples: int = 50) -> Path:
+    """Write the comparison as one page that needs no other file; return its path."""
+    from ftzard.artifact import write_atomically
+    from ftzard.evaluation.comparison_page import render
+
+    text = render(comparison.to_dict(examples), comparison.verdict())
+    return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+

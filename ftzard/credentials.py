@@ -1,0 +1,184 @@
+"""Credentials: which there are, and the one place where they are read.
+
+They come from the environment, or from the file `.env` of a workspace, which git ignores; what the
+environment says goes over the file. Every process that works for the workspace inherits them from
+there: none is part of a config, a command line or anything that a run writes.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from ftzard.errors import ConfigError
+
+FILE = ".env"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """The name of a credential, whom it is for, and whether it is secret (a user's name is not)."""
+
+    name: str
+    about: str
+    secret: bool = True
+
+
+#: What a run may need. Other settings of these services (`PREFIXES`) are taken from the file too.
+RUN = (
+    Credential("HF_TOKEN", "Hugging Face"),
+    Credential("MLFLOW_TRACKING_USERNAME", "MLflow", secret=False),
+    Credential("MLFLOW_TRACKING_PASSWORD", "MLflow"),
+    Credential("MLFLOW_TRACKING_TOKEN", "MLflow"),
+    Credential("PGPASSWORD", "PostgreSQL"),
+    Credential("COMET_API_KEY", "Comet"),
+    Credential("FTZARD_GIT_USERNAME", "git", secret=False),
+    Credential("FTZARD_GIT_TOKEN", "git"),
+    Credential("AWS_ACCESS_KEY_ID", "DVC on S3"),
+    Credential("AWS_SECRET_ACCESS_KEY", "DVC on S3"),
+    Credential("AWS_SESSION_TOKEN", "DVC on S3"),
+    Credential("AZURE_STORAGE_CONNECTION_STRING", "DVC on Azure"),
+    Credential("AZURE_STORAGE_KEY", "DVC on Azure"),
+    Credential("AZURE_STORAGE_SAS_TOKEN", "DVC on Azure"),
+    Credential("AZURE_CLIENT_SECRET", "DVC on Azure"),
+    Credential("GOOGLE_APPLICATION_CREDENTIALS", "DVC on Google Cloud", secret=False),  # a path
+    Credential("OSS_ACCESS_KEY_ID", "DVC on Aliyun"),
+    Credential("OSS_ACCESS_KEY_SECRET", "DVC on Aliyun"),
+)
+PREFIXES = ("HF_", "MLFLOW_TRACKING_", "PG", "COMET_", "FTZARD_GIT_", "AWS_", "AZURE_", "GOOGLE_",
+            "OSS_")
+#: What `ftzard mlflow-server` and `ftzard mlflow-user` need; no run ever gets them.
+SERVER = (
+    Credential("MLFLOW_AUTH_ADMIN_USERNAME", "the MLflow server's administrator", secret=False),
+    Credential("MLFLOW_AUTH_ADMIN_PASSWORD", "the MLflow server's administrator"),
+    Credential("MLFLOW_FLASK_SERVER_SECRET_KEY", "the MLflow server"),
+    Credential("MLFLOW_BACKEND_STORE_URI", "the MLflow server's database"),
+    Credential("PGPASSWORD", "the MLflow server's database"),
+    Credential("FTZARD_NEW_PASSWORD", "the MLflow user that is added or changed"),
+)
+
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
+_SECRET_NAME = re.compile(r"TOKEN(?!IZER)|PASSW(OR)?D|SECRET|CREDENTIAL|API_?KEY|ACCESS_KEY"
+                          r"|STORAGE_KEY|CONNECTION_STRING", re.I)
+_URL_LOGIN = re.compile(r"(?<=://)[^\s'\"]+@")  # to the last @: rather too much than too little
+_URL_PASSWORD = re.compile(r"(?<=://)([^\s/'\":@]*):([^\s/'\"]*)@")
+_SHORTEST = 8  # a shorter value may stand anywhere by chance
+
+
+def taken(name: str) -> bool:
+    """Return whether a name in a workspace's file is put into the environment."""
+    return name.startswith(PREFIXES) or name in {c.name for c in RUN}
+
+
+def load(folder: Path) -> None:
+    """Put what a workspace's file says into the environment, where that says nothing yet."""
+    for name, value in read(folder / FILE).items():
+        if taken(name):
+            os.environ.setdefault(name, value)
+
+
+def load_for_server(folder: Path) -> None:
+    """The same, for starting the MLflow server and administering its users."""
+    for name, value in read(folder / FILE).items():
+        if taken(name) or name in {c.name for c in SERVER}:
+            os.environ.setdefault(name, value)
+
+
+def read(file: Path) -> dict[str, str]:
+    """Return what a file of lines NAME=value says; nothing if there is none.
+
+    Quotes around a value are taken off; a line that begins with # is a comment, as is what
+    follows ' #' after a value without quotes. Raises ConfigError for another line, by its number
+    only, and for a file that cannot be read.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"{file} cannot be read: {reason}. Mend it, or remove it and set the "
+                          "credentials in the environment.") from error
+    found = {}
+    for number, line in enumerate((line.strip() for line in lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ConfigError(f"{file}, line {number}: expected NAME=value, or # and a comment.")
+        found[match[1]] = _value(match[2])
+    return found
+
+
+def _value(text: str) -> str:
+    quoted = re.match(r"""(['"])(.*?)\1\s*(?:#.*)?$""", text)
+    return quoted[2] if quoted else re.split(r"\s#", text, maxsplit=1)[0].rstrip()
+
+
+def where(folder: Path) -> dict[str, str]:
+    """Return {name: 'environment' or '.env'} of every credential of a run that is set.
+
+    Of one that `load` has taken from the file, the file is named.
+    """
+    said = read(folder / FILE)
+    return {c.name: FILE if said.get(c.name) == os.environ[c.name] else "environment"
+            for c in RUN if os.environ.get(c.name)}
+
+
+def secrets() -> dict[str, str]:
+    """Return {name: value} of the secrets in the environment that are long enough to be known by
+    their value."""
+    return {c.name: os.environ[c.name] for c in (*RUN, *SERVER)
+            if c.secret and len(os.environ.get(c.name, "")) >= _SHORTEST}
+
+
+def mask(text: str) -> str:
+    """Replace logins in URLs and the values of secret-looking environment variables by `***`."""
+    text = _URL_LOGIN.sub("***@", text)
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= 6:
+            text = text.replace(value, "***").replace(quote(value, safe=""), "***")
+    return text
+
+
+def refuse_in(config: Mapping) -> None:
+    """Raise ConfigError where a config, which every run records, holds a credential.
+
+    config: nested values. Found are passwords in URLs and the values of secrets in the
+    environment; the message names the key and never the value.
+    """
+    known = secrets()
+    for key, text in _texts(config):
+        if _URL_PASSWORD.search(text):
+            raise ConfigError(
+                f"{key} holds a password in its URL; expected a URL without one, since the config "
+                "is recorded with every run. Set the login in the environment or in the "
+                f"workspace's {FILE}: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for "
+                "an MLflow server, PGPASSWORD for PostgreSQL.")
+        for name, value in known.items():
+            if value in text:
+                raise ConfigError(
+                    f"{key} holds the value of {name}; expected none of a secret, since the config "
+                    f"is recorded with every run. Take it out: {name} is read from the environment "
+                    f"or from the workspace's {FILE}.")
+
+
+def _texts(values: object, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from _texts(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _texts(value, key)
+    elif isinstance(values, str):
+        yield key, values
+
+
+def without_password(url: str) -> tuple[str, str | None]:
+    """Return a URL without its password, and the password (None: it has none)."""
+    match = _URL_PASSWORD.search(url)
+    if match is None:
+        return url, None
+    return f"{url[:match.end(1)]}{url[match.end(2):]}", unquote(match[2])

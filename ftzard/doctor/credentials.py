@@ -1,0 +1,84 @@
+"""Which credentials a workspace's runs have, and whether somebody else can read them; never what
+they are."""
+
+import os
+import stat
+from urllib.parse import urlsplit
+
+from ftzard import credentials
+from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, listed, settings
+from ftzard.errors import ConfigError, nearest
+from ftzard.versioning import git
+from ftzard.workspace import Workspace
+
+_HERE = ("localhost", "127.0.0.1", "::1")
+_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def secrets(place: Workspace) -> list[Finding]:
+    """Which credentials are set, in the environment or in .env, and what is wrong with them."""
+    file = place.root / credentials.FILE
+    try:
+        said = credentials.read(file)
+    except ConfigError as error:
+        return [Finding("secrets", WRONG, str(error), f"edit {file}")]
+    there = {**credentials.where(place.root), **{
+        c.name: credentials.FILE for c in credentials.RUN
+        if said.get(c.name) and not os.environ.get(c.name)}}
+    shown = [f"{name} ({source})" for name, source in there.items()]
+    found = [Finding("secrets", OK, f"set: {', '.join(shown)}." if shown else
+                     f"none is set, neither in the environment nor in {credentials.FILE}.")]
+    return found + _login(place, set(there)) + (_file(place, said) if file.is_file() else [])
+
+
+def _login(place: Workspace, there: set[str]) -> list[Finding]:
+    """A login at an MLflow server that is incomplete, or that travels where others listen."""
+    server = settings(place).tracking.server
+    if server is None or "MLFLOW_TRACKING_TOKEN" in there:
+        return []
+    missing = [name for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+               if name not in there]
+    found = []
+    if len(missing) == 1:
+        found.append(Finding("secrets", WRONG, f"{missing[0]} is not set; a login at {server} "
+                                               "takes both.",
+                             f"echo {missing[0]}=… >> {place.root / credentials.FILE}"))
+    parts = urlsplit(server)
+    if not missing and parts.scheme == "http" and parts.hostname not in _HERE:
+        found.append(Finding("secrets", WARNING, f"the password goes to {server} unencrypted; "
+                                                 "whoever listens on the way can read it.",
+                             "put a proxy with TLS before the server, and https: into "
+                             "tracking.uri"))
+    return found
+
+
+def _file(place: Workspace, said: dict[str, str]) -> list[Finding]:
+    """The file itself: kept from others and from git, and every name in it one that is taken."""
+    file, found = place.root / credentials.FILE, []
+    if stat.S_IMODE(file.stat().st_mode) & _FOR_OTHERS:
+        found.append(Finding("secrets", WRONG, f"{file.name} can be read by other users of this "
+                                               "machine.", f"chmod 600 {file}",
+                             lambda: _close(place)))
+    if git.attempt(place.root, "ls-files", "--error-unmatch", file.name).returncode == 0:
+        found.append(Finding(
+            "secrets", WRONG, f"{file.name} is in git: what is in it has to count as known to "
+                              "everybody who has the repository.",
+            f"git rm --cached {file.name}, and change every password in it"))
+    elif git.attempt(place.root, "check-ignore", "-q", file.name).returncode == 1:
+        found.append(Finding("secrets", WRONG, f"git does not ignore {file.name}, so a commit of "
+                                               "everything would publish it.",
+                             f"echo {file.name} >> {place.root / '.gitignore'}"))
+    server = {c.name for c in credentials.SERVER}
+    other = [name for name in said if not credentials.taken(name) and name not in server]
+    if other:
+        known = [c.name for c in credentials.RUN]
+        found.append(Finding("secrets", WARNING, f"{file.name} names {listed(other)}, which no "
+                                                 "run is given"
+                                                 f"{nearest(other[0], known)}", f"edit {file}"))
+    return found
+
+
+def _close(place: Workspace) -> str:
+    file = place.root / credentials.FILE
+    file.chmod(0o600)
+    return f"{file.name} can be read by you only."

@@ -1,0 +1,180 @@
+"""The rows a job will see and their lengths in tokens, told before it runs.
+
+They come from the workspace's latest artifacts where those hold the job's delivery already, else
+from the delivery itself, cleaned and split as the steps will do it. Nothing is written.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ftzard.config.schema import Config
+from ftzard.dataset import cleaning, labelling, reading, splitting, storage
+from ftzard.errors import DataError
+from ftzard.inputs import given_or_latest
+from ftzard.steps import JOBS
+from ftzard.workspace import Workspace
+
+#: Of a larger delivery this many rows are looked at, and the counts are scaled up.
+LOOKED_AT = 20_000
+#: What a token is worth where the tokenizer is not here yet.
+CHARACTERS_PER_TOKEN = 4.0
+COLUMNS = ["batch", "split", "label", "length", "cut"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Rows that are expected.
+
+    rows: batch, split, label, length and cut (tokens, the end token included); source: where they
+    come from, for a person; scale: by how much there are more of them than were looked at;
+    assumptions: what was taken for granted.
+    """
+
+    rows: pd.DataFrame
+    source: str
+    scale: float = 1.0
+    assumptions: tuple[str, ...] = ()
+
+    def count(self, side: str) -> int:
+        """Return how many rows of a side ('train', 'validation', 'test') there will be."""
+        return round(self.scale * int((self.rows["split"] == side).sum()))
+
+    def side(self, name: str) -> pd.DataFrame:
+        """Return the rows of a side that were looked at."""
+        return self.rows[self.rows["split"] == name].reset_index(drop=True)
+
+
+def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer) -> Expected:
+    """Return the rows that a job will see.
+
+    tokenizer: of the base, or None where it is not here; lengths are then counted in characters.
+    Raises DataError if a file that the job takes is not there or cannot be used.
+    """
+    first = JOBS[job][0]
+    if first == "cleaning" and "retraining" in JOBS[job]:
+        return _handed_in(workspace, config, tokenizer)
+    if first == "cleaning":
+        return _delivered(workspace, config, tokenizer)
+    if first == "preprocessing":
+        path = _place(workspace, config, "cleaned")
+        return _prepared(storage.read_parquet(path), config, tokenizer, _told(workspace, path))
+    if first == "inference_preprocessing":
+        return _incoming(workspace, config, tokenizer)
+    name = "incoming_tokenized" if first in ("inference", "sampling") else "tokenized"
+    return _tokenized(workspace, _place(workspace, config, name))
+
+
+def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
+    """A raw file, which may be among the workspace's rows already."""
+    path = workspace.root / given_or_latest("raw", None, workspace, config).path
+    batch = reading.batch_of(path)
+    for name in ("tokenized", "cleaned"):
+        there = workspace.root / getattr(config.paths, name)
+        if there.is_file() and (storage.read_parquet(there, ["batch"])["batch"] == batch).any():
+            told = f"{_told(workspace, there)}, where {workspace.relative(path)} is already"
+            if name == "tokenized":
+                return _tokenized(workspace, there, told)
+            return _prepared(storage.read_parquet(there), config, tokenizer, told)
+    data = config.data
+    raw = reading.read_raw(
+        path, text_column=data.text_column, label_column=data.label_column,
+        encoding=data.encoding, delimiter=data.delimiter, group_column=data.group_column,
+        split_column=data.split_column if data.split == "given" else None)
+    raw = cleaning.sample_rows(raw, data.sample_rows, config.seed, data.sample_stratified)
+    looked, scale = _part(raw)
+    rows, rejected = cleaning.clean(looked, batch=batch, labels=data.labels, mention=data.mention,
+                                    link=data.link, max_characters=data.max_characters)
+    cleaning.check(rows, rejected, labels=data.labels, max_rejected=data.max_rejected,
+                   min_rows=min(data.min_rows, len(looked)))
+    earlier = workspace.root / config.paths.cleaned
+    told = f"{workspace.relative(path)}, cleaned and split here: {len(raw):,} rows, of which " \
+           f"{len(rejected) * scale:,.0f} cannot be used"
+    if earlier.is_file():
+        rows, _ = cleaning.append(storage.read_parquet(earlier), rows)
+        told += f"; with the earlier batches of {_told(workspace, earlier)}"
+    return _prepared(rows, config, tokenizer, told, scale)
+
+
+def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
+    """Labels that came back, beside all rows there are."""
+    path = workspace.root / given_or_latest("labelled", None, workspace, config).path
+    new = labelling.read_labelled(path)
+    new = new[new["label"].str.strip() != ""].assign(batch=reading.batch_of(path))
+    told = f"{workspace.relative(path)}: {len(new):,} labelled rows"
+    new = _prepared(new, config, tokenizer, told)
+    earlier = _tokenized(workspace, _place(workspace, config, "tokenized"))
+    return Expected(pd.concat([earlier.rows, new.rows], ignore_index=True),
+                    f"{new.source}, with {earlier.source}", 1.0, new.assumptions)
+
+
+def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
+    """An unlabelled batch."""
+    path = workspace.root / given_or_latest("incoming", None, workspace, config).path
+    data = config.data
+    raw = reading.read_raw(path, text_column=data.text_column, label_column=None,
+                           encoding=data.encoding, delimiter=data.delimiter)
+    looked, scale = _part(raw)
+    rows, rejected = cleaning.clean(looked, batch=reading.batch_of(path), mention=data.mention,
+                                    link=data.link, max_characters=data.max_characters)
+    told = f"{workspace.relative(path)}, cleaned here: {len(raw):,} rows, of which " \
+           f"{len(rejected) * scale:,.0f} cannot be used"
+    return _prepared(rows.assign(label=""), config, tokenizer, told, scale)
+
+
+def _part(raw: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Return at most `LOOKED_AT` of the rows, drawn over the whole file, and how many fold."""
+    if len(raw) <= LOOKED_AT:
+        return raw, 1.0
+    part = raw.sample(LOOKED_AT, random_state=0).sort_index().reset_index(drop=True)
+    return part, len(raw) / LOOKED_AT
+
+
+def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: float = 1.0
+              ) -> Expected:
+    """Return cleaned rows with their sides and lengths, as preprocessing will find them."""
+    data = config.data
+    ratio = {"train": data.train_share, "validation": data.validation_share,
+             "test": data.test_share}
+    rows = splitting.assign(rows, salt=data.salt, ratio=ratio,
+                            by=data.split if "split" in rows else "text")
+    rows, _ = splitting.drop_near_duplicates(rows)
+    lengths, cut, assumptions = _lengths(rows["text"], tokenizer, config.model.max_length)
+    if scale > 1:
+        assumptions += (f"{len(rows):,} rows stand for {len(rows) * scale:,.0f}",)
+    return Expected(rows.assign(length=lengths, cut=cut)[COLUMNS], told, scale, assumptions)
+
+
+def _lengths(texts: pd.Series, tokenizer, most: int
+             ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return tokens per text, tokens cut away per text, and what was assumed."""
+    if tokenizer is not None:
+        from ftzard.models.tokenizing import encode
+
+        _, lengths, cut = encode(texts.tolist(), tokenizer, most)
+        return lengths, cut, ()
+    found = np.ceil(texts.str.len().to_numpy() / CHARACTERS_PER_TOKEN).astype(np.int64) + 1
+    return np.minimum(found, most), np.maximum(found - most, 0), (
+        f"a token for every {CHARACTERS_PER_TOKEN:g} characters, since the tokenizer is not here "
+        "yet",)
+
+
+def _tokenized(workspace: Workspace, path: Path, told: str | None = None) -> Expected:
+    rows = storage.read_parquet(path)
+    if "label" not in rows:
+        rows = rows.assign(label="")
+    return Expected(rows[COLUMNS].reset_index(drop=True), told or _told(workspace, path))
+
+
+def _place(workspace: Workspace, config: Config, name: str) -> Path:
+    path = workspace.root / getattr(config.paths, name)
+    if not path.is_file():
+        raise DataError(f"{name}: {workspace.relative(path)} does not exist in {workspace.root}; "
+                        "expected a file, written by the step before.")
+    return path
+
+
+def _told(workspace: Workspace, path: Path) -> str:
+    return f"{workspace.relative(path)} ({storage.rows(path):,} rows)"

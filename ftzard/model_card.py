@@ -1,0 +1,223 @@
+"""The card of an exported model: how to load it, how good it is, what for, what it is made of.
+
+Pure: facts in, the README.md of a folder out. What is not known is said, never left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+_LOAD = {
+    "adapter": """import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+labels = {labels}
+tokenizer = AutoTokenizer.from_pretrained({folder!r})
+base = AutoModelForSequenceClassification.from_pretrained(
+    {base!r}, revision={revision!r}, dtype=torch.{dtype}, num_labels=len(labels),
+    id2label=dict(enumerate(labels)), label2id={{label: i for i, label in enumerate(labels)}})
+base.config.pad_token_id = tokenizer.pad_token_id
+model = PeftModel.from_pretrained(base, {folder!r}).eval()
+""",
+    "merged": """import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained({folder!r})
+model = AutoModelForSequenceClassification.from_pretrained(
+    {folder!r}, dtype=torch.{dtype}).eval()
+""",
+}
+_ASK = """
+texts = ["A text of yours.", "Another one."]
+batch = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
+batch.pop("token_type_ids", None)
+with torch.inference_mode():
+    chances = model(**batch).logits.float().softmax(dim=-1)
+for row in chances:
+    print(model.config.id2label[int(row.argmax())], float(row.max()))
+"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card tells.
+
+    name: 'MODEL@VERSION'; form: 'adapter' or 'merged'; base: {name, source, revision, weight_hash,
+    registered}; beside: the base's folder inside the export, None where a hub has it; spec: how the
+    base was loaded; method, cleaning, max_length: of training; parity: of the export; record: the
+    model's record, {} if there is none; lineage: lines of where it comes from. None of the
+    training's or the test's texts is in it: a card may be pushed to a public hub.
+    """
+
+    name: str
+    form: str
+    labels: Sequence[str]
+    base: Mapping
+    beside: str | None
+    spec: Mapping
+    method: str
+    cleaning: Mapping
+    max_length: int
+    parity: Mapping
+    record: Mapping
+    lineage: Sequence[str]
+
+
+def render(card: Card) -> str:
+    """Return the text of README.md."""
+    title = f"# {card.name}"
+    parts = [_front_matter(card), title, _what(card), "## Loading it", _loading(card),
+             "## How good it is", *_scores(card), "## Calibration", _calibration(card),
+             "## What it is for", _intended(card), "## Limits", _limits(card),
+             "## Data", *_data(card), "## Where it comes from", _lineage(card)]
+    return "\n\n".join(parts) + "\n"
+
+
+def snippet(card: Card, folder: str = ".") -> str:
+    """Return the Python that loads the export from `folder` and asks it, without FTzard."""
+    base = f"{folder}/{card.beside}" if card.beside else str(card.base.get("source"))
+    code = _LOAD[card.form].format(
+        labels=list(card.labels), folder=folder, base=base,
+        revision=None if card.beside else card.base.get("revision"),
+        dtype=card.spec["compute_dtype"])
+    return code + _ASK
+
+
+def _front_matter(card: Card) -> str:
+    scores = _own_scores(card)
+    said = {
+        "library_name": "peft" if card.form == "adapter" else "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["text-classification", "ftzard", card.method],
+    }
+    if card.base.get("source") and not card.beside:
+        said["base_model"] = card.base["source"]
+    if scores:
+        said["model-index"] = [{"name": card.name, "results": [{
+            "task": {"type": "text-classification"},
+            "dataset": {"name": "the workspace's test rows", "type": "private"},
+            "metrics": [{"type": "accuracy", "value": round(scores["accuracy"], 4)},
+                        {"type": "f1", "name": "macro F1",
+                         "value": round(scores["macro_f1"], 4)}]}]}]
+    return f"---\n{yaml.safe_dump(said, sort_keys=False, allow_unicode=True)}---"
+
+
+def _what(card: Card) -> str:
+    base = card.base.get("source") or card.base.get("name") or "its base"
+    how = {"full": "trained in full"}.get(card.method, f"fine-tuned with {card.method.upper()}")
+    stored = {"none": "", "nf4": " quantised to 4 bit (NF4)", "int8": " quantised to 8 bit"}
+    quantised = stored.get(card.spec["quantisation"], "")
+    text = (f"A classifier of texts into {len(card.labels)} labels ({', '.join(card.labels)}): "
+            f"`{base}`{quantised}, {how}.")
+    if card.form == "merged":
+        return (f"{text} Here adapter and base are one model, unquantised; its logits differ from "
+                f"the registered model's by at most {card.parity['largest']:.2g} on "
+                f"{card.parity['rows']} texts ({card.parity['changed']} with another label).")
+    return (f"{text} Here is the adapter with its head{', and the base' if card.beside else ''}. "
+            "Loaded as below, on the base in full precision, its logits differ from the registered "
+            f"model's by at most {card.parity['largest']:.2g} on {card.parity['rows']} texts "
+            f"({card.parity['changed']} with another label).")
+
+
+def _loading(card: Card) -> str:
+    told = f"```python\n{snippet(card)}```"
+    cleaned = []
+    if card.cleaning.get("mention"):
+        cleaned.append(f"mentions became `{card.cleaning['mention']}`")
+    if card.cleaning.get("link"):
+        cleaned.append(f"links became `{card.cleaning['link']}`")
+    before = (f" In training {' and '.join(cleaned)}, HTML entities their character, and runs of "
+              "space one space; do the same to a raw text first.") if cleaned else ""
+    return (f"{told}\n\nThe tokenizer puts the right tokens around a text by itself and cuts it at "
+            f"{card.max_length} tokens.{before}")
+
+
+def _own_scores(card: Card) -> Mapping:
+    return (card.record.get("metrics") or {}).get("challenger") or {}
+
+
+def _scores(card: Card) -> list[str]:
+    metrics = card.record.get("metrics") or {}
+    if not metrics:
+        return ["It was not measured: this export had no record of the model's test."]
+    lines = ["| model | accuracy (95 % interval) | macro F1 | test rows |", "|---|---|---|---|"]
+    names = {"challenger": f"**{card.name}**", "champion": "the champion it was held against",
+             "base": "the base, untrained head", "TF-IDF": "TF-IDF with logistic regression",
+             "majority": "the most frequent label"}
+    lines += [f"| {names.get(role, role)} | {100 * s['accuracy']:.1f} % ({100 * s['lower']:.1f} to "
+              f"{100 * s['upper']:.1f}) | {s['macro_f1']:.3f} | {s['n']:,} |"
+              for role, s in metrics.items()]
+    verdict = card.record.get("verdict")
+    told = ["\n".join(lines), "The test rows were kept out of training by a hash of their text."]
+    if verdict:
+        told.append(f"The gate's verdict: **{verdict['decision']}**. "
+                    f"{' '.join(verdict['reasons'])}")
+    per_class = (card.record.get("test_metrics") or {}).get("per_class")
+    if per_class:
+        rows = ["| label | precision | recall | F1 | test rows |", "|---|---|---|---|---|"]
+        rows += [f"| {label} | {s['precision']:.3f} | {s['recall']:.3f} | {s['f1']:.3f} | "
+                 f"{s['support']:,} |" for label, s in per_class.items()]
+        told.append("\n".join(rows))
+    return told
+
+
+def _calibration(card: Card) -> str:
+    said = card.record.get("calibration")
+    if not said:
+        return "Not measured."
+    return (f"The expected calibration error is {said['ece_before']:.3f} as it answers, and "
+            f"{said['ece_after']:.3f} with its logits divided by the temperature "
+            f"{said['temperature']:.3f}, which was fitted on {said['validation_rows']:,} "
+            f"validation rows and measured on {said['n']:,} test rows. The files hold the logits "
+            "as they are: divide by the temperature yourself where confidence counts.")
+
+
+def _intended(card: Card) -> str:
+    return (f"Telling which of {', '.join(card.labels)} a text is, for texts like those it was "
+            "trained on. Hold it against your own labelled texts before you rely on it elsewhere.")
+
+
+def _limits(card: Card) -> str:
+    lines = [
+        f"Every text gets one of the {len(card.labels)} labels, also one that none of them fits.",
+        f"Texts longer than {card.max_length} tokens are cut; what is behind is not read.",
+        "It knows the language, the domain and the time of its training texts, with their bias; "
+        "nobody has looked for harm to groups of people.",
+        "It is not meant for decisions about a person without a person.",
+    ]
+    scores = _own_scores(card)
+    if scores:
+        lines.insert(0, f"About {100 * (1 - scores['accuracy']):.0f} of 100 texts like the test "
+                        "rows get a wrong label.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _data(card: Card) -> list[str]:
+    data, rows = card.record.get("data") or {}, card.record.get("rows") or {}
+    lines = [f"- {name}: data version `{h['commit'] or 'none'}`, sha256 `{h['sha256']}`"
+             for name, h in data.items()]
+    told = []
+    if rows:
+        told.append(", ".join(f"{n:,} {side} rows" for side, n in rows.items())
+                    + f", batches: {', '.join(card.record.get('batches') or []) or 'unknown'}.")
+    return [*told, "\n".join(lines)] if lines else [*told, "Its data version is not on record."]
+
+
+def _lineage(card: Card) -> str:
+    base = card.base
+    lines = [
+        f"base: {base.get('source') or base.get('name') or 'unknown'}, revision "
+        f"{base.get('revision') or 'none'}, weights `{base.get('weight_hash') or 'unknown'}`",
+        f"method: {card.method}, {_values(card.record.get('params') or {})}",
+        *card.lineage,
+    ]
+    packages = card.record.get("packages") or {}
+    if packages:
+        lines.append("made with " + ", ".join(f"{k} {v}" for k, v in packages.items()))
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _values(params: Mapping) -> str:
+    return ", ".join(f"{key} {value}" for key, value in params.items()) or "values not on record"

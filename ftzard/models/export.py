@@ -1,0 +1,250 @@
+"""A model as plain transformers and peft load it, without FTzard: safetensors and a tokenizer.
+
+As an adapter (peft's folder, beside its base where no hub has that), or merged into one model. An
+adapter that was trained on a quantised base is merged into what those weights stand for, written
+out unquantised: merging into 4 bit, or into weights that it never saw, would change its answers.
+What was written is loaded again with plain transformers and asked the same texts.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy
+import torch
+from peft import LoraConfig, PeftModel
+from peft.utils.integrations import dequantize_module_weight
+from tokenizers.processors import TemplateProcessing
+from torch import nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from ftzard.artifact import write_json
+from ftzard.errors import ModelError
+from ftzard.models.adapter import open_classifier
+from ftzard.models.archive import whole_folder
+from ftzard.models.base import LoadedBase, load_base
+from ftzard.models.family import linear_layers
+from ftzard.models.hub import cause, said, token
+from ftzard.models.meta import WEIGHTS, read_meta
+from ftzard.models.quiet import quiet_loading
+from ftzard.models.spec import BaseSpec
+from ftzard.models.tokenizing import encode, frame
+
+ADAPTER, MERGED = "adapter", "merged"
+FORMS = (ADAPTER, MERGED)
+#: Where the base lies beside an exported adapter, if no hub has it.
+BASE_FOLDER = "base"
+#: The largest difference of a logit that rounding explains, by what is computed in.
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.05}
+#: 8-bit layers round what flows through them, too, which a plain layer does not.
+TOLERANCE_INT8 = 0.25
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What plain transformers answers, against the registered model, on the same texts.
+
+    largest: difference of a logit; changed: texts with another label; rows: texts asked.
+    """
+
+    largest: float
+    changed: int
+    rows: int
+
+
+def export(
+    adapter: Path,
+    base: BaseSpec,
+    target: Path,
+    texts: Sequence[str],
+    *,
+    form: str,
+    readme: Callable[[Parity], str],
+    tolerance: float | None = None,
+) -> Parity:
+    """Write a saved adapter into the folder `target`, as `form` says, and return its parity.
+
+    texts: cleaned ones to ask; form: 'adapter' or 'merged'; readme: gives the card's text once the
+    parity is known; tolerance: the largest difference of a logit that a merged model may have,
+    None for what rounding explains. The folder appears complete or not at all. Raises ModelError
+    for a merged model beyond the tolerance, for an adapter of a model that was trained in full, and
+    if plain transformers would read texts as other tokens.
+    """
+    meta = read_meta(adapter)
+    if form == ADAPTER and meta["method"] == "full":
+        raise ModelError("this model was trained in full and has no adapter; export it with "
+                         "--merged.")
+    loaded = load_base(base, meta["labels"], continues=Path(adapter))
+    classifier = open_classifier(adapter, loaded)
+    input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
+    expected = classifier.logits(input_ids)
+    with whole_folder(target) as part:
+        _write_tokenizer(part, classifier.tokenizer, classifier.max_length)
+        if form == ADAPTER:
+            _write_adapter(part, adapter, base)
+        else:
+            _merge(part, adapter, loaded, classifier.model if meta["method"] == "full" else None)
+        del loaded, classifier
+        with _plain(part, base, meta["labels"], form) as (model, tokenizer):
+            _require_same_tokens(tokenizer, texts, input_ids)
+            found = _logits(model, tokenizer, texts)
+        parity = Parity(
+            largest=float(numpy.abs(found - expected).max()),
+            changed=int((found.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+            rows=len(texts))
+        limit = _rounding(base) if tolerance is None else tolerance
+        if form == MERGED and not parity.largest <= limit:
+            raise ModelError(
+                f"merged, its logits differ from the registered model's by up to "
+                f"{parity.largest:.2g} on {parity.rows} texts ({parity.changed} with another "
+                f"label); expected at most {limit:.2g}. Nothing was written: export the adapter, "
+                "or say how much is acceptable with --tolerance.")
+        (part / "README.md").write_text(readme(parity), encoding="utf-8")
+    return parity
+
+
+def _rounding(base: BaseSpec) -> float:
+    """Return the largest difference of a logit that rounding explains."""
+    least = TOLERANCE_INT8 if base.quantisation == "int8" else 0.0
+    return max(TOLERANCE[base.compute_dtype], least)
+
+
+def _write_adapter(part: Path, adapter: Path, base: BaseSpec) -> None:
+    shutil.copyfile(adapter / WEIGHTS, part / WEIGHTS)
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    if Path(base.source).is_dir():
+        shutil.copytree(base.source, part / BASE_FOLDER, ignore=_only_weights)
+        config |= {"base_model_name_or_path": BASE_FOLDER, "revision": None}
+    else:
+        config |= {"base_model_name_or_path": str(base.source), "revision": base.revision}
+    write_json(part / "adapter_config.json", config | {"inference_mode": True})
+
+
+def _only_weights(folder: str, names: list[str]) -> list[str]:
+    """Return what of a base's folder is not taken along, such as weights in other formats."""
+    return [name for name in names if not name.endswith((".json", ".safetensors", ".txt", ".model"))
+            or name in ("build.json", "packed.json")]
+
+
+def _merge(part: Path, adapter: Path, loaded: LoadedBase, whole: PreTrainedModel | None) -> None:
+    model = whole
+    if model is None:
+        spec = replace(loaded.spec, quantisation="none", double_quantisation=False)
+        plain = load_base(spec, loaded.labels, loaded.device).model
+        if loaded.spec.quantisation != "none":
+            _take_dequantised(plain, loaded.attachment.modules)
+        with quiet_loading():
+            model = PeftModel.from_pretrained(
+                plain, adapter, config=LoraConfig.from_pretrained(adapter),
+                torch_device=str(loaded.device)).merge_and_unload(safe_merge=True)
+    with quiet_loading():
+        model.save_pretrained(part, max_shard_size="5GB")
+
+
+def _take_dequantised(plain: PreTrainedModel, quantised: dict[str, nn.Module]) -> None:
+    """Give the linear layers of a plain base the numbers that the quantised ones stand for."""
+    with torch.no_grad():
+        for name, layer in linear_layers(plain).items():
+            weight = dequantize_module_weight(quantised[name])
+            layer.weight.copy_(weight.to(layer.weight.device, layer.weight.dtype))
+
+
+def _write_tokenizer(part: Path, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    """Save the tokenizer so that it puts the frame around a text by itself, cut where it was."""
+    before, after = frame(tokenizer)
+    names = tokenizer.convert_ids_to_tokens([*before, *after])
+    special = sorted(set(zip(names, [*before, *after], strict=True)))
+    pieces = [*names[:len(before)], "$A", *names[len(before):]]
+    kept = tokenizer.backend_tokenizer.post_processor, tokenizer.model_max_length
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=" ".join(pieces), pair=None, special_tokens=special)
+    tokenizer.model_max_length = max_length
+    try:
+        with quiet_loading():
+            tokenizer.save_pretrained(part)
+    finally:
+        if kept[0] is not None:
+            tokenizer.backend_tokenizer.post_processor = kept[0]
+        tokenizer.model_max_length = kept[1]
+    file = part / "tokenizer_config.json"
+    kept_values = json.loads(file.read_text(encoding="utf-8"))
+    write_json(file, {**kept_values, "split_special_tokens": True, "model_max_length": max_length,
+                      "padding_side": "right"})
+
+
+@contextmanager
+def _plain(part: Path, base: BaseSpec, labels: Sequence[str], form: str):
+    """Yield model and tokenizer as somebody without FTzard loads them."""
+    values = {
+        "num_labels": len(labels), "id2label": dict(enumerate(labels)),
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "dtype": base.compute_dtype, "attn_implementation": base.attention}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with quiet_loading():
+        tokenizer = AutoTokenizer.from_pretrained(part)
+        if form == MERGED:
+            model = AutoModelForSequenceClassification.from_pretrained(part, **values)
+        else:
+            config = json.loads((part / "adapter_config.json").read_text(encoding="utf-8"))
+            source = config["base_model_name_or_path"]
+            beside = (part / source).is_dir()
+            model = AutoModelForSequenceClassification.from_pretrained(
+                part / source if beside else source, revision=config["revision"],
+                token=None if beside else token(), **values)
+            model.config.pad_token_id = tokenizer.pad_token_id
+            model = PeftModel.from_pretrained(model, part)
+        yield model.to(device).eval(), tokenizer
+
+
+def _require_same_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str],
+                         expected: Sequence[Sequence[int]]) -> None:
+    found = tokenizer(list(texts), truncation=True)["input_ids"]
+    wrong = [i for i, ids in enumerate(found) if list(ids) != list(expected[i])]
+    if wrong:
+        i = wrong[0]
+        raise ModelError(
+            f"plain transformers reads {len(wrong)} of {len(texts)} texts as other tokens than the "
+            f"model was trained on (such as {texts[i][:60]!r}: {list(found[i])[:8]}…, expected "
+            f"{list(expected[i])[:8]}…); nothing was written. The tokenizer of this base cannot "
+            "be exported.")
+
+
+def _logits(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str],
+            batch_size: int = 32) -> numpy.ndarray:
+    device = next(model.parameters()).device
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), batch_size):
+            batch = tokenizer(list(texts[start:start + batch_size]), truncation=True, padding=True,
+                              return_tensors="pt").to(device)
+            batch.pop("token_type_ids", None)
+            found.append(model(**batch).logits.float().cpu().numpy())
+    return numpy.concatenate(found)
+
+
+def push(folder: Path, repository: str, secret: str) -> str:
+    """Upload a folder to a repository of the hub, making it (private) if need be; return its URL.
+
+    secret: the token. Raises ModelError, without the token, for whatever the hub refuses.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=secret)
+    try:
+        url = api.create_repo(repository, private=True, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder,
+                          commit_message="Upload a model exported by FTzard")
+    except Exception as error:
+        raise ModelError(
+            f"the hub did not take '{repository}': {said(error)}. The export itself is whole at "
+            f"{folder}. Check the name, the network, and that the token in HF_TOKEN may write "
+            "there.") from cause(error)
+    return str(url)

@@ -1,0 +1,293 @@
+"""`ftzard predict`: a registered model answers texts, a file of them, or a stream, line by line.
+
+Every line that goes in has a line that comes out, in the same order: its prediction, or why there
+is none. Texts are cleaned as those of training were. Nothing is kept in memory but one batch.
+"""
+
+import codecs
+import csv
+import io
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from ftzard.errors import DataError, nearest
+from ftzard.texts import cleaned_as
+from ftzard.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ftzard.models.prediction import Classifier
+
+FORMATS = ("txt", "jsonl", "csv")
+STREAM = "-"
+BATCH = 64
+_FILE = re.compile(rf"\S+\.(?:{'|'.join(FORMATS)})")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the words of a command mean: which model, and either texts or a file ('-': stdin)."""
+
+    model: str
+    texts: tuple[str, ...] = ()
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the input: its number from 1, the text in it or why there is none, its id."""
+
+    number: int
+    raw: str
+    text: str | None = None
+    error: str | None = None
+    id: object = None
+
+
+@dataclass
+class Tally:
+    """How many lines were read, and the numbers of those that could not be predicted."""
+
+    lines: int = 0
+    bad: list[int] = field(default_factory=list)
+
+
+def understood(words: list[str]) -> Asked:
+    """Return what `[MODEL] [FILE|-|TEXT…]` means; without a model: the champion.
+
+    A role or NAME@VERSION is a model, an existing file or '-' is where texts are read from,
+    nothing is '-' too. Raises DataError for a file that does not exist or is of an unknown type,
+    and for a file among texts.
+    """
+    from ftzard.registered import is_reference
+
+    model, words = (words[0], words[1:]) if words and is_reference(words[0]) else (
+        "champion", words)
+    if not words:
+        return Asked(model, source=STREAM)
+    sources = [w for w in words if w == STREAM or os.path.isfile(w) or re.fullmatch(_FILE, w)]
+    if not sources:
+        return Asked(model, texts=tuple(words))
+    if len(words) > 1:
+        raise DataError(f"'{sources[0]}' stands among {len(words)} arguments; expected one file, "
+                        "or texts alone.")
+    if sources[0] != STREAM:
+        format_of(sources[0])
+    return Asked(model, source=sources[0])
+
+
+def format_of(source: str) -> str:
+    """Return the format of a file by its name; refuses one that is missing or unknown."""
+    path = Path(source)
+    if not path.is_file():
+        raise DataError(f"{source} does not exist; expected a file of texts, or a text (a text "
+                        "that looks like a file's name can be piped in).")
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise DataError(f"{source} is of an unknown type '{path.suffix}'; valid are: "
+                        f"{', '.join(f'.{f}' for f in FORMATS)}. Or pipe it in, with --format.")
+    return kind
+
+
+def predict_texts(workspace: Workspace, asked: Asked) -> list[dict]:
+    """Return a prediction per text: text, label, confidence, probabilities, cut (tokens lost)."""
+    answer = _opened(workspace, asked.model)
+    return [{"text": text, **said}
+            for text, said in zip(asked.texts, answer(list(asked.texts)), strict=True)]
+
+
+def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], object], *,
+                   kind: str | None = None, column: str | None = None,
+                   encoding: str = "utf-8") -> Tally:
+    """Predict a file or stdin; write a line of JSON per line of it, in order, batch by batch.
+
+    kind: 'txt', 'jsonl' or 'csv'; default: by the file's name, of stdin by its first line. column:
+    with the text; default: the config's data.text_column. Raises DataError for what cannot be read
+    at all; a single line that cannot be used is written with its error.
+    """
+    if kind is not None and kind not in FORMATS:
+        raise DataError(f"--format is '{kind}'{nearest(kind, FORMATS)}")
+    column = column or workspace.config().data.text_column
+    kind = kind or (None if asked.source == STREAM else format_of(asked.source))
+    answer, tally = _opened(workspace, asked.model), Tally()
+    with ExitStack() as opened:
+        stream = sys.stdin.buffer if asked.source == STREAM else opened.enter_context(
+            open(asked.source, "rb"))
+        try:
+            for batch in batches(stream, kind, column, encoding):
+                for said in _answered(batch, answer):
+                    tally.lines += 1
+                    tally.bad += [said["line"]] if "error" in said else []
+                    write(json.dumps(said, ensure_ascii=False))
+        except BrokenPipeError:  # who reads has had enough, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return tally
+
+
+def batches(stream: BinaryIO, kind: str | None, column: str, encoding: str
+            ) -> Iterator[list[Line]]:
+    """Yield the lines of a stream, those that are there already, at most BATCH at a time."""
+    read = _records(stream, encoding, column) if kind == "csv" else _lines(stream, encoding)
+    for batch in read:
+        if kind is None:
+            kind = "jsonl" if _is_object(batch[0].raw) else "txt"
+        yield [_json(line, column) if kind == "jsonl" and line.error is None else line
+               for line in batch]
+
+
+def _lines(stream: BinaryIO, encoding: str) -> Iterator[list[Line]]:
+    """Yield full batches of a file, and lines of a pipe as they arrive: nobody is kept waiting."""
+    _known(encoding)
+    number, rest, waiting, arriving = 0, b"", [], _arrives(stream)
+    while True:
+        chunk = stream.read1(1 << 16)
+        *whole, rest = (rest + chunk).split(b"\n")
+        if not chunk and rest:
+            whole, rest = [*whole, rest], b""
+        for line in whole:
+            number += 1
+            waiting.append(_decoded(number, line.removesuffix(b"\r"), encoding))
+        while len(waiting) >= BATCH:
+            yield waiting[:BATCH]
+            waiting = waiting[BATCH:]
+        if waiting and (arriving or not chunk):
+            yield waiting
+            waiting = []
+        if not chunk:
+            return
+
+
+def _arrives(stream: BinaryIO) -> bool:
+    """Return whether a stream is written while it is read: a pipe, a terminal, no file."""
+    try:
+        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # bytes in memory
+        return False
+
+
+def _known(encoding: str) -> None:
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise DataError(f"--encoding is '{encoding}', which Python does not know"
+                        f"{nearest(encoding, ['utf-8', 'latin-1', 'cp1252'])}") from error
+
+
+def _decoded(number: int, line: bytes, encoding: str) -> Line:
+    try:
+        text = line.decode(encoding)
+    except UnicodeDecodeError as error:
+        return Line(number, line.decode(encoding, errors="replace"),
+                    error=f"not {encoding}: byte {error.start} is 0x{line[error.start]:02x}")
+    text = text.removeprefix("\ufeff") if number == 1 else text
+    return Line(number, text, text)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _json(line: Line, column: str) -> Line:
+    if not line.raw.strip():
+        return line
+    try:
+        said = json.loads(line.raw)
+    except ValueError as error:
+        return Line(line.number, line.raw, error=f"not JSON ({error})")
+    if isinstance(said, str):
+        return Line(line.number, line.raw, said)
+    if not isinstance(said, dict) or not isinstance(said.get(column), str):
+        there = sorted(said) if isinstance(said, dict) else type(said).__name__
+        return Line(line.number, line.raw, error=f"no text under '{column}' (there is: {there})",
+                    id=said.get("id") if isinstance(said, dict) else None)
+    return Line(line.number, line.raw, said[column], id=said.get("id"))
+
+
+def _records(stream: BinaryIO, encoding: str, column: str) -> Iterator[list[Line]]:
+    """Yield the records of a CSV file below its header; a record's number is its first line's."""
+    _known(encoding)
+    text = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="")
+    reader, header, batch = csv.reader(text, strict=True), None, []
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            batch.append(Line(number, "", error=f"malformed CSV up to line {reader.line_num}: "
+                                                f"{error}"))
+            continue
+        if header is None:
+            header = [name.removeprefix("\ufeff") for name in cells]
+            if column not in header:
+                raise DataError(f"the header has no column '{column}'{nearest(column, header)} "
+                                "Name the column of the texts with --text.")
+            continue
+        if cells:
+            batch.append(_record(number, cells, header, column))
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    text.detach()
+    if batch:
+        yield batch
+
+
+def _record(number: int, cells: list[str], header: list[str], column: str) -> Line:
+    raw = ",".join(cells)
+    said = dict(zip(header, cells, strict=False))
+    if len(cells) != len(header):
+        return Line(number, raw, error=f"{len(cells)} cells, expected {len(header)}")
+    if any(0xDC80 <= ord(character) <= 0xDCFF for character in said[column]):
+        return Line(number, raw.encode("utf-8", "replace").decode(), id=said.get("id"),
+                    error="bytes that are not of this encoding; see --encoding")
+    return Line(number, raw, said[column], id=said.get("id"))
+
+
+def _answered(batch: list[Line], answer: Callable[[list[str]], list[dict]]) -> Iterable[dict]:
+    usable = [line for line in batch if line.error is None and line.text.strip()]
+    said = dict(zip((line.number for line in usable),
+                    answer([line.text for line in usable]) if usable else [], strict=True))
+    for line in batch:
+        told = {"line": line.number, **({"id": line.id} if line.id is not None else {})}
+        if line.number in said:
+            yield {**told, "text": line.text, **said[line.number]}
+        else:
+            yield {**told, "error": line.error or "empty text", "input": line.raw}
+
+
+def _opened(workspace: Workspace, model: str) -> Callable[[list[str]], list[dict]]:
+    """Return the function that a model answers raw texts with."""
+    from ftzard import registered
+
+    files = registered.files(workspace, model)
+    classifier = registered.opened(files)
+    return lambda texts: answers(classifier, cleaned_as(texts, files.cleaning))
+
+
+def answers(classifier: "Classifier", texts: list[str]) -> list[dict]:
+    """Return label, confidence, {label: probability} and the tokens cut, for cleaned texts."""
+    from ftzard.models.prediction import probabilities
+    from ftzard.models.tokenizing import encode
+
+    input_ids, _, cut = encode(texts, classifier.tokenizer, classifier.max_length)
+    found = []
+    for row, lost in zip(probabilities(classifier.logits(input_ids)), cut, strict=True):
+        best = int(row.argmax())
+        found.append({
+            "label": classifier.labels[best], "confidence": float(row[best]),
+            "probabilities": {label: float(p) for label, p in
+                              zip(classifier.labels, row, strict=True)},
+            **({"cut": int(lost)} if lost else {})})
+    return found

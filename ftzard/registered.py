@@ -1,0 +1,270 @@
+"""Registered models by what people call them: found, listed, described, tagged, opened.
+
+`champion`, `challenger`, `previous` and `base` mean the workspace's own model; `NAME@3` and
+`NAME@champion` any that the registry has. A version's files come from the workspace if its record
+and adapter stand there, else from MLflow. Loads no torch before a model is opened.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftzard.config.schema import Config
+from ftzard.errors import ModelError, TrackingError, nearest
+from ftzard.models import archive
+from ftzard.notebooks import model_files
+from ftzard.notebooks.chapter import connect
+from ftzard.tracking import registry, runs
+from ftzard.tracking.registry import Version
+from ftzard.tracking.runs import Tracking
+from ftzard.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ftzard.models.prediction import Classifier
+
+BASE = "base"
+ROLES = (*registry.ALIASES, BASE)
+REFERENCE = re.compile(rf"(?:{'|'.join(ROLES)})|[\w-]+@(?:\d+|{'|'.join(registry.ALIASES)})")
+#: What registering, the gate and promotions write; a person's tag may not stand in for it.
+_OURS = ("ftzard", "gate.", "promotion.", "mlflow.", "base_", "tokenizer_hash", "config_hash",
+         "data_version")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a model is opened from.
+
+    name: as people call it; version: in the registry, None for a base that is in none; adapter:
+    folder of the saved adapter, None for a bare base; base: values of a `BaseSpec`; labels: in the
+    order of the logits; cleaning: what is done to a raw text first.
+    """
+
+    name: str
+    version: Version | None
+    adapter: Path | None
+    base: dict
+    labels: list[str]
+    cleaning: dict
+
+
+def is_reference(text: str) -> bool:
+    """Return whether a text names a model: a role, or NAME@VERSION."""
+    return re.fullmatch(REFERENCE, text) is not None
+
+
+def find(tracking: Tracking, config: Config, which: str) -> Version:
+    """Return the version that a role, NAME@VERSION, NAME@ALIAS or a NAME's champion means.
+
+    Raises TrackingError with what there is instead.
+    """
+    own = config.tracking.registered_model
+    if which == BASE:
+        bases = registry.versions(tracking, registry.base_name(own))
+        if not bases:
+            raise TrackingError(
+                f"no base of '{own}' is registered yet; it is, as {registry.base_name(own)}, "
+                "beside the next version that a training registers.")
+        return bases[-1]
+    if which == registry.CHAMPION:
+        return registry.champion(tracking, own)
+    name, _, of = f"{own}@{which}".rpartition("@") if which in registry.ALIASES else (
+        which.partition("@"))
+    if of.isdecimal():
+        return registry.version(tracking, name, int(of))
+    there = registry.versions(tracking, name)
+    if not there:
+        raise TrackingError(f"there is no model '{name}' in {tracking.client.shown}"
+                            f"{nearest(name, [*ROLES, *registry.names(tracking)])}")
+    found = registry.by_alias(tracking, name, of or registry.CHAMPION)
+    if found is None:
+        held = registry.aliases(tracking, name)
+        raise TrackingError(
+            f"'{which}' means no version: {name} has no {of or registry.CHAMPION}. Its versions "
+            f"are {[v.number for v in there]}, its aliases "
+            f"{', '.join(f'{a} ({n})' for a, n in sorted(held.items())) or 'none'}; name one as "
+            f"{name}@{there[-1].number}.")
+    return found
+
+
+def listing(workspace: Workspace, name: str | None = None) -> list[dict]:
+    """Return a line per version, by model, newest first; of one model if `name` is given.
+
+    Raises TrackingError for a name that is not registered.
+    """
+    tracking = connect(workspace, workspace.config())
+    names = registry.names(tracking)
+    if name is not None and name not in names:
+        raise TrackingError(f"there is no model '{name}' in {tracking.client.shown}"
+                            f"{nearest(name, names)}")
+    lines = []
+    for model in [name] if name is not None else names:
+        aliases = registry.aliases(tracking, model)
+        lines += [_line(workspace, version, aliases)
+                  for version in reversed(registry.versions(tracking, model))]
+    return lines
+
+
+def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int]) -> dict:
+    record = model_files.read_record(workspace, version) or {}
+    tags = version.tags
+    scores = (record.get("metrics") or {}).get("challenger") or {}
+    return {
+        "model": version.name,
+        "version": version.number,
+        "aliases": sorted(a for a, number in aliases.items() if number == version.number),
+        "kind": tags.get(registry.KIND, registry.TUNED if record else None),
+        "accuracy": scores.get("accuracy"),
+        "lower": scores.get("lower"),
+        "upper": scores.get("upper"),
+        "macro_f1": scores.get("macro_f1"),
+        "test_rows": scores.get("n"),
+        "verdict": (record.get("verdict") or {}).get("decision"),
+        "base": tags.get("base_model"),
+        "data_version": _known(tags.get("data_version")),
+        "size_bytes": int(tags[registry.SIZE]) if registry.SIZE in tags else None,
+        "created": datetime.fromtimestamp(version.created / 1000, UTC).isoformat(
+            timespec="seconds") if version.created else None,
+    }
+
+
+def _known(value: str | None) -> str | None:
+    return None if value in (None, "none", "not versioned") else value
+
+
+def describe(workspace: Workspace, which: str) -> dict:
+    """Return all that is known of a version: its line, tags, metrics, data, base, run, files."""
+    config = workspace.config()
+    tracking = connect(workspace, config)
+    version = find(tracking, config, which)
+    record = model_files.read_record(workspace, version) or {}
+    run = runs.known(tracking, version.run_id) if version.run_id else None
+    tags, base = version.tags, record.get("base") or {}
+    return {
+        **_line(workspace, version, registry.aliases(tracking, version.name)),
+        "labels": record.get("labels"),
+        "tags": dict(sorted(tags.items())),
+        "metrics": record.get("metrics") or (
+            {"run": dict(sorted(run.data.metrics.items()))} if run else {}),
+        "calibration": record.get("calibration"),
+        "data": {name: h.get("commit") for name, h in (record.get("data") or {}).items()},
+        "base": {
+            "name": base.get("name") or tags.get("base_model"),
+            "source": base.get("source"),
+            "revision": base.get("revision") or _known(tags.get("base_revision")),
+            "weight_hash": base.get("weight_hash") or tags.get("base_hash"),
+            "tokenizer_hash": base.get("tokenizer_hash") or tags.get("tokenizer_hash"),
+            "registered": base.get("registered") or tags.get("base_version"),
+        },
+        "parent": record.get("parent"),
+        "run": {"id": version.run_id, "name": run.info.run_name if run else None,
+                "state": run.info.status if run else None},
+        "source": version.source,
+        "record": workspace.relative(model_files.record_path(workspace, version))
+        if record else None,
+        "promotions": record.get("promotions") or [],
+    }
+
+
+def set_tags(workspace: Workspace, which: str, pairs: Mapping[str, str | None]) -> Version:
+    """Set tags on a version, or take away those whose value is None; return the version.
+
+    Raises TrackingError for a tag that FTzard itself writes, and for one to take away that is not
+    there; then nothing was changed.
+    """
+    config = workspace.config()
+    tracking = connect(workspace, config)
+    version = find(tracking, config, which)
+    for key, value in pairs.items():
+        if key.startswith(_OURS):
+            raise TrackingError(f"the tag '{key}' is part of what FTzard records of a version and "
+                                "is not changed by hand; take another name.")
+        if value is None and key not in version.tags:
+            own = [k for k in version.tags if not k.startswith(_OURS)]
+            raise TrackingError(f"{version} has no tag '{key}'{nearest(key, own)}")
+    for key, value in pairs.items():
+        if value is None:
+            registry.untag(tracking, version, key)
+        else:
+            registry.tag(tracking, version, {key: value})
+    return version
+
+
+def parsed_tags(pairs: list[str]) -> dict[str, str | None]:
+    """Return 'KEY=VALUE' as {key: value}; 'KEY=' means that the tag is to go."""
+    found: dict[str, str | None] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not re.fullmatch(r"[\w.-][\w./ -]*", key):
+            raise TrackingError(f"'{pair}' is no tag; expected KEY=VALUE, or KEY= to take one "
+                                "away. A key holds letters, digits, '_', '.', '-', '/' and spaces.")
+        found[key] = value or None
+    return found
+
+
+def files(workspace: Workspace, which: str, *, labels_of: str | None = None) -> Files:
+    """Return what a model is opened from, fetching it from MLflow where the workspace has it not.
+
+    which: as for `find`. labels_of: for a base that is in no registry yet, whose labels it is asked
+    for; default: the champion's. Raises TrackingError and ModelError if there is no such model.
+    """
+    config = workspace.config()
+    tracking = connect(workspace, config)
+    if which == BASE and not registry.versions(
+            tracking, registry.base_name(config.tracking.registered_model)):
+        return _unregistered_base(workspace, config, files(workspace, labels_of or "champion"))
+    return files_of(workspace, tracking, find(tracking, config, which))
+
+
+def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> Files:
+    """Return what a version is opened from."""
+    archived = model_files.adapter_archive(workspace, version)
+    if archived.is_file() and model_files.read_record(workspace, version) is not None:
+        folder, spec = model_files.version_files(workspace, version)
+        return _tuned(version, folder, asdict(spec))
+    found = registry.files(tracking, version, workspace.cache / "registered")
+    packed = {name: archive.unpack(path, workspace.cache)
+              for name, path in registry.archives(found).items()}
+    if "adapter" in packed:
+        from ftzard.models.meta import read_meta
+
+        spec = read_meta(packed["adapter"])["base"]["spec"]
+        return _tuned(version, packed["adapter"], _at(spec, packed.get("base")))
+    said = registry.model_config(found)
+    if said is None:
+        raise ModelError(f"{version} was not registered by FTzard: its files in MLflow "
+                         f"({version.source}) hold neither an adapter nor a base.")
+    return Files(str(version), version, None, _at(said["spec"], packed.get("base")),
+                 said["labels"], said["cleaning"])
+
+
+def _tuned(version: Version, folder: Path, spec: dict) -> Files:
+    from ftzard.models.meta import read_meta
+
+    meta = read_meta(folder)
+    return Files(str(version), version, folder, spec, meta["labels"], meta.get("cleaning", {}))
+
+
+def _at(spec: Mapping, source: Path | None) -> dict:
+    return {**spec, "source": source or spec["source"]}
+
+
+def _unregistered_base(workspace: Workspace, config: Config, like: Files) -> Files:
+    spec = model_files.base_spec(workspace, config.model)
+    return Files(BASE, None, None, asdict(spec), like.labels,
+                 model_files.cleaning_values(config.data))
+
+
+def opened(model: Files) -> "Classifier":
+    """Return the classifier of a model, loaded and checked."""
+    from ftzard.models import adapter
+    from ftzard.models.base import load_base
+    from ftzard.models.spec import BaseSpec
+
+    spec = BaseSpec(**model.base)
+    if model.adapter is not None:
+        return adapter.open_classifier(model.adapter, spec)
+    return adapter.bare_classifier(load_base(spec, model.labels))
+

@@ -1,0 +1,151 @@
+"""How registered models and their comparison look in a terminal: tables of values."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from ftzard.shown import size
+
+SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+LONGEST_TEXT = 90
+
+
+def list_table(lines: list[Mapping]) -> Table:
+    """Return the table of `registered.listing`: a line per version."""
+    table = _table("model", "aliases", "accuracy", "verdict", "base", "data version", "size",
+                   "registered (UTC)", right=("size",))
+    for line in lines:
+        table.add_row(f"{line['model']}@{line['version']}", ", ".join(line["aliases"]) or "-",
+                      _accuracy(line), line["verdict"] or ("-" if line["kind"] != "base" else
+                                                           "bare base"),
+                      line["base"] or "-", (line["data_version"] or "-")[:10],
+                      size(line["size_bytes"]), _time(line["created"]))
+    return table
+
+
+def model_tree(told: Mapping) -> Tree:
+    """Return the tree of `registered.describe`."""
+    tree = Tree(Text(f"{told['model']}@{told['version']}  {', '.join(told['aliases'])}".rstrip(),
+                     style="bold"))
+    _branch(tree, "registered", [f"{_time(told['created'])} UTC, {size(told['size_bytes'])} in "
+                                 f"MLflow, {told['source']}"])
+    _branch(tree, "record", [told["record"] or "none in this workspace"])
+    _branch(tree, "labels", [", ".join(told["labels"])] if told["labels"] else [])
+    _branch(tree, "metrics", [_metrics(role, said) for role, said in told["metrics"].items()])
+    if told["verdict"]:
+        _branch(tree, "verdict", [told["verdict"]])
+    calibration = told["calibration"]
+    if calibration:
+        _branch(tree, "calibration", [
+            f"error {calibration['ece_before']:.3f}, {calibration['ece_after']:.3f} at temperature "
+            f"{calibration['temperature']:.2f}"])
+    _branch(tree, "data", [f"{name} at {(commit or 'no version')[:10]}"
+                           for name, commit in told["data"].items()])
+    base = told["base"]
+    _branch(tree, "base", [
+        f"{base['source'] or base['name'] or 'unknown'}, revision {base['revision'] or 'none'}",
+        f"weights {base['weight_hash'] or 'unknown'}",
+        *([f"registered as {base['registered']}"] if base["registered"] else [])])
+    _branch(tree, "parent", [f"{told['model']}@{told['parent']}"] if told["parent"] else [])
+    run = told["run"]
+    _branch(tree, "run", [f"{run['name'] or 'not in this store'}  {run['state'] or ''}  {run['id']}"
+                          .replace("    ", "  ")])
+    _branch(tree, "promoted by hand", [f"{p['time'][:19]} by {p['who']}: {p['reason']}"
+                                       for p in told["promotions"]])
+    _branch(tree, "tags", [f"{key} = {value}" for key, value in told["tags"].items()])
+    return tree
+
+
+def score_table(told: Mapping) -> Table:
+    """Return the scores and costs of a comparison, with intervals, a column per model."""
+    first, second = (model["name"] for model in told["models"])
+    table = _table("", first, second, "difference", right=(first, second, "difference"))
+    for key, name in SCORES.items():
+        score = told["scores"][key]
+        gap = score["difference"]
+        table.add_row(name, _interval(score["first"]), _interval(score["second"]),
+                      f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
+                      f"{100 * gap['upper']:+.1f})".replace("-", "−"))
+    for key, name in (("loss", "loss"), ("ece", "calibration error")):
+        one, two = told["first"][key], told["second"][key]
+        table.add_row(name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−"))
+    one, two = (model["speed"] for model in told["models"])
+    for key, name, shape in (("latency_ms", "one row, ms", ",.1f"),
+                             ("rows_per_second", "rows per second", ",.0f"),
+                             ("tokens_per_second", "tokens per second", ",.0f"),
+                             ("load_s", "loading, s", ",.1f")):
+        table.add_row(name, f"{one[key]:{shape}}", f"{two[key]:{shape}}",
+                      f"{two[key] / one[key]:.2f} ×" if one[key] else "")
+    table.add_row(f"peak memory ({one['device']})", size(one["peak_bytes"]),
+                  size(two["peak_bytes"]), "")
+    table.add_row("texts cut", f"{one['cut_rows']:,}", f"{two['cut_rows']:,}", "")
+    return table
+
+
+def rows_told(told: Mapping) -> list[str]:
+    """Return sentences on the rows: how many, from where, what was left out, where they differ."""
+    rows = told["rows"]
+    lines = [f"rows: {rows['n']:,} of {rows['source']}, {len(rows['batches'])} "
+             f"batch{'es' if len(rows['batches']) > 1 else ''}"]
+    if rows["rejected"]:
+        lines.append("left out: " + ", ".join(f"{n:,} {why}" for why, n in
+                                              rows["rejected"].items()))
+    first, second = (model["name"] for model in told["models"])
+    apart = told["disagreements_in_all"]
+    lines.append(f"they disagree on {apart:,} rows: {first} alone is right on "
+                 f"{told['only_first']:,}, {second} alone on {told['only_second']:,}"
+                 + (f"; the {len(told['disagreements'])} both are surest of:"
+                    if told["disagreements"] else ""))
+    return lines
+
+
+def disagreement_table(told: Mapping) -> Table:
+    """Return the rows on which two models disagree: text, true label, what either says."""
+    first, second = (model["name"] for model in told["models"])
+    table = _table("text", "true label", f"{first} says", f"{second} says")
+    for row in told["disagreements"]:
+        text = row["text"]
+        table.add_row(Text(text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"),
+                      row["label"], *(
+                          Text(f"{row[side]} {row[f'{side}_confidence']:.2f}",
+                               style="bold" if row["right"] == side else "")
+                          for side in ("first", "second")))
+    return table
+
+
+def _interval(score: Mapping) -> str:
+    return f"{100 * score['value']:.1f} % ({100 * score['lower']:.1f}–{100 * score['upper']:.1f})"
+
+
+def _accuracy(line: Mapping) -> str:
+    if line["accuracy"] is None:
+        return "-"
+    return (f"{100 * line['accuracy']:.1f} % ({100 * line['lower']:.1f}–"
+            f"{100 * line['upper']:.1f}) of {line['test_rows']:,}")
+
+
+def _metrics(role: str, said: Mapping) -> str:
+    if "accuracy" in said and "lower" in said:
+        return (f"{role}: {said['accuracy']:.1%} ({said['lower']:.1%}–{said['upper']:.1%}) of "
+                f"{said['n']:,} test rows, macro F1 {said['macro_f1']:.3f}")
+    return f"{role}: " + ", ".join(f"{key} {value:.4g}" for key, value in said.items())
+
+
+def _time(iso: str | None) -> str:
+    return "-" if iso is None else iso[:19].replace("T", " ")
+
+
+def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _branch(tree: Tree, title: str, lines: list[str]) -> None:
+    if lines:
+        branch = tree.add(Text(title, style="bold"))
+        for line in lines:
+            branch.add(Text(line))

@@ -1,0 +1,36 @@
+"""The model card: what a registered version is, for a person who has only the platform's page."""
+
+from collections.abc import Mapping
+
+NAME = "model_card.md"
+
+
+def model_card(record: Mapping) -> str:
+    """Return a version's card as Markdown, from its record (models/<name>/<version>.yaml)."""
+    base, verdict = record["base"], record.get("verdict") or {}
+    lines = [
+        f"# {record['model']}@{record['version']}", "",
+        f"Made by {record['step']} at {record['created']}.", "",
+        f"- base: {base.get('source') or base['name']}, revision {base.get('revision') or 'none'}, "
+        f"weights {base['weight_hash']}",
+        f"- parent: {record.get('parent') or 'none'}",
+        f"- labels: {', '.join(map(str, record.get('labels') or [])) or 'none'}",
+        f"- batches: {', '.join(map(str, record.get('batches') or [])) or 'none'}",
+        "- rows: " + (", ".join(f"{k} {v:,}" for k, v in (record.get("rows") or {}).items())
+                      or "none"),
+        *(f"- data {name}: {said['path']}, sha256 {said['sha256'][:16]}, version "
+          f"{said['commit'] or 'not versioned'}"
+          for name, said in (record.get("data") or {}).items()),
+        f"- config {record['config_hash']}, code {record['code_hash']}, commit "
+        f"{record.get('git_commit') or 'none'}",
+        f"- MLflow run {record['mlflow_run']}",
+    ]
+    scores = record.get("metrics") or {}
+    if scores:
+        lines += ["", "## On all test rows", "", "| model | accuracy | 95 % interval | macro F1 | "
+                  "rows |", "|---|---|---|---|---|"]
+        lines += [f"| {name} | {s['accuracy']:.3f} | {s['lower']:.3f} to {s['upper']:.3f} | "
+                  f"{s['macro_f1']:.3f} | {s['n']:,} |" for name, s in scores.items()]
+    if verdict:
+        lines += ["", "## The gate", "", f"{verdict['decision']}. {' '.join(verdict['reasons'])}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,138 @@
+"""A second experiment platform beside MLflow: what a run tells MLflow, it is told as well.
+
+One experiment there per execution of a step; a search's trials are its metrics, by their number.
+MLflow stays the record: a platform that breaks off is said once and noted with the MLflow run, and
+the step goes on. What is needed for it is asked before anything runs.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ftzard.credentials import mask
+from ftzard.errors import TrackingError
+
+#: The tag of an MLflow run that says where its copy is, or why there is none.
+TAG = "ftzard.mirror"
+KEY, FOLDER = "COMET_API_KEY", "COMET_OFFLINE_DIRECTORY"
+
+#: A run says itself what is recorded: nothing of the process, its output or its machine.
+_ONLY_WHAT_IS_SAID = dict.fromkeys((
+    "log_code", "log_graph", "auto_param_logging", "auto_metric_logging", "auto_output_logging",
+    "auto_log_co2", "auto_histogram_weight_logging", "parse_args", "log_git_metadata",
+    "log_git_patch", "log_env_details", "log_env_gpu", "log_env_cpu", "log_env_host",
+    "log_env_network", "log_env_disk"), False)
+
+_QUIET = {"COMET_DISABLE_AUTO_LOGGING": "1", "COMET_LOGGING_CONSOLE": "ERROR",
+          "COMET_ERROR_TRACKING_ENABLE": "false"}  # its own crash reports
+
+
+def require(names: Sequence[str]) -> None:
+    """Raise TrackingError if a platform that the config names could not be told anything."""
+    if "comet" not in names:
+        return
+    if find_spec("comet_ml") is None:
+        raise TrackingError(
+            "tracking.mirror names comet, and its package is not installed. Install it with "
+            "pip install 'comet-ml>=3.49', or set tracking.mirror to [].")
+    if not os.environ.get(KEY) and not os.environ.get(FOLDER):
+        raise TrackingError(
+            f"tracking.mirror names comet, and {KEY} is not set. Set it in the environment or in "
+            f"the workspace's .env; or set {FOLDER} to a folder for writing to it without a "
+            "network; or set tracking.mirror to [].")
+
+
+class Mirror:
+    """One run on another platform.
+
+    open_experiment: makes it there. The first thing that fails ends it, is printed and kept in
+    `broken`; nothing is ever raised.
+    """
+
+    def __init__(self, open_experiment: Callable[[], Any], prefix: str = ""):
+        self.broken: str | None = None
+        self.prefix = prefix
+        self._there = None
+        self._there = self._told(open_experiment)
+
+    def part(self, name: str) -> "Mirror":
+        """Return a mirror of a part of this run, whose values are told under its name."""
+        return Mirror(lambda: self._there, f"{self.prefix}{name}/")
+
+    def params(self, values: Mapping[str, object]) -> None:
+        self._tell(lambda there: there.log_parameters(
+            {f"{self.prefix}{k}": str(v) for k, v in values.items()}))
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        self._tell(lambda there: there.log_metrics(
+            {f"{self.prefix}{k}": v for k, v in values.items()}, step=step))
+
+    def card(self, text: str, name: str) -> None:
+        self._tell(lambda there: there.log_asset_data(text, name=name, overwrite=True))
+
+    def end(self, status: str) -> str | None:
+        """Close it; return where it is, or why it broke off; None for a part of a run.
+
+        A killed run is not waited for: what was not sent by then is not sent.
+        """
+        if self.prefix:
+            return None
+        if status == "KILLED":
+            return self.broken or "not closed: the run was killed"
+        self._tell(lambda there: there.log_other("status", status))
+        self._tell(lambda there: there.end())
+        return self.broken or self._told(lambda: _address(self._there)) or self.broken
+
+    def _tell(self, what: Callable[[Any], object]) -> None:
+        if self._there is not None and self.broken is None:
+            self._told(lambda: what(self._there))
+
+    def _told(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:  # whatever it is, the run itself goes on
+            self.broken = mask(f"comet broke off: {type(error).__name__}: {error}")[:500]
+            print(f"! {self.broken}. The run goes on, and MLflow has it all.", file=sys.stderr,
+                  flush=True)
+            return None
+
+
+def opened(names: Sequence[str], project: str, title: str, tags: Mapping[str, object]
+           ) -> Mirror | None:
+    """Return the mirror of a run that begins, or None if the config names no platform.
+
+    project: the experiment's name in MLflow; title: the run's step and name.
+    """
+    if "comet" not in names:
+        return None
+    return Mirror(lambda: _comet(project, title, tags))
+
+
+def _comet(project: str, title: str, tags: Mapping[str, object]):
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import comet_ml
+
+    wanted = {"project_name": project, "workspace": os.environ.get("COMET_WORKSPACE"),
+              "display_summary_level": 0, **_ONLY_WHAT_IS_SAID}
+    folder = os.environ.get(FOLDER)
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        experiment = comet_ml.OfflineExperiment(offline_directory=folder, **wanted)
+    else:
+        experiment = comet_ml.Experiment(api_key=os.environ[KEY], **wanted)
+    if not experiment.alive:
+        raise TrackingError(f"Comet took no experiment; check {KEY} and COMET_WORKSPACE")
+    experiment.set_name(title)
+    experiment.log_others({k: str(v) for k, v in tags.items()})
+    return experiment
+
+
+def _address(experiment) -> str:
+    folder = os.environ.get(FOLDER)
+    if folder:
+        return f"comet: {Path(folder) / experiment.get_key()}.zip"
+    return f"comet: {experiment.url}"

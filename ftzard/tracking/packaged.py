@@ -1,0 +1,116 @@
+"""A model as MLflow keeps it: archives, signature, example, requirements, and the code it needs.
+
+What is shipped is the part of FTzard that opens and asks a model, so that one loads with
+`mlflow.pyfunc.load_model` where FTzard is not installed.
+"""
+
+import ast
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version as installed
+from pathlib import Path
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
+
+import ftzard
+from ftzard.errors import TrackingError
+
+#: What opens a model and asks it; it is shipped with whatever it imports of FTzard.
+NEEDED = ("ftzard", "ftzard.texts", "ftzard.models.adapter", "ftzard.models.archive")
+#: What the shipped code imports; MLflow installs these versions for `mlflow models serve`.
+REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "peft", "bitsandbytes",
+                "accelerate", "safetensors", "numpy", "pandas", "pyarrow")
+# A bar for each file that is copied would stand between the lines of a notebook.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+_SERVED = Path(__file__).with_name("served.py")
+
+
+@contextmanager
+def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
+             labels: Sequence[str], config: Mapping | None = None) -> Iterator[Path]:
+    """Yield the folder of a model as MLflow keeps it; it is gone afterwards.
+
+    name: for the message; archives: 'adapter' and 'base', those that are shipped; example: raw
+    texts; labels: in the order of the probabilities; config: what a bare base is opened with.
+    Raises TrackingError if there is no space for it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it tells of every step
+        try:
+            mlflow.pyfunc.save_model(
+                model, python_model=str(_SERVED), signature=signature(),
+                artifacts={key: str(path) for key, path in archives.items()},
+                input_example=pd.DataFrame({"text": list(example)}),
+                code_paths=[str(_copy_code(Path(folder) / "code"))], pip_requirements=pinned(),
+                model_config=json.loads(json.dumps(config, default=str)) if config else None,
+                metadata={"labels": list(labels)})
+        except OSError as error:
+            raise TrackingError(
+                f"the files of '{name}' for MLflow cannot be written to {folder}: {error}. Free "
+                "space there, or let TMPDIR name another folder, and run the step again; nothing "
+                "was registered.") from error
+        yield model
+
+
+def signature() -> ModelSignature:
+    """Return what goes in and what comes out, for MLflow to check."""
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "text")]),
+        outputs=Schema([ColSpec(DataType.string, "label"),
+                        ColSpec(DataType.double, "confidence"),
+                        ColSpec(Array(DataType.double), "probabilities")]))
+
+
+def pinned() -> list[str]:
+    """Return the requirements with the versions that are installed here."""
+    return [f"{name}=={installed(name).split('+')[0]}" for name in REQUIREMENTS]
+
+
+def size(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def shipped() -> list[Path]:
+    """Return the files of FTzard that a model needs: those of NEEDED and all that these import."""
+    root = Path(ftzard.__file__).parents[1]
+    waiting, found = list(NEEDED), set()
+    while waiting:
+        name = waiting.pop()
+        place = root.joinpath(*name.split("."))
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        if file.is_file() and file not in found:  # a name may be that of a function in a module
+            found.add(file)
+            waiting += [name.rpartition(".")[0], *_imported(file)]
+    return sorted(found)
+
+
+def _imported(file: Path) -> list[str]:
+    """Return the names of FTzard that a file imports anywhere: modules, and what is in them."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] == "ftzard"]
+
+
+def _copy_code(target: Path) -> Path:
+    """Copy what is shipped below `target` and return the package's folder."""
+    root = Path(ftzard.__file__).parents[1]
+    for file in shipped():
+        place = target / file.relative_to(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return target / "ftzard"

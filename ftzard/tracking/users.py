@@ -1,0 +1,121 @@
+"""Users of a team's MLflow server, as its administrator makes them.
+
+MLflow's own client for this loads the whole server; here are the four requests that are needed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from mlflow.exceptions import MlflowException
+from mlflow.utils.rest_utils import MlflowHostCreds, http_request
+
+from ftzard.errors import TrackingError, nearest
+from ftzard.tracking.store import kind, sentence
+
+#: What may be granted, as MLflow calls it; to write runs takes 'edit', to move aliases 'manage'.
+PERMISSIONS = {"read": "READ", "edit": "EDIT", "manage": "MANAGE", "none": None}
+ADMINISTRATOR = "admin"
+SHORTEST_PASSWORD = 12
+
+_API, _API_3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who asks, and which server. The password is not shown."""
+
+    uri: str
+    user: str
+    password: str = field(repr=False)
+
+
+def require_password(password: str, of: str) -> str:
+    """Return a password that MLflow takes everywhere; raises TrackingError for another.
+
+    MLflow wants twelve characters; what others than ASCII are sent as, clients do not agree on.
+    """
+    if len(password) < SHORTEST_PASSWORD or not password.isascii() or not password.isprintable():
+        raise TrackingError(
+            f"the password of '{of}' has {len(password)} characters"
+            f"{'' if password.isascii() else ', some of them not ASCII'}; MLflow takes "
+            f"{SHORTEST_PASSWORD} or more printable ASCII characters.")
+    return password
+
+
+def add(login: Login, name: str, password: str) -> None:
+    """Make a user, who may make experiments and models and sees nobody else's."""
+    if not name or ":" in name or not name.isascii() or not name.isprintable():
+        raise TrackingError(f"'{name}' cannot be a user's name; expected printable ASCII "
+                            "characters without ':'.")
+    _ask(login, "POST", f"{_API}/users/create",
+         {"username": name, "password": require_password(password, name)})
+
+
+def set_password(login: Login, name: str, password: str) -> None:
+    """Give a user another password; an administrator may for anybody, everyone for themselves."""
+    body = {"username": name, "password": require_password(password, name)}
+    if name == login.user:
+        body["current_password"] = login.password
+    _ask(login, "PATCH", f"{_API}/users/update-password", body)
+
+
+def grant(login: Login, name: str, *, experiment: str | None = None, model: str | None = None,
+          permission: str) -> None:
+    """Let a user read, edit or manage an experiment or a registered model, or (none) no longer.
+
+    Raises TrackingError for a permission, an experiment or a model that does not exist.
+    """
+    if (experiment is None) == (model is None):
+        raise TrackingError("expected either an experiment or a registered model, by its name.")
+    if permission not in PERMISSIONS:
+        raise TrackingError(f"there is no permission '{permission}'"
+                            f"{nearest(permission, PERMISSIONS)}")
+    if experiment is not None:
+        found = _ask(login, "GET", f"{_API}/experiments/get-by-name",
+                     {"experiment_name": experiment})
+        target = ("experiment", found["experiment"]["experiment_id"])
+    else:
+        _ask(login, "GET", f"{_API}/registered-models/get", {"name": model})
+        target = ("registered_model", model)
+    what = {"username": name, "resource_type": target[0], "resource_id": target[1]}
+    _ask(login, "GET", f"{_API}/users/get", {"username": name})
+    # A permission is not changed, it is taken away and given.
+    _ask(login, "POST", f"{_API_3}/users/permissions/revoke", what, missing=True)
+    wanted = PERMISSIONS[permission]
+    if wanted is not None:
+        _ask(login, "POST", f"{_API_3}/users/permissions/grant", {**what, "permission": wanted})
+
+
+def _ask(login: Login, method: str, endpoint: str, values: Mapping[str, str], *,
+         missing: bool = False) -> dict:
+    """Return what the server answers; raises TrackingError for anything but success.
+
+    missing: whether it is fine if the thing is not there.
+    """
+    given = {"params": values} if method == "GET" else {"json": values}
+    try:
+        answer = http_request(
+            MlflowHostCreds(login.uri, username=login.user, password=login.password), endpoint,
+            method, max_retries=0, raise_on_status=False, **given)
+    except (MlflowException, OSError) as error:
+        raise TrackingError(sentence(kind(error), error, login.uri, endpoint, 0)) from error
+    if answer.status_code == HTTPStatus.OK or (
+            missing and answer.status_code == HTTPStatus.NOT_FOUND):
+        return answer.json() if answer.content else {}
+    if answer.status_code == HTTPStatus.UNAUTHORIZED:
+        raise TrackingError(
+            f"{login.uri} refused the password of '{login.user}'; expected that of an "
+            "administrator. Set MLFLOW_AUTH_ADMIN_PASSWORD (and MLFLOW_AUTH_ADMIN_USERNAME) in "
+            "the environment or in .env, or leave them out and be asked.")
+    if answer.status_code == HTTPStatus.FORBIDDEN:
+        raise TrackingError(f"{login.uri} does not permit '{login.user}' to do this; expected an "
+                            "administrator of the server.")
+    raise TrackingError(f"{login.uri} refused: {_said(answer)}")
+
+
+def _said(answer) -> str:
+    try:
+        return answer.json()["message"]
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status_code} {answer.reason}; is it an MLflow server with users?"

@@ -1,0 +1,220 @@
+"""A peak is known before anything loads: by arithmetic, by a rehearsal, and as it is measured."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from transformers import DistilBertConfig, LlamaConfig
+
+from ftzard.config.compose import available, compose
+from ftzard.models import estimate, known, memory, rehearsal
+from ftzard.models.base import load_base
+from ftzard.models.estimate import MB, Living, Sizes
+from ftzard.models.inspection import inspect
+from ftzard.models.spec import BaseSpec
+from ftzard.models.tiny_falcon import architecture
+
+SMALL = architecture(layers=2, width=64, heads=2, vocabulary=600)
+SPEC = BaseSpec(source="x", name="x", quantisation="none")
+LLAMA = LlamaConfig(vocab_size=600, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+                    num_attention_heads=4, num_key_value_heads=2)
+DISTILBERT = DistilBertConfig(vocab_size=600, dim=64, hidden_dim=128, n_layers=2, n_heads=4)
+
+
+def peak(spec: BaseSpec = SPEC, config=SMALL, rows: int = 8, length: int = 32, **more):
+    values = {"device": "cpu", "rank": 8, **more}
+    return rehearsal.peak(spec, config, 2, rows, length, **values)
+
+
+class TestArithmetic:
+    SIZES = Sizes(parameters=1000, computing=900, quantised=0, weights=4000, trainable=100,
+                  trained=400)
+
+    def test_the_parts_add_up_to_the_total(self):
+        found = estimate.training_memory(self.SIZES, Living(5000, 3000, 1000), "cpu")
+        assert (found.weights, found.trained, found.gradients) == (4000, 400, 400)
+        assert (found.optimizer, found.kept) == (800, 400)
+        assert found.gaps == 850
+        assert found.total == 4000 + 400 + 800 + 400 + 5000 + 850 + estimate.FRAMEWORK["cpu"]
+
+    def test_a_copy_of_the_weights_counts_where_a_batch_is_smaller_than_it(self):
+        found = estimate.training_memory(self.SIZES, Living(10, 10, 0), "cpu", keeps=False)
+        assert found.kept == 0 and found.gradients + found.activations == 800
+
+    def test_gradients_of_earlier_micro_batches_lie_beside_the_next_one(self):
+        once = estimate.training_memory(self.SIZES, Living(5000, 3000, 1000), "cpu")
+        parts = estimate.training_memory(self.SIZES, Living(5000, 3000, 1000), "cpu",
+                                         accumulates=True)
+        assert parts.total - once.total == self.SIZES.trained
+
+    @pytest.mark.parametrize(("optimizer", "per_weight"), [
+        ("adamw", 8), ("adamw_8bit", 2.04), ("paged_adamw", 0)])
+    def test_each_optimizer_has_its_state(self, optimizer, per_weight):
+        found = estimate.training_memory(self.SIZES, Living(0, 0, 9), "cuda", optimizer=optimizer)
+        assert (found.optimizer, found.gaps) == (round(per_weight * 100), 0)
+
+    def test_tokens_are_counted_real_padded_and_cut(self):
+        batches = [numpy.array([0, 1]), numpy.array([2])]
+        found = estimate.tokens([4, 10, 6], [0, 5, 0], batches)
+        assert (found.real, found.padded, found.cut, found.rows_cut) == (20, 26, 5, 1)
+        assert found.padding == pytest.approx(6 / 26)
+        assert estimate.largest_batch([4, 10, 6], batches) == (2, 10)
+
+    def test_steps_and_seconds(self):
+        assert estimate.steps(65, 32, 3) == 9
+        assert estimate.seconds(1000, 1000, 100.0) == 15.0
+        assert estimate.default_rate(10**9, "cpu", 2) == 2 * estimate.default_rate(10**9, "cpu", 1)
+
+
+class TestFalcon7B:
+    """At full size, from shapes alone."""
+
+    SPEC = BaseSpec(source="tiiuae/falcon-7b", name="falcon_7b", quantisation="nf4",
+                    compute_dtype="bfloat16")
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def found():
+        return rehearsal.peak(TestFalcon7B.SPEC, known.architecture("tiiuae/falcon-7b"), 2, 2, 16,
+                              device="cuda", rank=16, dropout=0.05)
+
+    def test_its_parameters_and_its_quantised_layers(self, found):
+        sizes, _ = found
+        assert sizes.parameters == pytest.approx(6.92e9, rel=0.01)
+        assert sizes.quantised == 128
+        assert sizes.trainable == pytest.approx(32.6e6, rel=0.01)
+
+    def test_its_weights_load_in_under_7_gb_and_not_in_less_than_their_four_bits(self, found):
+        sizes, peak = found
+        assert 0.5 * 6.6e9 < sizes.weights < 7e9
+        assert sizes.weights < peak.total < sizes.weights + 3e9
+
+    def test_double_quantisation_spares_about_three_eighths_of_a_bit(self, found):
+        double = replace(self.SPEC, double_quantisation=True)
+        config = known.architecture("tiiuae/falcon-7b")
+        spared = found[0].weights - inspect(double, 2, config).weight_bytes(double)
+        assert spared / 6.6e9 * 8 == pytest.approx(0.37, abs=0.02)
+
+
+@pytest.mark.parametrize("choice", [
+    c for c in available("model") if compose({"model": c}).model.revision])
+def test_every_base_that_ships_is_known_without_a_network(choice):
+    model = compose({"model": choice}).model
+    found = inspect(BaseSpec(source=model.source, name=choice, lora_targets=model.lora_targets), 2,
+                    known.architecture(model.source))
+    assert found.parameters > 6e7 and found.longest >= model.max_length
+
+
+class TestRehearsal:
+    @pytest.mark.parametrize("config", [SMALL, LLAMA, DISTILBERT], ids=lambda c: c.model_type)
+    @pytest.mark.parametrize("quantisation", ["none", "nf4", "int8"])
+    def test_every_family_rehearses_in_every_storage(self, config, quantisation):
+        spec = replace(SPEC, quantisation=quantisation, lora_targets=None)
+        sizes, found = peak(spec, config)
+        assert sizes.quantised == (0 if quantisation == "none" else len(
+            inspect(spec, 2, config).linear))
+        assert found.activations > 8 * 32 * 64 * 4
+
+    def test_doubly_quantised_layers_rehearse_and_load_afterwards(self, spec):
+        """bitsandbytes keeps a table per process, which must not be one without numbers."""
+        double = replace(spec, double_quantisation=True)
+        assert peak(replace(double, lora_targets=None))[1].total > 0
+        assert load_base(double, ["a", "b"], device="cpu").quantised == 8
+
+    @pytest.mark.parametrize("method", ["rslora", "dora", "full"])
+    def test_every_method_rehearses(self, method):
+        sizes, found = peak(method=method)
+        assert found.gradients == 4 * sizes.trainable
+        assert (sizes.trainable == sizes.parameters) == (method == "full")
+
+    def test_activations_grow_with_rows_and_with_length(self):
+        one, rows, length = (peak(rows=r, length=n)[1].activations
+                             for r, n in ((8, 32), (16, 32), (8, 64)))
+        assert rows == pytest.approx(2 * one, rel=0.05)
+        assert 2 * one <= length < 4.1 * one
+
+    def test_less_memory_is_estimated_where_less_is_taken(self):
+        deep = architecture(layers=6, width=64, heads=2, vocabulary=600)
+        plain = peak(config=deep, rows=16, length=64)[1]
+        again = peak(config=deep, rows=16, length=64, gradient_checkpointing=True)[1]
+        assert again.activations < 0.5 * plain.activations
+        assert peak(replace(SPEC, quantisation="nf4"))[1].weights < 0.8 * plain.weights
+        assert peak(config=deep, rows=16, length=64, training=False)[1].activations < (
+            0.3 * plain.activations)
+
+    def test_plain_attention_keeps_the_scores_and_fused_attention_does_not(self):
+        fused = peak(config=LLAMA, spec=replace(SPEC, lora_targets=None), length=128)[1]
+        eager = peak(config=LLAMA, spec=replace(SPEC, lora_targets=None, attention="eager"),
+                     length=128)[1]
+        scores = 2 * 8 * 4 * 128 * 128 * 4  # layers, rows, heads, pairs of tokens, bytes
+        assert eager.activations - fused.activations > 0.9 * scores
+
+    def test_nothing_is_allocated_and_attention_is_as_before(self):
+        before, attention = memory.resident(), torch.nn.functional.scaled_dot_product_attention
+        _, found = peak(config=architecture(layers=4, width=1024, heads=16, vocabulary=8192),
+                        rows=64, length=128)
+        assert found.total > 2000 * MB
+        assert memory.resident() - before < 300 * MB
+        assert torch.nn.functional.scaled_dot_product_attention is attention
+
+
+def test_a_base_in_four_bits_lets_go_of_its_file(folder, spec, tmp_path):
+    own = shutil.copytree(folder, tmp_path / "own")
+    load_base(replace(spec, source=own), ["a", "b"], device="cpu")
+    loaded = load_base(replace(spec, source=own), ["a", "b"], device="cpu")
+    assert loaded.held > 0 and str(own) not in Path("/proc/self/maps").read_text()
+
+
+class TestMeasuring:
+    def test_the_peak_of_a_block_is_seen_although_it_is_given_back(self):
+        held = memory.resident()
+        with memory.watched("cpu", held) as found:
+            torch.ones(64 * MB // 4).sum()
+        assert 55 * MB < found.bytes < 150 * MB
+        with memory.watched("cpu", memory.resident()) as later:
+            pass
+        assert later.bytes < 30 * MB
+
+    def test_where_the_mark_cannot_be_reset_a_thread_looks(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(memory, "RESET", tmp_path / "nowhere" / "clear_refs")
+        with memory.watched("cpu", memory.resident()) as found:
+            block = torch.ones(64 * MB // 4)
+            for _ in range(20):
+                block.mul_(1.0)
+                torch.ones(4 * MB).sin_()
+        assert found.bytes > 40 * MB
+
+    def test_without_a_word_from_the_system_there_is_no_peak(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
+        assert memory.resident() is None
+        with memory.watched("cpu", None) as found:
+            pass
+        assert found.bytes is None
+
+    def test_the_device_has_what_it_says(self):
+        found = memory.device()
+        assert found.kind in ("cpu", "cuda") and 0 < found.free <= found.total
+
+    def test_a_container_s_limit_counts(self, tmp_path, monkeypatch):
+        (tmp_path / "memory.max").write_text(f"{512 * MB}\n")
+        monkeypatch.setattr(memory, "LIMITS", (tmp_path / "memory.max", tmp_path / "none"))
+        assert memory.device().total == 512 * MB or memory.device().kind == "cuda"
+
+
+@pytest.mark.jobs
+@pytest.mark.parametrize("case", ["float32", "nf4", "full fine-tuning"])
+def test_the_estimate_is_within_a_fifth_of_what_training_takes(case):
+    """The same as bench/plan_memory.py, half as wide."""
+    script = Path(__file__).parents[2] / "bench" / "plan_memory.py"
+    done = subprocess.run(
+        [sys.executable, str(script), case, "--width", "1024", "--layers", "4",
+         "--no-store", "--json"],
+        text=True, capture_output=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])[case]
+    assert abs(found["off"]) <= 0.2, found

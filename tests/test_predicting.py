@@ -1,0 +1,89 @@
+"""What the words of `ftzard predict` mean, and how its input becomes lines; no model is loaded."""
+
+import io
+import os
+
+import pytest
+
+from ftzard.errors import DataError
+from ftzard.predicting import BATCH, Asked, batches, understood
+
+
+def read(content: bytes, kind: str | None = None, column: str = "text", encoding: str = "utf-8"):
+    return [line for batch in batches(io.BytesIO(content), kind, column, encoding)
+            for line in batch]
+
+
+class TestWords:
+    @pytest.mark.parametrize(("words", "meant"), [
+        (["hello"], Asked("champion", ("hello",))),
+        (["one text", "another"], Asked("champion", ("one text", "another"))),
+        ([], Asked("champion", source="-")), (["-"], Asked("champion", source="-")),
+        (["challenger"], Asked("challenger", source="-")),
+        (["base", "hello"], Asked("base", ("hello",))),
+        (["My-Model@3", "-"], Asked("My-Model@3", source="-")),
+        (["Mine@champion", "a", "b"], Asked("Mine@champion", ("a", "b"))),
+        (["ann@example.org", "hello"], Asked("champion", ("ann@example.org", "hello"))),
+        (["see readme.txt please"], Asked("champion", ("see readme.txt please",))),
+        (["x" * 5000], Asked("champion", ("x" * 5000,)))])
+    def test_a_model_then_a_file_a_stream_or_texts(self, words, meant):
+        assert understood(words) == meant
+
+    def test_a_file_is_read_and_one_that_is_missing_is_no_text(self, tmp_path):
+        file = tmp_path / "in.csv"
+        file.write_text("text\nhello\n")
+        assert understood([str(file)]) == Asked("champion", source=str(file))
+        assert understood(["previous", str(file)]) == Asked("previous", source=str(file))
+        with pytest.raises(DataError, match="nowhere.jsonl does not exist"):
+            understood(["nowhere.jsonl"])
+        with pytest.raises(DataError, match="stands among 2 arguments"):
+            understood([str(file), "and a text"])
+        (tmp_path / "in.pdf").write_text("x")
+        with pytest.raises(DataError, match="unknown type '.pdf'; valid are: .txt, .jsonl, .csv"):
+            understood([str(tmp_path / "in.pdf")])
+
+
+class TestLines:
+    def test_every_line_of_a_text_is_one_with_its_number(self):
+        found = read("\ufeffeins\r\n\nüç\nlast".encode())
+        assert [(line.number, line.text) for line in found] == [
+            (1, "eins"), (2, ""), (3, "üç"), (4, "last")]
+
+    def test_bytes_of_another_encoding_are_that_line_s_error(self):
+        found = read(b"good\nb\xe4d\ngood")
+        assert [line.error is None for line in found] == [True, False, True]
+        assert found[1].error == "not utf-8: byte 1 is 0xe4"
+        assert read(b"b\xe4d", encoding="latin-1")[0].text == "bäd"
+        with pytest.raises(DataError, match="'utf8x'"):
+            read(b"a", encoding="utf8x")
+
+    def test_the_first_line_says_whether_a_stream_is_jsonl(self):
+        found = read(b'{"text": "a", "id": "x"}\n{"text": 3}\n"b"\n[1]\n{no\n')
+        assert [line.text for line in found] == ["a", None, "b", None, None]
+        assert found[0].id == "x" and "no text under 'text'" in found[1].error
+        assert "there is: list" in found[3].error and found[4].error.startswith("not JSON")
+        assert [line.text for line in read(b'{not json}\n{"text": "a"}')] == [
+            "{not json}", '{"text": "a"}']
+        assert read(b'{"say": "a"}', "jsonl", "say")[0].text == "a"
+
+    def test_csv_has_records_with_line_ends_and_reports_the_bad_ones(self):
+        found = read(b'id,text\n7,"two\nlines"\n8\n9,fine\n10,b\xe4d\n11,"never closed\nmore\n',
+                     "csv")
+        assert [(line.number, line.id, line.text) for line in found[:1]] == [(2, "7", "two\nlines")]
+        assert (found[1].number, found[1].error) == (4, "1 cells, expected 2")
+        assert (found[2].number, found[2].text) == (5, "fine")
+        assert found[3].id == "10" and "not of this encoding" in found[3].error
+        assert found[4].number == 7 and "up to line 8" in found[4].error and len(found) == 5
+        with pytest.raises(DataError, match="no column 'txt'; did you mean 'text'.*--text"):
+            read(b"id,text\n1,a\n", "csv", "txt")
+
+    def test_a_file_comes_in_full_batches_and_a_pipe_as_it_arrives(self):
+        found = list(batches(io.BytesIO(b"a line\n" * 200), "txt", "text", "utf-8"))
+        assert [len(batch) for batch in found] == [BATCH, BATCH, BATCH, 200 - 3 * BATCH]
+        end, begin = os.pipe()
+        with open(end, "rb") as stream, open(begin, "wb", buffering=0) as writer:
+            arriving = batches(stream, "txt", "text", "utf-8")
+            writer.write(b"first\nsec")
+            assert [line.text for line in next(arriving)] == ["first"]
+            writer.write(b"ond\nthird\n")
+            assert [line.text for line in next(arriving)] == ["second", "third"]

@@ -1,0 +1,613 @@
+"""A server for a team: who has no login gets nothing, and who has one gets what is theirs."""
+
+import hashlib
+import json
+import os
+import pty
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from ftzard import team_server
+from ftzard.config.schema import Tracking
+from ftzard.errors import ConfigError, FtzardError, TrackingError
+from ftzard.tracking import access, registry, runs, users
+from ftzard.tracking.store import Store
+from tests.tracking.team import (
+    ADMIN,
+    TOOLS,
+    Team,
+    end,
+    free_port,
+    no_credentials,
+    processes_at,
+    start,
+    until_it_serves,
+)
+
+SERVER_VARIABLES = ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME", "PGPASSWORD",
+                    "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_BACKEND_STORE_URI")
+
+
+class TestStart:
+    """What is refused, or made ready, before the server is started."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_set(self, monkeypatch):
+        for name in SERVER_VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+
+    def plan(self, folder: Path, **more) -> team_server.Plan:
+        return team_server.plan(folder / "server", host="127.0.0.1", port=5000, **more)
+
+    def test_without_an_administrator_it_says_what_to_set_and_where(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ConfigError, match="no administrator yet") as refused:
+            self.plan(tmp_path)
+        said = str(refused.value)
+        assert "MLFLOW_AUTH_ADMIN_PASSWORD" in said and str(tmp_path / ".env") in said
+
+    @pytest.mark.parametrize("password", ["eleven-long", "zwölf-zeichen-lang"])
+    def test_a_password_that_mlflow_does_not_take_everywhere_is_refused(self, tmp_path, password,
+                                                                       monkeypatch):
+        """Clients send others than ASCII in different ways, so one of them could not log in."""
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", password)
+        with pytest.raises(TrackingError, match="12 or more printable ASCII") as refused:
+            self.plan(tmp_path)
+        assert password not in str(refused.value)
+
+    def test_a_password_on_the_command_line_is_refused_and_one_in_the_environment_is_not_shown(
+            self, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        uri = "postgresql://ada:s3cret-of-ada@127.0.0.1:9/mlflow"
+        with pytest.raises(ConfigError, match="list of processes.*PGPASSWORD") as refused:
+            self.plan(tmp_path, backend=uri)
+        assert "s3cret" not in str(refused.value)
+        monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", uri)
+        with pytest.raises(FtzardError) as refused:  # nothing listens there, or no driver for it
+            self.plan(tmp_path)
+        assert "s3cret" not in str(refused.value)
+
+    def test_another_kind_of_database_is_refused(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"mysql://\*\*\*@db/x'; expected sqlite"):
+            self.plan(tmp_path, backend="mysql://ada@db/x")
+
+    def test_everything_is_private_and_no_secret_is_an_argument(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        for name in ("HF_TOKEN", "MLFLOW_TRACKING_PASSWORD", "COMET_API_KEY", "FTZARD_GIT_TOKEN"):
+            monkeypatch.setenv(name, "of-a-run-1")
+        monkeypatch.setenv("MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE", "true")
+        before = os.umask(0)
+        try:
+            made = self.plan(tmp_path)
+        finally:
+            os.umask(before)
+        assert made.folder.stat().st_mode & 0o777 == 0o700
+        for name in ("login.ini", "session.key"):
+            assert (made.folder / name).stat().st_mode & 0o777 == 0o600
+        key = (made.folder / "session.key").read_text()
+        assert len(key) == 64 and made.environment["MLFLOW_FLASK_SERVER_SECRET_KEY"] == key
+        assert self.plan(tmp_path).environment["MLFLOW_FLASK_SERVER_SECRET_KEY"] == key
+        ini = (made.folder / "login.ini").read_text()
+        assert "default_permission = NO_PERMISSIONS" in ini and ADMIN[1] not in ini
+        assert not any(word in " ".join(made.command) for word in (ADMIN[1], key, "of-a-run-1"))
+        assert "of-a-run-1" not in made.environment.values()
+        assert "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE" not in made.environment
+        ignored = subprocess.run(
+            ["git", "init", "-q", "."], cwd=tmp_path, check=True) and subprocess.run(
+            ["git", "status", "--porcelain", "-uall"], cwd=tmp_path, text=True,
+            capture_output=True, check=True)
+        assert ignored.stdout == ""
+
+    def test_a_taken_port_is_refused_with_its_number(self, ftzard, team_free_socket, tmp_path,
+                                                     monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        code, said = ftzard("mlflow-server", "--port", team_free_socket)
+        assert code == 1 and f"port {team_free_socket} on 127.0.0.1 is taken" in said
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def team_free_socket():
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+# What a server holds
+
+
+@pytest.fixture(scope="module")
+def ada(team) -> dict[str, str]:
+    """What Ada has on the server: words that nobody else may read, under ids that all may guess."""
+    team.add("ada")
+    words = {name: f"only-ada-{name}" for name in
+             ("param", "tag", "text", "note", "version", "model", "experiment")}
+    with team.logged_in("ada"):
+        tracking = runs.connect(team.uri, "ada_experiment", artifacts=team.home / "unused",
+                                lock=team.home / "ada.lock")
+        parent = runs.top_level(tracking, "HP_TUNING", team.home / "ada.lock")
+        run = runs.start_child(tracking, parent, {"said": words["tag"]})
+        run.params({"word": words["param"]})
+        run.metrics({"only_ada_metric": 0.123456})
+        run.text(words["text"], "secret.txt")
+        run.tags({"mlflow.note.content": words["note"]})
+        run.end()
+        client = tracking.client
+        client.set_experiment_tag(tracking.experiment_id, "said", words["experiment"])
+        client.create_registered_model("AdaModel", tags={"said": words["model"]})
+        client.create_model_version("AdaModel", f"runs:/{run.id}/model", run_id=run.id,
+                                    tags={"said": words["version"]})
+        client.set_registered_model_alias("AdaModel", "champion", "1")
+    return {"experiment": tracking.experiment_id, "run": run.id, "parent": parent.id,
+            **{f"word_{k}": v for k, v in words.items()}}
+
+
+def contents(team: Team) -> dict[str, str]:
+    """Return a hash of every table of the server's databases and of every artifact."""
+    found = {}
+    for name in ("mlflow.db", "users.db"):
+        with sqlite3.connect(f"file:{team.folder / name}?mode=ro", uri=True) as connection:
+            tables = [t for t, in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for table in tables:
+                rows = sorted(map(repr, connection.execute(f'SELECT * FROM "{table}"')))
+                found[f"{name}/{table}"] = hashlib.sha256("".join(rows).encode()).hexdigest()
+    for path in sorted((team.folder / "artifacts").rglob("*")):
+        if path.is_file():
+            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+ROUTES = """
+import json
+from mlflow.server.auth import create_app
+app = create_app()
+from mlflow.server import app as flask
+found = {(method, str(rule)) for rule in flask.url_map.iter_rules() for method in rule.methods}
+def walk(routes, prefix=""):
+    for route in routes:
+        if getattr(route, "methods", None):
+            found.update((method, prefix + route.path) for method in route.methods)
+        inner = getattr(route, "original_router", None)
+        if inner is not None:
+            walk(inner.routes, prefix + (route.include_context.prefix or ""))
+walk(app.routes)
+print(json.dumps(sorted(found)))
+"""
+
+
+@pytest.fixture(scope="module")
+def routes(team) -> list[tuple[str, str]]:
+    """Every route that this MLflow serves with logins, as its own tables have them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        made = team_server.plan(team.folder, host="127.0.0.1", port=5000)
+    done = subprocess.run(
+        [sys.executable, "-c", ROUTES], text=True, capture_output=True, cwd=team.home,
+        env={**made.environment, "_MLFLOW_SGI_NAME": "uvicorn",
+             "_MLFLOW_SERVER_FILE_STORE": made.backend, "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true"})
+    assert done.returncode == 0, done.stderr
+    return [tuple(route) for route in json.loads(done.stdout.splitlines()[-1])]
+
+
+def filled(path: str, ada: dict[str, str]) -> str:
+    """Return a route's path with what is Ada's in its gaps."""
+    known = {"run_id": ada["run"], "artifact_path": artifact(ada), "name": "AdaModel",
+             "version": "1", "alias": "champion", "key": "said", "tag_key": "said",
+             "path": "secret.txt", "filename": "secret.txt"}
+
+    def gap(match: re.Match) -> str:
+        converter, _, name = match[1].rpartition(":")
+        name = converter if match[0].startswith("{") and converter else name
+        return known.get(name, "1")
+
+    return re.sub(r"<([^>]+)>", gap, re.sub(r"\{([^}]+)\}", gap, path))
+
+
+def artifact(ada: dict[str, str]) -> str:
+    return f"{ada['experiment']}/{ada['run']}/artifacts/secret.txt"
+
+
+def aimed(ada: dict[str, str]) -> dict:
+    """Return the parameters of all routes at once, aimed at what is Ada's."""
+    return {
+        "experiment_id": ada["experiment"], "experiment_ids": [ada["experiment"]],
+        "experiment_name": "ada_experiment", "run_id": ada["run"], "run_uuid": ada["run"],
+        "run_ids": [ada["run"]], "name": "AdaModel", "version": "1", "alias": "champion",
+        "key": "said", "value": "overwritten", "metric_key": "only_ada_metric",
+        "path": "secret.txt",
+        "username": "ada", "password": "chosen-by-somebody-else", "is_admin": True,
+        "resource_type": "experiment", "resource_id": ada["experiment"], "permission": "MANAGE",
+        "new_name": "Mine", "description": "overwritten", "source": f"runs:/{ada['run']}/model",
+        "tags": [{"key": "said", "value": "overwritten"}], "max_results": 100, "timestamp": 1,
+        "status": "FAILED", "role_id": 1, "request_id": "1", "trace_id": "1",
+        "locations": [{"type": "MLFLOW_EXPERIMENT",
+                       "mlflow_experiment": {"experiment_id": ada["experiment"]}}],
+        "query": "query($id: String) { mlflowGetRun(input: {runId: $id}) { run { data { params { "
+                 "key value } } } } }", "variables": {"id": ada["run"]},
+    }
+
+
+#: What a server tells anybody: that it is well, how it is set up, and the pages' own scripts.
+PUBLIC = re.compile(r"/health|/(ajax-)?api/3\.0/mlflow/server-info|/static-files/<path:.*>")
+
+
+@pytest.mark.jobs
+class TestRoutes:
+    """Every route, from the tables of the installed MLflow: a new one cannot be forgotten."""
+
+    def refused(self, team: Team, ada, routes, login: str | None, **headers) -> list[str]:
+        """Return what was not refused, or told something, of all these routes."""
+        query = "?" + urlencode({k: v for k, v in aimed(ada).items() if isinstance(v, str)})
+        let_through = []
+        for method, path in routes:
+            body = aimed(ada) if method in ("POST", "PUT", "PATCH", "DELETE") else None
+            status, said = team.ask(method, filled(path, ada) + query, login, body, **headers)
+            told = [word for word in ada.values() if word.startswith("only-ada")
+                    and word.encode() in said] + ["only_ada"] * (b"only_ada_metric" in said)
+            if told or not PUBLIC.fullmatch(path) and status not in (401, 403, 404, 405):
+                let_through.append(f"{method} {path}: {status} {told}")
+        return let_through
+
+    def test_the_tables_have_what_we_know_of(self, routes):
+        assert len(routes) > 900
+        paths = {path for _, path in routes}
+        assert {"/graphql", "/get-artifact", "/signup", "/version", "/v1/traces",
+                "/api/2.0/mlflow/runs/search", "/ajax-api/2.0/mlflow/runs/search",
+                "/api/2.0/mlflow/users/create", "/api/2.0/mlflow/registered-models/search",
+                "/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}",
+                "/gateway/mlflow/v1/chat/completions"} <= paths, sorted(paths)
+
+    def test_without_a_login_nothing_is_read_or_written(self, team, ada, routes):
+        before = contents(team)
+        assert self.refused(team, ada, routes, None) == []
+        assert contents(team) == before
+
+    def test_with_a_wrong_login_nothing_is_read_or_written(self, team, ada, routes):
+        """Of somebody unknown at every route; a wrong password, slow to check, at some."""
+        before = contents(team)
+        assert self.refused(team, ada, routes, team.basic("nobody", "of-nobody-at-all")) == []
+        some = [(method, path) for n, (method, path) in enumerate(routes)
+                if method not in ("HEAD", "OPTIONS") and (n % 12 == 0 or "artifact" in path)]
+        assert len(some) > 50
+        assert self.refused(team, ada, some, team.basic("ada", "not-her-password")) == []
+        assert contents(team) == before
+
+    @pytest.mark.parametrize("login", [
+        "Basic", "Basic ???", "Basic OnBhc3N3b3Jk", "Basic YWRtaW46cGFzc3dvcmQxMjM0",
+        "Bearer of-the-administrator-1", "Digest username=admin", ""])
+    def test_a_login_of_another_form_is_none(self, team, ada, routes, login):
+        """Empty, torn, without a name, MLflow's default of earlier years, a token."""
+        some = [(m, p) for m, p in routes if m == "GET" and "search" in p or "artifacts/{" in p]
+        assert len(some) > 10 and self.refused(team, ada, some, login) == []
+        assert self.refused(team, ada, some, None, **{
+            "X-MLflow-Authorization": team.basic("ada"), "X-Forwarded-User": "admin",
+            "Cookie": "session=1"}) == []
+
+    @pytest.mark.parametrize("path", [
+        "/health/../api/2.0/mlflow/experiments/search?max_results=9",
+        "/static-files/../../../../login.ini", "/static-files/%2e%2e/%2e%2e/login.ini",
+        "//api/2.0/mlflow/experiments/search?max_results=9",
+        "/api/2.0/mlflow/experiments/search/?max_results=9",
+        "/staticx/api/2.0/mlflow/experiments/search",
+        "/api/2.0/mlflow/experiments/search?x=/health",
+        "/API/2.0/mlflow/experiments/search"])
+    def test_no_path_leads_around_the_login(self, team, ada, path):
+        status, said = team.ask("GET", path)
+        assert status in (301, 308, 401, 403, 404, 405)
+        assert b"ada" not in said and b"NO_PERMISSIONS" not in said
+
+    def test_what_everybody_is_told_is_nothing_of_anybody(self, team, ada, routes):
+        public = [path for method, path in routes if method == "GET" and PUBLIC.fullmatch(path)]
+        assert len(public) == 4
+        said = b"".join(team.ask("GET", filled(path, ada))[1] for path in public)
+        assert b"ada" not in said.lower() and str(team.folder).encode() not in said
+
+
+@pytest.fixture(scope="module")
+def bob(team, ada) -> str:
+    return team.add("bob")
+
+
+@pytest.mark.jobs
+class TestTwoUsers:
+    def test_neither_reads_nor_changes_what_is_the_other_s(self, team, ada, bob, routes):
+        """Bob, with his own login, at every route with Ada's ids."""
+        query = "?" + urlencode({k: v for k, v in aimed(ada).items() if isinstance(v, str)})
+        mine, hers = self.seen(team, "ada", ada), []
+        for method, path in routes:
+            if method in ("HEAD", "OPTIONS"):
+                continue
+            body = aimed(ada) if method in ("POST", "PUT", "PATCH", "DELETE") else None
+            status, said = team.ask(method, filled(path, ada) + query, team.basic("bob"), body)
+            if status == 422:  # it repeats what it was asked
+                continue
+            if b"only-ada" in said or b"only_ada" in said or ada["run"].encode() in said:
+                hers.append(f"{method} {path}: {status} {said[:200]}")
+        assert hers == []
+        assert self.seen(team, "ada", ada) == mine
+
+    def seen(self, team: Team, name: str, ada: dict[str, str]) -> list:
+        """Return what Ada sees of hers; that she can says that her login is as it was."""
+        with team.logged_in(name):
+            client = MlflowClient(team.uri)
+            run = client.get_run(ada["run"])
+            experiment = client.get_experiment(ada["experiment"])
+            model = client.get_registered_model("AdaModel")
+            version = client.get_model_version("AdaModel", "1")
+            text = Path(client.download_artifacts(ada["run"], "secret.txt")).read_text()
+            return [run.to_dictionary(), dict(experiment), dict(model), dict(version), text,
+                    [r.info.run_id for r in client.search_runs([ada["experiment"]])]]
+
+    def test_searching_finds_one_s_own_only(self, team, ada, bob):
+        with team.logged_in("bob"):
+            client = MlflowClient(team.uri)
+            own = client.create_experiment("bob_experiment")
+            client.create_registered_model("BobModel")
+            found = [e.experiment_id for e in client.search_experiments()]
+            assert own in found and not {"0", ada["experiment"]} & set(found)
+            assert [m.name for m in client.search_registered_models()] == ["BobModel"]
+            assert list(client.search_model_versions("name = 'AdaModel'")) == []
+            assert list(client.search_runs([ada["experiment"], own])) == []
+        with team.logged_in("ada"):
+            client = MlflowClient(team.uri)
+            assert [e.name for e in client.search_experiments()] == ["ada_experiment"]
+            assert [m.name for m in client.search_registered_models()] == ["AdaModel"]
+
+    def test_an_artifact_is_neither_read_nor_written_by_its_address(self, team, ada, bob):
+        api = "/api/2.0/mlflow-artifacts/artifacts/"
+        for path in (artifact(ada), artifact(ada).replace("/artifacts/", "/x/../artifacts/"),
+                     f"{ada['experiment']}%2F{ada['run']}%2Fartifacts%2Fsecret.txt"):
+            for method in ("GET", "PUT", "DELETE"):
+                status, said = team.ask(method, api + path, team.basic("bob"), body="mine")
+                assert status in (400, 403, 404), (method, path, status)
+                assert b"only-ada" not in said
+        status, said = team.ask("GET", api + artifact(ada), team.basic("ada"))
+        assert (status, said) == (200, ada["word_text"].encode())
+
+    def test_a_model_of_one_s_own_cannot_be_made_of_another_s_run(self, team, ada, bob):
+        with team.logged_in("bob"):
+            client = MlflowClient(team.uri)
+            for source in (f"runs:/{ada['run']}/model", f"mlflow-artifacts:/{artifact(ada)}",
+                           f"{team.folder}/artifacts/{artifact(ada)}", "models:/AdaModel/1"):
+                with pytest.raises(MlflowException):
+                    client.create_model_version("BobModel", source, run_id=ada["run"])
+
+    def test_what_acts_as_the_server_itself_is_closed_for_everybody(self, team, routes):
+        closed = [(m, p) for m, p in routes if "/assistant" in p or "/gateway" in p]
+        assert len(closed) > 40
+        for method, path in closed:
+            if method != "OPTIONS":
+                status, _ = team.ask(method, re.sub(r"[<{][^>}]+[>}]", "1", path),
+                                     team.basic(*ADMIN), body={})
+                assert status in (403, 405), f"{method} {path}: {status}"
+
+
+@pytest.mark.jobs
+class TestUsers:
+    """`ftzard mlflow-user`, as an administrator types it."""
+
+    @pytest.fixture
+    def typed(self, team, ftzard, monkeypatch):
+        """Run the command where the server's .env is; a new password comes by the environment."""
+        monkeypatch.chdir(team.home)
+
+        def run(*arguments: str, new: str | None = None, **environment: str) -> tuple[int, str]:
+            with pytest.MonkeyPatch.context() as patch:
+                for name in [*SERVER_VARIABLES, "MLFLOW_TRACKING_USERNAME",
+                             "MLFLOW_TRACKING_PASSWORD"]:
+                    patch.delenv(name, raising=False)
+                for name, value in environment.items():
+                    patch.setenv(name, value)
+                if new is not None:
+                    patch.setenv("FTZARD_NEW_PASSWORD", new)
+                return ftzard("mlflow-user", *arguments, "--server", team.uri)
+
+        return run
+
+    def status(self, team: Team, name: str, password: str) -> int:
+        return team.ask("GET", "/api/2.0/mlflow/users/current", team.basic(name, password))[0]
+
+    def test_a_user_is_made_changed_and_changes_the_password(self, team, typed):
+        code, said = typed("add", "eve", new="first-of-eve-1")
+        assert code == 0 and f"tracking.uri={team.uri}" in said and "first-of-eve" not in said
+        assert self.status(team, "eve", "first-of-eve-1") == 200
+        code, said = typed("password", "eve", new="second-of-eve")
+        assert code == 0 and "second-of-eve" not in said
+        assert [self.status(team, "eve", p) for p in ("first-of-eve-1", "second-of-eve")] == [
+            401, 200]
+        own = {"MLFLOW_TRACKING_USERNAME": "eve", "MLFLOW_TRACKING_PASSWORD": "second-of-eve"}
+        code, said = typed("password", "eve", "--as", "eve", new="third-of-eve-1", **own)
+        assert code == 0, said
+        assert self.status(team, "eve", "third-of-eve-1") == 200
+
+    @pytest.mark.parametrize(("arguments", "more", "words"), [
+        (["add", "ada"], {"new": "long-enough-1"}, "already exists"),
+        (["add", "col:on"], {"new": "long-enough-1"}, "without ':'"),
+        (["add", "carl"], {"new": "too-short"}, "12 or more"),
+        (["password", "nobody-at-all"], {"new": "long-enough-1"}, "not found"),
+        (["add", "carl"], {"new": "long-enough-1", "MLFLOW_AUTH_ADMIN_PASSWORD": "wrong-wrong-1"},
+         "refused the password of 'admin'"),
+        (["add", "carl"], {}, "set FTZARD_NEW_PASSWORD"),
+        (["grant", "ada", "--experiment", "nowhere"], {}, "nowhere"),
+        (["grant", "ada", "--model", "Nowhere"], {}, "Nowhere"),
+        (["grant", "ada"], {}, "either an experiment or a registered model"),
+        (["grant", "ada", "--model", "AdaModel", "--permission", "reed"], {},
+         "did you mean 'read'"),
+    ])
+    def test_what_cannot_be_done_is_a_sentence(self, ada, typed, arguments, more, words):
+        code, said = typed(*arguments, **more)
+        assert code == 1 and said.startswith("✗ ") and words in said, said
+        assert not any(value in said for name, value in more.items() if name != "new" and value)
+
+    def test_who_is_no_administrator_makes_nobody(self, team, ada, typed):
+        login = {**team.login("ada"), "MLFLOW_AUTH_ADMIN_PASSWORD": ""}
+        code, said = typed("add", "carl", "--as", "ada", new="long-enough-1", **login)
+        assert code == 1 and "does not permit 'ada'" in said
+
+    def test_a_server_that_is_not_there_is_named(self, team, ftzard, monkeypatch):
+        monkeypatch.chdir(team.home)
+        monkeypatch.setenv("FTZARD_NEW_PASSWORD", "long-enough-1")
+        code, said = ftzard("mlflow-user", "add", "carl", "--server",
+                            f"http://127.0.0.1:{free_port()}")
+        assert code == 1 and "does not answer" in said and "Start its server" in said
+
+    def test_on_a_terminal_the_password_is_asked_twice_and_not_shown(self, team, tmp_path):
+        """A real terminal, in a folder without .env: both passwords are typed."""
+        here, there = pty.openpty()
+        process = subprocess.Popen(
+            [str(TOOLS / "ftzard"), "mlflow-user", "add", "tess", "--server", team.uri],
+            cwd=tmp_path, stdin=there, stdout=there, stderr=there, env=no_credentials(),
+            start_new_session=True)
+        os.close(there)
+        said, answers = b"", [ADMIN[1], "typed-by-tess-1", "typed-by-tess-1"]
+        while True:
+            try:
+                read = os.read(here, 1000)
+            except OSError:  # the terminal's other side is closed
+                break
+            if not read:
+                break
+            said += read
+            if read.rstrip().endswith(b":") and answers:
+                os.write(here, f"{answers.pop(0)}\n".encode())
+        os.close(here)
+        assert process.wait(timeout=60) == 0, said
+        assert answers == [] and b"typed-by-tess" not in said and ADMIN[1].encode() not in said
+        assert self.status(team, "tess", "typed-by-tess-1") == 200
+
+
+@pytest.mark.jobs
+class TestBeforeARun:
+    """What a run could not record is said before its first step."""
+
+    @pytest.fixture
+    def settings(self, team, monkeypatch) -> Tracking:
+        team.passwords.get("carol") or team.add("carol")
+        for name, value in team.login("carol").items():
+            monkeypatch.setenv(name, value)
+        return Tracking(team.uri, "carol_experiment", "CarolModel", [])
+
+    def test_a_user_s_own_names_are_taken_and_kept(self, team, settings):
+        access.require(settings)
+        access.require(settings)
+        found = MlflowClient(team.uri).search_registered_models()
+        assert [m.name for m in found] == ["CarolModel", "CarolModel-base"]
+
+    def test_a_wrong_password_says_where_it_comes_from(self, settings, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "not-her-password")
+        with pytest.raises(TrackingError, match=r"refused the credentials.*\.env") as refused:
+            access.require(settings)
+        assert "not-her-password" not in str(refused.value)
+
+    def test_no_login_at_all_says_who_makes_users(self, settings, monkeypatch):
+        monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
+        monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
+        with pytest.raises(TrackingError, match="ftzard mlflow-user add"):
+            access.require(settings)
+
+    def test_a_server_that_is_down_is_named(self, settings):
+        settings.uri = f"http://127.0.0.1:{free_port()}"
+        with pytest.raises(TrackingError, match=f"{settings.uri} does not answer"):
+            access.require(settings, patience_s=0.1)
+
+    @pytest.mark.parametrize(("key", "name", "option"), [
+        ("experiment", "ada_experiment", "--experiment"), ("registered_model", "AdaModel",
+                                                           "--model")])
+    def test_what_belongs_to_somebody_else_is_named_with_the_way_out(self, ada, settings, key,
+                                                                     name, option):
+        setattr(settings, key, name)
+        with pytest.raises(TrackingError, match=f"'{name}' on .* belongs to somebody") as refused:
+            access.require(settings)
+        assert f"tracking.{key}" in str(refused.value)
+        assert f"mlflow-user grant USER {option} {name}" in str(refused.value)
+
+    def test_a_grant_must_be_enough_for_what_a_run_does(self, team, ada, settings):
+        """To read is not to record; to make versions is not to move a champion."""
+        settings.experiment, settings.registered_model = "ada_experiment", "AdaModel"
+        ours = Store(team.uri)
+
+        def granted(**what: str) -> None:
+            users.grant(team.admin, "carol", **what)
+
+        granted(experiment="ada_experiment", permission="read")
+        with pytest.raises(TrackingError, match="experiment 'ada_experiment'"):
+            access.require(settings)
+        granted(experiment="ada_experiment", permission="edit")
+        granted(model="AdaModel", permission="edit")
+        with pytest.raises(TrackingError, match="model 'AdaModel'"):
+            access.require(settings)
+        granted(model="AdaModel", permission="manage")
+        access.require(settings)
+        assert ours.get_model_version_by_alias("AdaModel", "champion").version == "1"
+        for what in ({"experiment": "ada_experiment"}, {"model": "AdaModel"}):
+            granted(**what, permission="none")
+        with pytest.raises(TrackingError, match="belongs to somebody else"):
+            access.require(settings)
+
+    def test_a_champion_that_somebody_else_has_is_none_of_ours(self, team, ada, settings):
+        tracking = runs.Tracking(Store(team.uri), "1", team.uri)
+        assert registry.by_alias(tracking, "AdaModel", "champion") is None
+        assert registry.aliases(tracking, "AdaModel") == {}
+
+    def test_a_job_ends_with_the_sentence_before_its_first_step(self, team, settings, workspace,
+                                                               tool):
+        (workspace.root / "ftzard.yaml").write_text(
+            f"tracking: {{uri: '{team.uri}', experiment: carol_2}}\n")
+        (workspace.root / ".env").write_text("MLFLOW_TRACKING_USERNAME=carol\n"
+                                             "MLFLOW_TRACKING_PASSWORD=not-her-password\n")
+        done = subprocess.run(
+            [str(TOOLS / "ftzard"), "run", "cleaning_job"], cwd=workspace.root, text=True,
+            capture_output=True, env=no_credentials())
+        said = done.stdout + done.stderr
+        assert done.returncode == 1 and "✗ cleaning_job failed: MLflow's store" in said, said
+        assert "refused the credentials" in said and "▸" not in said and "Traceback" not in said
+        assert "not-her-password" not in said
+        asked = subprocess.run(
+            [str(TOOLS / "ftzard"), "doctor"], cwd=workspace.root, text=True,
+            capture_output=True, env=no_credentials())
+        assert asked.returncode == 1
+        assert f"MLflow     MLflow's store {team.uri} refused the credentials" in asked.stdout
+        assert "MLFLOW_TRACKING_PASSWORD (.env)" in asked.stdout
+        assert "not-her-password" not in asked.stdout
+
+    def test_ui_names_the_server_instead_of_serving_an_empty_store(self, workspace, ftzard):
+        (workspace.root / "ftzard.yaml").write_text(
+            "tracking: {uri: 'https://mlflow.example.org'}\n")
+        code, said = ftzard("ui", "--only", "mlflow", "-w", workspace.root)
+        assert code == 0 and "https://mlflow.example.org (tracking.uri)" in said
+
+
+@pytest.mark.jobs
+def test_ctrl_c_leaves_no_process_and_a_second_start_needs_no_password(tmp_path):
+    port = free_port()
+    first = start(tmp_path, port, MLFLOW_AUTH_ADMIN_PASSWORD=ADMIN[1])
+    try:
+        said = until_it_serves(first)
+        assert f"http://127.0.0.1:{port}" in said, said
+        lines = processes_at(tmp_path)
+        assert len(lines) >= 2 and not any(ADMIN[1] in line for line in lines)
+    finally:
+        assert end(first) == 130
+    assert processes_at(tmp_path) == []
+    second = start(tmp_path, port)
+    try:
+        assert "Ctrl-C" in until_it_serves(second)
+        here = Team(tmp_path, f"http://127.0.0.1:{port}")
+        assert here.ask("GET", "/api/2.0/mlflow/users/current", here.basic(*ADMIN))[0] == 200
+    finally:
+        assert end(second) == 130
+    for file in (tmp_path / "server").rglob("*"):
+        if file.is_file():
+            assert ADMIN[1].encode() not in file.read_bytes(), file

@@ -1,0 +1,113 @@
+"""A workspace whose model is trained and registered twice, by the chapters' own calls, no jobs.
+
+Made once for each process that runs tests; a test that changes something copies it.
+"""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ftzard.dataset import storage
+from ftzard.notebooks import model_files
+from ftzard.notebooks.chapter import begin, connect
+from ftzard.notebooks.versions import follow
+from ftzard.tracking import registry
+from ftzard.workspace import Workspace
+from tests.pipeline.texts import easy_texts
+from tests.story import SMALL
+
+NAME = "FalconSentiAnalysis"
+MEASURED = {
+    "metrics": {"challenger": {"accuracy": 0.9, "lower": 0.8, "upper": 0.95, "macro_f1": 0.89,
+                               "n": 60}},
+    "calibration": {"temperature": 1.2, "ece_before": 0.1, "ece_after": 0.05, "n": 60,
+                    "validation_rows": 20, "loss_before": 0.4, "loss_after": 0.3},
+}
+
+
+@pytest.fixture(scope="session")
+def trained(template, tmp_path_factory) -> Workspace:
+    """A workspace with FalconSentiAnalysis@1, the champion, and @2, the challenger; only read."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("trained") / "ws"
+        shutil.copytree(template, root, symlinks=True)
+        patch.setenv("FTZARD_WORKSPACE", str(root))
+        return train(Workspace(root))
+
+
+@pytest.fixture
+def own(trained, tmp_path) -> Workspace:
+    """A copy of the trained workspace, with MLflow's files of its own."""
+    root = tmp_path / "ws"
+    shutil.copytree(trained.root, root, symlinks=True)
+    move_store(root / ".ftzard/mlflow.db", trained.root, root)
+    return Workspace(root)
+
+
+def move_store(database: Path, before: Path, now: Path) -> None:
+    """Let a copied MLflow store name the copied artifacts."""
+    with sqlite3.connect(database) as connection:
+        for table, column in (("runs", "artifact_uri"), ("experiments", "artifact_location"),
+                              ("model_versions", "storage_location")):
+            connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)",
+                               (str(before), str(now)))
+    connection.close()
+
+
+def train(workspace: Workspace) -> Workspace:
+    from ftzard.models.base import load_base
+    from ftzard.models.fitting import fit
+    from ftzard.models.tokenizing import encode, load_tokenizer
+    from ftzard.notebooks import candidates
+
+    config_file = workspace.root / "ftzard.yaml"
+    config_file.write_text(yaml.safe_dump(SMALL | {"versioning": {"push": False}}))
+    config = workspace.config()
+    rows = easy_texts(220, seed=4).set_axis(["text", "label"], axis=1)
+    base = model_files.build_base(workspace, config.model, rows["text"], workspace.root / "scratch")
+    shutil.rmtree(workspace.root / "scratch")
+    spec = model_files.base_spec(workspace, config.model)
+    input_ids, length, cut = encode(rows["text"], load_tokenizer(spec.source), spec.max_length)
+    sides = ["train"] * 140 + ["validation"] * 20 + ["test"] * 60
+    rows = rows.assign(id=[f"row{n}" for n in range(len(rows))], batch="b1", split=sides,
+                       input_ids=input_ids, length=length, cut=cut)
+    storage.write_parquet(rows, workspace.root / config.paths.tokenized)
+    labels = sorted(rows["label"].unique())
+    loaded = load_base(spec, labels)
+    for number in (1, 2):
+        run = begin("retraining", {"overrides": []})
+        fitted = fit(
+            loaded, rows[rows["split"] == "train"], rows[rows["split"] == "validation"],
+            seed=number, metric="accuracy",
+            params={"rank": 4, "alpha": 8.0, "dropout": 0.0, "learning_rate": 5e-3 * number,
+                    "batch_size": 16, "weight_decay": 0.0},
+            training={"epochs": 1, "warmup_ratio": 0.1, "max_grad_norm": 1.0, "patience": 2},
+            folder=workspace.state / "adapter", train_embeddings=True,
+            extra={"cleaning": model_files.cleaning_values(config.data)})
+        version = candidates.register(run, fitted.folder, rows, params={"rank": 4},
+                                      recipe=fitted.recipe)
+        candidates.put_on_record(run, version, MEASURED | {
+            "verdict": {"decision": "promote" if number == 1 else "refuse",
+                        "promoted": number == 1, "reasons": ["So it was measured."]}})
+        registry.move(run.tracking, version.name,
+                      **{"champion" if number == 1 else "challenger": version})
+        if number == 2:  # one version of all files: the commands that make one take seconds
+            for name, path in (("tokenized", config.paths.tokenized), ("base", base),
+                               ("adapter 1", f"models/{NAME}/1.zip")):
+                run.outputs[name] = workspace.handle(name, path)
+            run.records.append(f"models/{NAME}/1.yaml")
+        run.finish()
+    followed = follow({"step": "retraining", "overrides": []})
+    followed.hand_on(followed.version())
+    shutil.rmtree(workspace.state / "adapter")
+    return workspace
+
+
+def models(workspace: Workspace) -> dict[str, list[int]]:
+    """Return {name: numbers} of what is registered."""
+    tracking = connect(workspace, workspace.config())
+    return {name: [v.number for v in registry.versions(tracking, name)]
+            for name in registry.names(tracking)}
