@@ -204,9 +204,10 @@ def training_of(workspace: Workspace, job: str, config: Config, expected: Expect
         return None
     rows, t = expected.count("train"), config.training
     if step == "tuning":
-        space, trials, epochs = config.tuning, config.tuning.trials, t.epochs
-        batch_size, rank = max(space.batch_size), max(space.rank)
-        fewest = min(space.batch_size)
+        trials, epochs = config.tuning.trials, t.epochs
+        sizes = config.tuning.batch_size or [t.batch_size]
+        batch_size, fewest = max(sizes), min(sizes)
+        rank = max(config.tuning.rank or [t.rank])
     else:
         record = _champion(workspace, config)
         known, ratio = record["batches"], config.retraining.replay_ratio
@@ -371,7 +372,7 @@ def _assumed(config: Config, training: Training | None, sizes: Sizes | None, mea
         said.append("every trial runs all its epochs: no pruning, no early stop")
         said.append("peak at the end of the largest batch's forward pass, with the gradients of "
                     "the step before")
-    if training and training.step == "tuning" and len(config.tuning.batch_size) > 1:
+    if training and training.step == "tuning" and len(config.tuning.batch_size or []) > 1:
         said.append("memory for the largest batch size and rank of the search, steps for the "
                     "smallest batch size")
     said.append(f"{estimate.FRAMEWORK[device.kind] >> 20} MB for the framework's own buffers")

@@ -24,6 +24,8 @@ from ftzard.tracking import registry, runs
 from ftzard.versioning.commit import version
 from ftzard.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME = "FalconSentiAnalysis"
 
 

@@ -218,7 +218,7 @@ class TestCommandLine:
         code, said = ftzard("lineage", SECOND, "-w", rounds.root)
         assert code == 0 and "refuse. No gain [shown]." in said
         for words in ("retraining", rounds.ids["model 2"], rounds.commits["tokens 2"][:10],
-                      f"{FIRST}  promote", "commit c0de", "training: epochs=", "torch 2.13.0",
+                      f"{FIRST}  promote", "commit c0de", "training: method=lora", "torch 2.13.0",
                       "notebook as executed: .ftzard/executed/dagster-model 2/retraining.ipynb"):
             assert words in said, words
 

@@ -17,6 +17,8 @@ from ftzard.tracking import registry, runs
 from ftzard.tracking.served import require_own_code
 from tests.trained import NAME, models, own, trained  # noqa: F401 - the fixtures
 
+pytestmark = pytest.mark.slow
+
 BASE = f"{NAME}-base"
 TEXTS = ["a lovely happy &amp; sunny day", "boring @somebody and awful http://x.y train"]
 
@@ -298,7 +300,6 @@ def without_ftzard(tmp_path_factory):
     return run
 
 
-@pytest.mark.slow
 def test_every_version_loads_where_ftzard_is_not_installed(trained, without_ftzard,  # noqa: F811
                                                            ftzard, tmp_path):
     said = without_ftzard(
@@ -320,7 +321,6 @@ def test_every_version_loads_where_ftzard_is_not_installed(trained, without_ftza
                                                          abs=1e-6)
 
 
-@pytest.mark.slow
 def test_exports_load_with_plain_transformers_and_peft(trained, without_ftzard,  # noqa: F811
                                                        ftzard, tmp_path):
     _, told = ftzard("predict", "champion", "a lovely happy sunny day", "--json", "-w",

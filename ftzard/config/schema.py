@@ -93,11 +93,11 @@ class Tuning:
     trials: int
     prune: bool
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "validation_loss"]
-    rank: list[int]
-    batch_size: list[int]
-    learning_rate: list[float]
-    weight_decay: list[float]
-    dropout: list[float]
+    rank: list[int] | None
+    batch_size: list[int] | None
+    learning_rate: list[float] | None
+    weight_decay: list[float] | None
+    dropout: list[float] | None
 
 
 @dataclass
@@ -223,8 +223,10 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
         *((k, v, v >= 1, "1 or more") for k, v in at_least_one),
         *((k, v, v > 0, "above 0") for k, v in positive),
         *((k, v, 0 <= v <= 1, "between 0 and 1") for k, v in fractions),
-        *((k, v, bool(v) and min(v) >= 0, "a list of one or more numbers") for k, v in spaces),
-        *((k, v, len(v) <= 2, "one value or [low, high]") for k, v in spaces[2:]),
+        *((k, v, v is None or (bool(v) and min(v) >= 0), "a list of one or more numbers, or null")
+          for k, v in spaces),
+        *((k, v, v is None or len(v) <= 2, "one value or [low, high], or null")
+          for k, v in spaces[2:]),
         ("data.sample_rows", d.sample_rows, d.sample_rows is None or d.sample_rows >= 1,
          "1 or more, or null"),
         ("data.train_share + validation_share + test_share", round(shares, 6),

@@ -212,9 +212,9 @@ def last_number(workspace: Workspace, name: str) -> int:
                default=0)
 
 
-def search_space(tuning: Tuning) -> dict:
-    """Return the space of `tuning.search`; a single value is fixed."""
-    space = {key: getattr(tuning, key) for key in
+def search_space(tuning: Tuning, training: Training) -> dict:
+    """Return the space of `tuning.search`: lists, and single values for what is not searched."""
+    space = {key: getattr(tuning, key) or [getattr(training, key)] for key in
              ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")}
     return {key: values[0] if len(values) == 1 else values for key, values in space.items()}
 

@@ -27,6 +27,7 @@ def queue() -> pd.DataFrame:
             "confidence": [0.5, 0.6, 0.7, 0.8],
             "side": ["train", "train", "train", "test"],
             "chosen_by": ["margin", "margin", "random", "audit"],
+            "group": "",
             "label": "",
         }
     )

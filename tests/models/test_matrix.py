@@ -18,6 +18,8 @@ from ftzard.models.tokenizing import encode, frame
 from ftzard.models.verify import verify_saved
 from tests.models.families import FAMILIES, LAYERS, LINEAR, build
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["negative", "positive"]
 METHODS = [("lora", "none"), ("lora", "nf4"), ("lora", "int8"), ("rslora", "none"),
            ("dora", "none"), ("full", "none")]

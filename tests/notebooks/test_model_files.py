@@ -2,8 +2,10 @@
 
 import pytest
 
+from ftzard.config.compose import compose
 from ftzard.errors import ModelError
 from ftzard.models.hub import hash_weights
+from ftzard.notebooks import model_files
 from ftzard.notebooks.model_files import base_spec, build_base, shipped_base, training_values
 from tests.models.families import build
 
@@ -95,3 +97,11 @@ def test_what_the_config_says_of_loading_and_training_arrives(workspace):
         "method": "dora", "optimizer": "paged_adamw_8bit", "micro_batch_tokens": 4096,
         "gradient_checkpointing": True, "epochs": 5, "warmup_ratio": 0.1, "max_grad_norm": 1.0,
         "patience": 2}
+
+
+def test_what_is_not_searched_is_what_training_says():
+    config = compose({"training": {"learning_rate": 1e-3, "rank": 4},
+                      "tuning": {"batch_size": [16, 32], "dropout": [0.1]}})
+    assert model_files.search_space(config.tuning, config.training) == {
+        "rank": 4, "batch_size": [16, 32], "learning_rate": 1e-3, "weight_decay": [0.005, 0.02],
+        "dropout": 0.1}
