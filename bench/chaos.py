@@ -139,7 +139,8 @@ def main(rounds: int, seed: int) -> None:
             started = subprocess.Popen(
                 [FTZARD, "run", job, change, "-w", str(workspace.root)], cwd=workspace.root,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            entry = {"round": number, "job": job, **strike(workspace, started, draw, longest[job])}
+            entry = {"round": number, "job": job,
+                     **strike(workspace, started, draw, longest[job])}
             started.wait()
             last = time.monotonic() + 10
             while processes(workspace) and time.monotonic() < last:
@@ -156,11 +157,16 @@ def main(rounds: int, seed: int) -> None:
             wrong += trouble(workspace)
             told.append({**entry, "wrong": wrong})
             print(json.dumps(told[-1]), flush=True)
-    failed = [entry for entry in told if entry["wrong"]]
-    store("chaos", {"rounds": rounds, "seed": seed, "failed": len(failed),
+            written(told, seed)
+    sys.exit(1 if any(entry["wrong"] for entry in told) else 0)
+
+
+def written(told: list[dict], seed: int) -> None:
+    """Store the rounds so far, so that one that is cut off leaves its result."""
+    store("chaos", {"rounds": len(told), "seed": seed,
+                    "failed": sum(bool(entry["wrong"]) for entry in told),
                     "killed": dict(Counter(entry["killed"] for entry in told)),
                     "jobs": dict(Counter(entry["job"] for entry in told)), "each": told})
-    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
