@@ -104,7 +104,7 @@ def asked_for() -> argparse.Namespace:
 
 
 def say(figures: dict, arguments: argparse.Namespace) -> None:
-    """Keep what is known so far: a machine that is lent may be taken back."""
+    """Keep what is known so far: the machine may go away before the rest is measured."""
     name = "falcon_7b_gpu_tiny" if arguments.tiny else "falcon_7b_gpu"
     if arguments.result is not None:
         write_json(arguments.result, figures)
