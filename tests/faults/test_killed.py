@@ -84,13 +84,13 @@ def run(story, job: str, *overrides: str, **environment: str) -> subprocess.Comp
 
 POINTS = {
     "the kernel in the middle of an epoch":
-        ("tuning_job", "ftzard.models.training:_step:before:30", "self"),
+        ("tuning_job", "ftzard.models.training:_gradients:before:30", "self"),
     "the kernel while it saves a checkpoint":
         ("tuning_job", "ftzard.models.checkpoint:write_json:before:2", "self"),
     "the kernel between two trials":
         ("tuning_job", "ftzard.models.fitting:_keep_ended:after:1", "self"),
     "the process of the run in the middle of an epoch":
-        ("tuning_job", "ftzard.models.training:_step:before:20", "run"),
+        ("tuning_job", "ftzard.models.training:_gradients:before:20", "run"),
     "the process that forks the kernels":
         ("preprocessing_job", "ftzard.notebooks.chapter:Chapter._hand_on:before:1", "server"),
     "the kernel while an artifact is written":
@@ -145,7 +145,7 @@ def test_a_kernel_that_has_long_to_train_ends_with_the_process_of_its_run(story,
     before = story.git("rev-parse", "HEAD")
     known = {r.info.run_id for r in runs.children(story.tracking())}
     run(story, "tuning_job", f"seed={next(SEEDS)}", "training.epochs=500", "training.patience=500",
-        **killing(tmp_path, "ftzard.models.training:_step:before:20", "run"))
+        **killing(tmp_path, "ftzard.models.training:_gradients:before:20", "run"))
     assert (tmp_path / "struck").exists()
     assert gone(story) == []
     mine = [r for r in runs.children(story.tracking()) if r.info.run_id not in known]
@@ -158,7 +158,7 @@ def test_a_killed_run_is_re_executed_from_failure_and_goes_on_where_it_was(story
     """The steps before the failure are not done again; the failed one goes on from its state."""
     changes = [f"seed={next(SEEDS)}", "training.checkpoint_steps=10"]
     struck = run(story, "training_pipeline_job", *changes, **killing(
-        tmp_path, "ftzard.models.training:_step:before:40", "self"))
+        tmp_path, "ftzard.models.training:_gradients:before:40", "self"))
     assert struck.returncode != 0 and (tmp_path / "struck").exists(), struck.stdout[-2000:]
     assert gone(story) == []
     code = """
