@@ -43,7 +43,7 @@ def test_two_jobs_and_a_notebook_at_once_wait_for_each_other(story, tmp_path):
 def test_a_run_that_waits_for_the_workspace_is_not_taken_for_dead(story):
     holder = {"pid": os.getpid(), "run_id": "another run"}
     with locked(story.workspace.state / "run.lock", holder):
-        process = started(story.workspace, "run", "cleaning_job", "data.sample_rows=480")
+        process = started(story.workspace, "run", "cleaning_job")
         try:
             assert any("waiting:" in line for line in process.stdout)
             with DagsterInstance.from_config(str(story.workspace.dagster_home)) as instance:
