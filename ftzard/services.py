@@ -79,6 +79,8 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
         from ftzard.tracking.store import make_sqlite
 
         make_sqlite(database(workspace))  # its server and a first run would both make the tables
+    if "daemon" in commands:
+        make_dagster_store(workspace)
     try:
         with running(commands, environment(workspace), workspace.root,
                      logs=workspace.state / "logs" if logs else None) as started:
@@ -86,6 +88,16 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
     finally:
         if "daemon" in commands:
             close_open_runs(workspace, "the server that ran it was stopped")
+
+
+def make_dagster_store(workspace: Workspace) -> None:
+    """Make Dagster's tables, if there are none: its processes would make them all at once, and
+    leave a store that none of them can open."""
+    os.environ.update(environment(workspace))
+    from dagster import DagsterInstance
+
+    with DagsterInstance.get() as instance:
+        instance.get_runs_count()
 
 
 @contextmanager

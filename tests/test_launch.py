@@ -8,6 +8,7 @@ import sys
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, job, op
 
+from ftzard import services
 from ftzard.launch import close_dead_runs, say_who_works
 
 
@@ -74,3 +75,9 @@ def test_a_run_that_nobody_takes_up_is_closed_after_a_while(instance, workspace)
     run = instance.create_run_for_job(empty, status=DagsterRunStatus.STARTING)
     assert close_dead_runs(instance, workspace) == []
     assert close_dead_runs(instance, workspace, start_s=-1.0) == [run.run_id]
+
+
+def test_dagster_s_tables_are_made_once_before_its_processes_open_them(workspace):
+    services.make_dagster_store(workspace)
+    made = {p.name for p in workspace.dagster_home.rglob("*.db")}
+    assert made == {"runs.db", "index.db", "schedules.db"}
