@@ -121,7 +121,7 @@ def test_both_complete_each_in_an_experiment_of_its_own(team, rounds):
     for r in rounds[0]:
         assert r.code == 0, r.said[-4000:]
         with team.logged_in(r.user):
-            client = MlflowClient(team.uri)
+            client = MlflowClient(team.uri, registry_uri=team.uri)
             experiment, = client.search_experiments()
             assert experiment.name == r.experiment
             assert experiment.artifact_location.startswith("mlflow-artifacts:/")
@@ -140,7 +140,7 @@ def test_both_complete_each_in_an_experiment_of_its_own(team, rounds):
 def test_neither_reads_the_other_s(team, rounds):
     for r, other in (rounds[0], rounds[0][::-1]):
         with team.logged_in(other.user):
-            client = MlflowClient(team.uri)
+            client = MlflowClient(team.uri, registry_uri=team.uri)
             theirs = client.get_experiment_by_name(other.experiment).experiment_id
             run = client.search_runs([theirs])[0].info.run_id
         for path in (f"experiments/get?experiment_id={theirs}", f"runs/get?run_id={run}",
@@ -177,7 +177,7 @@ def test_the_other_platform_has_every_step_and_the_card(team, rounds):
     told = b"".join(content for copy in copies for _, content in parts(copy))
     assert b"trial_1/" in told and f"# {r.model}@1".encode() in told
     with team.logged_in(r.user):
-        client = MlflowClient(team.uri)
+        client = MlflowClient(team.uri, registry_uri=team.uri)
         found = client.search_runs([client.get_experiment_by_name(r.experiment).experiment_id])
         where = {x.data.tags[mirror.TAG] for x in found if mirror.TAG in x.data.tags}
     assert where == {f"comet: {copy}" for copy in copies}

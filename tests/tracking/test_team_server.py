@@ -341,7 +341,7 @@ class TestTwoUsers:
     def seen(self, team: Team, name: str, ada: dict[str, str]) -> list:
         """Return what Ada sees of hers; that she can says that her login is as it was."""
         with team.logged_in(name):
-            client = MlflowClient(team.uri)
+            client = MlflowClient(team.uri, registry_uri=team.uri)
             run = client.get_run(ada["run"])
             experiment = client.get_experiment(ada["experiment"])
             model = client.get_registered_model("AdaModel")
@@ -352,7 +352,7 @@ class TestTwoUsers:
 
     def test_searching_finds_one_s_own_only(self, team, ada, bob):
         with team.logged_in("bob"):
-            client = MlflowClient(team.uri)
+            client = MlflowClient(team.uri, registry_uri=team.uri)
             own = client.create_experiment("bob_experiment")
             client.create_registered_model("BobModel")
             found = [e.experiment_id for e in client.search_experiments()]
@@ -361,7 +361,7 @@ class TestTwoUsers:
             assert list(client.search_model_versions("name = 'AdaModel'")) == []
             assert list(client.search_runs([ada["experiment"], own])) == []
         with team.logged_in("ada"):
-            client = MlflowClient(team.uri)
+            client = MlflowClient(team.uri, registry_uri=team.uri)
             assert [e.name for e in client.search_experiments()] == ["ada_experiment"]
             assert [m.name for m in client.search_registered_models()] == ["AdaModel"]
 
@@ -378,7 +378,7 @@ class TestTwoUsers:
 
     def test_a_model_of_one_s_own_cannot_be_made_of_another_s_run(self, team, ada, bob):
         with team.logged_in("bob"):
-            client = MlflowClient(team.uri)
+            client = MlflowClient(team.uri, registry_uri=team.uri)
             for source in (f"runs:/{ada['run']}/model", f"mlflow-artifacts:/{artifact(ada)}",
                            f"{team.folder}/artifacts/{artifact(ada)}", "models:/AdaModel/1"):
                 with pytest.raises(MlflowException):
@@ -502,7 +502,7 @@ class TestBeforeARun:
     def test_a_user_s_own_names_are_taken_and_kept(self, team, settings):
         access.require(settings)
         access.require(settings)
-        found = MlflowClient(team.uri).search_registered_models()
+        found = MlflowClient(team.uri, registry_uri=team.uri).search_registered_models()
         assert [m.name for m in found] == ["CarolModel", "CarolModel-base"]
 
     def test_a_wrong_password_says_where_it_comes_from(self, settings, monkeypatch):
