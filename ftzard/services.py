@@ -93,11 +93,10 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
 def make_dagster_store(workspace: Workspace) -> None:
     """Make Dagster's tables, if there are none: its processes would make them all at once, and
     leave a store that none of them can open."""
-    os.environ.update(environment(workspace))
     from dagster import DagsterInstance
 
-    with DagsterInstance.get() as instance:
-        instance.get_runs_count()
+    with DagsterInstance.from_config(str(workspace.dagster_home)):
+        pass
 
 
 @contextmanager
