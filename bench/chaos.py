@@ -130,7 +130,7 @@ def main(rounds: int, seed: int) -> None:
     draw, told = random.Random(seed), []
     with tempfile.TemporaryDirectory() as folder:
         workspace = prepared(Path(folder))
-        longest = dict.fromkeys(JOBS, 15.0)  # seconds, until a whole run has shown how long it takes
+        longest = dict.fromkeys(JOBS, 15.0)  # seconds, until a whole run has shown how long
         for number in range(1, rounds + 1):
             job = draw.choice(JOBS)
             change = f"seed={10_000 + number}"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 from machine import store
 
-from ftzard import launch
 from ftzard.dataset.reading import store_raw
 from ftzard.inputs import metadata_if_any
 from ftzard.new_workspace import create
+from ftzard.running import launch
 
 
 def main(source: Path, rows: int = 16_000) -> None:

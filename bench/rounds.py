@@ -18,12 +18,13 @@ from pathlib import Path
 import pandas as pd
 from machine import store
 
-from ftzard import drift_log, launch, services
 from ftzard.dataset.reading import store_raw
 from ftzard.demo import dagster_instance, drop, hand_in, sensed
 from ftzard.evaluation.forgetting import Matrix, summary
+from ftzard.history import drift_log
 from ftzard.new_workspace import create
 from ftzard.notebooks.model_files import records
+from ftzard.running import launch, services
 from ftzard.workspace import Workspace
 
 FIRST, EACH = 6_000, 2_500

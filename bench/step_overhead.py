@@ -15,10 +15,10 @@ from pathlib import Path
 
 from machine import store
 
-from ftzard import launch
 from ftzard.dataset import sample
 from ftzard.dataset.reading import store_raw
 from ftzard.new_workspace import create
+from ftzard.running import launch
 
 SMALL = {
     "data": {"choice": "sentiment140"},

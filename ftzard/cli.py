@@ -13,8 +13,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from ftzard import launch
 from ftzard.errors import FtzardError
+from ftzard.running import launch
 from ftzard.steps import JOBS, job_named
 
 os.environ.update({k: v for k, v in launch.QUIET.items() if k not in os.environ})
@@ -186,7 +186,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Texts too as JSON.")] = False,
 ) -> None:
     """Predict texts, a file or a stream, a line of JSON for each of its lines, in order."""
-    from ftzard import predicting
+    from ftzard.registered import predicting
     from ftzard.workspace import find
 
     place, asked = find(workspace), predicting.understood(what or [])
@@ -219,8 +219,8 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compare two models on the same rows: scores, where they disagree, speed and memory."""
-    from ftzard import compare as comparing
-    from ftzard import shown_models
+    from ftzard.registered import compare as comparing
+    from ftzard.terminal import shown_models
     from ftzard.workspace import find
 
     found = comparing.compare(find(workspace), first, second, file=file,
@@ -256,7 +256,7 @@ def export(
     workspace: InWorkspace = None,
 ) -> None:
     """Write a model as transformers and peft load it without FTzard, with its card."""
-    from ftzard import export as exporting
+    from ftzard.registered import export as exporting
     from ftzard.workspace import find
 
     if adapter == merged:
@@ -283,10 +283,11 @@ def models_list(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the versions of registered models with aliases, scores, base, data and size."""
-    from ftzard import registered, shown_models
+    from ftzard.registered import lookup
+    from ftzard.terminal import shown_models
     from ftzard.workspace import find
 
-    lines = registered.listing(find(workspace), name)
+    lines = lookup.listing(find(workspace), name)
     if as_json:
         say(json.dumps(lines, indent=1))
     elif not lines:
@@ -302,10 +303,11 @@ def models_show(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show a version: aliases, tags, metrics, data versions, base, size, run."""
-    from ftzard import registered, shown_models
+    from ftzard.registered import lookup
+    from ftzard.terminal import shown_models
     from ftzard.workspace import find
 
-    told = registered.describe(find(workspace), model)
+    told = lookup.describe(find(workspace), model)
     if as_json:
         say(json.dumps(told, indent=1, default=str))
     else:
@@ -320,11 +322,11 @@ def models_tag(
     workspace: InWorkspace = None,
 ) -> None:
     """Set or take away tags of a version."""
-    from ftzard import registered
+    from ftzard.registered import lookup
     from ftzard.workspace import find
 
-    tags = registered.parsed_tags(pairs)
-    version = registered.set_tags(find(workspace), model, tags)
+    tags = lookup.parsed_tags(pairs)
+    version = lookup.set_tags(find(workspace), model, tags)
     say(f"✓ {version}: " + ", ".join(f"{key} = {value}" if value is not None else f"{key} is gone"
                                      for key, value in tags.items()))
 
@@ -341,7 +343,7 @@ def models_delete(
     workspace: InWorkspace = None,
 ) -> None:
     """Delete a version, or a whole model, and its files in MLflow; the record in git stays."""
-    from ftzard import deletion
+    from ftzard.registered import deletion
     from ftzard.workspace import find
 
     place = find(workspace)
@@ -381,7 +383,7 @@ def label(
     """Label the rows that wait, one text at a time, with a key per label."""
     import getpass
 
-    from ftzard import labelling_view
+    from ftzard.terminal import labelling_view
     from ftzard.workspace import find
 
     sitting = labelling_view.open_sitting(find(workspace), batch, person or getpass.getuser(),
@@ -397,7 +399,7 @@ def promote(
     workspace: InWorkspace = None,
 ) -> None:
     """Make a version the champion by hand; the champion before becomes previous."""
-    from ftzard import promotion
+    from ftzard.registered import promotion
     from ftzard.workspace import find
 
     show_promotion(promotion.promote(find(workspace), version, reason=reason, who=person, say=say))
@@ -410,7 +412,7 @@ def rollback(
     workspace: InWorkspace = None,
 ) -> None:
     """Make the previous champion the champion again."""
-    from ftzard import promotion
+    from ftzard.registered import promotion
     from ftzard.workspace import find
 
     show_promotion(promotion.rollback(find(workspace), reason=reason, who=person, say=say))
@@ -432,7 +434,7 @@ def ui(
     only: Annotated[str | None, typer.Option(help="dagster or mlflow.")] = None,
 ) -> None:
     """Serve Dagster with its sensors, and MLflow, on this workspace until Ctrl-C."""
-    from ftzard import services
+    from ftzard.running import services
     from ftzard.workspace import find
 
     place = find(workspace)
@@ -482,7 +484,9 @@ def mlflow_server(
         "mlflow-server"),
 ) -> None:
     """Serve MLflow to a team until Ctrl-C: everyone logs in, and sees only what is theirs."""
-    from ftzard import credentials, services, team_server
+    from ftzard import credentials
+    from ftzard.running import services
+    from ftzard.team import server as team_server
 
     credentials.load_for_server(Path.cwd())
     plan = team_server.plan(folder, host=host, port=services.free_port(host, port),
@@ -508,7 +512,7 @@ def mlflow_user_add(
     server: OnServer = None, person: AsUser = None,
 ) -> None:
     """Make a user; the password is asked, or taken from FTZARD_NEW_PASSWORD."""
-    from ftzard import team_users
+    from ftzard.team import users as team_users
     from ftzard.tracking import users
 
     login = team_users.login(server, person)
@@ -523,7 +527,7 @@ def mlflow_user_password(
     server: OnServer = None, person: AsUser = None,
 ) -> None:
     """Change a password; it is asked, or taken from FTZARD_NEW_PASSWORD."""
-    from ftzard import team_users
+    from ftzard.team import users as team_users
     from ftzard.tracking import users
 
     login = team_users.login(server, person)
@@ -541,7 +545,7 @@ def mlflow_user_grant(
     server: OnServer = None, person: AsUser = None,
 ) -> None:
     """Let a user at an experiment or a registered model of somebody else."""
-    from ftzard import team_users
+    from ftzard.team import users as team_users
     from ftzard.tracking import users
 
     login = team_users.login(server, person)
@@ -557,7 +561,7 @@ def lab(
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Open JupyterLab on the workspace's notebooks until Ctrl-C."""
-    from ftzard import services
+    from ftzard.running import services
     from ftzard.workspace import find
 
     place = find(workspace)
@@ -569,7 +573,7 @@ def lab(
 @app.command()
 def push(workspace: InWorkspace = None) -> None:
     """Send what is not pushed yet: data first, then commits."""
-    from ftzard import lineage
+    from ftzard.history import lineage
     from ftzard.versioning.publish import push as send
     from ftzard.workspace import find
 
@@ -598,7 +602,8 @@ def history(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show the versions of an artifact: when, how large, by which run, in which models."""
-    from ftzard import lineage, shown
+    from ftzard.history import lineage
+    from ftzard.terminal import shown
     from ftzard.versioning.versions import why_not_pushed
     from ftzard.workspace import find
 
@@ -620,7 +625,8 @@ def lineage(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show what a model is made of: rows, code, config, base, parents, runs and notebooks."""
-    from ftzard import lineage, shown
+    from ftzard.history import lineage
+    from ftzard.terminal import shown
     from ftzard.workspace import find
 
     told = lineage.lineage(find(workspace), model)
@@ -638,7 +644,8 @@ def restore(
     workspace: InWorkspace = None,
 ) -> None:
     """Bring artifacts of an earlier version back, from the cache or the remote."""
-    from ftzard import restore, shown
+    from ftzard.history import restore
+    from ftzard.terminal import shown
     from ftzard.workspace import find
 
     done = restore.restore(find(workspace), which, artifacts or (), say=say)
@@ -681,7 +688,7 @@ def reproduce(
     workspace: InWorkspace = None,
 ) -> None:
     """Train a registered version again from its record and say whether it comes out equal."""
-    from ftzard.reproduce import reproduce as again
+    from ftzard.history.reproduce import reproduce as again
     from ftzard.workspace import find
 
     place = find(workspace)
@@ -719,7 +726,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Say what a job would take before it runs: rows, tokens, steps, memory, time; does it fit?"""
-    from ftzard import plan
+    from ftzard.planning import plan
     from ftzard.workspace import find
 
     told = plan.plan(find(workspace), job_named(job), {"overrides": overrides or []})

@@ -1,8 +1,8 @@
 """The Dagster code location: one Definitions, and nothing heavy imported for it."""
 
-from ftzard.pipeline.jobs import build
 from dagster import AssetSpec, Definitions
 
+from ftzard.pipeline.jobs import build
 from ftzard.pipeline.schedules import schedules
 from ftzard.pipeline.sensors import sensors
 from ftzard.steps import JOBS, STEPS

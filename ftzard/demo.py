@@ -15,12 +15,12 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ftzard import launch, services
 from ftzard.dataset import sample
 from ftzard.dataset.reading import store_raw
 from ftzard.errors import FtzardError, WorkspaceError
 from ftzard.inputs import metadata_if_any
 from ftzard.new_workspace import create
+from ftzard.running import launch, services
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
 

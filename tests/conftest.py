@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ftzard import cli
-from ftzard.launch import QUIET
 from ftzard.new_workspace import create
+from ftzard.running.launch import QUIET
 from ftzard.workspace import Workspace
 from tests.story import story  # noqa: F401 - the fixture of the whole-job tests
 

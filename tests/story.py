@@ -103,7 +103,7 @@ class Story:
                 f"{r.job_name} {r.status}" for r in instance.get_runs() if not r.is_finished]
 
     def artifacts(self) -> dict[str, str]:
-        """Return every file that git or DVC keeps (raw deliveries aside) with its content's hash."""
+        """Return every file that git or DVC keeps (raw deliveries aside) with its hash."""
         folders = [self.root / name for name in ("data", "models")]
         return {p.relative_to(self.root).as_posix(): sha256(p) for folder in folders
                 for p in sorted(folder.rglob("*"))

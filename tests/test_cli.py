@@ -113,7 +113,8 @@ class TestStatus:
         assert state["rows_waiting_for_labels"] == 0
         assert state["steps"] == {step.name: {"runs": 0, "state": None, "time": None,
                                               "seconds": None} for step in STEPS}
-        assert [c["subject"] for c in state["commits_not_pushed"]] == ["Set up the FTzard workspace"]
+        assert [c["subject"] for c in state["commits_not_pushed"]] == [
+            "Set up the FTzard workspace"]
 
     def test_a_fresh_workspace_for_a_person(self, ftzard, workspace):
         code, said = ftzard("status", "-w", workspace.root)

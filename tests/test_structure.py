@@ -91,9 +91,9 @@ def test_only_versioning_runs_git_and_dvc():
     assert commands and {place(file) for file in commands} == {"versioning"}
 
 
-def test_only_four_places_start_processes():
+def test_only_three_places_start_processes():
     allowed = {"versioning": "git and DVC", "models": "an adapter's check in a fresh process",
-               "services.py": "the servers", "kernel_server.py": "the kernels"}
+               "running": "the servers and the kernels"}
     assert {place(file) for file in importers("subprocess")} <= set(allowed)
 
 
@@ -105,8 +105,7 @@ def test_dagster_stays_out_of_the_library_and_the_notebooks():
         "pipeline", "definitions.py"}
     anywhere = importers("dagster") | importers("dagstermill")
     assert {place(f) for f in anywhere} <= {
-        "pipeline", "definitions.py", "launch.py", "kernel_server.py", "demo.py", "services.py",
-        "cli.py"}
+        "pipeline", "definitions.py", "running", "demo.py", "cli.py"}
 
 
 def arrows() -> dict[str, set[str]]:
@@ -133,7 +132,8 @@ def test_the_five_library_packages_do_not_know_each_other():
 
 def test_the_library_knows_nothing_above_it():
     above = {"ftzard.pipeline", "ftzard.notebooks", "ftzard.definitions", "ftzard.cli",
-             "ftzard.launch", "ftzard.services", "ftzard.demo", "ftzard.status"}
+             "ftzard.running", "ftzard.demo", "ftzard.status", "ftzard.registered",
+             "ftzard.history", "ftzard.planning", "ftzard.team", "ftzard.terminal"}
     for module, targets in arrows().items():
         if module.split(".")[1:2] and module.split(".")[1] in LIBRARY:
             wrong = {t for t in targets if any(t == a or t.startswith(f"{a}.") for a in above)}
@@ -245,8 +245,8 @@ def test_the_code_location_loads_nothing_heavy():
 
 
 def test_what_a_job_process_says_and_prints_before_its_first_step_is_light():
-    loaded = fresh("import sys, ftzard.cli, ftzard.launch, ftzard.inputs, ftzard.workspace; "
-                   "print([n for n in ('torch', 'mlflow', 'dagster', 'pandas') "
+    loaded = fresh("import sys, ftzard.cli, ftzard.inputs, ftzard.running.launch, "
+                   "ftzard.workspace; print([n for n in ('torch', 'mlflow', 'dagster', 'pandas') "
                    "if n in sys.modules])")
     assert loaded.strip() == "[]"
 

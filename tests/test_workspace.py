@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from ftzard.artifact import Handle, verify, write_atomically
-from ftzard.errors import DataError, WorkspaceError
 from ftzard.dataset import storage
+from ftzard.errors import DataError, WorkspaceError
 from ftzard.inputs import given_or_latest, latest_metadata
-from ftzard.versioning import version
 from ftzard.new_workspace import create
 from ftzard.steps import BY_NAME, job_named, step_named
+from ftzard.versioning import version
 from ftzard.workspace import alive, find, locked
 
 

@@ -7,9 +7,9 @@ from importlib import metadata
 from pathlib import Path
 
 import ftzard
-from ftzard import disk as space
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.errors import ConfigError
+from ftzard.running import disk as space
 from ftzard.tracking.record import notebook_hash
 from ftzard.workspace import MARKER, Workspace
 

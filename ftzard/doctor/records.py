@@ -188,6 +188,6 @@ def _worker_gone(place: Workspace, run_id: str, made: int) -> bool:
 
 
 def _close_dead(place: Workspace) -> str:
-    from ftzard import services
+    from ftzard.running import services
 
     return f"closed {listed([run_id[:8] for run_id in services.close_dead_runs(place)])}."

@@ -21,7 +21,6 @@ import pandas as pd
 import yaml
 
 import ftzard
-from ftzard import disk, orphan
 from ftzard.artifact import Handle, dvc_hash, verify, write_json
 from ftzard.config import compose
 from ftzard.config.schema import Config
@@ -29,6 +28,7 @@ from ftzard.dataset import reading, storage
 from ftzard.errors import DataError, FtzardError
 from ftzard.evaluation import plots
 from ftzard.inputs import given_or_latest, latest_metadata
+from ftzard.running import disk, orphan
 from ftzard.steps import Step, step_named
 from ftzard.tracking import access, record, runs
 from ftzard.versioning import git

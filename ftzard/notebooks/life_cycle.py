@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ftzard import compare as comparing
-from ftzard import deletion, registered
-from ftzard.compare import Comparison
 from ftzard.models import archive
 from ftzard.models.base import load_base
 from ftzard.models.fitting import fit
@@ -20,6 +17,9 @@ from ftzard.models.meta import read_meta
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.notebooks.trials import log_epoch
+from ftzard.registered import compare as comparing
+from ftzard.registered import deletion, lookup
+from ftzard.registered.compare import Comparison
 from ftzard.steps import Step
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
@@ -96,7 +96,7 @@ def table(run: Chapter) -> pd.DataFrame:
     """Return the versions of the chapter's own models as `ftzard models list` shows them."""
     there = registry.names(run.tracking)
     lines = [line for model in (name(run), registry.base_name(name(run))) if model in there
-             for line in registered.listing(run.workspace, model)]
+             for line in lookup.listing(run.workspace, model)]
     columns = ["model", "version", "kind", "base", "size_bytes", "created"]
     return pd.DataFrame(lines, columns=columns)
 
@@ -114,7 +114,7 @@ def infer(run: Chapter, versions: list[Version], texts: list[str]) -> pd.DataFra
 def compare(run: Chapter, first: Version, second: Version, rows: pd.DataFrame) -> Comparison:
     """Return two versions side by side on the test rows, each in a process of its own."""
     test = rows[rows["split"] == "test"].reset_index(drop=True)
-    models = [registered.files_of(run.workspace, run.tracking, v) for v in (first, second)]
+    models = [lookup.files_of(run.workspace, run.tracking, v) for v in (first, second)]
     found = comparing.held(
         models, test, {"source": "the test rows", "n": len(test), "rejected": {},
                        "batches": test["batch"].value_counts(sort=False).to_dict()},

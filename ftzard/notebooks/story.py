@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ftzard import drift_log
 from ftzard.config import compose
 from ftzard.dataset import sampling, storage
 from ftzard.evaluation import report
 from ftzard.evaluation.facts import Facts, Lineage, Model, Round, Test, Trial
+from ftzard.history import drift_log
 from ftzard.notebooks import candidates, model_files
 from ftzard.notebooks.chapter import Chapter
 from ftzard.notebooks.contests import Contest

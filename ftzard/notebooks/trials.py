@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from ftzard import plan
 from ftzard.models import archive
 from ftzard.notebooks.chapter import Chapter, scratch
+from ftzard.planning import plan
 from ftzard.tracking import runs
 
 

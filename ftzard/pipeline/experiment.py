@@ -18,7 +18,6 @@ from typing import Literal, get_args, get_origin
 import yaml
 from dagster import Array, Enum, EnumValue, Field, Noneable, Permissive, Shape, resource
 
-from ftzard import launch
 from ftzard.artifact import write_json
 from ftzard.config.compose import PACKAGED, available, from_record, to_record
 from ftzard.config.schema import GROUPS, Config, Paths
@@ -26,6 +25,7 @@ from ftzard.errors import ConfigError, nearest
 from ftzard.inputs import DELIVERIES
 from ftzard.pipeline import kernels
 from ftzard.pipeline.deliveries import refuse_taken
+from ftzard.running import launch
 from ftzard.steps import STEPS
 from ftzard.workspace import Workspace, find, locked
 

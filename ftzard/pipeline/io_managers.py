@@ -22,9 +22,9 @@ from dagster import (
 )
 from dagster._core.storage.input_manager import input_manager
 
-from ftzard import lineage
 from ftzard.artifact import Handle, verify, write_atomically, write_json
 from ftzard.errors import ConfigError, DataError
+from ftzard.history import lineage
 from ftzard.pipeline.kernels import in_kernel
 from ftzard.steps import Step
 

@@ -31,8 +31,8 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.exceptions import PapermillExecutionError
 from papermill.log import logger
 
-from ftzard import launch
-from ftzard.kernel_server import IN_KERNEL, Server
+from ftzard.running import launch
+from ftzard.running.kernel_server import IN_KERNEL, Server
 from ftzard.workspace import Workspace, alive
 
 _original_execute = dagstermill.factory.execute_notebook

@@ -20,8 +20,8 @@ from dagster import (
     sensor,
 )
 
-from ftzard import launch
 from ftzard.pipeline import deliveries, quarantine
+from ftzard.running import launch
 from ftzard.workspace import find
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance
 
-from ftzard import launch
+from ftzard.running import launch
 from ftzard.workspace import locked
 from tests.faults.test_killed import sound
 from tests.pipeline.texts import end, started

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ftzard import disk, doctor
+from ftzard import doctor
 from ftzard.artifact import Handle, dvc_hash, sha256, write_atomically
 from ftzard.config.compose import compose
 from ftzard.dataset import storage
@@ -18,6 +18,7 @@ from ftzard.doctor import leftovers
 from ftzard.errors import DataError, TrackingError, VersioningError, WorkspaceError
 from ftzard.models.archive import whole_folder
 from ftzard.new_workspace import create
+from ftzard.running import disk
 from ftzard.steps import BY_NAME
 from ftzard.tracking import runs
 from ftzard.versioning.commit import version

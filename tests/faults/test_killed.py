@@ -17,8 +17,8 @@ import pytest
 
 from ftzard import doctor
 from ftzard.artifact import dvc_hash
-from ftzard.launch import environment
-from ftzard.services import answers
+from ftzard.running.launch import environment
+from ftzard.running.services import answers
 from ftzard.tracking import runs
 from ftzard.versioning.dvc import dvc_hash as recorded_hash
 from tests.pipeline.test_servers import LAUNCH, ask, free_port, jobs_are_there, wait_until
@@ -164,7 +164,7 @@ def test_a_killed_run_is_re_executed_from_failure_and_goes_on_where_it_was(story
     code = """
 import os, sys
 from pathlib import Path
-from ftzard.launch import environment, reconstructable_job
+from ftzard.running.launch import environment, reconstructable_job
 from ftzard.workspace import Workspace
 os.environ.update(environment(Workspace(Path(sys.argv[1]))))
 from dagster import DagsterInstance, ReexecutionOptions, execute_job

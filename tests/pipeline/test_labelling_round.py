@@ -15,8 +15,8 @@ import pytest
 import yaml
 from dagster import DagsterInstance
 
-from ftzard import services
 from ftzard.dataset.labelling import read_queue
+from ftzard.running import services
 from ftzard.tracking import runs
 from ftzard.workspace import Workspace
 from tests.pipeline.texts import easy_texts, mood_of

@@ -7,8 +7,8 @@ import yaml
 
 from ftzard.config.compose import PACKAGED, compose
 from ftzard.errors import ConfigError
-from ftzard.launch import launchpad, merged
 from ftzard.pipeline.experiment import request
+from ftzard.running.launch import launchpad, merged
 from ftzard.steps import JOBS
 
 ROOT = Path("/somewhere/ws")

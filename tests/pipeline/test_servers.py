@@ -11,8 +11,8 @@ import yaml
 from dagster import DagsterInstance
 
 from ftzard.config.compose import PACKAGED
-from ftzard.launch import follow
-from ftzard.services import answers
+from ftzard.running.launch import follow
+from ftzard.running.services import answers
 from tests.pipeline.texts import easy_texts, end, interrupt, living, started
 
 pytestmark = pytest.mark.jobs

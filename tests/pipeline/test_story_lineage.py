@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ftzard.lineage import history, lineage, records
+from ftzard.history.lineage import history, lineage, records
 from ftzard.notebooks.versions import HISTORY
 from ftzard.steps import STEPS
 from ftzard.tracking import runs

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ftzard import team_server
 from ftzard.errors import TrackingError
+from ftzard.team import server as team_server
 from ftzard.tracking import registry, runs
 from tests.tracking.team import (
     ADMIN,

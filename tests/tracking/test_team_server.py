@@ -15,9 +15,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from ftzard import team_server
 from ftzard.config.schema import Tracking
 from ftzard.errors import ConfigError, FtzardError, TrackingError
+from ftzard.team import server as team_server
 from ftzard.tracking import access, registry, runs, users
 from ftzard.tracking.store import Store
 from tests.tracking.team import (

@@ -66,7 +66,7 @@ def understood(words: list[str]) -> Asked:
     nothing is '-' too. Raises DataError for a file that does not exist or is of an unknown type,
     and for a file among texts.
     """
-    from ftzard.registered import is_reference
+    from ftzard.registered.lookup import is_reference
 
     model, words = (words[0], words[1:]) if words and is_reference(words[0]) else (
         "champion", words)
@@ -269,10 +269,10 @@ def _answered(batch: list[Line], answer: Callable[[list[str]], list[dict]]) -> I
 
 def _opened(workspace: Workspace, model: str) -> Callable[[list[str]], list[dict]]:
     """Return the function that a model answers raw texts with."""
-    from ftzard import registered
+    from ftzard.registered import lookup
 
-    files = registered.files(workspace, model)
-    classifier = registered.opened(files)
+    files = lookup.files(workspace, model)
+    classifier = lookup.opened(files)
     return lambda texts: answers(classifier, cleaned_as(texts, files.cleaning))
 
 

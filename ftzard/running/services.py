@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ftzard import launch
 from ftzard.errors import WorkspaceError
-from ftzard.launch import dead_runs, environment
+from ftzard.running import launch
+from ftzard.running.launch import dead_runs, environment
 from ftzard.workspace import Workspace
 
 #: The processes of commands that were started, by name.

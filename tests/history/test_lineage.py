@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from ftzard.errors import WorkspaceError
-from ftzard.lineage import NOT_HERE, history, lineage
+from ftzard.history.lineage import NOT_HERE, history, lineage
 from ftzard.tracking import registry
 from tests.rounds import MODEL
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ftzard import registered
 from ftzard.artifact import write_atomically
 from ftzard.errors import TrackingError, nearest
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
+from ftzard.registered import lookup
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.tracking.runs import Tracking
@@ -69,8 +69,8 @@ def planned(workspace: Workspace, which: str, *, force: bool = False) -> Deletio
     """
     config = workspace.config()
     tracking = connect(workspace, config)
-    if registered.is_reference(which) or "@" in which:
-        version = registered.find(tracking, config, which)
+    if lookup.is_reference(which) or "@" in which:
+        version = lookup.find(tracking, config, which)
         registry.require_deletable(
             tracking, version, [a for a in registry.ALIASES if force and a != registry.CHAMPION])
         versions, model = (version,), None

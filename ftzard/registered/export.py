@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ftzard import lineage, model_card, registered
 from ftzard.dataset import storage
 from ftzard.errors import ModelError, WorkspaceError
+from ftzard.history import lineage
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
-from ftzard.registered import Files
+from ftzard.registered import card as model_card
+from ftzard.registered import lookup
+from ftzard.registered.lookup import Files
 from ftzard.texts import cleaned_as
 from ftzard.tracking import registry
 from ftzard.workspace import Workspace
@@ -49,7 +51,7 @@ def export(workspace: Workspace, which: str, folder: Path, *, form: str,
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise WorkspaceError(f"{folder} is there already and not empty; name another folder, or "
                              "take away what is in it.")
-    model = registered.files(workspace, which)
+    model = lookup.files(workspace, which)
     if model.adapter is None:
         raise ModelError(f"{model.name} is a bare base with an untrained head; there is nothing "
                          "of it to export. Name a version that was trained.")

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ftzard import labelling_view
 from ftzard.dataset import handed_in
 from ftzard.dataset.labelling import queue_csv, read_labelled
 from ftzard.dataset.storage import write_parquet
 from ftzard.errors import DataError, WorkspaceError
+from ftzard.terminal import labelling_view
 
 TEXTS = ["a lovely day", "boring and awful", "it rains again", "sweet \x1b[31mmusic\x1b[0m", "meh"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ftzard.artifact import write_json
 from ftzard.errors import FtzardError
-from ftzard.kernel_server import PATIENT_THREADS, Server, reconstructable_job
+from ftzard.running.kernel_server import PATIENT_THREADS, Server, reconstructable_job
 from ftzard.steps import BY_NAME, JOBS
 from ftzard.workspace import Workspace, alive
 

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard import expected_rows, plan
 from ftzard.dataset.storage import read_parquet, write_parquet
 from ftzard.errors import ConfigError
 from ftzard.models.estimate import MB
 from ftzard.models.memory import Device
+from ftzard.planning import expected_rows, plan
 from tests.pipeline.texts import easy_texts
 
 ROOMY = Device("cpu", "a large machine", 64 << 30, 64 << 30)

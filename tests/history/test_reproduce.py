@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from ftzard.reproduce import differences
+from ftzard.history.reproduce import differences
 
 
 @pytest.fixture(scope="module")

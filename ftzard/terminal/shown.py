@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from ftzard.lineage import NOT_HERE
+from ftzard.history.lineage import NOT_HERE
 
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 #: Artifacts of which there are many files: shown with what tells them apart.

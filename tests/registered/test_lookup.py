@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ftzard import deletion, registered
 from ftzard.doctor import registered as doctor
 from ftzard.errors import ModelError, TrackingError
 from ftzard.notebooks.chapter import connect
+from ftzard.registered import deletion, lookup
 from ftzard.tracking import registry, runs
 from ftzard.tracking.served import require_own_code
 from tests.trained import NAME, models, own, trained  # noqa: F401 - the fixtures
@@ -31,7 +31,7 @@ def files_of(workspace, version) -> list[str]:
 
 
 def version_of(workspace, which):
-    return registered.find(connect(workspace, workspace.config()), workspace.config(), which)
+    return lookup.find(connect(workspace, workspace.config()), workspace.config(), which)
 
 
 def git(workspace, *arguments: str) -> str:
@@ -347,10 +347,10 @@ def test_exports_load_with_plain_transformers_and_peft(trained, without_ftzard, 
 
 
 def test_a_model_of_other_labels_is_refused_before_it_is_loaded():
-    from ftzard.compare import require_same_labels
+    from ftzard.registered.compare import require_same_labels
 
     def files(name, labels):
-        return registered.Files(name, None, None, {}, labels, {})
+        return lookup.Files(name, None, None, {}, labels, {})
 
     require_same_labels(files("a", ["x", "y"]), files("b", ["y", "x"]))
     with pytest.raises(ModelError, match=r"a knows the labels \['x', 'y'\] and b \['x', 'z'\]"):

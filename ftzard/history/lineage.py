@@ -2,7 +2,7 @@
 
 git tells the story: `.dvc` files, model records and the run's id in each commit. MLflow adds names,
 states and notebooks where it knows the run; in a clone it does not, and the answer says so. Values
-only: `ftzard.shown` draws them.
+only: `ftzard.terminal.shown` draws them.
 """
 
 import re

@@ -6,11 +6,11 @@ import subprocess
 import pytest
 import yaml
 
-from ftzard import promotion
 from ftzard.errors import FtzardError, TrackingError
 from ftzard.models.archive import pack
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
+from ftzard.registered import promotion
 from ftzard.tracking import registry, runs
 from ftzard.workspace import Workspace
 from tests.tracking.conftest import store  # noqa: F401 - a store made once

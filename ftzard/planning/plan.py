@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ftzard import lineage
 from ftzard.config import compose
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError
-from ftzard.expected_rows import Expected, expected_rows
+from ftzard.history import lineage
 from ftzard.notebooks import model_files
+from ftzard.planning.expected_rows import Expected, expected_rows
 from ftzard.steps import BY_NAME, JOBS
 from ftzard.workspace import Workspace
 

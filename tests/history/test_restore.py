@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ftzard.errors import WorkspaceError
-from ftzard.restore import restore
+from ftzard.history.restore import restore
 from ftzard.versioning import data_version, version
 from ftzard.versioning.versions import in_force
 from tests.rounds import MODEL, Rounds

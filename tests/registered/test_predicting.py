@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ftzard.errors import DataError
-from ftzard.predicting import BATCH, Asked, batches, understood
+from ftzard.registered.predicting import BATCH, Asked, batches, understood
 
 
 def read(content: bytes, kind: str | None = None, column: str = "text", encoding: str = "utf-8"):

@@ -1,7 +1,7 @@
 """`ftzard compare A B`: two models on the same rows, each in a process of its own.
 
 Any two of champion, challenger, previous, base and registered versions. The rows are all test rows
-of all batches, or a labelled file. What comes out are values; `ftzard.shown_models` and
+of all batches, or a labelled file. What comes out are values; `ftzard.terminal.shown_models` and
 `evaluation.comparison_page` draw them.
 """
 
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ftzard import registered
 from ftzard.config.schema import Config
 from ftzard.dataset import cleaning, reading, storage
 from ftzard.errors import DataError, ModelError
 from ftzard.evaluation.calibration import scaled
 from ftzard.evaluation.side_by_side import SideBySide, disagreements, side_by_side
-from ftzard.registered import Files
+from ftzard.registered import lookup
+from ftzard.registered.lookup import Files
 from ftzard.texts import cleaned_as
 from ftzard.workspace import Workspace
 
@@ -77,7 +77,7 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
     """
     config = workspace.config()
     asked = (first, second)
-    models = [registered.files(workspace, which, labels_of=asked[1 - i])
+    models = [lookup.files(workspace, which, labels_of=asked[1 - i])
               for i, which in enumerate(asked)]
     if models[0].name == models[1].name:
         raise ModelError(f"'{first}' and '{second}' are both {models[0].name}; expected two models "

@@ -17,8 +17,8 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
-from ftzard import orphan
 from ftzard.errors import WorkspaceError
+from ftzard.running import orphan
 from ftzard.steps import BY_NAME, JOBS
 from ftzard.workspace import Workspace, alive
 
@@ -57,7 +57,7 @@ class Server:
             self._ways[kind] = os.fdopen(orders, "wb", buffering=0), os.fdopen(answers, "rb")
             theirs += [their_orders, their_answers]
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ftzard.kernel_server", *map(str, theirs)],
+            [sys.executable, "-P", "-m", "ftzard.running.kernel_server", *map(str, theirs)],
             stdin=subprocess.DEVNULL, stdout=2, pass_fds=theirs, start_new_session=True,
             cwd=self.workspace.root, env=self.environment())
         for end in theirs:

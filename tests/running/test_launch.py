@@ -8,8 +8,8 @@ import sys
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, job, op
 
-from ftzard import services
-from ftzard.launch import close_dead_runs, say_who_works
+from ftzard.running import services
+from ftzard.running.launch import close_dead_runs, say_who_works
 
 
 @op

@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ftzard import lineage
 from ftzard.config.schema import Config
 from ftzard.errors import WorkspaceError
+from ftzard.history import lineage
 from ftzard.inputs import DELIVERIES
 from ftzard.versioning import restore as versioned
 from ftzard.versioning import versions

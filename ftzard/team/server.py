@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
-from ftzard import credentials, services
+from ftzard import credentials
 from ftzard.errors import ConfigError, TrackingError, WorkspaceError
-from ftzard.launch import QUIET
+from ftzard.running import services
+from ftzard.running.launch import QUIET
 
 PASSWORD, USER = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME"
 KEY, BACKEND = "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_BACKEND_STORE_URI"

@@ -1,0 +1,1 @@
+"""What is done with registered models: found, asked, compared, promoted, given away, deleted."""

@@ -1,0 +1,1 @@
+"""How runs are launched, served, watched and ended."""

@@ -1,0 +1,1 @@
+"""An MLflow server for a team, and its users."""
