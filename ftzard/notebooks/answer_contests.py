@@ -1,0 +1,245 @@
+"""A contest of answers: several models answer the same test instructions, and the gate decides.
+
+Every model tells how likely it finds each wanted answer, and writes its own for some of them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ftzard.evaluation import answers, gate
+from ftzard.evaluation.drift import Sample
+from ftzard.evaluation.gate import Scored, Verdict
+from ftzard.models import adapter, instructions
+from ftzard.models.answering import Answerer
+from ftzard.models.base import LoadedBase, load_base
+from ftzard.models.spec import BaseSpec
+from ftzard.notebooks import instructing, model_files, reference
+from ftzard.notebooks.chapter import Chapter
+from ftzard.tracking import registry
+from ftzard.tracking.registry import Version
+
+
+@dataclass
+class Answered:
+    """One model's answers: loss and tokens of every test row, and what it wrote for some of them.
+
+    loss: float64 (rows,), mean nats per token of the wanted answer; tokens: int64 (rows,);
+    generated: table with answer, confidence, tokens, finished, a line per row that was asked.
+    """
+
+    loss: np.ndarray
+    tokens: np.ndarray
+    generated: pd.DataFrame
+
+
+@dataclass
+class AnswerContest:
+    """What came of it.
+
+    rows: the test rows; asked: the numbers of those whose answers were generated; by_role: answers
+    per model; measure: what the gate compared; verdict: the gate's; champion: who was challenged,
+    if anyone; sample: what drift is told of the rows that were asked.
+    """
+
+    rows: pd.DataFrame
+    asked: np.ndarray
+    by_role: dict[str, Answered]
+    measure: str
+    verdict: Verdict
+    champion: Version | None
+    sample: Sample
+    confidence: float
+    seed: int
+
+    def scores(self, role: str) -> np.ndarray:
+        """Return a model's score per compared row, higher is better."""
+        return _scores(self.measure, self.rows, self.asked, self.by_role[role])
+
+    def metrics(self, role: str) -> dict:
+        """Return every measure of one model."""
+        told = self.by_role[role]
+        return answers.measure(told.loss, told.tokens, told.generated["answer"].tolist(),
+                               self.rows["label"].iloc[self.asked].tolist())
+
+    def table(self) -> pd.DataFrame:
+        """Return a line per model: its measures, and the compared score with its interval."""
+        return pd.DataFrame([{"model": role, **self.metrics(role), **answers.interval(
+            self.scores(role), confidence=self.confidence, seed=self.seed)}
+            for role in self.by_role])
+
+    def side_by_side(self, most: int = 10) -> pd.DataFrame:
+        """Return what the models wrote for the same instructions, and what was wanted.
+
+        Those come first in which the challenger differs most from the champion, or the base.
+        """
+        asked = self.rows.iloc[self.asked]
+        return answers.side_by_side(
+            asked["text"].tolist(), asked["label"].tolist(),
+            {role: told.generated["answer"].tolist() for role, told in self.by_role.items()},
+            most=most)
+
+    def differences(self) -> np.ndarray:
+        """Return, per compared row, the challenger's score less the champion's (or the base's)."""
+        other = "champion" if self.champion is not None else "base"
+        return self.scores("challenger") - self.scores(other)
+
+    def by_batch(self, role: str) -> dict[str, dict]:
+        """Return a model's mean score and rows on the test set of each batch."""
+        rows = _compared(self.measure, self.rows, self.asked)
+        scores = pd.Series(self.scores(role), rows.index)
+        return {str(batch): {"score": float(part.mean()), "n": len(part)}
+                for batch, part in scores.groupby(rows["batch"], sort=False)}
+
+    def tested(self, version: Version) -> dict[str, dict[str, dict]]:
+        """Return what was measured batch by batch, as a record keeps it: {version: {batch: …}}."""
+        measured = {str(version.number): self.by_batch("challenger")}
+        if self.champion is not None:
+            measured[str(self.champion.number)] = self.by_batch("champion")
+        return measured
+
+    def flat(self) -> dict[str, float]:
+        """Return the scores of all models under names that tracking takes."""
+        found = {f"test_{k}": v for k, v in self.metrics("challenger").items()}
+        for role in self.by_role:
+            found |= {f"{role}_test_{k}": v for k, v in self.metrics(role).items()}
+        verdict = self.verdict
+        return {**found, "gate_difference": verdict.difference, "gate_lower": verdict.lower,
+                "gate_upper": verdict.upper}
+
+    def entries(self) -> dict:
+        """Return what the model's record keeps of it, beside verdict and tests by batch."""
+        return {"measure": self.measure, "test_metrics": self.metrics("challenger"),
+                "generations": self.side_by_side().to_dict("records")}
+
+    def facts(self) -> dict:
+        """Return what the step says of it for the report and the next steps."""
+        return {"measure": self.measure, "generated_rows": len(self.asked)}
+
+
+def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContest:
+    """Let challenger, champion and bare base answer the test rows of all batches; ask the gate.
+
+    rows: tokenized rows of all splits and batches; challenger: its unpacked adapter. The base is
+    loaded once and the adapters are put on it in turn; a champion that is asked in another way, or
+    on another base, brings its own.
+    """
+    config, workspace = chapter.config, chapter.workspace
+    told = config.task.instructions
+    test = rows[rows["split"] == "test"].reset_index(drop=True)
+    champion = registry.by_alias(chapter.tracking, config.tracking.registered_model,
+                                 registry.CHAMPION)
+    loaded = load_base(model_files.base_spec(workspace, config.model, config.task.kind),
+                       continues=challenger)
+    hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
+    chapter.run.tags(hashes)
+    chapter.say(**hashes, quantised_layers=loaded.quantised)
+    defender, lost = None, np.zeros(len(test), dtype=bool)
+    if champion is not None:
+        defender = _Defender.of(loaded, *model_files.version_files(workspace, champion), test)
+        lost = defender.lost
+        chapter.log(test_rows_without_room_for_champion=int(lost.sum()))
+    kept = test[~lost].reset_index(drop=True)
+    asked = _drawn(len(kept), told.generated_rows, config.seed)
+    answerer = adapter.open_answerer(challenger, loaded)
+    try:
+        by_role = {"challenger": _answered(answerer, kept, asked, chapter)}
+        embeddings = answerer.embeddings(_prompts(kept, asked))
+    finally:
+        adapter.detach(loaded)
+    if defender is not None:
+        by_role["champion"] = defender.answered(kept, asked, chapter)
+    bare = adapter.bare_answerer(loaded, instructing.kept(config, loaded.tokenizer))
+    by_role["base"] = _answered(bare, kept, asked, chapter)
+    compared = _compared(told.score, kept, asked)
+    scored = {role: _by_batch(compared, _scores(told.score, kept, asked, answered))
+              for role, answered in by_role.items()}
+    limits = {k: v for k, v in vars(config.gate).items() if k != "max_class_loss"}
+    verdict = gate.judge_scores(
+        scored["challenger"], scored.get("champion"), measure=told.score,
+        baselines={"base": scored["base"]}, seed=config.seed, **limits)
+    drawn = kept.iloc[asked]
+    return AnswerContest(
+        kept, asked, by_role, told.score, verdict, champion,
+        reference.answer_sample(drawn, by_role["challenger"].generated, embeddings),
+        config.gate.confidence, config.seed)
+
+
+@dataclass
+class _Defender:
+    """The champion as it is asked: on the loaded base if it is the same, else on its own.
+
+    lost: rows of the test that its own template or tokenizer leaves no room for.
+    """
+
+    loaded: LoadedBase | None
+    answerer: Answerer | None
+    folder: Path
+    input_ids: list[list[int]]
+    prompt_lengths: list[int]
+    lost: np.ndarray
+
+    @classmethod
+    def of(cls, loaded: LoadedBase, folder: Path, spec: BaseSpec, test: pd.DataFrame
+           ) -> "_Defender":
+        meta = adapter.read_meta(folder)
+        same = (meta["base"]["weight_hash"], meta["tokenizer_hash"]) == (
+            loaded.weight_hash, loaded.tokenizer_hash)
+        answerer = None if same else adapter.open_answerer(folder, spec)
+        tokenizer = loaded.tokenizer if same else answerer.tokenizer
+        found = instructions.encode(
+            test["messages"].map(instructing.turns).tolist(), test["label"].tolist(), tokenizer,
+            instructing.template_in(meta), meta["max_length"])
+        return cls(loaded if same else None, answerer, folder, found.input_ids,
+                   found.prompt_length.tolist(), np.asarray(found.lost))
+
+    def answered(self, kept: pd.DataFrame, asked: np.ndarray, chapter: Chapter) -> Answered:
+        places = np.flatnonzero(~self.lost)
+        mine = kept.assign(input_ids=[self.input_ids[i] for i in places],
+                           prompt_length=[self.prompt_lengths[i] for i in places])
+        if self.answerer is not None:
+            return _answered(self.answerer, mine, asked, chapter)
+        answerer = adapter.open_answerer(self.folder, self.loaded)
+        try:
+            return _answered(answerer, mine, asked, chapter)
+        finally:
+            adapter.detach(self.loaded)
+
+
+def _answered(answerer: Answerer, rows: pd.DataFrame, asked: np.ndarray, chapter: Chapter
+              ) -> Answered:
+    loss, tokens = answerer.losses(rows["input_ids"].tolist(), rows["prompt_length"].tolist())
+    written = answerer.generate(_prompts(rows, asked), on_step=chapter.progress)
+    return Answered(loss, tokens, written)
+
+
+def _prompts(rows: pd.DataFrame, asked: np.ndarray) -> list[list[int]]:
+    drawn = rows.iloc[asked]
+    return [list(ids[:length]) for ids, length in
+            zip(drawn["input_ids"], drawn["prompt_length"], strict=True)]
+
+
+def _drawn(count: int, most: int, seed: int) -> np.ndarray:
+    """Return which of `count` rows are asked for an answer of their own, in order."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
+
+
+def _compared(measure: str, rows: pd.DataFrame, asked: np.ndarray) -> pd.DataFrame:
+    """Return the rows that the gate compares: all for the loss, else those that were asked."""
+    return rows if measure == "loss" else rows.iloc[asked]
+
+
+def _scores(measure: str, rows: pd.DataFrame, asked: np.ndarray, told: Answered) -> np.ndarray:
+    if measure == "loss":
+        return -told.loss
+    written, wanted = told.generated["answer"].tolist(), rows["label"].iloc[asked].tolist()
+    found = answers.rouge_l if measure == "rouge_l" else answers.exact_match
+    return np.asarray(found(written, wanted), dtype=float)
+
+
+def _by_batch(rows: pd.DataFrame, scores: np.ndarray) -> dict[str, Scored]:
+    values = pd.Series(scores, rows.index)
+    return {batch: Scored(part["id"].tolist(), values[part.index].to_numpy())
+            for batch, part in rows.groupby("batch", sort=False)}
