@@ -60,9 +60,7 @@ class AnswerContest:
 
     def metrics(self, role: str) -> dict:
         """Return every measure of one model."""
-        told = self.by_role[role]
-        return answers.measure(told.loss, told.tokens, told.generated["answer"].tolist(),
-                               self.rows["label"].iloc[self.asked].tolist())
+        return _measured(self.by_role[role], self.rows, self.asked)
 
     def table(self) -> pd.DataFrame:
         """Return a line per model: its measures, and the compared score with its interval."""
@@ -167,6 +165,12 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
         config.gate.confidence, config.seed)
 
 
+def metrics_of(answerer: Answerer, test: pd.DataFrame, generated_rows: int, seed: int) -> dict:
+    """Return every measure of one model on test rows, as `AnswerContest.metrics` does."""
+    asked = _drawn(len(test), generated_rows, seed)
+    return _measured(_answered(answerer, test, asked), test, asked)
+
+
 @dataclass
 class _Defender:
     """The champion as it is asked: on the loaded base if it is the same, else on its own.
@@ -208,11 +212,17 @@ class _Defender:
             adapter.detach(self.loaded)
 
 
-def _answered(answerer: Answerer, rows: pd.DataFrame, asked: np.ndarray, chapter: Chapter
-              ) -> Answered:
+def _answered(answerer: Answerer, rows: pd.DataFrame, asked: np.ndarray,
+              chapter: Chapter | None = None) -> Answered:
     loss, tokens = answerer.losses(rows["input_ids"].tolist(), rows["prompt_length"].tolist())
-    written = answerer.generate(_prompts(rows, asked), on_step=chapter.progress)
+    written = answerer.generate(_prompts(rows, asked),
+                                on_step=chapter.progress if chapter else None)
     return Answered(loss, tokens, written)
+
+
+def _measured(told: Answered, rows: pd.DataFrame, asked: np.ndarray) -> dict:
+    return answers.measure(told.loss, told.tokens, told.generated["answer"].tolist(),
+                           rows["label"].iloc[asked].tolist())
 
 
 def _prompts(rows: pd.DataFrame, asked: np.ndarray) -> list[list[int]]:
