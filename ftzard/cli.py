@@ -699,8 +699,10 @@ def reproduce(
     found = again(place, name or place.config().tracking.registered_model, int(number), say)
     for line in found.differences:
         say(f"  {line}")
+    right = (f"{found.accuracy:.1%} of" if found.accuracy is not None
+             else f"loss {found.loss:.3f} on")
     say(f"{'✓ equal' if found.equal else '✗ not equal'}: {found.model}, weights "
-        f"{found.weights[:12]}, {found.accuracy:.1%} of {found.test_rows:,} test rows")
+        f"{found.weights[:12]}, {right} {found.test_rows:,} test rows")
     if not found.equal:
         raise typer.Exit(1)
 
