@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ftzard.evaluation import answers, gate
+from ftzard.config.schema import Gate
+from ftzard.evaluation import answers, gate, measures
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Scored, Verdict
 from ftzard.models import adapter, instructions
@@ -26,7 +27,8 @@ from ftzard.tracking.registry import Version
 class Answered:
     """One model's answers: loss and tokens of every test row, and what it wrote for some of them.
 
-    loss: float64 (rows,), mean nats per token of the wanted answer; tokens: int64 (rows,);
+    loss: float64 (rows,), mean nats per token of the wanted answer, counted in the challenger's
+    tokens; tokens: int64 (rows,), of the challenger's tokenizer;
     generated: table with answer, confidence, tokens, finished, a line per row that was asked.
     """
 
@@ -41,7 +43,7 @@ class AnswerContest:
 
     rows: the test rows; asked: the numbers of those whose answers were generated; by_role: answers
     per model; measure: what the gate compared; verdict: the gate's; champion: who was challenged,
-    if anyone; sample: what drift is told of the rows that were asked.
+    if anyone; sample: what drift is told of the rows that were asked; gate: its settings.
     """
 
     rows: pd.DataFrame
@@ -51,45 +53,53 @@ class AnswerContest:
     verdict: Verdict
     champion: Version | None
     sample: Sample
-    confidence: float
+    gate: Gate
     seed: int
 
-    def scores(self, role: str) -> np.ndarray:
-        """Return a model's score per compared row, higher is better."""
-        return _scores(self.measure, self.rows, self.asked, self.by_role[role])
+    @property
+    def compared(self) -> pd.DataFrame:
+        """The rows that the gate compared: all for the loss, else those that were asked."""
+        return _compared(self.measure, self.rows, self.asked)
 
     def metrics(self, role: str) -> dict:
         """Return every measure of one model."""
         return _measured(self.by_role[role], self.rows, self.asked)
 
     def table(self) -> pd.DataFrame:
-        """Return a line per model: its measures, and the compared score with its interval."""
-        return pd.DataFrame([{"model": role, **self.metrics(role), **answers.interval(
-            self.scores(role), confidence=self.confidence, seed=self.seed)}
-            for role in self.by_role])
+        """Return a line per model: the compared score with its interval, and every measure."""
+        lines = []
+        for role in self.by_role:
+            score, lower, upper = gate.interval(
+                self._scored(role), measure=self.measure, confidence=self.gate.confidence,
+                resamples=self.gate.resamples, seed=self.seed)
+            finished = self.by_role[role].generated["finished"].mean()
+            lines.append({"model": role, "measure": self.measure, "score": score, "lower": lower,
+                          "upper": upper, **self.metrics(role), "finished": float(finished)})
+        return pd.DataFrame(lines)
 
-    def side_by_side(self, most: int = 10) -> pd.DataFrame:
+    def side_by_side(self) -> pd.DataFrame:
         """Return what the models wrote for the same instructions, and what was wanted.
 
-        Those come first in which the challenger differs most from the champion, or the base.
+        Some are drawn by the seed; the others are those on which the models differ most.
         """
-        asked = self.rows.iloc[self.asked]
+        asked = self.rows.iloc[self.asked].reset_index(drop=True)
+        written = {role: told.generated["answer"].tolist() for role, told in self.by_role.items()}
+        wanted = asked["label"].tolist()
         return answers.side_by_side(
-            asked["text"].tolist(), asked["label"].tolist(),
-            {role: told.generated["answer"].tolist() for role, told in self.by_role.items()},
-            most=most)
+            asked, written, {role: answers.rouge_l(said, wanted) for role, said in written.items()},
+            seed=self.seed)
 
     def differences(self) -> np.ndarray:
-        """Return, per compared row, the challenger's score less the champion's (or the base's)."""
+        """Return, per compared row, by how much the challenger is better than who stood before."""
         other = "champion" if self.champion is not None else "base"
-        return self.scores("challenger") - self.scores(other)
+        return _scores(self.measure, self.rows, self.asked, self.by_role["challenger"]) - _scores(
+            self.measure, self.rows, self.asked, self.by_role[other])
 
     def by_batch(self, role: str) -> dict[str, dict]:
         """Return a model's mean score and rows on the test set of each batch."""
-        rows = _compared(self.measure, self.rows, self.asked)
-        scores = pd.Series(self.scores(role), rows.index)
-        return {str(batch): {"score": float(part.mean()), "n": len(part)}
-                for batch, part in scores.groupby(rows["batch"], sort=False)}
+        told = measures.of(self.measure)
+        return {batch: {"score": told.goodness(float(np.average(s.scores, weights=s.weights))),
+                        "n": len(s.ids)} for batch, s in self._scored(role).items()}
 
     def tested(self, version: Version) -> dict[str, dict[str, dict]]:
         """Return what was measured batch by batch, as a record keeps it: {version: {batch: …}}."""
@@ -100,9 +110,10 @@ class AnswerContest:
 
     def flat(self) -> dict[str, float]:
         """Return the scores of all models under names that tracking takes."""
-        found = {f"test_{k}": v for k, v in self.metrics("challenger").items()}
+        found = {f"test_{k}": v for k, v in self.metrics("challenger").items() if v is not None}
         for role in self.by_role:
-            found |= {f"{role}_test_{k}": v for k, v in self.metrics(role).items()}
+            found |= {f"{role}_test_{k}": v for k, v in self.metrics(role).items()
+                      if v is not None}
         verdict = self.verdict
         return {**found, "gate_difference": verdict.difference, "gate_lower": verdict.lower,
                 "gate_upper": verdict.upper}
@@ -115,6 +126,9 @@ class AnswerContest:
     def facts(self) -> dict:
         """Return what the step says of it for the report and the next steps."""
         return {"measure": self.measure, "generated_rows": len(self.asked)}
+
+    def _scored(self, role: str) -> dict[str, Scored]:
+        return _by_batch(self.measure, self.rows, self.asked, self.by_role[role])
 
 
 def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContest:
@@ -140,7 +154,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
         lost = defender.lost
         chapter.log(test_rows_without_room_for_champion=int(lost.sum()))
     kept = test[~lost].reset_index(drop=True)
-    asked = _drawn(len(kept), told.generated_rows, config.seed)
+    asked = instructing.drawn(len(kept), told.generated_rows, config.seed)
     answerer = adapter.open_answerer(challenger, loaded)
     try:
         by_role = {"challenger": _answered(answerer, kept, asked, chapter)}
@@ -151,23 +165,21 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
         by_role["champion"] = defender.answered(kept, asked, chapter)
     bare = adapter.bare_answerer(loaded, instructing.kept(config, loaded.tokenizer))
     by_role["base"] = _answered(bare, kept, asked, chapter)
-    compared = _compared(told.score, kept, asked)
-    scored = {role: _by_batch(compared, _scores(told.score, kept, asked, answered))
+    scored = {role: _by_batch(told.score, kept, asked, answered)
               for role, answered in by_role.items()}
     limits = {k: v for k, v in vars(config.gate).items() if k != "max_class_loss"}
     verdict = gate.judge_scores(
         scored["challenger"], scored.get("champion"), measure=told.score,
         baselines={"base": scored["base"]}, seed=config.seed, **limits)
-    drawn = kept.iloc[asked]
     return AnswerContest(
         kept, asked, by_role, told.score, verdict, champion,
-        reference.answer_sample(drawn, by_role["challenger"].generated, embeddings),
-        config.gate.confidence, config.seed)
+        reference.answer_sample(kept.iloc[asked], by_role["challenger"].generated, embeddings),
+        config.gate, config.seed)
 
 
 def metrics_of(answerer: Answerer, test: pd.DataFrame, generated_rows: int, seed: int) -> dict:
     """Return every measure of one model on test rows, as `AnswerContest.metrics` does."""
-    asked = _drawn(len(test), generated_rows, seed)
+    asked = instructing.drawn(len(test), generated_rows, seed)
     return _measured(_answered(answerer, test, asked), test, asked)
 
 
@@ -204,7 +216,9 @@ class _Defender:
         mine = kept.assign(input_ids=[self.input_ids[i] for i in places],
                            prompt_length=[self.prompt_lengths[i] for i in places])
         if self.answerer is not None:
-            return _answered(self.answerer, mine, asked, chapter)
+            told = _answered(self.answerer, mine, asked, chapter)
+            ours = (kept["length"] - kept["prompt_length"]).to_numpy()
+            return Answered(answers.in_tokens(told.loss, told.tokens, ours), ours, told.generated)
         answerer = adapter.open_answerer(self.folder, self.loaded)
         try:
             return _answered(answerer, mine, asked, chapter)
@@ -231,17 +245,13 @@ def _prompts(rows: pd.DataFrame, asked: np.ndarray) -> list[list[int]]:
             zip(drawn["input_ids"], drawn["prompt_length"], strict=True)]
 
 
-def _drawn(count: int, most: int, seed: int) -> np.ndarray:
-    """Return which of `count` rows are asked for an answer of their own, in order."""
-    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
-
-
 def _compared(measure: str, rows: pd.DataFrame, asked: np.ndarray) -> pd.DataFrame:
     """Return the rows that the gate compares: all for the loss, else those that were asked."""
     return rows if measure == "loss" else rows.iloc[asked]
 
 
 def _scores(measure: str, rows: pd.DataFrame, asked: np.ndarray, told: Answered) -> np.ndarray:
+    """Return a model's score per compared row; more is better."""
     if measure == "loss":
         return -told.loss
     written, wanted = told.generated["answer"].tolist(), rows["label"].iloc[asked].tolist()
@@ -249,7 +259,11 @@ def _scores(measure: str, rows: pd.DataFrame, asked: np.ndarray, told: Answered)
     return np.asarray(found(written, wanted), dtype=float)
 
 
-def _by_batch(rows: pd.DataFrame, scores: np.ndarray) -> dict[str, Scored]:
-    values = pd.Series(scores, rows.index)
-    return {batch: Scored(part["id"].tolist(), values[part.index].to_numpy())
-            for batch, part in rows.groupby("batch", sort=False)}
+def _by_batch(measure: str, rows: pd.DataFrame, asked: np.ndarray, told: Answered
+              ) -> dict[str, Scored]:
+    """Return a model's scores by batch; a loss counts by the tokens of its answer."""
+    compared = _compared(measure, rows, asked).reset_index(drop=True)
+    scores = _scores(measure, rows, asked, told)
+    weights = told.tokens if measure == "loss" else np.ones(len(compared))
+    return {str(batch): Scored(part["id"].tolist(), scores[part.index], weights[part.index])
+            for batch, part in compared.groupby("batch", sort=False)}

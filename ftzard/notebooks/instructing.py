@@ -68,7 +68,7 @@ def tokenize(chapter: Chapter, rows: pd.DataFrame, tokenizer: "PreTrainedTokeniz
     lost, limit = int(np.sum(found.lost)), chapter.config.data.max_rejected
     if lost > limit * len(rows):
         raise DataError(
-            f"{lost:,} of {len(rows):,} rows have no room for a single token of their answer within "
+            f"{lost:,} of {len(rows):,} rows have no room for one token of their answer within "
             f"model.max_length={longest}; expected at most {limit:.0%} (data.max_rejected). Raise "
             "model.max_length, or shorten the instructions.")
     kept = tokenized[~np.asarray(found.lost)].reset_index(drop=True)
@@ -93,8 +93,8 @@ def kept(config: Config, tokenizer: "PreTrainedTokenizerBase",
         if before != template:
             raise ModelError(
                 f"adapter {continues} was trained with the template '{before.name}', but "
-                f"task.instructions.template is '{template.name}' or its text has changed; expected "
-                "the same. Set it back, or set retraining.start=base.")
+                f"task.instructions.template is '{template.name}', or its text has changed; "
+                "expected the same. Set it back, or set retraining.start=base.")
     return {"template": template.to_dict(),
             "max_new_tokens": config.task.instructions.max_new_tokens, "cleaning": {}}
 
@@ -109,3 +109,8 @@ def loss_of(answerer: "Answerer", rows: pd.DataFrame) -> float:
     """Return the mean loss per token of the wanted answers, in nats."""
     loss, tokens = answerer.losses(rows["input_ids"].tolist(), rows["prompt_length"].tolist())
     return float(np.average(loss, weights=tokens))
+
+
+def drawn(count: int, most: int, seed: int) -> np.ndarray:
+    """Return which of `count` rows are asked for an answer of their own, drawn, in order."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])

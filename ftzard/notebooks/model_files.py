@@ -239,6 +239,5 @@ def cleaning_values(data: Data) -> dict:
 def curves(trials: list[dict]) -> list[dict]:
     """Return trials as the learning curves are drawn from: the first is the best."""
     return [{"name": t["name"], "params": t["params"], "best": i == 0,
-             "history": [{**e, **({"validation_accuracy": e["accuracy"]} if "accuracy" in e else {})}
-                         for e in t["history"]]}
+             "history": t["history"]}
             for i, t in enumerate(trials)]
