@@ -13,8 +13,8 @@ from ftzard.config import compose
 from ftzard.dataset import sampling, storage
 from ftzard.evaluation import report
 from ftzard.evaluation.facts import (
-    Answers,
     AnsweringModel,
+    Answers,
     Facts,
     Lineage,
     Model,
