@@ -163,8 +163,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
         adapter.detach(loaded)
     if defender is not None:
         by_role["champion"] = defender.answered(kept, asked, chapter)
-    bare = adapter.bare_answerer(loaded, instructing.kept(config, loaded.tokenizer))
-    by_role["base"] = _answered(bare, kept, asked, chapter)
+    by_role["base"] = _answered(instructing.bare(config, loaded), kept, asked, chapter)
     scored = {role: _by_batch(told.score, kept, asked, answered)
               for role, answered in by_role.items()}
     limits = {k: v for k, v in vars(config.gate).items() if k != "max_class_loss"}

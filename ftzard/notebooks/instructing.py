@@ -14,7 +14,9 @@ import pandas as pd
 
 from ftzard.config.schema import Config
 from ftzard.errors import DataError, ModelError
-from ftzard.models import instructions, templates
+from ftzard.models import adapter, instructions, templates
+from ftzard.models.answering import Answerer
+from ftzard.models.base import LoadedBase
 from ftzard.models.meta import read_meta
 from ftzard.models.templates import Template
 from ftzard.notebooks import model_files
@@ -22,8 +24,6 @@ from ftzard.notebooks.chapter import Chapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from ftzard.models.answering import Answerer
 
 COLUMNS = ("id", "batch", "split", "text", "label", "messages", "source", "group")
 
@@ -99,13 +99,19 @@ def kept(config: Config, tokenizer: "PreTrainedTokenizerBase",
             "max_new_tokens": config.task.instructions.max_new_tokens, "cleaning": {}}
 
 
+def bare(config: Config, loaded: LoadedBase) -> Answerer:
+    """Return the base itself as the config asks it, to compare with."""
+    return adapter.bare_answerer(loaded, template_of(config, loaded.tokenizer),
+                                 config.task.instructions.max_new_tokens)
+
+
 def training_values(config: Config) -> dict:
     """Return what every trial is trained with and the search does not vary, packing included."""
     return {**model_files.training_values(config.training),
             "packing": config.task.instructions.packing}
 
 
-def loss_of(answerer: "Answerer", rows: pd.DataFrame) -> float:
+def loss_of(answerer: Answerer, rows: pd.DataFrame) -> float:
     """Return the mean loss per token of the wanted answers, in nats."""
     loss, tokens = answerer.losses(rows["input_ids"].tolist(), rows["prompt_length"].tolist())
     return float(np.average(loss, weights=tokens))

@@ -139,7 +139,7 @@ def test_a_template_that_asks_for_the_day_is_always_told_the_same(tmp_path):
         "{%- if strftime_now is defined %}{%- set day = strftime_now('%d') %}{%- endif %}\n"
         + "  {% if true %}{{ 'Today: ' + day + '. ' }}{% endif %}\n" + QWEN)
     template = templates.of("model", tokenizer)
-    assert template.render(CHAT[:1]).startswith("Today: 26 Jul 2024. \n<|im_start|>system")
+    assert template.render(CHAT[:1]).startswith("Today: 26 Jul 2024. <|im_start|>system")
 
 
 def test_a_tokenizer_without_a_template_is_refused_with_the_others(tokenizers):
