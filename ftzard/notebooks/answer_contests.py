@@ -57,9 +57,9 @@ class AnswerContest:
     seed: int
 
     @property
-    def compared(self) -> pd.DataFrame:
-        """The rows that the gate compared: all for the loss, else those that were asked."""
-        return _compared(self.measure, self.rows, self.asked)
+    def before(self) -> str:
+        """Who stood before the challenger: the champion, or the bare base."""
+        return "champion" if self.champion is not None else "base"
 
     def metrics(self, role: str) -> dict:
         """Return every measure of one model."""
@@ -91,9 +91,8 @@ class AnswerContest:
 
     def differences(self) -> np.ndarray:
         """Return, per compared row, by how much the challenger is better than who stood before."""
-        other = "champion" if self.champion is not None else "base"
         return _scores(self.measure, self.rows, self.asked, self.by_role["challenger"]) - _scores(
-            self.measure, self.rows, self.asked, self.by_role[other])
+            self.measure, self.rows, self.asked, self.by_role[self.before])
 
     def by_batch(self, role: str) -> dict[str, dict]:
         """Return a model's mean score and rows on the test set of each batch."""
