@@ -36,21 +36,29 @@ def say(line: str) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder that becomes the workspace.")],
     data: Annotated[Path | None, typer.Option(help="Your labelled file.")] = None,
-    text: Annotated[str, typer.Option(help="Its column with the text.")] = "text",
-    label: Annotated[str, typer.Option(help="Its column with the label.")] = "label",
+    text: Annotated[str | None, typer.Option(
+        help="Its column with the text or instruction; default: text or instruction.")] = None,
+    label: Annotated[str | None, typer.Option(
+        help="Its column with the label or answer; default: label or output.")] = None,
+    about: Annotated[str | None, typer.Option(
+        "--input", help="Its column with what an instruction is about; default: input, if it is "
+                        "there.")] = None,
+    messages: Annotated[str | None, typer.Option(
+        help="Its column with chats; default: messages, if it is there.")] = None,
+    task: Annotated[str, typer.Option(
+        help="classification or instruction_tuning.")] = "classification",
+    sample: Annotated[bool, typer.Option(
+        "--sample", help="With the sample of instructions, to try a round.")] = False,
     encoding: Annotated[str, typer.Option(help="Its encoding, if it is CSV.")] = "utf-8",
     git_remote: Annotated[str | None, typer.Option(help="URL or folder of the git remote.")] = None,
     dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
 ) -> None:
     """Make a workspace: git, DVC, notebooks, config; with --data, ready to train on your file."""
     from ftzard import new_workspace
-    from ftzard.dataset import reading
 
-    config: dict = {}
-    if data is not None:
-        config["data"] = new_workspace.describe_data(data, text, label, encoding=encoding)
-        stored = reading.store_raw(data, folder.resolve() / "data")
-        config["data"]["source"] = f"data/raw/{stored.name}"
+    config = new_workspace.config_for(
+        folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
+        sample=sample, encoding=encoding)
     workspace = new_workspace.create(folder, config=config, git_remote=git_remote,
                                      dvc_remote=dvc_remote, invent_identity=True)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")

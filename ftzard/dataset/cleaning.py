@@ -141,20 +141,9 @@ def _reasons(rejected: pd.DataFrame, most: int = 5) -> str:
     return shown + (f", {rest} for {len(counted) - most} other reasons" if rest else "")
 
 
-def check(
-    cleaned: pd.DataFrame,
-    rejected: pd.DataFrame,
-    *,
-    min_rows: int,
-    max_rejected: float,
-    labels: Mapping | None = None,
-) -> None:
-    """Refuse a delivery that cannot be trained on: DataError with counts, reasons and remedy.
-
-    min_rows: fewest cleaned rows. max_rejected: largest share in [0, 1] of rejected rows among
-    all; duplicates are not held against a delivery. labels: the map that `clean` was given. Of
-    classification, the labels must be of two classes or more; free answers may be anything.
-    """
+def check_rejected(cleaned: pd.DataFrame, rejected: pd.DataFrame, *, max_rejected: float,
+                   labels: Mapping | None = None) -> None:
+    """Refuse rows of which too many cannot be used; the arguments are those of `check`."""
     total = len(cleaned) + len(rejected)
     repeats = rejected["reason"].isin([DUPLICATE, EARLIER_DUPLICATE])
     refused = rejected[~repeats]
@@ -169,6 +158,25 @@ def check(
             f"{max_rejected:.1%} allowed): {_reasons(refused)}.{hint} Correct the file"
             f"{', or' if 'messages' in cleaned else ' or data.labels, or'} raise data.max_rejected."
         )
+
+
+def check(
+    cleaned: pd.DataFrame,
+    rejected: pd.DataFrame,
+    *,
+    min_rows: int,
+    max_rejected: float,
+    labels: Mapping | None = None,
+) -> None:
+    """Refuse a delivery that cannot be trained on: DataError with counts, reasons and remedy.
+
+    min_rows: fewest cleaned rows. max_rejected: largest share in [0, 1] of rejected rows among
+    all; duplicates are not held against a delivery. labels: the map that `clean` was given. Of
+    classification, the labels must be of two classes or more; free answers may be anything.
+    """
+    check_rejected(cleaned, rejected, max_rejected=max_rejected, labels=labels)
+    total = len(cleaned) + len(rejected)
+    repeats = rejected["reason"].isin([DUPLICATE, EARLIER_DUPLICATE])
     if len(cleaned) < min_rows:
         left = _reasons(rejected) or "none rejected"
         if repeats.sum() and len(cleaned) + repeats.sum() == total:

@@ -86,7 +86,7 @@ class Draft:
         if key in MOVES:
             return Draft(self.text, min(max(MOVES[key](before, after), 0), len(self.text)))
         if key.startswith(PASTED):
-            key = wording(key.removeprefix(PASTED).removesuffix(PASTE_ENDS))
+            key = key.removeprefix(PASTED).removesuffix(PASTE_ENDS).replace("\r", "\n")
         elif not (key.isprintable() or key == "\u200d"):  # which joins several emoji to one
             return self
         return Draft(before + key + after, self.at + len(key))
