@@ -173,6 +173,15 @@ class Answerer:
         encoded = encode(messages, None, self.tokenizer, self.template, self.max_length)
         return self.generate(encoded.input_ids, batch_size=batch_size, on_step=on_step)
 
+    def prompt(self, messages: Messages) -> list[int]:
+        """Return the ids of what is asked; raises ModelError if they leave no room to answer."""
+        ids = self.template.prompt(messages, self.tokenizer)
+        if len(ids) >= self.max_length:
+            raise ModelError(
+                f"too long: {len(ids)} tokens with the template; expected at most "
+                f"{self.max_length - 1}, since the model reads {self.max_length} with its answer.")
+        return ids
+
     def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> pandas.DataFrame:
         """Return a row per text, each of which is one turn of a user.
 

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from ftzard.evaluation import measures
 from ftzard.terminal.shown import size
 
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
@@ -14,11 +15,12 @@ LONGEST_TEXT = 90
 
 def list_table(lines: list[Mapping]) -> Table:
     """Return the table of `registered.listing`: a line per version."""
-    table = _table("model", "aliases", "accuracy", "verdict", "base", "data version", "size",
-                   "registered (UTC)", right=("size",))
+    judged = {line["measure"] for line in lines} - {None}
+    table = _table("model", "aliases", "accuracy" if judged <= {"accuracy"} else "score", "verdict",
+                   "base", "data version", "size", "registered (UTC)", right=("size",))
     for line in lines:
         table.add_row(f"{line['model']}@{line['version']}", ", ".join(line["aliases"]) or "-",
-                      _accuracy(line), line["verdict"] or ("-" if line["kind"] != "base" else
+                      _score(line), line["verdict"] or ("-" if line["kind"] != "base" else
                                                            "bare base"),
                       line["base"] or "-", (line["data_version"] or "-")[:10],
                       size(line["size_bytes"]), _time(line["created"]))
@@ -32,6 +34,8 @@ def model_tree(told: Mapping) -> Tree:
     _branch(tree, "registered", [f"{_time(told['created'])} UTC, {size(told['size_bytes'])} in "
                                  f"MLflow, {told['source']}"])
     _branch(tree, "record", [told["record"] or "none in this workspace"])
+    if told["task"] != "classification":
+        _branch(tree, "task", [told["task"]])
     _branch(tree, "labels", [", ".join(told["labels"])] if told["labels"] else [])
     _branch(tree, "metrics", [_metrics(role, said) for role, said in told["metrics"].items()])
     if told["verdict"]:
@@ -119,9 +123,13 @@ def _interval(score: Mapping) -> str:
     return f"{100 * score['value']:.1f} % ({100 * score['lower']:.1f}–{100 * score['upper']:.1f})"
 
 
-def _accuracy(line: Mapping) -> str:
-    if line["accuracy"] is None:
+def _score(line: Mapping) -> str:
+    if line["score"] is None:
         return "-"
+    measure = measures.told_in(line)
+    if measure is not measures.ACCURACY:
+        return (f"{measure.short} {measure.value(line['score'], unit=False)} "
+                f"({measure.range(line['lower'], line['upper'])}) of {line['test_rows']:,}")
     return (f"{100 * line['accuracy']:.1f} % ({100 * line['lower']:.1f}–"
             f"{100 * line['upper']:.1f}) of {line['test_rows']:,}")
 
@@ -130,7 +138,10 @@ def _metrics(role: str, said: Mapping) -> str:
     if "accuracy" in said and "lower" in said:
         return (f"{role}: {said['accuracy']:.1%} ({said['lower']:.1%}–{said['upper']:.1%}) of "
                 f"{said['n']:,} test rows, macro F1 {said['macro_f1']:.3f}")
-    return f"{role}: " + ", ".join(f"{key} {value:.4g}" for key, value in said.items())
+    if "measure" in said:
+        return f"{role}: {measures.sentence(said)}"
+    return f"{role}: " + ", ".join(f"{key} {value:.4g}" for key, value in said.items()
+                                   if isinstance(value, (int, float)))
 
 
 def _time(iso: str | None) -> str:
