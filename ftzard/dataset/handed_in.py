@@ -147,7 +147,7 @@ def _with_messages(cleaned: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
     A row of a queue without messages was asked in one turn.
     """
-    told = known.reindex(columns=labelling.KEPT).fillna("").astype("str")
+    told = known.reindex(columns=labelling.KEPT, fill_value="").fillna("").astype("str")
     one = cleaned["text"].map(lambda text: to_json(one_turn(text)))
     messages = told["messages"].where(told["messages"] != "", one.to_numpy())
     place = cleaned.columns.get_loc("label") + 1
