@@ -40,7 +40,7 @@ section > .lead { color:var(--soft); margin-bottom:18px; }
 .verdict ul { margin:0; padding-left:20px; } .verdict li { margin:0 0 4px; max-width:80ch; }
 .verdict .warning { margin:12px 0 6px; padding:8px 12px; background:#fff7e6;
   border:1px solid #f0d9a8; border-radius:4px; }
-.figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(150px,1fr)); gap:16px 28px;
+.figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(145px,1fr)); gap:16px 28px;
   margin:0 0 26px; }
 .figures div b { display:block; font-size:25px; line-height:1.2; font-weight:650;
   letter-spacing:-.015em; }
@@ -79,7 +79,8 @@ dl { display:grid; grid-template-columns:max-content minmax(0,1fr); gap:4px 18px
 .example:first-child { border-top:0; }
 .example p { white-space:pre-wrap; overflow-wrap:anywhere; margin:0; font-size:14px;
   line-height:1.45; }
-.example .asked { max-width:90ch; font-weight:600; margin-bottom:10px; }
+.example .asked { max-width:none; background:var(--wash); border-radius:4px; padding:8px 12px;
+  margin-bottom:12px; }
 .example .said { display:grid; grid-template-columns:repeat(auto-fit,minmax(190px,1fr));
   gap:10px 24px; }
 .example .said > div { border-left:3px solid var(--line); padding-left:10px; min-width:0; }

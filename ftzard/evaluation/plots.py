@@ -647,7 +647,8 @@ def score_differences(
     _count_axis(axes, "rows")
     alike = int((values == 0).sum())
     unit = told.step.strip() or told.title
-    axes.set_xlabel(f"gain of a row in {unit}" + (f"; {alike:,} rows are alike" if alike else ""))
+    axes.set_xlabel(f"gain of a row in {unit}" + (
+        f"; {alike:,} {_plural(alike, 'row is', 'rows are')} alike" if alike else ""))
     return figure
 
 

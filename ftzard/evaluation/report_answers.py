@@ -118,16 +118,16 @@ def comparison(facts: Facts) -> list[Markup]:
         "difference.",
         plots.svg(plots.comparison(verdict)),
     )
-    counts = tag("div", tag("h3", measure.title[0].upper() + measure.title[1:]),
-                 _means(verdict, measure), *_rules(verdict, measure))
-    parts = [opening(lead), tag("div", drawing, counts, class_="two")]
-    if told.differences is not None and len(told.differences):
-        row_by_row = picture(
-            "Row by row", "How many test rows the challenger answers better, and by how much; a "
-            "mean can hide a few rows that are far off.",
-            plots.svg(plots.score_differences(told.differences, measure.name, other)))
-        parts.append(tag("div", row_by_row, tag("div"), class_="two gap"))
-    return parts
+    counts = [tag("h3", measure.title[0].upper() + measure.title[1:]), _means(verdict, measure),
+              *_rules(verdict, measure)]
+    if told.differences is None or not len(told.differences):
+        return [opening(lead), tag("div", drawing, tag("div", *counts), class_="two")]
+    row_by_row = picture(
+        "Row by row", "How many test rows the challenger answers better, and by how much; a mean "
+        "can hide a few rows that are far off.",
+        plots.svg(plots.score_differences(told.differences, measure.name, other)))
+    return [opening(lead), tag("div", drawing, row_by_row, class_="two"),
+            tag("div", *counts, class_="gap")]
 
 
 def generations(facts: Facts) -> list[Markup]:
@@ -169,7 +169,7 @@ def _example(row: Mapping[str, Any], measure: Measure) -> Markup:
             value = measure.value(measure.goodness(score), unit=measure.scale == 100)
             heading.append(f" · {measure.short} {value}")
         if str(row[role]).strip() == str(row["wanted"]).strip():
-            heading.append(" · as wanted")
+            heading.append(" · exact")
         said.append(tag("div", tag("h4", joined(heading)),
                         tag("p", shortened(row[role], LONGEST_ANSWER)), class_=role))
     return tag("div", tag("p", shortened(row["text"], LONGEST_ANSWER), class_="asked"),

@@ -62,9 +62,13 @@ def data(facts: Facts) -> list[Markup]:
     told = facts.answers
     shares = _classes(facts) if told is None else _supervised(told)
     parts = [opening(_data_sentence(facts)), tag("div", shares, _lengths(facts), class_="two")]
+    rejected = _rejected(facts)
     if told is not None and told.rows and len(told.rows) > 1:
-        parts.append(tag("div", _sources(told), tag("div"), class_="two gap"))
-    return [*parts, tag("div", *_rejected(facts), class_="two gap"), _leaks(facts)]
+        parts += [tag("div", _sources(told), rejected[0], class_="two gap"),
+                  *(tag("div", part, class_="gap") for part in rejected[1:])]
+    else:
+        parts.append(tag("div", *rejected, class_="two gap"))
+    return [*parts, _leaks(facts)]
 
 
 def _trials_sentence(trials: Sequence[Trial], free: bool) -> str:
