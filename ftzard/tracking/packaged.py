@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version as installed
@@ -23,6 +24,7 @@ from mlflow.types.schema import Array
 
 import ftzard
 from ftzard.errors import TrackingError
+from ftzard.models.meta import META
 from ftzard.models.spec import CLASSIFICATION
 
 #: What opens a model and asks it; it is shipped with whatever it imports of FTzard.
@@ -37,15 +39,14 @@ _SERVED = Path(__file__).with_name("served.py")
 
 @contextmanager
 def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
-             labels: Sequence[str] = (), config: Mapping | None = None,
-             task: str = CLASSIFICATION) -> Iterator[Path]:
+             labels: Sequence[str], config: Mapping | None = None) -> Iterator[Path]:
     """Yield the folder of a model as MLflow keeps it; it is gone afterwards.
 
     name: for the message; archives: 'adapter' and 'base', those that are shipped; example: raw
     texts; labels: in the order of the probabilities, none of a model that writes answers; config:
-    what a bare base is opened with; task: 'classification' or 'instruction_tuning'. Raises
-    TrackingError if there is no space for it.
+    what a bare base is opened with. Raises TrackingError if there is no space for it.
     """
+    task = _task(archives, config)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it tells of every step
@@ -63,6 +64,16 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
                 "space there, or let TMPDIR name another folder, and run the step again; nothing "
                 "was registered.") from error
         yield model
+
+
+def _task(archives: Mapping[str, Path], config: Mapping | None) -> str:
+    """Return what a model was made for, as its adapter says, or the config of a bare base."""
+    if "adapter" in archives:
+        with zipfile.ZipFile(archives["adapter"]) as adapter:
+            told = json.loads(adapter.read(META)) if META in adapter.namelist() else {}
+    else:
+        told = (config or {}).get("spec", {})
+    return told.get("task", CLASSIFICATION)
 
 
 def signature(task: str = CLASSIFICATION) -> ModelSignature:
