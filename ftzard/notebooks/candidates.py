@@ -62,7 +62,8 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     bare, _ = registry.register_base(
         chapter.run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
         labels=meta["labels"], cleaning=model_files.cleaning_values(config.data), archive=base,
-        example=example, tags={**tags, "ftzard_run": chapter.run.id})
+        example=example, tags={**tags, "ftzard_run": chapter.run.id},
+        answering={key: meta[key] for key in adapter.ANSWERING if key in meta})
     version = registry.register(
         chapter.run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
         taken=model_files.last_number(workspace, name),
