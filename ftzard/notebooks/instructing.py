@@ -25,6 +25,8 @@ from ftzard.notebooks.chapter import Chapter
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+#: What the learning curves show of each epoch.
+CURVES = ("loss", "token_accuracy")
 COLUMNS = ("id", "batch", "split", "text", "label", "messages", "source", "group")
 
 
