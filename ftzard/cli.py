@@ -146,6 +146,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show the workspace: models, steps, rows that wait for labels, what is not pushed."""
+    from ftzard.evaluation import measures
     from ftzard.status import gather
     from ftzard.workspace import find
 
@@ -160,7 +161,7 @@ def status(
             say(f"{role:<10} none")
             continue
         scores = model["metrics"] or {}
-        right = f", {scores['accuracy']:.1%} of {scores['n']:,} test rows" if scores else ""
+        right = f", {measures.sentence(scores)}" if scores else ""
         say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
             f"data {(model['data_version'] or 'none')[:10]}")
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -124,10 +124,9 @@ def side_by_side(
     """Return generated answers of all models beside each other, a line per row.
 
     rows: n generated test rows (id, batch, text, label); answers: model's role -> n answers, in the
-    order in which they are shown; scores: role -> n scores of them, more is better (ROUGE-L, exact
-    match, or a loss as its negative). First `shown` rows drawn by `seed`, in their own order, then
-    up to `apart` further ones on which challenger and champion (or the base, where there is none)
-    differ most, the furthest first.
+    order in which they are shown; scores: role -> ROUGE-L of each of them (n,). First `shown` rows
+    drawn by `seed`, in their own order, then up to `apart` further ones on which challenger and
+    champion (or the base, where there is none) differ most, the furthest first.
 
     Columns: why, id, batch, text, wanted, a column of answers per role, and `ROLE score` per role
     that has scores.

@@ -78,21 +78,41 @@ def told_in(entry: Mapping | None) -> Measure:
     return of((entry or {}).get("measure") or ACCURACY.name)
 
 
-def sentence(scores: Mapping) -> str:
-    """Say one model's line of scores in a sentence's part.
+def scores_of(record: Mapping, role: str = "challenger") -> dict | None:
+    """Return one model's line of a record's metrics with the measure beside it, or None.
 
-    scores: a line of a record's metrics: accuracy, lower, upper, macro_f1, n, or of an instruction
-    round measure, score, lower, upper, perplexity, rouge_l, exact_match, n, generated.
+    A line of accuracy is returned as it stands, without a measure.
     """
-    measure = told_in(scores)
+    line = (record.get("metrics") or {}).get(role)
+    measure = told_in({"measure": (line or {}).get("measure") or record.get("measure")})
+    return line if line is None or measure is ACCURACY else {"measure": measure.name, **line}
+
+
+def score(line: Mapping) -> float | None:
+    """Return the value of a line's measure: its `score`, or what stands under the measure's name.
+
+    line: of a record's metrics, told of a round of the story or of a registered version.
+    """
+    value = line.get("score")
+    return line.get(told_in(line).name) if value is None else value
+
+
+def sentence(line: Mapping) -> str:
+    """Say one model's line of scores in a part of a sentence.
+
+    line: as `scores_of` returns it: accuracy and n, or measure, score, n and any of lower, upper,
+    loss, perplexity, rouge_l, exact_match, generated.
+    """
+    measure = told_in(line)
     if measure is ACCURACY:
-        return f"{scores['accuracy']:.1%} of {scores['n']:,} test rows"
-    rows = scores["n"] if measure is LOSS else scores.get("generated") or scores["n"]
-    said = [f"{measure.short} {measure.value(scores['score'])} on {rows:,} test rows"]
-    if measure is LOSS and scores.get("perplexity") is not None:
-        said[0] = (f"{measure.short} {measure.value(scores['score'])} (perplexity "
-                   f"{scores['perplexity']:,.2f}) on {rows:,} test rows")
-    said += [f"{other.short} {other.value(scores[other.name])}"
-             for other in (LOSS, ROUGE_L, EXACT_MATCH)
-             if other is not measure and scores.get(other.name) is not None]
-    return ", ".join(said)
+        return f"{line['accuracy']:.1%} of {line['n']:,} test rows"
+    rows = line["n"] if measure is LOSS else line.get("generated") or line["n"]
+    said = f"{measure.short} {measure.value(score(line))}"
+    if line.get("lower") is not None and line.get("upper") is not None:
+        said += f" ({measure.range(line['lower'], line['upper']).replace(' – ', '–')})"
+    others = [f"{other.short} {other.value(line[other.name])}"
+              for other in (LOSS, ROUGE_L, EXACT_MATCH)
+              if other is not measure and line.get(other.name) is not None]
+    if line.get("perplexity") is not None:
+        others.insert(0, f"perplexity {line['perplexity']:,.2f}")
+    return ", ".join([f"{said} on {rows:,} test rows", *others])

@@ -661,7 +661,7 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
     another one than the last are left out. A round that promoted is a filled dot, any other one is
     hollow. Bars below say how many labels were given, where a round says so.
     """
-    story = [r for r in story if _of_round(r) is not None]
+    story = [r for r in story if measures.score(r) is not None]
     _refuse_empty("rounds", story)
     measure = measures.told_in(story[-1])
     story = [r for r in story if measures.told_in(r) is measure]
@@ -672,10 +672,10 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
         figure, axes = _figure(2.7, width=2 * WIDTH)
         below = None
     place = np.arange(len(story))
-    values = np.array([_of_round(r) for r in story], dtype=float)
+    values = np.array([measures.score(r) for r in story], dtype=float)
     champion, standing = [], np.nan
     for item in story:
-        standing = _of_round(item) if item.get("verdict") == "promote" else standing
+        standing = measures.score(item) if item.get("verdict") == "promote" else standing
         champion.append(standing)
     axes.step(
         np.append(place, place[-1] + 0.5), [*champion, standing], where="post", color=PALE, lw=1.6
@@ -687,13 +687,13 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
         if item.get("lower") is not None and item.get("upper") is not None:
             axes.plot([x, x], [item["lower"], item["upper"]], color=colour, lw=1.4, alpha=0.6)
         face = colour if promoted else "white"
-        axes.plot(x, _of_round(item), "o", ms=7, color=colour, mfc=face, mew=1.6)
+        axes.plot(x, measures.score(item), "o", ms=7, color=colour, mfc=face, mew=1.6)
         if sparse:
             words = {"promote": "promoted", "refuse": "refused"}
             word = words.get(item.get("verdict"), item.get("verdict") or "")
             axes.annotate(
-                f"{measure.value(_of_round(item), unit=measure.scale == 100)}\n{word}",
-                (x, _of_round(item)),
+                f"{measure.value(measures.score(item), unit=measure.scale == 100)}\n{word}",
+                (x, measures.score(item)),
                 xytext=(9, 0),
                 textcoords="offset points",
                 va="center",
@@ -868,10 +868,6 @@ def _aside(axes: "Axes", at: tuple, text: str, va: str, ha: str = "left") -> Non
         ha=ha,
         bbox={"fc": "white", "ec": "none"},
     )
-
-
-def _of_round(item: Mapping) -> float | None:
-    return item.get("accuracy") if item.get("score") is None else item["score"]
 
 
 def _in_unit(measure: Measure) -> str:

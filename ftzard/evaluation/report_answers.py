@@ -143,14 +143,13 @@ def generations(facts: Facts) -> list[Markup]:
         said += f", at most {told.max_new_tokens:,} tokens." if told.max_new_tokens else "."
     if lead and lead.finished is not None:
         said += f" {percent(lead.finished, 0)} of the challenger's answers ended by themselves."
-    measure = measures.of(told.measure)
     parts = [opening(said)]
     headings = {DRAWN: "Rows drawn by chance",
                 APART: "Rows on which the challenger and the model before it differ most"}
     for why in dict.fromkeys(row.get("why", DRAWN) for row in told.generations):
         rows = [row for row in told.generations if row.get("why", DRAWN) == why]
         parts += [tag("h3", headings.get(why, why), class_="gap" if len(parts) > 1 else None),
-                  tag("div", *(_example(row, measure) for row in rows))]
+                  tag("div", *(_example(row) for row in rows))]
     return parts
 
 
@@ -159,15 +158,14 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def _example(row: Mapping[str, Any], measure: Measure) -> Markup:
+def _example(row: Mapping[str, Any]) -> Markup:
     roles = [r for r in ("base", "champion", "challenger") if r in row]
     said = [tag("div", tag("h4", "wanted"), tag("p", shortened(row["wanted"], LONGEST_ANSWER)),
                 class_="wanted")]
     for role in roles:
         heading, score = [role], row.get(f"{role} score")
         if score is not None:
-            value = measure.value(measure.goodness(score), unit=measure.scale == 100)
-            heading.append(f" · {measure.short} {value}")
+            heading.append(f" · {ROUGE_L.short} {ROUGE_L.value(score)}")
         if str(row[role]).strip() == str(row["wanted"]).strip():
             heading.append(" · exact")
         said.append(tag("div", tag("h4", joined(heading)),

@@ -61,11 +61,11 @@ def told() -> dict:
     for role, found in sides.items():
         every = np.concatenate([s.scores for s in found.values()])
         tokens = np.concatenate([s.weights for s in found.values()])
-        measured = answers.measure(-every, tokens, given[role], rows["label"])
+        measured = answers.measure(-every, tokens, given[role], rows["label"].tolist())
         value, lower, upper = interval(found, measure="loss")
         models.append({"name": f"{role} tiny@{len(models) + 1}", "role": role, "score": value,
                        "lower": lower, "upper": upper, "finished": 0.9, **measured})
-        scores[role] = every[:GENERATED]
+        scores[role] = answers.rouge_l(given[role], rows["label"].tolist())
     gain = np.concatenate([sides["challenger"][s].scores - sides["champion"][s].scores
                            for s in ("a", "b")])
     found, stood = [], False
@@ -153,7 +153,7 @@ def test_the_page_tells_what_it_was_told(told, whole):
         "Rows drawn by chance",
         "Rows on which the challenger and the model before it differ most",
         "Turn the list into a table <script>alert(1)</script>.",
-        "· exact",
+        "challenger · ROUGE-L 1.000 · exact",
         "trial_2 was chosen; its lowest validation loss is 2.467 nats per token, after epoch 3",
         "Token accuracy",
         "41,234",
