@@ -43,8 +43,8 @@ def read(
     (JSON), source and, where named, label, group, split: strings as in the file, '' where missing.
 
     output_column: None reads what has no answers yet. messages_column: a list in JSON lines and
-    parquet, JSON in CSV; a file that has it may do without the instruction's columns, and one row
-    may have messages, another an instruction. lacking: columns that this file may do without.
+    parquet, JSON in CSV; a file has it or the instruction's columns, or both, and then one row may
+    have messages and another an instruction. lacking: columns that this file may do without.
     Raises DataError, naming the file and the line, for whatever cannot be read without guessing.
     """
     columns = {"text": instruction_column, "input": input_column, "label": output_column}
@@ -52,12 +52,13 @@ def read(
     wanted = columns
     if messages_column is not None or lacking:
         there = reading.header(path, encoding=encoding, delimiter=delimiter)
-        chats = {} if messages_column is None else {"messages": messages_column}
         if messages_column in there and instruction_column not in there:
             wanted = {name: column for name, column in columns.items()
                       if name == "label" and column in there}
-        wanted = {name: column for name, column in (chats | wanted).items()
+        wanted = {name: column for name, column in wanted.items()
                   if column in there or column not in lacking}
+        if messages_column in there:
+            wanted["messages"] = messages_column
     wanted |= {name: column for name, column in
                (("group", group_column), ("split", split_column)) if column is not None}
     cells = reading.read_cells(

@@ -33,7 +33,7 @@ def lacking(config: Config, opened: list[Opened]) -> set[str]:
     data = config.data
     there = {column for source in opened for file in source.files for column in reading.header(
         file, encoding=data.encoding, delimiter=data.delimiter)}
-    return {column for column in (data.input_column, data.messages_column) if column in there}
+    return there & {data.input_column}
 
 
 @dataclass(frozen=True)

@@ -150,13 +150,17 @@ class TestFormats:
         good, _ = instructions.clean(instructions.read(path, **self.options), batch="b")
         assert len(good) == 1
 
+    def test_a_file_of_instructions_needs_no_chats(self, tmp_path):
+        path = lines(tmp_path / "rows.jsonl", self.rows[:1])
+        path.write_text(path.read_text().replace('"chat"', '"chats"'))
+        assert instructions.read(path, **self.options)["messages"].tolist() == [""]
+
     @pytest.mark.parametrize(("row", "options", "words"), [
         ({"instruction": "a", "output": "b"}, COLUMNS, ["'input'", "data.input_column"]),
         ({"instruction": "a", "outputs": "b"}, {**COLUMNS, "input_column": None},
          ["did you mean 'outputs'", "data.label_column"]),
         ({"chat": CHAT, "instruction": "a", "output": "b"}, options, ["no column 'input'"]),
-        ({"instruction": "a", "input": "", "output": "b"}, options,
-         ["no column 'chat'", "data.messages_column"]),
+        ({"chats": CHAT}, options, ["no column 'instruction'", "Its header is: chats"]),
         ({"instruction": ["a"], "input": "", "output": "b"}, COLUMNS, ["holds a list"])])
     def test_a_column_that_is_missing_is_named(self, tmp_path, row, options, words):
         with pytest.raises(DataError) as caught:
