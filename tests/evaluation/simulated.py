@@ -3,7 +3,7 @@
 import numpy as np
 
 from ftzard.evaluation.drift import Sample
-from ftzard.evaluation.gate import Predicted, Scored
+from ftzard.evaluation.paired import Predicted, Scored
 
 CLASSES = ["negative", "positive"]
 

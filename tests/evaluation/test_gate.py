@@ -7,7 +7,8 @@ import pytest
 
 from ftzard.config.compose import compose
 from ftzard.errors import DataError
-from ftzard.evaluation.gate import Predicted, judge, mcnemar, means
+from ftzard.evaluation.gate import judge, means
+from ftzard.evaluation.paired import Predicted, mcnemar
 from tests.evaluation.simulated import CLASSES, answers, counted, pair
 
 RULES = {

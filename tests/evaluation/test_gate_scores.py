@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ftzard.errors import DataError
-from ftzard.evaluation.gate import Scored, interval, judge_scores, mcnemar, means, sign_flips
+from ftzard.evaluation.gate import interval, judge_scores, means
+from ftzard.evaluation.paired import Scored, mcnemar, sign_flips
 from tests.evaluation.simulated import losses, scored
 
 RULES = {"measure": "loss", "min_gain": 0.005, "max_forgetting": 0.05, "min_rows": 200,

@@ -8,7 +8,8 @@ from ftzard.errors import DataError
 from ftzard.evaluation import answers, drift, report
 from ftzard.evaluation.facts import Facts
 from ftzard.evaluation.forgetting import Matrix, summary
-from ftzard.evaluation.gate import Scored, interval, judge_scores
+from ftzard.evaluation.gate import interval, judge_scores
+from ftzard.evaluation.paired import Scored
 from tests.evaluation.simulated import freely, losses, made, of_measure, record
 from tests.evaluation.test_report import Reader
 
