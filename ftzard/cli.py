@@ -63,6 +63,8 @@ def init(
                                      dvc_remote=dvc_remote, invent_identity=True)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
     say(f"  train:  ftzard run training_pipeline_job -w {folder}")
+    if sample:
+        say(f"  then:   drop batches of {folder / 'data' / 'sample'} into its data/incoming")
     say(f"  look:   ftzard ui -w {folder}")
 
 
