@@ -250,27 +250,33 @@ def _gradients(
     it has, so that the sum is that of all rows at once. promised: how many targets the rows have,
     all of which the loss must see.
     """
-    count, value, seen = sum(len(targets) for _, targets in parts), 0.0, 0
+    count, value = sum(len(targets) for _, targets in parts), 0.0
+    if promised is not None:
+        _require_all(count, promised, done)
     for batch, targets in parts:
         scores = model(**batch).logits
-        seen += len(scores) if scores.ndim == 2 else 0
+        _require_all(scores.shape[:-1].numel(), len(targets), done)
         loss = _loss(scores, targets)
         if len(parts) > 1:
             loss = loss * (len(targets) / count)
         value += float(loss.detach())
         loss.backward()
-    if promised is not None and not seen == count == promised:
-        raise ModelError(
-            f"the loss at step {done + 1} saw {seen} targets and was given {count}; expected "
-            f"{promised}, which is how many the step's rows have. This architecture does not "
-            "answer where it is asked: take another base."
-        )
     if not math.isfinite(value) or value == 0.0:
         raise ModelError(
             f"the loss at step {done + 1} is {value}; expected a finite number above zero. "
             "Lower the learning rate, and check the labels and the compute type."
         )
     return value
+
+
+def _require_all(seen: int, promised: int, done: int) -> None:
+    """Raise ModelError unless a loss sees as many targets as its rows have."""
+    if seen != promised:
+        raise ModelError(
+            f"the loss at step {done + 1} would see {seen} targets; expected {promised}, which is how "
+            "many its rows have. This architecture does not answer where it is asked: take another "
+            "base."
+        )
 
 
 def make_optimizer(
