@@ -172,6 +172,21 @@ def of(name: str, tokenizer: PreTrainedTokenizerBase) -> Template:
     return template
 
 
+def words(name: str) -> str:
+    """Return what a template puts around instructions, for a new tokenizer to learn as words.
+
+    A tokenizer that has never seen it spells it letter by letter, which takes most of a prompt's
+    room. '' for 'model', which is the tokenizer's own.
+    """
+    if name not in _SOURCES:
+        return ""
+    source = f'{{% set eos_token = "" %}}{_SOURCES[name]}'
+    asked = {"role": "user", "content": "", "input": ""}
+    about = asked | {"input": _OPEN}
+    return "\n".join(_rendered(source, name, [turn], ask=True).replace(_OPEN, "")
+                     for turn in ([asked, about] if name == ALPACA else [asked]))
+
+
 def from_meta(told: Mapping[str, str]) -> Template:
     """Return a template as `Template.to_dict` gave it."""
     return Template(told["name"], told["source"])

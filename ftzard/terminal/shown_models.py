@@ -66,15 +66,10 @@ def score_table(told: Mapping) -> Table:
     """Return the scores and costs of a comparison, with intervals, a column per model."""
     first, second = (model["name"] for model in told["models"])
     table = _table("", first, second, "difference", right=(first, second, "difference"))
-    for key, name in SCORES.items():
-        score = told["scores"][key]
-        gap = score["difference"]
-        table.add_row(name, _interval(score["first"]), _interval(score["second"]),
-                      f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
-                      f"{100 * gap['upper']:+.1f})".replace("-", "−"))
-    for key, name in (("loss", "loss"), ("ece", "calibration error")):
-        one, two = told["first"][key], told["second"][key]
-        table.add_row(name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−"))
+    if _written(told):
+        _add_answer_scores(table, told)
+    else:
+        _add_scores(table, told)
     one, two = (model["speed"] for model in told["models"])
     for key, name, shape in (("latency_ms", "one row, ms", ",.1f"),
                              ("rows_per_second", "rows per second", ",.0f"),
@@ -88,6 +83,34 @@ def score_table(told: Mapping) -> Table:
     return table
 
 
+def _written(told: Mapping) -> bool:
+    """Return whether a comparison is of models that write answers."""
+    return told.get("task", "classification") != "classification"
+
+
+def _add_scores(table: Table, told: Mapping) -> None:
+    for key, name in SCORES.items():
+        score = told["scores"][key]
+        gap = score["difference"]
+        table.add_row(name, _interval(score["first"]), _interval(score["second"]),
+                      f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
+                      f"{100 * gap['upper']:+.1f})".replace("-", "−"))
+    for key, name in (("loss", "loss"), ("ece", "calibration error")):
+        one, two = told["first"][key], told["second"][key]
+        table.add_row(name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−"))
+
+
+def _add_answer_scores(table: Table, told: Mapping) -> None:
+    for key, score in told["scores"].items():
+        measure, gap = measures.of(key), score["difference"]
+        table.add_row(measure.short, *(
+            f"{measure.value(score[side]['value'], unit=False)} "
+            f"({measure.range(score[side]['lower'], score[side]['upper'])})"
+            for side in ("first", "second")),
+            f"{measure.gain(gap['value'], unit=False)} ({measure.gain(gap['lower'], unit=False)} "
+            f"to {measure.gain(gap['upper'], unit=False)})")
+
+
 def rows_told(told: Mapping) -> list[str]:
     """Return sentences on the rows: how many, from where, what was left out, where they differ."""
     rows = told["rows"]
@@ -98,6 +121,10 @@ def rows_told(told: Mapping) -> list[str]:
                                               rows["rejected"].items()))
     first, second = (model["name"] for model in told["models"])
     apart = told["disagreements_in_all"]
+    if _written(told):
+        return [*lines, f"they answer {apart:,} of {told['generated']:,} rows differently"
+                + (f"; the {len(told['disagreements'])} on which they differ most:"
+                   if told["disagreements"] else "")]
     lines.append(f"they disagree on {apart:,} rows: {first} alone is right on "
                  f"{told['only_first']:,}, {second} alone on {told['only_second']:,}"
                  + (f"; the {len(told['disagreements'])} both are surest of:"
@@ -108,15 +135,23 @@ def rows_told(told: Mapping) -> list[str]:
 def disagreement_table(told: Mapping) -> Table:
     """Return the rows on which two models disagree: text, true label, what either says."""
     first, second = (model["name"] for model in told["models"])
+    if _written(told):
+        table = _table("text", "wanted", f"{first} says", f"{second} says")
+        for row in told["disagreements"]:
+            table.add_row(*(Text(_short(row[key])) for key in ("text", "label", "first", "second")))
+        return table
     table = _table("text", "true label", f"{first} says", f"{second} says")
     for row in told["disagreements"]:
-        text = row["text"]
-        table.add_row(Text(text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"),
+        table.add_row(Text(_short(row["text"])),
                       row["label"], *(
                           Text(f"{row[side]} {row[f'{side}_confidence']:.2f}",
                                style="bold" if row["right"] == side else "")
                           for side in ("first", "second")))
     return table
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
 def _interval(score: Mapping) -> str:

@@ -124,6 +124,22 @@ def test_alpaca_has_a_place_for_the_input_and_for_a_system_turn(tokenizers):
         "<|im_start|>user\nAdd.\n\n2 3<|im_end|>\n<|im_start|>assistant\n")
 
 
+def test_a_new_tokenizer_can_learn_the_words_of_a_template(tmp_path):
+    from ftzard.models import tiny_falcon
+    from ftzard.models.tokenizing import load_tokenizer
+
+    assert "### Input:" in templates.words("alpaca") and templates.words("model") == ""
+    assert templates.words("chatml").startswith("<|im_start|>user")
+    lengths = {}
+    seen = ["Hello there"] * 8
+    for name, texts in (("without", seen), ("with", [*seen, *[templates.words("alpaca")] * 8])):
+        tokenizer = load_tokenizer(tiny_falcon.build(
+            tmp_path / name, texts, seed=0, layers=1, width=8, heads=1, vocabulary=500))
+        template = templates.of("alpaca", tokenizer)
+        lengths[name] = len(template.prompt(CHAT[:1], tokenizer))
+    assert lengths["with"] < 0.5 * lengths["without"]
+
+
 def test_what_is_kept_is_used_again_whatever_the_tokenizer_says_later(tokenizers, tmp_path):
     tokenizer = make(tmp_path, "qwen")
     template = templates.of("model", tokenizer)
