@@ -1,6 +1,7 @@
 """Data by name: exact names, real git and DVC, a hub on this machine, mixes and their record."""
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from ftzard import inputs, sources
 from ftzard.artifact import sha256
-from ftzard.config.compose import digest
+from ftzard.config.compose import digest, flat, to_record
 from ftzard.dataset import cleaning, instructions, reading, storage
 from ftzard.errors import ConfigError, DataError, TrackingError, VersioningError, WorkspaceError
 from ftzard.new_workspace import create
@@ -344,6 +345,12 @@ class TestMix:
         told = config(ws, mix=self.weights, input_column="inpput")
         with pytest.raises(DataError, match="no column 'inpput'; did you mean 'input'"):
             inputs.given_or_latest("raw", None, ws, told)
+
+    def test_a_run_can_record_it_among_its_parameters(self, ws):
+        told = config(ws, mix={f"hf://a/b@{COMMIT}#x": 1, "few.jsonl": 2})
+        recorded = flat(to_record(told))
+        assert json.loads(recorded["data.mix"]) == told.data.mix
+        assert all(re.fullmatch(r"[\w.\- :/]+", name) for name in recorded)
 
     def test_a_negative_weight_never_comes_that_far(self, ws):
         with pytest.raises(ConfigError, match="data.mix"):
