@@ -391,7 +391,7 @@ def label(
         "--twice", help="Also rows that others have labelled, to see whether you agree.")] = False,
     workspace: InWorkspace = None,
 ) -> None:
-    """Label the rows that wait, one text at a time, with a key per label."""
+    """Label the rows that wait, one text at a time, with a key per label or in your own words."""
     import getpass
 
     from ftzard.terminal import labelling_view

@@ -183,12 +183,12 @@ def accept(
     """Take the labels a person gave: returns (accepted, refused).
 
     queue: what was asked (None: whatever ids come are taken). labels: the label names, or None for
-    free answers, of which any but an empty one counts. Accepted
-    has row (of `labelled`, from 0), id, batch, text, label, labelled_by and labelled_at, with
-    batch and text as they were asked, so that `clean` can take it; refused has row, id, batch,
-    text, label, labelled_by and one reason each. A refused row is still in the queue: its label
-    can be handed in again. A second person's answer that agrees with the first is neither. Two
-    free answers agree if they are the same up to case and space.
+    free answers, of which any but an empty one counts. Accepted has row (of `labelled`, from 0),
+    id, batch, text, label, labelled_by and labelled_at, with batch and text as they were asked, so
+    that `clean` can take it; refused has row, id, batch, text, label, labelled_by and one reason
+    each. A refused row is still in the queue: its label can be handed in again. A second person's
+    answer that agrees with the first is neither. Two free answers agree if they are the same up to
+    case and space.
     """
     labelled = _whole(labelled)
     names = _names(labels)
