@@ -61,6 +61,8 @@ def test_the_answers_are_to_the_batches_rows(files):
         asked, _ = cleaned(files[name], answers=False)
         answered, rejected = cleaned(files[f"{name}_labels"])
         assert answered["text"].tolist() == asked["text"].tolist() and rejected.empty
+        told = sample.answers(files[f"{name}_labels"])
+        assert asked["text"].map(told).tolist() == answered["label"].tolist()
 
 
 def test_the_first_batch_talks_about_new_things_and_the_second_is_answered_in_a_hurry(files):

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from ftzard.artifact import write_atomically
+from ftzard.dataset import instructions
 from ftzard.dataset.sample import words
 from ftzard.dataset.sample.tasks import Kinds, task
 
@@ -145,3 +146,11 @@ def write(folder: Path, seed: int = 0) -> dict[str, Path]:
             Path(folder) / f"{name}.jsonl",
             lambda part, text=text: part.write_text(text, encoding="utf-8"))
     return written
+
+
+def answers(file: Path) -> dict[str, str]:
+    """Return what a person answers, by the text that a queue shows: of a file with labels."""
+    raw = instructions.read(file, instruction_column="instruction", input_column="input",
+                            output_column="output", messages_column="messages")
+    cleaned, _ = instructions.clean(raw, batch=Path(file).stem)
+    return dict(zip(cleaned["text"], cleaned["label"], strict=True))
