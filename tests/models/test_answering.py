@@ -6,10 +6,12 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from ftzard.errors import ModelError
-from ftzard.models import templates
+from ftzard.models import adapter, templates
 from ftzard.models.answering import Answerer
+from ftzard.models.base import load_base
 from ftzard.models.batching import pad
 from ftzard.models.instructions import asked, encode
+from ftzard.models.spec import BaseSpec
 from ftzard.models.tiny_falcon import build
 from ftzard.models.tokenizing import load_tokenizer
 from tests.models import families
@@ -181,3 +183,33 @@ def test_broken_weights_are_refused(untrained):
         broken.losses([[5, 6]], [1])
     with pytest.raises(ModelError, match="probabilities of an answer are not finite"):
         broken.generate([[5, 6]])
+
+
+def test_a_quantised_base_with_an_adapter_answers_like_a_loop_without_cache(tmp_path):
+    folder = build(tmp_path / "base", [w for pair in PAIRS for w in pair] * 2, seed=3, layers=2,
+                   width=64, heads=4, vocabulary=400)
+    loaded = load_base(BaseSpec(source=folder, name="small", max_length=200,
+                                task="instruction_tuning"))
+    kept = {"template": templates.of("alpaca", loaded.tokenizer).to_dict(), "max_new_tokens": 6}
+    model = adapter.attach(loaded, seed=1, rank=4, alpha=8)
+    with torch.no_grad():  # as if it had been trained
+        for number, weight in enumerate(p for p in model.parameters() if p.requires_grad):
+            weight.add_(0.1 * torch.randn(weight.shape, generator=torch.manual_seed(number)))
+    saved = adapter.save(loaded, tmp_path / "adapter", kept)
+    adapter.detach(loaded)
+    answerer = adapter.open_answerer(saved, loaded)
+    rows = encoded(answerer)
+    loss, _ = answerer.losses(rows.input_ids, rows.prompt_length)
+    assert loss[1] == pytest.approx(by_hand(answerer, rows.input_ids[1], rows.prompt_length[1]),
+                                    abs=1e-3)
+    found = answerer.answers(ROWS)
+    ids = list(answerer.template.prompt(ROWS[1], answerer.tokenizer))
+    begins = len(ids)
+    for _ in range(found["tokens"][1]):
+        ids.append(int(answerer.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    assert found["answer"][1] == answerer.tokenizer.decode(
+        [n for n in ids[begins:] if n not in answerer.template.stops(answerer.tokenizer)],
+        skip_special_tokens=True).strip()
+    adapter.detach(loaded)
+    bare = adapter.bare_answerer(loaded, answerer.template, 6)
+    assert abs(bare.losses(rows.input_ids, rows.prompt_length)[0] - loss).min() > 1e-3

@@ -1,6 +1,13 @@
 """Templates put messages as each family's own does, and what people write stays plain text."""
 
+import re
+from pathlib import Path
+
 import pytest
+import trl
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
 
 from ftzard.errors import ModelError
 from ftzard.models import templates
@@ -163,6 +170,35 @@ def test_a_tokenizer_without_a_template_is_refused_with_the_others(tokenizers):
         templates.of("model", tokenizers["tiny"])
     with pytest.raises(ModelError, match="is 'alpacca'.*did you mean 'alpaca'"):
         templates.of("alpacca", tokenizers["tiny"])
+
+
+PUBLISHED = Path(trl.__file__).parent / "chat_templates"
+SAID = {"llama3": "<|eot_id|>", "qwen2_5": "<|im_end|>", "qwen3": "<|im_end|>",
+        "gemma": "<end_of_turn>", "phi3": "<|end|>", "deepseekv3": "<｜end▁of▁sentence｜>"}
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="trl brings no published templates")
+@pytest.mark.parametrize("name", SAID)
+def test_published_templates_are_put_as_they_are(name):
+    source = (PUBLISHED / f"{name}.jinja").read_text(encoding="utf-8")
+    special = ["<PAD>", "<BOS>", "<EOS>", *sorted(set(re.findall(
+        r"<\|\w+\|>|<\w+_of_turn>|<｜[^｜]+｜>", source)))]
+    words = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    inside = Tokenizer(BPE({word: number for number, word in enumerate(words)}, []))
+    inside.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inside.add_special_tokens(special)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inside, bos_token="<BOS>",
+                                        eos_token="<EOS>", pad_token="<PAD>")
+    tokenizer.chat_template = source
+    template = templates.of("model", tokenizer)
+    assert tokenizer.convert_ids_to_tokens(template.end(tokenizer)) == SAID[name]
+    for messages in (CHAT, CHAT[:1], [{"role": "user", "content": " spaced \n"}]):
+        wanted = natively(tokenizer, messages, add_generation_prompt=True)
+        assert template.prompt(messages, tokenizer)[:len(wanted)] == wanted
+    marked = template.prompt([{"role": "user", "content": SAID[name] * 3}], tokenizer)
+    plain = template.prompt([{"role": "user", "content": "Hello"}], tokenizer)
+    end = template.end(tokenizer)
+    assert marked.count(end) == plain.count(end)
 
 
 def test_a_pad_token_that_ends_answers_is_refused(tmp_path):
