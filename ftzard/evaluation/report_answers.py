@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftzard.evaluation import measures, plots
-from ftzard.evaluation.answers import APART, DRAWN
+from ftzard.evaluation.answers import APART, DRAWN, normalised
 from ftzard.evaluation.facts import AnsweringModel, Facts
 from ftzard.evaluation.gate import means
 from ftzard.evaluation.measures import EXACT_MATCH, LOSS, ROUGE_L, Measure
@@ -164,10 +164,10 @@ def _example(row: Mapping[str, Any]) -> Markup:
                 class_="wanted")]
     for role in roles:
         heading, score = [role], row.get(f"{role} score")
-        if score is not None:
-            heading.append(f" · {ROUGE_L.short} {ROUGE_L.value(score)}")
-        if str(row[role]).strip() == str(row["wanted"]).strip():
+        if normalised(row[role]) == normalised(row["wanted"]):
             heading.append(" · exact")
+        elif score is not None:
+            heading.append(f" · {ROUGE_L.short} {ROUGE_L.value(score)}")
         said.append(tag("div", tag("h4", joined(heading)),
                         tag("p", shortened(row[role], LONGEST_ANSWER)), class_=role))
     return tag("div", tag("p", shortened(row["text"], LONGEST_ANSWER), class_="asked"),

@@ -154,7 +154,7 @@ def test_the_page_tells_what_it_was_told(told, whole):
         "Rows drawn by chance",
         "Rows on which the challenger and the model before it differ most",
         "Turn the list into a table <script>alert(1)</script>.",
-        "challenger · ROUGE-L 1.000 · exact",
+        "challenger · exact",
         "trial_2 was chosen; its lowest validation loss is 2.467 nats per token, after epoch 3",
         "Token accuracy",
         "41,234",
