@@ -16,8 +16,8 @@ from ftzard.models.family import headed_in
 def bins(lengths: Sequence[int], most: int) -> list[list[int]]:
     """Return row numbers in bins of at most `most` tokens: longest first, each where it fits best.
 
-    The bins of trl's pack_dataset (strategy "bfd"), which makes a data set of them in some 20 ms and
-    no longer says which row is where: too much for a call per step, of which a training has many.
+    The bins of trl's pack_dataset (strategy "bfd"), which makes a data set of them in some 20 ms
+    and no longer says which row is where: too much for a call per step.
     Raises ValueError for a row that is longer than a bin.
     """
     found: list[list[int]] = []

@@ -273,9 +273,9 @@ def _require_all(seen: int, promised: int, done: int) -> None:
     """Raise ModelError unless a loss sees as many targets as its rows have."""
     if seen != promised:
         raise ModelError(
-            f"the loss at step {done + 1} would see {seen} targets; expected {promised}, which is how "
-            "many its rows have. This architecture does not answer where it is asked: take another "
-            "base."
+            f"the loss at step {done + 1} would see {seen} targets; expected {promised}, which is "
+            "how many its rows have. This architecture does not answer where it is asked: take "
+            "another base."
         )
 
 
