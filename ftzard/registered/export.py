@@ -30,12 +30,16 @@ SAMPLE_OF_ANSWERS = 16
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the folder, how close it answers (Parity as values), the hub's URL."""
+    """What was written: the folder, how close it answers (Parity as values), the hub's URL.
+
+    said: what the model gives a text, 'label' or 'answer'.
+    """
 
     model: str
     folder: Path
     parity: dict
     url: str | None
+    said: str = "label"
 
 
 def export(workspace: Workspace, which: str, folder: Path, *, form: str,
@@ -70,7 +74,8 @@ def export(workspace: Workspace, which: str, folder: Path, *, form: str,
     if push is not None:
         say(f"pushing {folder} to {push}")
         url = files.push(folder, push, token)
-    return Exported(model.name, folder, asdict(parity), url)
+    return Exported(model.name, folder, asdict(parity), url,
+                    "label" if model.task == CLASSIFICATION else "answer")
 
 
 def _token(repository: str) -> str:
