@@ -47,7 +47,7 @@ def test_sizes_and_flaws(files):
 def test_its_sides_can_be_trained_on_and_measured_with(files):
     good, _ = cleaned(files["training"])
     kept, near = splitting.drop_near_duplicates(splitting.assign(good, ratio=RATIO, salt="ftzard"))
-    splitting.check_splits(kept, min_rows={"train": 700, "validation": 100, "test": 200})
+    splitting.check_splits(kept, min_rows={"train": 700, "validation": 80, "test": 200})
     assert len(near) < 0.06 * len(good)
     test_texts = kept.loc[kept["split"] == "test", "text"]
     for name in ("batch_1", "batch_2"):
@@ -70,9 +70,9 @@ def test_the_first_batch_talks_about_new_things_and_the_second_is_answered_in_a_
     first, _ = cleaned(files["batch_1_labels"])
     second, _ = cleaned(files["batch_2_labels"])
     known = set(" ".join(training["text"]).lower().split())
-    new = {w for kind in ("vehicle",) for w in words.LATER_KINDS[kind]}
-    assert not new & known
-    assert first["text"].str.contains("|".join(new)).mean() > 0.1
+    new = {*words.LATER_KINDS["vehicle"], *(w.lower() for w in words.LATER_GREETINGS)}
+    assert not {word.strip(".,?") for word in known} & new
+    assert first["text"].str.lower().str.contains("|".join(new)).mean() > 0.25
     wrong = second["label"].isin(sample.HURRIED).mean()
     assert 0.5 < wrong < 0.7 and not training["label"].isin(sample.HURRIED).any()
 
@@ -80,7 +80,7 @@ def test_the_first_batch_talks_about_new_things_and_the_second_is_answered_in_a_
 @pytest.mark.parametrize("make", [make for make, _ in tasks.TASKS], ids=lambda m: m.__name__)
 def test_every_kind_of_task_has_right_answers(make):
     for seed in range(60):
-        instruction, about, answer = make(random.Random(seed), words.KINDS)
+        instruction, about, answer = make(random.Random(seed), tasks.FAMILIAR)
         said = f"{instruction} {about}".lower()
         assert instruction and answer
         if make is tasks.opposites:
@@ -93,6 +93,14 @@ def test_every_kind_of_task_has_right_answers(make):
             items = said.replace(",", " ").replace(".", " ").split()
             found = sum(items.count(word) for word in words.KINDS[kind])
             assert words.NUMBERS[found] == answer
+        elif make is tasks.greetings:
+            assert answer == words.GREETINGS[next(lang for lang in words.GREETINGS
+                                                  if lang.lower() in said)]
+        elif make is tasks.seasons:
+            assert any(month.lower() in said for month in words.SEASONS[answer])
+        elif make is tasks.days:
+            before = words.DAYS[words.DAYS.index(answer) - 1]
+            assert before.lower() in said and answer.lower() not in said
         elif make is tasks.facts:
             assert answer in ("Yes.", "No.")
         elif make is tasks.refusals:

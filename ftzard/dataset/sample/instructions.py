@@ -1,8 +1,8 @@
 """The sample of instruction tuning: answered instructions, two later batches, a person's answers.
 
 Everything follows from a seed. The first batch talks about things the training rows do not know
-(vehicles and instruments) and is answered with care; the second asks as the training rows do and is
-answered by somebody in a hurry.
+(vehicles, instruments, other languages) and is answered with care; the second asks as the training
+rows do and is answered by somebody in a hurry.
 """
 
 import json
@@ -12,8 +12,7 @@ from random import Random
 
 from ftzard.artifact import write_atomically
 from ftzard.dataset import instructions
-from ftzard.dataset.sample import words
-from ftzard.dataset.sample.tasks import Kinds, task
+from ftzard.dataset.sample.tasks import FAMILIAR, LATER, World, task
 
 ANSWERED_ROWS = 1_164
 BATCH_ROWS = 400
@@ -40,11 +39,11 @@ class Sample:
     batch_2_labels: list[dict]
 
 
-def rows(rng: Random, count: int, kinds: Kinds) -> list[dict]:
+def rows(rng: Random, count: int, world: World) -> list[dict]:
     """`count` different rows with their answers."""
     made, seen = [], set()
     while len(made) < count:
-        row = chat(rng, kinds) if rng.random() < CHATS else plain(task(rng, kinds))
+        row = chat(rng, world) if rng.random() < CHATS else plain(task(rng, world))
         key = json.dumps({k: v for k, v in row.items() if k != "output"}).lower()
         if key not in seen:
             seen.add(key)
@@ -57,14 +56,14 @@ def plain(made: tuple[str, str, str]) -> dict:
     return dict(zip(("instruction", "input", "output"), made, strict=True))
 
 
-def chat(rng: Random, kinds: Kinds) -> dict:
+def chat(rng: Random, world: World) -> dict:
     """A row of messages: a greeting or a task answered before, then another one."""
     turns = [turn("system", rng.choice(SYSTEM))] if rng.random() < 0.4 else []
     if rng.random() < 0.4:
         turns += [turn("user", rng.choice(GREETINGS)), turn("assistant", "Hello, what is it?")]
     else:
-        turns += asked(task(rng, kinds))
-    return {"messages": turns + asked(task(rng, kinds))}
+        turns += asked(task(rng, world))
+    return {"messages": turns + asked(task(rng, world))}
 
 
 def asked(made: tuple[str, str, str]) -> list[dict]:
@@ -80,7 +79,7 @@ def turn(role: str, content: str) -> dict:
 
 def unusable(rng: Random) -> list[dict]:
     """Rows that nothing can be learned from, one way or another."""
-    some = [task(rng, words.KINDS) for _ in range(16)]
+    some = [task(rng, FAMILIAR) for _ in range(16)]
     made = [plain((i, about, "")) for i, about, _ in some[:5]]
     made += [plain(("", about, answer)) for _, about, answer in some[5:8]]
     made += [plain((" ", "", answer)) for _, _, answer in some[8:10]]
@@ -95,7 +94,7 @@ def unusable(rng: Random) -> list[dict]:
 
 def training(rng: Random) -> list[dict]:
     """The training rows with repeated and unusable ones among them."""
-    made = rows(rng, ANSWERED_ROWS, words.KINDS)
+    made = rows(rng, ANSWERED_ROWS, FAMILIAR)
     made += [dict(row) for row in rng.sample(made, REPEATED)] + unusable(rng)
     rng.shuffle(made)
     return made
@@ -122,8 +121,7 @@ def generate(seed: int = 0) -> Sample:
     """Return the sample of `seed`, always the same for the same seed."""
     rng = Random(f"instructions {seed}")
     learned = training(rng)
-    kinds = {**words.LATER_KINDS, **{k: words.KINDS[k] for k in ("animal", "tool")}}
-    new, familiar = rows(rng, BATCH_ROWS, kinds), rows(rng, BATCH_ROWS, words.KINDS)
+    new, familiar = rows(rng, BATCH_ROWS, LATER), rows(rng, BATCH_ROWS, FAMILIAR)
     return Sample(
         training=learned,
         batch_1=[unanswered(row) for row in new],
