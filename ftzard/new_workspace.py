@@ -177,6 +177,7 @@ def instruction_config(data: dict) -> dict:
         "sampling": {"strategy": "least_confidence", "budget": 150, "audit_rows": 60,
                      "min_labelled": 20},
         "gate": {"min_gain": 0.01, "min_rows": 50, "max_forgetting": 0.1},
+        "tracking": {"experiment": "instruction_tuning", "registered_model": "FalconAnswers"},
     }
 
 

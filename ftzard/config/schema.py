@@ -311,10 +311,14 @@ def _limits_of_a_task(config: Config) -> list[tuple[str, Any, bool, str]]:
         ("task.instructions", told, told is not None, f"its keys with {kind}"),
         *((f"task.instructions.{k}", getattr(told, k), getattr(told, k) >= 1, "1 or more")
           for k in ("max_new_tokens", "generated_rows") if told is not None),
+        *(("task.instructions.generated_rows", t.generated_rows,
+           t.score == "loss" or t.generated_rows >= config.gate.min_rows,
+           f"gate.min_rows ({config.gate.min_rows}) or more with task.instructions.score={t.score}, "
+           "which is measured on these rows alone") for t in (told,) if t is not None),
         ("tuning.metric", u.metric, u.metric in ("validation_loss", "perplexity"),
          f"validation_loss or perplexity with {kind}"),
         ("sampling.strategy", s.strategy, s.strategy in ("least_confidence", "mix", "random"),
-         f"least_confidence, mix or random with {kind}: the others rank by probabilities of labels"),
+         f"least_confidence, mix or random with {kind}, since the others rank by classes"),
         ("data.labels", d.labels, d.labels is None, f"null with {kind}: an answer is free text"),
         ("data.sample_stratified", d.sample_stratified, not d.sample_stratified or
          d.sample_rows is None, f"false with {kind}: there are no labels to keep the shares of"),

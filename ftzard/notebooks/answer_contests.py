@@ -185,7 +185,8 @@ def metrics_of(answerer: Answerer, test: pd.DataFrame, generated_rows: int, seed
 class _Defender:
     """The champion as it is asked: on the loaded base if it is the same, else on its own.
 
-    lost: rows of the test that its own template or tokenizer leaves no room for.
+    lost: rows of the test that it and the challenger do not answer alike: its own template or
+    tokenizer leaves no room for them, or cuts the answer elsewhere.
     """
 
     loaded: LoadedBase | None
@@ -206,22 +207,24 @@ class _Defender:
         found = instructions.encode(
             test["messages"].map(instructing.turns).tolist(), test["label"].tolist(), tokenizer,
             instructing.template_in(meta), meta["max_length"])
+        otherwise = np.array([list(mine) != list(ours) for mine, ours in
+                              zip(found.input_ids, test["input_ids"], strict=True)], dtype=bool)
+        cut = (np.asarray(found.cut) > 0) | (test["cut"].to_numpy() > 0)
         return cls(loaded if same else None, answerer, folder, found.input_ids,
-                   found.prompt_length.tolist(), np.asarray(found.lost))
+                   found.prompt_length.tolist(), np.asarray(found.lost) | otherwise & cut)
 
     def answered(self, kept: pd.DataFrame, asked: np.ndarray, chapter: Chapter) -> Answered:
         places = np.flatnonzero(~self.lost)
         mine = kept.assign(input_ids=[self.input_ids[i] for i in places],
                            prompt_length=[self.prompt_lengths[i] for i in places])
-        if self.answerer is not None:
-            told = _answered(self.answerer, mine, asked, chapter)
-            ours = (kept["length"] - kept["prompt_length"]).to_numpy()
-            return Answered(answers.in_tokens(told.loss, told.tokens, ours), ours, told.generated)
-        answerer = adapter.open_answerer(self.folder, self.loaded)
+        ours = (kept["length"] - kept["prompt_length"]).to_numpy()
+        answerer = self.answerer or adapter.open_answerer(self.folder, self.loaded)
         try:
-            return _answered(answerer, mine, asked, chapter)
+            told = _answered(answerer, mine, asked, chapter)
         finally:
-            adapter.detach(self.loaded)
+            if self.answerer is None:
+                adapter.detach(self.loaded)
+        return Answered(answers.in_tokens(told.loss, told.tokens, ours), ours, told.generated)
 
 
 def _answered(answerer: Answerer, rows: pd.DataFrame, asked: np.ndarray,

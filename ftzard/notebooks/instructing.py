@@ -7,7 +7,6 @@ always asked in the words it was trained with.
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,11 +18,9 @@ from ftzard.models.answering import Answerer
 from ftzard.models.base import LoadedBase
 from ftzard.models.meta import read_meta
 from ftzard.models.templates import Template
+from ftzard.models.tokenizing import PreTrainedTokenizerBase
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import Chapter
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 #: What the learning curves show of each epoch.
 CURVES = ("loss", "token_accuracy")
@@ -35,7 +32,7 @@ def turns(messages: str) -> list[dict]:
     return json.loads(messages)
 
 
-def template_of(config: Config, tokenizer: "PreTrainedTokenizerBase") -> Template:
+def template_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> Template:
     """Return the template that the config names; raises ModelError if the tokenizer lacks it."""
     return templates.of(config.task.instructions.template, tokenizer)
 
@@ -53,7 +50,7 @@ def tokenizer_texts(rows: pd.DataFrame) -> Iterator[str]:
         yield answer
 
 
-def tokenize(chapter: Chapter, rows: pd.DataFrame, tokenizer: "PreTrainedTokenizerBase",
+def tokenize(chapter: Chapter, rows: pd.DataFrame, tokenizer: PreTrainedTokenizerBase,
              template: Template, max_length: int | None = None) -> pd.DataFrame:
     """Return rows with their ids as the model will see them; log what is learned and what is cut.
 
@@ -83,7 +80,7 @@ def tokenize(chapter: Chapter, rows: pd.DataFrame, tokenizer: "PreTrainedTokeniz
     return kept
 
 
-def kept(config: Config, tokenizer: "PreTrainedTokenizerBase",
+def kept(config: Config, tokenizer: PreTrainedTokenizerBase,
          continues: Path | None = None) -> dict:
     """Return what an adapter's ftzard.json keeps beside its base: how it is asked.
 
