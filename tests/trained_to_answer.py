@@ -16,11 +16,12 @@ from ftzard.notebooks.chapter import begin
 from ftzard.tracking import registry
 from ftzard.workspace import Workspace
 
+NAME = "Answers"
 ANSWERS = {"the sky": "blue", "the grass": "green", "the sun": "yellow", "the snow": "white"}
 KNOWN = {"model": {"max_length": 96,
                    "build": {"layers": 2, "width": 64, "heads": 2, "vocabulary": 400, "seed": 0},
                    "quantisation": "none"},
-         "versioning": {"push": False}}
+         "tracking": {"registered_model": NAME}, "versioning": {"push": False}}
 
 
 def line(loss: float) -> dict:
@@ -32,7 +33,7 @@ def line(loss: float) -> dict:
 
 @pytest.fixture(scope="session")
 def answering(tmp_path_factory) -> Workspace:
-    """A workspace with FalconSentiAnalysis@1, the champion, and @2, the challenger."""
+    """A workspace with Answers@1, the champion, and @2, the challenger."""
     with pytest.MonkeyPatch.context() as patch:
         config = {**instruction_config({"input_column": "input", "messages_column": "messages"})}
         for group, values in KNOWN.items():

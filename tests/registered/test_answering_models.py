@@ -7,8 +7,7 @@ import pytest
 from ftzard.notebooks.chapter import connect
 from ftzard.tracking import registry
 from tests.registered.test_lookup import without_ftzard  # noqa: F401 - the fixture
-from tests.trained import NAME
-from tests.trained_to_answer import ANSWERS, answering  # noqa: F401 - the fixture
+from tests.trained_to_answer import ANSWERS, NAME, answering  # noqa: F401 - the fixture
 
 pytestmark = pytest.mark.slow
 
@@ -143,7 +142,7 @@ def test_exports_write_the_same_answers_with_plain_transformers(answering, witho
             '["An instruction of yours.", "Another one."]', repr(ASKED))
         assert without_ftzard(code, folder).splitlines()[-3:] == KNOWN
         for words in ("A model that writes answers", "text-generation", "chat template",
-                      "| **FalconSentiAnalysis@1** | 0.900 (0.800 – 1.000) | 2.50 | 0.750 | 50.0 %",
+                      "| **Answers@1** | 0.900 (0.800 – 1.000) | 2.50 | 0.750 | 50.0 %",
                       "the base, before training", "## Limits", "at most 6 tokens"):
             assert words in card, words
         assert "## Calibration" not in card and "label" not in card.partition("## Data")[0]
