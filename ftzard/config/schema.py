@@ -313,8 +313,8 @@ def _limits_of_a_task(config: Config) -> list[tuple[str, Any, bool, str]]:
           for k in ("max_new_tokens", "generated_rows") if told is not None),
         *(("task.instructions.generated_rows", t.generated_rows,
            t.score == "loss" or t.generated_rows >= config.gate.min_rows,
-           f"gate.min_rows ({config.gate.min_rows}) or more with task.instructions.score={t.score}, "
-           "which is measured on these rows alone") for t in (told,) if t is not None),
+           f"gate.min_rows ({config.gate.min_rows}) or more: {t.score} is measured on these rows")
+          for t in (told,) if t is not None),
         ("tuning.metric", u.metric, u.metric in ("validation_loss", "perplexity"),
          f"validation_loss or perplexity with {kind}"),
         ("sampling.strategy", s.strategy, s.strategy in ("least_confidence", "mix", "random"),
