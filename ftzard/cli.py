@@ -276,7 +276,7 @@ def export(
                             form="adapter" if adapter else "merged", say=say)
     say(f"✓ {done.model} is in {done.folder}; loaded by transformers, its logits differ by at "
         f"most {done.parity['largest']:.2g} on {done.parity['rows']} texts, "
-        f"{done.parity['changed']} with another label"
+        f"{done.parity['changed']} with another {done.said}"
         + (f"; pushed to {done.url}" if done.url else ""))
 
 

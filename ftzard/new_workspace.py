@@ -67,6 +67,8 @@ def copy_notebooks(workspace: Workspace) -> list[Path]:
     packaged, copied = Path(ftzard.notebooks.__file__).parent, []
     chosen = {path.name: path for folder in (packaged, packaged / workspace.task)
               for path in folder.glob("*.ipynb")}
+    if workspace.task != "classification":
+        del chosen["Registry_Life_Cycle.ipynb"]  # a chapter on models that choose labels
     for source in (chosen[name] for name in sorted(chosen)):
         target = workspace.notebooks / source.name
         if not target.exists():

@@ -42,12 +42,13 @@ def template_in(meta: Mapping) -> Template:
     return templates.from_meta(meta["template"])
 
 
-def tokenizer_texts(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield what a tokenizer is to learn from: instructions, inputs and answers of rows."""
+def tokenizer_texts(config: Config, rows: pd.DataFrame) -> Iterator[str]:
+    """Yield what a tokenizer is to learn from: instructions, inputs, answers, and their frame."""
+    around = templates.words(config.task.instructions.template)
     for messages, answer in zip(rows["messages"], rows["label"], strict=True):
         for turn in turns(messages):
             yield from filter(None, (turn["content"], turn.get("input")))
-        yield answer
+        yield from filter(None, (answer, around))
 
 
 def tokenize(chapter: Chapter, rows: pd.DataFrame, tokenizer: PreTrainedTokenizerBase,
