@@ -169,12 +169,14 @@ def instruction_config(data: dict) -> dict:
     """Return what ftzard.yaml says for instruction tuning, with a description of the data.
 
     The gate compares losses: its limits are in nats per token. A person who writes answers gives
-    fewer of them than one who picks labels.
+    fewer of them than one who picks labels. Batches are small: of a thousand rows, larger ones would
+    make too few steps.
     """
     return {
         "task": "instruction_tuning",
         "data": {"choice": "instructions", **data},
         "model": {"max_length": 256},
+        "training": {"batch_size": 8},
         "tuning": {"metric": "validation_loss"},
         "sampling": {"strategy": "least_confidence", "budget": 150, "audit_rows": 60,
                      "min_labelled": 20},

@@ -35,10 +35,12 @@ def test_data_of_one_s_own(ftzard, tmp_path, mine):
         "task": "instruction_tuning",
         "data": {"choice": "instructions", "text_column": "ask", "input_column": "context",
                  "label_column": "reply", "messages_column": None, "encoding": "utf-8"},
-        "model": {"max_length": 256}, "tuning": {"metric": "validation_loss"},
+        "model": {"max_length": 256}, "training": {"batch_size": 8},
+        "tuning": {"metric": "validation_loss"},
         "sampling": {"strategy": "least_confidence", "budget": 150, "audit_rows": 60,
                      "min_labelled": 20},
-        "gate": {"min_gain": 0.01, "min_rows": 50, "max_forgetting": 0.1}}
+        "gate": {"min_gain": 0.01, "min_rows": 50, "max_forgetting": 0.1},
+        "tracking": {"experiment": "instruction_tuning", "registered_model": "FalconAnswers"}}
     workspace = Workspace(root)
     config = workspace.config()
     assert workspace.task == config.task.kind == "instruction_tuning"
