@@ -169,8 +169,8 @@ def instruction_config(data: dict) -> dict:
     """Return what ftzard.yaml says for instruction tuning, with a description of the data.
 
     The gate compares losses: its limits are in nats per token. A person who writes answers gives
-    fewer of them than one who picks labels. Batches are small: of a thousand rows, larger ones would
-    make too few steps.
+    fewer of them than one who picks labels. Batches are small: of a thousand rows, larger
+    ones would make too few steps.
     """
     return {
         "task": "instruction_tuning",
