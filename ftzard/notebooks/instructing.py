@@ -74,7 +74,8 @@ def tokenize(chapter: Chapter, rows: pd.DataFrame, tokenizer: PreTrainedTokenize
     kept = tokenized[~np.asarray(found.lost)].reset_index(drop=True)
     chapter.log(
         rows=len(kept), tokens=int(kept["length"].sum()), rows_without_room=lost,
-        supervised_tokens=int((kept["length"] - kept["prompt_length"]).sum()),
+        **{f"supervised_tokens_{side}": int(count) for side, count in
+           (kept["length"] - kept["prompt_length"]).groupby(kept["split"]).sum().items() if count},
         rows_cut=int((kept["cut"] > 0).sum()), tokens_cut=int(kept["cut"].sum()))
     if lost:
         print(f"{lost:,} rows have no room for their answer within {longest} tokens and leave")
