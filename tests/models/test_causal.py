@@ -406,6 +406,19 @@ def test_a_row_s_loss_is_the_mean_over_its_answer_and_no_row_changes_another_s(f
             int(scores[place - 1].argmax()) == ids[row][place] for place in places)
 
 
+def test_an_epoch_s_loss_is_the_mean_over_all_its_supervised_tokens(falcon, rows):
+    """Steps of as many rows have different numbers of tokens; the last has fewer rows, too."""
+    some = rows[:41]
+    model = attach(falcon, seed=1, rank=4, alpha=8.0)
+    first = row_losses(model, some["input_ids"].tolist(), some["prompt_length"], pad_id=0)
+    done = training.train(model, some, rows[160:170], labels=[], epochs=1, learning_rate=1e-7,
+                          batch_size=4, metric="validation_loss")
+    assert len(set(first.tokens)) > 1
+    expected = numpy.average(first.loss, weights=first.tokens)
+    assert done.best["train_loss"] == pytest.approx(expected, abs=1e-4)
+    assert abs(expected - first.loss.mean()) > 1e-3
+
+
 def test_rows_without_a_token_to_learn_are_named(falcon, rows, tmp_path):
     cut = rows.copy()
     cut.loc[5, "prompt_length"] = len(cut["input_ids"][5])

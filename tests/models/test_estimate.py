@@ -1,5 +1,6 @@
 """A peak is known before anything loads: by arithmetic, by a rehearsal, and as it is measured."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -286,11 +287,12 @@ class TestBasesThatWrite:
         assert (sizes.trainable == sizes.parameters) == (method == "full")
 
     def test_what_an_answer_remembers_of_its_prompt_is_counted(self):
-        spec = replace(self.WRITING, lora_targets=None)
-        short, long = (peak(spec, LLAMA, rows=8, length=n, training=False)[1].activations
-                       for n in (32, 64))
-        remembered = 2 * 2 * 8 * 2 * 32 * 16 * 4  # layers, k and v, rows, heads, tokens, width
-        assert long - short > remembered
+        spec, deeper = replace(self.WRITING, lora_targets=None), copy.deepcopy(LLAMA)
+        deeper.num_hidden_layers = 6
+        two, six = (peak(spec, config, rows=8, length=64, training=False)[1].activations
+                    for config in (LLAMA, deeper))
+        each_layer = 2 * 8 * 2 * 64 * 16 * 4  # keys and values, rows, heads, tokens, width, bytes
+        assert six - two == 4 * each_layer
 
     @pytest.mark.parametrize("choice", [
         c for c in available("model") if compose({"model": c}).model.revision
