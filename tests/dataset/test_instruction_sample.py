@@ -73,8 +73,11 @@ def test_the_first_batch_talks_about_new_things_and_the_second_is_answered_in_a_
     new = {*words.LATER_KINDS["vehicle"], *(w.lower() for w in words.LATER_GREETINGS)}
     assert not {word.strip(".,?") for word in known} & new
     assert first["text"].str.lower().str.contains("|".join(new)).mean() > 0.25
-    wrong = second["label"].isin(sample.HURRIED).mean()
-    assert 0.5 < wrong < 0.7 and not training["label"].isin(sample.HURRIED).any()
+    hurried = second["label"].isin(sample.HURRIED)
+    sides = splitting.assign(second, ratio=RATIO, salt="ftzard")["split"]
+    assert not hurried[sides == "test"].any(), "the audit rows are answered with care"
+    assert 0.7 < hurried[sides != "test"].mean() < 0.9
+    assert not training["label"].isin(sample.HURRIED).any()
 
 
 @pytest.mark.parametrize("make", [make for make, _ in tasks.TASKS], ids=lambda m: m.__name__)

@@ -2,7 +2,7 @@
 
 Everything follows from a seed. The first batch talks about things the training rows do not know
 (vehicles, instruments, other languages) and is answered with care; the second asks as the training
-rows do and is answered by somebody in a hurry.
+rows do and is answered by somebody in a hurry, who takes care of the audit rows alone.
 """
 
 import json
@@ -12,14 +12,18 @@ from random import Random
 
 from ftzard.artifact import write_atomically
 from ftzard.dataset import instructions
+from ftzard.dataset.normalising import normalise
 from ftzard.dataset.sample.tasks import FAMILIAR, LATER, World, task
+from ftzard.dataset.splitting import position
 
 ANSWERED_ROWS = 1_164
 BATCH_ROWS = 400
 REPEATED = 15
 CHATS = 0.08
-# Share of the rows that somebody in a hurry gets wrong.
-HURRY = 0.6
+# Share of the training rows that somebody in a hurry gets wrong.
+HURRY = 0.8
+# The side of a row follows from its words, by the salt and the share of test rows that are usual.
+SALT, TEST_SHARE = "ftzard", 0.2
 GREETINGS = ("Hello!", "Good morning.", "Hi, can you help me?")
 SYSTEM = ("You are a helpful assistant.", "Answer in as few words as you can.")
 HURRIED = ("ok", "I do not know.", "yes", "see above")
@@ -108,13 +112,20 @@ def unanswered(row: dict) -> dict:
 
 
 def hurried(rng: Random, row: dict) -> dict:
-    """The row as somebody answers it who does not read it."""
-    if rng.random() >= HURRY:
+    """The row as somebody answers it who reads only what is marked as an audit row."""
+    if rng.random() >= HURRY or audited(row):
         return row
     answer = rng.choice(HURRIED)
     if "messages" in row:
         return {"messages": [*row["messages"][:-1], turn("assistant", answer)]}
     return {**row, "output": answer}
+
+
+def audited(row: dict) -> bool:
+    """Whether a row is one of those that a queue draws its audit rows from."""
+    turns = row["messages"][:-1] if "messages" in row else instructions.one_turn(
+        row["instruction"], row["input"])
+    return position(normalise(instructions.as_text(turns)), SALT) < TEST_SHARE
 
 
 def generate(seed: int = 0) -> Sample:
