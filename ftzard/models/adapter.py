@@ -230,9 +230,9 @@ def _require_bare(loaded: LoadedBase, task: str) -> None:
 
 def _require_task(what: str, found: str, task: str) -> None:
     if found != task:
-        opened = "answers instructions" if found == INSTRUCTION_TUNING else "chooses labels"
         raise ModelError(
-            f"{what} is for {found}; expected one for {task}. It {opened}: ask it as what it is."
+            f"{what} is for {found}; expected one for {task}. Take one of that task, or set "
+            f"task={found}."
         )
 
 
