@@ -54,7 +54,7 @@ def packed_losses(model, objective, rows, pad_id):
     for part in objective.parts(rows, None):
         batch, targets = objective.batch(part, pad_id, torch.device("cpu"))
         with torch.no_grad():
-            each = cross_entropy(model(**batch).logits, torch.from_numpy(targets),
+            each = cross_entropy(model(**batch).logits.float(), torch.from_numpy(targets),
                                  reduction="none").numpy()
         order = [row for sequence in part for row in sequence]
         ends = numpy.cumsum([objective.weight(numpy.array([row])) for row in order])[:-1]
