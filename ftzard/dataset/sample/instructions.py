@@ -12,7 +12,7 @@ from random import Random
 
 from ftzard.artifact import write_atomically
 from ftzard.dataset import instructions
-from ftzard.dataset.normalising import normalise
+from ftzard.dataset.normalising import normalise_all
 from ftzard.dataset.sample.tasks import FAMILIAR, LATER, World, task
 from ftzard.dataset.splitting import position
 
@@ -111,9 +111,9 @@ def unanswered(row: dict) -> dict:
     return {k: v for k, v in row.items() if k != "output"}
 
 
-def hurried(rng: Random, row: dict) -> dict:
+def hurried(rng: Random, row: dict, audited: bool) -> dict:
     """The row as somebody answers it who reads only what is marked as an audit row."""
-    if rng.random() >= HURRY or audited(row):
+    if rng.random() >= HURRY or audited:
         return row
     answer = rng.choice(HURRIED)
     if "messages" in row:
@@ -121,11 +121,12 @@ def hurried(rng: Random, row: dict) -> dict:
     return {**row, "output": answer}
 
 
-def audited(row: dict) -> bool:
-    """Whether a row is one of those that a queue draws its audit rows from."""
-    turns = row["messages"][:-1] if "messages" in row else instructions.one_turn(
-        row["instruction"], row["input"])
-    return position(normalise(instructions.as_text(turns)), SALT) < TEST_SHARE
+def audited(made: list[dict]) -> list[bool]:
+    """Whether each row is one of those that a queue draws its audit rows from."""
+    texts = [instructions.as_text(
+        row["messages"][:-1] if "messages" in row else
+        instructions.one_turn(row["instruction"], row["input"])) for row in made]
+    return [position(key, SALT) < TEST_SHARE for key in normalise_all(texts).to_pylist()]
 
 
 def generate(seed: int = 0) -> Sample:
@@ -138,7 +139,8 @@ def generate(seed: int = 0) -> Sample:
         batch_1=[unanswered(row) for row in new],
         batch_2=[unanswered(row) for row in familiar],
         batch_1_labels=new,
-        batch_2_labels=[hurried(rng, row) for row in familiar],
+        batch_2_labels=[hurried(rng, row, careful) for row, careful in
+                        zip(familiar, audited(familiar), strict=True)],
     )
 
 
