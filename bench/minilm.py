@@ -21,8 +21,8 @@ from ftzard.dataset.cleaning import clean_texts
 from ftzard.models import adapter, reproducibility
 from ftzard.models.base import BaseSpec, load_base
 from ftzard.models.fitting import fit
+from ftzard.models.objectives import measure
 from ftzard.models.tokenizing import encode
-from ftzard.models.training import measure
 from ftzard.notebooks import model_files
 
 LIMIT = 0.75

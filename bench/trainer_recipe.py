@@ -25,10 +25,11 @@ from ftzard.dataset import cleaning, splitting
 from ftzard.models import adapter, tiny_falcon
 from ftzard.models.base import BaseSpec, LoadedBase, load_base
 from ftzard.models.batching import pad
+from ftzard.models.objectives import measure
 from ftzard.models.prediction import logits
 from ftzard.models.reproducibility import set_threads
 from ftzard.models.tokenizing import encode
-from ftzard.models.training import measure, train
+from ftzard.models.training import train
 
 LABELS = ["negative", "positive"]
 VALUES = {"epochs": 1, "batch_size": 32, "learning_rate": 0.002, "weight_decay": 0.01,

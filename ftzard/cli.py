@@ -36,25 +36,35 @@ def say(line: str) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder that becomes the workspace.")],
     data: Annotated[Path | None, typer.Option(help="Your labelled file.")] = None,
-    text: Annotated[str, typer.Option(help="Its column with the text.")] = "text",
-    label: Annotated[str, typer.Option(help="Its column with the label.")] = "label",
+    text: Annotated[str | None, typer.Option(
+        help="Its column with the text or instruction; default: text or instruction.")] = None,
+    label: Annotated[str | None, typer.Option(
+        help="Its column with the label or answer; default: label or output.")] = None,
+    about: Annotated[str | None, typer.Option(
+        "--input", help="Its column with what an instruction is about; default: input, if it is "
+                        "there.")] = None,
+    messages: Annotated[str | None, typer.Option(
+        help="Its column with chats; default: messages, if it is there.")] = None,
+    task: Annotated[str, typer.Option(
+        help="classification or instruction_tuning.")] = "classification",
+    sample: Annotated[bool, typer.Option(
+        "--sample", help="With the sample of instructions, to try a round.")] = False,
     encoding: Annotated[str, typer.Option(help="Its encoding, if it is CSV.")] = "utf-8",
     git_remote: Annotated[str | None, typer.Option(help="URL or folder of the git remote.")] = None,
     dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
 ) -> None:
     """Make a workspace: git, DVC, notebooks, config; with --data, ready to train on your file."""
     from ftzard import new_workspace
-    from ftzard.dataset import reading
 
-    config: dict = {}
-    if data is not None:
-        config["data"] = new_workspace.describe_data(data, text, label, encoding=encoding)
-        stored = reading.store_raw(data, folder.resolve() / "data")
-        config["data"]["source"] = f"data/raw/{stored.name}"
+    config = new_workspace.config_for(
+        folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
+        sample=sample, encoding=encoding)
     workspace = new_workspace.create(folder, config=config, git_remote=git_remote,
                                      dvc_remote=dvc_remote, invent_identity=True)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
     say(f"  train:  ftzard run training_pipeline_job -w {folder}")
+    if sample:
+        say(f"  then:   drop batches of {folder / 'data' / 'sample'} into its data/incoming")
     say(f"  look:   ftzard ui -w {folder}")
 
 
@@ -138,6 +148,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show the workspace: models, steps, rows that wait for labels, what is not pushed."""
+    from ftzard.evaluation import measures
     from ftzard.status import gather
     from ftzard.workspace import find
 
@@ -152,7 +163,7 @@ def status(
             say(f"{role:<10} none")
             continue
         scores = model["metrics"] or {}
-        right = f", {scores['accuracy']:.1%} of {scores['n']:,} test rows" if scores else ""
+        right = f", {measures.sentence(scores)}" if scores else ""
         say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
             f"data {(model['data_version'] or 'none')[:10]}")
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -265,7 +276,7 @@ def export(
                             form="adapter" if adapter else "merged", say=say)
     say(f"✓ {done.model} is in {done.folder}; loaded by transformers, its logits differ by at "
         f"most {done.parity['largest']:.2g} on {done.parity['rows']} texts, "
-        f"{done.parity['changed']} with another label"
+        f"{done.parity['changed']} with another {done.said}"
         + (f"; pushed to {done.url}" if done.url else ""))
 
 
@@ -380,7 +391,7 @@ def label(
         "--twice", help="Also rows that others have labelled, to see whether you agree.")] = False,
     workspace: InWorkspace = None,
 ) -> None:
-    """Label the rows that wait, one text at a time, with a key per label."""
+    """Label the rows that wait, one text at a time, with a key per label or in your own words."""
     import getpass
 
     from ftzard.terminal import labelling_view
@@ -699,8 +710,10 @@ def reproduce(
     found = again(place, name or place.config().tracking.registered_model, int(number), say)
     for line in found.differences:
         say(f"  {line}")
+    right = (f"{found.accuracy:.1%} of" if found.accuracy is not None
+             else f"loss {found.loss:.3f} on")
     say(f"{'✓ equal' if found.equal else '✗ not equal'}: {found.model}, weights "
-        f"{found.weights[:12]}, {found.accuracy:.1%} of {found.test_rows:,} test rows")
+        f"{found.weights[:12]}, {right} {found.test_rows:,} test rows")
     if not found.equal:
         raise typer.Exit(1)
 

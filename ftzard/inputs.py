@@ -19,9 +19,18 @@ DELIVERIES = {"raw": "source", "labelled": "labelled", "incoming": "incoming"}
 
 
 def given_or_latest(name: str, given: str | None, workspace: Workspace, config: Config) -> Handle:
-    """Return the handle of a path a person gave, or of the workspace's latest artifact `name`."""
+    """Return the handle of a path a person gave, or of the workspace's latest artifact `name`.
+
+    A delivery may be given as a source that has to be made a file first: a folder, a version of
+    the workspace's data, a data set on a hub, a mix (see `ftzard.sources`).
+    """
     if name in DELIVERIES:
         chosen = given or getattr(config.data, DELIVERIES[name])
+        if chosen is None and name == "raw" and config.data.mix is not None:
+            chosen = _made(None, workspace, config)
+        elif chosen is not None and name != "labelled" and (
+                "://" in chosen or (workspace.root / chosen).is_dir()):
+            chosen = _made(chosen, workspace, config, answers=name == "raw")
         if chosen is None:
             raise DataError(
                 f"no file was given for '{name}': set data.{DELIVERIES[name]} in ftzard.yaml, in "
@@ -35,6 +44,13 @@ def given_or_latest(name: str, given: str | None, workspace: Workspace, config: 
     if name == "raw" and path.is_relative_to(workspace.labelled):
         name = "labelled"
     return workspace.handle(name, path, _rows(path)).at(_version(workspace, path))
+
+
+def _made(source: str | None, workspace: Workspace, config: Config, **more: bool) -> str:
+    """Return the file that holds the rows of a source, or of the config's mix."""
+    from ftzard import sources
+
+    return str(sources.materialise(workspace, config, source, **more))
 
 
 def _version(workspace: Workspace, path: Path) -> str | None:

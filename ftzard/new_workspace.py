@@ -7,11 +7,13 @@ import pandas as pd
 import yaml
 
 import ftzard.notebooks
-from ftzard.dataset import reading
-from ftzard.errors import DataError, WorkspaceError
+from ftzard.dataset import instructions, reading
+from ftzard.dataset.sample import instructions as instruction_sample
+from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
 from ftzard.versioning.setup import init_repository
 from ftzard.workspace import MARKER, Workspace
 
+TASKS = ("classification", "instruction_tuning")
 DATA_IGNORE = "*\n!*/\n!.gitignore\n!*.dvc\n"
 MODELS_IGNORE = DATA_IGNORE + "!*.yaml\n"
 IGNORE = ".ftzard/\nreports/\n__pycache__/\n.ipynb_checkpoints/\n.env\n"
@@ -58,14 +60,58 @@ def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
 
 
 def copy_notebooks(workspace: Workspace) -> list[Path]:
-    """Copy the packaged notebooks that the workspace does not have yet; return their paths."""
-    copied = []
-    for source in sorted(Path(ftzard.notebooks.__file__).parent.glob("*.ipynb")):
+    """Copy the packaged notebooks that the workspace does not have yet; return their paths.
+
+    Those written for the workspace's task (in a folder of its name) win over the others.
+    """
+    packaged, copied = Path(ftzard.notebooks.__file__).parent, []
+    chosen = {path.name: path for folder in (packaged, packaged / workspace.task)
+              for path in folder.glob("*.ipynb")}
+    if workspace.task != "classification":
+        del chosen["Registry_Life_Cycle.ipynb"]  # a chapter on models that choose labels
+    for source in (chosen[name] for name in sorted(chosen)):
         target = workspace.notebooks / source.name
         if not target.exists():
             shutil.copyfile(source, target)
         copied.append(target)
     return copied
+
+
+def config_for(root: Path, *, task: str = "classification", data: Path | None = None,
+               text: str | None = None, label: str | None = None, about: str | None = None,
+               messages: str | None = None, sample: bool = False, encoding: str = "utf-8") -> dict:
+    """Return what the ftzard.yaml of a new workspace is to say; store its data, if it brings some.
+
+    text, label, about, messages: columns of `data`, None for the usual ones of the task. sample:
+    bring the sample of instructions instead. Raises ConfigError for options that do not go
+    together, DataError for a file that cannot be used.
+    """
+    if task not in TASKS:
+        raise ConfigError(f"--task {task} is unknown{nearest(task, TASKS)}")
+    told = task == "instruction_tuning"
+    wrong = {"--input": about is not None and not told, "--messages": messages is not None
+             and not told, "--sample": sample and (not told or data is not None)}
+    for option, misplaced in wrong.items():
+        if misplaced:
+            raise ConfigError(f"{option} goes with --task instruction_tuning"
+                              f"{' and without --data' if option == '--sample' else ''}.")
+    root = Path(root).resolve()
+    if (root / MARKER).exists():
+        raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
+    if sample:
+        return instruction_config(describe_sample(root))
+    group: dict = {}
+    if data is not None and told:
+        group = describe_instructions(
+            data, instruction=text or "instruction", output=label or "output", input=about,
+            messages=messages, encoding=encoding)
+    elif data is not None:
+        group = describe_data(data, text or "text", label or "label", encoding=encoding)
+    if data is not None:
+        group["source"] = f"data/raw/{reading.store_raw(data, root / 'data').name}"
+    if told:
+        return instruction_config(group)
+    return {"data": group} if group else {}
 
 
 def describe_data(file: Path, text: str, label: str, *, encoding: str = "utf-8") -> dict:
@@ -81,6 +127,62 @@ def describe_data(file: Path, text: str, label: str, *, encoding: str = "utf-8")
             "Is it the label column?")
     names = {str(value): str(value) for value in sorted(found.index)}
     return {"text_column": text, "label_column": label, "encoding": encoding, "labels": names}
+
+
+def describe_instructions(file: Path, *, instruction: str, output: str, input: str | None = None,
+                          messages: str | None = None, encoding: str = "utf-8") -> dict:
+    """Return the `data` group for a user's file of instructions or chats: its columns.
+
+    input, messages: None takes the columns of that name, if the file has them. Raises DataError
+    for a missing column, or for a file of which no row can be used.
+    """
+    there = reading.header(file, encoding=encoding)
+    columns = {"text_column": instruction, "input_column": input or ("input" if "input" in there
+                                                                     else None),
+               "label_column": output,
+               "messages_column": messages or ("messages" if "messages" in there else None)}
+    rows = instructions.read(
+        file, instruction_column=instruction, output_column=output, encoding=encoding,
+        input_column=columns["input_column"], messages_column=columns["messages_column"])
+    cleaned, rejected = instructions.clean(rows, batch="")
+    if cleaned.empty:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in
+                            rejected["reason"].value_counts().items())
+        raise DataError(f"{file}: none of {len(rejected)} rows can be used ({reasons}); expected "
+                        f"instructions in '{instruction}' and answers in '{output}', or chats.")
+    return {"choice": "instructions", **columns, "encoding": encoding}
+
+
+def describe_sample(root: Path) -> dict:
+    """Write the sample of instructions into a workspace's folder; return the `data` group for it.
+
+    Its training rows become a delivery; all five files lie in data/sample: the two batches are to
+    be dropped into data/incoming, the answers to them are what a person would give.
+    """
+    files = instruction_sample.write(root / "data" / "sample")
+    stored = reading.store_raw(files["training"], root / "data")
+    return {"choice": "instructions", "source": f"data/raw/{stored.name}",
+            "messages_column": "messages"}
+
+
+def instruction_config(data: dict) -> dict:
+    """Return what ftzard.yaml says for instruction tuning, with a description of the data.
+
+    The gate compares losses: its limits are in nats per token. A person who writes answers gives
+    fewer of them than one who picks labels. Batches are small: of a thousand rows, larger
+    ones would make too few steps.
+    """
+    return {
+        "task": "instruction_tuning",
+        "data": {"choice": "instructions", **data},
+        "model": {"max_length": 256},
+        "training": {"batch_size": 8},
+        "tuning": {"metric": "validation_loss"},
+        "sampling": {"strategy": "least_confidence", "budget": 150, "audit_rows": 60,
+                     "min_labelled": 20},
+        "gate": {"min_gain": 0.01, "min_rows": 50, "max_forgetting": 0.1},
+        "tracking": {"experiment": "instruction_tuning", "registered_model": "FalconAnswers"},
+    }
 
 
 def _write(path: Path, text: str) -> Path:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
+from ftzard.evaluation import measures
 from ftzard.history import drift_log
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
@@ -45,7 +46,7 @@ def _model(workspace: Workspace, version) -> dict | None:
     return {
         "name": version.name,
         "version": version.number,
-        "metrics": entry.get("metrics", {}).get("challenger"),
+        "metrics": measures.scores_of(entry),
         "verdict": (entry.get("verdict") or {}).get("decision"),
         "data_version": (entry.get("data", {}).get("tokenized") or {}).get("commit"),
         "base_model": base.get("source") or base.get("name"),

@@ -85,6 +85,21 @@ def cleaned_as(texts: Iterable[str], cleaning: Mapping) -> list[str]:
     return clean_texts(pd.Series(list(texts), dtype="str"), **settings).to_pylist()
 
 
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff]")
+
+
+def wording(text: str) -> str:
+    """Return an instruction or an answer as a model is to see it.
+
+    Line ends become '\\n', unicode its NFC form; control characters, zero-width spaces and the
+    space around it go. Everything else stays: case, links, mentions, and space inside, which code
+    and lists need.
+    """
+    text = text.encode("utf-8", errors="replace").decode("utf-8")  # half a surrogate pair is none
+    text = _UNSEEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return unicodedata.normalize("NFC", text).strip()
+
+
 def _literal(replacement: str) -> str:
     return replacement.replace("\\", "\\\\")
 

@@ -128,10 +128,21 @@ class Workspace:
             raise ConfigError(f"{self.root / MARKER} holds {values!r}; expected groups of keys.")
         return values
 
+    @property
+    def task(self) -> str:
+        """The task that the workspace began with, as ftzard.yaml says: its notebooks are for it."""
+        said = self.own_config().get("task")
+        return (said.get("choice") if isinstance(said, dict) else said) or "classification"
+
     def config(self, *requests: dict) -> Config:
         """Return the workspace's config with a run's requests over it."""
         config = compose(self.own_config(), *requests, folder=self.root / "config")
         credentials.refuse_in(to_record(config))
+        if config.task.kind != self.task:
+            raise ConfigError(
+                f"task is '{config.task.kind}', but {self.root / MARKER} says '{self.task}': data, "
+                "models and notebooks of this workspace are for that. Begin another one with "
+                f"'ftzard init DIR --task {config.task.kind}'.")
         return config
 
 

@@ -20,7 +20,8 @@ from ftzard.steps import BY_NAME, CHAINS, JOBS, STEPS
 ROOT = Path(ftzard.__file__).parent
 LIBRARY = ("dataset", "models", "evaluation", "tracking", "versioning")
 FILES = sorted(ROOT.rglob("*.py"))
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CHAPTERS = ROOT / "notebooks"
+NOTEBOOKS = sorted(CHAPTERS.rglob("*.ipynb"))
 #: Chapters that are no step, and what their parameters cells name.
 BESIDE_THE_STEPS = {"Git_Dvc": {"step"}, "Registry_Life_Cycle": {"tokenized"}}
 
@@ -142,7 +143,7 @@ def test_the_library_knows_nothing_above_it():
 
 def test_pipeline_knows_notebooks_by_path_only():
     """What a chapter needs from tracking it gets through `connect`, never by a notebook's code."""
-    chapters = {p.stem for p in (ROOT / "notebooks").glob("*.py")} - {"__init__", "chapter"}
+    chapters = {p.stem for p in CHAPTERS.glob("*.py")} - {"__init__", "chapter"}
     for module, targets in arrows().items():
         if module.startswith("ftzard.pipeline"):
             assert not {t for t in targets if t.split(".")[-1] in chapters}, module
@@ -184,10 +185,12 @@ def test_no_asset_selection_is_a_string():
 
 
 def test_every_step_has_its_notebook_and_no_notebook_is_extra():
-    assert {p.stem for p in NOTEBOOKS} == {s.notebook for s in STEPS} | set(BESIDE_THE_STEPS)
+    steps = {s.notebook for s in STEPS}
+    assert {p.stem for p in CHAPTERS.glob("*.ipynb")} == steps | set(BESIDE_THE_STEPS)
+    assert {p.stem for p in (CHAPTERS / "instruction_tuning").glob("*.ipynb")} == steps
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(CHAPTERS).as_posix())
 class TestNotebook:
     def test_is_a_valid_notebook_without_outputs(self, path):
         notebook = nbformat.read(path, as_version=4)

@@ -4,15 +4,17 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from ftzard.artifact import Handle, verify, write_atomically
 from ftzard.dataset import storage
-from ftzard.errors import DataError, WorkspaceError
+from ftzard.errors import ConfigError, DataError, WorkspaceError
 from ftzard.inputs import given_or_latest, latest_metadata
-from ftzard.new_workspace import create
+from ftzard.new_workspace import config_for, create
+from ftzard.pipeline.ops import notebook_path
 from ftzard.steps import BY_NAME, job_named, step_named
 from ftzard.versioning import version
 from ftzard.workspace import alive, find, locked
@@ -60,6 +62,26 @@ class TestMaking:
         said = subprocess.run(["git", "status", "--porcelain", "-uall"], cwd=workspace.root,
                               text=True, capture_output=True, check=True).stdout
         assert said == "?? data/cleaned/cleaned.parquet.dvc\n"
+
+
+class TestTask:
+    def test_a_workspace_keeps_the_task_that_it_began_with(self, workspace):
+        asked = {"task": "instruction_tuning", "data": "instructions",
+                 "tuning": {"metric": "validation_loss"}}
+        with pytest.raises(ConfigError, match="ftzard init DIR --task instruction_tuning"):
+            workspace.config(asked)
+
+    def test_its_notebooks_are_those_of_its_task_by_hand_and_in_dagster(self, tmp_path,
+                                                                        monkeypatch):
+        for task, words in (("classification", "predicts the new batch"),
+                            ("instruction_tuning", "answers the new batch")):
+            place = create(tmp_path / task, config=config_for(tmp_path / task, task=task),
+                           invent_identity=True)
+            monkeypatch.setenv("FTZARD_WORKSPACE", str(place.root))
+            copied = place.notebooks / "Step5_Inference.ipynb"
+            assert words in copied.read_text() and notebook_path("Step5_Inference") == str(copied)
+            copied.unlink()  # a clone that has none of its own runs the packaged ones
+            assert words in Path(notebook_path("Step5_Inference")).read_text()
 
 
 class TestLock:

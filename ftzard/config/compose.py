@@ -93,10 +93,15 @@ def digest(config: Config) -> str:
 
 
 def flat(values: Mapping, prefix: str = "") -> dict[str, object]:
-    """Return nested values under dotted keys: {'training.epochs': 2, …}."""
+    """Return nested values under dotted keys: {'training.epochs': 2, …}.
+
+    A mix stays one value: its keys are names of sources, which are no names of parameters.
+    """
     found: dict[str, object] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if f"{prefix}{key}" == "data.mix":
+            found["data.mix"] = value if value is None else json.dumps(value, sort_keys=True)
+        elif isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value

@@ -17,7 +17,10 @@ class Data:
     source: str | None
     incoming: str | None
     labelled: str | None
+    mix: dict[str, float] | None
     text_column: str
+    input_column: str | None
+    messages_column: str | None
     label_column: str
     group_column: str | None
     split_column: str
@@ -40,8 +43,18 @@ class Data:
 
 
 @dataclass
+class Instructions:
+    template: Literal["model", "alpaca", "chatml"]
+    packing: bool
+    score: Literal["loss", "rouge_l", "exact_match"]
+    max_new_tokens: int
+    generated_rows: int
+
+
+@dataclass
 class Task:
-    kind: Literal["classification"]
+    kind: Literal["classification", "instruction_tuning"]
+    instructions: Instructions | None
 
 
 @dataclass
@@ -92,7 +105,7 @@ class Training:
 class Tuning:
     trials: int
     prune: bool
-    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "validation_loss"]
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "validation_loss", "perplexity"]
     rank: list[int] | None
     batch_size: list[int] | None
     learning_rate: list[float] | None
@@ -220,6 +233,7 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
     spaces = [(f"tuning.{k}", getattr(u, k)) for k in
               ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")]
     return [
+        *_limits_of_a_task(config),
         *((k, v, v >= 1, "1 or more") for k, v in at_least_one),
         *((k, v, v > 0, "above 0") for k, v in positive),
         *((k, v, 0 <= v <= 1, "between 0 and 1") for k, v in fractions),
@@ -274,6 +288,40 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
           for f in fields(Paths) if f.type is str),
         ("paths.min_free_mb", config.paths.min_free_mb, config.paths.min_free_mb >= 0,
          "0 or more"),
+    ]
+
+
+def _limits_of_a_task(config: Config) -> list[tuple[str, Any, bool, str]]:
+    """Return, as `_limits` does, what one kind of task needs of the other groups."""
+    d, u, s, told = config.data, config.tuning, config.sampling, config.task.instructions
+    kind = f"task={config.task.kind}"
+    found = [("data.mix", d.mix, d.mix is None or len(d.mix) > 0 and min(d.mix.values()) > 0,
+              "one or more sources, each with a weight above 0, or null"),
+             ("data.source", d.source, d.source is None or d.mix is None,
+              "null beside data.mix, which names the sources")]
+    if config.task.kind == "classification":
+        return [*found,
+                ("task.instructions", told, told is None, f"null with {kind}"),
+                ("tuning.metric", u.metric, u.metric != "perplexity",
+                 f"a metric of {kind}, such as accuracy"),
+                *((f"data.{k}", getattr(d, k), getattr(d, k) is None, f"null with {kind}")
+                  for k in ("input_column", "messages_column"))]
+    return [
+        *found,
+        ("task.instructions", told, told is not None, f"its keys with {kind}"),
+        *((f"task.instructions.{k}", getattr(told, k), getattr(told, k) >= 1, "1 or more")
+          for k in ("max_new_tokens", "generated_rows") if told is not None),
+        *(("task.instructions.generated_rows", t.generated_rows,
+           t.score == "loss" or t.generated_rows >= config.gate.min_rows,
+           f"gate.min_rows ({config.gate.min_rows}) or more: {t.score} is measured on these rows")
+          for t in (told,) if t is not None),
+        ("tuning.metric", u.metric, u.metric in ("validation_loss", "perplexity"),
+         f"validation_loss or perplexity with {kind}"),
+        ("sampling.strategy", s.strategy, s.strategy in ("least_confidence", "mix", "random"),
+         f"least_confidence, mix or random with {kind}, since the others rank by classes"),
+        ("data.labels", d.labels, d.labels is None, f"null with {kind}: an answer is free text"),
+        ("data.sample_stratified", d.sample_stratified, not d.sample_stratified or
+         d.sample_rows is None, f"false with {kind}: there are no labels to keep the shares of"),
     ]
 
 

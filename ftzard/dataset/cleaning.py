@@ -1,7 +1,9 @@
 """From raw rows to clean ones: what a text becomes, and which rows cannot be used and why.
 
 A row is never lost: it is in the cleaned table, or in the rejected one with a reason. What is done
-to a text stands in `ftzard.texts`, where predictions find it too.
+to a text stands in `ftzard.texts`, where predictions find it too. Rows that are instructions are
+cleaned by `instructions.clean`; what comes after it (`check`, `append`) is here for both, and knows
+them by their column `messages`: their label is a free answer, not one of a few names.
 """
 
 import hashlib
@@ -37,7 +39,8 @@ def label_names(labels: Mapping | None) -> dict[str, str] | None:
     return dict(zip(raw, (str(name) for name in labels.values()), strict=True))
 
 
-def _row_ids(batch: str, rows: pd.Series, texts: list[str]) -> list[str]:
+def row_ids(batch: str, rows: pd.Series, texts: list[str]) -> list[str]:
+    """Return each row's id, 16 hex digits of its batch, number and text."""
     return [
         hashlib.sha256(f"{batch}\x00{row}\x00{text}".encode()).hexdigest()[:16]
         for row, text in zip(rows.tolist(), texts, strict=True)
@@ -95,7 +98,7 @@ def clean(
             reject(unknown, ("unknown label '" + shown + "'").to_numpy(dtype=object))
             given = given.map(names)
         frame["label"] = given.astype("str")
-    for column in ("split", "group"):
+    for column in ("split", "group", "source"):
         if column in raw:
             frame[column] = raw[column].fillna("").reset_index(drop=True).astype("str")
     if "split" in frame:
@@ -113,12 +116,14 @@ def clean(
     used = reason == ""
     cleaned = frame[used].reset_index(drop=True)
     cleaned.insert(0, "batch", pd.Series(batch, cleaned.index, dtype="str"))
-    ids = _row_ids(batch, cleaned["row"], cleaned["text"].tolist())
+    ids = row_ids(batch, cleaned["row"], cleaned["text"].tolist())
     cleaned.insert(0, "id", pd.Series(ids, dtype="str"))
-    return cleaned, _rejected(batch, raw["row"][~used], raw["text"][~used], reason[~used])
+    return cleaned, rejected_rows(batch, raw["row"][~used], raw["text"][~used], reason[~used])
 
 
-def _rejected(batch: str, rows: pd.Series, texts: pd.Series, reasons: np.ndarray) -> pd.DataFrame:
+def rejected_rows(batch: str, rows: pd.Series, texts: pd.Series, reasons: np.ndarray
+                  ) -> pd.DataFrame:
+    """Return rows of a batch that cannot be used: batch, row, text as given, one reason each."""
     return pd.DataFrame(
         {
             "batch": pd.Series([batch] * len(rows), dtype="str"),
@@ -136,19 +141,9 @@ def _reasons(rejected: pd.DataFrame, most: int = 5) -> str:
     return shown + (f", {rest} for {len(counted) - most} other reasons" if rest else "")
 
 
-def check(
-    cleaned: pd.DataFrame,
-    rejected: pd.DataFrame,
-    *,
-    min_rows: int,
-    max_rejected: float,
-    labels: Mapping | None = None,
-) -> None:
-    """Refuse a delivery that cannot be trained on: DataError with counts, reasons and remedy.
-
-    min_rows: fewest cleaned rows. max_rejected: largest share in [0, 1] of rejected rows among
-    all; duplicates are not held against a delivery. labels: the map that `clean` was given.
-    """
+def check_rejected(cleaned: pd.DataFrame, rejected: pd.DataFrame, *, max_rejected: float,
+                   labels: Mapping | None = None) -> None:
+    """Refuse rows of which too many cannot be used; the arguments are those of `check`."""
     total = len(cleaned) + len(rejected)
     repeats = rejected["reason"].isin([DUPLICATE, EARLIER_DUPLICATE])
     refused = rejected[~repeats]
@@ -160,9 +155,28 @@ def check(
             hint = f" data.labels knows {known}."
         raise DataError(
             f"{len(refused)} of {total} rows cannot be used ({len(refused) / total:.1%}, at most "
-            f"{max_rejected:.1%} allowed): {_reasons(refused)}.{hint} Correct the file or "
-            "data.labels, or raise data.max_rejected."
+            f"{max_rejected:.1%} allowed): {_reasons(refused)}.{hint} Correct the file"
+            f"{', or' if 'messages' in cleaned else ' or data.labels, or'} raise data.max_rejected."
         )
+
+
+def check(
+    cleaned: pd.DataFrame,
+    rejected: pd.DataFrame,
+    *,
+    min_rows: int,
+    max_rejected: float,
+    labels: Mapping | None = None,
+) -> None:
+    """Refuse a delivery that cannot be trained on: DataError with counts, reasons and remedy.
+
+    min_rows: fewest cleaned rows. max_rejected: largest share in [0, 1] of rejected rows among
+    all; duplicates are not held against a delivery. labels: the map that `clean` was given. Of
+    classification, the labels must be of two classes or more; free answers may be anything.
+    """
+    check_rejected(cleaned, rejected, max_rejected=max_rejected, labels=labels)
+    total = len(cleaned) + len(rejected)
+    repeats = rejected["reason"].isin([DUPLICATE, EARLIER_DUPLICATE])
     if len(cleaned) < min_rows:
         left = _reasons(rejected) or "none rejected"
         if repeats.sum() and len(cleaned) + repeats.sum() == total:
@@ -171,7 +185,7 @@ def check(
             f"Only {len(cleaned)} of {total} rows are left after cleaning ({left}); at least "
             f"{min_rows} are needed. Bring more rows, or lower data.min_rows."
         )
-    if "label" not in cleaned:
+    if "label" not in cleaned or "messages" in cleaned:
         return
     found = cleaned["label"].value_counts()
     if len(found) < 2:
@@ -207,9 +221,11 @@ def append(
 
     Rows of the same batch are replaced (replace_batch=False: only those with the same id, for
     labels that arrive in portions); other batches stay as they are, and the new batch loses the
-    rows that repeat one of theirs. Batches stand in order of arrival, rows by their number.
+    rows that repeat one of theirs. A free answer repeats a row only if it is the same answer to the
+    same text: another answer to it is a row of its own. Batches stand in order of arrival, rows by
+    their number.
     """
-    nothing = _rejected("", pd.Series(dtype="int64"), pd.Series(dtype="str"), np.array([]))
+    nothing = rejected_rows("", pd.Series(dtype="int64"), pd.Series(dtype="str"), np.array([]))
     if existing is None or existing.empty:
         return new.reset_index(drop=True), nothing
     if ("label" in existing) != ("label" in new):
@@ -221,20 +237,25 @@ def append(
         stays = existing[replaced & ~existing["id"].isin(new["id"])]
         new = pd.concat([stays, new], ignore_index=True)
 
+    free = "messages" in new
     keys = pd.Series(duplicate_keys(new["text"]).to_pylist(), index=new.index, dtype="str")
     seen = pd.Series(duplicate_keys(others["text"]).to_pylist(), dtype="str")
     reason = np.where(keys.isin(seen), EARLIER_DUPLICATE, "").astype(object)
-    if "label" in new:
+    if "label" in new and free:
+        said = set(zip(seen, others["label"], strict=True))
+        again = [answer in said for answer in zip(keys, new["label"], strict=True)]
+        reason = np.where(again, EARLIER_DUPLICATE, "").astype(object)
+    elif "label" in new:
         earlier = dict(zip(seen, others["label"], strict=True))
         differs = keys.isin(seen) & (keys.map(earlier).astype("str") != new["label"])
         reason[differs.to_numpy()] = "contradicts the label of an earlier batch"
     gone = reason != ""
     rejected = [nothing] + [
-        _rejected(batch, rows["row"], rows["text"], reason[rows.index])
+        rejected_rows(batch, rows["row"], rows["text"], reason[rows.index])
         for batch, rows in new[gone].groupby("batch", sort=False)
     ]
     table = pd.concat([others, new[~gone]], ignore_index=True)
-    for column in ("split", "group", "labelled_by", "labelled_at"):
+    for column in ("split", "group", "source", "labelled_by", "labelled_at"):
         if column in table:
             table[column] = table[column].fillna("").astype("str")
     arrival = list(dict.fromkeys([*existing["batch"], *new["batch"]]))

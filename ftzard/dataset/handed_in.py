@@ -14,6 +14,7 @@ import pandas as pd
 
 from ftzard.artifact import write_atomically
 from ftzard.dataset import labelling
+from ftzard.dataset.instructions import one_turn, to_json
 from ftzard.dataset.normalising import normalise_all
 from ftzard.dataset.storage import read_parquet, write_csv
 from ftzard.errors import DataError
@@ -84,11 +85,12 @@ def time_of(path: Path) -> str:
     return datetime.fromtimestamp(Path(path).stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 
-def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable[str],
+def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable[str] | None,
          earlier: pd.DataFrame | None = None, at: str = "") -> HandedIn:
     """Return what counts and what does not of a file with labels that a person handed in.
 
-    queue: what was asked; labels: the label names; batch: of the delivery, under which refused
+    queue: what was asked; labels: the label names, or None for free answers, whose rows get the
+    messages and the source that they were asked with; batch: of the delivery, under which refused
     rows are kept; earlier: the cleaned rows of all batches, whose labels may be corrected if they
     came from a person; at: when it was labelled, if the file does not say so. Accepted rows keep
     the id and batch under which they were asked. Rows left empty are neither: they stay in the
@@ -98,12 +100,13 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
         raise DataError(
             f"{path.name} holds labels, but no row was ever asked for: data/labelling is empty. "
             "Run the inference job on a batch first, or hand the rows in as raw data.")
-    labels = list(labels)
+    labels = None if labels is None else list(labels)
     given = labelling.read_labelled(path, at=at)
     by_hand = None
     if earlier is not None and "labelled_by" in earlier:
         by_hand = earlier[earlier["labelled_by"] != ""]
-    asked = pd.concat([queue, *([by_hand.filter(["id", "batch", "text", "group"])]
+    kept = ["id", "batch", "text", "group", *(labelling.KEPT if labels is None else [])]
+    asked = pd.concat([queue, *([by_hand.filter(kept)]
                                if by_hand is not None else [])],
                       ignore_index=True).drop_duplicates("id")
     accepted, refused = labelling.accept(given, asked, labels)
@@ -117,6 +120,8 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
         "text": refused["text"].astype("str"),
         "reason": refused["reason"].astype("str")})
     known = asked.set_index("id").reindex(cleaned["id"])
+    if labels is None:
+        cleaned = _with_messages(cleaned, known)
     groups = known["group"].fillna("")
     if (groups != "").any():  # it decides the side of the row, as it did when the row was asked for
         cleaned = cleaned.assign(group=groups.to_numpy())
@@ -131,7 +136,25 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
         "random_rows": _with_model(known, cleaned["label"], "random"),
         "labellers": labelling.agreement(labelling.labelled_twice(given, asked, labels, by_hand)),
     }
+    if labels is None:  # agreement by chance is for labels that come from a few names
+        for who in ("model", "random_rows", "labellers"):
+            facts[who]["kappa"] = None
     return HandedIn(cleaned, rejected, refused, facts)
+
+
+def _with_messages(cleaned: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with messages and source as they were asked; known: in the same order.
+
+    A row of a queue without messages was asked in one turn.
+    """
+    told = known.reindex(columns=labelling.KEPT, fill_value="").fillna("").astype("str")
+    one = cleaned["text"].map(lambda text: to_json(one_turn(text)))
+    messages = told["messages"].where(told["messages"] != "", one.to_numpy())
+    place = cleaned.columns.get_loc("label") + 1
+    cleaned.insert(place, "messages", pd.Series(messages.to_numpy(), cleaned.index, dtype="str"))
+    cleaned.insert(place + 1, "source", pd.Series(told["source"].to_numpy(), cleaned.index,
+                                                  dtype="str"))
+    return cleaned
 
 
 def _with_model(known: pd.DataFrame, label: pd.Series, chosen_by: str | None = None) -> dict:
@@ -155,7 +178,7 @@ def report_refused(refused: pd.DataFrame, folder: Path, file: str, *, at: str) -
     path = folder / f"{Path(file).name.split('.', 1)[0]}.refused.csv"
     columns = ["row", "id", "batch", "text", "label", "labelled_by", "reason"]
     write_csv(refused[columns], path, encoding="utf-8-sig")
-    lines = [f"{row.reason}: row {row.row + 1}, id {row.id}, label '{row.label}'"
+    lines = [f"{row.reason}: row {row.row + 1}, id {row.id}, label '{labelling.short(row.label)}'"
              for row in refused.itertuples(index=False)]
     counted = "\n".join(f"  {count:>5}  {reason}" for reason, count in
                         refused["reason"].value_counts().items())

@@ -3,6 +3,7 @@
 A label counts only for the very text that was shown: what a spreadsheet changed, doubled or
 invented is refused row by row, with a reason, and stays in the queue. Who gave a label and when is
 kept with it; two people may label the same row, and where they differ, neither answer counts.
+A label is one of the label names, or, where there are none (`labels=None`), a free answer.
 """
 
 import csv
@@ -20,13 +21,21 @@ from ftzard.dataset.label_studio import read_export
 from ftzard.dataset.reading import file_type, read_cells
 from ftzard.dataset.storage import write_csv
 from ftzard.errors import DataError, nearest
+from ftzard.texts import wording
 
 QUEUE = ["id", "batch", "text", "suggestion", "confidence", "side", "chosen_by", "group",
          "label"]
+#: What a queue of instructions keeps besides, of the rows that are asked.
+KEPT = ["messages", "source"]
 LABELLED = ["id", "batch", "text", "label"]
 GIVEN = ["labelled_by", "labelled_at"]
 UNKNOWN = "unknown"
 EMPTY = "label empty"
+
+
+def queue_columns(rows: Iterable[str]) -> list[str]:
+    """Return the columns of a queue of rows with these columns; the last is the label."""
+    return [*QUEUE[:-1], *(name for name in KEPT if name in rows), QUEUE[-1]]
 
 
 def queue_csv(queue: pd.DataFrame, path: Path) -> Path:
@@ -35,7 +44,8 @@ def queue_csv(queue: pd.DataFrame, path: Path) -> Path:
     The file starts with a byte order mark, without which Excel would garble every emoji, and with
     it every label of such a row would be refused.
     """
-    return write_csv(queue.reindex(columns=QUEUE, fill_value=""), path, encoding="utf-8-sig")
+    columns = queue_columns(queue.columns)
+    return write_csv(queue.reindex(columns=columns, fill_value=""), path, encoding="utf-8-sig")
 
 
 def read_queue(path: Path) -> pd.DataFrame:
@@ -108,18 +118,33 @@ def _spaced(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _names(labels: Iterable[str]) -> dict[str, str]:
+def _names(labels: Iterable[str] | None) -> dict[str, str] | None:
     """Label names by what a person may type for them: case and space around do not matter."""
+    if labels is None:
+        return None
     names = [str(name) for name in labels]
     typed = {name.casefold(): name for name in names}
     return typed if len(typed) == len(names) else {name: name for name in names}
 
 
-def _chosen(labelled: pd.DataFrame, names: dict[str, str]) -> pd.Series:
+def _chosen(labelled: pd.DataFrame, names: dict[str, str] | None) -> pd.Series:
+    if names is None:
+        return labelled["label"].map(wording)
     typed = labelled["label"].str.strip()
     if any(name != name.casefold() for name in names):
         return typed.map(names)
     return typed.str.casefold().map(names)
+
+
+def _same(answer: str) -> str:
+    """Return what two free answers share if they say the same."""
+    return _spaced(answer).casefold()
+
+
+def short(label: str) -> str:
+    """Return a label on one line of at most 60 characters."""
+    line = " ".join(label.split())
+    return line if len(line) <= 60 else f"{line[:60]}…"
 
 
 def _whole(labelled: pd.DataFrame) -> pd.DataFrame:
@@ -134,7 +159,7 @@ def _whole(labelled: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first_look(labelled: pd.DataFrame, chosen: pd.Series, asked: pd.DataFrame | None,
-                names: dict[str, str]) -> list[str]:
+                names: dict[str, str] | None) -> list[str]:
     """Return the reason against each row by itself, '' for a label that may count."""
     reasons = []
     for row, name in zip(labelled.itertuples(index=False), chosen, strict=True):
@@ -143,7 +168,7 @@ def _first_look(labelled: pd.DataFrame, chosen: pd.Series, asked: pd.DataFrame |
             reason = f"unknown id '{row.id[:40]}'"
         elif asked is not None and _spaced(row.text) != _spaced(asked.at[row.id, "text"]):
             reason = "changed text"
-        elif not row.label.strip():
+        elif not row.label.strip() or not name:
             reason = EMPTY
         elif not isinstance(name, str):
             close = nearest(row.label.strip(), sorted(set(names.values()))).rstrip(".")
@@ -153,15 +178,17 @@ def _first_look(labelled: pd.DataFrame, chosen: pd.Series, asked: pd.DataFrame |
 
 
 def accept(
-    labelled: pd.DataFrame, queue: pd.DataFrame | None, labels: Iterable[str]
+    labelled: pd.DataFrame, queue: pd.DataFrame | None, labels: Iterable[str] | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take the labels a person gave: returns (accepted, refused).
 
-    queue: what was asked (None: whatever ids come are taken). labels: the label names. Accepted
-    has row (of `labelled`, from 0), id, batch, text, label, labelled_by and labelled_at, with
-    batch and text as they were asked, so that `clean` can take it; refused has row, id, batch,
-    text, label, labelled_by and one reason each. A refused row is still in the queue: its label
-    can be handed in again. A second person's answer that agrees with the first is neither.
+    queue: what was asked (None: whatever ids come are taken). labels: the label names, or None for
+    free answers, of which any but an empty one counts. Accepted has row (of `labelled`, from 0),
+    id, batch, text, label, labelled_by and labelled_at, with batch and text as they were asked, so
+    that `clean` can take it; refused has row, id, batch, text, label, labelled_by and one reason
+    each. A refused row is still in the queue: its label can be handed in again. A second person's
+    answer that agrees with the first is neither. Two free answers agree if they are the same up to
+    case and space.
     """
     labelled = _whole(labelled)
     names = _names(labels)
@@ -173,10 +200,10 @@ def accept(
     for _, same in counting.groupby("id", sort=False):
         if len(same) == 1:
             continue
-        if same["name"].nunique() > 1:
+        if same["name"].map(_same if names is None else str).nunique() > 1:
             people = same.drop_duplicates("labelled_by")
             if len(people) > 1:
-                told = ", ".join(f"{r.labelled_by} {r.name_}" for r in
+                told = ", ".join(f"{r.labelled_by} {short(r.name_)}" for r in
                                  people.rename(columns={"name": "name_"}).itertuples(index=False))
                 reasons[same.index] = f"labelled differently by two people: {told}"
             else:
@@ -199,7 +226,7 @@ def accept(
 
 
 def labelled_twice(
-    labelled: pd.DataFrame, queue: pd.DataFrame, labels: Iterable[str],
+    labelled: pd.DataFrame, queue: pd.DataFrame, labels: Iterable[str] | None,
     earlier: pd.DataFrame | None = None,
 ) -> list[tuple[str, str]]:
     """Return the pairs of labels that two people gave to the same row.

@@ -12,7 +12,8 @@ import re
 import shutil
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,8 @@ from ftzard.errors import ConfigError, DataError, nearest
 TYPES = (".csv", ".csv.gz", ".jsonl", ".parquet")
 # What may be kept as it was delivered: Label Studio's exports are JSON.
 KEPT = (*TYPES, ".json")
+# Column that files made of several sources have beside the user's own: which source a row is of.
+SOURCE = "ftzard_source"
 
 
 def file_type(path: Path, valid: tuple[str, ...] = TYPES) -> str:
@@ -99,14 +102,16 @@ def read_raw(
     """Read a delivery as columns row (int64, from 0), text and, where named, label, group, split.
 
     All but `row` are strings exactly as in the file; a missing value is ''. `row` counts the
-    file's records, so that a rejected one can be found again. Raises DataError, naming the file
-    and the line, for whatever cannot be read without guessing.
+    file's records, so that a rejected one can be found again. A file that was made of several
+    sources has a column `source` as well. Raises DataError, naming the file and the line, for
+    whatever cannot be read without guessing.
     """
     wanted = {"text": text_column, "label": label_column}
     wanted |= {"group": group_column, "split": split_column}
     wanted = {name: column for name, column in wanted.items() if column is not None}
     remedy = "Correct the file's header, or set data.{name}_column."
-    cells = read_cells(path, wanted, encoding=encoding, delimiter=delimiter, remedy=remedy)
+    cells = read_cells(path, wanted, {"source": SOURCE}, encoding=encoding, delimiter=delimiter,
+                       remedy=remedy)
     rows = {"row": pa.array(range(len(cells["text"])), type=pa.int64()), **cells}
     return pa.table(rows).to_pandas()
 
@@ -114,27 +119,62 @@ def read_raw(
 def read_cells(
     path: Path,
     wanted: dict[str, str],
+    optional: dict[str, str] | None = None,
     *,
+    nested: Collection[str] = (),
     encoding: str = "utf-8",
     delimiter: str = ",",
     remedy: str = "Correct the file's header.",
 ) -> dict[str, pa.Array]:
     """Read some columns of a file as strings.
 
-    wanted: the result's name -> the file's column. remedy: what to do about a missing column.
+    wanted: the result's name -> the file's column; optional: the same for columns that the file
+    may lack, and the result then too. nested: names whose cells may be lists or objects, which
+    come as JSON. remedy: what to do about a missing column.
+    """
+    path = _existing(path)
+    kind = file_type(path)
+    asked = _Asked(dict(wanted), optional or {}, frozenset(nested), remedy, delimiter)
+    if kind == ".parquet":
+        cells = _parquet_columns(path, asked)
+    elif kind == ".jsonl":
+        cells = _jsonl_columns(path, _decoded(path, encoding, compressed=False), asked)
+    else:
+        text = _decoded(path, encoding, compressed=kind == ".csv.gz")
+        cells = _csv_columns(path, text, asked)
+    if not all(len(column) for column in cells.values()):
+        raise DataError(f"{path} has a header but no rows; expected at least one row below it.")
+    return cells
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What `read_cells` was asked for."""
+
+    wanted: dict[str, str]
+    optional: dict[str, str]
+    nested: frozenset[str]
+    remedy: str
+    delimiter: str
+
+    def of(self, header: Collection[str]) -> dict[str, str]:
+        """Return name -> column of what is wanted, and of what a file with this header has."""
+        return self.wanted | {n: c for n, c in self.optional.items() if c in header}
+
+
+def header(path: Path, *, encoding: str = "utf-8", delimiter: str = ",") -> list[str]:
+    """Return the names of a file's columns, of JSON lines those of all lines, in their order.
+
+    Raises DataError for a file that cannot be read.
     """
     path = _existing(path)
     kind = file_type(path)
     if kind == ".parquet":
-        cells = _parquet_columns(path, wanted, remedy)
-    elif kind == ".jsonl":
-        cells = _jsonl_columns(path, _decoded(path, encoding, compressed=False), wanted, remedy)
-    else:
-        text = _decoded(path, encoding, compressed=kind == ".csv.gz")
-        cells = _csv_columns(path, text, wanted, remedy, delimiter)
-    if not all(len(column) for column in cells.values()):
-        raise DataError(f"{path} has a header but no rows; expected at least one row below it.")
-    return cells
+        return _parquet_schema(path).names
+    text = _decoded(path, encoding, compressed=kind == ".csv.gz")
+    if kind != ".jsonl":
+        return next(_csv_records(path, text, delimiter), (1, []))[1]
+    return list(dict.fromkeys(name for _, value in _json_lines(path, text) for name in value))
 
 
 def _decoded(path: Path, encoding: str, *, compressed: bool) -> str:
@@ -245,16 +285,15 @@ def _csv_records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, l
         csv.field_size_limit(limit)
 
 
-def _csv_columns(
-    path: Path, text: str, wanted: dict[str, str], remedy: str, delimiter: str
-) -> dict[str, pa.Array]:
+def _csv_columns(path: Path, text: str, asked: _Asked) -> dict[str, pa.Array]:
+    delimiter = asked.delimiter
     if len(delimiter) != 1:
         raise ConfigError(f"data.delimiter={delimiter!r}, expected one character, as ',' or ';'.")
     records = _csv_records(path, text, delimiter)
     _, header = next(records, (1, []))
     if not header:
         raise DataError(f"{path} holds only blank lines, expected a header line and rows.")
-    positions = _positions(path, wanted, header, remedy, delimiter)
+    positions = _positions(path, asked.of(header), header, asked.remedy, delimiter)
     columns: dict[str, list[str]] = {name: [] for name in positions}
     taken = [(columns[name], position) for name, position in positions.items()]
     width = len(header)
@@ -270,11 +309,8 @@ def _csv_columns(
     return {name: pa.array(cells, type=pa.large_string()) for name, cells in columns.items()}
 
 
-def _jsonl_columns(
-    path: Path, text: str, wanted: dict[str, str], remedy: str
-) -> dict[str, pa.Array]:
-    cells: dict[str, list[str]] = {name: [] for name in wanted}
-    names: dict[str, None] = {}
+def _json_lines(path: Path, text: str, example: str = "text") -> Iterator[tuple[int, dict]]:
+    """Yield (line number, object) of every line that is not blank; example: a column's name."""
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -287,23 +323,36 @@ def _jsonl_columns(
         if not isinstance(value, dict):
             raise DataError(
                 f"{path}, line {number}: a JSON {type(value).__name__}, expected an object such as "
-                f'{{"{wanted["text"]}": "…"}}.'
+                f'{{"{example}": "…"}}.'
             )
+        yield number, value
+
+
+def _jsonl_columns(path: Path, text: str, asked: _Asked) -> dict[str, pa.Array]:
+    every = asked.wanted | asked.optional
+    cells: dict[str, list[str]] = {name: [] for name in every}
+    names: dict[str, None] = {}
+    for number, value in _json_lines(path, text, next(iter(every.values()))):
         names |= dict.fromkeys(value)
-        for name, column in wanted.items():
-            cells[name].append(_json_cell(path, number, column, value.get(column)))
-    if not cells["text"]:
+        for name, column in every.items():
+            nested = name in asked.nested
+            cells[name].append(_json_cell(path, number, column, value.get(column), nested))
+    if not next(iter(cells.values())):
         raise DataError(f"{path} holds only blank lines, expected one JSON object a line.")
-    _positions(path, wanted, list(names), remedy)
-    return {name: pa.array(values, type=pa.large_string()) for name, values in cells.items()}
+    there = asked.of(names)
+    _positions(path, there, list(names), asked.remedy)
+    return {name: pa.array(cells[name], type=pa.large_string()) for name in there}
 
 
-def _json_cell(path: Path, number: int, column: str, value: object) -> str:
+def _json_cell(path: Path, number: int, column: str, value: object, nested: bool) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
         # JSON may hold half a surrogate pair, which no encoding can write.
         return value.encode("utf-8", errors="replace").decode("utf-8")
+    if nested:
+        text = json.dumps(value, ensure_ascii=False)
+        return text.encode("utf-8", errors="replace").decode("utf-8")
     if isinstance(value, list | dict):
         raise DataError(
             f"{path}, line {number}: '{column}' holds a {type(value).__name__}, expected a text or "
@@ -312,20 +361,37 @@ def _json_cell(path: Path, number: int, column: str, value: object) -> str:
     return json.dumps(value)
 
 
-def _parquet_columns(path: Path, wanted: dict[str, str], remedy: str) -> dict[str, pa.Array]:
+def _parquet_schema(path: Path) -> pa.Schema:
     try:
-        header = pq.read_schema(path).names
-        _positions(path, wanted, header, remedy)
-        table = pq.read_table(path, columns=list(dict.fromkeys(wanted.values())))
+        return pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"{path} cannot be read as parquet ({error}); copy it again, or give it the ending of "
-            "what it holds."
-        ) from error
-    return {name: _as_strings(path, column, table[column]) for name, column in wanted.items()}
+        raise _no_parquet(path, error) from error
 
 
-def _as_strings(path: Path, column: str, values: pa.ChunkedArray) -> pa.Array:
+def _no_parquet(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} cannot be read as parquet ({error}); copy it again, or give it the ending of "
+        "what it holds."
+    )
+
+
+def _parquet_columns(path: Path, asked: _Asked) -> dict[str, pa.Array]:
+    header = _parquet_schema(path).names
+    there = asked.of(header)
+    _positions(path, there, header, asked.remedy)
+    try:
+        table = pq.read_table(path, columns=list(dict.fromkeys(there.values())))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _no_parquet(path, error) from error
+    return {name: _as_strings(path, column, table[column], name in asked.nested)
+            for name, column in there.items()}
+
+
+def _as_strings(path: Path, column: str, values: pa.ChunkedArray, nested: bool) -> pa.Array:
+    if nested and pa.types.is_nested(values.type):
+        cells = (None if cell is None else json.dumps(_without_nulls(cell), ensure_ascii=False)
+                 for cell in values.to_pylist())
+        return pc.fill_null(pa.array(cells, type=pa.large_string()), "")
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), None, values)
     try:
@@ -335,3 +401,10 @@ def _as_strings(path: Path, column: str, values: pa.ChunkedArray) -> pa.Array:
             f"{path}: column '{column}' holds {values.type}, expected texts or numbers."
         ) from error
     return pc.fill_null(values, "").combine_chunks()
+
+
+def _without_nulls(cell: object) -> object:
+    """Return a nested cell without the fields that parquet filled up with nulls."""
+    if isinstance(cell, dict):
+        return {k: _without_nulls(v) for k, v in cell.items() if v is not None}
+    return [_without_nulls(item) for item in cell] if isinstance(cell, list) else cell

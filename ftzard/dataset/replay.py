@@ -11,7 +11,8 @@ def mix(train: pd.DataFrame, known: Iterable[str], *, ratio: float | None, seed:
 
     train: training rows of all batches (batch, label); known: batches that the earlier model was
     trained on; ratio: replayed rows per new row, None for all of them. The replayed rows keep the
-    shares of batch and class. Without any new row everything is replayed.
+    shares of batch and class; of free answers (rows with messages) those of batch and source.
+    Without any new row everything is replayed.
     """
     is_new = ~train["batch"].isin(list(known))
     new, earlier = train[is_new], train[~is_new]
@@ -19,8 +20,9 @@ def mix(train: pd.DataFrame, known: Iterable[str], *, ratio: float | None, seed:
         replayed = earlier
     else:
         share = ratio * len(new) / len(earlier)
+        kinds = ["batch", "source" if "messages" in earlier else "label"]
         parts = [part.sample(n=round(share * len(part)), random_state=seed)
-                 for _, part in earlier.groupby(["batch", "label"], sort=True)]
+                 for _, part in earlier.groupby(kinds, sort=True)]
         replayed = pd.concat(parts).sort_index()
     rows = pd.concat([replayed, new]).sort_index().reset_index(drop=True)
     return rows, {"new_rows": len(new), "replayed_rows": len(replayed),

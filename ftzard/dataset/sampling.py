@@ -3,7 +3,8 @@
 Rows of the training side, to learn from: the ones that teach most by the chosen strategy, or some
 of them drawn by chance. And rows drawn uniformly from the test side alone, to measure with: a test
 set of uncertain rows would say little about the batch. What was asked before and is not labelled
-yet stays asked, and counts towards both numbers.
+yet stays asked, and counts towards both numbers. A free answer has no probabilities of
+labels: such rows are ranked by the confidence with which the champion wrote it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from ftzard.dataset.labelling import QUEUE
+from ftzard.dataset.labelling import queue_columns
 from ftzard.dataset.normalising import normalise_all, spaced_all
 from ftzard.dataset.splitting import NEAR_WORDS, like_test_rows
 from ftzard.errors import ConfigError, DataError, nearest
@@ -19,6 +20,8 @@ from ftzard.errors import ConfigError, DataError, nearest
 #: Strategies that rank a row by the champion's probabilities of it.
 UNCERTAINTIES = ("least_confidence", "margin", "entropy")
 STRATEGIES = (*UNCERTAINTIES, "committee", "diversity", "mix", "random")
+#: Those that free answers can be chosen by.
+OF_ANSWERS = ("least_confidence", "mix", "random")
 RANDOM, AUDIT = "random", "audit"
 
 
@@ -46,6 +49,16 @@ def uncertainty(probabilities: np.ndarray, strategy: str, *, seed: int = 0) -> n
         ordered = np.sort(p, axis=1)
         return 1 - (ordered[:, -1] - ordered[:, -2])
     return _entropy(p) / np.log(classes)
+
+
+def doubt(confidence: pd.Series | np.ndarray) -> np.ndarray:
+    """Return 1 - confidence of free answers, in [0, 1]; DataError for a confidence beyond that."""
+    found = np.asarray(confidence, dtype=float)
+    wrong = ~((found >= 0) & (found <= 1))
+    if wrong.any():
+        raise DataError(f"{wrong.sum()} of {len(found)} answers have a confidence that is none, "
+                        f"such as {found[wrong][0]}; expected 0 to 1. Predict again.")
+    return 1 - found
 
 
 def disagreement(members: Sequence[np.ndarray]) -> np.ndarray:
@@ -192,7 +205,8 @@ def select(
 ) -> tuple[pd.DataFrame, float | None]:
     """Return (queue, threshold): the rows to label, and the lowest score of those ranked by one.
 
-    predictions: id, batch, split, text, suggestion, confidence, probabilities. Ranked are the
+    predictions: id, batch, split, text, suggestion, confidence, probabilities; without the last,
+    suggestions are free answers, and messages and source come along into the queue. Ranked are the
     rows of the training side (train and validation); `audit_rows` are drawn uniformly from the
     test side. random_share: of the budget, drawn uniformly from the training side before the rest
     is ranked, with strategy='mix'. Of texts that are the same up to one word one is asked; none of
@@ -217,7 +231,8 @@ def select(
     rows = predictions.reset_index(drop=True)
     scores = _scores(rows, strategy, seed, disagreement, embeddings)
     rows = _askable(rows.assign(score=scores), exclude_texts, test_texts, waiting)
-    kept = _kept(waiting)
+    columns = queue_columns(predictions.columns)
+    kept = _kept(waiting, columns)
     asked = _Asked(kept["text"])
     budget -= int((kept["side"] == "train").sum())
     audit_rows -= int((kept["side"] == "test").sum())
@@ -245,7 +260,7 @@ def select(
         ranked.assign(side="train", chosen_by=chosen_by),
         by_chance.assign(side="train", chosen_by=RANDOM),
         audited.assign(side="test", chosen_by=AUDIT)])
-    new = new.reindex(columns=QUEUE, fill_value="").astype({"confidence": "float64"})
+    new = new.reindex(columns=columns, fill_value="").astype({"confidence": "float64"})
     if len(kept):
         new = new.astype({"confidence": "str"})
     queue = (pd.concat([kept, new]) if len(kept) else new).reset_index(drop=True)
@@ -258,6 +273,12 @@ def select(
 def _scores(rows: pd.DataFrame, strategy: str, seed: int, disagreement: np.ndarray | None,
             embeddings: np.ndarray | None) -> np.ndarray:
     needed = {"committee": ("disagreement", disagreement), "diversity": ("embeddings", embeddings)}
+    if "probabilities" not in rows:
+        if strategy not in OF_ANSWERS:
+            raise ConfigError(
+                f"sampling.strategy='{strategy}' ranks by probabilities of labels, which free "
+                f"answers do not have; expected one of {', '.join(OF_ANSWERS)}.")
+        return doubt(rows["confidence"])
     if strategy not in needed:
         probabilities = np.stack(rows["probabilities"].to_list())
         return uncertainty(probabilities, strategy, seed=seed)
@@ -270,10 +291,10 @@ def _scores(rows: pd.DataFrame, strategy: str, seed: int, disagreement: np.ndarr
     return np.asarray(values, dtype=float) if strategy == "committee" else np.zeros(len(rows))
 
 
-def _kept(waiting: pd.DataFrame | None) -> pd.DataFrame:
+def _kept(waiting: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataFrame:
     if waiting is None:
-        return pd.DataFrame({name: pd.Series(dtype="str") for name in QUEUE})
-    return waiting[QUEUE].astype("str").reset_index(drop=True)
+        return pd.DataFrame({name: pd.Series(dtype="str") for name in columns})
+    return waiting.reindex(columns=columns, fill_value="").astype("str").reset_index(drop=True)
 
 
 def _drawn(rows: pd.DataFrame, most: int, seed: int, asked: _Asked) -> pd.DataFrame:

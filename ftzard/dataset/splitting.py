@@ -237,7 +237,8 @@ def check_splits(
     """Refuse splits that cannot be trained on or measured with.
 
     min_rows: fewest rows of every split, or of each by name. labels: the label names that every
-    split must hold; None: all that the frame holds.
+    split must hold; None: all that the frame holds. Free answers (rows with messages) are no names
+    that every split could hold.
     """
     needed = min_rows if isinstance(min_rows, Mapping) else dict.fromkeys(SPLITS, min_rows)
     counts = frame["split"].value_counts()
@@ -249,7 +250,7 @@ def check_splits(
                 f"The {split} split has {rows} of {len(frame)} rows, at least {least} needed; "
                 f"bring more rows, or raise data.{split}_share before the first use."
             )
-    if "label" not in frame:
+    if "label" not in frame or "messages" in frame:
         return
     expected = sorted(labels if labels is not None else frame["label"].unique())
     for split in SPLITS:

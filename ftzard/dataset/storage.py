@@ -15,12 +15,15 @@ from ftzard.errors import DataError
 TYPES = {
     **dict.fromkeys(
         ("id", "batch", "text", "label", "split", "group", "reason", "suggestion", "side",
-         "labelled_by", "labelled_at"),
+         "labelled_by", "labelled_at", "messages", "source"),
         pa.large_string(),
     ),
     "row": pa.int64(),
     "length": pa.int32(),
     "cut": pa.int32(),
+    "prompt_length": pa.int32(),
+    "tokens": pa.int32(),
+    "finished": pa.bool_(),
     "input_ids": pa.large_list(pa.int32()),
     "confidence": pa.float64(),
     "logits": pa.large_list(pa.float64()),

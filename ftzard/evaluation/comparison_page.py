@@ -25,7 +25,7 @@ def render(told: Mapping, verdict: str) -> str:
         "p", f"{rows['n']:,} rows of {rows['source']}", class_="sub"))
     sections = [
         tag("section", tag("h2", "Scores"), opening(verdict), *_scores(told, first, second)),
-        tag("section", tag("h2", "Cost"), _costs(told, first, second)),
+        tag("section", tag("h2", "Cost"), costs(told, first, second)),
         tag("section", tag("h2", "Where they disagree"), *_apart(told, first, second)),
     ]
     return page(f"{first} and {second}", header, sections,
@@ -57,7 +57,8 @@ def _share(score: Mapping) -> str:
     return f"{percent(score['value'])} ({percent(score['lower'])} to {percent(score['upper'])})"
 
 
-def _costs(told: Mapping, first: str, second: str) -> Markup:
+def costs(told: Mapping, first: str, second: str) -> Markup:
+    """Return the table of what either model costs: time, memory, texts cut."""
     one, two = (model["speed"] for model in told["models"])
     lines = [(name, *(write(speed) for speed in (one, two))) for name, write in (
         ("one row", lambda s: f"{s['latency_ms']:.1f} ms"),

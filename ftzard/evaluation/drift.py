@@ -2,14 +2,15 @@
 
 Six statistics compare the batch with the reference, which are the test rows of the champion's own
 data version: of the same deliveries as its training rows and on the same side of chance, but never
-trained on, so that the champion is no surer of them than of new rows.
+trained on, so that the champion is no surer of them than of new rows. Where answers are free texts
+there are five: the shares of predicted classes are left out.
 
 How large a statistic may be is not a table's word but measured: `draws` times, a batch of as many
 rows as the new one and a reference of as many as the old one are drawn with replacement from the
-reference, and all six statistics are computed between the two. Each statistic is then counted in
-standard deviations above its mean over these draws, and the *score* is the largest of the six.
+reference, and all statistics are computed between the two. Each statistic is then counted in
+standard deviations above its mean over these draws, and the *score* is the largest of them.
 The upper threshold is the score that a share of `false_alarms` of the drawn batches passes: since
-it is set on the largest of six, it holds for all of them together. The lower one is passed by a
+it is set on the largest, it holds for all of them together. The lower one is passed by a
 share of `clearing`. Both draws are needed: a new batch differs from the reference by the chance of
 either.
 
@@ -35,8 +36,9 @@ _AT_ONCE = 100
 class Sample:
     """What is known of n rows without their labels.
 
-    probabilities: (n, k) of the classes; words, characters, tokens: n counts, tokens before
-    cutting; embeddings: (n, d), the model's mean hidden state of each row.
+    probabilities: (n, k) of the classes, or (n, 1) where the model answers freely: its confidence
+    in each answer (`of_answers`); words, characters, tokens: n counts of the text that was asked,
+    tokens before cutting; embeddings: (n, d), the model's mean hidden state of each row.
     """
 
     probabilities: np.ndarray
@@ -68,6 +70,25 @@ class Sample:
         """Return the sample of n texts; tokens: per text, before cutting."""
         words = [len(str(text).split()) for text in texts]
         return cls(probabilities, words, [len(str(text)) for text in texts], tokens, embeddings)
+
+    @classmethod
+    def of_answers(cls, texts: Sequence[str], tokens: Sequence[int], confidence: Sequence[float],
+                   embeddings: np.ndarray) -> "Sample":
+        """Return the sample of n texts that were answered freely.
+
+        tokens: of the prompts alone, since new rows have no wanted answers yet; confidence: between
+        0 and 1, of the generated answers; embeddings: of the prompts alone.
+        """
+        column = np.asarray(confidence, dtype=float).reshape(-1, 1)
+        if len(column) and not (column.min() >= 0 and column.max() <= 1):
+            raise DataError(f"confidences from {column.min():.3g} to {column.max():.3g}; expected "
+                            "numbers between 0 and 1.")
+        return cls.of(texts, tokens, column, embeddings)
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """The statistics that this kind of sample has: a free answer is no class."""
+        return STATISTICS if self.probabilities.shape[1] != 1 else STATISTICS[1:]
 
     def values(self, name: str) -> np.ndarray:
         """Return what a statistic looks at, one number per row (not for classes, embedding)."""
@@ -159,12 +180,12 @@ def compare(
 ) -> Drift:
     """Compare a batch with the reference; see the module's text for how the thresholds come about.
 
-    classes: names of the columns of the probabilities; false_alarms, clearing: shares of batches
-    of the same distribution that pass the upper and the lower threshold, 0 < false_alarms <
-    clearing < 1; stood: whether an alarm stood before. At most 4,000 rows of either side are
-    looked at, drawn by `seed`. With fewer than 30 rows on a side it cannot tell, and the alarm
-    stays what it was. reference: a sample, or the ruler of one, which spares many batches of one
-    size the draws. Raises DataError for samples of different classes or widths.
+    classes: names of the columns of the probabilities, () for free answers; false_alarms,
+    clearing: shares of batches of the same distribution that pass the upper and the lower
+    threshold, 0 < false_alarms < clearing < 1; stood: whether an alarm stood before. At most 4,000
+    rows of either side are looked at, drawn by `seed`. With fewer than 30 rows on a side it cannot
+    tell, and the alarm stays what it was. reference: a sample, or the ruler of one, which spares
+    many batches of one size the draws. Raises DataError for samples of different classes or widths.
     """
     ruler = reference if isinstance(reference, Ruler) else Ruler(reference, seed)
     reference = ruler.reference
@@ -178,14 +199,15 @@ def compare(
     drawn = ruler.drawn(len(batch), draws, seed)
     usual = drawn.mean(axis=0)
     # A statistic that never varies among the draws may still differ by a row or so.
-    row = np.where(np.array(STATISTICS) == "embedding", 1e-9, 1 / min(len(batch), len(reference)))
+    names = ruler.names
+    row = np.where(np.array(names) == "embedding", 1e-9, 1 / min(len(batch), len(reference)))
     spread = np.maximum(drawn.std(axis=0), row)
     lower, upper = np.quantile(((drawn - usual) / spread).max(axis=1),
                                [1 - clearing, 1 - false_alarms])
     scores = (found - usual) / spread
     beyond = scores > upper
     verdict = "drift" if beyond.any() else "none" if scores.max() <= lower else "unclear"
-    means = [(_mean(batch, name, classes), _mean(reference, name, classes)) for name in STATISTICS]
+    means = [(_mean(batch, name, classes), _mean(reference, name, classes)) for name in names]
     return Drift(
         verdict=verdict,
         alarm=bool(verdict == "drift" or (stood and verdict != "none")),
@@ -197,7 +219,7 @@ def compare(
             Statistic(name, float(found[i]), float(usual[i]),
                       float(usual[i] + lower * spread[i]), float(usual[i] + upper * spread[i]),
                       bool(beyond[i]), *means[i])
-            for i, name in enumerate(STATISTICS)),
+            for i, name in enumerate(names)),
         settings=settings)
 
 
@@ -231,7 +253,8 @@ class Ruler:
         reference = fewer(reference, np.random.default_rng(seed))
         self.reference = reference
         self._drawn: dict[tuple[int, int, int], np.ndarray] = {}
-        self.numbers = [n for n in STATISTICS if n not in ("predicted classes", "embedding")]
+        self.names = reference.statistics
+        self.numbers = [n for n in self.names if n not in ("predicted classes", "embedding")]
         self.order, self.last, self.edges = {}, {}, {}
         for name in self.numbers:
             values = reference.values(name)
@@ -264,7 +287,7 @@ class Ruler:
             theirs = (self.last[name] + 1) / len(self.reference)
             found[name] = max(abs(ours[0] - theirs).max(),
                               abs(ours[1] - np.append(0.0, theirs[:-1])).max())
-        return np.array([found[name] for name in STATISTICS])
+        return np.array([found[name] for name in self.names])
 
     def drawn(self, rows: int, draws: int, seed: int) -> np.ndarray:
         """Return (draws, statistics): batches of drawn rows against drawn references."""
@@ -280,8 +303,8 @@ class Ruler:
         m = len(self.reference)
         batch, other = (_counted(rng, draws, size, m) / size for size in (rows, m))
         difference = (batch - other).astype(np.float32)
-        found = np.zeros((draws, len(STATISTICS)))
-        for i, name in enumerate(STATISTICS):
+        found = np.zeros((draws, len(self.names)))
+        for i, name in enumerate(self.names):
             if name in self.numbers:
                 running = np.cumsum(difference[:, self.order[name]], axis=1)
                 found[:, i] = abs(running[:, self.last[name]]).max(axis=1)
@@ -311,7 +334,8 @@ def _check(batch: Sample, reference: Sample, classes: Sequence[str], false_alarm
         if len(batch) and len(reference) and ours != theirs:
             raise DataError(f"the batch has {ours} columns of {what}, the reference {theirs}; "
                             "both must come from the same model.")
-    if len(classes) != reference.probabilities.shape[1]:
+    free = reference.probabilities.shape[1] == 1 and not len(classes)
+    if not free and len(classes) != reference.probabilities.shape[1]:
         raise DataError(f"{len(classes)} classes {list(classes)}, but probabilities of "
                         f"{reference.probabilities.shape[1]}.")
     if not 0 < false_alarms < clearing < 1 or draws * false_alarms < 5:

@@ -6,12 +6,13 @@ because of a spelling.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from ftzard.errors import DataError, nearest
+from ftzard.evaluation import measures
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Round:
     verdict: 'promote', 'refuse' or 'cannot tell'; accuracy, lower, upper: of that round's
     challenger on all test sets of then; labels: rows a person had labelled for it; reason: the
     verdict's sentences; model: name and version of the challenger; average_accuracy,
-    backward_transfer, forgetting: as `forgetting.Summary` has them, shares.
+    backward_transfer, forgetting: as `forgetting.Summary` has them, shares. Of another measure than
+    accuracy: its name, score instead of accuracy, average_score instead of average_accuracy.
     """
 
     name: str
@@ -87,6 +89,72 @@ class Round:
     average_accuracy: float | None = None
     backward_transfer: float | None = None
     forgetting: float | None = None
+    measure: str = measures.ACCURACY.name
+    score: float | None = None
+    average_score: float | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The challenger's mean, whatever the measure is."""
+        return self.accuracy if self.score is None else self.score
+
+    @property
+    def average(self) -> float | None:
+        """The mean over batches, whatever the measure is."""
+        return self.average_accuracy if self.average_score is None else self.average_score
+
+
+@dataclass(frozen=True)
+class AnsweringModel:
+    """One line of the table of models that answer freely, on the same n test rows.
+
+    role: 'challenger', 'champion' or 'base'; score, lower, upper: of the round's measure, in its
+    own unit, with its interval (`gate.interval`); loss (nats per supervised token), perplexity,
+    rouge_l, exact_match, n, generated, supervised_tokens: as `answers.measure` gives them;
+    finished: share of the generated answers that ended by themselves.
+    """
+
+    name: str
+    role: str
+    loss: float
+    perplexity: float
+    n: int
+    score: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    rouge_l: float | None = None
+    exact_match: float | None = None
+    generated: int = 0
+    supervised_tokens: int | None = None
+    finished: float | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A round of instruction tuning: how well the models answer, and what was supervised.
+
+    measure: what the gate compared; models: the table at a glance; generations: lines of
+    `answers.side_by_side(...).to_dict("records")`; differences: by how much the challenger is
+    better on each test row (in the measure's unit, below zero where it is worse), any order;
+    template: name of what stands around an instruction; packing: whether rows were packed;
+    supervised_tokens: {split: tokens of wanted answers}, prompt_tokens: {split: tokens before
+    them}; rows: {source or kind of row: {split: rows}}; cut_answers: rows whose answer was cut,
+    lost_rows: rows left out since no token of the answer would have been left;
+    max_new_tokens: longest answer that is generated.
+    """
+
+    measure: str
+    models: Sequence[AnsweringModel] = ()
+    generations: Sequence[Mapping[str, Any]] = ()
+    differences: Sequence[float] | None = None
+    template: str | None = None
+    packing: bool | None = None
+    supervised_tokens: Mapping[str, int] | None = None
+    prompt_tokens: Mapping[str, int] | None = None
+    rows: Mapping[str, Mapping[str, int]] | None = None
+    cut_answers: int | None = None
+    lost_rows: int | None = None
+    max_new_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +191,8 @@ class Facts:
     rejected: {reason: rows}; rejected_examples: [{reason, text, row}]; rows_read: of the raw file.
     leaks: {reason: rows} that stood on the test side, or nearly, and so left training.
     trials, test, rounds, lineage: see their classes.
+    answers: of a round of instruction tuning, which has no models, class_counts and test of its
+    own; the sections that need classes are then left out.
     uncertainty: one number per unlabelled row; threshold: the least uncertain row asked for;
     strategy: its name in words; asked: rows put into the labelling queue, of all kinds.
     forgetting: `forgetting.Matrix.to_dict()`; drift: `drift.Drift.to_dict()` of every batch so far
@@ -145,6 +215,7 @@ class Facts:
     leaks: Mapping[str, int] | None = None
     trials: Sequence[Trial] = ()
     test: Test | None = None
+    answers: Answers | None = None
     uncertainty: Sequence[float] | None = None
     threshold: float | None = None
     strategy: str | None = None
@@ -161,9 +232,12 @@ class Facts:
         values = _known(cls, given, "the report's facts")
         for name, kind in (("models", Model), ("trials", Trial), ("rounds", Round)):
             values[name] = [_made(kind, item) for item in values.get(name) or ()]
-        for name, kind in (("test", Test), ("lineage", Lineage)):
+        for name, kind in (("test", Test), ("lineage", Lineage), ("answers", Answers)):
             if values.get(name) is not None:
                 values[name] = _made(kind, values[name])
+        if values.get("answers") is not None:
+            lines = [_made(AnsweringModel, item) for item in values["answers"].models]
+            values["answers"] = replace(values["answers"], models=lines)
         told = cls(**values)
         told.check()
         return told
@@ -190,16 +264,27 @@ class Facts:
             }
             if len(set(sizes.values())) != 1:
                 raise DataError(f"the report's test rows differ in number: {sizes}.")
+        if self.answers is not None:
+            self._check_answers(measures.of(self.answers.measure))
+
+    def _check_answers(self, measure: measures.Measure) -> None:
+        of_classes = [name for name in ("models", "class_counts", "test") if getattr(self, name)]
+        if of_classes:
+            raise DataError(f"the report was told answers and {', '.join(of_classes)}; a round is "
+                            "either of instruction tuning or of classification.")
+        if self.comparison and measures.told_in(self.comparison) is not measure:
+            raise DataError(f"the report was told answers by {measure.name} and a verdict by "
+                            f"{measures.told_in(self.comparison).name}; expected one measure.")
 
 
 def measured(entry: Mapping[str, Any], side: str, measure: str) -> float | None:
-    """Return the loss or accuracy of a side (train, validation) from one epoch's entry, or None.
+    """Return the loss or another measure of a side (train, validation) of one epoch, or None.
 
-    An accuracy without a side is the one on validation.
+    An accuracy, perplexity or token accuracy without a side is the one on validation.
     """
     value = entry.get(f"{side}_{measure}")
-    if value is None and (side, measure) == ("validation", "accuracy"):
-        return entry.get("accuracy")
+    if value is None and side == "validation" and measure != "loss":
+        return entry.get(measure)
     return value
 
 

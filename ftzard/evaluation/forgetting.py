@@ -1,8 +1,9 @@
 """What each model version knows of each batch's test set, and what was forgotten on the way.
 
-R[i, j] is the accuracy of version i on the test set of batch j. Every round measures its
-challenger and the champion on the test sets of all batches so far, so a version's line goes on
-growing for as long as it is champion.
+R[i, j] is the score of version i on the test set of batch j: its accuracy, or in a round of
+instruction tuning the mean of what the gate compares. Every round measures its challenger and the
+champion on the test sets of all batches so far, so a version's line goes on growing for as long as
+it is champion.
 
 The three numbers are told of the line of models that users have had: the versions that were
 promoted, and the version in question as the last of them. Batch j belongs to the first version of
@@ -15,54 +16,64 @@ from dataclasses import dataclass
 import numpy as np
 
 from ftzard.errors import DataError
+from ftzard.evaluation import measures
+from ftzard.evaluation.measures import ACCURACY, Measure
 
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
     """R and what it was measured on.
 
-    versions: numbers, oldest first; batches: names in order of arrival; accuracy: (versions,
-    batches), NaN where a version never met a test set; n: rows behind each accuracy, 0 where there
-    is none; trained_on: the batches that each version was trained on; promoted: by version.
+    versions: numbers, oldest first; batches: names in order of arrival; scores: (versions,
+    batches) in the measure's own unit, NaN where a version never met a test set; n: rows behind
+    each score, 0 where there is none; trained_on: the batches that each version was trained on;
+    promoted: by version; measure: what the scores are.
     """
 
     versions: tuple[int, ...]
     batches: tuple[str, ...]
-    accuracy: np.ndarray
+    scores: np.ndarray
     n: np.ndarray
     trained_on: Mapping[int, frozenset[str]]
     promoted: Mapping[int, bool]
+    measure: Measure = ACCURACY
 
     @classmethod
     def of(cls, records: Sequence[Mapping]) -> "Matrix":
         """Return the matrix that the models' records tell, oldest version first.
 
-        Of each record are read: version, batches, verdict (promoted), promotions (by hand) and
-        `tested`: {version: {batch: {accuracy, n}}}, what that round measured. A later round's word
-        on the same version and batch counts, since a test set grows with the labels of its batch.
-        Records without `tested` (made by hand, or not evaluated yet) add nothing.
+        Of each record are read: version, batches, verdict (promoted), promotions (by hand),
+        `measure` (without it accuracy) and `tested`: {version: {batch: {accuracy, n}}}, or {score,
+        n} of another measure, what that round measured. A later round's word on the same version
+        and batch counts, since a test set grows with the labels of its batch. Records without
+        `tested` (made by hand, or not evaluated yet) add nothing, and neither do those of another
+        measure than the newest one's: losses and shares have no difference.
         """
         told = [r for r in records if r.get("tested")]
+        measure = measures.told_in(told[-1] if told else None)
+        told = [r for r in told if measures.told_in(r) is measure]
+        key = "accuracy" if measure is ACCURACY else "score"
         versions = tuple(sorted({int(v) for r in told for v in r["tested"]}))
         batches = tuple(dict.fromkeys(
             name for r in told for measured in r["tested"].values() for name in measured))
-        accuracy = np.full((len(versions), len(batches)), np.nan)
+        scores = np.full((len(versions), len(batches)), np.nan)
         n = np.zeros((len(versions), len(batches)), dtype=int)
         for entry in told:
             for version, measured in entry["tested"].items():
-                for batch, scores in measured.items():
+                for batch, found in measured.items():
                     place = versions.index(int(version)), batches.index(batch)
-                    accuracy[place], n[place] = scores["accuracy"], scores["n"]
+                    scores[place], n[place] = found[key], found["n"]
         by_number = {int(r["version"]): r for r in records}
         lost = [v for v in versions if v not in by_number]
         if lost:
             raise DataError(f"version {lost[0]} was measured but has no record; bring models/ back "
                             "with git.")
         return cls(
-            versions, batches, accuracy, n,
+            versions, batches, scores, n,
             {v: frozenset(by_number[v].get("batches") or ()) for v in versions},
             {v: bool((by_number[v].get("verdict") or {}).get("promoted")
-                     or by_number[v].get("promotions")) for v in versions})
+                     or by_number[v].get("promotions")) for v in versions},
+            measure)
 
     def line(self, version: int) -> list[int]:
         """Return the promoted versions before a version, and itself: what users have had."""
@@ -72,15 +83,20 @@ class Matrix:
 
     def at(self, version: int, batch: str) -> float:
         """Return R[version, batch], NaN if it was never measured."""
-        return float(self.accuracy[self.versions.index(version), self.batches.index(batch)])
+        return float(self.scores[self.versions.index(version), self.batches.index(batch)])
 
     def to_dict(self) -> dict:
-        """Return the matrix as plain values that JSON can hold, None where nothing was measured."""
+        """Return the matrix as plain values that JSON can hold, None where nothing was measured.
+
+        The scores stand under `accuracy` where they are, else under `scores` beside the measure.
+        """
+        scores = [[None if np.isnan(a) else float(a) for a in row] for row in self.scores]
         return {
             "versions": list(self.versions), "batches": list(self.batches),
             "promoted": [self.promoted[v] for v in self.versions],
             "trained": [[b in self.trained_on[v] for b in self.batches] for v in self.versions],
-            "accuracy": [[None if np.isnan(a) else float(a) for a in row] for row in self.accuracy],
+            **({"accuracy": scores} if self.measure is ACCURACY
+               else {"measure": self.measure.name, "scores": scores}),
             "n": self.n.tolist(),
         }
 
@@ -89,7 +105,10 @@ class Matrix:
 class Summary:
     """Three numbers of one version, as shares; None where there is nothing to compare with.
 
-    average_accuracy: the mean of R[T, j] over all batches j it was measured on (Lopez-Paz and
+    Of another measure than accuracy they are in its unit. The last two say how much better or worse
+    it got: a loss that rose is below zero in the one and above zero in the other.
+
+    average: the mean of R[T, j] over all batches j it was measured on (Lopez-Paz and
     Ranzato, 2017, "Gradient Episodic Memory for Continual Learning", ACC; Chaudhry et al., 2018,
     "Riemannian Walk for Incremental Learning", A).
     backward_transfer: the mean of R[T, j] - R[j, j] over the batches j that an earlier version of
@@ -100,30 +119,34 @@ class Summary:
     """
 
     version: int
-    average_accuracy: float | None
+    average: float | None
     backward_transfer: float | None
     forgetting: float | None
     batches: int
     earlier_batches: int
+    measure: Measure = ACCURACY
 
     def flat(self) -> dict[str, float]:
-        """Return the numbers that there are, under names that tracking takes."""
-        named = {"average_accuracy": self.average_accuracy,
+        """Return the numbers that there are, under names that tracking takes.
+
+        The average is called by its measure: average_accuracy, average_loss.
+        """
+        named = {f"average_{self.measure.name}": self.average,
                  "backward_transfer": self.backward_transfer, "forgetting": self.forgetting}
         return {name: value for name, value in named.items() if value is not None}
 
 
 def summary(matrix: Matrix, version: int) -> Summary:
     """Return the three numbers of a version; raises DataError if it is not in the matrix."""
-    line = matrix.line(version)
+    line, good = matrix.line(version), matrix.measure.goodness
     known = [b for b in matrix.batches if not np.isnan(matrix.at(version, b))]
     transfer, forgotten = [], []
     for batch in known:
         owner = next((v for v in line if batch in matrix.trained_on[v]), version)
         if owner == version:
             continue
-        now, then = matrix.at(version, batch), matrix.at(owner, batch)
-        best = [r for r in (matrix.at(v, batch) for v in line[:-1]) if not np.isnan(r)]
+        now, then = good(matrix.at(version, batch)), good(matrix.at(owner, batch))
+        best = [r for r in (good(matrix.at(v, batch)) for v in line[:-1]) if not np.isnan(r)]
         if np.isnan(then):
             continue
         transfer.append(now - then)
@@ -133,4 +156,4 @@ def summary(matrix: Matrix, version: int) -> Summary:
         float(np.mean([matrix.at(version, b) for b in known])) if known else None,
         float(np.mean(transfer)) if transfer else None,
         float(np.mean(forgotten)) if forgotten else None,
-        len(known), len(transfer))
+        len(known), len(transfer), matrix.measure)

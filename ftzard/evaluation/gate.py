@@ -1,61 +1,30 @@
 """Whether the challenger takes the champion's place: the evidence, the rules and the sentences.
 
 Both models have answered the same rows. The paired bootstrap gives the interval of the difference
-in accuracy over all test sets together, the exact McNemar test guards it where few rows differ.
+over all test sets together, an exact test guards it where few rows differ: McNemar's for answers
+that are right or wrong (`judge`), sign flips of the differences for scores (`judge_scores`).
 Promotion needs the interval above zero and a gain worth having; a class or a test set that
 provably lost too much vetoes; a tie keeps the champion; too few rows cannot tell.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, exp, lgamma, log, sqrt
+from math import ceil, sqrt
 from statistics import NormalDist
 
 import numpy as np
 
 from ftzard.errors import DataError
-from ftzard.evaluation.metrics import class_indices
+from ftzard.evaluation import measures, paired
+from ftzard.evaluation.measures import ACCURACY, Measure
+from ftzard.evaluation.paired import Predicted, Scored
 
 POWER = 0.8
-
-
-@dataclass(frozen=True, eq=False)
-class Predicted:
-    """One model's answers on one test set: three aligned sequences, one entry per row.
-
-    ids: unique row ids; labels: the true label names; predicted: the model's label names.
-    """
-
-    ids: Sequence[str]
-    labels: Sequence[str]
-    predicted: Sequence[str]
-
-    def __post_init__(self) -> None:
-        for field in ("ids", "labels", "predicted"):
-            object.__setattr__(self, field, np.asarray(getattr(self, field)).astype(str))
-        sizes = {len(self.ids), len(self.labels), len(self.predicted)}
-        if len(sizes) != 1:
-            raise DataError(
-                f"{len(self.ids)} ids, {len(self.labels)} labels and {len(self.predicted)} "
-                "predictions; expected one of each per row."
-            )
-        if len(np.unique(self.ids)) != len(self.ids):
-            values, counts = np.unique(self.ids, return_counts=True)
-            raise DataError(
-                f"row id '{values[counts.argmax()]}' stands {counts.max()} times in one test set; "
-                "a row counts once, so remove the duplicates."
-            )
-
-    @classmethod
-    def from_probabilities(
-        cls,
-        ids: Sequence[str],
-        labels: Sequence[str],
-        probabilities: np.ndarray,
-        classes: Sequence[str],
-    ) -> "Predicted":
-        """Take the most likely class of each row of an (n, k) array as the prediction."""
-        return cls(ids, labels, np.asarray(classes)[np.asarray(probabilities).argmax(axis=1)])
+#: The bare base among the baselines: what the first model judged by scores has to beat.
+BASE = "base"
+#: What today's records call a verdict's fields where the measure is accuracy.
+_OF_ACCURACY = {"challenger_score": "challenger_accuracy", "champion_score": "champion_accuracy",
+                "p": "mcnemar_p"}
 
 
 @dataclass(frozen=True)
@@ -63,10 +32,12 @@ class Verdict:
     """What the gate decided, and every number behind it.
 
     decision: 'promote', 'refuse' or 'cannot tell'; reasons: sentences for a person; against:
-    'champion', or 'majority class' for the first model ever; difference, lower, upper: of the
-    accuracies over the union of the test sets (challenger minus the other), as shares; discordant:
-    rows that exactly one of the two got right; rows_needed: rows with which min_gain would be shown
-    at the observed discordance with 80 % power, where evidence is what is missing; per_class and
+    'champion', or for the first model ever 'majority class' (accuracy) or 'base' (scores); measure:
+    the name of what was compared; challenger_score, champion_score: its mean over the union of the
+    test sets (a loss as a loss; champion: whoever stood against the challenger); difference, lower,
+    upper: by how much the challenger is better, below zero if it is worse; discordant: rows that
+    the two did not answer alike; p: of the exact test; rows_needed: rows with which min_gain would
+    be shown with 80 % power, where evidence is what is missing; per_class (empty for scores) and
     per_test_set: [{label or name, difference, lower, upper, n, veto, …}]; limits: the settings.
     """
 
@@ -75,23 +46,36 @@ class Verdict:
     reasons: list[str]
     warnings: list[str]
     against: str
-    challenger_accuracy: float
-    champion_accuracy: float
+    challenger_score: float
+    champion_score: float
     difference: float
     lower: float
     upper: float
     n: int
     discordant: int
-    mcnemar_p: float
+    p: float
     rows_needed: int | None
     per_class: list[dict]
     per_test_set: list[dict]
     baselines: list[dict]
     limits: dict
+    measure: str = ACCURACY.name
 
     def to_dict(self) -> dict:
-        """Return the verdict as plain values that JSON can hold."""
-        return asdict(self)
+        """Return the verdict as plain values that JSON can hold.
+
+        Of accuracy it has the names that records have always had: challenger_accuracy,
+        champion_accuracy and mcnemar_p, and no measure. `means` reads both.
+        """
+        told = asdict(self)
+        if self.measure != ACCURACY.name:
+            return told
+        return {_OF_ACCURACY.get(k, k): v for k, v in told.items() if k != "measure"}
+
+
+def means(verdict: Mapping) -> tuple[float, float, float]:
+    """Return (challenger's mean, the other's mean, p) of a verdict as `to_dict` gives it."""
+    return tuple(verdict[old if old in verdict else new] for new, old in _OF_ACCURACY.items())
 
 
 def judge(
@@ -118,13 +102,13 @@ def judge(
     accurate than the challenger is a warning, or with `baseline_veto` a refusal. Raises DataError
     if sets, ids, labels or names do not match, or no row is left.
     """
-    rows = _union(challenger, classes)
+    rows = paired.union(challenger, classes)
     first = champion is None
-    other = _majority(rows) if first else _matched(rows, champion, "champion", classes)
+    other = paired.majority(rows) if first else paired.matched(rows, champion, "champion", classes)
     rng = np.random.default_rng(seed)
 
     def compare(mask: np.ndarray | slice, before: np.ndarray) -> dict:
-        return _paired(rows["correct"][mask], before[mask], confidence, resamples, rng)
+        return paired.compare(rows["correct"][mask], before[mask], confidence, resamples, rng)
 
     everything = slice(None)
     total = compare(everything, other)
@@ -139,67 +123,15 @@ def judge(
         for i, name in enumerate(challenger)
     ]
     held_against = [
-        {"name": name} | compare(everything, _matched(rows, answers, name, classes))
+        {"name": name} | compare(everything, paired.matched(rows, answers, name, classes))
         for name, answers in baselines.items()
     ]
-    better = [b for b in held_against if b["difference"] < 0]
-    warnings = [_baseline_sentence(b) for b in better]
-
-    n, alpha = total["n"], 1 - confidence
-    shown = total["lower"] > 0 and total["p"] < alpha
-    gained = first or total["difference"] >= min_gain
-    aim = total["difference"] if first else min_gain
-    needed = None
-    if n < min_rows or (not shown and total["upper"] >= 0):
-        needed = _rows_needed(aim, total["discordant"] / n, n, confidence, min_rows)
-    vetoes = _veto_sentences(per_class, per_test_set, max_class_loss, max_forgetting)
-    if baseline_veto:
-        vetoes += [sentence + " The configuration makes that a veto." for sentence in warnings]
-
-    against = "majority class" if first else "champion"
-    summary = _summary_sentence(total, against, confidence)
-    if n < min_rows:
-        decision = "cannot tell"
-        reasons = [
-            f"The test sets hold {_count(n)} rows, fewer than the {_count(min_rows)} that a "
-            "decision needs."
-        ]
-    else:
-        reasons = []
-        if not shown:
-            reasons.append(_not_shown_sentence(total, against, confidence))
-        if shown and not gained:
-            reasons.append(
-                f"The gain of {_points(total['difference'])} is real but smaller than the "
-                f"{_points(min_gain)} that a change of model must bring."
-            )
-        decision = "promote" if shown and gained and not vetoes else "refuse"
-        reasons += vetoes
-        if decision == "promote":
-            reasons.append(_promoted_sentence(first))
-    if needed and aim > 0:
-        reasons.append(
-            f"About {_count(needed)} test rows would be needed to show a gain of "
-            f"{_points(aim)} where {_share(total['discordant'] / n)} of the rows differ."
-        )
-    return Verdict(
-        promoted=decision == "promote",
-        decision=decision,
-        reasons=[summary, *reasons],
-        warnings=warnings,
-        against=against,
-        challenger_accuracy=total["challenger"],
-        champion_accuracy=total["champion"],
-        difference=total["difference"],
-        lower=total["lower"],
-        upper=total["upper"],
-        n=n,
-        discordant=total["discordant"],
-        mcnemar_p=total["p"],
-        rows_needed=needed,
-        per_class=per_class,
-        per_test_set=per_test_set,
-        baselines=held_against,
+    discordance = total["discordant"] / total["n"]
+    return _decided(
+        ACCURACY, total, per_class, per_test_set, held_against,
+        against="majority class" if first else "champion", first=first,
+        rows_for=lambda gain: _rows_needed(gain, discordance, total["n"], confidence, min_rows),
+        where=f"where {_share(discordance)} of the rows differ",
         limits={
             "min_gain": float(min_gain),
             "max_class_loss": float(max_class_loss),
@@ -213,116 +145,168 @@ def judge(
     )
 
 
-def mcnemar(wins: int, losses: int) -> float:
-    """Return the exact two-sided McNemar p-value of `wins` against `losses` discordant rows."""
-    m, k = wins + losses, min(wins, losses)
-    if m == 0:
-        return 1.0
-    term = exp(lgamma(m + 1) - lgamma(k + 1) - lgamma(m - k + 1) - m * log(2))
-    tail = 0.0
-    while k >= 0 and term > tail * 1e-17:
-        tail += term
-        term *= k / (m - k + 1)
-        k -= 1
-    return min(1.0, 2 * tail)
+def judge_scores(
+    challenger: Mapping[str, Scored],
+    champion: Mapping[str, Scored] | None,
+    *,
+    measure: str,
+    min_gain: float,
+    max_forgetting: float,
+    min_rows: int,
+    baselines: Mapping[str, Mapping[str, Scored]],
+    baseline_veto: bool,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+) -> Verdict:
+    """Decide as `judge` does, on the rows' scores instead of right and wrong.
 
-
-def _union(challenger: Mapping[str, Predicted], classes: Sequence[str]) -> dict:
-    if not challenger:
-        raise DataError("the gate got no test set; give at least one, keyed by its name.")
-    sets = list(challenger.values())
-    ids = np.concatenate([s.ids for s in sets])
-    if len(ids) == 0:
-        raise DataError(f"the test sets {list(challenger)} hold no rows; nothing can be judged.")
-    values, counts = np.unique(ids, return_counts=True)
-    if counts.max() > 1:
-        raise DataError(
-            f"row id '{values[counts.argmax()]}' stands in more than one test set; a row counted "
-            "twice makes the interval too narrow, so keep it in one."
-        )
-    true = class_indices(np.concatenate([s.labels for s in sets]), classes)
-    guess = class_indices(np.concatenate([s.predicted for s in sets]), classes)
-    return {
-        "sets": dict(challenger),
-        "true": true,
-        "correct": guess == true,
-        "set": np.repeat(np.arange(len(sets)), [len(s.ids) for s in sets]),
-    }
-
-
-def _majority(rows: dict) -> np.ndarray:
-    """Return which rows the most frequent class of the test sets gets right."""
-    return rows["true"] == np.bincount(rows["true"]).argmax()
-
-
-def _matched(
-    rows: dict, answers: Mapping[str, Predicted], who: str, classes: Sequence[str]
-) -> np.ndarray:
-    """Return which of the challenger's rows `who` got right, in the challenger's order."""
-    if set(answers) != set(rows["sets"]):
-        raise DataError(
-            f"the challenger was tested on {sorted(rows['sets'])} but {who} on {sorted(answers)}; "
-            "both must answer the same test sets."
-        )
-    correct = []
-    for name, mine in rows["sets"].items():
-        theirs = answers[name]
-        if len(mine.ids) == len(theirs.ids) and (mine.ids == theirs.ids).all():
-            order = slice(None)
-        else:
-            order = _order(mine.ids, theirs.ids, name, who)
-        labels, predicted = theirs.labels[order], theirs.predicted[order]
-        if (labels != mine.labels).any():
-            row = mine.ids[(labels != mine.labels).argmax()]
-            raise DataError(
-                f"test set '{name}': row '{row}' has different labels for the challenger and "
-                f"{who}; both must be scored against the same truth."
-            )
-        class_indices(predicted, classes)
-        correct.append(labels == predicted)
-    return np.concatenate(correct)
-
-
-def _order(mine: np.ndarray, theirs: np.ndarray, name: str, who: str) -> np.ndarray:
-    lost, extra = np.setdiff1d(mine, theirs), np.setdiff1d(theirs, mine)
-    if len(lost) or len(extra):
-        raise DataError(
-            f"test set '{name}': the challenger answered {len(mine)} rows and {who} {len(theirs)}, "
-            f"{len(lost) + len(extra)} of them not shared (such as "
-            f"'{(lost if len(lost) else extra)[0]}'); a paired comparison needs the same rows, so "
-            "predict both on the same test set."
-        )
-    sorter = np.argsort(theirs)
-    return sorter[np.searchsorted(theirs, mine, sorter=sorter)]
-
-
-def _paired(
-    after: np.ndarray,
-    before: np.ndarray,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
-) -> dict:
-    """Compare two correctness masks of the same n rows.
-
-    A resample of rows with replacement is a multinomial draw of how many rows were won, lost and
-    equal, so the whole bootstrap is one call.
+    challenger, champion: test set name -> Scored, the same sets with the same row ids (any order)
+    and weights; champion None for the first model ever, which must beat the bare base: the baseline
+    named 'base'. measure: 'loss', 'rouge_l' or 'exact_match', in whose unit min_gain and
+    max_forgetting (of a test set's mean) are. Raises DataError if sets, ids or weights do not
+    match, no row is left, or the base is missing where it is needed.
     """
-    n = len(after)
-    wins, losses = int((after & ~before).sum()), int((before & ~after).sum())
-    draws = rng.multinomial(n, [wins / n, losses / n, 1 - (wins + losses) / n], size=resamples)
-    tail = (1 - confidence) / 2
-    lower, upper = np.quantile((draws[:, 0] - draws[:, 1]) / n, [tail, 1 - tail])
-    return {
-        "difference": (wins - losses) / n,
-        "lower": float(lower),
-        "upper": float(upper),
-        "n": n,
-        "challenger": float(after.mean()),
-        "champion": float(before.mean()),
-        "discordant": wins + losses,
-        "p": mcnemar(wins, losses),
-    }
+    told = measures.of(measure)
+    rows = paired.union_of_scores(challenger)
+    first = champion is None
+    if first and BASE not in baselines:
+        raise DataError(
+            f"there is no champion and no baseline named '{BASE}' among {sorted(baselines)}; the "
+            "first model must beat the bare base, so measure it on the same rows."
+        )
+    other = paired.matched_scores(rows, baselines[BASE] if first else champion,
+                                  BASE if first else "champion")
+    rng = np.random.default_rng(seed)
+
+    def compare(mask: np.ndarray | slice, before: np.ndarray) -> dict:
+        return paired.compare_scores(rows["scores"][mask], before[mask], rows["weights"][mask],
+                                     told, confidence, resamples, rng)
+
+    everything = slice(None)
+    total = compare(everything, other)
+    limit = float("inf") if first else max_forgetting
+    single = len(challenger) == 1
+    per_test_set = [
+        {"name": name}
+        | _lost(total if single else compare(rows["set"] == i, other), limit, confidence)
+        for i, name in enumerate(challenger)
+    ]
+    held_against = [
+        {"name": name} | (total if first and name == BASE
+                          else compare(everything, paired.matched_scores(rows, answers, name)))
+        for name, answers in baselines.items()
+    ]
+    spread = paired.spread(rows["scores"] - other, rows["weights"])
+    return _decided(
+        told, total, [], per_test_set, held_against,
+        against=BASE if first else "champion", first=first,
+        rows_for=lambda gain: _rows_for_scores(gain, spread, total["n"], confidence, min_rows),
+        where="at how much the rows' differences vary",
+        limits={
+            "min_gain": float(min_gain),
+            "max_forgetting": float(max_forgetting),
+            "min_rows": int(min_rows),
+            "confidence": float(confidence),
+            "resamples": int(resamples),
+            "baseline_veto": bool(baseline_veto),
+            "seed": int(seed),
+        },
+    )
+
+
+def interval(
+    answers: Mapping[str, Scored], *, measure: str, confidence: float = 0.95, resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Return (mean, lower, upper) of one model over all its test sets, in the measure's own unit.
+
+    answers: test set name -> Scored; the interval is a bootstrap of the rows.
+    """
+    told, rows = measures.of(measure), paired.union_of_scores(answers)
+    lower, upper = paired.bootstrap(rows["scores"], rows["weights"], confidence, resamples,
+                                    np.random.default_rng(seed))
+    ends = sorted((told.goodness(lower), told.goodness(upper)))
+    return told.goodness(paired.mean(rows["scores"], rows["weights"])), *ends
+
+
+def _decided(
+    measure: Measure,
+    total: dict,
+    per_class: list[dict],
+    per_test_set: list[dict],
+    held_against: list[dict],
+    *,
+    against: str,
+    first: bool,
+    rows_for: Callable[[float], int | None],
+    where: str,
+    limits: dict,
+) -> Verdict:
+    """Apply the rules to what was compared.
+
+    rows_for: gain -> rows that would show it, or None; where: the end of the sentence that says so.
+    """
+    min_gain, min_rows, confidence = (limits[k] for k in ("min_gain", "min_rows", "confidence"))
+    better = [b for b in held_against if b["difference"] < 0 and b["name"] != against]
+    warnings = [_baseline_sentence(b, measure) for b in better]
+    n, alpha = total["n"], 1 - confidence
+    shown = total["lower"] > 0 and total["p"] < alpha
+    gained = first or total["difference"] >= min_gain
+    aim = total["difference"] if first else min_gain
+    needed = None
+    if n < min_rows or (not shown and total["upper"] >= 0):
+        needed = rows_for(aim)
+    vetoes = _veto_sentences(per_class, per_test_set, limits, measure)
+    if limits["baseline_veto"]:
+        vetoes += [sentence + " The configuration makes that a veto." for sentence in warnings]
+
+    summary = _summary_sentence(total, against, confidence, measure)
+    if n < min_rows:
+        decision = "cannot tell"
+        reasons = [
+            f"The test sets hold {_count(n)} rows, fewer than the {_count(min_rows)} that a "
+            "decision needs."
+        ]
+    else:
+        reasons = []
+        if not shown:
+            reasons.append(_not_shown_sentence(total, against, confidence))
+        if shown and not gained:
+            reasons.append(
+                f"The gain of {measure.gain(total['difference'], sign=False)} is real but smaller "
+                f"than the {measure.gain(min_gain, sign=False)} that a change of model must bring."
+            )
+        decision = "promote" if shown and gained and not vetoes else "refuse"
+        reasons += vetoes
+        if decision == "promote":
+            reasons.append(_promoted_sentence(first, measure))
+    if needed and aim > 0:
+        reasons.append(
+            f"About {_count(needed)} test rows would be needed to show a gain of "
+            f"{measure.gain(aim, sign=False)} {where}."
+        )
+    return Verdict(
+        promoted=decision == "promote",
+        decision=decision,
+        reasons=[summary, *reasons],
+        warnings=warnings,
+        against=against,
+        challenger_score=total["challenger"],
+        champion_score=total["champion"],
+        difference=total["difference"],
+        lower=total["lower"],
+        upper=total["upper"],
+        n=n,
+        discordant=total["discordant"],
+        p=total["p"],
+        rows_needed=needed,
+        per_class=per_class,
+        per_test_set=per_test_set,
+        baselines=held_against,
+        limits=limits,
+        measure=measure.name,
+    )
 
 
 def _lost(result: dict, limit: float, confidence: float) -> dict:
@@ -350,7 +334,30 @@ def _rows_needed(
     return needed if needed > n else None
 
 
-def _summary_sentence(total: dict, against: str, confidence: float) -> str:
+def _rows_for_scores(
+    gain: float, spread: float, n: int, confidence: float, min_rows: int
+) -> int | None:
+    """Rows to show `gain` with 80 % power if the rows' differences spread so; None as above."""
+    needed = min_rows
+    if gain > 0:
+        normal = NormalDist()
+        root = (normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(POWER)) * spread / gain
+        needed = max(min_rows, ceil(root ** 2))
+    return needed if needed > n else None
+
+
+def _summary_sentence(total: dict, against: str, confidence: float, measure: Measure) -> str:
+    if measure is not ACCURACY:
+        difference = total["difference"]
+        word = "better" if difference > 0 else "worse"
+        how = f"{word} by {measure.gain(difference, sign=False)}" if difference else "no difference"
+        return (
+            f"On {_count(total['n'])} test rows the challenger's {measure.title} is "
+            f"{measure.value(total['challenger'])}, the {against}'s "
+            f"{measure.value(total['champion'], unit=measure.scale == 100)}: {how} "
+            f"({_percent(confidence)} interval of the gain "
+            f"{measure.gain(total['lower'], unit=False)} to {measure.gain(total['upper'])})."
+        )
     return (
         f"On {_count(total['n'])} test rows the challenger is right on "
         f"{_share(total['challenger'])}, the {against} on {_share(total['champion'])}: a "
@@ -372,31 +379,41 @@ def _not_shown_sentence(total: dict, against: str, confidence: float) -> str:
     return f"The interval includes zero: no difference is shown at {_percent(confidence)}, {keeps}."
 
 
-def _promoted_sentence(first: bool) -> str:
+def _promoted_sentence(first: bool, measure: Measure) -> str:
     if first:
-        return "It is the first model and beats the majority class, so it becomes the champion."
-    return "The gain is shown and large enough, and no class or test set lost too much."
+        beaten = "majority class" if measure is ACCURACY else "bare base"
+        return f"It is the first model and beats the {beaten}, so it becomes the champion."
+    parts = "class or test set" if measure is ACCURACY else "test set"
+    return f"The gain is shown and large enough, and no {parts} lost too much."
 
 
 def _veto_sentences(
-    per_class: list[dict], per_test_set: list[dict], max_class_loss: float, max_forgetting: float
+    per_class: list[dict], per_test_set: list[dict], limits: dict, measure: Measure
 ) -> list[str]:
+    moved = "rose" if measure.lower_is_better else "fell"
     return [
         f"Veto by class '{p['label']}': its recall fell by {_points(-p['difference'])} "
         f"(at least {_points(-p['upper'])}) on {_count(p['n'])} rows; the limit is "
-        f"{_points(max_class_loss)}."
+        f"{_points(limits['max_class_loss'])}."
         for p in per_class
         if p["veto"]
     ] + [
-        f"Veto by test set '{p['name']}': its accuracy fell by {_points(-p['difference'])} "
-        f"(at least {_points(-p['upper'])}) on {_count(p['n'])} rows; the limit is "
-        f"{_points(max_forgetting)}."
+        f"Veto by test set '{p['name']}': its {measure.title} {moved} by "
+        f"{measure.gain(-p['difference'], sign=False)} (at least "
+        f"{measure.gain(-p['upper'], sign=False)}) on {_count(p['n'])} rows; the limit is "
+        f"{measure.gain(limits['max_forgetting'], sign=False)}."
         for p in per_test_set
         if p["veto"]
     ]
 
 
-def _baseline_sentence(baseline: dict) -> str:
+def _baseline_sentence(baseline: dict, measure: Measure) -> str:
+    if measure is not ACCURACY:
+        return (
+            f"Baseline '{baseline['name']}' has the {measure.title} "
+            f"{measure.value(baseline['champion'])}, better than the challenger's "
+            f"{measure.value(baseline['challenger'])} on the same rows."
+        )
     return (
         f"Baseline '{baseline['name']}' is right on {_share(baseline['champion'])}, more than the "
         f"challenger's {_share(baseline['challenger'])} on the same rows."
@@ -404,12 +421,11 @@ def _baseline_sentence(baseline: dict) -> str:
 
 
 def _points(share: float, sign: bool = False, unit: bool = True) -> str:
-    number = f"{100 * share:+.1f}" if sign and abs(share) >= 5e-4 else f"{100 * abs(share):.1f}"
-    return number.replace("-", "−") + (" points" if unit else "")
+    return ACCURACY.gain(share, sign, unit)
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return ACCURACY.value(share)
 
 
 def _percent(share: float) -> str:

@@ -6,6 +6,9 @@ Every builder that takes text escapes it; what is already HTML travels as `Marku
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
+
+LONGEST_TEXT = 320
 
 CSS = """
 :root { --ink:#1f2933; --soft:#5b6773; --pale:#b8c2cc; --line:#e3e8ec; --wash:#f5f7f9;
@@ -37,7 +40,7 @@ section > .lead { color:var(--soft); margin-bottom:18px; }
 .verdict ul { margin:0; padding-left:20px; } .verdict li { margin:0 0 4px; max-width:80ch; }
 .verdict .warning { margin:12px 0 6px; padding:8px 12px; background:#fff7e6;
   border:1px solid #f0d9a8; border-radius:4px; }
-.figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(150px,1fr)); gap:16px 28px;
+.figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(145px,1fr)); gap:16px 28px;
   margin:0 0 26px; }
 .figures div b { display:block; font-size:25px; line-height:1.2; font-weight:650;
   letter-spacing:-.015em; }
@@ -72,6 +75,18 @@ code { font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mo
 dl { display:grid; grid-template-columns:max-content minmax(0,1fr); gap:4px 18px; margin:0;
   font-size:13.5px; } dt { color:var(--soft); } dd { margin:0; overflow-wrap:anywhere; }
 .two > div > h3 { margin-bottom:8px; } .gap { margin-top:28px; }
+.example { border-top:1px solid var(--line); padding:14px 0 16px; }
+.example:first-child { border-top:0; }
+.example p { white-space:pre-wrap; overflow-wrap:anywhere; margin:0; font-size:14px;
+  line-height:1.45; }
+.example .asked { max-width:none; background:var(--wash); border-radius:4px; padding:8px 12px;
+  margin-bottom:12px; }
+.example .said { display:grid; grid-template-columns:repeat(auto-fit,minmax(190px,1fr));
+  gap:10px 24px; }
+.example .said > div { border-left:3px solid var(--line); padding-left:10px; min-width:0; }
+.example .said > div.wanted { border-color:var(--pale); }
+.example .said > div.challenger { border-color:var(--blue); }
+.example h4 { margin:0 0 3px; font-size:12.5px; font-weight:600; color:var(--soft); }
 details summary { cursor:pointer; color:var(--blue); font-size:13.5px; margin-top:14px; }
 footer { border-top:1px solid var(--line); padding-top:16px; padding-bottom:40px;
   color:var(--soft); font-size:13px; }
@@ -89,6 +104,7 @@ footer { border-top:1px solid var(--line); padding-top:16px; padding-bottom:40px
   body { font-size:11px; } nav { display:none; } main, header.top, footer { max-width:none; }
   figure, table tr, .verdict, .figures { break-inside:avoid; }
   h2, h3, figcaption { break-after:avoid; }
+  .example { break-inside:avoid; }
   .verdict, .tag { print-color-adjust:exact; -webkit-print-color-adjust:exact; }
   section { padding:18px 0 14px; }
 }
@@ -178,6 +194,47 @@ def signed(share: float) -> str:
 def plural(n: int, one: str) -> str:
     """Return a word for one or for many; 'batch' becomes 'batches'."""
     return one if n == 1 else one + ("es" if one.endswith("ch") else "s")
+
+
+def pairs(told: Sequence[tuple[str, Any]], numbers: bool = False) -> Markup:
+    """Return names with their values; what is None or empty is said to be not recorded."""
+    cells = []
+    kind = "span" if numbers else "code"
+    for name, value in told:
+        known = value is not None and value != ""
+        shown = tag(kind, value) if known else tag("span", "not recorded", class_="soft")
+        cells += [tag("dt", name), tag("dd", shown)]
+    return tag("dl", *cells, class_="numbers" if numbers else None)
+
+
+def shortened(value: Any, longest: int = LONGEST_TEXT) -> Markup:
+    """Return a text, cut after `longest` characters with a word on how many there are."""
+    words = "" if value is None else str(value)
+    if not words.strip():
+        return tag("span", "(empty)", class_="soft")
+    if len(words) <= longest:
+        return text(words)
+    return joined(
+        [words[:longest], "… ", tag("span", f"({len(words):,} characters)", class_="soft")]
+    )
+
+
+def range_bar(
+    value: float, lower: float, upper: float, low: float, high: float, *, colour: str, label: str
+) -> Markup:
+    """Draw a value and its interval as a mark on a line, on the scale that a whole table shares."""
+    span = (high - low) or 1
+    start, end, dot = (4 + 292 * (v - low) / span for v in (lower, upper, value))
+    return Markup(
+        '<svg viewBox="0 0 300 18" width="100%" height="18" preserveAspectRatio="none" '
+        f'role="img" aria-label="{escape(label, quote=True)}">'
+        '<line x1="0" y1="9" x2="300" y2="9" stroke="#e3e8ec" '
+        'vector-effect="non-scaling-stroke"/>'
+        f'<line x1="{start:.1f}" y1="9" x2="{end:.1f}" y2="9" stroke="{colour}" '
+        'stroke-width="3" vector-effect="non-scaling-stroke"/>'
+        f'<line x1="{dot:.1f}" y1="2.5" x2="{dot:.1f}" y2="15.5" stroke="{colour}" '
+        'stroke-width="3" vector-effect="non-scaling-stroke"/></svg>'
+    )
 
 
 def page(title: str, header: Markup, sections: Iterable[Markup], footer: Markup) -> str:

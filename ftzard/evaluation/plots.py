@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftzard.errors import DataError
+from ftzard.evaluation import measures
 from ftzard.evaluation.facts import measured
+from ftzard.evaluation.measures import ACCURACY, Measure
 from ftzard.evaluation.metrics import wilson_interval
 
 if TYPE_CHECKING:
@@ -134,8 +136,11 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> "Figure":
 
 
 @_styled
-def token_lengths(lengths: Sequence[int], max_length: int) -> "Figure":
-    """Draw tokens per text before cutting, with the cut at `max_length` marked."""
+def token_lengths(lengths: Sequence[int], max_length: int, what: str = "text") -> "Figure":
+    """Draw tokens per text before cutting, with the cut at `max_length` marked.
+
+    what: what a length is of, 'text' or 'row'.
+    """
     _refuse_empty("token_lengths", lengths)
     values = np.asarray(lengths)
     figure, axes = _figure(2.6)
@@ -151,7 +156,7 @@ def token_lengths(lengths: Sequence[int], max_length: int) -> "Figure":
         axes.axvline(max_length + 0.5, color=ORANGE, lw=1.2)
         middle = max_length > edges[-1] / 2
         axes.annotate(
-            f"cut at {max_length:,} tokens\n{cut:,} {_plural(cut, 'text', 'texts')} shortened",
+            f"cut at {max_length:,} tokens\n{cut:,} {_plural(cut, what, f'{what}s')} shortened",
             (max_length + 0.5, ceiling * 0.98),
             xytext=(-6 if middle else 6, 0),
             textcoords="offset points",
@@ -163,8 +168,8 @@ def token_lengths(lengths: Sequence[int], max_length: int) -> "Figure":
         axes.set_title(
             f"longest {top:,} tokens, cut at {max_length:,}: nothing is lost", color=SOFT
         )
-    _count_axis(axes, "texts")
-    axes.set_xlabel("tokens per text, before cutting")
+    _count_axis(axes, f"{what}s")
+    axes.set_xlabel(f"tokens per {what}, before cutting")
     axes.set_xlim(0, edges[-1])
     return figure
 
@@ -193,7 +198,7 @@ def rejected_rows(rejected: Mapping[str, int]) -> "Figure":
 def learning_curves(
     trials: Sequence[Mapping], measures: Sequence[str] = ("loss", "accuracy")
 ) -> "Figure":
-    """Draw loss, accuracy or both per epoch of every trial, the best one in colour.
+    """Draw loss, accuracy or what else is asked per epoch of every trial, the best one in colour.
 
     trials: [{name, best, history}], with histories as in `facts.Trial`. A side that a history
     lacks is not drawn; a measure that all lack is refused.
@@ -233,10 +238,10 @@ def learning_curves(
                 if not training and (best or len(trials) <= 6):
                     ends.append((x[-1], y[-1], trial["name"], colour, best))
         if len(measures) > 1:
-            axes.set_title(measure)
+            axes.set_title(measure.replace("_", " "))
         axes.grid(axis="y")
         _epochs(axes, last)
-        if measure == "accuracy":
+        if measure.endswith("accuracy"):
             _percent_axis(axes.yaxis)
         axes.margins(x=0.05, y=0.1)
         _end_labels(axes, ends, last)
@@ -402,14 +407,16 @@ def abstention(curve: Sequence[Mapping]) -> "Figure":
 
 @_styled
 def forgetting(matrix: Mapping) -> "Figure":
-    """Draw the accuracy of each model version on each batch's test set as a heat map.
+    """Draw the score of each model version on each batch's test set as a heat map, dark is good.
 
     matrix: as `forgetting.Matrix.to_dict` gives it. A frame marks the batches that a version was
     trained on; a dot after its name that it was promoted; a cell without a number was not measured.
     """
     versions, batches = matrix["versions"], matrix["batches"]
     _refuse_empty("forgetting", versions)
-    values = np.array([[np.nan if a is None else a for a in row] for row in matrix["accuracy"]])
+    measure = measures.told_in(matrix)
+    values = np.array([[np.nan if a is None else a for a in row]
+                       for row in matrix["accuracy" if measure is ACCURACY else "scores"]])
     figure, axes = _figure(
         1.2 + 0.42 * len(versions), width=min(2 * WIDTH, max(WIDTH, 1.6 + 0.95 * len(batches)))
     )
@@ -419,8 +426,9 @@ def forgetting(matrix: Mapping) -> "Figure":
     if high - low < 0.05:
         low, high = low - 0.025, high + 0.025
     axes.pcolormesh(
-        columns, rows, np.ma.masked_invalid(values), cmap=_blues(), vmin=low, vmax=high, ec="white",
-        lw=2,
+        columns, rows, np.ma.masked_invalid(values),
+        cmap=_blues().reversed() if measure.lower_is_better else _blues(), vmin=low, vmax=high,
+        ec="white", lw=2,
     )
     axes.invert_yaxis()
     small = len(batches) > 8
@@ -428,9 +436,11 @@ def forgetting(matrix: Mapping) -> "Figure":
         if np.isnan(values[i, j]):
             axes.text(j, i, "·", ha="center", va="center", color=PALE)
             continue
-        dark = (values[i, j] - low) / (high - low) > 0.55
+        place = (values[i, j] - low) / (high - low)
+        dark = (1 - place if measure.lower_is_better else place) > 0.55
         axes.text(
-            j, i, f"{100 * values[i, j]:.1f}" + ("" if small else f"\nn {matrix['n'][i][j]:,}"),
+            j, i, measure.value(values[i, j], unit=False)
+            + ("" if small else f"\nn {matrix['n'][i][j]:,}"),
             ha="center", va="center", color="white" if dark else INK, size=7 if small else 7.5,
         )
         if matrix["trained"][i][j]:
@@ -443,7 +453,7 @@ def forgetting(matrix: Mapping) -> "Figure":
     axes.set_xticks(
         range(len(batches)), [f"{i + 1}\n{_short(b, 8)}" for i, b in enumerate(batches)]
     )
-    axes.set_xlabel("test set of batch; accuracy in %")
+    axes.set_xlabel(f"test set of batch; {_in_unit(measure)}")
     axes.set_ylabel("model version")
     axes.tick_params(length=0, labelcolor=INK)
     for spine in axes.spines.values():
@@ -535,14 +545,15 @@ def comparison(verdict: Mapping) -> "Figure":
 
     verdict: as `gate.Verdict.to_dict` gives it.
     """
-    limits = verdict.get("limits", {})
+    measure, limits = measures.told_in(verdict), verdict.get("limits", {})
     first = verdict.get("against") != "champion"
-    groups = [("accuracy", [("all test rows", verdict)], None)]
+    groups = [(measure.short, [("all test rows", verdict)], None)]
     if len(verdict["per_test_set"]) > 1:
         sets = [(p["name"], p) for p in verdict["per_test_set"]]
-        groups.append(("accuracy per test set", sets, limits.get("max_forgetting")))
-    classes = [(p["label"], p) for p in verdict["per_class"]]
-    groups.append(("recall per class", classes, limits.get("max_class_loss")))
+        groups.append((f"{measure.short} per test set", sets, limits.get("max_forgetting")))
+    if verdict["per_class"]:
+        classes = [(p["label"], p) for p in verdict["per_class"]]
+        groups.append(("recall per class", classes, limits.get("max_class_loss")))
     lines = sum(len(rows) + 1 for _, rows, _ in groups)
     figure, axes = _figure(0.95 + 0.26 * lines)
     parts = [part for _, rows, _ in groups for _, part in rows]
@@ -567,8 +578,8 @@ def comparison(verdict: Mapping) -> "Figure":
             axes.text(
                 1.012,
                 y,
-                f"{_signed(part['difference'])} ({_signed(part['lower'])} to "
-                f"{_signed(part['upper'])})" + (" veto" if part.get("veto") else ""),
+                f"{_signed(part['difference'], measure)} ({_signed(part['lower'], measure)} to "
+                f"{_signed(part['upper'], measure)})" + (" veto" if part.get("veto") else ""),
                 transform=edge,
                 va="center",
                 color=colour if colour != SOFT else INK,
@@ -583,7 +594,7 @@ def comparison(verdict: Mapping) -> "Figure":
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    axes.xaxis.set_major_formatter(lambda value, _: _tick(value))
+    axes.xaxis.set_major_formatter(lambda value, _: measure.tick(value, sign=True))
     other = verdict.get("against", "champion")
     sides = ((f"← {other} better", -6, "right"), ("challenger better →", 6, "left"))
     for words, shift, ha in sides:
@@ -598,7 +609,46 @@ def comparison(verdict: Mapping) -> "Figure":
             size=8,
             annotation_clip=False,
         )
-    axes.set_xlabel("difference in points" + ("; dotted: veto beyond" if shown else ""))
+    unit = measure.step.strip() or measure.title
+    axes.set_xlabel(("difference in " if measure is ACCURACY else "gain in ") + unit
+                    + ("; dotted: veto beyond" if shown else ""))
+    return figure
+
+
+@_styled
+def score_differences(
+    differences: Sequence[float], measure: str, other: str = "champion"
+) -> "Figure":
+    """Draw by how much the challenger is better than the other model, row by row.
+
+    differences: in the measure's unit, below zero where the challenger is worse. The furthest row
+    of a hundred stands at the edge; rows alike are counted but have no bar.
+    """
+    _refuse_empty("score_differences", differences)
+    told = measures.of(measure)
+    values = np.asarray(differences, dtype=float)
+    edge = float(np.quantile(abs(values), 0.99)) or float(abs(values).max()) or 1.0
+    edges = np.linspace(-edge, edge, 41)
+    figure, axes = _figure(2.9)
+    shown = np.clip(values, -edge, edge)
+    worse, _, _ = axes.hist(shown[values < 0], edges, color=ORANGE, rwidth=0.9)
+    better, _, _ = axes.hist(shown[values > 0], edges, color=GREEN, rwidth=0.9)
+    ceiling = max(worse.max(), better.max(), 1) * 1.45
+    axes.axvline(0, color=INK, lw=0.9)
+    sides = ((values > 0, "challenger better", 0.985, "right", GREEN),
+             (values < 0, f"{other} better", 0.015, "left", ORANGE))
+    for rows, words, x, ha, colour in sides:
+        n = int(rows.sum())
+        axes.text(x, 0.97, f"{words}\non {n:,} of {len(values):,} rows", ha=ha, va="top",
+                  color=colour, transform=axes.transAxes)
+    axes.set_ylim(0, ceiling)
+    axes.set_xlim(-edge, edge)
+    axes.xaxis.set_major_formatter(lambda value, _: told.tick(value, sign=True))
+    _count_axis(axes, "rows")
+    alike = int((values == 0).sum())
+    unit = told.step.strip() or told.title
+    axes.set_xlabel(f"gain of a row in {unit}" + (
+        f"; {alike:,} {_plural(alike, 'row is', 'rows are')} alike" if alike else ""))
     return figure
 
 
@@ -607,11 +657,14 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
     """Draw accuracy over rounds with the verdict of each, and the champion's as a line.
 
     story: [{name, accuracy, verdict, lower, upper, date, data_version, labels}], oldest first; the
-    last five may be missing. A round that promoted is a filled dot, any other one is hollow. Bars
-    below say how many labels were given, where a round says so.
+    last five may be missing. Of another measure: measure and score instead of accuracy; rounds of
+    another one than the last are left out. A round that promoted is a filled dot, any other one is
+    hollow. Bars below say how many labels were given, where a round says so.
     """
-    story = [r for r in story if r.get("accuracy") is not None]
+    story = [r for r in story if measures.score(r) is not None]
     _refuse_empty("rounds", story)
+    measure = measures.told_in(story[-1])
+    story = [r for r in story if measures.told_in(r) is measure]
     spent = [r.get("labels") or 0 for r in story]
     if any(spent):
         figure, (axes, below) = _figure(3.5, width=2 * WIDTH, rows=2, heights=(3, 1))
@@ -619,10 +672,10 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
         figure, axes = _figure(2.7, width=2 * WIDTH)
         below = None
     place = np.arange(len(story))
-    values = np.array([r["accuracy"] for r in story], dtype=float)
+    values = np.array([measures.score(r) for r in story], dtype=float)
     champion, standing = [], np.nan
     for item in story:
-        standing = item["accuracy"] if item.get("verdict") == "promote" else standing
+        standing = measures.score(item) if item.get("verdict") == "promote" else standing
         champion.append(standing)
     axes.step(
         np.append(place, place[-1] + 0.5), [*champion, standing], where="post", color=PALE, lw=1.6
@@ -634,13 +687,13 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
         if item.get("lower") is not None and item.get("upper") is not None:
             axes.plot([x, x], [item["lower"], item["upper"]], color=colour, lw=1.4, alpha=0.6)
         face = colour if promoted else "white"
-        axes.plot(x, item["accuracy"], "o", ms=7, color=colour, mfc=face, mew=1.6)
+        axes.plot(x, measures.score(item), "o", ms=7, color=colour, mfc=face, mew=1.6)
         if sparse:
             words = {"promote": "promoted", "refuse": "refused"}
             word = words.get(item.get("verdict"), item.get("verdict") or "")
             axes.annotate(
-                f"{100 * item['accuracy']:.1f} %\n{word}",
-                (x, item["accuracy"]),
+                f"{measure.value(measures.score(item), unit=measure.scale == 100)}\n{word}",
+                (x, measures.score(item)),
                 xytext=(9, 0),
                 textcoords="offset points",
                 va="center",
@@ -650,9 +703,11 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
     spread = [v for r in story for v in (r.get("lower"), r.get("upper")) if v is not None]
     low, high = min([*values, *spread]), max([*values, *spread])
     pad = max(0.01, 0.12 * (high - low))
-    axes.set_ylim(max(0, low - pad), min(1.0 + pad, high + pad))
-    axes.set_ylabel("accuracy on all test sets")
-    _percent_axis(axes.yaxis)
+    most = float("inf") if measure.lower_is_better else 1.0
+    axes.set_ylim(max(0, low - pad), min(most + pad, high + pad))
+    axes.set_ylabel(f"{measure.short} on all test sets"
+                    + ("\nlower is better" if measure.lower_is_better else ""))
+    axes.yaxis.set_major_formatter(lambda value, _: measure.tick(value))
     axes.grid(axis="y")
     if below is not None:
         axes.tick_params(labelbottom=False)
@@ -815,17 +870,19 @@ def _aside(axes: "Axes", at: tuple, text: str, va: str, ha: str = "left") -> Non
     )
 
 
-def _signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−") if abs(share) >= 5e-4 else "0.0"
+def _in_unit(measure: Measure) -> str:
+    if measure.lower_is_better:
+        return f"{measure.short} in{measure.unit}, lower is better"
+    return f"{measure.short} in %" if measure.scale == 100 else measure.short
+
+
+def _signed(value: float, measure: Measure) -> str:
+    return measure.gain(value, unit=False)
 
 
 def _short(name: object, longest: int) -> str:
     words = " ".join(str(name).split())
     return words if len(words) <= longest else words[: longest - 1].rstrip() + "…"
-
-
-def _tick(share: float) -> str:
-    return "0" if abs(share) < 1e-9 else f"{100 * share:+.3g}".replace("-", "−")
 
 
 def _plural(n: int, one: str, many: str) -> str:

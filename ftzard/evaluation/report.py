@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ftzard.artifact import write_atomically
-from ftzard.evaluation import calibration, plots
-from ftzard.evaluation.facts import Facts, Model, Test, Trial, measured
+from ftzard.evaluation import calibration, plots, report_answers
+from ftzard.evaluation.facts import Facts, Model, Test
+from ftzard.evaluation.gate import means
 from ftzard.evaluation.metrics import classification_metrics, reliability, wilson_interval
 from ftzard.evaluation.page import (
     Markup,
@@ -20,19 +21,19 @@ from ftzard.evaluation.page import (
     missing,
     opening,
     page,
+    pairs,
     percent,
     picture,
-    plural,
+    range_bar,
+    shortened,
     signed,
     table,
     tag,
-    text,
 )
 from ftzard.evaluation.report_story import drift, forgetting, rounds
+from ftzard.evaluation.report_training import data, learning
 
 MISTAKES = 20
-LONGEST_TEXT = 320
-EXAMPLES = 12
 SECTIONS = (
     ("glance", "At a glance"),
     ("comparison", "Champion against challenger"),
@@ -45,7 +46,6 @@ SECTIONS = (
     ("drift", "Drift"),
     ("lineage", "Where it comes from"),
 )
-ROLE_COLOURS = {"challenger": "#0064a4", "champion": "#1f2933"}
 
 
 def write(facts: Facts | Mapping[str, Any], path: Path) -> Path:
@@ -80,25 +80,31 @@ def render(facts: Facts | Mapping[str, Any]) -> str:
         for (anchor, heading), build in zip(SECTIONS, builders, strict=True)
     ]
     created = f"Made {told.created[:16].replace('T', ' ')} UTC. " if told.created else ""
-    footer = tag("p", f"{created}Accuracies are shares of test rows with 95 % intervals.")
+    meaning = (report_answers.MEANING if told.answers is not None
+               else "Accuracies are shares of test rows with 95 % intervals.")
+    footer = tag("p", f"{created}{meaning}")
     return page(told.title, _header(told), sections, footer)
 
 
 def glance(facts: Facts) -> list[Markup]:
     """The verdict in words, the figures a reader remembers, and the table of models."""
-    return [_verdict(facts), _figures(facts), tag("h2", "The models, on the same test rows"),
-            _models(facts)]
+    free = facts.answers is not None
+    return [_verdict(facts), report_answers.figures(facts) if free else _figures(facts),
+            tag("h2", "The models, on the same test rows"),
+            report_answers.models(facts) if free else _models(facts)]
 
 
 def comparison(facts: Facts) -> list[Markup]:
-    """Challenger minus champion with intervals, over all rows, each test set and each class."""
+    """Challenger against champion with intervals, over all rows, each test set and each class."""
     verdict = facts.comparison
     if not verdict:
         return [missing("No comparison was made in this round, so there is no interval to show.")]
+    if facts.answers is not None:
+        return report_answers.comparison(facts)
     other = verdict.get("against", "champion")
     lead = (
         f"Both answered the same {verdict['n']:,} rows; {verdict['discordant']:,} of them only one "
-        f"of the two got right (exact McNemar test p {_p_value(verdict['mcnemar_p'])})."
+        f"of the two got right (exact McNemar test p {report_answers.p_value(means(verdict)[2])})."
     )
     if other != "champion":
         lead += (
@@ -115,7 +121,13 @@ def comparison(facts: Facts) -> list[Markup]:
 
 
 def answers(facts: Facts) -> list[Markup]:
-    """Confusion matrix, reliability, what abstaining would gain, and the surest mistakes."""
+    """How test rows were answered.
+
+    Of classes: confusion matrix, reliability, what abstaining would gain, and the surest mistakes;
+    of free answers: what the models say, side by side.
+    """
+    if facts.answers is not None:
+        return report_answers.generations(facts)
     test = facts.test
     if test is None:
         return [
@@ -175,50 +187,24 @@ def answers(facts: Facts) -> list[Markup]:
     ]
 
 
-def learning(facts: Facts) -> list[Markup]:
-    """Learning curves of all trials and what each tried."""
-    trials = facts.trials
-    if not trials:
-        return [missing("No trial was reported in this round, so there are no learning curves.")]
-    curves = [{"name": t.name, "best": t.best, "history": list(t.history)} for t in trials]
-    drawn = [
-        picture(title, caption, plots.svg(plots.learning_curves(curves, [measure])))
-        if any(
-            measured(entry, side, measure) is not None
-            for t in trials
-            for entry in t.history
-            for side in ("train", "validation")
-        )
-        else missing(f"No trial recorded its {measure} per epoch, so there are no such curves.")
-        for measure, title, caption in (
-            ("loss", "Loss", "Mean cross entropy of every trial after each epoch."),
-            ("accuracy", "Accuracy", "Share of rows that every trial gets right."),
-        )
-    ]
-    tried = tag("div", tag("h3", "What each trial tried"), _trials_table(trials), class_="gap")
-    return [opening(_trials_sentence(trials)), tag("div", *drawn, class_="two"), tried]
-
-
-def data(facts: Facts) -> list[Markup]:
-    """Class balance, token lengths with what was cut, rejected rows with examples."""
-    first = tag("div", _classes(facts), _lengths(facts), class_="two")
-    second = tag("div", *_rejected(facts), class_="two gap")
-    return [opening(_data_sentence(facts)), first, second, _leaks(facts)]
-
-
 def labelling(facts: Facts) -> list[Markup]:
     """How uncertain the model was about the new rows and which ones a person is asked for."""
     if facts.uncertainty is None or len(facts.uncertainty) == 0:
         return [missing("No unlabelled batch was predicted in this round; nothing was picked.")]
-    n = len(facts.uncertainty)
-    lead = f"{n:,} new rows without labels were predicted."
+    n, free = len(facts.uncertainty), facts.answers is not None
+    lead = (f"{n:,} new instructions were answered." if free
+            else f"{n:,} new rows without labels were predicted.")
     if facts.asked is not None:
-        lead += f" A person is asked to label {facts.asked:,} of them."
+        lead += (f" A person is asked to write the answers of {facts.asked:,} of them." if free
+                 else f" A person is asked to label {facts.asked:,} of them.")
     if facts.threshold is None:
         lead += " No threshold was reported, so none is marked."
     how = f"Rows were ranked by {facts.strategy}." if facts.strategy else (
         "Higher means the model is less sure of its answer."
     )
+    if free:
+        how += (" Uncertainty is 1 less the confidence, which is the geometric mean of the "
+                "probabilities of an answer's tokens.")
     drawing = plots.svg(plots.uncertainty_histogram(facts.uncertainty, facts.threshold))
     values = np.asarray(facts.uncertainty, dtype=float)
     told = [
@@ -229,7 +215,7 @@ def labelling(facts: Facts) -> list[Markup]:
          else f"{int((values >= facts.threshold).sum()):,}"),
         ("rows asked for", None if facts.asked is None else f"{facts.asked:,}"),
     ]
-    numbers = tag("div", tag("h3", "In numbers"), _pairs(told, numbers=True))
+    numbers = tag("div", tag("h3", "In numbers"), pairs(told, numbers=True))
     return [
         opening(lead),
         tag("div", picture("Uncertainty of the new rows", how, drawing), numbers, class_="two"),
@@ -254,19 +240,19 @@ def lineage(facts: Facts) -> list[Markup]:
     ]
     runs = list(told.mlflow_runs.items())
     versions = list(told.data_versions.items())
-    left = tag("div", tag("h3", "Made from"), _pairs(made_from))
+    left = tag("div", tag("h3", "Made from"), pairs(made_from))
     right = tag(
         "div",
         tag("h3", "Data versions (git commits)"),
-        _pairs(versions) if versions else missing("No data version was recorded."),
+        pairs(versions) if versions else missing("No data version was recorded."),
         tag("h3", "MLflow runs", class_="gap"),
-        _pairs(runs) if runs else missing("No MLflow run was recorded."),
+        pairs(runs) if runs else missing("No MLflow run was recorded."),
     )
     packages = (
         tag(
             "details",
             tag("summary", f"{len(told.packages)} package versions"),
-            _pairs(sorted(told.packages.items())),
+            pairs(sorted(told.packages.items())),
         )
         if told.packages
         else tag("p", "Package versions were not recorded.", class_="soft small")
@@ -293,7 +279,8 @@ def _verdict(facts: Facts) -> Markup:
     headline = {
         ("promote", True): "Promoted: the first champion",
         ("promote", False): "Promoted: the challenger becomes the champion",
-        ("refuse", True): "Refused: no better than always naming the most frequent class",
+        ("refuse", True): "Refused: no better than the bare base" if facts.answers is not None
+        else "Refused: no better than always naming the most frequent class",
         ("refuse", False): "Refused: the champion stays",
         ("cannot tell", True): "Cannot tell: too few test rows to accept a first model",
         ("cannot tell", False): "Cannot tell: too few test rows, so the champion stays",
@@ -357,7 +344,9 @@ def _models(facts: Facts) -> Markup:
             model.role,
             percent(model.accuracy),
             f"{100 * lower:.1f} – {100 * upper:.1f} %",
-            _range_bar(model, lower, upper, low, high),
+            range_bar(model.accuracy, lower, upper, low, high,
+                      colour=report_answers.colour(model.role),
+                      label=f"{100 * lower:.1f} to {100 * upper:.1f} percent"),
             "–" if model.macro_f1 is None else percent(model.macro_f1),
             f"{model.n:,}",
         )
@@ -371,26 +360,8 @@ def _models(facts: Facts) -> Markup:
     )
 
 
-def _range_bar(model: Model, lower: float, upper: float, low: float, high: float) -> Markup:
-    """Draw accuracy and interval as a dot on a line, on the scale that the whole table shares."""
-    span = (high - low) or 1
-    start, end, dot = (4 + 292 * (v - low) / span for v in (lower, upper, model.accuracy))
-    colour = ROLE_COLOURS.get(model.role, "#8a96a3")
-    return Markup(
-        '<svg viewBox="0 0 300 18" width="100%" height="18" preserveAspectRatio="none" '
-        f'role="img" aria-label="{100 * lower:.1f} to {100 * upper:.1f} percent">'
-        '<line x1="0" y1="9" x2="300" y2="9" stroke="#e3e8ec" '
-        'vector-effect="non-scaling-stroke"/>'
-        f'<line x1="{start:.1f}" y1="9" x2="{end:.1f}" y2="9" stroke="{colour}" '
-        'stroke-width="3" vector-effect="non-scaling-stroke"/>'
-        f'<line x1="{dot:.1f}" y1="2.5" x2="{dot:.1f}" y2="15.5" stroke="{colour}" '
-        'stroke-width="3" vector-effect="non-scaling-stroke"/></svg>'
-    )
-
-
 def _shares(verdict: Mapping) -> Markup:
-    parts = [("all test rows", verdict["challenger_accuracy"], verdict["champion_accuracy"],
-              verdict["n"])]
+    parts = [("all test rows", *means(verdict)[:2], verdict["n"])]
     if len(verdict["per_test_set"]) > 1:
         parts += [(p["name"], p["challenger"], p["champion"], p["n"])
                   for p in verdict["per_test_set"]]
@@ -438,7 +409,7 @@ def _mistakes(test: Test) -> Markup:
         "wrong labels rather than wrong answers."
     )
     rows = [
-        (_shortened(test.texts[i]), str(test.labels[i]), guess[i], percent(surety[i]),
+        (shortened(test.texts[i]), str(test.labels[i]), guess[i], percent(surety[i]),
          tag("code", str(test.ids[i])))
         for i in worst
     ]
@@ -448,128 +419,6 @@ def _mistakes(test: Test) -> Markup:
         ("text", None, None, "number", "id"),
     )
     return joined([heading, tag("p", note, class_="soft small"), listed])
-
-
-def _trials_sentence(trials: Sequence[Trial]) -> str:
-    lead = f"{len(trials)} {plural(len(trials), 'trial')}."
-    best = next((t for t in trials if t.best), None)
-    if best is None:
-        return lead + " None is marked as chosen."
-    peak = _peak(best)
-    if peak is None:
-        return lead + f" {best.name} was chosen."
-    return (
-        f"{lead} {best.name} was chosen; its best validation accuracy is {percent(peak[0])}, "
-        f"after epoch {peak[1]:g}."
-    )
-
-
-def _trials_table(trials: Sequence[Trial]) -> Markup:
-    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    head = ["trial", *(key.rsplit(".", 1)[-1].replace("_", " ") for key in keys),
-            "validation accuracy"]
-    rows = []
-    for trial in trials:
-        peak = _peak(trial)
-        result = "–" if peak is None else percent(peak[0])
-        rows.append(
-            [trial.name + (" (chosen)" if trial.best else ""),
-             *(_value(trial.params.get(key, "")) for key in keys), result]
-        )
-    kinds = [None, *("number" for _ in keys), "number"]
-    return table(head, rows, kinds, strong=[i for i, t in enumerate(trials) if t.best])
-
-
-def _peak(trial: Trial) -> tuple[float, float] | None:
-    """Return the best validation accuracy and the first epoch that reached it."""
-    found = [(measured(entry, "validation", "accuracy"), entry["epoch"]) for entry in trial.history]
-    known = [(accuracy, -epoch) for accuracy, epoch in found if accuracy is not None]
-    if not known:
-        return None
-    accuracy, epoch = max(known)
-    return accuracy, -epoch
-
-
-def _data_sentence(facts: Facts) -> str:
-    usable = sum(n for by_split in (facts.class_counts or {}).values() for n in by_split.values())
-    parts = []
-    if facts.rows_read is not None:
-        parts.append(f"{facts.rows_read:,} raw rows were read")
-    if facts.rejected is not None:
-        parts.append(f"{sum(facts.rejected.values()):,} were rejected")
-    if usable:
-        parts.append(f"{usable:,} are in use")
-    return ", ".join(parts) + "." if parts else "The counts of rows were not reported."
-
-
-def _classes(facts: Facts) -> Markup:
-    counts = facts.class_counts
-    if not counts:
-        return missing("The rows per class were not reported.")
-    total = sum(sum(by_split.values()) for by_split in counts.values())
-    caption = f"{total:,} usable rows in {len(counts)} classes."
-    return picture("Class balance", caption, plots.svg(plots.class_balance(counts)))
-
-
-def _lengths(facts: Facts) -> Markup:
-    lengths, limit = facts.token_lengths, facts.max_length
-    if lengths is None or len(lengths) == 0 or limit is None:
-        return missing("Token lengths were not reported, so it is not known what was cut.")
-    values = np.asarray(lengths)
-    rows, tokens = int((values > limit).sum()), int(np.clip(values - limit, 0, None).sum())
-    share = tokens / values.sum() if values.sum() else 0
-    caption = f"Half of the {len(values):,} texts have at most {np.median(values):,.0f} tokens. "
-    caption += (
-        f"{rows:,} ({percent(rows / len(values))}) were cut at {limit:,}, which lost "
-        f"{tokens:,} tokens ({percent(share)})."
-        if rows
-        else f"None was cut at {limit:,}."
-    )
-    return picture("Token lengths", caption, plots.svg(plots.token_lengths(values, limit)))
-
-
-def _rejected(facts: Facts) -> list[Markup]:
-    if facts.rejected is None:
-        return [missing("Rejected rows were not reported.")]
-    total = sum(facts.rejected.values())
-    if not total:
-        return [tag("div", tag("h3", "Rejected rows"), tag("p", "None: every row was usable."))]
-    part = f" of {facts.rows_read:,}" if facts.rows_read else ""
-    share = f" ({percent(total / facts.rows_read)})" if facts.rows_read else ""
-    shown = {reason: n for reason, n in facts.rejected.items() if n}
-    drawing = picture(
-        "Rejected rows",
-        f"{total:,}{part} rows{share} could not be used; they are kept in the rejected file.",
-        plots.svg(plots.rejected_rows(shown)),
-    )
-    if not facts.rejected_examples:
-        return [drawing, missing("No example of a rejected row was given.")]
-    rows = [
-        (e.get("reason", ""), "" if e.get("row") is None else f"{int(e['row']):,}",
-         _shortened(e.get("text"), 120))
-        for e in facts.rejected_examples[:EXAMPLES]
-    ]
-    examples = table(("reason", "row", "text"), rows, (None, "number", "text"))
-    return [drawing, tag("div", tag("h3", "Examples of them"), examples)]
-
-
-def _leaks(facts: Facts) -> Markup:
-    """Say how many rows left training because they stand on the test side, or nearly."""
-    if facts.leaks is None:
-        return missing("It was not reported whether test rows were found in training.")
-    heading = tag("h3", "Test rows kept out of training", class_="gap")
-    found = {reason: n for reason, n in facts.leaks.items() if n}
-    if not found:
-        return joined([heading, tag("p", "None was found among the training rows.", class_="soft")])
-    rows = [(reason, f"{n:,}") for reason, n in sorted(found.items(), key=lambda x: -x[1])]
-    return joined([
-        heading,
-        tag("p", "These rows were in a delivery or among the labels, and left training because "
-                 "they repeat a test or validation row, up to one word or to the case of letters. "
-                 "Test rows like one learned before stay in the test: models of before have an "
-                 "easier time with them.", class_="soft small"),
-        table(("what they were", "rows"), rows, (None, "number")),
-    ])
 
 
 def _levels(curve: Sequence[Mapping]) -> Markup:
@@ -609,38 +458,7 @@ def _worst_confusion(scores: dict) -> str:
     )
 
 
-def _pairs(pairs: Sequence[tuple[str, Any]], numbers: bool = False) -> Markup:
-    cells = []
-    kind = "span" if numbers else "code"
-    for name, value in pairs:
-        known = value is not None and value != ""
-        shown = tag(kind, value) if known else tag("span", "not recorded", class_="soft")
-        cells += [tag("dt", name), tag("dd", shown)]
-    return tag("dl", *cells, class_="numbers" if numbers else None)
-
-
 def _interval(model: Model) -> tuple[float, float]:
     if model.lower is not None and model.upper is not None:
         return model.lower, model.upper
     return wilson_interval(round(model.accuracy * model.n), model.n)
-
-
-def _shortened(value: Any, longest: int = LONGEST_TEXT) -> Markup:
-    words = "" if value is None else str(value)
-    if not words.strip():
-        return tag("span", "(empty)", class_="soft")
-    if len(words) <= longest:
-        return text(words)
-    return joined(
-        [words[:longest], "… ", tag("span", f"({len(words):,} characters)", class_="soft")]
-    )
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return str(value)
-
-
-def _p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

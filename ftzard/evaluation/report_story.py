@@ -1,8 +1,8 @@
-"""The sections of the page that tell of all rounds: accuracy and verdicts, forgetting, drift."""
+"""The sections of the page that tell of all rounds: scores and verdicts, forgetting, drift."""
 
 from collections.abc import Mapping, Sequence
 
-from ftzard.evaluation import plots
+from ftzard.evaluation import measures, plots
 from ftzard.evaluation.facts import Facts, Round
 from ftzard.evaluation.page import (
     Markup,
@@ -12,7 +12,6 @@ from ftzard.evaluation.page import (
     percent,
     picture,
     plural,
-    signed,
     table,
     tag,
 )
@@ -21,7 +20,7 @@ WORDS = {"promote": "promoted", "refuse": "refused", "cannot tell": "cannot tell
 
 
 def rounds(facts: Facts) -> list[Markup]:
-    """The story so far: each round's accuracy, verdict and reason."""
+    """The story so far: each round's score, verdict and reason."""
     if not facts.rounds:
         return [missing("No earlier round is known, so there is no story to tell yet.")]
     story = list(facts.rounds)
@@ -32,13 +31,15 @@ def rounds(facts: Facts) -> list[Markup]:
     )
     spent = sum(r.labels or 0 for r in story)
     if spent:
-        lead += f" {spent:,} labels were given by people."
+        given = "labels" if facts.answers is None else "answers"
+        lead += f" {spent:,} {given} were given by people."
     parts = [opening(lead)]
-    told = [vars(r) for r in story if r.accuracy is not None]
+    measure = measures.of(story[-1].measure)
+    told = [vars(r) for r in story if r.value is not None and r.measure == measure.name]
     if len(told) > 1:
         parts.append(
             picture(
-                "Accuracy over rounds",
+                f"{measure.title[0].upper()}{measure.title[1:]} over rounds",
                 "Each round's challenger with its interval; the grey line is the champion. Rounds "
                 "are measured on the test sets there were at the time.",
                 plots.svg(plots.rounds(told)),
@@ -51,6 +52,7 @@ def rounds(facts: Facts) -> list[Markup]:
 def forgetting(facts: Facts) -> list[Markup]:
     """How each version does on each batch's test set, and what that amounts to."""
     matrix = facts.forgetting
+    measure = measures.told_in(matrix)
     if not matrix or not matrix["versions"]:
         return [missing("No version was measured batch by batch, so nothing shows what was "
                         "forgotten.")]
@@ -60,30 +62,32 @@ def forgetting(facts: Facts) -> list[Markup]:
     )
     many = len(matrix["batches"]) > 4
     drawing = picture(
-        "Accuracy by version and batch",
+        f"{measure.title[0].upper()}{measure.title[1:]} by version and batch",
         "A frame: this version was trained on that batch. A dot after a name: it was promoted. "
         "n: test rows, which may grow as labels of a batch arrive.",
         plots.svg(plots.forgetting(matrix)),
         wide=many,
     )
-    told = [r for r in facts.rounds if r.average_accuracy is not None]
+    told = [r for r in facts.rounds if r.average is not None and r.measure == measure.name]
     rows = [
-        (r.name, percent(r.average_accuracy), *("–" if v is None else f"{signed(v)} points"
-                                                 for v in (r.backward_transfer, r.forgetting)))
+        (r.name, measure.value(r.average, unit=measure.scale == 100),
+         *("–" if v is None else measure.gain(v) for v in (r.backward_transfer, r.forgetting)))
         for r in reversed(told)
     ]
     numbers = (
-        table(("version", "average accuracy", "backward transfer", "forgetting"), rows,
+        table(("version", f"average {measure.short}", "backward transfer", "forgetting"), rows,
               ("whole", "number", "number", "number"))
         if rows
         else missing("No version's average was recorded.")
     )
     meaning = (
-        "Average accuracy: mean over batches, each counting the same. Backward transfer: what an "
-        "earlier batch's test set has gained since the version that first learnt it. Forgetting: "
-        "what it has lost against the best version before. Both follow the versions that were "
-        "promoted."
+        f"Average {measure.short}: mean over batches, each counting the same. Backward transfer: "
+        "what an earlier batch's test set has gained since the version that first learnt it. "
+        "Forgetting: what it has lost against the best version before. Both follow the versions "
+        "that were promoted."
     )
+    if measure.lower_is_better:
+        meaning += f" A {measure.short} that rose is a negative transfer and was forgotten."
     return [
         opening(lead),
         tag("div", drawing, tag("div", tag("h3", "In numbers"), numbers,
@@ -147,18 +151,21 @@ def drift(facts: Facts) -> list[Markup]:
 
 
 def _rounds_table(story: Sequence[Round]) -> Markup:
-    rows = []
+    rows, known = [], {item.measure for item in story}
+    heading = measures.of(story[-1].measure).short if len(known) == 1 else "score"
     for item in reversed(story):
         badge = tag(
             "span",
             WORDS.get(item.verdict, item.verdict),
             class_=f"tag {item.verdict.replace(' ', '-')}",
         )
-        accuracy = "–" if item.accuracy is None else percent(item.accuracy)
+        measure = measures.of(item.measure)
+        score = measure.value(item.value, unit=measure.scale == 100)
+        if len(known) > 1:
+            score = f"{measure.short} {score}"
         if item.lower is not None and item.upper is not None:
-            accuracy = joined(
-                [accuracy, tag("div", f"{100 * item.lower:.1f} – {100 * item.upper:.1f} %",
-                               class_="soft small")]
+            score = joined(
+                [score, tag("div", measure.range(item.lower, item.upper), class_="soft small")]
             )
         rows.append(
             (
@@ -167,12 +174,12 @@ def _rounds_table(story: Sequence[Round]) -> Markup:
                 tag("code", item.data_version[:8]) if item.data_version else "not recorded",
                 item.model or "",
                 "" if item.labels is None else f"{item.labels:,}",
-                accuracy,
+                score,
                 joined([badge, tag("div", item.reason or "", class_="soft small")]),
             )
         )
     return table(
-        ("round", "date", "data version", "challenger", "labels", "accuracy", "verdict"),
+        ("round", "date", "data version", "challenger", "labels", heading, "verdict"),
         rows,
         ("whole", "id", "id", "id", "number", "number", "text"),
     )

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ftzard.errors import DataError
-from ftzard.evaluation.gate import mcnemar
 from ftzard.evaluation.metrics import class_indices, classification_metrics, wilson_interval
+from ftzard.evaluation.paired import mcnemar
 
 #: Scores with an interval: they follow from the counts of answers alone.
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1")

@@ -29,6 +29,7 @@ NOT_HERE = "not in this MLflow store"
 CHAIN = ("cleaned", "tokenized")
 _ELSEWHERE = {
     "delivery": r"data/raw/[^/]+",
+    "sources": r"data/sources/[^/]+\.json",
     "base": r"models/bases/[^/]+\.zip",
     "adapter": r"models/(?!bases/)[^/]+/\d+\.zip",
     "record": r"models/[^/]+/\d+\.yaml",

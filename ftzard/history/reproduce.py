@@ -20,14 +20,15 @@ class Reproduction:
 
     equal: whether the weights are the same bytes and every number the same digits; differences:
     what is not as recorded, versions and machine included; weights: the hash of what was trained
-    here; accuracy: on the recorded test rows.
+    here; accuracy, or loss (nats per token of the wanted answers): on the recorded test rows.
     """
 
     model: str
     equal: bool
     differences: tuple[str, ...]
     weights: str
-    accuracy: float
+    accuracy: float | None
+    loss: float | None
     test_rows: int
 
 
@@ -84,7 +85,7 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     from ftzard.models import adapter, reproducibility
     from ftzard.models.base import load_base
     from ftzard.models.fitting import fit
-    from ftzard.notebooks import model_files
+    from ftzard.notebooks import instructing, model_files
     from ftzard.tracking.registry import Version
 
     config, recipe = from_record(record["config"]), record["recipe"]
@@ -99,17 +100,24 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         start, _ = model_files.version_files(
             place, Version(record["model"], record["parent"], "", {}))
     reproducibility.set_threads(recipe["threads"])
-    loaded = load_base(model_files.base_spec(place, config.model), record["labels"])
+    task = config.task.kind
+    loaded = load_base(model_files.base_spec(place, config.model, task), record["labels"])
+    kept = {"cleaning": model_files.cleaning_values(config.data)}
+    if task == "instruction_tuning":
+        kept = instructing.kept(config, loaded.tokenizer)
     say(f"training again on {len(train):,} rows")
     with tempfile.TemporaryDirectory() as scratch:
         fitted = fit(
             loaded, train, rows[rows["split"] == "validation"], folder=Path(scratch) / "adapter",
             params=recipe["params"], training=recipe["training"], seed=recipe["seed"],
             metric=recipe["metric"], train_embeddings=recipe["train_embeddings"],
-            start_from=start, extra={"cleaning": model_files.cleaning_values(config.data)},
+            start_from=start, extra=kept,
             on_epoch=lambda e: say(f"epoch {e['epoch']}: train loss {e['train_loss']:.3f}, "
-                                   f"accuracy {e['accuracy']:.3f}"))
-        metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows)
+                                   f"validation loss {e['validation_loss']:.3f}"))
+        if task == "instruction_tuning":
+            metrics = _answer_metrics(adapter.open_answerer(fitted.folder, loaded), rows, config)
+        else:
+            metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows)
     now = {**fitted.recipe, "replayed": recipe["replayed"],
            "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics}
     then = {**recipe, "base": record["base"]["weight_hash"],
@@ -119,7 +127,7 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     return Reproduction(
         f"{record['model']}@{record['version']}", not unequal,
         (*unequal, *_surroundings(record)), fitted.recipe["weights_sha256"],
-        metrics["accuracy"], metrics["n"])
+        metrics.get("accuracy"), metrics.get("loss"), metrics["n"])
 
 
 def _test_metrics(classifier, rows) -> dict:
@@ -129,6 +137,14 @@ def _test_metrics(classifier, rows) -> dict:
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     chances = scaled(classifier.logits(test["input_ids"].tolist()), 1.0)
     return _plain(classification_metrics(test["label"], chances, classifier.meta["labels"]))
+
+
+def _answer_metrics(answerer, rows, config) -> dict:
+    from ftzard.notebooks import answer_contests
+
+    test = rows[rows["split"] == "test"].reset_index(drop=True)
+    return _plain(answer_contests.metrics_of(
+        answerer, test, config.task.instructions.generated_rows, config.seed))
 
 
 def differences(then: object, now: object, at: str = "") -> list[str]:

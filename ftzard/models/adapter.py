@@ -8,7 +8,7 @@ way: it is a copy of the base, of which every weight is its own.
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,13 +19,18 @@ from torch import nn
 
 from ftzard.artifact import write_json
 from ftzard.errors import ModelError
-from ftzard.models import checks
+from ftzard.models import checks, templates
+from ftzard.models.answering import Answerer
 from ftzard.models.archive import whole_folder
 from ftzard.models.base import LoadedBase, load_base
 from ftzard.models.meta import META, WEIGHTS, WHOLE, read_meta
 from ftzard.models.prediction import Classifier
 from ftzard.models.quiet import quiet_loading
-from ftzard.models.spec import BaseSpec
+from ftzard.models.spec import CLASSIFICATION, INSTRUCTION_TUNING, BaseSpec
+from ftzard.models.templates import Template
+
+#: What ftzard.json must say beside the rest for a model that writes.
+ANSWERING = ("template", "max_new_tokens")
 
 
 @dataclass
@@ -58,15 +63,16 @@ def attach(
     train_embeddings: bool = False,
     start_from: Path | None = None,
 ) -> nn.Module:
-    """Return the base with an adapter on its targets and a trainable copy of its head.
+    """Return the base with an adapter on its targets and, for labels, a trainable copy of its head.
 
     seed: of the adapter's first weights; method: 'lora', 'rslora' (alpha counts by the root of the
     rank), 'dora' (lengths of the weights train as well) or 'full' (a copy of the base, all of it
     trainable; what follows but start_from has no meaning for it); rank, alpha, dropout: LoRA's;
-    train_embeddings: train a copy of the token embeddings as well; start_from: folder of a saved
-    adapter whose weights to begin with (the folder is only read), which must agree in method,
-    rank, alpha and train_embeddings. Raises ModelError if an adapter is attached already, if the
-    base cannot be trained so, or if `start_from` does not fit.
+    train_embeddings: train a copy of the token embeddings as well, and of a base that writes one of
+    its head, tied as in the base; start_from: folder of a saved adapter whose weights to begin with
+    (the folder is only read), which must agree in method, rank, alpha and train_embeddings. Raises
+    ModelError if an adapter is attached already, if the base cannot be trained so, or if
+    `start_from` does not fit.
     """
     checks.method_fits(loaded.spec, method, train_embeddings=train_embeddings)
     lora = {"rank": rank, "alpha": alpha, "train_embeddings": train_embeddings}
@@ -85,16 +91,16 @@ def attach(
     elif method == "full":
         adapted = _wrap(loaded, method, lambda: _whole_copy(loaded))
     else:
-        embeddings = [_embeddings(loaded)] if train_embeddings else []
         config = LoraConfig(
-            task_type=TaskType.SEQ_CLS,
+            task_type=TaskType.CAUSAL_LM if loaded.spec.writes else TaskType.SEQ_CLS,
             r=rank,
             lora_alpha=alpha,
             lora_dropout=dropout,
             use_rslora=method == "rslora",
             use_dora=method == "dora",
             target_modules=list(loaded.inspection.targets),
-            modules_to_save=[*loaded.inspection.head, *embeddings],
+            modules_to_save=_trained_whole(loaded, train_embeddings) or None,
+            ensure_weight_tying=loaded.inspection.tied and train_embeddings,
         )
 
         def wrap() -> PeftModel:
@@ -145,7 +151,7 @@ def save(loaded: LoadedBase, folder: Path, extra: dict | None = None) -> Path:
                 adapted.save_pretrained(part, save_embedding_layers=False)
             loaded.tokenizer.save_pretrained(part)
         (part / "README.md").unlink(missing_ok=True)
-        _tidy_config(part, loaded.spec, method)
+        _tidy_config(part, loaded)
         write_json(part / META, {**(extra or {}), **_describe(loaded)})
         checks.saved(part, loaded.tokenizer)
     return Path(folder)
@@ -163,21 +169,71 @@ def open_classifier(folder: Path, base: BaseSpec | LoadedBase) -> Classifier:
     time: `detach` first). Raises ModelError if the base has other weights, another tokenizer or
     other labels than the adapter was trained with, before weights are loaded.
     """
-    meta = read_meta(folder)
-    if isinstance(base, BaseSpec):
-        base = load_base(base, meta["labels"], continues=Path(folder))
-    adapted = _attach_saved(base, Path(folder), meta, dropout=None)
-    adapted.eval()
+    adapted, base, meta = _opened(folder, base, CLASSIFICATION)
     return Classifier(adapted, base.tokenizer, list(base.labels), meta["max_length"], meta)
 
 
 def bare_classifier(loaded: LoadedBase) -> Classifier:
     """Return the base itself with its untrained head, to compare with."""
-    if loaded.attachment is not None:
-        raise ModelError("an adapter is attached to the base; detach it to get the bare base.")
+    _require_bare(loaded, CLASSIFICATION)
     return Classifier(
         loaded.model, loaded.tokenizer, list(loaded.labels), loaded.spec.max_length, {}
     )
+
+
+def open_answerer(folder: Path, base: BaseSpec | LoadedBase) -> Answerer:
+    """Return what answers instructions with a saved adapter on its base.
+
+    base: as for `open_classifier`; the template that was trained with and the longest answer are
+    those of the folder. Raises ModelError as `open_classifier` does, and for a folder that names no
+    template.
+    """
+    meta = read_meta(folder)
+    missing = [key for key in ANSWERING if key not in meta]
+    if meta["task"] == INSTRUCTION_TUNING and missing:
+        raise ModelError(
+            f"{Path(folder) / META} names no {' and no '.join(missing)}; expected what the model "
+            "was trained with, because it answers in no other. Take a complete copy, or train "
+            "again."
+        )
+    adapted, base, meta = _opened(folder, base, INSTRUCTION_TUNING)
+    return Answerer(
+        adapted, base.tokenizer, templates.from_meta(meta["template"]), meta["max_length"],
+        meta["max_new_tokens"], meta)
+
+
+def bare_answerer(loaded: LoadedBase, template: Template, max_new_tokens: int) -> Answerer:
+    """Return the base itself as it answers instructions in this template, to compare with."""
+    _require_bare(loaded, INSTRUCTION_TUNING)
+    return Answerer(
+        loaded.model, loaded.tokenizer, template, loaded.spec.max_length, max_new_tokens, {})
+
+
+def _opened(
+    folder: Path, base: BaseSpec | LoadedBase, task: str
+) -> tuple[nn.Module, LoadedBase, dict]:
+    """Return a saved adapter on its base for prediction, the base, and what the folder says."""
+    meta = read_meta(folder)
+    _require_task(f"adapter {folder}", meta["task"], task)
+    if isinstance(base, BaseSpec):
+        base = load_base(base, meta["labels"], continues=Path(folder))
+    adapted = _attach_saved(base, Path(folder), meta, dropout=None)
+    adapted.eval()
+    return adapted, base, meta
+
+
+def _require_bare(loaded: LoadedBase, task: str) -> None:
+    _require_task(f"base '{loaded.spec.name}'", loaded.spec.task, task)
+    if loaded.attachment is not None:
+        raise ModelError("an adapter is attached to the base; detach it to get the bare base.")
+
+
+def _require_task(what: str, found: str, task: str) -> None:
+    if found != task:
+        raise ModelError(
+            f"{what} is for {found}; expected one for {task}. Take one of that task, or set "
+            f"task={found}."
+        )
 
 
 def _attach_saved(
@@ -213,8 +269,13 @@ def _whole_copy(loaded: LoadedBase, trainable: bool = True) -> nn.Module:
 
 def _whole_saved(loaded: LoadedBase, folder: Path, trainable: bool) -> nn.Module:
     """Return a copy of the base with the weights of a folder, all of which must be there."""
-    adapted = _whole_copy(loaded, trainable)
-    adapted.load_state_dict(load_file(folder / WHOLE, device=str(loaded.device)), strict=True)
+    adapted, weights = _whole_copy(loaded, trainable), load_file(
+        folder / WHOLE, device=str(loaded.device))
+    if loaded.inspection.tied:  # a matrix that stands in two places is written once
+        embedding = weights.get(f"{loaded.inspection.embedding}.weight")
+        for head in loaded.inspection.head if embedding is not None else ():
+            weights.setdefault(f"{head}.weight", embedding)
+    adapted.load_state_dict(weights, strict=True)
     return adapted
 
 
@@ -252,13 +313,13 @@ def _put_back(loaded: LoadedBase, modules: dict[str, nn.Module]) -> None:
 
 def _check_complete(folder: Path, config: LoraConfig, model: nn.Module) -> None:
     """Refuse a saved adapter that lacks a weight: peft would fill in a fresh one."""
-    expected = set()
+    expected, whole = set(), config.modules_to_save or ()
     for name, module in model.named_modules():
         last = name.rsplit(".", 1)[-1]
-        if last in config.modules_to_save:
+        if last in whole:
             expected |= {f"base_model.model.{name}.{key}" for key in module.state_dict()}
         elif isinstance(module, nn.Linear) and last in config.target_modules and not any(
-            part in config.modules_to_save for part in name.split(".")
+            part in whole for part in name.split(".")
         ):
             expected |= {f"base_model.model.{name}.lora_{side}.weight" for side in "AB"}
             if config.use_dora:
@@ -278,7 +339,7 @@ def _describe(loaded: LoadedBase) -> dict:
     described = {
         "labels": list(loaded.labels),
         "base": {
-            "spec": {**asdict(spec), "source": str(spec.source) if spec.revision else spec.name},
+            "spec": {**spec.to_dict(), "source": str(spec.source) if spec.revision else spec.name},
             "weight_hash": loaded.weight_hash,
         },
         "tokenizer_hash": loaded.tokenizer_hash,
@@ -293,13 +354,18 @@ def _describe(loaded: LoadedBase) -> dict:
             "rank": config.r,
             "alpha": config.lora_alpha,
             "dropout": config.lora_dropout,
-            "train_embeddings": _embeddings(loaded) in config.modules_to_save,
+            "train_embeddings": _embeddings(loaded) in (config.modules_to_save or ()),
         }
-    return described
+    return described | ({"task": spec.task} if spec.writes else {})
 
 
-def _tidy_config(folder: Path, spec: BaseSpec, method: str) -> None:
-    """Sort what peft writes in any order, and name the base instead of a path on this machine."""
+def _tidy_config(folder: Path, loaded: LoadedBase) -> None:
+    """Sort what peft writes in any order, and name the base instead of a path on this machine.
+
+    Where head and embeddings are tied, peft writes the names as it has worked them out, from which
+    it would not tie them again; the config gets those that it was given.
+    """
+    spec, method = loaded.spec, loaded.attachment.method
     source = str(spec.source) if spec.revision else spec.name
     if method == "full":
         path = folder / "config.json"
@@ -307,11 +373,20 @@ def _tidy_config(folder: Path, spec: BaseSpec, method: str) -> None:
         return
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
+    if config.get("ensure_weight_tying"):
+        config["modules_to_save"] = _trained_whole(loaded, True)
     for key in ("target_modules", "modules_to_save"):
-        config[key] = sorted(config[key])
+        config[key] = config[key] and sorted(config[key])
     config["base_model_name_or_path"] = source
     config["revision"] = spec.revision
     write_json(path, config)
+
+
+def _trained_whole(loaded: LoadedBase, train_embeddings: bool) -> list[str]:
+    """Return the last parts of the names of the layers of which an adapter trains a copy."""
+    embeddings = [_embeddings(loaded)] if train_embeddings else []
+    head = list(loaded.inspection.head)
+    return [*head, *embeddings] if train_embeddings or not loaded.spec.writes else []
 
 
 def _embeddings(loaded: LoadedBase) -> str:

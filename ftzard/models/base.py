@@ -1,4 +1,4 @@
-"""Base models: loading one quantised for classification, and checking that it really is.
+"""Base models: loading one quantised for a task, and checking that it really is.
 
 Everything that must be right about a base is set here, for a tiny Falcon in a folder and for a
 model of seven billion parameters from a hub alike: quantised layers, the head and its type, pad
@@ -7,7 +7,7 @@ token, padding side, hashes. Before and after, `checks` looks at all of it.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import bitsandbytes
 import torch
 from torch import nn
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BitsAndBytesConfig,
     PreTrainedModel,
@@ -37,7 +38,8 @@ HEAD_SEED = 0
 class LoadedBase:
     """A base in memory; adapters are attached to it one at a time and taken off again.
 
-    weight_hash: hex SHA-256 over the safetensors files of a folder, or the hub revision;
+    labels: of the head, none for a base that writes; weight_hash: hex SHA-256 over the safetensors
+    files of a folder, or the hub revision;
     inspection: what its architecture is made of; quantised: number of layers found quantised;
     attachment: what is on it now, kept by adapter.py; held: bytes that the process had in memory
     before it was loaded, None where nobody says.
@@ -58,16 +60,17 @@ class LoadedBase:
 
 def load_base(
     spec: BaseSpec,
-    labels: Sequence[str],
+    labels: Sequence[str] = (),
     device: str | torch.device | None = None,
     *,
     continues: Path | None = None,
 ) -> LoadedBase:
-    """Load the base of `spec` with a fresh head for `labels`, checked.
+    """Load the base of `spec` with a fresh head for `labels`, or its own to write with, checked.
 
-    device: where to; None takes a GPU if there is one. The head's first weights are always the
-    same ones. continues: folder of a saved adapter that will be put on it, which is refused before
-    any weight is loaded if it was made with another base, tokenizer, quantisation or other labels.
+    labels: none for a base that writes; device: where to; None takes a GPU if there is one. A fresh
+    head's first weights are always the same ones. continues: folder of a saved adapter that will
+    be put on it, which is refused before any weight is loaded if it was made with another base,
+    tokenizer, quantisation, for another task or with other labels.
     Raises ModelError if the source is missing or unpinned, if weights are missing from it, or if
     what was loaded is not what `spec` asks for.
     """
@@ -92,7 +95,10 @@ def load_base(
     _keep_scales(model)
     if spec.quantisation != "none":
         memory.unmap(model)
-    _start_head(model)
+    if spec.writes:
+        inspection = _as_tied(model, inspection)
+    else:
+        _start_head(model)
     return LoadedBase(
         spec=spec,
         labels=list(labels),
@@ -110,15 +116,20 @@ def load_base(
 def _load_model(
     spec: BaseSpec, labels: Sequence[str], device: torch.device, inspection: Inspection
 ) -> PreTrainedModel:
+    kind, head = AutoModelForCausalLM, {}
+    if not spec.writes:
+        kind, head = AutoModelForSequenceClassification, {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: number for number, label in enumerate(labels)},
+        }
     try:
         with _falcon_with_plain_linears(), quiet_loading():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
+            model, report = kind.from_pretrained(
                 str(spec.source),
                 revision=spec.revision,
                 token=hub.token(),
-                num_labels=len(labels),
-                id2label=dict(enumerate(labels)),
-                label2id={label: number for number, label in enumerate(labels)},
+                **head,
                 quantization_config=_quantisation(spec, inspection),
                 dtype=getattr(torch, spec.compute_dtype),
                 attn_implementation=spec.attention,
@@ -129,7 +140,7 @@ def _load_model(
             )
     except Exception as error:
         raise ModelError(hub.refusal(spec, error)) from hub.cause(error)
-    heads = tuple(f"{name}." for name in inspection.head)
+    heads = () if spec.writes else tuple(f"{name}." for name in inspection.head)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(heads))
     wrong = sorted(
         str(key) for key in report["mismatched_keys"] if not _first(key).startswith(heads)
@@ -137,9 +148,25 @@ def _load_model(
     if missing or wrong:
         raise ModelError(
             f"base '{spec.source}' lacks weights {missing[:3]} ({len(missing)} in all) and has "
-            f"{len(wrong)} of another shape {wrong[:3]}; expected a complete checkpoint."
+            f"{len(wrong)} of another shape {wrong[:3]}; expected a complete checkpoint"
+            + (" with the head that it writes with." if spec.writes else ".")
         )
     return model
+
+
+def _as_tied(model: PreTrainedModel, inspection: Inspection) -> Inspection:
+    """Return the inspection as the weights say it, where config.json ties what they do not.
+
+    A checkpoint that has another matrix for its head than for its token embeddings keeps both,
+    whatever its config says, and so does everything that is trained on it.
+    """
+    if family.tied(model) == inspection.tied:
+        return inspection
+    model.config.get_text_config().tie_word_embeddings = False
+    count = sum(p.numel() for part in family.head_parts(model).values() for p in part.parameters())
+    return replace(
+        inspection, tied=False, head_parameters=count, parameters=inspection.parameters + count
+    )
 
 
 def _first(key: object) -> str:

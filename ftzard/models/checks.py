@@ -6,6 +6,7 @@ fitting go through here and nowhere else, so that a load that only looks success
 """
 
 import importlib.util
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +18,20 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ftzard.errors import ModelError, nearest
-from ftzard.models import family
+from ftzard.models import family, instructions, packing
 from ftzard.models.batching import pad
 from ftzard.models.hub import require_token
 from ftzard.models.inspection import Inspection, inspect
 from ftzard.models.meta import read_meta
-from ftzard.models.spec import ATTENTIONS, COMPUTE_TYPES, METHODS, QUANTISATIONS, BaseSpec
+from ftzard.models.spec import (
+    ATTENTIONS,
+    COMPUTE_TYPES,
+    METHODS,
+    QUANTISATIONS,
+    TASKS,
+    BaseSpec,
+)
+from ftzard.models.templates import Template
 from ftzard.models.tokenizing import encode, end_id, load_tokenizer, tokenizer_hash
 
 OPTIMIZERS = ("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit")
@@ -36,9 +45,9 @@ COMPARED_ROWS = 32
 def before_load(spec: BaseSpec, labels: Sequence[str], device: torch.device) -> Inspection:
     """Return what the base is made of, having asked all that needs no weights.
 
-    Raises ModelError for an unknown value, labels that are none, a gated base without a token, an
-    attention this machine cannot do, lora_targets that match nothing, and texts that are longer
-    than the base was made for.
+    Raises ModelError for an unknown value, labels that are none (or labels for a base that writes),
+    a gated base without a token, an attention this machine cannot do, an encoder that would have to
+    write, lora_targets that match nothing, and texts that are longer than the base was made for.
     """
     for key, value, valid in (
         ("quantisation", spec.quantisation, QUANTISATIONS),
@@ -47,7 +56,14 @@ def before_load(spec: BaseSpec, labels: Sequence[str], device: torch.device) -> 
     ):
         if value not in valid:
             raise ModelError(f"model.{key} is '{value}'{nearest(value, valid)}")
-    if len(set(labels)) < 2 or len(set(labels)) != len(labels):
+    if spec.task not in TASKS:
+        raise ModelError(f"task.kind is '{spec.task}'{nearest(spec.task, TASKS)}")
+    if spec.writes and labels:
+        raise ModelError(
+            f"labels are {list(labels)} for a base that is loaded for {spec.task}; expected none, "
+            "because an answer is free text."
+        )
+    if not spec.writes and (len(set(labels)) < 2 or len(set(labels)) != len(labels)):
         raise ModelError(f"labels are {list(labels)}; expected at least two, each once.")
     require_token(spec)
     if spec.attention == "flash_attention_2" and (
@@ -78,8 +94,9 @@ def after_load(
     """Return how many layers are quantised, having looked at everything that a load can get wrong.
 
     Raises ModelError for a layer that is not stored as asked, a number of quantised layers that is
-    not the architecture's, a head that is not in float32, a pad token that the model does not know
-    or that ends texts, and answers that depend on the company of a text.
+    not the architecture's, a quantised head, a head for labels that is not in float32, a pad token
+    that the model does not know or that ends texts, and answers that depend on the company of a
+    text.
     """
     quantised = assert_quantised(model, spec.quantisation, double=spec.double_quantisation)
     if quantised != inspection.quantised:
@@ -88,7 +105,7 @@ def after_load(
             f"{inspection.quantised}, which is how many its config.json makes. The weights belong "
             "to another architecture: take a complete copy of the base."
         )
-    assert_head(model)
+    assert_head(model, getattr(torch, spec.compute_dtype) if spec.writes else torch.float32)
     assert_padding(model, tokenizer, inspection.family)
     assert_alone_as_in_company(model, tokenizer, spec)
     return quantised
@@ -115,16 +132,19 @@ def assert_quantised(model: PreTrainedModel, quantisation: str, *, double: bool 
     return sum(s.total() for s in found.values()) if quantisation != "none" else 0
 
 
-def assert_head(model: PreTrainedModel) -> None:
-    """Raise ModelError if a layer of the head is quantised or not in float32."""
+def assert_head(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
+    """Raise ModelError if a layer of the head is quantised or not of `dtype`.
+
+    A head over the vocabulary is of the compute type: it may be one matrix with the embeddings.
+    """
     for name, part in family.head_parts(model).items():
         for inner in part.modules():
             weight = getattr(inner, "weight", None)
             plain = not isinstance(inner, nn.Linear) or type(inner) is nn.Linear
-            if weight is not None and not (plain and weight.dtype == torch.float32):
+            if weight is not None and not (plain and weight.dtype == dtype):
                 raise ModelError(
                     f"head '{name}' is {type(inner).__name__} of {weight.dtype}; expected an "
-                    "unquantised layer of torch.float32."
+                    f"unquantised layer of {dtype}."
                 )
 
 
@@ -173,10 +193,11 @@ def assert_alone_as_in_company(
     The longer one pads it: on the right, as everywhere here, and on the left as well where the
     architecture allows it (a decoder whose positions are relative). A wrong pad token, a wrong
     token to answer from and a mask that is not used show here, at the cost of three small batches.
+    Of a base that writes, the answer is what it says of the token that would come next.
     """
     ids, _, _ = encode(PROBE, tokenizer, spec.max_length)
     device, padding = next(model.parameters()).device, tokenizer.pad_token_id
-    inside = family.classifier_in(model)
+    inside = family.headed_in(model)
     together = pad(ids, padding, device)
     companies = {"right": together}
     if family.family(inside.config) == family.DECODER and not family.counts_positions(inside):
@@ -186,8 +207,10 @@ def assert_alone_as_in_company(
     model.eval()
     try:
         with torch.no_grad():
-            alone = model(**pad(ids[:1], padding, device)).logits.float()[0]
-            answers = {side: model(**batch).logits.float()[0] for side, batch in companies.items()}
+            alone = _first_answer(model, pad(ids[:1], padding, device), len(ids[0]) - 1)
+            last = {"right": len(ids[0]) - 1, "left": -1}
+            answers = {side: _first_answer(model, batch, last[side])
+                       for side, batch in companies.items()}
     finally:
         model.train(training)
     limit = max(COMPANY[spec.compute_dtype], COMPANY.get(spec.quantisation, 0.0))
@@ -201,6 +224,60 @@ def assert_alone_as_in_company(
                 f"expected at most {limit:.1g}. Its pad token, its attention mask or the token it "
                 "answers from is wrong: nothing is trained on such a base."
             )
+
+
+def _first_answer(model: nn.Module, batch: dict[str, torch.Tensor], last: int) -> torch.Tensor:
+    """Return what the first row of a batch is answered: logits of labels, or of the next token.
+
+    last: place of the row's last token.
+    """
+    found = model(**batch).logits.float()[0]
+    return found[last] if found.ndim > 1 else found
+
+
+def assert_packing(model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: BaseSpec) -> None:
+    """Raise ModelError if texts that are packed into one sequence are not read as each alone.
+
+    Asked of the model itself, at the cost of three small batches: an attention without masks of
+    its own (flash_attention_2), a window that is shorter than a text, and a model that does not
+    heed a mask or the places of tokens.
+    """
+    said = "Set task.instructions.packing=false"
+    if spec.attention == "flash_attention_2":
+        raise ModelError(
+            "task.instructions.packing is true with model.attention=flash_attention_2, which takes "
+            f"no mask that keeps packed rows apart; expected sdpa or eager. {said}, or "
+            "model.attention=sdpa."
+        )
+    config = family.headed_in(model).config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < spec.max_length:
+        raise ModelError(
+            f"task.instructions.packing is true, but base '{spec.name}' looks back {window} tokens "
+            f"only and model.max_length is {spec.max_length}; expected no more than that. {said}, "
+            f"or model.max_length={window}."
+        )
+    ids, _, _ = encode(PROBE, tokenizer, spec.max_length)
+    device, padding = next(model.parameters()).device, tokenizer.pad_token_id
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            alone = torch.cat([model(**pad([one], padding, device)).logits.float()[0]
+                               for one in ids])
+            batch = packing.together([ids], padding, device, **packing.mask_of(model))
+            together = model(**batch).logits.float()[0]
+    finally:
+        model.train(training)
+    difference = float((together - alone).abs().max())
+    limit = max(COMPANY[spec.compute_dtype], COMPANY.get(spec.quantisation, 0.0))
+    limit *= float(alone.abs().max())
+    if not difference <= limit:
+        raise ModelError(
+            f"base '{spec.name}': of texts packed into one sequence it gives logits that differ by "
+            f"{difference:.2g} from those of each alone; expected at most {limit:.1g}. It lets "
+            f"packed rows see each other. {said}."
+        )
 
 
 def method_fits(spec: BaseSpec, method: str, *, train_embeddings: bool = False) -> None:
@@ -253,7 +330,8 @@ def attached(
         raise ModelError(
             f"training.method={method}: {found:,} parameters are trainable; expected {wanted:,}, "
             f"those of {len(inspection.adapted)} adapted layers and the head "
-            f"({', '.join(inspection.head)}). The adapter was not put where the config says."
+            f"({', '.join(inspection.head)}{', with embeddings' if inspection.writes else ''}). "
+            "The adapter was not put where the config says."
         )
     narrow = {str(p.dtype): name for name, p in trainable.items() if p.dtype != torch.float32}
     for dtype, name in narrow.items():
@@ -282,6 +360,40 @@ def tokenized_as(
                 f"({len(ids)} ids of at most {max_length}). Run the preprocessing step again with "
                 "this model."
             )
+
+
+def answered_as(
+    rows: pandas.DataFrame,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    max_length: int,
+) -> None:
+    """Raise ModelError if the first rows' token ids are not what this template makes of them.
+
+    rows: a table with input_ids, prompt_length and, to be compared with, messages (JSON) and label.
+    """
+    if not {"messages", "label"} <= set(rows):
+        return
+    head = rows.head(COMPARED_ROWS)
+    messages = [json.loads(text) for text in head["messages"]]
+    made = instructions.encode(messages, head["label"].tolist(), tokenizer, template, max_length)
+    for place, (found, prompt) in enumerate(
+        zip(head["input_ids"], head["prompt_length"], strict=True)
+    ):
+        ids, expected = list(made.input_ids[place]), int(made.prompt_length[place])
+        if list(found) != ids or prompt != expected:
+            raise ModelError(
+                f"the rows were tokenized otherwise than template '{template.name}' does it with "
+                f"this base: row {row_name(head, place)} stands as {list(found)[:6]}… "
+                f"({len(found)} ids, {prompt} of the prompt), it makes {ids[:6]}… ({len(ids)} ids "
+                f"of at most {max_length}, {expected} of the prompt). Run the preprocessing step "
+                "again with this model and template."
+            )
+
+
+def row_name(rows: pandas.DataFrame, place: int) -> str:
+    """Return what a person finds a row by: its id if the table has ids, else its number."""
+    return f"'{rows['id'].iloc[place]}'" if "id" in rows else str(place)
 
 
 def trained(model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: BaseSpec) -> None:
@@ -325,6 +437,7 @@ def adapter_fits(
     adapter_weights(folder, spec, weight_hash)
     meta = read_meta(folder)
     for what, then, now in (
+        ("task", meta["task"], spec.task),
         ("tokenizer", meta["tokenizer_hash"], tokens),
         ("labels", meta["labels"], list(labels)),
         ("quantisation", meta["quantisation"], spec.quantisation),

@@ -3,12 +3,13 @@
 As an adapter (peft's folder, beside its base where no hub has that), or merged into one model. An
 adapter that was trained on a quantised base is merged into what those weights stand for, written
 out unquantised: merging into 4 bit, or into weights that it never saw, would change its answers.
-What was written is loaded again with plain transformers and asked the same texts.
+What was written is loaded again with plain transformers and asked the same texts. Of a model that
+writes answers, the tokenizer brings the template as its chat template.
 """
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,26 +18,20 @@ import numpy
 import torch
 from peft import LoraConfig, PeftModel
 from peft.utils.integrations import dequantize_module_weight
-from tokenizers.processors import TemplateProcessing
 from torch import nn
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ftzard.artifact import write_json
 from ftzard.errors import ModelError
-from ftzard.models.adapter import open_classifier
+from ftzard.models.adapter import open_answerer, open_classifier
 from ftzard.models.archive import whole_folder
 from ftzard.models.base import LoadedBase, load_base
+from ftzard.models.exported import Answers, Labels
 from ftzard.models.family import linear_layers
 from ftzard.models.hub import cause, said, token
 from ftzard.models.meta import WEIGHTS, read_meta
 from ftzard.models.quiet import quiet_loading
 from ftzard.models.spec import BaseSpec
-from ftzard.models.tokenizing import encode, frame
 
 ADAPTER, MERGED = "adapter", "merged"
 FORMS = (ADAPTER, MERGED)
@@ -52,7 +47,8 @@ TOLERANCE_INT8 = 0.25
 class Parity:
     """What plain transformers answers, against the registered model, on the same texts.
 
-    largest: difference of a logit; changed: texts with another label; rows: texts asked.
+    largest: difference of a logit, of the first token's where answers are written; changed: texts
+    with another label or answer; rows: texts asked.
     """
 
     largest: float
@@ -83,30 +79,33 @@ def export(
         raise ModelError("this model was trained in full and has no adapter; export it with "
                          "--merged.")
     loaded = load_base(base, meta["labels"], continues=Path(adapter))
-    classifier = open_classifier(adapter, loaded)
-    input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
-    expected = classifier.logits(input_ids)
+    task = Answers(open_answerer(adapter, loaded)) if base.writes else Labels(
+        open_classifier(adapter, loaded))
+    texts = task.usable(texts)
+    expected, input_ids = task.expected(texts), task.input_ids(texts)
     with whole_folder(target) as part:
-        _write_tokenizer(part, classifier.tokenizer, classifier.max_length)
+        task.write_tokenizer(part)
         if form == ADAPTER:
             _write_adapter(part, adapter, base)
         else:
-            _merge(part, adapter, loaded, classifier.model if meta["method"] == "full" else None)
-        del loaded, classifier
-        with _plain(part, base, meta["labels"], form) as (model, tokenizer):
-            _require_same_tokens(tokenizer, texts, input_ids)
-            found = _logits(model, tokenizer, texts)
+            _merge(part, adapter, loaded, task.model if meta["method"] == "full" else None)
+        task.finish(part)
+        del loaded
+        task.model = None
+        with _plain(part, base, task.loader, task.values, form) as (model, tokenizer):
+            _require_same_tokens(task.ids_of(tokenizer, texts), texts, input_ids)
+            found = task.found(model, tokenizer, texts)
         parity = Parity(
-            largest=float(numpy.abs(found - expected).max()),
-            changed=int((found.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+            largest=float(numpy.abs(found.logits - expected.logits).max()),
+            changed=sum(a != b for a, b in zip(found.said, expected.said, strict=True)),
             rows=len(texts))
         limit = _rounding(base) if tolerance is None else tolerance
         if form == MERGED and not parity.largest <= limit:
             raise ModelError(
                 f"merged, its logits differ from the registered model's by up to "
                 f"{parity.largest:.2g} on {parity.rows} texts ({parity.changed} with another "
-                f"label); expected at most {limit:.2g}. Nothing was written: export the adapter, "
-                "or say how much is acceptable with --tolerance.")
+                f"{task.said}); expected at most {limit:.2g}. Nothing was written: export the "
+                "adapter, or say how much is acceptable with --tolerance.")
         (part / "README.md").write_text(readme(parity), encoding="utf-8")
     return parity
 
@@ -157,46 +156,21 @@ def _take_dequantised(plain: PreTrainedModel, quantised: dict[str, nn.Module]) -
             layer.weight.copy_(weight.to(layer.weight.device, layer.weight.dtype))
 
 
-def _write_tokenizer(part: Path, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-    """Save the tokenizer so that it puts the frame around a text by itself, cut where it was."""
-    before, after = frame(tokenizer)
-    names = tokenizer.convert_ids_to_tokens([*before, *after])
-    special = sorted(set(zip(names, [*before, *after], strict=True)))
-    pieces = [*names[:len(before)], "$A", *names[len(before):]]
-    kept = tokenizer.backend_tokenizer.post_processor, tokenizer.model_max_length
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single=" ".join(pieces), pair=None, special_tokens=special)
-    tokenizer.model_max_length = max_length
-    try:
-        with quiet_loading():
-            tokenizer.save_pretrained(part)
-    finally:
-        if kept[0] is not None:
-            tokenizer.backend_tokenizer.post_processor = kept[0]
-        tokenizer.model_max_length = kept[1]
-    file = part / "tokenizer_config.json"
-    kept_values = json.loads(file.read_text(encoding="utf-8"))
-    write_json(file, {**kept_values, "split_special_tokens": True, "model_max_length": max_length,
-                      "padding_side": "right"})
-
-
 @contextmanager
-def _plain(part: Path, base: BaseSpec, labels: Sequence[str], form: str):
+def _plain(part: Path, base: BaseSpec, loader: type, values: Mapping, form: str
+           ) -> Iterator[tuple[nn.Module, PreTrainedTokenizerBase]]:
     """Yield model and tokenizer as somebody without FTzard loads them."""
-    values = {
-        "num_labels": len(labels), "id2label": dict(enumerate(labels)),
-        "label2id": {label: number for number, label in enumerate(labels)},
-        "dtype": base.compute_dtype, "attn_implementation": base.attention}
+    values = {**values, "dtype": base.compute_dtype, "attn_implementation": base.attention}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with quiet_loading():
         tokenizer = AutoTokenizer.from_pretrained(part)
         if form == MERGED:
-            model = AutoModelForSequenceClassification.from_pretrained(part, **values)
+            model = loader.from_pretrained(part, **values)
         else:
             config = json.loads((part / "adapter_config.json").read_text(encoding="utf-8"))
             source = config["base_model_name_or_path"]
             beside = (part / source).is_dir()
-            model = AutoModelForSequenceClassification.from_pretrained(
+            model = loader.from_pretrained(
                 part / source if beside else source, revision=config["revision"],
                 token=None if beside else token(), **values)
             model.config.pad_token_id = tokenizer.pad_token_id
@@ -204,9 +178,8 @@ def _plain(part: Path, base: BaseSpec, labels: Sequence[str], form: str):
         yield model.to(device).eval(), tokenizer
 
 
-def _require_same_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str],
+def _require_same_tokens(found: Sequence[Sequence[int]], texts: Sequence[str],
                          expected: Sequence[Sequence[int]]) -> None:
-    found = tokenizer(list(texts), truncation=True)["input_ids"]
     wrong = [i for i, ids in enumerate(found) if list(ids) != list(expected[i])]
     if wrong:
         i = wrong[0]
@@ -215,19 +188,6 @@ def _require_same_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str
             f"model was trained on (such as {texts[i][:60]!r}: {list(found[i])[:8]}…, expected "
             f"{list(expected[i])[:8]}…); nothing was written. The tokenizer of this base cannot "
             "be exported.")
-
-
-def _logits(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str],
-            batch_size: int = 32) -> numpy.ndarray:
-    device = next(model.parameters()).device
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(texts), batch_size):
-            batch = tokenizer(list(texts[start:start + batch_size]), truncation=True, padding=True,
-                              return_tensors="pt").to(device)
-            batch.pop("token_type_ids", None)
-            found.append(model(**batch).logits.float().cpu().numpy())
-    return numpy.concatenate(found)
 
 
 def push(folder: Path, repository: str, secret: str) -> str:

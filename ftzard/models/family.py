@@ -1,8 +1,10 @@
 """What differs between families of models: where the head is, and which token it answers from.
 
 A decoder (Falcon, Mistral, Llama, Qwen) answers from the last token of a text with one layer
-`score`; an encoder (DistilBERT, BERT) from the first, often with two layers of its own. Whatever
-is not the head is the backbone, in the words of transformers `base_model`.
+`score`; an encoder (DistilBERT, BERT) from the first, often with two layers of its own. A decoder
+that writes has the layer `lm_head` over its vocabulary, which may be tied: one matrix with the
+token embeddings. Whatever is not the head is the backbone, in the words of transformers
+`base_model`.
 """
 
 import torch
@@ -24,23 +26,23 @@ def family(config: PretrainedConfig) -> str:
     return ENCODER if type(config) in MODEL_FOR_MASKED_LM_MAPPING else DECODER
 
 
-def classifier_in(model: nn.Module) -> PreTrainedModel:
+def headed_in(model: nn.Module) -> PreTrainedModel:
     """Return the transformers model inside `model`, which may carry an adapter.
 
-    Raises ModelError if it has no classification head.
+    Raises ModelError if it has no head, neither for labels nor over its vocabulary.
     """
     found = next((m for m in model.modules() if isinstance(m, PreTrainedModel)), None)
     if found is None or not head_names(found):
         raise ModelError(
-            f"{type(model).__name__} has no classification head; expected a model for sequence "
-            "classification, whose head lies beside its backbone."
+            f"{type(model).__name__} has no classification head and none over its vocabulary; "
+            "expected a model whose head lies beside its backbone."
         )
     return found
 
 
 def backbone(model: nn.Module) -> nn.Module:
     """Return the part of a model that gives the last hidden states, adapter and all."""
-    return classifier_in(model).base_model
+    return headed_in(model).base_model
 
 
 def head_names(model: PreTrainedModel) -> tuple[str, ...]:
@@ -56,8 +58,21 @@ def head_names(model: PreTrainedModel) -> tuple[str, ...]:
 
 def head_parts(model: PreTrainedModel) -> dict[str, nn.Module]:
     """Return the layers of the head by name. Raises ModelError if there are none."""
-    inside = classifier_in(model)
+    inside = headed_in(model)
     return {name: getattr(inside, name) for name in head_names(inside)}
+
+
+def writes(model: nn.Module) -> bool:
+    """Return whether the head is over the vocabulary, rather than over labels."""
+    return headed_in(model).get_output_embeddings() is not None
+
+
+def tied(model: nn.Module) -> bool:
+    """Return whether the head over the vocabulary is one matrix with the token embeddings."""
+    inside = headed_in(model)
+    return writes(inside) and (
+        inside.get_output_embeddings().weight is inside.get_input_embeddings().weight
+    )
 
 
 def linear_layers(model: PreTrainedModel) -> dict[str, nn.Linear]:

@@ -16,8 +16,9 @@ import pandas
 import torch
 
 from ftzard.artifact import sha256, write_json
-from ftzard.models import checks, memory
-from ftzard.models.adapter import attach, detach, save
+from ftzard.errors import ModelError
+from ftzard.models import checks, memory, templates
+from ftzard.models.adapter import ANSWERING, attach, detach, save
 from ftzard.models.archive import whole_folder
 from ftzard.models.base import LoadedBase
 from ftzard.models.checkpoint import Checkpoints
@@ -64,18 +65,22 @@ def fit(
     """Attach an adapter, train it, save it into `folder`, take it off again, whatever happens.
 
     params: rank, alpha, dropout (of an adapter; 'full' needs none), learning_rate, batch_size,
-    weight_decay; training: 'method' (see `attach`, default 'lora') and further values of `train`
-    (epochs, warmup_ratio, max_grad_norm, patience, optimizer, micro_batch_tokens,
-    gradient_checkpointing); start_from: folder of an adapter whose weights to begin with; extra:
-    more entries for the adapter's ftzard.json. checkpoints: folder in which the state is kept
+    weight_decay; training: 'method' (see `attach`, default 'lora'), 'packing' (whether a step's
+    rows of instructions are packed into sequences of the base's max_length, default False) and
+    further values of `train` (epochs, warmup_ratio, max_grad_norm, patience, optimizer,
+    micro_batch_tokens, gradient_checkpointing); start_from: folder of an adapter whose weights to
+    begin with; extra: more entries for the adapter's ftzard.json, which for a base that writes must
+    have 'template' and 'max_new_tokens'. checkpoints: folder in which the state is kept
     every `checkpoint_steps` steps: the same fit, cut off and called again with the same code and
     libraries, goes on from there, and one that had ended is only read back. stop: as for `train`.
     Raises ModelError as `attach` and `train` do, and if the rows were tokenized for another base.
     """
     method = training.get("method", "lora")
     checks.method_fits(loaded.spec, method, train_embeddings=train_embeddings)
-    for rows in (train_rows, validation_rows):
-        checks.tokenized_as(rows, loaded.tokenizer, loaded.spec.max_length)
+    packing = training.get("packing", False)
+    _check_rows(loaded, train_rows, validation_rows, extra or {})
+    if packing and loaded.spec.writes:
+        checks.assert_packing(loaded.model, loaded.tokenizer, loaded.spec)
     values = {
         "params": params,
         "training": training,
@@ -91,7 +96,7 @@ def fit(
         start = None if start_from is None else sha256(weights_file(start_from))
         kept = Checkpoints(checkpoints, values | {
             "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash,
-            "spec": {k: v for k, v in asdict(loaded.spec).items() if k != "source"},
+            "spec": {k: v for k, v in loaded.spec.to_dict().items() if k != "source"},
             "labels": list(loaded.labels), "start": start, "extra": extra,
             "made_with": made_with()}, checkpoint_steps)
         trained = _ended(kept.folder, folder, on_epoch)
@@ -107,8 +112,9 @@ def fit(
                 adapted, train_rows, validation_rows, labels=loaded.labels,
                 learning_rate=params["learning_rate"], batch_size=params["batch_size"],
                 weight_decay=params["weight_decay"], seed=seed, metric=metric, checkpoints=kept,
+                packed_length=loaded.spec.max_length if packing else None,
                 stop=stop, on_step=on_step, on_epoch=on_epoch,
-                **{key: value for key, value in training.items() if key != "method"})
+                **{k: v for k, v in training.items() if k not in ("method", "packing")})
         checks.trained(adapted, loaded.tokenizer, loaded.spec)
         save(loaded, folder, extra)
     finally:
@@ -119,12 +125,34 @@ def fit(
 
 
 def rows_digest(rows: pandas.DataFrame) -> str:
-    """Return a hash over what training sees of rows: their token ids and labels, in order."""
+    """Return a hash over what training sees of rows, in order.
+
+    That is their token ids and their labels, or, of instructions, where their prompts end.
+    """
     hasher = hashlib.sha256()
-    for ids, label in zip(rows["input_ids"], rows["label"], strict=True):
+    targets = rows["prompt_length" if "prompt_length" in rows else "label"]
+    for ids, target in zip(rows["input_ids"], targets, strict=True):
         hasher.update(numpy.asarray(ids, dtype=numpy.int32).tobytes())
-        hasher.update(f"|{label}|".encode())
+        hasher.update(f"|{target}|".encode())
     return hasher.hexdigest()[:16]
+
+
+def _check_rows(
+    loaded: LoadedBase, train_rows: pandas.DataFrame, validation_rows: pandas.DataFrame, extra: dict
+) -> None:
+    """Refuse rows that were tokenized otherwise than this base, with its template, does it."""
+    missing = [key for key in ANSWERING if key not in extra] if loaded.spec.writes else []
+    if missing:
+        raise ModelError(
+            f"the adapter's entries lack {', '.join(missing)}; expected {' and '.join(ANSWERING)} "
+            "in `extra`, because a model that writes is asked as it was trained."
+        )
+    for rows in (train_rows, validation_rows):
+        if loaded.spec.writes:
+            checks.answered_as(rows, loaded.tokenizer, templates.from_meta(extra["template"]),
+                               loaded.spec.max_length)
+        else:
+            checks.tokenized_as(rows, loaded.tokenizer, loaded.spec.max_length)
 
 
 def _recipe(values: dict, folder: Path, trained: Trained) -> dict:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
@@ -18,15 +19,17 @@ from transformers import (
 
 from ftzard.errors import ModelError, nearest
 from ftzard.models.family import (
+    ENCODER,
     family,
     head_names,
     head_parts,
     linear_layers,
+    tied,
     token_embeddings,
 )
 from ftzard.models.hub import cause, refusal, require_token, token
 from ftzard.models.quiet import quiet_loading
-from ftzard.models.spec import COMPUTE_TYPES, METHODS, BaseSpec
+from ftzard.models.spec import CLASSIFICATION, COMPUTE_TYPES, METHODS, BaseSpec
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,17 @@ class Inspection:
     """What a base is made of. All counts are of single numbers, not of bytes.
 
     model_type: transformers' word, such as 'falcon'; family: 'decoder' or 'encoder';
-    parameters: of backbone and head; head: names of its layers; head_parameters: always trained,
-    always float32; embedding: name of the token embeddings; embedding_parameters: theirs alone;
+    parameters: of backbone and head; head: names of its layers; head_parameters: of a head for
+    labels, always trained, always float32; of one over the vocabulary, trained with the token
+    embeddings or not at all, and 0 where it is tied to them; embedding: name of the token
+    embeddings; embedding_parameters: theirs alone;
     linear: (out, in) of every linear layer but the head's, by full name; linear_parameters: the
     numbers in those layers' weights, without biases; targets: last parts of the names of the
     layers that get an adapter; quantised: how many layers a load must show quantised, which are
     all of `linear` or none; layers: blocks; hidden, heads, vocabulary: as in the config;
     intermediate: the widest linear layer; longest: tokens the base was made for, None where
-    nothing limits them.
+    nothing limits them; writes: whether the head is over the vocabulary; tied: whether that head
+    is one matrix with the token embeddings.
     """
 
     model_type: str
@@ -61,6 +67,8 @@ class Inspection:
     heads: int
     vocabulary: int
     longest: int | None
+    writes: bool = False
+    tied: bool = False
 
     @property
     def adapted(self) -> tuple[str, ...]:
@@ -73,14 +81,16 @@ class Inspection:
         """Return how many numbers a method trains, head and embeddings included.
 
         method: 'lora', 'rslora', 'dora' or 'full'; rank: of the adapter (unused by 'full');
-        train_embeddings: whether a copy of the token embeddings is trained as well.
+        train_embeddings: whether a copy of the token embeddings is trained as well, and with it
+        the head over the vocabulary, which a model that writes does not train otherwise.
         Raises ModelError for an unknown method.
         """
         if method not in METHODS:
             raise ModelError(f"training.method is '{method}'{nearest(method, METHODS)}")
         if method == "full":
             return self.parameters
-        count = self.head_parameters + (self.embedding_parameters if train_embeddings else 0)
+        count = 0 if self.writes and not train_embeddings else self.head_parameters
+        count += self.embedding_parameters if train_embeddings else 0
         for name in self.adapted:
             rows, columns = self.linear[name]
             count += rank * (rows + columns) + (rows if method == "dora" else 0)
@@ -90,8 +100,8 @@ class Inspection:
         """Return the bytes that the base's weights take as `spec` loads them.
 
         Quantised layers with their scales (nf4: a float32 per 64 numbers, a quarter of that and
-        a float32 per 16,384 with double quantisation; int8: a float32 per row), the head in
-        float32, the rest in the compute type.
+        a float32 per 16,384 with double quantisation; int8: a float32 per row), a head for labels
+        in float32, the rest in the compute type.
         """
         width = COMPUTE_TYPES[spec.compute_dtype]
         rest = self.parameters - self.head_parameters
@@ -104,19 +114,21 @@ class Inspection:
                 "nf4": self.linear_parameters * (0.5 + scales),
                 "int8": self.linear_parameters + 4 * rows,
             }[spec.quantisation]
-        return int(stored) + rest * width + self.head_parameters * 4
+        head = self.head_parameters * (width if self.writes else 4)
+        return int(stored) + rest * width + head
 
 
 def inspect(spec: BaseSpec, classes: int, config: PretrainedConfig | None = None) -> Inspection:
-    """Return what the base of `spec` is made of with a head for `classes` labels.
+    """Return what the base of `spec` is made of with the head that its task needs.
 
+    classes: labels of the head; unused by a base that writes.
     config: the architecture, if it is at hand; None reads config.json of the folder or of the hub
     at the pinned revision (a few kB), and nothing else. Raises ModelError for a config that cannot
-    be had, a model without a classification head, and for lora_targets that match nothing (naming
-    the nearest).
+    be had, a model without such a head, and for lora_targets that match nothing (naming the
+    nearest).
     """
     config = read_config(spec) if config is None else config
-    model = outline(config, classes)
+    model = outline(config, classes, spec.task)
     linear = linear_layers(model)
     if not linear:
         raise ModelError(
@@ -131,7 +143,7 @@ def inspect(spec: BaseSpec, classes: int, config: PretrainedConfig | None = None
         head=head_names(model),
         head_parameters=sum(
             p.numel() for part in head_parts(model).values() for p in part.parameters()
-        ),
+        ) if not tied(model) else 0,
         embedding=name,
         embedding_parameters=model.get_submodule(name).weight.numel(),
         linear={key: (part.out_features, part.in_features) for key, part in linear.items()},
@@ -144,6 +156,8 @@ def inspect(spec: BaseSpec, classes: int, config: PretrainedConfig | None = None
         heads=text.num_attention_heads,
         vocabulary=text.vocab_size,
         longest=getattr(text, "max_position_embeddings", None),
+        writes=spec.writes,
+        tied=tied(model),
     )
 
 
@@ -163,13 +177,18 @@ def read_config(spec: BaseSpec) -> PretrainedConfig:
         raise ModelError(refusal(spec, error)) from cause(error)
 
 
-def outline(config: PretrainedConfig, classes: int) -> PreTrainedModel:
-    """Return the model of a config with a head for `classes` labels, on the meta device.
+def outline(
+    config: PretrainedConfig, classes: int, task: str = CLASSIFICATION
+) -> PreTrainedModel:
+    """Return the model of a config with the head of a task, on the meta device.
 
-    Raises ModelError if transformers has no sequence classification for this architecture.
+    classes: labels of a head for classification. Raises ModelError if transformers has no such
+    model for this architecture, and for an encoder that would have to write.
     """
-    family(config)
     config = copy.deepcopy(config)
+    if task != CLASSIFICATION:
+        return _writing(config)
+    family(config)
     config.num_labels = classes
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"), quiet_loading():
@@ -180,6 +199,25 @@ def outline(config: PretrainedConfig, classes: int) -> PreTrainedModel:
         raise ModelError(
             f"a base of type '{config.model_type}' cannot be made into a classifier: {error}. "
             "Expected an architecture that transformers has sequence classification for."
+        ) from error
+
+
+def _writing(config: PretrainedConfig) -> PreTrainedModel:
+    expected = (
+        "task=instruction_tuning needs one that writes from left to right, such as Falcon, "
+        "Mistral, Llama or Qwen. Take such a base, or task=classification."
+    )
+    if family(config) == ENCODER:
+        raise ModelError(
+            f"a base of type '{config.model_type}' is an encoder, which reads a text as a whole; "
+            + expected
+        )
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), quiet_loading():
+            return AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    except Exception as error:
+        raise ModelError(
+            f"a base of type '{config.model_type}' cannot be made to write: {error}. {expected}"
         ) from error
 
 

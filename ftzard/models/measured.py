@@ -1,4 +1,4 @@
-"""A model answers texts in a process of its own: its logits, how fast it was, what memory it took.
+"""A model answers texts in a process of its own: what it says, how fast it was, its memory.
 
 A fresh process (`python -m ftzard.models.measured REQUEST.json`) has nothing of another model in
 memory or warmed up, so two models that are measured one after the other can be compared.
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,15 +20,17 @@ import torch
 
 from ftzard.errors import ModelError
 from ftzard.models import memory
-from ftzard.models.adapter import bare_classifier, open_classifier
-from ftzard.models.base import load_base
+from ftzard.models.answering import Answerer
+from ftzard.models.instructions import Messages
+from ftzard.models.instructions import encode as encode_answers
+from ftzard.models.opening import opened
 from ftzard.models.prediction import Classifier
 from ftzard.models.reproducibility import set_threads
 from ftzard.models.spec import BaseSpec
 from ftzard.models.tokenizing import encode
 
-#: Rows that are answered one at a time to know the latency.
-SINGLES = 32
+#: Rows that are answered one at a time to know the latency, and those that are written to.
+SINGLES, WRITTEN = 32, 8
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,10 @@ class Speed:
     """How a model answered.
 
     latency_ms: median of one row at a time; rows_per_second, tokens_per_second: of real tokens,
-    in batches; load_s: until it could answer; peak_bytes: of loading and answering, beyond what the
-    process held before, None where nobody says; device: 'cpu' or 'cuda'; threads: of torch;
-    cut_rows: texts that are longer than the model reads.
+    in batches, and of answers and the tokens in them where they are written; load_s: until it could
+    answer; peak_bytes: of loading and answering, beyond what the process held before, None where
+    nobody says; device: 'cpu' or 'cuda'; threads: of torch; cut_rows: texts, or prompts with the
+    wanted answer, that are longer than the model reads.
     """
 
     latency_ms: float
@@ -67,16 +70,62 @@ def measured(
     in the order of the logits; timeout: seconds. Raises ModelError with the process's own sentence
     if it fails.
     """
+    task = {"told": {"labels": list(labels)}, "texts": list(texts)}
+    found, speed = _asked(adapter, base, task, threads, batch_size, timeout)
+    return found["logits"], speed
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model that writes answers said.
+
+    loss: float64 (rows,), of the wanted answers, in nats per token; tokens: int64 (rows,); both are
+    0 where lost, bool (rows,), says that a row leaves no room for its answer. answers: of the rows
+    that were to be answered, '' where lost.
+    """
+
+    loss: numpy.ndarray
+    tokens: numpy.ndarray
+    lost: numpy.ndarray
+    answers: list[str]
+
+
+def measured_answers(
+    adapter: Path | None,
+    base: BaseSpec,
+    answering: Mapping,
+    messages: Sequence[Messages],
+    wanted: Sequence[str],
+    asked: Sequence[int],
+    *,
+    threads: int,
+    batch_size: int = 32,
+    timeout: float = 3600,
+) -> tuple[Written, Speed]:
+    """Return how likely a model finds wanted answers, what it writes itself, and how fast it was.
+
+    adapter: as for `measured`; answering: template and max_new_tokens of a bare base; asked: the
+    numbers of the rows for which it writes. Raises ModelError as `measured` does.
+    """
+    task = {"told": dict(answering), "messages": [list(turns) for turns in messages],
+            "wanted": list(wanted), "asked": [int(number) for number in asked]}
+    found, speed = _asked(adapter, base, task, threads, batch_size, timeout)
+    return Written(found["loss"], found["tokens"], found["lost"], found["answers"].tolist()), speed
+
+
+def _asked(adapter: Path | None, base: BaseSpec, task: Mapping, threads: int, batch_size: int,
+           timeout: float) -> tuple[dict[str, numpy.ndarray], Speed]:
     with tempfile.TemporaryDirectory(prefix="ftzard-measured-") as scratch:
         request, answer = Path(scratch) / "request.json", Path(scratch) / "answer"
         request.write_text(json.dumps({
             "adapter": adapter and str(Path(adapter).resolve()),
-            "base": {**asdict(base), "source": _anywhere(base.source)},
-            "labels": list(labels), "texts": list(texts), "threads": threads,
-            "batch_size": batch_size, "answer": str(answer)}), encoding="utf-8")
+            "base": {**base.to_dict(), "source": _anywhere(base.source)}, **task,
+            "threads": threads, "batch_size": batch_size, "answer": str(answer)}),
+            encoding="utf-8")
         _run(request, base.name, timeout)
         speed = json.loads(answer.with_suffix(".json").read_text(encoding="utf-8"))
-        return numpy.load(answer.with_suffix(".npy")), Speed(**speed)
+        with numpy.load(answer.with_suffix(".npz")) as found:
+            return dict(found), Speed(**speed)
 
 
 def _run(request: Path, name: str, timeout: float) -> None:
@@ -108,36 +157,62 @@ def _answer(request: Path) -> None:
     held, began = memory.resident(), time.perf_counter()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with memory.watched(device, held) as peak:
-        spec = BaseSpec(**task["base"])
-        classifier = (open_classifier(Path(task["adapter"]), spec) if task["adapter"] else
-                      bare_classifier(load_base(spec, task["labels"])))
+        model = opened(task["adapter"] and Path(task["adapter"]), task["base"], task["told"])
         loaded = time.perf_counter() - began
-        input_ids, lengths, cut = encode(task["texts"], classifier.tokenizer,
-                                         classifier.max_length)
-        latency = _latency(classifier, input_ids)
-        began = time.perf_counter()
-        logits = classifier.logits(input_ids, batch_size=task["batch_size"])
-        seconds = time.perf_counter() - began
-    speed = Speed(
-        latency_ms=1000 * latency, rows_per_second=len(input_ids) / seconds,
-        tokens_per_second=float(lengths.sum() / seconds), load_s=loaded, peak_bytes=peak.bytes,
-        device=device, threads=task["threads"], cut_rows=int((cut > 0).sum()))
+        say = _choose if isinstance(model, Classifier) else _write
+        found, costs = say(model, task)
+    speed = Speed(load_s=loaded, peak_bytes=peak.bytes, device=device, threads=task["threads"],
+                  **costs)
     answer = Path(task["answer"])
-    numpy.save(answer.with_suffix(".npy"), logits)
+    numpy.savez(answer.with_suffix(".npz"), **found)
     answer.with_suffix(".json").write_text(json.dumps(asdict(speed)))
 
 
-def _latency(classifier: Classifier, input_ids: list[list[int]]) -> float:
+def _choose(classifier: Classifier, task: Mapping) -> tuple[dict, dict]:
+    """Return the logits of a classifier, and its costs."""
+    input_ids, lengths, cut = encode(task["texts"], classifier.tokenizer, classifier.max_length)
+    latency = _latency(lambda ids: classifier.logits([ids]), input_ids, SINGLES)
+    began = time.perf_counter()
+    logits = classifier.logits(input_ids, batch_size=task["batch_size"])
+    seconds = time.perf_counter() - began
+    return {"logits": logits}, {
+        "latency_ms": 1000 * latency, "rows_per_second": len(input_ids) / seconds,
+        "tokens_per_second": float(lengths.sum() / seconds), "cut_rows": int((cut > 0).sum())}
+
+
+def _write(answerer: Answerer, task: Mapping) -> tuple[dict, dict]:
+    """Return the losses and answers of an answerer, and its costs."""
+    rows = encode_answers(task["messages"], task["wanted"], answerer.tokenizer, answerer.template,
+                          answerer.max_length)
+    fit = numpy.flatnonzero(~rows.lost)
+    loss, tokens = numpy.zeros(len(rows.lost)), numpy.zeros(len(rows.lost), dtype=numpy.int64)
+    loss[fit], tokens[fit] = answerer.losses(
+        [rows.input_ids[i] for i in fit], rows.prompt_length[fit], batch_size=task["batch_size"])
+    asked = [i for i in task["asked"] if not rows.lost[i]]
+    prompts = [rows.input_ids[i][:rows.prompt_length[i]] for i in asked]
+    latency = _latency(lambda ids: answerer.generate([ids]), prompts, WRITTEN)
+    began = time.perf_counter()
+    said = answerer.generate(prompts, batch_size=task["batch_size"])
+    seconds = time.perf_counter() - began
+    answers = dict(zip(asked, said["answer"], strict=True))
+    return {"loss": loss, "tokens": tokens, "lost": rows.lost,
+            "answers": numpy.array([answers.get(i, "") for i in task["asked"]], dtype=str)}, {
+        "latency_ms": 1000 * latency, "rows_per_second": len(asked) / seconds,
+        "tokens_per_second": float(said["tokens"].sum() / seconds),
+        "cut_rows": int((rows.cut[fit] > 0).sum())}
+
+
+def _latency(answer: Callable[[list[int]], object], input_ids: list[list[int]], most: int
+             ) -> float:
     """Return the median seconds of one row at a time; the first one warms up and does not count."""
     chosen = [input_ids[i] for i in numpy.linspace(
-        0, len(input_ids) - 1, min(SINGLES, len(input_ids)), dtype=int)]
-    classifier.logits(chosen[:1])
+        0, len(input_ids) - 1, min(most, len(input_ids)), dtype=int)]
     seconds = []
-    for ids in chosen:
+    for ids in [*chosen[:1], *chosen]:
         began = time.perf_counter()
-        classifier.logits([ids])
+        answer(ids)
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+    return statistics.median(seconds[1:] or [0.0])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from ftzard.errors import ModelError
+from ftzard.models.spec import CLASSIFICATION
 
 META = "ftzard.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -16,7 +17,8 @@ WHOLE = "model.safetensors"
 def read_meta(folder: Path) -> dict:
     """Return what `ftzard.json` in an adapter's folder says.
 
-    method: 'lora', which is what folders without the entry hold, 'rslora', 'dora' or 'full';
+    task: 'classification', which is what folders without the entry hold, or 'instruction_tuning';
+    method: 'lora', the same, 'rslora', 'dora' or 'full';
     lora: rank, alpha, dropout, train_embeddings, or None for 'full'. Raises ModelError if the
     folder is no adapter of ours.
     """
@@ -25,7 +27,8 @@ def read_meta(folder: Path) -> dict:
         raise ModelError(
             f"{folder} holds no {META}; expected the folder of an adapter saved by ftzard."
         )
-    return {"method": "lora"} | json.loads(path.read_text(encoding="utf-8"))
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return {"method": "lora", "task": CLASSIFICATION} | kept
 
 
 def weights_file(folder: Path) -> Path:

@@ -17,13 +17,18 @@ from bitsandbytes.functional import QuantState
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
-from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from ftzard.models import estimate
 from ftzard.models.adapter import attach
 from ftzard.models.base import LoadedBase
 from ftzard.models.estimate import HEAP_BELOW, Living, Memory, Sizes
-from ftzard.models.family import head_parts, linear_layers
+from ftzard.models.family import head_parts, linear_layers, writes
 from ftzard.models.inspection import Inspection, inspect
 from ftzard.models.quiet import quiet_loading
 from ftzard.models.spec import BaseSpec
@@ -50,20 +55,24 @@ def peak(
     gradient_checkpointing: bool = False,
     accumulates: bool = False,
     keeps: bool = True,
+    supervised: int | None = None,
 ) -> tuple[Sizes, Memory]:
     """Return the sizes of a base with what is trained on it, and the peak of its memory.
 
-    architecture: the base's config; classes: labels of the head; rows, length: texts and tokens
-    per text, padding included, of the batch that needs most; device: 'cpu' or 'cuda'; training:
-    whether it is trained, or only answers; accumulates, keeps: as `training_memory` takes them;
-    the others: as `fit` and `train` do.
+    architecture: the base's config; classes: labels of the head, unused by a base that writes;
+    rows, length: texts and tokens per text, padding included, of the batch that needs most (of
+    packed rows: sequences; of answers that are written: those included); device: 'cpu' or 'cuda';
+    training: whether it is trained, or only answers; accumulates, keeps: as `training_memory`
+    takes them; supervised: tokens of the batch that a base which writes learns, each of which has
+    a logit per entry of the vocabulary (None: all); the others: as `fit` and `train` do.
     Raises ModelError as `inspect` does.
     """
     inspection = inspect(spec, classes, architecture)
     trainable = inspection.trainable(method=method, rank=rank, train_embeddings=train_embeddings)
     sizes = Sizes(
         parameters=inspection.parameters,
-        computing=inspection.parameters - inspection.embedding_parameters,
+        computing=inspection.parameters
+        - (0 if inspection.tied else inspection.embedding_parameters),
         quantised=inspection.quantised,
         weights=inspection.weight_bytes(spec),
         trainable=trainable,
@@ -77,7 +86,7 @@ def peak(
                        dropout=dropout, train_embeddings=train_embeddings)
     if gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
-    alive = living(adapted, rows, length, device=device)
+    alive = living(adapted, rows, length, device=device, supervised=supervised)
     return sizes, estimate.training_memory(
         sizes, alive, device, optimizer=optimizer, accumulates=accumulates, keeps=keeps)
 
@@ -88,18 +97,19 @@ def stand_in(config: PretrainedConfig, spec: BaseSpec, classes: int) -> PreTrain
     config: its architecture; classes: labels of the head. Raises nothing of its own: `inspect`
     has looked at the same config before.
     """
-    values = config.to_dict() | {"num_labels": classes}
+    values = config.to_dict() | ({} if spec.writes else {"num_labels": classes})
     values.pop("quantization_config", None)
     attention = "eager" if spec.attention == "eager" else "sdpa"
     dtype = getattr(torch, spec.compute_dtype)
+    kind = AutoModelForCausalLM if spec.writes else AutoModelForSequenceClassification
     with torch.random.fork_rng(devices=[]), META, quiet_loading():
-        model = AutoModelForSequenceClassification.from_config(
+        model = kind.from_config(
             type(config).from_dict(values), attn_implementation=attention, dtype=dtype)
         if spec.quantisation != "none":
             for name, layer in linear_layers(model).items():
                 parent, _, last = name.rpartition(".")
                 setattr(model.get_submodule(parent), last, _stored(layer, spec))
-    for part in head_parts(model).values():
+    for part in () if spec.writes else head_parts(model).values():
         part.float().register_forward_pre_hook(lambda _, given: (given[0].float(), *given[1:]))
     model.requires_grad_(False)
     model.config.use_cache = False
@@ -109,21 +119,33 @@ def stand_in(config: PretrainedConfig, spec: BaseSpec, classes: int) -> PreTrain
 
 
 def living(
-    model: nn.Module, rows: int, length: int, *, device: str, training: bool = True
+    model: nn.Module,
+    rows: int,
+    length: int,
+    *,
+    device: str,
+    training: bool = True,
+    supervised: int | None = None,
 ) -> Living:
     """Return the most bytes that live beside the weights while some texts pass the model.
 
     model: on the meta device, adapted as it will be trained; rows, length: texts and tokens per
     text, padding included; device: 'cpu' or 'cuda', which have other kernels for attention;
-    training: without it there is a forward pass alone.
+    training: without it there is a forward pass alone, in which a model that writes keeps what it
+    needs of all tokens to write the next one; supervised: as for `peak`.
     """
+    batch = _batch(model, rows, length)
+    if writes(model):
+        writing = {"logits_to_keep": 1, "use_cache": True}
+        batch |= _asked(rows, length, supervised) if training else writing
     alive = _Living(model)
     model.train(training)
     with _fused_attention(device), alive, torch.set_grad_enabled(training):
-        scores = model(**_batch(model, rows, length)).logits
+        answer = model(**batch)  # held, with the cache of a model that writes
         forward = alive.peak
         if training:
-            targets = torch.zeros(rows, dtype=torch.int64, device=META)
+            scores = answer.logits.flatten(0, -2)
+            targets = torch.zeros(len(scores), dtype=torch.int64, device=META)
             alive.peak = alive.now
             nn.functional.cross_entropy(scores.float(), targets).backward()
     model.zero_grad(set_to_none=True)
@@ -195,6 +217,12 @@ def _batch(model: nn.Module, rows: int, length: int) -> dict[str, torch.Tensor]:
         "attention_mask": torch.ones(rows, 1, length, length, device=META,
                                      dtype=floating if eager else torch.bool),
     }
+
+
+def _asked(rows: int, length: int, supervised: int | None) -> dict[str, torch.Tensor]:
+    """Return which logits a batch asks for: as many in each row, for values cannot be looked at."""
+    each = length - 1 if supervised is None else min(length - 1, math.ceil(supervised / rows))
+    return {"logits_to_keep": torch.zeros(rows, max(1, each), dtype=torch.int64, device=META)}
 
 
 @contextmanager

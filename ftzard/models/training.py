@@ -1,7 +1,8 @@
 """Training: one adapter on tokenized rows, watched, with the best epoch's weights at the end.
 
-It refuses what only looks like training: one row, one class, a loss that is zero or not a number,
-nothing to train, parameters that an optimizer step leaves as they were.
+It refuses what only looks like training: one row, one class, an answer without a token to learn, a
+loss that is zero or not a number or that saw other targets than the rows have, nothing to train,
+parameters that an optimizer step leaves as they were.
 """
 
 import math
@@ -17,29 +18,22 @@ import torch
 from torch import nn
 
 from ftzard.errors import ModelError, nearest
-from ftzard.models.batching import micro_batches, pad, padding_share, shuffled_batches
+from ftzard.models.batching import shuffled_batches
 from ftzard.models.checkpoint import Checkpoints, random_state, set_random_state
 from ftzard.models.checks import OPTIMIZERS, optimizer_fits
-from ftzard.models.family import classifier_in
-from ftzard.models.prediction import TOKENS, Progress, logits
+from ftzard.models.family import headed_in
+from ftzard.models.objectives import METRICS, better, objective_of, task_of
+from ftzard.models.prediction import TOKENS, Progress
 from ftzard.models.reproducibility import set_seed
-
-METRICS = (
-    "accuracy",
-    "balanced_accuracy",
-    "macro_precision",
-    "macro_recall",
-    "macro_f1",
-    "validation_loss",
-)
 
 
 @dataclass
 class Trained:
     """What training did.
 
-    history: a dict per epoch (epoch from 1, train_loss, validation_loss, accuracy,
-    balanced_accuracy, macro_precision, macro_recall, macro_f1, learning_rate at its end,
+    history: a dict per epoch (epoch from 1, train_loss, validation_loss, of labels accuracy,
+    balanced_accuracy, macro_precision, macro_recall, macro_f1, of answers perplexity,
+    token_accuracy and the supervised_tokens that were trained on, learning_rate at its end,
     tokens_per_second of real tokens, padding_share); best_epoch: whose weights the model has now;
     stopped_early: whether patience ran out before the last epoch; steps: optimizer steps done;
     resumed_at: steps that an earlier run had done, from whose checkpoint this one went on; pruned:
@@ -77,6 +71,7 @@ def train(
     optimizer: str = "adamw",
     micro_batch_tokens: int | None = None,
     gradient_checkpointing: bool = False,
+    packed_length: int | None = None,
     checkpoints: Checkpoints | None = None,
     stop: Callable[[list[dict]], bool] | None = None,
     on_step: Progress | None = None,
@@ -85,32 +80,32 @@ def train(
     """Train what is trainable in `model` and leave it with the best epoch's weights.
 
     train_rows, validation_rows: tables with input_ids (lists of ids) and label (a name of
-    `labels`); batch_size: rows per optimizer step; learning_rate: AdamW's highest, after a linear
+    `labels`), or, for a model that writes, prompt_length (the ids after it are learned; labels:
+    none); batch_size: rows per optimizer step; learning_rate: AdamW's highest, after a linear
     warm-up over `warmup_ratio` of all steps and before a linear decay to zero; max_grad_norm:
     longer gradients are shortened; optimizer: one of checks.OPTIMIZERS, '8bit' keeps its state in
     8 bit, 'paged' outside the GPU while it is full; micro_batch_tokens: most padded tokens that
     are computed at once (None or 0: a step's rows at once), while a step stays the mean over its
-    rows; gradient_checkpointing: compute a block's activations again for its gradient instead of
-    keeping them, which takes longer and less memory; patience: epochs without a better `metric` (on
-    validation) before training stops; checkpoints: where to keep the state, and to go on from if
-    one is there, with the losses of a run that was never cut off; stop: asked with the history
-    before every epoch but the first whether to leave it at that; on_step: called with (steps done,
-    steps in all); on_epoch: with the epoch's entry of the history, also of the epochs that an
-    earlier run had done. Raises ModelError as the module says.
+    rows, or over all tokens of their answers; packed_length: pack a step's rows into sequences of
+    at most so many tokens (None: a row per sequence); gradient_checkpointing: compute a block's
+    activations again for its gradient instead of keeping them, which takes longer and less memory;
+    patience: epochs without a better `metric` (on validation) before training stops; checkpoints:
+    where to keep the state, and to go on from if one is there, with the losses of a run that was
+    never cut off; stop: asked with the history before every epoch but the first whether to leave
+    it at that; on_step: called with (steps done, steps in all); on_epoch: with the epoch's entry
+    of the history, also of the epochs that an earlier run had done. Raises ModelError as the
+    module says.
     """
-    if metric not in METRICS:
-        raise ModelError(f"metric is '{metric}'{nearest(metric, METRICS)}")
-    targets = _targets(train_rows, labels, "training")
-    validation_targets = _targets(validation_rows, labels, "validation")
-    _check_rows(targets, validation_targets, labels)
+    metrics = METRICS[task_of(model)]
+    if metric not in metrics:
+        raise ModelError(f"metric is '{metric}'{nearest(metric, metrics)}")
+    objective = objective_of(model, train_rows, validation_rows, labels, packed_length)
     parameters = _trainable(model)
     set_seed(seed)
     generator = numpy.random.default_rng(seed)
     device = next(model.parameters()).device
     pad_id = model.config.pad_token_id
-    input_ids = train_rows["input_ids"].tolist()
-    validation_ids = validation_rows["input_ids"].tolist()
-    lengths = numpy.array([len(ids) for ids in input_ids])
+    lengths = objective.lengths
     steps = epochs * math.ceil(len(lengths) / batch_size)
     rule = make_optimizer(optimizer, parameters, learning_rate, weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(rule, _warmup_and_decay(steps, warmup_ratio))
@@ -129,18 +124,16 @@ def train(
             break
         generator.bit_generator.state = state.shuffle
         batches = shuffled_batches(lengths, batch_size, generator)
-        computed = [micro_batches(rows, lengths, micro_batch_tokens) for rows in batches]
+        computed = [objective.parts(rows, micro_batch_tokens) for rows in batches]
         model.train()
         first, started = len(state.losses), time.perf_counter()
         with _recomputing(model, gradient_checkpointing):
-            for together in computed[first:]:
-                parts = [
-                    (pad([input_ids[row] for row in rows], pad_id, device), targets[rows])
-                    for rows in together
-                ]
+            for rows, together in list(zip(batches, computed, strict=True))[first:]:
+                parts = [objective.batch(part, pad_id, device) for part in together]
                 before = _copy(parameters) if state.done == 0 else {}
                 rule.zero_grad(set_to_none=True)
-                state.losses.append(_gradients(model, parts, state.done))
+                state.losses.append(
+                    _gradients(model, parts, state.done, objective.weight(rows)))
                 nn.utils.clip_grad_norm_(parameters.values(), max_grad_norm)
                 rule.step()
                 schedule.step()
@@ -152,17 +145,17 @@ def train(
                 if checkpoints and checkpoints.due(state.done) and len(state.losses) < len(batches):
                     checkpoints.save(state.done, state.dump())
         seconds = time.perf_counter() - started
-        scores = logits(
-            model, validation_ids, pad_id=pad_id, batch_size=batch_size,
-            tokens=micro_batch_tokens or TOKENS)
+        measured = objective.measure(model, pad_id, batch_size, micro_batch_tokens or TOKENS)
         tokens = lengths[numpy.concatenate(batches[first:])].sum()
         entry = {
             "epoch": len(state.history) + 1,
-            "train_loss": float(numpy.average(state.losses, weights=[len(b) for b in batches])),
-            **measure(scores, validation_targets),
+            "train_loss": float(numpy.average(
+                state.losses, weights=[objective.weight(rows) for rows in batches])),
+            **measured,
+            **objective.counted(),
             "learning_rate": schedule.get_last_lr()[0],
             "tokens_per_second": float(tokens / seconds),
-            "padding_share": padding_share(lengths, [rows for step in computed for rows in step]),
+            "padding_share": objective.padding([part for step in computed for part in step]),
         }
         state.end_epoch(entry, metric)
         if on_epoch is not None:
@@ -229,71 +222,6 @@ class _State:
         self.best_weights = saved["best_weights"]
 
 
-def better(entry: dict, than: dict, metric: str) -> bool:
-    """Return whether an epoch's entry beats another: higher metric, or lower if it is a loss.
-
-    The same metric is broken by the lower validation loss.
-    """
-    sign = -1 if metric == "validation_loss" else 1
-    return (sign * entry[metric], -entry["validation_loss"]) > (
-        sign * than[metric],
-        -than["validation_loss"],
-    )
-
-
-def measure(scores: numpy.ndarray, targets: numpy.ndarray) -> dict[str, float]:
-    """Return loss and metrics of logits (rows, labels) against label numbers (rows).
-
-    Classes that occur neither in the targets nor in the predictions do not count in the averages.
-    """
-    predicted = scores.argmax(axis=1)
-    loss = nn.functional.cross_entropy(torch.from_numpy(scores), torch.from_numpy(targets))
-    precision, recall, f1, present = [], [], [], []
-    for number in range(scores.shape[1]):
-        true, positive = targets == number, predicted == number
-        if not (true.any() or positive.any()):
-            continue
-        hits = int((true & positive).sum())
-        precision.append(hits / max(1, int(positive.sum())))
-        recall.append(hits / max(1, int(true.sum())))
-        f1.append(2 * hits / int(true.sum() + positive.sum()))
-        present.append(bool(true.any()))
-    return {
-        "validation_loss": float(loss),
-        "accuracy": float((predicted == targets).mean()),
-        "balanced_accuracy": float(numpy.mean([r for r, p in zip(recall, present) if p])),
-        "macro_precision": float(numpy.mean(precision)),
-        "macro_recall": float(numpy.mean(recall)),
-        "macro_f1": float(numpy.mean(f1)),
-    }
-
-
-def _targets(rows: pandas.DataFrame, labels: Sequence[str], side: str) -> numpy.ndarray:
-    """Return the label numbers (int64) of rows."""
-    numbers = {label: number for number, label in enumerate(labels)}
-    unknown = sorted({str(label) for label in rows["label"] if label not in numbers})
-    if unknown:
-        raise ModelError(
-            f"{side} rows have the label '{unknown[0]}' (unknown labels: {len(unknown)})"
-            f"{nearest(unknown[0], labels)}"
-        )
-    return numpy.array([numbers[label] for label in rows["label"]], dtype=numpy.int64)
-
-
-def _check_rows(targets: numpy.ndarray, validation: numpy.ndarray, labels: Sequence[str]) -> None:
-    if len(targets) < 2 or len(validation) < 1:
-        raise ModelError(
-            f"{len(targets)} training and {len(validation)} validation rows; expected at least 2 "
-            "and 1. Check the step that made them before training on next to nothing."
-        )
-    present = numpy.unique(targets)
-    if len(present) < 2:
-        raise ModelError(
-            f"all {len(targets)} training rows have the label '{labels[present[0]]}'; expected at "
-            "least two labels. There is nothing to tell apart."
-        )
-
-
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
@@ -311,18 +239,26 @@ def _loss(scores: torch.Tensor, targets: numpy.ndarray) -> torch.Tensor:
 
 
 def _gradients(
-    model: nn.Module, parts: Sequence[tuple[dict[str, torch.Tensor], numpy.ndarray]], done: int
+    model: nn.Module,
+    parts: Sequence[tuple[dict[str, torch.Tensor], numpy.ndarray]],
+    done: int,
+    promised: int | None = None,
 ) -> float:
     """Add up the gradients of a step's rows and return their mean loss, refusing one that is none.
 
-    parts: (batch, label numbers) that are computed one after the other; a part weighs as many rows
-    as it has, so that the sum is that of all rows at once.
+    parts: (batch, targets) that are computed one after the other; a part weighs as many targets as
+    it has, so that the sum is that of all rows at once. promised: how many targets the rows have,
+    all of which the loss must see.
     """
-    rows, value = sum(len(targets) for _, targets in parts), 0.0
+    count, value = sum(len(targets) for _, targets in parts), 0.0
+    if promised is not None:
+        _require_all(count, promised, done)
     for batch, targets in parts:
-        loss = _loss(model(**batch).logits, targets)
+        scores = model(**batch).logits
+        _require_all(scores.shape[:-1].numel(), len(targets), done)
+        loss = _loss(scores, targets)
         if len(parts) > 1:
-            loss = loss * (len(targets) / rows)
+            loss = loss * (len(targets) / count)
         value += float(loss.detach())
         loss.backward()
     if not math.isfinite(value) or value == 0.0:
@@ -331,6 +267,16 @@ def _gradients(
             "Lower the learning rate, and check the labels and the compute type."
         )
     return value
+
+
+def _require_all(seen: int, promised: int, done: int) -> None:
+    """Raise ModelError unless a loss sees as many targets as its rows have."""
+    if seen != promised:
+        raise ModelError(
+            f"the loss at step {done + 1} would see {seen} targets; expected {promised}, which is "
+            "how many its rows have. This architecture does not answer where it is asked: take "
+            "another base."
+        )
 
 
 def make_optimizer(
@@ -358,7 +304,7 @@ def _recomputing(model: nn.Module, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    inside = classifier_in(model)
+    inside = headed_in(model)
     if not inside.supports_gradient_checkpointing:
         raise ModelError(
             f"{type(inside).__name__} cannot recompute its activations; set "

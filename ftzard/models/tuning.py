@@ -17,8 +17,9 @@ from ftzard.errors import ModelError, nearest
 from ftzard.models.adapter import read_meta
 from ftzard.models.base import LoadedBase
 from ftzard.models.fitting import fit
+from ftzard.models.objectives import LOWER, METRICS, better
 from ftzard.models.prediction import Progress
-from ftzard.models.training import METRICS, Trained, better
+from ftzard.models.training import Trained
 
 RANGES = {"learning_rate": True, "weight_decay": False, "dropout": False}
 CHOICES = ("rank", "batch_size")
@@ -74,16 +75,17 @@ def search(
 
     space: rank and batch_size as lists of choices, learning_rate (drawn on a log scale),
     weight_decay and dropout as [lowest, highest]; any of them as one value to fix it. trials: how
-    many; metric: one of training.METRICS, on the validation rows; training: the method and further
-    keyword values of `train`, as for `fit`; folder: gets `trial_<number>` per
+    many; metric: one of METRICS of the base's task, on the validation rows; training: the method
+    and further keyword values of `train`, as for `fit`; folder: gets `trial_<number>` per
     trial; alpha_ratio: alpha = alpha_ratio * rank; start_from: adapter whose weights every trial
     begins with, and whose rank and alpha it then has; extra: goes into each adapter's ftzard.json;
     checkpoints, checkpoint_steps: as for `fit`, so that a search that was cut off goes on in the
     trial it was in; prune: stop a trial that, from its second epoch on, is below the median of the
     earlier trials at the same epoch. Raises ModelError for an unknown or empty entry of `space`.
     """
-    if metric not in METRICS:
-        raise ModelError(f"tuning.metric is '{metric}'{nearest(metric, METRICS)}")
+    metrics = METRICS[loaded.spec.task]
+    if metric not in metrics:
+        raise ModelError(f"tuning.metric is '{metric}'{nearest(metric, metrics)}")
     if trials < 1:
         raise ModelError(f"tuning.trials is {trials}; expected at least 1.")
     check_space(space)
@@ -94,7 +96,7 @@ def search(
         space = {**space, "rank": saved["rank"]}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        direction="minimize" if metric == "validation_loss" else "maximize",
+        direction="minimize" if metric in LOWER else "maximize",
         sampler=optuna.samplers.TPESampler(seed=seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2)
         if prune

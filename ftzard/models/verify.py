@@ -1,9 +1,9 @@
-"""Does a saved adapter, opened in a fresh process, give the logits that were seen in training?
+"""Does a saved adapter, opened in a fresh process, answer as it was seen to do in training?
 
 `verify_saved` starts that process (`python -m ftzard.models.verify REQUEST.json`), which loads the
 base and the adapter from their files, predicts the same rows in the same batches and writes the
-logits down. A head that was not saved or a base that differs shows here, before anything is
-registered.
+logits down; `verify_losses` does the same for a model that writes, with its losses. A head that
+was not saved or a base that differs shows here, before anything is registered.
 """
 
 import json
@@ -19,7 +19,7 @@ import numpy
 import torch
 
 from ftzard.errors import ModelError
-from ftzard.models.adapter import open_classifier
+from ftzard.models.adapter import open_answerer, open_classifier
 from ftzard.models.archive import unpack
 from ftzard.models.base import BaseSpec
 from ftzard.models.reproducibility import set_threads
@@ -43,16 +43,72 @@ def verify_saved(
     predict; expected: float32 (rows, labels) that the trained model gave for them with the same
     `batch_size`; timeout: seconds. Raises ModelError if the process fails or the logits differ.
     """
+    found = _fresh(adapter, base, {"input_ids": _plain(input_ids)}, batch_size, timeout)
+    if found.shape != expected.shape:
+        raise ModelError(
+            f"adapter {adapter}: a fresh process gives logits of shape {found.shape}; expected "
+            f"{expected.shape}. The saved adapter has other labels than the trained one."
+        )
+    return _compared(adapter, base, "logits", found, expected)
+
+
+def verify_losses(
+    adapter: Path,
+    base: BaseSpec,
+    input_ids: Sequence[Sequence[int]],
+    prompt_lengths: Sequence[int],
+    expected: numpy.ndarray,
+    *,
+    batch_size: int = 64,
+    timeout: float = 900,
+) -> float:
+    """Return the largest difference between `expected` and a fresh process's losses.
+
+    As `verify_saved`, for a model that writes: input_ids, prompt_lengths: rows of instructions with
+    their answers; expected: float64 (rows,), the mean losses per supervised token that the trained
+    model's answerer gave for them with the same `batch_size`. Raises ModelError alike.
+    """
+    rows = {"input_ids": _plain(input_ids), "prompt_lengths": [int(n) for n in prompt_lengths]}
+    found = _fresh(adapter, base, rows, batch_size, timeout)
+    if found.shape != expected.shape:
+        raise ModelError(
+            f"adapter {adapter}: a fresh process gives losses of {len(found)} rows; expected "
+            f"{expected.shape}."
+        )
+    return _compared(adapter, base, "losses", found, expected)
+
+
+def _plain(input_ids: Sequence[Sequence[int]]) -> list[list[int]]:
+    return [[int(number) for number in ids] for ids in input_ids]
+
+
+def _compared(adapter: Path, base: BaseSpec, what: str, found: numpy.ndarray,
+              expected: numpy.ndarray) -> float:
+    difference = float(numpy.abs(found - expected).max()) if found.size else 0.0
+    limit = TOLERANCE[base.compute_dtype]
+    if not difference <= limit:
+        raise ModelError(
+            f"adapter {adapter}: opened in a fresh process its {what} differ from the trained "
+            f"model's by up to {difference:.2g}; expected at most {limit:.0e}. What was saved is "
+            "not what was trained: do not register it."
+        )
+    return difference
+
+
+def _fresh(
+    adapter: Path, base: BaseSpec, rows: dict, batch_size: int, timeout: float
+) -> numpy.ndarray:
+    """Return what a fresh process makes of rows with a saved adapter."""
     adapter = Path(adapter)
     with tempfile.TemporaryDirectory(prefix="ftzard-verify-") as scratch:
         folder = adapter if adapter.is_dir() else unpack(adapter, Path(scratch) / "adapter")
-        request, answer = Path(scratch) / "request.json", Path(scratch) / "logits.npy"
+        request, answer = Path(scratch) / "request.json", Path(scratch) / "answer.npy"
         request.write_text(
             json.dumps(
-                {
+                rows
+                | {
                     "adapter": str(folder.resolve()),
                     "base": {**asdict(base), "source": _anywhere(base.source)},
-                    "input_ids": [[int(number) for number in ids] for ids in input_ids],
                     "batch_size": batch_size,
                     "threads": torch.get_num_threads(),
                     "answer": str(answer),
@@ -60,21 +116,7 @@ def verify_saved(
             ),
             encoding="utf-8",
         )
-        found = _fresh_logits(request, answer, adapter, timeout)
-    if found.shape != expected.shape:
-        raise ModelError(
-            f"adapter {adapter}: a fresh process gives logits of shape {found.shape}; expected "
-            f"{expected.shape}. The saved adapter has other labels than the trained one."
-        )
-    difference = float(numpy.abs(found - expected).max()) if found.size else 0.0
-    limit = TOLERANCE[base.compute_dtype]
-    if not difference <= limit:
-        raise ModelError(
-            f"adapter {adapter}: opened in a fresh process its logits differ from the trained "
-            f"model's by up to {difference:.2g}; expected at most {limit:.0e}. What was saved is "
-            "not what was trained: do not register it."
-        )
-    return difference
+        return _fresh_logits(request, answer, adapter, timeout)
 
 
 def _fresh_logits(request: Path, answer: Path, adapter: Path, timeout: float) -> numpy.ndarray:
@@ -115,10 +157,13 @@ def _anywhere(source: str | Path) -> str:
 def _answer(request: Path) -> None:
     task = json.loads(request.read_text(encoding="utf-8"))
     set_threads(task["threads"])
-    classifier = open_classifier(Path(task["adapter"]), BaseSpec(**task["base"]))
-    numpy.save(
-        task["answer"], classifier.logits(task["input_ids"], batch_size=task["batch_size"])
-    )
+    folder, spec, size = Path(task["adapter"]), BaseSpec(**task["base"]), task["batch_size"]
+    if spec.writes:
+        found, _ = open_answerer(folder, spec).losses(
+            task["input_ids"], task["prompt_lengths"], batch_size=size)
+    else:
+        found = open_classifier(folder, spec).logits(task["input_ids"], batch_size=size)
+    numpy.save(task["answer"], found)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,10 +14,13 @@ from ftzard.evaluation.forgetting import Matrix
 from ftzard.models import adapter, archive, verify
 from ftzard.notebooks import model_files, reference
 from ftzard.notebooks.chapter import Chapter, scratch
-from ftzard.notebooks.contests import Contest
 from ftzard.tracking import record, registry
 from ftzard.tracking.registry import Version
 from ftzard.versioning import git
+
+if TYPE_CHECKING:
+    from ftzard.notebooks.answer_contests import AnswerContest
+    from ftzard.notebooks.contests import Contest
 
 
 def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
@@ -24,10 +28,16 @@ def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) 
 
     rows: tokenized rows, of which the first `sample` are answered. Returns the largest difference.
     """
-    spec = model_files.base_spec(chapter.workspace, chapter.config.model)
+    task = chapter.config.task.kind
+    spec = model_files.base_spec(chapter.workspace, chapter.config.model, task)
     input_ids = rows["input_ids"].head(sample).tolist()
-    expected = adapter.open_classifier(folder, spec).logits(input_ids)
-    difference = verify.verify_saved(folder, spec, input_ids, expected)
+    if task == "classification":
+        expected = adapter.open_classifier(folder, spec).logits(input_ids)
+        difference = verify.verify_saved(folder, spec, input_ids, expected)
+    else:
+        prompts = rows["prompt_length"].head(sample).tolist()
+        losses, _ = adapter.open_answerer(folder, spec).losses(input_ids, prompts)
+        difference = verify.verify_losses(folder, spec, input_ids, prompts, losses)
     chapter.log(fresh_process_difference=difference)
     return difference
 
@@ -52,7 +62,8 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     bare, _ = registry.register_base(
         chapter.run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
         labels=meta["labels"], cleaning=model_files.cleaning_values(config.data), archive=base,
-        example=example, tags={**tags, "ftzard_run": chapter.run.id})
+        example=example, tags={**tags, "ftzard_run": chapter.run.id},
+        answering={key: meta[key] for key in adapter.ANSWERING if key in meta})
     version = registry.register(
         chapter.run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
         taken=model_files.last_number(workspace, name),
@@ -101,7 +112,7 @@ def put_on_record(chapter: Chapter, version: Version, entries: dict) -> None:
         chapter.records.append(relative)
 
 
-def decide(chapter: Chapter, version: Version, contest: Contest) -> None:
+def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest") -> None:
     """Carry out the gate's verdict: move the aliases, record it with run, version and model."""
     verdict = contest.verdict
     registry.move(chapter.tracking, version.name,
@@ -120,15 +131,13 @@ def decide(chapter: Chapter, version: Version, contest: Contest) -> None:
         "verdict": verdict.to_dict(),
         "challenged": contest.champion.number if contest.champion else None,
         "metrics": {line["model"]: line for line in contest.table().to_dict("records")},
-        "test_metrics": contest.metrics("challenger"),
-        "calibration": contest.calibration.to_dict(),
-        "abstention": contest.abstention(),
+        **contest.entries(),
         "tested": contest.tested(version),
     })
     told = forgetting.summary(matrix(chapter, version), version.number)
     put_on_record(chapter, version, {"forgetting": told.flat()})
     chapter.log(**told.flat())
-    chapter.say(calibration=contest.calibration.to_dict())
+    chapter.say(**contest.facts())
     reference.remember(chapter, version, contest.sample)
     chapter.run.card(model_files.read_record(chapter.workspace, version))
 

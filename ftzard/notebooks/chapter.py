@@ -97,10 +97,19 @@ class Chapter:
         return storage.read_parquet(place) if place.is_file() else None
 
     def store_delivery(self, name: str) -> Path:
-        """Store a raw file under data/raw by its content; it is versioned with the outputs."""
-        source = self.inputs[name].path
-        stored = reading.store_raw(self.workspace.root / source, self.workspace.root / "data")
+        """Store a raw file under data/raw by its content; it is versioned with the outputs.
+
+        So is the record of the sources that it was made of, if it is no plain file.
+        """
+        from ftzard import sources
+
+        given = self.workspace.root / self.inputs[name].path
+        self.say(sources=sources.describe(self.workspace, given))
+        stored = reading.store_raw(given, self.workspace.root / "data")
         self.outputs["delivery"] = self.workspace.handle("delivery", stored)
+        made_of = sources.keep(self.workspace, stored)
+        if made_of is not None:
+            self.keep("sources", made_of)
         return stored
 
     def write(self, name: str, rows: pd.DataFrame, **parts: str) -> Handle:

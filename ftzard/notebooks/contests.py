@@ -90,6 +90,15 @@ class Contest:
         return {str(batch): {"accuracy": float(part.mean()), "n": len(part)}
                 for batch, part in right.groupby(self.rows["batch"], sort=False)}
 
+    def entries(self) -> dict:
+        """Return what the model's record keeps of it, beside verdict and tests by batch."""
+        return {"test_metrics": self.metrics("challenger"),
+                "calibration": self.calibration.to_dict(), "abstention": self.abstention()}
+
+    def facts(self) -> dict:
+        """Return what the step says of it for the report and the next steps."""
+        return {"calibration": self.calibration.to_dict()}
+
     def reliability(self) -> tuple[list[dict], list[dict]]:
         """Return the challenger's bins of confidence, as it answers and temperature scaled."""
         chances = self.probabilities["challenger"]

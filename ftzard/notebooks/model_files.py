@@ -112,8 +112,8 @@ def _require_same(workspace: Workspace, folder: Path, path: Path) -> None:
             "model.name.")
 
 
-def base_spec(workspace: Workspace, model: Model) -> BaseSpec:
-    """Return how to load the base that the config names.
+def base_spec(workspace: Workspace, model: Model, task: str = "classification") -> BaseSpec:
+    """Return how to load the base that the config names, for a task (`task.kind`).
 
     Raises ModelError for a folder that does not exist and for a hub id without its commit.
     """
@@ -122,10 +122,10 @@ def base_spec(workspace: Workspace, model: Model) -> BaseSpec:
     source = _found(workspace, model.source, model.revision, model.name)
     if not Path(source).is_dir():
         hash_weights(source, model.revision)  # refuses before a hub is asked again and again
-    return spec_at(source, model)
+    return spec_at(source, model, task)
 
 
-def spec_at(source: str | Path, model: Model) -> BaseSpec:
+def spec_at(source: str | Path, model: Model, task: str = "classification") -> BaseSpec:
     """Return how to load the base that the config describes, found at `source`."""
     from ftzard.models.spec import BaseSpec
 
@@ -134,7 +134,7 @@ def spec_at(source: str | Path, model: Model) -> BaseSpec:
         revision=model.revision, quantisation=model.quantisation,
         double_quantisation=model.double_quantisation, compute_dtype=model.compute_dtype,
         lora_targets=None if model.lora_targets is None else tuple(model.lora_targets),
-        max_length=model.max_length, attention=model.attention, gated=model.gated)
+        max_length=model.max_length, attention=model.attention, gated=model.gated, task=task)
 
 
 def version_folder(workspace: Workspace, version: Version) -> Path:
@@ -239,5 +239,5 @@ def cleaning_values(data: Data) -> dict:
 def curves(trials: list[dict]) -> list[dict]:
     """Return trials as the learning curves are drawn from: the first is the best."""
     return [{"name": t["name"], "params": t["params"], "best": i == 0,
-             "history": [{**e, "validation_accuracy": e["accuracy"]} for e in t["history"]]}
+             "history": t["history"]}
             for i, t in enumerate(trials)]

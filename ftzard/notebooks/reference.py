@@ -4,7 +4,9 @@ They are kept once per version as a small file in the workspace's cache: written
 is judged, since it answers those rows then anyway, and made again where it is missing.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,13 +18,14 @@ from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
 from ftzard.history import drift_log
 from ftzard.models.prediction import Classifier, probabilities
-from ftzard.notebooks import model_files
+from ftzard.notebooks import instructing, model_files
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
 from ftzard.versioning import Dvc
 from ftzard.workspace import Workspace
 
-COLUMNS = ("words", "characters", "tokens", "probabilities", "embeddings")
+if TYPE_CHECKING:
+    from ftzard.models.answering import Answerer
 
 
 def compare(chapter: Chapter, champion: Version, classifier: Classifier, rows: pd.DataFrame,
@@ -31,9 +34,35 @@ def compare(chapter: Chapter, champion: Version, classifier: Classifier, rows: p
 
     rows: tokenized rows of one batch; chances, embeddings: the champion's answers to them.
     """
+    return _compared(chapter, champion, rows, sample(rows, chances, embeddings),
+                     of(chapter, champion, classifier), classifier.labels)
+
+
+def compare_answers(chapter: Chapter, champion: Version, answerer: "Answerer", rows: pd.DataFrame,
+                    answers: pd.DataFrame) -> Drift:
+    """Compare an answered batch with what the champion was trained on, as `compare` does.
+
+    rows: tokenized prompts of one batch; answers: what the champion wrote, a line per row.
+    """
+    path = place(chapter.workspace, champion)
+    if not path.is_file():
+        test = test_rows(chapter.workspace, champion)
+        test = test.iloc[instructing.drawn(
+            len(test), chapter.config.task.instructions.generated_rows, chapter.config.seed)]
+        prompts = [list(ids[:length]) for ids, length in
+                   zip(test["input_ids"], test["prompt_length"], strict=True)]
+        keep(chapter.workspace, champion, answer_sample(
+            test, answerer.generate(prompts), answerer.embeddings(prompts)))
+    embeddings = answerer.embeddings(rows["input_ids"].tolist())
+    return _compared(chapter, champion, rows, answer_sample(rows, answers, embeddings),
+                     kept(path), ())
+
+
+def _compared(chapter: Chapter, champion: Version, rows: pd.DataFrame, arrived: Sample,
+              before: Sample, classes: Sequence[str]) -> Drift:
     settings, batch = chapter.config.drift, rows["batch"].iloc[0]
     found = drift.compare(
-        sample(rows, chances, embeddings), of(chapter, champion, classifier), classifier.labels,
+        arrived, before, classes,
         false_alarms=settings.false_alarms, clearing=settings.clearing, seed=chapter.config.seed,
         stood=drift_log.stood_before(chapter.workspace, batch, champion.number))
     told = found.to_dict()
@@ -50,6 +79,12 @@ def sample(rows: pd.DataFrame, chances: np.ndarray, embeddings: np.ndarray) -> S
     return Sample.of(rows["text"].tolist(), rows["length"] + rows["cut"], chances, embeddings)
 
 
+def answer_sample(rows: pd.DataFrame, answers: pd.DataFrame, embeddings: np.ndarray) -> Sample:
+    """Return what drift is told of prompts (text, prompt_length), answers and embeddings."""
+    return Sample.of_answers(rows["text"].tolist(), rows["prompt_length"].tolist(),
+                             answers["confidence"].tolist(), embeddings)
+
+
 def of(chapter: Chapter, version: Version, classifier: Classifier) -> Sample:
     """Return a version's reference: as it is kept, or else made of its own data version."""
     path = place(chapter.workspace, version)
@@ -57,6 +92,11 @@ def of(chapter: Chapter, version: Version, classifier: Classifier) -> Sample:
         rows = test_rows(chapter.workspace, version)
         logits, embeddings = classifier.answers(rows["input_ids"].tolist())
         keep(chapter.workspace, version, sample(rows, probabilities(logits), embeddings))
+    return kept(path)
+
+
+def kept(path: Path) -> Sample:
+    """Return a reference from its file."""
     found = storage.read_parquet(path)
     return Sample(*(np.stack(found[name]) for name in Sample.__dataclass_fields__))
 

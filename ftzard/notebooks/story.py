@@ -1,8 +1,10 @@
 """The facts of a round, gathered for the report from what the steps left in the workspace."""
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,39 +12,51 @@ import pandas as pd
 from ftzard.config import compose
 from ftzard.dataset import sampling, storage
 from ftzard.evaluation import report
-from ftzard.evaluation.facts import Facts, Lineage, Model, Round, Test, Trial
+from ftzard.evaluation.facts import (
+    AnsweringModel,
+    Answers,
+    Facts,
+    Lineage,
+    Model,
+    Round,
+    Test,
+    Trial,
+)
 from ftzard.history import drift_log
 from ftzard.notebooks import candidates, model_files
 from ftzard.notebooks.chapter import Chapter
-from ftzard.notebooks.contests import Contest
 from ftzard.steps import STEPS
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
 
+if TYPE_CHECKING:
+    from ftzard.notebooks.answer_contests import AnswerContest
+    from ftzard.notebooks.contests import Contest
+
 ROLES = {"challenger": "challenger", "champion": "champion", "base": "base"}
 
 
-def write_report(chapter: Chapter, version: Version, contest: Contest, rows: pd.DataFrame) -> Path:
+def write_report(chapter: Chapter, version: Version, contest: "Contest | AnswerContest",
+                 rows: pd.DataFrame) -> Path:
     """Write reports/index.html for this round, record it with the run and return its path."""
     path = report.write(facts(chapter, version, contest, rows), chapter.workspace.report)
     chapter.run.artifact(path, "report")
     return path
 
 
-def facts(chapter: Chapter, version: Version, contest: Contest, rows: pd.DataFrame) -> Facts:
+def facts(chapter: Chapter, version: Version, contest: "Contest | AnswerContest",
+          rows: pd.DataFrame) -> Facts:
     """Return what the report tells of this round."""
     config, steps = chapter.config, _metadata(chapter)
     rejected = chapter.earlier("rejected")
     cleaning = steps.get("cleaning", {}).get("facts", {})
     trained = steps.get("tuning" if chapter.step.name == "choosing" else "retraining", {})
+    of_the_task = _of_classes if config.task.instructions is None else _of_answers
     return Facts(
         title=f"{version.name}: {_what(chapter, contest, version)}",
         subtitle=f"{config.tracking.experiment}, base {config.model.name}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         comparison=contest.verdict.to_dict(),
-        models=[_model(line, version, contest) for line in contest.table().to_dict("records")],
-        class_counts={label: part["split"].value_counts().to_dict()
-                      for label, part in rows.groupby("label")},
         token_lengths=(rows["length"] + rows["cut"]).tolist(),
         max_length=config.model.max_length,
         cut_rows=int((rows["cut"] > 0).sum()),
@@ -52,15 +66,50 @@ def facts(chapter: Chapter, version: Version, contest: Contest, rows: pd.DataFra
         rows_read=int(cleaning["rows_in_all"] + len(rejected)) if cleaning else None,
         leaks=_leaks(steps),
         trials=[Trial(**t) for t in model_files.curves(trained.get("facts", {}).get("trials", []))],
-        test=Test(contest.classes, contest.rows["label"].tolist(),
-                  contest.probabilities["challenger"], contest.rows["text"].tolist(),
-                  contest.rows["id"].tolist(), contest.calibration.temperature,
-                  contest.calibration.validation_rows),
         rounds=rounds(chapter, version),
         forgetting=candidates.matrix(chapter, version).to_dict(),
         drift=drift_log.entries(chapter.workspace),
         lineage=_lineage(chapter, version, steps),
+        **of_the_task(chapter, version, contest, rows, steps),
         **_uncertainty(chapter, steps))
+
+
+def _of_classes(chapter: Chapter, version: Version, contest: "Contest", rows: pd.DataFrame,
+                steps: dict) -> dict:
+    """Return what only a round of classification has to tell."""
+    return {
+        "models": [_model(line, version, contest) for line in contest.table().to_dict("records")],
+        "class_counts": {label: part["split"].value_counts().to_dict()
+                         for label, part in rows.groupby("label")},
+        "test": Test(contest.classes, contest.rows["label"].tolist(),
+                     contest.probabilities["challenger"], contest.rows["text"].tolist(),
+                     contest.rows["id"].tolist(), contest.calibration.temperature,
+                     contest.calibration.validation_rows)}
+
+
+def _of_answers(chapter: Chapter, version: Version, contest: "AnswerContest", rows: pd.DataFrame,
+                steps: dict) -> dict:
+    """Return what only a round of instruction tuning has to tell."""
+    told = chapter.config.task.instructions
+    names, prepared = _names(version, contest), steps.get("preprocessing", {}).get("facts", {})
+    answers = (rows["length"] - rows["prompt_length"]).groupby(rows["split"]).sum()
+    kinds = {f.name for f in fields(AnsweringModel)}
+    return {"answers": Answers(
+        measure=contest.measure,
+        models=[AnsweringModel(
+            name=names[line["model"]], role=line["model"],
+            **{key: value for key, value in line.items() if key in kinds})
+            for line in contest.table().to_dict("records")],
+        generations=contest.side_by_side().to_dict("records"),
+        differences=contest.differences().tolist(),
+        template=told.template, packing=told.packing,
+        supervised_tokens={side: int(count) for side, count in answers.items()},
+        prompt_tokens={side: int(count) for side, count in
+                       rows.groupby("split")["prompt_length"].sum().items()},
+        rows={source or "one file": part["split"].value_counts().to_dict()
+              for source, part in rows.groupby("source")},
+        cut_answers=int((rows["cut"] > 0).sum()),
+        lost_rows=prepared.get("rows_without_room"), max_new_tokens=told.max_new_tokens)}
 
 
 def rounds(chapter: Chapter, version: Version) -> list[Round]:
@@ -71,16 +120,18 @@ def rounds(chapter: Chapter, version: Version) -> list[Round]:
         verdict = entry.get("verdict")
         if not verdict:
             continue
-        scores = entry["metrics"]["challenger"]
+        scores, measure = entry["metrics"]["challenger"], entry.get("measure")
         seen, labelled = labelled, sum(entry["rows"].values())
         told.append(Round(
-            name=f"v{entry['version']}", verdict=verdict["decision"], accuracy=scores["accuracy"],
+            name=f"v{entry['version']}", verdict=verdict["decision"],
+            **({"measure": measure, "score": scores["score"]} if measure
+               else {"accuracy": scores["accuracy"]}),
             lower=scores["lower"], upper=scores["upper"], date=entry["created"],
             data_version=(entry["data"]["tokenized"]["commit"] or "")[:10] or None,
             model=f"{entry['model']}@{entry['version']}", labels=labelled - seen,
             reason=" ".join([*verdict["reasons"][1:], *_by_hand(entry)]),
-            **{name: entry.get("forgetting", {}).get(name) for name in
-               ("average_accuracy", "backward_transfer", "forgetting")}))
+            **{("average_score" if measure and name.startswith("average_") else name): value
+               for name, value in entry.get("forgetting", {}).items()}))
     return told
 
 
@@ -107,7 +158,7 @@ def _metadata(chapter: Chapter) -> dict[str, dict]:
     return {**found, chapter.step.name: {"facts": chapter.facts, "run_id": chapter.run.id}}
 
 
-def _what(chapter: Chapter, contest: Contest, version: Version) -> str:
+def _what(chapter: Chapter, contest: "Contest | AnswerContest", version: Version) -> str:
     if contest.verdict.promoted:
         return f"version {version.number} is the new champion"
     before = contest.champion
@@ -115,13 +166,16 @@ def _what(chapter: Chapter, contest: Contest, version: Version) -> str:
     return f"{kept}, version {version.number} was not promoted"
 
 
-def _model(line: dict, version: Version, contest: Contest) -> Model:
-    role = ROLES.get(line["model"], "baseline")
-    names = {"challenger": f"challenger {version}", "champion": f"champion {contest.champion}",
-             "base": "base, untrained", "majority": "majority class"}
+def _model(line: dict, version: Version, contest: "Contest") -> Model:
+    role, names = ROLES.get(line["model"], "baseline"), _names(version, contest)
     return Model(name=names.get(line["model"], line["model"]), role=role,
                  accuracy=line["accuracy"], n=line["n"], lower=line["lower"], upper=line["upper"],
                  macro_f1=line["macro_f1"])
+
+
+def _names(version: Version, contest: "Contest | AnswerContest") -> dict[str, str]:
+    return {"challenger": f"challenger {version}", "champion": f"champion {contest.champion}",
+            "base": "base, untrained", "majority": "majority class"}
 
 
 def _examples(rejected: pd.DataFrame | None, each: int = 2) -> list[dict]:
@@ -138,7 +192,10 @@ def _uncertainty(chapter: Chapter, steps: dict) -> dict:
         return {}
     predictions = storage.read_parquet(path)
     told = sampled["facts"]
-    scores = sampling.uncertainty(np.stack(predictions["probabilities"]), told["shown_by"])
+    if "probabilities" in predictions:
+        scores = sampling.uncertainty(np.stack(predictions["probabilities"]), told["shown_by"])
+    else:
+        scores = 1 - predictions["confidence"].to_numpy()
     return {"uncertainty": scores.tolist(), "threshold": told["shown_threshold"],
             "strategy": told["strategy"].replace("_", " "),
             "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"]}

@@ -57,8 +57,9 @@ class TrialLog:
 def log_epoch(run: runs.Run, entry: dict) -> None:
     """Record one epoch's numbers and print its line."""
     run.metrics({k: v for k, v in entry.items() if k != "epoch"}, step=entry["epoch"])
+    right = "accuracy" if "accuracy" in entry else "perplexity"
     print(f"epoch {entry['epoch']}: train loss {entry['train_loss']:.3f}, validation loss "
-          f"{entry['validation_loss']:.3f}, accuracy {entry['accuracy']:.3f}", flush=True)
+          f"{entry['validation_loss']:.3f}, {right} {entry[right]:.3f}", flush=True)
 
 
 def note_plan(chapter: Chapter) -> None:

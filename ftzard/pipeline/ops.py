@@ -9,7 +9,7 @@ from dagstermill import define_dagstermill_op
 import ftzard.notebooks
 from ftzard.pipeline import kernels
 from ftzard.steps import BY_NAME, DELIVERIES, Step
-from ftzard.workspace import MARKER
+from ftzard.workspace import MARKER, Workspace
 
 kernels.install()
 
@@ -17,12 +17,13 @@ PACKAGED = Path(ftzard.notebooks.__file__).parent
 
 
 def notebook_path(name: str) -> str:
-    """Return the workspace's copy of a notebook, else the packaged one."""
-    root = os.environ.get("FTZARD_WORKSPACE") or os.getcwd()
-    own = Path(root) / "notebooks" / f"{name}.ipynb"
-    if (Path(root) / MARKER).is_file() and own.is_file():
-        return str(own.resolve())
-    return str(PACKAGED / f"{name}.ipynb")
+    """Return the workspace's copy of a notebook, else the packaged one of its task."""
+    workspace = Workspace(Path(os.environ.get("FTZARD_WORKSPACE") or os.getcwd()))
+    places = [PACKAGED]
+    if (workspace.root / MARKER).is_file():
+        places = [workspace.notebooks, PACKAGED / workspace.task, PACKAGED]
+    found = next(p for place in places if (p := place / f"{name}.ipynb").is_file())
+    return str(found.resolve())
 
 
 def step_op(step: Step, job: str, upstream: set[str]) -> OpDefinition:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ftzard.config.schema import Config
-from ftzard.dataset import cleaning, labelling, reading, splitting, storage
+from ftzard.dataset import cleaning, instructions, labelling, reading, splitting, storage
 from ftzard.errors import DataError
 from ftzard.inputs import given_or_latest
 from ftzard.steps import JOBS
@@ -79,14 +79,10 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
                 return _tokenized(workspace, there, told)
             return _prepared(storage.read_parquet(there), config, tokenizer, told)
     data = config.data
-    raw = reading.read_raw(
-        path, text_column=data.text_column, label_column=data.label_column,
-        encoding=data.encoding, delimiter=data.delimiter, group_column=data.group_column,
-        split_column=data.split_column if data.split == "given" else None)
-    raw = cleaning.sample_rows(raw, data.sample_rows, config.seed, data.sample_stratified)
+    raw = cleaning.sample_rows(_read(path, config, answers=True), data.sample_rows, config.seed,
+                               data.sample_stratified and config.task.instructions is None)
     looked, scale = _part(raw)
-    rows, rejected = cleaning.clean(looked, batch=batch, labels=data.labels, mention=data.mention,
-                                    link=data.link, max_characters=data.max_characters)
+    rows, rejected = _cleaned(looked, config, batch)
     cleaning.check(rows, rejected, labels=data.labels, max_rejected=data.max_rejected,
                    min_rows=min(data.min_rows, len(looked)))
     earlier = workspace.root / config.paths.cleaned
@@ -113,15 +109,37 @@ def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
 def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
     """An unlabelled batch."""
     path = workspace.root / given_or_latest("incoming", None, workspace, config).path
-    data = config.data
-    raw = reading.read_raw(path, text_column=data.text_column, label_column=None,
-                           encoding=data.encoding, delimiter=data.delimiter)
+    raw = _read(path, config, answers=False)
     looked, scale = _part(raw)
-    rows, rejected = cleaning.clean(looked, batch=reading.batch_of(path), mention=data.mention,
-                                    link=data.link, max_characters=data.max_characters)
+    rows, rejected = _cleaned(looked, config, reading.batch_of(path))
     told = f"{workspace.relative(path)}, cleaned here: {len(raw):,} rows, of which " \
            f"{len(rejected) * scale:,.0f} cannot be used"
     return _prepared(rows.assign(label=""), config, tokenizer, told, scale)
+
+
+def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
+    """Return the rows of a delivery as step 1 or, without answers, step 2.1 reads them."""
+    data = config.data
+    more = {"encoding": data.encoding, "delimiter": data.delimiter,
+            "group_column": data.group_column}
+    if config.task.instructions is not None:
+        return instructions.read(
+            path, instruction_column=data.text_column, input_column=data.input_column,
+            output_column=data.label_column if answers else None,
+            messages_column=data.messages_column, **more)
+    return reading.read_raw(
+        path, text_column=data.text_column, label_column=data.label_column if answers else None,
+        split_column=data.split_column if answers and data.split == "given" else None, **more)
+
+
+def _cleaned(rows: pd.DataFrame, config: Config, batch: str
+             ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return rows as they are cleaned, and those that cannot be used."""
+    data = config.data
+    if config.task.instructions is not None:
+        return instructions.clean(rows, batch=batch, max_characters=data.max_characters)
+    return cleaning.clean(rows, batch=batch, labels=data.labels if "label" in rows else None,
+                          mention=data.mention, link=data.link, max_characters=data.max_characters)
 
 
 def _part(raw: pd.DataFrame) -> tuple[pd.DataFrame, float]:
@@ -141,20 +159,31 @@ def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: f
     rows = splitting.assign(rows, salt=data.salt, ratio=ratio,
                             by=data.split if "split" in rows else "text")
     rows, _ = splitting.drop_near_duplicates(rows)
-    lengths, cut, assumptions = _lengths(rows["text"], tokenizer, config.model.max_length)
+    lengths, cut, assumptions = _lengths(rows, tokenizer, config)
     if scale > 1:
         assumptions += (f"{len(rows):,} rows stand for {len(rows) * scale:,.0f}",)
     return Expected(rows.assign(length=lengths, cut=cut)[COLUMNS], told, scale, assumptions)
 
 
-def _lengths(texts: pd.Series, tokenizer, most: int
+def _lengths(rows: pd.DataFrame, tokenizer, config: Config
              ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Return tokens per text, tokens cut away per text, and what was assumed."""
+    """Return tokens per row, tokens cut away per row, and what was assumed."""
+    texts, most = rows["text"], config.model.max_length
+    if config.task.instructions is not None and tokenizer is not None and "messages" in rows:
+        from ftzard.models.instructions import encode as encode_answers
+        from ftzard.notebooks import instructing
+
+        found = encode_answers(
+            rows["messages"].map(instructing.turns).tolist(), rows["label"].tolist(), tokenizer,
+            instructing.template_of(config, tokenizer), most)
+        return found.length, found.cut, ()
     if tokenizer is not None:
         from ftzard.models.tokenizing import encode
 
         _, lengths, cut = encode(texts.tolist(), tokenizer, most)
         return lengths, cut, ()
+    if config.task.instructions is not None:
+        texts = texts + rows["label"]
     found = np.ceil(texts.str.len().to_numpy() / CHARACTERS_PER_TOKEN).astype(np.int64) + 1
     return np.minimum(found, most), np.maximum(found - most, 0), (
         f"a token for every {CHARACTERS_PER_TOKEN:g} characters, since the tokenizer is not here "

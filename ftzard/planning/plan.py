@@ -174,11 +174,11 @@ def base_of(workspace: Workspace, config: Config) -> Base:
 
     model = config.model
     if model.build is not None and not model_files.base_archive(workspace, model.name).is_file():
-        spec = model_files.spec_at(model.name, model)
+        spec = model_files.spec_at(model.name, model, config.task.kind)
         base = Base(spec, architecture(**{k: v for k, v in vars(model.build).items()
                                           if k != "seed"}), None)
     else:
-        spec = model_files.base_spec(workspace, model)
+        spec = model_files.base_spec(workspace, model, config.task.kind)
         here = Path(spec.source).is_dir()
         if not here:
             hash_weights(spec.source, spec.revision)
@@ -269,7 +269,7 @@ def _changes(workspace: Workspace, job: str, config: Config, base: Base, expecte
         said = [*(s for s in said if s.split("=")[0] != change.split("=")[0]), change]
         changed = compose.compose(compose.to_record(config), {"overrides": said},
                                   folder=workspace.root / "config")
-        spec = model_files.spec_at(base.spec.source, changed.model)
+        spec = model_files.spec_at(base.spec.source, changed.model, config.task.kind)
         training = training_of(workspace, job, changed, expected)
         batches, lengths, _ = batches_of(changed, training, expected)
         shorter = np.minimum(lengths, changed.model.max_length)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import yaml
 
+from ftzard.evaluation import measures
+
 _LOAD = {
     "adapter": """import torch
 from peft import PeftModel
@@ -38,6 +40,40 @@ with torch.inference_mode():
 for row in chances:
     print(model.config.id2label[int(row.argmax())], float(row.max()))
 """
+_LOAD_TO_WRITE = {
+    "adapter": """import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+tokenizer = AutoTokenizer.from_pretrained({folder!r})
+base = AutoModelForCausalLM.from_pretrained(
+    {base!r}, revision={revision!r}, dtype=torch.{dtype})
+model = PeftModel.from_pretrained(base, {folder!r}).eval()
+""",
+    "merged": """import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+tokenizer = AutoTokenizer.from_pretrained({folder!r})
+model = AutoModelForCausalLM.from_pretrained({folder!r}, dtype=torch.{dtype}).eval()
+""",
+}
+_ASK_TO_WRITE = """
+texts = ["An instruction of yours.", "Another one."]
+batch = tokenizer.apply_chat_template(
+    [[{{"role": "user", "content": text}}] for text in texts], add_generation_prompt=True,
+    padding=True, return_dict=True, return_tensors="pt")
+batch.pop("token_type_ids", None)
+with torch.inference_mode():
+    ids = model.generate(**batch, generation_config=GenerationConfig.from_pretrained({folder!r}))
+for answer in tokenizer.batch_decode(
+        ids[:, batch["input_ids"].shape[1]:], skip_special_tokens=True):
+    print(answer.strip())
+"""
+_LIMITS = (
+    "It knows the language, the domain and the time of its training texts, with their bias; "
+    "nobody has looked for harm to groups of people.",
+    "It is not meant for decisions about a person without a person.",
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +83,9 @@ class Card:
     name: 'MODEL@VERSION'; form: 'adapter' or 'merged'; base: {name, source, revision, weight_hash,
     registered}; beside: the base's folder inside the export, None where a hub has it; spec: how the
     base was loaded; method, cleaning, max_length: of training; parity: of the export; record: the
-    model's record, {} if there is none; lineage: lines of where it comes from. None of the
-    training's or the test's texts is in it: a card may be pushed to a public hub.
+    model's record, {} if there is none; lineage: lines of where it comes from; answering:
+    {template, max_new_tokens} of a model that writes answers, else {}. None of the training's or
+    the test's texts is in it: a card may be pushed to a public hub.
     """
 
     name: str
@@ -63,13 +100,20 @@ class Card:
     parity: Mapping
     record: Mapping
     lineage: Sequence[str]
+    answering: Mapping
+
+    @property
+    def said(self) -> str:
+        """What the model gives a text: a label, or an answer."""
+        return "answer" if self.answering else "label"
 
 
 def render(card: Card) -> str:
     """Return the text of README.md."""
     title = f"# {card.name}"
     parts = [_front_matter(card), title, _what(card), "## Loading it", _loading(card),
-             "## How good it is", *_scores(card), "## Calibration", _calibration(card),
+             "## How good it is", *_scores(card),
+             *(() if card.answering else ("## Calibration", _calibration(card))),
              "## What it is for", _intended(card), "## Limits", _limits(card),
              "## Data", *_data(card), "## Where it comes from", _lineage(card)]
     return "\n\n".join(parts) + "\n"
@@ -78,30 +122,39 @@ def render(card: Card) -> str:
 def snippet(card: Card, folder: str = ".") -> str:
     """Return the Python that loads the export from `folder` and asks it, without FTzard."""
     base = f"{folder}/{card.beside}" if card.beside else str(card.base.get("source"))
-    code = _LOAD[card.form].format(
+    code = (_LOAD_TO_WRITE if card.answering else _LOAD)[card.form].format(
         labels=list(card.labels), folder=folder, base=base,
         revision=None if card.beside else card.base.get("revision"),
         dtype=card.spec["compute_dtype"])
-    return code + _ASK
+    return code + (_ASK_TO_WRITE.format(folder=folder) if card.answering else _ASK)
 
 
 def _front_matter(card: Card) -> str:
     scores = _own_scores(card)
+    task = "text-generation" if card.answering else "text-classification"
     said = {
         "library_name": "peft" if card.form == "adapter" else "transformers",
-        "pipeline_tag": "text-classification",
-        "tags": ["text-classification", "ftzard", card.method],
+        "pipeline_tag": task,
+        "tags": [task, "ftzard", card.method],
     }
     if card.base.get("source") and not card.beside:
         said["base_model"] = card.base["source"]
     if scores:
         said["model-index"] = [{"name": card.name, "results": [{
-            "task": {"type": "text-classification"},
+            "task": {"type": task},
             "dataset": {"name": "the workspace's test rows", "type": "private"},
-            "metrics": [{"type": "accuracy", "value": round(scores["accuracy"], 4)},
-                        {"type": "f1", "name": "macro F1",
-                         "value": round(scores["macro_f1"], 4)}]}]}]
+            "metrics": _indexed(card, scores)}]}]
     return f"---\n{yaml.safe_dump(said, sort_keys=False, allow_unicode=True)}---"
+
+
+def _indexed(card: Card, scores: Mapping) -> list[dict]:
+    if not card.answering:
+        return [{"type": "accuracy", "value": round(scores["accuracy"], 4)},
+                {"type": "f1", "name": "macro F1", "value": round(scores["macro_f1"], 4)}]
+    kinds = {"loss": "loss", "perplexity": "perplexity", "rouge_l": "rouge",
+             "exact_match": "exact_match"}
+    return [{"type": kind, "name": name.replace("_", " "), "value": round(scores[name], 4)}
+            for name, kind in kinds.items() if scores.get(name) is not None]
 
 
 def _what(card: Card) -> str:
@@ -109,20 +162,29 @@ def _what(card: Card) -> str:
     how = {"full": "trained in full"}.get(card.method, f"fine-tuned with {card.method.upper()}")
     stored = {"none": "", "nf4": " quantised to 4 bit (NF4)", "int8": " quantised to 8 bit"}
     quantised = stored.get(card.spec["quantisation"], "")
-    text = (f"A classifier of texts into {len(card.labels)} labels ({', '.join(card.labels)}): "
-            f"`{base}`{quantised}, {how}.")
+    what = "A model that writes answers to instructions" if card.answering else (
+        f"A classifier of texts into {len(card.labels)} labels ({', '.join(card.labels)})")
+    text = f"{what}: `{base}`{quantised}, {how}."
     if card.form == "merged":
         return (f"{text} Here adapter and base are one model, unquantised; its logits differ from "
                 f"the registered model's by at most {card.parity['largest']:.2g} on "
-                f"{card.parity['rows']} texts ({card.parity['changed']} with another label).")
-    return (f"{text} Here is the adapter with its head{', and the base' if card.beside else ''}. "
+                f"{card.parity['rows']} texts ({card.parity['changed']} with another {card.said}).")
+    kept = "" if card.answering else " with its head"
+    return (f"{text} Here is the adapter{kept}{', and the base' if card.beside else ''}. "
             "Loaded as below, on the base in full precision, its logits differ from the registered "
             f"model's by at most {card.parity['largest']:.2g} on {card.parity['rows']} texts "
-            f"({card.parity['changed']} with another label).")
+            f"({card.parity['changed']} with another {card.said}).")
 
 
 def _loading(card: Card) -> str:
     told = f"```python\n{snippet(card)}```"
+    if card.answering:
+        return (f"{told}\n\nThe tokenizer's chat template is the one that it was trained with, "
+                f"`{card.answering['template']['name']}`; a turn may have an `input` beside its "
+                f"`content`, if the template has a place for it. Prompt and answer had at most "
+                f"{card.max_length} tokens in training. Markup such as `</s>` in a text would be "
+                "read as a special token; pass `sanitize_control_tokens=True` where you do not "
+                "trust your texts.")
     cleaned = []
     if card.cleaning.get("mention"):
         cleaned.append(f"mentions became `{card.cleaning['mention']}`")
@@ -142,18 +204,17 @@ def _scores(card: Card) -> list[str]:
     metrics = card.record.get("metrics") or {}
     if not metrics:
         return ["It was not measured: this export had no record of the model's test."]
-    lines = ["| model | accuracy (95 % interval) | macro F1 | test rows |", "|---|---|---|---|"]
     names = {"challenger": f"**{card.name}**", "champion": "the champion it was held against",
              "base": "the base, untrained head", "TF-IDF": "TF-IDF with logistic regression",
              "majority": "the most frequent label"}
+    if card.answering:
+        names["base"] = "the base, before training"
+        return _answer_scores(card, names, metrics)
+    lines = ["| model | accuracy (95 % interval) | macro F1 | test rows |", "|---|---|---|---|"]
     lines += [f"| {names.get(role, role)} | {100 * s['accuracy']:.1f} % ({100 * s['lower']:.1f} to "
               f"{100 * s['upper']:.1f}) | {s['macro_f1']:.3f} | {s['n']:,} |"
               for role, s in metrics.items()]
-    verdict = card.record.get("verdict")
-    told = ["\n".join(lines), "The test rows were kept out of training by a hash of their text."]
-    if verdict:
-        told.append(f"The gate's verdict: **{verdict['decision']}**. "
-                    f"{' '.join(verdict['reasons'])}")
+    told = ["\n".join(lines), *_judged(card)]
     per_class = (card.record.get("test_metrics") or {}).get("per_class")
     if per_class:
         rows = ["| label | precision | recall | F1 | test rows |", "|---|---|---|---|---|"]
@@ -161,6 +222,30 @@ def _scores(card: Card) -> list[str]:
                  f"{s['support']:,} |" for label, s in per_class.items()]
         told.append("\n".join(rows))
     return told
+
+
+def _judged(card: Card) -> list[str]:
+    told = ["The test rows were kept out of training by a hash of their text."]
+    verdict = card.record.get("verdict")
+    if verdict:
+        told.append(f"The gate's verdict: **{verdict['decision']}**. "
+                    f"{' '.join(verdict['reasons'])}")
+    return told
+
+
+def _answer_scores(card: Card, names: Mapping[str, str], metrics: Mapping) -> list[str]:
+    lines = ["| model | loss, nats per token | perplexity | ROUGE-L | exact match | test rows | "
+             "answers |", "|---|---|---|---|---|---|---|"]
+    for role, said in metrics.items():
+        judged = measures.told_in(said)
+        values = [measure.value(said.get(measure.name), unit=measure is measures.EXACT_MATCH)
+                  + (f" ({measure.range(said['lower'], said['upper'])})"
+                     if measure is judged and said.get("lower") is not None else "")
+                  for measure in (measures.LOSS, measures.ROUGE_L, measures.EXACT_MATCH)]
+        lines.append(f"| {names.get(role, role)} | {values[0]} | {said['perplexity']:,.2f} | "
+                     f"{values[1]} | {values[2]} | {said['n']:,} | {said.get('generated', 0):,} |")
+    return ["\n".join(lines), "ROUGE-L and exact match are of answers that each model wrote for "
+            "some of these rows, drawn by chance.", *_judged(card)]
 
 
 def _calibration(card: Card) -> str:
@@ -175,17 +260,24 @@ def _calibration(card: Card) -> str:
 
 
 def _intended(card: Card) -> str:
+    if card.answering:
+        return ("Answering instructions like those it was trained on. Hold it against instructions "
+                "of your own before you rely on it elsewhere.")
     return (f"Telling which of {', '.join(card.labels)} a text is, for texts like those it was "
             "trained on. Hold it against your own labelled texts before you rely on it elsewhere.")
 
 
 def _limits(card: Card) -> str:
+    if card.answering:
+        return "\n".join(f"- {line}" for line in (
+            "It answers everything, also what it does not know, and sounds as sure.",
+            f"An answer has at most {card.answering['max_new_tokens']} tokens unless you allow "
+            "more; a longer one breaks off.",
+            *_LIMITS))
     lines = [
         f"Every text gets one of the {len(card.labels)} labels, also one that none of them fits.",
         f"Texts longer than {card.max_length} tokens are cut; what is behind is not read.",
-        "It knows the language, the domain and the time of its training texts, with their bias; "
-        "nobody has looked for harm to groups of people.",
-        "It is not meant for decisions about a person without a person.",
+        *_LIMITS,
     ]
     scores = _own_scores(card)
     if scores:

@@ -17,7 +17,9 @@ from ftzard.dataset import cleaning, reading, storage
 from ftzard.errors import DataError, ModelError
 from ftzard.evaluation.calibration import scaled
 from ftzard.evaluation.side_by_side import SideBySide, disagreements, side_by_side
-from ftzard.registered import lookup
+from ftzard.models.spec import INSTRUCTION_TUNING
+from ftzard.registered import compare_answers, lookup
+from ftzard.registered.compare_answers import AnswerComparison
 from ftzard.registered.lookup import Files
 from ftzard.texts import cleaned_as
 from ftzard.workspace import Workspace
@@ -68,12 +70,13 @@ class Comparison:
 
 
 def compare(workspace: Workspace, first: str, second: str, *, file: Path | None = None,
-            say: Callable[[str], object] = print) -> Comparison:
+            say: Callable[[str], object] = print) -> Comparison | AnswerComparison:
     """Let two models answer the same rows; each is loaded, asked and timed in its own process.
 
     first, second: 'champion', 'challenger', 'previous', 'base' or NAME@VERSION; file: a labelled
     file with the config's columns, instead of the workspace's test rows. Raises ModelError if both
-    are one model or do not have the same labels, before either is loaded.
+    are one model, are not for the same task or do not have the same labels, before either is
+    loaded.
     """
     config = workspace.config()
     asked = (first, second)
@@ -82,6 +85,11 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
     if models[0].name == models[1].name:
         raise ModelError(f"'{first}' and '{second}' are both {models[0].name}; expected two models "
                          "to compare.")
+    require_same_task(*models)
+    if models[0].task == INSTRUCTION_TUNING:
+        rows, told = (compare_answers.labelled_rows(config, file) if file is not None else
+                      test_rows(workspace, config))
+        return compare_answers.held(models, rows, told, asked=asked, config=config, say=say)
     require_same_labels(*models)
     rows, told = labelled_rows(config, file) if file is not None else test_rows(workspace, config)
     return held(models, rows, told, asked=asked, threads=config.threads, seed=config.seed,
@@ -113,6 +121,13 @@ def held(models: list[Files], rows: pd.DataFrame, told: Mapping, *, asked: tuple
         pd.concat([where, apart.drop(columns="row")], axis=1))
 
 
+def require_same_task(first: Files, second: Files) -> None:
+    """Raise ModelError, naming both, if two models are not for the same task."""
+    if first.task != second.task:
+        raise ModelError(f"{first.name} is for {first.task} and {second.name} for {second.task}; "
+                         "expected two of one task to compare.")
+
+
 def require_same_labels(first: Files, second: Files) -> None:
     """Raise ModelError, naming both, if two models do not have the same labels."""
     if set(first.labels) != set(second.labels):
@@ -122,7 +137,10 @@ def require_same_labels(first: Files, second: Files) -> None:
 
 
 def test_rows(workspace: Workspace, config: Config) -> tuple[pd.DataFrame, dict]:
-    """Return the test rows of all batches (id, batch, text, label), and what they are."""
+    """Return the test rows of all batches (id, batch, text, label), and what they are.
+
+    Those of instructions have their messages, too.
+    """
     path = workspace.root / config.paths.tokenized
     if not path.is_file():
         raise DataError(
@@ -136,7 +154,7 @@ def test_rows(workspace: Workspace, config: Config) -> tuple[pd.DataFrame, dict]
     told = {"source": workspace.relative(path), "n": len(rows),
             "batches": {str(b): int(n) for b, n in rows["batch"].value_counts(sort=False).items()},
             "rejected": {}}
-    return rows[["id", "batch", "text", "label"]], told
+    return rows.filter(["id", "batch", "text", "label", "messages"]), told
 
 
 def labelled_rows(config: Config, file: Path) -> tuple[pd.DataFrame, dict]:
@@ -155,11 +173,11 @@ def labelled_rows(config: Config, file: Path) -> tuple[pd.DataFrame, dict]:
     return rows[["id", "batch", "text", "label"]].reset_index(drop=True), told
 
 
-def report(comparison: Comparison, path: Path, examples: int = 50) -> Path:
+def report(comparison: Comparison | AnswerComparison, path: Path, examples: int = 50) -> Path:
     """Write the comparison as one page that needs no other file; return its path."""
     from ftzard.artifact import write_atomically
-    from ftzard.evaluation.comparison_page import render
+    from ftzard.evaluation import answer_comparison_page, comparison_page
 
-    text = render(comparison.to_dict(examples), comparison.verdict())
+    chosen = comparison_page if isinstance(comparison, Comparison) else answer_comparison_page
+    text = chosen.render(comparison.to_dict(examples), comparison.verdict())
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
-

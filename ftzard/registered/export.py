@@ -13,27 +13,33 @@ from pathlib import Path
 from ftzard.dataset import storage
 from ftzard.errors import ModelError, WorkspaceError
 from ftzard.history import lineage
+from ftzard.models.spec import CLASSIFICATION
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
 from ftzard.registered import card as model_card
 from ftzard.registered import lookup
 from ftzard.registered.lookup import Files
-from ftzard.texts import cleaned_as
 from ftzard.tracking import registry
 from ftzard.workspace import Workspace
 
 #: Texts on which what was exported is held against the registered model.
 SAMPLE = 64
+#: The same of a model that writes answers, each of them many tokens.
+SAMPLE_OF_ANSWERS = 16
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the folder, how close it answers (Parity as values), the hub's URL."""
+    """What was written: the folder, how close it answers (Parity as values), the hub's URL.
+
+    said: what the model gives a text, 'label' or 'answer'.
+    """
 
     model: str
     folder: Path
     parity: dict
     url: str | None
+    said: str = "label"
 
 
 def export(workspace: Workspace, which: str, folder: Path, *, form: str,
@@ -53,8 +59,9 @@ def export(workspace: Workspace, which: str, folder: Path, *, form: str,
                              "take away what is in it.")
     model = lookup.files(workspace, which)
     if model.adapter is None:
-        raise ModelError(f"{model.name} is a bare base with an untrained head; there is nothing "
-                         "of it to export. Name a version that was trained.")
+        head = " with an untrained head" if model.task == CLASSIFICATION else ""
+        raise ModelError(f"{model.name} is a bare base{head}; there is nothing of it to export. "
+                         "Name a version that was trained.")
     from ftzard.models import export as files
     from ftzard.models.spec import BaseSpec
 
@@ -67,7 +74,8 @@ def export(workspace: Workspace, which: str, folder: Path, *, form: str,
     if push is not None:
         say(f"pushing {folder} to {push}")
         url = files.push(folder, push, token)
-    return Exported(model.name, folder, asdict(parity), url)
+    return Exported(model.name, folder, asdict(parity), url,
+                    "label" if model.task == CLASSIFICATION else "answer")
 
 
 def _token(repository: str) -> str:
@@ -84,15 +92,16 @@ def _token(repository: str) -> str:
 
 def _sample(workspace: Workspace, model: Files) -> list[str]:
     """Return texts to ask: test rows of the workspace, else the model's own input example."""
+    most = SAMPLE if model.task == CLASSIFICATION else SAMPLE_OF_ANSWERS
     path = workspace.root / workspace.config().paths.tokenized
     if path.is_file():
         rows = storage.read_parquet(path, columns=["split", "text"])
         test = rows.loc[rows["split"] == "test", "text"]
         if len(test):
-            return cleaned_as(test.sample(min(SAMPLE, len(test)), random_state=0), model.cleaning)
+            return model.cleaned(test.sample(min(most, len(test)), random_state=0))
     tracking = connect(workspace, workspace.config())
     folder = registry.files(tracking, model.version, workspace.cache / "registered")
-    return cleaned_as(registry.input_example(folder), model.cleaning)
+    return model.cleaned(registry.input_example(folder))
 
 
 def _card(workspace: Workspace, model: Files, form: str, parity: dict) -> model_card.Card:
@@ -110,7 +119,7 @@ def _card(workspace: Workspace, model: Files, form: str, parity: dict) -> model_
         name=model.name, form=form, labels=model.labels, base=base, beside=beside,
         spec=model.base, method=meta["method"], cleaning=model.cleaning,
         max_length=meta["max_length"], parity=parity, record=record,
-        lineage=_lineage(workspace, model, record))
+        lineage=_lineage(workspace, model, record), answering=model.answering)
 
 
 def _lineage(workspace: Workspace, model: Files, record: dict) -> list[str]:

@@ -6,8 +6,8 @@ and adapter stand there, else from MLflow. Loads no torch before a model is open
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ftzard.config.schema import Config
 from ftzard.errors import ModelError, TrackingError, nearest
 from ftzard.models import archive
+from ftzard.models.spec import CLASSIFICATION
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
 from ftzard.tracking import registry, runs
@@ -23,6 +24,7 @@ from ftzard.tracking.runs import Tracking
 from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
+    from ftzard.models.answering import Answerer
     from ftzard.models.prediction import Classifier
 
 BASE = "base"
@@ -39,7 +41,8 @@ class Files:
 
     name: as people call it; version: in the registry, None for a base that is in none; adapter:
     folder of the saved adapter, None for a bare base; base: values of a `BaseSpec`; labels: in the
-    order of the logits; cleaning: what is done to a raw text first.
+    order of the logits, none of a model that writes answers; cleaning: what is done to a raw text
+    first; answering: {template, max_new_tokens} of a model that writes answers, else {}.
     """
 
     name: str
@@ -48,6 +51,18 @@ class Files:
     base: dict
     labels: list[str]
     cleaning: dict
+    answering: dict = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """'classification' or 'instruction_tuning'."""
+        return self.base.get("task", CLASSIFICATION)
+
+    def cleaned(self, texts: Iterable[str]) -> list[str]:
+        """Return raw texts as those of training were cleaned."""
+        from ftzard.models.opening import cleaned
+
+        return cleaned(texts, self.base, self.cleaning)
 
 
 def is_reference(text: str) -> bool:
@@ -120,6 +135,8 @@ def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int]) ->
         "lower": scores.get("lower"),
         "upper": scores.get("upper"),
         "macro_f1": scores.get("macro_f1"),
+        "measure": scores.get("measure", record.get("measure", "accuracy")) if scores else None,
+        "score": scores.get("score", scores.get("accuracy")),
         "test_rows": scores.get("n"),
         "verdict": (record.get("verdict") or {}).get("decision"),
         "base": tags.get("base_model"),
@@ -128,6 +145,12 @@ def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int]) ->
         "created": datetime.fromtimestamp(version.created / 1000, UTC).isoformat(
             timespec="seconds") if version.created else None,
     }
+
+
+def task_of(record: Mapping, tags: Mapping) -> str:
+    """Return a version's task from its record, or its tags; what says nothing is classification."""
+    told = (record.get("config") or {}).get("task") or {}
+    return told.get("kind") or tags.get("task") or CLASSIFICATION
 
 
 def _known(value: str | None) -> str | None:
@@ -144,6 +167,7 @@ def describe(workspace: Workspace, which: str) -> dict:
     tags, base = version.tags, record.get("base") or {}
     return {
         **_line(workspace, version, registry.aliases(tracking, version.name)),
+        "task": task_of(record, tags),
         "labels": record.get("labels"),
         "tags": dict(sorted(tags.items())),
         "metrics": record.get("metrics") or (
@@ -237,14 +261,19 @@ def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> File
         raise ModelError(f"{version} was not registered by FTzard: its files in MLflow "
                          f"({version.source}) hold neither an adapter nor a base.")
     return Files(str(version), version, None, _at(said["spec"], packed.get("base")),
-                 said["labels"], said["cleaning"])
+                 said["labels"], said["cleaning"], _answering(said))
 
 
 def _tuned(version: Version, folder: Path, spec: dict) -> Files:
     from ftzard.models.meta import read_meta
 
     meta = read_meta(folder)
-    return Files(str(version), version, folder, spec, meta["labels"], meta.get("cleaning", {}))
+    return Files(str(version), version, folder, spec, meta["labels"], meta.get("cleaning", {}),
+                 _answering(meta))
+
+
+def _answering(told: Mapping) -> dict:
+    return {key: told[key] for key in ("template", "max_new_tokens") if key in told}
 
 
 def _at(spec: Mapping, source: Path | None) -> dict:
@@ -252,19 +281,13 @@ def _at(spec: Mapping, source: Path | None) -> dict:
 
 
 def _unregistered_base(workspace: Workspace, config: Config, like: Files) -> Files:
-    spec = model_files.base_spec(workspace, config.model)
+    spec = model_files.base_spec(workspace, config.model, config.task.kind)
     return Files(BASE, None, None, asdict(spec), like.labels,
-                 model_files.cleaning_values(config.data))
+                 model_files.cleaning_values(config.data), like.answering)
 
 
-def opened(model: Files) -> "Classifier":
-    """Return the classifier of a model, loaded and checked."""
-    from ftzard.models import adapter
-    from ftzard.models.base import load_base
-    from ftzard.models.spec import BaseSpec
+def opened(model: Files) -> "Classifier | Answerer":
+    """Return what a model predicts with, loaded and checked."""
+    from ftzard.models import opening
 
-    spec = BaseSpec(**model.base)
-    if model.adapter is not None:
-        return adapter.open_classifier(model.adapter, spec)
-    return adapter.bare_classifier(load_base(spec, model.labels))
-
+    return opening.opened(model.adapter, model.base, {"labels": model.labels, **model.answering})

@@ -12,17 +12,20 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ftzard.errors import DataError, nearest
-from ftzard.texts import cleaned_as
+from ftzard.dataset.instructions import as_text, one_turn
+from ftzard.errors import DataError, ModelError, nearest
+from ftzard.models.spec import CLASSIFICATION
+from ftzard.texts import wording
 from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
+    from ftzard.models.answering import Answerer
     from ftzard.models.prediction import Classifier
 
 FORMATS = ("txt", "jsonl", "csv")
@@ -42,13 +45,26 @@ class Asked:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the input: its number from 1, the text in it or why there is none, its id."""
+    """A line of the input: its number from 1, the text in it or why there is none, its id.
+
+    messages: what is asked in place of the text alone, where the line brings an input or a chat.
+    """
 
     number: int
     raw: str
     text: str | None = None
     error: str | None = None
     id: object = None
+    messages: tuple[dict, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a record has what is asked: the text, and what may stand beside it, or None."""
+
+    text: str
+    input: str | None = None
+    messages: str | None = None
 
 
 @dataclass
@@ -97,10 +113,19 @@ def format_of(source: str) -> str:
 
 
 def predict_texts(workspace: Workspace, asked: Asked) -> list[dict]:
-    """Return a prediction per text: text, label, confidence, probabilities, cut (tokens lost)."""
+    """Return a prediction per text: text, label, confidence, probabilities, cut (tokens lost).
+
+    Of a model that writes answers the label is the answer, and tokens (written) and finished (it
+    ended by itself) stand in place of the last two. Raises ModelError for a text that is too long
+    for it.
+    """
     answer = _opened(workspace, asked.model)
-    return [{"text": text, **said}
-            for text, said in zip(asked.texts, answer(list(asked.texts)), strict=True)]
+    lines = [Line(number, text, text) for number, text in enumerate(asked.texts, 1)]
+    found = answer(lines)
+    for line, said in zip(lines, found, strict=True):
+        if "error" in said:
+            raise ModelError(f"'{line.text[:60]}': {said['error']}")
+    return [{"text": line.text, **said} for line, said in zip(lines, found, strict=True)]
 
 
 def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], object], *,
@@ -114,14 +139,15 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
     """
     if kind is not None and kind not in FORMATS:
         raise DataError(f"--format is '{kind}'{nearest(kind, FORMATS)}")
-    column = column or workspace.config().data.text_column
+    data = workspace.config().data
+    columns = Columns(column or data.text_column, data.input_column, data.messages_column)
     kind = kind or (None if asked.source == STREAM else format_of(asked.source))
     answer, tally = _opened(workspace, asked.model), Tally()
     with ExitStack() as opened:
         stream = sys.stdin.buffer if asked.source == STREAM else opened.enter_context(
             open(asked.source, "rb"))
         try:
-            for batch in batches(stream, kind, column, encoding):
+            for batch in batches(stream, kind, columns, encoding):
                 for said in _answered(batch, answer):
                     tally.lines += 1
                     tally.bad += [said["line"]] if "error" in said else []
@@ -131,9 +157,10 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
     return tally
 
 
-def batches(stream: BinaryIO, kind: str | None, column: str, encoding: str
+def batches(stream: BinaryIO, kind: str | None, column: str | Columns, encoding: str
             ) -> Iterator[list[Line]]:
     """Yield the lines of a stream, those that are there already, at most BATCH at a time."""
+    column = Columns(column) if isinstance(column, str) else column
     read = _records(stream, encoding, column) if kind == "csv" else _lines(stream, encoding)
     for batch in read:
         if kind is None:
@@ -197,7 +224,7 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _json(line: Line, column: str) -> Line:
+def _json(line: Line, column: Columns) -> Line:
     if not line.raw.strip():
         return line
     try:
@@ -206,14 +233,36 @@ def _json(line: Line, column: str) -> Line:
         return Line(line.number, line.raw, error=f"not JSON ({error})")
     if isinstance(said, str):
         return Line(line.number, line.raw, said)
-    if not isinstance(said, dict) or not isinstance(said.get(column), str):
+    if isinstance(said, dict) and column.messages and isinstance(said.get(column.messages), list):
+        return _chat(line, said, said[column.messages])
+    if not isinstance(said, dict) or not isinstance(said.get(column.text), str):
         there = sorted(said) if isinstance(said, dict) else type(said).__name__
-        return Line(line.number, line.raw, error=f"no text under '{column}' (there is: {there})",
+        return Line(line.number, line.raw,
+                    error=f"no text under '{column.text}' (there is: {there})",
                     id=said.get("id") if isinstance(said, dict) else None)
-    return Line(line.number, line.raw, said[column], id=said.get("id"))
+    return _with_input(Line(line.number, line.raw, said[column.text], id=said.get("id")),
+                       said, column)
 
 
-def _records(stream: BinaryIO, encoding: str, column: str) -> Iterator[list[Line]]:
+def _chat(line: Line, said: Mapping, messages: list) -> Line:
+    if not messages or not all(isinstance(m, dict) and isinstance(m.get("role"), str)
+                               and isinstance(m.get("content"), str) for m in messages):
+        return Line(line.number, line.raw, id=said.get("id"),
+                    error="its messages are no list of objects with a 'role' and a 'content'")
+    kept = tuple({"role": m["role"], "content": wording(m["content"])} for m in messages)
+    return Line(line.number, line.raw, as_text(kept), id=said.get("id"), messages=kept)
+
+
+def _with_input(line: Line, said: Mapping, column: Columns) -> Line:
+    """Return a line with the input that its record brings for the text, if it does."""
+    about = said.get(column.input) if column.input else None
+    if not isinstance(about, str) or not about.strip() or not line.text.strip():
+        return line
+    kept = tuple(one_turn(wording(line.text), wording(about)))
+    return replace(line, text=as_text(kept), messages=kept)
+
+
+def _records(stream: BinaryIO, encoding: str, column: Columns) -> Iterator[list[Line]]:
     """Yield the records of a CSV file below its header; a record's number is its first line's."""
     _known(encoding)
     text = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="")
@@ -230,9 +279,10 @@ def _records(stream: BinaryIO, encoding: str, column: str) -> Iterator[list[Line
             continue
         if header is None:
             header = [name.removeprefix("\ufeff") for name in cells]
-            if column not in header:
-                raise DataError(f"the header has no column '{column}'{nearest(column, header)} "
-                                "Name the column of the texts with --text.")
+            if column.text not in header:
+                raise DataError(f"the header has no column '{column.text}'"
+                                f"{nearest(column.text, header)} Name the column of the texts "
+                                "with --text.")
             continue
         if cells:
             batch.append(_record(number, cells, header, column))
@@ -244,36 +294,41 @@ def _records(stream: BinaryIO, encoding: str, column: str) -> Iterator[list[Line
         yield batch
 
 
-def _record(number: int, cells: list[str], header: list[str], column: str) -> Line:
+def _record(number: int, cells: list[str], header: list[str], column: Columns) -> Line:
     raw = ",".join(cells)
     said = dict(zip(header, cells, strict=False))
     if len(cells) != len(header):
         return Line(number, raw, error=f"{len(cells)} cells, expected {len(header)}")
-    if any(0xDC80 <= ord(character) <= 0xDCFF for character in said[column]):
+    read = said[column.text] + (said.get(column.input, "") if column.input else "")
+    if any(0xDC80 <= ord(character) <= 0xDCFF for character in read):
         return Line(number, raw.encode("utf-8", "replace").decode(), id=said.get("id"),
                     error="bytes that are not of this encoding; see --encoding")
-    return Line(number, raw, said[column], id=said.get("id"))
+    return _with_input(Line(number, raw, said[column.text], id=said.get("id")), said, column)
 
 
-def _answered(batch: list[Line], answer: Callable[[list[str]], list[dict]]) -> Iterable[dict]:
+def _answered(batch: list[Line], answer: Callable[[list[Line]], list[dict]]) -> Iterable[dict]:
     usable = [line for line in batch if line.error is None and line.text.strip()]
     said = dict(zip((line.number for line in usable),
-                    answer([line.text for line in usable]) if usable else [], strict=True))
+                    answer(usable) if usable else [], strict=True))
     for line in batch:
         told = {"line": line.number, **({"id": line.id} if line.id is not None else {})}
-        if line.number in said:
-            yield {**told, "text": line.text, **said[line.number]}
+        found = said.get(line.number, {"error": line.error or "empty text"})
+        if "error" in found:
+            yield {**told, **found, "input": line.raw}
         else:
-            yield {**told, "error": line.error or "empty text", "input": line.raw}
+            yield {**told, "text": line.text, **found}
 
 
-def _opened(workspace: Workspace, model: str) -> Callable[[list[str]], list[dict]]:
-    """Return the function that a model answers raw texts with."""
+def _opened(workspace: Workspace, model: str) -> Callable[[list[Line]], list[dict]]:
+    """Return the function that a model answers the texts of lines with."""
     from ftzard.registered import lookup
 
     files = lookup.files(workspace, model)
-    classifier = lookup.opened(files)
-    return lambda texts: answers(classifier, cleaned_as(texts, files.cleaning))
+    opened = lookup.opened(files)
+    if files.task == CLASSIFICATION:
+        return lambda lines: answers(opened, files.cleaned(line.text for line in lines))
+    return lambda lines: written(opened, [
+        line.messages or one_turn(*files.cleaned([line.text])) for line in lines])
 
 
 def answers(classifier: "Classifier", texts: list[str]) -> list[dict]:
@@ -290,4 +345,19 @@ def answers(classifier: "Classifier", texts: list[str]) -> list[dict]:
             "probabilities": {label: float(p) for label, p in
                               zip(classifier.labels, row, strict=True)},
             **({"cut": int(lost)} if lost else {})})
+    return found
+
+
+def written(answerer: "Answerer", messages: Sequence[Sequence[Mapping]]) -> list[dict]:
+    """Return label (the answer), confidence, tokens and finished for each, or its error."""
+    found: list[dict | None] = [None] * len(messages)
+    prompts = {}
+    for place, turns in enumerate(messages):
+        try:
+            prompts[place] = answerer.prompt(turns)
+        except ModelError as error:
+            found[place] = {"error": str(error)}
+    told = answerer.generate(list(prompts.values())).rename(columns={"answer": "label"})
+    for place, said in zip(prompts, told.to_dict("records"), strict=True):
+        found[place] = said
     return found

@@ -1,5 +1,8 @@
 """Labelling in a terminal: one text at a time, a key per label, every answer saved at once.
 
+Where the answers are free, there are no keys for them: the suggestion is taken with enter, changed
+in place, or another answer is written.
+
 The queue's file is only read. A person's answers stand in a file of their own under
 .ftzard/labelling until they are handed in, so a closed terminal loses nothing and two people may
 label the same batch. Handing in writes them into data/labelled, where the sensor finds them.
@@ -15,23 +18,83 @@ import termios
 import textwrap
 import tty
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 
+from ftzard.config.schema import Config
 from ftzard.dataset import handed_in, labelling
 from ftzard.dataset.storage import read_parquet, write_csv
 from ftzard.errors import DataError, WorkspaceError, nearest
+from ftzard.texts import wording
 from ftzard.workspace import Workspace
 
 SKIP, UNDO, QUIT, HAND_IN = "s", "u", "q", "h"
+EDIT, WRITE = "e", "w"
 ENTER = ("\r", "\n")
+ESCAPE = "\x1b"
 #: Keys of the labels, in their order: the digits, then letters that mean nothing else.
 KEYS = [k for k in "123456789" + string.ascii_lowercase if k not in (SKIP, UNDO, QUIT, HAND_IN)]
 ANSWERS = ["id", "label", "labelled_by", "labelled_at", "handed_in"]
+
+# Keys of a free answer's editor: as a terminal sends them, beside the usual ones with Ctrl.
+MARK = "▏"
+NEW_LINE = ("\x0e", "\x1b\r", "\x1b\n")  # Ctrl-N, or Alt and enter
+BACKSPACE, DELETE = ("\x7f", "\x08"), ("\x1b[3~", "\x04")
+WORD_AWAY, ALL_AWAY = "\x17", "\x15"  # Ctrl-W, Ctrl-U
+# What a terminal that was asked to (bracketed paste) puts around a pasted text.
+PASTED, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
+#: Key -> where it moves to, of the text before and after.
+MOVES: dict[str, Callable[[str, str], int]] = {
+    "\x1b[D": lambda before, after: len(before) - 1,
+    "\x1b[C": lambda before, after: len(before) + 1,
+    **dict.fromkeys(("\x1b[H", "\x1bOH", "\x1b[1~", "\x01"),
+                    lambda before, after: before.rfind("\n") + 1),
+    **dict.fromkeys(("\x1b[F", "\x1bOF", "\x1b[4~", "\x05"),
+                    lambda before, after: len(before) + len(after.split("\n", 1)[0])),
+}
+
+ASKING = " enter takes the suggestion   e edit   w write   s skip   u undo   h hand in   q quit"
+WRITING = " enter saves   ctrl-n new line   ctrl-u clear   esc back to the suggestion"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A free answer while it is written: its text, and where the next character goes."""
+
+    text: str
+    at: int
+
+    def key(self, key: str) -> "Draft":
+        """Return the draft after a key; one that means nothing here changes nothing."""
+        before, after = self.text[:self.at], self.text[self.at:]
+        if key in NEW_LINE:
+            return Draft(f"{before}\n{after}", self.at + 1)
+        if key in BACKSPACE:
+            return Draft(before[:-1] + after, max(0, self.at - 1))
+        if key in DELETE:
+            return Draft(before + after[1:], self.at)
+        if key == WORD_AWAY:
+            kept = before.rstrip()
+            kept = kept[:max(kept.rfind(" "), kept.rfind("\n")) + 1]
+            return Draft(kept + after, len(kept))
+        if key == ALL_AWAY:
+            return Draft("", 0)
+        if key in MOVES:
+            return Draft(self.text, min(max(MOVES[key](before, after), 0), len(self.text)))
+        if key.startswith(PASTED):
+            key = key.removeprefix(PASTED).removesuffix(PASTE_ENDS).replace("\r", "\n")
+        elif not (key.isprintable() or key == "\u200d"):  # which joins several emoji to one
+            return self
+        return Draft(before + key + after, self.at + len(key))
+
+    @property
+    def shown(self) -> str:
+        """The text with a mark where the next character goes."""
+        return f"{self.text[:self.at]}{MARK}{self.text[self.at:]}"
 
 
 @dataclass
@@ -39,25 +102,34 @@ class Sitting:
     """One person at one queue.
 
     queue: the rows of the batch as asked; rows: those put before this person now; labels: names
-    in the order of their keys; answers: this person's of all sittings, as saved; place: where
-    they are saved; folder: where they are handed in to.
+    in the order of their keys, or None where answers are free; answers: this person's of all
+    sittings, as saved; place: where they are saved; folder: where they are handed in to; draft:
+    the free answer that is being written, None while none is.
     """
 
     batch: str
     person: str
     queue: pd.DataFrame
     rows: pd.DataFrame
-    labels: list[str]
+    labels: list[str] | None
     answers: pd.DataFrame
     place: Path
     folder: Path
     at: int = 0
-    _done: list[str] = field(default_factory=list)
+    draft: Draft | None = None
 
     @property
     def keys(self) -> dict[str, str]:
         """Key -> label."""
-        return dict(zip(KEYS, self.labels, strict=False))
+        return dict(zip(KEYS, self.labels or [], strict=False))
+
+    @property
+    def suggested(self) -> str | None:
+        """The suggestion for the row that is shown, if it can be taken as its label."""
+        suggestion = self.row["suggestion"]
+        if self.labels is None:
+            return wording(suggestion) or None
+        return suggestion if suggestion in self.labels else None
 
     @property
     def row(self) -> pd.Series | None:
@@ -138,7 +210,7 @@ def open_sitting(workspace: Workspace, batch: str | None, person: str, *, twice:
             raise DataError(f"there is no batch '{batch}' in data/labelling{several}")
         files = found
     for file in reversed(files):
-        sitting = _sitting(workspace, config.data.labels, file, person, cleaned, refused, twice)
+        sitting = _sitting(workspace, config, file, person, cleaned, refused, twice)
         if sitting.rows.empty and sitting.pending.empty:
             continue
         return sitting
@@ -148,7 +220,7 @@ def open_sitting(workspace: Workspace, batch: str | None, person: str, *, twice:
         + ("." if twice else "; --twice asks also for what others have labelled."))
 
 
-def _sitting(workspace: Workspace, named: dict[str, str] | None, file: Path, person: str,
+def _sitting(workspace: Workspace, config: Config, file: Path, person: str,
              cleaned: pd.DataFrame | None, refused: set[str], twice: bool) -> Sitting:
     """Return what is left; an answer that was handed in and refused is asked for again."""
     queue = labelling.read_queue(file)
@@ -171,14 +243,23 @@ def _sitting(workspace: Workspace, named: dict[str, str] | None, file: Path, per
     elif cleaned is not None and "labelled_by" in cleaned:
         own = cleaned[cleaned["labelled_by"] == person]
         rows = rows[~rows["id"].isin(own["id"])]
+    return Sitting(file.stem, person, queue, rows.reset_index(drop=True),
+                   _labels(config, cleaned, queue), mine, place, workspace.labelled)
+
+
+def _labels(config: Config, cleaned: pd.DataFrame | None, queue: pd.DataFrame
+            ) -> list[str] | None:
+    """Return the label names in the order of their keys, or None where answers are free."""
+    if config.task.kind == "instruction_tuning":
+        return None
+    named = config.data.labels
     labels = list(dict.fromkeys(named.values())) if named else []
     labels = labels or sorted((cleaned["label"] if cleaned is not None
                                else queue["suggestion"]).unique())
     if len(labels) > len(KEYS):
         raise DataError(f"there are {len(labels)} labels but {len(KEYS)} keys; label this batch in "
                         "a spreadsheet or in Label Studio.")
-    return Sitting(file.stem, person, queue, rows.reset_index(drop=True), labels, mine, place,
-                   workspace.labelled)
+    return labels
 
 
 def _answers(place: Path) -> pd.DataFrame:
@@ -189,29 +270,62 @@ def _answers(place: Path) -> pd.DataFrame:
 
 def screen(sitting: Sitting, width: int = 80, height: int = 24) -> str:
     """Return what the terminal shows: how far, the text, the suggestion, the keys."""
-    row = sitting.row
+    row, free = sitting.row, sitting.labels is None
     lines = [f" {sitting.batch}   {sitting.at + 1} of {len(sitting.rows)}"
              f"   {len(sitting.pending)} answers not handed in   {sitting.person}", ""]
-    text = "".join(c if c.isprintable() else " " for c in row["text"])
-    wrapped = textwrap.wrap(text, max(20, width - 4)) or [""]
-    room = max(3, height - 9 - len(sitting.labels))
-    if len(wrapped) > room:
-        wrapped = [*wrapped[:room - 1], "…"]
-    lines += [f"  {line}" for line in wrapped]
     confidence = f" ({float(row['confidence']):.2f})" if row["confidence"] else ""
+    if free:
+        room = max(3, (height - 8) // 2)
+        lines += [f"  {line}" for line in _paragraphs(row["text"], width, room)]
+        what, shown = f"suggestion{confidence}", row["suggestion"] or "none"
+        if sitting.draft is not None:
+            what, shown = "your answer", sitting.draft.shown
+        lines += ["", f"  {what}:"]
+        lines += [f"  {line}" for line in _paragraphs(shown, width, room, MARK)]
+        return "\n".join([*lines, "", WRITING if sitting.draft is not None else ASKING])
+    text = "".join(c if c.isprintable() else " " for c in row["text"])
+    room = max(3, height - 9 - len(sitting.labels))
+    lines += [f"  {line}" for line in _paragraphs(text, width, room)]
     lines += ["", f"  suggestion: {row['suggestion']}{confidence}", ""]
     lines += [f"  {key}  {label}" for key, label in sitting.keys.items()]
     lines += ["", " enter takes the suggestion   s skip   u undo   h hand in   q quit"]
     return "\n".join(lines)
 
 
+def _paragraphs(text: str, width: int, room: int, mark: str = "") -> list[str]:
+    """Return a text on at most `room` lines; nothing in it commands the terminal.
+
+    mark: what must be seen of it, if it is there; else a text that is too long shows its beginning.
+    """
+    lines = []
+    for paragraph in text.split("\n"):
+        plain = "".join(c if c.isprintable() else " " for c in paragraph)
+        lines += textwrap.wrap(plain, max(20, width - 4), drop_whitespace=not mark) or [""]
+    if len(lines) <= room:
+        return lines
+    at = next((n for n, line in enumerate(lines) if mark and mark in line), 0)
+    first = min(max(0, at - room + 2), len(lines) - room)
+    shown = lines[first:first + room]
+    if first:
+        shown[0] = "…"
+    if first + room < len(lines):
+        shown[-1] = "…"
+    return shown
+
+
 def press(sitting: Sitting, key: str) -> bool:
     """Do what a key asks for; False when the sitting is to end without handing in."""
+    if sitting.draft is not None:
+        _written(sitting, key)
+        return True
     if key == QUIT:
         return False
     if key in ENTER:
-        if sitting.row["suggestion"] in sitting.labels:
-            sitting.answer(sitting.row["suggestion"])
+        if sitting.suggested is not None:
+            sitting.answer(sitting.suggested)
+    elif sitting.labels is None and key in (EDIT, WRITE):
+        text = (sitting.suggested or "") if key == EDIT else ""
+        sitting.draft = Draft(text, len(text))
     elif key in sitting.keys:
         sitting.answer(sitting.keys[key])
     elif key == SKIP:
@@ -219,6 +333,19 @@ def press(sitting: Sitting, key: str) -> bool:
     elif key == UNDO:
         sitting.undo()
     return True
+
+
+def _written(sitting: Sitting, key: str) -> None:
+    """Do what a key asks for while a free answer is written; an empty one is not saved."""
+    if key == ESCAPE:
+        sitting.draft = None
+    elif key in ENTER:
+        answer = wording(sitting.draft.text)
+        if answer:
+            sitting.draft = None
+            sitting.answer(answer)
+    else:
+        sitting.draft = sitting.draft.key(key)
 
 
 def run(sitting: Sitting, say: Callable[[str], None]) -> None:
@@ -236,8 +363,11 @@ def run(sitting: Sitting, say: Callable[[str], None]) -> None:
         while sitting.row is not None:
             size = shutil.get_terminal_size()
             _draw(screen(sitting, size.columns, size.lines))
-            key = next(keys, QUIT)
-            if key == HAND_IN:
+            key = next(keys, None)
+            if key is None:  # the terminal has been closed
+                hand_in = False
+                break
+            if key == HAND_IN and sitting.draft is None:
                 break
             if not press(sitting, key):
                 hand_in = False
@@ -266,22 +396,48 @@ def _whole_screen() -> Iterator[Iterator[str]]:
     before = termios.tcgetattr(source)
     try:
         tty.setcbreak(source)  # Ctrl-C stays Ctrl-C
-        sys.stdout.write("\x1b[?1049h")
+        sys.stdout.write("\x1b[?1049h\x1b[?2004h")
         yield _pressed(source)
     finally:
         termios.tcsetattr(source, termios.TCSADRAIN, before)
-        sys.stdout.write("\x1b[?1049l")
+        sys.stdout.write("\x1b[?2004l\x1b[?1049l")
         sys.stdout.flush()
 
 
 def _pressed(source: int) -> Iterator[str]:
-    """Yield one character per key until the terminal is gone; arrow keys and the like are none."""
+    """Yield what each key sends until the terminal is gone: a character, or an escape sequence.
+
+    A pasted text is one key, so that nothing in it is taken for a command.
+    """
     while data := _read(source):
-        if data != b"\x1b":
-            yield data.decode("latin-1")
-        elif _more(source) and _read(source) in (b"[", b"O"):
-            while _more(source) and not b"@" <= _read(source) <= b"~":
-                continue  # the parameters of an escape sequence, up to its last byte
+        if data == b"\x1b":
+            data += _sequence(source)
+            while data.startswith(PASTED.encode()) and not data.endswith(PASTE_ENDS.encode()):
+                more = _read(source)
+                if not more:
+                    return
+                data += more
+            yield data.decode("utf-8", errors="replace")
+            continue
+        while 0xC0 <= data[0] < 0xF8 and len(data) < 2 + (data[0] >= 0xE0) + (data[0] >= 0xF0):
+            more = _read(source)
+            if not more:
+                return
+            data += more
+        yield data.decode("utf-8", errors="replace")
+
+
+def _sequence(source: int) -> bytes:
+    """Return what follows an escape character at once: nothing if the key was Escape itself."""
+    if not _more(source):
+        return b""
+    found = last = _read(source)
+    if found in (b"[", b"O"):
+        while _more(source) and (last := _read(source)):
+            found += last
+            if b"@" <= last <= b"~":
+                break  # the parameters of a sequence end with such a byte
+    return found
 
 
 def _more(source: int) -> bool:

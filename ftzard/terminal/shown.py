@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from ftzard.evaluation import measures
 from ftzard.history.lineage import NOT_HERE
 
 _SIZES = ("B", "kB", "MB", "GB", "TB")
@@ -40,8 +41,9 @@ def lineage_tree(told: Mapping) -> Tree:
         + (f": {deleted['reason']}" if deleted["reason"] else "")] if deleted else [])
     scores = told["metrics"]
     if scores:
-        _branch(tree, "metrics", [f"{scores['accuracy']:.1%} of {scores['n']:,} test rows, "
-                                  f"macro F1 {scores['macro_f1']:.3f}"])
+        rest = (f", macro F1 {scores['macro_f1']:.3f}"
+                if measures.told_in(scores) is measures.ACCURACY else "")
+        _branch(tree, "metrics", [measures.sentence(scores) + rest])
     record = told["record"]
     _branch(tree, "record", [f"{record['path']} at {(record['commit'] or 'no commit yet')[:10]}, "
                              f"made {_time(told['created'])} UTC"])

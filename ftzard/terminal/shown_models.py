@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from ftzard.evaluation import measures
 from ftzard.terminal.shown import size
 
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
@@ -14,11 +15,12 @@ LONGEST_TEXT = 90
 
 def list_table(lines: list[Mapping]) -> Table:
     """Return the table of `registered.listing`: a line per version."""
-    table = _table("model", "aliases", "accuracy", "verdict", "base", "data version", "size",
-                   "registered (UTC)", right=("size",))
+    judged = {line["measure"] for line in lines} - {None}
+    table = _table("model", "aliases", "accuracy" if judged <= {"accuracy"} else "score", "verdict",
+                   "base", "data version", "size", "registered (UTC)", right=("size",))
     for line in lines:
         table.add_row(f"{line['model']}@{line['version']}", ", ".join(line["aliases"]) or "-",
-                      _accuracy(line), line["verdict"] or ("-" if line["kind"] != "base" else
+                      _score(line), line["verdict"] or ("-" if line["kind"] != "base" else
                                                            "bare base"),
                       line["base"] or "-", (line["data_version"] or "-")[:10],
                       size(line["size_bytes"]), _time(line["created"]))
@@ -32,6 +34,8 @@ def model_tree(told: Mapping) -> Tree:
     _branch(tree, "registered", [f"{_time(told['created'])} UTC, {size(told['size_bytes'])} in "
                                  f"MLflow, {told['source']}"])
     _branch(tree, "record", [told["record"] or "none in this workspace"])
+    if told["task"] != "classification":
+        _branch(tree, "task", [told["task"]])
     _branch(tree, "labels", [", ".join(told["labels"])] if told["labels"] else [])
     _branch(tree, "metrics", [_metrics(role, said) for role, said in told["metrics"].items()])
     if told["verdict"]:
@@ -62,15 +66,10 @@ def score_table(told: Mapping) -> Table:
     """Return the scores and costs of a comparison, with intervals, a column per model."""
     first, second = (model["name"] for model in told["models"])
     table = _table("", first, second, "difference", right=(first, second, "difference"))
-    for key, name in SCORES.items():
-        score = told["scores"][key]
-        gap = score["difference"]
-        table.add_row(name, _interval(score["first"]), _interval(score["second"]),
-                      f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
-                      f"{100 * gap['upper']:+.1f})".replace("-", "−"))
-    for key, name in (("loss", "loss"), ("ece", "calibration error")):
-        one, two = told["first"][key], told["second"][key]
-        table.add_row(name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−"))
+    if _written(told):
+        _add_answer_scores(table, told)
+    else:
+        _add_scores(table, told)
     one, two = (model["speed"] for model in told["models"])
     for key, name, shape in (("latency_ms", "one row, ms", ",.1f"),
                              ("rows_per_second", "rows per second", ",.0f"),
@@ -84,6 +83,34 @@ def score_table(told: Mapping) -> Table:
     return table
 
 
+def _written(told: Mapping) -> bool:
+    """Return whether a comparison is of models that write answers."""
+    return told.get("task", "classification") != "classification"
+
+
+def _add_scores(table: Table, told: Mapping) -> None:
+    for key, name in SCORES.items():
+        score = told["scores"][key]
+        gap = score["difference"]
+        table.add_row(name, _interval(score["first"]), _interval(score["second"]),
+                      f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
+                      f"{100 * gap['upper']:+.1f})".replace("-", "−"))
+    for key, name in (("loss", "loss"), ("ece", "calibration error")):
+        one, two = told["first"][key], told["second"][key]
+        table.add_row(name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−"))
+
+
+def _add_answer_scores(table: Table, told: Mapping) -> None:
+    for key, score in told["scores"].items():
+        measure, gap = measures.of(key), score["difference"]
+        table.add_row(measure.short, *(
+            f"{measure.value(score[side]['value'], unit=False)} "
+            f"({measure.range(score[side]['lower'], score[side]['upper'])})"
+            for side in ("first", "second")),
+            f"{measure.gain(gap['value'], unit=False)} ({measure.gain(gap['lower'], unit=False)} "
+            f"to {measure.gain(gap['upper'], unit=False)})")
+
+
 def rows_told(told: Mapping) -> list[str]:
     """Return sentences on the rows: how many, from where, what was left out, where they differ."""
     rows = told["rows"]
@@ -94,6 +121,10 @@ def rows_told(told: Mapping) -> list[str]:
                                               rows["rejected"].items()))
     first, second = (model["name"] for model in told["models"])
     apart = told["disagreements_in_all"]
+    if _written(told):
+        return [*lines, f"they answer {apart:,} of {told['generated']:,} rows differently"
+                + (f"; the {len(told['disagreements'])} on which they differ most:"
+                   if told["disagreements"] else "")]
     lines.append(f"they disagree on {apart:,} rows: {first} alone is right on "
                  f"{told['only_first']:,}, {second} alone on {told['only_second']:,}"
                  + (f"; the {len(told['disagreements'])} both are surest of:"
@@ -104,10 +135,14 @@ def rows_told(told: Mapping) -> list[str]:
 def disagreement_table(told: Mapping) -> Table:
     """Return the rows on which two models disagree: text, true label, what either says."""
     first, second = (model["name"] for model in told["models"])
+    if _written(told):
+        table = _table("text", "wanted", f"{first} says", f"{second} says")
+        for row in told["disagreements"]:
+            table.add_row(*(Text(_short(row[key])) for key in ("text", "label", "first", "second")))
+        return table
     table = _table("text", "true label", f"{first} says", f"{second} says")
     for row in told["disagreements"]:
-        text = row["text"]
-        table.add_row(Text(text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"),
+        table.add_row(Text(_short(row["text"])),
                       row["label"], *(
                           Text(f"{row[side]} {row[f'{side}_confidence']:.2f}",
                                style="bold" if row["right"] == side else "")
@@ -115,13 +150,21 @@ def disagreement_table(told: Mapping) -> Table:
     return table
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+
+
 def _interval(score: Mapping) -> str:
     return f"{100 * score['value']:.1f} % ({100 * score['lower']:.1f}–{100 * score['upper']:.1f})"
 
 
-def _accuracy(line: Mapping) -> str:
-    if line["accuracy"] is None:
+def _score(line: Mapping) -> str:
+    if line["score"] is None:
         return "-"
+    measure = measures.told_in(line)
+    if measure is not measures.ACCURACY:
+        return (f"{measure.short} {measure.value(line['score'], unit=False)} "
+                f"({measure.range(line['lower'], line['upper'])}) of {line['test_rows']:,}")
     return (f"{100 * line['accuracy']:.1f} % ({100 * line['lower']:.1f}–"
             f"{100 * line['upper']:.1f}) of {line['test_rows']:,}")
 
@@ -130,7 +173,10 @@ def _metrics(role: str, said: Mapping) -> str:
     if "accuracy" in said and "lower" in said:
         return (f"{role}: {said['accuracy']:.1%} ({said['lower']:.1%}–{said['upper']:.1%}) of "
                 f"{said['n']:,} test rows, macro F1 {said['macro_f1']:.3f}")
-    return f"{role}: " + ", ".join(f"{key} {value:.4g}" for key, value in said.items())
+    if "measure" in said:
+        return f"{role}: {measures.sentence(said)}"
+    return f"{role}: " + ", ".join(f"{key} {value:.4g}" for key, value in said.items()
+                                   if isinstance(value, (int, float)))
 
 
 def _time(iso: str | None) -> str:

@@ -8,13 +8,15 @@ NAME = "model_card.md"
 def model_card(record: Mapping) -> str:
     """Return a version's card as Markdown, from its record (models/<name>/<version>.yaml)."""
     base, verdict = record["base"], record.get("verdict") or {}
+    task = ((record.get("config") or {}).get("task") or {}).get("kind", "classification")
     lines = [
         f"# {record['model']}@{record['version']}", "",
         f"Made by {record['step']} at {record['created']}.", "",
         f"- base: {base.get('source') or base['name']}, revision {base.get('revision') or 'none'}, "
         f"weights {base['weight_hash']}",
         f"- parent: {record.get('parent') or 'none'}",
-        f"- labels: {', '.join(map(str, record.get('labels') or [])) or 'none'}",
+        *([f"- task: {task}, template {_template(record)}"] if task != "classification" else
+          [f"- labels: {', '.join(map(str, record.get('labels') or [])) or 'none'}"]),
         f"- batches: {', '.join(map(str, record.get('batches') or [])) or 'none'}",
         "- rows: " + (", ".join(f"{k} {v:,}" for k, v in (record.get("rows") or {}).items())
                       or "none"),
@@ -26,7 +28,14 @@ def model_card(record: Mapping) -> str:
         f"- MLflow run {record['mlflow_run']}",
     ]
     scores = record.get("metrics") or {}
-    if scores:
+    if scores and task != "classification":
+        lines += ["", "## On all test rows", "", "| model | score | 95 % interval | loss | "
+                  "perplexity | ROUGE-L | exact match | rows |", "|---|" + 7 * "---|"]
+        lines += [f"| {name} | {s.get('measure', 'loss')} {s['score']:.3f} | {s['lower']:.3f} to "
+                  f"{s['upper']:.3f} | {s['loss']:.3f} | {s['perplexity']:.2f} | "
+                  f"{_share(s['rouge_l'])} | {_share(s['exact_match'])} | {s['n']:,} |"
+                  for name, s in scores.items()]
+    elif scores:
         lines += ["", "## On all test rows", "", "| model | accuracy | 95 % interval | macro F1 | "
                   "rows |", "|---|---|---|---|---|"]
         lines += [f"| {name} | {s['accuracy']:.3f} | {s['lower']:.3f} to {s['upper']:.3f} | "
@@ -34,3 +43,11 @@ def model_card(record: Mapping) -> str:
     if verdict:
         lines += ["", "## The gate", "", f"{verdict['decision']}. {' '.join(verdict['reasons'])}"]
     return "\n".join(lines) + "\n"
+
+
+def _template(record: Mapping) -> str:
+    return ((record["config"]["task"].get("instructions") or {}).get("template")) or "unknown"
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

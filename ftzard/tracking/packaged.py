@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version as installed
@@ -23,9 +24,11 @@ from mlflow.types.schema import Array
 
 import ftzard
 from ftzard.errors import TrackingError
+from ftzard.models.meta import META
+from ftzard.models.spec import CLASSIFICATION
 
 #: What opens a model and asks it; it is shipped with whatever it imports of FTzard.
-NEEDED = ("ftzard", "ftzard.texts", "ftzard.models.adapter", "ftzard.models.archive")
+NEEDED = ("ftzard", "ftzard.models.opening", "ftzard.models.archive")
 #: What the shipped code imports; MLflow installs these versions for `mlflow models serve`.
 REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "peft", "bitsandbytes",
                 "accelerate", "safetensors", "numpy", "pandas", "pyarrow")
@@ -40,20 +43,21 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
     """Yield the folder of a model as MLflow keeps it; it is gone afterwards.
 
     name: for the message; archives: 'adapter' and 'base', those that are shipped; example: raw
-    texts; labels: in the order of the probabilities; config: what a bare base is opened with.
-    Raises TrackingError if there is no space for it.
+    texts; labels: in the order of the probabilities, none of a model that writes answers; config:
+    what a bare base is opened with. Raises TrackingError if there is no space for it.
     """
+    task = _task(archives, config)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it tells of every step
         try:
             mlflow.pyfunc.save_model(
-                model, python_model=str(_SERVED), signature=signature(),
+                model, python_model=str(_SERVED), signature=signature(task),
                 artifacts={key: str(path) for key, path in archives.items()},
                 input_example=pd.DataFrame({"text": list(example)}),
                 code_paths=[str(_copy_code(Path(folder) / "code"))], pip_requirements=pinned(),
                 model_config=json.loads(json.dumps(config, default=str)) if config else None,
-                metadata={"labels": list(labels)})
+                metadata={"labels": list(labels)} if task == CLASSIFICATION else {"task": task})
         except OSError as error:
             raise TrackingError(
                 f"the files of '{name}' for MLflow cannot be written to {folder}: {error}. Free "
@@ -62,13 +66,27 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
         yield model
 
 
-def signature() -> ModelSignature:
-    """Return what goes in and what comes out, for MLflow to check."""
+def _task(archives: Mapping[str, Path], config: Mapping | None) -> str:
+    """Return what a model was made for, as its adapter says, or the config of a bare base."""
+    if "adapter" in archives:
+        with zipfile.ZipFile(archives["adapter"]) as adapter:
+            told = json.loads(adapter.read(META)) if META in adapter.namelist() else {}
+    else:
+        told = (config or {}).get("spec", {})
+    return told.get("task", CLASSIFICATION)
+
+
+def signature(task: str = CLASSIFICATION) -> ModelSignature:
+    """Return what goes in and what comes out, for MLflow to check.
+
+    The label of a model that writes answers is the answer.
+    """
+    told = [ColSpec(Array(DataType.double), "probabilities")] if task == CLASSIFICATION else [
+        ColSpec(DataType.long, "tokens"), ColSpec(DataType.boolean, "finished")]
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, "text")]),
-        outputs=Schema([ColSpec(DataType.string, "label"),
-                        ColSpec(DataType.double, "confidence"),
-                        ColSpec(Array(DataType.double), "probabilities")]))
+        outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "confidence"),
+                        *told]))
 
 
 def pinned() -> list[str]:

@@ -66,14 +66,17 @@ def register(run: Run, name: str, *, adapter: Path, base: Path | None, example: 
 
 def register_base(run: Run, name: str, *, spec: Mapping, hashes: Mapping[str, str],
                   labels: Sequence[str], cleaning: Mapping, archive: Path | None,
-                  example: Sequence[str], tags: Mapping[str, object]) -> tuple[Version, bool]:
-    """Register a bare base with its untrained head; return its version and whether it is new.
+                  example: Sequence[str], tags: Mapping[str, object],
+                  answering: Mapping | None = None) -> tuple[Version, bool]:
+    """Register a bare base, with an untrained head for labels; return its version, whether new.
 
     spec: how it is loaded, its source such that anybody finds it, or any name if `archive` holds
-    its files; hashes: of its weights and tokenizer. A base that is registered already, with the
-    same hashes, labels and way of loading, is no new version.
+    its files; hashes: of its weights and tokenizer; answering: {template, max_new_tokens} of a base
+    that writes answers. A base that is registered already, with the same hashes, labels and way of
+    loading and asking, is no new version.
     """
-    said = {"spec": dict(spec), "labels": list(labels), "cleaning": dict(cleaning)}
+    said = {"spec": dict(spec), "labels": list(labels), "cleaning": dict(cleaning),
+            **(answering or {})}
     told = json.dumps({**said, "hashes": dict(hashes)}, sort_keys=True, default=str)
     identity = hashlib.sha256(told.encode()).hexdigest()
     for known in versions(run.tracking, name):

@@ -1,4 +1,4 @@
-"""The registered model: raw texts in, label and probabilities out, with plain mlflow.pyfunc.
+"""The registered model: raw texts in, labels or answers out, with plain mlflow.pyfunc.
 
 MLflow stores this file with the model and runs it to load one. The adapter, and the base where no
 hub revision can fetch it, lie beside it as archives, and FTzard's own code that opens them under
@@ -20,39 +20,39 @@ class Served(mlflow.pyfunc.PythonModel):
     """A registered version as a pyfunc.
 
     predict takes a table with a `text` column and returns a table with label, confidence and
-    probabilities (in the order of the labels). Texts are cleaned as those of training were.
+    probabilities (in the order of the labels); of a model that writes answers label is the answer
+    to a text, and tokens and finished stand in place of the probabilities. Texts are cleaned as
+    those of training were.
     """
 
     def load_context(self, context) -> None:
         require_own_code(SHIPPED)
-        from ftzard.models import adapter, archive
-        from ftzard.models.base import load_base
-        from ftzard.models.spec import BaseSpec
+        from ftzard.models import archive, opening
+        from ftzard.models.meta import read_meta
 
         cache = Path(tempfile.gettempdir()) / "ftzard-served"
         packed = {name: archive.unpack(Path(path), cache)
                   for name, path in context.artifacts.items()}
         if "adapter" in packed:
-            source = packed.get("base") or adapter.read_meta(
-                packed["adapter"])["base"]["spec"]["source"]
-            self.classifier = adapter.open_classifier(
-                packed["adapter"], adapter.base_spec(packed["adapter"], source))
-            self.cleaning = self.classifier.meta.get("cleaning", {})
+            told = read_meta(packed["adapter"])
+            self.spec = told["base"]["spec"]
         else:
-            said = context.model_config
-            spec = {**said["spec"], "source": packed.get("base") or said["spec"]["source"]}
-            self.classifier = adapter.bare_classifier(load_base(BaseSpec(**spec), said["labels"]))
-            self.cleaning = said["cleaning"]
+            told = context.model_config
+            self.spec = told["spec"]
+        self.cleaning = told.get("cleaning", {})
+        source = packed.get("base") or self.spec["source"]
+        self.model = opening.opened(packed.get("adapter"), {**self.spec, "source": source}, told)
 
     def predict(self, context, model_input: pandas.DataFrame, params=None) -> pandas.DataFrame:
         from ftzard.errors import DataError
-        from ftzard.texts import cleaned_as
+        from ftzard.models import opening
 
         missing = model_input["text"].isna().to_numpy()
         if missing.any():
             raise DataError(f"row {int(missing.argmax())} has no text ({int(missing.sum())} rows "
                             "in all); expected a text in every row.")
-        return self.classifier.predict(cleaned_as(model_input["text"], self.cleaning))
+        return self.model.predict(
+            opening.cleaned(model_input["text"], self.spec, self.cleaning))
 
 
 def require_own_code(shipped: Path) -> None:

@@ -33,9 +33,38 @@ def refusal(*requests: dict, **more) -> str:
 class TestPackagedFiles:
     @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=str)
     def test_every_choice_composes(self, group, choice):
-        said = {group: {"choice": choice}}
-        assert compose(said) == compose({"overrides": [f"{group}={choice}"]}) == compose(
-            {group: choice})
+        more = {}
+        if (group, choice) in (("task", "instruction_tuning"), ("data", "instructions")):
+            more = {"task": "instruction_tuning", "tuning": {"metric": "validation_loss"}}
+        assert compose(more, {group: {"choice": choice}}) == compose(
+            more, {"overrides": [f"{group}={choice}"]}) == compose(more, {group: choice})
+
+    @pytest.mark.parametrize("model", ["mistral_7b_instruct", "falcon_7b", "falcon_tiny"])
+    @pytest.mark.parametrize("task", ["classification", "instruction_tuning"])
+    def test_a_decoder_is_configured_for_both_tasks(self, model, task):
+        metric = "accuracy" if task == "classification" else "validation_loss"
+        assert compose({"task": task, "model": model, "tuning": {"metric": metric}})
+
+    @pytest.mark.parametrize(("asked", "expected"), [
+        ({"tuning": {"metric": "accuracy"}}, "validation_loss or perplexity"),
+        ({"sampling": {"strategy": "margin"}}, "least_confidence, mix or random"),
+        ({"data": {"labels": {"0": "no"}}}, "an answer is free text"),
+        ({"data": {"sample_rows": 5, "sample_stratified": True}}, "labels to keep the shares of"),
+        ({"task": {"instructions": {"score": "rouge_l", "generated_rows": 20}}}, "rouge_l is meas"),
+        ({"task": {"instructions": {"max_new_tokens": 0}}}, "1 or more"),
+        ({"data": {"mix": {"a.jsonl": 0.0}}}, "each with a weight above 0"),
+        ({"data": {"mix": {"a.jsonl": 1.0}, "source": "b.jsonl"}}, "null beside data.mix"),
+    ], ids=lambda value: str(value)[:40])
+    def test_what_instruction_tuning_cannot_use_is_refused(self, asked, expected):
+        begun = {"task": "instruction_tuning", "data": "instructions",
+                 "tuning": {"metric": "validation_loss"}}
+        assert expected in refusal(begun, asked)
+
+    @pytest.mark.parametrize("asked", [
+        {"task": {"instructions": {"template": "alpaca"}}}, {"tuning": {"metric": "perplexity"}},
+        {"data": {"input_column": "about"}}, {"data": {"messages_column": "chats"}}], ids=str)
+    def test_what_classification_cannot_use_is_refused(self, asked):
+        assert "classification" in refusal(asked) or "is missing" in refusal(asked)
 
     def test_the_groups_of_the_design_are_there(self):
         assert set(GROUPS) >= {"data", "task", "model", "training", "tuning", "sampling", "gate",

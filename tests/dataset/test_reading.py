@@ -4,7 +4,7 @@ import json
 import pandas as pd
 import pytest
 
-from ftzard.dataset.reading import batch_of, read_raw, store_raw
+from ftzard.dataset.reading import SOURCE, batch_of, header, read_cells, read_raw, store_raw
 from ftzard.errors import ConfigError, DataError
 
 SEED = ',target,text\n0,4,"so, good"\n1,0,NA\n2,0,\n3,4.0,null\n'
@@ -180,3 +180,25 @@ def test_what_could_not_be_read_is_not_kept(tmp_path, name, content):
     with pytest.raises(DataError):
         store_raw(tmp_path / name, tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+def test_the_header_of_every_format_and_columns_that_may_be_there(tmp_path):
+    rows = [{"text": "a", "tags": ["x"]}, {"text": "b", "more": {"y": 1}}]
+    (tmp_path / "f.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    pd.DataFrame(rows).to_parquet(tmp_path / "f.parquet")
+    pd.DataFrame(rows).to_csv(tmp_path / "f.csv", index=False)
+    for name in ("f.jsonl", "f.parquet", "f.csv"):
+        assert header(tmp_path / name) == ["text", "tags", "more"]
+    for name in ("f.jsonl", "f.parquet"):
+        cells = read_cells(tmp_path / name, {"text": "text"}, {"more": "more", "no": "no"},
+                           nested=("more",))
+        assert {k: v.to_pylist() for k, v in cells.items()} == {
+            "text": ["a", "b"], "more": ["", '{"y": 1}']}, "no null of a neighbour's field"
+        with pytest.raises(DataError, match="holds"):
+            read_cells(tmp_path / name, {"text": "text", "tags": "tags"})
+
+
+def test_a_file_of_several_sources_says_which_row_is_whose(seed_file):
+    assert SOURCE == "ftzard_source", "files that are kept have it"
+    assert seed_file(f"text,target,{SOURCE}\na,1,here\n")["source"].tolist() == ["here"]
+    assert "source" not in seed_file("text,target,source\na,1,mine\n")

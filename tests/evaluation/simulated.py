@@ -3,7 +3,7 @@
 import numpy as np
 
 from ftzard.evaluation.drift import Sample
-from ftzard.evaluation.gate import Predicted
+from ftzard.evaluation.paired import Predicted, Scored
 
 CLASSES = ["negative", "positive"]
 
@@ -39,6 +39,27 @@ def counted(wins: int, losses: int, both: int, label: int = 1, name: str = "firs
     return answers(labels, challenger, name), answers(labels, champion, name)
 
 
+def scored(losses: np.ndarray, tokens=None, name: str = "first") -> dict[str, Scored]:
+    """One test set of rows with these losses."""
+    return {name: Scored([f"{name}-{i}" for i in range(len(losses))], -np.asarray(losses), tokens)}
+
+
+def losses(
+    rng: np.random.Generator, n: int, gain: float, spread: float = 0.4
+) -> tuple[dict[str, Scored], dict[str, Scored]]:
+    """A challenger and a champion whose losses per token differ by `gain` nats and by chance.
+
+    Answers have from 2 to some 200 tokens, most of them few; the fewer they are the more a row's
+    loss varies, and one row in twenty is far off for one of the two.
+    """
+    tokens = 2 + rng.geometric(1 / 18, n)
+    hard = rng.gamma(6, 0.4, n)
+    noise = rng.normal(0, spread, n) * np.sqrt(18 / tokens)
+    noise += np.where(rng.random(n) < 0.05, rng.normal(0, 3 * spread, n), 0)
+    champion = np.maximum(hard + noise / 2, 0.0)
+    return scored(np.maximum(hard - noise / 2 - gain, 0.0), tokens), scored(champion, tokens)
+
+
 def made(n: int, seed: int, *, share=0.5, surer=0.0, longer=1.0, pieces=1.0, moved=0.0) -> Sample:
     """Rows as a model may see them: n lengths, answers and embeddings, changed as one is told."""
     draw = np.random.default_rng(seed)
@@ -53,9 +74,22 @@ def made(n: int, seed: int, *, share=0.5, surer=0.0, longer=1.0, pieces=1.0, mov
     return Sample(np.c_[1 - p, p], words, characters, tokens, embeddings)
 
 
+def freely(sample: Sample) -> Sample:
+    """The same rows as a model has that answers in free text."""
+    return Sample(sample.probabilities.max(axis=1, keepdims=True), sample.words, sample.characters,
+                  sample.tokens, sample.embeddings)
+
+
 def record(version: int, batches: str, promoted: bool, **tested: dict[str, float]) -> dict:
     """A version's record; tested: v1={'a': 0.9} is the accuracy of version 1 on batch a."""
     return {
         "version": version, "batches": list(batches), "verdict": {"promoted": promoted},
         "tested": {number[1:]: {b: {"accuracy": a, "n": 100} for b, a in measured.items()}
                    for number, measured in tested.items()}}
+
+
+def of_measure(entry: dict, measure: str = "loss") -> dict:
+    """The same record of a round that was judged by another measure."""
+    return {**entry, "measure": measure,
+            "tested": {v: {b: {"score": s["accuracy"], "n": s["n"]} for b, s in measured.items()}
+                       for v, measured in entry["tested"].items()}}

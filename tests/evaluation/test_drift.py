@@ -9,7 +9,7 @@ from scipy.stats import ks_2samp
 from ftzard.errors import DataError
 from ftzard.evaluation import drift
 from ftzard.evaluation.drift import STATISTICS, Ruler, Sample, compare
-from tests.evaluation.simulated import CLASSES, made
+from tests.evaluation.simulated import CLASSES, freely, made
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +142,35 @@ def test_texts_are_measured_in_words_and_characters():
     sample = Sample.of(["one two", "three"], [4, 2], np.full((2, 2), 0.5), np.zeros((2, 3)))
     assert sample.words.tolist() == [2, 1] and sample.characters.tolist() == [7, 5]
     assert sample.values("tokens per character").tolist() == [4 / 7, 2 / 5]
+
+
+@pytest.fixture(scope="module")
+def answered() -> Ruler:
+    return Ruler(freely(made(1200, 0)))
+
+
+def test_free_answers_are_compared_by_all_but_classes(answered):
+    usual = compare(freely(made(500, 11)), answered, (), draws=800)
+    assert [s.name for s in usual.statistics] == list(STATISTICS[1:]) and not usual.alarm
+    assert json.dumps(usual.to_dict()) and "drift_predicted_classes" not in usual.flat()
+    for change, statistic in (({"surer": 1.0}, "confidence"), ({"longer": 1.4}, "words"),
+                              ({"pieces": 1.5}, "tokens per character"),
+                              ({"moved": 0.5}, "embedding")):
+        found = compare(freely(made(500, 7, **change)), answered, (), draws=800)
+        assert found.alarm and statistic in found.raised_by
+    alarms = [compare(freely(made(300, 100 + i)), answered, (), draws=800).alarm for i in range(20)]
+    assert sum(alarms) <= 1
+
+
+def test_a_sample_of_answers_has_its_confidence_and_refuses_what_is_none(reference, answered):
+    of = Sample.of_answers(["one two", "three"], [4, 2], [0.9, 0.4], np.zeros((2, 3)))
+    assert of.values("confidence").tolist() == [0.9, 0.4] and of.words.tolist() == [2, 1]
+    with pytest.raises(DataError, match="confidences from -2.3 to 0.4"):
+        Sample.of_answers(["a", "b"], [1, 1], [-2.3, 0.4], np.zeros((2, 3)))
+    with pytest.raises(DataError, match="2 columns of probabilities, the reference 1"):
+        compare(made(100, 1), answered, ())
+    with pytest.raises(DataError, match="1 columns of probabilities, the reference 2"):
+        found(reference, freely(made(100, 1)))
 
 
 def test_samples_that_cannot_be_compared_are_refused(reference):

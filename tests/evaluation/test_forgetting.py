@@ -7,7 +7,7 @@ import pytest
 
 from ftzard.errors import DataError
 from ftzard.evaluation.forgetting import Matrix, summary
-from tests.evaluation.simulated import record
+from tests.evaluation.simulated import of_measure, record
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def records() -> list[dict]:
 def test_the_numbers_of_the_papers(records):
     matrix = Matrix.of(records)
     last = summary(matrix, 3)
-    assert last.average_accuracy == pytest.approx((0.86 + 0.74 + 0.70) / 3)
+    assert last.average == pytest.approx((0.86 + 0.74 + 0.70) / 3)
     # R[3,a] - R[1,a] and R[3,b] - R[2,b]
     assert last.backward_transfer == pytest.approx(((0.86 - 0.90) + (0.74 - 0.80)) / 2)
     # the best before: 0.90 of v1 on a, 0.80 of v2 on b
@@ -63,7 +63,7 @@ def test_the_matrix_has_what_was_measured_and_gaps_where_nothing_was(records):
     matrix = Matrix.of(records)
     assert matrix.batches == ("a", "b", "c")
     expected = [[0.90, 0.60, np.nan], [0.85, 0.80, 0.55], [0.86, 0.74, 0.70]]
-    assert np.allclose(matrix.accuracy, expected, equal_nan=True)
+    assert np.allclose(matrix.scores, expected, equal_nan=True)
     assert matrix.n.tolist() == [[100, 100, 0], [100, 100, 100], [100, 100, 100]]
     told = json.loads(json.dumps(matrix.to_dict()))
     assert told["accuracy"][0] == [0.90, 0.60, None] and told["promoted"] == [True] * 3
@@ -84,3 +84,28 @@ def test_records_without_measurements_add_nothing_and_a_lost_record_is_named(rec
         Matrix.of(records[1:])
     with pytest.raises(DataError, match="version 9 is not in the matrix"):
         summary(Matrix.of(records), 9)
+
+
+def test_a_loss_that_rose_was_forgotten():
+    records = [of_measure(r) for r in (
+        record(1, "a", True, v1={"a": 2.0}),
+        record(2, "ab", True, v2={"a": 1.8, "b": 1.5}, v1={"a": 2.0, "b": 2.5}),
+        record(3, "abc", True, v3={"a": 1.9, "b": 1.9, "c": 1.0}))]
+    matrix = Matrix.of(records)
+    last = summary(matrix, 3)
+    assert last.average == pytest.approx(1.6)
+    assert last.backward_transfer == pytest.approx(((2.0 - 1.9) + (1.5 - 1.9)) / 2)
+    assert last.forgetting == pytest.approx(((1.9 - 1.8) + (1.9 - 1.5)) / 2)
+    assert set(last.flat()) == {"average_loss", "backward_transfer", "forgetting"}
+    told = json.loads(json.dumps(matrix.to_dict()))
+    assert told["measure"] == "loss" and told["scores"][0] == [2.0, 2.5, None]
+    assert "accuracy" not in told
+
+
+def test_records_of_another_measure_than_the_newest_add_nothing(records):
+    changed = [*records[:2], of_measure(records[2], "rouge_l")]
+    matrix = Matrix.of(changed)
+    assert matrix.measure.name == "rouge_l" and matrix.versions == (2, 3)
+    assert matrix.at(2, "c") == 0.55
+    assert summary(matrix, 3).forgetting == pytest.approx(((0.85 - 0.86) + (0.80 - 0.74)) / 2)
+    assert "measure" not in Matrix.of(records).to_dict()

@@ -7,7 +7,8 @@ import pytest
 
 from ftzard.config.compose import compose
 from ftzard.errors import DataError
-from ftzard.evaluation.gate import Predicted, judge, mcnemar
+from ftzard.evaluation.gate import judge, means
+from ftzard.evaluation.paired import Predicted, mcnemar
 from tests.evaluation.simulated import CLASSES, answers, counted, pair
 
 RULES = {
@@ -92,7 +93,7 @@ def test_identical_answers_are_a_tie():
     verdict = decide(*counted(wins=0, losses=0, both=500))
     assert verdict.decision == "refuse"
     assert verdict.difference == verdict.lower == verdict.upper == 0
-    assert verdict.mcnemar_p == 1
+    assert verdict.p == 1
 
 
 def test_a_worse_challenger_is_called_worse():
@@ -114,7 +115,7 @@ def test_a_real_gain_below_the_least_gain_is_refused():
 def test_a_handful_of_differing_rows_is_no_evidence_though_the_bootstrap_says_so():
     verdict = decide(*counted(wins=5, losses=0, both=300))
     assert verdict.lower > 0
-    assert verdict.mcnemar_p == pytest.approx(0.0625)
+    assert verdict.p == pytest.approx(0.0625)
     assert verdict.decision == "refuse"
 
 
@@ -174,7 +175,7 @@ def test_the_first_model_must_beat_the_majority_class():
     lazy = answers(labels, labels == 1)
     accepted = decide(good, None)
     assert (accepted.decision, accepted.against) == ("promote", "majority class")
-    assert accepted.champion_accuracy == pytest.approx(0.6)
+    assert accepted.champion_score == pytest.approx(0.6)
     assert not any(p["veto"] for p in accepted.per_class)
     refused = decide(lazy, None)
     assert refused.decision == "refuse"
@@ -231,6 +232,16 @@ def test_a_verdict_is_the_same_each_time_and_is_plain_json():
     verdict = decide(*sides)
     assert decide(*sides) == verdict
     assert json.loads(json.dumps(verdict.to_dict()))["limits"]["min_gain"] == 0.01
+
+
+def test_a_verdict_of_accuracy_is_told_under_the_names_it_has_always_had():
+    verdict = decide(*counted(wins=80, losses=20, both=900))
+    assert verdict.measure == "accuracy"
+    assert list(verdict.to_dict()) == [
+        "promoted", "decision", "reasons", "warnings", "against", "challenger_accuracy",
+        "champion_accuracy", "difference", "lower", "upper", "n", "discordant", "mcnemar_p",
+        "rows_needed", "per_class", "per_test_set", "baselines", "limits"]
+    assert means(verdict.to_dict()) == (0.98, 0.92, verdict.p)
 
 
 def test_predictions_come_from_the_most_likely_class():

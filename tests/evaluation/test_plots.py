@@ -5,8 +5,8 @@ import pytest
 
 from ftzard.errors import DataError
 from ftzard.evaluation import plots
-from ftzard.evaluation.gate import judge
-from tests.evaluation.simulated import CLASSES, pair
+from ftzard.evaluation.gate import judge, judge_scores
+from tests.evaluation.simulated import CLASSES, losses, pair
 
 
 def history(epochs: int) -> list[dict]:
@@ -22,6 +22,18 @@ def verdict() -> dict:
         *sides, CLASSES, min_gain=0.01, max_class_loss=0.05, max_forgetting=0.05, min_rows=200,
         baselines={}, baseline_veto=False, seed=0,
     ).to_dict()  # fmt: skip
+
+
+def verdict_of_scores() -> dict:
+    """Two test sets of losses."""
+    rng = np.random.default_rng(0)
+    sides = [{}, {}]
+    for name in ("first", "second"):
+        for side, found in zip(sides, losses(rng, 300, 0.1), strict=True):
+            one = found["first"]
+            side[name] = type(one)([f"{name} {i}" for i in one.ids], one.scores, one.weights)
+    return judge_scores(*sides, measure="loss", min_gain=0.005, max_forgetting=0.05, min_rows=200,
+                        baselines={}, baseline_veto=False, seed=0, resamples=300).to_dict()
 
 
 def entry(score: float, alarm: bool, batch: str = "0a1b2c3d4e5f") -> dict:
@@ -48,6 +60,13 @@ def matrix(versions: int, batches: int) -> dict:
                      for i, row in enumerate(known)],
         "n": [[1200 if k else 0 for k in row] for row in known],
     }
+
+
+def of_losses(matrix: dict) -> dict:
+    """The same matrix of a measure of which less is better."""
+    told = {k: v for k, v in matrix.items() if k != "accuracy"}
+    return {**told, "measure": "loss", "scores": [
+        [None if a is None else 3 - a for a in row] for row in matrix["accuracy"]]}
 
 
 BIN = {"lower": 0.9, "upper": 1.0, "confidence": 0.95, "accuracy": 1.0, "n": 1}
@@ -87,6 +106,20 @@ FIGURES = {
     ),
     "uncertainty_histogram": lambda: plots.uncertainty_histogram([0.0, 0.0], 0.0),
     "comparison": lambda: plots.comparison(verdict()),
+    "comparison_of_scores": lambda: plots.comparison(verdict_of_scores()),
+    "score_differences": lambda: plots.score_differences(
+        np.random.default_rng(0).standard_t(2, 900), "loss"),
+    "score_differences_alike": lambda: plots.score_differences([0.0] * 9, "exact_match", "base"),
+    "forgetting_of_losses": lambda: plots.forgetting(of_losses(matrix(3, 4))),
+    "token_lengths_of_rows": lambda: plots.token_lengths([3, 9, 200], 64, "row"),
+    "token_accuracy": lambda: plots.learning_curves(
+        [{"name": "t", "history": [{"epoch": 1, "token_accuracy": 0.5, "train_loss": 2.0,
+                                    "validation_loss": 2.5}], "best": True}],
+        ("loss", "token_accuracy")),
+    "rounds_of_losses": lambda: plots.rounds(
+        [{"name": f"v{i}", "verdict": "promote", "measure": "loss", "score": 2.5 - i / 9,
+          "lower": 2.4 - i / 9, "upper": 2.6 - i / 9} for i in range(4)]
+    ),
     "rounds": lambda: plots.rounds(
         [{"name": f"Round {i}", "verdict": "refuse", "accuracy": 0.7} for i in range(8)]
     ),
@@ -149,6 +182,7 @@ def test_the_style_of_the_notebook_around_is_left_alone():
         lambda: plots.uncertainty_histogram([], None),
         lambda: plots.rounds([]),
         lambda: plots.abstention([]),
+        lambda: plots.score_differences([], "loss"),
         lambda: plots.forgetting(matrix(0, 0)),
         lambda: plots.drift({"statistics": []}),
         lambda: plots.drift_over_time([{"score": None}]),
@@ -170,6 +204,45 @@ def test_the_heat_map_says_what_was_measured_and_frames_what_was_trained_on():
     assert "60.0" in said and "65.0" in said and "n 1,200" in said and "v1 ●" in said
     assert "v2 ●" not in said and "·" in said
     assert len(figure.axes[0].patches) == 3  # v1 on batch 1, v2 on batches 1 and 2
+
+
+def test_dark_is_good_and_the_axis_says_which_way_for_a_loss():
+    shares, loss = plots.forgetting(matrix(2, 3)), plots.forgetting(of_losses(matrix(2, 3)))
+    assert "2.400" in words_of(loss) and "2.350" in words_of(loss)
+    assert loss.axes[0].get_xlabel().endswith("loss in nats per token, lower is better")
+    assert shares.axes[0].get_xlabel() == "test set of batch; accuracy in %"
+    inks = [{t.get_text().split("\n")[0]: t.get_color() for t in f.axes[0].texts}
+            for f in (shares, loss)]
+    assert inks[0]["65.0"] == inks[1]["2.350"] == "white"
+    assert inks[0]["60.0"] == inks[1]["2.400"] != "white"
+
+
+def test_row_by_row_the_sides_are_counted_and_the_far_ones_stay_in_the_picture():
+    figure = plots.score_differences([0.1] * 700 + [-0.2] * 299 + [50.0, 0.0], "loss", "base")
+    said = words_of(figure)
+    assert "challenger better\non 701 of 1,001 rows" in said
+    assert "base better\non 299 of 1,001 rows" in said
+    assert "1 row is alike" in figure.axes[0].get_xlabel() and "nats" in (
+        figure.axes[0].get_xlabel())
+    assert max(figure.axes[0].get_xlim()) < 1
+    heights = sum(p.get_height() for p in figure.axes[0].patches)
+    assert heights == 1000
+
+
+def test_a_verdict_of_scores_has_its_own_unit_and_no_classes():
+    figure = plots.comparison(verdict_of_scores())
+    said = words_of(figure)
+    assert "loss per test set" in said and "recall" not in said
+    assert figure.axes[0].get_xlabel().startswith("gain in nats")
+
+
+def test_rounds_of_another_measure_than_the_last_are_left_out():
+    story = [{"name": "old", "verdict": "promote", "accuracy": 0.7},
+             {"name": "v1", "verdict": "promote", "measure": "loss", "score": 2.5},
+             {"name": "v2", "verdict": "refuse", "measure": "loss", "score": 2.4}]
+    figure = plots.rounds(story)
+    assert "2.500" in words_of(figure) and "old" not in words_of(figure)
+    assert "lower is better" in figure.axes[0].get_ylabel()
 
 
 def test_drift_marks_what_is_beyond_its_limit():

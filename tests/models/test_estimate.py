@@ -1,5 +1,6 @@
 """A peak is known before anything loads: by arithmetic, by a rehearsal, and as it is measured."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import torch
 from transformers import DistilBertConfig, LlamaConfig
 
 from ftzard.config.compose import available, compose
+from ftzard.errors import ModelError
 from ftzard.models import estimate, known, memory, rehearsal
 from ftzard.models.base import load_base
 from ftzard.models.estimate import MB, Living, Sizes
@@ -218,3 +220,107 @@ def test_the_estimate_is_within_a_fifth_of_what_training_takes(case):
         text=True, capture_output=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])[case]
     assert abs(found["off"]) <= 0.2, found
+
+
+MEASURED = """
+import sys
+import pandas, torch
+from ftzard.models import memory, rehearsal
+from ftzard.models.adapter import attach
+from ftzard.models.base import load_base
+from ftzard.models.spec import BaseSpec
+from ftzard.models.tiny_falcon import build
+from ftzard.models.training import train
+torch.set_num_threads(2)
+build(sys.argv[1] + "/base", ["a b c"], seed=0, layers=2, width=64, heads=2)
+from transformers import FalconForCausalLM
+from ftzard.models.tiny_falcon import architecture
+config = architecture(layers=2, width=64, heads=2, vocabulary=60000)
+FalconForCausalLM(config).save_pretrained(sys.argv[1] + "/base")
+spec = BaseSpec(source=sys.argv[1] + "/base", name="x", quantisation="none", max_length=129,
+                task="instruction_tuning")
+loaded = load_base(spec, device="cpu")
+adapted = attach(loaded, seed=1, rank=8, alpha=16.0)
+rows = pandas.DataFrame({"input_ids": [list(range(2, 131))] * 16, "prompt_length": 1})
+with memory.watched("cpu", loaded.held) as peak:
+    train(adapted, rows, rows[:2], labels=[], epochs=1, learning_rate=1e-3, batch_size=8,
+          metric="validation_loss")
+expected = rehearsal.peak(spec, config, 0, 8, 129, device="cpu", rank=8, keeps=False)[1]
+print(expected, file=sys.stderr)
+print(peak.bytes, expected.total)
+"""
+
+
+class TestBasesThatWrite:
+    """Where a logit per entry of the vocabulary outweighs everything else."""
+
+    WRITING = replace(SPEC, task="instruction_tuning")
+
+    @staticmethod
+    def wide(vocabulary):
+        return architecture(layers=2, width=64, heads=2, vocabulary=vocabulary)
+
+    def test_the_logits_of_every_learned_token_are_counted(self):
+        few, many = (peak(self.WRITING, self.wide(n), rows=8, length=65)[1].activations
+                     for n in (1000, 9000))
+        # Logits and their gradient, in float32, at least; no more than one copy of each besides.
+        logits = 8 * 64 * 8000 * 4
+        assert 2 * logits < many - few < 4.2 * logits
+        half = peak(self.WRITING, self.wide(9000), rows=8, length=65, supervised=8 * 32)[1]
+        assert half.activations < 0.6 * many
+        labels = peak(SPEC, self.wide(9000), rows=8, length=65)[1]
+        assert labels.activations < 0.3 * many
+
+    @pytest.mark.parametrize("quantisation", ["none", "nf4", "int8"])
+    @pytest.mark.parametrize("config", [SMALL, LLAMA], ids=lambda c: c.model_type)
+    def test_every_family_and_storage_rehearses(self, config, quantisation):
+        spec = replace(self.WRITING, quantisation=quantisation, lora_targets=None)
+        sizes, found = peak(spec, config, train_embeddings=True)
+        head = 600 * 64 * (1 if config is SMALL else 2)  # tied in a Falcon
+        assert sizes.trainable > head and found.trained == 4 * sizes.trainable
+        assert peak(spec, config)[0].trainable == sizes.trainable - head
+        assert peak(spec, config, training=False)[1].total < found.total
+
+    @pytest.mark.parametrize("method", ["rslora", "dora", "full"])
+    def test_every_method_rehearses(self, method):
+        sizes, found = peak(self.WRITING, method=method)
+        assert (sizes.trainable == sizes.parameters) == (method == "full")
+
+    def test_what_an_answer_remembers_of_its_prompt_is_counted(self):
+        spec, deeper = replace(self.WRITING, lora_targets=None), copy.deepcopy(LLAMA)
+        deeper.num_hidden_layers = 6
+        two, six = (peak(spec, config, rows=8, length=64, training=False)[1].activations
+                    for config in (LLAMA, deeper))
+        each_layer = 2 * 8 * 2 * 64 * 16 * 4  # keys and values, rows, heads, tokens, width, bytes
+        assert six - two == 4 * each_layer
+
+    @pytest.mark.parametrize("choice", [
+        c for c in available("model") if compose({"model": c}).model.revision
+        and c != "distilbert"])
+    def test_every_shipped_decoder_writes_and_keeps_its_head(self, choice):
+        model = compose({"model": choice}).model
+        spec = BaseSpec(source=model.source, name=choice, lora_targets=model.lora_targets,
+                        compute_dtype="bfloat16", task="instruction_tuning")
+        config = known.architecture(model.source)
+        found = inspect(spec, 0, config)
+        assert found.writes and found.head == ("lm_head",)
+        assert found.tied == config.tie_word_embeddings
+        matrix = config.vocab_size * config.hidden_size
+        assert found.head_parameters == (0 if found.tied else matrix)
+        labelling = inspect(replace(spec, task="classification"), 2, config)
+        assert found.weight_bytes(replace(spec, quantisation="none")) == 2 * found.parameters
+        assert found.parameters - labelling.parameters == (
+            found.head_parameters - 2 * config.hidden_size)
+
+    def test_an_encoder_does_not_write(self):
+        with pytest.raises(ModelError, match="'distilbert' is an encoder"):
+            peak(self.WRITING, DISTILBERT)
+
+    @pytest.mark.slow
+    def test_the_estimate_is_near_what_training_takes(self, tmp_path):
+        """Logits of 8 x 128 tokens over 60,000 words take most of it."""
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, str(tmp_path)], text=True, capture_output=True,
+            check=True)
+        found, expected = (int(word) for word in done.stdout.split()[-2:])
+        assert abs(expected / found - 1) < 0.25, (found / MB, expected / MB)

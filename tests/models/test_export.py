@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ftzard.errors import ModelError
-from ftzard.models import adapter
+from ftzard.models import adapter, templates
 from ftzard.models.base import load_base
 from ftzard.models.export import export, push
 from ftzard.models.spec import BaseSpec
@@ -130,3 +130,29 @@ def test_a_hub_that_does_not_answer_is_named_and_the_export_stays(hub, exported,
     with pytest.raises(ModelError, match="whole at .*Check the name, the network"):
         push(exported, "me/it", SECRET)
     assert (exported / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "quantisation", "method"), [
+    ("falcon", "nf4", "lora"), ("mistral", "nf4", "lora"), ("qwen", "none", "full")])
+def test_what_writes_answers_writes_the_same_with_plain_transformers(tmp_path, texts, family,
+                                                                     quantisation, method):
+    base = BaseSpec(source=build(tmp_path / "source", family, texts["text"]), name=family,
+                    quantisation=quantisation, lora_targets=None, max_length=60,
+                    task="instruction_tuning")
+    loaded = load_base(base, device="cpu")
+    adapted = adapter.attach(loaded, seed=1, rank=4, alpha=8, method=method,
+                             train_embeddings=method != "full")
+    with torch.no_grad():  # as if it had been trained
+        for number, weight in enumerate(p for p in adapted.parameters() if p.requires_grad):
+            weight.add_(0.05 * torch.randn(weight.shape, generator=torch.manual_seed(number)))
+    saved = adapter.save(loaded, tmp_path / "adapter", {
+        "template": templates.of("chatml", loaded.tokenizer).to_dict(), "max_new_tokens": 8})
+    asked = [*texts["text"][:10], "an <eos> </s> <|endoftext|> in the text", "word " * 200]
+    done = export(saved, base, tmp_path / "merged", asked, form="merged", readme=str)
+    assert done.largest < 1e-4 and done.changed == 0 and 1 < done.rows < 12
+    config = json.loads((tmp_path / "merged/generation_config.json").read_text())
+    assert config["max_new_tokens"] == 8 and config["do_sample"] is False
+    if method != "full":
+        told = export(saved, base, tmp_path / "out", asked, form="adapter", readme=str)
+        assert (told.largest < 1e-4) == (quantisation == "none") and told.rows == done.rows

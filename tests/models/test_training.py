@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from ftzard.errors import ModelError
-from ftzard.models import training
+from ftzard.models import objectives, training
 from ftzard.models.adapter import attach, detach
 from ftzard.models.batching import pad
+from ftzard.models.objectives import better, measure
 from ftzard.models.prediction import logits
-from ftzard.models.training import better, measure, train
+from ftzard.models.training import train
 
 LABELS = ["negative", "positive"]
 
@@ -161,7 +162,7 @@ def test_the_best_epoch_stays_and_patience_ends_the_rest(
         seen.append(found)
         return {**measure(found, targets), "accuracy": next(accuracy)}
 
-    monkeypatch.setattr(training, "measure", measured)
+    monkeypatch.setattr(objectives, "measure", measured)
     trained = train(
         adapted, train_rows, validation_rows, **{**settings, "epochs": 5, "patience": 2}
     )

@@ -8,7 +8,7 @@ import pytest
 from ftzard.errors import ModelError
 from ftzard.models.adapter import bare_classifier, open_classifier, read_meta
 from ftzard.models.base import load_base
-from ftzard.models.training import measure
+from ftzard.models.objectives import measure
 from ftzard.models.tuning import check_space, search
 
 SPACE = {

@@ -355,3 +355,15 @@ def test_a_model_of_other_labels_is_refused_before_it_is_loaded():
     require_same_labels(files("a", ["x", "y"]), files("b", ["y", "x"]))
     with pytest.raises(ModelError, match=r"a knows the labels \['x', 'y'\] and b \['x', 'z'\]"):
         require_same_labels(files("a", ["x", "y"]), files("b", ["x", "z"]))
+
+
+def test_two_models_are_compared_each_in_its_own_process(trained, ftzard, tmp_path):  # noqa: F811
+    page = tmp_path / "page.html"
+    code, said = ftzard("compare", "base", "champion", "--json", "--html", page, "-w", trained.root)
+    assert code == 0, said
+    told = json.loads(said)
+    gap, champion = told["scores"]["accuracy"], told["models"][1]
+    assert told["n"] == 60 and champion["name"] == f"{NAME}@1" and "task" not in told
+    assert gap["second"]["value"] > gap["first"]["value"]
+    assert champion["speed"]["latency_ms"] > 0 and champion["speed"]["tokens_per_second"] > 0
+    assert "F1 of each class" in page.read_text()

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ftzard.errors import DataError
-from ftzard.registered.predicting import BATCH, Asked, batches, understood
+from ftzard.registered.predicting import BATCH, Asked, Columns, batches, understood
 
 
 def read(content: bytes, kind: str | None = None, column: str = "text", encoding: str = "utf-8"):
@@ -87,3 +87,28 @@ class TestLines:
             assert [line.text for line in next(arriving)] == ["first"]
             writer.write(b"ond\nthird\n")
             assert [line.text for line in next(arriving)] == ["second", "third"]
+
+
+class TestInstructions:
+    COLUMNS = Columns("instruction", "input", "messages")
+
+    def read(self, content: str, kind: str | None = None):
+        return read(content.encode(), kind, self.COLUMNS)
+
+    def test_an_input_makes_messages_and_an_empty_one_none(self):
+        found = self.read('{"instruction": "Add.", "input": " 2 3\\r\\n"}\n'
+                          '{"instruction": "Hello", "input": ""}\n"plain"\n')
+        assert found[0].messages == ({"role": "user", "content": "Add.", "input": "2 3"},)
+        assert found[0].text == "Add.\n\n2 3"
+        assert [line.messages for line in found[1:]] == [None, None]
+        csv = self.read("id,instruction,input\n1,Add.,2 3\n2,Hello,\n", "csv")
+        assert csv[0].messages == found[0].messages and csv[0].id == "1"
+        assert csv[1].messages is None and csv[1].text == "Hello"
+
+    def test_a_chat_is_read_and_a_broken_one_is_that_line_s_error(self):
+        found = self.read('{"messages": [{"role": "system", "content": "Be brief."}, '
+                          '{"role": "user", "content": "Hello "}], "id": 4}\n'
+                          '{"messages": []}\n{"messages": [{"role": "user", "content": 3}]}\n')
+        assert found[0].messages[1] == {"role": "user", "content": "Hello"} and found[0].id == 4
+        assert found[0].text == "system: Be brief.\n\nuser: Hello"
+        assert all("no list of objects with a 'role'" in line.error for line in found[1:])

@@ -249,3 +249,91 @@ def test_run_itself_refuses_what_is_no_terminal(asked, monkeypatch):
         monkeypatch.setattr("sys.stdin", nothing)
         with pytest.raises(WorkspaceError, match="needs a terminal"):
             labelling_view.run(sitting, print)
+
+
+@pytest.fixture
+def instructed(workspace):
+    """A workspace of instruction tuning in which three instructions wait for an answer."""
+    (workspace.root / "ftzard.yaml").write_text(
+        "task: instruction_tuning\ndata: {choice: instructions}\n"
+        "tuning: {metric: validation_loss}\n")
+    queue = pd.DataFrame({
+        "id": ["r0", "r1", "r2"], "batch": "abc123",
+        "text": ["Count them.\n\ncat, dog", "Say \x1b[31mhello", "long " * 900],
+        "suggestion": ["two", "", "an answer " * 300], "confidence": "0.6", "side": "train",
+        "chosen_by": "random", "messages": "[]", "source": "", "label": ""})
+    queue_csv(queue, workspace.labelling / "abc123.csv")
+    return workspace
+
+
+class TestFreeAnswers:
+    def written(self, sitting, *keys: str) -> None:
+        for key in keys:
+            assert labelling_view.press(sitting, key)
+
+    def test_a_whole_sitting(self, instructed):
+        terminal = Terminal(instructed, "--as", "ann")
+        first = terminal.until("q quit")
+        assert "Count them." in first and "cat, dog" in first and "suggestion (0.60):" in first
+        assert "e edit" in first and "two" in first
+        terminal.press("e")
+        terminal.until("esc back")
+        terminal.press(" or 2 ☺sqh")  # letters that are commands elsewhere, and one of three bytes
+        terminal.until("sqh")
+        terminal.press("\x7f\x7f\x7f\r")
+        terminal.until("2 of 3")
+        assert saved(instructed)[["id", "label"]].values.tolist() == [["r0", "two or 2 ☺"]]
+        terminal.until("q quit")
+        terminal.press("\r")  # there is no suggestion to take
+        assert "suggestion (0.60):" in terminal.until("q quit")
+        terminal.press("w")
+        terminal.until("esc back")
+        terminal.press("\x1b[200~Hello,\nquiet\nworld\x1b[201~\x1b[D\x1b[D!\r")
+        terminal.until("3 of 3")
+        terminal.until("q quit")
+        terminal.press("h")
+        terminal.until("2 labels handed in")
+        assert terminal.ended() == 0
+        path, = instructed.labelled.iterdir()
+        assert read_labelled(path)["label"].tolist() == ["two or 2 ☺", "Hello,\nquiet\nwor!ld"]
+        back = handed_in.read(path, batch="d", queue=handed_in.queues(instructed.labelling),
+                              labels=None)
+        assert len(back.cleaned) == 2
+
+    def test_taking_leaving_and_undoing(self, instructed):
+        sitting = labelling_view.open_sitting(instructed, None, "ann")
+        assert sitting.labels is None and sitting.keys == {}
+        self.written(sitting, "1", "x", "\x1b[A", "\x1b[200~sss\x1b[201~")
+        assert sitting.at == 0, "keys of labels mean nothing here, and neither does a paste"
+        self.written(sitting, "w", "n", "o", "\x1b")
+        assert sitting.draft is None and sitting.at == 0 and sitting.pending.empty
+        self.written(sitting, "w", " ", "\r")
+        assert sitting.draft is not None and sitting.at == 0, "an empty answer is none"
+        self.written(sitting, "\x1b", "\r")
+        assert sitting.answers["label"].tolist() == ["two"]
+        self.written(sitting, "w", "q", "\r", "u")
+        assert sitting.answers["label"].tolist() == ["two"] and sitting.at == 1
+
+    @pytest.mark.parametrize(("keys", "text"), [
+        (["a", "b", "\x1b[D", "c"], "acb"), (["a", "b", "\x01", "c", "\x05", "d"], "cabd"),
+        (["a", "\x0e", "b", "\x1b[H", "c"], "a\ncb"), (["a", "\x1b\n", "b"], "a\nb"),
+        (["a", " ", "b", "c", "\x17", "d"], "a d"), (["a", "b", "\x15", "c"], "c"),
+        (["a", "b", "\x1b[D", "\x1b[3~", "\x1b[3~"], "a"), (["\x7f", "a", "\x1b[C"], "a"),
+        (["\x1b[200~x\ry\x1b[201~", "\t", "\x1b[99~"], "x\ny")])
+    def test_what_each_key_does_to_a_draft(self, keys, text):
+        draft = labelling_view.Draft("", 0)
+        for key in keys:
+            draft = draft.key(key)
+        assert draft.text == text and 0 <= draft.at <= len(text)
+
+    def test_nothing_pushes_the_keys_or_the_draft_s_end_off_the_screen(self, instructed):
+        sitting = labelling_view.open_sitting(instructed, None, "ann")
+        self.written(sitting, "s")
+        assert "\x1b" not in labelling_view.screen(sitting) and "none" in labelling_view.screen(
+            sitting)
+        self.written(sitting, "s")
+        for keys, last in (((), "q quit"), (("e", *"the end"), "esc back to the suggestion")):
+            self.written(sitting, *keys)
+            shown = labelling_view.screen(sitting, width=60, height=24)
+            assert shown.count("\n") < 24 and last in shown and "…" in shown
+        assert f"the end{labelling_view.MARK}" in shown

@@ -1,4 +1,7 @@
-"""The sample data set that the project ships: written by a seeded grammar, not collected."""
+"""The sample data sets that the project ships: written by seeded grammars, not collected.
+
+The one of classification is here; that of instruction tuning is the module `instructions`.
+"""
 
 from ftzard.dataset.sample.generator import Sample, generate, write
 

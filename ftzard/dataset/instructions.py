@@ -1,0 +1,218 @@
+"""Rows of instruction tuning: an instruction, what it is about, and the answer; or a chat.
+
+Read and cleaned they are tables like those of classification: `text` is what is asked, as a person
+reads it, and decides the row's id, side and duplicates; `label` is the wanted answer. `messages`
+keeps what is asked as JSON, for the template that puts it to a model: a list of role and content,
+the last of the user's. A row with an input is one such message with a key `input` beside.
+"""
+
+import json
+import unicodedata
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ftzard.dataset import reading
+from ftzard.dataset.cleaning import DUPLICATE, rejected_rows, row_ids
+from ftzard.dataset.normalising import duplicate_keys
+from ftzard.dataset.splitting import canonical_split
+from ftzard.texts import wording
+
+ROLES = ("system", "user", "assistant")
+#: What the older form of chats, with `from` and `value`, calls its roles.
+_OLDER = {"human": "user", "gpt": "assistant"}
+NO_LIST = "messages are no list of role and content"
+
+
+def read(
+    path: Path,
+    *,
+    instruction_column: str,
+    output_column: str | None,
+    input_column: str | None = None,
+    messages_column: str | None = None,
+    group_column: str | None = None,
+    split_column: str | None = None,
+    encoding: str = "utf-8",
+    delimiter: str = ",",
+    lacking: Collection[str] = (),
+) -> pd.DataFrame:
+    """Read a delivery as columns row (int64, from 0), text (the instruction), input, messages
+    (JSON), source and, where named, label, group, split: strings as in the file, '' where missing.
+
+    output_column: None reads what has no answers yet. messages_column: a list in JSON lines and
+    parquet, JSON in CSV; a file has it or the instruction's columns, or both, and then one row may
+    have messages and another an instruction. lacking: columns that this file may do without.
+    Raises DataError, naming the file and the line, for whatever cannot be read without guessing.
+    """
+    columns = {"text": instruction_column, "input": input_column, "label": output_column}
+    columns = {name: column for name, column in columns.items() if column is not None}
+    wanted = columns
+    if messages_column is not None or lacking:
+        there = reading.header(path, encoding=encoding, delimiter=delimiter)
+        if messages_column in there and instruction_column not in there:
+            wanted = {name: column for name, column in columns.items()
+                      if name == "label" and column in there}
+        wanted = {name: column for name, column in wanted.items()
+                  if column in there or column not in lacking}
+        if messages_column in there:
+            wanted["messages"] = messages_column
+    wanted |= {name: column for name, column in
+               (("group", group_column), ("split", split_column)) if column is not None}
+    cells = reading.read_cells(
+        path, wanted, {"source": reading.SOURCE}, nested=("messages",), encoding=encoding,
+        delimiter=delimiter, remedy="Correct the file's header, or set data.{name}_column.")
+    frame = pd.DataFrame({name: cell.to_pandas() for name, cell in cells.items()}, dtype="str")
+    frame.insert(0, "row", np.arange(len(frame), dtype="int64"))
+    for name in ("text", "input", "messages", "source", *(["label"] if output_column else [])):
+        if name not in frame:
+            frame[name] = pd.Series("", frame.index, dtype="str")
+    return frame
+
+
+def clean(
+    raw: pd.DataFrame, *, batch: str, max_characters: int = 5000
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Clean one delivery and take out the rows that cannot be used.
+
+    raw: as `read` returns it. max_characters: most of a row's text, and most of its answer.
+    Returns (cleaned, rejected): cleaned has id, batch, row, text, label (if raw has it), messages,
+    source and, where raw has them, split and group; rejected has batch, row, the text as it was
+    given and one reason each. Both are in the order of `raw`. The same answer to the same text is
+    a duplicate; another answer to it is not. With a published split, duplicates are only taken out
+    of training.
+    """
+    answered = "label" in raw
+    rows = [_understood(row, answered, max_characters)
+            for row in raw.fillna("").itertuples(index=False)]
+    messages, labels, reasons = zip(*rows, strict=True) if rows else ((), (), ())
+    frame = pd.DataFrame({"row": raw["row"].to_numpy(dtype="int64")})
+    frame["text"] = pd.Series([as_text(m) for m in messages], dtype="str")
+    if answered:
+        frame["label"] = pd.Series(list(labels), dtype="str")
+    frame["messages"] = pd.Series([to_json(m) for m in messages], dtype="str")
+    frame["source"] = raw["source"].fillna("").astype("str").to_numpy()
+    for column in ("split", "group"):
+        if column in raw:
+            frame[column] = raw[column].fillna("").reset_index(drop=True).astype("str")
+    if "split" in frame:
+        frame["split"] = canonical_split(frame["split"])
+
+    reason = np.array(reasons, dtype=object)
+    comparable = reason == ""
+    if "split" in frame:
+        comparable &= ~frame["split"].isin(["validation", "test"]).to_numpy()
+    where = np.flatnonzero(comparable)
+    asked = pd.DataFrame({"text": duplicate_keys(frame["text"].iloc[where]).to_pylist()})
+    if answered:
+        asked["label"] = frame["label"].iloc[where].to_numpy()
+    reason[where[asked.duplicated().to_numpy(dtype=bool)]] = DUPLICATE
+
+    used = reason == ""
+    cleaned = frame[used].reset_index(drop=True)
+    cleaned.insert(0, "batch", pd.Series(batch, cleaned.index, dtype="str"))
+    ids = row_ids(batch, cleaned["row"], cleaned["text"].tolist())
+    cleaned.insert(0, "id", pd.Series(ids, dtype="str"))
+    given = frame["text"].where(frame["text"] != "", raw["text"].where(
+        raw["messages"] == "", raw["messages"]).reset_index(drop=True))
+    return cleaned, rejected_rows(batch, raw["row"][~used], given[~used], reason[~used])
+
+
+def as_text(messages: Sequence[dict]) -> str:
+    """Return what is asked as a person reads it: '' for no message at all."""
+    if len(messages) == 1:
+        alone = messages[0]
+        return "\n\n".join(filter(None, (alone["content"], alone.get("input"))))
+    return "\n\n".join(f"{m['role']}: {m['content']}" for m in messages)
+
+
+def to_json(messages: Sequence[dict]) -> str:
+    """Return messages as the tables keep them."""
+    return json.dumps(list(messages), ensure_ascii=False)
+
+
+def one_turn(instruction: str, about: str = "") -> list[dict]:
+    """Return the messages of an instruction and, if it has one, its input."""
+    turn = {"role": "user", "content": instruction}
+    return [{**turn, "input": about} if about else turn]
+
+
+def _understood(row, answered: bool, most: int) -> tuple[list[dict], str, str]:
+    """Return (messages, answer, '' or why the row cannot be used) of one raw row."""
+    instruction, about = wording(row.text), wording(row.input)
+    answer = wording(row.label) if answered else ""
+    if not _blank(row.messages):
+        if not (_blank(instruction) and _blank(about)):
+            return [], "", "both an instruction and messages"
+        messages, reason = _chat(row.messages)
+        if not reason:
+            messages, answer, reason = _parted(messages, answer, answered)
+    elif _blank(instruction):
+        return [], "", "empty instruction"
+    else:
+        messages, reason = one_turn(instruction, "" if _blank(about) else about), ""
+    if not reason and answered and _blank(answer):
+        reason = "empty answer"
+    if not reason and len(as_text(messages)) > most:
+        reason = f"text longer than {most} characters"
+    if not reason and len(answer) > most:
+        reason = f"answer longer than {most} characters"
+    return messages, answer, reason
+
+
+def _blank(text: str) -> bool:
+    """Return whether nothing of a text can be seen."""
+    return all(unicodedata.category(c)[0] in "ZC" or "\ufe00" <= c <= "\ufe0f" for c in text)
+
+
+def _chat(cell: str) -> tuple[list[dict], str]:
+    """Return (messages, '' or what is wrong with them) of a cell with JSON."""
+    try:
+        given = json.loads(cell)
+    except json.JSONDecodeError:
+        return [], "messages are not JSON"
+    if not isinstance(given, list) or not all(isinstance(m, dict) for m in given):
+        return [], NO_LIST
+    messages: list[dict] = []
+    for message in given:
+        role = message.get("role", message.get("from"))
+        content = message.get("content", message.get("value"))
+        if not isinstance(role, str) or not isinstance(content, str):
+            return [], NO_LIST
+        messages.append({"role": _OLDER.get(role, role), "content": wording(content)})
+    return messages, _disorder(messages)
+
+
+def _disorder(messages: Sequence[dict]) -> str:
+    """Return what is wrong with the roles of messages: a system's first, then in turns the user's
+    and the assistant's; '' if nothing is."""
+    before = ""
+    for number, message in enumerate(messages):
+        role = message["role"]
+        if role not in ROLES:
+            return f"unknown role '{role[:40]}'"
+        if role == "system" and number or role == "assistant" and before != "user" or \
+                role == "user" and before == "user":
+            after = f"{role} after {before}" if before else f"they begin with {role}"
+            return f"messages in the wrong order: {after}"
+        if _blank(message["content"]) and not (role == "assistant" and number + 1 == len(messages)):
+            return f"empty message of the {role}"
+        before = role
+    return "" if before in ("user", "assistant") else "messages without a user's"
+
+
+def _parted(messages: list[dict], answer: str, answered: bool) -> tuple[list[dict], str, str]:
+    """Return (messages before the answer, the answer, '' or what is wrong) of a chat in order.
+
+    answer: what the row's own column for it says, if anything.
+    """
+    asks = messages[-1]["role"] == "user"
+    if not answered:
+        return messages, "", "" if asks else "nothing is asked: the last message is the assistant's"
+    if asks:
+        return messages, answer, "" if answer else "no answer"
+    *messages, last = messages
+    two = answer not in ("", last["content"])
+    return messages, last["content"], "two answers" if two else ""

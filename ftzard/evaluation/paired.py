@@ -1,0 +1,330 @@
+"""Two models on the same rows: their answers or scores brought together, and what chance allows.
+
+What is compared is either right or wrong (`Predicted`) or a score per row (`Scored`). A paired
+bootstrap gives the interval of the difference; an exact test says how likely so large a difference
+is by chance alone: McNemar's for right and wrong, sign flips of the differences for scores.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, lgamma, log
+
+import numpy as np
+
+from ftzard.errors import DataError
+from ftzard.evaluation.measures import Measure
+from ftzard.evaluation.metrics import class_indices
+
+#: So few rows that differ are tested with every pattern of signs, more with drawn ones.
+_ALL_SIGNS = 12
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """One model's answers on one test set: three aligned sequences, one entry per row.
+
+    ids: unique row ids; labels: the true label names; predicted: the model's label names.
+    """
+
+    ids: Sequence[str]
+    labels: Sequence[str]
+    predicted: Sequence[str]
+
+    def __post_init__(self) -> None:
+        for field in ("ids", "labels", "predicted"):
+            object.__setattr__(self, field, np.asarray(getattr(self, field)).astype(str))
+        sizes = {len(self.ids), len(self.labels), len(self.predicted)}
+        if len(sizes) != 1:
+            raise DataError(
+                f"{len(self.ids)} ids, {len(self.labels)} labels and {len(self.predicted)} "
+                "predictions; expected one of each per row."
+            )
+        _refuse_twice(self.ids)
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        ids: Sequence[str],
+        labels: Sequence[str],
+        probabilities: np.ndarray,
+        classes: Sequence[str],
+    ) -> "Predicted":
+        """Take the most likely class of each row of an (n, k) array as the prediction."""
+        return cls(ids, labels, np.asarray(classes)[np.asarray(probabilities).argmax(axis=1)])
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One model's scores on one test set, one entry per row; more is better.
+
+    ids: unique row ids; scores: n finite numbers, a loss as its negative; weights: how much each
+    row counts, n numbers above 0, or None for all alike. A loss per token counts by the row's
+    supervised tokens, so that its mean is the loss over all tokens.
+    """
+
+    ids: Sequence[str]
+    scores: Sequence[float]
+    weights: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", np.asarray(self.ids).astype(str))
+        object.__setattr__(self, "scores", np.asarray(self.scores, dtype=np.float64))
+        weights = np.ones(len(self.ids)) if self.weights is None else self.weights
+        object.__setattr__(self, "weights", np.asarray(weights, dtype=np.float64))
+        if self.scores.shape != self.ids.shape or self.weights.shape != self.ids.shape:
+            raise DataError(
+                f"{len(self.ids)} ids, scores of shape {self.scores.shape} and weights of shape "
+                f"{self.weights.shape}; expected one of each per row."
+            )
+        _refuse_twice(self.ids)
+        for name, values, wrong in (
+            ("score", self.scores, ~np.isfinite(self.scores)),
+            ("weight", self.weights, ~(np.isfinite(self.weights) & (self.weights > 0))),
+        ):
+            if wrong.any():
+                row = int(wrong.argmax())
+                expected = "a finite number" if name == "score" else "a finite number above 0"
+                raise DataError(
+                    f"row '{self.ids[row]}' has the {name} {values[row]}; expected {expected}. "
+                    "Measure the row again, or leave it out for both models."
+                )
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """Return the exact two-sided McNemar p-value of `wins` against `losses` discordant rows."""
+    m, k = wins + losses, min(wins, losses)
+    if m == 0:
+        return 1.0
+    term = exp(lgamma(m + 1) - lgamma(k + 1) - lgamma(m - k + 1) - m * log(2))
+    tail = 0.0
+    while k >= 0 and term > tail * 1e-17:
+        tail += term
+        term *= k / (m - k + 1)
+        k -= 1
+    return min(1.0, 2 * tail)
+
+
+def sign_flips(
+    differences: np.ndarray, resamples: int, rng: np.random.Generator
+) -> float:
+    """Return the two-sided p-value of a mean of n differences, had each sign come by chance.
+
+    Differences of one size give McNemar's exact test, a dozen or fewer every pattern of signs, more
+    `resamples` drawn ones. Rows without a difference say nothing.
+    """
+    moved = differences[differences != 0]
+    m = len(moved)
+    if m == 0:
+        return 1.0
+    if np.ptp(abs(moved)) <= 1e-12 * abs(moved).max():
+        return mcnemar(int((moved > 0).sum()), int((moved < 0).sum()))
+    # What every flip that reaches as far has, rounding apart.
+    far = abs(moved.sum()) * (1 - 1e-12)
+    if m <= _ALL_SIGNS:
+        flipped = np.arange(2 ** m)[:, None] >> np.arange(m) & 1
+        return float(np.mean(abs(moved.sum() - 2 * (flipped @ moved)) >= far))
+    reached = 0
+    for start in range(0, resamples, _AT_ONCE):
+        draws = min(_AT_ONCE, resamples - start)
+        bits = np.unpackbits(np.frombuffer(rng.bytes(-(-draws * m // 8)), dtype=np.uint8))
+        flipped = bits[:draws * m].reshape(draws, m)
+        reached += int((abs(moved.sum() - 2 * (flipped @ moved)) >= far).sum())
+    return (reached + 1) / (resamples + 1)
+
+
+def _refuse_twice(ids: np.ndarray) -> None:
+    values, counts = np.unique(ids, return_counts=True)
+    if len(values) != len(ids):
+        raise DataError(
+            f"row id '{values[counts.argmax()]}' stands {counts.max()} times in one test set; "
+            "a row counts once, so remove the duplicates."
+        )
+
+
+def _refuse_shared(challenger: Mapping[str, Predicted] | Mapping[str, Scored]) -> None:
+    if not challenger:
+        raise DataError("the gate got no test set; give at least one, keyed by its name.")
+    ids = np.concatenate([s.ids for s in challenger.values()])
+    if len(ids) == 0:
+        raise DataError(f"the test sets {list(challenger)} hold no rows; nothing can be judged.")
+    values, counts = np.unique(ids, return_counts=True)
+    if counts.max() > 1:
+        raise DataError(
+            f"row id '{values[counts.argmax()]}' stands in more than one test set; a row counted "
+            "twice makes the interval too narrow, so keep it in one."
+        )
+
+
+def union_of_scores(answers: Mapping[str, Scored]) -> dict:
+    """Return the rows of all test sets as one: sets, scores, weights, and the set of each row."""
+    _refuse_shared(answers)
+    sets = list(answers.values())
+    return {
+        "sets": dict(answers),
+        "scores": np.concatenate([s.scores for s in sets]),
+        "weights": np.concatenate([s.weights for s in sets]),
+        "set": np.repeat(np.arange(len(sets)), [len(s.ids) for s in sets]),
+    }
+
+
+def matched_scores(rows: dict, answers: Mapping[str, Scored], who: str) -> np.ndarray:
+    """Return the scores that `who` has on the challenger's rows, in the challenger's order."""
+    _refuse_other_sets(rows, answers, who)
+    scores = []
+    for name, mine in rows["sets"].items():
+        theirs = answers[name]
+        order = _order(mine.ids, theirs.ids, name, who)
+        weights = theirs.weights[order]
+        apart = ~np.isclose(weights, mine.weights, rtol=1e-9, atol=0)
+        if apart.any():
+            row = int(apart.argmax())
+            raise DataError(
+                f"test set '{name}': row '{mine.ids[row]}' counts {mine.weights[row]:g} for the "
+                f"challenger and {weights[row]:g} for {who}; a mean over tokens is comparable only "
+                "where both count the same tokens, so express the other's loss in the challenger's "
+                "tokens (answers.in_tokens)."
+            )
+        scores.append(theirs.scores[order])
+    return np.concatenate(scores)
+
+
+def mean(values: np.ndarray, weights: np.ndarray) -> float:
+    """Return the weighted mean."""
+    return float((weights * values).sum() / weights.sum())
+
+
+def bootstrap(values: np.ndarray, weights: np.ndarray, confidence: float, resamples: int,
+              rng: np.random.Generator) -> tuple[float, float]:
+    """Return the percentile interval of the weighted mean over resamples of the n rows."""
+    n, parts, found = len(values), weights * values, []
+    alike = weights.min() == weights.max()
+    for start in range(0, resamples, _AT_ONCE):
+        drawn = rng.integers(0, n, (min(_AT_ONCE, resamples - start), n), dtype=np.int32)
+        whole = n * weights[0] if alike else weights[drawn].sum(axis=1)
+        found.append(parts[drawn].sum(axis=1) / whole)
+    tail = (1 - confidence) / 2
+    lower, upper = np.quantile(np.concatenate(found), [tail, 1 - tail])
+    return float(lower), float(upper)
+
+
+def compare_scores(
+    after: np.ndarray,
+    before: np.ndarray,
+    weights: np.ndarray,
+    measure: Measure,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> dict:
+    """Compare two models' scores of the same n rows."""
+    difference = after - before
+    lower, upper = bootstrap(difference, weights, confidence, resamples, rng)
+    return {
+        "difference": mean(difference, weights),
+        "lower": lower,
+        "upper": upper,
+        "n": len(difference),
+        "challenger": measure.goodness(mean(after, weights)),
+        "champion": measure.goodness(mean(before, weights)),
+        "discordant": int((difference != 0).sum()),
+        "p": sign_flips(weights * difference, resamples, rng),
+    }
+
+
+def spread(differences: np.ndarray, weights: np.ndarray) -> float:
+    """Return the standard deviation of what each row adds to the weighted mean difference."""
+    return float((weights * (differences - mean(differences, weights))).std() / weights.mean())
+
+
+def union(challenger: Mapping[str, Predicted], classes: Sequence[str]) -> dict:
+    """Return the rows of all test sets as one: sets, true, correct, and the set of each row."""
+    _refuse_shared(challenger)
+    sets = list(challenger.values())
+    true = class_indices(np.concatenate([s.labels for s in sets]), classes)
+    guess = class_indices(np.concatenate([s.predicted for s in sets]), classes)
+    return {
+        "sets": dict(challenger),
+        "true": true,
+        "correct": guess == true,
+        "set": np.repeat(np.arange(len(sets)), [len(s.ids) for s in sets]),
+    }
+
+
+def majority(rows: dict) -> np.ndarray:
+    """Return which rows the most frequent class of the test sets gets right."""
+    return rows["true"] == np.bincount(rows["true"]).argmax()
+
+
+def matched(
+    rows: dict, answers: Mapping[str, Predicted], who: str, classes: Sequence[str]
+) -> np.ndarray:
+    """Return which of the challenger's rows `who` got right, in the challenger's order."""
+    _refuse_other_sets(rows, answers, who)
+    correct = []
+    for name, mine in rows["sets"].items():
+        theirs = answers[name]
+        order = _order(mine.ids, theirs.ids, name, who)
+        labels, predicted = theirs.labels[order], theirs.predicted[order]
+        if (labels != mine.labels).any():
+            row = mine.ids[(labels != mine.labels).argmax()]
+            raise DataError(
+                f"test set '{name}': row '{row}' has different labels for the challenger and "
+                f"{who}; both must be scored against the same truth."
+            )
+        class_indices(predicted, classes)
+        correct.append(labels == predicted)
+    return np.concatenate(correct)
+
+
+def _refuse_other_sets(rows: dict, answers: Mapping, who: str) -> None:
+    if set(answers) != set(rows["sets"]):
+        raise DataError(
+            f"the challenger was tested on {sorted(rows['sets'])} but {who} on {sorted(answers)}; "
+            "both must answer the same test sets."
+        )
+
+
+def _order(mine: np.ndarray, theirs: np.ndarray, name: str, who: str) -> np.ndarray | slice:
+    """Return how to bring their rows into the order of mine."""
+    if len(mine) == len(theirs) and (mine == theirs).all():
+        return slice(None)
+    lost, extra = np.setdiff1d(mine, theirs), np.setdiff1d(theirs, mine)
+    if len(lost) or len(extra):
+        raise DataError(
+            f"test set '{name}': the challenger answered {len(mine)} rows and {who} {len(theirs)}, "
+            f"{len(lost) + len(extra)} of them not shared (such as "
+            f"'{(lost if len(lost) else extra)[0]}'); a paired comparison needs the same rows, so "
+            "predict both on the same test set."
+        )
+    sorter = np.argsort(theirs)
+    return sorter[np.searchsorted(theirs, mine, sorter=sorter)]
+
+
+def compare(
+    after: np.ndarray,
+    before: np.ndarray,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> dict:
+    """Compare two correctness masks of the same n rows.
+
+    A resample of rows with replacement is a multinomial draw of how many rows were won, lost and
+    equal, so the whole bootstrap is one call.
+    """
+    n = len(after)
+    wins, losses = int((after & ~before).sum()), int((before & ~after).sum())
+    draws = rng.multinomial(n, [wins / n, losses / n, 1 - (wins + losses) / n], size=resamples)
+    tail = (1 - confidence) / 2
+    lower, upper = np.quantile((draws[:, 0] - draws[:, 1]) / n, [tail, 1 - tail])
+    return {
+        "difference": (wins - losses) / n,
+        "lower": float(lower),
+        "upper": float(upper),
+        "n": n,
+        "challenger": float(after.mean()),
+        "champion": float(before.mean()),
+        "discordant": wins + losses,
+        "p": mcnemar(wins, losses),
+    }

@@ -1,0 +1,380 @@
+"""What a training is for: the labels of texts, or the tokens of answers.
+
+An objective turns rows into batches with their targets, says what a row weighs in a step's mean,
+and measures the validation rows. `train` does all the rest, for one as for the other.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy
+import pandas
+import torch
+from torch import nn
+
+from ftzard.errors import ModelError, nearest
+from ftzard.models import packing
+from ftzard.models.batching import micro_batches, pad, padding_share, sorted_batches
+from ftzard.models.checks import row_name
+from ftzard.models.family import headed_in, writes
+from ftzard.models.prediction import TOKENS, Progress, logits
+from ftzard.models.spec import CLASSIFICATION, INSTRUCTION_TUNING
+
+METRICS = {
+    CLASSIFICATION: (
+        "accuracy",
+        "balanced_accuracy",
+        "macro_precision",
+        "macro_recall",
+        "macro_f1",
+        "validation_loss",
+    ),
+    INSTRUCTION_TUNING: ("validation_loss", "perplexity", "token_accuracy"),
+}
+#: Metrics of which the lower one is the better one.
+LOWER = ("validation_loss", "perplexity")
+#: Most logits that are computed at once outside of training, in numbers: 256 MB of float32.
+LOGITS = 1 << 26
+
+Batch = tuple[dict[str, torch.Tensor], numpy.ndarray]
+
+
+def task_of(model: nn.Module) -> str:
+    """Return what a model is for, by its head: one of spec.TASKS."""
+    return INSTRUCTION_TUNING if writes(model) else CLASSIFICATION
+
+
+def objective_of(
+    model: nn.Module,
+    train_rows: pandas.DataFrame,
+    validation_rows: pandas.DataFrame,
+    labels: Sequence[str],
+    packed_length: int | None,
+) -> "Labels | Answers":
+    """Return the objective of a model on these rows. Raises ModelError as `train` says."""
+    if writes(model):
+        return Answers(model, train_rows, validation_rows, packed_length)
+    if packed_length is not None:
+        raise ModelError(
+            "packing is asked for in a training for classification, where a text is answered as a "
+            "whole; expected none. Remove 'packing' from the training's values."
+        )
+    return Labels(train_rows, validation_rows, labels)
+
+
+class Labels:
+    """The label of each text: every row weighs the same."""
+
+    def __init__(
+        self,
+        train_rows: pandas.DataFrame,
+        validation_rows: pandas.DataFrame,
+        labels: Sequence[str],
+    ):
+        self.targets = _targets(train_rows, labels, "training")
+        self.validation_targets = _targets(validation_rows, labels, "validation")
+        _check_count(self.targets, self.validation_targets)
+        present = numpy.unique(self.targets)
+        if len(present) < 2:
+            raise ModelError(
+                f"all {len(self.targets)} training rows have the label '{labels[present[0]]}'; "
+                "expected at least two labels. There is nothing to tell apart."
+            )
+        self.input_ids = train_rows["input_ids"].tolist()
+        self.validation_ids = validation_rows["input_ids"].tolist()
+        self.lengths = numpy.array([len(ids) for ids in self.input_ids])
+
+    def parts(self, rows: numpy.ndarray, tokens: int | None) -> list[numpy.ndarray]:
+        """Return a step's rows as they are computed one after the other (see micro_batches)."""
+        return micro_batches(rows, self.lengths, tokens)
+
+    def batch(self, part: numpy.ndarray, pad_id: int, device: torch.device) -> Batch:
+        """Return what a model takes of a part, and the label numbers (int64) of its rows."""
+        return pad([self.input_ids[row] for row in part], pad_id, device), self.targets[part]
+
+    def weight(self, rows: numpy.ndarray) -> int:
+        """Return of how many targets the loss of these rows is the mean."""
+        return len(rows)
+
+    def measure(
+        self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
+    ) -> dict[str, float]:
+        """Return loss and metrics on the validation rows."""
+        scores = logits(
+            model, self.validation_ids, pad_id=pad_id, batch_size=batch_size, tokens=tokens)
+        return measure(scores, self.validation_targets)
+
+    def counted(self) -> dict[str, int]:
+        """Return what an epoch's entry counts besides."""
+        return {}
+
+    def padding(self, parts: Sequence[numpy.ndarray]) -> float:
+        """Return which share of the computed tokens is padding."""
+        return padding_share(self.lengths, parts)
+
+
+class Answers:
+    """The tokens of each answer: every one of them weighs the same, those of prompts nothing.
+
+    Rows have input_ids, a prompt and its answer, and prompt_length. packed_length: most tokens of a
+    sequence into which a step's rows are packed, None for a row per sequence.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_rows: pandas.DataFrame,
+        validation_rows: pandas.DataFrame,
+        packed_length: int | None,
+    ):
+        self.input_ids, self.prompts = _prompts(train_rows, "training", packed_length)
+        self.validation_ids, self.validation_prompts = _prompts(validation_rows, "validation")
+        _check_count(self.input_ids, self.validation_ids)
+        self.lengths = numpy.array([len(ids) for ids in self.input_ids])
+        self.packed_length = packed_length
+        self.mask = packing.mask_of(model)
+
+    def parts(self, rows: numpy.ndarray, tokens: int | None) -> list[list[list[int]]]:
+        """Return a step's rows by sequence, as they are computed one after the other.
+
+        tokens: most padded tokens of a part, None or 0 for no bound.
+        """
+        rows = numpy.asarray(rows)
+        if self.packed_length is None:
+            together = [[row] for row in rows]
+        else:
+            found = packing.bins(self.lengths[rows], self.packed_length)
+            together = [[rows[place] for place in places] for places in found]
+        lengths = [self._length(sequence) for sequence in together]
+        return [[together[number] for number in part]
+                for part in micro_batches(numpy.arange(len(together)), lengths, tokens)]
+
+    def batch(self, part: list[list[int]], pad_id: int, device: torch.device) -> Batch:
+        """Return what a model takes of a part, and the ids (int64) of all its supervised tokens.
+
+        The batch asks for logits only where one of them is predicted, in the order of the ids.
+        """
+        ids = [[self.input_ids[row] for row in sequence] for sequence in part]
+        prompts = [[self.prompts[row] for row in sequence] for sequence in part]
+        if self.packed_length is None:
+            batch = pad([one for sequence in ids for one in sequence], pad_id, device)
+        else:
+            batch = packing.together(ids, pad_id, device, **self.mask)
+        return _asked(batch, ids, prompts)
+
+    def weight(self, rows: numpy.ndarray) -> int:
+        """Return of how many supervised tokens the loss of these rows is the mean."""
+        return int((self.lengths[rows] - self.prompts[rows]).sum())
+
+    def measure(
+        self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
+    ) -> dict[str, float]:
+        """Return loss (mean over all supervised tokens) and metrics on the validation rows."""
+        found = row_losses(model, self.validation_ids, self.validation_prompts, pad_id=pad_id,
+                           batch_size=batch_size, tokens=tokens)
+        loss = float(numpy.average(found.loss, weights=found.tokens))
+        return {
+            "validation_loss": loss,
+            "perplexity": math.exp(min(loss, 700.0)),
+            "token_accuracy": float(found.hits.sum() / found.tokens.sum()),
+        }
+
+    def counted(self) -> dict[str, int]:
+        """Return the supervised tokens of an epoch, which the loss of every step has seen."""
+        return {"supervised_tokens": self.weight(numpy.arange(len(self.lengths)))}
+
+    def padding(self, parts: Sequence[list[list[int]]]) -> float:
+        """Return which share of the computed tokens is padding."""
+        lengths = [[self._length(sequence) for sequence in part] for part in parts]
+        computed = sum(len(found) * max(found) for found in lengths)
+        return 1 - sum(map(sum, lengths)) / computed
+
+    def _length(self, sequence: list[int]) -> int:
+        return int(sum(self.lengths[row] for row in sequence))
+
+
+@dataclass(frozen=True)
+class RowLosses:
+    """What a model makes of given answers, one entry per row.
+
+    loss: float64, mean negative log-likelihood per supervised token in nats; tokens: int64, how
+    many those are; hits: int64, how many of them the model holds most likely.
+    """
+
+    loss: numpy.ndarray
+    tokens: numpy.ndarray
+    hits: numpy.ndarray
+
+
+def row_losses(
+    model: nn.Module,
+    input_ids: Sequence[Sequence[int]],
+    prompt_lengths: Sequence[int],
+    *,
+    pad_id: int,
+    batch_size: int = 64,
+    tokens: int = TOKENS,
+    on_step: Progress | None = None,
+) -> RowLosses:
+    """Return the losses of rows, batched by length, order restored.
+
+    input_ids: of prompts, each with its answer; prompt_lengths: how many ids are the prompt's;
+    batch_size, tokens: most rows and most padded tokens of a batch, which is smaller where the
+    vocabulary is large; on_step: called with (rows done, rows in all). Raises ModelError for a row
+    without a supervised token, and if a loss is not finite.
+    """
+    prompts = numpy.asarray(prompt_lengths, dtype=numpy.int64)
+    lengths = numpy.array([len(ids) for ids in input_ids], dtype=numpy.int64)
+    _check_supervised(pandas.DataFrame(index=range(len(lengths))), lengths, prompts, "given")
+    inside = headed_in(model)
+    bound = min(tokens, max(1, LOGITS // inside.config.get_text_config().vocab_size))
+    device = next(model.parameters()).device
+    loss = numpy.zeros(len(lengths), dtype=numpy.float64)
+    hits = numpy.zeros(len(lengths), dtype=numpy.int64)
+    training, done = model.training, 0
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for rows in sorted_batches(lengths, batch_size, bound):
+                ids = [[input_ids[row]] for row in rows]
+                batch, targets = _asked(pad([one for one, in ids], pad_id, device), ids,
+                                        [[prompts[row]] for row in rows])
+                scores, wanted = model(**batch).logits.float(), torch.from_numpy(targets).to(device)
+                each = nn.functional.cross_entropy(scores, wanted, reduction="none")
+                right = scores.argmax(dim=-1) == wanted
+                ends = numpy.cumsum(lengths[rows] - prompts[rows])[:-1]
+                loss[rows] = [part.mean() for part in numpy.split(
+                    each.cpu().numpy().astype(numpy.float64), ends)]
+                hits[rows] = [part.sum() for part in numpy.split(right.cpu().numpy(), ends)]
+                done += len(rows)
+                if on_step is not None:
+                    on_step(done, len(lengths))
+    finally:
+        model.train(training)
+    broken = numpy.flatnonzero(~numpy.isfinite(loss))
+    if len(broken):
+        raise ModelError(
+            f"losses of {len(broken)} of {len(loss)} rows are not finite (first: row {broken[0]}); "
+            "expected numbers. The weights are broken: lower the learning rate or choose "
+            "compute_dtype=bfloat16 instead of float16."
+        )
+    return RowLosses(loss, lengths - prompts, hits)
+
+
+def measure(scores: numpy.ndarray, targets: numpy.ndarray) -> dict[str, float]:
+    """Return loss and metrics of logits (rows, labels) against label numbers (rows).
+
+    Classes that occur neither in the targets nor in the predictions do not count in the averages.
+    """
+    predicted = scores.argmax(axis=1)
+    loss = nn.functional.cross_entropy(torch.from_numpy(scores), torch.from_numpy(targets))
+    precision, recall, f1, present = [], [], [], []
+    for number in range(scores.shape[1]):
+        true, positive = targets == number, predicted == number
+        if not (true.any() or positive.any()):
+            continue
+        hits = int((true & positive).sum())
+        precision.append(hits / max(1, int(positive.sum())))
+        recall.append(hits / max(1, int(true.sum())))
+        f1.append(2 * hits / int(true.sum() + positive.sum()))
+        present.append(bool(true.any()))
+    return {
+        "validation_loss": float(loss),
+        "accuracy": float((predicted == targets).mean()),
+        "balanced_accuracy": float(numpy.mean([r for r, p in zip(recall, present) if p])),
+        "macro_precision": float(numpy.mean(precision)),
+        "macro_recall": float(numpy.mean(recall)),
+        "macro_f1": float(numpy.mean(f1)),
+    }
+
+
+def better(entry: dict, than: dict, metric: str) -> bool:
+    """Return whether an epoch's entry beats another: higher metric, or lower if it is of LOWER.
+
+    The same metric is broken by the lower validation loss.
+    """
+    sign = -1 if metric in LOWER else 1
+    return (sign * entry[metric], -entry["validation_loss"]) > (
+        sign * than[metric],
+        -than["validation_loss"],
+    )
+
+
+def _asked(
+    batch: dict[str, torch.Tensor],
+    ids: Sequence[Sequence[Sequence[int]]],
+    prompts: Sequence[Sequence[int]],
+) -> Batch:
+    """Return a batch that asks for the logits of supervised tokens alone, and those tokens' ids.
+
+    ids, prompts: of each sequence's rows, in order. A token is predicted at the place before it.
+    """
+    keep = numpy.zeros(batch["input_ids"].shape, dtype=bool)
+    targets: list[int] = []
+    for number, (rows, lengths) in enumerate(zip(ids, prompts, strict=True)):
+        start = 0
+        for values, prompt in zip(rows, lengths, strict=True):
+            keep[number, start + prompt - 1 : start + len(values) - 1] = True
+            targets.extend(values[prompt:])
+            start += len(values)
+    asked = torch.from_numpy(keep).to(batch["input_ids"].device)
+    return {**batch, "logits_to_keep": asked}, numpy.array(targets, dtype=numpy.int64)
+
+
+def _prompts(
+    rows: pandas.DataFrame, side: str, packed_length: int | None = None
+) -> tuple[list, numpy.ndarray]:
+    """Return the ids of rows and their prompt lengths (int64), each with something to learn."""
+    if "prompt_length" not in rows:
+        raise ModelError(
+            f"{side} rows have no column 'prompt_length' but {list(rows.columns)}; expected rows "
+            "of instructions. Run the preprocessing step with task=instruction_tuning."
+        )
+    input_ids = rows["input_ids"].tolist()
+    lengths = numpy.array([len(ids) for ids in input_ids], dtype=numpy.int64)
+    prompts = rows["prompt_length"].to_numpy(dtype=numpy.int64)
+    _check_supervised(rows, lengths, prompts, side)
+    long = numpy.flatnonzero(lengths > packed_length) if packed_length is not None else []
+    if len(long):
+        raise ModelError(
+            f"{side} row {row_name(rows, long[0])} has {lengths[long[0]]} tokens (so long rows: "
+            f"{len(long)}); expected at most {packed_length}, which is what rows are packed into. "
+            "Run the preprocessing step again with this model.max_length."
+        )
+    return input_ids, prompts
+
+
+def _check_supervised(
+    rows: pandas.DataFrame, lengths: numpy.ndarray, prompts: numpy.ndarray, side: str
+) -> None:
+    """Raise ModelError, naming the row, unless each has a prompt and an answer after it."""
+    wrong = numpy.flatnonzero((prompts < 1) | (prompts >= lengths))
+    if len(wrong):
+        row = wrong[0]
+        raise ModelError(
+            f"{side} row {row_name(rows, row)} has {lengths[row]} tokens of which {prompts[row]} "
+            f"are its prompt (such rows: {len(wrong)}); expected at least one of a prompt and one "
+            "supervised token after it. Its answer is empty or was cut away: leave the row out, or "
+            "raise model.max_length."
+        )
+
+
+def _targets(rows: pandas.DataFrame, labels: Sequence[str], side: str) -> numpy.ndarray:
+    """Return the label numbers (int64) of rows."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    unknown = sorted({str(label) for label in rows["label"] if label not in numbers})
+    if unknown:
+        raise ModelError(
+            f"{side} rows have the label '{unknown[0]}' (unknown labels: {len(unknown)})"
+            f"{nearest(unknown[0], labels)}"
+        )
+    return numpy.array([numbers[label] for label in rows["label"]], dtype=numpy.int64)
+
+
+def _check_count(rows: Sequence, validation: Sequence) -> None:
+    if len(rows) < 2 or len(validation) < 1:
+        raise ModelError(
+            f"{len(rows)} training and {len(validation)} validation rows; expected at least 2 "
+            "and 1. Check the step that made them before training on next to nothing."
+        )

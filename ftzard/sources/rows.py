@@ -1,0 +1,163 @@
+"""From the bytes of sources to raw rows, of one source or drawn from several."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ftzard.config.schema import Config
+from ftzard.dataset import cleaning, instructions, mixing, reading, storage
+from ftzard.errors import DataError
+from ftzard.sources.opening import Opened
+
+
+def _columns(config: Config, answers: bool = True) -> dict[str, str]:
+    """Return name -> column of the user's files, of all that the config asks for."""
+    data = config.data
+    asked = {"text": data.text_column, "input": data.input_column,
+             "messages": data.messages_column, "label": data.label_column if answers else None,
+             "group": data.group_column,
+             "split": data.split_column if data.split == "given" else None}
+    return {name: column for name, column in asked.items() if column is not None}
+
+
+def lacking(config: Config, opened: list[Opened]) -> set[str]:
+    """Return the columns that one of several files may lack since another has them.
+
+    A column that none has stays wanted, so that a slip in its name is told.
+    """
+    if config.task.kind == "classification" or sum(len(source.files) for source in opened) == 1:
+        return set()
+    data = config.data
+    there = {column for source in opened for file in source.files for column in reading.header(
+        file, encoding=data.encoding, delimiter=data.delimiter)}
+    return there & {data.input_column}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads files as the config describes them: columns row, text and, by task, the others."""
+
+    config: Config
+    answers: bool
+    lacking: Collection[str]
+
+    def rows(self, opened: Opened) -> pd.DataFrame:
+        """Return the raw rows of a source, numbered from 0; of several files with their names."""
+        tables = [self._own(opened, file) if opened.own else self._read(file)
+                  for file in opened.files]
+        if len(tables) > 1 or opened.source.kind == "folder":
+            tables = [table.assign(source=pd.Series(file.name, table.index, dtype="str"))
+                      for table, file in zip(tables, opened.files, strict=True)]
+        rows = pd.concat(tables, ignore_index=True)
+        return rows.assign(row=range(len(rows)))
+
+    def _read(self, file: Path) -> pd.DataFrame:
+        data = self.config.data
+        more = {"encoding": data.encoding, "delimiter": data.delimiter,
+                "group_column": data.group_column,
+                "split_column": data.split_column if data.split == "given" else None}
+        label = data.label_column if self.answers else None
+        if self.config.task.kind == "classification":
+            return reading.read_raw(file, text_column=data.text_column, label_column=label, **more)
+        return instructions.read(
+            file, instruction_column=data.text_column, output_column=label,
+            input_column=data.input_column, messages_column=data.messages_column,
+            lacking=self.lacking, **more)
+
+    def _own(self, opened: Opened, file: Path) -> pd.DataFrame:
+        """Return rows of a table that FTzard itself cleaned as if they were raw once more."""
+        data, table = self.config.data, storage.read_parquet(file).reset_index(drop=True)
+        name = opened.source.name
+        if ("messages" in table) != (self.config.task.kind == "instruction_tuning"):
+            raise DataError(f"{name} holds rows of another task than this workspace's, "
+                            f"{self.config.task.kind}; expected rows of the same.")
+        for column in ("group",) + (("split",) if data.split == "given" else ()):
+            told = column in table and (table[column].fillna("") != "").any()
+            if told and column == "group" and data.group_column is None:
+                raise DataError(f"{name} has rows with groups, which decide their sides; set "
+                                "data.group_column, under which they will go on.")
+        rows = table.filter(["text", "label", "group", "split"]).fillna("").astype("str")
+        if not self.answers:
+            rows = rows.drop(columns="label")
+        if "messages" not in table:
+            raw = {name: value for value, name in (data.labels or {}).items()}
+            rows = rows.assign(label=rows["label"].replace(raw)) if self.answers else rows
+            return rows.assign(row=range(len(rows)))
+        turns = [json.loads(cell) for cell in table["messages"]]
+        chats = [len(messages) > 1 for messages in turns]
+        about = [messages[0].get("input", "") for messages in turns]
+        for wanted, found, column in (("messages_column", any(chats), data.messages_column),
+                                      ("input_column", any(about), data.input_column)):
+            if found and column is None:
+                raise DataError(f"{name} has rows that need data.{wanted}, which is null; set it "
+                                "to the name under which they will go on.")
+        return rows.assign(
+            row=range(len(rows)), source="",
+            text=["" if chat else m[0]["content"] for m, chat in zip(turns, chats, strict=True)],
+            input=["" if chat else i for i, chat in zip(about, chats, strict=True)],
+            messages=[instructions.to_json(m) if chat else ""
+                      for m, chat in zip(turns, chats, strict=True)])
+
+
+def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], reader: Reader
+           ) -> tuple[pd.DataFrame, list[dict]]:
+    """Return the rows that are drawn, and the record of each source.
+
+    Only usable rows are drawn; what is rejected is counted by source and held against the limit
+    that a delivery has. A row that two sources share counts for the first by name.
+    """
+    raw, table, told = {}, None, {}
+    for source in opened:
+        name = source.source.name
+        raw[name] = reader.rows(source)
+        usable, rejected = _cleaned(config, raw[name], name)
+        try:
+            cleaning.check_rejected(usable, rejected, labels=config.data.labels,
+                                    max_rejected=config.data.max_rejected)
+        except DataError as error:
+            raise DataError(f"data.mix: '{name}': {error}") from error
+        table, repeated = cleaning.append(table, usable)
+        told[name] = {"rows": len(raw[name]), "weight": weights[name], "rejected": pd.concat(
+            [rejected, repeated])["reason"].value_counts().to_dict()}
+    parts = {}
+    for name, rows in raw.items():
+        usable = table.loc[table["batch"] == name, "row"].to_numpy()
+        parts[name] = rows.iloc[usable]
+        told[name]["usable"] = len(usable)
+    drawn = mixing.draw(parts, weights, seed=config.seed, most=config.data.sample_rows)
+    taken = drawn["source"].value_counts()
+    return drawn, [source.told(**told[source.source.name], taken=int(taken[source.source.name]))
+                   for source in opened]
+
+
+def _cleaned(config: Config, raw: pd.DataFrame, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    data = config.data
+    if config.task.kind == "classification":
+        return cleaning.clean(raw, batch=name, labels=data.labels, mention=data.mention,
+                              link=data.link, max_characters=data.max_characters)
+    return instructions.clean(raw, batch=name, max_characters=data.max_characters)
+
+
+def json_lines(rows: pd.DataFrame, config: Config) -> bytes:
+    """Return raw rows as JSON lines under the user's own columns, in the user's encoding."""
+    columns = {n: c for n, c in {**_columns(config), "source": reading.SOURCE}.items()
+               if n in rows and not (n == "source" and (rows["source"] == "").all())}
+    plain = config.data.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+    lines = []
+    for row in rows[list(columns)].to_dict("records"):
+        cells = {column: _list(row[name]) if name == "messages" else row[name]
+                 for name, column in columns.items()}
+        lines.append(json.dumps(cells, ensure_ascii=not plain))
+    return "".join(f"{line}\n" for line in lines).encode(config.data.encoding, errors="replace")
+
+
+def _list(cell: str) -> object:
+    """Return a list that is written as JSON, so that a file shows it as one; all else as it is."""
+    try:
+        value = json.loads(cell)
+    except json.JSONDecodeError:
+        return cell
+    return value if isinstance(value, list | dict) else cell

@@ -1,0 +1,82 @@
+"""The bytes of any version of an artifact, read without touching what stands in the workspace."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftzard import artifact
+from ftzard.errors import VersioningError
+from ftzard.versioning import git as _git
+from ftzard.versioning.dvc import Dvc, cached, default_remote, dvc_path, read_dvc, usual_cache
+from ftzard.versioning.git import attempt, git
+from ftzard.versioning.lock import exclusive
+from ftzard.versioning.publish import pointers
+from ftzard.versioning.versions import commit_named
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an artifact was at a commit: its path, its MD5, its rows if they are noted, and where
+    DVC's cache has its bytes (read only)."""
+
+    path: str
+    commit: str
+    md5: str
+    rows: int | None
+    file: Path
+
+
+def exact_commit(root: Path, name: str) -> str:
+    """Return the commit that a commit's hash (7 digits or more), a tag or a run's id names.
+
+    Raises VersioningError for what is none of these, such as a branch: that moves, and the same
+    name would mean other data tomorrow.
+    """
+    commit = commit_named(root, name)
+    if commit is None:
+        raise VersioningError(f"'{name}' is no commit, tag or run of {root}; 'ftzard history' "
+                              "shows the commits. Get one that is elsewhere with 'git fetch'.")
+    tag = attempt(root, "rev-parse", "--quiet", "--verify", f"refs/tags/{name}").returncode == 0
+    run = re.fullmatch("[0-9a-f]{32}", name) is not None
+    if not (tag or run or len(name) >= 7 and commit.startswith(name.lower())):
+        raise VersioningError(
+            f"'{name}' names commit {commit[:10]} today, but may name another one tomorrow; "
+            f"expected a commit or a tag. Take '{commit[:10]}'.")
+    return commit
+
+
+def content(root: Path, path: str, revision: str, *, say: Callable[[str], object] = print
+            ) -> Content:
+    """Return the content of an artifact at a revision, fetched from the remote if need be.
+
+    Raises VersioningError if the revision has no such artifact, if it is a folder, or if neither
+    the cache nor the remote has its bytes whole.
+    """
+    root, kept = Path(root), dvc_path(path)
+    _git.require_repo(root)
+    found = attempt(root, "rev-parse", "--quiet", "--verify", f"{revision}:{kept}")
+    if found.returncode != 0:
+        raise VersioningError(f"{path} has no version at {revision[:10]}: {kept} is not in it.")
+    blob = found.stdout.strip()
+    pointer = read_dvc(git(root, "cat-file", "blob", blob), f"{kept} at {revision[:10]}")
+    if pointer.md5.endswith(".dir"):
+        raise VersioningError(f"{path} is a folder in DVC, expected an artifact of one file.")
+    file, said = cached(usual_cache(root), pointer.md5), None
+    if not file.is_file():
+        with exclusive(root, "reading a version", say), Dvc(root) as dvc:
+            file = cached(dvc.cache(), pointer.md5)
+            if not file.is_file() and default_remote(root) is not None:
+                with pointers(root, {(kept, blob)}) as paths:
+                    said = dvc.fetch(paths)
+    if not file.is_file():
+        remote = default_remote(root)
+        where = f"the DVC remote '{remote[0]}'" if remote else "a DVC remote (none is set)"
+        raise VersioningError(
+            f"neither DVC's cache nor {where} has the data of {path} at {revision[:10]}"
+            f"{f': {said}' if said else ''}. If the machine that made it has it still, run 'ftzard "
+            "push' there.")
+    if artifact.dvc_hash(file) != pointer.md5:
+        raise VersioningError(f"DVC's cache holds damaged data for {path} of {revision[:10]}. "
+                              f"Remove it, and it is fetched again from the remote: rm -f {file}")
+    return Content(path, revision, pointer.md5, pointer.rows, file)

@@ -1,0 +1,63 @@
+"""A model judged by another measure than accuracy is shown by that measure."""
+
+from rich.console import Console
+
+from ftzard.terminal import shown, shown_models
+
+SCORES = {"measure": "loss", "score": 2.3104, "lower": 2.2, "upper": 2.4, "loss": 2.3104,
+          "perplexity": 10.078, "rouge_l": 0.3124, "exact_match": 0.125, "n": 1200,
+          "generated": 100}
+ACCURATE = {"accuracy": 0.8134, "lower": 0.79, "upper": 0.83, "macro_f1": 0.8, "n": 1200}
+
+
+def said(thing) -> str:
+    console = Console(width=300, color_system=None)
+    with console.capture() as captured:
+        console.print(thing)
+    return " ".join(captured.get().split())
+
+
+def line(**scores) -> dict:
+    return {"model": "m", "version": 1, "aliases": ["champion"], "kind": "tuned", "verdict":
+            "promote", "base": "b", "data_version": None, "size_bytes": None, "created": None,
+            "accuracy": None, "lower": None, "upper": None, "test_rows": 1200, "score": None,
+            "measure": None, "task": "classification", **scores}
+
+
+def test_the_list_of_models_names_what_its_scores_are():
+    loss = line(measure="loss", score=2.3104, lower=2.2, upper=2.4)
+    right = line(measure="accuracy", score=0.8134, accuracy=0.8134, lower=0.79, upper=0.83)
+    table = said(shown_models.list_table([loss, right]))
+    assert "aliases score verdict" in table and "81.3 % (79.0–83.0) of 1,200" in table
+    assert "loss 2.310 (2.200 – 2.400) of 1,200" in table
+    table = said(shown_models.list_table([right]))
+    assert "aliases accuracy verdict" in table and "81.3 % (79.0–83.0) of 1,200" in table
+    assert "aliases accuracy verdict" in said(shown_models.list_table([line()]))
+
+
+def test_a_model_s_tree_says_its_measure():
+    told = {**line(), "task": "instruction_tuning", "source": "s", "record": None, "labels": None,
+            "calibration": None, "data": {}, "parent": None, "promotions": [], "tags": {},
+            "base": {"source": "b", "name": "b", "revision": None, "weight_hash": None,
+                     "registered": None},
+            "run": {"id": "1", "name": "n", "state": "FINISHED"},
+            "metrics": {"challenger": SCORES, "base": {**SCORES, "score": 3.0, "loss": 3.0}}}
+    tree = said(shown_models.model_tree(told))
+    assert "challenger: loss 2.310 nats per token (2.200–2.400) on 1,200 test rows" in tree
+    assert "base: loss 3.000" in tree and "accuracy" not in tree
+    tree = said(shown_models.model_tree({**told, "metrics": {"challenger": ACCURATE}}))
+    assert "challenger: 81.3% (79.0%–83.0%) of 1,200 test rows, macro F1 0.800" in tree
+
+
+def test_a_lineage_says_its_measure():
+    told = {"model": "m", "version": 1, "roles": [], "verdict": None, "promotions": [],
+            "deleted": None, "metrics": SCORES, "record": {"path": "p", "commit": None},
+            "created": "2026-11-21T03:05:22", "adapter": None, "runs": [], "data": [],
+            "data_here": True, "parents": [], "code": {"commit": None, "code_hash": None,
+                                                       "notebook_hash": None, "packages": {}},
+            "base": {"source": "b", "name": "b", "revision": None, "weight_hash": "w",
+                     "tokenizer_hash": "t"}, "config": {}, "config_hash": "c"}
+    tree = said(shown.lineage_tree(told))
+    assert "loss 2.310 nats per token" in tree and "macro F1" not in tree
+    tree = said(shown.lineage_tree({**told, "metrics": ACCURATE}))
+    assert "81.3% of 1,200 test rows, macro F1 0.800" in tree

@@ -1,0 +1,16 @@
+"""The card that a platform's page gets, of a model that writes answers."""
+
+from ftzard.tracking import card
+from tests.tracking.test_mirror import RECORD
+
+
+def test_the_card_of_a_model_that_writes_has_its_template_and_its_losses():
+    line = {"measure": "loss", "score": 0.91, "lower": 0.8, "upper": 1.0, "loss": 0.91,
+            "perplexity": 2.484, "rouge_l": 0.7, "exact_match": None, "n": 300}
+    said = card.model_card({
+        **RECORD, "labels": [], "metrics": {"challenger": line},
+        "config": {"task": {"kind": "instruction_tuning", "instructions": {"template": "alpaca"}}}})
+    assert "- task: instruction_tuning, template alpaca" in said and "labels" not in said
+    assert ("| challenger | loss 0.910 | 0.800 to 1.000 | 0.910 | 2.48 | 0.700 | none | 300 |"
+            in said)
+    assert "refused. It gains nothing." in said and "falcon_tiny" in said
