@@ -102,6 +102,7 @@ def experiment(context) -> Iterator[Experiment]:
     config = workspace.config(request(context.resource_config, run_config, workspace.root))
     launch.say_who_works(workspace, run_id)  # one that waits for the lock is alive, too
     _require_tracking(config)
+    _require_sources(config)
     with ExitStack() as stack:
         stack.enter_context(locked(
             workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
@@ -121,6 +122,14 @@ def _require_tracking(config: Config) -> None:
         from ftzard.tracking import access
 
         access.require(config.tracking)
+
+
+def _require_sources(config: Config) -> None:
+    """Raise ConfigError or TrackingError for a source elsewhere that could not be asked for."""
+    if any("://" in name for name in (config.data.source or "", *(config.data.mix or ()))):
+        from ftzard import sources
+
+        sources.check(config)
 
 
 def _parents(workspace: Workspace, run) -> list[str]:
