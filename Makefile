@@ -21,7 +21,7 @@ STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 .PHONY: help demo test quick chaos constraints clean
 
 help:
-	@echo "make demo         a whole round on the shipped sample, in a fresh workspace at ./demo"
+	@echo "make demo         three whole rounds on the shipped sample, in a fresh workspace at ./demo"
 	@echo "make test         all tests"
 	@echo "make quick        the tests that run no whole jobs and are not slow"
 	@echo "make chaos        kill -9 at random moments over whole jobs, ROUNDS=10 times"

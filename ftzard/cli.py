@@ -48,7 +48,7 @@ def init(
     task: Annotated[str, typer.Option(
         help="classification or instruction_tuning.")] = "classification",
     sample: Annotated[bool, typer.Option(
-        "--sample", help="With the sample of instructions, to try a round.")] = False,
+        "--sample", help="With 1,200 sample instructions, to try a round; with --task instruction_tuning.")] = False,
     encoding: Annotated[str, typer.Option(help="Its encoding, if it is CSV.")] = "utf-8",
     git_remote: Annotated[str | None, typer.Option(help="URL or folder of the git remote.")] = None,
     dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
@@ -555,7 +555,7 @@ def mlflow_user_grant(
         help="read; edit: record runs; manage: move aliases and delete, too; none.")] = "edit",
     server: OnServer = None, person: AsUser = None,
 ) -> None:
-    """Let a user at an experiment or a registered model of somebody else."""
+    """Give a user access to someone else's experiment or registered model."""
     from ftzard.team import users as team_users
     from ftzard.tracking import users
 

@@ -121,7 +121,8 @@ def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
     """Return the rows of a delivery as step 1 or, without answers, step 2.1 reads them."""
     data = config.data
     more = {"encoding": data.encoding, "delimiter": data.delimiter,
-            "group_column": data.group_column}
+            "group_column": data.group_column,
+            "split_column": data.split_column if answers and data.split == "given" else None}
     if config.task.instructions is not None:
         return instructions.read(
             path, instruction_column=data.text_column, input_column=data.input_column,
@@ -129,7 +130,7 @@ def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
             messages_column=data.messages_column, **more)
     return reading.read_raw(
         path, text_column=data.text_column, label_column=data.label_column if answers else None,
-        split_column=data.split_column if answers and data.split == "given" else None, **more)
+        **more)
 
 
 def _cleaned(rows: pd.DataFrame, config: Config, batch: str
