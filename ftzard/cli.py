@@ -48,7 +48,8 @@ def init(
     task: Annotated[str, typer.Option(
         help="classification or instruction_tuning.")] = "classification",
     sample: Annotated[bool, typer.Option(
-        "--sample", help="With 1,200 sample instructions, to try a round; with --task instruction_tuning.")] = False,
+        "--sample", help="With 1,200 sample instructions, to try a round (instruction_tuning)."
+        )] = False,
     encoding: Annotated[str, typer.Option(help="Its encoding, if it is CSV.")] = "utf-8",
     git_remote: Annotated[str | None, typer.Option(help="URL or folder of the git remote.")] = None,
     dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
