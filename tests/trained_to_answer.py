@@ -66,12 +66,11 @@ def _train(workspace: Workspace) -> Workspace:
     from ftzard.models import instructions
     from ftzard.models.base import load_base
     from ftzard.models.fitting import fit
-    from ftzard.models.templates import words
     from ftzard.notebooks import candidates, instructing
 
     config, rows = workspace.config(), rows_of(120)
     base = model_files.build_base(
-        workspace, config.model, [*instructing.tokenizer_texts(rows), *[words("alpaca")] * 50],
+        workspace, config.model, instructing.tokenizer_texts(config, rows),
         workspace.root / "scratch")
     shutil.rmtree(workspace.root / "scratch")
     spec = model_files.base_spec(workspace, config.model, config.task.kind)

@@ -37,14 +37,12 @@ from ftzard.models.verify import verify_losses
 from tests.models.families import FAMILIES, LAYERS, LINEAR, build
 from tests.models.instruction_rows import EXTRA, LENGTH, rows_of
 
+pytestmark = pytest.mark.slow
+
 DECODERS = [family for family in FAMILIES if family != "distilbert"]
 METHODS = [("lora", "none"), ("lora", "nf4"), ("lora", "int8"), ("rslora", "none"),
            ("dora", "none"), ("full", "none")]
-#: One family with every method, every family with one; the rest belongs to the slow tests.
-FEW = {("falcon", *way) for way in METHODS} | {(family, "lora", "none") for family in DECODERS}
-MATRIX = [pytest.param(family, *way,
-                       marks=() if (family, *way) in FEW else pytest.mark.slow)
-          for family in DECODERS for way in METHODS]
+MATRIX = [(family, *way) for family in DECODERS for way in METHODS]
 PARAMS = {"rank": 4, "alpha": 8.0, "dropout": 0.1, "learning_rate": 5e-3, "batch_size": 16,
           "weight_decay": 0.01}
 
@@ -305,7 +303,7 @@ def test_without_them_neither_head_nor_embeddings_train(falcon):
     assert len(trained) == 2 * LAYERS * 4 and all("lora" in name for name in trained)
 
 
-@pytest.mark.parametrize("family", ["falcon", pytest.param("llama", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", ["falcon", "llama"])
 def test_a_model_trained_in_full_is_opened_by_a_fresh_process(family, base_of, texts, tmp_path):
     base = base_of(family)
     rows = rows_of(texts, base.tokenizer)

@@ -15,6 +15,8 @@ from ftzard.models.spec import BaseSpec
 from tests.models import families
 from tests.models.chat_tokenizers import ENDS, make
 
+pytestmark = pytest.mark.slow
+
 SAID = {"Name the capital of France.": "Paris", "What is two plus three?": "five",
         "Say hello to the user": "Hello there"}
 ARCHITECTURE = {"falcon": "falcon", "mistral": "mistral", "llama_3": "llama", "qwen": "qwen"}
@@ -30,9 +32,7 @@ def base_of(folder, family) -> BaseSpec:
                     task="instruction_tuning")
 
 
-@pytest.mark.parametrize("family", [
-    "mistral", "llama_3", pytest.param("falcon", marks=pytest.mark.slow),
-    pytest.param("qwen", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", ["mistral", "llama_3", "falcon", "qwen"])
 def test_a_family_learns_in_its_own_template_and_ends_its_turns(tmp_path, family):
     base = base_of(tmp_path / "base", family)
     loaded = load_base(base, device="cpu")

@@ -160,6 +160,7 @@ def test_no_trials_and_an_unknown_metric_are_refused(
         run(loaded, train_rows, validation_rows, tmp_path, metric="macro_f")
 
 
+@pytest.mark.slow
 def test_a_trial_below_the_earlier_ones_is_stopped_and_ranked_last(
     loaded, train_rows, validation_rows, tmp_path
 ):
