@@ -18,10 +18,10 @@ from pathlib import Path
 import pandas as pd
 from machine import store
 
+from ftzard import drift_log
 from ftzard.dataset.reading import store_raw
 from ftzard.demo import dagster_instance, drop, hand_in, sensed
 from ftzard.evaluation.forgetting import Matrix, summary
-from ftzard.history import drift_log
 from ftzard.new_workspace import create
 from ftzard.notebooks.model_files import records
 from ftzard.running import launch, services

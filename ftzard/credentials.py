@@ -168,7 +168,10 @@ def refuse_in(config: Mapping) -> None:
 def _texts(values: object, key: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(values, Mapping):
         for name, value in values.items():
-            yield from _texts(value, f"{key}.{name}" if key else str(name))
+            if "://" in str(name):  # a source of data.mix
+                yield key, str(name)
+            else:
+                yield from _texts(value, f"{key}.{name}" if key else str(name))
     elif isinstance(values, (list, tuple)):
         for value in values:
             yield from _texts(value, key)

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from ftzard import drift_log
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
 from ftzard.evaluation import measures
-from ftzard.history import drift_log
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
 from ftzard.steps import STEPS

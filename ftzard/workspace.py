@@ -132,7 +132,13 @@ class Workspace:
     def task(self) -> str:
         """The task that the workspace began with, as ftzard.yaml says: its notebooks are for it."""
         said = self.own_config().get("task")
-        return (said.get("choice") if isinstance(said, dict) else said) or "classification"
+        name = str((said.get("choice") if isinstance(said, dict) else said) or "classification")
+        own = self.root / "config" / "task" / f"{name}.yaml"
+        if not own.is_file():
+            return name
+        told = yaml.safe_load(own.read_text(encoding="utf-8")) or {}  # a choice of the workspace's
+        over = next((d for d in told.get("defaults", []) if d != "_self_"), "classification")
+        return told.get("kind") or over
 
     def config(self, *requests: dict) -> Config:
         """Return the workspace's config with a run's requests over it."""

@@ -156,6 +156,13 @@ class TestDoctor:
         assert finding.state == WRONG and "line 1" in finding.sentence
 
 
+def test_a_password_in_the_name_of_a_source_is_refused_and_not_repeated(workspace):
+    asked = {"data": {"mix": {"https://me:hunter2secret@host/x.csv": 1.0}}}
+    with pytest.raises(ConfigError, match="data.mix holds a password") as refused:
+        workspace.config(asked)
+    assert "hunter2secret" not in str(refused.value)
+
+
 def test_reading_them_loads_nothing_heavy():
     loaded = subprocess.run(
         [sys.executable, "-c", "import sys, ftzard.credentials; print([n for n in ('mlflow', "

@@ -18,7 +18,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from ftzard import doctor
 from ftzard.artifact import Handle, sha256, write_atomically
 from ftzard.doctor import OK, WARNING, WRONG, leftovers, machine, records, registered, versioned
-from ftzard.new_workspace import create
+from ftzard.new_workspace import config_for, create
 from ftzard.notebooks.chapter import connect
 from ftzard.tracking import registry, runs
 from ftzard.versioning.commit import version
@@ -515,6 +515,11 @@ class TestMachine:
         path.write_text(json.dumps(book))
         finding, = machine.notebooks(place)
         assert finding.state == OK and "Step6_Sampling.ipynb" in finding.sentence
+
+    def test_the_notebooks_of_another_task_are_held_against_its_own(self, tmp_path):
+        other = create(tmp_path / "tutor", config=config_for(
+            tmp_path / "tutor", task="instruction_tuning"), invent_identity=True)
+        assert machine.notebooks(other)[0].sentence == "as packaged."
 
     def test_the_installed_packages_are_those_of_the_constraints(self, place):
         assert states(machine.packages(place)) == [OK], machine.packages(place)

@@ -156,6 +156,12 @@ class TestFiles:
         lines(folder / "b.jsonl", answered("b", 3))
         assert inputs.given_or_latest("raw", None, ws, told).sha256 != handle.sha256
 
+    def test_files_in_sub_folders_are_never_left_out_in_silence(self, ws):
+        lines(ws.root / "drop" / "a.jsonl", answered("a", 2))
+        lines(ws.root / "drop" / "2025" / "b.jsonl", answered("b", 2))
+        with pytest.raises(DataError, match=r"sub-folders \(2025\)"):
+            sources.materialise(ws, config(ws), "drop")
+
     def test_a_delivery_that_was_made_stays_what_it_was_when_it_is_stored(self, ws):
         lines(ws.root / "drop/b.jsonl", answered("b", 2))
         lines(ws.root / "drop/c.jsonl", answered("c", 2))
@@ -345,6 +351,23 @@ class TestMix:
         told = config(ws, mix=self.weights, input_column="inpput")
         with pytest.raises(DataError, match="no column 'inpput'; did you mean 'input'"):
             inputs.given_or_latest("raw", None, ws, told)
+
+    def test_what_a_delivery_was_made_of_is_not_overwritten_by_another_name_of_it(self, ws):
+        told = config(ws, mix={"many.jsonl": 1, "few.jsonl": 1})
+        stored = reading.store_raw(sources.materialise(ws, told), ws.root / "data")
+        kept = sources.keep(ws, stored)
+        before = kept.read_text()
+        again = config(ws, source=ws.relative(stored))
+        sources.materialise(ws, again, str(stored.parent))
+        assert sources.keep(ws, stored) == kept and kept.read_text() == before
+        assert len(sources.describe(ws, stored)) == 2
+
+    def test_a_source_without_groups_does_not_become_one_group(self, ws):
+        lines(ws.root / "grouped.jsonl", answered("joe", 12, author="joe"))
+        told = config(ws, mix={"dvc://cleaned@good": 1, "grouped.jsonl": 1}, group_column="author")
+        made = sources.materialise(ws, told)
+        found = [json.loads(line).get("author", "") for line in made.read_text().splitlines()]
+        assert set(found) == {"", "joe"}
 
     def test_a_run_can_record_it_among_its_parameters(self, ws):
         told = config(ws, mix={f"hf://a/b@{COMMIT}#x": 1, "few.jsonl": 2})

@@ -71,6 +71,15 @@ class TestTask:
         with pytest.raises(ConfigError, match="ftzard init DIR --task instruction_tuning"):
             workspace.config(asked)
 
+    def test_a_choice_of_its_own_is_of_the_task_that_it_says(self, workspace):
+        own = workspace.root / "config" / "task" / "support.yaml"
+        own.parent.mkdir(parents=True)
+        own.write_text("defaults: [instruction_tuning, _self_]\ninstructions: {template: chatml}\n")
+        (workspace.root / "ftzard.yaml").write_text(
+            "task: support\ndata: instructions\ntuning: {metric: validation_loss}\n")
+        assert workspace.task == "instruction_tuning"
+        assert workspace.config().task.instructions.template == "chatml"
+
     def test_its_notebooks_are_those_of_its_task_by_hand_and_in_dagster(self, tmp_path,
                                                                         monkeypatch):
         for task, words in (("classification", "predicts the new batch"),

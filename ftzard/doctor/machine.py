@@ -149,8 +149,9 @@ def _public(name: str) -> str | None:
 
 def notebooks(place: Workspace) -> list[Finding]:
     """Which of the workspace's notebooks are its own; that is what they are there for."""
-    packaged = {path.name: path for path in
-                (Path(ftzard.__file__).parent / "notebooks").glob("*.ipynb")}
+    folder = Path(ftzard.__file__).parent / "notebooks"
+    packaged = {path.name: path for source in (folder, folder / place.task)
+                for path in source.glob("*.ipynb")}
     changed, torn = [], []
     for name, path in sorted(packaged.items()):
         own = place.notebooks / name

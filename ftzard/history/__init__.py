@@ -1,1 +1,1 @@
-"""What was made of what: lineage, restored versions, models made again, drift so far."""
+"""What was made of what: lineage, restored versions, models made again."""

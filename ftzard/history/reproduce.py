@@ -115,7 +115,9 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
             on_epoch=lambda e: say(f"epoch {e['epoch']}: train loss {e['train_loss']:.3f}, "
                                    f"validation loss {e['validation_loss']:.3f}"))
         if task == "instruction_tuning":
-            metrics = _answer_metrics(adapter.open_answerer(fitted.folder, loaded), rows, config)
+            compared = rows[~rows["id"].isin(record.get("left_out") or [])]
+            metrics = _answer_metrics(
+                adapter.open_answerer(fitted.folder, loaded), compared, config)
         else:
             metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows)
     now = {**fitted.recipe, "replayed": recipe["replayed"],

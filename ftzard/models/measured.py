@@ -80,13 +80,15 @@ class Written:
     """What a model that writes answers said.
 
     loss: float64 (rows,), of the wanted answers, in nats per token; tokens: int64 (rows,); both are
-    0 where lost, bool (rows,), says that a row leaves no room for its answer. answers: of the rows
-    that were to be answered, '' where lost.
+    0 where lost, bool (rows,), says that a row leaves no room for its answer; cut: int32 (rows,),
+    tokens of the answer beyond the longest input. answers: of the rows that were to be answered, ''
+    where lost.
     """
 
     loss: numpy.ndarray
     tokens: numpy.ndarray
     lost: numpy.ndarray
+    cut: numpy.ndarray
     answers: list[str]
 
 
@@ -110,7 +112,8 @@ def measured_answers(
     task = {"told": dict(answering), "messages": [list(turns) for turns in messages],
             "wanted": list(wanted), "asked": [int(number) for number in asked]}
     found, speed = _asked(adapter, base, task, threads, batch_size, timeout)
-    return Written(found["loss"], found["tokens"], found["lost"], found["answers"].tolist()), speed
+    return Written(found["loss"], found["tokens"], found["lost"], found["cut"],
+                   found["answers"].tolist()), speed
 
 
 def _asked(adapter: Path | None, base: BaseSpec, task: Mapping, threads: int, batch_size: int,
@@ -195,7 +198,7 @@ def _write(answerer: Answerer, task: Mapping) -> tuple[dict, dict]:
     said = answerer.generate(prompts, batch_size=task["batch_size"])
     seconds = time.perf_counter() - began
     answers = dict(zip(asked, said["answer"], strict=True))
-    return {"loss": loss, "tokens": tokens, "lost": rows.lost,
+    return {"loss": loss, "tokens": tokens, "lost": rows.lost, "cut": rows.cut,
             "answers": numpy.array([answers.get(i, "") for i in task["asked"]], dtype=str)}, {
         "latency_ms": 1000 * latency, "rows_per_second": len(asked) / seconds,
         "tokens_per_second": float(said["tokens"].sum() / seconds),

@@ -3,7 +3,7 @@
 Every model tells how likely it finds each wanted answer, and writes its own for some of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,8 @@ class AnswerContest:
 
     rows: the test rows; asked: the numbers of those whose answers were generated; by_role: answers
     per model; measure: what the gate compared; verdict: the gate's; champion: who was challenged,
-    if anyone; sample: what drift is told of the rows that were asked; gate: its settings.
+    if anyone; sample: what drift is told of the rows that were asked; gate: its settings; left_out:
+    ids of test rows that are not compared, since the champion cannot answer them alike.
     """
 
     rows: pd.DataFrame
@@ -55,6 +56,7 @@ class AnswerContest:
     sample: Sample
     gate: Gate
     seed: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def before(self) -> str:
@@ -119,8 +121,10 @@ class AnswerContest:
 
     def entries(self) -> dict:
         """Return what the model's record keeps of it, beside verdict and tests by batch."""
+        examples = self.side_by_side()  # their texts are data, which git does not get
         return {"measure": self.measure, "test_metrics": self.metrics("challenger"),
-                "generations": self.side_by_side().to_dict("records")}
+                "left_out": list(self.left_out),
+                "examples": examples.filter(regex="^(why|id|batch|.* score)$").to_dict("records")}
 
     def facts(self) -> dict:
         """Return what the step says of it for the report and the next steps."""
@@ -169,10 +173,14 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
     verdict = gate.judge_scores(
         scored["challenger"], scored.get("champion"), measure=told.score,
         baselines={"base": scored["base"]}, seed=config.seed, **limits)
+    if lost.any():
+        verdict = replace(verdict, warnings=[
+            *verdict.warnings, f"{int(lost.sum()):,} of {len(test):,} test rows are not compared: "
+            "the champion has no room for them, or cuts their answer elsewhere."])
     return AnswerContest(
         kept, asked, by_role, told.score, verdict, champion,
         reference.answer_sample(kept.iloc[asked], by_role["challenger"].generated, embeddings),
-        config.gate, config.seed)
+        config.gate, config.seed, tuple(test.loc[lost, "id"]))
 
 
 def metrics_of(answerer: Answerer, test: pd.DataFrame, generated_rows: int, seed: int) -> dict:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ftzard import drift_log
 from ftzard.artifact import sha256
 from ftzard.dataset import storage
 from ftzard.errors import DataError
 from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
-from ftzard.history import drift_log
 from ftzard.models.prediction import Classifier, probabilities
 from ftzard.notebooks import instructing, model_files
 from ftzard.notebooks.chapter import Chapter

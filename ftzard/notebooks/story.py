@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ftzard import drift_log
 from ftzard.config import compose
 from ftzard.dataset import sampling, storage
 from ftzard.evaluation import report
@@ -22,7 +23,6 @@ from ftzard.evaluation.facts import (
     Test,
     Trial,
 )
-from ftzard.history import drift_log
 from ftzard.notebooks import candidates, model_files
 from ftzard.notebooks.chapter import Chapter
 from ftzard.steps import STEPS

@@ -21,9 +21,9 @@ from dagster import (
     RunsFilter,
 )
 
+from ftzard import drift_log
 from ftzard.artifact import sha256
 from ftzard.errors import WorkspaceError
-from ftzard.history import drift_log
 from ftzard.pipeline.triggers import labels_needed
 from ftzard.workspace import Workspace
 

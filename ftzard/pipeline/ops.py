@@ -19,11 +19,13 @@ PACKAGED = Path(ftzard.notebooks.__file__).parent
 def notebook_path(name: str) -> str:
     """Return the workspace's copy of a notebook, else the packaged one of its task."""
     workspace = Workspace(Path(os.environ.get("FTZARD_WORKSPACE") or os.getcwd()))
-    places = [PACKAGED]
-    if (workspace.root / MARKER).is_file():
-        places = [workspace.notebooks, PACKAGED / workspace.task, PACKAGED]
-    found = next(p for place in places if (p := place / f"{name}.ipynb").is_file())
-    return str(found.resolve())
+    if not (workspace.root / MARKER).is_file():
+        return str(PACKAGED / f"{name}.ipynb")
+    own = workspace.notebooks / f"{name}.ipynb"
+    if own.is_file():
+        return str(own.resolve())
+    of_the_task = PACKAGED / workspace.task / f"{name}.ipynb"
+    return str(of_the_task if of_the_task.is_file() else PACKAGED / f"{name}.ipynb")
 
 
 def step_op(step: Step, job: str, upstream: set[str]) -> OpDefinition:

@@ -93,12 +93,18 @@ def held(models: list[Files], rows: pd.DataFrame, told: Mapping, *, asked: tuple
 def _compared(models: list[Files], rows: pd.DataFrame, told: dict, drawn: np.ndarray,
               one: "Written", two: "Written", speeds: "tuple[Speed, Speed]",
               asked: tuple[str, str], config: Config) -> AnswerComparison:
-    lost = one.lost | two.lost
+    without = one.lost | two.lost
+    # Of an answer that is cut elsewhere the two would be asked for different parts.
+    elsewhere = ~without & ((one.cut > 0) | (two.cut > 0)) & (
+        (one.cut != two.cut) | (one.tokens != two.tokens))
+    lost = without | elsewhere
     if lost.all():
         raise DataError(f"none of {len(rows):,} rows leaves both models room for its answer; "
                         "expected shorter rows.")
-    if lost.any():
-        told["rejected"] = {**told["rejected"], "no room for its answer": int(lost.sum())}
+    for reason, which in (("no room for its answer", without),
+                          ("its answer is cut elsewhere for the other", elsewhere)):
+        if which.any():
+            told["rejected"] = {**told["rejected"], reason: int(which.sum())}
     kept = np.flatnonzero(~lost)
     at = np.flatnonzero(~lost[drawn])
     some = rows.iloc[drawn[at]].reset_index(drop=True)

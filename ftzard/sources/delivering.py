@@ -81,13 +81,15 @@ def describe(workspace: Workspace, delivery: Path) -> list[dict]:
 def keep(workspace: Workspace, delivery: Path) -> Path | None:
     """Put the record of a delivery where it can be versioned with it, and return that path.
 
-    None for a plain file, which has none.
+    None for a plain file, which has none. What a delivery was made of first is never overwritten.
     """
     record = _record(workspace, Path(delivery))
     if record is None:
         return None
     target = workspace.root / "data" / "sources" / record.name
-    if record != target:
+    if not target.is_file():
+        if target.with_name(f"{target.name}.dvc").is_file():
+            return None  # versioned already; its bytes are not here
         text = record.read_text(encoding="utf-8")
         write_atomically(target, lambda part: part.write_text(text, encoding="utf-8"))
     return target
@@ -95,7 +97,7 @@ def keep(workspace: Workspace, delivery: Path) -> Path | None:
 
 def _record(workspace: Workspace, delivery: Path) -> Path | None:
     name = f"{delivery.name.split('.', 1)[0]}.json"
-    places = (kept_in(workspace), workspace.root / "data" / "sources")
+    places = (workspace.root / "data" / "sources", kept_in(workspace))
     return next((place / name for place in places if (place / name).is_file()), None)
 
 

@@ -89,6 +89,12 @@ def _files(folder: Path, source: Source, version: str | None) -> Opened:
     """Open the files of known types in a folder, in order of their names."""
     there = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     files = [p for p in there if p.name.lower().endswith(reading.TYPES)]
+    deeper = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")
+                    and any(q.name.lower().endswith(reading.TYPES) for q in p.rglob("*")))
+    if deeper:
+        raise DataError(
+            f"{source.name} has files of rows in sub-folders ({', '.join(deeper[:3])}), which are "
+            "not looked into; expected all of them in the folder itself.")
     if not files:
         raise DataError(f"{source.name} holds no file of a known type ({', '.join(reading.TYPES)}) "
                         f"among its {len(there)} files; expected at least one.")

@@ -147,7 +147,7 @@ def json_lines(rows: pd.DataFrame, config: Config) -> bytes:
                if n in rows and not (n == "source" and (rows["source"] == "").all())}
     plain = config.data.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     lines = []
-    for row in rows[list(columns)].to_dict("records"):
+    for row in rows[list(columns)].fillna("").to_dict("records"):  # a source may lack a column
         cells = {column: _list(row[name]) if name == "messages" else row[name]
                  for name, column in columns.items()}
         lines.append(json.dumps(cells, ensure_ascii=not plain))

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ftzard import drift_log
 from ftzard.artifact import sha256
 from ftzard.config.compose import compose
 from ftzard.dataset import storage
 from ftzard.errors import DataError
-from ftzard.history import drift_log
 from ftzard.notebooks import model_files, reference
 from ftzard.tracking.registry import Version
 from tests.evaluation.simulated import CLASSES, made

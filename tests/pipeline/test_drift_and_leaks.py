@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard.history import drift_log
+from ftzard import drift_log
 from ftzard.models import adapter
 from ftzard.notebooks import model_files, reference
 from ftzard.tracking import registry, runs

@@ -135,7 +135,10 @@ def test_the_second_round_compares_with_the_champion_on_the_same_rows(tutor):
     assert second["verdict"]["against"] == "champion" and second["parent"] == 1
     assert second["metrics"]["champion"]["n"] == second["metrics"]["challenger"]["n"]
     assert len(second["tested"]["2"]) == len(second["tested"]["1"]) == 2
-    assert {"wanted", "base", "champion", "challenger"} <= set(second["generations"][0])
+    assert {"id", "champion score", "challenger score"} <= set(second["examples"][0])
+    test = tutor.table("tokenized").query("split == 'test'")
+    told = yaml.safe_dump(second)
+    assert not [text for text in test["text"] if len(text) > 20 and text in told]
     tracking = connect(tutor.workspace, tutor.workspace.config())
     alias = "champion" if second["verdict"]["promoted"] else "challenger"
     assert registry.by_alias(tracking, NAME, alias).number == 2

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from dagster import DagsterInstance
 
-from ftzard.history import drift_log
+from ftzard import drift_log
 from ftzard.pipeline import deliveries, triggers
 
 

@@ -22,10 +22,12 @@ def files(name: str, task: str = "instruction_tuning") -> Files:
     return Files(name, None, None, {"task": task}, [], {})
 
 
-def written(loss: float, answers: list[str], *, tokens: int = 4, lost: int = 0) -> Written:
+def written(loss: float, answers: list[str], *, tokens: int = 4, lost: int = 0,
+            cut: int = 0) -> Written:
     gone = np.arange(40) < lost
     noise = np.random.default_rng(0).random(40) * 0.1
-    return Written(np.where(gone, 0, loss + noise), np.where(gone, 0, tokens), gone, answers)
+    return Written(np.where(gone, 0, loss + noise), np.where(gone, 0, tokens), gone,
+                   np.where(np.arange(40) >= 40 - cut, 3, 0), answers)
 
 
 def compared(one: Written, two: Written, asked=range(20)):
@@ -54,6 +56,12 @@ def test_the_lower_loss_is_better_and_answers_are_scored_too(tmp_path):
     assert shown_models.disagreement_table(told).row_count == 3
     assert any("20 of 20 rows differently" in line for line in shown_models.rows_told(told))
     assert compared(written(1.0, RIGHT), written(2.0, WRONG)).verdict().endswith("first is better.")
+
+
+def test_a_model_does_not_win_by_reading_only_the_beginning_of_an_answer():
+    found = compared(written(2.0, RIGHT), written(2.0, RIGHT, cut=15))
+    assert found.n == 25 and found.scores["loss"]["difference"]["value"] == 0
+    assert found.rows["rejected"] == {"its answer is cut elsewhere for the other": 15}
 
 
 def test_equal_models_show_no_difference(tmp_path):

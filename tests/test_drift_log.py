@@ -2,8 +2,8 @@
 
 import pytest
 
+from ftzard import drift_log
 from ftzard.errors import DataError
-from ftzard.history import drift_log
 
 FOUND = {"score": 9.0, "alarm": True, "sentence": "Alarm: it differs."}
 NONE = {"score": 0.5, "alarm": False, "sentence": "No drift."}
