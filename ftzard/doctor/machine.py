@@ -147,10 +147,18 @@ def _public(name: str) -> str | None:
         return None
 
 
+def _task(place: Workspace) -> str:
+    """Return the workspace's task; an ftzard.yaml that cannot be read is told elsewhere."""
+    try:
+        return place.task
+    except (ConfigError, OSError, ValueError):
+        return "classification"
+
+
 def notebooks(place: Workspace) -> list[Finding]:
     """Which of the workspace's notebooks are its own; that is what they are there for."""
     folder = Path(ftzard.__file__).parent / "notebooks"
-    packaged = {path.name: path for source in (folder, folder / place.task)
+    packaged = {path.name: path for source in (folder, folder / _task(place))
                 for path in source.glob("*.ipynb")}
     changed, torn = [], []
     for name, path in sorted(packaged.items()):

@@ -3,6 +3,7 @@
 Every model tells how likely it finds each wanted answer, and writes its own for some of them.
 """
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ftzard.config.schema import Gate
 from ftzard.evaluation import answers, gate, measures
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Scored, Verdict
-from ftzard.models import adapter, instructions
+from ftzard.models import adapter, instructions, measured
 from ftzard.models.answering import Answerer
 from ftzard.models.base import LoadedBase, load_base
 from ftzard.models.spec import BaseSpec
@@ -29,12 +30,14 @@ class Answered:
 
     loss: float64 (rows,), mean nats per token of the wanted answer, counted in the challenger's
     tokens; tokens: int64 (rows,), of the challenger's tokenizer;
-    generated: table with answer, confidence, tokens, finished, a line per row that was asked.
+    generated: table with answer, confidence, tokens, finished, a line per row that was asked; cost:
+    what these answers cost.
     """
 
     loss: np.ndarray
     tokens: np.ndarray
     generated: pd.DataFrame
+    cost: dict[str, float]
 
 
 @dataclass
@@ -91,6 +94,10 @@ class AnswerContest:
             asked, written, {role: answers.rouge_l(said, wanted) for role, said in written.items()},
             seed=self.seed)
 
+    def costs(self) -> pd.DataFrame:
+        """Return a line per model: latency_ms of one, rows_per_second, memory_mb of weights."""
+        return pd.DataFrame([{"model": role, **told.cost} for role, told in self.by_role.items()])
+
     def differences(self) -> np.ndarray:
         """Return, per compared row, by how much the challenger is better than who stood before."""
         return _scores(self.measure, self.rows, self.asked, self.by_role["challenger"]) - _scores(
@@ -115,6 +122,7 @@ class AnswerContest:
         for role in self.by_role:
             found |= {f"{role}_test_{k}": v for k, v in self.metrics(role).items()
                       if v is not None}
+            found |= {f"{role}_{k}": v for k, v in self.by_role[role].cost.items()}
         verdict = self.verdict
         return {**found, "gate_difference": verdict.difference, "gate_lower": verdict.lower,
                 "gate_upper": verdict.upper}
@@ -232,15 +240,18 @@ class _Defender:
         finally:
             if self.answerer is None:
                 adapter.detach(self.loaded)
-        return Answered(answers.in_tokens(told.loss, told.tokens, ours), ours, told.generated)
+        return Answered(answers.in_tokens(told.loss, told.tokens, ours), ours, told.generated,
+                        told.cost)
 
 
 def _answered(answerer: Answerer, rows: pd.DataFrame, asked: np.ndarray,
               chapter: Chapter | None = None) -> Answered:
     loss, tokens = answerer.losses(rows["input_ids"].tolist(), rows["prompt_length"].tolist())
-    written = answerer.generate(_prompts(rows, asked),
-                                on_step=chapter.progress if chapter else None)
-    return Answered(loss, tokens, written)
+    prompts, began = _prompts(rows, asked), time.perf_counter()
+    written = answerer.generate(prompts, on_step=chapter.progress if chapter else None)
+    seconds = time.perf_counter() - began
+    return Answered(loss, tokens, written, measured.costs(
+        answerer.model, lambda ids: answerer.generate([ids]), prompts, seconds, measured.WRITTEN))
 
 
 def _measured(told: Answered, rows: pd.DataFrame, asked: np.ndarray) -> dict:

@@ -1,5 +1,6 @@
 """A contest: several models answer the same test rows, and the gate decides on their answers."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from ftzard.evaluation.metrics import (
     wilson_interval,
 )
 from ftzard.evaluation.side_by_side import disagreements
-from ftzard.models import adapter, checks
+from ftzard.models import adapter, checks, measured
 from ftzard.models.base import BaseSpec, LoadedBase, load_base
+from ftzard.models.prediction import Classifier
 from ftzard.models.tokenizing import encode
 from ftzard.notebooks import model_files, reference
 from ftzard.notebooks.chapter import Chapter
@@ -32,7 +34,8 @@ class Contest:
 
     rows: the test rows; classes: label names in the order of the columns; probabilities: (rows,
     classes) per model, by its role; verdict: the gate's; champion: who was challenged, if anyone;
-    calibration: of the challenger, its temperature from validation rows; sample: what drift is
+    calibration: of the challenger, its temperature from validation rows; cost: what the answers of
+    each model cost, by its role; sample: what drift is
     told of the test rows and the challenger's answers, with which later batches are compared.
     """
 
@@ -43,6 +46,7 @@ class Contest:
     champion: Version | None
     calibration: Calibration
     sample: Sample
+    cost: dict[str, dict[str, float]]
 
     def metrics(self, role: str) -> dict:
         """Return every score of one model on all test rows."""
@@ -58,6 +62,10 @@ class Contest:
             lines.append({"model": role, "accuracy": scores["accuracy"], "lower": lower,
                           "upper": upper, "macro_f1": scores["macro_f1"], "n": scores["n"]})
         return pd.DataFrame(lines)
+
+    def costs(self) -> pd.DataFrame:
+        """Return a line per model: latency_ms of one row, rows_per_second, memory_mb of weights."""
+        return pd.DataFrame([{"model": role, **told} for role, told in self.cost.items()])
 
     def disagreements(self, most: int = 10) -> pd.DataFrame:
         """Return test rows that the champion (or the base) and the challenger answer differently.
@@ -118,6 +126,8 @@ class Contest:
         for role in self.probabilities:
             name = role.replace(" ", "_").replace("-", "_").lower()
             scores |= flat(self.metrics(role), f"{name}_test_")
+        scores |= {f"{role}_{name}": value for role, told in self.cost.items()
+                   for name, value in told.items()}
         verdict = self.verdict
         return {**scores, **self.calibration.flat(), "gate_difference": verdict.difference,
                 "gate_lower": verdict.lower, "gate_upper": verdict.upper}
@@ -146,11 +156,13 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
     chapter.run.tags(hashes)
     chapter.say(**hashes, quantised_layers=loaded.quantised)
-    logits, embeddings, validated = _challenger_answers(loaded, challenger, test, validation)
-    answers = {"challenger": logits}
+    logits, embeddings, validated, spent = _challenger_answers(
+        loaded, challenger, test, validation)
+    answers, cost = {"challenger": logits}, {"challenger": spent}
     if defender is not None:
-        answers["champion"] = _champion_answers(loaded, *defender, test)
-    answers["base"] = adapter.bare_classifier(loaded).logits(test["input_ids"].tolist())
+        answers["champion"], cost["champion"] = _champion_answers(loaded, *defender, test)
+    answers["base"], cost["base"] = _answered(
+        adapter.bare_classifier(loaded), test["input_ids"].tolist())
     chances = {role: calibration.scaled(logits, 1.0) for role, logits in answers.items()}
     chances["TF-IDF"] = baselines.tfidf(train["text"], train["label"], test["text"], classes,
                                         config.seed)
@@ -164,39 +176,50 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     return Contest(
         test, classes, chances, verdict, champion,
         calibration.calibrate(validation["label"], validated, test["label"], logits, classes),
-        reference.sample(test, chances["challenger"], embeddings))
+        reference.sample(test, chances["challenger"], embeddings), cost)
 
 
 def _challenger_answers(loaded: LoadedBase, folder: Path, test: pd.DataFrame,
-                        validation: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return its logits and embeddings of the test rows, and its logits of the validation rows."""
+                        validation: pd.DataFrame
+                        ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, float]]:
+    """Return its logits and embeddings of test rows, its logits of validation rows, its costs."""
     classifier = adapter.open_classifier(folder, loaded)
     try:
-        logits, embeddings = classifier.answers(test["input_ids"].tolist())
-        return logits, embeddings, classifier.logits(validation["input_ids"].tolist())
+        input_ids = test["input_ids"].tolist()
+        began = time.perf_counter()
+        logits, embeddings = classifier.answers(input_ids)
+        spent = _costs(classifier, input_ids, time.perf_counter() - began)
+        return logits, embeddings, classifier.logits(validation["input_ids"].tolist()), spent
     finally:
         adapter.detach(loaded)
 
 
-def _answers(loaded: LoadedBase, folder: Path, test: pd.DataFrame) -> np.ndarray:
-    classifier = adapter.open_classifier(folder, loaded)
-    try:
-        return classifier.logits(test["input_ids"].tolist())
-    finally:
-        adapter.detach(loaded)
+def _answered(classifier: Classifier, input_ids: list) -> tuple[np.ndarray, dict[str, float]]:
+    began = time.perf_counter()
+    logits = classifier.logits(input_ids)
+    return logits, _costs(classifier, input_ids, time.perf_counter() - began)
+
+
+def _costs(classifier: Classifier, input_ids: list, seconds: float) -> dict[str, float]:
+    return measured.costs(classifier.model, lambda ids: classifier.logits([ids]), input_ids,
+                          seconds)
 
 
 def _champion_answers(loaded: LoadedBase, folder: Path, spec: BaseSpec, test: pd.DataFrame
-                      ) -> np.ndarray:
+                      ) -> tuple[np.ndarray, dict[str, float]]:
     """Let the champion answer: on the loaded base, or with its own if it has another one."""
     meta = adapter.read_meta(folder)
     same = (meta["base"]["weight_hash"], meta["tokenizer_hash"]) == (
         loaded.weight_hash, loaded.tokenizer_hash)
     if same:
-        return _answers(loaded, folder, test)
+        classifier = adapter.open_classifier(folder, loaded)
+        try:
+            return _answered(classifier, test["input_ids"].tolist())
+        finally:
+            adapter.detach(loaded)
     classifier = adapter.open_classifier(folder, spec)
     input_ids, _, _ = encode(test["text"].tolist(), classifier.tokenizer, classifier.max_length)
-    return classifier.logits(input_ids)
+    return _answered(classifier, input_ids)
 
 
 def _by_batch(test: pd.DataFrame, chances: np.ndarray, classes: list[str]) -> dict[str, Predicted]:

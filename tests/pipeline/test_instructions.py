@@ -171,6 +171,8 @@ def test_the_report_and_mlflow_show_what_each_model_writes(tutor):
     tracking = connect(tutor.workspace, tutor.workspace.config())
     run = runs.children(tracking, "EVALUATION", status="FINISHED")[0]
     assert run.data.metrics["test_rouge_l"] >= 0 and "champion_test_loss" in run.data.metrics
+    assert {f"{role}_{cost}" for role in ("base", "champion", "challenger") for cost in
+            ("latency_ms", "rows_per_second", "memory_mb")} <= set(run.data.metrics)
     assert not [r for r in runs.children(tracking) if r.info.status == "RUNNING"]
 
 

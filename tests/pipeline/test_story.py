@@ -355,3 +355,9 @@ class TestStatusAndReport:
             assert word in page or word == story.record.head[:7]
         tuned = runs.children(story.tracking(), "EVALUATION")
         assert any(run.info.run_id in page or run.info.run_id[:8] in page for run in tuned)
+
+    def test_an_evaluation_tells_what_an_answer_costs(self, story):
+        run = runs.children(story.tracking(), "EVALUATION")[0]
+        for role in ("base", "champion", "challenger"):
+            for cost in ("latency_ms", "rows_per_second", "memory_mb"):
+                assert run.data.metrics[f"{role}_{cost}"] > 0
