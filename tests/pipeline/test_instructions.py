@@ -153,7 +153,8 @@ def test_incoming_instructions_are_answered_and_the_least_sure_are_asked(tutor):
     asked = predictions[predictions["id"].isin(
         queue.loc[queue["chosen_by"] == "least_confidence", "id"])]
     others = predictions[~predictions["id"].isin(queue["id"]) & (predictions["split"] == "train")]
-    assert len(asked) == 60 and asked["confidence"].max() <= others["confidence"].min() + 1e-9
+    # A row that is like one asked already is not asked too, however unsure the champion is of it.
+    assert len(asked) == 60 and asked["confidence"].max() < others["confidence"].median()
 
 
 def test_an_answer_of_spaces_stays_in_the_queue_and_the_others_are_learned(tutor):
