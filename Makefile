@@ -31,12 +31,14 @@ help:
 demo: $(STAMP)
 	$(BIN)/ftzard demo ./demo
 
+# Two processes, which share the work by file; whole jobs first (tests/conftest.py).
+PYTEST = $(BIN)/pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
+
 test: $(STAMP)
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not jobs"
-	$(BIN)/pytest -q -m jobs
+	$(PYTEST)
 
 quick: $(STAMP)
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not jobs and not slow"
+	$(PYTEST) -m "not jobs and not slow"
 
 chaos: $(STAMP)
 	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0)

@@ -19,6 +19,19 @@ from tests.story import story  # noqa: F401 - the fixture of the whole-job tests
 TOOLS = Path(sys.executable).parent
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let processes take turns by file, but keep all tests of the one story in one process.
+
+    Whole jobs come first: nobody waits in the end for a process that has just begun a long one.
+    """
+    for item in items:
+        shared = "story" in item.fixturenames and not hasattr(item.module, "story")
+        group = "story" if shared else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("jobs") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_environment(tmp_path_factory) -> Iterator[None]:
     """Keep the home, the git identity and the workspace of whoever runs the tests out of them."""

@@ -3,7 +3,7 @@
 Answers are greedy: at every place the likeliest token, so the same model answers the same again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,18 +20,13 @@ from transformers import (
 )
 
 from ftzard.errors import ModelError
+from ftzard.models.answer_losses import TOKENS, Progress, row_losses
 from ftzard.models.batching import pad, sorted_batches
 from ftzard.models.family import backbone, last_hidden
 from ftzard.models.instructions import Messages, asked, encode
 from ftzard.models.quiet import quiet_loading
 from ftzard.models.templates import Template
 
-Progress = Callable[[int, int], object]
-
-#: Most padded tokens that are computed at once, however many rows a batch may have.
-TOKENS = 16384
-#: Most logits that are in memory at once: 1 GiB of them in float32.
-LOGITS = 2**28
 COLUMNS = ("answer", "confidence", "tokens", "finished")
 
 
@@ -67,36 +62,9 @@ class Answerer:
         called with (rows done, rows in all) after each batch. Raises ModelError for a row without
         prompt or answer, and for a loss that is not finite.
         """
-        prompts = numpy.asarray(prompt_lengths, dtype=numpy.int64)
-        lengths = numpy.array([len(ids) for ids in input_ids], dtype=numpy.int64)
-        _require_both(prompts, lengths)
-        loss, done = numpy.zeros(len(lengths)), 0
-        if not len(lengths):
-            return loss, lengths - prompts
-        vocabulary = self._causal.config.get_text_config().vocab_size
-        most = max(1, min(TOKENS, LOGITS // vocabulary))
-        with self._evaluating():
-            for rows in sorted_batches(lengths, batch_size, most):
-                batch = pad([input_ids[row] for row in rows], self.tokenizer.pad_token_id,
-                            self._device)
-                loss[rows] = self._losses(batch, prompts[rows], lengths[rows])
-                done += len(rows)
-                if on_step is not None:
-                    on_step(done, len(lengths))
-        _require_finite(loss)
-        return loss, lengths - prompts
-
-    def _losses(self, batch: Mapping[str, torch.Tensor], prompts: numpy.ndarray,
-                lengths: numpy.ndarray) -> numpy.ndarray:
-        logits = self._causal(**batch, use_cache=False).logits
-        places = torch.arange(1, logits.shape[1], device=logits.device)
-        before, end = (torch.from_numpy(v).to(logits.device)[:, None] for v in (prompts, lengths))
-        answered = (places >= before) & (places < end)
-        chosen = logits[:, :-1][answered].float()
-        wanted = batch["input_ids"][:, 1:][answered]
-        each = torch.zeros(answered.shape, dtype=torch.float64, device=logits.device)
-        each[answered] = nn.functional.cross_entropy(chosen, wanted, reduction="none").double()
-        return (each.sum(dim=1) / answered.sum(dim=1)).cpu().numpy()
+        found = row_losses(self.model, input_ids, prompt_lengths, batch_size=batch_size,
+                           pad_id=self.tokenizer.pad_token_id, on_step=on_step)
+        return found.loss, found.tokens
 
     def generate(
         self,
@@ -278,25 +246,3 @@ def _left_padded(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.de
         mask[row, longest - len(values):] = 1
     return {"input_ids": torch.from_numpy(ids).to(device),
             "attention_mask": torch.from_numpy(mask).to(device)}
-
-
-def _require_both(prompts: numpy.ndarray, lengths: numpy.ndarray) -> None:
-    if len(prompts) != len(lengths):
-        raise ModelError(f"{len(lengths)} rows have {len(prompts)} prompt lengths; expected one "
-                         "each.")
-    wrong = numpy.flatnonzero((prompts < 1) | (prompts >= lengths))
-    if len(wrong):
-        row = int(wrong[0])
-        raise ModelError(
-            f"row {row} has {int(lengths[row])} tokens, {int(prompts[row])} of them its prompt "
-            f"({len(wrong)} such rows); expected a prompt and an answer in each. Leave out the "
-            "rows that `instructions.encode` calls lost.")
-
-
-def _require_finite(loss: numpy.ndarray) -> None:
-    broken = numpy.flatnonzero(~numpy.isfinite(loss))
-    if len(broken):
-        raise ModelError(
-            f"the losses of {len(broken)} of {len(loss)} rows are not finite (first: row "
-            f"{broken[0]}); expected numbers. The weights are broken: lower the learning rate or "
-            "choose compute_dtype=bfloat16 instead of float16.")

@@ -6,7 +6,6 @@ and measures the validation rows. `train` does all the rest, for one as for the 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy
 import pandas
@@ -15,10 +14,11 @@ from torch import nn
 
 from ftzard.errors import ModelError, nearest
 from ftzard.models import packing
-from ftzard.models.batching import micro_batches, pad, padding_share, sorted_batches
+from ftzard.models.answer_losses import asked_alone, require_supervised, row_losses
+from ftzard.models.batching import micro_batches, pad, padding_share
 from ftzard.models.checks import row_name
-from ftzard.models.family import headed_in, writes
-from ftzard.models.prediction import TOKENS, Progress, logits
+from ftzard.models.family import writes
+from ftzard.models.prediction import logits
 from ftzard.models.spec import CLASSIFICATION, INSTRUCTION_TUNING
 
 METRICS = {
@@ -34,8 +34,6 @@ METRICS = {
 }
 #: Metrics of which the lower one is the better one.
 LOWER = ("validation_loss", "perplexity")
-#: Most logits that are computed at once outside of training, in numbers: 256 MB of float32.
-LOGITS = 1 << 26
 
 Batch = tuple[dict[str, torch.Tensor], numpy.ndarray]
 
@@ -161,7 +159,7 @@ class Answers:
             batch = pad([one for sequence in ids for one in sequence], pad_id, device)
         else:
             batch = packing.together(ids, pad_id, device, **self.mask)
-        return _asked(batch, ids, prompts)
+        return asked_alone(batch, ids, prompts)
 
     def weight(self, rows: numpy.ndarray) -> int:
         """Return of how many supervised tokens the loss of these rows is the mean."""
@@ -192,74 +190,6 @@ class Answers:
 
     def _length(self, sequence: list[int]) -> int:
         return int(sum(self.lengths[row] for row in sequence))
-
-
-@dataclass(frozen=True)
-class RowLosses:
-    """What a model makes of given answers, one entry per row.
-
-    loss: float64, mean negative log-likelihood per supervised token in nats; tokens: int64, how
-    many those are; hits: int64, how many of them the model holds most likely.
-    """
-
-    loss: numpy.ndarray
-    tokens: numpy.ndarray
-    hits: numpy.ndarray
-
-
-def row_losses(
-    model: nn.Module,
-    input_ids: Sequence[Sequence[int]],
-    prompt_lengths: Sequence[int],
-    *,
-    pad_id: int,
-    batch_size: int = 64,
-    tokens: int = TOKENS,
-    on_step: Progress | None = None,
-) -> RowLosses:
-    """Return the losses of rows, batched by length, order restored.
-
-    input_ids: of prompts, each with its answer; prompt_lengths: how many ids are the prompt's;
-    batch_size, tokens: most rows and most padded tokens of a batch, which is smaller where the
-    vocabulary is large; on_step: called with (rows done, rows in all). Raises ModelError for a row
-    without a supervised token, and if a loss is not finite.
-    """
-    prompts = numpy.asarray(prompt_lengths, dtype=numpy.int64)
-    lengths = numpy.array([len(ids) for ids in input_ids], dtype=numpy.int64)
-    _check_supervised(pandas.DataFrame(index=range(len(lengths))), lengths, prompts, "given")
-    inside = headed_in(model)
-    bound = min(tokens, max(1, LOGITS // inside.config.get_text_config().vocab_size))
-    device = next(model.parameters()).device
-    loss = numpy.zeros(len(lengths), dtype=numpy.float64)
-    hits = numpy.zeros(len(lengths), dtype=numpy.int64)
-    training, done = model.training, 0
-    model.eval()
-    try:
-        with torch.inference_mode():
-            for rows in sorted_batches(lengths, batch_size, bound):
-                ids = [[input_ids[row]] for row in rows]
-                batch, targets = _asked(pad([one for one, in ids], pad_id, device), ids,
-                                        [[prompts[row]] for row in rows])
-                scores, wanted = model(**batch).logits.float(), torch.from_numpy(targets).to(device)
-                each = nn.functional.cross_entropy(scores, wanted, reduction="none")
-                right = scores.argmax(dim=-1) == wanted
-                ends = numpy.cumsum(lengths[rows] - prompts[rows])[:-1]
-                loss[rows] = [part.mean() for part in numpy.split(
-                    each.cpu().numpy().astype(numpy.float64), ends)]
-                hits[rows] = [part.sum() for part in numpy.split(right.cpu().numpy(), ends)]
-                done += len(rows)
-                if on_step is not None:
-                    on_step(done, len(lengths))
-    finally:
-        model.train(training)
-    broken = numpy.flatnonzero(~numpy.isfinite(loss))
-    if len(broken):
-        raise ModelError(
-            f"losses of {len(broken)} of {len(loss)} rows are not finite (first: row {broken[0]}); "
-            "expected numbers. The weights are broken: lower the learning rate or choose "
-            "compute_dtype=bfloat16 instead of float16."
-        )
-    return RowLosses(loss, lengths - prompts, hits)
 
 
 def measure(scores: numpy.ndarray, targets: numpy.ndarray) -> dict[str, float]:
@@ -301,27 +231,6 @@ def better(entry: dict, than: dict, metric: str) -> bool:
     )
 
 
-def _asked(
-    batch: dict[str, torch.Tensor],
-    ids: Sequence[Sequence[Sequence[int]]],
-    prompts: Sequence[Sequence[int]],
-) -> Batch:
-    """Return a batch that asks for the logits of supervised tokens alone, and those tokens' ids.
-
-    ids, prompts: of each sequence's rows, in order. A token is predicted at the place before it.
-    """
-    keep = numpy.zeros(batch["input_ids"].shape, dtype=bool)
-    targets: list[int] = []
-    for number, (rows, lengths) in enumerate(zip(ids, prompts, strict=True)):
-        start = 0
-        for values, prompt in zip(rows, lengths, strict=True):
-            keep[number, start + prompt - 1 : start + len(values) - 1] = True
-            targets.extend(values[prompt:])
-            start += len(values)
-    asked = torch.from_numpy(keep).to(batch["input_ids"].device)
-    return {**batch, "logits_to_keep": asked}, numpy.array(targets, dtype=numpy.int64)
-
-
 def _prompts(
     rows: pandas.DataFrame, side: str, packed_length: int | None = None
 ) -> tuple[list, numpy.ndarray]:
@@ -334,7 +243,7 @@ def _prompts(
     input_ids = rows["input_ids"].tolist()
     lengths = numpy.array([len(ids) for ids in input_ids], dtype=numpy.int64)
     prompts = rows["prompt_length"].to_numpy(dtype=numpy.int64)
-    _check_supervised(rows, lengths, prompts, side)
+    require_supervised(side, rows, prompts, lengths)
     long = numpy.flatnonzero(lengths > packed_length) if packed_length is not None else []
     if len(long):
         raise ModelError(
@@ -343,21 +252,6 @@ def _prompts(
             "Run the preprocessing step again with this model.max_length."
         )
     return input_ids, prompts
-
-
-def _check_supervised(
-    rows: pandas.DataFrame, lengths: numpy.ndarray, prompts: numpy.ndarray, side: str
-) -> None:
-    """Raise ModelError, naming the row, unless each has a prompt and an answer after it."""
-    wrong = numpy.flatnonzero((prompts < 1) | (prompts >= lengths))
-    if len(wrong):
-        row = wrong[0]
-        raise ModelError(
-            f"{side} row {row_name(rows, row)} has {lengths[row]} tokens of which {prompts[row]} "
-            f"are its prompt (such rows: {len(wrong)}); expected at least one of a prompt and one "
-            "supervised token after it. Its answer is empty or was cut away: leave the row out, or "
-            "raise model.max_length."
-        )
 
 
 def _targets(rows: pandas.DataFrame, labels: Sequence[str], side: str) -> numpy.ndarray:

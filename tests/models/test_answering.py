@@ -166,9 +166,9 @@ def test_what_cannot_be_answered_or_measured_is_refused(untrained):
     with pytest.raises(ModelError, match="prompt of row 0 has 0 tokens"):
         untrained.generate([[]])
     for prompts in ([2], [0]):
-        with pytest.raises(ModelError, match="row 0 has 2 tokens.* expected a prompt and an"):
+        with pytest.raises(ModelError, match="given row 0 has 2 tokens.* expected at least"):
             untrained.losses([[5, 6]], prompts)
-    with pytest.raises(ModelError, match="1 rows have 2 prompt lengths"):
+    with pytest.raises(ModelError, match="1 given rows have 2 prompt lengths"):
         untrained.losses([[5, 6]], [1, 1])
 
 

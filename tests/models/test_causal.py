@@ -26,12 +26,13 @@ from ftzard.models.adapter import (
     open_classifier,
     save,
 )
+from ftzard.models.answer_losses import row_losses
 from ftzard.models.base import BaseSpec, load_base
 from ftzard.models.batching import pad
 from ftzard.models.fitting import fit, rows_digest
 from ftzard.models.instructions import encode
 from ftzard.models.meta import read_meta, weights_file
-from ftzard.models.objectives import better, row_losses
+from ftzard.models.objectives import better
 from ftzard.models.tuning import search
 from ftzard.models.verify import verify_losses
 from tests.models.families import FAMILIES, LAYERS, LINEAR, build
@@ -436,12 +437,12 @@ def test_rows_without_a_token_to_learn_are_named(falcon, rows, tmp_path):
 
 
 def test_a_loss_that_misses_a_token_stops_the_training(falcon, rows, tmp_path, monkeypatch):
-    real = objectives._asked
+    real = objectives.asked_alone
 
     def fewer(batch, ids, prompts):
         return real(batch, ids, [[n + 1 for n in row] for row in prompts])
 
-    monkeypatch.setattr(objectives, "_asked", fewer)
+    monkeypatch.setattr(objectives, "asked_alone", fewer)
     promised = r"the loss at step 1 would see \d+ targets; expected \d+"
     with pytest.raises(ModelError, match=promised):
         fitted(falcon, rows, tmp_path / "fewer")
@@ -450,7 +451,7 @@ def test_a_loss_that_misses_a_token_stops_the_training(falcon, rows, tmp_path, m
         found, targets = real(batch, ids, prompts)
         return {**found, "logits_to_keep": found["logits_to_keep"] | True}, targets
 
-    monkeypatch.setattr(objectives, "_asked", unasked)
+    monkeypatch.setattr(objectives, "asked_alone", unasked)
     with pytest.raises(ModelError, match=promised):
         fitted(falcon, rows, tmp_path / "unasked")
 

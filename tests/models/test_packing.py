@@ -10,9 +10,10 @@ from torch.nn.functional import cross_entropy
 from ftzard.errors import ModelError
 from ftzard.models import checks, packing, training
 from ftzard.models.adapter import attach, detach
+from ftzard.models.answer_losses import row_losses
 from ftzard.models.base import BaseSpec, load_base
 from ftzard.models.fitting import fit
-from ftzard.models.objectives import Answers, row_losses
+from ftzard.models.objectives import Answers
 from tests.models.families import FAMILIES, build
 from tests.models.instruction_rows import EXTRA, LENGTH, rows_of
 
