@@ -1,39 +1,79 @@
 """Data sets that are kept as artifacts on Comet, an optional platform beside MLflow."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from ftzard.credentials import mask
 from ftzard.errors import TrackingError
-from ftzard.tracking.mirror import KEY
+from ftzard.tracking.mirror import KEY, QUIET
 
 
 def require(name: str) -> None:
     """Raise TrackingError if the data set of this name could not be asked for."""
     if find_spec("comet_ml") is None:
         raise TrackingError(f"'{name}' is a data set on Comet, and its package is not installed. "
-                            "Install it with pip install 'comet-ml>=3.49', or name a file.")
+                            "Install it with pip install 'comet-ml>=3.55', or name a file.")
     if not os.environ.get(KEY):
         raise TrackingError(f"'{name}' is a data set on Comet, and {KEY} is not set. Set it in the "
                             "environment or in the workspace's .env, or name a file.")
 
 
 def download(name: str, workspace: str, artifact: str, version: str, folder: Path) -> Path:
-    """Download one version of an artifact into `folder` and return that.
+    """Download one version of an artifact into `folder`, in place of what is there; return that.
 
-    name: what the user calls it. Raises TrackingError if it cannot be had.
+    name: what the user calls it. Raises TrackingError if it cannot be had as a whole: files that
+    the artifact only points to are not downloaded, and are refused.
     """
     require(name)
-    os.environ.setdefault("COMET_LOGGING_CONSOLE", "ERROR")
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
     import comet_ml
 
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        there = comet_ml.API(api_key=os.environ[KEY]).get_artifact(
+        there = comet_ml.API(api_key=os.environ[KEY], cache=False).get_artifact(
             workspace, artifact, version=version)
-        there.download(path=str(folder), overwrite_strategy="OVERWRITE")
+        sizes = {asset.logical_path: None if asset.remote else asset.size for asset in there.assets}
+        _require_inside(sizes)
+        there.download(path=str(fresh))
+        _require_all(fresh, sizes)
     except Exception as error:  # of its own kinds, and of the network's
+        shutil.rmtree(fresh, ignore_errors=True)
         raise TrackingError(mask(
-            f"'{name}' cannot be had from Comet: {type(error).__name__}: {error}. Check workspace, "
-            f"artifact and version, and that {KEY} may read it.")) from None
+            f"'{name}' cannot be had from Comet: {_said(error)}. Check workspace, artifact and "
+            f"version, and that {KEY} may read it.")) from None
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
     return folder
+
+
+def _said(error: Exception) -> str:
+    """Return an error's kind and words; some of the client's own kinds have none, and fail."""
+    try:
+        words = str(error)
+    except TypeError:
+        words = ""
+    return ": ".join(filter(None, (type(error).__name__, words)))
+
+
+def _require_inside(names: Iterable[str]) -> None:
+    outside = [n for n in names if Path(n).is_absolute() or ".." in Path(n).parts]
+    if outside:
+        raise ValueError(f"its file '{outside[0]}' would be written outside of its folder")
+
+
+def _require_all(folder: Path, sizes: Mapping[str, int | None]) -> None:
+    """Raise ValueError unless each file is there, with its size in bytes where that is known."""
+    lacking = [n for n in sizes if not (folder / n).is_file()]
+    if lacking:
+        raise ValueError(f"{len(lacking)} of its {len(sizes)} files did not come, first "
+                         f"'{lacking[0]}', which it may only point to")
+    for n, size in sizes.items():
+        found = (folder / n).stat().st_size
+        if size is not None and found != size:
+            raise ValueError(f"its file '{n}' has {found:,} bytes; expected {size:,}")

@@ -26,8 +26,8 @@ _ONLY_WHAT_IS_SAID = dict.fromkeys((
     "log_git_patch", "log_env_details", "log_env_gpu", "log_env_cpu", "log_env_host",
     "log_env_network", "log_env_disk"), False)
 
-_QUIET = {"COMET_DISABLE_AUTO_LOGGING": "1", "COMET_LOGGING_CONSOLE": "ERROR",
-          "COMET_ERROR_TRACKING_ENABLE": "false"}  # its own crash reports
+QUIET = {"COMET_DISABLE_AUTO_LOGGING": "1", "COMET_LOGGING_CONSOLE": "ERROR",
+         "COMET_ERROR_TRACKING_ENABLE": "false"}  # its own crash reports
 
 
 def require(names: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ def require(names: Sequence[str]) -> None:
     if find_spec("comet_ml") is None:
         raise TrackingError(
             "tracking.mirror names comet, and its package is not installed. Install it with "
-            "pip install 'comet-ml>=3.49', or set tracking.mirror to [].")
+            "pip install 'comet-ml>=3.55', or set tracking.mirror to [].")
     if not os.environ.get(KEY) and not os.environ.get(FOLDER):
         raise TrackingError(
             f"tracking.mirror names comet, and {KEY} is not set. Set it in the environment or in "
@@ -112,7 +112,7 @@ def opened(names: Sequence[str], project: str, title: str, tags: Mapping[str, ob
 
 
 def _comet(project: str, title: str, tags: Mapping[str, object]):
-    for name, value in _QUIET.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import comet_ml
 

@@ -3,7 +3,6 @@
 import json
 import os
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -144,7 +143,6 @@ def test_the_card_is_a_page_with_base_data_scores_and_verdict():
     assert card.model_card({**RECORD, "metrics": {}, "verdict": None}).count("##") == 0
 
 
-@pytest.mark.skipif(find_spec("comet_ml") is None, reason="the extra comet is not installed")
 def test_comet_offline_gets_it_all_and_no_secret(tracking, tmp_path, monkeypatch):
     folder = tmp_path / "comet"
     monkeypatch.setenv("COMET_API_KEY", KEY)
