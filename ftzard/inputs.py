@@ -83,9 +83,16 @@ def _latest_place(name: str, workspace: Workspace, config: Config) -> str:
 def _rows(path: Path) -> int | None:
     if path.suffix != ".parquet":
         return None
+    import pyarrow
     import pyarrow.parquet as parquet
 
-    return parquet.read_metadata(path).num_rows
+    try:
+        return parquet.read_metadata(path).num_rows
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"{path} is no whole parquet file ({' '.join(str(error).split())[:160]}); expected the "
+            "table that its step wrote. Bring it back with 'dvc checkout', or run the step again."
+        ) from error
 
 
 def metadata_if_any(step: str, workspace: Workspace) -> dict | None:

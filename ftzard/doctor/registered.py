@@ -154,13 +154,22 @@ def _finish(registry, tracking, version) -> str:
 def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict, versions: dict
              ) -> list[Finding]:
     """A champion that is on record and was not made one: its process was killed in between."""
-    decided = _decisions(records)
+    from ftzard.notebooks.reigning import decisions
+
+    decided = decisions(records.values())
     if not decided:
         return []
     _, last, by_hand = decided[-1]
     champion = aliases.get("champion")
-    if champion == last or last not in versions:
+    if champion == last:
         return []
+    if last not in versions:
+        return [Finding(
+            "models", WRONG,
+            f"{name}@{last} is promoted on record, and the registry at {tracking.client.shown} "
+            f"does not know it; it has {counted(len(versions), 'version')} of {name}.",
+            f"set tracking.uri to the server that has it, or bring {place.state / 'mlflow.db'} "
+            "back")]
     now = f"{name}@{champion}" if champion else "none"
     # The gate's verdict is committed after the alias has moved, a person's decision before it.
     path = f"models/{name}/{last}.yaml"
@@ -182,15 +191,6 @@ def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict
         f"{name}@{last} is promoted on record, and the champion is {now}: the process was killed "
         "while the alias moved.", f"ftzard doctor --fix -w {place.root}",
         lambda: _move(registry, tracking, versions[last]))]
-
-
-def _decisions(records: dict) -> list[tuple[str, int, bool]]:
-    """Return (time, version, by hand) of every promotion on record, oldest first."""
-    found = [(str(said.get("created")), number, False) for number, said in records.items()
-             if (said.get("verdict") or {}).get("promoted")]
-    found += [(str(entry.get("time")), number, True) for number, said in records.items()
-              for entry in said.get("promotions") or []]
-    return sorted(found)
 
 
 def _adapters(place: Workspace, name: str, records: dict, aliases: dict) -> list[Finding]:

@@ -14,13 +14,12 @@ from ftzard.config.schema import Gate
 from ftzard.evaluation import answers, gate, measures
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Scored, Verdict
-from ftzard.models import adapter, instructions, measured
+from ftzard.models import adapter, checks, instructions, measured
 from ftzard.models.answering import Answerer
 from ftzard.models.base import LoadedBase, load_base
 from ftzard.models.spec import BaseSpec
-from ftzard.notebooks import instructing, model_files, reference
+from ftzard.notebooks import instructing, model_files, reference, reigning
 from ftzard.notebooks.chapter import Chapter
-from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 
 
@@ -152,10 +151,11 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
     config, workspace = chapter.config, chapter.workspace
     told = config.task.instructions
     test = rows[rows["split"] == "test"].reset_index(drop=True)
-    champion = registry.by_alias(chapter.tracking, config.tracking.registered_model,
-                                 registry.CHAMPION)
+    champion = reigning.champion(workspace, chapter.tracking, config.tracking.registered_model)
     loaded = load_base(model_files.base_spec(workspace, config.model, config.task.kind),
                        continues=challenger)
+    meta = adapter.read_meta(challenger)
+    checks.answered_as(test, loaded.tokenizer, instructing.template_in(meta), meta["max_length"])
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
     chapter.run.tags(hashes)
     chapter.say(**hashes, quantised_layers=loaded.quantised)

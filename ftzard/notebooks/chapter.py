@@ -238,6 +238,7 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
             access.require(place.config.tracking)
         tracking = connect(place.workspace, place.config)
         runs.reconcile(tracking)
+        _require_registry(step, place, tracking)
         parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock")
         run = runs.start_child(tracking, parent, record.tags(
             step=step.name,
@@ -262,6 +263,14 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
         run.dataset(handle.name, dvc_hash(place.workspace.root / handle.path), handle.path,
                     handle.rows, "input")
     return chapter
+
+
+def _require_registry(step: Step, place: "Place", tracking: runs.Tracking) -> None:
+    """Refuse a step with models on a registry that has lost the champion, before it trains."""
+    if step.models:
+        from ftzard.notebooks import reigning
+
+        reigning.champion(place.workspace, tracking, place.config.tracking.registered_model)
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,8 @@ from ftzard.models import adapter, checks, measured
 from ftzard.models.base import BaseSpec, LoadedBase, load_base
 from ftzard.models.prediction import Classifier
 from ftzard.models.tokenizing import encode
-from ftzard.notebooks import model_files, reference
+from ftzard.notebooks import model_files, reference, reigning
 from ftzard.notebooks.chapter import Chapter
-from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 
 
@@ -144,8 +143,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     train, validation = rows[rows["split"] == "train"], rows[rows["split"] == "validation"]
     meta = adapter.read_meta(challenger)
     classes = meta["labels"]
-    champion = registry.by_alias(chapter.tracking, config.tracking.registered_model,
-                                 registry.CHAMPION)
+    champion = reigning.champion(workspace, chapter.tracking, config.tracking.registered_model)
     defender = None
     if champion is not None:
         defender = model_files.version_files(workspace, champion)
@@ -153,6 +151,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
                            whose="the challenger", others=str(champion))
     loaded = load_base(model_files.base_spec(workspace, config.model), classes,
                        continues=challenger)
+    checks.tokenized_as(test, loaded.tokenizer, meta["max_length"])
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
     chapter.run.tags(hashes)
     chapter.say(**hashes, quantised_layers=loaded.quantised)

@@ -26,6 +26,8 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
 KIND, TUNED, BASE = "ftzard.kind", "tuned", "base"
 IDENTITY, SIZE = "ftzard.identity", "ftzard.size_bytes"
+#: How MLflow says that there is no such alias, version or model; a server with logins denies it.
+_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED")
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,17 @@ def _version(found) -> Version:
 
 
 def by_alias(tracking: Tracking, name: str, alias: str) -> Version | None:
-    """Return the version that carries an alias, or None."""
+    """Return the version that carries an alias, or None.
+
+    Raises TrackingError if the registry does not answer.
+    """
     try:
         return _version(tracking.client.get_model_version_by_alias(name, alias))
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in _NOT_THERE:
+            raise TrackingError(
+                f"the registry at {tracking.client.shown} does not say who is {alias} of '{name}' "
+                f"({error.error_code}: {' '.join(str(error).split())[:200]}); try again.") from error
         return None
 
 
