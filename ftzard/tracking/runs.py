@@ -27,7 +27,7 @@ from ftzard.errors import TrackingError
 from ftzard.tracking import card
 from ftzard.tracking import mirror as mirroring
 from ftzard.tracking.mirror import Mirror
-from ftzard.tracking.store import Store, make_sqlite
+from ftzard.tracking.store import Store, bring_here, make_sqlite
 from ftzard.workspace import alive, locked
 
 LEVEL, STEP, PID, HOST = "ftzard.level", "ftzard.step", "ftzard.pid", "ftzard.host"
@@ -154,6 +154,10 @@ def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path,
     """
     with locked(lock, {"pid": os.getpid(), "doing": "opening MLflow"}):
         make_sqlite(uri)
+        left = bring_here(uri, experiment, artifacts)
+        if left is not None:
+            print(f"This workspace was copied or moved: MLflow looked for its files in {left}, and "
+                  f"looks in {artifacts} from now on.", file=sys.stderr, flush=True)
         client = Store(uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:

@@ -20,6 +20,7 @@ import mlflow.store.db.utils as database
 import sqlalchemy
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
 from ftzard.artifact import write_atomically
@@ -194,6 +195,48 @@ def make_sqlite(uri: str) -> None:
     with locked(file.with_name(f"{file.name}.lock"), {"pid": os.getpid(), "doing": "making it"}):
         if not file.exists():
             write_atomically(file, fill)
+
+
+#: Where MLflow keeps absolute addresses of files.
+_ADDRESSES = (("experiments", "artifact_location"), ("runs", "artifact_uri"),
+              ("logged_models", "artifact_location"), ("model_versions", "source"),
+              ("model_versions", "storage_location"))
+
+
+def bring_here(uri: str, experiment: str, artifacts: Path) -> str | None:
+    """Let a SQLite store that was copied or moved find its files beside itself again.
+
+    MLflow keeps their addresses absolute: a copied workspace would go on writing into the one it
+    was copied from. Only a store that lies beside `artifacts` is touched, and only where its
+    experiment kept its files in a folder of the same name. Returns where they were looked for
+    before, or None if nothing was to be done.
+    """
+    file = sqlite_file(uri)
+    if file is None or file.resolve().parent != artifacts.resolve().parent:
+        return None
+    here = artifacts.as_uri()
+    engine = sqlalchemy.create_engine(uri, connect_args={"timeout": 30})
+    try:
+        with engine.begin() as connection:
+            told = connection.exec_driver_sql(
+                "SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).scalar()
+            if not told or told == here or not told.startswith("file:") or (
+                    told.rsplit("/", 1)[-1] != artifacts.name):
+                return None
+            if local_file_uri_to_path(told) == str(artifacts.resolve()):
+                return None  # another way to write the same place
+            known = set(sqlalchemy.inspect(connection).get_table_names())
+            for table, column in _ADDRESSES:
+                if table in known:
+                    connection.exec_driver_sql(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                        f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                        (here, len(told) + 1, told, len(told) + 1, f"{told}/"))
+        return local_file_uri_to_path(told)
+    except SQLAlchemyError as error:
+        raise TrackingError(sentence(kind(error), error, uri, "bring here", 30)) from error
+    finally:
+        engine.dispose()
 
 
 def problem(uri: str, *, thorough: bool = True) -> str | None:

@@ -2,11 +2,14 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from ftzard.errors import TrackingError
 from ftzard.tracking import runs
@@ -43,6 +46,38 @@ def test_processes_that_start_at_once_on_a_fresh_store_share_one_top_level_run(t
     assert len(top) == 1 and top[0].info.status == "FINISHED"
     children = runs.children(tracking, "DATA_CLEANING", parent=top[0].info.run_id)
     assert len(children) == 3
+
+
+@pytest.mark.parametrize("how", [shutil.copytree, shutil.move])
+def test_a_copied_or_moved_store_keeps_its_files_beside_itself(tmp_path, capsys, how):
+    """MLflow's own addresses are absolute; a copy would write into what it was copied from."""
+
+    def opened(home: Path) -> runs.Tracking:
+        return runs.connect(f"sqlite:///{home / 'mlflow.db'}", "moods",
+                            artifacts=home / "mlartifacts", lock=home / "lock")
+
+    first, second = tmp_path / "a", tmp_path / "a-second"
+    first.mkdir()
+    parent = runs.top_level(opened(first), "HP_TUNING", first / "top")
+    run = runs.start_child(opened(first), parent, {})
+    run.text("of old", "note.txt")
+    run.end()
+    before = {p.relative_to(first) for p in first.rglob("*") if p.is_file()}
+    assert capsys.readouterr().err == ""
+    how(first, second)
+    there = opened(second)
+    assert f"looked for its files in {first / 'mlartifacts'}" in capsys.readouterr().err
+    later = runs.start_child(there, parent, {})
+    later.text("of new", "note.txt")
+    later.end()
+    texts = {path.read_text() for path in second.rglob("note.txt")}
+    assert texts == {"of old", "of new"}
+    assert {Path(local_file_uri_to_path(r.info.artifact_uri)).parent.parent.parent
+            for r in runs.children(there)} == {second}
+    if first.exists():
+        assert {p.relative_to(first) for p in first.rglob("*") if p.is_file()} == before
+    opened(second)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_top_level_run_is_finished_from_the_start_and_found_again(tracking, tmp_path):
