@@ -4,7 +4,7 @@ They come from the workspace's latest artifacts where those hold the job's deliv
 from the delivery itself, cleaned and split as the steps will do it. Nothing is written.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 
 from ftzard.config.schema import Config
 from ftzard.dataset import cleaning, instructions, labelling, reading, splitting, storage
-from ftzard.errors import DataError
+from ftzard.errors import DataError, ModelError
 from ftzard.inputs import given_or_latest
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
@@ -64,7 +64,14 @@ def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer) -> 
     if first == "inference_preprocessing":
         return _incoming(workspace, config, tokenizer)
     name = "incoming_tokenized" if first in ("inference", "sampling") else "tokenized"
-    return _tokenized(workspace, _place(workspace, config, name))
+    path = _place(workspace, config, name)
+    if name == "tokenized" and tokenizer is not None:
+        _require_tokens_of(storage.read_parquet(path), config, tokenizer)
+    elif name == "tokenized":
+        return replace(_tokenized(workspace, path), assumptions=(
+            "tokens as they were counted for another base, since this one's tokenizer is not here "
+            "yet; the job will ask for the preprocessing step again",))
+    return _tokenized(workspace, path)
 
 
 def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
@@ -76,6 +83,8 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
         if there.is_file() and (storage.read_parquet(there, ["batch"])["batch"] == batch).any():
             told = f"{_told(workspace, there)}, where {workspace.relative(path)} is already"
             if name == "tokenized":
+                if not _as_this_base_does_it(there, config, tokenizer):
+                    continue
                 return _tokenized(workspace, there, told)
             return _prepared(storage.read_parquet(there), config, tokenizer, told)
     data = config.data
@@ -100,8 +109,13 @@ def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
     new = labelling.read_labelled(path)
     new = new[new["label"].str.strip() != ""].assign(batch=reading.batch_of(path))
     told = f"{workspace.relative(path)}: {len(new):,} labelled rows"
-    new = _prepared(new, config, tokenizer, told)
-    earlier = _tokenized(workspace, _place(workspace, config, "tokenized"))
+    new = _prepared(new, config, tokenizer, told, whole=False)
+    place = _place(workspace, config, "tokenized")
+    if _as_this_base_does_it(place, config, tokenizer):
+        earlier = _tokenized(workspace, place)
+    else:
+        place = _place(workspace, config, "cleaned")
+        earlier = _prepared(storage.read_parquet(place), config, tokenizer, _told(workspace, place))
     return Expected(pd.concat([earlier.rows, new.rows], ignore_index=True),
                     f"{new.source}, with {earlier.source}", 1.0, new.assumptions)
 
@@ -114,7 +128,7 @@ def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
     rows, rejected = _cleaned(looked, config, reading.batch_of(path))
     told = f"{workspace.relative(path)}, cleaned here: {len(raw):,} rows, of which " \
            f"{len(rejected) * scale:,.0f} cannot be used"
-    return _prepared(rows.assign(label=""), config, tokenizer, told, scale)
+    return _prepared(rows.assign(label=""), config, tokenizer, told, scale, whole=False)
 
 
 def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
@@ -151,15 +165,25 @@ def _part(raw: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     return part, len(raw) / LOOKED_AT
 
 
-def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: float = 1.0
-              ) -> Expected:
-    """Return cleaned rows with their sides and lengths, as preprocessing will find them."""
+def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: float = 1.0, *,
+              whole: bool = True) -> Expected:
+    """Return cleaned rows with their sides and lengths, as preprocessing will find them.
+
+    whole: whether they are all that will be trained on; sides that a training would refuse are
+    refused then.
+    """
     data = config.data
     ratio = {"train": data.train_share, "validation": data.validation_share,
              "test": data.test_share}
     rows = splitting.assign(rows, salt=data.salt, ratio=ratio,
                             by=data.split if "split" in rows else "text")
-    rows, _ = splitting.drop_near_duplicates(rows)
+    rows, leaving = splitting.drop_near_duplicates(rows)
+    if len(leaving):
+        told += f"; {len(leaving) * scale:,.0f} leave training, since they are like a test or " \
+                "validation row"
+    if whole:
+        free = config.task.instructions is not None
+        splitting.check_splits(rows.drop(columns="label") if free else rows)
     lengths, cut, assumptions = _lengths(rows, tokenizer, config)
     if scale > 1:
         assumptions += (f"{len(rows):,} rows stand for {len(rows) * scale:,.0f}",)
@@ -189,6 +213,31 @@ def _lengths(rows: pd.DataFrame, tokenizer, config: Config
     return np.minimum(found, most), np.maximum(found - most, 0), (
         f"a token for every {CHARACTERS_PER_TOKEN:g} characters, since the tokenizer is not here "
         "yet",)
+
+
+def _require_tokens_of(rows: pd.DataFrame, config: Config, tokenizer) -> None:
+    """Raise ModelError if rows were tokenized otherwise than this base, as configured, does it."""
+    from ftzard.models import checks
+
+    if config.task.instructions is None:
+        checks.tokenized_as(rows, tokenizer, config.model.max_length)
+        return
+    from ftzard.notebooks import instructing
+
+    checks.answered_as(rows, tokenizer, instructing.template_of(config, tokenizer),
+                       config.model.max_length)
+
+
+def _as_this_base_does_it(path: Path, config: Config, tokenizer) -> bool:
+    """Return whether a tokenized table is of this base; one whose tokenizer is not here made none.
+    """
+    if tokenizer is None:
+        return False
+    try:
+        _require_tokens_of(storage.read_parquet(path), config, tokenizer)
+    except ModelError:
+        return False
+    return True
 
 
 def _tokenized(workspace: Workspace, path: Path, told: str | None = None) -> Expected:

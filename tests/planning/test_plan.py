@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard.dataset.storage import read_parquet, write_parquet
+from ftzard.dataset.reading import read_raw
+from ftzard.dataset.storage import write_parquet
 from ftzard.errors import ConfigError
 from ftzard.models.estimate import MB
 from ftzard.models.memory import Device
+from ftzard.notebooks import model_files
 from ftzard.planning import expected_rows, plan
 from tests.pipeline.texts import easy_texts
 
@@ -65,13 +67,40 @@ class TestRowsAndSteps:
         assert found.tokens.padded == 4 * 8 + 4 * 40 and found.batch == (4, 40)
         assert found.training.steps == 3 * 2 * 2
 
-    def test_a_delivery_that_is_among_the_rows_is_not_read_again(self, tokenized):
+    def test_a_delivery_that_is_among_the_rows_is_not_read_again(self, ready, tmp_path):
         from ftzard.dataset.reading import batch_of
+        from ftzard.models.tokenizing import encode, load_tokenizer
 
-        place = tokenized.root / "data/tokenized/tokenized.parquet"
-        rows = read_parquet(place).assign(batch=batch_of(tokenized.root / "mine.csv"))
-        write_parquet(rows, place)
-        assert "where mine.csv is already" in told(tokenized).source
+        texts = read_raw(ready.root / "mine.csv", text_column="tweet", label_column="mood")
+        model = ready.config().model
+        model_files.build_base(ready, model, texts["text"], tmp_path)
+        tokenizer = load_tokenizer(model_files.base_spec(ready, model).source)
+        ids, lengths, cut = encode(texts["text"].tolist(), tokenizer, model.max_length)
+        sides = (["train"] * 6 + ["validation"] * 2 + ["test"] * 2) * 40
+        write_parquet(pd.DataFrame({
+            "id": [str(n) for n in range(400)], "batch": batch_of(ready.root / "mine.csv"),
+            "text": texts["text"], "split": sides, "label": texts["label"], "length": lengths,
+            "cut": cut, "input_ids": ids}), ready.root / "data/tokenized/tokenized.parquet")
+        found = told(ready)
+        assert "where mine.csv is already" in found.source
+        assert found.rows == {"train": 240, "validation": 80, "test": 80}
+
+        shorter = told(ready, "training_pipeline_job", "model.max_length=6")
+        assert "mine.csv, cleaned and split here" in shorter.source
+        assert shorter.tokens.real < found.tokens.real and shorter.tokens.cut > 0
+        assert "Run the preprocessing step again" in refusal(
+            ready, "tuning_job", "model.max_length=6")
+
+    def test_rows_of_another_base_are_counted_anew_or_said_to_be_assumed(self, tokenized):
+        found = told(tokenized, "tuning_job")
+        assert any("counted for another base" in line for line in found.assumptions)
+        assert "mine.csv, cleaned and split here" in told(tokenized).source
+
+    def test_rows_that_leave_no_side_to_train_on_are_refused_like_the_job_does(self, ready):
+        words = "the cat sat on a very long wall and looked at {} for hours and hours".format
+        pd.DataFrame({"tweet": [words(f"thing{n}") for n in range(120)],
+                      "mood": ["glad", "sad"] * 60}).to_csv(ready.root / "mine.csv", index=False)
+        assert "train" in refusal(ready)
 
     def test_of_a_large_file_a_part_is_looked_at_and_scaled(self, ready, monkeypatch):
         monkeypatch.setattr(expected_rows, "LOOKED_AT", 100)
