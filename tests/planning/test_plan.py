@@ -85,11 +85,11 @@ class TestRowsAndSteps:
         assert "where mine.csv is already" in found.source
         assert found.rows == {"train": 240, "validation": 80, "test": 80}
 
-        shorter = told(ready, "training_pipeline_job", "model.max_length=6")
+        shorter = told(ready, "training_pipeline_job", "model.max_length=8")
         assert "mine.csv, cleaned and split here" in shorter.source
         assert shorter.tokens.real < found.tokens.real and shorter.tokens.cut > 0
         assert "Run the preprocessing step again" in refusal(
-            ready, "tuning_job", "model.max_length=6")
+            ready, "tuning_job", "model.max_length=8")
 
     def test_rows_of_another_base_are_counted_anew_or_said_to_be_assumed(self, tokenized):
         found = told(tokenized, "tuning_job")
