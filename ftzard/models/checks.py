@@ -46,8 +46,9 @@ def before_load(spec: BaseSpec, labels: Sequence[str], device: torch.device) -> 
     """Return what the base is made of, having asked all that needs no weights.
 
     Raises ModelError for an unknown value, labels that are none (or labels for a base that writes),
-    a gated base without a token, an attention this machine cannot do, an encoder that would have to
-    write, lora_targets that match nothing, and texts that are longer than the base was made for.
+    a gated base without a token, an attention or a compute type this machine cannot do, an encoder
+    that would have to write, lora_targets that match nothing, and texts that are longer than the
+    base was made for.
     """
     for key, value, valid in (
         ("quantisation", spec.quantisation, QUANTISATIONS),
@@ -75,6 +76,13 @@ def before_load(spec: BaseSpec, labels: Sequence[str], device: torch.device) -> 
             f"model.attention is 'flash_attention_2' with compute_dtype {spec.compute_dtype} on "
             f"{device.type}; expected bfloat16 or float16 on a GPU and the package flash-attn. "
             "Install it, or set model.attention=sdpa."
+        )
+    if device.type == "cuda" and spec.compute_dtype == "bfloat16" and (
+        torch.cuda.get_device_capability(device) < (8, 0)
+    ):
+        raise ModelError(
+            "model.compute_dtype is 'bfloat16', which this GPU only imitates; expected one of "
+            "compute capability 8.0 or newer. Set model.compute_dtype=float16 or float32."
         )
     inspection = inspect(spec, len(labels))
     if inspection.longest is not None and spec.max_length > inspection.longest:

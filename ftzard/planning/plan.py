@@ -145,7 +145,7 @@ def _of(workspace: Workspace, job: str, config: Config, base: Base, expected: Ex
     if training or set(answers) - {"preprocessing", "inference_preprocessing"}:
         sizes, memory = needed(config, base, training, expected, batch, device.kind)
         if memory.total > room(device):
-            changes = _changes(workspace, job, config, base, expected, device)
+            changes = _changes(workspace, job, config, base, expected, device, memory.total)
     rate, measured = _rate(workspace, config, sizes, device)
     whole = _whole(tokens, expected, "train" if training else None)
     passes = training.trials * training.epochs if training else 0
@@ -259,15 +259,18 @@ def room(device: Device) -> int:
 
 
 def _changes(workspace: Workspace, job: str, config: Config, base: Base, expected: Expected,
-             device: Device) -> tuple[tuple[str, int], ...]:
-    """Return the values that make a job fit, gentlest first, each over those before it."""
+             device: Device, least: int) -> tuple[tuple[str, int], ...]:
+    """Return the values that make a job fit, gentlest first, each over those before it.
+
+    least: bytes that it takes as it is; a value that takes no less than that is left out.
+    """
     from ftzard.models import estimate
 
     said: list[str] = []
     found: list[tuple[str, int]] = []
     for change in _gentlest_first(config):
-        said = [*(s for s in said if s.split("=")[0] != change.split("=")[0]), change]
-        changed = compose.compose(compose.to_record(config), {"overrides": said},
+        tried = [*(s for s in said if s.split("=")[0] != change.split("=")[0]), change]
+        changed = compose.compose(compose.to_record(config), {"overrides": tried},
                                   folder=workspace.root / "config")
         spec = model_files.spec_at(base.spec.source, changed.model, config.task.kind)
         training = training_of(workspace, job, changed, expected)
@@ -275,6 +278,9 @@ def _changes(workspace: Workspace, job: str, config: Config, base: Base, expecte
         shorter = np.minimum(lengths, changed.model.max_length)
         memory = needed(changed, Base(spec, base.architecture, None), training, expected,
                         estimate.largest_batch(shorter, batches), device.kind)[1]
+        if memory.total >= least:
+            continue
+        said, least = tried, memory.total
         found.append((change, memory.total))
         if memory.total <= room(device):
             break

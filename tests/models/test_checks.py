@@ -257,3 +257,12 @@ def test_the_probe_leaves_model_and_random_state_as_they_were(loaded, spec):
     loaded.model.eval()
     assert not numpy.isnan(checks.COMPANY["float32"])
     detach(loaded)
+
+
+def test_a_gpu_that_only_imitates_bfloat16_is_refused_before_anything_loads(decoder, monkeypatch):
+    wanted, gpu = replace(decoder, compute_dtype="bfloat16"), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    with pytest.raises(ModelError, match="only imitates.*compute_dtype=float16"):
+        checks.before_load(wanted, LABELS, gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    checks.before_load(wanted, LABELS, gpu)

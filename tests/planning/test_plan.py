@@ -142,6 +142,8 @@ class TestMemoryAndTime:
         found = told(ready, device=Device("cpu", "no machine", MB, MB))
         assert len(found.changes) > 2
         assert "nothing here makes it fit" in "\n".join(plan.lines(found))
+        sizes = [found.memory.total, *(size for _, size in found.changes)]
+        assert sizes == sorted(set(sizes), reverse=True), "what saves nothing is not offered"
 
     def test_the_full_method_takes_more_than_an_adapter(self, ready):
         lora = told(ready, "training_pipeline_job", "model.quantisation=none")
