@@ -67,17 +67,18 @@ def main() -> None:
             tables = read(arguments.source, setting)
             loaded = load(tables, Path(folder))
             tokenize(tables, loaded)
-        begun = None
+        begun, trained = None, {}
         for seed, strategy in left:
             if arguments.minutes and time.monotonic() - began > arguments.minutes * 60:
                 print("time is up; call again to go on")
                 break
             if begun != seed:
                 first, members = beginning(loaded, tables, setting, seed)
-                begun = seed
+                begun, trained = seed, {}
             done = runs.setdefault(f"seed {seed}", {})
             done["start"] = {"labels": 0, "accuracy": first["accuracy"], "right": first["right"]}
-            done[strategy] = sequence(loaded, tables, setting, seed, strategy, first, members)
+            done[strategy] = sequence(loaded, tables, setting, seed, strategy, first, members,
+                                      trained)
             result.update(summary(runs, setting))
             write(result, setting)
     for line in result.get("verdicts", {}).values():
@@ -206,8 +207,12 @@ def beginning(loaded: LoadedBase, tables: dict, setting: Setting, seed: int
 
 
 def sequence(loaded: LoadedBase, tables: dict, setting: Setting, seed: int, strategy: str,
-             first: dict, members: list[np.ndarray]) -> list[dict]:
-    """Return, per round, the labels spent and which test rows are then answered rightly."""
+             first: dict, members: list[np.ndarray], trained: dict) -> list[dict]:
+    """Return, per round, the labels spent and which test rows are then answered rightly.
+
+    trained: what came of sets of rows that this seed was trained on before, added to; the same rows
+    give the same model to the bit, as three of the strategies ask for them when labels are two.
+    """
     start, pool = drawn(tables, setting, seed)
     chances, embeddings = first["chances"], first["embeddings"]
     disputed = sampling.disagreement(members)
@@ -225,12 +230,13 @@ def sequence(loaded: LoadedBase, tables: dict, setting: Setting, seed: int, stra
             exclude_texts=start["text"], test_texts=tables["test"]["text"],
             disagreement=disputed[free], embeddings=embeddings[free])
         asked += queue["id"].tolist()
-        labelled = pd.concat([start, pool[pool["id"].isin(asked)]], ignore_index=True)
-        classifier = fitted(loaded, labelled, tables, setting, seed)
-        hits = right(classifier, tables["test"])
-        if number < setting.rounds:
-            chances, embeddings = answers(classifier, pool)
-        adapter.detach(loaded)
+        known = frozenset(asked)
+        if known not in trained:
+            labelled = pd.concat([start, pool[pool["id"].isin(asked)]], ignore_index=True)
+            classifier = fitted(loaded, labelled, tables, setting, seed)
+            trained[known] = right(classifier, tables["test"]), *answers(classifier, pool)
+            adapter.detach(loaded)
+        hits, chances, embeddings = trained[known]
         points.append({"labels": len(asked), "accuracy": round(float(hits.mean()), 4),
                        "positive_share": round(float(
                            (pool[pool["id"].isin(asked)]["label"] == "positive").mean()), 3),
