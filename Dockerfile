@@ -2,8 +2,10 @@
 # records stay yours and on your disk.
 #
 #   docker build -t ftzard --build-arg UID=$(id -u) --build-arg GID=$(id -g) .
-#   docker run --rm -it --gpus all --shm-size 2g -v "$PWD":/app \
-#       -p 3000:3000 -p 5000:5000 -p 8888:8888 ftzard
+#   docker run --rm -it --gpus all --shm-size 2g -e FTZARD_WORKSPACE=/app/reviews \
+#       -v "$PWD":/app -p 3000:3000 -p 5000:5000 -p 8888:8888 ftzard
+#
+# reviews: a workspace that is there already, made with 'ftzard init' outside or in the container.
 
 # CUDA 13.0, as the torch of constraints.txt is built for it: on a driver that is too old for it the
 # container refuses to start, where torch would only find no GPU. Ubuntu 24.04 has Python 3.12.

@@ -13,18 +13,35 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+import ftzard
 from ftzard.errors import FtzardError
 from ftzard.running import launch
 from ftzard.steps import JOBS, job_named
 
 os.environ.update({k: v for k, v in launch.QUIET.items() if k not in os.environ})
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None,
-                  pretty_exceptions_enable=False,
-                  help="Continual fine-tuning of language models, never silently wrong.")
+                  pretty_exceptions_enable=False)
 out = Console(highlight=False, soft_wrap=True)
 
 InWorkspace = Annotated[Path | None, typer.Option(
-    "-w", "--workspace", help="The workspace; default: the current folder, upwards.")]
+    "-w", "--workspace",
+    help="The workspace; default: FTZARD_WORKSPACE, else the current folder, upwards.")]
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and end, if it was asked for."""
+    if asked:
+        say(f"ftzard {ftzard.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option(
+        "--version", callback=show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Continual fine-tuning of language models, never silently wrong."""
 
 
 def say(line: str) -> None:
@@ -50,16 +67,18 @@ def init(
     sample: Annotated[bool, typer.Option(
         "--sample", help="With 1,200 sample instructions, to try a round (instruction_tuning)."
         )] = False,
-    encoding: Annotated[str, typer.Option(help="Its encoding, if it is CSV.")] = "utf-8",
+    encoding: Annotated[str, typer.Option(help="Its encoding, if it is text.")] = "utf-8",
+    delimiter: Annotated[str, typer.Option(
+        help="What separates the cells of a CSV file, as ';'.")] = ",",
     git_remote: Annotated[str | None, typer.Option(help="URL or folder of the git remote.")] = None,
     dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
 ) -> None:
-    """Make a workspace: git, DVC, notebooks, config; with --data, ready to train on your file."""
+    """Make a workspace: git, DVC, notebooks and config. With --data, ready to train on it."""
     from ftzard import new_workspace
 
     config = new_workspace.config_for(
         folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
-        sample=sample, encoding=encoding)
+        sample=sample, encoding=encoding, delimiter=delimiter)
     workspace = new_workspace.create(folder, config=config, git_remote=git_remote,
                                      dvc_remote=dvc_remote, invent_identity=True)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
@@ -83,24 +102,39 @@ def run(
 
     place = find(workspace)
     job = job_named(job)
-    request, resources = {}, {}
-    if config is not None:
-        if not config.is_file():
-            raise FtzardError(f"{config} does not exist; expected a Launchpad YAML.")
-        request, resources = launch.launchpad(yaml.safe_load(config.read_text()) or {})
-    request = launch.merged(request, overrides or [])
+    told = launch.launchpad({}) if config is None else launch.launchpad_file(config)
+    request = launch.merged(told.experiment, overrides or [])
     place.config(request)
     say(f"{job} in {place.root}")
-    outcome = launch.run(place, job, request, resources=resources, say=say)
+    request, tags = delivery(place, job, request, told.resources)
+    outcome = launch.run(place, job, request, resources=told.resources, dagster=told.dagster,
+                         tags=tags, say=say)
     show_outcome(place, job, outcome)
     if not outcome.success:
         raise typer.Exit(1)
+
+
+def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dict[str, str]]:
+    """Return the request with the file that the job takes from its drop folder, and run tags."""
+    if launch.drop_folder(job) is None:
+        return request, {}
+    os.environ.update(launch.environment(place))
+    from dagster import DagsterInstance
+
+    from ftzard.pipeline.taking import DELIVERY, taken
+
+    with DagsterInstance.get() as instance:
+        found = taken(instance, place, job, request, resources)
+    if DELIVERY in found.tags:
+        say(f"file: {found.tags[DELIVERY]}")
+    return found.request, found.tags
 
 
 def show_outcome(place, job: str, outcome) -> None:
     """Print how a run ended: what was made and where to look, or what went wrong."""
     from ftzard.inputs import made
 
+    began = time.time() - outcome.seconds
     if not outcome.success:
         say(f"\n✗ {job} failed{f' in {outcome.failed_step}' if outcome.failed_step else ''}: "
             f"{outcome.failure}")
@@ -108,27 +142,40 @@ def show_outcome(place, job: str, outcome) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("step", "artifact", "rows", "where", "data version"):
-        table.add_column(column, justify="right" if column == "rows" else "left")
-    for line in made(place, JOBS[job]):
+        table.add_column(column, justify="right" if column == "rows" else "left",
+                         overflow="fold")
+    lines = made(place, JOBS[job])
+    for line in lines:
         table.add_row(*line)
     say(f"\n✓ {job} in {outcome.seconds:.0f} s")
-    out.print(table)
+    show_whole(table)
     for line in verdicts(place, JOBS[job]):
         say(line)
-    if place.report.is_file():
+    for _, artifact, rows, path, _ in lines:
+        if artifact == "queue":
+            say(f"{rows or 'no'} rows to label: {path}; ftzard label -w {place.root}")
+    if place.report.is_file() and place.report.stat().st_mtime >= began:
         say(f"report: {place.report}")
     say(f"look:   ftzard ui -w {place.root}")
 
 
 def verdicts(place, steps) -> list[str]:
-    """Return the gate's sentences of the steps that have a verdict."""
+    """Return the gate's sentences of the steps that have a verdict, and who is champion if nobody.
+    """
     from ftzard.inputs import metadata_if_any
 
     lines = []
     for name in steps:
-        verdict = (metadata_if_any(name, place) or {}).get("facts", {}).get("verdict")
-        if verdict:
-            lines.append(f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]))
+        facts = (metadata_if_any(name, place) or {}).get("facts", {})
+        verdict = facts.get("verdict")
+        if not verdict:
+            continue
+        lines.append(f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]))
+        if not verdict["promoted"] and facts["champion"] is None:
+            lines.append(
+                f"no champion: {facts['model']}@{facts['version']} was not promoted. Ask it all "
+                f"the same with 'ftzard predict challenger … -w {place.root}', or make it champion "
+                f"with 'ftzard promote {facts['version']} --reason … -w {place.root}'.")
     return lines
 
 
@@ -137,7 +184,7 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Folder of the demo.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of training.")] = 0,
 ) -> None:
-    """Run whole rounds of continual learning on the sample data, in a fresh workspace."""
+    """Run three rounds on sample data, in a fresh workspace."""
     from ftzard import demo as story
 
     story.run(folder, seed=seed, say=say, table=out.print)
@@ -148,7 +195,7 @@ def status(
     workspace: InWorkspace = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show the workspace: models, steps, rows that wait for labels, what is not pushed."""
+    """Show models, steps, rows to label and what is not pushed."""
     from ftzard.evaluation import measures
     from ftzard.status import gather
     from ftzard.workspace import find
@@ -161,7 +208,10 @@ def status(
     for role in ("champion", "challenger"):
         model = state[role]
         if model is None:
-            say(f"{role:<10} none")
+            waiting = state["challenger"] if role == "champion" else None
+            say(f"{role:<10} none" + (
+                f" (version {waiting['version']} was not promoted: {waiting['verdict']})"
+                if waiting and waiting["verdict"] else ""))
             continue
         scores = model["metrics"] or {}
         right = f", {measures.sentence(scores)}" if scores else ""
@@ -178,7 +228,7 @@ def status(
     if state["drift"]:
         say(f"drift of batch {state['drift']['batch']}: {state['drift']['sentence']}")
     local = state["commits_not_pushed"]
-    say(f"not pushed: {len(local)} commits"
+    say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))
 
 
@@ -197,7 +247,7 @@ def predict(
     encoding: Annotated[str, typer.Option(help="Encoding of the file.")] = "utf-8",
     as_json: Annotated[bool, typer.Option("--json", help="Texts too as JSON.")] = False,
 ) -> None:
-    """Predict texts, a file or a stream, a line of JSON for each of its lines, in order."""
+    """Predict texts, a file or a stream. A line of JSON for each of its lines, in order."""
     from ftzard.registered import predicting
     from ftzard.workspace import find
 
@@ -230,7 +280,7 @@ def compare(
     html: Annotated[Path | None, typer.Option(help="Write it as a page, too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Compare two models on the same rows: scores, where they disagree, speed and memory."""
+    """Compare two models on the same rows. Scores, where they disagree, speed and memory."""
     from ftzard.registered import compare as comparing
     from ftzard.terminal import shown_models
     from ftzard.workspace import find
@@ -267,7 +317,7 @@ def export(
         "--push", help="A hub's repository to upload to; the token is HF_TOKEN's.")] = None,
     workspace: InWorkspace = None,
 ) -> None:
-    """Write a model as transformers and peft load it without FTzard, with its card."""
+    """Write a model as transformers and peft load it. With its card, without FTzard."""
     from ftzard.registered import export as exporting
     from ftzard.workspace import find
 
@@ -392,7 +442,7 @@ def label(
         "--twice", help="Also rows that others have labelled, to see whether you agree.")] = False,
     workspace: InWorkspace = None,
 ) -> None:
-    """Label the rows that wait, one text at a time, with a key per label or in your own words."""
+    """Label the rows that wait. One text at a time, with a key per label or in your own words."""
     import getpass
 
     from ftzard.terminal import labelling_view
@@ -410,7 +460,7 @@ def promote(
     person: Annotated[str | None, typer.Option("--as", help="Who decides; default: you.")] = None,
     workspace: InWorkspace = None,
 ) -> None:
-    """Make a version the champion by hand; the champion before becomes previous."""
+    """Make a version the champion by hand. The champion before becomes previous."""
     from ftzard.registered import promotion
     from ftzard.workspace import find
 
@@ -445,7 +495,7 @@ def ui(
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.")] = 5000,
     only: Annotated[str | None, typer.Option(help="dagster or mlflow.")] = None,
 ) -> None:
-    """Serve Dagster with its sensors, and MLflow, on this workspace until Ctrl-C."""
+    """Serve Dagster with its sensors, and MLflow. On this workspace, until Ctrl-C."""
     from ftzard.running import services
     from ftzard.workspace import find
 
@@ -495,7 +545,7 @@ def mlflow_server(
     folder: Annotated[Path, typer.Option("--dir", help="Folder of all its files.")] = Path(
         "mlflow-server"),
 ) -> None:
-    """Serve MLflow to a team until Ctrl-C: everyone logs in, and sees only what is theirs."""
+    """Serve MLflow to a team, with logins. Until Ctrl-C; everyone sees only what is theirs."""
     from ftzard import credentials
     from ftzard.running import services
     from ftzard.team import server as team_server
@@ -613,7 +663,7 @@ def history(
     workspace: InWorkspace = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show the versions of an artifact: when, how large, by which run, in which models."""
+    """Show the versions of an artifact. When, how large, by which run, in which models."""
     from ftzard.history import lineage
     from ftzard.terminal import shown
     from ftzard.versioning.versions import why_not_pushed
@@ -636,7 +686,7 @@ def lineage(
     workspace: InWorkspace = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show what a model is made of: rows, code, config, base, parents, runs and notebooks."""
+    """Show what a model is made of. Rows, code, config, base, parents, runs and notebooks."""
     from ftzard.history import lineage
     from ftzard.terminal import shown
     from ftzard.workspace import find
@@ -655,7 +705,7 @@ def restore(
         help="Names or paths of artifacts; default: all there were.")] = None,
     workspace: InWorkspace = None,
 ) -> None:
-    """Bring artifacts of an earlier version back, from the cache or the remote."""
+    """Bring artifacts of an earlier version back. From the cache or the remote."""
     from ftzard.history import restore
     from ftzard.terminal import shown
     from ftzard.workspace import find
@@ -675,7 +725,7 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Mend what loses nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Say what is wrong with a workspace and the command that mends it; with --fix, mend it."""
+    """Say what is wrong with a workspace and what mends it. With --fix, mend it."""
     from ftzard import doctor as doctors
     from ftzard.workspace import find
 
@@ -699,7 +749,7 @@ def reproduce(
                                               "model.")],
     workspace: InWorkspace = None,
 ) -> None:
-    """Train a registered version again from its record and say whether it comes out equal."""
+    """Train a version again and say whether it comes out equal. From its record alone."""
     from ftzard.history.reproduce import reproduce as again
     from ftzard.workspace import find
 
@@ -739,7 +789,7 @@ def plan(
     workspace: InWorkspace = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Say what a job would take before it runs: rows, tokens, steps, memory, time; does it fit?"""
+    """Say what a job would take, and whether it fits. Before it runs: rows, steps, memory, time."""
     from ftzard.planning import plan
     from ftzard.workspace import find
 

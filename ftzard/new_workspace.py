@@ -1,6 +1,7 @@
 """Making a workspace: folders, ftzard.yaml, a copy of the notebooks, git, DVC, Dagster's home."""
 
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -79,7 +80,8 @@ def copy_notebooks(workspace: Workspace) -> list[Path]:
 
 def config_for(root: Path, *, task: str = "classification", data: Path | None = None,
                text: str | None = None, label: str | None = None, about: str | None = None,
-               messages: str | None = None, sample: bool = False, encoding: str = "utf-8") -> dict:
+               messages: str | None = None, sample: bool = False, encoding: str = "utf-8",
+               delimiter: str = ",") -> dict:
     """Return what the ftzard.yaml of a new workspace is to say; store its data, if it brings some.
 
     text, label, about, messages: columns of `data`, None for the usual ones of the task. sample:
@@ -104,9 +106,10 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
     if data is not None and told:
         group = describe_instructions(
             data, instruction=text or "instruction", output=label or "output", input=about,
-            messages=messages, encoding=encoding)
+            messages=messages, encoding=encoding, delimiter=delimiter)
     elif data is not None:
-        group = describe_data(data, text or "text", label or "label", encoding=encoding)
+        group = describe_data(data, text or "text", label or "label", encoding=encoding,
+                              delimiter=delimiter)
     if data is not None:
         group["source"] = f"data/raw/{reading.store_raw(data, root / 'data').name}"
     if told:
@@ -114,43 +117,99 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
     return {"data": group} if group else {}
 
 
-def describe_data(file: Path, text: str, label: str, *, encoding: str = "utf-8") -> dict:
+def describe_data(file: Path, text: str, label: str, *, encoding: str = "utf-8",
+                  delimiter: str = ",") -> dict:
     """Return the `data` group for a user's file: its columns, and its labels by name.
 
     Raises DataError for a missing column, or for a label column with more than 50 values.
     """
-    rows = reading.read_raw(file, text_column=text, label_column=label, encoding=encoding)
+    written = {"encoding": encoding, "delimiter": delimiter}
+    there = reading.header(file, **written)
+    _require(file, there, {"--text": text, "--label": label}, delimiter)
+    rows = reading.read_raw(file, text_column=text, label_column=label, **written)
     found = rows["label"].replace("", pd.NA).dropna().value_counts()
     if not 2 <= len(found) <= 50:
         raise DataError(
             f"{file}: column '{label}' has {len(found)} different values; expected 2 to 50 labels. "
             "Is it the label column?")
     names = {str(value): str(value) for value in sorted(found.index)}
-    return {"text_column": text, "label_column": label, "encoding": encoding, "labels": names}
+    return {"text_column": text, "label_column": label, **_written(encoding, delimiter),
+            "labels": names}
 
 
 def describe_instructions(file: Path, *, instruction: str, output: str, input: str | None = None,
-                          messages: str | None = None, encoding: str = "utf-8") -> dict:
+                          messages: str | None = None, encoding: str = "utf-8",
+                          delimiter: str = ",") -> dict:
     """Return the `data` group for a user's file of instructions or chats: its columns.
 
     input, messages: None takes the columns of that name, if the file has them. Raises DataError
     for a missing column, or for a file of which no row can be used.
     """
-    there = reading.header(file, encoding=encoding)
+    there = reading.header(file, encoding=encoding, delimiter=delimiter)
     columns = {"text_column": instruction, "input_column": input or ("input" if "input" in there
                                                                      else None),
                "label_column": output,
                "messages_column": messages or ("messages" if "messages" in there else None)}
+    named = {"--text": instruction, "--label": output, "--input": columns["input_column"]}
+    if columns["messages_column"] in there and instruction not in there:
+        named = {}  # chats alone
+    if messages is not None:
+        named = {"--messages": messages, **named}
+    _require(file, there, named, delimiter, chats=lambda: _chats(file, there, encoding, delimiter))
     rows = instructions.read(
         file, instruction_column=instruction, output_column=output, encoding=encoding,
-        input_column=columns["input_column"], messages_column=columns["messages_column"])
+        delimiter=delimiter, input_column=columns["input_column"],
+        messages_column=columns["messages_column"])
     cleaned, rejected = instructions.clean(rows, batch="")
     if cleaned.empty:
         reasons = ", ".join(f"{count} {reason}" for reason, count in
                             rejected["reason"].value_counts().items())
         raise DataError(f"{file}: none of {len(rejected)} rows can be used ({reasons}); expected "
                         f"instructions in '{instruction}' and answers in '{output}', or chats.")
-    return {"choice": "instructions", **columns, "encoding": encoding}
+    return {"choice": "instructions", **columns, **_written(encoding, delimiter)}
+
+
+def _written(encoding: str, delimiter: str) -> dict:
+    """Return what ftzard.yaml says of how a file is written."""
+    return {"encoding": encoding, **({"delimiter": delimiter} if delimiter != "," else {})}
+
+
+def _require(file: Path, there: list[str], named: Mapping[str, str | None], delimiter: str, *,
+             chats: Callable[[], str | None] = lambda: None) -> None:
+    """Raise DataError, with the option that mends it, for a column that a file does not have.
+
+    there: the file's columns; named: option -> the column it names, or None; chats: finds a column
+    that holds chats.
+    """
+    for option, column in named.items():
+        if column is None or column in there:
+            continue
+        others = [mark for mark in ";,\t|" if mark != delimiter and mark in "".join(there)]
+        shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}…" for name in there)
+        found = chats() if option != "--messages" else None
+        close = nearest(column, there) if len(there) > 1 and found is None else ""
+        close = close if "did you mean" in close else ""
+        if len(there) == 1 and others:
+            mark = "$'\\t'" if others[0] == "\t" else f"'{others[0]}'"
+            remedy = f"Is it separated by {others[0]!r}? Then add --delimiter {mark}."
+        elif found is not None:
+            remedy = f"'{found}' holds chats: add --messages {found}."
+        else:
+            like = close.split("'")[1] if close else next(iter(there), "NAME")
+            remedy = f"Name the column, as in {option} {like}."
+        raise DataError(f"{file} has no column '{column}'{close or '.'} Its header is: {shown}. "
+                        f"{remedy}")
+
+
+def _chats(file: Path, there: list[str], encoding: str, delimiter: str) -> str | None:
+    """Return the first column whose first filled cell is a list of objects, or None."""
+    cells = reading.read_cells(file, {name: name for name in there}, nested=there,
+                               encoding=encoding, delimiter=delimiter)
+    for name, column in cells.items():
+        first = next((cell for cell in column.to_pylist() if cell), "")
+        if first.lstrip().startswith("[") and "{" in first:
+            return name
+    return None
 
 
 def describe_sample(root: Path) -> dict:
@@ -175,7 +234,7 @@ def instruction_config(data: dict) -> dict:
     return {
         "task": "instruction_tuning",
         "data": {"choice": "instructions", **data},
-        "model": {"max_length": 256},
+        "model": {"choice": "falcon_tiny_answers"},
         "training": {"batch_size": 8},
         "tuning": {"metric": "validation_loss"},
         "sampling": {"strategy": "least_confidence", "budget": 150, "audit_rows": 60,

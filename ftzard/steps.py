@@ -84,4 +84,6 @@ def job_named(name: str) -> str:
     for candidate in (name, f"{name}_job", f"{name}_pipeline_job"):
         if candidate in JOBS:
             return candidate
-    raise WorkspaceError(f"there is no job '{name}'{nearest(name, JOBS)}")
+    near = nearest(name, [job for job in JOBS if job[:3] == name[:3]] or JOBS)
+    raise WorkspaceError(f"there is no job '{name}'{near if 'did you mean' in near else '.'} The "
+                         f"jobs are: {', '.join(JOBS)}.")

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -35,7 +36,7 @@ def test_data_of_one_s_own(ftzard, tmp_path, mine):
         "task": "instruction_tuning",
         "data": {"choice": "instructions", "text_column": "ask", "input_column": "context",
                  "label_column": "reply", "messages_column": None, "encoding": "utf-8"},
-        "model": {"max_length": 256}, "training": {"batch_size": 8},
+        "model": {"choice": "falcon_tiny_answers"}, "training": {"batch_size": 8},
         "tuning": {"metric": "validation_loss"},
         "sampling": {"strategy": "least_confidence", "budget": 150, "audit_rows": 60,
                      "min_labelled": 20},
@@ -45,6 +46,8 @@ def test_data_of_one_s_own(ftzard, tmp_path, mine):
     config = workspace.config()
     assert workspace.task == config.task.kind == "instruction_tuning"
     assert config.task.instructions.template == "alpaca" and config.data.text_column == "ask"
+    assert (config.model.name, config.model.max_length) == ("falcon_tiny", 256)
+    assert workspace.config({"model": "mistral_7b_instruct"}).model.max_length == 512
 
 
 def test_columns_of_the_usual_names_are_found(ftzard, tmp_path):
@@ -59,6 +62,25 @@ def test_columns_of_the_usual_names_are_found(ftzard, tmp_path):
         assert code == 0, said
         data = Workspace(tmp_path / name).config().data
         assert (data.input_column, data.messages_column) == found
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet", "csv"])
+def test_chats_in_a_column_of_another_name_say_the_option(ftzard, tmp_path, format):
+    chat = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    path = tmp_path / f"chats.{format}"
+    frame = pd.DataFrame({"id": ["1"], "talk": [json.dumps(chat) if format == "csv" else chat]})
+    if format == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        (frame.to_csv if format == "csv" else frame.to_parquet)(path, index=False)
+    asked = ("init", tmp_path / "ws", "--task", "instruction_tuning", "--data", path)
+    code, said = ftzard(*asked)
+    assert code == 1 and "'talk' holds chats: add --messages talk." in said
+    assert not (tmp_path / "ws").exists()
+    code, said = ftzard(*asked, "--messages", "tlak")
+    assert code == 1 and "did you mean 'talk'? " in said and "as in --messages talk." in said
+    code, said = ftzard(*asked, "--messages", "talk")
+    assert code == 0 and Workspace(tmp_path / "ws").config().data.messages_column == "talk", said
 
 
 def test_the_sample_is_a_delivery_and_its_batches_lie_ready(ftzard, tmp_path):

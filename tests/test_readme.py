@@ -4,6 +4,7 @@ A line may be marked with what this machine need not have (`# GPU`, `# Docker`, 
 that only serve or that are this test run itself are named with the test that holds them.
 """
 
+import json
 import os
 import random
 import re
@@ -14,6 +15,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from ftzard.config.compose import compose
+from ftzard.dataset import instructions
+from ftzard.running.launch import launchpad
 
 ROOT = Path(__file__).parents[1]
 NEEDS = ("# GPU", "# Docker", "# pixi", "# server")
@@ -25,10 +31,37 @@ ELSEWHERE = {
 }
 
 
+#: What a person does before a line: a file is dropped, the rows that were asked for get labels.
+MARCH = """
+import random
+rng = random.Random(6)
+lines = ["review"] + [
+    f"parcel {n} for {rng.choice('xyz')}{rng.randrange(99)} came {said} and {rng.choice(said_too)}"
+    for n in range(300) for said, said_too in [
+        rng.choice([("solid", ["lovely", "quick"]), ("broken", ["late", "rude"])])]]
+open("reviews/data/incoming/march.csv", "w").write("\\n".join(lines) + "\\n")
+"""
+LABELS = """
+import pathlib, pandas
+asked, = pathlib.Path("reviews/data/labelling").glob("*.csv")
+rows = pandas.read_csv(asked, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+rows["label"] = ["good" if " solid " in text else "bad" for text in rows["text"]]
+rows.to_csv("reviews/data/labelled/march.csv", index=False)
+"""
+BEFORE = {
+    "ftzard run inference_pipeline_job -w reviews data.incoming=data/incoming/march.csv": MARCH,
+    "ftzard run retraining_pipeline_job -w reviews data.labelled=data/labelled/march.csv": LABELS}
+
+
+def fenced(language: str) -> list[str]:
+    """Return the README's blocks in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+
+
 def blocks() -> list[list[str]]:
     """Return the README's shell blocks, each as its lines."""
-    found = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
-    return [[line.strip() for line in block.splitlines() if line.strip()] for block in found]
+    return [[line.strip() for line in block.splitlines() if line.strip()]
+            for block in fenced("sh")]
 
 
 def bare(line: str) -> str:
@@ -52,8 +85,20 @@ def reviews(path: Path) -> None:
 def test_every_command_is_run_or_says_what_it_needs():
     known = [line for block in blocks() for line in block
              if not any(mark in line for mark in NEEDS)]
-    assert {bare(line) for line in known} >= set(ELSEWHERE)
+    assert {bare(line) for line in known} >= {*ELSEWHERE, *BEFORE}
     assert len(known) > 12
+
+
+def test_the_yaml_and_the_chat_that_it_shows_are_understood(tmp_path):
+    yaml_shown = [yaml.safe_load(block) for block in fenced("yaml")]
+    (told,) = [launchpad(shown) for shown in yaml_shown if "resources" in shown]
+    config = compose(told.experiment)
+    assert (config.training.epochs, config.tuning.trials) == (2, 1)
+    chat = re.search(r'`(\{"conversations".*?\})`', (ROOT / "README.md").read_text(), flags=re.S)
+    (tmp_path / "chats.jsonl").write_text(chat[1].replace("\n", " "))
+    row = instructions.read(tmp_path / "chats.jsonl", instruction_column="instruction",
+                            output_column="output", messages_column="conversations")
+    assert len(instructions.clean(row, batch="b")[0]) == 1
 
 
 def test_every_promise_under_a_fault_names_a_test_that_exists():
@@ -76,17 +121,28 @@ def environment(folder: Path) -> dict[str, str]:
 @pytest.mark.jobs
 def test_the_readme_runs_from_top_to_bottom(tmp_path):
     reviews(tmp_path / "my.csv")
-    (tmp_path / "tuning.yaml").write_text(
-        "resources:\n  experiment:\n    config:\n      training: {epochs: 1}\n"
-        "      tuning: {trials: 1}\n")
+    (shown,) = [block for block in fenced("yaml") if block.startswith("resources:")]
+    (tmp_path / "tuning.yaml").write_text(shown)
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps({"conversations": [
+        {"from": "human", "value": f"Say {n}"}, {"from": "gpt", "value": str(n)}]}) + "\n"
+        for n in range(5)))
+    for number, code in enumerate(BEFORE.values()):
+        (tmp_path / f"before_{number}.py").write_text(code)
     said = ""
     for block in blocks():
         script = [bare(line) for line in block
                   if not any(mark in line for mark in NEEDS) and bare(line) not in ELSEWHERE]
+        for number, line in enumerate(BEFORE):
+            if line in script:
+                script.insert(script.index(line), f"python before_{number}.py")
         done = subprocess.run(["bash", "-ec", "\n".join(script)], cwd=tmp_path,
                               capture_output=True, text=True, env=environment(tmp_path))
         assert done.returncode == 0, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         said += done.stdout
+    (code,) = fenced("python")
+    answered = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
+                              text=True, env=environment(tmp_path))
+    assert re.search(r"\bbad\b", answered.stdout), answered.stderr[-3000:]
     assert re.search(r"^bad  [01]\.\d+  arrived broken", said, flags=re.M), said
     assert "champion   FalconSentiAnalysis@1" in said
     assert "not pushed: 0 commits" in said

@@ -479,6 +479,7 @@ class TestHub:
         assert raw["label"].tolist() == [str(n) for n in range(6)]
         told, = sources.describe(ws, path)
         assert (told["version"], told["split"], told["rows"]) == (COMMIT, "train", 6)
+        assert list(told["files"]) == ["train.jsonl"] and told["left_out"] == ["test.jsonl"]
         assert hub, "it was asked"
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         assert self.bring(ws, f"{self.name}#train") == path
@@ -509,3 +510,39 @@ class TestHub:
         (tmp_path / "set/train.jsonl").write_text("{")
         with pytest.raises(DataError, match="cannot be read as a data set"):
             loaded(ws, source, tmp_path / "set")
+
+    def test_files_that_the_library_would_leave_out_are_refused(self, ws, tmp_path):
+        """It reads the commonest format alone, and, where a name tells a split, such names."""
+        from ftzard.sources.opening import loaded
+
+        source, folder = sources.parse(self.name), tmp_path / "set"
+        lines(folder / "part1.jsonl", answered("one", 3))
+        lines(folder / "more/part2.jsonl", answered("two", 4))
+        (folder / "notes.txt").write_text("about")
+        (folder / "README.md").write_text("# A set")
+        opened = loaded(ws, source, folder)
+        told = opened.told()
+        assert told["files"] == {name: sha256(folder / name)
+                                 for name in ("more/part2.jsonl", "part1.jsonl")}
+        assert told["left_out"] == ["README.md", "notes.txt"]
+        assert len(storage.read_parquet(opened.files[0])) == 7
+
+        (folder / "more.csv").write_text("instruction,output\n" + "q,a\n" * 30)
+        with pytest.raises(DataError, match=r"has 2 files .*part1.jsonl\) and 1 more .*"
+                                            r"leaves out \(more.csv\).*folder of data.source"):
+            loaded(ws, source, folder)
+        # The card of a data set is its owner's word for what its rows are.
+        (folder / "README.md").write_text(
+            "---\nconfigs:\n- config_name: default\n  data_files: part1.jsonl\n---\n# A set\n")
+        told = loaded(ws, source, folder).told()
+        assert list(told["files"]) == ["part1.jsonl"]
+        assert told["left_out"] == ["README.md", "more.csv", "more/part2.jsonl", "notes.txt"]
+        elsewhere = lines(tmp_path / "elsewhere.jsonl", answered("three", 2))
+        (folder / "README.md").write_text(
+            f"---\nconfigs:\n- config_name: default\n  data_files: {elsewhere}\n---\n")
+        with pytest.raises(DataError, match="reads .*elsewhere.jsonl, which is none of its own"):
+            loaded(ws, source, folder)
+        (folder / "README.md").unlink()
+        (folder / "more.csv").rename(folder / "train.csv")
+        with pytest.raises(DataError, match=r"leaves out \(more/part2.jsonl, part1.jsonl\)"):
+            loaded(ws, source, folder)

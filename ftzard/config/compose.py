@@ -226,7 +226,10 @@ def _put(merged: dict, parts: list[str], value: object, key: str, found: list[st
         merged = inside
     known = parts[-1] in merged or len(parts) > 2
     if not known:
+        inside = key.rpartition(".")[0]
         hint = nearest(parts[-1], merged)
+        if inside:  # the whole key, as it is to be typed
+            hint = hint.replace("mean '", f"mean '{inside}.")
         found.append(f"unknown key '{key}'{hint}")
         return
     merged[parts[-1]] = value

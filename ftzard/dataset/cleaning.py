@@ -23,6 +23,7 @@ __all__ = ["append", "check", "clean", "clean_texts", "label_names", "normalise"
 
 DUPLICATE = "duplicate"
 EARLIER_DUPLICATE = "duplicate of an earlier batch"
+CONTRADICTS = "contradicts the label of an earlier batch"
 _INVISIBLE = r"[\s\p{Z}\p{Cc}\p{Cf}\x{FE00}-\x{FE0F}]+"
 
 
@@ -153,6 +154,8 @@ def check_rejected(cleaned: pd.DataFrame, rejected: pd.DataFrame, *, max_rejecte
         if unknown and labels is not None:
             known = ", ".join(f"'{raw}' ({name})" for raw, name in label_names(labels).items())
             hint = f" data.labels knows {known}."
+        if (refused["reason"] == CONTRADICTS).any():
+            hint += " A delivery never replaces the labels of an earlier one."
         raise DataError(
             f"{len(refused)} of {total} rows cannot be used ({len(refused) / total:.1%}, at most "
             f"{max_rejected:.1%} allowed): {_reasons(refused)}.{hint} Correct the file"
@@ -163,6 +166,7 @@ def check_rejected(cleaned: pd.DataFrame, rejected: pd.DataFrame, *, max_rejecte
 def check(
     cleaned: pd.DataFrame,
     rejected: pd.DataFrame,
+    repeated: pd.DataFrame | None = None,
     *,
     min_rows: int,
     max_rejected: float,
@@ -170,19 +174,29 @@ def check(
 ) -> None:
     """Refuse a delivery that cannot be trained on: DataError with counts, reasons and remedy.
 
-    min_rows: fewest cleaned rows. max_rejected: largest share in [0, 1] of rejected rows among
-    all; duplicates are not held against a delivery. labels: the map that `clean` was given. Of
-    classification, the labels must be of two classes or more; free answers may be anything.
+    repeated: which of the cleaned rows `append` has rejected, since earlier batches have their
+    texts; min_rows: fewest rows that are left then. max_rejected: largest share in [0, 1] of
+    rejected rows among all; duplicates are not held against a delivery, but without a row that is
+    new it is refused. labels: the map that `clean` was given. Of classification, the labels must be
+    of two classes or more; free answers may be anything.
     """
-    check_rejected(cleaned, rejected, max_rejected=max_rejected, labels=labels)
-    total = len(cleaned) + len(rejected)
-    repeats = rejected["reason"].isin([DUPLICATE, EARLIER_DUPLICATE])
-    if len(cleaned) < min_rows:
-        left = _reasons(rejected) or "none rejected"
-        if repeats.sum() and len(cleaned) + repeats.sum() == total:
-            left = f"all {repeats.sum()} others are duplicates"
+    left = cleaned.iloc[: len(cleaned) - (0 if repeated is None else len(repeated))]
+    gone = rejected if repeated is None else pd.concat([rejected, repeated], ignore_index=True)
+    check_rejected(left, gone, max_rejected=max_rejected, labels=labels)
+    total = len(left) + len(gone)
+    if len(cleaned) and left.empty:
         raise DataError(
-            f"Only {len(cleaned)} of {total} rows are left after cleaning ({left}); at least "
+            f"None of {total} rows is new ({_reasons(gone)}): what can be used of them stands in "
+            "the table already, from earlier deliveries, and is trained on without this one. A "
+            "delivery adds rows and never takes earlier ones away; bring rows that are new."
+        )
+    repeats = gone["reason"].isin([DUPLICATE, EARLIER_DUPLICATE])
+    if len(left) < min_rows:
+        why = _reasons(gone) or "none rejected"
+        if repeats.sum() and len(left) + repeats.sum() == total:
+            why = f"all {repeats.sum()} others are duplicates"
+        raise DataError(
+            f"Only {len(left)} of {total} rows are left after cleaning ({why}); at least "
             f"{min_rows} are needed. Bring more rows, or lower data.min_rows."
         )
     if "label" not in cleaned or "messages" in cleaned:
@@ -214,6 +228,19 @@ def _check_names(found: pd.Series) -> None:
         )
 
 
+def text_keys(rows: pd.DataFrame) -> pd.Series:
+    """Return, per row, what two texts share when one repeats the other.
+
+    Of rows with messages that is the text up to white space: in an instruction, a sign or a capital
+    can change what is asked.
+    """
+    if "messages" in rows:
+        keys = [" ".join(text.split()) for text in rows["text"]]
+    else:
+        keys = duplicate_keys(rows["text"]).to_pylist()
+    return pd.Series(keys, rows.index, dtype="str")
+
+
 def append(
     existing: pd.DataFrame | None, new: pd.DataFrame, *, replace_batch: bool = True
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -238,8 +265,7 @@ def append(
         new = pd.concat([stays, new], ignore_index=True)
 
     free = "messages" in new
-    keys = pd.Series(duplicate_keys(new["text"]).to_pylist(), index=new.index, dtype="str")
-    seen = pd.Series(duplicate_keys(others["text"]).to_pylist(), dtype="str")
+    keys, seen = text_keys(new), text_keys(others)
     reason = np.where(keys.isin(seen), EARLIER_DUPLICATE, "").astype(object)
     if "label" in new and free:
         said = set(zip(seen, others["label"], strict=True))
@@ -248,7 +274,7 @@ def append(
     elif "label" in new:
         earlier = dict(zip(seen, others["label"], strict=True))
         differs = keys.isin(seen) & (keys.map(earlier).astype("str") != new["label"])
-        reason[differs.to_numpy()] = "contradicts the label of an earlier batch"
+        reason[differs.to_numpy()] = CONTRADICTS
     gone = reason != ""
     rejected = [nothing] + [
         rejected_rows(batch, rows["row"], rows["text"], reason[rows.index])
@@ -290,8 +316,18 @@ def sample_rows(
 
 
 def append_rejected(
-    existing: pd.DataFrame | None, new: pd.DataFrame, *more: pd.DataFrame, batch: str
+    existing: pd.DataFrame | None, new: pd.DataFrame, repeated: pd.DataFrame, *, batch: str
 ) -> pd.DataFrame:
-    """Return the rejected rows of all batches; those of `batch` replace what it had before."""
-    kept = [] if existing is None else [existing[existing["batch"] != batch]]
-    return pd.concat([*kept, new, *more], ignore_index=True)
+    """Return the rejected rows of all batches; those of `batch` replace what it had before.
+
+    new: rejected rows of `batch`; repeated: rows that `append` has rejected, which are of the
+    batches under which they were asked if a person labelled them. What such a batch has rejected
+    for the same text and reason already, when labels were handed in before, is not counted twice.
+    """
+    kept = []
+    if existing is not None:
+        named = ["batch", "text", "reason"]
+        again = pd.MultiIndex.from_frame(existing[named]).isin(
+            pd.MultiIndex.from_frame(repeated[named]))
+        kept = [existing[(existing["batch"] != batch) & ~again]]
+    return pd.concat([*kept, new, repeated], ignore_index=True)

@@ -47,11 +47,14 @@ class HandedIn:
 
 
 def queues(folder: Path) -> pd.DataFrame | None:
-    """Return every row that is or was asked for: all queue files of a folder, or None."""
+    """Return every row that is or was asked for: all queue files of a folder, or None.
+
+    The texts are those that were asked, whatever the files say by now (`labelling.read_asked`).
+    """
     files = sorted(Path(folder).glob("*.csv"))
     if not files:
         return None
-    return pd.concat([labelling.read_queue(f) for f in files],
+    return pd.concat([labelling.read_asked(f) for f in files],
                      ignore_index=True).drop_duplicates("id")
 
 
@@ -59,11 +62,13 @@ def waiting(path: Path, cleaned: pd.DataFrame | None) -> pd.DataFrame | None:
     """Return the rows of one queue's file that are not labelled yet, or None without any.
 
     cleaned: the rows of all batches; a row is labelled when its words stand there. A label that
-    is filled in but not handed in stays where it is.
+    is filled in but not handed in stays where it is; one beside a text that was changed does not,
+    and a row whose messages were changed is asked no longer.
     """
     if not Path(path).is_file():
         return None
-    queue = labelling.read_queue(path)
+    queue = labelling.read_asked(path)
+    queue = queue[~queue["changed"]].drop(columns="changed")
     if cleaned is not None:
         known = set(normalise_all(cleaned["text"]).to_pylist())
         words = pd.Series(normalise_all(queue["text"]).to_pylist(), queue.index, dtype="str")

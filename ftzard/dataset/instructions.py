@@ -3,7 +3,7 @@
 Read and cleaned they are tables like those of classification: `text` is what is asked, as a person
 reads it, and decides the row's id, side and duplicates; `label` is the wanted answer. `messages`
 keeps what is asked as JSON, for the template that puts it to a model: a list of role and content,
-the last of the user's. A row with an input is one such message with a key `input` beside.
+the last of the user's. A user's message with an input has it beside, under the key `input`.
 """
 
 import json
@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ftzard.dataset import reading
-from ftzard.dataset.cleaning import DUPLICATE, rejected_rows, row_ids
-from ftzard.dataset.normalising import duplicate_keys
+from ftzard.dataset.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys
 from ftzard.dataset.splitting import canonical_split
 from ftzard.texts import wording
 
@@ -24,6 +23,10 @@ ROLES = ("system", "user", "assistant")
 #: What the older form of chats, with `from` and `value`, calls its roles.
 _OLDER = {"human": "user", "gpt": "assistant"}
 NO_LIST = "messages are no list of role and content"
+#: What a message may have beside its words without being another one: book-keeping of who, when
+#: and where it comes from. Anything else that it says would be lost, and so is refused.
+HARMLESS = ("created_at", "created_date", "date", "id", "lang", "language", "message_id", "model",
+            "name", "parent_id", "timestamp")
 
 
 def read(
@@ -80,9 +83,9 @@ def clean(
     raw: as `read` returns it. max_characters: most of a row's text, and most of its answer.
     Returns (cleaned, rejected): cleaned has id, batch, row, text, label (if raw has it), messages,
     source and, where raw has them, split and group; rejected has batch, row, the text as it was
-    given and one reason each. Both are in the order of `raw`. The same answer to the same text is
-    a duplicate; another answer to it is not. With a published split, duplicates are only taken out
-    of training.
+    given and one reason each. Both are in the order of `raw`. The same answer to a text that is
+    spelled the same, but for its spaces, is a duplicate; another answer to it is not, nor is a text
+    with another sign or case. With a published split, duplicates are only taken out of training.
     """
     answered = "label" in raw
     rows = [_understood(row, answered, max_characters)
@@ -105,7 +108,7 @@ def clean(
     if "split" in frame:
         comparable &= ~frame["split"].isin(["validation", "test"]).to_numpy()
     where = np.flatnonzero(comparable)
-    asked = pd.DataFrame({"text": duplicate_keys(frame["text"].iloc[where]).to_pylist()})
+    asked = pd.DataFrame({"text": text_keys(frame.iloc[where]).to_numpy()})
     if answered:
         asked["label"] = frame["label"].iloc[where].to_numpy()
     reason[where[asked.duplicated().to_numpy(dtype=bool)]] = DUPLICATE
@@ -122,10 +125,10 @@ def clean(
 
 def as_text(messages: Sequence[dict]) -> str:
     """Return what is asked as a person reads it: '' for no message at all."""
+    told = ["\n\n".join(filter(None, (m["content"], m.get("input")))) for m in messages]
     if len(messages) == 1:
-        alone = messages[0]
-        return "\n\n".join(filter(None, (alone["content"], alone.get("input"))))
-    return "\n\n".join(f"{m['role']}: {m['content']}" for m in messages)
+        return told[0]
+    return "\n\n".join(f"{m['role']}: {words}" for m, words in zip(messages, told, strict=True))
 
 
 def to_json(messages: Sequence[dict]) -> str:
@@ -167,22 +170,48 @@ def _blank(text: str) -> bool:
     return all(unicodedata.category(c)[0] in "ZC" or "\ufe00" <= c <= "\ufe0f" for c in text)
 
 
+def chat(given: object) -> tuple[list[dict], str]:
+    """Return (messages, '' or what is wrong with them) of a chat as JSON has it.
+
+    Messages have role, content and, of a user, input, if they have one. A key beside these that
+    says anything, such as 'tool_calls', is wrong: it would be lost.
+    """
+    if not isinstance(given, list) or not all(isinstance(m, dict) for m in given):
+        return [], NO_LIST
+    messages: list[dict] = []
+    for message in given:
+        role_key, content_key = (new if new in message else old for new, old in
+                                 (("role", "from"), ("content", "value")))
+        role, content = message.get(role_key), message.get(content_key)
+        if not isinstance(role, str) or not isinstance(content, str):
+            return [], NO_LIST
+        turn = {"role": _OLDER.get(role, role), "content": wording(content)}
+        about = message.get("input") if turn["role"] == "user" else None
+        if isinstance(about, list | dict) and about:
+            return [], f"an input that is a {type(about).__name__}, no text or number"
+        if not _empty(about):
+            about = wording(about if isinstance(about, str) else json.dumps(about))
+            turn |= {"input": about} if not _blank(about) else {}
+        known = {role_key, content_key, *HARMLESS, *(["input"] if turn["role"] == "user" else [])}
+        for key, said in message.items():
+            if key not in known and not _empty(said):
+                return [], f"messages with '{key[:40]}', which are not learned"
+        messages.append(turn)
+    return messages, _disorder(messages)
+
+
+def _empty(said: object) -> bool:
+    """Return whether a value of JSON says nothing: null, no text, an empty list or object."""
+    return said is None or said in ([], {}) or isinstance(said, str) and not said.strip()
+
+
 def _chat(cell: str) -> tuple[list[dict], str]:
     """Return (messages, '' or what is wrong with them) of a cell with JSON."""
     try:
         given = json.loads(cell)
     except json.JSONDecodeError:
         return [], "messages are not JSON"
-    if not isinstance(given, list) or not all(isinstance(m, dict) for m in given):
-        return [], NO_LIST
-    messages: list[dict] = []
-    for message in given:
-        role = message.get("role", message.get("from"))
-        content = message.get("content", message.get("value"))
-        if not isinstance(role, str) or not isinstance(content, str):
-            return [], NO_LIST
-        messages.append({"role": _OLDER.get(role, role), "content": wording(content)})
-    return messages, _disorder(messages)
+    return chat(given)
 
 
 def _disorder(messages: Sequence[dict]) -> str:

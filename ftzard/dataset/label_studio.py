@@ -51,6 +51,16 @@ def tasks(queue: pd.DataFrame, model: str) -> list[dict]:
     } for row in queue.itertuples(index=False)]
 
 
+def task_texts(path: Path) -> dict[str, str]:
+    """Return {id: text} of the tasks that were written for a queue."""
+    try:
+        found = [task["data"] for task in json.loads(Path(path).read_text(encoding="utf-8-sig"))]
+        return {str(data["row_id"]): str(data["text"]) for data in found}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} does not hold the tasks of its queue ({type(error).__name__}: "
+                        f"{error}); bring it back with 'dvc checkout'.") from error
+
+
 def read_export(path: Path) -> pd.DataFrame:
     """Return id, batch, text, label, labelled_by, labelled_at: a row per answer, as strings.
 

@@ -17,7 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ftzard.dataset.label_studio import read_export
+from ftzard.dataset.instructions import as_text
+from ftzard.dataset.label_studio import read_export, task_texts
 from ftzard.dataset.reading import file_type, read_cells
 from ftzard.dataset.storage import write_csv
 from ftzard.errors import DataError, nearest
@@ -55,6 +56,33 @@ def read_queue(path: Path) -> pd.DataFrame:
         if name not in queue:
             queue[name] = ""
     return queue
+
+
+def read_asked(path: Path) -> pd.DataFrame:
+    """Read a queue's file as `read_queue` does, with its texts as they were asked, and `changed`.
+
+    It is the very file that a person fills in. Its tasks beside it, which nobody fills in, say
+    which texts were asked; a row is `changed` if its messages do not say its text, and no label
+    counts for it then. A label that stands beside a changed text is taken out.
+    """
+    queue = read_queue(path)
+    tasks = path.with_suffix(".json")
+    asked = queue["id"].map(task_texts(tasks) if tasks.is_file() else {})
+    text = asked.where(asked.notna(), queue["text"]).astype("str")
+    said = queue["messages"] if "messages" in queue else pd.Series("", queue.index)
+    changed = pd.Series([cell != "" and not _says(cell, words) for cell, words in
+                         zip(said, text, strict=True)], queue.index, dtype=bool)
+    same = pd.Series([_spaced(a) == _spaced(b) for a, b in zip(queue["text"], text, strict=True)],
+                     queue.index, dtype=bool)
+    return queue.assign(text=text, changed=changed, label=queue["label"].where(same & ~changed, ""))
+
+
+def _says(cell: str, text: str) -> bool:
+    """Return whether messages, as JSON, say a text."""
+    try:
+        return _spaced(as_text(json.loads(cell))) == _spaced(text)
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return False
 
 
 def read_labelled(path: Path, *, by: str = UNKNOWN, at: str = "") -> pd.DataFrame:
@@ -162,11 +190,14 @@ def _first_look(labelled: pd.DataFrame, chosen: pd.Series, asked: pd.DataFrame |
                 names: dict[str, str] | None) -> list[str]:
     """Return the reason against each row by itself, '' for a label that may count."""
     reasons = []
+    changed = set() if asked is None or "changed" not in asked else set(
+        asked.index[asked["changed"].eq(True)])
     for row, name in zip(labelled.itertuples(index=False), chosen, strict=True):
         reason = ""
         if asked is not None and row.id not in asked.index:
             reason = f"unknown id '{row.id[:40]}'"
-        elif asked is not None and _spaced(row.text) != _spaced(asked.at[row.id, "text"]):
+        elif asked is not None and (row.id in changed or _spaced(row.text) != _spaced(
+                asked.at[row.id, "text"])):
             reason = "changed text"
         elif not row.label.strip() or not name:
             reason = EMPTY
@@ -182,13 +213,13 @@ def accept(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take the labels a person gave: returns (accepted, refused).
 
-    queue: what was asked (None: whatever ids come are taken). labels: the label names, or None for
-    free answers, of which any but an empty one counts. Accepted has row (of `labelled`, from 0),
-    id, batch, text, label, labelled_by and labelled_at, with batch and text as they were asked, so
-    that `clean` can take it; refused has row, id, batch, text, label, labelled_by and one reason
-    each. A refused row is still in the queue: its label can be handed in again. A second person's
-    answer that agrees with the first is neither. Two free answers agree if they are the same up to
-    case and space.
+    queue: what was asked (None: whatever ids come are taken), with `changed`, if it has that, for
+    rows that are not as they were asked. labels: the label names, or None for free answers, of
+    which any but an empty one counts. Accepted has row (of `labelled`, from 0), id, batch, text,
+    label, labelled_by and labelled_at, with batch and text as they were asked, so that `clean` can
+    take it; refused has row, id, batch, text, label, labelled_by and one reason each. A refused row
+    is still in the queue: its label can be handed in again. A second person's answer that agrees
+    with the first is neither. Two free answers agree if they are the same up to case and space.
     """
     labelled = _whole(labelled)
     names = _names(labels)

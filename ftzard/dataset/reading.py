@@ -37,9 +37,10 @@ def file_type(path: Path, valid: tuple[str, ...] = TYPES) -> str:
     for known in sorted(valid, key=len, reverse=True):
         if name.endswith(known):
             return known
+    labels = " (handed in labels: .json of Label Studio, too)" if ".json" in valid else ""
     raise DataError(
-        f"{path} is of an unknown type '{Path(path).suffix}'; valid are: {', '.join(valid)}. "
-        "Convert the file, or give it the ending of what it holds."
+        f"{path} is of an unknown type '{Path(path).suffix}'; valid are: {', '.join(TYPES)}{labels}"
+        ". Convert the file, or give it the ending of what it holds."
     )
 
 
@@ -201,7 +202,8 @@ def _decoded(path: Path, encoding: str, *, compressed: bool) -> str:
         around = content[start : error.start + 20].decode("latin-1")
         raise DataError(
             f"{path} is not {encoding}: byte {error.start} is 0x{content[error.start]:02x}, near "
-            f"{around!r}. Set data.encoding to {_encodings(content, encoding)}."
+            f"{around!r}. Set data.encoding to {_encodings(content, encoding)}; 'ftzard init' "
+            "takes it as --encoding."
         ) from error
     _refuse_mojibake(path, content, encoding)
     return text.removeprefix("\ufeff")
@@ -232,7 +234,8 @@ def _refuse_mojibake(path: Path, content: bytes, encoding: str) -> None:
     example = next(character for character in text if ord(character) > 127)
     raise DataError(
         f"{path} is valid utf-8; read as {encoding}, its '{example}' would become "
-        f"'{example.encode().decode(encoding, errors='replace')}'. Set data.encoding=utf-8."
+        f"'{example.encode().decode(encoding, errors='replace')}'. Set data.encoding=utf-8; "
+        "'ftzard init' takes it as --encoding."
     )
 
 

@@ -1,29 +1,71 @@
-"""Which earlier training rows are trained on again beside new ones."""
+"""Which rows are new to a model, and which earlier ones are trained on again beside them.
+
+A row is what a model learns of it: what is asked (the messages, else the text) and the answer. So
+a label that comes late is new, although its batch is known, and so is one that was corrected.
+"""
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 
-def mix(train: pd.DataFrame, known: Iterable[str], *, ratio: float | None, seed: int
-        ) -> tuple[pd.DataFrame, dict[str, int]]:
+def told(train: pd.DataFrame, learned: pd.DataFrame | None, batches: Iterable[str]) -> dict:
+    """Return what `mix` is told of an earlier model: known batches, and fresh rows within them.
+
+    train: training rows of all batches (id, batch, label, text or messages); learned: the rows that
+    the model and those it comes from have learned, None if that is not known any more; then all
+    rows of `batches`, those it was made with, count as learned.
+    """
+    if learned is None:
+        return {"known": list(batches), "fresh": []}
+    is_new = ~pd.Series(_keys(train), train.index, dtype="object").isin(set(_keys(learned)))
+    known = list(dict.fromkeys(train.loc[~is_new, "batch"]))
+    return {"known": known, "fresh": train.loc[is_new & train["batch"].isin(known), "id"].tolist()}
+
+
+def _keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    asked = rows["messages" if "messages" in rows else "text"]
+    return list(zip(asked, rows["label"], strict=True))
+
+
+def mix(train: pd.DataFrame, known: Iterable[str], *, ratio: float | None, seed: int,
+        fresh: Iterable[str] = ()) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return (rows to train on, counts): all new rows and a replayed share of the known ones.
 
-    train: training rows of all batches (batch, label); known: batches that the earlier model was
-    trained on; ratio: replayed rows per new row, None for all of them. The replayed rows keep the
-    shares of batch and class; of free answers (rows with messages) those of batch and source.
+    train: training rows of all batches (id, batch, label); known: batches that the earlier model
+    has learned; fresh: ids of rows of these that it has not; ratio: replayed rows per new row, None
+    for all of them. The replayed rows are as many as the ratio says and keep the shares of batch
+    and class to within a row; of free answers (rows with messages) those of batch and source.
     Without any new row everything is replayed.
     """
     is_new = ~train["batch"].isin(list(known))
+    fresh = list(fresh)
+    if fresh:
+        is_new |= train["id"].isin(fresh)
     new, earlier = train[is_new], train[~is_new]
-    if ratio is None or new.empty or ratio * len(new) >= len(earlier):
+    wanted = len(earlier) if ratio is None or new.empty else round(ratio * len(new))
+    if wanted >= len(earlier):
         replayed = earlier
     else:
-        share = ratio * len(new) / len(earlier)
         kinds = ["batch", "source" if "messages" in earlier else "label"]
-        parts = [part.sample(n=round(share * len(part)), random_state=seed)
-                 for _, part in earlier.groupby(kinds, sort=True)]
-        replayed = pd.concat(parts).sort_index()
+        parts = [part for _, part in earlier.groupby(kinds, sort=True)]
+        given = _given([len(part) for part in parts], wanted, seed)
+        replayed = pd.concat([part.sample(n=count, random_state=seed)
+                              for part, count in zip(parts, given, strict=True)]).sort_index()
     rows = pd.concat([replayed, new]).sort_index().reset_index(drop=True)
     return rows, {"new_rows": len(new), "replayed_rows": len(replayed),
                   "earlier_rows": len(earlier)}
+
+
+def _given(sizes: list[int], wanted: int, seed: int) -> np.ndarray:
+    """Return how many of `wanted` rows each part gives, in its share to within one row.
+
+    Of equal claims to the rows that are left over, chance decides and not the order of the parts.
+    """
+    exact = np.asarray(sizes) * wanted / sum(sizes)
+    given = np.floor(exact + 1e-9).astype(int)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    rest = order[np.argsort((given - exact)[order].round(9), kind="stable")]
+    given[rest[: wanted - given.sum()]] += 1
+    return given

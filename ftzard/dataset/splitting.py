@@ -2,10 +2,12 @@
 
 A row's side is a function of its group or its words, and of nothing else: neither the rows around
 it nor the order of deliveries can move it, and two rows with the same words share a side. What
-stands almost the same on another side leaves training, so that a test measures new texts.
+stands almost the same on another side leaves training, so that a test measures new texts; so does
+the question and answer of a test row, whatever a chat has before the question.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -172,6 +174,19 @@ def _near(signatures: _Signatures, rows: np.ndarray, kept: np.ndarray) -> np.nda
     )
 
 
+def _exchanges(frame: pd.DataFrame) -> pa.Array | None:
+    """Return each row's last question, with its input, and its answer as one string of words.
+
+    None where no row has both messages and an answer.
+    """
+    if not {"messages", "label"} <= set(frame):
+        return None
+    lasts = [json.loads(cell)[-1] for cell in frame["messages"]]
+    asked = normalise_all(["\n\n".join(filter(None, (last["content"], last.get("input"))))
+                           for last in lasts])
+    return pc.binary_join_element_wise(asked, normalise_all(frame["label"]), *arrow(["\x00"]))
+
+
 def drop_near_duplicates(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take rows out of training that stand, up to one word, in validation or test.
 
@@ -179,11 +194,15 @@ def drop_near_duplicates(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
     and become the same sequence when each, or only the longer one, loses one word. Words are what
     `normalise_all` finds, or what stands between spaces: 'hi...you' counts as two and as one. Test
     rows all stay; validation rows like a test row and training rows like a test or validation row
-    go. Returns (kept, dropped); dropped has a column `reason`. Linear in the number of words.
+    go. Of rows with messages and answers, those go too whose last question and answer have the
+    words of a test or validation row's, whatever stands before the question: a system's message or
+    a greeting is no new question. Returns (kept, dropped); dropped has a column `reason`. Linear in
+    the number of words.
     """
     split = frame["split"].to_numpy()
     normalised = normalise_all(frame["text"])
     signatures = [_Signatures(normalised), _Signatures(spaced_all(frame["text"]))]
+    exchanges = _exchanges(frame)
     reason = np.full(len(frame), "", dtype=object)
     order = [("validation", "test"), ("train", "test"), ("train", "validation")]
     for side, against in order:
@@ -193,23 +212,40 @@ def drop_near_duplicates(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
         same = pc.is_in(normalised, value_set=normalised.take(pa.array(kept))).to_numpy(False)
         what = np.where(same[near], "duplicate", "near-duplicate")
         reason[near] = [f"{kind} of a {against} row" for kind in what]
+        if exchanges is not None:
+            rows = rows[reason[rows] == ""]
+            again = pc.is_in(exchanges.take(pa.array(rows)),
+                             value_set=exchanges.take(pa.array(kept))).to_numpy(False)
+            reason[rows[again]] = f"question and answer of a {against} row"
     gone = reason != ""
     dropped = frame[gone].assign(reason=pd.Series(reason[gone], frame.index[gone], dtype="str"))
     return frame[~gone].reset_index(drop=True), dropped.reset_index(drop=True)
 
 
 def learned_before(rows: pd.DataFrame, earlier: pd.DataFrame | None) -> int:
-    """Return how many new test rows repeat, up to one word, a training row of an earlier version.
+    """Return how many new test rows repeat a training row of an earlier version.
 
-    rows: this version's (id, split, text); earlier: the version's before, or None. Such training
+    rows: this version's (id, split, text, and messages and label of free answers); earlier: the
+    version's before, or None. They repeat by the rule of `drop_near_duplicates`. Such training
     rows leave from now on, but models of before have learned them, and a challenger that starts
     from one of those with it: it will look a little better on these test rows than it is.
     """
     if earlier is None:
         return 0
     new = rows[(rows["split"] == "test") & ~rows["id"].isin(earlier["id"])]
-    learned = earlier.loc[earlier["split"] == "train", "text"]
-    return int((like_test_rows(new["text"], learned) != "").sum())
+    return int(repeats(new, earlier[earlier["split"] == "train"]).sum())
+
+
+def repeats(rows: pd.DataFrame, learned: pd.DataFrame) -> pd.Series:
+    """Return, per row, whether it repeats one of `learned`, by `drop_near_duplicates`' rule.
+
+    rows, learned: text and, of free answers, messages and label; the index is that of `rows`.
+    """
+    both = pd.concat([learned.assign(split="test", place=-1),
+                      rows.assign(split="train", place=np.arange(len(rows)))],
+                     join="inner", ignore_index=True)
+    found = drop_near_duplicates(both)[1]["place"].to_numpy(dtype=int)
+    return pd.Series(np.isin(np.arange(len(rows)), found), rows.index)
 
 
 def like_test_rows(texts: pd.Series, test_texts: Sequence[str] | pd.Series) -> pd.Series:

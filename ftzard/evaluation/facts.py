@@ -70,7 +70,7 @@ class Round:
     """One round of the story, the newest last.
 
     verdict: 'promote', 'refuse' or 'cannot tell'; accuracy, lower, upper: of that round's
-    challenger on all test sets of then; labels: rows a person had labelled for it; reason: the
+    challenger on all test sets of then; labels: labelled rows that are new in it; reason: the
     verdict's sentences; model: name and version of the challenger; average_accuracy,
     backward_transfer, forgetting: as `forgetting.Summary` has them, shares. Of another measure than
     accuracy: its name, score instead of accuracy, average_score instead of average_accuracy.
@@ -189,14 +189,18 @@ class Facts:
     token_lengths: tokens of every text *before* cutting; max_length: the cut; cut_rows and
     cut_tokens: as counted when cutting, checked against the lengths if given.
     rejected: {reason: rows}; rejected_examples: [{reason, text, row}]; rows_read: of the raw file.
-    leaks: {reason: rows} that stood on the test side, or nearly, and so left training.
+    leaks: {reason: rows} that are like a test or validation row and so left training;
+    arrived_leaks: the same of the latest incoming batch; learned_before: new test rows that earlier
+    models have been trained on, or nearly.
     trials, test, rounds, lineage: see their classes.
     answers: of a round of instruction tuning, which has no models, class_counts and test of its
     own; the sections that need classes are then left out.
     uncertainty: one number per unlabelled row; threshold: the least uncertain row asked for;
-    strategy: its name in words; asked: rows put into the labelling queue, of all kinds.
+    strategy: its name in words; asked: rows put into the labelling queue, of all kinds; asked_of:
+    the batch they are of.
     forgetting: `forgetting.Matrix.to_dict()`; drift: `drift.Drift.to_dict()` of every batch so far
     with its batch and the champion's number, oldest first.
+    delivered_as: {batch: name of the file that it was delivered as}, of the batches known by name.
     """
 
     title: str = "FTzard report"
@@ -213,6 +217,8 @@ class Facts:
     rejected_examples: Sequence[Mapping[str, Any]] = ()
     rows_read: int | None = None
     leaks: Mapping[str, int] | None = None
+    arrived_leaks: Mapping[str, int] | None = None
+    learned_before: int = 0
     trials: Sequence[Trial] = ()
     test: Test | None = None
     answers: Answers | None = None
@@ -220,9 +226,11 @@ class Facts:
     threshold: float | None = None
     strategy: str | None = None
     asked: int | None = None
+    asked_of: str | None = None
     rounds: Sequence[Round] = ()
     forgetting: Mapping[str, Any] | None = None
     drift: Sequence[Mapping[str, Any]] = ()
+    delivered_as: Mapping[str, str] = field(default_factory=dict)
     lineage: Lineage | None = None
 
     @classmethod

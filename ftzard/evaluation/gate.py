@@ -36,8 +36,9 @@ class Verdict:
     the name of what was compared; challenger_score, champion_score: its mean over the union of the
     test sets (a loss as a loss; champion: whoever stood against the challenger); difference, lower,
     upper: by how much the challenger is better, below zero if it is worse; discordant: rows that
-    the two did not answer alike; p: of the exact test; rows_needed: rows with which min_gain would
-    be shown with 80 % power, where evidence is what is missing; per_class (empty for scores) and
+    the two did not answer alike; p: of the exact test; rows_needed: where evidence is what is
+    missing, rows with which min_gain would be shown with 80 % power, never fewer than min_rows; and
+    min_rows itself where the interval has no zero in it already; per_class (empty for scores) and
     per_test_set: [{label or name, difference, lower, upper, n, veto, …}]; limits: the settings.
     """
 
@@ -255,7 +256,9 @@ def _decided(
     gained = first or total["difference"] >= min_gain
     aim = total["difference"] if first else min_gain
     needed = None
-    if n < min_rows or (not shown and total["upper"] >= 0):
+    if n < min_rows and (shown or total["upper"] < 0):
+        needed = min_rows  # the interval has no zero in it: no more rows are needed to show it
+    elif n < min_rows or (not shown and total["upper"] >= 0):
         needed = rows_for(aim)
     vetoes = _veto_sentences(per_class, per_test_set, limits, measure)
     if limits["baseline_veto"]:
@@ -281,7 +284,15 @@ def _decided(
         reasons += vetoes
         if decision == "promote":
             reasons.append(_promoted_sentence(first, measure))
-    if needed and aim > 0:
+    if n < min_rows and needed == min_rows:
+        if shown or total["upper"] < 0:
+            reasons.append("The interval excludes zero already; it is gate.min_rows that asks for "
+                           f"{_count(min_rows)} rows.")
+        elif aim > 0:
+            reasons.append(
+                f"gate.min_rows asks for {_count(min_rows)}, which would do to show a gain of "
+                f"{measure.gain(aim, sign=False)} {where}.")
+    elif needed and aim > 0:
         reasons.append(
             f"About {_count(needed)} test rows would be needed to show a gain of "
             f"{measure.gain(aim, sign=False)} {where}."

@@ -202,9 +202,17 @@ def pairs(told: Sequence[tuple[str, Any]], numbers: bool = False) -> Markup:
     kind = "span" if numbers else "code"
     for name, value in told:
         known = value is not None and value != ""
-        shown = tag(kind, value) if known else tag("span", "not recorded", class_="soft")
+        hashed = re.fullmatch(r"[0-9a-f]{64}", str(value))
+        shown = digits(value) if hashed else tag(kind, value) if known else tag(
+            "span", "not recorded", class_="soft")
         cells += [tag("dt", name), tag("dd", shown)]
     return tag("dl", *cells, class_="numbers" if numbers else None)
+
+
+def digits(value: object) -> Markup:
+    """Return the first 12 digits of a hash, with all of them as hover text."""
+    whole = str(value)
+    return tag("code", whole[:12], title=whole if len(whole) > 12 else None)
 
 
 def shortened(value: Any, longest: int = LONGEST_TEXT) -> Markup:

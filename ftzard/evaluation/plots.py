@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftzard.errors import DataError
-from ftzard.evaluation import measures
+from ftzard.evaluation import batches, measures
 from ftzard.evaluation.facts import measured
 from ftzard.evaluation.measures import ACCURACY, Measure
 from ftzard.evaluation.metrics import wilson_interval
@@ -31,6 +31,10 @@ INK, SOFT, PALE, GRID = "#1f2933", "#66727f", "#b8c2cc", "#e6eaee"
 SPLITS = (BLUE, "#56b4e9", "#d98e04", GREEN, "#b0629a")
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 WIDTH = 5.2
+#: Fewest points that an axis of shares shows: on less, chance looks like a trend.
+LEAST_RANGE = 0.05
+#: A model whose median uncertainty is below this is drawn on a logarithmic axis, from here on.
+SURE, LEAST_UNCERTAINTY = 0.02, 1e-5
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -241,11 +245,13 @@ def learning_curves(
             axes.set_title(measure.replace("_", " "))
         axes.grid(axis="y")
         _epochs(axes, last)
-        if measure.endswith("accuracy"):
-            _percent_axis(axes.yaxis)
         axes.margins(x=0.05, y=0.1)
+        if measure.endswith("accuracy"):
+            _share_axis(axes, *axes.get_ylim())
+        else:
+            axes.set_ylim(axes.get_ylim())
         _end_labels(axes, ends, last)
-    _line_key(figure, any(_entries(trials, m, ["train"]) for m in measures))
+    _line_key(figure, any(_entries(trials, m, ["train"]) for m in measures), len(trials) > 1)
     return figure
 
 
@@ -310,9 +316,8 @@ def reliability_diagram(bins: Sequence[Mapping], scaled: Sequence[Mapping] = ())
             handlelength=1.8, columnspacing=1.4, fontsize=8,
         )
     least = min([*(lower for _, (lower, _) in spots), *(b["accuracy"] for b in scaled)])
-    axes.set_ylim(max(-0.02, min(start, least) - 0.03), 1.02)
+    _share_axis(axes, min(start, least) - 0.03, 1.0)
     axes.set_ylabel("share that is right")
-    _percent_axis(axes.yaxis)
     axes.grid(axis="y")
     _aside(axes, (0.03, 0.95), "above the dashed line:\nbetter than it claims", "top")
     _aside(axes, (0.985, 0.06), "below: surer than\nit should be", "bottom", "right")
@@ -325,6 +330,7 @@ def reliability_diagram(bins: Sequence[Mapping], scaled: Sequence[Mapping] = ())
     _count_axis(below, "rows", ticks=2)
     below.set_xlabel("confidence of the prediction")
     _percent_axis(below.xaxis)
+    below.set_xticks([tick for tick in below.get_xticks() if start - 0.01 <= tick <= 1 + 1e-9])
     for each in (axes, below):
         each.set_xlim(start - 0.01, 1.01)
     axes.tick_params(labelbottom=False)
@@ -333,27 +339,38 @@ def reliability_diagram(bins: Sequence[Mapping], scaled: Sequence[Mapping] = ())
 
 @_styled
 def uncertainty_histogram(values: Sequence[float], threshold: float | None) -> "Figure":
-    """Draw the uncertainty of the unlabelled rows; those at or above the threshold in colour."""
+    """Draw the uncertainty of the unlabelled rows; those at or above the threshold in colour.
+
+    Of a model that is sure of most rows the axis is logarithmic; what is below its beginning
+    stands there.
+    """
     _refuse_empty("uncertainty_histogram", values)
     numbers = np.asarray(values, dtype=float)
     figure, axes = _figure(2.9)
     low, high = float(min(numbers.min(), 0)), float(max(numbers.max(), 1e-9))
-    edges = np.linspace(low, high, 41)
+    sure = np.median(numbers) < SURE and high > LEAST_UNCERTAINTY
+    if sure:
+        low = max(LEAST_UNCERTAINTY, float(numbers[numbers > 0].min()))
+        edges = np.geomspace(low, max(high, 10 * low), 41)
+        place, drawn = max(threshold or 0, low), np.maximum(numbers, low)
+        axes.set_xscale("log")
+    else:
+        edges, place, drawn = np.linspace(low, high, 41), threshold, numbers
     if threshold is None:
-        heights, _, _ = axes.hist(numbers, edges, color=BLUE, rwidth=0.9)
+        heights, _, _ = axes.hist(drawn, edges, color=BLUE, rwidth=0.9)
         ceiling = heights.max() * 1.1
     else:
-        under, _, _ = axes.hist(numbers[numbers < threshold], edges, color=PALE, rwidth=0.9)
+        under, _, _ = axes.hist(drawn[numbers < threshold], edges, color=PALE, rwidth=0.9)
         over, _, _ = axes.hist(
-            numbers[numbers >= threshold], edges, color=BLUE, rwidth=0.9, bottom=under
+            drawn[numbers >= threshold], edges, color=BLUE, rwidth=0.9, bottom=under
         )
         ceiling = (under + over).max() * 1.3
         picked = int((numbers >= threshold).sum())
-        axes.axvline(threshold, color=BLUE, lw=1.2)
-        right = threshold > (low + high) / 2
+        axes.axvline(place, color=BLUE, lw=1.2)
+        right = place > edges[20]
         axes.annotate(
-            f"threshold {threshold:.2f}\n{picked:,} of {len(numbers):,} rows at or above",
-            (threshold, ceiling * 0.98),
+            f"threshold {threshold:.3g}\n{picked:,} of {len(numbers):,} rows at or above",
+            (place, ceiling * 0.98),
             xytext=(-6 if right else 6, 0),
             textcoords="offset points",
             ha="right" if right else "left",
@@ -361,9 +378,13 @@ def uncertainty_histogram(values: Sequence[float], threshold: float | None) -> "
             color=BLUE,
         )
     axes.set_ylim(0, ceiling)
-    axes.set_xlim(low, high)
+    axes.set_xlim(edges[0], edges[-1])
     _count_axis(axes, "rows")
-    axes.set_xlabel("uncertainty of the model")
+    axes.set_xlabel("uncertainty of the model" + (", logarithmic" if sure else ""))
+    if sure:
+        axes.minorticks_off()
+        decades = 10.0 ** np.arange(np.ceil(np.log10(edges[0])), np.log10(edges[-1]) + 1e-9)
+        axes.set_xticks(decades, [f"{tick:.7f}".rstrip("0").rstrip(".") for tick in decades])
     return figure
 
 
@@ -395,32 +416,32 @@ def abstention(curve: Sequence[Mapping]) -> "Figure":
             arrowprops={"arrowstyle": "-", "color": SOFT, "lw": 0.7},
         )
     low, high = min(p["lower"] for p in curve), max(p["upper"] for p in curve)
-    axes.set_ylim(max(0.0, low - 0.45 * (high - low) - 0.02), min(1.01, high + 0.02))
+    _share_axis(axes, low - 0.45 * (high - low) - 0.02, high + 0.02)
     axes.set_xlim(0, 1.02)
     axes.set_xlabel("share of rows that are answered, the surest first")
     axes.set_ylabel("share of these that is right")
     _percent_axis(axes.xaxis)
-    _percent_axis(axes.yaxis)
     axes.grid(axis="y")
     return figure
 
 
 @_styled
-def forgetting(matrix: Mapping) -> "Figure":
+def forgetting(matrix: Mapping, delivered_as: Mapping[str, str] | None = None) -> "Figure":
     """Draw the score of each model version on each batch's test set as a heat map, dark is good.
 
-    matrix: as `forgetting.Matrix.to_dict` gives it. A frame marks the batches that a version was
-    trained on; a dot after its name that it was promoted; a cell without a number was not measured.
+    matrix: as `forgetting.Matrix.to_dict` gives it; delivered_as: {batch: file name}. A frame
+    marks the batches that a version was trained on; a dot after its name that it was promoted; a
+    cell without a number was not measured.
     """
-    versions, batches = matrix["versions"], matrix["batches"]
+    versions, tested = matrix["versions"], matrix["batches"]
     _refuse_empty("forgetting", versions)
     measure = measures.told_in(matrix)
     values = np.array([[np.nan if a is None else a for a in row]
                        for row in matrix["accuracy" if measure is ACCURACY else "scores"]])
     figure, axes = _figure(
-        1.2 + 0.42 * len(versions), width=min(2 * WIDTH, max(WIDTH, 1.6 + 0.95 * len(batches)))
+        1.2 + 0.42 * len(versions), width=min(2 * WIDTH, max(WIDTH, 1.6 + 0.95 * len(tested)))
     )
-    rows, columns = np.arange(len(versions) + 1) - 0.5, np.arange(len(batches) + 1) - 0.5
+    rows, columns = np.arange(len(versions) + 1) - 0.5, np.arange(len(tested) + 1) - 0.5
     known = values[~np.isnan(values)]
     low, high = float(known.min()), float(known.max())
     if high - low < 0.05:
@@ -431,7 +452,7 @@ def forgetting(matrix: Mapping) -> "Figure":
         ec="white", lw=2,
     )
     axes.invert_yaxis()
-    small = len(batches) > 8
+    small = len(tested) > 8
     for i, j in np.ndindex(values.shape):
         if np.isnan(values[i, j]):
             axes.text(j, i, "·", ha="center", va="center", color=PALE)
@@ -450,9 +471,8 @@ def forgetting(matrix: Mapping) -> "Figure":
         for v, promoted in zip(versions, matrix["promoted"], strict=True)
     ]
     axes.set_yticks(range(len(versions)), names)
-    axes.set_xticks(
-        range(len(batches)), [f"{i + 1}\n{_short(b, 8)}" for i, b in enumerate(batches)]
-    )
+    under = batches.ticks(tested, delivered_as, 8 if small else 14)
+    axes.set_xticks(range(len(tested)), [f"{i + 1}\n{name}" for i, name in enumerate(under)])
     axes.set_xlabel(f"test set of batch; {_in_unit(measure)}")
     axes.set_ylabel("model version")
     axes.tick_params(length=0, labelcolor=INK)
@@ -494,11 +514,14 @@ def drift(entry: Mapping) -> "Figure":
 
 
 @_styled
-def drift_over_time(entries: Sequence[Mapping]) -> "Figure":
+def drift_over_time(
+    entries: Sequence[Mapping], delivered_as: Mapping[str, str] | None = None
+) -> "Figure":
     """Draw each batch's largest statistic as a multiple of its upper threshold, oldest first.
 
     entries: dicts of batch, alarm, score, upper, lower, raised_by (and champion), as the
-    workspace's log of drift holds them; a batch too small to tell is left out.
+    workspace's log of drift holds them; a batch too small to tell is left out. delivered_as:
+    {batch: file name}.
     """
     told = [e for e in entries if e.get("score") is not None]
     _refuse_empty("drift_over_time", told)
@@ -530,8 +553,9 @@ def drift_over_time(entries: Sequence[Mapping]) -> "Figure":
     axes.set_yticks(ticks, [f"{t:g} ×" for t in ticks])
     axes.minorticks_off()
     axes.set_xlim(-0.5, len(told) - 0.2)
-    names = [f"{_short(e['batch'], 8)}\nv{e['champion']}" if e.get("champion") is not None
-             else _short(e["batch"], 8) for e in told]
+    under = batches.ticks([e["batch"] for e in told], delivered_as, 14 if len(told) <= 8 else 8)
+    names = [f"{name}\nv{e['champion']}" if e.get("champion") is not None else name
+             for name, e in zip(under, told, strict=True)]
     axes.set_xticks(place, names if len(told) <= 16 else place + 1)
     axes.tick_params(axis="x", length=0, labelcolor=INK)
     axes.set_ylabel("score over its upper threshold")
@@ -540,16 +564,18 @@ def drift_over_time(entries: Sequence[Mapping]) -> "Figure":
 
 
 @_styled
-def comparison(verdict: Mapping) -> "Figure":
+def comparison(verdict: Mapping, delivered_as: Mapping[str, str] | None = None) -> "Figure":
     """Draw challenger minus the other model with intervals: all rows, each test set, each class.
 
-    verdict: as `gate.Verdict.to_dict` gives it.
+    verdict: as `gate.Verdict.to_dict` gives it; delivered_as: {test set's batch: file name}.
     """
     measure, limits = measures.told_in(verdict), verdict.get("limits", {})
     first = verdict.get("against") != "champion"
     groups = [(measure.short, [("all test rows", verdict)], None)]
     if len(verdict["per_test_set"]) > 1:
-        sets = [(p["name"], p) for p in verdict["per_test_set"]]
+        parts = verdict["per_test_set"]
+        sets = [(name.replace("\n", " "), part) for name, part in zip(
+            _sets([p["name"] for p in parts], delivered_as), parts, strict=True)]
         groups.append((f"{measure.short} per test set", sets, limits.get("max_forgetting")))
     if verdict["per_class"]:
         classes = [(p["label"], p) for p in verdict["per_class"]]
@@ -574,7 +600,7 @@ def comparison(verdict: Mapping) -> "Figure":
             axes.plot([part["lower"], part["upper"]], [y, y], color=colour, lw=2.2)
             axes.plot(part["difference"], y, "o", color=colour, ms=6.5 if part is verdict else 5)
             ticks.append(y)
-            names.append(_short(str(name), 20))
+            names.append(_short(str(name), 24))
             axes.text(
                 1.012,
                 y,
@@ -659,7 +685,7 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
     story: [{name, accuracy, verdict, lower, upper, date, data_version, labels}], oldest first; the
     last five may be missing. Of another measure: measure and score instead of accuracy; rounds of
     another one than the last are left out. A round that promoted is a filled dot, any other one is
-    hollow. Bars below say how many labels were given, where a round says so.
+    hollow. Bars below say how many labelled rows were new, where a round says so.
     """
     story = [r for r in story if measures.score(r) is not None]
     _refuse_empty("rounds", story)
@@ -703,8 +729,10 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
     spread = [v for r in story for v in (r.get("lower"), r.get("upper")) if v is not None]
     low, high = min([*values, *spread]), max([*values, *spread])
     pad = max(0.01, 0.12 * (high - low))
-    most = float("inf") if measure.lower_is_better else 1.0
-    axes.set_ylim(max(0, low - pad), min(most + pad, high + pad))
+    if measure.lower_is_better:
+        axes.set_ylim(max(0, low - pad), high + pad)
+    else:
+        _share_axis(axes, low - pad, high + pad)
     axes.set_ylabel(f"{measure.short} on all test sets"
                     + ("\nlower is better" if measure.lower_is_better else ""))
     axes.yaxis.set_major_formatter(lambda value, _: measure.tick(value))
@@ -719,7 +747,7 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
                     ha="center", va="bottom", size=7.5,
                 )
         below.set_ylim(0, max(spent) * 1.35)
-        _count_axis(below, "labels", ticks=2)
+        _count_axis(below, "new rows", ticks=2)
     for each in (axes, below):
         if each is not None:
             each.set_xlim(-0.4, len(story) - 0.35)
@@ -787,6 +815,19 @@ def _percent_axis(axis: "Axis") -> None:
     axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
 
 
+def _share_axis(axes: "Axes", low: float, high: float) -> None:
+    """Let the y axis show shares from low to high: five points at least, no tick beyond 100 %."""
+    low, high = max(0.0, low), min(1.0, high)
+    if high - low < LEAST_RANGE:
+        high = min(1.0, (low + high + LEAST_RANGE) / 2)
+        low = max(0.0, high - LEAST_RANGE)
+    _percent_axis(axes.yaxis)
+    axes.set_ylim(low, high)
+    ticks = [tick for tick in axes.get_yticks() if low - 1e-9 <= tick <= high + 1e-9]
+    axes.set_yticks(ticks)
+    axes.set_ylim(low, high + (0.03 * (high - low) if high == 1 else 0))  # a dot at 100 % is whole
+
+
 def _epochs(axes: "Axes", last: float) -> None:
     from matplotlib.ticker import MaxNLocator
 
@@ -839,7 +880,7 @@ def _entries(
     ]
 
 
-def _line_key(figure: "Figure", has_train: bool) -> None:
+def _line_key(figure: "Figure", has_train: bool, has_choice: bool) -> None:
     from matplotlib.lines import Line2D
 
     keys = [Line2D([], [], color=INK, lw=1.5, marker="o", ms=3, label="validation")]
@@ -850,7 +891,8 @@ def _line_key(figure: "Figure", has_train: bool) -> None:
                 label="training",
             )
         )
-    keys.append(Line2D([], [], color=BLUE, lw=3, label="chosen trial"))
+    if has_choice:
+        keys.append(Line2D([], [], color=BLUE, lw=3, label="chosen trial"))
     figure.legend(
         handles=keys, loc="outside upper left", ncols=3, frameon=False, handlelength=2.2,
         columnspacing=1.4, fontsize=8,
@@ -874,6 +916,13 @@ def _in_unit(measure: Measure) -> str:
     if measure.lower_is_better:
         return f"{measure.short} in{measure.unit}, lower is better"
     return f"{measure.short} in %" if measure.scale == 100 else measure.short
+
+
+def _sets(names: Sequence[str], delivered_as: Mapping[str, str] | None) -> list[str]:
+    """Return the test sets' names, of batches by their files; others keep theirs."""
+    known = [name for name in names if name in (delivered_as or {})]
+    ticks = dict(zip(known, batches.ticks(known, delivered_as, 16), strict=True))
+    return [ticks.get(name, str(name)) for name in names]
 
 
 def _signed(value: float, measure: Measure) -> str:

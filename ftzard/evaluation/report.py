@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ftzard.artifact import write_atomically
-from ftzard.evaluation import calibration, plots, report_answers
+from ftzard.evaluation import batches, calibration, plots, report_answers
 from ftzard.evaluation.facts import Facts, Model, Test
 from ftzard.evaluation.gate import means
 from ftzard.evaluation.metrics import classification_metrics, reliability, wilson_interval
 from ftzard.evaluation.page import (
     Markup,
+    digits,
     joined,
     missing,
     opening,
@@ -40,7 +41,7 @@ SECTIONS = (
     ("answers", "How it answers"),
     ("learning", "How it learned"),
     ("data", "The data"),
-    ("labelling", "What to label next"),
+    ("labelling", "What was asked of people"),
     ("rounds", "All rounds"),
     ("forgetting", "What was forgotten"),
     ("drift", "Drift"),
@@ -91,7 +92,7 @@ def glance(facts: Facts) -> list[Markup]:
     free = facts.answers is not None
     return [_verdict(facts), report_answers.figures(facts) if free else _figures(facts),
             tag("h2", "The models, on the same test rows"),
-            report_answers.models(facts) if free else _models(facts)]
+            report_answers.models(facts) if free else _models(facts), *_word_counts(facts)]
 
 
 def comparison(facts: Facts) -> list[Markup]:
@@ -103,8 +104,9 @@ def comparison(facts: Facts) -> list[Markup]:
         return report_answers.comparison(facts)
     other = verdict.get("against", "champion")
     lead = (
-        f"Both answered the same {verdict['n']:,} rows; {verdict['discordant']:,} of them only one "
-        f"of the two got right (exact McNemar test p {report_answers.p_value(means(verdict)[2])})."
+        f"Both answered the same {verdict['n']:,} rows; on {verdict['discordant']:,} of them "
+        "exactly one of the two is right (exact McNemar test p "
+        f"{report_answers.p_value(means(verdict)[2])})."
     )
     if other != "champion":
         lead += (
@@ -114,9 +116,9 @@ def comparison(facts: Facts) -> list[Markup]:
     drawing = picture(
         f"Challenger minus {other}",
         "Difference in points with its interval; the line at zero means no difference.",
-        plots.svg(plots.comparison(verdict)),
+        plots.svg(plots.comparison(verdict, facts.delivered_as)),
     )
-    counts = tag("div", tag("h3", "Share that is right"), _shares(verdict), *_rules(verdict))
+    counts = tag("div", tag("h3", "Share that is right"), _shares(facts), *_rules(verdict))
     return [opening(lead), tag("div", drawing, counts, class_="two")]
 
 
@@ -145,7 +147,7 @@ def answers(facts: Facts) -> list[Markup]:
         if lean > 0.01
         else "claims less than it could"
         if lean < -0.01
-        else "claims about what it can do"
+        else "has a confidence that matches its accuracy"
     )
     lead = (
         f"{scores['n']:,} test rows, {percent(scores['accuracy'])} right; balanced accuracy "
@@ -175,7 +177,7 @@ def answers(facts: Facts) -> list[Markup]:
     curve = calibration.abstention(test.labels, test.probabilities, test.classes)
     half = min(curve, key=lambda p: abs(p["coverage"] - 0.5))
     silence = picture(
-        "What silence would gain",
+        "Accuracy if it answers only when it is sure",
         f"If only the surest {100 * half['coverage']:.0f} % of the rows were answered, those with "
         f"a confidence of at least {percent(half['confidence'])}, {percent(half['accuracy'])} of "
         "them would be right. The band is the 95 % interval.",
@@ -192,11 +194,14 @@ def labelling(facts: Facts) -> list[Markup]:
     if facts.uncertainty is None or len(facts.uncertainty) == 0:
         return [missing("No unlabelled batch was predicted in this round; nothing was picked.")]
     n, free = len(facts.uncertainty), facts.answers is not None
-    lead = (f"{n:,} new instructions were answered." if free
-            else f"{n:,} new rows without labels were predicted.")
+    of = "" if facts.asked_of is None else " of " + (
+        "" if facts.asked_of in facts.delivered_as else "batch ") + batches.named(
+            facts.asked_of, facts.delivered_as)
+    lead = (f"{n:,} instructions{of} were answered." if free
+            else f"{n:,} rows{of} without labels were predicted.")
     if facts.asked is not None:
-        lead += (f" A person is asked to write the answers of {facts.asked:,} of them." if free
-                 else f" A person is asked to label {facts.asked:,} of them.")
+        lead += (f" A person was asked to write the answers of {facts.asked:,} of them." if free
+                 else f" A person was asked to label {facts.asked:,} of them.")
     if facts.threshold is None:
         lead += " No threshold was reported, so none is marked."
     how = f"Rows were ranked by {facts.strategy}." if facts.strategy else (
@@ -205,12 +210,16 @@ def labelling(facts: Facts) -> list[Markup]:
     if free:
         how += (" Uncertainty is 1 less the confidence, which is the geometric mean of the "
                 "probabilities of an answer's tokens.")
+    else:
+        how += " 0: the model is sure; 1: " + (
+            "the two likeliest classes" if facts.strategy == "margin" else "all classes")
+        how += " are equally likely."
     drawing = plots.svg(plots.uncertainty_histogram(facts.uncertainty, facts.threshold))
     values = np.asarray(facts.uncertainty, dtype=float)
     told = [
         ("rows predicted", f"{n:,}"),
-        ("median uncertainty", f"{np.median(values):.3f}"),
-        ("threshold", None if facts.threshold is None else f"{facts.threshold:.3f}"),
+        ("median uncertainty", f"{np.median(values):.3g}"),
+        ("threshold", None if facts.threshold is None else f"{facts.threshold:.3g}"),
         ("rows at or above it", None if facts.threshold is None
          else f"{int((values >= facts.threshold).sum()):,}"),
         ("rows asked for", None if facts.asked is None else f"{facts.asked:,}"),
@@ -218,7 +227,7 @@ def labelling(facts: Facts) -> list[Markup]:
     numbers = tag("div", tag("h3", "In numbers"), pairs(told, numbers=True))
     return [
         opening(lead),
-        tag("div", picture("Uncertainty of the new rows", how, drawing), numbers, class_="two"),
+        tag("div", picture("Uncertainty of these rows", how, drawing), numbers, class_="two"),
     ]
 
 
@@ -287,7 +296,8 @@ def _verdict(facts: Facts) -> Markup:
     }[decision, first]
     parts = [
         tag("strong", headline, class_="word"),
-        tag("ul", *(tag("li", reason) for reason in verdict["reasons"])),
+        tag("ul", *(tag("li", batches.told(reason, facts.delivered_as))
+                    for reason in verdict["reasons"])),
         *(tag("p", f"Warning: {w}", class_="warning") for w in verdict.get("warnings", [])),
     ]
     return tag("div", *parts, class_=f"verdict {decision.replace(' ', '-')}")
@@ -324,7 +334,7 @@ def _figures(facts: Facts) -> Markup:
              "confidence is off")
         )
     if facts.rounds and facts.rounds[-1].labels is not None:
-        cells.append((f"{facts.rounds[-1].labels:,}", "labels given by people for this round"))
+        cells.append((f"{facts.rounds[-1].labels:,}", "labelled rows new in this round"))
     return tag(
         "div", *(tag("div", tag("b", big), tag("span", small)) for big, small in cells),
         class_="figures",
@@ -360,11 +370,23 @@ def _models(facts: Facts) -> Markup:
     )
 
 
-def _shares(verdict: Mapping) -> Markup:
+def _word_counts(facts: Facts) -> list[Markup]:
+    """Say so if counting words does as well as the model: no gain over it is shown."""
+    found = [b for b in (facts.comparison or {}).get("baselines", [])
+             if b["name"] == "TF-IDF" and b["lower"] <= 0]
+    return [
+        tag("p", f"A baseline that counts words (TF-IDF) is "
+                 f"{'better' if b['upper'] < 0 else 'as good'}, as far as these {b['n']:,} rows "
+                 "can tell: this task may not need a language model.", class_="soft small gap")
+        for b in found]
+
+
+def _shares(facts: Facts) -> Markup:
+    verdict = facts.comparison
     parts = [("all test rows", *means(verdict)[:2], verdict["n"])]
     if len(verdict["per_test_set"]) > 1:
-        parts += [(p["name"], p["challenger"], p["champion"], p["n"])
-                  for p in verdict["per_test_set"]]
+        parts += [(batches.named(p["name"], facts.delivered_as), p["challenger"], p["champion"],
+                   p["n"]) for p in verdict["per_test_set"]]
     parts += [(p["label"], p["challenger"], p["champion"], p["n"]) for p in verdict["per_class"]]
     rows = [(name, percent(new), percent(old), f"{n:,}") for name, new, old, n in parts]
     return table(
@@ -410,7 +432,7 @@ def _mistakes(test: Test) -> Markup:
     )
     rows = [
         (shortened(test.texts[i]), str(test.labels[i]), guess[i], percent(surety[i]),
-         tag("code", str(test.ids[i])))
+         digits(test.ids[i]))
         for i in worst
     ]
     listed = table(
@@ -426,7 +448,7 @@ def _levels(curve: Sequence[Mapping]) -> Markup:
     everything = curve[-1]["accuracy"]
     wanted = [a for a in (0.8, 0.85, 0.9, 0.95, 0.98, 0.99) if a > everything][:4]
     if not wanted:
-        return missing("All rows are answered as well as one could ask.")
+        return missing(f"No table: accuracy on all rows is {percent(everything)} already.")
     rows = []
     for accuracy in wanted:
         coverage = calibration.coverage_at(curve, accuracy)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ftzard.evaluation import measures, plots
+from ftzard.evaluation import batches, measures, plots
 from ftzard.evaluation.answers import APART, DRAWN, normalised
 from ftzard.evaluation.facts import AnsweringModel, Facts
 from ftzard.evaluation.gate import means
@@ -22,6 +22,7 @@ from ftzard.evaluation.page import (
 )
 
 LONGEST_ANSWER = 600
+NATS = "Loss is in nats per token: the training loss; lower is better."
 MEANING = ("Losses are nats per token of the wanted answers, over all such tokens of the test "
            "rows; perplexity is the loss's exponential. ROUGE-L is the F-measure of the longest "
            "common subsequence of words, from 0 to 1. Intervals are of 95 %, from resampled rows.")
@@ -65,7 +66,7 @@ def figures(facts: Facts) -> Markup:
             cells.append((other.value(value), f"{other.short} of {lead.generated:,} generated "
                                               f"answers{of}"))
     if facts.rounds and facts.rounds[-1].labels is not None:
-        cells.append((f"{facts.rounds[-1].labels:,}", "answers given by people for this round"))
+        cells.append((f"{facts.rounds[-1].labels:,}", "answered rows new in this round"))
     return tag("div", *(tag("div", tag("b", big), tag("span", small)) for big, small in cells),
                class_="figures")
 
@@ -92,7 +93,7 @@ def models(facts: Facts) -> Markup:
             f"{model.perplexity:,.2f}",
             *(o.value(getattr(model, o.name), unit=o.scale == 100) for o in others),
             f"{model.n:,}", f"{model.generated:,}"))
-    return table(
+    told = table(
         ("model", "role", measure.short, "95 % interval", "", "perplexity",
          *(o.short for o in others), "rows", "answered"),
         rows,
@@ -100,6 +101,7 @@ def models(facts: Facts) -> Markup:
          "number id"),
         strong=[i for i, m in enumerate(lines) if m.role == "challenger"],
     )
+    return joined([tag("p", NATS, class_="soft small"), told])
 
 
 def comparison(facts: Facts) -> list[Markup]:
@@ -116,9 +118,9 @@ def comparison(facts: Facts) -> list[Markup]:
         f"The challenger's gain over the {other}",
         f"By how much its {measure.title} is better, with its interval; the line at zero means no "
         "difference.",
-        plots.svg(plots.comparison(verdict)),
+        plots.svg(plots.comparison(verdict, facts.delivered_as)),
     )
-    counts = [tag("h3", measure.title[0].upper() + measure.title[1:]), _means(verdict, measure),
+    counts = [tag("h3", measure.title[0].upper() + measure.title[1:]), _means(facts, measure),
               *_rules(verdict, measure)]
     if told.differences is None or not len(told.differences):
         return [opening(lead), tag("div", drawing, tag("div", *counts), class_="two")]
@@ -174,11 +176,12 @@ def _example(row: Mapping[str, Any]) -> Markup:
                tag("div", *said, class_="said"), class_="example")
 
 
-def _means(verdict: Mapping, measure: Measure) -> Markup:
+def _means(facts: Facts, measure: Measure) -> Markup:
+    verdict = facts.comparison
     parts = [("all test rows", *means(verdict)[:2], verdict["n"])]
     if len(verdict["per_test_set"]) > 1:
-        parts += [(p["name"], p["challenger"], p["champion"], p["n"])
-                  for p in verdict["per_test_set"]]
+        parts += [(batches.named(p["name"], facts.delivered_as), p["challenger"], p["champion"],
+                   p["n"]) for p in verdict["per_test_set"]]
     unit = measure.scale == 100
     rows = [(name, measure.value(new, unit), measure.value(old, unit), f"{n:,}")
             for name, new, old, n in parts]

@@ -1,9 +1,9 @@
 """The sections of the page that tell of all rounds: scores and verdicts, forgetting, drift."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from ftzard.evaluation import measures, plots
-from ftzard.evaluation.facts import Facts, Round
+from ftzard.evaluation import batches, measures, plots
+from ftzard.evaluation.facts import Facts
 from ftzard.evaluation.page import (
     Markup,
     joined,
@@ -31,8 +31,8 @@ def rounds(facts: Facts) -> list[Markup]:
     )
     spent = sum(r.labels or 0 for r in story)
     if spent:
-        given = "labels" if facts.answers is None else "answers"
-        lead += f" {spent:,} {given} were given by people."
+        given = "labelled" if facts.answers is None else "answered"
+        lead += f" {spent:,} {given} rows came in with them."
     parts = [opening(lead)]
     measure = measures.of(story[-1].measure)
     told = [vars(r) for r in story if r.value is not None and r.measure == measure.name]
@@ -46,7 +46,7 @@ def rounds(facts: Facts) -> list[Markup]:
                 wide=True,
             )
         )
-    return [*parts, tag("div", _rounds_table(story), class_="gap" if len(parts) > 1 else None)]
+    return [*parts, tag("div", _rounds_table(facts), class_="gap" if len(parts) > 1 else None)]
 
 
 def forgetting(facts: Facts) -> list[Markup]:
@@ -65,7 +65,7 @@ def forgetting(facts: Facts) -> list[Markup]:
         f"{measure.title[0].upper()}{measure.title[1:]} by version and batch",
         "A frame: this version was trained on that batch. A dot after a name: it was promoted. "
         "n: test rows, which may grow as labels of a batch arrive.",
-        plots.svg(plots.forgetting(matrix)),
+        plots.svg(plots.forgetting(matrix, facts.delivered_as)),
         wide=many,
     )
     told = [r for r in facts.rounds if r.average is not None and r.measure == measure.name]
@@ -105,11 +105,11 @@ def drift(facts: Facts) -> list[Markup]:
     last = entries[-1]
     alarms = sum(bool(e["alarm"]) for e in entries)
     lead = (
-        f"{last['sentence']} {len(entries)} {plural(len(entries), 'batch')} compared so far, "
-        f"{alarms} with an alarm."
+        f"{batches.told(last['sentence'], facts.delivered_as)} {len(entries)} "
+        f"{plural(len(entries), 'batch')} compared so far, {alarms} with an alarm."
     )
     latest = picture(
-        f"The latest batch, {last['batch']}",
+        f"The latest batch, {batches.named(last['batch'], facts.delivered_as)}",
         f"{last['rows']:,} rows against {last['reference_rows']:,} test rows of the champion's own "
         "training data.",
         plots.svg(plots.drift(last)),
@@ -143,14 +143,15 @@ def drift(facts: Facts) -> list[Markup]:
                 "Each batch's furthest statistic over its upper threshold (the line at 1); below "
                 "the dashes an alarm is cleared. Shaded: an alarm stands. Under each batch: the "
                 "champion it was compared with.",
-                plots.svg(plots.drift_over_time(entries)),
+                plots.svg(plots.drift_over_time(entries, facts.delivered_as)),
                 wide=True,
             )
         )
     return parts
 
 
-def _rounds_table(story: Sequence[Round]) -> Markup:
+def _rounds_table(facts: Facts) -> Markup:
+    story = list(facts.rounds)
     rows, known = [], {item.measure for item in story}
     heading = measures.of(story[-1].measure).short if len(known) == 1 else "score"
     for item in reversed(story):
@@ -175,11 +176,13 @@ def _rounds_table(story: Sequence[Round]) -> Markup:
                 item.model or "",
                 "" if item.labels is None else f"{item.labels:,}",
                 score,
-                joined([badge, tag("div", item.reason or "", class_="soft small")]),
+                joined([badge, tag("div", batches.told(item.reason or "", facts.delivered_as),
+                                   class_="soft small")]),
             )
         )
     return table(
-        ("round", "date", "data version", "challenger", "labels", heading, "verdict"),
+        ("round", "date", "data version", "challenger",
+         "new labels" if facts.answers is None else "new answers", heading, "verdict"),
         rows,
         ("whole", "id", "id", "id", "number", "number", "text"),
     )

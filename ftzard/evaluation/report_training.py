@@ -24,13 +24,13 @@ from ftzard.evaluation.page import (
 EXAMPLES = 12
 #: What is drawn per epoch: measure, title, caption.
 OF_CLASSES = (
-    ("loss", "Loss", "Mean cross entropy of every trial after each epoch."),
-    ("accuracy", "Accuracy", "Share of rows that every trial gets right."),
+    ("loss", "Loss", "Mean cross entropy{of} after each epoch."),
+    ("accuracy", "Accuracy", "Share of rows that {it} gets right after each epoch."),
 )
 OF_ANSWERS = (
-    ("loss", "Loss", "Nats per token of the wanted answers, of every trial after each epoch."),
-    ("token_accuracy", "Token accuracy", "Share of the wanted answers' tokens that every trial "
-                                         "thinks the most likely, given those before."),
+    ("loss", "Loss", "Nats per token of the wanted answers{of}, after each epoch."),
+    ("token_accuracy", "Token accuracy", "Share of the wanted answers' tokens that {it} thinks the "
+                                         "most likely, given those before."),
 )
 
 
@@ -40,8 +40,10 @@ def learning(facts: Facts) -> list[Markup]:
     if not trials:
         return [missing("No trial was reported in this round, so there are no learning curves.")]
     curves = [{"name": t.name, "best": t.best, "history": list(t.history)} for t in trials]
+    many = len(trials) > 1
+    words = {"of": " of every trial" if many else "", "it": "every trial" if many else "the model"}
     drawn = [
-        picture(title, caption, plots.svg(plots.learning_curves(curves, [measure])))
+        picture(title, caption.format(**words), plots.svg(plots.learning_curves(curves, [measure])))
         if any(
             measured(entry, side, measure) is not None
             for t in trials
@@ -52,7 +54,8 @@ def learning(facts: Facts) -> list[Markup]:
                      "no such curves.")
         for measure, title, caption in (OF_ANSWERS if free else OF_CLASSES)
     ]
-    tried = tag("div", tag("h3", "What each trial tried"), _trials_table(trials, free),
+    heading = "What each trial tried" if many else "Values used"
+    tried = tag("div", tag("h3", heading), _trials_table(trials, free),
                 class_="gap")
     return [opening(_trials_sentence(trials, free)), tag("div", *drawn, class_="two"), tried]
 
@@ -72,21 +75,24 @@ def data(facts: Facts) -> list[Markup]:
 
 
 def _trials_sentence(trials: Sequence[Trial], free: bool) -> str:
-    lead = f"{len(trials)} {plural(len(trials), 'trial')}."
-    best = next((t for t in trials if t.best), None)
+    only = len(trials) == 1
+    best = trials[0] if only else next((t for t in trials if t.best), None)
     if best is None:
-        return lead + " None is marked as chosen."
+        return f"{len(trials)} trials; none is marked as chosen."
+    chosen = f"{best.name[:1].upper()}{best.name[1:]} of {len(trials)} was chosen"
     peak = _peak(best, free)
     if peak is None:
-        return lead + f" {best.name} was chosen."
+        return "It was trained once." if only else f"{chosen}."
     said = (f"lowest validation loss is {peak[0]:.3f} nats per token" if free
             else f"best validation accuracy is {percent(peak[0])}")
-    return f"{lead} {best.name} was chosen; its {said}, after epoch {peak[1]:g}."
+    return f"{'The' if only else f'{chosen}; its'} {said}, after epoch {peak[1]:g}."
 
 
 def _trials_table(trials: Sequence[Trial], free: bool) -> Markup:
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    head = ["trial", *(key.rsplit(".", 1)[-1].replace("_", " ") for key in keys),
+    many = len(trials) > 1
+    head = ["trial" if many else "",
+            *(key.rsplit(".", 1)[-1].replace("_", " ") for key in keys),
             *(("validation loss", "perplexity") if free else ("validation accuracy",))]
     rows = []
     for trial in trials:
@@ -97,11 +103,11 @@ def _trials_table(trials: Sequence[Trial], free: bool) -> Markup:
         else:
             results = ("–" if peak is None else percent(peak[0]),)
         rows.append(
-            [trial.name + (" (chosen)" if trial.best else ""),
+            [trial.name + (" (chosen)" if trial.best and many else ""),
              *(_value(trial.params.get(key, "")) for key in keys), *results]
         )
     kinds = [None, *("number" for _ in head[1:])]
-    return table(head, rows, kinds, strong=[i for i, t in enumerate(trials) if t.best])
+    return table(head, rows, kinds, strong=[i for i, t in enumerate(trials) if t.best and many])
 
 
 def _peak(trial: Trial, free: bool) -> tuple[float, float] | None:
@@ -124,14 +130,29 @@ def _value(value: Any) -> str:
 def _data_sentence(facts: Facts) -> str:
     by_split = (facts.class_counts if facts.answers is None else facts.answers.rows) or {}
     usable = sum(n for splits in by_split.values() for n in splits.values())
+    rejected = None if facts.rejected is None else sum(facts.rejected.values())
+    like_test = None if facts.leaks is None else sum(facts.leaks.values())
+    lost = 0 if facts.answers is None else facts.answers.lost_rows or 0
     parts = []
     if facts.rows_read is not None:
         parts.append(f"{facts.rows_read:,} raw rows were read")
-    if facts.rejected is not None:
-        parts.append(f"{sum(facts.rejected.values()):,} were rejected")
+    if rejected is not None:
+        parts.append(f"{rejected:,} were rejected")
+    if like_test:
+        parts.append(f"{like_test:,} left training because they are like a test or validation row")
+    if lost:
+        parts.append(f"{lost:,} had no room for a token of their answer")
     if usable:
         parts.append(f"{usable:,} are in use")
-    return ", ".join(parts) + "." if parts else "The counts of rows were not reported."
+    if not parts:
+        return "The counts of rows were not reported."
+    told = ", ".join(parts) + "."
+    if not usable or None in (facts.rows_read, rejected, like_test):
+        return told
+    away = facts.rows_read - rejected - like_test - lost - usable
+    return told if not away else (
+        f"{told} These counts are {abs(away):,} {plural(abs(away), 'row')} apart: they come from "
+        "steps that ran on different data.")
 
 
 def _classes(facts: Facts) -> Markup:
@@ -230,16 +251,27 @@ def _leaks(facts: Facts) -> Markup:
     """Say how many rows left training because they stand on the test side, or nearly."""
     if facts.leaks is None:
         return missing("It was not reported whether test rows were found in training.")
-    heading = tag("h3", "Test rows kept out of training", class_="gap")
+    parts = [tag("h3", "Training rows left out: too like a test row", class_="gap")]
     found = {reason: n for reason, n in facts.leaks.items() if n}
-    if not found:
-        return joined([heading, tag("p", "None was found among the training rows.", class_="soft")])
-    rows = [(reason, f"{n:,}") for reason, n in sorted(found.items(), key=lambda x: -x[1])]
-    return joined([
-        heading,
-        tag("p", "These rows were in a delivery or among the labels, and left training because "
-                 "they repeat a test or validation row, up to one word or to the case of letters. "
-                 "Test rows like one learned before stay in the test: models of before have an "
-                 "easier time with them.", class_="soft small"),
-        table(("what they were", "rows"), rows, (None, "number")),
-    ])
+    if found:
+        rows = [(reason, f"{n:,}") for reason, n in sorted(found.items(), key=lambda x: -x[1])]
+        parts += [
+            tag("p", "These rows were in a delivery or among the labels, and left training or "
+                     "validation because they repeat a row that models are tested or chosen with, "
+                     "up to one word or to the case of letters.", class_="soft small"),
+            table(("what they were", "rows"), rows, (None, "number"))]
+    else:
+        parts.append(tag("p", "None was found among the training rows.", class_="soft"))
+    arrived = sum((facts.arrived_leaks or {}).values())
+    if arrived:
+        parts.append(tag(
+            "p", f"{arrived:,} {plural(arrived, 'row')} of the latest incoming batch repeat a test "
+                 "row in the same way: nobody is asked to label them for training.",
+            class_="soft small gap"))
+    if facts.learned_before:
+        n = facts.learned_before
+        parts.append(tag(
+            "p", f"{n:,} new test {plural(n, 'row')} that earlier models have been trained on, or "
+                 "nearly, stay in the test; on them those models, and what starts from them, look "
+                 "better than they are.", class_=f"soft small{'' if arrived else ' gap'}"))
+    return joined(parts)

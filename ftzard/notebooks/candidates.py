@@ -1,6 +1,7 @@
 """A candidate for promotion: checked, registered, placed in the workspace, put on record."""
 
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import ftzard
+from ftzard.artifact import sha256
 from ftzard.config import compose
+from ftzard.dataset import replay, storage
 from ftzard.evaluation import forgetting
 from ftzard.evaluation.forgetting import Matrix
 from ftzard.models import adapter, archive, verify
@@ -17,6 +20,8 @@ from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.tracking import record, registry
 from ftzard.tracking.registry import Version
 from ftzard.versioning import git
+from ftzard.versioning.content import content
+from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.notebooks.answer_contests import AnswerContest
@@ -42,14 +47,50 @@ def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) 
     return difference
 
 
+def learned(chapter: Chapter, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
+    """Return what `replay.mix` is told of the champion: known batches, fresh rows within them.
+
+    train: training rows of all batches. The champion and those it comes from have learned the
+    training rows of its own data version, which the working tree or DVC still has; if that version
+    was never committed, its batches count as learned as a whole, which is told. Raises
+    VersioningError if the version cannot be had.
+    """
+    before = _data_version(chapter.workspace, record["data"].get("tokenized"))
+    told = replay.told(train, before, record["batches"])
+    if before is None:
+        print(f"the rows that {champion} has learned were never committed: all rows of its "
+              f"{len(told['known'])} batches count as learned, new labels among them too")
+    elif told["fresh"]:
+        print(f"{len(told['fresh'])} rows of batches that {champion} knows are new to it, by their "
+              "label or as a whole")
+    chapter.say(learned_by="batches" if before is None else "rows")
+    chapter.log(new_rows_of_known_batches=len(told["fresh"]))
+    return told
+
+
+def _data_version(workspace: Workspace, told: Mapping | None) -> pd.DataFrame | None:
+    """Return the training rows of a recorded data version; None if it is neither here nor kept."""
+    if not told:
+        return None
+    file = workspace.root / told["path"]
+    if not file.is_file() or sha256(file) != told["sha256"]:
+        if not told["commit"]:
+            return None
+        file = content(workspace.root, told["path"], told["commit"]).file
+    rows = storage.read_parquet(file)
+    return rows[rows["split"] == "train"]
+
+
 def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict, recipe: dict,
-             parent: Version | None = None, replayed: dict | None = None) -> Version:
+             parent: Version | None = None, replayed: dict | None = None,
+             trained_rows: int | None = None) -> Version:
     """Register an adapter as a new version and place it and its record in the workspace.
 
     rows: all tokenized rows it was made from; params: the values the search found; recipe: all
     that `fit` was told, to make it again; parent: the version whose adapter it started from;
-    replayed: what `replay.mix` was told, if earlier rows were replayed. The new version has no
-    alias yet. Its bare base is registered too, unless that was done before.
+    replayed: what `replay.mix` was told, if earlier rows were replayed; trained_rows: how many it
+    was trained on, None for all of the training side. The new version has no alias yet. Its bare
+    base is registered too, unless that was done before.
     """
     workspace, config = chapter.workspace, chapter.config
     meta = adapter.read_meta(folder)
@@ -91,6 +132,8 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         "labels": meta["labels"],
         "batches": list(dict.fromkeys(rows["batch"])),
         "rows": {k: int(v) for k, v in rows["split"].value_counts().items()},
+        "trained_rows": int((rows["split"] == "train").sum()) if trained_rows is None
+        else trained_rows,
         "data": {name: {"path": h.path, "sha256": h.sha256, "commit": h.commit}
                  for name, h in chapter.inputs.items()},
         "params": params,

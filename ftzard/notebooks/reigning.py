@@ -24,8 +24,8 @@ def champion(workspace: Workspace, tracking: Tracking, name: str) -> Version | N
     if not decided:
         return found
     time, number, _ = decided[-1]
-    told = (f"{name}@{number} was made champion on {time[:10]}, as models/{name}/{number}.yaml says,"
-            f" and the registry at {tracking.client.shown} ")
+    told = (f"{name}@{number} was made champion on {time[:10]}, as models/{name}/{number}.yaml "
+            f"says, and the registry at {tracking.client.shown} ")
     if any(v.number == number for v in registry.versions(tracking, name)):
         raise TrackingError(
             f"{told}gives nobody the alias '{registry.CHAMPION}'; expected a champion to compare "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ftzard import drift_log
+from ftzard import drift_log, sources
 from ftzard.config import compose
 from ftzard.dataset import sampling, storage
 from ftzard.evaluation import report
@@ -25,14 +25,17 @@ from ftzard.evaluation.facts import (
 )
 from ftzard.notebooks import candidates, model_files
 from ftzard.notebooks.chapter import Chapter
-from ftzard.steps import STEPS
-from ftzard.tracking import record
+from ftzard.steps import BY_NAME, STEPS
+from ftzard.tracking import record, runs
 from ftzard.tracking.registry import Version
+from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.notebooks.answer_contests import AnswerContest
     from ftzard.notebooks.contests import Contest
 
+#: What preprocessing counts among the leaks although it stays, on the test side.
+LEARNED_BEFORE = "test row like one learned before"
 ROLES = {"challenger": "challenger", "champion": "champion", "base": "base"}
 
 
@@ -64,11 +67,12 @@ def facts(chapter: Chapter, version: Version, contest: "Contest | AnswerContest"
         rejected=rejected["reason"].value_counts().to_dict() if rejected is not None else None,
         rejected_examples=_examples(rejected),
         rows_read=int(cleaning["rows_in_all"] + len(rejected)) if cleaning else None,
-        leaks=_leaks(steps),
+        **leaks(steps),
         trials=[Trial(**t) for t in model_files.curves(trained.get("facts", {}).get("trials", []))],
         rounds=rounds(chapter, version),
         forgetting=candidates.matrix(chapter, version).to_dict(),
         drift=drift_log.entries(chapter.workspace),
+        delivered_as=delivered_as(chapter.workspace, chapter.tracking),
         lineage=_lineage(chapter, version, steps),
         **of_the_task(chapter, version, contest, rows, steps),
         **_uncertainty(chapter, steps))
@@ -141,14 +145,45 @@ def _by_hand(entry: dict) -> list[str]:
             for p in entry.get("promotions") or []]
 
 
-def _leaks(steps: dict) -> dict[str, int] | None:
-    """Return the rows that were kept out of training since they repeat a test row, or nearly."""
-    trained = steps.get("preprocessing", {}).get("facts", {}).get("leaks")
-    if trained is None:
-        return None
-    arrived = steps.get("inference_preprocessing", {}).get("facts", {}).get("leaks") or {}
-    return {**trained, **{f"{reason}, in the latest incoming batch": count
-                          for reason, count in arrived.items()}}
+def delivered_as(workspace: Workspace, tracking: runs.Tracking) -> dict[str, str]:
+    """Return {batch: name of the file it was delivered as}, of every batch known by a name.
+
+    The runs of MLflow that took a delivery say where it stood. A file that stands under the hash of
+    its content has no name of its own: it has that of its source if it was made of one alone.
+    """
+    found = {}
+    for step, taken in (("cleaning", "raw"), ("inference_preprocessing", "incoming")):
+        for run in reversed(runs.children(tracking, BY_NAME[step].run_name)):
+            digest = run.data.tags.get(f"data_sha256.{taken}")
+            logged = run.inputs.dataset_inputs if run.inputs else ()
+            place = next((json.loads(d.dataset.source)["path"] for d in logged
+                          if d.dataset.name == taken), None)
+            name = digest and place and _file_name(workspace, Path(place), digest)
+            if name:
+                found[digest[:12]] = name
+    return found
+
+
+def _file_name(workspace: Workspace, path: Path, digest: str) -> str | None:
+    if not path.name.startswith(digest):
+        return path.name
+    made_of = workspace.root / "data" / "sources" / f"{digest}.json"
+    told = sources.describe(workspace, path) if made_of.is_file() else []
+    name = Path(sources.parse(told[0]["name"]).place).name if len(told) == 1 else digest
+    return None if name.startswith(digest) else name
+
+
+def leaks(steps: dict) -> dict:
+    """Return the facts of rows that repeat a test row, or nearly: what left training, what stays.
+
+    steps: every step's metadata, by name.
+    """
+    told = steps.get("preprocessing", {}).get("facts", {})
+    if told.get("leaks") is None:
+        return {}
+    return {"leaks": {reason: n for reason, n in told["leaks"].items() if reason != LEARNED_BEFORE},
+            "learned_before": told["leaks"].get(LEARNED_BEFORE, 0),
+            "arrived_leaks": steps.get("inference_preprocessing", {}).get("facts", {}).get("leaks")}
 
 
 def _metadata(chapter: Chapter) -> dict[str, dict]:
@@ -174,8 +209,9 @@ def _model(line: dict, version: Version, contest: "Contest") -> Model:
 
 
 def _names(version: Version, contest: "Contest | AnswerContest") -> dict[str, str]:
-    return {"challenger": f"challenger {version}", "champion": f"champion {contest.champion}",
-            "base": "base, untrained", "majority": "majority class"}
+    now = " (now champion)" if contest.verdict.promoted else ""
+    return {"challenger": f"challenger {version}{now}", "champion": f"champion {contest.champion}",
+            "base": "base, before fine-tuning", "majority": "majority class"}
 
 
 def _examples(rejected: pd.DataFrame | None, each: int = 2) -> list[dict]:
@@ -198,7 +234,8 @@ def _uncertainty(chapter: Chapter, steps: dict) -> dict:
         scores = 1 - predictions["confidence"].to_numpy()
     return {"uncertainty": scores.tolist(), "threshold": told["shown_threshold"],
             "strategy": told["strategy"].replace("_", " "),
-            "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"]}
+            "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"],
+            "asked_of": told.get("batch")}
 
 
 def _lineage(chapter: Chapter, version: Version, steps: dict) -> Lineage:

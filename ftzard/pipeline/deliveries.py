@@ -32,6 +32,8 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 FOREIGN = (".json", ".tsv", ".xls", ".xlsx", ".ods", ".feather", ".zip", ".gz")
 #: Tags of a run: the file it takes, relative to the workspace, and the SHA-256 of its content.
 DELIVERY, CONTENT = "ftzard/delivery", "ftzard/content"
+#: Tag of a run that a person started: it takes its file even if another run has.
+BY_HAND = "ftzard/by_hand"
 FAILED = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 LOOKS_APART_S, EMPTY_FOR_S = 1.0, 10.0
 
@@ -115,10 +117,11 @@ def refuse_taken(instance: DagsterInstance, run: DagsterRun) -> None:
     """Raise WorkspaceError if another run has taken this run's delivery by now.
 
     A sensor and its schedule that look in the same second both ask for a run; the second of them
-    waits for the first, and then has nothing to do. A run that re-executes another may.
+    waits for the first, and then has nothing to do. A run that re-executes another may, and so may
+    one that a person started.
     """
     content = run.tags.get(CONTENT)
-    if content is None or run.parent_run_id is not None:
+    if content is None or run.parent_run_id is not None or BY_HAND in run.tags:
         return
     for record in runs_of(instance, run.job_name, content):
         other = record.dagster_run

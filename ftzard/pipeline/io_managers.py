@@ -228,7 +228,7 @@ def metadata_place(config: dict, experiment) -> Path | None:
 def metadata_input_manager(step: Step):
     """Return the input manager of a step's metadata at the head of a job: its latest run's.
 
-    base_path and file_name may name another file: .json, or a .joblib of the seed, which is
+    base_path and file_name may name another file: .json, or a .joblib of an older system, which is
     opened only with data.trust_joblib=true.
     """
 

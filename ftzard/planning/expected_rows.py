@@ -14,6 +14,7 @@ from ftzard.config.schema import Config
 from ftzard.dataset import cleaning, instructions, labelling, reading, splitting, storage
 from ftzard.errors import DataError, ModelError
 from ftzard.inputs import given_or_latest
+from ftzard.sources import delivering
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
 
@@ -77,8 +78,8 @@ def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer) -> 
 def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
     """A raw file, which may be among the workspace's rows already."""
     path = workspace.root / given_or_latest("raw", None, workspace, config).path
-    batch = reading.batch_of(path)
-    for name in ("tokenized", "cleaned"):
+    batch = delivering.batch_of(workspace, path)
+    for name in ("tokenized", "cleaned") if batch == reading.batch_of(path) else ():
         there = workspace.root / getattr(config.paths, name)
         if there.is_file() and (storage.read_parquet(there, ["batch"])["batch"] == batch).any():
             told = f"{_told(workspace, there)}, where {workspace.relative(path)} is already"
@@ -92,15 +93,16 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
                                data.sample_stratified and config.task.instructions is None)
     looked, scale = _part(raw)
     rows, rejected = _cleaned(looked, config, batch)
-    cleaning.check(rows, rejected, labels=data.labels, max_rejected=data.max_rejected,
-                   min_rows=min(data.min_rows, len(looked)))
     earlier = workspace.root / config.paths.cleaned
+    everything, repeated = cleaning.append(
+        storage.read_parquet(earlier) if earlier.is_file() else None, rows)
+    cleaning.check(rows, rejected, repeated, labels=data.labels, max_rejected=data.max_rejected,
+                   min_rows=min(data.min_rows, len(looked)))
     told = f"{workspace.relative(path)}, cleaned and split here: {len(raw):,} rows, of which " \
-           f"{len(rejected) * scale:,.0f} cannot be used"
+           f"{(len(rejected) + len(repeated)) * scale:,.0f} cannot be used"
     if earlier.is_file():
-        rows, _ = cleaning.append(storage.read_parquet(earlier), rows)
         told += f"; with the earlier batches of {_told(workspace, earlier)}"
-    return _prepared(rows, config, tokenizer, told, scale)
+    return _prepared(everything, config, tokenizer, told, scale)
 
 
 def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:

@@ -225,12 +225,27 @@ def _scores(card: Card) -> list[str]:
 
 
 def _judged(card: Card) -> list[str]:
-    told = ["The test rows were kept out of training by a hash of their text."]
+    told = [_kept_apart(card)]
     verdict = card.record.get("verdict")
     if verdict:
         told.append(f"The gate's verdict: **{verdict['decision']}**. "
                     f"{' '.join(verdict['reasons'])}")
     return told
+
+
+def _kept_apart(card: Card) -> str:
+    """Say what decided which rows the model was tested on."""
+    data = (card.record.get("config") or {}).get("data") or {}
+    if "split" not in data:
+        return "What decided which rows are test rows is not on record."
+    grouped = data.get("group_column") is not None
+    by_hash = "a hash of " + ("their group, or of their text where they have none"
+                              if grouped else "their text")
+    told = (f"The test rows were kept out of training by {by_hash}."
+            if data["split"] == "text" else
+            "The test rows are those that the data came with as its test split; of deliveries "
+            f"without one, those that {by_hash} decided on.")
+    return f"{told} Training rows that repeat one of them, up to one word, were taken out."
 
 
 def _answer_scores(card: Card, names: Mapping[str, str], metrics: Mapping) -> list[str]:
@@ -292,9 +307,20 @@ def _data(card: Card) -> list[str]:
              for name, h in data.items()]
     told = []
     if rows:
-        told.append(", ".join(f"{n:,} {side} rows" for side, n in rows.items())
-                    + f", batches: {', '.join(card.record.get('batches') or []) or 'unknown'}.")
+        sides = ", ".join(f"{n:,} {side} rows" for side, n in rows.items())
+        told.append(f"{_trained_on(card.record)} Its table has {sides}, batches: "
+                    f"{', '.join(card.record.get('batches') or []) or 'unknown'}.")
     return [*told, "\n".join(lines)] if lines else [*told, "Its data version is not on record."]
+
+
+def _trained_on(record: Mapping) -> str:
+    """Say how many rows a model was trained on; a record of before may not tell of a retraining,
+    which takes some of the training rows only."""
+    told = record.get("trained_rows")
+    if told is None and not (record.get("recipe") or {}).get("replayed"):
+        told = (record.get("rows") or {}).get("train")
+    return ("How many rows it was trained on is not on record." if told is None else
+            f"Trained on {told:,} rows.")
 
 
 def _lineage(card: Card) -> str:

@@ -18,7 +18,7 @@ from ftzard.errors import DataError, ModelError
 from ftzard.evaluation.calibration import scaled
 from ftzard.evaluation.side_by_side import SideBySide, disagreements, side_by_side
 from ftzard.models.spec import INSTRUCTION_TUNING
-from ftzard.registered import compare_answers, lookup
+from ftzard.registered import compare_answers, learned, lookup
 from ftzard.registered.compare_answers import AnswerComparison
 from ftzard.registered.lookup import Files
 from ftzard.texts import cleaned_as
@@ -33,8 +33,9 @@ class Comparison:
     """Two models side by side.
 
     names: as people call them; asked: as they were asked for; rows: {source, n, batches, rejected
-    {reason: rows}}; result: scores and differences (second minus first); speeds: of each;
-    disagreements: as `side_by_side.disagreements` returns them, with each row's id and batch.
+    {reason: rows} and, of a file, learned, as `learned.counted` has it}; result: scores and
+    differences (second minus first); speeds: of each; disagreements: as
+    `side_by_side.disagreements` returns them, with each row's id and batch.
     """
 
     names: tuple[str, str]
@@ -57,7 +58,10 @@ class Comparison:
         }
 
     def verdict(self) -> str:
-        """Return in a sentence whether one is better."""
+        """Return in sentences whether one is better, and what it is worth if rows were learned."""
+        return self._better() + learned.sentence(self.rows)
+
+    def _better(self) -> str:
         gap, sure = self.result.scores["accuracy"]["difference"], self.result.confidence
         words = (f"a difference of {100 * gap['value']:+.1f} points ({100 * sure:g} % interval "
                  f"{100 * gap['lower']:+.1f} to {100 * gap['upper']:+.1f})").replace("-", "−")
@@ -74,9 +78,9 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
     """Let two models answer the same rows; each is loaded, asked and timed in its own process.
 
     first, second: 'champion', 'challenger', 'previous', 'base' or NAME@VERSION; file: a labelled
-    file with the config's columns, instead of the workspace's test rows. Raises ModelError if both
-    are one model, are not for the same task or do not have the same labels, before either is
-    loaded.
+    file with the config's columns, instead of the workspace's test rows; which of its rows either
+    has learned is counted. Raises ModelError if both are one model, are not for the same task or do
+    not have the same labels, before either is loaded.
     """
     config = workspace.config()
     asked = (first, second)
@@ -86,12 +90,17 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
         raise ModelError(f"'{first}' and '{second}' are both {models[0].name}; expected two models "
                          "to compare.")
     require_same_task(*models)
-    if models[0].task == INSTRUCTION_TUNING:
-        rows, told = (compare_answers.labelled_rows(config, file) if file is not None else
-                      test_rows(workspace, config))
+    free = models[0].task == INSTRUCTION_TUNING
+    if not free:
+        require_same_labels(*models)
+    if file is None:
+        rows, told = test_rows(workspace, config)
+    else:
+        rows, told = compare_answers.labelled_rows(config, file) if free else (
+            labelled_rows(config, file))
+        told["learned"] = learned.counted(workspace, models, rows)
+    if free:
         return compare_answers.held(models, rows, told, asked=asked, config=config, say=say)
-    require_same_labels(*models)
-    rows, told = labelled_rows(config, file) if file is not None else test_rows(workspace, config)
     return held(models, rows, told, asked=asked, threads=config.threads, seed=config.seed,
                 confidence=config.gate.confidence, resamples=config.gate.resamples, say=say)
 

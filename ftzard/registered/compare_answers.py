@@ -17,6 +17,7 @@ from ftzard.errors import DataError
 from ftzard.evaluation import answers, gate, measures
 from ftzard.evaluation.paired import Scored, sign_flips
 from ftzard.models.spec import INSTRUCTION_TUNING
+from ftzard.registered import learned
 from ftzard.registered.lookup import Files
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ class AnswerComparison:
     """Two models side by side.
 
     names: as people call them; asked: as they were asked for; rows: {source, n, batches, rejected
-    {reason: rows}}; scores: for loss, rouge_l and exact_match {first, second, difference (second
-    minus first)}, each {value, lower, upper}; p: that a difference came by chance, of each; n,
-    generated: rows of the loss and of the answers; speeds: of each; disagreements: rows that they
-    answer differently (id, batch, text, label, first, second, their ROUGE-L), the furthest first.
+    {reason: rows} and, of a file, learned, as `learned.counted` has it}; scores: for loss, rouge_l
+    and exact_match {first, second, difference (second minus first)}, each {value, lower, upper}; p:
+    that a difference came by chance, of each; n, generated: rows of the loss and of the answers;
+    speeds: of each; disagreements: rows that they answer differently (id, batch, text, label,
+    first, second, their ROUGE-L), the furthest first.
     """
 
     names: tuple[str, str]
@@ -59,7 +61,11 @@ class AnswerComparison:
         }
 
     def verdict(self) -> str:
-        """Return in a sentence whether one is better, by the loss on all rows."""
+        """Return in sentences whether one is better, by the loss on all rows, and what that is
+        worth if rows were learned."""
+        return self._better() + learned.sentence(self.rows)
+
+    def _better(self) -> str:
         gap, loss = self.scores["loss"]["difference"], measures.LOSS
         told = (f"On {self.n:,} rows {self.names[1]} against {self.names[0]}: a difference of "
                 f"{loss.gain(gap['value'])} per token ({100 * self.confidence:g} % interval "

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ftzard.dataset.instructions import as_text, one_turn
+from ftzard.dataset.instructions import NO_LIST, as_text, chat, one_turn
 from ftzard.errors import DataError, ModelError, nearest
 from ftzard.models.spec import CLASSIFICATION
 from ftzard.texts import wording
@@ -233,33 +233,57 @@ def _json(line: Line, column: Columns) -> Line:
         return Line(line.number, line.raw, error=f"not JSON ({error})")
     if isinstance(said, str):
         return Line(line.number, line.raw, said)
-    if isinstance(said, dict) and column.messages and isinstance(said.get(column.messages), list):
-        return _chat(line, said, said[column.messages])
-    if not isinstance(said, dict) or not isinstance(said.get(column.text), str):
-        there = sorted(said) if isinstance(said, dict) else type(said).__name__
-        return Line(line.number, line.raw,
-                    error=f"no text under '{column.text}' (there is: {there})",
-                    id=said.get("id") if isinstance(said, dict) else None)
-    return _with_input(Line(line.number, line.raw, said[column.text], id=said.get("id")),
-                       said, column)
+    if not isinstance(said, dict):
+        return Line(line.number, line.raw, error=f"no text under '{column.text}' (there is: "
+                                                 f"{type(said).__name__})")
+    return _asked(Line(line.number, line.raw, id=said.get("id")), said, column)
 
 
-def _chat(line: Line, said: Mapping, messages: list) -> Line:
-    if not messages or not all(isinstance(m, dict) and isinstance(m.get("role"), str)
-                               and isinstance(m.get("content"), str) for m in messages):
-        return Line(line.number, line.raw, id=said.get("id"),
-                    error="its messages are no list of objects with a 'role' and a 'content'")
-    kept = tuple({"role": m["role"], "content": wording(m["content"])} for m in messages)
-    return Line(line.number, line.raw, as_text(kept), id=said.get("id"), messages=kept)
-
-
-def _with_input(line: Line, said: Mapping, column: Columns) -> Line:
-    """Return a line with the input that its record brings for the text, if it does."""
-    about = said.get(column.input) if column.input else None
-    if not isinstance(about, str) or not about.strip() or not line.text.strip():
-        return line
-    kept = tuple(one_turn(wording(line.text), wording(about)))
+def _asked(line: Line, said: Mapping, column: Columns) -> Line:
+    """Return a line with all that its record asks, or with the error why it cannot."""
+    text, messages = said.get(column.text), said.get(column.messages) if column.messages else None
+    about, wrong = _about(said, column)
+    if wrong:
+        return replace(line, error=wrong)
+    if not (messages is None or isinstance(messages, str) and not messages.strip()):
+        beside = column.text if text not in (None, "") else column.input if about else None
+        if beside:
+            return replace(line, error=f"both '{column.messages}' and '{beside}', expected one")
+        return _chat(line, messages)
+    if not isinstance(text, str):
+        return replace(line, error=f"no text under '{column.text}' (there is: {sorted(said)})")
+    if not about or not text.strip():
+        # An input without an instruction asks nothing: it is an empty text.
+        return replace(line, text=text)
+    kept = tuple(one_turn(wording(text), about))
     return replace(line, text=as_text(kept), messages=kept)
+
+
+def _about(said: Mapping, column: Columns) -> tuple[str, str]:
+    """Return (the input that a record brings, '' or why it has none that can be read)."""
+    about = said.get(column.input) if column.input else None
+    if isinstance(about, list | dict):
+        return "", f"'{column.input}' holds a {type(about).__name__}, expected a text or a number"
+    if about is None:
+        return "", ""
+    return wording(about if isinstance(about, str) else json.dumps(about)), ""
+
+
+def _chat(line: Line, messages: object) -> Line:
+    """Return a line with a chat, read as training reads one; messages: a list, in CSV its JSON."""
+    if isinstance(messages, str):
+        try:
+            messages = json.loads(messages)
+        except ValueError as error:
+            return replace(line, error=f"its messages are not JSON ({error})")
+    kept, wrong = chat(messages)
+    if wrong == NO_LIST or not messages:
+        wrong = "its messages are no list of objects with a 'role' and a 'content'"
+    if not wrong and kept[-1]["role"] != "user":
+        wrong = "nothing is asked: the last message is the assistant's"
+    if wrong:
+        return replace(line, error=wrong)
+    return replace(line, text=as_text(kept), messages=tuple(kept))
 
 
 def _records(stream: BinaryIO, encoding: str, column: Columns) -> Iterator[list[Line]]:
@@ -279,7 +303,7 @@ def _records(stream: BinaryIO, encoding: str, column: Columns) -> Iterator[list[
             continue
         if header is None:
             header = [name.removeprefix("\ufeff") for name in cells]
-            if column.text not in header:
+            if column.text not in header and column.messages not in header:
                 raise DataError(f"the header has no column '{column.text}'"
                                 f"{nearest(column.text, header)} Name the column of the texts "
                                 "with --text.")
@@ -299,11 +323,12 @@ def _record(number: int, cells: list[str], header: list[str], column: Columns) -
     said = dict(zip(header, cells, strict=False))
     if len(cells) != len(header):
         return Line(number, raw, error=f"{len(cells)} cells, expected {len(header)}")
-    read = said[column.text] + (said.get(column.input, "") if column.input else "")
-    if any(0xDC80 <= ord(character) <= 0xDCFF for character in read):
+    asked = {name: said[name] for name in (column.text, column.input, column.messages)
+             if name in said}
+    if any(0xDC80 <= ord(character) <= 0xDCFF for character in "".join(asked.values())):
         return Line(number, raw.encode("utf-8", "replace").decode(), id=said.get("id"),
                     error="bytes that are not of this encoding; see --encoding")
-    return _with_input(Line(number, raw, said[column.text], id=said.get("id")), said, column)
+    return _asked(Line(number, raw, id=said.get("id")), asked, column)
 
 
 def _answered(batch: list[Line], answer: Callable[[list[Line]], list[dict]]) -> Iterable[dict]:

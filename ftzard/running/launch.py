@@ -8,13 +8,17 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
 
 from ftzard.artifact import write_json
-from ftzard.errors import FtzardError
+from ftzard.config.schema import Config
+from ftzard.errors import ConfigError, FtzardError, nearest
 from ftzard.running.kernel_server import PATIENT_THREADS, Server, reconstructable_job
-from ftzard.steps import BY_NAME, JOBS
+from ftzard.steps import BY_NAME, DELIVERIES, JOBS, STEPS
 from ftzard.workspace import Workspace, alive
 
 #: What every process of ours has in its environment: quiet, local, and sparing with the CPU.
@@ -28,6 +32,17 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "true",
     "PYTHONWARNINGS": "ignore::RuntimeWarning:dagster._core.execution.context_creation_job",
 }
+
+#: Top-level keys of a Launchpad YAML that Dagster itself reads.
+DAGSTERS_OWN = ("ops", "execution", "loggers")
+#: Every resource that a job may have (those of `pipeline.jobs.resources`, without loading Dagster).
+RESOURCES = frozenset(
+    {"experiment", "output_notebook_io_manager", "labelled_input_manager"}
+    | {f"{name}_io_manager" for step in STEPS for name in (*step.yields, step.metadata)}
+    | {f"{name}_input_manager" for step in STEPS for name in (*step.takes, step.metadata)})
+_EXPERIMENT = frozenset({f.name for f in fields(Config)} | {"overrides"})
+_PLACE = ("Values of the config stand under resources: experiment: config:, as in "
+          "resources: {experiment: {config: {training: {epochs: 2}}}}.")
 
 _CHATTER = ("Executing Cell", "Ending Cell", "Input Notebook:", "Output Notebook:",
             "Executing notebook with kernel")
@@ -92,15 +107,18 @@ def _say_printed(text: str, say: Callable[[str], None]) -> None:
     text = text.strip()
     if text and not text.startswith(_CHATTER):
         for line in text.splitlines()[:12]:
-            say(f"    {line[:160]}")
+            say(f"    {line}")
 
 
 def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping | None = None,
+        dagster: Mapping | None = None, tags: Mapping[str, str] | None = None,
         say: Callable[[str], None] = print) -> Outcome:
     """Run a job in this process and say how each step goes.
 
-    request: what the `experiment` resource is told; resources: the Launchpad's other resources.
-    Raises KeyboardInterrupt after a run that Ctrl-C has ended.
+    request: what the `experiment` resource is told; resources: the Launchpad's other resources;
+    dagster: its keys beside `resources`, which are Dagster's own; tags: of the run.
+    Raises ConfigError for keys that this job does not have, KeyboardInterrupt after a run that
+    Ctrl-C has ended.
     """
     os.environ.update(environment(workspace))
     _start_server(workspace, job)
@@ -113,15 +131,14 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
     config = {
         "resources": {**(resources or {}), "experiment": {"config": dict(request)}},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        **(dagster or {}),
     }
     began = time.time()
     try:
         with DagsterInstance.get() as instance:
             close_dead_runs(instance, workspace)
             recon = reconstructable_job(job)
-            made = instance.create_run_for_job(
-                job_def=recon.get_definition(), run_config=config,
-                job_code_origin=recon.get_python_origin())
+            made = _created(instance, recon, job, config, tags or {})
             for event in execute_run_iterator(recon, made, instance):
                 if was_interrupted(event):
                     raise KeyboardInterrupt
@@ -134,6 +151,25 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
             unused.close()
     return Outcome(made.run_id, finished.is_success, time.time() - began, report.failure,
                    report.failed_step, report.seconds)
+
+
+def _created(instance, recon, job: str, config: Mapping, tags: Mapping[str, str]):
+    """Make the run; what Dagster refuses of the config is said in a line per mistake."""
+    from dagster import DagsterInvalidConfigError
+
+    try:
+        return instance.create_run_for_job(
+            job_def=recon.get_definition(), run_config=config, tags=dict(tags),
+            job_code_origin=recon.get_python_origin())
+    except DagsterInvalidConfigError as error:
+        raise ConfigError("\n".join(
+            f"{job}: {_refused(mistake.message)}" for mistake in error.errors)) from error
+
+
+def _refused(message: str) -> str:
+    """Return one of Dagster's sentences without the whole schema that it expected."""
+    said, _, rest = message.partition(" Expected: ")
+    return message if len(rest) <= 200 else said
 
 
 _server: Server | None = None
@@ -239,11 +275,76 @@ def _innermost(error) -> str:
     return rest if rest and "." in name and " " not in name else error.message.strip()
 
 
-def launchpad(values: Mapping) -> tuple[dict, dict]:
-    """Split a Launchpad YAML into what `experiment` is told and the other resources."""
-    resources = dict(values.get("resources") or {})
-    experiment = (resources.pop("experiment", None) or {}).get("config") or {}
-    return dict(experiment), resources
+@dataclass(frozen=True)
+class Launchpad:
+    """What a Launchpad YAML says: to the experiment, to the other resources, to Dagster itself."""
+
+    experiment: dict
+    resources: dict
+    dagster: dict
+
+
+def launchpad_file(file: Path) -> Launchpad:
+    """Read a Launchpad YAML from a file; raises ConfigError naming it for what is not understood.
+    """
+    if not file.is_file():
+        raise ConfigError(f"{file} does not exist; expected a Launchpad YAML.")
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    return launchpad({} if values is None else values, str(file))
+
+
+def launchpad(values: Mapping, where: str = "the Launchpad") -> Launchpad:
+    """Split a Launchpad YAML into what `experiment` is told and what the other parts are.
+
+    where: what to call it in an error. Raises ConfigError, a line per mistake, for every key that
+    would be passed over: at the top, of a resource that no job has, or beside a resource's config.
+    """
+    found: list[str] = []
+    top = _block(values, where, found)
+    for key in map(str, top):
+        if key != "resources" and key not in DAGSTERS_OWN:
+            found.append(f"{where}: unknown key '{key}' at the top"
+                         f"{_near(key, ('resources', *DAGSTERS_OWN))}")
+    resources = _block(top.get("resources"), f"{where}: resources", found)
+    for name, said in resources.items():
+        if name not in RESOURCES:
+            found.append(f"{where}: there is no resource '{name}'{_near(name, RESOURCES)}")
+            continue
+        for key in _block(said, f"{where}: resources: {name}", found):
+            if key != "config":
+                found.append(f"{where}: unknown key '{key}' in resources: {name}"
+                             f"{nearest(key, ['config'])}")
+    told = {}
+    if not found:
+        told = _block((resources.pop("experiment", None) or {}).get("config"),
+                      f"{where}: resources: experiment: config", found)
+    if found:
+        raise ConfigError("\n".join((*found, _PLACE)))
+    return Launchpad(told, resources, {k: v for k, v in top.items() if k != "resources" and v})
+
+
+def _near(key: str, valid: Collection[str]) -> str:
+    """Return the nearest valid key; a key of the config has none: it stands at a wrong place."""
+    near = "." if key in _EXPERIMENT else nearest(key, valid)
+    return near if "did you mean" in near or len(valid) < 10 else "."
+
+
+def _block(value: object, where: str, found: list[str]) -> dict:
+    """Return a block's keys, none for an empty one; what is no block is a mistake."""
+    if value is None or isinstance(value, Mapping):
+        return dict(value or {})
+    found.append(f"{where} is {str(value)[:60]!r}, expected keys with values.")
+    return {}
+
+
+def drop_folder(job: str) -> str | None:
+    """Return which drop folder a job takes its file from, 'incoming' or 'labelled', if any."""
+    renamed = DELIVERIES.get(job, {})
+    return next((name for name in (renamed.get(n, n) for n in BY_NAME[JOBS[job][0]].takes)
+                 if name in ("incoming", "labelled")), None)
 
 
 def merged(request: Mapping, overrides: list[str]) -> dict:

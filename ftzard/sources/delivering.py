@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ftzard.artifact import sha256, write_atomically, write_json
@@ -12,6 +12,9 @@ from ftzard.sources.names import parse
 from ftzard.sources.opening import Opened, committed, keep_bytes, kept_in, open_source
 from ftzard.sources.rows import Reader, draw, json_lines, lacking
 from ftzard.workspace import Workspace
+
+#: How many hex digits name a batch.
+DIGITS = 12
 
 
 def materialise(workspace: Workspace, config: Config, given: str | None = None, *,
@@ -47,10 +50,29 @@ def materialise(workspace: Workspace, config: Config, given: str | None = None, 
         path = keep_bytes(workspace, json_lines(rows, config), ".jsonl")
     record = {"sha256": path.name.split(".", 1)[0], "file": path.name, "sources": told}
     if given is None:
-        record |= {"seed": config.seed, "sample_rows": config.data.sample_rows}
+        record |= {"seed": config.seed, "sample_rows": config.data.sample_rows,
+                   "batch": _batch_of_mix(weights)}
     write_json(kept_in(workspace) / f"{record['sha256']}.json", record)
     write_json(known, record)
     return _whole(workspace, record)
+
+
+def _batch_of_mix(names: Iterable[str]) -> str:
+    """Return the batch that all draws of a mix of these sources are."""
+    told = "\x00".join(["mix", *sorted(names)])
+    return hashlib.sha256(told.encode()).hexdigest()[:DIGITS]
+
+
+def batch_of(workspace: Workspace, delivery: Path) -> str:
+    """Return the batch that a delivery is, 12 hex digits.
+
+    A draw of a mix is the batch of its sources' names, whatever was drawn: another draw (other
+    weights, another seed, another edition of a file) takes the place of the one before. Any other
+    delivery is its content.
+    """
+    record = _record(workspace, Path(delivery))
+    told = {} if record is None else json.loads(record.read_text(encoding="utf-8"))
+    return told.get("batch") or reading.batch_of(delivery)
 
 
 def _whole(workspace: Workspace, record: Mapping) -> Path | None:

@@ -1,6 +1,7 @@
 """From the name of a source to its bytes."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -157,25 +158,77 @@ def loaded(workspace: Workspace, source: Source, folder: Path) -> Opened:
     import datasets
 
     datasets.disable_progress_bars()
+    cache = str(workspace.cache / "datasets")
     try:
-        found = datasets.load_dataset(str(folder), cache_dir=str(workspace.cache / "datasets"))
+        found = datasets.load_dataset(str(folder), cache_dir=cache)
     except Exception as error:  # whatever its files hold
         words = " ".join(str(error).split())[:300]
         raise DataError(f"{source.name} cannot be read as a data set ({type(error).__name__}: "
                         f"{words}); expected files that the library datasets reads.") from error
+    read = _read_of(source, folder, cache)
     splits = list(found)
     if source.part is None and len(splits) > 1 or source.part not in (None, *splits):
         said = f"has no split '{source.part}'" if source.part else "has several splits"
         raise DataError(f"{source.name} {said}; expected #SPLIT at its end, one of "
                         f"{', '.join(splits)}.")
-    table = found[source.part or splits[0]].with_format("arrow")[:]
+    part = source.part or splits[0]
+    left_out = _left_out(source, folder, read, part)
+    table = found[part].with_format("arrow")[:]
 
-    def write(part: Path) -> None:
+    def write(place: Path) -> None:
         import pyarrow.parquet as parquet
 
-        parquet.write_table(table, part)
+        parquet.write_table(table, place)
 
     key = hashlib.sha256(source.name.encode()).hexdigest()[:16]
     file = write_atomically(kept_in(workspace) / "hub" / f"{key}.parquet", write)
     return Opened(source, (file,), source.version, sha256(file),
-                   facts={"split": source.part or splits[0]})
+                   facts={"split": part, "files": {name: sha256(folder / name)
+                                                   for name in read.get(part, ())},
+                          "left_out": left_out})
+
+
+def _read_of(source: Source, folder: Path, cache: str) -> dict[str, list[str]]:
+    """Return the names of the files in a folder that the library reads for each split.
+
+    Raises DataError for one that is elsewhere: no commit of the data set holds it.
+    """
+    import datasets
+
+    files = datasets.load_dataset_builder(str(folder), cache_dir=cache).config.data_files or {}
+    inside = folder.resolve()
+    for name in (str(name) for names in files.values() for name in names):
+        if not Path(name).is_relative_to(inside):
+            raise DataError(f"{source.name} reads {name}, which is none of its own files; expected "
+                            "rows that are in the data set itself, as its commit has them.")
+    return {str(split): sorted(Path(name).relative_to(inside).as_posix() for name in names)
+            for split, names in files.items()}
+
+
+def _left_out(source: Source, folder: Path, read: Mapping[str, list[str]], part: str) -> list[str]:
+    """Return the names of a data set's files that are not of the split `part`.
+
+    Raises DataError if one that may hold rows is of no split, unless the data set's own card says
+    which files are its rows: of files of several formats the library reads the commonest alone.
+    """
+    there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
+                   if path.is_file())
+    there = [n for n in there if not any(p.startswith(".") for p in PurePosixPath(n).parts)]
+    of_some = {name for names in read.values() for name in names}
+    lost = [n for n in there if n not in of_some and n.lower().endswith(reading.TYPES)]
+    if lost and not _says_its_files(folder):
+        raise DataError(
+            f"{source.name} has {len(of_some)} files that the library datasets reads "
+            f"({', '.join(sorted(of_some)[:3])}) and {len(lost)} more of rows that it leaves out "
+            f"({', '.join(lost[:3])}): it takes one format, and names that tell a split where "
+            "there are such. Expected all of them to be read. Bring the files yourself as a folder "
+            "of data.source, or name a data set whose card says which files are its rows.")
+    return [name for name in there if name not in read.get(part, ())]
+
+
+def _says_its_files(folder: Path) -> bool:
+    """Return whether the card of a data set names the files with its rows."""
+    from datasets.load import dataset_module_factory
+
+    told = dataset_module_factory(str(folder)).builder_configs_parameters.metadata_configs or {}
+    return any("data_files" in config for config in told.values())

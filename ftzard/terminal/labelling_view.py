@@ -200,8 +200,9 @@ def open_sitting(workspace: Workspace, batch: str | None, person: str, *, twice:
     refused = set(read_parquet(place, columns=["text"])["text"]) if place.is_file() else set()
     files = sorted(workspace.labelling.glob("*.csv"), key=lambda p: p.stat().st_mtime_ns)
     if not files:
-        raise DataError("no batch waits for labels: data/labelling is empty. Drop texts into "
-                        "data/incoming, or run 'ftzard run inference_pipeline_job'.")
+        raise DataError("no batch waits for labels: data/labelling is empty. Put a file of texts "
+                        "into data/incoming; 'ftzard run inference_pipeline_job' takes it, and so "
+                        "does 'ftzard ui' as long as it runs.")
     if batch is not None:
         found = [p for p in files if p.stem.startswith(batch)]
         if len(found) != 1:

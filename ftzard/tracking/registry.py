@@ -127,20 +127,33 @@ def by_alias(tracking: Tracking, name: str, alias: str) -> Version | None:
         return _version(tracking.client.get_model_version_by_alias(name, alias))
     except MlflowException as error:
         if error.error_code not in _NOT_THERE:
+            said = " ".join(str(error).split())[:200]
             raise TrackingError(
                 f"the registry at {tracking.client.shown} does not say who is {alias} of '{name}' "
-                f"({error.error_code}: {' '.join(str(error).split())[:200]}); try again.") from error
+                f"({error.error_code}: {said}); try again.") from error
         return None
 
 
 def champion(tracking: Tracking, name: str) -> Version:
-    """Return the champion; raises TrackingError if the model has none yet."""
+    """Return the champion; raises TrackingError if the model has none yet, with the newest version,
+    why it is not, and what can be done with it.
+    """
     found = by_alias(tracking, name, CHAMPION)
-    if found is None:
-        raise TrackingError(
-            f"the model '{name}' has no champion yet; run 'ftzard run training_pipeline_job' "
-            "first, and look at its verdict if it refused.")
-    return found
+    if found is not None:
+        return found
+    there = versions(tracking, name)
+    if not there:
+        raise TrackingError(f"the model '{name}' has no champion yet; run 'ftzard run "
+                            "training_pipeline_job' first.")
+    newest = by_alias(tracking, name, CHALLENGER) or there[-1]
+    said = ": ".join(newest.tags[key] for key in ("gate.decision", "gate.reasons")
+                     if newest.tags.get(key)).rstrip(".")
+    which = CHALLENGER if CHALLENGER in held(tracking, newest) else str(newest)
+    raise TrackingError(
+        f"the model '{name}' has no champion: version {newest.number} was not promoted"
+        f"{f' ({said})' if said else ''}. Give the gate what it asks for and train "
+        f"again; or ask it all the same, 'ftzard predict {which} …', or make it champion by hand, "
+        f"'ftzard promote {newest.number} --reason …'.")
 
 
 def move(tracking: Tracking, name: str, *, champion: Version | None = None,

@@ -88,13 +88,14 @@ def _why_not_data(
     versions = _versions_since(root, sent)
     if not versions:
         return None
-    if remote is not None:
-        folder = local_folder(root, remote[1])
-        if folder is not None and not folder.is_dir():
-            return (
-                f"The DVC remote '{remote[0]}' does not exist: there is no folder {folder}. "
-                "Mount or create it."
-            )
+    if remote is None:
+        return "kept on this disk: no DVC remote. Add one: dvc remote add -d store URL"
+    folder = local_folder(root, remote[1])
+    if folder is not None and not folder.is_dir():
+        return (
+            f"The DVC remote '{remote[0]}' does not exist: there is no folder {folder}. "
+            "Mount or create it."
+        )
     try:
         with pointers(root, versions) as paths:
             dvc.push(paths)

@@ -108,8 +108,9 @@ class TestPackagedFiles:
 class TestRefusals:
     @pytest.mark.parametrize(("said", "words"), [
         ({"trainnig": {"epochs": 1}}, ["trainnig", "did you mean 'training'"]),
-        ({"training": {"epoch": 1}}, ["unknown key 'training.epoch'", "did you mean 'epochs'"]),
-        ({"overrides": ["training.epoch=1"]}, ["'training.epoch'", "did you mean 'epochs'"]),
+        ({"training": {"epoch": 1}},
+         ["unknown key 'training.epoch'; did you mean 'training.epochs'"]),
+        ({"overrides": ["training.epoch=1"]}, ["'training.epoch'; did you mean 'training.epochs'"]),
         ({"overrides": ["modle=falcon_tiny"]}, ["'modle'", "did you mean 'model'"]),
         ({"model": {"choice": "falcon_8b"}}, ["falcon_8b", "did you mean 'falcon_7b'"]),
         ({"overrides": ["model=falcon_tin"]}, ["falcon_tin", "did you mean 'falcon_tiny'"]),

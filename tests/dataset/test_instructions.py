@@ -89,6 +89,16 @@ REASONS = [
     ({"messages": CHAT[:-1]}, "no answer"),
     ({"messages": CHAT, "output": "Another."}, "two answers"),
     ({"messages": CHAT, "instruction": "And?"}, "both an instruction and messages"),
+    ({"messages": [CHAT[1], {**CHAT[2], "tool_calls": [{"id": 1}]}]},
+     "messages with 'tool_calls', which are not learned"),
+    ({"messages": [CHAT[1], {**CHAT[2], "weight": 0}]},
+     "messages with 'weight', which are not learned"),
+    ({"messages": [CHAT[1], {**CHAT[2], "value": "Or this?"}]},
+     "messages with 'value', which are not learned"),
+    ({"messages": [CHAT[1], {**CHAT[2], "input": "of the assistant"}]},
+     "messages with 'input', which are not learned"),
+    ({"messages": [{**CHAT[1], "input": ["a"]}, CHAT[2]]},
+     "an input that is a list, no text or number"),
 ]
 
 
@@ -101,16 +111,48 @@ def test_every_row_that_cannot_be_used_says_why(cleaned):
     assert list(bad) == ["batch", "row", "text", "reason"]
 
 
+def test_what_stands_beside_the_words_of_a_message_is_kept_or_harmless(cleaned):
+    """The input of a user's turn, wherever it stands; who and when, or nothing, may be left."""
+    empty = {"tool_calls": [], "function_call": None, "thinking": " ", "name": "ann", "id": 7}
+    good, bad = cleaned([
+        {"messages": [CHAT[0], {**CHAT[1], "input": "one\r\ntwo"}, {**CHAT[2], **empty},
+                      {**turn("user", "Double."), "input": 21}, turn("assistant", "42")]},
+        {"messages": [{**turn("user", "Hello"), "input": "\u200b", **empty},
+                      turn("assistant", "Hi")]}])
+    assert bad.empty
+    assert json.loads(good["messages"][0]) == [
+        CHAT[0], {**CHAT[1], "input": "one\ntwo"}, CHAT[2],
+        {"role": "user", "content": "Double.", "input": "21"}]
+    assert good["text"].tolist() == [
+        "system: Be brief.\n\nuser: Hello\n\none\ntwo\n\nassistant: Hi\n\nuser: Double.\n\n21",
+        "Hello"]
+    assert json.loads(good["messages"][1]) == [turn("user", "Hello")]
+    again, _ = cleaned([{"messages": [*json.loads(m), turn("assistant", a)]}
+                        for m, a in zip(good["messages"], good["label"], strict=True)])
+    assert again["messages"].tolist() == good["messages"].tolist(), "cleaning a clean chat"
+
+
 def test_the_same_answer_to_the_same_text_is_a_duplicate_and_another_answer_is_not(cleaned):
-    good, bad = cleaned([alone("Say yes"), alone("say YES!"), {**alone("Say yes"), "output": "Oui"},
-                         alone("Say yes", "now"), {"messages": [turn("user", "Say yes"),
-                                                                turn("assistant", "yes")]}])
+    good, bad = cleaned([alone("Say yes"), alone("Say \t yes\n"),
+                         {**alone("Say yes"), "output": "Oui"}, alone("Say yes", "now"),
+                         {"messages": [turn("user", "Say yes"), turn("assistant", "yes")]}])
     assert good["row"].tolist() == [0, 2, 3]
     assert bad["reason"].tolist() == ["duplicate", "duplicate"] and bad["row"].tolist() == [1, 4]
 
 
+def test_an_instruction_with_another_sign_or_case_is_another_one(cleaned):
+    """Signs and case are what such instructions differ by, and one answer may be right for all."""
+    asked = ["Is 3 < 5 true?", "Is 3 != 5 true?", "Is -3 < 5 true?", "Is `X` a name?",
+             "Is `x` a name?", "Is 'cafe\u0301' a word?"]
+    good, bad = cleaned([alone(text) for text in [*asked, "Is 'caf\u00e9'  a word?"]])
+    assert good["row"].tolist() == list(range(6))
+    assert bad[["row", "reason"]].values.tolist() == [[6, "duplicate"]]
+    sides = splitting.assign(good, ratio=RATIO, salt="ftzard")["split"].tolist()
+    assert len(set(sides[:2])) == 1, "what has the same words stays on one side"
+
+
 def test_for_inference_the_last_word_is_the_user_s(cleaned):
-    good, bad = cleaned([alone("Say yes"), alone("say yes!"), {"messages": CHAT[:-1]},
+    good, bad = cleaned([alone("Say yes"), alone("Say  yes"), {"messages": CHAT[:-1]},
                          {"messages": CHAT}], answers=False)
     assert list(good) == ["id", "batch", "row", "text", "messages", "source"]
     assert good["row"].tolist() == [0, 2]
@@ -190,14 +232,14 @@ class TestTogetherWithTheRest:
 
     def test_a_later_batch_loses_the_same_answers_only(self, cleaned):
         first = self.table(cleaned, ["Say a", "Say b"], ["a", "b"])
-        second = self.table(cleaned, ["say A!", "Say b", "Say c"], ["a", "B?", "c"])
+        second = self.table(cleaned, ["Say  a", "Say b", "Say c", "say A!"], ["a", "B?", "c", "a"])
         both, repeated = cleaning.append(first, second.assign(batch="b2"))
-        assert both["label"].tolist() == ["a", "b", "B?", "c"]
+        assert both["label"].tolist() == ["a", "b", "B?", "c", "a"]
         assert repeated["reason"].tolist() == ["duplicate of an earlier batch"]
         by_hand = second.tail(1).assign(batch="b3", labelled_by="ann", labelled_at="now",
                                         label="d", source=pd.NA)
         more, _ = cleaning.append(both, by_hand, replace_batch=False)
-        assert len(more) == 5 and more["source"].tolist() == [""] * 5
+        assert len(more) == 6 and more["source"].tolist() == [""] * 6
 
     def test_replayed_rows_keep_the_shares_of_batch_and_source(self, cleaned):
         old = self.table(cleaned, [f"old {n}" for n in range(40)], [str(n) for n in range(40)])

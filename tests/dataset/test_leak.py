@@ -1,11 +1,12 @@
 """Test rows that are planted where training might find them: each is caught, and counted."""
 
+import json
 import random
 
 import pandas as pd
 import pytest
 
-from ftzard.dataset import cleaning, handed_in
+from ftzard.dataset import cleaning, handed_in, instructions
 from ftzard.dataset.normalising import normalise_all
 from ftzard.dataset.splitting import (
     assign,
@@ -157,3 +158,69 @@ def test_one_word_between_spaces_is_one_word_whatever_stands_in_it():
     assert like_test_rows(pd.Series([], dtype="str"), [test]).empty
 
 
+SYSTEM = {"role": "system", "content": "You are a helpful assistant that answers in brief."}
+GREETING = [{"role": "user", "content": "Hi there!"},
+            {"role": "assistant", "content": "Hello, how can I help you today?"}]
+BEGINNINGS = {"system": [SYSTEM], "greeting": GREETING, "both": [SYSTEM, *GREETING]}
+
+
+def chats(told: list[tuple[list[dict], str, str]], folder) -> pd.DataFrame:
+    """Return chats, each of what stands before its question, the question and its answer."""
+    path = folder / "chats.jsonl"
+    path.write_text("".join(json.dumps({"messages": [
+        *before, {"role": "user", "content": asked}, {"role": "assistant", "content": answer}]})
+        + "\n" for before, asked, answer in told))
+    raw = instructions.read(path, instruction_column="instruction", output_column="output",
+                            messages_column="messages")
+    return instructions.clean(raw, batch="b")[0]
+
+
+def asked_and_answered(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    return [(json.loads(cell)[-1]["content"], label)
+            for cell, label in zip(rows["messages"], rows["label"], strict=True)]
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_a_question_and_its_answer_behind_another_beginning(tmp_path, beginning):
+    """Another system's message or a greeting first: the same is asked, and the same is learned."""
+    told = list(zip(texts(300, 11), texts(300, 12), strict=True))
+    rows = chats([row for asked, answer in told
+                  for row in (([], asked, answer), (BEGINNINGS[beginning], asked, answer))],
+                 tmp_path)
+    assert len(rows) == 600, "to cleaning they are two rows"
+    sides = assign(rows, ratio=RATIO, salt="ftzard")
+    kept, dropped = drop_near_duplicates(sides)
+    test = set(asked_and_answered(kept[kept["split"] == "test"]))
+    validation = set(asked_and_answered(kept[kept["split"] == "validation"]))
+    train = set(asked_and_answered(kept[kept["split"] == "train"]))
+    assert not test & train and not test & validation and not validation & train
+    assert (sides["split"] == "test").sum() == (kept["split"] == "test").sum(), "test rows stay"
+    by_reason = dropped["reason"].value_counts().to_dict()
+    assert set(by_reason) == {"question and answer of a test row",
+                              "question and answer of a validation row"}
+    assert sum(by_reason.values()) > 100
+    assert set(asked_and_answered(sides[sides["split"] == "train"])) & test, "they were there"
+
+
+def test_the_same_question_with_another_answer_or_input_is_another_row(tmp_path):
+    asked = "Which of these four words is the longest one of all?"
+    rows = chats([([], asked, "Elephant"), ([SYSTEM], asked, "Crocodile"),
+                  (GREETING, asked, "elephant!")], tmp_path)
+    about = instructions.to_json([SYSTEM, {"role": "user", "content": asked, "input": "cat, dog"}])
+    other = rows.head(1).assign(messages=about, text="system: something with an input of its own")
+    rows = pd.concat([rows, other], ignore_index=True).assign(
+        split=["test", "train", "train", "train"])
+    kept, dropped = drop_near_duplicates(rows)
+    assert kept["label"].tolist() == ["Elephant", "Crocodile", "Elephant"]
+    assert dropped["label"].tolist() == ["elephant!"]
+    assert dropped["reason"].tolist() == ["question and answer of a test row"]
+
+
+def test_a_new_test_row_whose_question_and_answer_were_learned_before_is_counted(tmp_path):
+    asked, answers = texts(30, 13), texts(30, 14)
+    before = chats([([], *row) for row in zip(asked, answers, strict=True)], tmp_path).assign(
+        split="train")
+    late = chats([([SYSTEM], *row) for row in zip(asked[:12], answers[:12], strict=True)]
+                 + [([SYSTEM], *row) for row in zip(asked[12:20], answers[:8], strict=True)],
+                 tmp_path).assign(split="test", id=[f"new{n}" for n in range(20)])
+    assert learned_before(pd.concat([before, late], ignore_index=True), before) == 12

@@ -122,9 +122,29 @@ def test_a_handful_of_differing_rows_is_no_evidence_though_the_bootstrap_says_so
 def test_too_few_rows_cannot_tell_however_clear_it_looks():
     verdict = decide(*counted(wins=60, losses=0, both=100))
     assert (verdict.decision, verdict.promoted) == ("cannot tell", False)
-    assert verdict.rows_needed >= RULES["min_rows"]
+    assert verdict.rows_needed == RULES["min_rows"]
     assert any("fewer than the 200" in reason for reason in verdict.reasons)
+    assert verdict.reasons[-1] == (
+        "The interval excludes zero already; it is gate.min_rows that asks for 200 rows.")
+    assert not any("would be needed" in reason for reason in verdict.reasons)
     assert decide(*counted(wins=60, losses=0, both=100), min_rows=160).promoted
+
+
+def test_too_few_rows_that_lose_are_not_told_how_many_would_show_a_gain():
+    verdict = decide(*counted(wins=0, losses=60, both=100))
+    assert verdict.decision == "cannot tell" and verdict.rows_needed == RULES["min_rows"]
+    assert "gate.min_rows that asks for 200 rows" in verdict.reasons[-1]
+
+
+def test_too_few_rows_without_a_difference_are_told_how_many_would_show_one():
+    verdict = decide(*counted(wins=6, losses=4, both=50))
+    assert verdict.decision == "cannot tell" and verdict.lower <= 0 < verdict.upper
+    assert verdict.rows_needed > 1000
+    assert f"About {verdict.rows_needed:,} test rows would be needed" in verdict.reasons[-1]
+    enough = decide(*counted(wins=6, losses=4, both=50), min_gain=0.2)
+    assert enough.rows_needed == RULES["min_rows"]
+    assert "gate.min_rows asks for 200, which would do to show a gain of 20.0 points" in (
+        enough.reasons[-1])
 
 
 def test_a_class_that_surely_lost_vetoes():

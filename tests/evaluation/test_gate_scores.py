@@ -121,7 +121,8 @@ def test_a_real_gain_below_the_least_gain_is_refused():
 def test_too_few_rows_cannot_tell_however_clear_it_looks():
     verdict = decide(*shifted(150, 1.0))
     assert (verdict.decision, verdict.promoted) == ("cannot tell", False)
-    assert verdict.rows_needed >= 200
+    assert verdict.rows_needed == 200
+    assert "it is gate.min_rows that asks for 200 rows" in verdict.reasons[-1]
     assert decide(*shifted(150, 1.0), min_rows=150).promoted
 
 

@@ -72,6 +72,14 @@ def of_losses(matrix: dict) -> dict:
 BIN = {"lower": 0.9, "upper": 1.0, "confidence": 0.95, "accuracy": 1.0, "n": 1}
 CURVE = [{"coverage": c / 20, "rows": c, "confidence": 1 - c / 50, "accuracy": 1 - c / 60,
           "lower": 0.9 - c / 60, "upper": min(1.0, 1.05 - c / 60)} for c in range(1, 21)]
+SURE = np.r_[np.zeros(9), np.geomspace(1e-7, 0.9, 400)] / 9
+FILES = {f"{i:012x}": f"reviews_of_{month}_2026.csv" for i, month in enumerate(
+    ("march", "april", "march"))}
+PERFECT = [{"name": f"trial {i}", "best": i == 0, "history": [
+    {"epoch": e, "validation_loss": 0.0, "validation_accuracy": 1.0} for e in (1, 2, 3)]}
+    for i in range(2)]
+TOP = [{"name": f"v{i}", "verdict": "promote", "accuracy": 0.995 + i / 1000, "lower": 0.99,
+        "upper": 1.0} for i in range(4)]
 MANY = [f"a class with quite a long name {i}" for i in range(20)]
 FIGURES = {
     "class_balance": lambda: plots.class_balance({c: {"train": 3, "test": 1} for c in MANY}),
@@ -105,6 +113,13 @@ FIGURES = {
         [entry(1.0 + i, i > 3) for i in range(40)]
     ),
     "uncertainty_histogram": lambda: plots.uncertainty_histogram([0.0, 0.0], 0.0),
+    "uncertainty_of_a_sure_model": lambda: plots.uncertainty_histogram(SURE, 0.004),
+    "forgetting_of_named_files": lambda: plots.forgetting(matrix(3, 4), FILES),
+    "forgetting_of_many_named_files": lambda: plots.forgetting(matrix(3, 13), FILES),
+    "drift_of_named_files": lambda: plots.drift_over_time(
+        [entry(1.0, False, batch) for batch in FILES] * 4, FILES),
+    "all_right": lambda: plots.learning_curves(PERFECT),
+    "rounds_near_the_top": lambda: plots.rounds(TOP),
     "comparison": lambda: plots.comparison(verdict()),
     "comparison_of_scores": lambda: plots.comparison(verdict_of_scores()),
     "score_differences": lambda: plots.score_differences(
@@ -254,3 +269,49 @@ def test_drift_marks_what_is_beyond_its_limit():
 def test_a_long_drift_that_was_only_not_cleared_says_so():
     lasting = entry(3.0, True) | {"raised_by": []}
     assert "alarm stays" in words_of(plots.drift_over_time([lasting]))
+
+
+@pytest.mark.parametrize(("figure", "panel"), [
+    (lambda: plots.learning_curves(PERFECT), 1),
+    (lambda: plots.reliability_diagram([BIN]), 0),
+    (lambda: plots.abstention([p | {"accuracy": 1.0, "upper": 1.0} for p in CURVE]), 0),
+    (lambda: plots.rounds(TOP), 0),
+], ids=["learning", "reliability", "abstention", "rounds"])
+def test_no_share_is_said_to_go_beyond_all_and_five_points_are_seen_at_least(figure, panel):
+    axes = figure().axes[panel]
+    low, high = axes.get_ylim()
+    assert high >= 1 and high - 1 < 0.04 * (high - low) and high - low >= 0.05
+    ticks = axes.get_yticks()
+    assert max(ticks) <= 1 + 1e-9 and len(ticks) >= 3
+    assert axes.yaxis.get_major_formatter()(max(ticks), None) == "100 %"
+
+
+def test_a_small_change_of_accuracy_does_not_fill_the_picture():
+    story = [{"name": "t", "best": True, "history": [
+        {"epoch": e, "validation_loss": 1.0, "accuracy": 0.85 + e / 1000} for e in (1, 2, 3)]}]
+    low, high = plots.learning_curves(story, ["accuracy"]).axes[0].get_ylim()
+    assert high - low == pytest.approx(0.05)
+    assert low < 0.851 and high > 0.853
+
+
+def test_a_sure_model_s_uncertainty_is_seen_and_its_threshold_is_no_zero():
+    axes = plots.uncertainty_histogram(SURE, 0.004).axes[0]
+    assert axes.get_xscale() == "log" and "logarithmic" in axes.get_xlabel()
+    picked = int((SURE >= 0.004).sum())
+    assert f"threshold 0.004\n{picked} of {len(SURE)} rows at or above" in words_of(axes.figure)
+    heights = [p.get_height() for p in axes.patches]
+    assert sum(heights) == len(SURE) and sum(h > 0 for h in heights) > 20
+    unsure = plots.uncertainty_histogram(np.linspace(0, 1, 400), 0.75).axes[0]
+    assert unsure.get_xscale() == "linear"
+
+
+def test_batches_are_called_by_their_files_and_two_of_one_name_by_their_hash_as_well():
+    told = words_of(plots.forgetting(matrix(3, 4), FILES))
+    assert "1\nreviews…h_2026\n0000000" in told and "2\nreviews…l_2026 " in told
+    assert "4\n00000000" in told  # not known by a name
+    told = words_of(plots.drift_over_time([entry(1.0, False, batch) for batch in FILES], FILES))
+    assert "reviews…l_2026\nv1" in told and "reviews…h_2026\n0000000\nv1" in told
+    parted = verdict_of_scores()
+    parted["per_test_set"][0]["name"] = "7d0a323bc6a8"
+    told = words_of(plots.comparison(parted, {"7d0a323bc6a8": "march.csv"}))
+    assert "march.csv" in told and "second" in told and "7d0a" not in told

@@ -90,7 +90,7 @@ def facts() -> dict:
         "cut_tokens": 120,
         "rejected": {"text is empty": 7, "label is missing": 4},
         "rejected_examples": [{"reason": "text is empty", "row": 1234, "text": " "}],
-        "rows_read": 3000,
+        "rows_read": 4673,
         "trials": [
             {
                 "name": f"trial_{i}",
@@ -119,12 +119,16 @@ def facts() -> dict:
             "validation_rows": 222,
         },
         "leaks": {"near-duplicate of a test row": 1717, "duplicate of a validation row": 0},
+        "arrived_leaks": {"duplicate of a test row": 6, "near-duplicate of a test row": 3},
+        "learned_before": 5,
         "forgetting": Matrix.of(RECORDS).to_dict(),
         "drift": drifts(),
         "uncertainty": np.linspace(0, 1, 400),
         "threshold": 0.75,
         "strategy": "least confidence",
         "asked": 111,
+        "asked_of": "b2f7",
+        "delivered_as": {"b2f7": "march.csv"},
         "rounds": [
             {"name": "Round 0", "verdict": "promote", "accuracy": 0.75, "data_version": "a1" * 20},
             {"name": "Round 1", "verdict": "refuse", "accuracy": 0.74, "reason": "A tie.",
@@ -158,11 +162,19 @@ def test_the_page_tells_what_it_was_told(facts, whole):
         "lost 120 tokens",
         "label is missing",
         "1,234",  # the row of a rejected example
-        "trial_2 was chosen; its best validation accuracy is 72.0 %, after epoch 1",
+        "Trial_2 of 3 was chosen; its best validation accuracy is 72.0 %, after epoch 1",
         "0.00615",  # its learning rate
         "threshold 0.75",
         "100 of 400 rows at or above",
-        "label 111 of them",
+        "400 rows of march.csv (b2f7) without labels were predicted. A person was asked to label "
+        "111 of them",
+        "0: the model is sure; 1: all classes are equally likely",
+        "4,673 raw rows were read, 11 were rejected, 1,717 left training because they are like a "
+        "test or validation row, 2,945 are in use. Class",
+        "9 rows of the latest incoming batch repeat a test row",
+        "5 new test rows that earlier models have been trained on, or nearly, stay in the test",
+        "321 labelled rows new in this round",
+        "exactly one of the two is right",
         "A tie.",
         "321",
         "deadbeef" * 5,
@@ -178,6 +190,7 @@ def test_the_page_tells_what_it_was_told(facts, whole):
         "2 batches compared so far, 1 with an alarm",
         "400 rows against 800 test rows",
         "Drift over time",
+        "The latest batch, march.csv (b2f7)",
     ):
         assert said in text, said
     assert "duplicate of a validation row" not in text
@@ -326,3 +339,70 @@ def test_the_same_facts_give_the_same_page_and_it_is_written_whole(facts, whole,
     path = report.write(Facts.of(facts), tmp_path / "reports" / "index.html")
     assert path.read_text(encoding="utf-8") == whole
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
+
+
+def test_counts_that_do_not_add_up_say_by_how_much(facts):
+    text = Reader(report.render({**facts, "rows_read": 4700})).text
+    assert "2,945 are in use. These counts are 27 rows apart" in text
+    bare = {k: v for k, v in facts.items() if k != "leaks"}
+    assert "apart" not in Reader(report.render(bare)).text
+
+
+def test_a_batch_is_called_by_its_file_wherever_the_page_names_it(facts):
+    first, second = "7d0a323bc6a8", "caaac4d6aecf"
+    sets = [part | {"name": name} for part in facts["comparison"]["per_test_set"] * 2
+            for name in (first, second)][:2]
+    drift = [{**entry, "batch": batch, "sentence": f"Batch {batch} differs."}
+             for entry, batch in zip(facts["drift"], (first, second), strict=True)]
+    told = {
+        **facts, "drift": drift, "delivered_as": {first: "march.csv", second: "march.csv"},
+        "comparison": {**facts["comparison"], "per_test_set": sets, "decision": "refuse",
+                       "reasons": [f"Veto by test set '{first}'."]},
+        "rounds": [{"name": "v1", "verdict": "refuse", "accuracy": 0.7, "reason": f"By {first}."}],
+        "forgetting": {**facts["forgetting"], "batches": [first, second]}, "asked_of": second}
+    text = Reader(report.render(told)).text
+    for said in ("Veto by test set 'march.csv (7d0a323)'", "Batch march.csv (caaac4d) differs.",
+                 "The latest batch, march.csv (caaac4d)", "By march.csv (7d0a323).",
+                 "rows of march.csv (caaac4d) without labels", "march.csv 7d0a323"):
+        assert said in text, said
+    shares = text[text.index("Share that is right"):text.index("The rule")]
+    assert "march.csv (7d0a323)" in shares and "march.csv (caaac4d)" in shares
+    assert first not in text and second not in text
+
+
+def test_a_model_trained_once_is_no_choice_among_trials(facts):
+    once = [facts["trials"][1] | {"name": "retraining"}]
+    text = Reader(report.render({"trials": once})).text
+    assert "The best validation accuracy is 72.0 %, after epoch 1." in text.replace("\u00a0", " ")
+    assert "Values used" in text and "0.00615" in text
+    for choice in ("chosen", "trial 1", "every trial", "each trial"):
+        assert choice not in text.split("How it learned")[2].split("The data")[0], choice
+
+
+def test_long_hashes_are_short_and_whole_as_hover_text(facts):
+    weights, row = "ab12" * 16, "159cd6819de8afe8"
+    test = {**facts["test"], "ids": [row] * 60}
+    reader = Reader(report.render({"test": test, "lineage": {"base_hash": weights}}))
+    assert weights[:12] in reader.text and weights not in reader.text
+    assert row[:12] in reader.text and row not in reader.text
+    assert {weights, row} <= {value for _, name, value in reader.attributes if name == "title"}
+
+
+def test_a_baseline_that_counts_words_is_only_mentioned_when_it_is_as_good(facts):
+    verdict, (baseline,) = facts["comparison"], facts["comparison"]["baselines"]
+
+    def page(**changed) -> str:
+        return Reader(report.render({"comparison": {**verdict, "baselines": [
+            {**baseline, **changed}]}})).text
+
+    assert "(TF-IDF) is as good" in page(lower=-0.01, upper=0.02)
+    assert "(TF-IDF) is better" in page(lower=-0.03, upper=-0.01)
+    assert "counts words" not in page(lower=0.01, upper=0.03)
+    assert "counts words" not in page(name="majority", lower=-0.01, upper=0.02)
+
+
+def test_an_accuracy_that_leaves_nothing_to_gain_needs_no_table(facts):
+    labels = ["negative"] * 60
+    text = Reader(report.render({"test": {**facts["test"], "labels": labels}})).text
+    assert "Accuracy if it answers only when it is sure" in text
+    assert "No table: accuracy on all rows is 100.0" in text

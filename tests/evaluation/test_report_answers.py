@@ -103,7 +103,7 @@ def told() -> dict:
         "cut_tokens": 440,
         "rejected": {"answer is empty": 7, "messages in the wrong order": 4},
         "rejected_examples": [{"reason": "answer is empty", "row": 1234, "text": "Name a river."}],
-        "rows_read": 2800,
+        "rows_read": 2811,
         "leaks": {"near-duplicate of a test row": 17},
         "trials": [
             {"name": f"trial_{i}", "params": {"rank": 8 * i}, "best": i == 2,
@@ -155,7 +155,8 @@ def test_the_page_tells_what_it_was_told(told, whole):
         "Rows on which the challenger and the model before it differ most",
         "Turn the list into a table <script>alert(1)</script>.",
         "challenger · exact",
-        "trial_2 was chosen; its lowest validation loss is 2.467 nats per token, after epoch 3",
+        "Trial_2 of 2 was chosen; its lowest validation loss is 2.467 nats per token, after "
+        "epoch 3",
         "Token accuracy",
         "41,234",
         "rows left out, no token of their answer left 3",
@@ -163,8 +164,12 @@ def test_the_page_tells_what_it_was_told(told, whole):
         "10 rows shortened",
         "10 (10.0 %) were cut at 256",
         "messages in the wrong order",
-        "300 new instructions were answered. A person is asked to write the answers of 55 of them",
-        "321 answers were given by people",
+        "300 instructions were answered. A person was asked to write the answers of 55 of them",
+        "321 answered rows came in with them",
+        "new answers loss verdict",
+        "2,811 raw rows were read, 11 were rejected, 17 left training because they are like a test "
+        "or validation row, 3 had no room for a token of their answer, 2,780 are in use. What",
+        "Loss is in nats per token: the training loss; lower is better.",
         "v2 2.375 +0.090 nats −0.090 nats",
         "A loss that rose is a negative transfer and was forgotten",
         "Alarm: the batch differs from what the champion was trained on in words",

@@ -148,7 +148,7 @@ def test_an_architecture_that_cannot_be_served_is_refused_before_it_is_fetched(c
 
 def test_every_shipped_hub_model_is_pinned_and_gated_ones_say_so():
     chosen = {choice: compose({"model": choice}).model for choice in available("model")}
-    assert set(chosen) == {"falcon_tiny", "local", *ARCHITECTURES}
+    assert set(chosen) == {"falcon_tiny", "falcon_tiny_answers", "local", *ARCHITECTURES}
     for choice in ARCHITECTURES:
         assert len(chosen[choice].revision) == 40, yaml.safe_dump(vars(chosen[choice]))
     assert {choice for choice, model in chosen.items() if model.gated} == {"llama_3_8b"}

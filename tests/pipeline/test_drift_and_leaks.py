@@ -95,8 +95,8 @@ class TestEvaluation:
             plots = {Path(a.path).stem for a in client.list_artifacts(run.info.run_id, "plots")}
             assert {"reliability", "abstention", "forgetting"} <= plots
         page = story.workspace.report.read_text(encoding="utf-8")
-        for said in ("What was forgotten", "average accuracy", "What silence would gain",
-                     "With the temperature", "test rows of the champion", "Test rows kept out"):
+        for said in ("What was forgotten", "average accuracy", "Accuracy if it answers only when",
+                     "With the temperature", "test rows of the champion", "Training rows left out"):
             assert said in page, said
 
 

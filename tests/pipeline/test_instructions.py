@@ -108,6 +108,25 @@ def test_rows_come_from_two_sources_in_equal_parts_and_each_says_which(tutor):
     assert {source["weight"] for source in told} == {1.0}
 
 
+def test_what_is_said_of_the_rows_is_what_was_read_kept_and_trained_on(tutor):
+    """The mix, then answers that came back; then the new rows beside as many replayed ones."""
+    tracking = connect(tutor.workspace, tutor.workspace.config())
+    second, first = runs.children(tracking, "DATA_CLEANING", status="FINISHED")
+    for cleaned in (first, second):
+        told = cleaned.data.metrics
+        assert told["rows_read"] == told["rows_usable"] + told["rows_rejected"] > 0
+    added = second.data.metrics["rows_in_all"] - first.data.metrics["rows_in_all"]
+    assert added == second.data.metrics["rows_usable"] > 30
+    (retrained,) = runs.children(tracking, "RETRAINING", status="FINISHED")
+    told, record = retrained.data.metrics, tutor.record(2)
+    assert record["trained_rows"] == told["new_rows"] + told["replayed_rows"]
+    assert record["trained_rows"] < record["rows"]["train"]
+    assert told["new_rows"] + told["earlier_rows"] == record["rows"]["train"]
+    assert 0 < told["earlier_rows"] <= tutor.record(1)["rows"]["train"]
+    assert set(record["recipe"]["replayed"]) == {"known", "fresh", "ratio"}
+    assert tutor.record(1)["trained_rows"] == tutor.record(1)["rows"]["train"]
+
+
 def test_only_answers_are_learned_and_each_of_their_tokens_is_counted(tutor):
     rows = tutor.table("tokenized")
     answers = (rows["length"] - rows["prompt_length"]).groupby(rows["split"]).sum()

@@ -8,7 +8,8 @@ import yaml
 from ftzard.config.compose import PACKAGED, compose
 from ftzard.errors import ConfigError
 from ftzard.pipeline.experiment import request
-from ftzard.running.launch import launchpad, merged
+from ftzard.pipeline.jobs import resources
+from ftzard.running.launch import RESOURCES, launchpad, merged
 from ftzard.steps import JOBS
 
 ROOT = Path("/somewhere/ws")
@@ -80,16 +81,44 @@ def test_an_artifact_that_does_not_exist_names_the_nearest():
 @pytest.mark.parametrize("job", JOBS)
 def test_each_shipped_yaml_resolves(job):
     values = yaml.safe_load((PACKAGED / "dagster" / f"{job}.yaml").read_text())
-    experiment, resources = launchpad(values)
-    assert "experiment" not in resources
-    config = compose(request(experiment, {"resources": resources}, ROOT))
+    told = launchpad(values)
+    assert "experiment" not in told.resources
+    config = compose(request(told.experiment, {"resources": told.resources}, ROOT))
     assert config.model.name == "falcon_tiny"
 
 
 def test_the_command_line_s_overrides_end_in_the_same_place():
-    experiment, _ = launchpad({"resources": {"experiment": {"config": {
-        "training": {"epochs": 2}, "overrides": ["seed=3"]}}}})
+    experiment = launchpad({"resources": {"experiment": {"config": {
+        "training": {"epochs": 2}, "overrides": ["seed=3"]}}}}).experiment
     config = compose(merged(experiment, ["tuning.trials=1"]))
     assert (config.training.epochs, config.seed, config.tuning.trials) == (2, 3, 1)
     with pytest.raises(ConfigError, match="said twice"):
         compose(merged(experiment, ["training.epochs=5"]))
+
+
+def test_every_resource_of_a_job_may_be_named_and_no_other():
+    assert RESOURCES == set(resources())
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ({"training": {"epochs": 2}}, ["unknown key 'training' at the top.", "experiment: config:"]),
+    ({"resource": {}}, ["unknown key 'resource' at the top; did you mean 'resources'?"]),
+    ({"resources": {"experiment": {"confg": {}}}},
+     ["unknown key 'confg' in resources: experiment; did you mean 'config'?"]),
+    ({"resources": {"experiment": {"training": {"epochs": 2}}}},
+     ["unknown key 'training' in resources: experiment", "experiment: config:"]),
+    ({"resources": {"claened_io_manager": {"config": {}}}},
+     ["no resource 'claened_io_manager'; did you mean 'cleaned_io_manager'?"]),
+    ({"resources": {"training": {"epochs": 2}}}, ["no resource 'training'."]),
+    ({"resources": {"experiment": {"config": 3}}}, ["resources: experiment: config is '3'"]),
+    ([3], ["expected keys with values"])])
+def test_what_would_be_passed_over_is_refused_by_file_key_and_place(values, words):
+    with pytest.raises(ConfigError) as refused:
+        launchpad(values, "mine.yaml")
+    assert all(word in str(refused.value) for word in ["mine.yaml", *words]), refused.value
+
+
+def test_dagster_s_own_keys_are_handed_on():
+    loggers = {"console": {"config": {"log_level": "INFO"}}}
+    told = launchpad({"loggers": loggers, "ops": None, "resources": None})
+    assert (told.experiment, told.resources, told.dagster) == ({}, {}, {"loggers": loggers})

@@ -61,7 +61,7 @@ class TestPredicting:
         assert code == 1 and "3 of 6 lines could not be predicted" in said
         assert [row.get("label") for row in rows[:3]] == [KNOWN[0], "white", KNOWN[1]]
         assert rows[0]["id"] == 7 and rows[1]["text"] == "Name the colour\n\nthe snow"
-        assert "expected the last of them to be a user's" in rows[3]["error"]
+        assert rows[3]["error"] == "messages in the wrong order: they begin with assistant"
         assert "a 'role' and a 'content'" in rows[4]["error"]
         assert "too long: " in rows[5]["error"] and "expected at most 95" in rows[5]["error"]
         csv = tmp_path / "in.csv"
@@ -90,12 +90,15 @@ class TestComparing:
         file.write_text("\n".join(json.dumps({"instruction": text, "output": answer}) for
                                   text, answer in [(ASKED[0], "blue"), (ASKED[1], "green"),
                                                    ("long " * 90, "too long"), ("", "")]))
-        code, said = ftzard("compare", "champion", "challenger", "--file", file, "--json", "-w",
-                            answering.root)
+        page = tmp_path / "page.html"
+        code, said = ftzard("compare", "champion", "challenger", "--file", file, "--json",
+                            "--html", page, "-w", answering.root)
         assert code == 0, said
         told = json.loads(said)
         assert told["n"] == told["generated"] == 2
         assert told["rows"]["rejected"] == {"empty instruction": 1, "no room for its answer": 1}
+        assert told["rows"]["learned"] == {"rows": 2, "by": {f"{NAME}@1": 2, f"{NAME}@2": 2}}
+        assert "2 of 3 rows stand in the training data, up to one word" in page.read_text()
         assert told["scores"]["exact_match"]["first"]["value"] == 1.0
         gap = told["scores"]["loss"]
         assert gap["difference"]["value"] == pytest.approx(

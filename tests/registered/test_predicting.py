@@ -1,6 +1,7 @@
 """What the words of `ftzard predict` mean, and how its input becomes lines; no model is loaded."""
 
 import io
+import json
 import os
 
 import pytest
@@ -112,3 +113,48 @@ class TestInstructions:
         assert found[0].messages[1] == {"role": "user", "content": "Hello"} and found[0].id == 4
         assert found[0].text == "system: Be brief.\n\nuser: Hello"
         assert all("no list of objects with a 'role'" in line.error for line in found[1:])
+
+    def test_an_input_is_read_as_training_reads_it_and_never_left_out(self):
+        turns = [{"role": "user", "content": "Sum up.", "input": "A long text."}]
+        found = self.read("".join(f"{json.dumps(row)}\n" for row in (
+            {"instruction": "Double it.", "input": 21}, {"messages": turns},
+            {"instruction": "Negate it.", "input": True}, {"instruction": "Hello", "input": None},
+            {"instruction": "Sum up.", "input": [1, 2], "id": "l"},
+            {"instruction": "Sum up.", "input": {"a": 1}})))
+        assert [line.text for line in found[:4]] == [
+            "Double it.\n\n21", "Sum up.\n\nA long text.", "Negate it.\n\ntrue", "Hello"]
+        assert found[0].messages == ({"role": "user", "content": "Double it.", "input": "21"},)
+        assert list(found[1].messages) == turns
+        assert [(line.text, line.error) for line in found[4:]] == [
+            (None, "'input' holds a list, expected a text or a number"),
+            (None, "'input' holds a dict, expected a text or a number")]
+        assert found[4].id == "l"
+
+    @pytest.mark.parametrize(("beside", "error"), [
+        ({"instruction": "A"}, "both 'messages' and 'instruction', expected one"),
+        ({"input": 3}, "both 'messages' and 'input', expected one"),
+        ({"instruction": "", "input": None}, None)])
+    def test_a_line_with_a_chat_and_an_instruction_asks_two_things(self, beside, error):
+        chat = [{"role": "user", "content": "B"}]
+        said, = self.read(json.dumps({"messages": chat, **beside}))
+        assert (said.error, said.text) == (error, None if error else "B")
+        csv = "instruction,input,messages\n{},{},\"{}\"\n".format(
+            beside.get("instruction", ""), beside.get("input") or "",
+            json.dumps(chat).replace('"', '""'))
+        said, = self.read(csv, "csv")
+        assert (said.error, said.text) == (error, None if error else "B")
+
+    @pytest.mark.parametrize(("chat", "error"), [
+        ([{"role": "user", "content": "a", "tool_calls": [1]}],
+         "messages with 'tool_calls', which are not learned"),
+        ([{"role": "user", "content": "a", "input": [1]}],
+         "an input that is a list, no text or number"),
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+         "nothing is asked: the last message is the assistant's")])
+    def test_what_training_would_refuse_of_a_chat_is_that_line_s_error(self, chat, error):
+        said, = self.read(json.dumps({"messages": chat, "id": 3}))
+        assert (said.error, said.messages, said.id) == (error, None, 3)
+
+    def test_a_csv_file_of_chats_needs_no_column_of_instructions(self):
+        found = self.read('messages\n"[{""role"": ""user"", ""content"": ""a""}]"\nhello\n', "csv")
+        assert found[0].text == "a" and found[1].error.startswith("its messages are not JSON")

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from ftzard.dataset import handed_in
+from ftzard.dataset.instructions import one_turn, to_json
 from ftzard.dataset.labelling import queue_csv, read_labelled
 from ftzard.dataset.storage import write_parquet
 from ftzard.errors import DataError, WorkspaceError
@@ -261,7 +262,8 @@ def instructed(workspace):
         "id": ["r0", "r1", "r2"], "batch": "abc123",
         "text": ["Count them.\n\ncat, dog", "Say \x1b[31mhello", "long " * 900],
         "suggestion": ["two", "", "an answer " * 300], "confidence": "0.6", "side": "train",
-        "chosen_by": "random", "messages": "[]", "source": "", "label": ""})
+        "chosen_by": "random", "source": "", "label": ""})
+    queue["messages"] = [to_json(one_turn(text)) for text in queue["text"]]
     queue_csv(queue, workspace.labelling / "abc123.csv")
     return workspace
 

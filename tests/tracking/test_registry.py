@@ -63,9 +63,24 @@ def test_a_missing_champion_and_a_missing_version_say_what_to_do(tracking, versi
     with pytest.raises(TrackingError, match="no champion yet; run 'ftzard run training_pipeline"):
         registry.champion(tracking, NAME)
     version()
+    with pytest.raises(TrackingError, match=r"version 1 was not promoted\. .*predict Model@1 "):
+        registry.champion(tracking, NAME)
     with pytest.raises(TrackingError, match=r"no version 7; it has \[1\]"):
         registry.version(tracking, NAME, 7)
     assert registry.by_alias(tracking, "Unheard", "champion") is None
+
+
+def test_a_model_that_the_gate_did_not_promote_is_named_with_its_reason(tracking, version):
+    version()
+    judged = version(**{"gate.decision": "cannot tell", "gate.reasons": "80 test rows, expected "
+                                                                        "at least 200."})
+    registry.move(tracking, NAME, challenger=judged)
+    with pytest.raises(TrackingError) as refused:
+        registry.champion(tracking, NAME)
+    said = str(refused.value)
+    assert ("has no champion: version 2 was not promoted (cannot tell: 80 test rows, expected at "
+            "least 200). ") in said
+    assert "'ftzard predict challenger …'" in said and "'ftzard promote 2 --reason …'" in said
 
 
 def test_versions_come_in_order_with_their_tags(tracking, version):

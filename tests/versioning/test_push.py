@@ -74,7 +74,7 @@ def test_no_dvc_remote(ws):
     config = ws.root / ".dvc" / "config"
     config.write_text("[core]\n    analytics = false\n    autostage = false\n")
     reason = local(ws, ws.version(ws.write("1")))
-    assert reason.startswith("The DVC remote is not set.")
+    assert reason == "kept on this disk: no DVC remote. Add one: dvc remote add -d store URL"
 
 
 def test_data_lost_from_the_cache_is_not_passed_off_as_pushed(ws):

@@ -1,0 +1,47 @@
+"""How a batch is called: by the file that was delivered, and by its hash where no name is known.
+
+A batch is the first digits of its content's hash, which no reader can remember; `delivered_as` is
+{batch: file name}, of those that are known. Whatever has no name keeps its own.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+DIGITS = 7
+
+
+def named(batch: object, delivered_as: Mapping[str, str]) -> str:
+    """Return a batch as text calls it, such as 'march.csv (7d0a323)'."""
+    name = delivered_as.get(str(batch))
+    return str(batch) if name is None else f"{name} ({str(batch)[:DIGITS]})"
+
+
+def told(sentence: str, delivered_as: Mapping[str, str]) -> str:
+    """Return a sentence with every batch in it called by its name."""
+    if not delivered_as:
+        return sentence
+    known = "|".join(re.escape(batch) for batch in delivered_as)
+    return re.sub(rf"\b(?:{known})\b", lambda found: named(found[0], delivered_as), sentence)
+
+
+def ticks(batches: Sequence[object], delivered_as: Mapping[str, str] | None, longest: int = 14
+          ) -> list[str]:
+    """Return what stands at an axis for each batch, at most `longest` signs of its name.
+
+    A long name loses its file type, then its middle. Where two batches would read the same, the
+    first digits of each stand below its name.
+    """
+    files = [(delivered_as or {}).get(str(batch)) for batch in batches]
+    short = [_without_middle(file or str(batch)[:DIGITS + 1], longest)
+             for batch, file in zip(batches, files, strict=True)]
+    return [f"{name}\n{str(batch)[:DIGITS]}" if file and short.count(name) > 1 else name
+            for batch, file, name in zip(batches, files, short, strict=True)]
+
+
+def _without_middle(name: str, longest: int) -> str:
+    words = " ".join(name.split())
+    stem = re.sub(r"(?i)(\.(csv|jsonl?|parquet|gz))+$", "", words)
+    if len(words) <= longest or len(stem) <= longest:
+        return words if len(words) <= longest else stem
+    end = (longest - 1) // 2
+    return f"{stem[:longest - end - 1]}…{stem[-end:]}"

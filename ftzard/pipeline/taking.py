@@ -1,0 +1,72 @@
+"""What a job that a person starts takes from its drop folder, and how sensors are told of it.
+
+A file that is named is taken as often as it is named. Without a name it is the only one that waits:
+in the drop folder, whole, and of a content that no run of the job has taken yet.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dagster import DagsterInstance
+
+from ftzard.config.schema import Config
+from ftzard.errors import DataError
+from ftzard.pipeline import deliveries
+from ftzard.pipeline.deliveries import BY_HAND, CONTENT, DELIVERY
+from ftzard.pipeline.experiment import request
+from ftzard.running import launch
+from ftzard.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A request that names its file, and the tags by which sensors know that it has been taken."""
+
+    request: dict
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def taken(instance: DagsterInstance, workspace: Workspace, job: str, asked: Mapping,
+          resources: Mapping) -> Taken:
+    """Return what a job is told once it is clear which file it takes.
+
+    asked: what the experiment is told; resources: the Launchpad's others, one of which may name the
+    file. Raises DataError if none is named and not exactly one waits.
+    """
+    name = launch.drop_folder(job)
+    config = workspace.config(request(asked, {"resources": resources}, workspace.root))
+    named = getattr(config.data, name)
+    folder = getattr(workspace, name)
+    path = workspace.root / named if named else _only(instance, folder, job, name, config)
+    if path.parent != folder or not path.is_file():
+        return Taken(dict(asked))
+    relative = path.relative_to(workspace.root).as_posix()
+    tags = {DELIVERY: relative, CONTENT: deliveries.digest(path), BY_HAND: "true"}
+    if named:
+        return Taken(dict(asked), tags)
+    return Taken({**asked, "data": {**_group(asked.get("data")), name: relative}}, tags)
+
+
+def _group(said: object) -> dict:
+    """Return what is said of a group: its values, or its choice alone."""
+    return dict(said) if isinstance(said, Mapping) else {"choice": said} if said else {}
+
+
+def _only(instance: DagsterInstance, folder: Path, job: str, name: str, config: Config) -> Path:
+    """Return the one file that waits in a drop folder."""
+    files = deliveries.deliveries(folder)
+    waiting = [p for p in deliveries.settled(files) if not any(
+        record.dagster_run.status not in deliveries.FAILED
+        for record in deliveries.runs_of(instance, job, deliveries.digest(p)))]
+    if len(waiting) == 1:
+        return waiting[0]
+    place = f"data/{name}"
+    example = waiting[0].name if waiting else files[0].name if files else "march.csv"
+    if waiting:
+        said = f"{len(waiting)} files wait in {place}: {', '.join(p.name for p in waiting)}"
+    elif files:
+        said = f"every file in {place} was taken already: {', '.join(p.name for p in files)}"
+    else:
+        said = f"no file waits in {place} ({', '.join(deliveries.SUFFIXES)})"
+    raise DataError(f"{said}. Name the one that {job} is to take: data.{name}={place}/{example}")

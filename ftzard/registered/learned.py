@@ -1,0 +1,71 @@
+"""Which rows of a file the compared models have learned: on those, neither shows what it can."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ftzard.artifact import sha256
+from ftzard.dataset import storage
+from ftzard.dataset.splitting import repeats
+from ftzard.errors import VersioningError
+from ftzard.notebooks import model_files
+from ftzard.registered.lookup import Files
+from ftzard.versioning.content import content
+from ftzard.workspace import Workspace
+
+
+def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -> dict:
+    """Return {'rows': n, 'by': {model: n}}: rows that stand, or nearly, in their training data.
+
+    rows: (text, and messages and label of free answers). A bare base has none; None is for a model
+    whose training data is not on record, or cannot be had. Nearly is what
+    `splitting.drop_near_duplicates` means by it.
+    """
+    by, any_of_them = {}, pd.Series(False, rows.index)
+    for model in models:
+        if model.adapter is None or model.version is None:
+            continue
+        trained = _training_rows(workspace, model)
+        if trained is None:
+            by[model.name] = None
+            continue
+        found = repeats(rows, trained)
+        by[model.name] = int(found.sum())
+        any_of_them |= found
+    return {"rows": int(any_of_them.sum()), "by": by}
+
+
+def sentence(rows: Mapping) -> str:
+    """Return what is to be said of the rows of a comparison, with a space before it, or ''.
+
+    rows: {n, learned}; without the second, as for test rows, there is nothing to say.
+    """
+    learned = rows.get("learned") or {"rows": 0, "by": {}}
+    told, by = "", {name: n for name, n in learned["by"].items() if n}
+    if learned["rows"]:
+        told = (f" {learned['rows']:,} of {rows['n']:,} rows stand in the training data, up to one "
+                f"word ({', '.join(f'{n:,} in that of {name}' for name, n in by.items())}): who "
+                "has learned them looks better there than on new rows.")
+    unknown = [name for name, n in learned["by"].items() if n is None]
+    if unknown:
+        told += (f" Whether {' and '.join(unknown)} learned any of these rows is not known: the "
+                 "training data is not here.")
+    return told
+
+
+def _training_rows(workspace: Workspace, model: Files) -> pd.DataFrame | None:
+    record = model_files.read_record(workspace, model.version) or {}
+    told = (record.get("data") or {}).get("tokenized")
+    if not told:
+        return None
+    file: Path = workspace.root / told["path"]
+    if not file.is_file() or sha256(file) != told["sha256"]:
+        if not told["commit"]:
+            return None
+        try:
+            file = content(workspace.root, told["path"], told["commit"]).file
+        except VersioningError:
+            return None
+    table = storage.read_parquet(file)
+    return table[table["split"] == "train"]

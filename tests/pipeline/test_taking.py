@@ -1,0 +1,99 @@
+"""What a job that a person starts takes from its drop folder, and what sensors make of it."""
+
+import os
+
+import pytest
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.utils import make_new_run_id
+
+from ftzard.errors import ConfigError, DataError
+from ftzard.pipeline import deliveries
+from ftzard.pipeline.taking import Taken, taken
+from ftzard.running.launch import drop_folder
+from ftzard.steps import JOBS
+
+INFERENCE, RETRAINING = "inference_pipeline_job", "retraining_pipeline_job"
+
+
+@pytest.fixture
+def instance(monkeypatch):
+    monkeypatch.setattr(deliveries, "LOOKS_APART_S", 0.01)
+    with DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def dropped(folder, name: str, text: str = "text\nhello\n"):
+    path = folder / name
+    path.write_text(text)
+    os.utime(path, (1_000_000, 1_000_000))
+    return path
+
+
+def ran(instance, found: Taken, job: str = INFERENCE, status=DagsterRunStatus.SUCCESS):
+    run = DagsterRun(job_name=job, run_id=make_new_run_id(), tags=found.tags, status=status)
+    return instance.add_run(run)
+
+
+def test_which_jobs_take_a_dropped_file():
+    assert {job: drop_folder(job) for job in JOBS if drop_folder(job)} == {
+        INFERENCE: "incoming", "inference_preprocessing_job": "incoming", RETRAINING: "labelled"}
+
+
+@pytest.mark.parametrize(("job", "key"), [(INFERENCE, "incoming"), (RETRAINING, "labelled")])
+def test_the_only_file_that_waits_is_taken_once_and_sensors_know(instance, workspace, job, key):
+    dropped(getattr(workspace, key), "march.csv")
+    found = taken(instance, workspace, job, {"data": {"sample_rows": 5}, "overrides": []}, {})
+    assert found.request == {"data": {"sample_rows": 5, key: f"data/{key}/march.csv"},
+                             "overrides": []}
+    ran(instance, found, job)
+    with pytest.raises(DataError, match=rf"taken already: march.csv.* data.{key}=data/{key}/march"):
+        taken(instance, workspace, job, {}, {})
+    assert deliveries.waiting(instance, getattr(workspace, key), workspace.root, job).ready == {}
+    dropped(getattr(workspace, key), "april.csv", "text\nanother\n")
+    assert taken(instance, workspace, job, {}, {}).request["data"] == {
+        key: f"data/{key}/april.csv"}
+
+
+def test_several_or_none_are_listed_with_how_to_name_one(instance, workspace):
+    with pytest.raises(DataError, match=r"no file waits in data/incoming \(.csv, .csv.gz,"):
+        taken(instance, workspace, INFERENCE, {}, {})
+    dropped(workspace.incoming, "a.csv")
+    dropped(workspace.incoming, "b.csv", "text\nanother\n")
+    with pytest.raises(DataError, match=r"2 files wait in data/incoming: a.csv, b.csv. .*a.csv$"):
+        taken(instance, workspace, INFERENCE, {}, {})
+
+
+def test_a_file_whose_run_failed_is_taken_again(instance, workspace):
+    dropped(workspace.incoming, "a.csv")
+    ran(instance, taken(instance, workspace, INFERENCE, {}, {}), status=DagsterRunStatus.FAILURE)
+    assert taken(instance, workspace, INFERENCE, {}, {}).request["data"]["incoming"]
+
+
+def test_one_that_is_named_is_taken_however_often(instance, workspace):
+    dropped(workspace.incoming, "a.csv")
+    dropped(workspace.incoming, "b.csv", "text\nanother\n")
+    asked = {"overrides": ["data.incoming=data/incoming/b.csv"]}
+    by_manager = {"incoming_input_manager": {"config": {"base_path": "data/incoming",
+                                                        "file_name": "b.csv"}}}
+    for _ in range(2):
+        for found in (taken(instance, workspace, INFERENCE, asked, {}),
+                      taken(instance, workspace, INFERENCE, {}, by_manager)):
+            assert found.tags[deliveries.DELIVERY] == "data/incoming/b.csv"
+            deliveries.refuse_taken(instance, ran(instance, found))
+    ready = deliveries.waiting(instance, workspace.incoming, workspace.root, INFERENCE).ready
+    assert [path.name for path in ready] == ["a.csv"]
+    assert taken(instance, workspace, INFERENCE, asked, {}).request == asked
+    with pytest.raises(ConfigError, match="said twice"):
+        taken(instance, workspace, INFERENCE, {"data": {"incoming": "other.csv"}}, by_manager)
+
+
+def test_one_from_elsewhere_is_left_to_the_step(instance, workspace):
+    for name in ("data/nowhere.csv", "dvc://cleaned@" + "0" * 40):
+        asked = {"data": {"incoming": name}}
+        assert taken(instance, workspace, INFERENCE, asked, {}) == Taken(asked)
+
+
+def test_the_command_line_asks_which(ftzard, workspace):
+    code, said = ftzard("run", INFERENCE, "-w", workspace.root)
+    assert code == 1 and "no file waits in data/incoming" in said
+    assert "data.incoming=data/incoming/march.csv" in said

@@ -1,0 +1,63 @@
+"""Rows of a file that compared models have learned are counted, and the verdict says so."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import yaml
+
+from ftzard.dataset import storage
+from ftzard.notebooks.chapter import connect
+from ftzard.registered import learned, lookup
+from ftzard.tracking import registry
+from ftzard.versioning import git
+from tests.trained import NAME, own, trained  # noqa: F401 - the fixtures
+
+
+@pytest.fixture
+def mine(own):  # noqa: F811
+    """A workspace, its table, its two models and the bare base, as a comparison has them."""
+    tracking = connect(own, own.config())
+    models = [lookup.Files(str(v), v, own.root, {}, [], {})
+              for v in registry.versions(tracking, NAME)]
+    bare = lookup.Files("base", None, None, {}, [], {})
+    table = own.root / own.config().paths.tokenized
+    return SimpleNamespace(workspace=own, table=table, models=models, bare=bare)
+
+
+def asked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return 6 training rows, one of them with another word, 4 test rows and 2 new ones."""
+    train = table.loc[table["split"] == "train", ["text", "label"]].head(6)
+    train.iloc[0, 0] = f"{train.iloc[0, 0]} zebra"
+    test = table.loc[table["split"] == "test", ["text", "label"]].head(4)
+    new = pd.DataFrame({"text": ["nobody has ever written these words", "nor these, whoever"],
+                        "label": "glad"})
+    return pd.concat([train, test, new])
+
+
+def test_rows_of_either_model_s_training_data_are_counted(mine):
+    rows = asked(storage.read_parquet(mine.table))
+    found = learned.counted(mine.workspace, [mine.bare, mine.models[0]], rows)
+    assert found == {"rows": 6, "by": {f"{NAME}@1": 6}}
+    said = learned.sentence({"n": 12, "learned": found})
+    assert said.startswith(f" 6 of 12 rows stand in the training data, up to one word (6 in that "
+                           f"of {NAME}@1): ")
+    nothing = learned.counted(mine.workspace, mine.models, rows.tail(6))
+    assert nothing == {"rows": 0, "by": {f"{NAME}@1": 0, f"{NAME}@2": 0}}
+    assert learned.sentence({"n": 6, "learned": nothing}) == learned.sentence({"n": 6}) == ""
+
+
+def test_the_data_is_that_which_the_model_was_trained_on(mine):
+    """The table has moved on since: a version that is committed comes back, else it is unknown."""
+    rows, root = asked(storage.read_parquet(mine.table)), mine.workspace.root
+    record = root / f"models/{NAME}/1.yaml"
+    told = yaml.safe_load(record.read_text())
+    told["data"]["tokenized"]["commit"] = git.head(root)
+    record.write_text(yaml.safe_dump(told))
+    mine.table.unlink()
+    storage.write_parquet(rows.assign(split="train"), mine.table)
+    (root / f"models/{NAME}/2.yaml").unlink()
+    found = learned.counted(mine.workspace, mine.models, rows)
+    assert found == {"rows": 6, "by": {f"{NAME}@1": 6, f"{NAME}@2": None}}
+    assert learned.sentence({"n": 12, "learned": found}).endswith(
+        f"Whether {NAME}@2 learned any of these rows is not known: the training data is not here.")
