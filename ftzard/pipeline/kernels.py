@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import threading
 import time
 import uuid
@@ -85,16 +86,30 @@ class _Session:
 
     def __init__(self, server: Server):
         self.server, self.step = server, ""
+        self.sockets = Path(tempfile.mkdtemp(prefix="ftzard-"))  # a short path: sockets need one
+        self._taken = 0
 
     def take(self) -> AsyncKernelManager:
-        """Return a started kernel."""
-        manager = AsyncKernelManager(kernel_name="python3")
+        """Return a started kernel.
+
+        It is spoken to through files and not through ports, which something else on the machine
+        could take between the moment they are chosen and the one in which the kernel opens them.
+        """
+        self._taken += 1
+        manager = AsyncKernelManager(kernel_name="python3", transport="ipc",
+                                     ip=str(self.sockets / str(self._taken)))
         manager.provisioner = _Provisioner(
             kernel_id=str(uuid.uuid4()), kernel_spec=manager.kernel_spec, parent=manager)
         run_sync(manager.start_kernel)(
             env=self.server.environment(), cwd=str(self.server.workspace.root),
             extra_arguments=["--HistoryManager.enabled=False"])
         return manager
+
+
+    def close(self) -> None:
+        """End every kernel that is left, and the process they come from."""
+        self.server.close()
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
 
 _session: _Session | None = None
@@ -111,7 +126,7 @@ def session(workspace: Workspace, run: DagsterRun | None, instance) -> Iterator[
     try:
         yield
     finally:
-        _session.server.close()
+        _session.close()
         _session = None
         warming.join()
 

@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import traceback
 from contextlib import suppress
 from importlib import import_module
 
@@ -182,7 +183,12 @@ def become_kernel(arguments: list[str], env: dict[str, str], cwd: str) -> None:
 
     orphan.watch()
     app = IPKernelApp.instance()
-    app.initialize(arguments)
+    try:
+        app.initialize(arguments)
+    except BaseException:  # it must end, and not wait for sockets that nobody will close
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
     app.start()
 
 

@@ -1,0 +1,59 @@
+"""The kernels of a run, as the engine takes them from the process that forks them."""
+
+import shutil
+from pathlib import Path
+
+import psutil
+import pytest
+from jupyter_core.utils import run_sync
+
+from ftzard.pipeline import kernels
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def session(workspace):
+    with kernels.session(workspace, None, None):
+        yield kernels._session
+
+
+def test_kernels_are_spoken_to_on_no_port_that_somebody_else_could_take(session):
+    """Ports are chosen before a kernel opens them; in between, any program may have opened one."""
+    managers = [session.take(), session.take()]
+    for manager in managers:
+        client = manager.client()
+        client.start_channels()
+        run_sync(client.wait_for_ready)(timeout=120)
+        said = run_sync(client.execute_interactive)("1 + 1", timeout=60, store_history=False)
+        assert said["content"]["status"] == "ok"
+        client.stop_channels()
+        told = manager.get_connection_info()
+        ways = {told[name] for name in told if name.endswith("_port")}
+        process = psutil.Process(manager.provisioner.pid)  # its debugger has a port from the system
+        listening = {c.laddr.port for c in process.net_connections("tcp")
+                     if c.status == psutil.CONN_LISTEN}
+        assert len(ways) == 5 and not ways & listening
+        assert all(Path(f"{told['ip']}-{way}").is_socket() for way in ways)
+    folder = session.sockets
+    for manager in managers:
+        run_sync(manager.shutdown_kernel)(now=True)
+    session.close()
+    assert not folder.exists()
+
+
+def test_a_kernel_that_cannot_begin_ends_at_once_and_is_not_waited_for(session, monkeypatch):
+    """A kernel whose sockets cannot be opened once hung, and its step waited for two minutes."""
+    real = session.server.fork
+
+    def unopenable(*asked):
+        shutil.rmtree(session.sockets)
+        return real(*asked)
+
+    monkeypatch.setattr(session.server, "fork", unopenable)
+    manager = session.take()
+    client = manager.client()
+    client.start_channels()
+    with pytest.raises(RuntimeError, match="died before replying"):
+        run_sync(client.wait_for_ready)(timeout=120)
+    client.stop_channels()
