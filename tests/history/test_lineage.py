@@ -12,6 +12,8 @@ from ftzard.history.lineage import NOT_HERE, history, lineage
 from ftzard.tracking import registry
 from tests.rounds import MODEL
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND = f"{MODEL}@1", f"{MODEL}@2"
 
 

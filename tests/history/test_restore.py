@@ -11,6 +11,8 @@ from ftzard.versioning import data_version, version
 from ftzard.versioning.versions import in_force
 from tests.rounds import MODEL, Rounds
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def mine(rounds, tmp_path) -> Rounds:

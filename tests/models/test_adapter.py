@@ -105,6 +105,7 @@ def test_a_saved_adapter_reopens_to_the_same_logits(loaded, spec, trained, valid
     assert classifier.labels == LABELS and classifier.max_length == 40
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_same_logits(trained, spec, validation_rows, tmp_path):
     folder, expected = trained
     packed = pack(folder, tmp_path / "adapter.zip")

@@ -12,6 +12,8 @@ from ftzard.models.fitting import fit, rows_digest
 from ftzard.models.reproducibility import made_with
 from ftzard.models.tuning import search
 
+pytestmark = pytest.mark.slow
+
 PARAMS = {"rank": 4, "alpha": 8.0, "dropout": 0.1, "learning_rate": 5e-3, "batch_size": 16,
           "weight_decay": 0.01}
 EPOCHS = 3  # of ten steps each

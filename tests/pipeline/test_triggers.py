@@ -8,6 +8,8 @@ from dagster import DagsterInstance
 from ftzard import drift_log
 from ftzard.pipeline import deliveries, triggers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("trigger", "calm", "alarmed"),

@@ -123,7 +123,7 @@ def test_what_cannot_be_champion_is_refused_and_nothing_changes(models, workspac
         (workspace.root / "models" / NAME / spoil).unlink()
     before, head = models(), git(workspace, "rev-parse", "HEAD")
     code, told = ftzard("promote", number, "--reason", "because", "-w", workspace.root)
-    assert code == 1 and told.startswith("✗ ") and said in told, told
+    assert code == 1 and "\n✗ " in f"\n{told}" and said in told, told
     assert models() == before and git(workspace, "rev-parse", "HEAD") == head
 
 

@@ -31,6 +31,7 @@ def entity(tracking, run):
     return tracking.client.get_run(run.id)
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_on_a_fresh_store_share_one_top_level_run(tmp_path):
     started = [subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path)], text=True,
                                 stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]

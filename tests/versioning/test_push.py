@@ -7,6 +7,8 @@ import pytest
 from ftzard.errors import VersioningError
 from ftzard.versioning import dvc_hash, history, last_push, push, unpushed
 
+pytestmark = pytest.mark.slow
+
 PATH = "data/cleaned.parquet"
 
 
