@@ -113,7 +113,8 @@ def test_every_promise_under_a_fault_names_a_test_that_exists():
 
 def environment(folder: Path) -> dict[str, str]:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    clean = {k: v for k, v in os.environ.items() if k not in ("FTZARD_WORKSPACE", "DAGSTER_HOME")}
+    not_ours = ("FTZARD_WORKSPACE", "DAGSTER_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    clean = {k: v for k, v in os.environ.items() if k not in not_ours}
     return {**clean, "PATH": path, "HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE",
             "GOMP_SPINCOUNT": "1000"}
 
