@@ -501,7 +501,7 @@ class TestModels:
 class TestMachine:
     def test_a_config_that_cannot_be_read_is_named_and_the_rest_goes_on(self, place):
         (place.root / "ftzard.yaml").write_text("training: {epoch: 1}\n")
-        assert "did you mean 'epochs'" in only(machine.config(place), WRONG).sentence
+        assert "did you mean 'training.epochs'" in only(machine.config(place), WRONG).sentence
         assert doctor.settings(place).tracking.registered_model == NAME
 
     def test_too_little_space_is_named(self, place):

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import ftzard
-from ftzard.artifact import sha256
 from ftzard.config import compose
-from ftzard.dataset import replay, storage
+from ftzard.dataset import replay
 from ftzard.evaluation import forgetting
 from ftzard.evaluation.forgetting import Matrix
 from ftzard.models import adapter, archive, verify
@@ -20,8 +19,6 @@ from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.tracking import record, registry
 from ftzard.tracking.registry import Version
 from ftzard.versioning import git
-from ftzard.versioning.content import content
-from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.notebooks.answer_contests import AnswerContest
@@ -55,7 +52,7 @@ def learned(chapter: Chapter, champion: Version, record: Mapping, train: pd.Data
     was never committed, its batches count as learned as a whole, which is told. Raises
     VersioningError if the version cannot be had.
     """
-    before = _data_version(chapter.workspace, record["data"].get("tokenized"))
+    before = model_files.tokenized_rows(chapter.workspace, record, "train")
     told = replay.told(train, before, record["batches"])
     if before is None:
         print(f"the rows that {champion} has learned were never committed: all rows of its "
@@ -66,19 +63,6 @@ def learned(chapter: Chapter, champion: Version, record: Mapping, train: pd.Data
     chapter.say(learned_by="batches" if before is None else "rows")
     chapter.log(new_rows_of_known_batches=len(told["fresh"]))
     return told
-
-
-def _data_version(workspace: Workspace, told: Mapping | None) -> pd.DataFrame | None:
-    """Return the training rows of a recorded data version; None if it is neither here nor kept."""
-    if not told:
-        return None
-    file = workspace.root / told["path"]
-    if not file.is_file() or sha256(file) != told["sha256"]:
-        if not told["commit"]:
-            return None
-        file = content(workspace.root, told["path"], told["commit"]).file
-    rows = storage.read_parquet(file)
-    return rows[rows["split"] == "train"]
 
 
 def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict, recipe: dict,

@@ -7,16 +7,20 @@ its head and tokenizer; models/<model>/<version>.yaml is the record from which i
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import yaml
 
-from ftzard.artifact import write_atomically
+from ftzard.artifact import sha256, write_atomically
 from ftzard.config.schema import Data, Model, Training, Tuning
-from ftzard.errors import ModelError
+from ftzard.dataset import storage
+from ftzard.errors import DataError, ModelError
 from ftzard.models import archive
 from ftzard.tracking.registry import Version
+from ftzard.versioning.content import content
 from ftzard.workspace import Workspace
 
 #: What a folder's base consists of: weights, configs, and tokenizers of either kind.
@@ -197,6 +201,31 @@ def read_record(workspace: Workspace, version: Version) -> dict | None:
     """Return a version's record, or None if there is none."""
     path = record_path(workspace, version)
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def tokenized_rows(workspace: Workspace, record: Mapping, side: str) -> pd.DataFrame | None:
+    """Return the rows of a side of a version's own data version, by its record.
+
+    They are read from the working tree if it still holds these bytes, else from DVC. None if the
+    record names none or they were never committed; raises VersioningError if they cannot be had,
+    DataError if what was committed is not what the record says.
+    """
+    told = (record.get("data") or {}).get("tokenized")
+    if not told:
+        return None
+    file = workspace.root / told["path"]
+    if not file.is_file() or sha256(file) != told["sha256"]:
+        if not told["commit"]:
+            return None
+        file = content(workspace.root, told["path"], told["commit"]).file
+        found = sha256(file)
+        if found != told["sha256"]:
+            raise DataError(
+                f"{told['path']} at {told['commit'][:10]} has sha256 {found[:12]}…, but "
+                f"{record.get('model')}@{record.get('version')} was trained on {told['sha256'][:12]}…; the "
+                "record or the data was changed by hand.")
+    rows = storage.read_parquet(file)
+    return rows[rows["split"] == side].reset_index(drop=True)
 
 
 def records(workspace: Workspace, name: str) -> list[dict]:

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from ftzard import drift_log
-from ftzard.artifact import sha256
 from ftzard.dataset import storage
 from ftzard.errors import DataError
 from ftzard.evaluation import drift
@@ -21,7 +20,6 @@ from ftzard.models.prediction import Classifier, probabilities
 from ftzard.notebooks import instructing, model_files
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
-from ftzard.versioning import Dvc
 from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -128,14 +126,12 @@ def test_rows(workspace: Workspace, version: Version) -> pd.DataFrame:
     They are those of the working tree while it still holds that version, else DVC brings it.
     """
     told = _trained_on(workspace, version)
-    path = workspace.root / told["path"]
-    if path.is_file() and sha256(path) == told["sha256"]:
-        rows = storage.read_parquet(path)
-    else:
-        fetched = _fetched(workspace, told, version)
-        rows = storage.read_parquet(fetched)
-        fetched.unlink()
-    return rows[rows["split"] == "test"].reset_index(drop=True)
+    rows = model_files.tokenized_rows(
+        workspace, model_files.read_record(workspace, version), "test")
+    if rows is None:
+        raise DataError(f"{told['path']} has changed since {version} was trained on it, and that "
+                        "version was never committed; train again, or run Git_Dvc after each step.")
+    return rows
 
 
 def _trained_on(workspace: Workspace, version: Version) -> dict:
@@ -146,20 +142,3 @@ def _trained_on(workspace: Workspace, version: Version) -> dict:
                         f"{workspace.relative(model_files.record_path(workspace, version))}; bring "
                         "it back with git.")
     return told
-
-
-def _fetched(workspace: Workspace, told: dict, version: Version) -> Path:
-    if not told["commit"]:
-        raise DataError(f"{told['path']} has changed since {version} was trained on it, and that "
-                        "version was never committed; train again, or run Git_Dvc after each step.")
-    target = workspace.cache / "drift" / f"{told['sha256'][:16]}.parquet"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    with Dvc(workspace.root) as dvc:
-        dvc.run("get", ".", told["path"], "--rev", told["commit"], "--out", str(target))
-    found = sha256(target)
-    if found != told["sha256"]:
-        raise DataError(f"{told['path']} at {told['commit'][:10]} has sha256 {found[:12]}…, but "
-                        f"{version} was trained on {told['sha256'][:12]}…; the record or the data "
-                        "was changed by hand.")
-    return target

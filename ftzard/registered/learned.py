@@ -1,17 +1,13 @@
 """Which rows of a file the compared models have learned: on those, neither shows what it can."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from ftzard.artifact import sha256
-from ftzard.dataset import storage
 from ftzard.dataset.splitting import repeats
 from ftzard.errors import VersioningError
 from ftzard.notebooks import model_files
 from ftzard.registered.lookup import Files
-from ftzard.versioning.content import content
 from ftzard.workspace import Workspace
 
 
@@ -56,16 +52,7 @@ def sentence(rows: Mapping) -> str:
 
 def _training_rows(workspace: Workspace, model: Files) -> pd.DataFrame | None:
     record = model_files.read_record(workspace, model.version) or {}
-    told = (record.get("data") or {}).get("tokenized")
-    if not told:
+    try:
+        return model_files.tokenized_rows(workspace, record, "train")
+    except VersioningError:
         return None
-    file: Path = workspace.root / told["path"]
-    if not file.is_file() or sha256(file) != told["sha256"]:
-        if not told["commit"]:
-            return None
-        try:
-            file = content(workspace.root, told["path"], told["commit"]).file
-        except VersioningError:
-            return None
-    table = storage.read_parquet(file)
-    return table[table["split"] == "train"]
