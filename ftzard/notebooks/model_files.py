@@ -222,8 +222,8 @@ def tokenized_rows(workspace: Workspace, record: Mapping, side: str) -> pd.DataF
         if found != told["sha256"]:
             raise DataError(
                 f"{told['path']} at {told['commit'][:10]} has sha256 {found[:12]}…, but "
-                f"{record.get('model')}@{record.get('version')} was trained on {told['sha256'][:12]}…; the "
-                "record or the data was changed by hand.")
+                f"{record.get('model')}@{record.get('version')} was trained on "
+                f"{told['sha256'][:12]}…; the record or the data was changed by hand.")
     rows = storage.read_parquet(file)
     return rows[rows["split"] == side].reset_index(drop=True)
 

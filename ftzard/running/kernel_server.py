@@ -47,11 +47,12 @@ class Server:
     """
 
     def __init__(self, workspace: Workspace, steps: list[str]):
-        self.workspace, self.steps = workspace, steps
+        self.workspace = workspace
+        self._models_to_come = [step for step in steps if _needs_models(step)]
         self._start()
 
     def _start(self) -> None:
-        kinds = ["data"] + ["models"] * any(_needs_models(step) for step in self.steps)
+        kinds = ["data"] + ["models"] * bool(self._models_to_come)
         self._ways, theirs = {}, []
         for kind in kinds:
             (their_orders, orders), (answers, their_answers) = os.pipe(), os.pipe()
@@ -76,7 +77,10 @@ class Server:
         If the server has been killed, another takes its place; raises WorkspaceError if that one
         does not start a kernel either.
         """
-        order = json.dumps({"arguments": arguments, "env": env, "cwd": cwd}) + "\n"
+        if step in self._models_to_come:
+            self._models_to_come.remove(step)
+        order = json.dumps({"arguments": arguments, "env": env, "cwd": cwd,
+                            "more": bool(self._models_to_come)}) + "\n"
         try:
             return self._ask(step, order)
         except (OSError, ValueError):
@@ -148,7 +152,10 @@ def end_with_the_run() -> None:
 
 
 def serve(orders: int, answers: int, ahead: list[str]) -> None:
-    """Fork a kernel per order; import what stands in `ahead` while there is none."""
+    """Fork a kernel per order; import what stands in `ahead` while there is none.
+
+    After the last order with a model nobody is left to import for.
+    """
     waiting = b""
     while True:
         if ahead and not select.select([orders], [], [], 0)[0]:
@@ -162,10 +169,12 @@ def serve(orders: int, answers: int, ahead: list[str]) -> None:
         waiting += read
         while b"\n" in waiting:
             line, _, waiting = waiting.partition(b"\n")
+            order = json.loads(line)
+            ahead = ahead if order.pop("more") else []
             pid = os.fork()
             if pid == 0:
                 os.close(answers)
-                become_kernel(**json.loads(line))
+                become_kernel(**order)
                 return
             os.write(answers, f"{pid}\n".encode())
 

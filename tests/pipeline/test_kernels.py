@@ -1,6 +1,7 @@
 """The kernels of a run, as the engine takes them from the process that forks them."""
 
 import shutil
+import time
 from pathlib import Path
 
 import psutil
@@ -8,6 +9,8 @@ import pytest
 from jupyter_core.utils import run_sync
 
 from ftzard.pipeline import kernels
+from ftzard.running import launch
+from ftzard.running.kernel_server import Server
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +60,29 @@ def test_a_kernel_that_cannot_begin_ends_at_once_and_is_not_waited_for(session, 
     with pytest.raises(RuntimeError, match="died before replying"):
         run_sync(client.wait_for_ready)(timeout=120)
     client.stop_channels()
+
+
+@pytest.mark.parametrize("steps, ahead", [
+    (["preprocessing"], False), (["preprocessing", "tuning"], True)])
+def test_what_models_need_is_imported_ahead_only_for_steps_that_will_come(
+        workspace, monkeypatch, steps, ahead):
+    """For the last step it would take the processor from the step itself."""
+    monkeypatch.setattr(launch, "_server", Server(workspace, steps))
+    with kernels.session(workspace, None, None):
+        kernels._session.step = "preprocessing"
+        manager = kernels._session.take()
+        client = manager.client()
+        client.start_channels()
+        run_sync(client.wait_for_ready)(timeout=120)
+        run_sync(client.execute_interactive)("import peft", timeout=120, store_history=False)
+        kernel = psutil.Process(manager.provisioner.pid)
+        assert has_torch(kernel)
+        deadline = time.monotonic() + 60 * ahead
+        while time.monotonic() < deadline and not has_torch(kernel.parent()):
+            time.sleep(0.1)
+        assert has_torch(kernel.parent()) == ahead
+        client.stop_channels()
+
+
+def has_torch(process: psutil.Process) -> bool:
+    return any("libtorch" in part.path for part in process.memory_maps())
