@@ -19,8 +19,8 @@ from tests.story import story  # noqa: F401 - the fixture of the whole-job tests
 TOOLS = Path(sys.executable).parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # before those that read the groups, and after them again
+def pytest_collection_modifyitems(config, items: list[pytest.Item]) -> Iterator[None]:
     """Let processes take turns by file, but keep all tests of the one story in one process.
 
     Whole jobs come first: nobody waits in the end for a process that has just begun a long one.
@@ -30,6 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = "story" if shared else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.get_closest_marker("jobs") is None)
+    yield
+    if getattr(config.option, "loadgroup", False) and not all("@" in i.nodeid for i in items):
+        raise pytest.UsageError(
+            f"pytest {pytest.__version__} does not let its processes share work by file, so every "
+            "one of them would run the same whole jobs; install what constraints.txt says.")
 
 
 @pytest.fixture(scope="session", autouse=True)
