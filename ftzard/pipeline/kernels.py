@@ -7,6 +7,7 @@ is killed at once when its notebook ends or the run is interrupted, the executed
 either way, and the op fails with the notebook's own sentence.
 """
 
+import json
 import logging
 import os
 import re
@@ -32,9 +33,10 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.exceptions import PapermillExecutionError
 from papermill.log import logger
 
+from ftzard.config.compose import from_record
 from ftzard.running import launch
 from ftzard.running.kernel_server import IN_KERNEL, Server
-from ftzard.workspace import Workspace, alive
+from ftzard.workspace import Workspace, alive, find
 
 _original_execute = dagstermill.factory.execute_notebook
 
@@ -121,14 +123,11 @@ def session(workspace: Workspace, run: DagsterRun | None, instance) -> Iterator[
     global _session
     server = launch.take_server() or Server(workspace, _steps(run, instance))
     _session = _Session(server)
-    warming = threading.Thread(target=_warm_tracking, daemon=True)
-    warming.start()
     try:
         yield
     finally:
         _session.close()
         _session = None
-        warming.join()
 
 
 def _steps(run: DagsterRun | None, instance) -> list[str]:
@@ -138,11 +137,6 @@ def _steps(run: DagsterRun | None, instance) -> list[str]:
         return list(run.step_keys_to_execute)
     snapshot = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
     return list(snapshot.step_keys_to_execute)
-
-
-def _warm_tracking() -> None:
-    """Import what closes and completes MLflow runs while the first kernel starts."""
-    import ftzard.tracking.runs  # noqa: F401
 
 
 @contextmanager
@@ -225,7 +219,8 @@ def execute_notebook(step_context, **arguments) -> str:
     try:
         executed = _original_execute(step_context, **arguments)
         status = None
-        _record_notebook(experiment, step_context, Path(executed))
+        _where_mlflow_is_loaded("record_notebook", run_id=experiment.run_id,
+                                step=step_context.step.key, executed=executed)
         return executed
     except PapermillExecutionError as error:
         status, reason = "FAILED", f"{error.ename}: {error.evalue}"
@@ -250,7 +245,8 @@ def execute_notebook(step_context, **arguments) -> str:
         raise
     finally:
         if status is not None:
-            _close_runs(experiment, status, reason)
+            _where_mlflow_is_loaded("close_runs", run_id=experiment.run_id, status=status,
+                                    reason=reason)
 
 
 def _plain(traceback: list[str]) -> str:
@@ -266,27 +262,39 @@ def _keep(experiment, step_context, folder: Path) -> Path:
     return target
 
 
-def _tracking(experiment):
-    from ftzard.notebooks.chapter import connect
+def _where_mlflow_is_loaded(name: str, **arguments: str) -> None:
+    """Call a function of this module in a copy of the kernels' server, else here.
 
-    return connect(experiment.workspace, experiment.config)
+    Here, MLflow would have to be imported first, which takes two seconds of every run.
+    """
+    if not (_session and _session.server.errand(f"{__name__}:{name}", arguments)):
+        globals()[name](**arguments)
 
 
-def _record_notebook(experiment, step_context, executed: Path) -> None:
+def record_notebook(run_id: str, step: str, executed: str) -> None:
+    """Keep the notebook of a step as it was executed with the step's run in MLflow."""
     from ftzard.tracking import runs
 
-    tracking = _tracking(experiment)
-    run = runs.of_dagster_step(tracking, experiment.run_id, step_context.step.key)
+    run = runs.of_dagster_step(_tracking(run_id), run_id, step)
     if run is not None:
-        run.text(executed.read_text(encoding="utf-8"),
-                 f"notebook/{step_context.step.key.replace('.', '-')}.ipynb")
+        run.text(Path(executed).read_text(encoding="utf-8"),
+                 f"notebook/{step.replace('.', '-')}.ipynb")
 
 
-def _close_runs(experiment, status: str, reason: str) -> None:
+def close_runs(run_id: str, status: str, reason: str) -> None:
+    """Close what a run left open in MLflow."""
     from ftzard.tracking import runs
 
     with runs.closing(status):
-        runs.close_failed(_tracking(experiment), experiment.run_id, status, reason)
+        runs.close_failed(_tracking(run_id), run_id, status, reason)
+
+
+def _tracking(run_id: str):
+    from ftzard.notebooks.chapter import connect
+
+    workspace = find()
+    resolved = workspace.run_folder(run_id) / "config.json"
+    return connect(workspace, from_record(json.loads(resolved.read_text(encoding="utf-8"))))
 
 
 def install() -> None:

@@ -14,9 +14,13 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 from ftzard.errors import WorkspaceError
 from ftzard.running import orphan
@@ -33,11 +37,14 @@ PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 
 #: What every kernel needs, and what the steps with a model need besides, in small bites: between
 #: two of them the server looks whether a kernel is asked for.
-EVERY = ("ipykernel.kernelapp", "ftzard.definitions", "scrapbook", "matplotlib",
-         "pyarrow.parquet", "ftzard.notebooks.chapter")
+EVERY = ("ipykernel.kernelapp", "ipykernel.debugger", "ftzard.definitions",
+         "dagster._core.instance.factory", "scrapbook", "matplotlib.figure",
+         "matplotlib.backends.backend_agg", "pyarrow.parquet", "pandas.io.formats.html",
+         "ftzard.notebooks.chapter", "mlflow.store.tracking.sqlalchemy_store")
 MODELS = ("torch", "transformers", "peft", "transformers.models.falcon",
           "transformers.models.auto", "bitsandbytes", "ftzard.notebooks.candidates",
-          "ftzard.notebooks.contests", "ftzard.notebooks.trials", "ftzard.models.fitting")
+          "ftzard.notebooks.contests", "ftzard.notebooks.trials", "ftzard.models.fitting",
+          "sklearn.linear_model", "sklearn.feature_extraction.text")
 
 
 class Server:
@@ -69,6 +76,7 @@ class Server:
         """Return the environment of a kernel."""
         return {**os.environ, **PATIENT_THREADS, IN_KERNEL: "1",
                 "JPY_PARENT_PID": "1",  # ipykernel's own watch could not know whom to look at
+                "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger would speak in the terminal
                 orphan.OF: str(os.getpid()), "FTZARD_WORKSPACE": str(self.workspace.root)}
 
     def fork(self, step: str, arguments: list[str], env: dict[str, str], cwd: str) -> int:
@@ -79,24 +87,40 @@ class Server:
         """
         if step in self._models_to_come:
             self._models_to_come.remove(step)
-        order = json.dumps({"arguments": arguments, "env": env, "cwd": cwd,
-                            "more": bool(self._models_to_come)}) + "\n"
+        order = {"arguments": arguments, "env": env, "cwd": cwd,
+                 "more": bool(self._models_to_come)}
+        kind = "models" if _needs_models(step) and "models" in self._ways else "data"
         try:
-            return self._ask(step, order)
+            return self._ask(kind, order)
         except (OSError, ValueError):
             self.close()
             self._start()
         try:
-            return self._ask(step, order)
+            return self._ask(kind if kind in self._ways else "data", order)
         except (OSError, ValueError) as error:
             raise WorkspaceError(
                 f"the process that starts kernels has ended with code {self.process.wait()}, so "
                 "the step cannot run; what it said is above. Run the job again.") from error
 
-    def _ask(self, step: str, order: str) -> int:
-        kind = "models" if _needs_models(step) and "models" in self._ways else "data"
+    def errand(self, function: str, arguments: Mapping) -> bool:
+        """Have a copy of the server call `module:function`; return whether that has succeeded.
+
+        It has imported already what the process of the run would have to import for it. arguments:
+        by name, as JSON can say them. A failure is not told: whoever asks does it then himself.
+        """
+        with tempfile.TemporaryDirectory(prefix="ftzard-") as folder:
+            done = Path(folder) / "done"
+            order = {"function": function, "arguments": dict(arguments), "done": str(done),
+                     "env": self.environment(), "more": True}
+            with suppress(OSError, ValueError):  # the server has been killed
+                pid = self._ask("data", order)
+                while alive(pid):
+                    time.sleep(0.01)
+            return done.exists()
+
+    def _ask(self, kind: str, order: Mapping) -> int:
         orders, answers = self._ways[kind]
-        orders.write(order.encode())
+        orders.write(json.dumps(order).encode() + b"\n")
         return int(answers.readline())
 
     def close(self) -> None:
@@ -174,23 +198,18 @@ def serve(orders: int, answers: int, ahead: list[str]) -> None:
             pid = os.fork()
             if pid == 0:
                 os.close(answers)
-                become_kernel(**order)
+                (do_errand if "function" in order else become_kernel)(**order)
                 return
             os.write(answers, f"{pid}\n".encode())
 
 
 def become_kernel(arguments: list[str], env: dict[str, str], cwd: str) -> None:
     """Be the kernel that `python -m ipykernel_launcher arguments` would be, to its end."""
-    os.setsid()
-    for number in (signal.SIGCHLD, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
-    os.environ.clear()
-    os.environ.update(env)
+    stand_alone(env)
     os.chdir(cwd)
     sys.path.insert(0, "")
     from ipykernel.kernelapp import IPKernelApp
 
-    orphan.watch()
     app = IPKernelApp.instance()
     try:
         app.initialize(arguments)
@@ -199,6 +218,27 @@ def become_kernel(arguments: list[str], env: dict[str, str], cwd: str) -> None:
         sys.stderr.flush()
         os._exit(1)
     app.start()
+
+
+def do_errand(function: str, arguments: Mapping, done: str, env: dict[str, str]) -> None:
+    """Call a function, leave the file `done` if it succeeds, and end."""
+    stand_alone(env)
+    module, _, name = function.partition(":")
+    try:
+        getattr(import_module(module), name)(**arguments)
+        Path(done).touch()
+    finally:
+        os._exit(0)
+
+
+def stand_alone(env: Mapping[str, str]) -> None:
+    """Be a process of its own that ends with the run's."""
+    os.setsid()
+    for number in (signal.SIGCHLD, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(env)
+    orphan.watch()
 
 
 if __name__ == "__main__":
