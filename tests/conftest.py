@@ -1,5 +1,6 @@
 """What every test has: an environment of its own, and workspaces on real git, DVC and SQLite."""
 
+import gc
 import os
 import shutil
 import signal
@@ -31,6 +32,7 @@ def pytest_collection_modifyitems(config, items: list[pytest.Item]) -> Iterator[
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.get_closest_marker("jobs") is None)
     yield
+    gc.freeze()  # what the tests' imports left is not looked through again and again
     if getattr(config.option, "loadgroup", False) and not all("@" in i.nodeid for i in items):
         raise pytest.UsageError(
             f"pytest {pytest.__version__} does not let its processes share work by file, so every "

@@ -1,9 +1,9 @@
 """Does a saved adapter, opened in a fresh process, answer as it was seen to do in training?
 
-`verify_saved` starts that process (`python -m ftzard.models.verify REQUEST.json`), which loads the
-base and the adapter from their files, predicts the same rows in the same batches and writes the
-logits down; `verify_losses` does the same for a model that writes, with its losses. A head that
-was not saved or a base that differs shows here, before anything is registered.
+`verify_saved` starts that process, which loads the base and the adapter from their files,
+predicts the same rows in the same batches and writes the logits down; `verify_losses` does the
+same for a model that writes, with its losses. A head that was not saved or a base that differs
+shows here, before anything is registered.
 """
 
 import json
@@ -23,6 +23,10 @@ from ftzard.models.adapter import open_answerer, open_classifier
 from ftzard.models.archive import unpack
 from ftzard.models.base import BaseSpec
 from ftzard.models.reproducibility import set_threads
+
+#: The garbage collector would look through what imports leave, again and again.
+_FRESH = ("import gc, sys; gc.disable(); from ftzard.models import verify; gc.freeze(); "
+          "gc.enable(); verify.answer(sys.argv[1])")
 
 # float32 on the same threads gives the same bits; a GPU in bf16 may add up in another order.
 TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
@@ -129,7 +133,7 @@ def _fresh_logits(request: Path, answer: Path, adapter: Path, timeout: float) ->
     }
     try:
         process = subprocess.run(
-            [sys.executable, "-m", "ftzard.models.verify", str(request)],
+            [sys.executable, "-P", "-c", _FRESH, str(request)],
             capture_output=True,
             text=True,
             env=environment,
@@ -154,8 +158,9 @@ def _anywhere(source: str | Path) -> str:
     return str(Path(source).resolve()) if Path(source).is_dir() else str(source)
 
 
-def _answer(request: Path) -> None:
-    task = json.loads(request.read_text(encoding="utf-8"))
+def answer(request: str) -> None:
+    """Do what the file of a request asks for: the fresh process's part."""
+    task = json.loads(Path(request).read_text(encoding="utf-8"))
     set_threads(task["threads"])
     folder, spec, size = Path(task["adapter"]), BaseSpec(**task["base"]), task["batch_size"]
     if spec.writes:
@@ -164,7 +169,3 @@ def _answer(request: Path) -> None:
     else:
         found = open_classifier(folder, spec).logits(task["input_ids"], batch_size=size)
     numpy.save(task["answer"], found)
-
-
-if __name__ == "__main__":
-    _answer(Path(sys.argv[1]))

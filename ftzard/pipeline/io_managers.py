@@ -5,7 +5,6 @@ writing is atomic and gives the same result the second time. `base_path` and `fi
 an artifact stands; `experiment` has resolved them before anything runs.
 """
 
-import base64
 import json
 from pathlib import Path
 
@@ -25,13 +24,8 @@ from dagster._core.storage.input_manager import input_manager
 from ftzard.artifact import Handle, verify, write_atomically, write_json
 from ftzard.errors import ConfigError, DataError
 from ftzard.history import lineage
-from ftzard.pipeline.kernels import in_kernel
+from ftzard.pipeline import kernels, recorded
 from ftzard.steps import Step
-
-#: Where `ftzard ui` serves MLflow unless it is told otherwise.
-MLFLOW_PAGE = "http://127.0.0.1:5000"
-#: A picture that takes more stays in MLflow: it would be kept in Dagster's log for every version.
-LARGEST_PLOT = 150_000
 
 PLACE = {
     "base_path": Field(str, is_required=False,
@@ -50,11 +44,11 @@ class ArtifactIOManager(IOManager):
         handle = Handle.from_dict(obj)
         verify(handle, self.experiment.workspace.root)
         write_json(self._stored(context), handle.to_dict())
-        if not in_kernel() and handle.commit:
-            tracking, run = _run_of(self.experiment, context.step_key)
+        if not kernels.in_kernel() and handle.commit:
+            run = _run_of(self.experiment, context.step_key)
             context.log_event(AssetMaterialization(asset_key=handle.name, metadata={
                 **_described(handle, self.experiment.workspace.root),
-                **_way_to(tracking, run), **_plots(tracking, run)}))
+                **_way_to(run), **_plots(run)}))
 
     def load_input(self, context: InputContext) -> dict:
         for run_id in (self.experiment.run_id, *self.experiment.parents):
@@ -95,7 +89,7 @@ class NotebookIOManager(IOManager):
             asset_key=[*self.prefix, "notebooks", context.step_key.replace(".", "_")],
             description="The notebook as it was executed in this run.",
             metadata={"Executed notebook": MetadataValue.notebook(str(path)),
-                      **_way_to(*_run_of(self.experiment, context.step_key))}))
+                      **_way_to(_run_of(self.experiment, context.step_key))}))
 
     def load_input(self, context: InputContext) -> bytes:
         return self._place(context.upstream_output.step_key).read_bytes()
@@ -123,40 +117,28 @@ def _described(handle: Handle, root: Path) -> dict:
     return metadata
 
 
-def _run_of(experiment, step_key: str) -> tuple:
-    """Return (connection, MLflow run) of a step, or of the one that Git_Dvc followed, or Nones."""
-    tracking = lineage.store(experiment.workspace, experiment.config)
-    if tracking is None:
-        return None, None
-    from ftzard.tracking import runs
-
-    step = step_key.removeprefix("Git_Dvc_")
-    return tracking, runs.of_dagster_step(tracking, experiment.run_id, step)
+def _run_of(experiment, step_key: str) -> dict | None:
+    """Return what MLflow has of a step, or of the one that Git_Dvc followed."""
+    return recorded.through(kernels.server(), "about", experiment,
+                            step=step_key.removeprefix("Git_Dvc_"))
 
 
-def _way_to(tracking, run) -> dict:
+def _way_to(run: dict | None) -> dict:
     """Return the way from an asset's page to the MLflow run that made it."""
     if run is None:
         return {"MLflow run": lineage.NOT_HERE}
-    server = MLFLOW_PAGE
-    if tracking.uri.startswith("http"):
-        server = tracking.client.shown.replace("***@", "").rstrip("/")
-    page = f"{server}/#/experiments/{tracking.experiment_id}/runs/{run.id}"
-    return {"MLflow run": f"{run.name} ({run.id})", "MLflow page": MetadataValue.url(page)}
+    return {"MLflow run": f"{run['name']} ({run['id']})",
+            "MLflow page": MetadataValue.url(run["page"])}
 
 
-def _plots(tracking, run) -> dict:
+def _plots(run: dict | None) -> dict:
     """Return the step's plots as pictures in the page; a large one is named only."""
-    if run is None:
-        return {}
-    from ftzard.tracking import runs
-
     found = {}
-    for name in runs.files(tracking, run.id, "plots"):
-        title, picture = Path(name).stem.replace("_", " "), runs.read(tracking, run.id, name)
-        shown = f"{name}, an artifact of the MLflow run ({len(picture):,} bytes)"
-        if len(picture) <= LARGEST_PLOT:
-            shown = f"![{title}](data:image/png;base64,{base64.b64encode(picture).decode()})"
+    for name, plot in (run["plots"] if run else {}).items():
+        title = Path(name).stem.replace("_", " ")
+        shown = f"{name}, an artifact of the MLflow run ({plot['bytes']:,} bytes)"
+        if plot["picture"] is not None:
+            shown = f"![{title}](data:image/png;base64,{plot['picture']})"
         found[f"plot: {title}"] = MetadataValue.md(shown)
     return found
 

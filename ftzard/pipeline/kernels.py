@@ -7,7 +7,6 @@ is killed at once when its notebook ends or the run is interrupted, the executed
 either way, and the op fails with the notebook's own sentence.
 """
 
-import json
 import logging
 import os
 import re
@@ -33,10 +32,10 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.exceptions import PapermillExecutionError
 from papermill.log import logger
 
-from ftzard.config.compose import from_record
+from ftzard.pipeline import recorded
 from ftzard.running import launch
 from ftzard.running.kernel_server import IN_KERNEL, Server
-from ftzard.workspace import Workspace, alive, find
+from ftzard.workspace import Workspace, alive
 
 _original_execute = dagstermill.factory.execute_notebook
 
@@ -130,6 +129,11 @@ def session(workspace: Workspace, run: DagsterRun | None, instance) -> Iterator[
         _session = None
 
 
+def server() -> Server | None:
+    """Return what this run's kernels come from, while it lasts."""
+    return _session.server if _session else None
+
+
 def _steps(run: DagsterRun | None, instance) -> list[str]:
     if run is None:
         return []
@@ -219,8 +223,8 @@ def execute_notebook(step_context, **arguments) -> str:
     try:
         executed = _original_execute(step_context, **arguments)
         status = None
-        _where_mlflow_is_loaded("record_notebook", run_id=experiment.run_id,
-                                step=step_context.step.key, executed=executed)
+        recorded.through(server(), "keep_notebook", experiment, step=step_context.step.key,
+                         executed=executed)
         return executed
     except PapermillExecutionError as error:
         status, reason = "FAILED", f"{error.ename}: {error.evalue}"
@@ -245,8 +249,7 @@ def execute_notebook(step_context, **arguments) -> str:
         raise
     finally:
         if status is not None:
-            _where_mlflow_is_loaded("close_runs", run_id=experiment.run_id, status=status,
-                                    reason=reason)
+            recorded.through(server(), "close", experiment, status=status, reason=reason)
 
 
 def _plain(traceback: list[str]) -> str:
@@ -260,41 +263,6 @@ def _keep(experiment, step_context, folder: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(written[-1], target)
     return target
-
-
-def _where_mlflow_is_loaded(name: str, **arguments: str) -> None:
-    """Call a function of this module in a copy of the kernels' server, else here.
-
-    Here, MLflow would have to be imported first, which takes two seconds of every run.
-    """
-    if not (_session and _session.server.errand(f"{__name__}:{name}", arguments)):
-        globals()[name](**arguments)
-
-
-def record_notebook(run_id: str, step: str, executed: str) -> None:
-    """Keep the notebook of a step as it was executed with the step's run in MLflow."""
-    from ftzard.tracking import runs
-
-    run = runs.of_dagster_step(_tracking(run_id), run_id, step)
-    if run is not None:
-        run.text(Path(executed).read_text(encoding="utf-8"),
-                 f"notebook/{step.replace('.', '-')}.ipynb")
-
-
-def close_runs(run_id: str, status: str, reason: str) -> None:
-    """Close what a run left open in MLflow."""
-    from ftzard.tracking import runs
-
-    with runs.closing(status):
-        runs.close_failed(_tracking(run_id), run_id, status, reason)
-
-
-def _tracking(run_id: str):
-    from ftzard.notebooks.chapter import connect
-
-    workspace = find()
-    resolved = workspace.run_folder(run_id) / "config.json"
-    return connect(workspace, from_record(json.loads(resolved.read_text(encoding="utf-8"))))
 
 
 def install() -> None:

@@ -5,8 +5,13 @@ Here that is paid once per run, while the run itself starts and the first steps 
 a model will come, the server forks a second one, which imports for them ahead of time: no other
 step waits for that. The servers run no step, open no device and start no thread of their own: a
 copy is as good as a fresh process. They are told what to do in JSON lines and end when those do.
+
+Imports leave a million objects that live as long as their process. The garbage collector, which
+would look through them all again and again (a second each time), is off while they are made and
+never looks at them in the copies.
 """
 
+import gc
 import json
 import logging
 import os
@@ -22,6 +27,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+from ftzard.artifact import write_json
 from ftzard.errors import WorkspaceError
 from ftzard.running import orphan
 from ftzard.steps import BY_NAME, JOBS
@@ -102,21 +108,23 @@ class Server:
                 f"the process that starts kernels has ended with code {self.process.wait()}, so "
                 "the step cannot run; what it said is above. Run the job again.") from error
 
-    def errand(self, function: str, arguments: Mapping) -> bool:
-        """Have a copy of the server call `module:function`; return whether that has succeeded.
+    def errand(self, function: str, arguments: Mapping) -> tuple[bool, object]:
+        """Have a copy of the server call `module:function`; return (success, what it returned).
 
-        It has imported already what the process of the run would have to import for it. arguments:
-        by name, as JSON can say them. A failure is not told: whoever asks does it then himself.
+        arguments: by name; they and what is returned are such as JSON can say. A failure is not
+        told: whoever asks does it himself then.
         """
         with tempfile.TemporaryDirectory(prefix="ftzard-") as folder:
-            done = Path(folder) / "done"
-            order = {"function": function, "arguments": dict(arguments), "done": str(done),
+            answer = Path(folder) / "answer.json"
+            order = {"function": function, "arguments": dict(arguments), "answer": str(answer),
                      "env": self.environment(), "more": True}
             with suppress(OSError, ValueError):  # the server has been killed
                 pid = self._ask("data", order)
                 while alive(pid):
                     time.sleep(0.01)
-            return done.exists()
+            if not answer.exists():
+                return False, None
+            return True, json.loads(answer.read_text(encoding="utf-8"))
 
     def _ask(self, kind: str, order: Mapping) -> int:
         orders, answers = self._ways[kind]
@@ -151,6 +159,7 @@ def main() -> None:
     """Serve until the orders end. Arguments: descriptors of orders and answers, once or twice."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies that ended
     end_with_the_run()
+    gc.disable()
     ways = [int(number) for number in sys.argv[1:]]
     for name in EVERY:
         import_module(name)
@@ -195,6 +204,7 @@ def serve(orders: int, answers: int, ahead: list[str]) -> None:
             line, _, waiting = waiting.partition(b"\n")
             order = json.loads(line)
             ahead = ahead if order.pop("more") else []
+            gc.freeze()
             pid = os.fork()
             if pid == 0:
                 os.close(answers)
@@ -220,19 +230,19 @@ def become_kernel(arguments: list[str], env: dict[str, str], cwd: str) -> None:
     app.start()
 
 
-def do_errand(function: str, arguments: Mapping, done: str, env: dict[str, str]) -> None:
-    """Call a function, leave the file `done` if it succeeds, and end."""
+def do_errand(function: str, arguments: Mapping, answer: str, env: Mapping[str, str]) -> None:
+    """Call a function, write what it returns if it succeeds, and end."""
     stand_alone(env)
     module, _, name = function.partition(":")
     try:
-        getattr(import_module(module), name)(**arguments)
-        Path(done).touch()
+        write_json(Path(answer), getattr(import_module(module), name)(**arguments))
     finally:
         os._exit(0)
 
 
 def stand_alone(env: Mapping[str, str]) -> None:
     """Be a process of its own that ends with the run's."""
+    gc.enable()
     os.setsid()
     for number in (signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)

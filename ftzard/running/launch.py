@@ -3,6 +3,7 @@
 What a person sees is the same either way: a line per step with its time and its result.
 """
 
+import gc
 import json
 import logging
 import os
@@ -122,6 +123,7 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
     """
     os.environ.update(environment(workspace))
     _start_server(workspace, job)
+    gc.disable()  # what imports leave is not worth looking through
     from dagster import DagsterInstance
     from dagster._core.execution.api import execute_run_iterator
 
@@ -139,6 +141,8 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
             close_dead_runs(instance, workspace)
             recon = reconstructable_job(job)
             made = _created(instance, recon, job, config, tags or {})
+            gc.freeze()
+            gc.enable()
             for event in execute_run_iterator(recon, made, instance):
                 if was_interrupted(event):
                     raise KeyboardInterrupt
@@ -146,6 +150,7 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
                              failure_sentence(event))
             finished = instance.get_run_by_id(made.run_id)
     finally:
+        gc.enable()
         logging.getLogger("papermill").removeHandler(printed)
         if (unused := take_server()) is not None:
             unused.close()

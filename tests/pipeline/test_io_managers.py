@@ -13,7 +13,6 @@ from ftzard.pipeline.experiment import Experiment
 from ftzard.pipeline.io_managers import (
     ArtifactIOManager,
     MetadataIOManager,
-    _plots,
     metadata_place,
     read_metadata,
 )
@@ -76,14 +75,19 @@ def test_without_an_mlflow_store_the_page_says_so_and_none_is_made(experiment, h
     assert not (experiment.workspace.state / "mlflow.db").exists()
 
 
-def test_a_page_leads_to_the_mlflow_run_and_shows_its_plots(rounds):
-    run = runs.known(rounds.tracking, rounds.ids["clean 2"])
+def page_of(rounds, run) -> dict:
+    """Return what the asset's page tells of a version that this MLflow run has made."""
     handle = rounds.workspace.handle("cleaned", rounds.config.paths.cleaned, 5).at("c0ffee")
     context = output()
     experiment = Experiment(rounds.workspace, rounds.config, run.data.tags["dagster_run_id"])
     ArtifactIOManager(experiment).handle_output(context, handle.to_dict())
     event, = context.get_logged_events()
-    told = {name: value.value for name, value in event.metadata.items()}
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def test_a_page_leads_to_the_mlflow_run_and_shows_its_plots(rounds):
+    run = runs.known(rounds.tracking, rounds.ids["clean 2"])
+    told = page_of(rounds, run)
     assert told["MLflow run"] == f"{run.info.run_name} ({run.info.run_id})"
     assert told["MLflow page"].endswith(
         f"/#/experiments/{rounds.tracking.experiment_id}/runs/{run.info.run_id}")
@@ -91,10 +95,10 @@ def test_a_page_leads_to_the_mlflow_run_and_shows_its_plots(rounds):
 
 
 def test_a_large_plot_is_named_only(rounds, monkeypatch):
-    monkeypatch.setattr("ftzard.pipeline.io_managers.LARGEST_PLOT", 4)
-    run = runs.reopen(rounds.tracking, rounds.ids["clean 2"])
-    shown, = _plots(rounds.tracking, run).values()
-    assert shown.value == "plots/cleaning_plot.png, an artifact of the MLflow run (5 bytes)"
+    monkeypatch.setattr("ftzard.pipeline.recorded.LARGEST_PLOT", 4)
+    told = page_of(rounds, runs.known(rounds.tracking, rounds.ids["clean 2"]))
+    assert told["plot: cleaning plot"] == (
+        "plots/cleaning_plot.png, an artifact of the MLflow run (5 bytes)")
 
 
 def test_an_artifact_that_is_not_versioned_yet_is_not_materialised(experiment, handle):

@@ -89,12 +89,13 @@ def test_what_models_need_is_imported_ahead_only_for_steps_that_will_come(
 def test_an_errand_is_done_by_a_process_that_has_imported_what_it_needs(session, tmp_path, capfd):
     """A run records in MLflow what only it knows, without importing MLflow itself."""
     server, made = session.server, tmp_path / "made"
-    assert server.errand("os:mkdir", {"path": str(made)}) and made.is_dir()
-    assert not server.errand("os:mkdir", {"path": str(made)})  # it is there already
+    assert server.errand("os:mkdir", {"path": str(made)}) == (True, None) and made.is_dir()
+    assert server.errand("os:mkdir", {"path": str(made)}) == (False, None)  # it is there already
+    assert server.errand("os:listdir", {"path": str(tmp_path)}) == (True, os.listdir(tmp_path))
     assert capfd.readouterr().err == ""  # whoever asked will say it when it fails there, too
     os.killpg(server.process.pid, signal.SIGKILL)
     server.process.wait()
-    assert not server.errand("os:rmdir", {"path": str(made)}) and made.is_dir()
+    assert server.errand("os:rmdir", {"path": str(made)}) == (False, None) and made.is_dir()
 
 
 def has_torch(process: psutil.Process) -> bool:

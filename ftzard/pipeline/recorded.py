@@ -1,0 +1,75 @@
+"""What the process of a run does in MLflow: keep a step's notebook, close runs, tell of a run.
+
+Importing MLflow takes two seconds, and the process that the kernels come from has done it. So each
+function here is called in a copy of that process; where there is none, or where it fails there, it
+is called in the run's own process, and its failure is the run's.
+"""
+
+import base64
+from pathlib import Path
+
+from ftzard.config.compose import from_record, to_record
+from ftzard.running.kernel_server import Server
+from ftzard.workspace import Workspace
+
+#: Where `ftzard ui` serves MLflow unless it is told otherwise.
+MLFLOW_PAGE = "http://127.0.0.1:5000"
+#: A picture that takes more stays in MLflow: it would be kept in Dagster's log for every version.
+LARGEST_PLOT = 150_000
+
+
+def through(server: Server | None, name: str, experiment, **arguments: str):
+    """Call a function of this module in a copy of the server, else here; return what it returns."""
+    arguments |= {"root": str(experiment.workspace.root), "config": to_record(experiment.config),
+                  "run_id": experiment.run_id}
+    if server is not None:
+        done, told = server.errand(f"{__name__}:{name}", arguments)
+        if done:
+            return told
+    return globals()[name](**arguments)
+
+
+def keep_notebook(root: str, config: dict, run_id: str, step: str, executed: str) -> None:
+    """Keep the notebook of a step as it was executed with the step's run in MLflow."""
+    from ftzard.notebooks.chapter import connect
+    from ftzard.tracking import runs
+
+    tracking = connect(Workspace(Path(root)), from_record(config))
+    run = runs.of_dagster_step(tracking, run_id, step)
+    if run is not None:
+        run.text(Path(executed).read_text(encoding="utf-8"),
+                 f"notebook/{step.replace('.', '-')}.ipynb")
+
+
+def close(root: str, config: dict, run_id: str, status: str, reason: str) -> None:
+    """Close what a run left open in MLflow."""
+    from ftzard.notebooks.chapter import connect
+    from ftzard.tracking import runs
+
+    with runs.closing(status):
+        tracking = connect(Workspace(Path(root)), from_record(config))
+        runs.close_failed(tracking, run_id, status, reason)
+
+
+def about(root: str, config: dict, run_id: str, step: str) -> dict | None:
+    """Return name, id and page of a step's MLflow run and its plots; None if it is not there.
+
+    plots: by name, each with its bytes and, unless it is large, the picture in base 64.
+    """
+    from ftzard.history import lineage
+    from ftzard.tracking import runs
+
+    tracking = lineage.store(Workspace(Path(root)), from_record(config))
+    run = None if tracking is None else runs.of_dagster_step(tracking, run_id, step)
+    if run is None:
+        return None
+    server = MLFLOW_PAGE
+    if tracking.uri.startswith("http"):
+        server = tracking.client.shown.replace("***@", "").rstrip("/")
+    plots = {}
+    for name in runs.files(tracking, run.id, "plots"):
+        picture = runs.read(tracking, run.id, name)
+        shown = base64.b64encode(picture).decode() if len(picture) <= LARGEST_PLOT else None
+        plots[name] = {"bytes": len(picture), "picture": shown}
+    return {"name": run.name, "id": run.id, "plots": plots,
+            "page": f"{server}/#/experiments/{tracking.experiment_id}/runs/{run.id}"}
