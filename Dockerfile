@@ -41,13 +41,15 @@ COPY LICENSE pyproject.toml ./
 COPY ftzard ftzard
 RUN pip install --no-cache-dir --no-deps -e .
 
-# Nothing phones home, idle threads do not spin, and log lines come out as they are written.
+# Nothing phones home, idle threads do not spin, torch's compiler is not loaded, and log lines come
+# out as they are written.
 ENV MLFLOW_DISABLE_TELEMETRY=true \
     DAGSTER_DISABLE_TELEMETRY=1 \
     DVC_NO_ANALYTICS=1 \
     HF_HUB_DISABLE_TELEMETRY=1 \
     OMP_WAIT_POLICY=PASSIVE \
     GOMP_SPINCOUNT=1000 \
+    TORCHDYNAMO_DISABLE=1 \
     PYTHONUNBUFFERED=1 \
     # Downloaded bases stay in the mounted workspace: 14 GB should not die with the container.
     HF_HOME=/app/.ftzard/huggingface

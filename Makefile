@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Nothing phones home, and waiting torch threads spin only shortly.
+# Nothing phones home, waiting torch threads spin only shortly, and torch's compiler is not loaded.
 export MLFLOW_DISABLE_TELEMETRY := true
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 1000
+export TORCHDYNAMO_DISABLE := 1
 
 # A venv holds absolute paths: the stamp names the clone's own, so that a moved or copied clone
 # makes a new one instead of running the code at the old place.

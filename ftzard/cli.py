@@ -1,5 +1,6 @@
 """The command line: parses, calls, prints. What it does stands in the modules it calls."""
 
+import gc
 import json
 import os
 import signal
@@ -803,6 +804,7 @@ def main() -> None:
     termination exit code 130."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    gc.set_threshold(100_000)  # most commands import more than they compute, and import no rubbish
     try:
         code = app(standalone_mode=False)
         if code == 130:  # what typer makes of Ctrl-C

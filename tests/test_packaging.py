@@ -201,7 +201,7 @@ def test_pixi_tasks_install_first_and_call_commands_that_exist():
 
 def test_the_same_switches_everywhere():
     switches = {"OMP_WAIT_POLICY", "MLFLOW_DISABLE_TELEMETRY", "DAGSTER_DISABLE_TELEMETRY"}
-    switches |= {"DVC_NO_ANALYTICS", "HF_HUB_DISABLE_TELEMETRY"}
+    switches |= {"DVC_NO_ANALYTICS", "HF_HUB_DISABLE_TELEMETRY", "TORCHDYNAMO_DISABLE"}
     wanted = {name: PIXI["activation"]["env"][name] for name in switches}
     for name, pattern in (("Makefile", r"(\w+) := (\S+)"), ("Dockerfile", r"(\w+)=(\w+)")):
         found = dict(re.findall(pattern, (ROOT / name).read_text(encoding="utf-8")))

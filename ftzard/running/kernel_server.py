@@ -38,8 +38,9 @@ IN_KERNEL = "FTZARD_KERNEL"
 
 #: Waiting threads of torch sleep after a short spin. Without the sleep two training processes on
 #: the same cores slow each other down many times; without the spin one alone takes 1.4 times as
-#: long.
-PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+#: long. And torch's compiler is off: nothing here is compiled, but bitsandbytes would load it for
+#: functions that are not called, which takes a third of the time of all imports.
+SPARING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "TORCHDYNAMO_DISABLE": "1"}
 
 #: What every kernel needs, and what the steps with a model need besides, in small bites: between
 #: two of them the server looks whether a kernel is asked for.
@@ -80,7 +81,7 @@ class Server:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a kernel."""
-        return {**os.environ, **PATIENT_THREADS, IN_KERNEL: "1",
+        return {**os.environ, **SPARING, IN_KERNEL: "1",
                 "JPY_PARENT_PID": "1",  # ipykernel's own watch could not know whom to look at
                 "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger would speak in the terminal
                 orphan.OF: str(os.getpid()), "FTZARD_WORKSPACE": str(self.workspace.root)}

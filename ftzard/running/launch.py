@@ -3,7 +3,6 @@
 What a person sees is the same either way: a line per step with its time and its result.
 """
 
-import gc
 import json
 import logging
 import os
@@ -18,13 +17,13 @@ import yaml
 from ftzard.artifact import write_json
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError, nearest
-from ftzard.running.kernel_server import PATIENT_THREADS, Server, reconstructable_job
+from ftzard.running.kernel_server import SPARING, Server, reconstructable_job
 from ftzard.steps import BY_NAME, DELIVERIES, JOBS, STEPS
 from ftzard.workspace import Workspace, alive
 
 #: What every process of ours has in its environment: quiet, local, and sparing with the CPU.
 QUIET = {
-    **PATIENT_THREADS,
+    **SPARING,
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -123,7 +122,6 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
     """
     os.environ.update(environment(workspace))
     _start_server(workspace, job)
-    gc.disable()  # what imports leave is not worth looking through
     from dagster import DagsterInstance
     from dagster._core.execution.api import execute_run_iterator
 
@@ -141,8 +139,6 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
             close_dead_runs(instance, workspace)
             recon = reconstructable_job(job)
             made = _created(instance, recon, job, config, tags or {})
-            gc.freeze()
-            gc.enable()
             for event in execute_run_iterator(recon, made, instance):
                 if was_interrupted(event):
                     raise KeyboardInterrupt
@@ -150,7 +146,6 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
                              failure_sentence(event))
             finished = instance.get_run_by_id(made.run_id)
     finally:
-        gc.enable()
         logging.getLogger("papermill").removeHandler(printed)
         if (unused := take_server()) is not None:
             unused.close()

@@ -30,7 +30,8 @@ def test_kernels_are_spoken_to_on_no_port_that_somebody_else_could_take(session)
         client = manager.client()
         client.start_channels()
         run_sync(client.wait_for_ready)(timeout=120)
-        said = run_sync(client.execute_interactive)("1 + 1", timeout=60, store_history=False)
+        said = run_sync(client.execute_interactive)(
+            "import gc\nassert gc.isenabled()", timeout=60, store_history=False)
         assert said["content"]["status"] == "ok"
         client.stop_channels()
         told = manager.get_connection_info()
