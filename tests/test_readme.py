@@ -69,12 +69,12 @@ def bare(line: str) -> str:
 
 
 def reviews(path: Path) -> None:
-    """Write 800 short reviews whose words tell the stars."""
+    """Write 1,200 short reviews whose words tell the stars."""
     rng = random.Random(5)
     words = {"good": ["solid", "lovely", "quick", "friendly", "great"],
              "bad": ["broken", "late", "rude", "noisy", "awful"]}
     lines = ["review,stars"]
-    while len(lines) <= 800:
+    while len(lines) <= 1200:
         stars = rng.choice(["good", "bad"])
         said = " ".join(rng.sample(words[stars], 2))
         order = f"order {len(lines)} for {rng.choice('abcdefgh')}{rng.randrange(999)}"
