@@ -20,8 +20,16 @@ from tests.story import story  # noqa: F401 - the fixture of the whole-job tests
 TOOLS = Path(sys.executable).parent
 
 
-@pytest.hookimpl(wrapper=True)  # before those that read the groups, and after them again
-def pytest_collection_modifyitems(config, items: list[pytest.Item]) -> Iterator[None]:
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a pytest with which every process would run the same whole jobs, without a word."""
+    if getattr(config.option, "dist", "no") == "loadgroup" and pytest.version_tuple >= (9, 2):
+        raise pytest.UsageError(
+            f"with pytest {pytest.__version__}, pytest-xdist 3.8 does not keep the tests of a file "
+            "in one process; install what constraints.txt says (its issue 1386).")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let processes take turns by file, but keep all tests of the one story in one process.
 
     Whole jobs come first: nobody waits in the end for a process that has just begun a long one.
@@ -31,12 +39,7 @@ def pytest_collection_modifyitems(config, items: list[pytest.Item]) -> Iterator[
         group = "story" if shared else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.get_closest_marker("jobs") is None)
-    yield
     gc.freeze()  # what the tests' imports left is not looked through again and again
-    if getattr(config.option, "loadgroup", False) and not all("@" in i.nodeid for i in items):
-        raise pytest.UsageError(
-            f"pytest {pytest.__version__} does not let its processes share work by file, so every "
-            "one of them would run the same whole jobs; install what constraints.txt says.")
 
 
 @pytest.fixture(scope="session", autouse=True)

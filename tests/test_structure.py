@@ -240,7 +240,7 @@ def fresh(code: str) -> str:
 
 def test_the_code_location_loads_nothing_heavy():
     heavy = ("torch", "transformers", "peft", "bitsandbytes", "mlflow", "dvc", "pandas",
-             "sklearn", "matplotlib", "optuna", "hydra")
+             "sklearn", "matplotlib", "optuna", "hydra", "rfc3987_syntax")
     loaded = json.loads(fresh(
         "import json, sys, ftzard.definitions; "
         f"print(json.dumps([n for n in {heavy!r} if n in sys.modules]))"))
