@@ -48,7 +48,16 @@ rows = pandas.read_csv(asked, dtype="str", keep_default_na=False, encoding="utf-
 rows["label"] = ["good" if " solid " in text else "bad" for text in rows["text"]]
 rows.to_csv("reviews/data/labelled/march.csv", index=False)
 """
+#: A small model for the second task: the first shows what the defaults do.
+SMALL = """
+import pathlib, yaml
+marker = pathlib.Path("tutor/ftzard.yaml")
+config = yaml.safe_load(marker.read_text())
+config["model"]["build"] = {"layers": 2, "width": 64, "heads": 2, "vocabulary": 1024, "seed": 0}
+marker.write_text(yaml.safe_dump(config))
+"""
 BEFORE = {
+    "ftzard run training_pipeline_job -w tutor training.epochs=3 tuning.trials=1": SMALL,
     "ftzard run inference_pipeline_job -w reviews data.incoming=data/incoming/march.csv": MARCH,
     "ftzard run retraining_pipeline_job -w reviews data.labelled=data/labelled/march.csv": LABELS}
 

@@ -27,6 +27,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+from ftzard import spare
 from ftzard.artifact import write_json
 from ftzard.errors import WorkspaceError
 from ftzard.running import orphan
@@ -94,7 +95,7 @@ class Server:
         """
         if step in self._models_to_come:
             self._models_to_come.remove(step)
-        order = {"arguments": arguments, "env": env, "cwd": cwd,
+        order = {"arguments": arguments, "env": env, "cwd": cwd, "with_spare": _needs_models(step),
                  "more": bool(self._models_to_come)}
         kind = "models" if _needs_models(step) and "models" in self._ways else "data"
         try:
@@ -214,8 +215,13 @@ def serve(orders: int, answers: int, ahead: list[str]) -> None:
             os.write(answers, f"{pid}\n".encode())
 
 
-def become_kernel(arguments: list[str], env: dict[str, str], cwd: str) -> None:
-    """Be the kernel that `python -m ipykernel_launcher arguments` would be, to its end."""
+def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_spare: bool) -> None:
+    """Be the kernel that `python -m ipykernel_launcher arguments` would be, to its end.
+
+    with_spare: whether a copy of it waits for what must be done by a process that has done nothing.
+    """
+    if with_spare:
+        spare.keep(do_errand)
     stand_alone(env)
     os.chdir(cwd)
     sys.path.insert(0, "")
@@ -235,10 +241,12 @@ def do_errand(function: str, arguments: Mapping, answer: str, env: Mapping[str, 
     """Call a function, write what it returns if it succeeds, and end."""
     stand_alone(env)
     module, _, name = function.partition(":")
+    failed = 1
     try:
         write_json(Path(answer), getattr(import_module(module), name)(**arguments))
+        failed = 0
     finally:
-        os._exit(0)
+        os._exit(failed)
 
 
 def stand_alone(env: Mapping[str, str]) -> None:

@@ -83,61 +83,76 @@ def run(story, job: str, *overrides: str, **environment: str) -> subprocess.Comp
 
 
 POINTS = {
-    "the kernel in the middle of an epoch":
-        ("tuning_job", "ftzard.models.training:_gradients:before:30", "self"),
-    "the kernel while it saves a checkpoint":
-        ("tuning_job", "ftzard.models.checkpoint:write_json:before:2", "self"),
-    "the kernel between two trials":
-        ("tuning_job", "ftzard.models.fitting:_keep_ended:after:1", "self"),
-    "the process of the run in the middle of an epoch":
-        ("tuning_job", "ftzard.models.training:_gradients:before:20", "run"),
-    "the process that forks the kernels":
-        ("preprocessing_job", "ftzard.notebooks.chapter:Chapter._hand_on:before:1", "server"),
-    "the kernel while an artifact is written":
-        ("preprocessing_job", "ftzard.dataset.storage:write_atomically:before:1", "self"),
-    "the kernel between the artifact and its handle":
-        ("preprocessing_job", "ftzard.notebooks.chapter:Chapter._hand_on:before:1", "self"),
-    "between dvc add and git commit":
-        ("preprocessing_job", "ftzard.versioning.commit:commit_paths:before:1", "self"),
-    "between commit and push":
-        ("preprocessing_job", "ftzard.versioning.commit:publish:before:1", "self"),
-    "between the data's push and git's":
-        ("preprocessing_job", "ftzard.versioning.publish:_why_not_git:before:1", "self"),
-    "the process of the run between a step and Git_Dvc":
-        ("preprocessing_job", "ftzard.notebooks.versions:follow:before:1", "run"),
-    "during registration":
-        ("choosing_job", "ftzard.notebooks.model_files:write_record:before:1", "self"),
-    "while an alias moves":
-        ("choosing_job", "ftzard.tracking.registry:move:after:1", "self"),
+    "tuning_job": [
+        ("the kernel in the middle of an epoch", "ftzard.models.training:_gradients:before:30",
+         "self"),
+        ("the kernel while it saves a checkpoint", "ftzard.models.checkpoint:write_json:before:2",
+         "self"),
+        ("the process of the run in the middle of an epoch",
+         "ftzard.models.training:_gradients:before:20", "run"),
+        ("the kernel between two trials", "ftzard.models.fitting:_keep_ended:after:1", "self")],
+    "preprocessing_job": [
+        ("the kernel while an artifact is written",
+         "ftzard.dataset.storage:write_atomically:before:1", "self"),
+        ("the kernel between the artifact and its handle",
+         "ftzard.notebooks.chapter:Chapter._hand_on:before:1", "self"),
+        ("the process of the run between a step and Git_Dvc",
+         "ftzard.notebooks.versions:follow:before:1", "run"),
+        ("between dvc add and git commit", "ftzard.versioning.commit:commit_paths:before:1",
+         "self"),
+        ("between commit and push", "ftzard.versioning.commit:publish:before:1", "self"),
+        ("between the data's push and git's", "ftzard.versioning.publish:_why_not_git:before:1",
+         "self")],
+    "choosing_job": [
+        ("during registration", "ftzard.notebooks.model_files:write_record:before:1", "self"),
+        ("while an alias moves", "ftzard.tracking.registry:move:after:1", "self")],
 }
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_killed(story, tmp_path, point):
-    job, at, whom = POINTS[point]
-    before, seed = story.git("rev-parse", "HEAD"), next(SEEDS)
+def trained_until(story) -> int:
+    """Return the step of the newest checkpoint."""
+    markers = (story.workspace.state / "checkpoints").rglob("0*.json")
+    return max((int(marker.stem) for marker in markers), default=0)
+
+
+@pytest.mark.parametrize("job", POINTS)
+def test_killed(story, tmp_path, job):
+    """The same request again and again, killed at a later point each time; then it goes through."""
+    seed, steps = next(SEEDS), []
     changes = [f"seed={seed}", "training.checkpoint_steps=10"]
     if job == "preprocessing_job":
         changes = [f"model.max_length={40 + seed % 60}"]
-    known = {r.info.run_id for r in runs.children(story.tracking())}
-    struck = run(story, job, *changes, **killing(tmp_path, at, whom))
-    assert (tmp_path / "struck").exists(), struck.stdout[-2000:]
-    assert gone(story) == []
-    if whom == "server":  # no kernel depends on it any more, and the next gets a new one
-        assert struck.returncode == 0, struck.stdout[-2000:]
+    for point, at, whom in POINTS[job]:
+        before = story.git("rev-parse", "HEAD")
+        known = {r.info.run_id for r in runs.children(story.tracking())}
+        (tmp_path / "struck").unlink(missing_ok=True)
+        struck = run(story, job, *changes, **killing(tmp_path, at, whom))
+        assert (tmp_path / "struck").exists(), (point, struck.stdout[-2000:])
+        assert struck.returncode != 0, (point, struck.stdout[-2000:])
+        assert gone(story) == [], point
+        steps.append(trained_until(story))
         sound(story, before)
-        return
-    assert struck.returncode != 0, struck.stdout[-2000:]
-    sound(story, before)
-    mine = [r for r in runs.children(story.tracking()) if r.info.run_id not in known]
-    cut_off = [r for r in mine if r.info.status in ("KILLED", "FAILED")]
-    assert cut_off or whom == "run" or "push" in point or "commit" in point, [
-        (r.data.tags["step"], r.info.status) for r in mine]
+        mine = [r for r in runs.children(story.tracking()) if r.info.run_id not in known]
+        cut_off = [r for r in mine if r.info.status in ("KILLED", "FAILED")]
+        assert cut_off or whom == "run" or "push" in point or "commit" in point, (point, [
+            (r.data.tags["step"], r.info.status) for r in mine])
 
+    before = story.git("rev-parse", "HEAD")
     again = run(story, job, *changes)
     assert again.returncode == 0, again.stdout[-3000:]
     if job == "tuning_job":
+        assert 0 < steps[0] < steps[1] < steps[2], "each goes on where the one before was cut off"
         assert "went on from the checkpoint of an interrupted run" in again.stdout
+    sound(story, before)
+
+
+def test_no_kernel_depends_on_the_process_that_forked_it_and_the_next_gets_a_new_one(
+        story, tmp_path):
+    before = story.git("rev-parse", "HEAD")
+    done = run(story, "preprocessing_job", f"model.max_length={40 + next(SEEDS) % 60}", **killing(
+        tmp_path, "ftzard.notebooks.chapter:Chapter._hand_on:before:1", "server"))
+    assert (tmp_path / "struck").exists() and done.returncode == 0, done.stdout[-2000:]
+    assert gone(story) == []
     sound(story, before)
 
 

@@ -99,5 +99,40 @@ def test_an_errand_is_done_by_a_process_that_has_imported_what_it_needs(session,
     assert server.errand("os:rmdir", {"path": str(made)}) == (False, None) and made.is_dir()
 
 
+def test_a_kernel_with_a_model_has_a_copy_of_its_beginning_for_one_piece_of_work(
+        workspace, monkeypatch, tmp_path, capfd):
+    """A saved adapter is opened in it, by a process that has never seen the model in memory."""
+    monkeypatch.setattr(launch, "_server", Server(workspace, ["choosing"]))
+    with kernels.session(workspace, None, None):
+        kernels._session.step = "choosing"
+        manager = kernels._session.take()
+        client = manager.client()
+        client.start_channels()
+        run_sync(client.wait_for_ready)(timeout=120)
+        (copy,) = psutil.Process(manager.provisioner.pid).children()
+        said = run_sync(client.execute_interactive)(f"""
+import os, string
+from pathlib import Path
+from ftzard import spare
+from ftzard.running.kernel_server import do_errand
+string.capwords = "changed in the kernel"
+ways = [("string:capwords", dict(s="a word")), ("os:mkdir", dict(path="{tmp_path}")),
+        ("subprocess:run", dict(args=["sleep", "60"]))]
+found = []
+for function, arguments in ways:
+    place = Path("{tmp_path}", f"{{len(found)}}.json")
+    done = spare.do(function, arguments, place, timeout=60 if len(found) < 2 else 0.2)
+    found.append((done, place.read_text() if place.exists() else None))
+    assert not spare.do("os:listdir", dict(path="/"), place, timeout=60), "one piece of work"
+    spare.keep(do_errand)
+assert [done for done, _ in found] == [True, False, False], found
+assert found[0][1].strip() == '"A Word"', found
+""", timeout=120, store_history=False)
+        assert said["content"]["status"] == "ok", said["content"]
+        assert not copy.is_running()
+        client.stop_channels()
+    assert "Error" not in capfd.readouterr().err
+
+
 def has_torch(process: psutil.Process) -> bool:
     return any("libtorch" in part.path for part in process.memory_maps())
