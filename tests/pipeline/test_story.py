@@ -57,6 +57,9 @@ class TestCommandLine:
             ran = story.ran[job]
             assert ran.before != ran.after and re.search(r"committed \w{10}, pushed", ran.said), job
 
+    def test_the_process_of_a_run_does_without_mlflow_which_takes_seconds_to_import(self, story):
+        assert "MLflow is not here" in story.ran["evaluation_job"].said
+
 
 class TestGitAndDvc:
     def test_each_commit_touches_only_dvc_files_and_model_records(self, story):
