@@ -8,6 +8,7 @@ by itself, only after the file has been put there anew.
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,11 +44,13 @@ class Waiting:
     """What a look into a drop folder found.
 
     ready: whole files whose content has had no run, with that content's hash; left: a sentence
-    for each file that is left alone although it may look new.
+    for each file that is left alone although it may look new; failed: runs that failed with a file
+    which still lies there.
     """
 
     ready: dict[Path, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    failed: list[DagsterRun] = field(default_factory=list)
 
 
 def deliveries(folder: Path) -> list[Path]:
@@ -143,9 +146,14 @@ def waiting(instance: DagsterInstance, folder: Path, root: Path, job: str) -> Wa
             continue
         try:
             content = digest(path)
-            reason = _why_not(path, root, runs_of(instance, job, content))
+            records = runs_of(instance, job, content)
+            failed, reason = _failed(path, records), _why_done(path, root, records)
         except FileNotFoundError:
             continue  # somebody took it away meanwhile
+        if reason is None and failed:
+            found.failed += failed
+            reason = (f"{path.name}: its run {failed[0].run_id[:8]} failed; it is tried again when "
+                      "the file is put there anew")
         twin = next((p for p, c in found.ready.items() if c == content), None)
         if reason is None and twin is not None:
             reason = f"{path.name} has the same content as {twin.name}"
@@ -156,24 +164,25 @@ def waiting(instance: DagsterInstance, folder: Path, root: Path, job: str) -> Wa
     return found
 
 
-def _why_not(path: Path, root: Path, records: list[RunRecord]) -> str | None:
-    """Return why a file is not new: a sentence, '' for one that is simply done, None if it is.
-
-    A failed run does not count once the file has been put there again after it.
-    """
-    put_there = path.stat().st_ctime
-    for record in sorted(records, key=lambda r: r.dagster_run.status in FAILED):
+def _why_done(path: Path, root: Path, records: list[RunRecord]) -> str | None:
+    """Return why a run has taken a file: a sentence, '' for one that is simply done, None if none
+    has; runs that failed do not count."""
+    for record in records:
         run = record.dagster_run
         if run.status in FAILED:
-            if record.end_time is not None and put_there > record.end_time:
-                continue
-            return (f"{path.name}: its run {run.run_id[:8]} failed; it is tried again when the "
-                    "file is put there anew")
+            continue
         taken = run.tags.get(DELIVERY, "")
         if taken != path.relative_to(root).as_posix():
             return f"{path.name} has the same content as {taken}, which run {run.run_id[:8]} took"
         return ""
     return None
+
+
+def _failed(path: Path, records: list[RunRecord]) -> list[DagsterRun]:
+    """Return the runs that failed since a file was put where it is, newest first."""
+    put_there = path.stat().st_ctime
+    return [record.dagster_run for record in records if record.dagster_run.status in FAILED
+            and not (record.end_time is not None and put_there > record.end_time)]
 
 
 def request(instance: DagsterInstance, path: Path, content: str, workspace: Workspace, job: str,
@@ -195,10 +204,18 @@ def request(instance: DagsterInstance, path: Path, content: str, workspace: Work
 
 @dataclass(frozen=True)
 class Found:
-    """What a sensor or a schedule answers: runs to start, or a sentence why there are none."""
+    """What a sensor or a schedule answers: runs to start, or a sentence why there are none.
+
+    failed: runs that failed with a file which still lies there.
+    """
 
     requests: list[RunRequest]
     reason: str
+    failed: list[DagsterRun] = field(default_factory=list)
+
+
+#: A look into one of the two drop folders.
+Look = Callable[[DagsterInstance, Workspace], Found]
 
 
 def incoming(instance: DagsterInstance, workspace: Workspace) -> Found:
@@ -207,7 +224,7 @@ def incoming(instance: DagsterInstance, workspace: Workspace) -> Found:
     found = waiting(instance, workspace.incoming, workspace.root, job)
     asked = [request(instance, path, content, workspace, job, "incoming")
              for path, content in found.ready.items()]
-    return Found(asked, _reason("data/incoming", found.left))
+    return Found(asked, _reason("data/incoming", found.left), found.failed)
 
 
 def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
@@ -231,7 +248,7 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
         if least is None:
             files = ", ".join(path.name for path in ready)
             return Found([], _reason("data/labelled", [
-                *left, f"{files}: waiting for a drift alarm (retraining.trigger)"]))
+                *left, f"{files}: waiting for a drift alarm (retraining.trigger)"]), found.failed)
         if least < config.sampling.min_labelled:
             groups = {"sampling": {"min_labelled": least}}
         counted = {}
@@ -253,7 +270,7 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
         ready = {path: content for path, content in ready.items() if path not in few}
     asked = [request(instance, path, content, workspace, job, "labelled", **groups)
              for path, content in ready.items()]
-    return Found(asked, _reason("data/labelled", left))
+    return Found(asked, _reason("data/labelled", left), found.failed)
 
 
 def _reason(folder: str, left: list[str]) -> str:

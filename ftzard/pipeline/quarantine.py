@@ -2,16 +2,21 @@
 
 A delivery is bad if the first step of its run refused it as data. A run that failed for another
 reason (no champion yet, a full disk) leaves the file where it is: nothing is wrong with it.
+
+Sensors and schedules do it when they look into their folder: what is told of a run's end may come
+before anybody listens (Dagster's own sensors of failures pass over all that failed before they
+were first asked), but the file still lies there.
 """
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun
 
 from ftzard.artifact import write_atomically
-from ftzard.pipeline.deliveries import CONTENT, DELIVERY, digest
+from ftzard.pipeline.deliveries import CONTENT, DELIVERY, Found, Look, digest
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
 
@@ -28,6 +33,15 @@ def refusal(instance: DagsterInstance, run: DagsterRun) -> tuple[str, str] | Non
         if kind is not None and kind.value == "DataError":
             return event.step_key, failure.description or ""
     return None
+
+
+def looked(instance: DagsterInstance, workspace: Workspace, look: Look) -> Found:
+    """Look into a drop folder, and set aside what failed runs have refused of what lies there."""
+    found = look(instance, workspace)
+    moved = [set_aside(instance, run, workspace) for run in found.failed]
+    told = [f"{path.name} was set aside in data/quarantine, with its report" for path in moved
+            if path is not None]
+    return replace(found, reason="; ".join([found.reason, *told]))
 
 
 def set_aside(instance: DagsterInstance, run: DagsterRun, workspace: Workspace) -> Path | None:

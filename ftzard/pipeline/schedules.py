@@ -4,10 +4,9 @@ They are off until somebody turns them on in Dagster. Sensors and schedules ask 
 storage what has run already, so a delivery runs once even where both are on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from dagster import (
-    DagsterInstance,
     DefaultScheduleStatus,
     JobDefinition,
     ScheduleDefinition,
@@ -16,8 +15,8 @@ from dagster import (
     schedule,
 )
 
-from ftzard.pipeline import deliveries
-from ftzard.workspace import Workspace, find
+from ftzard.pipeline import deliveries, quarantine
+from ftzard.workspace import find
 
 HOURLY = "0 * * * *"
 
@@ -25,12 +24,11 @@ HOURLY = "0 * * * *"
 def schedules(jobs: Mapping[str, JobDefinition]) -> list[ScheduleDefinition]:
     """Return every schedule of the code location."""
 
-    def hourly(name: str, job: str, about: str,
-               look: Callable[[DagsterInstance, Workspace], deliveries.Found]):
+    def hourly(name: str, job: str, about: str, look: deliveries.Look):
         @schedule(name=name, job=jobs[job], cron_schedule=HOURLY, description=about,
                   default_status=DefaultScheduleStatus.STOPPED)
         def evaluate(context: ScheduleEvaluationContext):
-            found = look(context.instance, find())
+            found = quarantine.looked(context.instance, find(), look)
             return found.requests or SkipReason(found.reason)
 
         return evaluate

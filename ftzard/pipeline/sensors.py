@@ -1,6 +1,6 @@
 """Sensors: a new file starts a job; a failed run closes what it left open.
 
-A file that a run refused as data is set aside, so that it blocks no other.
+A file that a run refused as data is set aside at the next look, so that it blocks no other.
 What lies in the drop folders and which of it is new is found in deliveries.py, for the schedules
 as well.
 """
@@ -25,8 +25,9 @@ from ftzard.running import launch
 from ftzard.workspace import find
 
 
-def answer(found: deliveries.Found) -> SensorResult:
-    """Return what was found as a sensor says it."""
+def answer(context: SensorEvaluationContext, look: deliveries.Look) -> SensorResult:
+    """Return what a look into a drop folder finds, as a sensor says it."""
+    found = quarantine.looked(context.instance, find(), look)
     return SensorResult(run_requests=found.requests,
                         skip_reason=None if found.requests else found.reason)
 
@@ -38,13 +39,13 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
             default_status=DefaultSensorStatus.RUNNING,
             description="Starts inference for each new file in data/incoming.")
     def incoming_sensor(context: SensorEvaluationContext):
-        return answer(deliveries.incoming(context.instance, find()))
+        return answer(context, deliveries.incoming)
 
     @sensor(job=jobs["retraining_pipeline_job"], minimum_interval_seconds=5,
             default_status=DefaultSensorStatus.RUNNING,
             description="Starts retraining when data/labelled holds enough new labels.")
     def labelled_sensor(context: SensorEvaluationContext):
-        return answer(deliveries.labelled(context.instance, find()))
+        return answer(context, deliveries.labelled)
 
     @sensor(minimum_interval_seconds=5, default_status=DefaultSensorStatus.RUNNING,
             description="Reports a run as failed when the process that worked on it is gone.")
@@ -62,13 +63,9 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
 
     @run_status_sensor(run_status=DagsterRunStatus.FAILURE, minimum_interval_seconds=5,
                        default_status=DefaultSensorStatus.RUNNING,
-                       description="Closes the MLflow runs that a failed run left open, and moves "
-                                   "a file that it refused to data/quarantine.")
+                       description="Closes the MLflow runs that a failed run left open.")
     def failed_run_sensor(context: RunStatusSensorContext):
         close(context, "FAILED", context.dagster_event.message or "the Dagster run failed")
-        kept = quarantine.set_aside(context.instance, context.dagster_run, find())
-        if kept is not None:
-            context.log.info(f"set aside: {kept}, with its report beside it")
 
     @run_status_sensor(run_status=DagsterRunStatus.CANCELED,
                        default_status=DefaultSensorStatus.RUNNING,

@@ -11,9 +11,11 @@ from dagster import (
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
+    TextMetadataValue,
     build_schedule_context,
     build_sensor_context,
 )
+from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._core.utils import make_new_run_id
 
 from ftzard import definitions
@@ -21,6 +23,7 @@ from ftzard.dataset.labelling import queue_csv
 from ftzard.dataset.storage import write_parquet
 from ftzard.errors import WorkspaceError
 from ftzard.pipeline import deliveries
+from ftzard.steps import JOBS
 
 INFERENCE, RETRAINING = "inference_pipeline_job", "retraining_pipeline_job"
 
@@ -61,6 +64,15 @@ def ran(instance, request, job: str = INFERENCE, status=DagsterRunStatus.SUCCESS
     elif status == DagsterRunStatus.CANCELED:
         instance.report_run_canceled(run)
     return run
+
+
+def refused(instance, run: DagsterRun) -> None:
+    """Let it be known that the first step of a run refused its file as data."""
+    step = JOBS[run.job_name][0]
+    why = UserFailureData("refused", "no rows", {"error": TextMetadataValue("DataError")})
+    instance.report_dagster_event(DagsterEvent(
+        DagsterEventType.STEP_FAILURE.value, job_name=run.job_name, step_key=step,
+        event_specific_data=StepFailureData(None, why)), run_id=run.run_id)
 
 
 class TestFiles:
@@ -297,6 +309,25 @@ class TestSensorsAndSchedules:
         dropped(workspace.incoming, "more.csv", "text\nmore\n")
         ran(instance, sensor().run_requests[0])
         assert not schedule().run_requests
+
+    @pytest.mark.parametrize("name", ["incoming_sensor", "incoming_schedule"])
+    def test_what_was_refused_before_anybody_listened_is_set_aside(self, workspace, monkeypatch,
+                                                                   name):
+        """A run may fail before Dagster asks its sensors of failures for the first time."""
+        monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))
+        bad, fine = (dropped(workspace.incoming, n, n) for n in ("bad.csv", "fine.csv"))
+        look, = [s for s in [*definitions.defs.sensors, *definitions.defs.schedules]
+                 if s.name == name]
+        build = build_sensor_context if name.endswith("sensor") else build_schedule_context
+        with DagsterInstance.from_config(str(workspace.dagster_home)) as instance:
+            first, second = (ran(instance, request, status=DagsterRunStatus.FAILURE)
+                             for request in deliveries.incoming(instance, workspace).requests)
+            refused(instance, first)  # the second failed for another reason, such as a full disk
+            said = look.evaluate_tick(build(instance)).skip_message
+        assert "bad.csv was set aside in data/quarantine" in said
+        assert not bad.exists() and (workspace.quarantine / "bad.csv").read_text() == "bad.csv"
+        assert "no rows" in (workspace.quarantine / "bad.csv.report.txt").read_text()
+        assert fine.exists() and f"fine.csv: its run {second.run_id[:8]} failed" in said
 
     def test_a_second_look_reads_no_file_again(self, instance, workspace, monkeypatch):
         dropped(workspace.incoming, "big.csv")
