@@ -47,31 +47,34 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
     def labelled_sensor(context: SensorEvaluationContext):
         return answer(context, deliveries.labelled)
 
-    @sensor(minimum_interval_seconds=5, default_status=DefaultSensorStatus.RUNNING,
-            description="Reports a run as failed when the process that worked on it is gone.")
-    def dead_run_sensor(context: SensorEvaluationContext):
-        closed = launch.close_dead_runs(context.instance, find())
-        yield SkipReason(f"closed {', '.join(closed)}" if closed else "every run is alive")
-
-    def close(context: RunStatusSensorContext, status: str, reason: str) -> None:
+    def close(run_id: str, status: str, reason: str) -> None:
         from ftzard.notebooks.chapter import connect
         from ftzard.tracking import runs
 
         workspace = find()
-        runs.close_failed(connect(workspace, workspace.config()), context.dagster_run.run_id,
-                          status, reason)
+        runs.close_failed(connect(workspace, workspace.config()), run_id, status, reason)
+
+    @sensor(minimum_interval_seconds=5, default_status=DefaultSensorStatus.RUNNING,
+            description="Reports a run as failed when the process that worked on it is gone, and "
+                        "closes what it left open in MLflow.")
+    def dead_run_sensor(context: SensorEvaluationContext):
+        closed = launch.close_dead_runs(context.instance, find())
+        for run_id in closed:  # the sensors below may not have been asked for the first time yet
+            close(run_id, "KILLED", "the process that worked on the Dagster run is gone")
+        yield SkipReason(f"closed {', '.join(closed)}" if closed else "every run is alive")
 
     @run_status_sensor(run_status=DagsterRunStatus.FAILURE, minimum_interval_seconds=5,
                        default_status=DefaultSensorStatus.RUNNING,
                        description="Closes the MLflow runs that a failed run left open.")
     def failed_run_sensor(context: RunStatusSensorContext):
-        close(context, "FAILED", context.dagster_event.message or "the Dagster run failed")
+        close(context.dagster_run.run_id, "FAILED",
+              context.dagster_event.message or "the Dagster run failed")
 
     @run_status_sensor(run_status=DagsterRunStatus.CANCELED,
                        default_status=DefaultSensorStatus.RUNNING,
                        description="Closes the MLflow runs that a cancelled run left open.")
     def cancelled_run_sensor(context: RunStatusSensorContext):
-        close(context, "KILLED", "the Dagster run was cancelled")
+        close(context.dagster_run.run_id, "KILLED", "the Dagster run was cancelled")
 
     return [incoming_sensor, labelled_sensor, dead_run_sensor, failed_run_sensor,
             cancelled_run_sensor]

@@ -1,6 +1,8 @@
 """What sensors and schedules look at: whole files only, oldest first, each content once."""
 
 import os
+import socket
+import subprocess
 import threading
 
 import pandas as pd
@@ -19,11 +21,14 @@ from dagster._core.execution.plan.objects import StepFailureData, UserFailureDat
 from dagster._core.utils import make_new_run_id
 
 from ftzard import definitions
+from ftzard.artifact import write_json
 from ftzard.dataset.labelling import queue_csv
 from ftzard.dataset.storage import write_parquet
 from ftzard.errors import WorkspaceError
+from ftzard.notebooks.chapter import connect
 from ftzard.pipeline import deliveries
 from ftzard.steps import JOBS
+from ftzard.tracking import runs
 
 INFERENCE, RETRAINING = "inference_pipeline_job", "retraining_pipeline_job"
 
@@ -180,18 +185,18 @@ class TestIncoming:
         dropped(workspace.incoming, "new.csv")
         first, = deliveries.incoming(instance, workspace).requests
         second, = deliveries.incoming(instance, workspace).requests
-        runs = [ran(instance, request) for request in (first, second)]
-        deliveries.refuse_taken(instance, runs[0])
+        both = [ran(instance, request) for request in (first, second)]
+        deliveries.refuse_taken(instance, both[0])
         instance.report_dagster_event(DagsterEvent(
-            DagsterEventType.RUN_SUCCESS.value, job_name=INFERENCE), run_id=runs[0].run_id)
-        with pytest.raises(WorkspaceError, match=f"run {runs[0].run_id[:8]} meanwhile"):
-            deliveries.refuse_taken(instance, runs[1])
-        instance.report_run_failed(runs[1])
+            DagsterEventType.RUN_SUCCESS.value, job_name=INFERENCE), run_id=both[0].run_id)
+        with pytest.raises(WorkspaceError, match=f"run {both[0].run_id[:8]} meanwhile"):
+            deliveries.refuse_taken(instance, both[1])
+        instance.report_run_failed(both[1])
         found = deliveries.incoming(instance, workspace)
         assert found.requests == [] and found.reason == "no new file in data/incoming"
         again = instance.add_run(DagsterRun(
             job_name=INFERENCE, run_id=make_new_run_id(), tags=first.tags,
-            parent_run_id=runs[0].run_id, root_run_id=runs[0].run_id))
+            parent_run_id=both[0].run_id, root_run_id=both[0].run_id))
         deliveries.refuse_taken(instance, again)
 
     def test_a_file_that_vanishes_while_it_is_looked_at_stops_nothing(self, instance, workspace,
@@ -328,6 +333,24 @@ class TestSensorsAndSchedules:
         assert not bad.exists() and (workspace.quarantine / "bad.csv").read_text() == "bad.csv"
         assert "no rows" in (workspace.quarantine / "bad.csv.report.txt").read_text()
         assert fine.exists() and f"fine.csv: its run {second.run_id[:8]} failed" in said
+
+    def test_what_a_dead_run_left_open_is_closed_with_it(self, workspace, monkeypatch):
+        monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))
+        gone = subprocess.Popen(["true"])
+        gone.wait()
+        look, = [s for s in definitions.defs.sensors if s.name == "dead_run_sensor"]
+        tracking = connect(workspace, workspace.config())
+        parent = runs.top_level(tracking, "DATA_CLEANING", workspace.root / "lock")
+        with DagsterInstance.from_config(str(workspace.dagster_home)) as instance:
+            run = instance.add_run(DagsterRun(job_name=INFERENCE, run_id=make_new_run_id(),
+                                              status=DagsterRunStatus.STARTED))
+            left = runs.start_child(tracking, parent, {"dagster_run_id": run.run_id})
+            write_json(workspace.run_folder(run.run_id) / "worker.json", {
+                "pid": gone.pid, "host": socket.gethostname(), "started": 0.0})
+            said = look.evaluate_tick(build_sensor_context(instance)).skip_message
+            assert said == f"closed {run.run_id}"
+            assert instance.get_run_by_id(run.run_id).status == DagsterRunStatus.FAILURE
+        assert tracking.client.get_run(left.id).info.status == "KILLED"
 
     def test_a_second_look_reads_no_file_again(self, instance, workspace, monkeypatch):
         dropped(workspace.incoming, "big.csv")
