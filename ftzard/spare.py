@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 _waiting: list["Spare"] = []
@@ -46,7 +47,7 @@ class Spare:
 
     def do(self, order: Mapping, timeout: float) -> int:
         """Return the exit code of the copy; after `timeout` seconds it is killed."""
-        with os.fdopen(self._orders, "w") as orders:
+        with suppress(BrokenPipeError), os.fdopen(self._orders, "w") as orders:  # it was killed
             orders.write(json.dumps(order))
         deadline = time.monotonic() + timeout
         while not (ended := os.waitpid(self.pid, os.WNOHANG))[0]:

@@ -111,7 +111,7 @@ def test_a_kernel_with_a_model_has_a_copy_of_its_beginning_for_one_piece_of_work
         run_sync(client.wait_for_ready)(timeout=120)
         (copy,) = psutil.Process(manager.provisioner.pid).children()
         said = run_sync(client.execute_interactive)(f"""
-import os, string
+import os, psutil, string
 from pathlib import Path
 from ftzard import spare
 from ftzard.running.kernel_server import do_errand
@@ -127,6 +127,9 @@ for function, arguments in ways:
     spare.keep(do_errand)
 assert [done for done, _ in found] == [True, False, False], found
 assert found[0][1].strip() == '"A Word"', found
+for killed in psutil.Process().children():
+    killed.kill()
+assert not spare.do("os:listdir", dict(path="/"), place, timeout=60), "whoever asks goes on"
 """, timeout=120, store_history=False)
         assert said["content"]["status"] == "ok", said["content"]
         assert not copy.is_running()
