@@ -44,13 +44,13 @@ class Waiting:
     """What a look into a drop folder found.
 
     ready: whole files whose content has had no run, with that content's hash; left: a sentence
-    for each file that is left alone although it may look new; failed: runs that failed with a file
-    which still lies there.
+    for each file that is left alone although it may look new; failed: the files among them whose
+    content has failed, each with its last run.
     """
 
     ready: dict[Path, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
-    failed: list[DagsterRun] = field(default_factory=list)
+    failed: dict[Path, DagsterRun] = field(default_factory=dict)
 
 
 def deliveries(folder: Path) -> list[Path]:
@@ -150,9 +150,9 @@ def waiting(instance: DagsterInstance, folder: Path, root: Path, job: str) -> Wa
             failed, reason = _failed(path, records), _why_done(path, root, records)
         except FileNotFoundError:
             continue  # somebody took it away meanwhile
-        if reason is None and failed:
-            found.failed += failed
-            reason = (f"{path.name}: its run {failed[0].run_id[:8]} failed; it is tried again when "
+        if reason is None and failed is not None:
+            found.failed[path] = failed
+            reason = (f"{path.name}: its run {failed.run_id[:8]} failed; it is tried again when "
                       "the file is put there anew")
         twin = next((p for p, c in found.ready.items() if c == content), None)
         if reason is None and twin is not None:
@@ -178,11 +178,11 @@ def _why_done(path: Path, root: Path, records: list[RunRecord]) -> str | None:
     return None
 
 
-def _failed(path: Path, records: list[RunRecord]) -> list[DagsterRun]:
-    """Return the runs that failed since a file was put where it is, newest first."""
+def _failed(path: Path, records: list[RunRecord]) -> DagsterRun | None:
+    """Return the last run that failed since a file was put where it is, or None."""
     put_there = path.stat().st_ctime
-    return [record.dagster_run for record in records if record.dagster_run.status in FAILED
-            and not (record.end_time is not None and put_there > record.end_time)]
+    return next((r.dagster_run for r in records if r.dagster_run.status in FAILED
+                 and not (r.end_time is not None and put_there > r.end_time)), None)
 
 
 def request(instance: DagsterInstance, path: Path, content: str, workspace: Workspace, job: str,
@@ -206,12 +206,12 @@ def request(instance: DagsterInstance, path: Path, content: str, workspace: Work
 class Found:
     """What a sensor or a schedule answers: runs to start, or a sentence why there are none.
 
-    failed: runs that failed with a file which still lies there.
+    failed: files that still lie there although a run of their content has failed, with that run.
     """
 
     requests: list[RunRequest]
     reason: str
-    failed: list[DagsterRun] = field(default_factory=list)
+    failed: dict[Path, DagsterRun] = field(default_factory=dict)
 
 
 #: A look into one of the two drop folders.

@@ -16,7 +16,7 @@ from pathlib import Path
 from dagster import DagsterEventType, DagsterInstance, DagsterRun
 
 from ftzard.artifact import write_atomically
-from ftzard.pipeline.deliveries import CONTENT, DELIVERY, Found, Look, digest
+from ftzard.pipeline.deliveries import CONTENT, Found, Look, digest
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
 
@@ -38,23 +38,20 @@ def refusal(instance: DagsterInstance, run: DagsterRun) -> tuple[str, str] | Non
 def looked(instance: DagsterInstance, workspace: Workspace, look: Look) -> Found:
     """Look into a drop folder, and set aside what failed runs have refused of what lies there."""
     found = look(instance, workspace)
-    moved = [set_aside(instance, run, workspace) for run in found.failed]
-    told = [f"{path.name} was set aside in data/quarantine, with its report" for path in moved
-            if path is not None]
+    told = [f"{path.name} was set aside in data/quarantine, with its report"
+            for path, run in found.failed.items() if set_aside(instance, path, run, workspace)]
     return replace(found, reason="; ".join([found.reason, *told]))
 
 
-def set_aside(instance: DagsterInstance, run: DagsterRun, workspace: Workspace) -> Path | None:
-    """Move the delivery that a failed run refused to data/quarantine; return where, or None.
+def set_aside(instance: DagsterInstance, path: Path, run: DagsterRun, workspace: Workspace
+              ) -> Path | None:
+    """Move a delivery that a failed run refused to data/quarantine; return where, or None.
 
-    None: the run took no delivery, failed for another reason, or the file is gone or has other
-    content by now. The file's report stands beside it.
+    None: the run failed for another reason, or the file is gone or has other content by now. The
+    file's report stands beside it.
     """
-    path = workspace.root / run.tags.get(DELIVERY, "")
-    if DELIVERY not in run.tags or not path.is_file():
-        return None
     refused = refusal(instance, run)
-    if refused is None or digest(path) != run.tags.get(CONTENT):
+    if refused is None or not path.is_file() or digest(path) != run.tags.get(CONTENT):
         return None
     target = _free(workspace.quarantine / path.name)
     target.parent.mkdir(parents=True, exist_ok=True)
