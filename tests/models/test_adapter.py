@@ -1,6 +1,9 @@
 """An adapter leaves no residue on its base, reopens to the same logits, and fits one base only."""
 
-from dataclasses import replace
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
 
 import numpy
 import pytest
@@ -29,6 +32,26 @@ LABELS = ["negative", "positive"]
 
 LORA = dict(rank=4, alpha=8, dropout=0.1, seed=5)
 
+#: What a kernel with a copy of its beginning does, where no interpreter can be started.
+IN_A_COPY = """
+import json, numpy, sys
+from pathlib import Path
+from ftzard import spare
+from ftzard.models import verify
+from ftzard.models.base import BaseSpec
+from ftzard.running.kernel_server import do_errand
+asked = json.loads(Path(sys.argv[1]).read_text())
+expected = numpy.load(asked["expected"])
+verify.subprocess = None
+for off in (0, 1):
+    spare.keep(do_errand)
+    try:
+        print(verify.verify_saved(Path(asked["folder"]), BaseSpec(**asked["spec"]),
+                                  asked["input_ids"], expected + off))
+    except verify.ModelError as error:
+        print(error)
+"""
+
 
 @pytest.fixture
 def trained(loaded, train_rows, validation_rows, settings, tmp_path):
@@ -51,6 +74,21 @@ def state(loaded):
     modules = [(name, id(module)) for name, module in loaded.model.named_modules()]
     flags = [(name, p.requires_grad) for name, p in loaded.model.named_parameters()]
     return modules, flags, set(vars(loaded.model))
+
+
+@pytest.mark.slow
+def test_a_copy_of_the_kernel_s_beginning_verifies_without_another_interpreter(
+        trained, spec, validation_rows, tmp_path):
+    folder, expected = trained
+    numpy.save(tmp_path / "expected.npy", expected)
+    (tmp_path / "asked.json").write_text(json.dumps({
+        "folder": str(folder), "spec": asdict(spec), "expected": str(tmp_path / "expected.npy"),
+        "input_ids": [list(map(int, ids)) for ids in validation_rows["input_ids"]]}, default=str))
+    done = subprocess.run([sys.executable, "-c", IN_A_COPY, str(tmp_path / "asked.json")],
+                          text=True, capture_output=True)
+    equal, refused = done.stdout.splitlines()
+    assert float(equal) == 0.0, done.stderr
+    assert "differ from the trained model's by up to 1;" in refused
 
 
 @pytest.mark.parametrize("embeddings", [False, True])
