@@ -46,7 +46,8 @@ def verify_saved(
 
     adapter: folder or packed file of the saved adapter; base: where its base is; input_ids: rows to
     predict; expected: float32 (rows, labels) that the trained model gave for them with the same
-    `batch_size`; timeout: seconds. Raises ModelError if the process fails or the logits differ.
+    `batch_size`; timeout: seconds, for a copy and then for an interpreter. Raises ModelError if the
+    process fails or the logits differ.
     """
     found = _fresh(adapter, base, {"input_ids": _plain(input_ids)}, batch_size, timeout)
     if found.shape != expected.shape:
