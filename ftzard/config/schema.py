@@ -5,9 +5,10 @@ a mistyped key or value an error before anything runs. Fields have no defaults o
 one place for those.
 """
 
+import math
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from ftzard.errors import nearest
 
@@ -98,6 +99,7 @@ class Training:
     warmup_ratio: float
     max_grad_norm: float
     patience: int
+    class_weights: Literal["balanced"] | dict[str, float] | None
     checkpoint_steps: int
 
 
@@ -118,6 +120,7 @@ class Sampling:
     strategy: Literal["least_confidence", "margin", "entropy", "committee", "diversity", "mix",
                       "random"]
     budget: int
+    quantile: float | None
     random_share: float
     audit_rows: int
     min_labelled: int
@@ -246,6 +249,16 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
         ("data.train_share + validation_share + test_share", round(shares, 6),
          abs(shares - 1) < 1e-6 and min(d.train_share, d.validation_share, d.test_share) > 0,
          "1, each share above 0"),
+        ("sampling.quantile", s.quantile, s.quantile is None or 0 < s.quantile < 1,
+         "between 0 and 1, or null"),
+        ("sampling.quantile", s.quantile,
+         s.quantile is None or s.strategy not in ("diversity", "random"),
+         f"null with sampling.strategy={s.strategy}, which ranks by no uncertainty"),
+        *((f"training.class_weights.{k}", v, 0 < v < math.inf, "a number above 0")
+          for k, v in (t.class_weights.items() if isinstance(t.class_weights, dict) else ())),
+        ("training.class_weights", t.class_weights, t.class_weights is None or t.batch_size > 1,
+         f"null with training.batch_size={t.batch_size}: a step is the weighted mean of its rows, "
+         "which for one row is its own loss"),
         ("training.weight_decay", t.weight_decay, t.weight_decay >= 0, "0 or more"),
         ("model.max_length", config.model.max_length, config.model.max_length >= 8, "8 or more"),
         ("model.lora_targets", m.lora_targets, m.lora_targets is None or bool(m.lora_targets),
@@ -320,6 +333,8 @@ def _limits_of_a_task(config: Config) -> list[tuple[str, Any, bool, str]]:
         ("sampling.strategy", s.strategy, s.strategy in ("least_confidence", "mix", "random"),
          f"least_confidence, mix or random with {kind}, since the others rank by classes"),
         ("data.labels", d.labels, d.labels is None, f"null with {kind}: an answer is free text"),
+        ("training.class_weights", config.training.class_weights,
+         config.training.class_weights is None, f"null with {kind}: an answer has no class"),
         ("data.sample_stratified", d.sample_stratified, not d.sample_stratified or
          d.sample_rows is None, f"false with {kind}: there are no labels to keep the shares of"),
     ]
@@ -351,10 +366,13 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
         return hint(**{name: parse(kind, value[name], _join(key, name), found)
                        if name in value else None for name, kind in known.items()})
     origin, arguments = get_origin(hint), get_args(hint)
-    if origin is UnionType:
+    if origin in (Union, UnionType):
         if value is None and NoneType in arguments:
             return None
-        return parse(next(a for a in arguments if a is not NoneType), value, key, found)
+        others = [a for a in arguments if a is not NoneType]
+        is_map = [a for a in others if get_origin(a) is dict]
+        return parse((is_map if isinstance(value, dict) and is_map else others)[0], value, key,
+                     found)
     if origin is Literal:
         if value not in arguments:
             found.append(f"{key} is {value!r}{nearest(value, arguments)}")
