@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -774,13 +773,14 @@ def reproduce(
 def config(
     overrides: Annotated[list[str] | None, typer.Argument(help="hydra overrides.")] = None,
     workspace: InWorkspace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show the resolved config that a run would get."""
-    from ftzard.config.compose import to_record
+    """Show the resolved config that a run would get, and where each value comes from."""
+    from ftzard.config import listing
     from ftzard.workspace import find
 
-    resolved = find(workspace).config({"overrides": overrides or []})
-    say(yaml.safe_dump(to_record(resolved), sort_keys=False, allow_unicode=True))
+    resolved = find(workspace).resolve({"overrides": overrides or []})
+    say(json.dumps(listing.to_dict(resolved), indent=1) if as_json else listing.as_yaml(resolved))
 
 
 @app.command()

@@ -19,11 +19,9 @@ import yaml
 
 from ftzard import credentials
 from ftzard.artifact import Handle, sha256
-from ftzard.config.compose import compose, to_record
+from ftzard.config.compose import MARKER, Resolved, resolve, to_record
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, WorkspaceError
-
-MARKER = "ftzard.yaml"
 
 
 @dataclass(frozen=True)
@@ -142,14 +140,20 @@ class Workspace:
 
     def config(self, *requests: dict) -> Config:
         """Return the workspace's config with a run's requests over it."""
-        config = compose(self.own_config(), *requests, folder=self.root / "config")
+        return self.resolve(*requests).config
+
+    def resolve(self, *requests: dict) -> Resolved:
+        """Return the same with the source of each value; what is no override is the Launchpad's."""
+        resolved = resolve(self.own_config(), *requests, folder=self.root / "config",
+                           names=(MARKER, *("Launchpad" for _ in requests)))
+        config = resolved.config
         credentials.refuse_in(to_record(config))
         if config.task.kind != self.task:
             raise ConfigError(
                 f"task is '{config.task.kind}', but {self.root / MARKER} says '{self.task}': data, "
                 "models and notebooks of this workspace are for that. Begin another one with "
                 f"'ftzard init DIR --task {config.task.kind}'.")
-        return config
+        return resolved
 
 
 def find(start: Path | str | None = None) -> Workspace:

@@ -8,9 +8,9 @@ the groups and reads the override strings; the schema then refuses what it does 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
@@ -21,6 +21,25 @@ from ftzard.errors import ConfigError, nearest
 PACKAGED = Path(__file__).parent
 #: Keys whose values are maps with keys of a user's own.
 MAPS = ("data.mix", "training.class_weights")
+#: The workspace's own file, whose override strings are its own words too.
+MARKER = "ftzard.yaml"
+
+
+#: What a key's source is called where nobody chose its value, and where an override string did.
+DEFAULT, OVERRIDE = "default", "override"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A config, and where each of its values comes from.
+
+    sources: of every dotted key 'default', 'preset CHOICE', 'config/GROUP/CHOICE.yaml', 'override'
+    or the name of the request that gave it; choices: of every group its choice and what chose it.
+    """
+
+    config: Config
+    sources: dict[str, str]
+    choices: dict[str, tuple[str, str]]
 
 
 def compose(*requests: Mapping, folder: Path | None = None) -> Config:
@@ -30,14 +49,32 @@ def compose(*requests: Mapping, folder: Path | None = None) -> Config:
     request a key may be said as a value and as an override string only if both agree.
     Raises ConfigError with one line per mistake.
     """
+    return resolve(*requests, folder=folder).config
+
+
+def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str] = ()) -> Resolved:
+    """Return what `compose` returns, and the source of each value.
+
+    names: what each request is called as a source, such as 'ftzard.yaml'; of one without a name it
+    is 'request'. A model's `recipe` goes over values that are packaged defaults, and over no other.
+    """
     choices: dict[str, str] = {}
+    chosen_by: dict[str, str] = {}
     values: dict[str, object] = {}
+    given_by: dict[str, str] = {}
     found: list[str] = []
-    for request in requests:
-        its_choices, its_values = _read(request, found)
+    for number, request in enumerate(requests):
+        name = names[number] if number < len(names) else "request"
+        its_choices, its_values, overridden = _read(request, found)
+        says = {key: OVERRIDE if key in overridden and name != MARKER else name
+                for key in (*its_choices, *its_values)}
         choices |= its_choices
+        chosen_by |= {group: says[group] for group in its_choices}
         values = {k: v for k, v in values.items() if k not in its_values} | its_values
+        given_by |= {key: says[key] for key in its_values}
     chosen = _groups(choices, folder, found)
+    of_files = _labels(choices, folder)
+    _apply_recipe(chosen, of_files, found)
     merged = deepcopy(chosen)
     for key, value in values.items():
         _put(merged, key.split("."), value, key, found)
@@ -45,7 +82,80 @@ def compose(*requests: Mapping, folder: Path | None = None) -> Config:
     found += problems(_understood(chosen, values) if found else config)
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
-    return config
+    return Resolved(
+        config, {key: _source(key, given_by, of_files) for key in leaves(to_record(config))},
+        {group: (choices.get(group, packaged), chosen_by.get(group, DEFAULT))
+         for group, packaged in defaults().items()})
+
+
+def _apply_recipe(chosen: dict, of_files: dict[str, str], found: list[str]) -> None:
+    """Take the model's recipe out of its group and lay it over what the packaged defaults say.
+
+    of_files: the source of what the files say; that of the recipe's values is changed.
+    """
+    recipe = chosen["model"].pop("recipe", None) or {}
+    if not isinstance(recipe, Mapping):
+        found.append(f"model.recipe is {recipe!r}; expected groups of keys, such as training.")
+        return
+    for group, inner in recipe.items():
+        if group == "model" or group not in GROUPS or not isinstance(inner, Mapping):
+            found.append(f"model.recipe has {group!r}: {inner!r}; expected another group than "
+                         "model, with its keys.")
+            continue
+        for key, value in leaves({group: inner}).items():
+            if _source(key, {}, of_files) == DEFAULT:
+                _put(chosen, key.split("."), value, f"model.recipe.{key}", found)
+                of_files[key] = _source(f"model.recipe.{key}", {}, of_files)
+
+
+def _labels(choices: Mapping[str, str], folder: Path | None) -> dict[str, str]:
+    """Return the source of every group, and of each key that a workspace's own file says itself."""
+    found: dict[str, str] = {}
+    for group, packaged in defaults().items():
+        found |= _labels_of(group, choices.get(group, packaged), packaged, folder)
+    return found
+
+
+def _labels_of(group: str, choice: str, packaged: str, folder: Path | None) -> dict[str, str]:
+    if (PACKAGED / group / f"{choice}.yaml").is_file():
+        return {group: DEFAULT if choice == packaged else f"preset {choice}"}
+    file = folder / group / f"{choice}.yaml" if folder else None
+    label = f"config/{group}/{choice}.yaml"
+    if file is None or not file.is_file():
+        return {group: label}
+    values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    bases = values.pop("defaults", [])
+    found = {group: label}
+    for base in bases:
+        if isinstance(base, str) and base != "_self_":
+            found |= _labels_of(group, base, packaged, folder)
+    recipe = values.pop("recipe", None)
+    within = leaves(recipe) if isinstance(recipe, Mapping) else ()
+    own = [*leaves({group: values}), *(f"{group}.recipe.{key}" for key in within)]
+    return found | dict.fromkeys(own, label)
+
+
+def _source(key: str, given_by: Mapping[str, str], of_files: Mapping[str, str]) -> str:
+    """Return the source of a key: what a request gave, or else what the files say."""
+    for labels in (given_by, of_files):
+        inside = key
+        while inside:
+            if inside in labels:
+                return labels[inside]
+            inside = inside.rpartition(".")[0]
+    return DEFAULT
+
+
+def leaves(values: Mapping) -> dict[str, object]:
+    """Return nested values under the dotted keys of the schema; maps that are values stay whole."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        if name in GROUPS and isinstance(value, Mapping):
+            for key, inner in value.items():
+                found |= _leaves(f"{name}.{key}", inner)
+        else:
+            found[name] = value
+    return found
 
 
 def _understood(chosen: dict, values: Mapping[str, object]) -> Config:
@@ -68,8 +178,9 @@ def from_record(values: Mapping) -> Config:
     found: list[str] = []
     config = parse(Config, dict(values), "", found)
     if found:
-        found = []
-        config = parse(Config, _filled(values, _groups({}, None, found)), "", found)
+        found, packaged = [], _groups({}, None, [])
+        packaged["model"].pop("recipe", None)  # before there were recipes, defaults were for all
+        config = parse(Config, _filled(values, packaged), "", found)
     if found:
         raise ConfigError("the recorded config does not fit this version:\n" + "\n".join(found))
     return config
@@ -125,11 +236,13 @@ def defaults() -> dict[str, str]:
     return {k: v for entry in listed if isinstance(entry, dict) for k, v in entry.items()}
 
 
-def _read(request: Mapping, found: list[str]) -> tuple[dict[str, str], dict[str, object]]:
-    """Split a request into choices and dotted values.
+def _read(request: Mapping, found: list[str]
+          ) -> tuple[dict[str, str], dict[str, object], set[str]]:
+    """Split a request into choices, dotted values, and the keys that an override string gives.
 
     A sentence is added to `found` for each override that cannot be read or says otherwise.
     """
+    overridden: set[str] = set()
     choices: dict[str, str] = {}
     values: dict[str, object] = {}
     for key, value in request.items():
@@ -160,11 +273,12 @@ def _read(request: Mapping, found: list[str]) -> tuple[dict[str, str], dict[str,
                     f"{value!r}; keep one of them."
                 )
             said[key] = value
+            overridden.add(key)
             if key in GROUPS:
                 choices[key] = str(value)
             else:
                 values[key] = value
-    return choices, values
+    return choices, values, overridden
 
 
 def _leaves(key: str, value: object) -> dict[str, object]:

@@ -7,13 +7,13 @@ have shapes and no memory; whatever cannot be known beforehand is an assumption,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ftzard.config import compose
+from ftzard.config import compose, listing
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError
 from ftzard.history import lineage
@@ -65,7 +65,8 @@ class Plan:
 
     rows: by side; tokens: of one pass over the rows it trains on, or answers; batch: rows and
     tokens per row of the one that needs most memory; rate: tokens per second of training; changes:
-    config values that make it fit, each with the peak after it and those before it, in bytes.
+    config values that make it fit, each with the peak after it and those before it, in bytes;
+    config: the values it was reckoned with and their sources, where they are known.
     """
 
     job: str
@@ -82,6 +83,7 @@ class Plan:
     rate: float
     seconds: float
     assumptions: tuple[str, ...]
+    config: compose.Resolved | None = None
 
     @property
     def fits(self) -> bool:
@@ -104,6 +106,7 @@ class Plan:
                         for said, size in self.changes],
             "tokens_per_second": self.rate, "seconds": self.seconds,
             "assumptions": list(self.assumptions),
+            **({"config": listing.to_dict(self.config)} if self.config else {}),
         }
 
 
@@ -113,7 +116,8 @@ def plan(workspace: Workspace, job: str, *requests: Mapping, device: Device | No
     device: where it would run; None looks for a GPU, else takes this machine. Raises ConfigError
     with a line for everything that is wrong: keys and values, or else the base and the data.
     """
-    return plan_of(workspace, job, workspace.config(*requests), device=device)
+    resolved = workspace.resolve(*requests)
+    return replace(plan_of(workspace, job, resolved.config, device=device), config=resolved)
 
 
 def plan_of(workspace: Workspace, job: str, config: Config, device: Device | None = None) -> Plan:
@@ -396,6 +400,10 @@ def lines(told: Plan) -> list[str]:
     said.append(f"rows      {rows}; from {told.source}")
     said.append(f"tokens    {t.real:,} in a pass, {t.padded:,} with padding ({t.padding:.1%}); "
                 f"{t.cut:,} cut from {t.rows_cut:,} rows")
+    if told.config:
+        for key, value, source in listing.not_default(told.config):
+            said.append(f"config    {f'{key}={value}':<44}  {source}")
+        said.append("          every other value is a default; 'ftzard config' shows them all")
     if told.sizes is None:
         return [*said, *(f"assumed   {line}" for line in told.assumptions)]
     quantised = f", {told.sizes.quantised} layers quantised" if told.sizes.quantised else ""

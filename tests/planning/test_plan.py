@@ -50,6 +50,14 @@ def refusal(workspace, job="training_pipeline_job", *overrides: str) -> str:
     return str(refused.value)
 
 
+def test_the_plan_says_where_each_value_comes_from(ready):
+    found = told(ready, "training_pipeline_job", "seed=3")
+    said = [line.split() for line in plan.lines(found) if line.startswith("config ")]
+    assert ["config", "training.epochs=2", "ftzard.yaml"] in said
+    assert ["config", "seed=3", "override"] in said
+    assert found.to_dict()["config"]["sources"]["threads"] == "default"
+
+
 class TestRowsAndSteps:
     def test_a_raw_file_is_cleaned_and_split_to_know(self, ready):
         found = told(ready)
