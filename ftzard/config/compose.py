@@ -24,6 +24,8 @@ from ftzard.config.schema import GROUPS, PARTS, Config, parse
 from ftzard.errors import ConfigError, nearest
 
 PACKAGED = Path(__file__).parent
+#: Keys whose values are maps with keys of a user's own.
+MAPS = ("data.mix", "training.class_weights")
 #: The workspace's own file, whose override strings are its own words too.
 MARKER = "ftzard.yaml"
 
@@ -223,12 +225,15 @@ def digest(config: Config) -> str:
 def flat(values: Mapping, prefix: str = "") -> dict[str, object]:
     """Return nested values under dotted keys: {'training.epochs': 2, …}.
 
-    A mix stays one value: its keys are names of sources, which are no names of parameters.
+    A map of names that users give (of sources, of labels) stays one value: they are no names of
+    parameters.
     """
     found: dict[str, object] = {}
     for key, value in values.items():
-        if f"{prefix}{key}" == "data.mix":
-            found["data.mix"] = value if value is None else json.dumps(value, sort_keys=True)
+        if f"{prefix}{key}" in MAPS:
+            found[f"{prefix}{key}"] = (
+                json.dumps(value, sort_keys=True, ensure_ascii=False)
+                if isinstance(value, Mapping) else value)
         elif isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
         else:

@@ -79,6 +79,7 @@ RANGES = {
     "training.warmup_ratio": _BELOW_ONE,
     "training.max_grad_norm": _POSITIVE,
     "training.patience": _COUNT,
+    "training.class_weights": _POSITIVE,
     "training.checkpoint_steps": _NONE_OR_MORE,
     "tuning.trials": _COUNT,
     "tuning.rank": _COUNT,
@@ -87,6 +88,7 @@ RANGES = {
     "tuning.weight_decay": _NONE_OR_MORE,
     "tuning.dropout": _BELOW_ONE,
     "sampling.budget": _COUNT,
+    "sampling.quantile": _WITHIN,
     "sampling.random_share": _SHARE,
     "sampling.audit_rows": _NONE_OR_MORE,
     "sampling.min_labelled": _COUNT,
@@ -174,7 +176,14 @@ def _limits(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     yield from _of_the_model(config)
     yield from _of_the_search(config)
     yield from _of_paths(config.paths)
-    drift = config.drift
+    drift, sampling, training = config.drift, config.sampling, config.training
+    yield ("sampling.quantile", sampling.quantile,
+           sampling.quantile is None or sampling.strategy not in ("diversity", "random"),
+           f"null with sampling.strategy={sampling.strategy}, which ranks by no uncertainty")
+    yield ("training.class_weights", training.class_weights,
+           training.class_weights is None or training.batch_size > 1,
+           f"null with training.batch_size={training.batch_size}: a step is the weighted mean of "
+           "its rows, which for one row is its own loss")
     yield ("drift.clearing", drift.clearing, drift.false_alarms < drift.clearing,
            "above drift.false_alarms and below 1")
     name = config.tracking.registered_model
@@ -321,6 +330,8 @@ def _of_a_task(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     yield ("sampling.strategy", s.strategy, s.strategy in ("least_confidence", "mix", "random"),
            f"least_confidence, mix or random with {kind}, since the others rank by classes")
     yield "data.labels", d.labels, d.labels is None, f"null with {kind}: an answer is free text"
+    yield ("training.class_weights", config.training.class_weights,
+           config.training.class_weights is None, f"null with {kind}: an answer has no class")
     yield ("data.sample_stratified", d.sample_stratified,
            not d.sample_stratified or d.sample_rows is None,
            f"false with {kind}: there are no labels to keep the shares of")

@@ -6,7 +6,7 @@ or separator means anything but itself. Numbers, lists and maps are read by hydr
 
 import re
 from types import NoneType, UnionType
-from typing import Literal, get_args, get_origin
+from typing import Literal, Union, get_args, get_origin
 
 from ftzard.config import yaml_file
 from ftzard.config.schema import GROUPS, hint_of, is_map
@@ -43,7 +43,7 @@ def parse_override(text: str) -> tuple[str, object]:
 
 def _is_text(hint: object) -> bool:
     """Return whether a value of this type is text: str, one of several words, or either or null."""
-    if get_origin(hint) is UnionType:
+    if get_origin(hint) in (Union, UnionType):
         return all(_is_text(part) for part in get_args(hint) if part is not NoneType)
     return hint is str or get_origin(hint) is Literal
 

@@ -8,7 +8,7 @@ one place for those.
 import re
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from ftzard.errors import nearest
 
@@ -99,6 +99,7 @@ class Training:
     warmup_ratio: float
     max_grad_norm: float
     patience: int
+    class_weights: Literal["balanced"] | dict[str, float] | None
     checkpoint_steps: int
 
 
@@ -119,6 +120,7 @@ class Sampling:
     strategy: Literal["least_confidence", "margin", "entropy", "committee", "diversity", "mix",
                       "random"]
     budget: int
+    quantile: float | None
     random_share: float
     audit_rows: int
     min_labelled: int
@@ -245,10 +247,13 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
         return hint(**{name: parse(kind, value[name], _join(key, name), found)
                        if name in value else None for name, kind in known.items()})
     origin, arguments = get_origin(hint), get_args(hint)
-    if origin is UnionType:
+    if origin in (Union, UnionType):
         if value is None and NoneType in arguments:
             return None
-        return parse(next(a for a in arguments if a is not NoneType), value, key, found)
+        others = [a for a in arguments if a is not NoneType]
+        is_map = [a for a in others if get_origin(a) is dict]
+        return parse((is_map if isinstance(value, dict) and is_map else others)[0], value, key,
+                     found)
     if origin is Literal:
         if value not in arguments:
             found.append(f"{key} is {value!r}{nearest(value, arguments)}")

@@ -243,16 +243,27 @@ def last_number(workspace: Workspace, name: str) -> int:
 
 def search_space(tuning: Tuning, training: Training) -> dict:
     """Return the space of `tuning.search`: lists, and single values for what is not searched."""
-    space = {key: getattr(tuning, key) or [getattr(training, key)] for key in
-             ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")}
+    space = {key: getattr(tuning, key) or [value]
+             for key, value in searched_values(training).items()}
     return {key: values[0] if len(values) == 1 else values for key, values in space.items()}
+
+
+def searched_values(training: Training) -> dict:
+    """Return the values of `training` that a search may vary: those of its first trial."""
+    return {key: getattr(training, key) for key in
+            ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")}
 
 
 def training_values(training: Training) -> dict:
     """Return what every trial is trained with and the search does not vary."""
     return {key: getattr(training, key) for key in
             ("method", "epochs", "warmup_ratio", "max_grad_norm", "patience", "optimizer",
-             "micro_batch_tokens", "gradient_checkpointing")}
+             "micro_batch_tokens", "gradient_checkpointing", "class_weights")}
+
+
+def class_weights(record: Mapping) -> str | dict | None:
+    """Return the class weights that a champion was trained with, by its record."""
+    return ((record.get("recipe") or {}).get("training") or {}).get("class_weights")
 
 
 def scaled(params: dict, ratio: float) -> dict:

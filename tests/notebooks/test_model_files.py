@@ -96,7 +96,7 @@ def test_what_the_config_says_of_loading_and_training_arrives(workspace):
     assert training_values(asked.training) == {
         "method": "dora", "optimizer": "paged_adamw_8bit", "micro_batch_tokens": 4096,
         "gradient_checkpointing": True, "epochs": 5, "warmup_ratio": 0.1, "max_grad_norm": 1.0,
-        "patience": 2}
+        "patience": 2, "class_weights": None}
 
 
 def test_what_is_not_searched_is_what_training_says():
