@@ -207,11 +207,10 @@ def _of_data(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
            "one or more sources, each with a weight above 0, or null")
     yield ("data.source", d.source, d.source is None or d.mix is None,
            "null beside data.mix, which names the sources")
-    named = {"data.messages_column": d.messages_column, "data.group_column": d.group_column,
+    named = {"data.text_column": d.text_column, "data.label_column": d.label_column,
+             "data.input_column": d.input_column, "data.messages_column": d.messages_column,
+             "data.group_column": d.group_column,
              "data.split_column": d.split_column if d.split == "given" else None}
-    if d.messages_column is None:
-        named |= {"data.text_column": d.text_column, "data.label_column": d.label_column,
-                  "data.input_column": d.input_column}
     for key, column in named.items():
         other = next((k for k, c in named.items() if k != key and c == column), None)
         yield (key, column, column is None or other is None or other < key,
