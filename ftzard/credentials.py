@@ -30,6 +30,8 @@ class Credential:
 #: What a run may need. Other settings of these services (`PREFIXES`) are taken from the file too.
 RUN = (
     Credential("HF_TOKEN", "Hugging Face"),
+    Credential("HUGGINGFACE_TOKEN", "Hugging Face, taken as HF_TOKEN"),
+    Credential("HUGGING_FACE_HUB_TOKEN", "Hugging Face, taken as HF_TOKEN"),
     Credential("MLFLOW_TRACKING_USERNAME", "MLflow", secret=False),
     Credential("MLFLOW_TRACKING_PASSWORD", "MLflow"),
     Credential("MLFLOW_TRACKING_TOKEN", "MLflow"),
@@ -48,6 +50,8 @@ RUN = (
     Credential("OSS_ACCESS_KEY_ID", "DVC on Aliyun"),
     Credential("OSS_ACCESS_KEY_SECRET", "DVC on Aliyun"),
 )
+#: Names under which some have their token of Hugging Face, in order; HF_TOKEN goes over them.
+HUB_TOKEN, HUB_TOKEN_TOO = "HF_TOKEN", ("HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 PREFIXES = ("HF_", "MLFLOW_TRACKING_", "PG", "COMET_", "FTZARD_GIT_", "AWS_", "AZURE_", "GOOGLE_",
             "OSS_")
 #: What `ftzard mlflow-server` and `ftzard mlflow-user` need; no run ever gets them.
@@ -75,9 +79,18 @@ def taken(name: str) -> bool:
 
 def load(folder: Path) -> None:
     """Put what a workspace's file says into the environment, where that says nothing yet."""
+    _name_hub_token()
     for name, value in read(folder / FILE).items():
         if taken(name):
             os.environ.setdefault(name, value)
+    _name_hub_token()
+
+
+def _name_hub_token() -> None:
+    """Set HF_TOKEN from another name that it has in the environment, if it is not set itself."""
+    known = next((os.environ[name] for name in HUB_TOKEN_TOO if os.environ.get(name)), None)
+    if known and not os.environ.get(HUB_TOKEN):
+        os.environ[HUB_TOKEN] = known
 
 
 def load_for_server(folder: Path) -> None:
@@ -120,11 +133,19 @@ def _value(text: str) -> str:
 def where(folder: Path) -> dict[str, str]:
     """Return {name: 'environment' or '.env'} of every credential of a run that is set.
 
-    Of one that `load` has taken from the file, the file is named.
+    Of one that `load` has taken from the file, the file is named; of a token of Hugging Face, the
+    name that it is set under.
     """
     said = read(folder / FILE)
-    return {c.name: FILE if said.get(c.name) == os.environ[c.name] else "environment"
-            for c in RUN if os.environ.get(c.name)}
+    found = {c.name: FILE if said.get(c.name) == os.environ[c.name] else "environment"
+             for c in RUN if os.environ.get(c.name)}
+    token = os.environ.get(HUB_TOKEN)
+    for name in (name for name in HUB_TOKEN_TOO if name in found):
+        used = token in (None, "", os.environ[name])
+        found[name] += f", taken as {HUB_TOKEN}" if used else f", not used beside {HUB_TOKEN}"
+        if used and said.get(HUB_TOKEN) != token:
+            found.pop(HUB_TOKEN, None)  # it is that one
+    return found
 
 
 def secrets() -> dict[str, str]:

@@ -20,7 +20,7 @@ import yaml
 from ftzard.config import text_file, yaml_file
 from ftzard.config.limits import problems
 from ftzard.config.overrides import parse_override
-from ftzard.config.schema import GROUPS, PARTS, Config, parse
+from ftzard.config.schema import GROUPS, PARTS, Config, hint_of, parse
 from ftzard.errors import ConfigError, nearest
 
 PACKAGED = Path(__file__).parent
@@ -300,6 +300,21 @@ def _read(request: Mapping, found: list[str]
             else:
                 values[key] = value
     return choices, values, overridden
+
+
+def typed(request: Mapping) -> dict:
+    """Return a request with its values as the schema's types, where they can be read so.
+
+    For whoever checks them by types of its own: `yes` is a boolean in a key that wants one.
+    """
+    def of(key: str, value: object) -> object:
+        if isinstance(value, Mapping) and (key in GROUPS or key in PARTS):
+            return {name: of(f"{key}.{name}", inner) for name, inner in value.items()}
+        hint, misfits = hint_of(key), []
+        found = value if hint is None or key in GROUPS else parse(hint, value, key, misfits)
+        return value if misfits else found
+
+    return {name: of(str(name), value) for name, value in request.items()}
 
 
 def _leaves(key: str, value: object) -> dict[str, object]:

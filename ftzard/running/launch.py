@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ftzard.artifact import write_json
 from ftzard.config import yaml_file
+from ftzard.config.compose import typed
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError, nearest
 from ftzard.running.kernel_server import SPARING, Server, reconstructable_job
@@ -317,7 +318,7 @@ def launchpad(values: Mapping, where: str = "the Launchpad") -> Launchpad:
                       f"{where}: resources: experiment: config", found)
     if found:
         raise ConfigError("\n".join((*found, _PLACE)))
-    return Launchpad(told, resources, {k: v for k, v in top.items() if k != "resources" and v})
+    return Launchpad(typed(told), resources, {k: v for k, v in top.items() if k != "resources" and v})
 
 
 def _near(key: str, valid: Collection[str]) -> str:
