@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from ftzard.config.search import is_packaged, settle_search
 from ftzard.config.schema import GROUPS, PARTS, Config, parse, problems
 from ftzard.errors import ConfigError, nearest
 
@@ -78,6 +79,9 @@ def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str]
     merged = deepcopy(chosen)
     for key, value in values.items():
         _put(merged, key.split("."), value, key, found)
+    given = {key for group in ("training", "tuning") for key in leaves({group: merged[group]})
+             if not is_packaged(_source(key, given_by, of_files))}
+    given_by |= settle_search(merged, given)
     config = parse(Config, merged, "", found)
     found += problems(_understood(chosen, values) if found else config)
     if found:

@@ -100,6 +100,8 @@ class Training:
     max_grad_norm: float
     patience: int
     class_weights: Literal["balanced"] | dict[str, float] | None
+    learning_rate_range: list[float] | None
+    allow_unusual: bool
     checkpoint_steps: int
 
 
@@ -202,6 +204,8 @@ class Config:
     threads: int
 
 
+#: The values of `training` that `tuning` may search, under the same names.
+SEARCHED = ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")
 GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.type))
 #: Keys inside a group that have keys of their own, as model.build has.
 PARTS = tuple(f"{group.name}.{f.name}" for group in fields(Config) if is_dataclass(group.type)
@@ -249,6 +253,13 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
         ("data.train_share + validation_share + test_share", round(shares, 6),
          abs(shares - 1) < 1e-6 and min(d.train_share, d.validation_share, d.test_share) > 0,
          "1, each share above 0"),
+        ("training.learning_rate_range", t.learning_rate_range,
+         t.learning_rate_range is None or len(t.learning_rate_range) == 2
+         and 0 < t.learning_rate_range[0] <= t.learning_rate_range[1] < math.inf,
+         "[low, high] above 0, or null"),
+        ("tuning.trials", u.trials, u.trials <= max(1, _points(u, t)),
+         f"at most {_points(u, t):.0f}, since the search has no more different sets of values; or "
+         "give a range, such as tuning.learning_rate=[0.001,0.004]"),
         ("sampling.quantile", s.quantile, s.quantile is None or 0 < s.quantile < 1,
          "between 0 and 1, or null"),
         ("sampling.quantile", s.quantile,
@@ -338,6 +349,16 @@ def _limits_of_a_task(config: Config) -> list[tuple[str, Any, bool, str]]:
         ("data.sample_stratified", d.sample_stratified, not d.sample_stratified or
          d.sample_rows is None, f"false with {kind}: there are no labels to keep the shares of"),
     ]
+
+
+def _points(tuning: Tuning, training: Training) -> float:
+    """Return how many trials of the search can differ; infinite if a range is open."""
+    count = 1.0
+    for key in SEARCHED:
+        values = set(getattr(tuning, key) or ())
+        if len(values) > 1 and not (training.method == "full" and key in ("rank", "dropout")):
+            count *= len(values) if key in ("rank", "batch_size") else math.inf
+    return count
 
 
 def _inside(path: str) -> bool:

@@ -22,7 +22,7 @@ import yaml
 
 import ftzard
 from ftzard.artifact import Handle, dvc_hash, verify, write_json
-from ftzard.config import compose
+from ftzard.config import compose, unusual
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
 from ftzard.errors import DataError, FtzardError
@@ -225,7 +225,7 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
     """
     sentences_first()
     step = step if isinstance(step, Step) else step_named(step)
-    place = locate(namespace)
+    place = locate(namespace, step.name)
     opened = ExitStack()
     if place.dagster_run_id is None:
         opened.enter_context(locked(place.workspace.state / "run.lock",
@@ -283,16 +283,20 @@ class Place:
     dagster_step: str | None
 
 
-def locate(namespace: Mapping) -> Place:
-    """Return where this notebook runs, from what its parameters cell holds."""
+def locate(namespace: Mapping, step: str | None = None) -> Place:
+    """Return where this notebook runs, from what its parameters cell holds.
+
+    By hand, values that are refused for this step are refused here.
+    """
     context = namespace.get("context")
     if context is not None:
         experiment = context.resources.experiment
         return Place(experiment.workspace, experiment.config, context.run_id,
                      context.step_context.step.key)
     workspace = find()
-    return Place(workspace, workspace.config({"overrides": namespace.get("overrides") or []}),
-                 None, None)
+    resolved = workspace.resolve({"overrides": namespace.get("overrides") or []})
+    unusual.require_usual(resolved, (step,))
+    return Place(workspace, resolved.config, None, None)
 
 
 def connect(workspace: Workspace, config: Config) -> runs.Tracking:

@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from ftzard.artifact import sha256, write_atomically
-from ftzard.config.schema import Data, Model, Training, Tuning
+from ftzard.config.schema import SEARCHED, Data, Model, Training, Tuning
 from ftzard.dataset import storage
 from ftzard.errors import DataError, ModelError
 from ftzard.models import archive
@@ -250,8 +250,7 @@ def search_space(tuning: Tuning, training: Training) -> dict:
 
 def searched_values(training: Training) -> dict:
     """Return the values of `training` that a search may vary: those of its first trial."""
-    return {key: getattr(training, key) for key in
-            ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")}
+    return {key: getattr(training, key) for key in SEARCHED}
 
 
 def training_values(training: Training) -> dict:

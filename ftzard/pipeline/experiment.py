@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Literal, Union, get_args, get_origin
 
 import yaml
-from dagster import Array, Enum, EnumValue, Field, Noneable, Permissive, Shape, resource
+from dagster import Any, Array, Enum, EnumValue, Field, Noneable, Permissive, Shape, resource
 
 from ftzard.artifact import write_json
+from ftzard.config import unusual
 from ftzard.config.compose import PACKAGED, available, from_record, to_record
 from ftzard.config.schema import GROUPS, Config, Paths
 from ftzard.errors import ConfigError, nearest
@@ -26,7 +27,7 @@ from ftzard.inputs import DELIVERIES
 from ftzard.pipeline import kernels
 from ftzard.pipeline.deliveries import refuse_taken
 from ftzard.running import launch
-from ftzard.steps import STEPS
+from ftzard.steps import JOBS, STEPS
 from ftzard.workspace import Workspace, find, locked
 
 
@@ -48,9 +49,9 @@ def _dagster_type(hint: object, name: str) -> object:
     origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
         return _shape(hint, name)
-    if origin is UnionType:
-        inner = _dagster_type(arguments[0], name)
-        return Noneable(inner)
+    if origin in (Union, UnionType):
+        inner = [a for a in arguments if a is not NoneType]
+        return Noneable(_dagster_type(inner[0], name)) if len(inner) == 1 else Any
     if origin is Literal:
         return Enum(f"{name}_values", [EnumValue(str(a)) for a in arguments])
     if origin is list:
@@ -99,7 +100,10 @@ def experiment(context) -> Iterator[Experiment]:
         yield Experiment(workspace, config, run_id, tuple(parents))
         return
     run_config = context.dagster_run.run_config if context.dagster_run else {}
-    config = workspace.config(request(context.resource_config, run_config, workspace.root))
+    told = workspace.resolve(request(context.resource_config, run_config, workspace.root))
+    if context.dagster_run:
+        unusual.require_usual(told, JOBS.get(context.dagster_run.job_name, ()))
+    config = told.config
     launch.say_who_works(workspace, run_id)  # one that waits for the lock is alive, too
     _require_tracking(config)
     _require_sources(config)
