@@ -277,6 +277,13 @@ def cleaning_values(data: Data) -> dict:
 
 def curves(trials: list[dict]) -> list[dict]:
     """Return trials as the learning curves are drawn from: the first is the best."""
-    return [{"name": t["name"], "params": t["params"], "best": i == 0,
-             "history": t["history"]}
+    return [{"name": t["name"], "params": t["params"], "best": i == 0, "history": t["history"],
+             "pruned": t.get("pruned", False)}
+            for i, t in enumerate(trials)]
+
+
+def tried(trials: list[dict], metric: str) -> list[dict]:
+    """Return ranked trials as `plots.trials` draws them."""
+    return [{"name": t["name"], "params": t["params"], "best": i == 0, "pruned": t["pruned"],
+             "value": t["metrics"][metric]}
             for i, t in enumerate(trials)]

@@ -129,6 +129,8 @@ def plan_of(workspace: Workspace, job: str, config: Config, device: Device | Non
         workspace, config, job, base.tokenizer if base else None))
     training = None if expected is None else _tried(
         wrong, lambda: training_of(workspace, job, config, expected))
+    if expected is not None and "tuning" in JOBS[job]:
+        _tried(wrong, lambda: _check_class_weights(config, expected))
     if wrong:
         raise ConfigError("\n".join(dict.fromkeys(wrong)))
     return _of(workspace, job, config, base, expected, training, device)
@@ -223,6 +225,15 @@ def training_of(workspace: Workspace, job: str, config: Config, expected: Expect
         rank = record["params"].get("rank", 0)
     return Training(step, t.method, trials, epochs, rows, batch_size, rank,
                     trials * estimate.steps(rows, fewest, epochs))
+
+
+def _check_class_weights(config: Config, expected: Expected) -> None:
+    """Raise ModelError unless the weights name the labels, where all rows were looked at."""
+    if isinstance(config.training.class_weights, dict) and expected.scale == 1:
+        from ftzard.models.objectives import check_class_weights
+
+        check_class_weights(config.training.class_weights,
+                            sorted(expected.rows["label"].unique()))
 
 
 def _tried_values(config: Config, name: str) -> list:
