@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from ftzard.config import text_file
 from ftzard.errors import ConfigError
 
 FILE = ".env"
@@ -93,14 +94,13 @@ def read(file: Path) -> dict[str, str]:
     follows ' #' after a value without quotes. Raises ConfigError for another line, by its number
     only, and for a file that cannot be read.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not file.exists() and not file.is_symlink():
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"{file} cannot be read: {reason}. Mend it, or remove it and set the "
-                          "credentials in the environment.") from error
+    try:
+        lines = text_file.read(file, "lines NAME=value").splitlines()
+    except ConfigError as error:
+        raise ConfigError(f"{error} Mend it, or remove it and set the credentials in the "
+                          "environment.") from error
     found = {}
     for number, line in enumerate((line.strip() for line in lines), 1):
         if not line or line.startswith("#"):

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-
 from ftzard import credentials
 from ftzard.artifact import Handle, sha256
+from ftzard.config import yaml_file
 from ftzard.config.compose import MARKER, Resolved, resolve, to_record
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, WorkspaceError
@@ -118,10 +117,8 @@ class Workspace:
 
     def own_config(self) -> dict:
         """Return what ftzard.yaml says, as a request for `compose`."""
-        try:
-            values = yaml.safe_load((self.root / MARKER).read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{self.root / MARKER} is not valid YAML: {error}") from error
+        values = yaml_file.read(self.root / MARKER, "the workspace's config")
+        values = {} if values is None else values
         if not isinstance(values, dict):
             raise ConfigError(f"{self.root / MARKER} holds {values!r}; expected groups of keys.")
         return values
@@ -134,7 +131,7 @@ class Workspace:
         own = self.root / "config" / "task" / f"{name}.yaml"
         if not own.is_file():
             return name
-        told = yaml.safe_load(own.read_text(encoding="utf-8")) or {}  # a choice of the workspace's
+        told = yaml_file.read(own) or {}  # a choice of the workspace's
         over = next((d for d in told.get("defaults", []) if d != "_self_"), "classification")
         return told.get("kind") or over
 

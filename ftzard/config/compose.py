@@ -8,15 +8,20 @@ the groups and reads the override strings; the schema then refuses what it does 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
+from ftzard.config import text_file, yaml_file
+from ftzard.config.limits import problems
+from ftzard.config.overrides import parse_override
+from ftzard.config.schema import GROUPS, PARTS, Config, parse
 from ftzard.config.search import is_packaged, settle_search
-from ftzard.config.schema import GROUPS, PARTS, Config, parse, problems
 from ftzard.errors import ConfigError, nearest
 
 PACKAGED = Path(__file__).parent
@@ -83,7 +88,10 @@ def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str]
              if not is_packaged(_source(key, given_by, of_files))}
     given_by |= settle_search(merged, given)
     config = parse(Config, merged, "", found)
-    found += problems(_understood(chosen, values) if found else config)
+    if not found:
+        found += problems(config)
+    elif not _misfits(chosen):
+        found += problems(_understood(chosen, values))
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
     return Resolved(
@@ -127,8 +135,10 @@ def _labels_of(group: str, choice: str, packaged: str, folder: Path | None) -> d
     label = f"config/{group}/{choice}.yaml"
     if file is None or not file.is_file():
         return {group: label}
-    values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    bases = values.pop("defaults", [])
+    values = yaml_file.read(file) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file} holds {values!r}; expected keys with values.")
+    bases = values.pop("defaults", None) or []
     found = {group: label}
     for base in bases:
         if isinstance(base, str) and base != "_self_":
@@ -159,6 +169,13 @@ def leaves(values: Mapping) -> dict[str, object]:
                 found |= _leaves(f"{name}.{key}", inner)
         else:
             found[name] = value
+    return found
+
+
+def _misfits(values: dict) -> list[str]:
+    """Return a sentence for everything in nested values that the schema does not take."""
+    found: list[str] = []
+    parse(Config, values, "", found)
     return found
 
 
@@ -264,9 +281,13 @@ def _read(request: Mapping, found: list[str]
         else:
             values[key] = value
     said = {**choices, **values}
-    for text in request.get("overrides") or []:
+    asked = request.get("overrides") or []
+    if not isinstance(asked, (list, tuple)):
+        found.append(f"overrides is {asked!r}; expected a list, as in [training.epochs=2].")
+        asked = []
+    for text in asked:
         try:
-            leaves = _leaves(*_override(text))
+            leaves = _leaves(*parse_override(text))
         except ConfigError as error:
             found.append(str(error))
             continue
@@ -292,35 +313,14 @@ def _leaves(key: str, value: object) -> dict[str, object]:
     return {key: value}
 
 
-def _override(text: str) -> tuple[str, object]:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-
-    try:
-        parsed = OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        raise ConfigError(_unreadable(text)) from error
-    if not parsed.key_or_group:
-        raise ConfigError(_unreadable(text))
-    if parsed.is_delete() or parsed.is_sweep_override():
-        raise ConfigError(
-            f"override '{text}' deletes or sweeps; expected key=value with one value."
-        )
-    value = OmegaConf.create({"value": parsed.value()})
-    return parsed.key_or_group, OmegaConf.to_container(value)["value"]
-
-
-def _unreadable(text: str) -> str:
-    return f"override '{text}' cannot be read; expected key=value, as in training.epochs=2."
-
-
 def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -> dict:
     """Return what the packaged files and the workspace's say; an unknown choice is passed over."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     overrides = []
     for group, choice in choices.items():
@@ -329,12 +329,48 @@ def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -
             overrides.append(f"{group}={choice}")
         else:
             found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
-    if folder and folder.is_dir():
-        overrides.append(f"hydra.searchpath=['file://{folder}']")
     GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(PACKAGED), version_base="1.3"):
-        composed = hydra_compose(config_name="config", overrides=overrides)
-    return OmegaConf.to_container(composed, resolve=True)
+    with _own_choices(folder) as own, initialize_config_dir(
+            config_dir=str(PACKAGED), version_base="1.3"):
+        if own is not None:
+            overrides.append(f"hydra.searchpath=['file://{own}']")
+        try:
+            composed = hydra_compose(config_name="config", overrides=overrides)
+            return OmegaConf.to_container(composed, resolve=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(f"the choices {', '.join(overrides[:-1])} of {folder} do not "
+                              f"compose: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def _own_choices(folder: Path | None) -> Iterator[str | None]:
+    """Yield a folder with a workspace's own choices as this reader, not hydra's, reads them.
+
+    Raises ConfigError for a file that cannot be read, and for one whose name a packaged choice has,
+    which hydra would take instead.
+    """
+    files = [] if folder is None else sorted(
+        file for group in GROUPS for file in (folder / group).rglob("*.yaml"))
+    if not files:
+        yield None
+        return
+    with TemporaryDirectory(prefix="ftzard-") as place:
+        for file in files:
+            relative = file.relative_to(folder)
+            if (PACKAGED / relative).is_file():
+                raise ConfigError(
+                    f"{file} has no effect, because FTzard brings a choice of that name; give it "
+                    f"another name, and set {relative.parent}=THAT_NAME.")
+            text = text_file.read(file)
+            values = yaml_file.parse(text, str(file))
+            if values is not None and not isinstance(values, dict):
+                raise ConfigError(f"{file} holds {values!r}; expected keys with values.")
+            copy = Path(place) / relative
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            header = [line for line in text.splitlines() if line.startswith("# @package")]
+            copy.write_text("\n".join([*header[:1], yaml_file.dump(values or {})]),
+                            encoding="utf-8")
+        yield place
 
 
 def _put(merged: dict, parts: list[str], value: object, key: str, found: list[str]) -> None:

@@ -3,8 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 
-import yaml
-
+from ftzard.config import yaml_file
 from ftzard.config.compose import DEFAULT, Resolved, leaves, to_record
 from ftzard.config.schema import GROUPS, PARTS
 
@@ -51,9 +50,8 @@ def _entries(group: str, values: Mapping, sources: Mapping[str, str], indent: st
 
 
 def _entry(name: str, value: object, source: str, indent: str) -> list[str]:
-    lines = yaml.safe_dump(
-        {name: value}, sort_keys=False, allow_unicode=True, width=float("inf"),
-        default_flow_style=None if isinstance(value, list) else False).splitlines()
+    flow = None if isinstance(value, list) else False
+    lines = yaml_file.dump({name: value}, flow).splitlines()
     if len(lines) > 1 and not isinstance(value, (list, Mapping)):
         lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}"]  # a text of several lines
     return [_with(indent + lines[0], source), *(indent + line for line in lines[1:])]

@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from ftzard.artifact import sha256, write_atomically
-from ftzard.config.schema import SEARCHED, Data, Model, Training, Tuning
+from ftzard.config.schema import Data, Model, Training, Tuning
 from ftzard.dataset import storage
 from ftzard.errors import DataError, ModelError
 from ftzard.models import archive
@@ -250,7 +250,9 @@ def search_space(tuning: Tuning, training: Training) -> dict:
 
 def searched_values(training: Training) -> dict:
     """Return the values of `training` that a search may vary: those of its first trial."""
-    return {key: getattr(training, key) for key in SEARCHED}
+    return {"rank": training.rank, "batch_size": training.batch_size,
+            "learning_rate": training.learning_rate, "weight_decay": training.weight_decay,
+            "dropout": training.dropout}
 
 
 def training_values(training: Training) -> dict:
@@ -258,11 +260,6 @@ def training_values(training: Training) -> dict:
     return {key: getattr(training, key) for key in
             ("method", "epochs", "warmup_ratio", "max_grad_norm", "patience", "optimizer",
              "micro_batch_tokens", "gradient_checkpointing", "class_weights")}
-
-
-def class_weights(record: Mapping) -> str | dict | None:
-    """Return the class weights that a champion was trained with, by its record."""
-    return ((record.get("recipe") or {}).get("training") or {}).get("class_weights")
 
 
 def scaled(params: dict, ratio: float) -> dict:

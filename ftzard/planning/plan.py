@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ftzard.config import compose, listing, unusual
+from ftzard.config import compose, effects, listing, unusual
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError
 from ftzard.history import lineage
-from ftzard.notebooks import model_files
+from ftzard.notebooks import as_trained, model_files
 from ftzard.planning.expected_rows import Expected, expected_rows
 from ftzard.steps import BY_NAME, JOBS
 from ftzard.workspace import Workspace
@@ -66,7 +66,8 @@ class Plan:
     rows: by side; tokens: of one pass over the rows it trains on, or answers; batch: rows and
     tokens per row of the one that needs most memory; rate: tokens per second of training; changes:
     config values that make it fit, each with the peak after it and those before it, in bytes;
-    config: the values it was reckoned with and their sources, where they are known.
+    config: the values it was reckoned with and their sources, where they are known; not_used: a
+    sentence for each value that the workspace sets and the job passes over.
     """
 
     job: str
@@ -84,6 +85,7 @@ class Plan:
     seconds: float
     assumptions: tuple[str, ...]
     config: compose.Resolved | None = None
+    not_used: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -108,6 +110,7 @@ class Plan:
             "assumptions": list(self.assumptions),
             "warnings": unusual.warnings(self.config, JOBS[self.job]) if self.config else [],
             **({"config": listing.to_dict(self.config)} if self.config else {}),
+            "not_used": list(self.not_used),
         }
 
 
@@ -118,7 +121,11 @@ def plan(workspace: Workspace, job: str, *requests: Mapping, device: Device | No
     with a line for everything that is wrong: keys and values, or else the base and the data.
     """
     resolved = workspace.resolve(*requests)
-    return replace(plan_of(workspace, job, resolved.config, device=device), config=resolved)
+    effects.refuse_without_effect(resolved, job)
+    told = plan_of(workspace, job, resolved.config, device=device)
+    champion = _champion(workspace, resolved.config) if "retraining" in JOBS[job] else None
+    return replace(told, config=resolved,
+                   not_used=tuple(as_trained.passed_over(resolved, job, champion)))
 
 
 def plan_of(workspace: Workspace, job: str, config: Config, device: Device | None = None) -> Plan:
@@ -422,6 +429,7 @@ def lines(told: Plan) -> list[str]:
         for key, value, source in listing.not_default(told.config):
             said.append(f"config    {f'{key}={value}':<44}  {source}")
         said.append("          every other value is a default; 'ftzard config' shows them all")
+    said += [f"not used  {line}" for line in told.not_used]
     if told.sizes is None:
         return [*said, *(f"assumed   {line}" for line in told.assumptions)]
     quantised = f", {told.sizes.quantised} layers quantised" if told.sizes.quantised else ""

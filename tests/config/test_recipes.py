@@ -131,12 +131,12 @@ class TestClassWeights:
 
     @pytest.mark.parametrize(("request_", "words"), [
         ({"training": {"class_weights": "balance"}}, "did you mean 'balanced'"),
-        ({"training": {"class_weights": {"joy": 0}}}, "class_weights.joy is 0.0; expected a number"),
+        ({"training": {"class_weights": {"joy": 0}}}, "class_weights is {'joy': 0.0}; expected above 0"),
         ({"training": {"class_weights": {"joy": "x"}}}, "training.class_weights.joy is 'x'"),
         ({"training": {"class_weights": "balanced", "batch_size": 1}}, "batch_size=1"),
         ({"training": {"class_weights": "balanced"}, "task": "instruction_tuning",
           "tuning": {"metric": "perplexity"}}, "an answer has no class"),
-        ({"sampling": {"quantile": 1.0}}, "sampling.quantile is 1.0; expected between 0 and 1"),
+        ({"sampling": {"quantile": 1.0}}, "sampling.quantile is 1.0; expected above 0 and below 1"),
         ({"sampling": {"quantile": 0.7, "strategy": "random"}}, "ranks by no uncertainty"),
     ])
     def test_what_cannot_have_an_effect_is_refused(self, request_, words):

@@ -51,7 +51,7 @@ class TestSources:
 
     def test_the_later_request_is_the_source(self):
         resolved = resolve({"model": {"build": {"layers": 2}}},
-                           {"overrides": ["model.build.layers=3", "model.build.width=64"]},
+                           {"overrides": ["model.build.layers=3", "model.build.width=60"]},
                            names=("ftzard.yaml", "Launchpad"))
         assert resolved.sources["model.build.layers"] == "override"
         assert resolved.sources["model.build.heads"] == "default"
