@@ -1,4 +1,4 @@
-"""How a search fits what a person gave: values win over the packaged space that would search them."""
+"""How the packaged search fits what a person gave: a value that is given is not searched."""
 
 from collections.abc import Collection
 

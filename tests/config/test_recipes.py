@@ -131,7 +131,7 @@ class TestClassWeights:
 
     @pytest.mark.parametrize(("request_", "words"), [
         ({"training": {"class_weights": "balance"}}, "did you mean 'balanced'"),
-        ({"training": {"class_weights": {"joy": 0}}}, "class_weights is {'joy': 0.0}; expected above 0"),
+        ({"training": {"class_weights": {"joy": 0}}}, "{'joy': 0.0}; expected above 0"),
         ({"training": {"class_weights": {"joy": "x"}}}, "training.class_weights.joy is 'x'"),
         ({"training": {"class_weights": "balanced", "batch_size": 1}}, "batch_size=1"),
         ({"training": {"class_weights": "balanced"}, "task": "instruction_tuning",
