@@ -98,14 +98,16 @@ def run(
         "-c", "--config", help="A Launchpad YAML.")] = None,
 ) -> None:
     """Run a job here and now, showing each step."""
-    from ftzard.config import effects
+    from ftzard.config import effects, unusual
     from ftzard.workspace import find
 
     place = find(workspace)
     job = job_named(job)
     told = launch.launchpad({}) if config is None else launch.launchpad_file(config)
     request = launch.merged(told.experiment, overrides or [])
-    effects.refuse_without_effect(place.resolve(request), job)
+    resolved = place.resolve(request)
+    effects.refuse_without_effect(resolved, job)
+    unusual.require_usual(resolved, JOBS[job])
     say(f"{job} in {place.root}")
     request, tags = delivery(place, job, request, told.resources)
     outcome = launch.run(place, job, request, resources=told.resources, dagster=told.dagster,

@@ -21,6 +21,7 @@ from ftzard.config import text_file, yaml_file
 from ftzard.config.limits import problems
 from ftzard.config.overrides import parse_override
 from ftzard.config.schema import GROUPS, PARTS, Config, hint_of, parse
+from ftzard.config.search import is_packaged, settle_search
 from ftzard.errors import ConfigError, nearest
 
 PACKAGED = Path(__file__).parent
@@ -83,6 +84,9 @@ def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str]
     merged = deepcopy(chosen)
     for key, value in values.items():
         _put(merged, key.split("."), value, key, found)
+    given = {key for group in ("training", "tuning") for key in leaves({group: merged[group]})
+             if not is_packaged(_source(key, given_by, of_files))}
+    given_by |= settle_search(merged, given)
     config = parse(Config, merged, "", found)
     if not found:
         found += problems(config)

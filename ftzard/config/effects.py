@@ -7,7 +7,7 @@ it takes what people handed in. What other values leave without an effect stands
 from collections.abc import Iterator
 
 from ftzard.config.compose import DEFAULT, OVERRIDE, Resolved, leaves, to_record
-from ftzard.config.schema import Config
+from ftzard.config.schema import SEARCHED, Config
 from ftzard.errors import ConfigError
 from ftzard.steps import DELIVERIES, JOBS
 
@@ -85,6 +85,8 @@ READ_BY: dict[str, str] = {
     "training.alpha_ratio": "tuning",
     "training.dropout": "tuning",
     "training.class_weights": "tuning",
+    "training.learning_rate_range": "tuning",
+    "training.allow_unusual": "tuning",
     "training.warmup_ratio": _TRAINED,
     "training.max_grad_norm": _TRAINED,
     "training.patience": _TRAINED,
@@ -250,6 +252,7 @@ def idle(config: Config, job: str) -> dict[str, str]:
         found |= _searched(config)
         if tuning.trials == 1:
             found["tuning.prune"] = "one trial has no other to be compared with; set tuning.trials"
+            found |= _of_one_trial(config)
     if training.method == "full":
         for key in ("training.rank", "training.alpha_ratio", "training.dropout", "tuning.rank",
                     "tuning.dropout", "model.lora_targets", "model.train_embeddings"):
@@ -270,9 +273,19 @@ def idle(config: Config, job: str) -> dict[str, str]:
     return found
 
 
+def _of_one_trial(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield spaces that the one trial leaves alone, since the value of `training` is within."""
+    outside = {key for key, _ in _searched(config)}
+    for name in SEARCHED:
+        space = getattr(config.tuning, name)
+        if space and len(set(space)) > 1 and f"training.{name}" not in outside:
+            yield (f"tuning.{name}", f"with tuning.trials=1 the one trial takes training.{name}="
+                   f"{getattr(config.training, name)}; set tuning.trials")
+
+
 def _searched(config: Config) -> Iterator[tuple[str, str]]:
     """Yield values of `training` that the search replaces and that lie outside of its space."""
-    for name in ("rank", "batch_size", "learning_rate", "weight_decay", "dropout"):
+    for name in SEARCHED:
         space, value = getattr(config.tuning, name), getattr(config.training, name)
         if not space:
             continue

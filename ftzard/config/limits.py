@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any
 
-from ftzard.config.schema import GROUPS, Config, Paths, hint_of
+from ftzard.config.schema import GROUPS, SEARCHED, Config, Paths, Tuning, hint_of
 
 #: Largest whole number where nothing smaller is said: what every library here can count with.
 LARGEST = 2**31 - 1
@@ -80,6 +80,7 @@ RANGES = {
     "training.max_grad_norm": _POSITIVE,
     "training.patience": _COUNT,
     "training.class_weights": _POSITIVE,
+    "training.learning_rate_range": _POSITIVE,
     "training.checkpoint_steps": _NONE_OR_MORE,
     "tuning.trials": _COUNT,
     "tuning.rank": _COUNT,
@@ -259,7 +260,7 @@ def _is_file_name(name: str) -> bool:
 
 
 def _of_the_search(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
-    for name in ("rank", "batch_size", *_INTERVALS):
+    for name in SEARCHED:
         value = getattr(config.tuning, name)
         yield (f"tuning.{name}", value, value is None or len(value) >= 1,
                "a list of one or more numbers, or null")
@@ -269,6 +270,23 @@ def _of_the_search(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
         else:
             yield (f"tuning.{name}", value, not value or len(value) == len(set(value)),
                    "each value once, or null")
+    most = _points(config.tuning, config.training.method)
+    yield ("tuning.trials", config.tuning.trials, config.tuning.trials <= max(1, most),
+           f"at most {most:.0f}, since the search has no more different sets of values; or give a "
+           "range, such as tuning.learning_rate=[0.001,0.004]")
+    usual = config.training.learning_rate_range
+    yield ("training.learning_rate_range", usual, usual is None or len(usual) == 2
+           and usual[0] <= usual[1], "[low, high], or null")
+
+
+def _points(tuning: Tuning, method: str) -> float:
+    """Return how many trials of the search can differ; infinite if a range is open."""
+    count = 1.0
+    for name in SEARCHED:
+        values = set(getattr(tuning, name) or ())
+        if len(values) > 1 and not (method == "full" and name in ("rank", "dropout")):
+            count *= math.inf if name in _INTERVALS else len(values)
+    return count
 
 
 def _of_paths(paths: Paths) -> Iterator[tuple[str, Any, bool, str]]:

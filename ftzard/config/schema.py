@@ -100,6 +100,8 @@ class Training:
     max_grad_norm: float
     patience: int
     class_weights: Literal["balanced"] | dict[str, float] | None
+    learning_rate_range: list[float] | None
+    allow_unusual: bool
     checkpoint_steps: int
 
 
@@ -202,6 +204,8 @@ class Config:
     threads: int
 
 
+#: The values of `training` that `tuning` may search, under the same names.
+SEARCHED = ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")
 GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.type))
 #: Keys inside a group that have keys of their own, as model.build has.
 PARTS = tuple(f"{group.name}.{f.name}" for group in fields(Config) if is_dataclass(group.type)

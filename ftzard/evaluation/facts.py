@@ -38,13 +38,14 @@ class Trial:
 
     history: one dict per epoch with epoch and any of train_loss, validation_loss, train_accuracy,
     validation_accuracy or, as training writes it, accuracy (on validation); further keys are left
-    alone. best: whether this trial was chosen.
+    alone. best: whether this trial was chosen; pruned: whether it was stopped before its end.
     """
 
     name: str
     history: Sequence[Mapping[str, float]]
     params: Mapping[str, Any] = field(default_factory=dict)
     best: bool = False
+    pruned: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import yaml
 
 import ftzard
 from ftzard.artifact import Handle, dvc_hash, verify, write_json
-from ftzard.config import compose, effects
+from ftzard.config import compose, effects, unusual
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
 from ftzard.errors import DataError, FtzardError
@@ -335,6 +335,7 @@ def locate(namespace: Mapping, step: Step | None = None) -> Place:
     resolved = workspace.resolve({"overrides": namespace.get("overrides") or []})
     if step is not None and f"{step.name}_job" in JOBS:
         effects.refuse_without_effect(resolved, f"{step.name}_job")
+        unusual.require_usual(resolved, (step.name,))
     return Place(workspace, resolved.config, None, None, resolved.sources)
 
 

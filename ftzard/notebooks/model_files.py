@@ -250,8 +250,9 @@ def search_space(tuning: Tuning, training: Training) -> dict:
 
 def searched_values(training: Training) -> dict:
     """Return the values of `training` that a search may vary: those of its first trial."""
-    return {key: getattr(training, key) for key in
-            ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")}
+    return {"rank": training.rank, "batch_size": training.batch_size,
+            "learning_rate": training.learning_rate, "weight_decay": training.weight_decay,
+            "dropout": training.dropout}
 
 
 def training_values(training: Training) -> dict:
@@ -259,11 +260,6 @@ def training_values(training: Training) -> dict:
     return {key: getattr(training, key) for key in
             ("method", "epochs", "warmup_ratio", "max_grad_norm", "patience", "optimizer",
              "micro_batch_tokens", "gradient_checkpointing", "class_weights")}
-
-
-def class_weights(record: Mapping) -> str | dict | None:
-    """Return the class weights that a champion was trained with, by its record."""
-    return ((record.get("recipe") or {}).get("training") or {}).get("class_weights")
 
 
 def scaled(params: dict, ratio: float) -> dict:
@@ -278,6 +274,13 @@ def cleaning_values(data: Data) -> dict:
 
 def curves(trials: list[dict]) -> list[dict]:
     """Return trials as the learning curves are drawn from: the first is the best."""
-    return [{"name": t["name"], "params": t["params"], "best": i == 0,
-             "history": t["history"]}
+    return [{"name": t["name"], "params": t["params"], "best": i == 0, "history": t["history"],
+             "pruned": t.get("pruned", False)}
+            for i, t in enumerate(trials)]
+
+
+def tried(trials: list[dict], metric: str) -> list[dict]:
+    """Return ranked trials as `plots.trials` draws them."""
+    return [{"name": t["name"], "params": t["params"], "best": i == 0, "pruned": t["pruned"],
+             "value": t["metrics"][metric]}
             for i, t in enumerate(trials)]

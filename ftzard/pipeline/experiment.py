@@ -29,7 +29,7 @@ from dagster import (
 )
 
 from ftzard.artifact import write_json
-from ftzard.config import effects
+from ftzard.config import effects, unusual
 from ftzard.config.compose import PACKAGED, available, from_record, to_record
 from ftzard.config.schema import GROUPS, Config, Paths
 from ftzard.errors import ConfigError, nearest
@@ -37,7 +37,7 @@ from ftzard.inputs import DELIVERIES
 from ftzard.pipeline import kernels
 from ftzard.pipeline.deliveries import refuse_taken
 from ftzard.running import launch
-from ftzard.steps import STEPS
+from ftzard.steps import JOBS, STEPS
 from ftzard.workspace import Workspace, find, locked
 
 
@@ -128,7 +128,9 @@ def _opened(context) -> Iterator[Experiment]:
     told = workspace.resolve(request(context.resource_config, run_config, workspace.root))
     config = told.config
     if context.dagster_run:
-        effects.refuse_without_effect(told, context.dagster_run.job_name)
+        job = context.dagster_run.job_name
+        effects.refuse_without_effect(told, job)
+        unusual.require_usual(told, JOBS.get(job, ()))
     launch.say_who_works(workspace, run_id)  # one that waits for the lock is alive, too
     _require_tracking(config)
     _require_sources(config)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ftzard.config import compose, effects, listing
+from ftzard.config import compose, effects, listing, unusual
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError
 from ftzard.history import lineage
@@ -108,6 +108,7 @@ class Plan:
                         for said, size in self.changes],
             "tokens_per_second": self.rate, "seconds": self.seconds,
             "assumptions": list(self.assumptions),
+            "warnings": unusual.warnings(self.config, JOBS[self.job]) if self.config else [],
             **({"config": listing.to_dict(self.config)} if self.config else {}),
             "not_used": list(self.not_used),
         }
@@ -135,6 +136,8 @@ def plan_of(workspace: Workspace, job: str, config: Config, device: Device | Non
         workspace, config, job, base.tokenizer if base else None))
     training = None if expected is None else _tried(
         wrong, lambda: training_of(workspace, job, config, expected))
+    if expected is not None and "tuning" in JOBS[job]:
+        _tried(wrong, lambda: _check_class_weights(config, expected))
     if wrong:
         raise ConfigError("\n".join(dict.fromkeys(wrong)))
     return _of(workspace, job, config, base, expected, training, device)
@@ -216,9 +219,8 @@ def training_of(workspace: Workspace, job: str, config: Config, expected: Expect
     rows, t = expected.count("train"), config.training
     if step == "tuning":
         trials, epochs = config.tuning.trials, t.epochs
-        sizes = config.tuning.batch_size or [t.batch_size]
-        batch_size, fewest = max(sizes), min(sizes)
-        rank = max(config.tuning.rank or [t.rank])
+        sizes, ranks = (_tried_values(config, name) for name in ("batch_size", "rank"))
+        batch_size, fewest, rank = max(sizes), min(sizes), max(ranks)
     else:
         record = _champion(workspace, config)
         known, ratio = record["batches"], config.retraining.replay_ratio
@@ -230,6 +232,21 @@ def training_of(workspace: Workspace, job: str, config: Config, expected: Expect
         rank = record["params"].get("rank", 0)
     return Training(step, t.method, trials, epochs, rows, batch_size, rank,
                     trials * estimate.steps(rows, fewest, epochs))
+
+
+def _check_class_weights(config: Config, expected: Expected) -> None:
+    """Raise ModelError unless the weights name the labels, where all rows were looked at."""
+    if isinstance(config.training.class_weights, dict) and expected.scale == 1:
+        from ftzard.models.objectives import check_class_weights
+
+        check_class_weights(config.training.class_weights,
+                            sorted(expected.rows["label"].unique()))
+
+
+def _tried_values(config: Config, name: str) -> list:
+    """Return what a value of `training` may be in the trials; a single trial has the given one."""
+    given, space = getattr(config.training, name), getattr(config.tuning, name)
+    return [given] if not space or config.tuning.trials == 1 and given in space else space
 
 
 def batches_of(config: Config, training: Training | None, expected: Expected
@@ -389,7 +406,7 @@ def _assumed(config: Config, training: Training | None, sizes: Sizes | None, mea
         said.append("every trial runs all its epochs: no pruning, no early stop")
         said.append("peak at the end of the largest batch's forward pass, with the gradients of "
                     "the step before")
-    if training and training.step == "tuning" and len(config.tuning.batch_size or []) > 1:
+    if training and training.step == "tuning" and len(_tried_values(config, "batch_size")) > 1:
         said.append("memory for the largest batch size and rank of the search, steps for the "
                     "smallest batch size")
     said.append(f"{estimate.FRAMEWORK[device.kind] >> 20} MB for the framework's own buffers")
@@ -408,6 +425,7 @@ def lines(told: Plan) -> list[str]:
     said.append(f"tokens    {t.real:,} in a pass, {t.padded:,} with padding ({t.padding:.1%}); "
                 f"{t.cut:,} cut from {t.rows_cut:,} rows")
     if told.config:
+        said += [f"warning   {line}" for line in unusual.warnings(told.config, JOBS[told.job])]
         for key, value, source in listing.not_default(told.config):
             said.append(f"config    {f'{key}={value}':<44}  {source}")
         said.append("          every other value is a default; 'ftzard config' shows them all")

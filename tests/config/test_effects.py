@@ -112,7 +112,7 @@ READERS = {
     "labels": ["inputs.py"],
     "preprocessing": ["notebooks/model_files.py", "notebooks/instructing.py"],
     "inference_preprocessing": ["sources", "inputs.py", "notebooks/instructing.py"],
-    "tuning": ["notebooks/model_files.py", "notebooks/instructing.py"],
+    "tuning": ["config/unusual.py", "notebooks/model_files.py", "notebooks/instructing.py"],
     "choosing": ["notebooks/model_files.py", "notebooks/instructing.py", "notebooks/contests.py",
                  "notebooks/answer_contests.py", "notebooks/candidates.py", "evaluation/gate.py",
                  "pipeline/io_managers.py"],

@@ -5,7 +5,6 @@ import json
 import pytest
 import yaml
 
-from ftzard.config import compose as composing
 from ftzard.config import listing
 from ftzard.config.compose import compose, leaves, resolve, to_record
 from ftzard.errors import ConfigError
@@ -87,13 +86,7 @@ class TestRecipe:
         assert resolved.sources["training.epochs"] == "config/model/heir.yaml"
         assert resolved.sources["training.batch_size"] == "config/model/mine.yaml"
 
-    def test_a_packaged_model_s_recipe_is_named_by_its_preset(self, tmp_path, monkeypatch):
-        import shutil
-
-        packaged = shutil.copytree(composing.PACKAGED, tmp_path / "config")
-        with open(packaged / "model" / "falcon_7b.yaml", "a") as file:
-            file.write("\nrecipe: {training: {learning_rate: 0.0002}}\n")
-        monkeypatch.setattr(composing, "PACKAGED", packaged)
+    def test_a_packaged_model_s_recipe_is_named_by_its_preset(self):
         resolved = resolve({"model": "falcon_7b"})
         assert resolved.config.training.learning_rate == 2e-4
         assert resolved.sources["training.learning_rate"] == "preset falcon_7b"
