@@ -8,10 +8,12 @@ the groups and reads the override strings; the schema then refuses what it does 
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -330,6 +332,29 @@ def _leaves(key: str, value: object) -> dict[str, object]:
 
 def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -> dict:
     """Return what the packaged files and the workspace's say; an unknown choice is passed over."""
+    overrides = []
+    for group, choice in choices.items():
+        valid = available(group, folder)
+        if choice in valid and "${" not in choice:  # which OmegaConf would replace by a value
+            overrides.append(f"{group}={_quoted(choice)}")
+        else:
+            found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
+    with _own_choices(folder) as own:
+        if own is None:
+            return deepcopy(_composed(tuple(overrides), str(PACKAGED)))
+        searched = f"hydra.searchpath=[{_quoted(f'file://{own}')}]"
+        return _composed.__wrapped__((*overrides, searched), str(PACKAGED))
+
+
+def _quoted(text: str) -> str:
+    """Return a text as hydra's grammar reads it back: nothing in it is an operator."""
+    text = re.sub(r"(\\*)('|$)", r"\1\1\2", text).replace("'", "\\'")
+    return f"'{text}'"
+
+
+@lru_cache(maxsize=64)
+def _composed(overrides: tuple[str, ...], packaged: str) -> dict:
+    """Return what hydra makes of the files; the packaged ones stay the same while we run."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -337,24 +362,15 @@ def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    overrides = []
-    for group, choice in choices.items():
-        valid = available(group, folder)
-        if choice in valid:
-            overrides.append(f"{group}={choice}")
-        else:
-            found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
     GlobalHydra.instance().clear()
-    with _own_choices(folder) as own, initialize_config_dir(
-            config_dir=str(PACKAGED), version_base="1.3"):
-        if own is not None:
-            overrides.append(f"hydra.searchpath=['file://{own}']")
+    with initialize_config_dir(config_dir=packaged, version_base="1.3"):
         try:
-            composed = hydra_compose(config_name="config", overrides=overrides)
+            composed = hydra_compose(config_name="config", overrides=list(overrides))
             return OmegaConf.to_container(composed, resolve=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(f"the choices {', '.join(overrides[:-1])} of {folder} do not "
-                              f"compose: {' '.join(str(error).split())}") from error
+            chosen = [text for text in overrides if not text.startswith("hydra.")]
+            raise ConfigError(f"the choices {', '.join(chosen)} do not compose: "
+                              f"{' '.join(str(error).split())}") from error
 
 
 @contextmanager
