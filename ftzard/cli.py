@@ -1,5 +1,10 @@
 """The command line: parses, calls, prints. What it does stands in the modules it calls."""
 
+# ruff: noqa: E402
+from ftzard import python_settings
+
+python_settings.apply()  # before anything is imported that a user's module could hide
+
 import gc
 import json
 import os
@@ -804,6 +809,8 @@ def main() -> None:
     termination exit code 130."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    if hasattr(sys.stdout, "reconfigure"):  # what a terminal cannot show must not end a command
+        sys.stdout.reconfigure(errors="backslashreplace")
     gc.set_threshold(100_000)  # most commands import more than they compute, and import no rubbish
     try:
         code = app(standalone_mode=False)

@@ -12,7 +12,7 @@ from ftzard.dataset import instructions, reading
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
 from ftzard.versioning.setup import init_repository
-from ftzard.workspace import MARKER, Workspace
+from ftzard.workspace import MARKER, Workspace, unusable_folder_name
 
 TASKS = ("classification", "instruction_tuning")
 DATA_IGNORE = "*\n!*/\n!.gitignore\n!*.dvc\n"
@@ -40,6 +40,9 @@ def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
     the user's own (a README, a .gitignore) stay as they are.
     """
     root = Path(root).resolve()
+    unusable = unusable_folder_name(root)
+    if unusable:
+        raise WorkspaceError(unusable)
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
     workspace = Workspace(root)
@@ -98,6 +101,9 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
             raise ConfigError(f"{option} goes with --task instruction_tuning"
                               f"{' and without --data' if option == '--sample' else ''}.")
     root = Path(root).resolve()
+    unusable = unusable_folder_name(root)
+    if unusable:
+        raise WorkspaceError(unusable)
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
     if sample:

@@ -8,6 +8,7 @@ executed notebooks.
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -155,11 +156,54 @@ class Workspace:
 def find(start: Path | str | None = None) -> Workspace:
     """Return the workspace of `start`, of FTZARD_WORKSPACE, or of the current folder upwards.
 
-    The credentials in its `.env` are in the environment from then on.
+    Links on the way to it are followed, so that a workspace has one path whichever way it is
+    named. The credentials in its `.env` are in the environment from then on. Raises WorkspaceError
+    for a place that is none, or that cannot be worked in.
     """
-    workspace = Workspace(_root(start))
+    workspace = Workspace(Path(os.path.realpath(_root(start))))
+    unusable = unusable_folder_name(workspace.root) or _linked_away(workspace.root)
+    if unusable:
+        raise WorkspaceError(unusable)
     credentials.load(workspace.root)
     return workspace
+
+
+def unusable_folder_name(path: Path | str) -> str | None:
+    """Return why no workspace can be at a path, in a sentence with the remedy, or None.
+
+    Dagster and MLflow write the path of their SQLite files into URLs unquoted, where '?' and '%41'
+    mean something else, and Dagster looks for its settings with a pattern ('*', '[').
+    """
+    path = os.path.realpath(path)
+    found = _UNUSABLE.search(path)
+    if found is None:
+        return None
+    part = next(part for part in path.split(os.sep) if _UNUSABLE.search(part))
+    shown = found[0] if found[0].isprintable() else ascii(found[0])[1:-1]
+    return (f"{path.encode('utf-8', 'backslashreplace').decode()!r} cannot be a workspace: the "
+            f"databases of Dagster and MLflow cannot be in a folder with {shown!r} in its name "
+            f"({part.encode('utf-8', 'backslashreplace').decode()!r}). Rename that folder, or "
+            "choose another one: letters of any script, spaces and most signs will do, but not "
+            "? * [ %41 (a percent sign before two hexadecimal digits) or control characters.")
+
+
+#: What the databases' URLs and patterns cannot hold; bytes that are no text; control characters.
+_UNUSABLE = re.compile(r"[?*\[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|%[0-9A-Fa-f]{2}")
+
+
+def _linked_away(root: Path) -> str | None:
+    """Return why a workspace whose data/ or models/ is a link cannot be used, or None.
+
+    Neither git nor DVC versions what lies behind a link.
+    """
+    for name in ("data", "data/raw", "models"):
+        folder = root / name
+        if folder.is_symlink():
+            return (f"{folder} is a link to {os.path.realpath(folder)}: git and DVC cannot version "
+                    "what lies behind it. Put the folder itself there again; to keep the data on "
+                    "another disk, move the whole workspace there and make a link to it, or keep "
+                    "DVC's copies there with 'dvc cache dir FOLDER'.")
+    return None
 
 
 def _root(start: Path | str | None) -> Path:

@@ -8,6 +8,7 @@ the groups and reads the override strings; the schema then refuses what it does 
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict
@@ -18,6 +19,8 @@ import yaml
 from ftzard.config.schema import GROUPS, PARTS, Config, parse, problems
 from ftzard.errors import ConfigError, nearest
 
+#: Keys whose value is a map from names that a user chose.
+USER_NAMED = ("data.labels", "data.mix", "training.class_weights")
 PACKAGED = Path(__file__).parent
 
 
@@ -95,12 +98,12 @@ def digest(config: Config) -> str:
 def flat(values: Mapping, prefix: str = "") -> dict[str, object]:
     """Return nested values under dotted keys: {'training.epochs': 2, …}.
 
-    A mix stays one value: its keys are names of sources, which are no names of parameters.
+    What a user names stays one value, as JSON: labels and sources are no names of parameters.
     """
     found: dict[str, object] = {}
     for key, value in values.items():
-        if f"{prefix}{key}" == "data.mix":
-            found["data.mix"] = value if value is None else json.dumps(value, sort_keys=True)
+        if f"{prefix}{key}" in USER_NAMED and isinstance(value, Mapping):
+            found[f"{prefix}{key}"] = json.dumps(value, sort_keys=True, ensure_ascii=False)
         elif isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
         else:
@@ -192,6 +195,12 @@ def _unreadable(text: str) -> str:
     return f"override '{text}' cannot be read; expected key=value, as in training.epochs=2."
 
 
+def _quoted(text: str) -> str:
+    """Return a text as hydra's grammar reads it back: nothing in it is an operator."""
+    text = re.sub(r"(\\*)('|$)", r"\1\1\2", text).replace("'", "\\'")
+    return f"'{text}'"
+
+
 def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -> dict:
     """Return what the packaged files and the workspace's say; an unknown choice is passed over."""
     from hydra import compose as hydra_compose
@@ -202,12 +211,12 @@ def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -
     overrides = []
     for group, choice in choices.items():
         valid = available(group, folder)
-        if choice in valid:
-            overrides.append(f"{group}={choice}")
+        if choice in valid and "${" not in choice:  # which OmegaConf would replace by a value
+            overrides.append(f"{group}={_quoted(choice)}")
         else:
             found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
     if folder and folder.is_dir():
-        overrides.append(f"hydra.searchpath=['file://{folder}']")
+        overrides.append(f"hydra.searchpath=[{_quoted(f'file://{folder}')}]")
     GlobalHydra.instance().clear()
     with initialize_config_dir(config_dir=str(PACKAGED), version_base="1.3"):
         composed = hydra_compose(config_name="config", overrides=overrides)

@@ -201,7 +201,7 @@ def metadata_place(config: dict, experiment) -> Path | None:
     if not (base and name):
         raise ConfigError(f"run metadata: base_path is {base!r} and file_name {name!r}; give both.")
     root = experiment.workspace.root
-    path = (root / base / name).resolve()
+    path = Path(os.path.normpath(root / base / name))
     if not path.is_relative_to(root):
         raise ConfigError(f"run metadata: {path} is outside the workspace {root}.")
     return path

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from ftzard import python_settings
 from ftzard.artifact import write_json
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError, nearest
@@ -50,7 +51,7 @@ _CHATTER = ("Executing Cell", "Ending Cell", "Input Notebook:", "Output Notebook
 
 def environment(workspace: Workspace) -> dict[str, str]:
     """Return the environment in which Dagster works on a workspace."""
-    return {**os.environ, **QUIET, "FTZARD_WORKSPACE": str(workspace.root),
+    return {**python_settings.cleaned(os.environ), **QUIET, "FTZARD_WORKSPACE": str(workspace.root),
             "DAGSTER_HOME": str(workspace.dagster_home)}
 
 

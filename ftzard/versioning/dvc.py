@@ -20,6 +20,7 @@ from pathlib import Path
 
 import yaml
 
+from ftzard import python_settings
 from ftzard.errors import VersioningError
 from ftzard.versioning.git import environment, mask, remedy
 
@@ -43,7 +44,7 @@ class Dvc:
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_PROCESS)], cwd=self.root, encoding="utf-8",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=environment() | {"DVC_NO_ANALYTICS": "1", "PYTHONUTF8": "1"},
+            env=python_settings.for_child(environment()) | {"DVC_NO_ANALYTICS": "1", "PYTHONUTF8": "1"},
         )  # fmt: skip
         return self
 
