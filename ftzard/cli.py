@@ -27,7 +27,7 @@ from ftzard.steps import JOBS, job_named
 os.environ.update({k: v for k, v in launch.QUIET.items() if k not in os.environ})
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False)
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 InWorkspace = Annotated[Path | None, typer.Option(
     "-w", "--workspace",
@@ -243,14 +243,17 @@ def predict(
     what: Annotated[list[str] | None, typer.Argument(
         metavar="[MODEL] [FILE|-|TEXT…]",
         help="MODEL: champion (the default), challenger, previous, base or NAME@VERSION. Then a "
-             ".txt, .jsonl or .csv file, '-' or nothing for what is piped in, or texts.")] = None,
+             ".txt, .jsonl, .csv or .parquet file, '-' or nothing for what is piped in, or texts.")] = None,
     workspace: InWorkspace = None,
     kind: Annotated[str | None, typer.Option(
-        "--format", help="txt, jsonl or csv; default: by the file's name or its first line."
+        "--format", help="txt, jsonl, csv or parquet; default: by the file's name or its first line."
     )] = None,
     column: Annotated[str | None, typer.Option(
         "--text", help="Column with the text; default: data.text_column.")] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of the file.")] = "utf-8",
+    encoding: Annotated[str | None, typer.Option(
+        help="Encoding of the input; default: data.encoding.")] = None,
+    delimiter: Annotated[str | None, typer.Option(
+        help="What separates the cells of CSV, as ';'; default: data.delimiter.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Texts too as JSON.")] = False,
 ) -> None:
     """Predict texts, a file or a stream. A line of JSON for each of its lines, in order."""
@@ -259,6 +262,11 @@ def predict(
 
     place, asked = find(workspace), predicting.understood(what or [])
     if asked.source is None:
+        given = {"--format": kind, "--text": column, "--encoding": encoding,
+                 "--delimiter": delimiter}
+        for option in (name for name, value in given.items() if value is not None):
+            raise FtzardError(f"{option} goes with a file or a pipe, and texts were given; leave "
+                              "it out.")
         for row in predicting.predict_texts(place, asked):
             say(json.dumps(row, ensure_ascii=False) if as_json else
                 f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
@@ -266,7 +274,7 @@ def predict(
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)
     tally = predicting.predict_stream(place, asked, say, kind=kind, column=column,
-                                      encoding=encoding)
+                                      encoding=encoding, delimiter=delimiter)
     if tally.bad:
         numbers = ", ".join(map(str, tally.bad[:10])) + (", …" if len(tally.bad) > 10 else "")
         raise FtzardError(f"{len(tally.bad):,} of {tally.lines:,} lines could not be predicted; "
@@ -659,7 +667,8 @@ def push(workspace: InWorkspace = None) -> None:
 
 def show_whole(what) -> None:
     """Print a table or a tree with nothing cut off, folded where a terminal is too narrow."""
-    Console(highlight=False, width=None if out.is_terminal else 10_000).print(what)
+    Console(highlight=False, markup=False, emoji=False,
+            width=None if out.is_terminal else 10_000).print(what)
 
 
 @app.command()
