@@ -192,12 +192,14 @@ _UNUSABLE = re.compile(r"[?*\[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|%[0-9
 
 
 def _linked_away(root: Path) -> str | None:
-    """Return why a workspace whose data/ or models/ is a link cannot be used, or None.
+    """Return why a workspace with a folder of versioned data that is a link cannot be used, or None.
 
-    Neither git nor DVC versions what lies behind a link.
+    Neither git nor DVC versions what lies behind a link. What is only dropped (data/incoming,
+    data/labelled) may lie anywhere.
     """
-    for name in ("data", "data/raw", "models"):
-        folder = root / name
+    inside = [folder for folder in (root / "data").glob("*")
+              if folder.name not in ("incoming", "labelled", "quarantine") and folder.is_dir()]
+    for folder in (root / "data", root / "models", *inside):
         if folder.is_symlink():
             return (f"{folder} is a link to {os.path.realpath(folder)}: git and DVC cannot version "
                     "what lies behind it. Put the folder itself there again; to keep the data on "

@@ -279,6 +279,9 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
          "above drift.false_alarms and below 1"),
         ("gate.confidence", g.confidence, 0.5 < g.confidence < 1, "between 0.5 and 1"),
         ("gate.resamples", g.resamples, g.resamples >= 200, "200 or more"),
+        ("tracking.experiment", config.tracking.experiment,
+         0 < len(config.tracking.experiment.strip()) and len(config.tracking.experiment) <= 500
+         and config.tracking.experiment.isprintable(), "1 to 500 characters in one line"),
         ("tracking.registered_model", config.tracking.registered_model,
          bool(config.tracking.registered_model)
          and config.tracking.registered_model.replace("_", "").replace("-", "").isalnum(),
