@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ftzard.workspace import Workspace
 from tests.story import story  # noqa: F401 - the fixture of the whole-job tests
 
 TOOLS = Path(sys.executable).parent
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,6 +92,18 @@ def template(tmp_path_factory) -> Path:
 def workspace(template, tmp_path) -> Workspace:
     """A fresh workspace of the test's own."""
     return Workspace(Path(shutil.copytree(template, tmp_path / "ws", symlinks=True)))
+
+
+@pytest.fixture(scope="session")
+def workspace_v1(tmp_path_factory) -> Path:
+    """A trained workspace of the first version of the text rules; only read: copy it to change it.
+
+    Made once by tests/fixtures/make_workspace_v1.py; the .json beside it holds its splits and ids.
+    """
+    folder = tmp_path_factory.mktemp("v1")
+    with tarfile.open(FIXTURES / "workspace_v1.tar.xz") as archive:
+        archive.extractall(folder, filter="tar")
+    return folder / "workspace_v1"
 
 
 @pytest.fixture(scope="session")
