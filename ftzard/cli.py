@@ -159,10 +159,10 @@ def show_outcome(place, job: str, outcome) -> None:
         say(line)
     for _, artifact, rows, path, _ in lines:
         if artifact == "queue":
-            say(f"{rows or 'no'} rows to label: {path}; ftzard label -w {place.root}")
+            say(f"{rows or 'no'} rows to label: {path}; ftzard label -w {place.in_shell}")
     if place.report.is_file() and place.report.stat().st_mtime >= began:
         say(f"report: {place.report}")
-    say(f"look:   ftzard ui -w {place.root}")
+    say(f"look:   ftzard ui -w {place.in_shell}")
 
 
 def verdicts(place, steps) -> list[str]:
@@ -180,8 +180,8 @@ def verdicts(place, steps) -> list[str]:
         if not verdict["promoted"] and facts["champion"] is None:
             lines.append(
                 f"no champion: {facts['model']}@{facts['version']} was not promoted. Ask it all "
-                f"the same with 'ftzard predict challenger … -w {place.root}', or make it champion "
-                f"with 'ftzard promote {facts['version']} --reason … -w {place.root}'.")
+                f"the same with 'ftzard predict challenger … -w {place.in_shell}', or make it "
+                f"champion with 'ftzard promote {facts['version']} --reason … -w {place.in_shell}'.")
     return lines
 
 
@@ -243,10 +243,11 @@ def predict(
     what: Annotated[list[str] | None, typer.Argument(
         metavar="[MODEL] [FILE|-|TEXT…]",
         help="MODEL: champion (the default), challenger, previous, base or NAME@VERSION. Then a "
-             ".txt, .jsonl, .csv or .parquet file, '-' or nothing for what is piped in, or texts.")] = None,
+             ".txt, .jsonl, .csv or .parquet file, '-' or nothing for what is piped in, or texts."
+        )] = None,
     workspace: InWorkspace = None,
     kind: Annotated[str | None, typer.Option(
-        "--format", help="txt, jsonl, csv or parquet; default: by the file's name or its first line."
+        "--format", help="txt, jsonl or csv; default: by the file's name or its first line."
     )] = None,
     column: Annotated[str | None, typer.Option(
         "--text", help="Column with the text; default: data.text_column.")] = None,

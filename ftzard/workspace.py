@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,11 @@ class Workspace:
     @cached_property
     def state(self) -> Path:
         return self.root / ".ftzard"
+
+    @property
+    def in_shell(self) -> str:
+        """The root as it is to be typed in a command."""
+        return shlex.quote(str(self.root))
 
     @property
     def dagster_home(self) -> Path:
@@ -192,7 +198,7 @@ _UNUSABLE = re.compile(r"[?*\[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|%[0-9
 
 
 def _linked_away(root: Path) -> str | None:
-    """Return why a workspace with a folder of versioned data that is a link cannot be used, or None.
+    """Return why a folder of versioned data that is a link cannot be used, or None.
 
     Neither git nor DVC versions what lies behind a link. What is only dropped (data/incoming,
     data/labelled) may lie anywhere.

@@ -9,6 +9,7 @@ import time
 import pandas as pd
 import pytest
 import yaml
+from rich.table import Table
 
 from ftzard import __version__, cli, status
 from ftzard.config.compose import PACKAGED
@@ -223,3 +224,11 @@ def test_help_names_every_command_with_a_whole_sentence(ftzard, monkeypatch):
     assert ftzard("--version") == (0, f"ftzard {__version__}\n")
     assert all(name in said for name in ("init", "run", "demo", "status", "predict", "ui", "lab",
                                          "push", "config", "label", "promote", "rollback"))
+
+
+def test_a_table_shows_a_user_s_words_as_they_are(capsys):
+    table = Table("label")
+    table.add_row("[red]sad[/red] [/x] :smile:")
+    cli.show_whole(table)
+    cli.out.print(table)
+    assert capsys.readouterr().out.count("[red]sad[/red] [/x] :smile:") == 2

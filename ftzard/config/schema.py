@@ -287,7 +287,11 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
          and config.tracking.registered_model.replace("_", "").replace("-", "").isalnum(),
          "letters, digits, '_' and '-'"),
         *((f"paths.{f.name}", getattr(config.paths, f.name),
-           _inside(getattr(config.paths, f.name)), "a path inside the workspace")
+           _inside(getattr(config.paths, f.name))
+           and not set("{}") & set(getattr(config.paths, f.name).replace(
+               "{batch}" if f.name == "queue" else "", "")),
+           "a path inside the workspace, without braces"
+           + (" but those of {batch}" if f.name == "queue" else ""))
           for f in fields(Paths) if f.type is str),
         ("paths.min_free_mb", config.paths.min_free_mb, config.paths.min_free_mb >= 0,
          "0 or more"),

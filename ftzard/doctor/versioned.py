@@ -275,7 +275,7 @@ def uncommitted(place: Workspace) -> list[Finding]:
         found.append(Finding(
             "versions", WRONG,
             f"{listed(left)}: changed and in no commit; a process was killed between DVC and git.",
-            f"ftzard doctor --fix -w {place.root}", lambda: _commit(place, left)))
+            f"ftzard doctor --fix -w {place.in_shell}", lambda: _commit(place, left)))
     return found
 
 
@@ -335,5 +335,5 @@ def unpushed(place: Workspace) -> list[Finding]:
             raise VersioningError(why)
         return f"{counted(len(here), 'commit')}: {state}."
 
-    return [Finding("pushed", WARNING, sentence, f"ftzard push -w {place.root}",
+    return [Finding("pushed", WARNING, sentence, f"ftzard push -w {place.in_shell}",
                     None if yours else send)]

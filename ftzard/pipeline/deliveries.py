@@ -63,6 +63,17 @@ def deliveries(folder: Path) -> list[Path]:
     return sorted(there, key=lambda p: (found[p][1], p.name))
 
 
+def nameless(path: Path) -> str | None:
+    """Return why a file cannot be taken by its name, or None: neither YAML, JSON nor a database
+    can hold bytes that are no text."""
+    try:
+        path.name.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = path.name.encode("utf-8", "backslashreplace").decode()
+        return f"{shown}: its name holds bytes that are not UTF-8; rename it"
+    return None
+
+
 def settled(files: list[Path]) -> list[Path]:
     """Return the files that two looks, a second apart, find unchanged and closed.
 
@@ -138,6 +149,8 @@ def refuse_taken(instance: DagsterInstance, run: DagsterRun) -> None:
 def waiting(instance: DagsterInstance, folder: Path, root: Path, job: str) -> Waiting:
     """Look into a drop folder and return what is there for a run of `job` to take."""
     found, files = Waiting(), deliveries(folder)
+    found.left += [reason for path in files if (reason := nameless(path))]
+    files = [path for path in files if nameless(path) is None]
     fresh = [p for p in files if p not in _known or _known[p][0] != _look(p)]
     unsettled = set(fresh) - set(settled(fresh))
     for path in files:

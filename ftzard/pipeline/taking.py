@@ -56,6 +56,9 @@ def _group(said: object) -> dict:
 def _only(instance: DagsterInstance, folder: Path, job: str, name: str, config: Config) -> Path:
     """Return the one file that waits in a drop folder."""
     files = deliveries.deliveries(folder)
+    for path in files:
+        if reason := deliveries.nameless(path):
+            raise DataError(f"data/{name}/{reason}.")
     waiting = [p for p in deliveries.settled(files) if not any(
         record.dagster_run.status not in deliveries.FAILED
         for record in deliveries.runs_of(instance, job, deliveries.digest(p)))]

@@ -65,7 +65,8 @@ def opened(source: str, encoding: str) -> Iterator[BinaryIO]:
             stream.seek(0)
             yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{source} is not a complete gzip file ({error}); copy it again.") from error
+        raise DataError(
+            f"{source} is not a complete gzip file ({error}); copy it again.") from error
 
 
 def require_encoding(encoding: str) -> str:

@@ -257,8 +257,8 @@ class TestWorkspaceFile:
 
 class TestNamesThatHydraMeansSomethingWith:
     @pytest.mark.parametrize("name", [
-        "o'neil", "a\\", "a\\'b", "$HOME", "a,b", "[x]", "a b ", "{x: 1}", "a:b", "a=b", 'q"q', "#c",
-        "(x)", "50%41", "\u00fc\U0001f600", "~x", "@a", "null", "1e3", "true", "''"])
+        "o'neil", "a\\", "a\\'b", "$HOME", "a,b", "[x]", "a b ", "{x: 1}", "a:b", "a=b", 'q"q',
+        "#c", "(x)", "50%41", "\u00fc\U0001f600", "~x", "@a", "null", "1e3", "true", "''"])
     def test_a_folder_and_a_choice_of_any_name_are_found(self, name, tmp_path):
         choice = tmp_path / name / "config" / "training" / f"{name}.yaml"
         choice.parent.mkdir(parents=True)

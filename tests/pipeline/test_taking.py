@@ -97,3 +97,17 @@ def test_the_command_line_asks_which(ftzard, workspace):
     code, said = ftzard("run", INFERENCE, "-w", workspace.root)
     assert code == 1 and "no file waits in data/incoming" in said
     assert "data.incoming=data/incoming/march.csv" in said
+
+
+def test_a_file_whose_name_is_no_text_is_named_and_holds_up_no_other(instance, workspace):
+    dropped(workspace.incoming, "m\udcffrz.csv")
+    dropped(workspace.incoming, "we?ird %20 'name' \U0001f600\n#.csv", "text\nanother\n")
+    found = deliveries.waiting(instance, workspace.incoming, workspace.root, INFERENCE)
+    assert [path.name for path in found.ready] == ["we?ird %20 'name' \U0001f600\n#.csv"]
+    assert found.left == [r"m\udcffrz.csv: its name holds bytes that are not UTF-8; rename it"]
+    with pytest.raises(DataError, match="data/incoming/m.*rz.csv: its name holds.*rename it"):
+        taken(instance, workspace, INFERENCE, {}, {})
+    (workspace.incoming / "m\udcffrz.csv").unlink()
+    tags = taken(instance, workspace, INFERENCE, {}, {}).tags
+    assert tags[deliveries.DELIVERY] == "data/incoming/we?ird %20 'name' \U0001f600\n#.csv"
+    ran(instance, Taken({}, tags))
