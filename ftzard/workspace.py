@@ -175,7 +175,7 @@ def find(start: Path | str | None = None) -> Workspace:
 
 
 def unusable_folder_name(path: Path | str) -> str | None:
-    """Return why no workspace can be at a path, in a sentence with the remedy, or None.
+    """Return why no workspace and no server can be at a path, with the remedy, or None.
 
     Dagster and MLflow write the path of their SQLite files into URLs unquoted, where '?' and '%41'
     mean something else, and Dagster looks for its settings with a pattern ('*', '[').
@@ -185,11 +185,11 @@ def unusable_folder_name(path: Path | str) -> str | None:
     if found is None:
         return None
     part = next(part for part in path.split(os.sep) if _UNUSABLE.search(part))
-    shown = found[0] if found[0].isprintable() else ascii(found[0])[1:-1]
-    return (f"{path.encode('utf-8', 'backslashreplace').decode()!r} cannot be a workspace: the "
-            f"databases of Dagster and MLflow cannot be in a folder with {shown!r} in its name "
-            f"({part.encode('utf-8', 'backslashreplace').decode()!r}). Rename that folder, or "
-            "choose another one: letters of any script, spaces and most signs will do, but not "
+    shown, part, sign = (text.encode("utf-8", "backslashreplace").decode()
+                         for text in (path, part, found[0]))
+    return (f"{shown!r} cannot be used: the databases of Dagster and MLflow cannot be in a folder "
+            f"with {sign!r} in its name ({part!r}). Rename that folder, or choose another one: "
+            "letters of any script, spaces and most signs will do, but not "
             "? * [ %41 (a percent sign before two hexadecimal digits) or control characters.")
 
 

@@ -60,7 +60,8 @@ def store(place: Workspace) -> list[Finding]:
         shown = shlex.quote(str(file))
         command = ("look at tracking.uri" if file is None else f"mv {shown} {shown}.broken" if empty
                    else f"fuser {shown}" if "locked" in problem
-                   else f"mlflow db upgrade {shlex.quote(uri)}" if "another version" in problem else f"cp A-COPY {shown}")
+                   else f"mlflow db upgrade {shlex.quote(uri)}" if "another version" in problem
+                   else f"cp A-COPY {shown}")
         return [Finding("MLflow", WRONG, problem, command,
                         (lambda: _set_aside(file)) if empty else None)]
     if file is None:

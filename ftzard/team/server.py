@@ -21,6 +21,7 @@ from ftzard import credentials
 from ftzard.errors import ConfigError, TrackingError, WorkspaceError
 from ftzard.running import services
 from ftzard.running.launch import QUIET
+from ftzard.workspace import unusable_folder_name
 
 PASSWORD, USER = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME"
 KEY, BACKEND = "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_BACKEND_STORE_URI"
@@ -60,6 +61,8 @@ def plan(folder: Path, *, host: str, port: int, backend: str | None = None) -> P
     anything is started, and TrackingError if the database cannot be opened.
     """
     folder = Path(os.path.abspath(folder))
+    if unusable := unusable_folder_name(folder):
+        raise ConfigError(unusable)
     if backend is not None and credentials.without_password(backend)[1] is not None:
         raise ConfigError(
             "--backend holds a password, which everybody on this machine can read in the list of "

@@ -116,11 +116,11 @@ def test_nothing_is_written_beside_the_workspace(ran):
 @pytest.mark.parametrize("name", ["what?", "50%41", "a*b", "a[b]", "two\nlines", "bell\x07"])
 def test_a_folder_that_the_databases_cannot_be_in_is_refused_before_anything_is_made(
         name, tmp_path, ftzard):
-    code, said = ftzard("init", tmp_path / name)
-    assert code == 1 and "cannot be a workspace" in said and "Rename" in said
-    assert list(tmp_path.iterdir()) == []
-    code, said = ftzard("init", tmp_path / name / "inside")
-    assert code == 1 and "cannot be a workspace" in said and list(tmp_path.iterdir()) == []
+    for command in (["init", tmp_path / name], ["init", tmp_path / name / "inside"],
+                    ["mlflow-server", "--dir", tmp_path / name]):
+        code, said = ftzard(*command)
+        assert code == 1 and "cannot be used: the databases" in said and "Rename" in said
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_workspace_that_was_moved_to_such_a_folder_says_so(workspace):
