@@ -89,7 +89,8 @@ class Server:
     def environment(self) -> dict[str, str]:
         """Return the environment of a kernel."""
         return {**python_settings.cleaned(os.environ), **SPARING, IN_KERNEL: "1",
-                "MPLBACKEND": "agg",  # pictures are files; a window would want a screen
+                # Pictures are shown in the notebook; a backend of the user's would want a screen.
+                "MPLBACKEND": "module://matplotlib_inline.backend_inline",
                 "JPY_PARENT_PID": "1",  # ipykernel's own watch could not know whom to look at
                 "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger would speak in the terminal
                 orphan.OF: str(os.getpid()), "FTZARD_WORKSPACE": str(self.workspace.root)}
