@@ -62,12 +62,12 @@ class Run:
     mirror: Mirror | None = field(default=None, compare=False, repr=False)
 
     def params(self, values: Mapping[str, object]) -> None:
-        self._batch(params=[Param(k, str(v)[:_LONGEST_PARAM]) for k, v in values.items()])
+        self._batch(params=[Param(k, _cut(v, _LONGEST_PARAM)) for k, v in values.items()])
         if self.mirror is not None:
             self.mirror.params(values)
 
     def tags(self, values: Mapping[str, object]) -> None:
-        self._batch(tags=[RunTag(k, str(v)[:_LONGEST_TAG]) for k, v in values.items()])
+        self._batch(tags=[RunTag(k, _cut(v, _LONGEST_TAG)) for k, v in values.items()])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         now = int(time.time() * 1000)
@@ -224,7 +224,7 @@ def start_child(tracking: Tracking, parent: Run, tags: Mapping[str, object]) -> 
     name = datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S")
     return _create(tracking, name, {
         LEVEL: CHILD, STEP: parent.name, MLFLOW_PARENT_RUN_ID: parent.id, **_process_tags(),
-        **{k: str(v)[:_LONGEST_TAG] for k, v in tags.items()},
+        **{k: _cut(v, _LONGEST_TAG) for k, v in tags.items()},
     }, mirroring.opened(tracking.mirrors, tracking.experiment, f"{parent.name} {name}", tags))
 
 
@@ -319,6 +319,12 @@ def close_failed(tracking: Tracking, dagster_run_id: str, status: str, reason: s
     for run in [*trials, *left]:
         Run(tracking, run.info.run_id, run.info.run_name).end(status, reason)
     return len(left) + len(trials)
+
+
+def _cut(value: object, longest: int) -> str:
+    """Return a value as text that MLflow takes; what was cut off is marked (config.yaml has it)."""
+    text = str(value)
+    return text if len(text) <= longest else f"{text[:longest - 1]}…"
 
 
 def _process_tags() -> dict[str, str]:
