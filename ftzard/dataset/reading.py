@@ -391,8 +391,9 @@ def _parquet_columns(path: Path, asked: _Asked) -> dict[str, pa.Array]:
 
 
 def _as_strings(path: Path, column: str, values: pa.ChunkedArray, nested: bool) -> pa.Array:
-    if nested and pa.types.is_nested(values.type):
-        cells = (None if cell is None else json.dumps(_without_nulls(cell), ensure_ascii=False)
+    if nested and (pa.types.is_nested(values.type) or pa.types.is_binary(values.type)):
+        cells = (None if cell is None else
+                 json.dumps(_without_nulls(cell), ensure_ascii=False, default=str)
                  for cell in values.to_pylist())
         return pc.fill_null(pa.array(cells, type=pa.large_string()), "")
     if pa.types.is_floating(values.type):

@@ -143,7 +143,7 @@ def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
         return instructions.read(
             path, instruction_column=data.text_column, input_column=data.input_column,
             output_column=data.label_column if answers else None,
-            messages_column=data.messages_column, **more)
+            messages_column=data.messages_column, ignored=data.ignored_columns or (), **more)
     return reading.read_raw(
         path, text_column=data.text_column, label_column=data.label_column if answers else None,
         **more)

@@ -74,7 +74,7 @@ REASONS = [
     ({"instruction": "Write", "output": "z" * 101}, "answer longer than 100 characters"),
     ({"messages": "hello"}, "messages are not JSON"),
     ({"messages": {"role": "user"}}, "messages are no list of role and content"),
-    ({"messages": [turn("user", ["a"])]}, "messages are no list of role and content"),
+    ({"messages": [turn("user", ["a"])]}, "a content that is a list of str, no text"),
     ({"messages": [{"content": "a"}]}, "messages are no list of role and content"),
     ({"messages": []}, "messages without a user's"),
     ({"messages": [turn("system", "s")]}, "messages without a user's"),
@@ -188,7 +188,7 @@ class TestFormats:
         assert read[0][0]["label"].tolist() == ["a\nb", "A model."]
 
     def test_a_file_of_chats_needs_no_instructions(self, tmp_path):
-        path = lines(tmp_path / "chats.jsonl", [{"chat": CHAT, "input": "of something else"}])
+        path = lines(tmp_path / "chats.jsonl", [{"chat": CHAT, "input": ""}])
         good, _ = instructions.clean(instructions.read(path, **self.options), batch="b")
         assert len(good) == 1
 
