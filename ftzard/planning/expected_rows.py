@@ -108,7 +108,7 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
 def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
     """Labels that came back, beside all rows there are."""
     path = workspace.root / given_or_latest("labelled", None, workspace, config).path
-    new = labelling.read_labelled(path)
+    new = labelling.read_labelled(path, free=config.task.instructions is not None)
     new = new[new["label"].str.strip() != ""].assign(batch=reading.batch_of(path))
     told = f"{workspace.relative(path)}: {len(new):,} labelled rows"
     new = _prepared(new, config, tokenizer, told, whole=False)
