@@ -108,7 +108,7 @@ def refusal(counts: Mapping[str, int], rows: int, *, input_free: bool, chats_fre
         input_free: whether data.input_column names no column yet.
         chats_free: the same of data.messages_column.
     """
-    told = ", ".join(f"'{c}' ({count} of {rows} rows)" for c, count in counts.items())
+    told = ", ".join(f"'{c}' (filled in {count} of {rows} rows)" for c, count in counts.items())
     one = len(counts) == 1
     remedies = []
     for column in counts:
