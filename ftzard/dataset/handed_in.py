@@ -118,6 +118,9 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
     cleaned = accepted.assign(row=np.arange(len(accepted), dtype="int64"))
     cleaned = cleaned[["id", "batch", "row", "text", "label", *labelling.GIVEN]]
     empty = int((refused["reason"] == labelling.EMPTY).sum())
+    if empty == len(given):
+        raise DataError(f"{path.name}: none of its {empty} rows has a label; fill in the column "
+                        "'label' and put the file back into data/labelled.")
     refused = refused[refused["reason"] != labelling.EMPTY].reset_index(drop=True)
     rejected = pd.DataFrame({
         "batch": pd.Series([batch] * len(refused), dtype="str"),

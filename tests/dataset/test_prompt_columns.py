@@ -5,8 +5,11 @@ import json
 import pandas as pd
 import pytest
 
+from ftzard.config.compose import compose
 from ftzard.dataset import instructions
 from ftzard.errors import DataError
+from ftzard.new_workspace import instruction_config
+from ftzard.sources import rows as source_rows
 
 COLUMNS = {"instruction_column": "instruction", "output_column": "output",
            "messages_column": "messages"}
@@ -120,6 +123,16 @@ def test_what_is_asked_without_answers_may_bring_answers(read):
     assert bad.empty and messages(good) == CHAT[:1]
     with pytest.raises(DataError, match="'tools'"):
         read({**row, "tools": "x"}, output_column=None)
+
+
+def test_a_mix_of_sources_keeps_what_is_asked_with_the_instruction(tmp_path):
+    config = compose(instruction_config({"input_column": None}))
+    row = {**ROW, "system_message": "Answer as a pirate.", "history": PAIRS}
+    raw = instructions.read(lines(tmp_path / "one.jsonl", [row]), **COLUMNS)
+    (tmp_path / "mix.jsonl").write_bytes(source_rows.json_lines(raw, config))
+    good, bad = instructions.clean(
+        instructions.read(tmp_path / "mix.jsonl", **COLUMNS), batch="b")
+    assert bad.empty and messages(good) == [SYSTEM, *EARLIER, CHAT[0]]
 
 
 TEXT, IMAGE = {"type": "text", "text": "And"}, {"type": "image_url", "image_url": {"url": "x"}}
