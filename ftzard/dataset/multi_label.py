@@ -16,6 +16,9 @@ SEPARATORS = ("|", ";", ",", "/", "+", "&", "#", "\n", "\t", " ")
 _WEAK = ("#", " ")
 #: Share of the rows with a separator that must be explained by labels beside each other.
 SHARE = 0.5
+#: Of more different cells the most frequent are looked at for separators: what is no column of
+#: labels would take minutes.
+LOOKED_AT = 5000
 _NUMBERS = re.compile(r"\[\s*-?\d+(\s+-?\d+)*\s*\]")  # as numpy writes an array
 
 
@@ -51,6 +54,7 @@ def detect(column: Iterable[str]) -> SeveralLabels | None:
     if lists and (listed >= SHARE * counts.total() or any(map(_is_json, lists))):
         example = max(lists, key=lambda cell: (len(lists[cell]) > 1, counts[cell]))
         return SeveralLabels("list", listed, example, lists[example])
+    counts = Counter(dict(counts.most_common(LOOKED_AT)))
     found = [result for mark in SEPARATORS if (result := _separated(counts, mark)) is not None]
     return max(found, key=lambda result: result.rows, default=None)
 

@@ -126,6 +126,9 @@ class TestClassification:
         assert len(step(path, {"labels": {**NAMES, "glad, sad": "glad, sad"}})[0]) == 25
         lists = table(tmp_path, *[{"text": f"both {n}", "label": ["glad"]} for n in range(5)])
         assert "a list" in refused(lists, {})
+        pd.DataFrame({"text": [f"text {n}" for n in range(20)], "label": [["glad"], ["sad"]] * 10}
+                     ).to_parquet(tmp_path / "lists.parquet")
+        assert "a list" in refused(tmp_path / "lists.parquet", {})
         assert set(step(lists, {"labels": {**NAMES, '["glad"]': "glad"}})[0]["label"]) == {*NAMES}
 
 
