@@ -69,14 +69,14 @@ def read(
               if column in there or column not in lacking}
     if messages_column in there:
         wanted["messages"] = messages_column
+    wanted |= {name: column for name, column in
+               (("group", group_column), ("split", split_column)) if column is not None}
     beside = prompt_columns.find(there, wanted.values(), ignored=ignored,
                                  answers=output_column is not None)
     optional = {"source": reading.SOURCE} | {
         name: column for name, column in (("system", beside.system), ("history", beside.history))
         if column is not None}
     unlearned = {f"unlearned {column}": column for column in beside.unlearned}
-    wanted |= {name: column for name, column in
-               (("group", group_column), ("split", split_column)) if column is not None}
     cells = reading.read_cells(
         path, wanted, optional | unlearned, nested=("messages", "history", *unlearned),
         encoding=encoding, delimiter=delimiter,
@@ -88,8 +88,10 @@ def read(
             for name, column in unlearned.items()}
     lost = {column: count for column, count in lost.items() if count}
     if lost:
-        raise DataError(f"{path}: " + prompt_columns.refusal(
-            lost, rows, input_free=input_column is None, chats_free=messages_column is None))
+        free = {f"{name}_free": name not in cells or all(map(prompt_columns.is_blank,
+                                                             cells[name].to_pylist()))
+                for name in ("input", "messages")}
+        raise DataError(f"{path}: " + prompt_columns.refusal(lost, rows, **free))
     frame = pd.DataFrame({name: cell.to_pandas() for name, cell in cells.items()}, dtype="str")
     frame.insert(0, "row", np.arange(len(frame), dtype="int64"))
     for name in ("text", "input", "messages", "source", *(["label"] if output_column else [])):

@@ -99,14 +99,14 @@ def is_blank(cell: object) -> bool:
     return not text
 
 
-def refusal(counts: Mapping[str, int], rows: int, *, input_free: bool, chats_free: bool) -> str:
+def refusal(counts: Mapping[str, int], rows: int, *, input_free: bool, messages_free: bool) -> str:
     """Return the sentence that refuses filled columns.
 
     Args:
         counts: rows in which each of the columns is filled.
         rows: rows of the file.
-        input_free: whether data.input_column names no column yet.
-        chats_free: the same of data.messages_column.
+        input_free: whether data.input_column names no column yet, or an empty one.
+        messages_free: the same of data.messages_column.
     """
     told = ", ".join(f"'{c}' (filled in {count} of {rows} rows)" for c, count in counts.items())
     one = len(counts) == 1
@@ -117,7 +117,7 @@ def refusal(counts: Mapping[str, int], rows: int, *, input_free: bool, chats_fre
             remedies.append(f"If '{column}' is what the instruction is about, set "
                             f"data.input_column={column} ('ftzard init' takes it as --input "
                             f"{column}).")
-        elif name in _CHATS and chats_free:
+        elif name in _CHATS and messages_free:
             remedies.append(f"If '{column}' holds chats, set data.messages_column={column} "
                             f"('ftzard init' takes it as --messages {column}).")
         elif name in _ANSWERS - _PREFERENCES:

@@ -111,6 +111,22 @@ def test_what_is_empty_repeats_or_is_book_keeping_is_no_loss(read, beside):
     assert bad.empty and messages(good) == CHAT[:1]
 
 
+def test_a_column_that_another_key_names_is_not_lost(read):
+    good, bad = read({**ROW, "document": "d1"}, group_column="document")
+    assert bad.empty and good["group"].tolist() == ["d1"]
+
+
+def test_an_empty_input_leaves_room_for_the_column_that_is_one(read):
+    row = {**ROW, "input": "", "context": "A text."}
+    with pytest.raises(DataError, match="data.input_column=context"):
+        read(row, input_column="input")
+    good, _ = read(row, input_column="context")
+    assert good["text"].tolist() == ["And now?\n\nA text."]
+    with pytest.raises(DataError) as caught:
+        read({**row, "input": "3"}, input_column="input")
+    assert "data.input_column" not in str(caught.value)
+
+
 def test_an_image_in_a_parquet_file_is_named_whatever_its_type(read):
     for value in (b"\x89PNG\xff", {"bytes": b"\x89PNG\xff", "path": None}):
         with pytest.raises(DataError, match="'image'"):
