@@ -88,8 +88,8 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
 
     text, label, about, messages: columns of `data`, None for the usual ones of the task. ignored:
     columns of the prompt that are left out on purpose. single_label: labels that look like several
-    are names. sample: bring the sample of instructions instead. Raises ConfigError for options that do not go
-    together, DataError for a file that cannot be used.
+    are names. sample: bring the sample of instructions instead. Raises ConfigError for options that
+    do not go together, DataError for a file that cannot be used.
     """
     if task not in TASKS:
         raise ConfigError(f"--task {task} is unknown{nearest(task, TASKS)}")

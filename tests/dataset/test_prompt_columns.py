@@ -102,7 +102,7 @@ def test_a_filled_column_that_would_be_lost_is_named_and_can_be_left_out(read, c
 
 
 @pytest.mark.parametrize("beside", [
-    {"tools": "[]", "images": [], "documents": [[]], "context": "", "videos": None, "rejected": " "},
+    {"tools": "[]", "images": [], "documents": [[]], "context": "", "videos": None, "chosen": " "},
     {"text": "### Instruction: And now? ### Response: It is 6.", "prompt": "And now?"},
     {"answer": "6", "response": "It is 6."},
     {"id": 7, "category": "counting", "source": "us", "tags": ["a"], "language": "en"}])
