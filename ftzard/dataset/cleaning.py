@@ -153,7 +153,7 @@ def check_rejected(cleaned: pd.DataFrame, rejected: pd.DataFrame, *, max_rejecte
         raise DataError(
             f"{len(refused)} of {total} rows cannot be used ({len(refused) / total:.1%}, at most "
             f"{max_rejected:.1%} allowed): {_reasons(refused)}. "
-            f"{rejection.remedies(refused, label_names(labels))} To go on without these rows, "
+            f"{rejection.remedies(refused, labels)} To go on without these rows, "
             f"raise data.max_rejected to {rejection.allowance(len(refused), total)}."
         )
 
@@ -194,7 +194,7 @@ def check(
         raise DataError(
             f"Only {len(left)} of {total} rows are left after cleaning ({why}); at least "
             f"{min_rows} are needed. "
-            + " ".join(filter(None, (rejection.remedies(gone[~repeats], label_names(labels)),
+            + " ".join(filter(None, (rejection.remedies(gone[~repeats], labels),
                                      "Bring more rows")))
             + (f", or lower {least} to {len(left)}." if len(left) else ".")
         )

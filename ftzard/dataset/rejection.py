@@ -52,12 +52,12 @@ REMEDIES = {
 _OTHERWISE = "Correct or delete these rows"
 
 
-def remedies(rejected: pd.DataFrame, labels: Mapping[str, str] | None = None, most: int = 3) -> str:
+def remedies(rejected: pd.DataFrame, labels: Mapping | None = None, most: int = 3) -> str:
     """Return sentences that say what mends the most frequent reasons, '' if nothing was rejected.
 
     Args:
         rejected: text and reason of the rows.
-        labels: raw label value -> name as cleaning knew them; None: every value is its own name.
+        labels: data.labels, raw label value -> name; None: every value is its own name.
         most: how many reasons are spoken of.
     """
     kinds = rejected["reason"].map(_kind)
@@ -89,9 +89,9 @@ def _longest(rows: pd.DataFrame) -> int:
     return math.ceil(longest / 100) * 100
 
 
-def _several(reasons: pd.Series, labels: Mapping[str, str] | None) -> str | None:
+def _several(reasons: pd.Series, labels: Mapping | None) -> str | None:
     """Return why unknown labels are several known ones in a row, or None if they are not."""
     found = [match.group(1) for reason in reasons
              if (match := re.match(r"unknown label '(.*)'", reason))]
-    problem = target_checks.problem("classification", [*(labels or {}), *found])
+    problem = target_checks.problem("classification", [*map(str, labels or {}), *found])
     return problem and f"{problem}; a name that is meant so is added to data.labels"
