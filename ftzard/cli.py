@@ -68,6 +68,12 @@ def init(
                         "there.")] = None,
     messages: Annotated[str | None, typer.Option(
         help="Its column with chats; default: messages, if it is there.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(
+        help="A column that is left out on purpose although it belongs to what is asked, such as "
+             "tools; may be given more than once.")] = None,
+    single_label: Annotated[bool, typer.Option(
+        "--single-label", help="Its labels are names, even those that look like several labels in "
+                               "a row.")] = False,
     task: Annotated[str, typer.Option(
         help="classification or instruction_tuning.")] = "classification",
     sample: Annotated[bool, typer.Option(
@@ -84,7 +90,8 @@ def init(
 
     config = new_workspace.config_for(
         folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
-        sample=sample, encoding=encoding, delimiter=delimiter)
+        ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
+        delimiter=delimiter)
     workspace = new_workspace.create(folder, config=config, git_remote=git_remote,
                                      dvc_remote=dvc_remote, invent_identity=True)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")

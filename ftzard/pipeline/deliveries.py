@@ -264,10 +264,11 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
                 *left, f"{files}: waiting for a drift alarm (retraining.trigger)"]), found.failed)
         if least < config.sampling.min_labelled:
             groups = {"sampling": {"min_labelled": least}}
-        counted = {}
+        counted, free = {}, config.task.instructions is not None
         for path in ready:
             try:
-                counted[path] = handed_in.new_labels(path, workspace.root / config.paths.cleaned)
+                counted[path] = handed_in.new_labels(
+                    path, workspace.root / config.paths.cleaned, free=free)
             except Exception:
                 continue  # whatever is wrong with it: its run says so, and no other file waits
         few = {path: count for path, count in counted.items() if count < least}
@@ -275,7 +276,7 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
         if len(few) > 1 and total >= least:
             name = f"joined_{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}.csv"
             joined = handed_in.join([p for p, count in few.items() if count],
-                                    workspace.labelled / name)
+                                    workspace.labelled / name, free=free)
             ready[joined] = digest(joined)
         elif few:
             files = ", ".join(f"{path.name} ({count})" for path, count in few.items())

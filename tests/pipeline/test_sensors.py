@@ -1,5 +1,6 @@
 """What sensors and schedules look at: whole files only, oldest first, each content once."""
 
+import json
 import os
 import socket
 import subprocess
@@ -258,6 +259,16 @@ class TestLabelled:
                 ] == ["ann.csv", "bob.csv"]
         ran(instance, request, RETRAINING)
         assert deliveries.labelled(instance, workspace).requests == []
+
+    def test_an_export_without_readable_labels_gets_its_run_which_says_so(self, instance,
+                                                                          workspace):
+        data = {"row_id": "r1", "batch": "b", "text": "text 1"}
+        for name, item in (("many", {**data, "tone": "rude", "mood": "glad"}), ("none", data)):
+            path = workspace.labelled / f"{name}.json"
+            path.write_text(json.dumps([item]))
+            os.utime(path, (1_000_000, 1_000_000))
+        found = deliveries.labelled(instance, workspace)
+        assert len(found.requests) == 2 and "new labels" not in found.reason
 
     def test_a_file_that_cannot_be_read_gets_its_run_and_stops_no_other(self, instance, workspace):
         dropped(workspace.labelled, "bad.csv", "no,such,columns\n1,2,3\n")
