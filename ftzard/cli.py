@@ -163,15 +163,18 @@ def show_outcome(place, job: str, outcome) -> None:
 def verdicts(place, steps) -> list[str]:
     """Return the gate's sentences of the steps that have a verdict, and who is champion if nobody.
     """
+    from ftzard import delivery_names
+    from ftzard.evaluation import batches
     from ftzard.inputs import metadata_if_any
 
-    lines = []
+    lines, names = [], delivery_names.known(place)
     for name in steps:
         facts = (metadata_if_any(name, place) or {}).get("facts", {})
         verdict = facts.get("verdict")
         if not verdict:
             continue
-        lines.append(f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]))
+        lines.append(batches.told(
+            f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]), names))
         if not verdict["promoted"] and facts["champion"] is None:
             lines.append(
                 f"no champion: {facts['model']}@{facts['version']} was not promoted. Ask it all "
@@ -227,7 +230,7 @@ def status(
     out.print(table)
     say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
     if state["drift"]:
-        say(f"drift of batch {state['drift']['batch']}: {state['drift']['sentence']}")
+        say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
     local = state["commits_not_pushed"]
     say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))

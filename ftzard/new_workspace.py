@@ -8,6 +8,7 @@ import pandas as pd
 import yaml
 
 import ftzard.notebooks
+from ftzard import delivery_names
 from ftzard.dataset import instructions, reading
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
@@ -111,7 +112,7 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
         group = describe_data(data, text or "text", label or "label", encoding=encoding,
                               delimiter=delimiter)
     if data is not None:
-        group["source"] = f"data/raw/{reading.store_raw(data, root / 'data').name}"
+        group["source"] = f"data/raw/{keep_delivery(root, data).name}"
     if told:
         return instruction_config(group)
     return {"data": group} if group else {}
@@ -212,6 +213,13 @@ def _chats(file: Path, there: list[str], encoding: str, delimiter: str) -> str |
     return None
 
 
+def keep_delivery(root: Path, file: Path) -> Path:
+    """Keep a file as a delivery of a workspace, and the name that it came with; return its path."""
+    stored = reading.store_raw(file, root / "data")
+    delivery_names.remember(Workspace(root), stored.name.split(".", 1)[0], Path(file).name)
+    return stored
+
+
 def describe_sample(root: Path) -> dict:
     """Write the sample of instructions into a workspace's folder; return the `data` group for it.
 
@@ -219,7 +227,7 @@ def describe_sample(root: Path) -> dict:
     be dropped into data/incoming, the answers to them are what a person would give.
     """
     files = instruction_sample.write(root / "data" / "sample")
-    stored = reading.store_raw(files["training"], root / "data")
+    stored = keep_delivery(root, files["training"])
     return {"choice": "instructions", "source": f"data/raw/{stored.name}",
             "messages_column": "messages"}
 

@@ -33,7 +33,8 @@ class TestDrift:
         assert len(told["statistics"]) == 6 and told["alarm"] in (True, False)
         assert told["verdict"] in ("none", "unclear", "drift") and told["champion"] == 1
         code, said = ftzard("status", "-w", story.root)
-        assert code == 0 and f"drift of batch {told['batch']}: {told['sentence']}" in said
+        assert code == 0 and (
+            f"drift of new_data.csv ({told['batch'][:7]}): {told['sentence']}") in said
 
     def test_easy_texts_after_easy_texts_are_no_drift(self, story):
         assert story.record.status["drift"]["alarm"] is False
