@@ -103,7 +103,7 @@ def run(
 
     place = find(workspace)
     job = job_named(job)
-    told = launch.launchpad({}) if config is None else launch.launchpad_file(config)
+    told = launch.launchpad({}) if config is None else launch.launchpad_file(config, job)
     request = launch.merged(told.experiment, overrides or [])
     place.config(request)
     say(f"{job} in {place.root}")

@@ -5,6 +5,7 @@ Ops, jobs, IO managers, notebooks and the command line all read this one table.
 
 from dataclasses import dataclass
 
+from ftzard import former_names
 from ftzard.errors import WorkspaceError, nearest
 
 
@@ -84,6 +85,9 @@ def job_named(name: str) -> str:
     for candidate in (name, f"{name}_job", f"{name}_pipeline_job"):
         if candidate in JOBS:
             return candidate
+    former = former_names.job(name)
+    if former is not None:
+        raise WorkspaceError(former)
     near = nearest(name, [job for job in JOBS if job[:3] == name[:3]] or JOBS)
     raise WorkspaceError(f"there is no job '{name}'{near if 'did you mean' in near else '.'} The "
                          f"jobs are: {', '.join(JOBS)}.")

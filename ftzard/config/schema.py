@@ -284,7 +284,9 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
          and config.tracking.registered_model.replace("_", "").replace("-", "").isalnum(),
          "letters, digits, '_' and '-'"),
         *((f"paths.{f.name}", getattr(config.paths, f.name),
-           _inside(getattr(config.paths, f.name)), "a path inside the workspace")
+           _inside(getattr(config.paths, f.name))
+           and getattr(config.paths, f.name).endswith(f".{_format(f.name)}"),
+           f"a path inside the workspace that ends in .{_format(f.name)}")
           for f in fields(Paths) if f.type is str),
         ("paths.min_free_mb", config.paths.min_free_mb, config.paths.min_free_mb >= 0,
          "0 or more"),
@@ -323,6 +325,10 @@ def _limits_of_a_task(config: Config) -> list[tuple[str, Any, bool, str]]:
         ("data.sample_stratified", d.sample_stratified, not d.sample_stratified or
          d.sample_rows is None, f"false with {kind}: there are no labels to keep the shares of"),
     ]
+
+
+def _format(artifact: str) -> str:
+    return "csv" if artifact == "queue" else "parquet"
 
 
 def _inside(path: str) -> bool:
