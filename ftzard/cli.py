@@ -117,8 +117,9 @@ def run(
 
 def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dict[str, str]]:
     """Return the request with the file that the job takes from its drop folder, and run tags."""
-    if launch.drop_folder(job) is None:
-        return request, {}
+    drop = launch.drop_folder(job)
+    if drop is None or drop.key == "source" and not list(getattr(place, drop.name).glob("*")):
+        return request, {}  # a job of raw rows, and none was dropped: data.source says which
     os.environ.update(launch.environment(place))
     from dagster import DagsterInstance
 
@@ -128,6 +129,10 @@ def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dic
         found = taken(instance, place, job, request, resources)
     if DELIVERY in found.tags:
         say(f"file: {found.tags[DELIVERY]}")
+    if found.waiting:
+        folder = f"data/{drop.name}"
+        say(f"not taken: {', '.join(found.waiting)} in {folder}, since the config names other rows "
+            f"(the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
     return found.request, found.tags
 
 
@@ -229,6 +234,9 @@ def status(
                       (step["time"] or "-").removesuffix("+00:00"), str(step["seconds"] or "-"))
     out.print(table)
     say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
+    if state["raw_files_waiting"]:
+        say(f"waiting to be trained on: {', '.join(state['raw_files_waiting'])} in "
+            "data/raw_incoming")
     if state["drift"]:
         say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
     local = state["commits_not_pushed"]
@@ -524,7 +532,7 @@ def ui(
             process = started["webserver" if name == "Dagster" else "mlflow"]
             services.wait_for_answer(where, number, name, process)
             say(f"{name:<8} http://{where}:{number}")
-        say("sensors watch data/incoming and data/labelled; Ctrl-C ends it all"
+        say("sensors watch data/incoming, data/raw_incoming and data/labelled; Ctrl-C ends it all"
             if "daemon" in started else "Ctrl-C ends it")
         until_interrupted(started)
 

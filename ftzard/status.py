@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from ftzard import drift_log
+from ftzard import drift_log, drop_folders
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
 from ftzard.evaluation import batches, measures
@@ -19,7 +19,7 @@ from ftzard.workspace import Workspace
 
 
 def gather(workspace: Workspace) -> dict:
-    """Return what `ftzard status` shows: commit, models, steps, rows waiting, drift, not pushed."""
+    """Return what `ftzard status` shows: commit, models, steps, what waits, drift, not pushed."""
     config = workspace.config()
     tracking = connect(workspace, config)
     name = config.tracking.registered_model
@@ -32,6 +32,8 @@ def gather(workspace: Workspace) -> dict:
         "challenger": _model(workspace, registry.by_alias(tracking, name, registry.CHALLENGER)),
         "steps": {step.name: _step(tracking, step.run_name) for step in STEPS},
         "rows_waiting_for_labels": waiting,
+        "raw_files_waiting": drop_folders.not_in_table(
+            workspace, workspace.root / config.paths.cleaned),
         "drift": _drift(workspace, tracking),
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
                                for c in unpushed(workspace.root)],

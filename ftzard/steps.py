@@ -72,6 +72,11 @@ JOBS = {**{f"{step.name}_job": (step.name,) for step in STEPS}, **CHAINS}
 #: What a job's first step takes from outside, where it is not what the table says.
 DELIVERIES = {"retraining_pipeline_job": {"raw": "labelled"}}
 
+#: What a job's first step takes -> the drop folder below data/ where a file of it may be put, and
+#: the key under `data` that names one.
+DROP_FOLDERS = {"raw": ("raw_incoming", "source"), "incoming": ("incoming", "incoming"),
+                "labelled": ("labelled", "labelled")}
+
 
 def step_named(name: str) -> Step:
     """Return a step of the table, or refuse a name that is not in it."""

@@ -19,7 +19,7 @@ from ftzard.artifact import write_json
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError, nearest
 from ftzard.running.kernel_server import SPARING, Server, reconstructable_job
-from ftzard.steps import BY_NAME, DELIVERIES, JOBS, STEPS
+from ftzard.steps import BY_NAME, DELIVERIES, DROP_FOLDERS, JOBS, STEPS
 from ftzard.workspace import Workspace, alive
 
 #: What every process of ours has in its environment: quiet, local, and sparing with the CPU.
@@ -366,11 +366,24 @@ def _block(value: object, where: str, found: list[str]) -> dict:
     return {}
 
 
-def drop_folder(job: str) -> str | None:
-    """Return which drop folder a job takes its file from, 'incoming' or 'labelled', if any."""
+@dataclass(frozen=True)
+class DropFolder:
+    """Where a job finds files that were put there for it.
+
+    name: of the folder below data/, and of the workspace's property; key: the key under `data`
+    that names one of its files.
+    """
+
+    name: str
+    key: str
+
+
+def drop_folder(job: str) -> DropFolder | None:
+    """Return which drop folder a job takes its file from, if any."""
     renamed = DELIVERIES.get(job, {})
-    return next((name for name in (renamed.get(n, n) for n in BY_NAME[JOBS[job][0]].takes)
-                 if name in ("incoming", "labelled")), None)
+    return next((DropFolder(*DROP_FOLDERS[name]) for name in
+                 (renamed.get(n, n) for n in BY_NAME[JOBS[job][0]].takes)
+                 if name in DROP_FOLDERS), None)
 
 
 def merged(request: Mapping, overrides: list[str]) -> dict:

@@ -240,6 +240,12 @@ class TestArtifacts:
                 assert told["dagster/row_count"] > 0 and len(told["sha256"]) == 64
                 assert story.git("cat-file", "-t", told["commit"]) == "commit"
 
+    def test_batches_are_called_by_their_files_in_dagster_and_report(self, story):
+        told = story.record.materializations["cleaned"]["batches"]
+        assert "| mine.csv (" in told and "| new_data.csv (" in told
+        page = story.workspace.report.read_text(encoding="utf-8")
+        assert "mine.csv" in page and "new_data.csv" in page
+
     def test_executed_notebooks_are_on_the_run_s_page(self, story):
         told = story.record.materializations["notebooks/cleaning"]
         assert Path(told["Executed notebook"]).is_file()
