@@ -161,6 +161,19 @@ class Chapter:
         self.outputs[name] = handle
         return handle
 
+    def log_data(self, *, artifact: str = "tokenized", **rows: pd.DataFrame) -> None:
+        """Record, before they are used, which rows of an input are trained on and tested on.
+
+        rows: by their use in MLflow, `training` and `testing`. Each becomes a data set of the run
+        with a digest of all its rows, in their order.
+        """
+        handle = self.inputs[artifact]
+        for context, part in rows.items():
+            side = "+".join(sorted(part["split"].unique())) or "none"
+            self.run.dataset(f"{artifact}.{side}", storage.rows_digest(part), handle.path,
+                             len(part), context, sha256=handle.sha256, commit=handle.commit,
+                             split=side)
+
     def plot(self, figure: object, name: str) -> "Picture":
         """Record a figure with the run and return it as a picture for the notebook to show."""
         picture = Picture(plots.png(figure))

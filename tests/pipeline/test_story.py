@@ -184,6 +184,21 @@ class TestRuns:
             assert {name for use, name in logged if use == "input"} <= {*step.takes, "labelled"}
             assert any(use == "input" for use, _ in logged)
 
+    def test_what_was_trained_on_and_tested_on_are_two_inputs_of_the_run(self, story):
+        wanted = {"tuning": {"training", "testing"}, "choosing": {"training", "testing"},
+                  "retraining": {"training", "testing"}, "evaluation": {"testing"}}
+        digests = {}
+        for run in story.record.children:
+            used = {d.tags[0].value: d.dataset for d in run.inputs.dataset_inputs
+                    if d.tags[0].value in ("training", "testing")}
+            assert set(used) == wanted.get(step_of(run), set()), step_of(run)
+            for use, data in used.items():
+                source = json.loads(data.source)
+                assert source["path"] == "data/tokenized/tokenized.parquet"
+                assert source["sha256"] == run.data.tags["data_sha256.tokenized"]
+                digests.setdefault(use, set()).add(data.digest)
+        assert not digests["training"] & digests["testing"]
+
     def test_trials_are_grandchildren_with_params_curve_and_adapter(self, story):
         tuned = {r.info.run_id: r.info.run_name for r in story.record.children
                  if step_of(r) == "tuning"}
