@@ -108,8 +108,11 @@ class TestRawIncoming:
         root = Path(shutil.copytree(story.root, tmp_path / "ws", symlinks=True))
         before = pd.read_parquet(root / "data/cleaned/cleaned.parquet")
         easy_texts(120, seed=99).to_csv(root / "data/raw_incoming/more rows.csv", index=False)
-        done = story.tool("ftzard", "run", "cleaning_job", "data.source=null",
-                          "versioning.push=false", "-w", root, at=root)
+        own = yaml.safe_load((root / "ftzard.yaml").read_text())
+        del own["data"]["source"]
+        (root / "ftzard.yaml").write_text(yaml.safe_dump(own))
+        done = story.tool("ftzard", "run", "cleaning_job", "versioning.push=false", "-w", root,
+                          at=root)
         assert done.returncode == 0, done.stdout[-3000:]
         assert "file: data/raw_incoming/more rows.csv" in done.stdout
         after = pd.read_parquet(root / "data/cleaned/cleaned.parquet")
@@ -118,7 +121,7 @@ class TestRawIncoming:
         batch, = set(after["batch"]) - set(before["batch"])
         names = delivery_names.known(Workspace(root))
         assert names[batch] == "more rows.csv" and names[before["batch"].iloc[0]] == "mine.csv"
-        again = story.tool("ftzard", "run", "cleaning_job", "data.source=null", "-w", root, at=root)
+        again = story.tool("ftzard", "run", "cleaning_job", "-w", root, at=root)
         assert again.returncode == 1 and "taken already: more rows.csv" in again.stdout
 
 
