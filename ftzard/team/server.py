@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.parse import quote
 
@@ -23,6 +24,9 @@ from ftzard.errors import ConfigError, TrackingError, WorkspaceError
 from ftzard.running import services
 from ftzard.running.launch import QUIET
 from ftzard.team import storage
+
+if TYPE_CHECKING:
+    import sqlalchemy
 
 PASSWORD, USER = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME"
 KEY, BACKEND = "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_BACKEND_STORE_URI"
@@ -81,7 +85,9 @@ def plan(folder: Path, *, host: str, port: int, backend: str | None = None,
     _make_private(folder)
     if uri.startswith(_MYSQL):
         uri = _with_option_file(uri, folder / "mysql.cnf")
-    users = f"sqlite:///{folder / 'users.db'}" if uri.startswith("sqlite:") else uri
+        _require_reachable(uri)
+    # MLflow's tables of users cannot be made on MySQL: two of their keys have one name.
+    users = uri if uri.startswith("postgresql") else f"sqlite:///{folder / 'users.db'}"
     if not has_administrator(users):
         _require_administrator()
     storage.keep(folder, place)
@@ -132,27 +138,45 @@ def has_administrator(users: str) -> bool:
     """Return whether a database of users has an administrator; raises TrackingError if it cannot
     be opened."""
     import sqlalchemy
-    from sqlalchemy.exc import SQLAlchemyError
 
     file = users.removeprefix("sqlite:///")
     if file != users and not Path(file).is_file():
         return False
+    with _connected(users) as connection:
+        if "users" not in sqlalchemy.inspect(connection).get_table_names():
+            return False
+        return connection.exec_driver_sql(
+            "SELECT count(*) FROM users WHERE is_admin").scalar() > 0
+
+
+def _require_reachable(uri: str) -> None:
+    """Raise TrackingError if a database does not let us in, before its server is started."""
+    with _connected(uri):
+        pass
+
+
+@contextmanager
+def _connected(uri: str) -> Iterator["sqlalchemy.Connection"]:
+    """Open a database; raises ConfigError without its driver, TrackingError if it refuses."""
+    import sqlalchemy
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
-        engine = sqlalchemy.create_engine(users)
-        with engine.connect() as connection:
-            if "users" not in sqlalchemy.inspect(connection).get_table_names():
-                return False
-            return connection.exec_driver_sql(
-                "SELECT count(*) FROM users WHERE is_admin").scalar() > 0
+        engine = sqlalchemy.create_engine(uri)
+        try:
+            with engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
     except ImportError as error:
-        name, package = (("MySQL", "pymysql>=1.1") if users.startswith(_MYSQL)
+        name, package = (("MySQL", "pymysql>=1.2") if uri.startswith(_MYSQL)
                          else ("PostgreSQL", "psycopg[binary]>=3.2"))
         raise ConfigError(f"{name} needs a package that is not installed ({error}); install "
                           f"it with: pip install '{package}'") from error
     except SQLAlchemyError as error:
         from ftzard.tracking.store import kind, sentence
 
-        raise TrackingError(sentence(kind(error), error, users, "open", 0)) from error
+        raise TrackingError(sentence(kind(error), error, uri, "open", 0)) from error
 
 
 def _require_administrator() -> None:

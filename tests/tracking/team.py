@@ -178,7 +178,7 @@ def records_and_keeps_its_password(home: Path, database: str, password: str, **l
     finally:
         assert end(process) == 130
     assert processes_at(home) == []
-    assert not list((home / "server").glob("*.db"))
+    assert not list((home / "server").glob("mlflow.db"))
     for file in home.rglob("*"):
         if file.is_file():
             assert password.encode() not in file.read_bytes(), file
