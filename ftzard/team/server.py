@@ -12,7 +12,7 @@ import secrets
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PASSWORD, USER = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME"
 KEY, BACKEND = "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_BACKEND_STORE_URI"
-_MYSQL = "mysql+pymysql://"
+_MYSQL, _OPTIONS = "mysql+pymysql://", "mysql.cnf"
 
 #: What the server is told by others than us: under which names it may be reached, and whether a
 #: proxy in front of it serves another origin.
@@ -83,14 +83,17 @@ def plan(folder: Path, *, host: str, port: int, backend: str | None = None,
         os.environ[_variable(uri)] = password
     place = storage.chosen(folder, artifacts)
     _make_private(folder)
-    if uri.startswith(_MYSQL):
-        uri = _with_option_file(uri, folder / "mysql.cnf")
-        _require_reachable(uri)
-    # MLflow's tables of users cannot be made on MySQL: two of their keys have one name.
-    users = uri if uri.startswith("postgresql") else f"sqlite:///{folder / 'users.db'}"
-    if not has_administrator(users):
-        _require_administrator()
-    storage.keep(folder, place)
+    with ExitStack() as undone:
+        if uri.startswith(_MYSQL):
+            undone.callback((folder / _OPTIONS).unlink, missing_ok=True)
+            uri = _with_option_file(uri, folder / _OPTIONS)
+            _require_reachable(uri)
+        # MLflow's tables of users cannot be made on MySQL: two of their keys have one name.
+        users = uri if uri.startswith("postgresql") else f"sqlite:///{folder / 'users.db'}"
+        if not has_administrator(users):
+            _require_administrator()
+        storage.keep(folder, place)
+        undone.pop_all()
     environment = {
         **_without_secrets(os.environ), **QUIET, **_STRICT,
         BACKEND: uri,
@@ -248,7 +251,7 @@ def serving(plan: Plan) -> Iterator[services.Started]:
             _wait_until_healthy(plan, started)
             yield started
     finally:
-        (plan.folder / "mysql.cnf").unlink(missing_ok=True)
+        (plan.folder / _OPTIONS).unlink(missing_ok=True)
 
 
 def _wait_until_healthy(plan: Plan, started: services.Started, seconds: float = 180) -> None:

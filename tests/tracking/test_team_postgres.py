@@ -65,6 +65,7 @@ def database() -> Iterator[str]:
 
 def test_users_log_in_and_record_and_the_password_is_nowhere(database, tmp_path, monkeypatch):
     records_and_keeps_its_password(tmp_path, database, PASSWORD, PGPASSWORD=PASSWORD)
+    assert not list((tmp_path / "server").glob("*.db"))
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     assert team_server.has_administrator(database)
     monkeypatch.setenv("PGPASSWORD", "not-the-password")

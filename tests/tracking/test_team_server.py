@@ -35,6 +35,7 @@ from tests.tracking.team import (
 )
 
 SERVER_VARIABLES = ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME", "PGPASSWORD",
+                    "MYSQL_PWD", "MLFLOW_S3_ENDPOINT_URL",
                     "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_BACKEND_STORE_URI")
 
 
@@ -107,6 +108,73 @@ class TestStart:
             ["git", "status", "--porcelain", "-uall"], cwd=tmp_path, text=True,
             capture_output=True, check=True)
         assert ignored.stdout == ""
+
+    def place(self, made: team_server.Plan) -> str:
+        return made.command[made.command.index("--artifacts-destination") + 1]
+
+    def test_files_of_runs_go_to_a_folder_of_one_s_own_and_may_not_move_in_silence(
+            self, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        first = tmp_path / "files of runs"
+        assert self.place(self.plan(tmp_path, artifacts=str(first))) == first.as_uri()
+        assert first.stat().st_mode & 0o777 == 0o700
+        assert self.place(self.plan(tmp_path)) == first.as_uri()
+        with pytest.raises(ConfigError, match="keeps its files in file:.*files%20of%20runs") as no:
+            self.plan(tmp_path, artifacts=str(tmp_path / "second"))
+        said = re.search(r"write (\S+) into (\S+)\.$", str(no.value))
+        Path(said[2]).write_text(said[1])  # what the sentence says
+        made = self.plan(tmp_path, artifacts=str(tmp_path / "second"))
+        assert self.place(made) == (tmp_path / "second").as_uri()
+
+    def test_a_server_made_before_keeps_its_files_where_they_are(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        usual = tmp_path / "server" / "artifacts"
+        (usual / "1").mkdir(parents=True)
+        with pytest.raises(ConfigError, match="Leave --artifacts out"):
+            self.plan(tmp_path, artifacts=str(tmp_path / "second"))
+        assert self.place(self.plan(tmp_path)) == usual.as_uri()
+
+    def test_s3_gets_its_url_and_its_environment_and_nothing_else_of_a_run(self, tmp_path,
+                                                                          monkeypatch):
+        (tmp_path / "boto3.py").write_text("")  # its client, which only S3 needs
+        monkeypatch.syspath_prepend(tmp_path)
+        for name, value in {"MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1], "HF_TOKEN": "of-a-run-1",
+                            "AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "s3cret-of-s3",
+                            "MLFLOW_S3_ENDPOINT_URL": "http://127.0.0.1:9"}.items():
+            monkeypatch.setenv(name, value)
+        made = self.plan(tmp_path, artifacts="s3://bucket/runs/")
+        assert self.place(made) == "s3://bucket/runs"
+        assert made.environment["AWS_SECRET_ACCESS_KEY"] == "s3cret-of-s3"
+        assert made.environment["MLFLOW_S3_ENDPOINT_URL"] == "http://127.0.0.1:9"
+        assert "HF_TOKEN" not in made.environment and "s3cret" not in " ".join(made.command)
+        assert not any(b"s3cret" in f.read_bytes() for f in made.folder.rglob("*") if f.is_file())
+        other = team_server.plan(tmp_path / "other", host="127.0.0.1", port=5000)
+        assert "AWS_SECRET_ACCESS_KEY" not in other.environment
+
+    @pytest.mark.parametrize(("place", "words"), [
+        ("s3://", "expected a folder, or s3://BUCKET"), ("gs://bucket", "expected a folder, or"),
+        ("s3://AKIA1:s3cret-of-s3@bucket", "set AWS_ACCESS_KEY_ID"),
+        ("s3://bucket", "pip install boto3")])
+    def test_another_place_is_refused_before_anything_is_made(self, tmp_path, monkeypatch, place,
+                                                             words):
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        monkeypatch.setattr("ftzard.team.storage.find_spec", lambda name: None)
+        with pytest.raises(ConfigError, match=words) as refused:
+            self.plan(tmp_path, artifacts=place)
+        assert "s3cret" not in str(refused.value) and not (tmp_path / "server").exists()
+
+    def test_a_password_of_mysql_is_no_argument_and_names_its_own_variable(self, tmp_path,
+                                                                          monkeypatch):
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        uri = "mysql+pymysql://ada:s3cret-of-ada@127.0.0.1:9/mlflow"
+        with pytest.raises(ConfigError, match="list of processes.*MYSQL_PWD") as refused:
+            self.plan(tmp_path, backend=uri)
+        assert "s3cret" not in str(refused.value)
+        monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", uri)
+        with pytest.raises(FtzardError) as refused:  # nothing listens there, or no driver for it
+            self.plan(tmp_path)
+        assert "s3cret" not in str(refused.value)
+        assert not any(b"s3cret" in f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
 
     def test_a_taken_port_is_refused_with_its_number(self, ftzard, team_free_socket, tmp_path,
                                                      monkeypatch):
