@@ -1,7 +1,9 @@
 """A batch is called by the file it came as, from the first one on and in a clone as well."""
 
 import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +63,22 @@ def test_the_same_bytes_under_another_name_make_no_commit_and_keep_the_first(beg
     run.store_delivery("raw")
     assert run.finish()["facts"]["delivered_as"] == "reviews of march.csv"
     assert not follow({"step": "cleaning", **more}).version().changed
+
+
+def test_a_workspace_of_before_has_the_names_that_mlflow_knows_and_gets_no_commit(workspace_v1,
+                                                                                tmp_path,
+                                                                                monkeypatch):
+    place = Workspace(Path(shutil.copytree(workspace_v1, tmp_path / "v1", symlinks=True)))
+    monkeypatch.chdir(place.root)
+    first = place.config().data.source
+    names = delivered.delivered_as(place, connect(place, place.config()))
+    assert "may.csv" in names.values() and batch_of(place.root / first) not in names
+    shutil.copyfile(place.root / first, place.root / "data" / "first.csv")
+    run = begin("cleaning", {"raw": "data/first.csv", "overrides": ["versioning.push=false"]})
+    run.store_delivery("raw")
+    run.finish()
+    followed = follow({"step": "cleaning", "overrides": ["versioning.push=false"]})
+    assert not followed.version().changed
 
 
 @pytest.mark.parametrize(("name", "shown"), [
