@@ -69,6 +69,8 @@ def test_a_workspace_of_before_has_the_names_that_mlflow_knows_and_gets_no_commi
                                                                                 tmp_path,
                                                                                 monkeypatch):
     place = Workspace(Path(shutil.copytree(workspace_v1, tmp_path / "v1", symlinks=True)))
+    subprocess.run(["git", "config", "user.name", "Ada"], cwd=place.root, check=True)
+    subprocess.run(["git", "config", "user.email", "ada@example.org"], cwd=place.root, check=True)
     monkeypatch.chdir(place.root)
     first = place.config().data.source
     names = delivered.delivered_as(place, connect(place, place.config()))
