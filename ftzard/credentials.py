@@ -122,34 +122,40 @@ def replaced(text: str, name: str, value: str) -> str | None:
     lines, found = text.splitlines(keepends=True), False
     for number, line in enumerate(lines):
         match = _LINE.fullmatch(line.strip())
-        if match is not None and match[1] == name and not line.lstrip().startswith("#"):
-            said = next((way for way in (value, f"'{value}'", f'"{value}"')
-                         if _LINE.fullmatch(f"{name}={way}".strip())
-                         and _value(_LINE.fullmatch(f"{name}={way}".strip())[2]) == value), None)
-            if said is None:
-                raise ConfigError(f"the new value of {name} has quotes and '#' that {FILE} cannot "
-                                  "say; choose one without.")
-            end = line[len(line.rstrip("\r\n")):]
-            before = "export " if line.lstrip().startswith("export") else ""
-            lines[number], found = f"{before}{name}={said}{end}", True
+        if match is not None and match[1] == name:
+            kept = line[:line.index(match[1])], line[len(line.rstrip("\r\n")):]
+            lines[number], found = f"{kept[0]}{name}={_said(name, value)}{kept[1]}", True
     return "".join(lines) if found else None
+
+
+def _said(name: str, value: str) -> str:
+    """Return how a line says a value, with quotes where it needs them."""
+    for said in (value, f"'{value}'", f'"{value}"'):
+        match = _LINE.fullmatch(f"{name}={said}".strip())
+        if match is not None and _value(match[2]) == value:
+            return said
+    raise ConfigError(f"the new value of {name} has quotes and '#' that a line of {FILE} cannot "
+                      "say together; choose one without.")
 
 
 def rewrite(file: Path, name: str, value: str) -> bool:
     """Let a file of credentials say another value of a name that it has; return whether it has.
 
-    The file is replaced as a whole, and is readable for its owner only from then on.
+    The file is replaced as a whole; its owner and its permissions stay.
     """
     file = file.resolve()
     if not file.is_file():
         return False
-    text = replaced(file.read_text(encoding="utf-8"), name, value)
+    text = replaced(file.read_bytes().decode("utf-8"), name, value)
     if text is None:
         return False
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    before, part = file.stat(), file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w",
                        encoding="utf-8", newline="") as stream:
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(stream.fileno(), before.st_uid, before.st_gid)
+            os.fchmod(stream.fileno(), before.st_mode & 0o777)
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
