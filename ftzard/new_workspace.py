@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 import ftzard.notebooks
+from ftzard import delivery_names
 from ftzard.dataset import instructions, reading, rejection, target_checks
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
@@ -47,8 +48,8 @@ def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
     workspace = Workspace(root)
-    for folder in (workspace.raw, workspace.incoming, workspace.labelling, workspace.labelled,
-                   root / "models", workspace.dagster_home, workspace.notebooks):
+    for folder in (workspace.raw, workspace.raw_incoming, workspace.incoming, workspace.labelling,
+                   workspace.labelled, root / "models", workspace.dagster_home, workspace.notebooks):
         folder.mkdir(parents=True, exist_ok=True)
     files = [
         _write(root / MARKER, _described(config)),
@@ -123,7 +124,7 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
         group = describe_data(data, text or "text", label or "label", single_label=single_label,
                               encoding=encoding, delimiter=delimiter)
     if data is not None:
-        group["source"] = f"data/raw/{reading.store_raw(data, root / 'data').name}"
+        group["source"] = f"data/raw/{keep_delivery(root, data).name}"
     if told:
         return instruction_config(group)
     return {"data": group} if group else {}
@@ -273,6 +274,13 @@ def _like_labels(file: Path, there: list[str], named: set[str], encoding: str, d
     return min(fitting, key=fitting.__getitem__, default=None)
 
 
+def keep_delivery(root: Path, file: Path) -> Path:
+    """Keep a file as a delivery of a workspace, and the name that it came with; return its path."""
+    stored = reading.store_raw(file, root / "data")
+    delivery_names.remember(Workspace(root), stored.name.split(".", 1)[0], Path(file).name)
+    return stored
+
+
 def describe_sample(root: Path) -> dict:
     """Write the sample of instructions into a workspace's folder; return the `data` group for it.
 
@@ -280,7 +288,7 @@ def describe_sample(root: Path) -> dict:
     be dropped into data/incoming, the answers to them are what a person would give.
     """
     files = instruction_sample.write(root / "data" / "sample")
-    stored = reading.store_raw(files["training"], root / "data")
+    stored = keep_delivery(root, files["training"])
     return {"choice": "instructions", "source": f"data/raw/{stored.name}",
             "messages_column": "messages"}
 

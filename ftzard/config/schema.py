@@ -290,8 +290,9 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
         *((f"paths.{f.name}", getattr(config.paths, f.name),
            _inside(getattr(config.paths, f.name))
            and not set("{}") & set(getattr(config.paths, f.name).replace(
-               "{batch}" if f.name == "queue" else "", "")),
-           "a path inside the workspace, without braces"
+               "{batch}" if f.name == "queue" else "", ""))
+           and getattr(config.paths, f.name).endswith(f".{_format(f.name)}"),
+           f"a path inside the workspace that ends in .{_format(f.name)}, without braces"
            + (" but those of {batch}" if f.name == "queue" else ""))
           for f in fields(Paths) if f.type is str),
         ("paths.min_free_mb", config.paths.min_free_mb, config.paths.min_free_mb >= 0,
@@ -334,6 +335,10 @@ def _limits_of_a_task(config: Config) -> list[tuple[str, Any, bool, str]]:
         ("data.sample_stratified", d.sample_stratified, not d.sample_stratified or
          d.sample_rows is None, f"false with {kind}: there are no labels to keep the shares of"),
     ]
+
+
+def _format(artifact: str) -> str:
+    return "csv" if artifact == "queue" else "parquet"
 
 
 def _inside(path: str) -> bool:
