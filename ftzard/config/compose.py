@@ -26,9 +26,9 @@ from ftzard.config.schema import GROUPS, PARTS, Config, hint_of, parse
 from ftzard.config.search import is_packaged, settle_search
 from ftzard.errors import ConfigError, nearest
 
+#: Keys whose value is a map from names that a user chose.
+USER_NAMED = ("data.labels", "data.mix", "training.class_weights")
 PACKAGED = Path(__file__).parent
-#: Keys whose values are maps with keys of a user's own.
-MAPS = ("data.mix", "training.class_weights")
 #: The workspace's own file, whose override strings are its own words too.
 MARKER = "ftzard.yaml"
 
@@ -231,15 +231,12 @@ def digest(config: Config) -> str:
 def flat(values: Mapping, prefix: str = "") -> dict[str, object]:
     """Return nested values under dotted keys: {'training.epochs': 2, …}.
 
-    A map of names that users give (of sources, of labels) stays one value: they are no names of
-    parameters.
+    What a user names stays one value, as JSON: labels and sources are no names of parameters.
     """
     found: dict[str, object] = {}
     for key, value in values.items():
-        if f"{prefix}{key}" in MAPS:
-            found[f"{prefix}{key}"] = (
-                json.dumps(value, sort_keys=True, ensure_ascii=False)
-                if isinstance(value, Mapping) else value)
+        if f"{prefix}{key}" in USER_NAMED and isinstance(value, Mapping):
+            found[f"{prefix}{key}"] = json.dumps(value, sort_keys=True, ensure_ascii=False)
         elif isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
         else:
