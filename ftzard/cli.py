@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -112,13 +111,16 @@ def run(
         "-c", "--config", help="A Launchpad YAML.")] = None,
 ) -> None:
     """Run a job here and now, showing each step."""
+    from ftzard.config import effects, unusual
     from ftzard.workspace import find
 
     place = find(workspace)
     job = job_named(job)
     told = launch.launchpad({}) if config is None else launch.launchpad_file(config, job)
     request = launch.merged(told.experiment, overrides or [])
-    place.config(request)
+    resolved = place.resolve(request)
+    effects.refuse_without_effect(resolved, job)
+    unusual.require_usual(resolved, JOBS[job])
     say(f"{job} in {place.root}")
     request, tags = delivery(place, job, request, told.resources)
     outcome = launch.run(place, job, request, resources=told.resources, dagster=told.dagster,
@@ -874,13 +876,14 @@ def reproduce(
 def config(
     overrides: Annotated[list[str] | None, typer.Argument(help="hydra overrides.")] = None,
     workspace: InWorkspace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show the resolved config that a run would get."""
-    from ftzard.config.compose import to_record
+    """Show the resolved config that a run would get, and where each value comes from."""
+    from ftzard.config import listing
     from ftzard.workspace import find
 
-    resolved = find(workspace).config({"overrides": overrides or []})
-    say(yaml.safe_dump(to_record(resolved), sort_keys=False, allow_unicode=True))
+    resolved = find(workspace).resolve({"overrides": overrides or []})
+    say(json.dumps(listing.to_dict(resolved), indent=1) if as_json else listing.as_yaml(resolved))
 
 
 @app.command()

@@ -10,6 +10,7 @@ import yaml
 
 import ftzard.notebooks
 from ftzard import delivery_names
+from ftzard.config import yaml_file
 from ftzard.dataset import instructions, reading, rejection, target_checks
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
@@ -322,4 +323,4 @@ def _write(path: Path, text: str) -> Path:
 def _described(config: dict) -> str:
     head = ("# This workspace's config, over FTzard's own files; the Launchpad and the command\n"
             "# line go over it. `ftzard config` shows what comes out.\n")
-    return head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return head + (yaml_file.dump(config) if config else "")
