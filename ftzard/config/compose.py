@@ -26,9 +26,9 @@ from ftzard.config.schema import GROUPS, PARTS, Config, hint_of, parse
 from ftzard.config.search import is_packaged, settle_search
 from ftzard.errors import ConfigError, nearest
 
-#: Keys whose value is a map from names that a user chose.
-USER_NAMED = ("data.labels", "data.mix", "training.class_weights")
 PACKAGED = Path(__file__).parent
+#: Keys whose values are maps with keys of a user's own.
+MAPS = ("data.labels", "data.mix", "training.class_weights")
 #: The workspace's own file, whose override strings are its own words too.
 MARKER = "ftzard.yaml"
 
@@ -235,7 +235,7 @@ def flat(values: Mapping, prefix: str = "") -> dict[str, object]:
     """
     found: dict[str, object] = {}
     for key, value in values.items():
-        if f"{prefix}{key}" in USER_NAMED and isinstance(value, Mapping):
+        if f"{prefix}{key}" in MAPS and isinstance(value, Mapping):
             found[f"{prefix}{key}"] = json.dumps(value, sort_keys=True, ensure_ascii=False)
         elif isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")

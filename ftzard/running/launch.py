@@ -311,9 +311,8 @@ def resources_of(job: str) -> set[str]:
 def launchpad(values: Mapping, where: str = "the Launchpad", job: str | None = None) -> Launchpad:
     """Split a Launchpad YAML into what `experiment` is told and what the other parts are.
 
-    where: what to call it in an error; job: the one that it is for. Raises ConfigError, a line per
-    mistake, for every key that would be passed over: at the top, of a resource that no job has, or
-    beside a resource's config.
+    where: what to call it in an error; job: the one that it is for. Raises ConfigError, a line per mistake, for every key that
+    would be passed over: at the top, of a resource that no job has, or beside a resource's config.
     """
     found: list[str] = []
     top = _block(values, where, found)
@@ -345,8 +344,8 @@ def launchpad(values: Mapping, where: str = "the Launchpad", job: str | None = N
     if found or former:
         raise ConfigError("\n".join((*former, *found, *([_PLACE] if found else []),
                                      *([_FORMER] if former else []))))
-    said = {key: value for key, value in top.items() if key != "resources" and value}
-    return Launchpad(typed(told), resources, said)
+    return Launchpad(typed(told), resources,
+                     {k: v for k, v in top.items() if k != "resources" and v})
 
 
 def _near(key: str, valid: Collection[str]) -> str:
