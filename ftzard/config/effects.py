@@ -23,11 +23,12 @@ _ALL = "cleaning labels preprocessing inference_preprocessing tuning choosing in
        "retraining evaluation"
 _VERSIONED = _ALL.replace("tuning ", "")
 
-#: The steps that read each key; `sensors` are what starts jobs by itself.
+#: The steps that read each key; `sensors` are what starts jobs by itself, `labelled` is the cleaning
+#: of a job that takes no other file than one with labels.
 READ_BY: dict[str, str] = {
     "data.source": "cleaning",
     "data.incoming": "inference_preprocessing",
-    "data.labelled": "labels",
+    "data.labelled": "labelled",
     "data.mix": "cleaning",
     "data.text_column": _RAW,
     "data.input_column": _RAW,
@@ -174,7 +175,7 @@ def steps_of(job: str) -> set[str]:
     if job == "cleaning_job":
         steps.add("labels")  # of a file in data/labelled
     if DELIVERIES.get(job, {}).get("raw") == "labelled":
-        steps = steps - {"cleaning"} | {"labels"}
+        steps = steps - {"cleaning"} | {"labels", "labelled"}
     return steps
 
 

@@ -296,7 +296,7 @@ def _changes(workspace: Workspace, job: str, config: Config, base: Base, expecte
 
     said: list[str] = []
     found: list[tuple[str, int]] = []
-    for change in _gentlest_first(config):
+    for change in _gentlest_first(config, job):
         tried = [*(s for s in said if s.split("=")[0] != change.split("=")[0]), change]
         changed = compose.compose(compose.to_record(config), {"overrides": tried},
                                   folder=workspace.root / "config")
@@ -315,8 +315,19 @@ def _changes(workspace: Workspace, job: str, config: Config, base: Base, expecte
     return tuple(found)
 
 
-def _gentlest_first(config: Config) -> list[str]:
-    """Return overrides that take less memory: first those that leave the result as it is."""
+def _gentlest_first(config: Config, job: str) -> list[str]:
+    """Return overrides that take less memory: first those that leave the result as it is.
+
+    Only what the job reads; a champion's base and method are what they are.
+    """
+    kept = ("model.", "training.method") if (
+        "retraining" in JOBS[job] and config.retraining.start == "champion") else ()
+    read = effects.keys_of(job, config.task.kind)
+    return [change for change in _smaller(config) if change.partition("=")[0] in read
+            and not (kept and change.startswith(kept))]
+
+
+def _smaller(config: Config) -> list[str]:
     longest, bound = config.model.max_length, config.training.micro_batch_tokens
     found = [f"training.micro_batch_tokens={longest * n}" for n in (8, 2, 1)
              if not bound or longest * n < bound]

@@ -16,6 +16,7 @@ from ftzard.config.compose import Resolved, compose, resolve
 from ftzard.config.schema import GROUPS, Config
 from ftzard.errors import ConfigError
 from ftzard.notebooks import as_trained
+from ftzard.notebooks.chapter import begin
 from ftzard.steps import JOBS, STEPS
 
 LIBRARY = Path(ftzard.__file__).parent
@@ -57,7 +58,7 @@ class TestEveryKeyInEveryJob:
         assert set(effects.READ_BY) == set(keys())
 
     def test_every_step_of_the_table_is_one(self):
-        known = {step.name for step in STEPS} | {"labels", "sensors"}
+        known = {step.name for step in STEPS} | {"labels", "labelled", "sensors"}
         assert {step for said in effects.READ_BY.values() for step in said.split()} == known
 
     @pytest.mark.parametrize("job", JOBS)
@@ -110,6 +111,7 @@ class TestEveryKeyInEveryJob:
 READERS = {
     "cleaning": ["sources", "inputs.py", "dataset"],
     "labels": ["inputs.py"],
+    "labelled": ["inputs.py"],
     "preprocessing": ["notebooks/model_files.py", "notebooks/instructing.py"],
     "inference_preprocessing": ["sources", "inputs.py", "notebooks/instructing.py"],
     "tuning": ["config/unusual.py", "notebooks/model_files.py", "notebooks/instructing.py"],
@@ -128,7 +130,7 @@ EVERYWHERE = ["notebooks/chapter.py", "notebooks/versions.py", "running/disk.py"
 
 def cells_of(step: str) -> str:
     """Return the code of a step's notebooks, of both tasks."""
-    name = "cleaning" if step == "labels" else step
+    name = "cleaning" if step in ("labels", "labelled") else step
     found = [s.notebook for s in STEPS if s.name == name]
     return "\n".join(
         cell.source for notebook in found for path in (LIBRARY / "notebooks").rglob(
@@ -197,6 +199,12 @@ class TestBesideOtherValues:
         with pytest.raises(ConfigError, match="model=falcon_7b has no effect in sampling_job"):
             effects.refuse_without_effect(resolve({"overrides": ["model=falcon_7b"]}),
                                           "sampling_job")
+
+
+def test_a_notebook_by_hand_refuses_likewise(workspace, monkeypatch):
+    monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))
+    with pytest.raises(ConfigError, match="sampling.budget=3 has no effect in cleaning_job"):
+        begin("cleaning", {"raw": None, "overrides": ["sampling.budget=3"]})
 
 
 class TestRetraining:
