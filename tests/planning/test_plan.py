@@ -58,6 +58,15 @@ def test_the_plan_says_where_each_value_comes_from(ready):
     assert found.to_dict()["config"]["sources"]["threads"] == "default"
 
 
+def test_the_plan_offers_only_changes_that_the_job_reads(ready):
+    config = ready.config()
+    offered = plan._gentlest_first(config, "training_pipeline_job")
+    assert any(change.startswith("model.max_length") for change in offered)
+    kept = plan._gentlest_first(config, "retraining_job")
+    assert kept and all(change.startswith("training.") for change in kept)
+    assert "training.method=lora" not in kept
+
+
 class TestRowsAndSteps:
     def test_a_raw_file_is_cleaned_and_split_to_know(self, ready):
         found = told(ready)
