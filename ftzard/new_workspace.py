@@ -49,8 +49,8 @@ def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
     workspace = Workspace(root)
-    for folder in (workspace.raw, workspace.raw_incoming, workspace.incoming, workspace.labelling,
-                   workspace.labelled, root / "models", workspace.dagster_home, workspace.notebooks):
+    for folder in (workspace.raw, workspace.raw_incoming, workspace.incoming,
+                   workspace.labelling, workspace.labelled, root / "models", workspace.dagster_home, workspace.notebooks):
         folder.mkdir(parents=True, exist_ok=True)
     files = [
         _write(root / MARKER, _described(config)),
