@@ -255,7 +255,7 @@ def _nested(file: Path, there: list[str], encoding: str, delimiter: str) -> dict
         except json.JSONDecodeError:
             continue
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            found[name] = all({"role", "content"} <= item.keys() or {"from", "value"} <= item.keys()
+            found[name] = any({"role", "content"} <= item.keys() or {"from", "value"} <= item.keys()
                               for item in value)
     return found
 

@@ -240,9 +240,10 @@ def chat(given: object) -> tuple[list[dict], str]:
         role_key, content_key = (new if new in message else old for new, old in
                                  (("role", "from"), ("content", "value")))
         role = message.get(role_key)
-        if not isinstance(role, str) or content_key not in message:
+        others = message.keys() - {role_key, *HARMLESS}  # a call of a tool may have no content
+        if not isinstance(role, str) or content_key not in message and not others:
             return [], NO_LIST
-        content, wrong = _content(message[content_key])
+        content, wrong = _content(message.get(content_key))
         if wrong:
             return [], wrong
         turn = {"role": _OLDER.get(role, role), "content": wording(content)}
