@@ -81,11 +81,13 @@ def copy_notebooks(workspace: Workspace) -> list[Path]:
 def config_for(root: Path, *, task: str = "classification", data: Path | None = None,
                text: str | None = None, label: str | None = None, about: str | None = None,
                messages: str | None = None, sample: bool = False, encoding: str = "utf-8",
-               delimiter: str = ",") -> dict:
+               delimiter: str = ",", quoting: str | None = None,
+               say: Callable[[str], object] = lambda line: None) -> dict:
     """Return what the ftzard.yaml of a new workspace is to say; store its data, if it brings some.
 
     text, label, about, messages: columns of `data`, None for the usual ones of the task. sample:
-    bring the sample of instructions instead. Raises ConfigError for options that do not go
+    bring the sample of instructions instead. quoting: None finds out which fits the file; say: is
+    told which was taken, and why. Raises ConfigError for options that do not go
     together, DataError for a file that cannot be used.
     """
     if task not in TASKS:
@@ -103,14 +105,19 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
     if sample:
         return instruction_config(describe_sample(root))
     group: dict = {}
+    layout: dict[str, str] = {}
+    if data is not None:
+        layout, why = reading.find_layout(data, encoding=encoding, delimiter=delimiter,
+                                          quoting=quoting)
     if data is not None and told:
         group = describe_instructions(
             data, instruction=text or "instruction", output=label or "output", input=about,
-            messages=messages, encoding=encoding, delimiter=delimiter)
+            messages=messages, **layout)
     elif data is not None:
-        group = describe_data(data, text or "text", label or "label", encoding=encoding,
-                              delimiter=delimiter)
+        group = describe_data(data, text or "text", label or "label", **layout)
     if data is not None:
+        if why:
+            say(f"quoting: {layout['quoting']} ({why})")
         group["source"] = f"data/raw/{reading.store_raw(data, root / 'data').name}"
     if told:
         return instruction_config(group)
@@ -118,12 +125,12 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
 
 
 def describe_data(file: Path, text: str, label: str, *, encoding: str = "utf-8",
-                  delimiter: str = ",") -> dict:
+                  delimiter: str = ",", quoting: str = "csv") -> dict:
     """Return the `data` group for a user's file: its columns, and its labels by name.
 
     Raises DataError for a missing column, or for a label column with more than 50 values.
     """
-    written = {"encoding": encoding, "delimiter": delimiter}
+    written = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
     there = reading.header(file, **written)
     _require(file, there, {"--text": text, "--label": label}, delimiter)
     rows = reading.read_raw(file, text_column=text, label_column=label, **written)
@@ -133,19 +140,20 @@ def describe_data(file: Path, text: str, label: str, *, encoding: str = "utf-8",
             f"{file}: column '{label}' has {len(found)} different values; expected 2 to 50 labels. "
             "Is it the label column?")
     names = {str(value): str(value) for value in sorted(found.index)}
-    return {"text_column": text, "label_column": label, **_written(encoding, delimiter),
+    return {"text_column": text, "label_column": label, **_written(**written),
             "labels": names}
 
 
 def describe_instructions(file: Path, *, instruction: str, output: str, input: str | None = None,
                           messages: str | None = None, encoding: str = "utf-8",
-                          delimiter: str = ",") -> dict:
+                          delimiter: str = ",", quoting: str = "csv") -> dict:
     """Return the `data` group for a user's file of instructions or chats: its columns.
 
     input, messages: None takes the columns of that name, if the file has them. Raises DataError
     for a missing column, or for a file of which no row can be used.
     """
-    there = reading.header(file, encoding=encoding, delimiter=delimiter)
+    written = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
+    there = reading.header(file, **written)
     columns = {"text_column": instruction, "input_column": input or ("input" if "input" in there
                                                                      else None),
                "label_column": output,
@@ -155,23 +163,23 @@ def describe_instructions(file: Path, *, instruction: str, output: str, input: s
         named = {}  # chats alone
     if messages is not None:
         named = {"--messages": messages, **named}
-    _require(file, there, named, delimiter, chats=lambda: _chats(file, there, encoding, delimiter))
+    _require(file, there, named, delimiter, chats=lambda: _chats(file, there, written))
     rows = instructions.read(
-        file, instruction_column=instruction, output_column=output, encoding=encoding,
-        delimiter=delimiter, input_column=columns["input_column"],
-        messages_column=columns["messages_column"])
+        file, instruction_column=instruction, output_column=output, **written,
+        input_column=columns["input_column"], messages_column=columns["messages_column"])
     cleaned, rejected = instructions.clean(rows, batch="")
     if cleaned.empty:
         reasons = ", ".join(f"{count} {reason}" for reason, count in
                             rejected["reason"].value_counts().items())
         raise DataError(f"{file}: none of {len(rejected)} rows can be used ({reasons}); expected "
                         f"instructions in '{instruction}' and answers in '{output}', or chats.")
-    return {"choice": "instructions", **columns, **_written(encoding, delimiter)}
+    return {"choice": "instructions", **columns, **_written(**written)}
 
 
-def _written(encoding: str, delimiter: str) -> dict:
+def _written(encoding: str, delimiter: str, quoting: str) -> dict:
     """Return what ftzard.yaml says of how a file is written."""
-    return {"encoding": encoding, **({"delimiter": delimiter} if delimiter != "," else {})}
+    return {"encoding": encoding, **({"delimiter": delimiter} if delimiter != "," else {}),
+            **({"quoting": quoting} if quoting != "csv" else {})}
 
 
 def _require(file: Path, there: list[str], named: Mapping[str, str | None], delimiter: str, *,
@@ -201,10 +209,9 @@ def _require(file: Path, there: list[str], named: Mapping[str, str | None], deli
                         f"{remedy}")
 
 
-def _chats(file: Path, there: list[str], encoding: str, delimiter: str) -> str | None:
+def _chats(file: Path, there: list[str], written: Mapping[str, str]) -> str | None:
     """Return the first column whose first filled cell is a list of objects, or None."""
-    cells = reading.read_cells(file, {name: name for name in there}, nested=there,
-                               encoding=encoding, delimiter=delimiter)
+    cells = reading.read_cells(file, {name: name for name in there}, nested=there, **written)
     for name, column in cells.items():
         first = next((cell for cell in column.to_pylist() if cell), "")
         if first.lstrip().startswith("[") and "{" in first:

@@ -40,6 +40,7 @@ def read(
     split_column: str | None = None,
     encoding: str = "utf-8",
     delimiter: str = ",",
+    quoting: str = "csv",
     lacking: Collection[str] = (),
 ) -> pd.DataFrame:
     """Read a delivery as columns row (int64, from 0), text (the instruction), input, messages
@@ -54,7 +55,7 @@ def read(
     columns = {name: column for name, column in columns.items() if column is not None}
     wanted = columns
     if messages_column is not None or lacking:
-        there = reading.header(path, encoding=encoding, delimiter=delimiter)
+        there = reading.header(path, encoding=encoding, delimiter=delimiter, quoting=quoting)
         if messages_column in there and instruction_column not in there:
             wanted = {name: column for name, column in columns.items()
                       if name == "label" and column in there}
@@ -66,7 +67,8 @@ def read(
                (("group", group_column), ("split", split_column)) if column is not None}
     cells = reading.read_cells(
         path, wanted, {"source": reading.SOURCE}, nested=("messages",), encoding=encoding,
-        delimiter=delimiter, remedy="Correct the file's header, or set data.{name}_column.")
+        delimiter=delimiter, quoting=quoting,
+        remedy="Correct the file's header, or set data.{name}_column.")
     frame = pd.DataFrame({name: cell.to_pandas() for name, cell in cells.items()}, dtype="str")
     frame.insert(0, "row", np.arange(len(frame), dtype="int64"))
     for name in ("text", "input", "messages", "source", *(["label"] if output_column else [])):
