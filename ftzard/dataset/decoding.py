@@ -41,6 +41,7 @@ def read_text(path: Path, encoding: str, kind: str) -> str:
             f"text. Set data.encoding to {_encodings(content, encoding)}; 'ftzard init' takes it "
             "as --encoding.")
     _refuse_mojibake(path, content, encoding)
+    _refuse_wide(path, text, encoding)
     return text.removeprefix("\ufeff")
 
 
@@ -99,3 +100,13 @@ def _refuse_mojibake(path: Path, content: bytes, encoding: str) -> None:
         f"'{example.encode().decode(encoding, errors='replace')}'. Set data.encoding=utf-8; "
         "'ftzard init' takes it as --encoding."
     )
+
+
+def _refuse_wide(path: Path, text: str, encoding: str) -> None:
+    """Text in two bytes a sign is valid utf-8, too: every second sign is NUL then."""
+    head = text[:100]
+    if head.count("\0") * 3 > len(head):
+        order = "be" if head.startswith("\0") else "le"
+        raise DataError(
+            f"{path}, read as {encoding}, has NUL after nearly every sign, as utf-16 has without "
+            f"its mark. Set data.encoding=utf-16-{order}; 'ftzard init' takes it as --encoding.")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ftzard.dataset import reading
+from ftzard.dataset import json_lines, reading
 from ftzard.dataset.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys
 from ftzard.dataset.splitting import canonical_split
 from ftzard.texts import wording
@@ -210,8 +210,8 @@ def _empty(said: object) -> bool:
 def _chat(cell: str) -> tuple[list[dict], str]:
     """Return (messages, '' or what is wrong with them) of a cell with JSON."""
     try:
-        given = json.loads(cell)
-    except json.JSONDecodeError:
+        given = json_lines.parse(cell)
+    except ValueError:
         return [], "messages are not JSON"
     return chat(given)
 

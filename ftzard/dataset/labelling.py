@@ -52,7 +52,9 @@ def queue_csv(queue: pd.DataFrame, path: Path) -> Path:
 
 def read_queue(path: Path) -> pd.DataFrame:
     """Read a queue's file as strings, with whatever labels a person has filled in already."""
-    queue = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+    layout = _layout(path)
+    rows = [row for _, row in reading.records(path, **layout)]
+    queue = pd.DataFrame(rows, columns=reading.header(path, **layout), dtype="str")
     for name in QUEUE:
         if name not in queue:
             queue[name] = ""

@@ -228,3 +228,12 @@ def test_what_is_no_encoding_of_text_is_refused(tmp_path, encoding):
     (tmp_path / "rows.csv").write_bytes(CSV + "caf\u00e9,x\n".encode())
     with pytest.raises((ConfigError, DataError)):
         header(tmp_path / "rows.csv", encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_told(tmp_path, encoding):
+    path = tmp_path / "rows.csv"
+    path.write_bytes("text,label\na b,x\nc,y\n".encode(encoding))
+    with pytest.raises(DataError, match=f"Set data.encoding={encoding};"):
+        read_raw(path, text_column="text", label_column="label")
+    assert len(read_raw(path, text_column="text", label_column="label", encoding=encoding)) == 2
