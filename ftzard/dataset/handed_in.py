@@ -27,8 +27,8 @@ class HandedIn:
 
     cleaned: the rows that count, as `clean` would return them, with labelled_by and labelled_at;
     rejected: those that do not, as `clean` would reject them; refused: the same as they were
-    given, to be mended; facts: who labelled how much, and who agreed with whom; lines: how the lines
-    of the file became rows, None where it has none.
+    given, to be mended; facts: who labelled how much, and who agreed with whom; lines: how the
+    lines of the file became rows, None where it has none.
     """
 
     cleaned: pd.DataFrame

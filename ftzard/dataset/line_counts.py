@@ -23,5 +23,6 @@ class LineCounts:
                 "file_blank_lines": self.blank_lines, "file_rows_over_lines": self.rows_over_lines}
 
     def __str__(self) -> str:
-        return (f"the file has {self.lines:,} lines and {self.rows:,} rows, {self.rows_over_lines:,}"
-                f" of them over several lines, and {self.blank_lines:,} blank lines")
+        return (f"the file has {self.lines:,} lines and {self.rows:,} rows, "
+                f"{self.rows_over_lines:,} of them over several lines, and {self.blank_lines:,} "
+                "blank lines")

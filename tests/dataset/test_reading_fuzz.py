@@ -15,10 +15,11 @@ from ftzard.dataset.reading import count_lines, find_layout, layout, read_raw, r
 from ftzard.errors import ConfigError, DataError
 
 FILES = 150
-WORDS = ("good", "it's", "5\" pipe", '"quoted"', '"', '""', "a, b", "x; y", "p|q", "NaN", "null", "NA",
-         "007", "1e5", "été", "naïve", "你好，世界", "สวัสดี", "مرحبا", "e\u0301", "👍🏽", "#tag", "@you",
-         "https://e.org/?a=1,2", "-", "'", "\u200b", "\ufeff", "\0", "\x1c", "\u2028", "\x0b", "<br>",
-         "&amp;", "sep=;", "=1+1", "\\n", "\\", "text", "label", "x" * 3_000)
+WORDS = ("good", "it's", "5\" pipe", '"quoted"', '"', '""', "a, b", "x; y", "p|q", "NaN", "null",
+         "NA", "007", "1e5", "été", "naïve",
+         "你好，世界", "สวัสดี", "مرحبا", "e\u0301", "👍🏽", "#tag", "@you",
+         "https://e.org/?a=1,2", "-", "'", "\u200b", "\ufeff", "\0", "\x1c", "\u2028", "\x0b",
+         "<br>", "&amp;", "sep=;", "=1+1", "\\n", "\\", "text", "label", "x" * 3_000)
 BREAKS = ("\n", "\r\n", "\r", "\n\n", "\t")
 LABELS = ("good", "bad", "0", "4.0", "", "NaN", "yes, no", '"so"')
 

@@ -1,4 +1,4 @@
-"""Quotes that open a cell by mistake never swallow rows, and texts over several lines stay whole."""
+"""A quote that opens a cell by mistake swallows no row; texts over several lines stay whole."""
 
 import csv
 import random
@@ -11,16 +11,18 @@ from ftzard.dataset.csv_table import CsvText
 from ftzard.dataset.reading import count_lines, find_layout, read_raw
 from ftzard.errors import DataError
 
-COLUMNS = [["label", "text"], ["text", "label"], ["id", "label", "text"], ["title", "text"], ["text"]]
+COLUMNS = [["label", "text"], ["text", "label"], ["id", "label", "text"], ["title", "text"],
+           ["text"]]
 WORDS = ("the kettle was lovely", "my dad, said nothing", "No, it is not", "3,500 people came",
          "Well; so it goes", "arrived broken", "good, I think", "she left", "and so, at last, home",
          "Yes, on 1,5 acres", "a 5\" pipe", "he said \"no\"", "why not?", "it rained, I\nslept")
 
 
 def table(columns, texts, rng) -> pd.DataFrame:
-    return pd.DataFrame([{
-        "id": str(number), "text": text, "label": rng.choice(["Yes", "No", "good"]),
-        "title": f"{rng.choice(WORDS[:4])} {number}"} for number, text in enumerate(texts)])[columns]
+    """Return rows of these texts, with other columns as they are found."""
+    rows = [{"id": str(number), "text": text, "label": rng.choice(["Yes", "No", "good"]),
+             "title": f"{rng.choice(WORDS[:4])} {number}"} for number, text in enumerate(texts)]
+    return pd.DataFrame(rows)[columns]
 
 
 def rows_of(content: str, delimiter: str, quoting: str = "csv") -> list[list[str]]:
@@ -35,8 +37,8 @@ def test_texts_over_several_lines_are_read_as_they_were_written(columns, delimit
     rng = random.Random(f"{columns}{delimiter}")
     for rows in (10, 40, 150):
         for share in (0.05, 0.5, 1.0):
-            texts = ["\n".join(rng.choices(WORDS, k=rng.randint(2, 6) if rng.random() < share else 1))
-                     for _ in range(rows)]
+            lengths = [rng.randint(2, 6) if rng.random() < share else 1 for _ in range(rows)]
+            texts = ["\n".join(rng.choices(WORDS, k=length)) for length in lengths]
             frame = table(columns, texts, rng)
             for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
                 for end in ("\n", "\r\n"):
