@@ -81,7 +81,10 @@ def init(
         )] = False,
     encoding: Annotated[str, typer.Option(help="Its encoding, if it is text.")] = "utf-8",
     delimiter: Annotated[str, typer.Option(
-        help="What separates the cells of a CSV file, as ';'.")] = ",",
+        help="What separates the cells of a CSV file, as ';', or tab.")] = ",",
+    quoting: Annotated[str | None, typer.Option(
+        help="What a quote sign is in a CSV file: csv (it begins and ends a cell) or none (an "
+             "ordinary sign); default: what the file fits.")] = None,
     git_remote: Annotated[str | None, typer.Option(help="URL or folder of the git remote.")] = None,
     dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
 ) -> None:
@@ -91,7 +94,7 @@ def init(
     config = new_workspace.config_for(
         folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
         ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
-        delimiter=delimiter)
+        delimiter=delimiter, quoting=quoting, say=say)
     workspace = new_workspace.create(folder, config=config, git_remote=git_remote,
                                      dvc_remote=dvc_remote, invent_identity=True)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
