@@ -881,7 +881,7 @@ def config(
     workspace: InWorkspace = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show the resolved config that a run would get, and where each value comes from."""
+    """Show the config that a run would get. With the source of each value."""
     from ftzard.config import listing
     from ftzard.workspace import find
 
