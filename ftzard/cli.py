@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,12 @@ def init(
                         "there.")] = None,
     messages: Annotated[str | None, typer.Option(
         help="Its column with chats; default: messages, if it is there.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(
+        help="A column that is left out on purpose although it belongs to what is asked, such as "
+             "tools; may be given more than once.")] = None,
+    single_label: Annotated[bool, typer.Option(
+        "--single-label", help="Its labels are names, even those that look like several labels in "
+                               "a row.")] = False,
     task: Annotated[str, typer.Option(
         help="classification or instruction_tuning.")] = "classification",
     sample: Annotated[bool, typer.Option(
@@ -84,7 +91,8 @@ def init(
 
     config = new_workspace.config_for(
         folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
-        sample=sample, encoding=encoding, delimiter=delimiter)
+        ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
+        delimiter=delimiter)
     workspace = new_workspace.create(folder, config=config, git_remote=git_remote,
                                      dvc_remote=dvc_remote, invent_identity=True)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
@@ -108,7 +116,7 @@ def run(
 
     place = find(workspace)
     job = job_named(job)
-    told = launch.launchpad({}) if config is None else launch.launchpad_file(config)
+    told = launch.launchpad({}) if config is None else launch.launchpad_file(config, job)
     request = launch.merged(told.experiment, overrides or [])
     place.config(request)
     say(f"{job} in {place.root}")
@@ -122,8 +130,9 @@ def run(
 
 def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dict[str, str]]:
     """Return the request with the file that the job takes from its drop folder, and run tags."""
-    if launch.drop_folder(job) is None:
-        return request, {}
+    drop = launch.drop_folder(job)
+    if drop is None or drop.key == "source" and not list(getattr(place, drop.name).glob("*")):
+        return request, {}  # a job of raw rows, and none was dropped: data.source says which
     os.environ.update(launch.environment(place))
     from dagster import DagsterInstance
 
@@ -133,6 +142,10 @@ def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dic
         found = taken(instance, place, job, request, resources)
     if DELIVERY in found.tags:
         say(f"file: {found.tags[DELIVERY]}")
+    if found.waiting:
+        folder = f"data/{drop.name}"
+        say(f"not taken: {', '.join(found.waiting)} in {folder}, since the config names other rows "
+            f"(the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
     return found.request, found.tags
 
 
@@ -168,15 +181,18 @@ def show_outcome(place, job: str, outcome) -> None:
 def verdicts(place, steps) -> list[str]:
     """Return the gate's sentences of the steps that have a verdict, and who is champion if nobody.
     """
+    from ftzard import delivery_names
+    from ftzard.evaluation import batches
     from ftzard.inputs import metadata_if_any
 
-    lines = []
+    lines, names = [], delivery_names.known(place)
     for name in steps:
         facts = (metadata_if_any(name, place) or {}).get("facts", {})
         verdict = facts.get("verdict")
         if not verdict:
             continue
-        lines.append(f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]))
+        lines.append(batches.told(
+            f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]), names))
         if not verdict["promoted"] and facts["champion"] is None:
             lines.append(
                 f"no champion: {facts['model']}@{facts['version']} was not promoted. Ask it all "
@@ -231,8 +247,11 @@ def status(
                       (step["time"] or "-").removesuffix("+00:00"), str(step["seconds"] or "-"))
     out.print(table)
     say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
+    if state["raw_files_waiting"]:
+        say(f"waiting to be trained on: {', '.join(state['raw_files_waiting'])} in "
+            "data/raw_incoming")
     if state["drift"]:
-        say(f"drift of batch {state['drift']['batch']}: {state['drift']['sentence']}")
+        say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
     local = state["commits_not_pushed"]
     say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))
@@ -535,7 +554,7 @@ def ui(
             process = started["webserver" if name == "Dagster" else "mlflow"]
             services.wait_for_answer(where, number, name, process)
             say(f"{name:<8} http://{where}:{number}")
-        say("sensors watch data/incoming and data/labelled; Ctrl-C ends it all"
+        say("sensors watch data/incoming, data/raw_incoming and data/labelled; Ctrl-C ends it all"
             if "daemon" in started else "Ctrl-C ends it")
         until_interrupted(started)
 
@@ -555,8 +574,12 @@ def mlflow_server(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.")] = 5000,
     backend: Annotated[str | None, typer.Option(
-        help="Its database, as postgresql://USER@HOST/DATABASE, without a password (PGPASSWORD); "
-             "default: SQLite in the folder.")] = None,
+        help="Its database, as postgresql://USER@HOST/DATABASE (password: PGPASSWORD) or "
+             "mysql+pymysql://USER@HOST/DATABASE (MYSQL_PWD); default: SQLite in the folder.")
+    ] = None,
+    artifacts: Annotated[str | None, typer.Option(
+        help="Where the files of runs go: a folder, or s3://BUCKET/FOLDER (AWS_ACCESS_KEY_ID and "
+             "the like); default: in the folder below.")] = None,
     folder: Annotated[Path, typer.Option("--dir", help="Folder of all its files.")] = Path(
         "mlflow-server"),
 ) -> None:
@@ -567,7 +590,7 @@ def mlflow_server(
 
     credentials.load_for_server(Path.cwd())
     plan = team_server.plan(folder, host=host, port=services.free_port(host, port),
-                            backend=backend)
+                            backend=backend, artifacts=artifacts)
     with team_server.serving(plan) as started:
         say(f"MLflow   {plan.uri}, its files in {plan.folder}")
         say("users    ftzard mlflow-user add NAME; Ctrl-C ends the server")
@@ -603,13 +626,75 @@ def mlflow_user_password(
     name: Annotated[str, typer.Argument(help="Whose password.")],
     server: OnServer = None, person: AsUser = None,
 ) -> None:
-    """Change a password; it is asked, or taken from FTZARD_NEW_PASSWORD."""
+    """Change a password, in .env as well; it is asked, or taken from FTZARD_NEW_PASSWORD."""
+    from ftzard.team import users as team_users
+    from ftzard.tracking import users
+
+    outside = dict(os.environ)
+    login = team_users.login(server, person)
+    password = team_users.new_password(name)
+    users.set_password(login, name, password)
+    say(f"✓ {name} has another password at {login.uri}")
+    for line in team_users.mend_logins(name, login.uri, password, outside):
+        say(line)
+
+
+@mlflow_user.command("list")
+def mlflow_user_list(
+    server: OnServer = None, person: AsUser = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the users, and what each may do."""
+    from ftzard.team import users as team_users
+    from ftzard.tracking import users
+
+    found = users.listing(team_users.login(server, person))
+    if as_json:
+        say(json.dumps([asdict(user) for user in found], indent=1))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("user", "may"):
+        table.add_column(column, overflow="fold")
+    for user in found:
+        everything = ["everything: administrator"] if user.administrator else []
+        table.add_row(user.name, "\n".join([*everything, *map(str, user.grants)]) or "-")
+    show_whole(table)
+
+
+@mlflow_user.command("delete")
+def mlflow_user_delete(
+    name: Annotated[str, typer.Argument(help="Who goes.")],
+    heir: Annotated[str | None, typer.Option(
+        "--give-to", help="A user who is to manage what they manage.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    server: OnServer = None, person: AsUser = None,
+) -> None:
+    """Delete a user; the experiments and models they have made stay, for an heir or an
+    administrator."""
     from ftzard.team import users as team_users
     from ftzard.tracking import users
 
     login = team_users.login(server, person)
-    users.set_password(login, name, team_users.new_password(name))
-    say(f"✓ {name} has another password at {login.uri}")
+    user = users.of(login, name)
+    if heir is not None:
+        users.of(login, heir)
+    for owned in user.owns:
+        say(f"  stays: {owned.kind} {owned.name}, "
+            + (f"managed by {heir}" if heir else "for administrators and whom they grant it"))
+    if not yes and not confirmed(f"Delete {name} at {login.uri}?"):
+        say("nothing was deleted")
+        raise typer.Exit(1)
+    for owned in user.owns if heir else ():
+        if owned.target is not None:
+            users.grant(login, heir, **owned.target, permission="manage")
+    users.delete(login, name)
+    say(f"✓ {name} is deleted at {login.uri}, and may not log in any more")
+    if user.owns and not heir:
+        target = next((o.target for o in user.owns if o.target), None)
+        if target is not None:
+            (option, value), = target.items()
+            say(f"  ftzard mlflow-user grant NAME --{option} {value} --permission manage gives "
+                "one to somebody else")
 
 
 @mlflow_user.command("grant")

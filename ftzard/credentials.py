@@ -56,6 +56,8 @@ SERVER = (
     Credential("MLFLOW_FLASK_SERVER_SECRET_KEY", "the MLflow server"),
     Credential("MLFLOW_BACKEND_STORE_URI", "the MLflow server's database"),
     Credential("PGPASSWORD", "the MLflow server's database"),
+    Credential("MYSQL_PWD", "the MLflow server's database"),
+    Credential("MLFLOW_S3_ENDPOINT_URL", "the MLflow server's S3", secret=False),
     Credential("FTZARD_NEW_PASSWORD", "the MLflow user that is added or changed"),
 )
 
@@ -110,6 +112,57 @@ def read(file: Path) -> dict[str, str]:
             raise ConfigError(f"{file}, line {number}: expected NAME=value, or # and a comment.")
         found[match[1]] = _value(match[2])
     return found
+
+
+def replaced(text: str, name: str, value: str) -> str | None:
+    """Return the text of such a file with another value of a name that it has, else None.
+
+    Every other line stays as it is. Raises ConfigError for a value that no line can say.
+    """
+    lines, found = text.splitlines(keepends=True), False
+    for number, line in enumerate(lines):
+        match = _LINE.fullmatch(line.strip())
+        if match is not None and match[1] == name:
+            kept = line[:line.index(match[1])], line[len(line.rstrip("\r\n")):]
+            lines[number], found = f"{kept[0]}{name}={_said(name, value)}{kept[1]}", True
+    return "".join(lines) if found else None
+
+
+def _said(name: str, value: str) -> str:
+    """Return how a line says a value, with quotes where it needs them."""
+    for said in (value, f"'{value}'", f'"{value}"'):
+        match = _LINE.fullmatch(f"{name}={said}".strip())
+        if match is not None and _value(match[2]) == value:
+            return said
+    raise ConfigError(f"the new value of {name} has quotes and '#' that a line of {FILE} cannot "
+                      "say together; choose one without.")
+
+
+def rewrite(file: Path, name: str, value: str) -> bool:
+    """Let a file of credentials say another value of a name that it has; return whether it has.
+
+    The file is replaced as a whole; its owner and its permissions stay.
+    """
+    file = file.resolve()
+    if not file.is_file():
+        return False
+    text = replaced(file.read_bytes().decode("utf-8"), name, value)
+    if text is None:
+        return False
+    before, part = file.stat(), file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w",
+                       encoding="utf-8", newline="") as stream:
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(stream.fileno(), before.st_uid, before.st_gid)
+            os.fchmod(stream.fileno(), before.st_mode & 0o777)
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+    return True
 
 
 def _value(text: str) -> str:

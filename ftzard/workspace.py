@@ -96,6 +96,10 @@ class Workspace:
         return self.root / "data" / "incoming"
 
     @property
+    def raw_incoming(self) -> Path:
+        return self.root / "data" / "raw_incoming"
+
+    @property
     def labelling(self) -> Path:
         return self.root / "data" / "labelling"
 

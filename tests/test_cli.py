@@ -129,7 +129,7 @@ class TestInit:
         ("review\tstars\nfine\t5\n", [], r"Then add --delimiter $'\t'."),
         ("review,stars\ncaf\u00e9,5\n", [], "cp1252 or latin-1; 'ftzard init' takes it as --enco"),
         ("review,stars\nfine,5\n", [], "Name the column, as in --text review."),
-        ("review,stars\nfine,5\n", ["--text", "review"], "as in --label review.")])
+        ("review,stars\nfine,5\n", ["--text", "review"], "as in --label stars.")])
     def test_what_init_needs_to_be_told_is_said_as_its_option(self, ftzard, tmp_path, content,
                                                               options, remedy):
         file = tmp_path / "mine.csv"

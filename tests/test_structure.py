@@ -301,11 +301,12 @@ def test_the_table_of_steps_is_the_design_s():
 def test_sensors_are_on_schedules_off_and_every_artifact_has_its_page():
     sensors = {s.name: s.default_status.value for s in definitions.defs.sensors}
     assert sensors == dict.fromkeys(
-        ("incoming_sensor", "labelled_sensor", "dead_run_sensor", "failed_run_sensor",
-         "cancelled_run_sensor"),
+        ("incoming_sensor", "raw_incoming_sensor", "labelled_sensor", "dead_run_sensor",
+         "failed_run_sensor", "cancelled_run_sensor"),
         "RUNNING")
     schedules = {s.name: s.default_status.value for s in definitions.defs.schedules}
-    assert schedules == dict.fromkeys(("incoming_schedule", "labelled_schedule"), "STOPPED")
+    assert schedules == dict.fromkeys(
+        ("incoming_schedule", "raw_incoming_schedule", "labelled_schedule"), "STOPPED")
     keys = {key.to_user_string() for spec in definitions.defs.assets for key in [spec.key]}
     assert keys == {name for step in STEPS for name in step.yields}
 

@@ -21,6 +21,7 @@ class Data:
     text_column: str
     input_column: str | None
     messages_column: str | None
+    ignored_columns: list[str] | None
     label_column: str
     group_column: str | None
     split_column: str
@@ -289,8 +290,9 @@ def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
         *((f"paths.{f.name}", getattr(config.paths, f.name),
            _inside(getattr(config.paths, f.name))
            and not set("{}") & set(getattr(config.paths, f.name).replace(
-               "{batch}" if f.name == "queue" else "", "")),
-           "a path inside the workspace, without braces"
+               "{batch}" if f.name == "queue" else "", ""))
+           and getattr(config.paths, f.name).endswith(f".{_format(f.name)}"),
+           f"a path inside the workspace that ends in .{_format(f.name)}, without braces"
            + (" but those of {batch}" if f.name == "queue" else ""))
           for f in fields(Paths) if f.type is str),
         ("paths.min_free_mb", config.paths.min_free_mb, config.paths.min_free_mb >= 0,
@@ -312,7 +314,7 @@ def _limits_of_a_task(config: Config) -> list[tuple[str, Any, bool, str]]:
                 ("tuning.metric", u.metric, u.metric != "perplexity",
                  f"a metric of {kind}, such as accuracy"),
                 *((f"data.{k}", getattr(d, k), getattr(d, k) is None, f"null with {kind}")
-                  for k in ("input_column", "messages_column"))]
+                  for k in ("input_column", "messages_column", "ignored_columns"))]
     return [
         *found,
         ("task.instructions", told, told is not None, f"its keys with {kind}"),
@@ -326,10 +328,17 @@ def _limits_of_a_task(config: Config) -> list[tuple[str, Any, bool, str]]:
          f"validation_loss or perplexity with {kind}"),
         ("sampling.strategy", s.strategy, s.strategy in ("least_confidence", "mix", "random"),
          f"least_confidence, mix or random with {kind}, since the others rank by classes"),
+        ("data.ignored_columns", d.ignored_columns, not set(d.ignored_columns or ()) & {
+            d.text_column, d.input_column, d.messages_column, d.label_column},
+         "columns that no other key names"),
         ("data.labels", d.labels, d.labels is None, f"null with {kind}: an answer is free text"),
         ("data.sample_stratified", d.sample_stratified, not d.sample_stratified or
          d.sample_rows is None, f"false with {kind}: there are no labels to keep the shares of"),
     ]
+
+
+def _format(artifact: str) -> str:
+    return "csv" if artifact == "queue" else "parquet"
 
 
 def _inside(path: str) -> bool:

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ftzard.dataset.instructions import NO_LIST, as_text, chat, one_turn
+from ftzard.dataset import prompt_columns
+from ftzard.dataset.instructions import NO_LIST, as_text, chat, one_turn, preceded
 from ftzard.errors import DataError, ModelError, nearest
 from ftzard.models.spec import CLASSIFICATION
 from ftzard.registered import input_lines
@@ -58,11 +59,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a record has what is asked: the text, and what may stand beside it, or None."""
+    """Where a record has what is asked: the text, and what may stand beside it, or None.
+
+    ignored: columns of the prompt that are left out on purpose; None: the model classifies texts,
+    and no other column belongs to them.
+    """
 
     text: str
     input: str | None = None
     messages: str | None = None
+    ignored: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -142,7 +148,9 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
     if kind is not None and kind not in FORMATS:
         raise DataError(f"--format is '{kind}'{nearest(kind, FORMATS)}")
     data = workspace.config().data
-    columns = Columns(column or data.text_column, data.input_column, data.messages_column)
+    columns = Columns(
+        column or data.text_column, data.input_column, data.messages_column,
+        None if workspace.task == CLASSIFICATION else tuple(data.ignored_columns or ()))
     kind = kind or (None if asked.source == STREAM else format_of(asked.source))
     _require_effect(asked, kind, encoding, delimiter)
     if encoding is None:
@@ -228,20 +236,47 @@ def _asked(line: Line, said: Mapping, column: Columns) -> Line:
     """Return a line with all that its record asks, or with the error why it cannot."""
     text, messages = said.get(column.text), said.get(column.messages) if column.messages else None
     about, wrong = _about(said, column)
-    if wrong:
-        return replace(line, error=wrong)
+    system, history, lost = _beside(said, column)
+    if wrong or lost:
+        return replace(line, error=wrong or lost)
     if not (messages is None or isinstance(messages, str) and not messages.strip()):
         beside = column.text if text not in (None, "") else column.input if about else None
         if beside:
             return replace(line, error=f"both '{column.messages}' and '{beside}', expected one")
-        return _chat(line, messages)
+        return _chat(line, messages, system, history)
     if not isinstance(text, str):
         return replace(line, error=f"no text under '{column.text}' (there is: {sorted(said)})")
-    if not about or not text.strip():
+    if not text.strip() or not (about or system or history):
         # An input without an instruction asks nothing: it is an empty text.
         return replace(line, text=text)
-    kept = tuple(one_turn(wording(text), about))
-    return replace(line, text=as_text(kept), messages=kept)
+    kept, wrong = preceded(one_turn(wording(text), about), system, history)
+    if wrong:
+        return replace(line, error=wrong)
+    return replace(line, text=as_text(kept), messages=tuple(kept))
+
+
+def _beside(said: Mapping, column: Columns) -> tuple[str, object, str]:
+    """Return (system prompt, history, '' or why the record cannot be asked) of other columns."""
+    if column.ignored is None:
+        return "", None, ""
+    found = prompt_columns.find(said, (column.text, column.input, column.messages),
+                                ignored=column.ignored, answers=False)
+    question = said.get(column.text)
+    question = question if isinstance(question, str) else ""
+    lost = [name for name in found.unlearned if not prompt_columns.is_blank(said[name])
+            and prompt_columns.filled(name, [_as_cell(said[name])], [question], [""])]
+    if lost:
+        return "", None, (f"'{lost[0]}' is filled, but the model is not asked with it; leave it "
+                          f"out, or name it in data.ignored_columns=[{','.join(lost)}]")
+    system = said[found.system] if found.system is not None else ""
+    if not (system is None or isinstance(system, str)):
+        return "", None, f"'{found.system}' holds a {type(system).__name__}, expected a text"
+    history = said[found.history] if found.history is not None else None
+    return system or "", None if prompt_columns.is_blank(history) else history, ""
+
+
+def _as_cell(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _about(said: Mapping, column: Columns) -> tuple[str, str]:
@@ -254,7 +289,7 @@ def _about(said: Mapping, column: Columns) -> tuple[str, str]:
     return wording(about if isinstance(about, str) else json.dumps(about)), ""
 
 
-def _chat(line: Line, messages: object) -> Line:
+def _chat(line: Line, messages: object, system: str = "", history: object = None) -> Line:
     """Return a line with a chat, read as training reads one; messages: a list, in CSV its JSON."""
     if isinstance(messages, str):
         try:
@@ -264,6 +299,8 @@ def _chat(line: Line, messages: object) -> Line:
     kept, wrong = chat(messages)
     if wrong == NO_LIST or not messages:
         wrong = "its messages are no list of objects with a 'role' and a 'content'"
+    if not wrong:
+        kept, wrong = preceded(kept, system, history)
     if not wrong and kept[-1]["role"] != "user":
         wrong = "nothing is asked: the last message is the assistant's"
     if wrong:
@@ -310,8 +347,8 @@ def _record(number: int, cells: list[str], header: list[str], column: Columns) -
     said = dict(zip(header, cells, strict=False))
     if len(cells) != len(header):
         return Line(number, raw, error=f"{len(cells)} cells, expected {len(header)}")
-    asked = {name: said[name] for name in (column.text, column.input, column.messages)
-             if name in said}
+    asked = said if column.ignored is not None else {
+        name: said[name] for name in (column.text, column.input, column.messages) if name in said}
     if any(0xDC80 <= ord(character) <= 0xDCFF for character in "".join(asked.values())):
         return Line(number, raw.encode("utf-8", "replace").decode(), id=said.get("id"),
                     error="bytes that are not of this encoding; see --encoding")

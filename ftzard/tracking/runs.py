@@ -108,15 +108,20 @@ class Run:
     def untag(self, key: str) -> None:
         self.tracking.client.delete_tag(self.id, key)
 
-    def dataset(self, name: str, digest: str, source: str, rows: int | None, context: str) -> None:
-        """Record a data set by its DVC hash, its path and its use ('input' or 'output')."""
+    def dataset(self, name: str, digest: str, source: str, rows: int | None, context: str,
+                **more: object) -> None:
+        """Record a data set by its hash, its path and its use.
+
+        digest: the DVC hash of a file, or the hash of rows of it; context: 'input', 'output',
+        'training' or 'testing'; more: what else is known of its source.
+        """
         import json
 
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         self.tracking.client.log_inputs(self.id, datasets=[DatasetInput(
             Dataset(name=name, digest=digest, source_type="dvc",
-                    source=json.dumps({"path": source}),
+                    source=json.dumps({"path": source, **more}),
                     profile=json.dumps({"num_rows": rows}) if rows is not None else None),
             [InputTag("mlflow.data.context", context)],
         )])

@@ -82,6 +82,9 @@ _TROUBLES = (
     Trouble(r"password authentication failed|no password supplied",
             "refused the credentials; set PGPASSWORD in the environment or in the workspace's "
             ".env, and the user in tracking.uri"),
+    Trouble(r"Access denied for user",
+            "refused the credentials; set MYSQL_PWD in the environment or in .env, and the user in "
+            "the URI"),
     Trouble(r"readonly database|Read-only file system|Permission denied|unable to open database",
             "cannot be opened: {said}. Check tracking.uri and that the file and its folder may "
             "be written to"),

@@ -190,7 +190,27 @@ class TestInstructions:
                           '{"messages": []}\n{"messages": [{"role": "user", "content": 3}]}\n')
         assert found[0].messages[1] == {"role": "user", "content": "Hello"} and found[0].id == 4
         assert found[0].text == "system: Be brief.\n\nuser: Hello"
-        assert all("no list of objects with a 'role'" in line.error for line in found[1:])
+        assert "no list of objects with a 'role'" in found[1].error
+        assert found[2].error == "a content that is a int, no text"
+
+    def test_a_system_prompt_and_a_history_are_asked_with_the_instruction(self):
+        columns = Columns("instruction", "input", "messages", ("images",))
+        row = {"instruction": "And now?", "input": "", "System-Prompt": "Be brief.",
+               "history": [["Count.", "1"]], "images": ["0.png"], "output": "of no matter"}
+        text = "".join(f"{json.dumps(one)}\n" for one in (
+            row, {**row, "tools": [{"name": "sum"}]}, {**row, "tools": "[]", "history": "x"},
+            {"messages": [{"role": "user", "content": "Hi"}], "system": "Be brief."}))
+        found = read(text.encode(), "jsonl", columns)
+        assert found[0].text == ("system: Be brief.\n\nuser: Count.\n\nassistant: 1\n\n"
+                                 "user: And now?")
+        assert [m["role"] for m in found[0].messages] == ["system", "user", "assistant", "user"]
+        assert "'tools' is filled" in found[1].error
+        assert "data.ignored_columns=[tools]" in found[1].error
+        assert found[2].error == "a history that is not JSON"
+        assert found[3].text == "system: Be brief.\n\nuser: Hi"
+        csv = "instruction,system,history\nAnd now?,Be brief.,\"[[\"\"Count.\"\",\"\"1\"\"]]\"\n"
+        said, = read(csv.encode(), "csv", columns)
+        assert said.messages == found[0].messages
 
     def test_an_input_is_read_as_training_reads_it_and_never_left_out(self):
         turns = [{"role": "user", "content": "Sum up.", "input": "A long text."}]
