@@ -80,7 +80,8 @@ def ran(tmp_path_factory, tool):
     done = tool(
         "ftzard", "run", "cleaning_job", "-w", home / "link", at=home,
         HOME=str(home / "home"), PYTHONPATH=str(home / "path"), JUPYTER_PATH=str(home / "jupyter"),
-        JUPYTER_RUNTIME_DIR=str(home / "start.py" / "no folder"), PYTHONSTARTUP=str(home / "start.py"),
+        JUPYTER_RUNTIME_DIR=str(home / "start.py" / "no folder"),
+        PYTHONSTARTUP=str(home / "start.py"),
         PYTHONWARNINGS="error", PYTHONOPTIMIZE="2", PYTHONHASHSEED="7", PYTHONIOENCODING="ascii",
         PYTHONDONTWRITEBYTECODE="1", MPLBACKEND="TkAgg",
         GIT_AUTHOR_NAME="T", GIT_AUTHOR_EMAIL="t@example.org", GIT_COMMITTER_NAME="T",
