@@ -6,6 +6,7 @@ an artifact stands; `experiment` has resolved them before anything runs.
 """
 
 import json
+import os
 from pathlib import Path
 
 from dagster import (
