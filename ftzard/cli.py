@@ -641,11 +641,15 @@ def push(workspace: InWorkspace = None) -> None:
     from ftzard.workspace import find
 
     place = find(workspace)
+    tracking = lineage.store(place, place.config())
+    if tracking is not None:
+        from ftzard.registered.promotion import complete
+
+        complete(place, tracking, say)  # a decision is never sent half done
     state, reason = send(place.root, say)
     say(state + (f": {reason}" if reason else ""))
     if reason:
         raise typer.Exit(1)
-    tracking = lineage.store(place, place.config())
     if tracking is not None:
         from ftzard.notebooks.versions import settle
 
