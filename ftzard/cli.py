@@ -312,7 +312,7 @@ def export(
     adapter: Annotated[bool, typer.Option("--adapter", help="As peft's adapter.")] = False,
     merged: Annotated[bool, typer.Option("--merged", help="As one model.")] = False,
     tolerance: Annotated[float | None, typer.Option(
-        help="Largest difference of a merged model's logits; default: what rounding explains."
+        help="Largest difference of its logits; default: what rounding explains."
     )] = None,
     push_to: Annotated[str | None, typer.Option(
         "--push", help="A hub's repository to upload to; the token is HF_TOKEN's.")] = None,
