@@ -350,7 +350,7 @@ def export(
     adapter: Annotated[bool, typer.Option("--adapter", help="As peft's adapter.")] = False,
     merged: Annotated[bool, typer.Option("--merged", help="As one model.")] = False,
     tolerance: Annotated[float | None, typer.Option(
-        help="Largest difference of a merged model's logits; default: what rounding explains."
+        help="Largest difference of its logits; default: what rounding explains."
     )] = None,
     push_to: Annotated[str | None, typer.Option(
         "--push", help="A hub's repository to upload to; the token is HF_TOKEN's.")] = None,
@@ -745,11 +745,15 @@ def push(workspace: InWorkspace = None) -> None:
     from ftzard.workspace import find
 
     place = find(workspace)
+    tracking = lineage.store(place, place.config())
+    if tracking is not None:
+        from ftzard.registered.promotion import complete
+
+        complete(place, tracking, say)  # a decision is never sent half done
     state, reason = send(place.root, say)
     say(state + (f": {reason}" if reason else ""))
     if reason:
         raise typer.Exit(1)
-    tracking = lineage.store(place, place.config())
     if tracking is not None:
         from ftzard.notebooks.versions import settle
 

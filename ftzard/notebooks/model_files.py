@@ -190,8 +190,13 @@ def hashes(meta: dict) -> dict[str, str]:
 
 def write_record(workspace: Workspace, version: Version, record: dict) -> Path:
     """Write a version's record beside its adapter; what it said before under other keys stays."""
+    return replace_record(workspace, version,
+                          {**(read_record(workspace, version) or {}), **record})
+
+
+def replace_record(workspace: Workspace, version: Version, record: dict) -> Path:
+    """Write a version's record as it is given, whatever it said before."""
     path = record_path(workspace, version)
-    record = {**(read_record(workspace, version) or {}), **record}
     text = yaml.safe_dump(json.loads(json.dumps(record, default=str)), sort_keys=False,
                           allow_unicode=True)
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
