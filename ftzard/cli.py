@@ -77,11 +77,10 @@ def init(
     """Make a workspace: git, DVC, notebooks and config. With --data, ready to train on it."""
     from ftzard import new_workspace
 
-    config = new_workspace.config_for(
+    workspace = new_workspace.init(
         folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
-        sample=sample, encoding=encoding, delimiter=delimiter)
-    workspace = new_workspace.create(folder, config=config, git_remote=git_remote,
-                                     dvc_remote=dvc_remote, invent_identity=True)
+        sample=sample, encoding=encoding, delimiter=delimiter, git_remote=git_remote,
+        dvc_remote=dvc_remote)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
     say(f"  train:  ftzard run training_pipeline_job -w {folder}")
     if sample:

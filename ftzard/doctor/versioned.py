@@ -63,11 +63,11 @@ def repository(place: Workspace) -> list[Finding]:
 
 def _stale(place: Workspace, folder: Path, locks: list[Path]) -> Finding:
     names = listed([f".git/{lock.relative_to(folder)}" for lock in locks])
-    if _git_at_work(place.root, folder):
+    if git.at_work(place.root, folder):
         return Finding("git", OK, f"a git command is running ({names}).")
 
     def remove() -> str:
-        if _git_at_work(place.root, folder):
+        if git.at_work(place.root, folder):
             raise VersioningError("a git command has started here meanwhile.")
         for lock in locks:
             lock.unlink(missing_ok=True)
@@ -76,22 +76,6 @@ def _stale(place: Workspace, folder: Path, locks: list[Path]) -> Finding:
     return Finding("git", WRONG, f"{names}: left by a git command that was killed; git refuses to "
                                  "write until it is gone.",
                    "rm " + " ".join(str(lock) for lock in locks), remove)
-
-
-def _git_at_work(*folders: Path) -> bool:
-    """Return whether a git command runs in one of the folders, as far as this can be seen."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if not (entry / "comm").read_text().startswith("git"):
-                continue
-            here = Path(os.readlink(entry / "cwd"))
-        except PermissionError:
-            return True  # a git of another user's: perhaps here
-        except OSError:
-            continue
-        if any(here.is_relative_to(folder) for folder in folders):
-            return True
-    return not Path("/proc/self").exists()
 
 
 def dvc(place: Workspace) -> list[Finding]:
