@@ -1,5 +1,6 @@
 """The command line: parses, calls, prints. What it does stands in the modules it calls."""
 
+import contextlib
 import gc
 import json
 import os
@@ -15,17 +16,38 @@ from rich.console import Console
 from rich.table import Table
 
 import ftzard
-from ftzard.errors import FtzardError
+from ftzard.errors import FtzardError, described
 from ftzard.running import launch
 from ftzard.steps import JOBS, job_named
+from ftzard.terminal import output
 
 os.environ.update({k: v for k, v in launch.QUIET.items() if k not in os.environ})
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False)
-out = Console(highlight=False, soft_wrap=True)
 
+
+class Terminal(Console):
+    """A rich console that goes on in silence when whoever reads the output has left."""
+
+    def on_broken_pipe(self) -> None:
+        output.drop()
+
+
+out = Terminal(highlight=False, soft_wrap=True)
+
+
+def path_named(text: str | Path) -> Path:
+    """Return the path of an argument; an empty one, which would mean the current folder, is none.
+    """
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; expected a path ('.' is the current folder).")
+    return Path(text)
+
+
+#: What every argument that is a path is read with.
+A_PATH = {"parser": path_named, "metavar": "<path>"}
 InWorkspace = Annotated[Path | None, typer.Option(
-    "-w", "--workspace",
+    "-w", "--workspace", **A_PATH,
     help="The workspace; default: FTZARD_WORKSPACE, else the current folder, upwards.")]
 
 
@@ -46,14 +68,26 @@ def options(
 
 
 def say(line: str) -> None:
-    """Print a line as it is, at once."""
-    print(line, flush=True)
+    """Print a line as it is, at once; a reader that has left, as `head` does, stops nothing."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        output.drop()
+
+
+def say_json(line: str) -> None:
+    """Print a line of JSON, its letters as escapes where the output cannot hold them.
+
+    Raises BrokenPipeError when its reader has left: who makes the lines may stop.
+    """
+    print(line if output.holds(line) else json.dumps(json.loads(line)), flush=True)
 
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Folder that becomes the workspace.")],
-    data: Annotated[Path | None, typer.Option(help="Your labelled file.")] = None,
+    folder: Annotated[str, typer.Argument(help="Folder that becomes the workspace.",
+                                          metavar="<path>")],
+    data: Annotated[Path | None, typer.Option(help="Your labelled file.", **A_PATH)] = None,
     text: Annotated[str | None, typer.Option(
         help="Its column with the text or instruction; default: text or instruction.")] = None,
     label: Annotated[str | None, typer.Option(
@@ -84,7 +118,7 @@ def init(
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
     say(f"  train:  ftzard run training_pipeline_job -w {folder}")
     if sample:
-        say(f"  then:   drop batches of {folder / 'data' / 'sample'} into its data/incoming")
+        say(f"  then:   drop batches of {Path(folder, 'data', 'sample')} into its data/incoming")
     say(f"  look:   ftzard ui -w {folder}")
 
 
@@ -95,7 +129,7 @@ def run(
         help="hydra overrides, such as training.epochs=1 model=falcon_tiny.")] = None,
     workspace: InWorkspace = None,
     config: Annotated[Path | None, typer.Option(
-        "-c", "--config", help="A Launchpad YAML.")] = None,
+        "-c", "--config", help="A Launchpad YAML.", **A_PATH)] = None,
 ) -> None:
     """Run a job here and now, showing each step."""
     from ftzard.workspace import find
@@ -181,7 +215,7 @@ def verdicts(place, steps) -> list[str]:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder of the demo.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder of the demo.", **A_PATH)] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of training.")] = 0,
 ) -> None:
     """Run three rounds on sample data, in a fresh workspace."""
@@ -254,12 +288,14 @@ def predict(
     place, asked = find(workspace), predicting.understood(what or [])
     if asked.source is None:
         for row in predicting.predict_texts(place, asked):
-            say(json.dumps(row, ensure_ascii=False) if as_json else
-                f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
+            if as_json:
+                say_json(json.dumps(row, ensure_ascii=False))
+            else:
+                say(f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
         return
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)
-    tally = predicting.predict_stream(place, asked, say, kind=kind, column=column,
+    tally = predicting.predict_stream(place, asked, say_json, kind=kind, column=column,
                                       encoding=encoding)
     if tally.bad:
         numbers = ", ".join(map(str, tally.bad[:10])) + (", …" if len(tally.bad) > 10 else "")
@@ -274,10 +310,10 @@ def compare(
     second: Annotated[str, typer.Argument(help="Another one.")],
     workspace: InWorkspace = None,
     file: Annotated[Path | None, typer.Option(
-        help="A labelled file; default: the test rows of all batches.")] = None,
+        help="A labelled file; default: the test rows of all batches.", **A_PATH)] = None,
     examples: Annotated[int, typer.Option(
         help="How many texts to show on which they disagree.")] = 10,
-    html: Annotated[Path | None, typer.Option(help="Write it as a page, too.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write it as a page, too.", **A_PATH)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compare two models on the same rows. Scores, where they disagree, speed and memory."""
@@ -307,7 +343,7 @@ def compare(
 def export(
     model: Annotated[str, typer.Argument(
         help="champion, challenger, previous or NAME@VERSION.")],
-    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.", **A_PATH)],
     adapter: Annotated[bool, typer.Option("--adapter", help="As peft's adapter.")] = False,
     merged: Annotated[bool, typer.Option("--merged", help="As one model.")] = False,
     tolerance: Annotated[float | None, typer.Option(
@@ -542,8 +578,8 @@ def mlflow_server(
     backend: Annotated[str | None, typer.Option(
         help="Its database, as postgresql://USER@HOST/DATABASE, without a password (PGPASSWORD); "
              "default: SQLite in the folder.")] = None,
-    folder: Annotated[Path, typer.Option("--dir", help="Folder of all its files.")] = Path(
-        "mlflow-server"),
+    folder: Annotated[Path, typer.Option(
+        "--dir", help="Folder of all its files.", **A_PATH)] = Path("mlflow-server"),
 ) -> None:
     """Serve MLflow to a team, with logins. Until Ctrl-C; everyone sees only what is theirs."""
     from ftzard import credentials
@@ -653,7 +689,7 @@ def push(workspace: InWorkspace = None) -> None:
 
 def show_whole(what) -> None:
     """Print a table or a tree with nothing cut off, folded where a terminal is too narrow."""
-    Console(highlight=False, width=None if out.is_terminal else 10_000).print(what)
+    Terminal(highlight=False, width=None if out.is_terminal else 10_000).print(what)
 
 
 @app.command()
@@ -804,22 +840,45 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     gc.set_threshold(100_000)  # most commands import more than they compute, and import no rubbish
+    output.make_tolerant()
     try:
+        require_text(sys.argv[1:])
         code = app(standalone_mode=False)
         if code == 130:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except FtzardError as error:
-        print(f"✗ {error}", file=sys.stderr)
+        complain(f"✗ {error}")
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
-        print("\ninterrupted; what was running has been ended", file=sys.stderr)
+        complain("\ninterrupted; what was running has been ended")
         sys.exit(130)
+    except BrokenPipeError:
+        output.drop()
+        sys.exit(0)
+    except SystemExit as ended:  # typer ends so when the reader of its help has left
+        sys.exit(0 if output.reader_left() else ended.code)
     except Exception as error:
-        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
-            raise
-        error.show()  # a usage error of the command line itself
-        sys.exit(error.exit_code)
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()  # a usage error of the command line itself
+            sys.exit(error.exit_code)
+        complain(f"✗ {described(error)}")
+        sys.exit(1)
+
+
+def require_text(arguments: list[str]) -> None:
+    """Raise FtzardError for an argument that is no text, as a file's name of another encoding."""
+    for number, argument in enumerate(arguments, 1):
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise FtzardError(f"argument {number}, {os.fsencode(argument)!r}, is not UTF-8; a file "
+                              "or folder of that name has to be renamed, a text to be converted.")
+
+
+def complain(line: str) -> None:
+    """Print a line on standard error, if there is one that somebody reads."""
+    with contextlib.suppress(OSError):
+        if sys.stderr is not None:
+            print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
