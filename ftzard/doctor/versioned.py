@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ftzard.artifact import dvc_hash
+from ftzard.artifact import dvc_hash, write_atomically
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed
 from ftzard.doctor.leftovers import at_work
 from ftzard.errors import VersioningError
 from ftzard.versioning import git
+from ftzard.versioning import ignored as hiding
 from ftzard.versioning.commit import version
 from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder, read_dvc
 from ftzard.versioning.publish import last_push, push, why_git_refused
@@ -59,6 +60,29 @@ def repository(place: Workspace) -> list[Finding]:
             found.append(Finding("git", WARNING, f"{what} of yours is in progress.", command))
     return found or [Finding("git", OK, f"branch {git.branch(place.root)} at "
                                         f"{git.head(place.root)[:10]}.")]
+
+
+def ignored(place: Workspace) -> list[Finding]:
+    """Rules by which git hides what it must see: `.dvc` files, model records, the config."""
+    if not git.is_repo(place.root):
+        return []
+    rule = hiding.obstacle(place.root)
+    if rule is None:
+        return [Finding("ignored", OK, "git sees every version's files, and no data.")]
+    file = place.root / ".gitignore"
+    lines = "".join(f"{line}\n" for line in hiding.TAKEN_BACK)
+
+    def take_back() -> str:
+        before = file.read_text(encoding="utf-8") if file.is_file() else ""
+        end = "\n" if before and not before.endswith("\n") else ""
+        write_atomically(file, lambda part: part.write_text(before + end + lines,
+                                                            encoding="utf-8"))
+        return f"added to .gitignore: {' '.join(hiding.TAKEN_BACK)}"
+
+    nearer = not hiding.goes_over(rule)
+    return [Finding("ignored", WRONG, hiding.sentence(place.root, rule),
+                    f"edit {place.root / rule.file}" if nearer else
+                    f"ftzard doctor --fix -w {place.root}", None if nearer else take_back)]
 
 
 def _stale(place: Workspace, folder: Path, locks: list[Path]) -> Finding:

@@ -50,11 +50,17 @@ def obstacle(root: Path, paths: Sequence[str] = VISIBLE) -> Rule | None:
     return next(iter(rules(root, paths)), None)
 
 
+def goes_over(rule: Rule) -> bool:
+    """Return whether lines at the end of the workspace's own .gitignore go over a rule."""
+    folder = Path(rule.file).parent
+    return folder in (Path("."), Path(".git/info")) or folder.is_absolute()
+
+
 def sentence(root: Path, rule: Rule) -> str:
     """Return what is wrong with a rule, and the lines that mend it."""
     where = f"{rule.file}, line {rule.line}"
     text = f"git ignores {rule.path} in {root} by the rule '{rule.pattern}' ({where})"
-    if Path(rule.file).parent in (Path("."), Path(".git/info")) or Path(rule.file).is_absolute():
+    if goes_over(rule):
         return (f"{text}, so no version could be committed there. Add to the end of "
                 f"{Path(root) / '.gitignore'}, each on a line of its own: {' '.join(TAKEN_BACK)}")
     return f"{text}, so no version could be committed there. Take that line out of it."
