@@ -9,6 +9,8 @@ from ftzard.workspace import MARKER
 #: The folders of a new workspace; git keeps no file beyond a link.
 FOLDERS = ("data", "data/raw", "data/incoming", "data/labelling", "data/labelled", "models",
            "notebooks", ".ftzard", ".ftzard/dagster")
+#: Files are only dropped here, and copied from here.
+_LINKS_ALLOWED = ("data/incoming", "data/labelled")
 _LONGEST = 200  # bytes of a name; most systems take 255, and names with an ending stand beside it
 
 
@@ -71,7 +73,7 @@ def _require_name(path: Path) -> None:
 def _require_room(root: Path) -> None:
     for name in FOLDERS:
         place = root / name
-        if place.is_symlink():
+        if place.is_symlink() and not (name in _LINKS_ALLOWED and place.is_dir()):
             raise WorkspaceError(f"{place} is a link; git keeps no files beyond one. Name another "
                                  "folder, or put a folder in its place.")
         if os.path.lexists(place) and not place.is_dir():

@@ -152,6 +152,14 @@ class Dvc:
         made = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
         return [path for path in made if (self.root / path).is_file()]
 
+    def require_config(self) -> None:
+        """Raise VersioningError, with what DVC says, if it does not take the repository's config.
+        """
+        answer = self.attempt("check-ignore", "ftzard.yaml")  # exit code 1: it is not ignored
+        if answer["code"] not in (0, 1):
+            raise VersioningError(f"DVC does not take {self.root / '.dvc' / 'config'}: "
+                                  f"{spoken(answer['said'])}")
+
 
 def dvc_path(path: str) -> str:
     """Return the path of the `.dvc` file of an artifact."""

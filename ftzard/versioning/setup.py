@@ -306,7 +306,7 @@ def _set_store(root: Path, dvc: Dvc, remote: Path | str) -> None:
         _make_folder(Path(url))
     if default_remote(root) is None:
         set_default_remote(root, url)
-        dvc.run("remote", "list")  # DVC reads it, and says what it does not take
+        dvc.require_config()
 
 
 def _make_folder(folder: Path) -> None:
