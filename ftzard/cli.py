@@ -856,8 +856,11 @@ def main() -> None:
     except BrokenPipeError:
         output.drop()
         sys.exit(0)
-    except SystemExit as ended:  # typer ends so when the reader of its help has left
-        sys.exit(0 if output.reader_left() else ended.code)
+    except SystemExit:  # typer ends so when the reader of its help has left
+        if not output.reader_left():
+            raise
+        output.drop()
+        sys.exit(0)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()  # a usage error of the command line itself
