@@ -3,25 +3,25 @@ works when the reason is gone."""
 
 import hashlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ftzard import doctor, new_workspace
 from ftzard.doctor import leftovers
-from ftzard.errors import FtzardError, VersioningError, WorkspaceError
-from ftzard.versioning import Dvc
+from ftzard.errors import FtzardError, WorkspaceError
+from ftzard.init_journal import all_or_nothing
 from ftzard.workspace import MARKER, Workspace
 
-#: A git that fails, or kills whoever called it, when it is called for the Nth time.
+#: A git that fails, or sends its caller a signal, when it is called for the Nth time.
 GIT = """#!/bin/sh
 count=$(cat {folder}/count); count=$((count + 1)); echo $count > {folder}/count
 if [ $count = "$(cat {folder}/fail)" ]; then
-    if [ -e {folder}/kill ]; then kill -9 $PPID; fi
+    if [ -s {folder}/kill ]; then kill -"$(cat {folder}/kill)" $PPID; sleep 5; fi
     echo "fatal: the disk broke" >&2; exit 128
 fi
 exec {git} "$@"
@@ -84,19 +84,17 @@ def data(tmp_path) -> Path:
 
 @pytest.fixture
 def breaking(tmp_path, monkeypatch):
-    """Let git fail at its Nth call, or kill its caller; returns the number of calls so far."""
+    """Let git fail at its Nth call, or send its caller a signal; `off` returns the calls so far."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "git").write_text(GIT.format(folder=folder, git=shutil.which("git")))
     (folder / "git").chmod(0o755)
     path = os.environ["PATH"]
 
-    def at(number: int, *, kill: bool = False) -> None:
+    def at(number: int, *, kill: int = 0) -> None:
         (folder / "count").write_text("0")
         (folder / "fail").write_text(str(number))
-        (folder / "kill").unlink(missing_ok=True)
-        if kill:
-            (folder / "kill").touch()
+        (folder / "kill").write_text(str(int(kill)) if kill else "")
         monkeypatch.setenv("PATH", f"{folder}:{path}")
 
     def off() -> int:
@@ -111,10 +109,17 @@ def in_a_child(call) -> int:
     """Run a call in a forked process; return its wait status."""
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = 99
         try:
             call()
+            code = 0
+        except FtzardError:
+            code = 1
+        except KeyboardInterrupt:
+            code = 130
         finally:
-            os._exit(0)
+            os._exit(code)
     return os.waitpid(child, 0)[1]
 
 
@@ -159,7 +164,7 @@ def test_after_a_failure_or_a_kill_at_any_call_of_git_the_same_command_works(
             whole(root)  # a question to git whose failure is an answer
             root = fresh(f"killed-{number}")
             was = snapshot(root)
-        breaking(number, kill=True)
+        breaking(number, kill=signal.SIGKILL)
         assert in_a_child(init) == signal.SIGKILL, number
         breaking.off()
         killed += 1
@@ -179,3 +184,53 @@ def test_after_a_failure_or_a_kill_at_any_call_of_git_the_same_command_works(
         assert git(root, "diff", "--cached", "--name-only") == "staged.txt\n"
         assert (root / "data" / "own.csv").read_text() == "a,b\n"
         assert git(root, "log", "-1", "--format=%an") == "Ada\n"
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_ctrl_c_takes_everything_back(tmp_path, data, breaking, before):
+    root = tmp_path / "ws"
+    BEFORE[before](root)
+    was = snapshot(root)
+    for number in (4, 9, 13):
+        breaking(number, kill=signal.SIGINT)
+        status = in_a_child(lambda: new_workspace.init(
+            root, data=data, git_remote=tmp_path / "git", dvc_remote=tmp_path / "dvc"))
+        breaking.off()
+        assert os.waitstatus_to_exitcode(status) == 130, number
+        assert snapshot(root) == was, number
+        assert not (tmp_path / "git").exists() and not (tmp_path / "dvc").exists()
+
+
+@pytest.mark.parametrize("room", [100, 3000, 20_000])
+def test_a_disk_that_is_full_leaves_nothing(tmp_path, data, room):
+    root = tmp_path / "ws"
+    own_repository(root)
+    was = snapshot(root)
+
+    def init():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        new_workspace.init(root, data=data)
+
+    assert os.waitstatus_to_exitcode(in_a_child(init)) == 1
+    assert snapshot(root) == was
+
+
+def test_a_second_init_at_once_is_refused(tmp_path, data):
+    root = tmp_path / "ws"
+    with all_or_nothing(root) as journal:
+        with pytest.raises(WorkspaceError, match="another 'ftzard init' is at work"):
+            new_workspace.init(root, data=data)
+        assert leftovers.unfinished_init(Workspace(root)) == []
+        journal.drop()
+    assert sorted(path.name for path in root.iterdir()) == [".ftzard"]
+
+
+def test_a_journal_that_cannot_be_read_is_named(tmp_path, data):
+    root = tmp_path / "ws"
+    (root / ".ftzard").mkdir(parents=True)
+    (root / ".ftzard" / "init.json").write_text("{")
+    with pytest.raises(WorkspaceError, match="init.json.*remove that file"):
+        new_workspace.init(root, data=data)
+    (root / ".ftzard" / "init.json").unlink()
+    new_workspace.init(root, data=data)
+    whole(root)
