@@ -243,7 +243,8 @@ def _require_workspace(root: Path, data: Sequence[str]) -> None:
     """Refuse what DVC would otherwise mend by editing the user's files."""
     if not (root / ".dvc" / "config").is_file():
         raise VersioningError(
-            f"{root} is not a DVC repository: .dvc/config is missing; run 'ftzard init' in it."
+            f"{root} is not a DVC repository: .dvc/config is missing; bring it back with "
+            "'git restore .dvc'."
         )
     asked = attempt(root, "check-ignore", "-z", "--stdin", input="".join(f"{p}\0" for p in data))
     if asked.returncode > 1:
@@ -256,8 +257,8 @@ def _require_workspace(root: Path, data: Sequence[str]) -> None:
             folder = path.split("/")[0]
             raise VersioningError(
                 f"{path} is not ignored by git, so git and DVC would both keep it; restore "
-                f"{folder}/.gitignore with 'ftzard init', or, if git tracks the file already, "
-                f"run 'git rm --cached {path}'."
+                f"{folder}/.gitignore with 'git restore {folder}/.gitignore', or, if git tracks the "
+                f"file already, run 'git rm --cached {path}'."
             )
 
 
