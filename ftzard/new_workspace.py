@@ -9,18 +9,22 @@ import pandas as pd
 import yaml
 
 import ftzard.notebooks
-from ftzard import delivery_names
+from ftzard import delivery_names, init_journal
 from ftzard.config import yaml_file
 from ftzard.dataset import instructions, reading, rejection, target_checks
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
-from ftzard.versioning.setup import init_repository
-from ftzard.workspace import MARKER, Workspace, unusable_folder_name
+from ftzard.versioning import setup
+from ftzard.versioning.ignored import TAKEN_BACK, require_hidden
+from ftzard.workspace import MARKER, Workspace
+from ftzard.workspace_folder import FOLDERS, usable_folder
 
 TASKS = ("classification", "instruction_tuning")
 DATA_IGNORE = "*\n!*/\n!.gitignore\n!*.dvc\n"
 MODELS_IGNORE = DATA_IGNORE + "!*.yaml\n"
-IGNORE = ".ftzard/\nreports/\n__pycache__/\n.ipynb_checkpoints/\n.env\n"
+# The lines with ! go over what a user's git ignores everywhere, such as data/.
+IGNORE = (".ftzard/\nreports/\n__pycache__/\n.ipynb_checkpoints/\n.env\n"
+          + "".join(f"{line}\n" for line in TAKEN_BACK))
 DVC_IGNORE = "# Nothing here is DVC's business.\n.ftzard\nreports\nnotebooks\n.venv\n"
 DAGSTER = {
     "telemetry": {"enabled": False},
@@ -35,23 +39,65 @@ DAGSTER = {
 }
 
 
+def init(folder: Path | str, *, git_remote: Path | str | None = None,
+         dvc_remote: Path | str | None = None, **options) -> Workspace:
+    """Make a folder a workspace for what `config_for` is told by `options`, whole or not at all.
+
+    Whatever fails, the folder is then as it was before, and the same call works when the reason is
+    gone. Raises FtzardError.
+    """
+    return _make(folder, lambda staging: config_for(staging, **options), git_remote=git_remote,
+                 dvc_remote=dvc_remote, invent_identity=True)
+
+
 def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
            dvc_remote: Path | str | None = None, invent_identity: bool = False) -> Workspace:
-    """Make `root` a workspace and commit what makes it one; return it.
+    """Make `root` a workspace and commit what makes it one, or leave it as it was; return it.
 
     config: what ftzard.yaml shall say. A folder that is a workspace already is refused; files of
     the user's own (a README, a .gitignore) stay as they are.
     """
-    root = Path(root).resolve()
-    unusable = unusable_folder_name(root)
-    if unusable:
-        raise WorkspaceError(unusable)
-    if (root / MARKER).exists():
-        raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
-    workspace = Workspace(root)
-    for folder in (workspace.raw, workspace.raw_incoming, workspace.incoming,
-                   workspace.labelling, workspace.labelled, root / "models", workspace.dagster_home, workspace.notebooks):
-        folder.mkdir(parents=True, exist_ok=True)
+    return _make(root, lambda staging: config, git_remote=git_remote, dvc_remote=dvc_remote,
+                 invent_identity=invent_identity)
+
+
+def _make(folder: Path | str, config: Callable[[Path], dict], *, git_remote: Path | str | None,
+          dvc_remote: Path | str | None, invent_identity: bool) -> Workspace:
+    """Make a workspace; config: called with the folder in which its files are prepared."""
+    root = usable_folder(folder)
+    unfinished = init_journal.recovered(root)
+    if unfinished is not None:
+        return _finish(unfinished, config)
+    setup.require_suitable(root)
+    setup.require_remotes(root, git_remote, dvc_remote)
+    with init_journal.all_or_nothing(root) as journal:
+        kept = _fill(Workspace(journal.staging), config(journal.staging))
+        journal.move_in(kept, lambda paths: setup.state_before(
+            root, git_remote=git_remote, dvc_remote=dvc_remote, paths=paths))
+        files = setup.prepare_repository(root, git_remote=git_remote, dvc_remote=dvc_remote,
+                                         invent_identity=invent_identity)
+        require_hidden(root)
+        journal.complete(lambda: setup.commit_first(root, [*journal.commit, *files]))
+    return Workspace(root)
+
+
+def _finish(journal: init_journal.Journal, config: Callable[[Path], dict]) -> Workspace:
+    """Make the first commit of a workspace that lacks only that, if it is the one asked for."""
+    shutil.rmtree(journal.staging, ignore_errors=True)
+    journal.staging.mkdir()
+    wanted = _described(config(journal.staging))
+    same = (journal.root / MARKER).read_text(encoding="utf-8") == wanted
+    journal.complete(lambda: setup.commit_first(journal.root, journal.repository["files"]))
+    if not same:
+        raise WorkspaceError(f"{journal.root} is a workspace already: it has a {MARKER}.")
+    return Workspace(journal.root)
+
+
+def _fill(workspace: Workspace, config: dict) -> list[str]:
+    """Write the files of a new workspace; return the paths of those that git is to keep."""
+    root = workspace.root
+    for folder in FOLDERS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
     files = [
         _write(root / MARKER, _described(config)),
         _write(root / "data" / ".gitignore", DATA_IGNORE),
@@ -61,9 +107,7 @@ def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
         *copy_notebooks(workspace),
     ]
     _write(workspace.dagster_home / "dagster.yaml", yaml.safe_dump(DAGSTER, sort_keys=False))
-    init_repository(root, git_remote=git_remote, dvc_remote=dvc_remote, paths=files,
-                    invent_identity=invent_identity)
-    return workspace
+    return [path.relative_to(root).as_posix() for path in files]
 
 
 def copy_notebooks(workspace: Workspace) -> list[Path]:
@@ -111,9 +155,6 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
     if single_label and (told or data is None):
         raise ConfigError("--single-label goes with --task classification and --data.")
     root = Path(root).resolve()
-    unusable = unusable_folder_name(root)
-    if unusable:
-        raise WorkspaceError(unusable)
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
     if sample:
