@@ -8,10 +8,12 @@ the groups and reads the override strings; the schema then refuses what it does 
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,13 +22,13 @@ import yaml
 from ftzard.config import text_file, yaml_file
 from ftzard.config.limits import problems
 from ftzard.config.overrides import parse_override
-from ftzard.config.schema import GROUPS, PARTS, Config, parse
+from ftzard.config.schema import GROUPS, PARTS, Config, hint_of, parse
 from ftzard.config.search import is_packaged, settle_search
 from ftzard.errors import ConfigError, nearest
 
 PACKAGED = Path(__file__).parent
 #: Keys whose values are maps with keys of a user's own.
-MAPS = ("data.mix", "training.class_weights")
+MAPS = ("data.labels", "data.mix", "training.class_weights")
 #: The workspace's own file, whose override strings are its own words too.
 MARKER = "ftzard.yaml"
 
@@ -229,15 +231,12 @@ def digest(config: Config) -> str:
 def flat(values: Mapping, prefix: str = "") -> dict[str, object]:
     """Return nested values under dotted keys: {'training.epochs': 2, …}.
 
-    A map of names that users give (of sources, of labels) stays one value: they are no names of
-    parameters.
+    What a user names stays one value, as JSON: labels and sources are no names of parameters.
     """
     found: dict[str, object] = {}
     for key, value in values.items():
-        if f"{prefix}{key}" in MAPS:
-            found[f"{prefix}{key}"] = (
-                json.dumps(value, sort_keys=True, ensure_ascii=False)
-                if isinstance(value, Mapping) else value)
+        if f"{prefix}{key}" in MAPS and isinstance(value, Mapping):
+            found[f"{prefix}{key}"] = json.dumps(value, sort_keys=True, ensure_ascii=False)
         elif isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
         else:
@@ -306,6 +305,21 @@ def _read(request: Mapping, found: list[str]
     return choices, values, overridden
 
 
+def typed(request: Mapping) -> dict:
+    """Return a request with its values as the schema's types, where they can be read so.
+
+    For whoever checks them by types of its own: `yes` is a boolean in a key that wants one.
+    """
+    def of(key: str, value: object) -> object:
+        if isinstance(value, Mapping) and (key in GROUPS or key in PARTS):
+            return {name: of(f"{key}.{name}", inner) for name, inner in value.items()}
+        hint, misfits = hint_of(key), []
+        found = value if hint is None or key in GROUPS else parse(hint, value, key, misfits)
+        return value if misfits else found
+
+    return {name: of(str(name), value) for name, value in request.items()}
+
+
 def _leaves(key: str, value: object) -> dict[str, object]:
     """Return a value under dotted keys; a part of a group (model.build) is taken key by key."""
     if key in PARTS and isinstance(value, Mapping):
@@ -315,6 +329,29 @@ def _leaves(key: str, value: object) -> dict[str, object]:
 
 def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -> dict:
     """Return what the packaged files and the workspace's say; an unknown choice is passed over."""
+    overrides = []
+    for group, choice in choices.items():
+        valid = available(group, folder)
+        if choice in valid and "${" not in choice:  # which OmegaConf would replace by a value
+            overrides.append(f"{group}={_quoted(choice)}")
+        else:
+            found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
+    with _own_choices(folder) as own:
+        if own is None:
+            return deepcopy(_composed(tuple(overrides), str(PACKAGED)))
+        searched = f"hydra.searchpath=[{_quoted(f'file://{own}')}]"
+        return _composed.__wrapped__((*overrides, searched), str(PACKAGED))
+
+
+def _quoted(text: str) -> str:
+    """Return a text as hydra's grammar reads it back: nothing in it is an operator."""
+    text = re.sub(r"(\\*)('|$)", r"\1\1\2", text).replace("'", "\\'")
+    return f"'{text}'"
+
+
+@lru_cache(maxsize=64)
+def _composed(overrides: tuple[str, ...], packaged: str) -> dict:
+    """Return what hydra makes of the files; the packaged ones stay the same while we run."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -322,24 +359,15 @@ def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    overrides = []
-    for group, choice in choices.items():
-        valid = available(group, folder)
-        if choice in valid:
-            overrides.append(f"{group}={choice}")
-        else:
-            found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
     GlobalHydra.instance().clear()
-    with _own_choices(folder) as own, initialize_config_dir(
-            config_dir=str(PACKAGED), version_base="1.3"):
-        if own is not None:
-            overrides.append(f"hydra.searchpath=['file://{own}']")
+    with initialize_config_dir(config_dir=packaged, version_base="1.3"):
         try:
-            composed = hydra_compose(config_name="config", overrides=overrides)
+            composed = hydra_compose(config_name="config", overrides=list(overrides))
             return OmegaConf.to_container(composed, resolve=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(f"the choices {', '.join(overrides[:-1])} of {folder} do not "
-                              f"compose: {' '.join(str(error).split())}") from error
+            chosen = [text for text in overrides if not text.startswith("hydra.")]
+            raise ConfigError(f"the choices {', '.join(chosen)} do not compose: "
+                              f"{' '.join(str(error).split())}") from error
 
 
 @contextmanager

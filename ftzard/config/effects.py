@@ -32,6 +32,7 @@ READ_BY: dict[str, str] = {
     "data.text_column": _RAW,
     "data.input_column": _RAW,
     "data.messages_column": _RAW,
+    "data.ignored_columns": _RAW,
     "data.label_column": "cleaning",
     "data.group_column": _RAW,
     "data.split_column": "cleaning",

@@ -187,6 +187,9 @@ def _limits(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
            "its rows, which for one row is its own loss")
     yield ("drift.clearing", drift.clearing, drift.false_alarms < drift.clearing,
            "above drift.false_alarms and below 1")
+    experiment = config.tracking.experiment
+    yield ("tracking.experiment", experiment, len(experiment) <= 500 and experiment.isprintable(),
+           "1 to 500 characters in one line")
     name = config.tracking.registered_model
     yield ("tracking.registered_model", name, name.replace("_", "").replace("-", "").isalnum(),
            "letters, digits, '_' and '-'")
@@ -232,7 +235,8 @@ def _of_the_model(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     yield ("model.lora_targets", m.lora_targets, m.lora_targets is None or bool(m.lora_targets),
            "at least one layer name, or null for all linear layers")
     if m.build is not None:
-        yield ("model.build.width", m.build.width, m.build.width % (2 * m.build.heads) == 0,
+        fits = m.build.heads < 1 or m.build.width % (2 * m.build.heads) == 0
+        yield ("model.build.width", m.build.width, fits,
                f"a multiple of {2 * m.build.heads}, twice model.build.heads")
     yield ("model.source", m.source, (m.source is None) == (m.build is not None),
            "a hub id or folder, or null together with model.build")
@@ -332,7 +336,7 @@ def _of_a_task(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
         yield "task.instructions", told, told is None, f"null with {kind}"
         yield ("tuning.metric", u.metric, u.metric != "perplexity",
                f"a metric of {kind}, such as accuracy")
-        for name in ("input_column", "messages_column"):
+        for name in ("input_column", "messages_column", "ignored_columns"):
             value = getattr(d, name)
             yield f"data.{name}", value, value is None, f"null with {kind}"
         return
@@ -346,6 +350,9 @@ def _of_a_task(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
            f"validation_loss or perplexity with {kind}")
     yield ("sampling.strategy", s.strategy, s.strategy in ("least_confidence", "mix", "random"),
            f"least_confidence, mix or random with {kind}, since the others rank by classes")
+    named = {d.text_column, d.input_column, d.messages_column, d.label_column}
+    yield ("data.ignored_columns", d.ignored_columns, not set(d.ignored_columns or ()) & named,
+           "columns that no other key names")
     yield "data.labels", d.labels, d.labels is None, f"null with {kind}: an answer is free text"
     yield ("training.class_weights", config.training.class_weights,
            config.training.class_weights is None, f"null with {kind}: an answer has no class")

@@ -22,6 +22,7 @@ class Data:
     text_column: str
     input_column: str | None
     messages_column: str | None
+    ignored_columns: list[str] | None
     label_column: str
     group_column: str | None
     split_column: str

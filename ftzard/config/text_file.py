@@ -43,7 +43,7 @@ def decoded(data: bytes, name: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(
             f"{name} is not {'UTF-8' if encoding == 'utf-8' else encoding.upper()} text: line "
-            f"{line} has a byte that is none; save it as UTF-8.") from error
+            f"{line} has a byte that does not belong there; save it as UTF-8.") from error
     if "\0" in text:
         raise ConfigError(f"{name} holds NUL characters, as UTF-16 without its byte order mark "
                           "does; save it as UTF-8.")

@@ -194,9 +194,8 @@ def labelling(facts: Facts) -> list[Markup]:
     if facts.uncertainty is None or len(facts.uncertainty) == 0:
         return [missing("No unlabelled batch was predicted in this round; nothing was picked.")]
     n, free = len(facts.uncertainty), facts.answers is not None
-    of = "" if facts.asked_of is None else " of " + (
-        "" if facts.asked_of in facts.delivered_as else "batch ") + batches.named(
-            facts.asked_of, facts.delivered_as)
+    of = "" if facts.asked_of is None else (
+        f" of {batches.called(facts.asked_of, facts.delivered_as)}")
     lead = (f"{n:,} instructions{of} were answered." if free
             else f"{n:,} rows{of} without labels were predicted.")
     if facts.asked is not None:

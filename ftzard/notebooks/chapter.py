@@ -15,18 +15,21 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 import ftzard
+from ftzard import delivery_names
 from ftzard.artifact import Handle, dvc_hash, verify, write_json
 from ftzard.config import compose, effects, unusual
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
 from ftzard.errors import DataError, FtzardError
 from ftzard.evaluation import plots
+from ftzard.history import delivered
 from ftzard.inputs import given_or_latest, latest_metadata
 from ftzard.running import disk, orphan
 from ftzard.steps import JOBS, Step, step_named
@@ -75,6 +78,11 @@ class Chapter:
         """Whether the delivery came back from a person, with labels for rows that were asked."""
         return any(handle.name == "labelled" for handle in self.inputs.values())
 
+    @cached_property
+    def delivered_as(self) -> dict[str, str]:
+        """{batch: name of the file it was delivered as}, of every batch known by a name."""
+        return delivered.delivered_as(self.workspace, self.tracking)
+
     def path(self, name: str) -> Path:
         """Return the verified file behind an input or an output of this step."""
         handle = self.inputs.get(name) or self.outputs.get(name)
@@ -105,11 +113,18 @@ class Chapter:
 
         given = self.workspace.root / self.inputs[name].path
         self.say(sources=sources.describe(self.workspace, given))
+        digest = self.inputs[name].sha256
+        called = (delivery_names.remembered(self.workspace, digest)
+                  or delivered.name_of(self.workspace, given, digest))
         stored = reading.store_raw(given, self.workspace.root / "data")
         self.outputs["delivery"] = self.workspace.handle("delivery", stored)
         made_of = sources.keep(self.workspace, stored)
         if made_of is not None:
             self.keep("sources", made_of)
+        if called is not None:
+            called = delivery_names.remember(self.workspace, digest, called)
+            self.say(delivered_as=called)
+            self.run.tags({"delivered_as": called})
         return stored
 
     def write(self, name: str, rows: pd.DataFrame, **parts: str) -> Handle:
@@ -145,6 +160,19 @@ class Chapter:
         handle = self.workspace.handle(name, path)
         self.outputs[name] = handle
         return handle
+
+    def log_data(self, *, artifact: str = "tokenized", **rows: pd.DataFrame) -> None:
+        """Record, before they are used, which rows of an input are trained on and tested on.
+
+        rows: by their use in MLflow, `training` and `testing`. Each becomes a data set of the run
+        with a digest of all its rows, in their order.
+        """
+        handle = self.inputs[artifact]
+        for context, part in rows.items():
+            side = "+".join(sorted(part["split"].unique())) or "none"
+            self.run.dataset(f"{artifact}.{side}", storage.rows_digest(part), handle.path,
+                             len(part), context, sha256=handle.sha256, commit=handle.commit,
+                             split=side)
 
     def plot(self, figure: object, name: str) -> "Picture":
         """Record a figure with the run and return it as a picture for the notebook to show."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ftzard import drift_log, sources
+from ftzard import drift_log
 from ftzard.config import compose
 from ftzard.dataset import sampling, storage
 from ftzard.evaluation import report
@@ -25,8 +25,8 @@ from ftzard.evaluation.facts import (
 )
 from ftzard.notebooks import candidates, model_files
 from ftzard.notebooks.chapter import Chapter
-from ftzard.steps import BY_NAME, STEPS
-from ftzard.tracking import record, runs
+from ftzard.steps import STEPS
+from ftzard.tracking import record
 from ftzard.tracking.registry import Version
 from ftzard.workspace import Workspace
 
@@ -72,7 +72,7 @@ def facts(chapter: Chapter, version: Version, contest: "Contest | AnswerContest"
         rounds=rounds(chapter, version),
         forgetting=candidates.matrix(chapter, version).to_dict(),
         drift=drift_log.entries(chapter.workspace),
-        delivered_as=delivered_as(chapter.workspace, chapter.tracking),
+        delivered_as=chapter.delivered_as,
         lineage=_lineage(chapter, version, steps),
         **of_the_task(chapter, version, contest, rows, steps),
         **_uncertainty(chapter, steps))
@@ -143,34 +143,6 @@ def _by_hand(entry: dict) -> list[str]:
     """Return a sentence for each time a person made this version champion."""
     return [f"Made champion by {p['who']} on {p['time'][:10]}: {p['reason'].rstrip('.')}."
             for p in entry.get("promotions") or []]
-
-
-def delivered_as(workspace: Workspace, tracking: runs.Tracking) -> dict[str, str]:
-    """Return {batch: name of the file it was delivered as}, of every batch known by a name.
-
-    The runs of MLflow that took a delivery say where it stood. A file that stands under the hash of
-    its content has no name of its own: it has that of its source if it was made of one alone.
-    """
-    found = {}
-    for step, taken in (("cleaning", "raw"), ("inference_preprocessing", "incoming")):
-        for run in reversed(runs.children(tracking, BY_NAME[step].run_name)):
-            digest = run.data.tags.get(f"data_sha256.{taken}")
-            logged = run.inputs.dataset_inputs if run.inputs else ()
-            place = next((json.loads(d.dataset.source)["path"] for d in logged
-                          if d.dataset.name == taken), None)
-            name = digest and place and _file_name(workspace, Path(place), digest)
-            if name:
-                found[digest[:12]] = name
-    return found
-
-
-def _file_name(workspace: Workspace, path: Path, digest: str) -> str | None:
-    if not path.name.startswith(digest):
-        return path.name
-    made_of = workspace.root / "data" / "sources" / f"{digest}.json"
-    told = sources.describe(workspace, path) if made_of.is_file() else []
-    name = Path(sources.parse(told[0]["name"]).place).name if len(told) == 1 else digest
-    return None if name.startswith(digest) else name
 
 
 def leaks(steps: dict) -> dict:

@@ -108,7 +108,7 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
 def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
     """Labels that came back, beside all rows there are."""
     path = workspace.root / given_or_latest("labelled", None, workspace, config).path
-    new = labelling.read_labelled(path)
+    new = labelling.read_labelled(path, free=config.task.instructions is not None)
     new = new[new["label"].str.strip() != ""].assign(batch=reading.batch_of(path))
     told = f"{workspace.relative(path)}: {len(new):,} labelled rows"
     new = _prepared(new, config, tokenizer, told, whole=False)
@@ -143,7 +143,7 @@ def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
         return instructions.read(
             path, instruction_column=data.text_column, input_column=data.input_column,
             output_column=data.label_column if answers else None,
-            messages_column=data.messages_column, **more)
+            messages_column=data.messages_column, ignored=data.ignored_columns or (), **more)
     return reading.read_raw(
         path, text_column=data.text_column, label_column=data.label_column if answers else None,
         **more)
