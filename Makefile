@@ -19,11 +19,12 @@ export TORCHDYNAMO_DISABLE := 1
 STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick chaos constraints clean
+.PHONY: help demo test test-system quick chaos constraints clean
 
 help:
 	@echo "make demo         three whole rounds on the shipped sample, in a fresh workspace at ./demo"
-	@echo "make test         all tests"
+	@echo "make test         all tests that need nothing but the packages"
+	@echo "make test-system  the tests that need servers; installs their Debian packages (as root)"
 	@echo "make quick        the tests that run no whole jobs and are not slow"
 	@echo "make chaos        kill -9 at random moments over whole jobs, ROUNDS=10 times"
 	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
@@ -36,17 +37,28 @@ demo: $(STAMP)
 PYTEST = $(BIN)/pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
 
 test: $(STAMP)
-	$(PYTEST)
+	$(PYTEST) -m "not system"
+
+# The servers themselves come as Debian packages, where they are not installed yet.
+SYSTEM_STAMP = $(STAMP)-system
+SYSTEM_EXTRAS := test,system
+DEBIAN = postgresql mariadb-server
+
+test-system: $(SYSTEM_STAMP)
+	@for package in $(DEBIAN); do dpkg -s $$package >/dev/null 2>&1 || missing=1; done; \
+	    if [ -n "$$missing" ]; then apt-get -qq update \
+	        && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $(DEBIAN) >/dev/null; fi
+	$(PYTEST) -m system
 
 quick: $(STAMP)
-	$(PYTEST) -m "not jobs and not slow"
+	$(PYTEST) -m "not jobs and not slow and not system"
 
 chaos: $(STAMP)
 	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0)
 
 # One retry: package indexes have bad minutes. Only a complete install leaves a stamp.
 PIP = python -m pip install -qq --disable-pip-version-check
-INSTALL = $(BIN)/$(PIP) -c constraints.txt -e '.[test]'
+INSTALL = $(BIN)/$(PIP) -c constraints.txt -e '.[$(1)]'
 
 $(STAMP): constraints.txt requirements.txt pyproject.toml
 	@$(call need_python,>=,3.11 or newer)
@@ -54,7 +66,11 @@ $(STAMP): constraints.txt requirements.txt pyproject.toml
 	    echo "$(VENV) was made at another place: making it anew"; rm -rf $(VENV); fi
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 	@echo "Installing the pinned packages into $(VENV); the first time takes some minutes"
-	@$(INSTALL) || { echo "The install failed; trying once more" >&2; $(INSTALL); }
+	@$(call INSTALL,test) || { echo "The install failed; trying once more" >&2; $(call INSTALL,test); }
+	@touch $@
+
+$(SYSTEM_STAMP): $(STAMP)
+	@$(call INSTALL,$(SYSTEM_EXTRAS))
 	@touch $@
 
 # All that pip would install today within requirements.txt. A build tag such as +cpu is cut off: the
@@ -64,7 +80,7 @@ FRESH := $(VENV)-constraints
 constraints:
 	@$(call need_python,==,exactly 3.11)
 	rm -rf $(FRESH) && $(PYTHON) -m venv $(FRESH)
-	$(FRESH)/bin/$(PIP) -e '.[test]'
+	$(FRESH)/bin/$(PIP) -e '.[test,system]'
 	grep '^#' constraints.txt > constraints.txt.new
 	$(FRESH)/bin/python -m pip freeze --all --exclude-editable --exclude pip \
 	    | sed -E 's/\+[A-Za-z0-9.]+$$//' | grep -Ev '^(nvidia-|cuda-|triton==)' >> constraints.txt.new

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 from ftzard.errors import WorkspaceError
-from ftzard.workspace import MARKER
+from ftzard.workspace import MARKER, unusable_folder_name
 
 #: The folders of a new workspace; git keeps no file beyond a link.
-FOLDERS = ("data", "data/raw", "data/incoming", "data/labelling", "data/labelled", "models",
-           "notebooks", ".ftzard", ".ftzard/dagster")
+FOLDERS = ("data", "data/raw", "data/raw_incoming", "data/incoming", "data/labelling",
+           "data/labelled", "models", "notebooks", ".ftzard", ".ftzard/dagster")
 #: Files are only dropped here, and copied from here.
-_LINKS_ALLOWED = ("data/incoming", "data/labelled")
+_LINKS_ALLOWED = ("data/raw_incoming", "data/incoming", "data/labelled")
 _LONGEST = 200  # bytes of a name; most systems take 255, and names with an ending stand beside it
 
 
@@ -53,16 +53,9 @@ def usable_folder(folder: Path | str) -> Path:
 
 def _require_name(path: Path) -> None:
     """Refuse names that the tools a workspace is made of cannot carry."""
-    try:
-        text = str(path)
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise WorkspaceError(f"{ascii(str(path))} holds bytes that are not UTF-8; rename that "
-                             "folder, or name another one.") from None
-    signs = sorted({sign for sign in text if ord(sign) < 32 or ord(sign) == 127})
-    if signs:
-        raise WorkspaceError(f"{ascii(text)} holds {', '.join(map(ascii, signs))}, a sign that no "
-                             "folder of a workspace may have in its name; name another one.")
+    unusable = unusable_folder_name(path)
+    if unusable:
+        raise WorkspaceError(unusable)
     if any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
         longest = max(path.parts, key=len)
         raise WorkspaceError(f"the folder's name '{longest[:40]}…' is too long "

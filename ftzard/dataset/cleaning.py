@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
+from ftzard.dataset import rejection, target_checks
 from ftzard.dataset.normalising import duplicate_keys, normalise
 from ftzard.dataset.splitting import canonical_split
 from ftzard.errors import DataError
@@ -149,17 +150,11 @@ def check_rejected(cleaned: pd.DataFrame, rejected: pd.DataFrame, *, max_rejecte
     repeats = rejected["reason"].isin([DUPLICATE, EARLIER_DUPLICATE])
     refused = rejected[~repeats]
     if len(refused) > max_rejected * total:
-        unknown = refused["reason"].str.startswith("unknown label").sum()
-        hint = ""
-        if unknown and labels is not None:
-            known = ", ".join(f"'{raw}' ({name})" for raw, name in label_names(labels).items())
-            hint = f" data.labels knows {known}."
-        if (refused["reason"] == CONTRADICTS).any():
-            hint += " A delivery never replaces the labels of an earlier one."
         raise DataError(
             f"{len(refused)} of {total} rows cannot be used ({len(refused) / total:.1%}, at most "
-            f"{max_rejected:.1%} allowed): {_reasons(refused)}.{hint} Correct the file"
-            f"{', or' if 'messages' in cleaned else ' or data.labels, or'} raise data.max_rejected."
+            f"{max_rejected:.1%} allowed): {_reasons(refused)}. "
+            f"{rejection.remedies(refused, labels)} To go on without these rows, "
+            f"raise data.max_rejected to {rejection.allowance(len(refused), total)}."
         )
 
 
@@ -195,11 +190,22 @@ def check(
         why = _reasons(gone) or "none rejected"
         if repeats.sum() and len(left) + repeats.sum() == total:
             why = f"all {repeats.sum()} others are duplicates"
+        least = "sampling.min_labelled" if "labelled_by" in cleaned else "data.min_rows"
         raise DataError(
             f"Only {len(left)} of {total} rows are left after cleaning ({why}); at least "
-            f"{min_rows} are needed. Bring more rows, or lower data.min_rows."
+            f"{min_rows} are needed. "
+            + " ".join(filter(None, (rejection.remedies(gone[~repeats], labels),
+                                     "Bring more rows")))
+            + (f", or lower {least} to {len(left)}." if len(left) else ".")
         )
-    if "label" not in cleaned or "messages" in cleaned:
+    if "label" not in cleaned:
+        return
+    task = "instruction_tuning" if "messages" in cleaned else "classification"
+    problem = target_checks.problem(task, cleaned["label"]) if labels is None else None
+    if problem is not None:
+        raise DataError(f"{problem}; or, if each of them is one name, name every label in "
+                        "data.labels.")
+    if task != "classification":
         return
     found = cleaned["label"].value_counts()
     if len(found) < 2:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ftzard.config.schema import Config, Paths
 from ftzard.errors import WorkspaceError, nearest
+from ftzard.notebooks import decisions
 from ftzard.record_file import read_record_file
 from ftzard.steps import BY_NAME
 from ftzard.versioning import versions
@@ -187,12 +188,8 @@ def _last_promoted(numbered: Mapping[int, Mapping]) -> int | None:
 
     One that was deleted from the registry is not it.
     """
-    numbered = {n: record for n, record in numbered.items() if not record.get("deleted")}
-    gate = [(record["created"], number) for number, record in numbered.items()
-            if (record.get("verdict") or {}).get("decision") == "promote"]
-    hand = [(entry["time"], entry["to"]) for record in numbered.values()
-            for entry in record.get("promotions") or []]
-    return max([*gate, *hand], default=(None, None))[1]
+    last = decisions.latest(numbered.values())
+    return last[-1].version if last else None
 
 
 def _roles(tracking: "Tracking | None", name: str) -> dict[str, int]:

@@ -108,7 +108,7 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
 def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
     """Labels that came back, beside all rows there are."""
     path = workspace.root / given_or_latest("labelled", None, workspace, config).path
-    new = labelling.read_labelled(path)
+    new = labelling.read_labelled(path, free=config.task.instructions is not None)
     new = new[new["label"].str.strip() != ""].assign(batch=reading.batch_of(path))
     told = f"{workspace.relative(path)}: {len(new):,} labelled rows"
     new = _prepared(new, config, tokenizer, told, whole=False)
@@ -136,14 +136,13 @@ def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
 def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
     """Return the rows of a delivery as step 1 or, without answers, step 2.1 reads them."""
     data = config.data
-    more = {"encoding": data.encoding, "delimiter": data.delimiter,
-            "group_column": data.group_column,
+    more = {**reading.layout(data), "group_column": data.group_column,
             "split_column": data.split_column if answers and data.split == "given" else None}
     if config.task.instructions is not None:
         return instructions.read(
             path, instruction_column=data.text_column, input_column=data.input_column,
             output_column=data.label_column if answers else None,
-            messages_column=data.messages_column, **more)
+            messages_column=data.messages_column, ignored=data.ignored_columns or (), **more)
     return reading.read_raw(
         path, text_column=data.text_column, label_column=data.label_column if answers else None,
         **more)

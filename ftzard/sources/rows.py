@@ -32,7 +32,7 @@ def lacking(config: Config, opened: list[Opened]) -> set[str]:
         return set()
     data = config.data
     there = {column for source in opened for file in source.files for column in reading.header(
-        file, encoding=data.encoding, delimiter=data.delimiter)}
+        file, **reading.layout(data))}
     return there & {data.input_column}
 
 
@@ -56,8 +56,7 @@ class Reader:
 
     def _read(self, file: Path) -> pd.DataFrame:
         data = self.config.data
-        more = {"encoding": data.encoding, "delimiter": data.delimiter,
-                "group_column": data.group_column,
+        more = {**reading.layout(data), "group_column": data.group_column,
                 "split_column": data.split_column if data.split == "given" else None}
         label = data.label_column if self.answers else None
         if self.config.task.kind == "classification":
@@ -65,7 +64,7 @@ class Reader:
         return instructions.read(
             file, instruction_column=data.text_column, output_column=label,
             input_column=data.input_column, messages_column=data.messages_column,
-            lacking=self.lacking, **more)
+            lacking=self.lacking, ignored=data.ignored_columns or (), **more)
 
     def _own(self, opened: Opened, file: Path) -> pd.DataFrame:
         """Return rows of a table that FTzard itself cleaned as if they were raw once more."""
@@ -143,12 +142,13 @@ def _cleaned(config: Config, raw: pd.DataFrame, name: str) -> tuple[pd.DataFrame
 
 def json_lines(rows: pd.DataFrame, config: Config) -> bytes:
     """Return raw rows as JSON lines under the user's own columns, in the user's encoding."""
-    columns = {n: c for n, c in {**_columns(config), "source": reading.SOURCE}.items()
+    prompt = {"system": "system", "history": "history"}  # found by these names again
+    columns = {n: c for n, c in {**_columns(config), **prompt, "source": reading.SOURCE}.items()
                if n in rows and not (n == "source" and (rows["source"] == "").all())}
     plain = config.data.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     lines = []
     for row in rows[list(columns)].fillna("").to_dict("records"):  # a source may lack a column
-        cells = {column: _list(row[name]) if name == "messages" else row[name]
+        cells = {column: _list(row[name]) if name in ("messages", "history") else row[name]
                  for name, column in columns.items()}
         lines.append(json.dumps(cells, ensure_ascii=not plain))
     return "".join(f"{line}\n" for line in lines).encode(config.data.encoding, errors="replace")
