@@ -56,8 +56,8 @@ def _require_name(path: Path) -> None:
     unusable = unusable_folder_name(path)
     if unusable:
         raise WorkspaceError(unusable)
-    if any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
-        longest = max(path.parts, key=len)
+    longest = max(path.parts, key=lambda part: len(os.fsencode(part)))
+    if len(os.fsencode(longest)) > _LONGEST:
         raise WorkspaceError(f"the folder's name '{longest[:40]}…' is too long "
                              f"({len(os.fsencode(longest)):,} bytes, at most {_LONGEST}); name a "
                              "shorter one.")

@@ -104,7 +104,8 @@ def damage(root: Path, kind: str) -> None:
 
 
 DAMAGES = ["", "", "", "ftzard.yaml=", "ftzard.yaml=- a", "ftzard.yaml=: [", 
-           "ftzard.yaml=data: 3", "ftzard.yaml=task: nothing", ".git=gone", ".git=not a repository",
+           "ftzard.yaml=data: 3", "ftzard.yaml=utf-16", ".env=fifo",
+           "ftzard.yaml=task: nothing", ".git=gone", ".git=not a repository",
            ".dvc/config=[[[", ".dvc=gone", ".dvc=a file", ".ftzard/mlflow.db=not a database",
            ".ftzard=gone", ".env=no assignment", "data=gone", "data=a file",
            "models=loop", "notebooks=gone", "notebooks/Git_Dvc.ipynb=not JSON", ".git/HEAD=",

@@ -247,7 +247,7 @@ def _require_workspace(root: Path, data: Sequence[str]) -> None:
     if not (root / ".dvc" / "config").is_file():
         raise VersioningError(
             f"{root} is not a DVC repository: .dvc/config is missing; bring it back with "
-            "'git restore .dvc'."
+            "'git restore .dvc', or run 'ftzard init' in it if it is no workspace yet."
         )
     asked = attempt(root, "check-ignore", "-z", "--stdin", input="".join(f"{p}\0" for p in data))
     if asked.returncode > 1:
