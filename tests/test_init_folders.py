@@ -301,7 +301,8 @@ def test_settings_of_git_that_people_have_change_nothing(tmp_path, monkeypatch):
                        invent_identity=True)
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_CONFIG"):
         monkeypatch.delenv(name)
-    assert git(workspace.root, "log", "--format=%an %s") == "Jos\u00e9 Set up the FTzard workspace\n"
+    assert git(workspace.root, "log", "--format=%an: %s") == (
+        "Jos\u00e9: Set up the FTzard workspace\n")
     assert git(workspace.root, "status", "--porcelain", "-uall") == ""
     assert git(workspace.root, "symbolic-ref", "--short", "HEAD") == "main\n"
     assert not (tmp_path / "nowhere").exists()

@@ -195,7 +195,7 @@ def test_any_arguments_end_in_a_sentence(ftzard, monkeypatch, places, paths, tmp
         arguments, options = COMMANDS[command]
         line = command.split()
         # the demo without an argument is the demo
-        most = len(arguments) if command == "demo" else random_.choice([len(arguments)] * 4 + [0, 1])
+        most = random_.choice([len(arguments)] * 4 + ([] if command == "demo" else [0, 1]))
         for kind in arguments[:most]:
             line.append(drawn(random_, kind, paths, home))
         for option, kind in random_.sample(list(options.items()), random_.randint(

@@ -120,7 +120,7 @@ def half_written(place: Workspace) -> list[Finding]:
 def unfinished_init(place: Workspace) -> list[Finding]:
     """An `init` that was killed between the files it made and their first commit."""
     if not init_journal.interrupted(place.root):
-        return []
+        return [Finding("init", OK, "it was finished.")]
     return [Finding(
         "init", WRONG, f"an 'ftzard init' was cut off before its first commit ("
                        f"{place.relative(place.root / init_journal.JOURNAL)} is left).",

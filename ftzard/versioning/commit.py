@@ -260,8 +260,8 @@ def _require_workspace(root: Path, data: Sequence[str]) -> None:
             folder = path.split("/")[0]
             raise VersioningError(
                 f"{path} is not ignored by git, so git and DVC would both keep it; restore "
-                f"{folder}/.gitignore with 'git restore {folder}/.gitignore', or, if git tracks the "
-                f"file already, run 'git rm --cached {path}'."
+                f"{folder}/.gitignore with 'git restore {folder}/.gitignore', or, if git tracks "
+                f"the file already, run 'git rm --cached {path}'."
             )
 
 

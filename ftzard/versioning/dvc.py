@@ -250,8 +250,9 @@ def _config(root: Path) -> configparser.ConfigParser:
         config.read(files, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise VersioningError(f"DVC's config in {Path(root) / '.dvc'} cannot be read: {reason}. "
-                              "Mend it, or bring it back with 'git restore .dvc/config'.") from error
+        raise VersioningError(
+            f"DVC's config in {Path(root) / '.dvc'} cannot be read: {reason}. Mend it, or bring it "
+            "back with 'git restore .dvc/config'.") from error
     return config
 
 

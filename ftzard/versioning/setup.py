@@ -81,7 +81,8 @@ def prepare_repository(
         if dvc_remote is not None:
             _set_store(root, dvc, dvc_remote)
     if attempt(root, "cat-file", "-e", "HEAD:.dvc/config").returncode != 0:
-        git(root, "-c", "core.safecrlf=false", "update-index", "--add", "--", *files)  # 'dvc init' has staged its drafts
+        # 'dvc init' has staged its drafts
+        git(root, "-c", "core.safecrlf=false", "update-index", "--add", "--", *files)
     return files
 
 
