@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from ftzard.config import text_file
 from ftzard.errors import ConfigError
 
 FILE = ".env"
@@ -29,6 +30,8 @@ class Credential:
 #: What a run may need. Other settings of these services (`PREFIXES`) are taken from the file too.
 RUN = (
     Credential("HF_TOKEN", "Hugging Face"),
+    Credential("HUGGINGFACE_TOKEN", "Hugging Face, taken as HF_TOKEN"),
+    Credential("HUGGING_FACE_HUB_TOKEN", "Hugging Face, taken as HF_TOKEN"),
     Credential("MLFLOW_TRACKING_USERNAME", "MLflow", secret=False),
     Credential("MLFLOW_TRACKING_PASSWORD", "MLflow"),
     Credential("MLFLOW_TRACKING_TOKEN", "MLflow"),
@@ -47,6 +50,8 @@ RUN = (
     Credential("OSS_ACCESS_KEY_ID", "DVC on Aliyun"),
     Credential("OSS_ACCESS_KEY_SECRET", "DVC on Aliyun"),
 )
+#: Names under which some have their token of Hugging Face, in order; HF_TOKEN goes over them.
+HUB_TOKEN, HUB_TOKEN_TOO = "HF_TOKEN", ("HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 PREFIXES = ("HF_", "MLFLOW_TRACKING_", "PG", "COMET_", "FTZARD_GIT_", "AWS_", "AZURE_", "GOOGLE_",
             "OSS_")
 #: What `ftzard mlflow-server` and `ftzard mlflow-user` need; no run ever gets them.
@@ -76,9 +81,18 @@ def taken(name: str) -> bool:
 
 def load(folder: Path) -> None:
     """Put what a workspace's file says into the environment, where that says nothing yet."""
+    _name_hub_token()
     for name, value in read(folder / FILE).items():
         if taken(name):
             os.environ.setdefault(name, value)
+    _name_hub_token()
+
+
+def _name_hub_token() -> None:
+    """Set HF_TOKEN from another name that it has in the environment, if it is not set itself."""
+    known = next((os.environ[name] for name in HUB_TOKEN_TOO if os.environ.get(name)), None)
+    if known and not os.environ.get(HUB_TOKEN):
+        os.environ[HUB_TOKEN] = known
 
 
 def load_for_server(folder: Path) -> None:
@@ -95,14 +109,13 @@ def read(file: Path) -> dict[str, str]:
     follows ' #' after a value without quotes. Raises ConfigError for another line, by its number
     only, and for a file that cannot be read.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not file.exists() and not file.is_symlink():
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"{file} cannot be read: {reason}. Mend it, or remove it and set the "
-                          "credentials in the environment.") from error
+    try:
+        lines = text_file.read(file, "lines NAME=value").splitlines()
+    except ConfigError as error:
+        raise ConfigError(f"{error} Mend it, or remove it and set the credentials in the "
+                          "environment.") from error
     found = {}
     for number, line in enumerate((line.strip() for line in lines), 1):
         if not line or line.startswith("#"):
@@ -173,11 +186,19 @@ def _value(text: str) -> str:
 def where(folder: Path) -> dict[str, str]:
     """Return {name: 'environment' or '.env'} of every credential of a run that is set.
 
-    Of one that `load` has taken from the file, the file is named.
+    Of one that `load` has taken from the file, the file is named; of a token of Hugging Face, the
+    name that it is set under.
     """
     said = read(folder / FILE)
-    return {c.name: FILE if said.get(c.name) == os.environ[c.name] else "environment"
-            for c in RUN if os.environ.get(c.name)}
+    found = {c.name: FILE if said.get(c.name) == os.environ[c.name] else "environment"
+             for c in RUN if os.environ.get(c.name)}
+    token = os.environ.get(HUB_TOKEN)
+    for name in (name for name in HUB_TOKEN_TOO if name in found):
+        used = token in (None, "", os.environ[name])
+        found[name] += f", taken as {HUB_TOKEN}" if used else f", not used beside {HUB_TOKEN}"
+        if used and said.get(HUB_TOKEN) != token:
+            found.pop(HUB_TOKEN, None)  # it is that one
+    return found
 
 
 def secrets() -> dict[str, str]:

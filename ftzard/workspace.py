@@ -17,15 +17,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-
 from ftzard import credentials
 from ftzard.artifact import Handle, sha256
-from ftzard.config.compose import compose, to_record
+from ftzard.config import yaml_file
+from ftzard.config.compose import MARKER, Resolved, resolve, to_record
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, WorkspaceError
-
-MARKER = "ftzard.yaml"
 
 
 @dataclass(frozen=True)
@@ -131,10 +128,8 @@ class Workspace:
 
     def own_config(self) -> dict:
         """Return what ftzard.yaml says, as a request for `compose`."""
-        try:
-            values = yaml.safe_load((self.root / MARKER).read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{self.root / MARKER} is not valid YAML: {error}") from error
+        values = yaml_file.read(self.root / MARKER, "the workspace's config")
+        values = {} if values is None else values
         if not isinstance(values, dict):
             raise ConfigError(f"{self.root / MARKER} holds {values!r}; expected groups of keys.")
         return values
@@ -147,20 +142,26 @@ class Workspace:
         own = self.root / "config" / "task" / f"{name}.yaml"
         if not own.is_file():
             return name
-        told = yaml.safe_load(own.read_text(encoding="utf-8")) or {}  # a choice of the workspace's
+        told = yaml_file.read(own) or {}  # a choice of the workspace's
         over = next((d for d in told.get("defaults", []) if d != "_self_"), "classification")
         return told.get("kind") or over
 
     def config(self, *requests: dict) -> Config:
         """Return the workspace's config with a run's requests over it."""
-        config = compose(self.own_config(), *requests, folder=self.root / "config")
+        return self.resolve(*requests).config
+
+    def resolve(self, *requests: dict) -> Resolved:
+        """Return the same with the source of each value; what is no override is the Launchpad's."""
+        resolved = resolve(self.own_config(), *requests, folder=self.root / "config",
+                           names=(MARKER, *("Launchpad" for _ in requests)))
+        config = resolved.config
         credentials.refuse_in(to_record(config))
         if config.task.kind != self.task:
             raise ConfigError(
                 f"task is '{config.task.kind}', but {self.root / MARKER} says '{self.task}': data, "
                 "models and notebooks of this workspace are for that. Begin another one with "
                 f"'ftzard init DIR --task {config.task.kind}'.")
-        return config
+        return resolved
 
 
 def find(start: Path | str | None = None) -> Workspace:

@@ -18,6 +18,13 @@ from ftzard.steps import STEPS
 from ftzard.workspace import Workspace
 
 
+@pytest.mark.parametrize("job", ["training_pipeline_job", "tuning_job"])
+def test_a_run_with_a_learning_rate_far_from_the_preset_s_does_not_begin(ftzard, workspace, job):
+    code, said = ftzard("run", job, "training.learning_rate=0.5", "-w", workspace.root)
+    assert code == 1 and "62.5 times above" in said and "training.allow_unusual=true" in said
+    assert not workspace.executed.exists()
+
+
 class TestRefusals:
     def test_a_folder_that_is_no_workspace(self, ftzard, tmp_path):
         for command in (["run", "cleaning_job"], ["status"], ["predict", "hello"], ["config"]):
@@ -53,7 +60,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("text", "words"), [
         ("training: {epochs: 2}", "mine.yaml: unknown key 'training' at the top."),
-        ("resources: [1", "mine.yaml is no YAML"),
+        ("resources: [1", "mine.yaml is not valid YAML"),
         ("resources: {queue_io_manager: {config: {base_path: x}}}",
          'cleaning_job: Received unexpected config entry "queue_io_manager" at path root:resour'),
         ("resources: {cleaned_io_manager: {config: {base_pth: x}}}", '"base_pth" at path root'),

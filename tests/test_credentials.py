@@ -35,7 +35,8 @@ class TestRewritten:
         "'quoted'", "a#b=c", "${HOME} `x` \\n"])
     def test_the_new_value_is_read_back_and_all_else_stays_byte_for_byte(self, tmp_path, value):
         file = tmp_path / ".env"
-        file.write_bytes(b"# PGPASSWORD=old\r\n\nexport PGPASSWORD = 'old'  # ours\r\nHF_TOKEN=hf_1")
+        file.write_bytes(b"# PGPASSWORD=old\r\n\nexport PGPASSWORD = 'old'  # ours\r\n"
+                         b"HF_TOKEN=hf_1")
         file.chmod(0o640)
         assert credentials.rewrite(file, "PGPASSWORD", value)
         assert credentials.read(file) == {"PGPASSWORD": value, "HF_TOKEN": "hf_1"}
@@ -77,6 +78,20 @@ class TestFile:
         with pytest.raises(ConfigError, match=r"\.env, line 2: expected NAME=value") as refused:
             credentials.read(tmp_path / ".env")
         assert PASSWORD not in str(refused.value)
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+    def test_a_byte_order_mark_is_no_part_of_the_first_name(self, tmp_path, encoding):
+        (tmp_path / ".env").write_bytes("HF_TOKEN=abc\n".encode(encoding))
+        assert credentials.read(tmp_path / ".env") == {"HF_TOKEN": "abc"}
+
+    def test_a_folder_or_a_broken_link_is_a_sentence(self, tmp_path):
+        (tmp_path / ".env").mkdir()
+        with pytest.raises(ConfigError, match="is a folder.*Mend it"):
+            credentials.read(tmp_path / ".env")
+        (tmp_path / ".env").rmdir()
+        (tmp_path / ".env").symlink_to(tmp_path / "gone")
+        with pytest.raises(ConfigError, match="is a link to"):
+            credentials.read(tmp_path / ".env")
 
     def test_a_file_that_is_no_text_is_refused(self, tmp_path):
         (tmp_path / ".env").write_bytes(b"HF_TOKEN=\xff\xfe")
@@ -202,3 +217,39 @@ def test_reading_them_loads_nothing_heavy():
                                "'yaml', 'pandas', 'requests') if n in sys.modules])"],
         text=True, capture_output=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+class TestHubToken:
+    @pytest.fixture(autouse=True)
+    def none_is_set(self, monkeypatch):
+        for name in (credentials.HUB_TOKEN, *credentials.HUB_TOKEN_TOO):
+            monkeypatch.delenv(name, raising=False)
+
+    @pytest.mark.parametrize("name", credentials.HUB_TOKEN_TOO)
+    @pytest.mark.parametrize("place", ["file", "environment"])
+    def test_the_names_that_some_have_set_are_taken_and_told(
+            self, workspace, monkeypatch, name, place):
+        if place == "file":
+            write(workspace, f"{name}={PASSWORD}\n")
+        else:
+            monkeypatch.setenv(name, PASSWORD)
+        find(workspace.root)
+        assert os.environ["HF_TOKEN"] == PASSWORD
+        said = credentials.where(workspace.root)
+        shown = ".env" if place == "file" else "environment"
+        assert said == {name: f"{shown}, taken as HF_TOKEN"} and PASSWORD not in str(said)
+
+    def test_the_hub_s_own_name_goes_over_them(self, workspace, monkeypatch):
+        monkeypatch.setenv("HUGGINGFACE_TOKEN", PASSWORD)
+        monkeypatch.setenv("HF_TOKEN", "the-right-one")
+        find(workspace.root)
+        assert os.environ["HF_TOKEN"] == "the-right-one"
+        assert credentials.where(workspace.root) == {
+            "HF_TOKEN": "environment",
+            "HUGGINGFACE_TOKEN": "environment, not used beside HF_TOKEN"}
+
+    def test_its_value_is_masked_under_every_name(self, workspace, monkeypatch):
+        monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", PASSWORD)
+        assert PASSWORD not in credentials.mask(f"refused {PASSWORD}")
+        with pytest.raises(ConfigError, match="HUGGING_FACE_HUB_TOKEN"):
+            workspace.config({"data": {"salt": PASSWORD}})

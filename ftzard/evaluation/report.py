@@ -218,6 +218,8 @@ def labelling(facts: Facts) -> list[Markup]:
     told = [
         ("rows predicted", f"{n:,}"),
         ("median uncertainty", f"{np.median(values):.3g}"),
+        ("quantile that a row has to reach", None if facts.quantile is None
+         else f"{facts.quantile:g}"),
         ("threshold", None if facts.threshold is None else f"{facts.threshold:.3g}"),
         ("rows at or above it", None if facts.threshold is None
          else f"{int((values >= facts.threshold).sum()):,}"),

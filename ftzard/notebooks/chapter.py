@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import yaml
 import ftzard
 from ftzard import delivery_names
 from ftzard.artifact import Handle, dvc_hash, verify, write_json
-from ftzard.config import compose
+from ftzard.config import compose, effects, unusual
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
 from ftzard.errors import DataError, FtzardError
@@ -32,7 +32,7 @@ from ftzard.evaluation import plots
 from ftzard.history import delivered
 from ftzard.inputs import given_or_latest, latest_metadata
 from ftzard.running import disk, orphan
-from ftzard.steps import Step, step_named
+from ftzard.steps import JOBS, Step, step_named
 from ftzard.tracking import access, record, runs
 from ftzard.versioning import git
 from ftzard.workspace import Workspace, find, locked
@@ -253,7 +253,7 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
     """
     sentences_first()
     step = step if isinstance(step, Step) else step_named(step)
-    place = locate(namespace)
+    place = locate(namespace, step)
     opened = ExitStack()
     if place.dagster_run_id is None:
         opened.enter_context(locked(place.workspace.state / "run.lock",
@@ -267,6 +267,7 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
         tracking = connect(place.workspace, place.config)
         runs.reconcile(tracking)
         _require_registry(step, place, tracking)
+        place, passed_over = _as_it_runs(step, place, tracking)
         parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock")
         run = runs.start_child(tracking, parent, record.tags(
             step=step.name,
@@ -286,6 +287,7 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
                       _open=opened)
     _close_with_the_kernel(chapter)
     run.params(compose.flat(compose.to_record(place.config)))
+    _note_not_used(chapter, passed_over)
     run.text(yaml.safe_dump(compose.to_record(place.config), sort_keys=False), "config.yaml")
     for handle in inputs.values():
         run.dataset(handle.name, dvc_hash(place.workspace.root / handle.path), handle.path,
@@ -301,26 +303,68 @@ def _require_registry(step: Step, place: "Place", tracking: runs.Tracking) -> No
         reigning.champion(place.workspace, tracking, place.config.tracking.registered_model)
 
 
+def _as_it_runs(step: Step, place: "Place", tracking: runs.Tracking
+                ) -> tuple["Place", dict[str, tuple]]:
+    """Return the place with the config that this step takes, and what of it is passed over.
+
+    A retraining takes values from the champion's record; every other step takes them as asked.
+    """
+    if step.name != "retraining":
+        return place, {}
+    from ftzard.notebooks import as_trained, model_files, reigning
+
+    name = place.config.tracking.registered_model
+    champion = reigning.champion(place.workspace, tracking, name)
+    known = model_files.read_record(place.workspace, champion) if champion else None
+    if known is None:
+        return place, {}
+    taken = as_trained.retrained(place.config, known)
+    return replace(place, config=taken), as_trained.not_used(place.config, taken, place.sources)
+
+
+def _note_not_used(chapter: Chapter, passed_over: Mapping[str, tuple]) -> None:
+    """Say and record which values somebody set that this step does not use."""
+    if not passed_over:
+        return
+    from ftzard.notebooks import as_trained
+
+    for key, values in passed_over.items():
+        print(as_trained.sentence(key, values), flush=True)
+    told = {key: {"asked": asked, "used": used} for key, (asked, used) in passed_over.items()}
+    chapter.say(config_not_used=told)
+    chapter.run.tags({"config_not_used": json.dumps(told)})
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where a notebook runs: which workspace and config, and under which Dagster run, if any."""
+    """Where a notebook runs: which workspace and config, and under which Dagster run, if any.
+
+    sources: where each value of the config comes from.
+    """
 
     workspace: Workspace
     config: Config
     dagster_run_id: str | None
     dagster_step: str | None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
-def locate(namespace: Mapping) -> Place:
-    """Return where this notebook runs, from what its parameters cell holds."""
+def locate(namespace: Mapping, step: Step | None = None) -> Place:
+    """Return where this notebook runs, from what its parameters cell holds.
+
+    step: refuse overrides that have no effect in it; under Dagster the run has refused its own.
+    """
     context = namespace.get("context")
     if context is not None:
         experiment = context.resources.experiment
         return Place(experiment.workspace, experiment.config, context.run_id,
-                     context.step_context.step.key)
+                     context.step_context.step.key, experiment.sources)
     workspace = find()
-    return Place(workspace, workspace.config({"overrides": namespace.get("overrides") or []}),
-                 None, None)
+    resolved = workspace.resolve({"overrides": namespace.get("overrides") or []})
+    if step is not None and f"{step.name}_job" in JOBS:
+        effects.refuse_without_effect(resolved, f"{step.name}_job")
+        unusual.require_usual(resolved, (step.name,))
+    return Place(workspace, resolved.config, None, None, resolved.sources)
 
 
 def connect(workspace: Workspace, config: Config) -> runs.Tracking:

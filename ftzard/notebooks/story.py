@@ -206,6 +206,7 @@ def _uncertainty(chapter: Chapter, steps: dict) -> dict:
         scores = 1 - predictions["confidence"].to_numpy()
     return {"uncertainty": scores.tolist(), "threshold": told["shown_threshold"],
             "strategy": told["strategy"].replace("_", " "),
+            "quantile": told.get("quantile"),
             "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"],
             "asked_of": told.get("batch")}
 

@@ -170,7 +170,7 @@ def labelled_rows(config: Config, file: Path) -> tuple[pd.DataFrame, dict]:
     """Return the usable rows of a labelled file, cleaned as a delivery is, and what they are."""
     data = config.data
     raw = reading.read_raw(file, text_column=data.text_column, label_column=data.label_column,
-                           encoding=data.encoding, delimiter=data.delimiter)
+                           **reading.layout(data))
     rows, rejected = cleaning.clean(
         raw, batch=reading.batch_of(file), labels=data.labels, mention=data.mention,
         link=data.link, max_characters=data.max_characters)

@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-import yaml
-
 from ftzard import former_names, python_settings
 from ftzard.artifact import write_json
+from ftzard.config import yaml_file
+from ftzard.config.compose import typed
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError, nearest
 from ftzard.running.kernel_server import SPARING, Server, reconstructable_job
@@ -292,12 +292,7 @@ class Launchpad:
 def launchpad_file(file: Path, job: str | None = None) -> Launchpad:
     """Read a Launchpad YAML from a file; raises ConfigError naming it for what is not understood.
     """
-    if not file.is_file():
-        raise ConfigError(f"{file} does not exist; expected a Launchpad YAML.")
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    values = yaml_file.read(file, "a Launchpad YAML")
     return launchpad({} if values is None else values, str(file), job)
 
 
@@ -316,8 +311,9 @@ def resources_of(job: str) -> set[str]:
 def launchpad(values: Mapping, where: str = "the Launchpad", job: str | None = None) -> Launchpad:
     """Split a Launchpad YAML into what `experiment` is told and what the other parts are.
 
-    where: what to call it in an error; job: the one that it is for. Raises ConfigError, a line per mistake, for every key that
-    would be passed over: at the top, of a resource that no job has, or beside a resource's config.
+    where: what to call it in an error; job: the one that it is for. Raises ConfigError, a line per
+    mistake, for every key that would be passed over: at the top, of a resource that no job has, or
+    beside a resource's config.
     """
     found: list[str] = []
     top = _block(values, where, found)
@@ -349,7 +345,8 @@ def launchpad(values: Mapping, where: str = "the Launchpad", job: str | None = N
     if found or former:
         raise ConfigError("\n".join((*former, *found, *([_PLACE] if found else []),
                                      *([_FORMER] if former else []))))
-    return Launchpad(told, resources, {k: v for k, v in top.items() if k != "resources" and v})
+    return Launchpad(typed(told), resources,
+                     {k: v for k, v in top.items() if k != "resources" and v})
 
 
 def _near(key: str, valid: Collection[str]) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from ftzard.config.compose import digest, from_record
 from ftzard.dataset import storage
 from ftzard.notebooks.chapter import connect
 from ftzard.registered import learned, lookup
@@ -61,3 +62,19 @@ def test_the_data_is_that_which_the_model_was_trained_on(mine):
     assert found == {"rows": 6, "by": {f"{NAME}@1": 6, f"{NAME}@2": None}}
     assert learned.sentence({"n": 12, "learned": found}).endswith(
         f"Whether {NAME}@2 learned any of these rows is not known: the training data is not here.")
+
+
+def test_a_model_s_record_and_run_say_what_its_training_took(mine):
+    """And not what the config asks for: version 2 began as a retraining of version 1."""
+    root = mine.workspace.root
+    for number, learning_rate in ((1, 0.005), (2, 0.01)):
+        record = yaml.safe_load((root / f"models/{NAME}/{number}.yaml").read_text())
+        training, recipe = record["config"]["training"], record["recipe"]
+        assert (training["learning_rate"], training["rank"], training["epochs"]) == (
+            learning_rate, 4, recipe["training"]["epochs"])
+        assert digest(from_record(record["config"])) == record["config_hash"]
+    told = mine.models[1].version
+    run = connect(mine.workspace, mine.workspace.config()).client.get_run(
+        yaml.safe_load((root / f"models/{NAME}/2.yaml").read_text())["mlflow_run"])
+    assert told.number == 2 and run.data.params["training.rank"] == "4"
+    assert run.data.params["training.epochs"] == str(mine.workspace.config().retraining.epochs)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,7 +28,7 @@ RECORD = {
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch):
-    for name in ("COMET_API_KEY", "COMET_OFFLINE_DIRECTORY", "COMET_WORKSPACE"):
+    for name in ("COMET_API_KEY", "COMET_OFFLINE_DIRECTORY", "COMET_WORKSPACE", *mirror.PROJECT):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -55,6 +57,36 @@ class TestNeeds:
         with pytest.raises(TrackingError, match=r"COMET_API_KEY is not set.*\.env"):
             mirror.require(["comet"])
         monkeypatch.setenv("COMET_OFFLINE_DIRECTORY", "there")
+        mirror.require(["comet"])
+
+    @pytest.mark.parametrize("name", mirror.PROJECT)
+    def test_the_project_that_comet_s_own_variables_name_is_the_run_s(self, name, monkeypatch,
+                                                                      tmp_path):
+        asked = {}
+
+        class Experiment(Recorded):
+            def __init__(self, **named):
+                super().__init__()
+                asked.update(named)
+                self.alive = True
+
+        module = SimpleNamespace(OfflineExperiment=Experiment, Experiment=Experiment)
+        monkeypatch.setitem(sys.modules, "comet_ml", module)
+        monkeypatch.setenv("COMET_OFFLINE_DIRECTORY", str(tmp_path / "there"))
+        mirror._comet("moods", "a run", {})
+        assert asked["project_name"] == "moods"
+        monkeypatch.setenv(name, "another")
+        mirror._comet("moods", "a run", {})
+        assert asked["project_name"] == "another"
+
+    def test_two_projects_are_a_conflict_that_names_both(self, monkeypatch):
+        monkeypatch.setattr(mirror, "find_spec", lambda name: object())
+        monkeypatch.setenv("COMET_API_KEY", KEY)
+        monkeypatch.setenv("COMET_PROJECT", "one")
+        monkeypatch.setenv("COMET_PROJECT_NAME", "two")
+        with pytest.raises(TrackingError, match="COMET_PROJECT_NAME is 'two' and COMET_PROJECT is"):
+            mirror.require(["comet"])
+        monkeypatch.delenv("COMET_PROJECT")
         mirror.require(["comet"])
 
     def test_nothing_is_needed_for_no_platform(self):
