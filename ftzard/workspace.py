@@ -183,7 +183,8 @@ def unusable_folder_name(path: Path | str) -> str | None:
     """Return why no workspace and no server can be at a path, with the remedy, or None.
 
     Dagster and MLflow write the path of their SQLite files into URLs unquoted, where '?' and '%41'
-    mean something else, and Dagster looks for its settings with a pattern ('*', '[').
+    mean something else; Dagster looks for its settings with a pattern ('*', '['); and DVC takes a
+    name in braces for one that it is to fill in.
     """
     path = os.path.realpath(path)
     found = _UNUSABLE.search(path)
@@ -192,14 +193,14 @@ def unusable_folder_name(path: Path | str) -> str | None:
     part = next(part for part in path.split(os.sep) if _UNUSABLE.search(part))
     shown, part, sign = (text.encode("utf-8", "backslashreplace").decode()
                          for text in (path, part, found[0]))
-    return (f"{shown!r} cannot be used: the databases of Dagster and MLflow cannot be in a folder "
-            f"with {sign!r} in its name ({part!r}). Rename that folder, or choose another one: "
-            "letters of any script, spaces and most signs will do, but not "
-            "? * [ %41 (a percent sign before two hexadecimal digits) or control characters.")
+    return (f"{shown!r} cannot be used: Dagster, MLflow or DVC cannot work in a folder with "
+            f"{sign!r} in its name ({part!r}). Rename that folder, or choose another one: letters "
+            "of any script, spaces and most signs will do, but not ? * [ { } %41 (a percent sign "
+            "before two hexadecimal digits) or control characters.")
 
 
-#: What the databases' URLs and patterns cannot hold; bytes that are no text; control characters.
-_UNUSABLE = re.compile(r"[?*\[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|%[0-9A-Fa-f]{2}")
+#: What URLs, patterns and templates mean otherwise; bytes that are no text; control characters.
+_UNUSABLE = re.compile(r"[?*\[{}\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|%[0-9A-Fa-f]{2}")
 
 
 def _linked_away(root: Path) -> str | None:

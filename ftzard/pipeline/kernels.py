@@ -96,6 +96,7 @@ class _Session:
     def __init__(self, server: Server):
         self.server, self.step = server, ""
         self.sockets = Path(tempfile.mkdtemp(prefix="ftzard-"))  # a short path: sockets need one
+        self._files = Path(tempfile.mkdtemp(prefix="ftzard-"))
         self._taken = 0
 
     def take(self) -> AsyncKernelManager:
@@ -107,12 +108,12 @@ class _Session:
         self._taken += 1
         manager = AsyncKernelManager(
             kernel_name="python3", transport="ipc", ip=str(self.sockets / str(self._taken)),
-            connection_file=str(self.sockets / f"{self._taken}.json"))
+            connection_file=str(self._files / f"{self._taken}.json"))
         manager._kernel_spec = _SPEC
         manager.provisioner = _Provisioner(
             kernel_id=str(uuid.uuid4()), kernel_spec=_SPEC, parent=manager)
         run_sync(manager.start_kernel)(
-            env={**self.server.environment(), "IPYTHONDIR": str(self.sockets / "ipython")},
+            env={**self.server.environment(), "IPYTHONDIR": str(self._files / "ipython")},
             cwd=str(self.server.workspace.root),
             extra_arguments=["--HistoryManager.enabled=False"])
         return manager
@@ -120,7 +121,8 @@ class _Session:
     def close(self) -> None:
         """End every kernel that is left, and the process they come from."""
         self.server.close()
-        shutil.rmtree(self.sockets, ignore_errors=True)
+        for folder in (self.sockets, self._files):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 _session: _Session | None = None

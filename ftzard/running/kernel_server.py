@@ -239,7 +239,7 @@ def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_spar
     sys.path.append(cwd)
     from ipykernel.kernelapp import IPKernelApp
 
-    class Kernel(IPKernelApp):
+    class StepKernelApp(IPKernelApp):
         def load_config_file(self, *_, **__):
             """Read no config of the user's."""
 
@@ -247,7 +247,7 @@ def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_spar
             """Run no startup file."""
             self._run_cmd_line_code()
 
-    app = Kernel.instance(ignore_cwd=True)
+    app = StepKernelApp.instance(ignore_cwd=True)
     try:
         app.initialize(arguments)
     except BaseException:  # it must end, and not wait for sockets that nobody will close

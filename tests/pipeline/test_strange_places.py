@@ -17,7 +17,7 @@ from ftzard.workspace import find, unusable_folder_name
 
 pytestmark = pytest.mark.jobs
 
-FOLDER = "o'neil & a#b; {x} 50% $HOME `q` \"u\" ü 😀 -~!^|<>,=+@:()\\z "
+FOLDER = "o'neil & a#b; 50% $HOME `q` \"u\" ü 😀 -~!^|<>,=+@:()\\z "
 LABELS = ["Q&A, other", "a//b", "../b", "😀 e\u0301", '100% "good"', "x" * 500, "[red]{y}: $z$ 'q'",
           "-"]
 TRAP = "raise SystemExit('a module of the user was taken for another')\n"
@@ -120,13 +120,13 @@ def test_nothing_is_written_beside_the_workspace(ran):
     assert any((home / "re mote#1%'x").rglob("*")), "DVC has pushed"
 
 
-@pytest.mark.parametrize("name", ["what?", "50%41", "a*b", "a[b]", "two\nlines", "bell\x07"])
+@pytest.mark.parametrize("name", ["what?", "50%41", "a*b", "a[b]", "{x}", "two\nlines", "bell\x07"])
 def test_a_folder_that_the_databases_cannot_be_in_is_refused_before_anything_is_made(
         name, tmp_path, ftzard):
     for command in (["init", tmp_path / name], ["init", tmp_path / name / "inside"],
                     ["mlflow-server", "--dir", tmp_path / name]):
         code, said = ftzard(*command)
-        assert code == 1 and "cannot be used: the databases" in said and "Rename" in said
+        assert code == 1 and "cannot be used: Dagster" in said and "Rename" in said
         assert list(tmp_path.iterdir()) == []
 
 
