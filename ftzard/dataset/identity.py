@@ -70,6 +70,11 @@ def _as_numbers(names: pa.Array) -> pa.Array:
     return pc.if_else(number, written, names)
 
 
+def plain_numbers(names: pd.Series) -> pd.Series:
+    """Return names less the space around them, '4.0' as '4': the labels of version 1."""
+    return names.str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+
+
 def looks_like(name: str) -> str:
     """Return what two names share that might be meant as one: 'True', 'true', '1' and '1.0'."""
     name = unicodedata.normalize("NFKC", name).casefold()
@@ -124,8 +129,7 @@ def label_map(labels: Mapping | None, identity: int) -> dict[str, str] | None:
     raw = pd.Series([str(value) for value in labels], dtype="str")
     names = [str(name) for name in labels.values()]
     if identity == FIRST:
-        plain = raw.str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
-        return dict(zip(plain, names, strict=True))
+        return dict(zip(plain_numbers(raw), names, strict=True))
     keys, names = _booleans(canonical(raw)), canonical(pd.Series(names, dtype="str"))
     names = _booleans(names)
     found: dict[str, str] = {}
