@@ -4,17 +4,20 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 import ftzard.notebooks
 from ftzard.dataset import instructions, reading
+from ftzard.dataset.identity import canonical_labels
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
 from ftzard.versioning.setup import init_repository
 from ftzard.workspace import MARKER, Workspace
 
 TASKS = ("classification", "instruction_tuning")
+_TWO_SPELLINGS = (
+    "Write them as one in the file. Or begin without --data, name each in data.labels of "
+    "ftzard.yaml, as in 'Positive: positive', and set data.source to the file.")
 DATA_IGNORE = "*\n!*/\n!.gitignore\n!*.dvc\n"
 MODELS_IGNORE = DATA_IGNORE + "!*.yaml\n"
 IGNORE = ".ftzard/\nreports/\n__pycache__/\n.ipynb_checkpoints/\n.env\n"
@@ -127,7 +130,11 @@ def describe_data(file: Path, text: str, label: str, *, encoding: str = "utf-8",
     there = reading.header(file, **written)
     _require(file, there, {"--text": text, "--label": label}, delimiter)
     rows = reading.read_raw(file, text_column=text, label_column=label, **written)
-    found = rows["label"].replace("", pd.NA).dropna().value_counts()
+    try:
+        named = canonical_labels(rows["label"], remedy=_TWO_SPELLINGS)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    found = named[named != ""].value_counts()
     if not 2 <= len(found) <= 50:
         raise DataError(
             f"{file}: column '{label}' has {len(found)} different values; expected 2 to 50 labels. "

@@ -8,6 +8,7 @@ from ftzard import drift_log
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
 from ftzard.evaluation import measures
+from ftzard.frozen_rules import identity
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
 from ftzard.steps import STEPS
@@ -30,6 +31,7 @@ def gather(workspace: Workspace) -> dict:
         "champion": _model(workspace, registry.by_alias(tracking, name, registry.CHAMPION)),
         "challenger": _model(workspace, registry.by_alias(tracking, name, registry.CHALLENGER)),
         "steps": {step.name: _step(tracking, step.run_name) for step in STEPS},
+        "identity": identity(workspace, config),
         "rows_waiting_for_labels": waiting,
         "drift": drift_log.last(workspace),
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}

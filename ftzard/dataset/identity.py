@@ -85,14 +85,16 @@ def looks_like(name: str) -> str:
     return name
 
 
+REMEDY = "Write them as one in the file, or name each in data.labels."
+
+
 def refuse_lookalikes(
     counts: Mapping[str, int],
-    what: str = "labels",
-    remedy: str = "Write them as one in the file, or name both in data.labels.",
+    remedy: str = REMEDY,
     meant: Iterable[str] = (),
     known: Iterable[str] = (),
 ) -> None:
-    """Raise DataError, with the rows of each spelling, where names differ in little but visibly.
+    """Raise DataError, with the rows of each spelling, where labels might be meant as one.
 
     counts: rows by name; meant: names that a map names each, so that they may stand beside each
     other; known: keys of data.labels that others may be like, though no row has them.
@@ -106,7 +108,7 @@ def refuse_lookalikes(
         return
     told = "; ".join(_told(names, counts) for names in wrong[:_SHOWN])
     more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-    raise DataError(f"The {what} {told}{more}. {remedy}")
+    raise DataError(f"The labels {told}{more}. {remedy}")
 
 
 def _told(names: list[str], counts: Mapping[str, int]) -> str:
@@ -130,8 +132,8 @@ def label_map(labels: Mapping | None, identity: int) -> dict[str, str] | None:
     names = [str(name) for name in labels.values()]
     if identity == FIRST:
         return dict(zip(plain_numbers(raw), names, strict=True))
-    keys, names = _booleans(canonical(raw)), canonical(pd.Series(names, dtype="str"))
-    names = _booleans(names)
+    keys = _booleans(canonical(raw))
+    names = _booleans(canonical(pd.Series(names, dtype="str")))
     found: dict[str, str] = {}
     for key, given, name in zip(keys, raw, names, strict=True):
         if found.setdefault(key, name) != name:
@@ -152,27 +154,30 @@ def _booleans(names: pd.Series) -> pd.Series:
     return names.str.casefold() if len(filled) and filled.isin(list(_BOOLEANS)).all() else names
 
 
-def canonical_labels(cells: pd.Series, labels: Mapping | None = None) -> pd.Series:
+def canonical_labels(cells: pd.Series, labels: Mapping | None = None, *, remedy: str = REMEDY
+                     ) -> pd.Series:
     """Return the name of each raw label, '' where it is missing, None where the map has none.
 
-    labels: raw value -> name; None takes the values themselves as names. Raises DataError for
-    labels that might be meant as one (`refuse_lookalikes`), in the cells or among the names.
+    labels: raw value -> name; None takes the values themselves as names. remedy: what to do about
+    labels in the cells that might be meant as one; these raise DataError, and so do such names
+    (`refuse_lookalikes`).
     """
     names = label_map(labels, LATEST)
-    numbers = None if names is None else True if _all_numbers(arrow(names)) else None
+    numbers = True if names and _all_numbers(arrow(names)) else None
     given = canonical(cells, numbers=numbers)
     counts = given[given != ""].value_counts().to_dict()
     if names is None:
-        refuse_lookalikes(counts)
+        refuse_lookalikes(counts, remedy)
         return _booleans(given)
-    read = _booleans(given)
-    mapped = {spelled: names.get(spelled, names.get(value))
-              for spelled, value in zip(given.to_list(), read.to_list(), strict=True)}
-    unknown = {looks_like(spelled) for spelled in counts if mapped[spelled] is None}
-    refuse_lookalikes(counts, meant=names,
+    spelled = pd.Series(list(counts), dtype="str")
+    mapped = {name: names.get(name, names.get(value))
+              for name, value in zip(spelled, _booleans(spelled), strict=True)}
+    unknown = {looks_like(name) for name, value in mapped.items() if value is None}
+    meant = canonical(pd.Series([str(value) for value in labels], dtype="str"), numbers=False)
+    refuse_lookalikes(counts, remedy, meant={*meant, *canonical(meant, numbers=numbers)},
                       known=[key for key in names if looks_like(key) in unknown])
     result = given.map({**mapped, "": ""})
     refuse_lookalikes(
         result.dropna()[given != ""].value_counts().to_dict(),
-        remedy="Give them one name in data.labels, or names that differ in more than that.")
+        "Give them one name in data.labels, or names that differ in more than that.")
     return result

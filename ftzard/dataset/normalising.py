@@ -120,6 +120,11 @@ def normalise(text: str, identity: int = FIRST) -> str:
     return normalise_all([text], identity)[0].as_py()
 
 
+def asked_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> pa.Array:
+    """Return what two texts share of which a person labels only one."""
+    return (normalise_all if identity == FIRST else duplicate_keys)(texts, identity)
+
+
 def duplicate_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> pa.Array:
     """Return what two texts of one label share when one repeats the other.
 
