@@ -30,7 +30,7 @@ _EMOTICON = r"[:;=]-?[()\[\]dpo/\\|*<>3]|[()\[\]]-?[:;=]|<3|\^_*\^|\p{So}"
 
 # Scripts without spaces between words. A sign is a letter with its marks; in Thai and Lao also with
 # the vowels that are written before and after it.
-_SYLLABLES = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}"
+_SYLLABLES = r"\p{Han}\p{Hiragana}\p{Katakana}\x{30FC}\p{Bopomofo}\p{Yi}"
 _SCRIPTS = (_SYLLABLES + r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Tai_Le}"
             r"\p{New_Tai_Lue}\p{Tai_Tham}\p{Tai_Viet}\p{Javanese}\p{Balinese}")
 _VOWELS_BEFORE = r"\x{E40}-\x{E44}\x{EC0}-\x{EC4}"
