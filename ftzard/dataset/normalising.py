@@ -44,8 +44,10 @@ _MARK = r"\x{E000}"
 _ALNUM = r"\p{L}\p{M}\p{N}"
 _EMOTICON_2 = (r"[:;]-?(?:[()\[\]/\\|*<>]|[dpo3]\b)|=-?[()\[\]|]|[()\[\]]-?[:;=]|<3|\^_*\^"
                r"|\p{So}")
-_MAY_COUNT = rf"[-#%‰*/^\p{{S}}\x{{2010}}-\x{{2013}}]|{_EMOTICON_2}"
-_COUNTED = (
+_MAY_COUNT = (rf"[#%‰\p{{Sm}}\p{{Sc}}\p{{So}}\x{{2010}}-\x{{2013}}]|\p{{N}} ?[-*/^] ?\p{{N}}"
+              rf"|(?:^|[^{_ALNUM}])--?[{_ALNUM}]|[{_ALNUM}]-(?:$|[^{_ALNUM}])|{_MARK}")
+# What is put behind the mark, or taken out, before the rest is looked at.
+_MARKED = (
     (_MARK, ""),
     (r"[\x{2010}-\x{2013}\x{2212}]", "-"),
     (r"^ *(?:(?:[>+*-]|#{1,6}) +)+([^\p{N} ])", r"\1"),  # a quote, a list, a heading
@@ -57,9 +59,8 @@ _COUNTED = (
     (rf"([{_ALNUM}])-($|[^{_ALNUM}-])", rf"\1 {chr(0xE000)}- \2"),
     (rf"([{_ALNUM}])#", rf"\1 {chr(0xE000)}# "),
     (rf"(^|[^{_MARK}])#([{_ALNUM}])", rf"\1 {chr(0xE000)}# \2"),
-    (rf"({_EMOTICON_2}|{_MARK}.|[\p{{Sm}}\p{{Sc}}%‰])|{_NOT_WORDS}", r" \1 "),
-    (" {2,}", " "),
 )
+_KEPT = rf"{_EMOTICON_2}|{_MARK}.|[\p{{Sm}}\p{{Sc}}%‰]"
 
 
 def _fold(text: str) -> str:
@@ -120,6 +121,17 @@ def normalise(text: str, identity: int = FIRST) -> str:
     return normalise_all([text], identity)[0].as_py()
 
 
+def _marked(folded: pa.Array) -> pa.Array:
+    """Return texts with a mark before each sign that counts only in its place, less decoration."""
+    may_count = pc.match_substring_regex(folded, _MAY_COUNT)
+    if not pc.any(may_count).as_py():
+        return folded
+    marked = folded.filter(may_count)
+    for pattern, replacement in _MARKED:
+        marked = replace(marked, pattern, replacement)
+    return pc.replace_with_mask(folded, may_count, marked)
+
+
 def asked_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> pa.Array:
     """Return what two texts share of which a person labels only one."""
     return (normalise_all if identity == FIRST else duplicate_keys)(texts, identity)
@@ -137,15 +149,12 @@ def duplicate_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> p
     words = _words(folded, originals)
     if identity != FIRST:
         words = _signs_apart(words)
-    signed = pc.match_substring_regex(folded, _EMOTICON if identity == FIRST else _MAY_COUNT)
+    kept = _EMOTICON if identity == FIRST else _KEPT
+    if identity != FIRST:
+        folded = _marked(folded)
+    signed = pc.match_substring_regex(folded, kept)
     if not pc.any(signed).as_py():
         return words
-    kept = folded.filter(signed)
-    if identity == FIRST:
-        kept = replace(replace(kept, f"({_EMOTICON})|{_NOT_WORDS}", r" \1 "), " {2,}", " ")
-        return pc.replace_with_mask(words, signed, pc.utf8_trim_whitespace(kept))
-    for pattern, replacement in _COUNTED:
-        kept = replace(kept, pattern, replacement)
-    kept = _signs_apart(pc.utf8_trim_whitespace(kept))
-    kept = pc.if_else(pc.equal(kept, ""), words.filter(signed), kept)
-    return pc.replace_with_mask(words, signed, kept)
+    keys = replace(replace(folded.filter(signed), f"({kept})|{_NOT_WORDS}", r" \1 "), " {2,}", " ")
+    keys = pc.utf8_trim_whitespace(keys)
+    return pc.replace_with_mask(words, signed, keys if identity == FIRST else _signs_apart(keys))

@@ -217,14 +217,14 @@ class Words:
 def _compared(texts: pd.Series, normalised: pa.Array, identity: int
               ) -> list[tuple[Words, np.ndarray]]:
     """Return each way in which texts are parted into words, with the rows that it is for."""
-    every = np.ones(len(texts), dtype=bool)
-    if identity == FIRST:
-        return [(Words(normalised), every), (Words(spaced_all(texts)), every)]
-    parted = [(Words(normalise_all(texts)), every), (Words(spaced_all(texts)), every)]
-    signed = pc.match_substring_regex(normalised, SIGN).to_numpy(zero_copy_only=False)
-    if signed.any():
-        parted.append((Words(normalised, signs=True), signed))
-    return parted
+    every, spaced = np.ones(len(texts), dtype=bool), Words(spaced_all(texts))
+    signed = every[:0]
+    if identity != FIRST and not pc.all(pc.string_is_ascii(normalised)).as_py():
+        signed = pc.match_substring_regex(normalised, SIGN).to_numpy(zero_copy_only=False)
+    if not signed.any():
+        return [(Words(normalised), every), (spaced, every)]
+    return [(Words(normalise_all(texts)), every), (spaced, every),
+            (Words(normalised, signs=True), signed)]
 
 
 def all_shapes(texts: Sequence[str], identity: int = FIRST) -> list[set[tuple]]:
