@@ -55,14 +55,22 @@ def _repeats(texts: pd.Series, labels: pd.Series | None, identity: int
     return contradicting, pd.Series(codes).duplicated().to_numpy() & ~contradicting
 
 
-def _labels(cells: pd.Series, labels: Mapping | None, identity: int
-            ) -> tuple[pd.Series, pd.Series]:
-    """Return raw labels as they are shown, and the name of each: None where the map has none."""
+def _named(cells: pd.Series, labels: Mapping | None, identity: int) -> pd.Series:
+    """Return the name of each raw label: '' where it is missing, none where the map has none."""
     if identity != FIRST:
-        named = canonical_labels(cells, labels)
-        return canonical(cells, numbers=False), named
+        return canonical_labels(cells, labels)
     given, names = plain_numbers(cells), label_map(labels, identity)
-    return given, given if names is None else given.map(names | {"": ""})
+    return given if names is None else given.map(names | {"": ""})
+
+
+def _unknown(cells: pd.Series, unknown: pd.Series, identity: int) -> np.ndarray:
+    """Return the reason against each row with an unknown label."""
+    reasons = np.full(len(cells), "", dtype=object)
+    found = cells[unknown]
+    shown = plain_numbers(found) if identity == FIRST else canonical(found, numbers=False)
+    shown = shown.where(shown.str.len() <= 40, shown.str.slice(0, 40) + "…")
+    reasons[unknown.to_numpy()] = ("unknown label '" + shown + "'").to_numpy(dtype=object)
+    return reasons
 
 
 def clean(
@@ -99,10 +107,10 @@ def clean(
     too_long = pc.greater(pc.utf8_length(texts), max_characters).to_numpy(False)
     reject(too_long, f"text longer than {max_characters} characters")
     if "label" in raw:
-        given, named = _labels(raw["label"].fillna("").reset_index(drop=True), labels, identity)
-        reject(given == "", "label missing")
-        shown = given.where(given.str.len() <= 40, given.str.slice(0, 40) + "…")
-        reject(named.isna(), ("unknown label '" + shown + "'").to_numpy(dtype=object))
+        cells = raw["label"].fillna("").reset_index(drop=True)
+        named = _named(cells, labels, identity)
+        reject(named == "", "label missing")
+        reject(named.isna(), _unknown(cells, named.isna(), identity))
         frame["label"] = named.astype("str")
     for column in ("split", "group", "source"):
         if column in raw:

@@ -49,8 +49,7 @@ def canonical(names: pd.Series, *, numbers: bool | None = None) -> pd.Series:
     different = tidy(coded.dictionary)
     if numbers or numbers is None and _all_numbers(different):
         different = _as_numbers(different)
-    values = different.take(coded.indices).to_pandas()
-    return pd.Series(values.to_numpy(dtype=object), names.index, dtype="str")
+    return different.take(coded.indices).to_pandas().set_axis(names.index).astype("str")
 
 
 def _all_numbers(names: pa.Array) -> bool:

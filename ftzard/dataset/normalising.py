@@ -45,7 +45,7 @@ _ALNUM = r"\p{L}\p{M}\p{N}"
 _EMOTICON_2 = (r"[:;]-?(?:[()\[\]/\\|*<>]|[dpo3]\b)|=-?[()\[\]|]|[()\[\]]-?[:;=]|<3|\^_*\^"
                r"|\p{So}")
 _MAY_COUNT = (rf"[#%‰\p{{Sm}}\p{{Sc}}\p{{So}}\x{{2010}}-\x{{2013}}]|\p{{N}} ?[-*/^] ?\p{{N}}"
-              rf"|(?:^|[^{_ALNUM}])--?[{_ALNUM}]|[{_ALNUM}]-(?:$|[^{_ALNUM}])|{_MARK}")
+              rf"|(?:^|[^{_ALNUM}])--?[{_ALNUM}]|[{_ALNUM}]-(?:$|[^{_ALNUM}])|{_MARK}|{_EMOTICON_2}")
 # What is put behind the mark, or taken out, before the rest is looked at.
 _MARKED = (
     (_MARK, ""),
@@ -130,6 +130,38 @@ def _marked(folded: pa.Array) -> pa.Array:
     for pattern, replacement in _MARKED:
         marked = replace(marked, pattern, replacement)
     return pc.replace_with_mask(folded, may_count, marked)
+
+
+def asked_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> pa.Array:
+    """Return what two texts share of which a person labels only one."""
+    return (normalise_all if identity == FIRST else duplicate_keys)(texts, identity)
+
+
+def duplicate_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> pa.Array:
+    """Return what two texts of one label share when one repeats the other.
+
+    The words, and the emoji and emoticons between them: 'great 🙄' does not contradict 'great 😀',
+    though both have the words 'great' and so always lie on the same side of a split. From version
+    2, the signs that change what a text says as well: 'C++' is not 'C'.
+    """
+    originals = arrow(texts)
+    folded = _folded(originals)
+    words = _words(folded, originals)
+    if identity != FIRST:
+        words = _signs_apart(words)
+    may_count = pc.match_substring_regex(folded, _EMOTICON if identity == FIRST else _MAY_COUNT)
+    if not pc.any(may_count).as_py():
+        return words
+    kept, folded = _EMOTICON, folded.filter(may_count)
+    if identity != FIRST:
+        kept = _KEPT
+        for pattern, replacement in _MARKED:
+            folded = replace(folded, pattern, replacement)
+    keys = replace(replace(folded, f"({kept})|{_NOT_WORDS}", r" \1 "), " {2,}", " ")
+    keys = pc.utf8_trim_whitespace(keys)
+    if identity != FIRST:
+        keys = pc.if_else(pc.equal(keys, ""), words.filter(may_count), _signs_apart(keys))
+    return pc.replace_with_mask(words, may_count, keys)
 
 
 def asked_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> pa.Array:
