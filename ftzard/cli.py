@@ -1,16 +1,21 @@
 """The command line: parses, calls, prints. What it does stands in the modules it calls."""
 
+# ruff: noqa: E402
+from ftzard import python_settings
+
+python_settings.apply()  # before anything is imported that a user's module could hide
+
 import gc
 import json
 import os
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -22,7 +27,7 @@ from ftzard.steps import JOBS, job_named
 os.environ.update({k: v for k, v in launch.QUIET.items() if k not in os.environ})
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False)
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 InWorkspace = Annotated[Path | None, typer.Option(
     "-w", "--workspace",
@@ -63,6 +68,12 @@ def init(
                         "there.")] = None,
     messages: Annotated[str | None, typer.Option(
         help="Its column with chats; default: messages, if it is there.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(
+        help="A column that is left out on purpose although it belongs to what is asked, such as "
+             "tools; may be given more than once.")] = None,
+    single_label: Annotated[bool, typer.Option(
+        "--single-label", help="Its labels are names, even those that look like several labels in "
+                               "a row.")] = False,
     task: Annotated[str, typer.Option(
         help="classification or instruction_tuning.")] = "classification",
     sample: Annotated[bool, typer.Option(
@@ -79,7 +90,8 @@ def init(
 
     config = new_workspace.config_for(
         folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
-        sample=sample, encoding=encoding, delimiter=delimiter)
+        ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
+        delimiter=delimiter)
     workspace = new_workspace.create(folder, config=config, git_remote=git_remote,
                                      dvc_remote=dvc_remote, invent_identity=True)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
@@ -99,13 +111,16 @@ def run(
         "-c", "--config", help="A Launchpad YAML.")] = None,
 ) -> None:
     """Run a job here and now, showing each step."""
+    from ftzard.config import effects, unusual
     from ftzard.workspace import find
 
     place = find(workspace)
     job = job_named(job)
-    told = launch.launchpad({}) if config is None else launch.launchpad_file(config)
+    told = launch.launchpad({}) if config is None else launch.launchpad_file(config, job)
     request = launch.merged(told.experiment, overrides or [])
-    place.config(request)
+    resolved = place.resolve(request)
+    effects.refuse_without_effect(resolved, job)
+    unusual.require_usual(resolved, JOBS[job])
     say(f"{job} in {place.root}")
     request, tags = delivery(place, job, request, told.resources)
     outcome = launch.run(place, job, request, resources=told.resources, dagster=told.dagster,
@@ -117,8 +132,9 @@ def run(
 
 def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dict[str, str]]:
     """Return the request with the file that the job takes from its drop folder, and run tags."""
-    if launch.drop_folder(job) is None:
-        return request, {}
+    drop = launch.drop_folder(job)
+    if drop is None or drop.key == "source" and not list(getattr(place, drop.name).glob("*")):
+        return request, {}  # a job of raw rows, and none was dropped: data.source says which
     os.environ.update(launch.environment(place))
     from dagster import DagsterInstance
 
@@ -128,6 +144,10 @@ def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dic
         found = taken(instance, place, job, request, resources)
     if DELIVERY in found.tags:
         say(f"file: {found.tags[DELIVERY]}")
+    if found.waiting:
+        folder = f"data/{drop.name}"
+        say(f"not taken: {', '.join(found.waiting)} in {folder}, since the config names other rows "
+            f"(the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
     return found.request, found.tags
 
 
@@ -154,29 +174,32 @@ def show_outcome(place, job: str, outcome) -> None:
         say(line)
     for _, artifact, rows, path, _ in lines:
         if artifact == "queue":
-            say(f"{rows or 'no'} rows to label: {path}; ftzard label -w {place.root}")
+            say(f"{rows or 'no'} rows to label: {path}; ftzard label -w {place.in_shell}")
     if place.report.is_file() and place.report.stat().st_mtime >= began:
         say(f"report: {place.report}")
-    say(f"look:   ftzard ui -w {place.root}")
+    say(f"look:   ftzard ui -w {place.in_shell}")
 
 
 def verdicts(place, steps) -> list[str]:
     """Return the gate's sentences of the steps that have a verdict, and who is champion if nobody.
     """
+    from ftzard import delivery_names
+    from ftzard.evaluation import batches
     from ftzard.inputs import metadata_if_any
 
-    lines = []
+    lines, names = [], delivery_names.known(place)
     for name in steps:
         facts = (metadata_if_any(name, place) or {}).get("facts", {})
         verdict = facts.get("verdict")
         if not verdict:
             continue
-        lines.append(f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]))
+        lines.append(batches.told(
+            f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]), names))
         if not verdict["promoted"] and facts["champion"] is None:
             lines.append(
                 f"no champion: {facts['model']}@{facts['version']} was not promoted. Ask it all "
-                f"the same with 'ftzard predict challenger … -w {place.root}', or make it champion "
-                f"with 'ftzard promote {facts['version']} --reason … -w {place.root}'.")
+                f"the same with 'ftzard predict challenger … -w {place.in_shell}', or make it "
+                f"champion with 'ftzard promote {facts['version']} --reason … -w {place.in_shell}'.")
     return lines
 
 
@@ -227,8 +250,11 @@ def status(
     out.print(table)
     say(f"rules of identity: version {state['identity']}")
     say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
+    if state["raw_files_waiting"]:
+        say(f"waiting to be trained on: {', '.join(state['raw_files_waiting'])} in "
+            "data/raw_incoming")
     if state["drift"]:
-        say(f"drift of batch {state['drift']['batch']}: {state['drift']['sentence']}")
+        say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
     local = state["commits_not_pushed"]
     say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))
@@ -239,14 +265,18 @@ def predict(
     what: Annotated[list[str] | None, typer.Argument(
         metavar="[MODEL] [FILE|-|TEXT…]",
         help="MODEL: champion (the default), challenger, previous, base or NAME@VERSION. Then a "
-             ".txt, .jsonl or .csv file, '-' or nothing for what is piped in, or texts.")] = None,
+             ".txt, .jsonl, .csv or .parquet file, '-' or nothing for what is piped in, or texts."
+        )] = None,
     workspace: InWorkspace = None,
     kind: Annotated[str | None, typer.Option(
         "--format", help="txt, jsonl or csv; default: by the file's name or its first line."
     )] = None,
     column: Annotated[str | None, typer.Option(
         "--text", help="Column with the text; default: data.text_column.")] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of the file.")] = "utf-8",
+    encoding: Annotated[str | None, typer.Option(
+        help="Encoding of the input; default: data.encoding.")] = None,
+    delimiter: Annotated[str | None, typer.Option(
+        help="What separates the cells of CSV, as ';'; default: data.delimiter.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Texts too as JSON.")] = False,
 ) -> None:
     """Predict texts, a file or a stream. A line of JSON for each of its lines, in order."""
@@ -255,6 +285,11 @@ def predict(
 
     place, asked = find(workspace), predicting.understood(what or [])
     if asked.source is None:
+        given = {"--format": kind, "--text": column, "--encoding": encoding,
+                 "--delimiter": delimiter}
+        for option in (name for name, value in given.items() if value is not None):
+            raise FtzardError(f"{option} goes with a file or a pipe, and texts were given; leave "
+                              "it out.")
         for row in predicting.predict_texts(place, asked):
             say(json.dumps(row, ensure_ascii=False) if as_json else
                 f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
@@ -262,7 +297,7 @@ def predict(
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)
     tally = predicting.predict_stream(place, asked, say, kind=kind, column=column,
-                                      encoding=encoding)
+                                      encoding=encoding, delimiter=delimiter)
     if tally.bad:
         numbers = ", ".join(map(str, tally.bad[:10])) + (", …" if len(tally.bad) > 10 else "")
         raise FtzardError(f"{len(tally.bad):,} of {tally.lines:,} lines could not be predicted; "
@@ -522,7 +557,7 @@ def ui(
             process = started["webserver" if name == "Dagster" else "mlflow"]
             services.wait_for_answer(where, number, name, process)
             say(f"{name:<8} http://{where}:{number}")
-        say("sensors watch data/incoming and data/labelled; Ctrl-C ends it all"
+        say("sensors watch data/incoming, data/raw_incoming and data/labelled; Ctrl-C ends it all"
             if "daemon" in started else "Ctrl-C ends it")
         until_interrupted(started)
 
@@ -542,8 +577,12 @@ def mlflow_server(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.")] = 5000,
     backend: Annotated[str | None, typer.Option(
-        help="Its database, as postgresql://USER@HOST/DATABASE, without a password (PGPASSWORD); "
-             "default: SQLite in the folder.")] = None,
+        help="Its database, as postgresql://USER@HOST/DATABASE (password: PGPASSWORD) or "
+             "mysql+pymysql://USER@HOST/DATABASE (MYSQL_PWD); default: SQLite in the folder.")
+    ] = None,
+    artifacts: Annotated[str | None, typer.Option(
+        help="Where the files of runs go: a folder, or s3://BUCKET/FOLDER (AWS_ACCESS_KEY_ID and "
+             "the like); default: in the folder below.")] = None,
     folder: Annotated[Path, typer.Option("--dir", help="Folder of all its files.")] = Path(
         "mlflow-server"),
 ) -> None:
@@ -554,7 +593,7 @@ def mlflow_server(
 
     credentials.load_for_server(Path.cwd())
     plan = team_server.plan(folder, host=host, port=services.free_port(host, port),
-                            backend=backend)
+                            backend=backend, artifacts=artifacts)
     with team_server.serving(plan) as started:
         say(f"MLflow   {plan.uri}, its files in {plan.folder}")
         say("users    ftzard mlflow-user add NAME; Ctrl-C ends the server")
@@ -590,13 +629,75 @@ def mlflow_user_password(
     name: Annotated[str, typer.Argument(help="Whose password.")],
     server: OnServer = None, person: AsUser = None,
 ) -> None:
-    """Change a password; it is asked, or taken from FTZARD_NEW_PASSWORD."""
+    """Change a password, in .env as well; it is asked, or taken from FTZARD_NEW_PASSWORD."""
+    from ftzard.team import users as team_users
+    from ftzard.tracking import users
+
+    outside = dict(os.environ)
+    login = team_users.login(server, person)
+    password = team_users.new_password(name)
+    users.set_password(login, name, password)
+    say(f"✓ {name} has another password at {login.uri}")
+    for line in team_users.mend_logins(name, login.uri, password, outside):
+        say(line)
+
+
+@mlflow_user.command("list")
+def mlflow_user_list(
+    server: OnServer = None, person: AsUser = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the users, and what each may do."""
+    from ftzard.team import users as team_users
+    from ftzard.tracking import users
+
+    found = users.listing(team_users.login(server, person))
+    if as_json:
+        say(json.dumps([asdict(user) for user in found], indent=1))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("user", "may"):
+        table.add_column(column, overflow="fold")
+    for user in found:
+        everything = ["everything: administrator"] if user.administrator else []
+        table.add_row(user.name, "\n".join([*everything, *map(str, user.grants)]) or "-")
+    show_whole(table)
+
+
+@mlflow_user.command("delete")
+def mlflow_user_delete(
+    name: Annotated[str, typer.Argument(help="Who goes.")],
+    heir: Annotated[str | None, typer.Option(
+        "--give-to", help="A user who is to manage what they manage.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    server: OnServer = None, person: AsUser = None,
+) -> None:
+    """Delete a user; the experiments and models they have made stay, for an heir or an
+    administrator."""
     from ftzard.team import users as team_users
     from ftzard.tracking import users
 
     login = team_users.login(server, person)
-    users.set_password(login, name, team_users.new_password(name))
-    say(f"✓ {name} has another password at {login.uri}")
+    user = users.of(login, name)
+    if heir is not None:
+        users.of(login, heir)
+    for owned in user.owns:
+        say(f"  stays: {owned.kind} {owned.name}, "
+            + (f"managed by {heir}" if heir else "for administrators and whom they grant it"))
+    if not yes and not confirmed(f"Delete {name} at {login.uri}?"):
+        say("nothing was deleted")
+        raise typer.Exit(1)
+    for owned in user.owns if heir else ():
+        if owned.target is not None:
+            users.grant(login, heir, **owned.target, permission="manage")
+    users.delete(login, name)
+    say(f"✓ {name} is deleted at {login.uri}, and may not log in any more")
+    if user.owns and not heir:
+        target = next((o.target for o in user.owns if o.target), None)
+        if target is not None:
+            (option, value), = target.items()
+            say(f"  ftzard mlflow-user grant NAME --{option} {value} --permission manage gives "
+                "one to somebody else")
 
 
 @mlflow_user.command("grant")
@@ -655,7 +756,8 @@ def push(workspace: InWorkspace = None) -> None:
 
 def show_whole(what) -> None:
     """Print a table or a tree with nothing cut off, folded where a terminal is too narrow."""
-    Console(highlight=False, width=None if out.is_terminal else 10_000).print(what)
+    Console(highlight=False, markup=False, emoji=False,
+            width=None if out.is_terminal else 10_000).print(what)
 
 
 @app.command()
@@ -775,13 +877,14 @@ def reproduce(
 def config(
     overrides: Annotated[list[str] | None, typer.Argument(help="hydra overrides.")] = None,
     workspace: InWorkspace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show the resolved config that a run would get."""
-    from ftzard.config.compose import to_record
+    """Show the resolved config that a run would get, and where each value comes from."""
+    from ftzard.config import listing
     from ftzard.workspace import find
 
-    resolved = find(workspace).config({"overrides": overrides or []})
-    say(yaml.safe_dump(to_record(resolved), sort_keys=False, allow_unicode=True))
+    resolved = find(workspace).resolve({"overrides": overrides or []})
+    say(json.dumps(listing.to_dict(resolved), indent=1) if as_json else listing.as_yaml(resolved))
 
 
 @app.command()
@@ -805,6 +908,8 @@ def main() -> None:
     termination exit code 130."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    if hasattr(sys.stdout, "reconfigure"):  # what a terminal cannot show must not end a command
+        sys.stdout.reconfigure(errors="backslashreplace")
     gc.set_threshold(100_000)  # most commands import more than they compute, and import no rubbish
     try:
         code = app(standalone_mode=False)

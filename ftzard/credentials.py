@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from ftzard.config import text_file
 from ftzard.errors import ConfigError
 
 FILE = ".env"
@@ -29,6 +30,8 @@ class Credential:
 #: What a run may need. Other settings of these services (`PREFIXES`) are taken from the file too.
 RUN = (
     Credential("HF_TOKEN", "Hugging Face"),
+    Credential("HUGGINGFACE_TOKEN", "Hugging Face, taken as HF_TOKEN"),
+    Credential("HUGGING_FACE_HUB_TOKEN", "Hugging Face, taken as HF_TOKEN"),
     Credential("MLFLOW_TRACKING_USERNAME", "MLflow", secret=False),
     Credential("MLFLOW_TRACKING_PASSWORD", "MLflow"),
     Credential("MLFLOW_TRACKING_TOKEN", "MLflow"),
@@ -47,6 +50,8 @@ RUN = (
     Credential("OSS_ACCESS_KEY_ID", "DVC on Aliyun"),
     Credential("OSS_ACCESS_KEY_SECRET", "DVC on Aliyun"),
 )
+#: Names under which some have their token of Hugging Face, in order; HF_TOKEN goes over them.
+HUB_TOKEN, HUB_TOKEN_TOO = "HF_TOKEN", ("HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 PREFIXES = ("HF_", "MLFLOW_TRACKING_", "PG", "COMET_", "FTZARD_GIT_", "AWS_", "AZURE_", "GOOGLE_",
             "OSS_")
 #: What `ftzard mlflow-server` and `ftzard mlflow-user` need; no run ever gets them.
@@ -56,6 +61,8 @@ SERVER = (
     Credential("MLFLOW_FLASK_SERVER_SECRET_KEY", "the MLflow server"),
     Credential("MLFLOW_BACKEND_STORE_URI", "the MLflow server's database"),
     Credential("PGPASSWORD", "the MLflow server's database"),
+    Credential("MYSQL_PWD", "the MLflow server's database"),
+    Credential("MLFLOW_S3_ENDPOINT_URL", "the MLflow server's S3", secret=False),
     Credential("FTZARD_NEW_PASSWORD", "the MLflow user that is added or changed"),
 )
 
@@ -74,9 +81,18 @@ def taken(name: str) -> bool:
 
 def load(folder: Path) -> None:
     """Put what a workspace's file says into the environment, where that says nothing yet."""
+    _name_hub_token()
     for name, value in read(folder / FILE).items():
         if taken(name):
             os.environ.setdefault(name, value)
+    _name_hub_token()
+
+
+def _name_hub_token() -> None:
+    """Set HF_TOKEN from another name that it has in the environment, if it is not set itself."""
+    known = next((os.environ[name] for name in HUB_TOKEN_TOO if os.environ.get(name)), None)
+    if known and not os.environ.get(HUB_TOKEN):
+        os.environ[HUB_TOKEN] = known
 
 
 def load_for_server(folder: Path) -> None:
@@ -93,14 +109,13 @@ def read(file: Path) -> dict[str, str]:
     follows ' #' after a value without quotes. Raises ConfigError for another line, by its number
     only, and for a file that cannot be read.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not file.exists() and not file.is_symlink():
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"{file} cannot be read: {reason}. Mend it, or remove it and set the "
-                          "credentials in the environment.") from error
+    try:
+        lines = text_file.read(file, "lines NAME=value").splitlines()
+    except ConfigError as error:
+        raise ConfigError(f"{error} Mend it, or remove it and set the credentials in the "
+                          "environment.") from error
     found = {}
     for number, line in enumerate((line.strip() for line in lines), 1):
         if not line or line.startswith("#"):
@@ -112,6 +127,57 @@ def read(file: Path) -> dict[str, str]:
     return found
 
 
+def replaced(text: str, name: str, value: str) -> str | None:
+    """Return the text of such a file with another value of a name that it has, else None.
+
+    Every other line stays as it is. Raises ConfigError for a value that no line can say.
+    """
+    lines, found = text.splitlines(keepends=True), False
+    for number, line in enumerate(lines):
+        match = _LINE.fullmatch(line.strip())
+        if match is not None and match[1] == name:
+            kept = line[:line.index(match[1])], line[len(line.rstrip("\r\n")):]
+            lines[number], found = f"{kept[0]}{name}={_said(name, value)}{kept[1]}", True
+    return "".join(lines) if found else None
+
+
+def _said(name: str, value: str) -> str:
+    """Return how a line says a value, with quotes where it needs them."""
+    for said in (value, f"'{value}'", f'"{value}"'):
+        match = _LINE.fullmatch(f"{name}={said}".strip())
+        if match is not None and _value(match[2]) == value:
+            return said
+    raise ConfigError(f"the new value of {name} has quotes and '#' that a line of {FILE} cannot "
+                      "say together; choose one without.")
+
+
+def rewrite(file: Path, name: str, value: str) -> bool:
+    """Let a file of credentials say another value of a name that it has; return whether it has.
+
+    The file is replaced as a whole; its owner and its permissions stay.
+    """
+    file = file.resolve()
+    if not file.is_file():
+        return False
+    text = replaced(file.read_bytes().decode("utf-8"), name, value)
+    if text is None:
+        return False
+    before, part = file.stat(), file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w",
+                       encoding="utf-8", newline="") as stream:
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(stream.fileno(), before.st_uid, before.st_gid)
+            os.fchmod(stream.fileno(), before.st_mode & 0o777)
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
 def _value(text: str) -> str:
     quoted = re.match(r"""(['"])(.*?)\1\s*(?:#.*)?$""", text)
     return quoted[2] if quoted else re.split(r"\s#", text, maxsplit=1)[0].rstrip()
@@ -120,11 +186,19 @@ def _value(text: str) -> str:
 def where(folder: Path) -> dict[str, str]:
     """Return {name: 'environment' or '.env'} of every credential of a run that is set.
 
-    Of one that `load` has taken from the file, the file is named.
+    Of one that `load` has taken from the file, the file is named; of a token of Hugging Face, the
+    name that it is set under.
     """
     said = read(folder / FILE)
-    return {c.name: FILE if said.get(c.name) == os.environ[c.name] else "environment"
-            for c in RUN if os.environ.get(c.name)}
+    found = {c.name: FILE if said.get(c.name) == os.environ[c.name] else "environment"
+             for c in RUN if os.environ.get(c.name)}
+    token = os.environ.get(HUB_TOKEN)
+    for name in (name for name in HUB_TOKEN_TOO if name in found):
+        used = token in (None, "", os.environ[name])
+        found[name] += f", taken as {HUB_TOKEN}" if used else f", not used beside {HUB_TOKEN}"
+        if used and said.get(HUB_TOKEN) != token:
+            found.pop(HUB_TOKEN, None)  # it is that one
+    return found
 
 
 def secrets() -> dict[str, str]:

@@ -16,10 +16,9 @@ import pandas as pd
 from rich.table import Table
 
 from ftzard.dataset import sample
-from ftzard.dataset.reading import store_raw
 from ftzard.errors import FtzardError, WorkspaceError
 from ftzard.inputs import metadata_if_any
-from ftzard.new_workspace import create
+from ftzard.new_workspace import create, keep_delivery
 from ftzard.running import launch, services
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
@@ -80,7 +79,7 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
         (place / MARK).write_text("Made by 'ftzard demo', which replaces this folder.\n")
     drops = remotes / "drops"
     sample.write(drops)
-    raw = store_raw(drops / "training.csv", root / "data")
+    raw = keep_delivery(root, drops / "training.csv")
     workspace = create(
         root, git_remote=remotes / "git", dvc_remote=remotes / "dvc", invent_identity=True,
         config={"data": {"choice": "sentiment140", "source": f"data/raw/{raw.name}"},

@@ -34,7 +34,9 @@ def given_or_latest(name: str, given: str | None, workspace: Workspace, config: 
         if chosen is None:
             raise DataError(
                 f"no file was given for '{name}': set data.{DELIVERIES[name]} in ftzard.yaml, in "
-                "the Launchpad, on the command line or in the notebook's parameters cell.")
+                "the Launchpad, on the command line or in the notebook's parameters cell"
+                + (", or put a file of labelled rows into data/raw_incoming." if name == "raw"
+                   else "."))
     else:
         chosen = given or _latest_place(name, workspace, config)
     path = workspace.root / chosen

@@ -1,18 +1,22 @@
 """Making a workspace: folders, ftzard.yaml, a copy of the notebooks, git, DVC, Dagster's home."""
 
+import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 import ftzard.notebooks
-from ftzard.dataset import instructions, reading
-from ftzard.dataset.identity import canonical_labels
+from ftzard import delivery_names
+from ftzard.config import yaml_file
+from ftzard.dataset import instructions, reading, rejection, target_checks
+from ftzard.dataset.identity import canonical, canonical_labels
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
 from ftzard.versioning.setup import init_repository
-from ftzard.workspace import MARKER, Workspace
+from ftzard.workspace import MARKER, Workspace, unusable_folder_name
 
 TASKS = ("classification", "instruction_tuning")
 _TWO_SPELLINGS = (
@@ -43,11 +47,14 @@ def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
     the user's own (a README, a .gitignore) stay as they are.
     """
     root = Path(root).resolve()
+    unusable = unusable_folder_name(root)
+    if unusable:
+        raise WorkspaceError(unusable)
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
     workspace = Workspace(root)
-    for folder in (workspace.raw, workspace.incoming, workspace.labelling, workspace.labelled,
-                   root / "models", workspace.dagster_home, workspace.notebooks):
+    for folder in (workspace.raw, workspace.raw_incoming, workspace.incoming, workspace.labelling,
+                   workspace.labelled, root / "models", workspace.dagster_home, workspace.notebooks):
         folder.mkdir(parents=True, exist_ok=True)
     files = [
         _write(root / MARKER, _described(config)),
@@ -83,24 +90,32 @@ def copy_notebooks(workspace: Workspace) -> list[Path]:
 
 def config_for(root: Path, *, task: str = "classification", data: Path | None = None,
                text: str | None = None, label: str | None = None, about: str | None = None,
-               messages: str | None = None, sample: bool = False, encoding: str = "utf-8",
+               messages: str | None = None, ignored: Sequence[str] = (),
+               single_label: bool = False, sample: bool = False, encoding: str = "utf-8",
                delimiter: str = ",") -> dict:
     """Return what the ftzard.yaml of a new workspace is to say; store its data, if it brings some.
 
-    text, label, about, messages: columns of `data`, None for the usual ones of the task. sample:
-    bring the sample of instructions instead. Raises ConfigError for options that do not go
-    together, DataError for a file that cannot be used.
+    text, label, about, messages: columns of `data`, None for the usual ones of the task. ignored:
+    columns of the prompt that are left out on purpose. single_label: labels that look like several
+    are names. sample: bring the sample of instructions instead. Raises ConfigError for options that
+    do not go together, DataError for a file that cannot be used.
     """
     if task not in TASKS:
         raise ConfigError(f"--task {task} is unknown{nearest(task, TASKS)}")
     told = task == "instruction_tuning"
     wrong = {"--input": about is not None and not told, "--messages": messages is not None
-             and not told, "--sample": sample and (not told or data is not None)}
+             and not told, "--ignore": bool(ignored) and not told,
+             "--sample": sample and (not told or data is not None)}
     for option, misplaced in wrong.items():
         if misplaced:
             raise ConfigError(f"{option} goes with --task instruction_tuning"
                               f"{' and without --data' if option == '--sample' else ''}.")
+    if single_label and (told or data is None):
+        raise ConfigError("--single-label goes with --task classification and --data.")
     root = Path(root).resolve()
+    unusable = unusable_folder_name(root)
+    if unusable:
+        raise WorkspaceError(unusable)
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
     if sample:
@@ -109,48 +124,59 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
     if data is not None and told:
         group = describe_instructions(
             data, instruction=text or "instruction", output=label or "output", input=about,
-            messages=messages, encoding=encoding, delimiter=delimiter)
+            messages=messages, ignored=ignored, encoding=encoding, delimiter=delimiter)
     elif data is not None:
-        group = describe_data(data, text or "text", label or "label", encoding=encoding,
-                              delimiter=delimiter)
+        group = describe_data(data, text or "text", label or "label", single_label=single_label,
+                              encoding=encoding, delimiter=delimiter)
     if data is not None:
-        group["source"] = f"data/raw/{reading.store_raw(data, root / 'data').name}"
+        group["source"] = f"data/raw/{keep_delivery(root, data).name}"
     if told:
         return instruction_config(group)
     return {"data": group} if group else {}
 
 
-def describe_data(file: Path, text: str, label: str, *, encoding: str = "utf-8",
-                  delimiter: str = ",") -> dict:
+def describe_data(file: Path, text: str, label: str, *, single_label: bool = False,
+                  encoding: str = "utf-8", delimiter: str = ",") -> dict:
     """Return the `data` group for a user's file: its columns, and its labels by name.
 
-    Raises DataError for a missing column, or for a label column with more than 50 values.
+    Raises DataError for a missing column, for a label column with one value or with a value for
+    every other row, and, without single_label, for one with several labels in a row.
     """
     written = {"encoding": encoding, "delimiter": delimiter}
     there = reading.header(file, **written)
     _require(file, there, {"--text": text, "--label": label}, delimiter)
     rows = reading.read_raw(file, text_column=text, label_column=label, **written)
+    tidied = canonical(rows["label"])
+    found = tidied[tidied != ""].value_counts()
+    problem = None if single_label else target_checks.problem("classification", rows["label"])
+    if len(found) < 2 or len(found) > found.sum() / 2 and problem is None:
+        other = _like_labels(file, there, {text, label}, encoding, delimiter)
+        remedy = (f"Name the label column, as in --label {other}." if other is not None else
+                  "No other column of it looks like labels: bring two labels or more, each in two "
+                  "rows or more.")
+        raise DataError(
+            f"{file}: column '{label}' has {len(found)} different values in {found.sum()} filled "
+            f"rows; expected 2 labels or more, and at most one for every two rows. {remedy}")
+    if problem is not None:
+        raise DataError(f"{file}, column '{label}': {problem}; or, if each of them is one name, "
+                        "add --single-label.")
     try:
-        named = canonical_labels(rows["label"], remedy=_TWO_SPELLINGS)
+        names = canonical_labels(rows["label"], remedy=_TWO_SPELLINGS)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
-    found = named[named != ""].value_counts()
-    if not 2 <= len(found) <= 50:
-        raise DataError(
-            f"{file}: column '{label}' has {len(found)} different values; expected 2 to 50 labels. "
-            "Is it the label column?")
-    names = {str(value): str(value) for value in sorted(found.index)}
+    names = {str(name): str(name) for name in sorted(names[names != ""].unique())}
     return {"text_column": text, "label_column": label, **_written(encoding, delimiter),
             "labels": names}
 
 
 def describe_instructions(file: Path, *, instruction: str, output: str, input: str | None = None,
-                          messages: str | None = None, encoding: str = "utf-8",
-                          delimiter: str = ",") -> dict:
+                          messages: str | None = None, ignored: Sequence[str] = (),
+                          encoding: str = "utf-8", delimiter: str = ",") -> dict:
     """Return the `data` group for a user's file of instructions or chats: its columns.
 
-    input, messages: None takes the columns of that name, if the file has them. Raises DataError
-    for a missing column, or for a file of which no row can be used.
+    input, messages: None takes the columns of that name, if the file has them. ignored: columns of
+    the prompt that are left out on purpose. Raises DataError for a missing column, for a filled one
+    that would be lost, or for a file of which no row can be used.
     """
     there = reading.header(file, encoding=encoding, delimiter=delimiter)
     columns = {"text_column": instruction, "input_column": input or ("input" if "input" in there
@@ -162,18 +188,26 @@ def describe_instructions(file: Path, *, instruction: str, output: str, input: s
         named = {}  # chats alone
     if messages is not None:
         named = {"--messages": messages, **named}
-    _require(file, there, named, delimiter, chats=lambda: _chats(file, there, encoding, delimiter))
+    _require(file, there, named, delimiter,
+             nested=lambda: _nested(file, there, encoding, delimiter))
+    for column in ignored:
+        if column not in there or column in columns.values():
+            raise ConfigError(f"--ignore {column} names no column of {file} that could be left out"
+                              f"{nearest(column, set(there) - set(columns.values()))}")
     rows = instructions.read(
         file, instruction_column=instruction, output_column=output, encoding=encoding,
         delimiter=delimiter, input_column=columns["input_column"],
-        messages_column=columns["messages_column"])
+        messages_column=columns["messages_column"], ignored=ignored)
     cleaned, rejected = instructions.clean(rows, batch="")
     if cleaned.empty:
         reasons = ", ".join(f"{count} {reason}" for reason, count in
                             rejected["reason"].value_counts().items())
         raise DataError(f"{file}: none of {len(rejected)} rows can be used ({reasons}); expected "
-                        f"instructions in '{instruction}' and answers in '{output}', or chats.")
-    return {"choice": "instructions", **columns, **_written(encoding, delimiter)}
+                        f"instructions in '{instruction}' and answers in '{output}', or chats. "
+                        f"{rejection.remedies(rejected)}")
+    return {"choice": "instructions", **columns,
+            **({"ignored_columns": list(ignored)} if ignored else {}),
+            **_written(encoding, delimiter)}
 
 
 def _written(encoding: str, delimiter: str) -> dict:
@@ -182,41 +216,79 @@ def _written(encoding: str, delimiter: str) -> dict:
 
 
 def _require(file: Path, there: list[str], named: Mapping[str, str | None], delimiter: str, *,
-             chats: Callable[[], str | None] = lambda: None) -> None:
+             nested: Callable[[], Mapping[str, bool]] = dict) -> None:
     """Raise DataError, with the option that mends it, for a column that a file does not have.
 
-    there: the file's columns; named: option -> the column it names, or None; chats: finds a column
-    that holds chats.
+    there: the file's columns; named: option -> the column it names, or None; nested: finds the
+    columns that hold lists of objects, and whether these are chats.
     """
     for option, column in named.items():
         if column is None or column in there:
             continue
         others = [mark for mark in ";,\t|" if mark != delimiter and mark in "".join(there)]
         shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}…" for name in there)
-        found = chats() if option != "--messages" else None
-        close = nearest(column, there) if len(there) > 1 and found is None else ""
+        lists = nested()
+        chats = [name for name, chat in lists.items() if chat and option != "--messages"]
+        close = nearest(column, there) if len(there) > 1 and not chats else ""
         close = close if "did you mean" in close else ""
+        free = [name for name in there if name not in named.values()
+                and (name not in lists or option == "--messages" and lists[name])]
         if len(there) == 1 and others:
             mark = "$'\\t'" if others[0] == "\t" else f"'{others[0]}'"
             remedy = f"Is it separated by {others[0]!r}? Then add --delimiter {mark}."
-        elif found is not None:
-            remedy = f"'{found}' holds chats: add --messages {found}."
-        else:
-            like = close.split("'")[1] if close else next(iter(there), "NAME")
+        elif chats:
+            remedy = f"'{chats[0]}' holds chats: add --messages {chats[0]}."
+        elif close or free:
+            like = close.split("'")[1] if close else free[0]
             remedy = f"Name the column, as in {option} {like}."
+        elif lists:
+            name = next(iter(lists))
+            remedy = (f"'{name}' holds lists of objects that are no chats (these have role and "
+                      "content, or from and value): write each of them as a row with columns of "
+                      "its own.")
+        else:
+            remedy = "Add that column to the file."
         raise DataError(f"{file} has no column '{column}'{close or '.'} Its header is: {shown}. "
                         f"{remedy}")
 
 
-def _chats(file: Path, there: list[str], encoding: str, delimiter: str) -> str | None:
-    """Return the first column whose first filled cell is a list of objects, or None."""
+def _nested(file: Path, there: list[str], encoding: str, delimiter: str) -> dict[str, bool]:
+    """Return the columns whose first filled cell is a list of objects, and whether it is a chat."""
     cells = reading.read_cells(file, {name: name for name in there}, nested=there,
                                encoding=encoding, delimiter=delimiter)
+    found = {}
     for name, column in cells.items():
-        first = next((cell for cell in column.to_pylist() if cell), "")
-        if first.lstrip().startswith("[") and "{" in first:
-            return name
-    return None
+        first = next((cell for cell in column.to_pylist() if cell.strip() not in ("", "[]")), "")
+        try:
+            value = json.loads(first)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            found[name] = all({"role", "content"} <= item.keys() or {"from", "value"} <= item.keys()
+                              for item in value)
+    return found
+
+
+def _like_labels(file: Path, there: list[str], named: set[str], encoding: str, delimiter: str
+                 ) -> str | None:
+    """Return the column, of those without a name yet, that looks like labels most, or None."""
+    others = {name: name for name in dict.fromkeys(there) if name not in named}
+    if not others:
+        return None
+    counts = {name: pd.Series(cells.to_pylist(), dtype="str").replace("", pd.NA).value_counts()
+              for name, cells in reading.read_cells(
+                  file, others, nested=tuple(others), encoding=encoding, delimiter=delimiter
+                  ).items()}
+    fitting = {name: len(found) for name, found in counts.items()
+               if 2 <= len(found) <= found.sum() / 2}
+    return min(fitting, key=fitting.__getitem__, default=None)
+
+
+def keep_delivery(root: Path, file: Path) -> Path:
+    """Keep a file as a delivery of a workspace, and the name that it came with; return its path."""
+    stored = reading.store_raw(file, root / "data")
+    delivery_names.remember(Workspace(root), stored.name.split(".", 1)[0], Path(file).name)
+    return stored
 
 
 def describe_sample(root: Path) -> dict:
@@ -226,7 +298,7 @@ def describe_sample(root: Path) -> dict:
     be dropped into data/incoming, the answers to them are what a person would give.
     """
     files = instruction_sample.write(root / "data" / "sample")
-    stored = reading.store_raw(files["training"], root / "data")
+    stored = keep_delivery(root, files["training"])
     return {"choice": "instructions", "source": f"data/raw/{stored.name}",
             "messages_column": "messages"}
 
@@ -260,4 +332,4 @@ def _write(path: Path, text: str) -> Path:
 def _described(config: dict) -> str:
     head = ("# This workspace's config, over FTzard's own files; the Launchpad and the command\n"
             "# line go over it. `ftzard config` shows what comes out.\n")
-    return head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return head + (yaml_file.dump(config) if config else "")

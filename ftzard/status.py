@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from ftzard import drift_log
+from ftzard import drift_log, drop_folders
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
-from ftzard.evaluation import measures
+from ftzard.evaluation import batches, measures
 from ftzard.frozen_rules import identity
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
+from ftzard.history.delivered import delivered_as
 from ftzard.steps import STEPS
 from ftzard.tracking import registry, runs
 from ftzard.versioning import git
@@ -19,7 +20,7 @@ from ftzard.workspace import Workspace
 
 
 def gather(workspace: Workspace) -> dict:
-    """Return what `ftzard status` shows: commit, models, steps, rows waiting, drift, not pushed."""
+    """Return what `ftzard status` shows: commit, models, steps, what waits, drift, not pushed."""
     config = workspace.config()
     tracking = connect(workspace, config)
     name = config.tracking.registered_model
@@ -33,11 +34,23 @@ def gather(workspace: Workspace) -> dict:
         "steps": {step.name: _step(tracking, step.run_name) for step in STEPS},
         "identity": identity(workspace, config),
         "rows_waiting_for_labels": waiting,
-        "drift": drift_log.last(workspace),
+        "raw_files_waiting": drop_folders.not_in_table(
+            workspace, workspace.root / config.paths.cleaned),
+        "drift": _drift(workspace, tracking),
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
                                for c in unpushed(workspace.root)],
         "not_pushed_reason": push.get("reason"),
     }
+
+
+def _drift(workspace: Workspace, tracking: runs.Tracking) -> dict | None:
+    """Return the latest batch's entry in the log of drift, and how the report calls the batch."""
+    last = drift_log.last(workspace)
+    if last is None:
+        return None
+    names = delivered_as(workspace, tracking)
+    return {**last, "called": batches.called(last["batch"], names),
+            "sentence": batches.told(last["sentence"], names)}
 
 
 def _model(workspace: Workspace, version) -> dict | None:

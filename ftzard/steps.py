@@ -5,6 +5,7 @@ Ops, jobs, IO managers, notebooks and the command line all read this one table.
 
 from dataclasses import dataclass
 
+from ftzard import former_names
 from ftzard.errors import WorkspaceError, nearest
 
 
@@ -71,6 +72,11 @@ JOBS = {**{f"{step.name}_job": (step.name,) for step in STEPS}, **CHAINS}
 #: What a job's first step takes from outside, where it is not what the table says.
 DELIVERIES = {"retraining_pipeline_job": {"raw": "labelled"}}
 
+#: What a job's first step takes -> the drop folder below data/ where a file of it may be put, and
+#: the key under `data` that names one.
+DROP_FOLDERS = {"raw": ("raw_incoming", "source"), "incoming": ("incoming", "incoming"),
+                "labelled": ("labelled", "labelled")}
+
 
 def step_named(name: str) -> Step:
     """Return a step of the table, or refuse a name that is not in it."""
@@ -84,6 +90,9 @@ def job_named(name: str) -> str:
     for candidate in (name, f"{name}_job", f"{name}_pipeline_job"):
         if candidate in JOBS:
             return candidate
+    former = former_names.job(name)
+    if former is not None:
+        raise WorkspaceError(former)
     near = nearest(name, [job for job in JOBS if job[:3] == name[:3]] or JOBS)
     raise WorkspaceError(f"there is no job '{name}'{near if 'did you mean' in near else '.'} The "
                          f"jobs are: {', '.join(JOBS)}.")

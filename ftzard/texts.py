@@ -76,6 +76,16 @@ def clean_texts(
     return pc.utf8_trim_whitespace(cleaned)
 
 
+def is_blank(text: str) -> bool:
+    """Return whether nothing in a text can be seen: it is no text, whatever its length."""
+    return all(_is_unseen(character) for character in text)
+
+
+def _is_unseen(character: str) -> bool:
+    return (unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp")
+            or "\ufe00" <= character <= "\ufe0f" or character.isspace())
+
+
 def cleaned_as(texts: Iterable[str], cleaning: Mapping) -> list[str]:
     """Return raw texts cleaned as a model's training rows were.
 

@@ -8,6 +8,8 @@ executed notebooks.
 import fcntl
 import json
 import os
+import re
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,15 +17,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-
 from ftzard import credentials
 from ftzard.artifact import Handle, sha256
-from ftzard.config.compose import compose, to_record
+from ftzard.config import yaml_file
+from ftzard.config.compose import MARKER, Resolved, resolve, to_record
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, WorkspaceError
-
-MARKER = "ftzard.yaml"
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,11 @@ class Workspace:
     @cached_property
     def state(self) -> Path:
         return self.root / ".ftzard"
+
+    @property
+    def in_shell(self) -> str:
+        """The root as it is to be typed in a command."""
+        return shlex.quote(str(self.root))
 
     @property
     def dagster_home(self) -> Path:
@@ -89,6 +93,10 @@ class Workspace:
         return self.root / "data" / "incoming"
 
     @property
+    def raw_incoming(self) -> Path:
+        return self.root / "data" / "raw_incoming"
+
+    @property
     def labelling(self) -> Path:
         return self.root / "data" / "labelling"
 
@@ -120,10 +128,8 @@ class Workspace:
 
     def own_config(self) -> dict:
         """Return what ftzard.yaml says, as a request for `compose`."""
-        try:
-            values = yaml.safe_load((self.root / MARKER).read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{self.root / MARKER} is not valid YAML: {error}") from error
+        values = yaml_file.read(self.root / MARKER, "the workspace's config")
+        values = {} if values is None else values
         if not isinstance(values, dict):
             raise ConfigError(f"{self.root / MARKER} holds {values!r}; expected groups of keys.")
         return values
@@ -136,30 +142,81 @@ class Workspace:
         own = self.root / "config" / "task" / f"{name}.yaml"
         if not own.is_file():
             return name
-        told = yaml.safe_load(own.read_text(encoding="utf-8")) or {}  # a choice of the workspace's
+        told = yaml_file.read(own) or {}  # a choice of the workspace's
         over = next((d for d in told.get("defaults", []) if d != "_self_"), "classification")
         return told.get("kind") or over
 
     def config(self, *requests: dict) -> Config:
         """Return the workspace's config with a run's requests over it."""
-        config = compose(self.own_config(), *requests, folder=self.root / "config")
+        return self.resolve(*requests).config
+
+    def resolve(self, *requests: dict) -> Resolved:
+        """Return the same with the source of each value; what is no override is the Launchpad's."""
+        resolved = resolve(self.own_config(), *requests, folder=self.root / "config",
+                           names=(MARKER, *("Launchpad" for _ in requests)))
+        config = resolved.config
         credentials.refuse_in(to_record(config))
         if config.task.kind != self.task:
             raise ConfigError(
                 f"task is '{config.task.kind}', but {self.root / MARKER} says '{self.task}': data, "
                 "models and notebooks of this workspace are for that. Begin another one with "
                 f"'ftzard init DIR --task {config.task.kind}'.")
-        return config
+        return resolved
 
 
 def find(start: Path | str | None = None) -> Workspace:
     """Return the workspace of `start`, of FTZARD_WORKSPACE, or of the current folder upwards.
 
-    The credentials in its `.env` are in the environment from then on.
+    Links on the way to it are followed, so that a workspace has one path whichever way it is
+    named. The credentials in its `.env` are in the environment from then on. Raises WorkspaceError
+    for a place that is none, or that cannot be worked in.
     """
-    workspace = Workspace(_root(start))
+    workspace = Workspace(Path(os.path.realpath(_root(start))))
+    unusable = unusable_folder_name(workspace.root) or _linked_away(workspace.root)
+    if unusable:
+        raise WorkspaceError(unusable)
     credentials.load(workspace.root)
     return workspace
+
+
+def unusable_folder_name(path: Path | str) -> str | None:
+    """Return why no workspace and no server can be at a path, with the remedy, or None.
+
+    Dagster and MLflow write the path of their SQLite files into URLs unquoted, where '?' and '%41'
+    mean something else, and Dagster looks for its settings with a pattern ('*', '[').
+    """
+    path = os.path.realpath(path)
+    found = _UNUSABLE.search(path)
+    if found is None:
+        return None
+    part = next(part for part in path.split(os.sep) if _UNUSABLE.search(part))
+    shown, part, sign = (text.encode("utf-8", "backslashreplace").decode()
+                         for text in (path, part, found[0]))
+    return (f"{shown!r} cannot be used: the databases of Dagster and MLflow cannot be in a folder "
+            f"with {sign!r} in its name ({part!r}). Rename that folder, or choose another one: "
+            "letters of any script, spaces and most signs will do, but not "
+            "? * [ %41 (a percent sign before two hexadecimal digits) or control characters.")
+
+
+#: What the databases' URLs and patterns cannot hold; bytes that are no text; control characters.
+_UNUSABLE = re.compile(r"[?*\[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|%[0-9A-Fa-f]{2}")
+
+
+def _linked_away(root: Path) -> str | None:
+    """Return why a folder of versioned data that is a link cannot be used, or None.
+
+    Neither git nor DVC versions what lies behind a link. What is only dropped (data/incoming,
+    data/labelled) may lie anywhere.
+    """
+    inside = [folder for folder in (root / "data").glob("*")
+              if folder.name not in ("incoming", "labelled", "quarantine") and folder.is_dir()]
+    for folder in (root / "data", root / "models", *inside):
+        if folder.is_symlink():
+            return (f"{folder} is a link to {os.path.realpath(folder)}: git and DVC cannot version "
+                    "what lies behind it. Put the folder itself there again; to keep the data on "
+                    "another disk, move the whole workspace there and make a link to it, or keep "
+                    "DVC's copies there with 'dvc cache dir FOLDER'.")
+    return None
 
 
 def _root(start: Path | str | None) -> Path:

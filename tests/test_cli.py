@@ -9,12 +9,20 @@ import time
 import pandas as pd
 import pytest
 import yaml
+from rich.table import Table
 
 from ftzard import __version__, cli, status
 from ftzard.config.compose import PACKAGED
 from ftzard.running.launch import Outcome
 from ftzard.steps import STEPS
 from ftzard.workspace import Workspace
+
+
+@pytest.mark.parametrize("job", ["training_pipeline_job", "tuning_job"])
+def test_a_run_with_a_learning_rate_far_from_the_preset_s_does_not_begin(ftzard, workspace, job):
+    code, said = ftzard("run", job, "training.learning_rate=0.5", "-w", workspace.root)
+    assert code == 1 and "62.5 times above" in said and "training.allow_unusual=true" in said
+    assert not workspace.executed.exists()
 
 
 class TestRefusals:
@@ -128,7 +136,7 @@ class TestInit:
         ("review\tstars\nfine\t5\n", [], r"Then add --delimiter $'\t'."),
         ("review,stars\ncaf\u00e9,5\n", [], "cp1252 or latin-1; 'ftzard init' takes it as --enco"),
         ("review,stars\nfine,5\n", [], "Name the column, as in --text review."),
-        ("review,stars\nfine,5\n", ["--text", "review"], "as in --label review.")])
+        ("review,stars\nfine,5\n", ["--text", "review"], "as in --label stars.")])
     def test_what_init_needs_to_be_told_is_said_as_its_option(self, ftzard, tmp_path, content,
                                                               options, remedy):
         file = tmp_path / "mine.csv"
@@ -223,3 +231,11 @@ def test_help_names_every_command_with_a_whole_sentence(ftzard, monkeypatch):
     assert ftzard("--version") == (0, f"ftzard {__version__}\n")
     assert all(name in said for name in ("init", "run", "demo", "status", "predict", "ui", "lab",
                                          "push", "config", "label", "promote", "rollback"))
+
+
+def test_a_table_shows_a_user_s_words_as_they_are(capsys):
+    table = Table("label")
+    table.add_row("[red]sad[/red] [/x] :smile:")
+    cli.show_whole(table)
+    cli.out.print(table)
+    assert capsys.readouterr().out.count("[red]sad[/red] [/x] :smile:") == 2

@@ -29,6 +29,39 @@ def write(workspace: Workspace, text: str, mode: int = 0o600) -> None:
     file.chmod(mode)
 
 
+class TestRewritten:
+    @pytest.mark.parametrize("value", [
+        "plain-enough-1", "with # and  spaces", " begins with space", "quo'ted \"twice\"",
+        "'quoted'", "a#b=c", "${HOME} `x` \\n"])
+    def test_the_new_value_is_read_back_and_all_else_stays_byte_for_byte(self, tmp_path, value):
+        file = tmp_path / ".env"
+        file.write_bytes(b"# PGPASSWORD=old\r\n\nexport PGPASSWORD = 'old'  # ours\r\nHF_TOKEN=hf_1")
+        file.chmod(0o640)
+        assert credentials.rewrite(file, "PGPASSWORD", value)
+        assert credentials.read(file) == {"PGPASSWORD": value, "HF_TOKEN": "hf_1"}
+        said = file.read_bytes()
+        assert said.startswith(b"# PGPASSWORD=old\r\n\nexport PGPASSWORD=")
+        assert said.endswith(b"\r\nHF_TOKEN=hf_1")
+        assert file.stat().st_mode & 0o777 == 0o640
+        assert list(tmp_path.iterdir()) == [file]
+
+    def test_a_link_stays_one_and_what_is_not_there_is_not_made(self, tmp_path):
+        (tmp_path / "real").write_text("PGPASSWORD=old\n")
+        (tmp_path / ".env").symlink_to("real")
+        assert credentials.rewrite(tmp_path / ".env", "PGPASSWORD", "new")
+        assert (tmp_path / ".env").is_symlink()
+        assert (tmp_path / "real").read_text() == "PGPASSWORD=new\n"
+        assert not credentials.rewrite(tmp_path / ".env", "HF_TOKEN", "new")
+        assert not credentials.rewrite(tmp_path / "missing", "HF_TOKEN", "new")
+
+    def test_a_value_that_no_line_can_say_changes_nothing(self, tmp_path):
+        (tmp_path / ".env").write_text("PGPASSWORD=old\n")
+        with pytest.raises(ConfigError, match="choose one without") as refused:
+            credentials.rewrite(tmp_path / ".env", "PGPASSWORD", "a' #c\" #d")
+        assert "#c" not in str(refused.value)
+        assert (tmp_path / ".env").read_text() == "PGPASSWORD=old\n"
+
+
 class TestFile:
     def test_names_quotes_comments_and_export(self, tmp_path):
         file = tmp_path / ".env"

@@ -35,7 +35,7 @@ DIRECT = requirements(ROOT / "requirements.txt")
 TEST_EXTRA = [Requirement(line) for line in PROJECT["project"]["optional-dependencies"]["test"]]
 #: Extras that a person adds for one purpose; nothing of ours needs them without that.
 OPTIONAL = {canonicalize_name(Requirement(line).name)
-            for extra in ("postgres", "comet")
+            for extra in ("postgres", "mysql", "comet")
             for line in PROJECT["project"]["optional-dependencies"][extra]}
 CONSTRAINTS = requirements(ROOT / "constraints.txt")
 
@@ -187,7 +187,7 @@ def test_pixi_tasks_install_first_and_call_commands_that_exist():
 
     tasks = dict(PIXI["tasks"])
     assert "-c constraints.txt" in tasks.pop("install")["cmd"]
-    assert {"dagster_ui", "mlflow_ui", "mlflow_server", "jupyter", "demo", "test",
+    assert {"dagster_ui", "mlflow_ui", "mlflow_server", "jupyter", "local_jupyter", "demo", "test",
             "quick"} <= set(tasks)
     for name, task in tasks.items():
         assert task["depends-on"] == ["install"], name

@@ -42,6 +42,43 @@ class TestFinding:
             find(workspace.notebooks)
 
 
+    def test_links_on_the_way_to_it_make_no_other_workspace_of_it(self, workspace, monkeypatch,
+                                                                  tmp_path):
+        link, above = tmp_path / "link", tmp_path / "above"
+        link.symlink_to(workspace.root)
+        above.symlink_to(workspace.root.parent)
+        for way in (link, above / workspace.root.name, above / "link", f"{link}/"):
+            assert find(way) == workspace
+        monkeypatch.setenv("FTZARD_WORKSPACE", str(link))
+        assert find() == workspace
+        monkeypatch.delenv("FTZARD_WORKSPACE")
+        monkeypatch.setenv("PWD", str(link / "notebooks"))
+        monkeypatch.chdir(link / "notebooks")
+        assert find() == workspace
+        kept = tmp_path / "elsewhere.yaml"
+        (workspace.root / "ftzard.yaml").rename(kept)
+        (workspace.root / "ftzard.yaml").symlink_to(kept)
+        assert find(link) == workspace
+
+    @pytest.mark.parametrize("name", ["data", "models", "data/raw"])
+    def test_versioned_data_behind_a_link_is_refused_with_a_way_that_works(self, workspace, name,
+                                                                           tmp_path):
+        away = (workspace.root / name).rename(tmp_path / "away")
+        (workspace.root / name).symlink_to(away)
+        with pytest.raises(WorkspaceError, match="is a link to .*git and DVC cannot version"):
+            find(workspace.root)
+        (workspace.root / name).unlink()
+        away.rename(workspace.root / name)
+        moved = workspace.root.rename(tmp_path / "disk")
+        (tmp_path / "again").symlink_to(moved)
+        assert find(tmp_path / "again").root == moved
+
+    def test_a_drop_folder_may_be_a_link_to_another_disk(self, workspace, tmp_path):
+        workspace.incoming.rename(tmp_path / "shared")
+        workspace.incoming.symlink_to(tmp_path / "shared")
+        assert find(workspace.root) == workspace
+
+
 class TestMaking:
     def test_what_the_user_has_already_stays(self, tmp_path):
         root = tmp_path / "mine"

@@ -8,17 +8,45 @@ the groups and reads the override strings; the schema then refuses what it does 
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
-from ftzard.config.schema import GROUPS, PARTS, Config, parse, problems
+from ftzard.config import text_file, yaml_file
+from ftzard.config.limits import problems
+from ftzard.config.overrides import parse_override
+from ftzard.config.schema import GROUPS, PARTS, Config, hint_of, parse
+from ftzard.config.search import is_packaged, settle_search
 from ftzard.errors import ConfigError, nearest
 
 PACKAGED = Path(__file__).parent
+#: Keys whose values are maps with keys of a user's own.
+MAPS = ("data.labels", "data.mix", "training.class_weights")
+#: The workspace's own file, whose override strings are its own words too.
+MARKER = "ftzard.yaml"
+
+
+#: What a key's source is called where nobody chose its value, and where an override string did.
+DEFAULT, OVERRIDE = "default", "override"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A config, and where each of its values comes from.
+
+    sources: of every dotted key 'default', 'preset CHOICE', 'config/GROUP/CHOICE.yaml', 'override'
+    or the name of the request that gave it; choices: of every group its choice and what chose it.
+    """
+
+    config: Config
+    sources: dict[str, str]
+    choices: dict[str, tuple[str, str]]
 
 
 def compose(*requests: Mapping, folder: Path | None = None) -> Config:
@@ -28,22 +56,128 @@ def compose(*requests: Mapping, folder: Path | None = None) -> Config:
     request a key may be said as a value and as an override string only if both agree.
     Raises ConfigError with one line per mistake.
     """
+    return resolve(*requests, folder=folder).config
+
+
+def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str] = ()) -> Resolved:
+    """Return what `compose` returns, and the source of each value.
+
+    names: what each request is called as a source, such as 'ftzard.yaml'; of one without a name it
+    is 'request'. A model's `recipe` goes over values that are packaged defaults, and over no other.
+    """
     choices: dict[str, str] = {}
+    chosen_by: dict[str, str] = {}
     values: dict[str, object] = {}
+    given_by: dict[str, str] = {}
     found: list[str] = []
-    for request in requests:
-        its_choices, its_values = _read(request, found)
+    for number, request in enumerate(requests):
+        name = names[number] if number < len(names) else "request"
+        its_choices, its_values, overridden = _read(request, found)
+        says = {key: OVERRIDE if key in overridden and name != MARKER else name
+                for key in (*its_choices, *its_values)}
         choices |= its_choices
+        chosen_by |= {group: says[group] for group in its_choices}
         values = {k: v for k, v in values.items() if k not in its_values} | its_values
+        given_by |= {key: says[key] for key in its_values}
     chosen = _groups(choices, folder, found)
+    of_files = _labels(choices, folder)
+    _apply_recipe(chosen, of_files, found)
     merged = deepcopy(chosen)
     for key, value in values.items():
         _put(merged, key.split("."), value, key, found)
+    given = {key for group in ("training", "tuning") for key in leaves({group: merged[group]})
+             if not is_packaged(_source(key, given_by, of_files))}
+    given_by |= settle_search(merged, given)
     config = parse(Config, merged, "", found)
-    found += problems(_understood(chosen, values) if found else config)
+    if not found:
+        found += problems(config)
+    elif not _misfits(chosen):
+        found += problems(_understood(chosen, values))
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
-    return config
+    return Resolved(
+        config, {key: _source(key, given_by, of_files) for key in leaves(to_record(config))},
+        {group: (choices.get(group, packaged), chosen_by.get(group, DEFAULT))
+         for group, packaged in defaults().items()})
+
+
+def _apply_recipe(chosen: dict, of_files: dict[str, str], found: list[str]) -> None:
+    """Take the model's recipe out of its group and lay it over what the packaged defaults say.
+
+    of_files: the source of what the files say; that of the recipe's values is changed.
+    """
+    recipe = chosen["model"].pop("recipe", None) or {}
+    if not isinstance(recipe, Mapping):
+        found.append(f"model.recipe is {recipe!r}; expected groups of keys, such as training.")
+        return
+    for group, inner in recipe.items():
+        if group == "model" or group not in GROUPS or not isinstance(inner, Mapping):
+            found.append(f"model.recipe has {group!r}: {inner!r}; expected another group than "
+                         "model, with its keys.")
+            continue
+        for key, value in leaves({group: inner}).items():
+            if _source(key, {}, of_files) == DEFAULT:
+                _put(chosen, key.split("."), value, f"model.recipe.{key}", found)
+                of_files[key] = _source(f"model.recipe.{key}", {}, of_files)
+
+
+def _labels(choices: Mapping[str, str], folder: Path | None) -> dict[str, str]:
+    """Return the source of every group, and of each key that a workspace's own file says itself."""
+    found: dict[str, str] = {}
+    for group, packaged in defaults().items():
+        found |= _labels_of(group, choices.get(group, packaged), packaged, folder)
+    return found
+
+
+def _labels_of(group: str, choice: str, packaged: str, folder: Path | None) -> dict[str, str]:
+    if (PACKAGED / group / f"{choice}.yaml").is_file():
+        return {group: DEFAULT if choice == packaged else f"preset {choice}"}
+    file = folder / group / f"{choice}.yaml" if folder else None
+    label = f"config/{group}/{choice}.yaml"
+    if file is None or not file.is_file():
+        return {group: label}
+    values = yaml_file.read(file) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file} holds {values!r}; expected keys with values.")
+    bases = values.pop("defaults", None) or []
+    found = {group: label}
+    for base in bases:
+        if isinstance(base, str) and base != "_self_":
+            found |= _labels_of(group, base, packaged, folder)
+    recipe = values.pop("recipe", None)
+    within = leaves(recipe) if isinstance(recipe, Mapping) else ()
+    own = [*leaves({group: values}), *(f"{group}.recipe.{key}" for key in within)]
+    return found | dict.fromkeys(own, label)
+
+
+def _source(key: str, given_by: Mapping[str, str], of_files: Mapping[str, str]) -> str:
+    """Return the source of a key: what a request gave, or else what the files say."""
+    for labels in (given_by, of_files):
+        inside = key
+        while inside:
+            if inside in labels:
+                return labels[inside]
+            inside = inside.rpartition(".")[0]
+    return DEFAULT
+
+
+def leaves(values: Mapping) -> dict[str, object]:
+    """Return nested values under the dotted keys of the schema; maps that are values stay whole."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        if name in GROUPS and isinstance(value, Mapping):
+            for key, inner in value.items():
+                found |= _leaves(f"{name}.{key}", inner)
+        else:
+            found[name] = value
+    return found
+
+
+def _misfits(values: dict) -> list[str]:
+    """Return a sentence for everything in nested values that the schema does not take."""
+    found: list[str] = []
+    parse(Config, values, "", found)
+    return found
 
 
 def _understood(chosen: dict, values: Mapping[str, object]) -> Config:
@@ -66,8 +200,9 @@ def from_record(values: Mapping) -> Config:
     found: list[str] = []
     config = parse(Config, dict(values), "", found)
     if found:
-        found = []
-        config = parse(Config, _filled(values, _groups({}, None, found)), "", found)
+        found, packaged = [], _groups({}, None, [])
+        packaged["model"].pop("recipe", None)  # before there were recipes, defaults were for all
+        config = parse(Config, _filled(values, packaged), "", found)
     if found:
         raise ConfigError("the recorded config does not fit this version:\n" + "\n".join(found))
     return config
@@ -95,12 +230,15 @@ def digest(config: Config) -> str:
 def flat(values: Mapping, prefix: str = "") -> dict[str, object]:
     """Return nested values under dotted keys: {'training.epochs': 2, …}.
 
-    A mix stays one value: its keys are names of sources, which are no names of parameters.
+    A map of names that users give (of sources, of labels) stays one value: they are no names of
+    parameters.
     """
     found: dict[str, object] = {}
     for key, value in values.items():
-        if f"{prefix}{key}" == "data.mix":
-            found["data.mix"] = value if value is None else json.dumps(value, sort_keys=True)
+        if f"{prefix}{key}" in MAPS:
+            found[f"{prefix}{key}"] = (
+                json.dumps(value, sort_keys=True, ensure_ascii=False)
+                if isinstance(value, Mapping) else value)
         elif isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
         else:
@@ -120,11 +258,13 @@ def defaults() -> dict[str, str]:
     return {k: v for entry in listed if isinstance(entry, dict) for k, v in entry.items()}
 
 
-def _read(request: Mapping, found: list[str]) -> tuple[dict[str, str], dict[str, object]]:
-    """Split a request into choices and dotted values.
+def _read(request: Mapping, found: list[str]
+          ) -> tuple[dict[str, str], dict[str, object], set[str]]:
+    """Split a request into choices, dotted values, and the keys that an override string gives.
 
     A sentence is added to `found` for each override that cannot be read or says otherwise.
     """
+    overridden: set[str] = set()
     choices: dict[str, str] = {}
     values: dict[str, object] = {}
     for key, value in request.items():
@@ -142,9 +282,13 @@ def _read(request: Mapping, found: list[str]) -> tuple[dict[str, str], dict[str,
         else:
             values[key] = value
     said = {**choices, **values}
-    for text in request.get("overrides") or []:
+    asked = request.get("overrides") or []
+    if not isinstance(asked, (list, tuple)):
+        found.append(f"overrides is {asked!r}; expected a list, as in [training.epochs=2].")
+        asked = []
+    for text in asked:
         try:
-            leaves = _leaves(*_override(text))
+            leaves = _leaves(*parse_override(text))
         except ConfigError as error:
             found.append(str(error))
             continue
@@ -155,11 +299,27 @@ def _read(request: Mapping, found: list[str]) -> tuple[dict[str, str], dict[str,
                     f"{value!r}; keep one of them."
                 )
             said[key] = value
+            overridden.add(key)
             if key in GROUPS:
                 choices[key] = str(value)
             else:
                 values[key] = value
-    return choices, values
+    return choices, values, overridden
+
+
+def typed(request: Mapping) -> dict:
+    """Return a request with its values as the schema's types, where they can be read so.
+
+    For whoever checks them by types of its own: `yes` is a boolean in a key that wants one.
+    """
+    def of(key: str, value: object) -> object:
+        if isinstance(value, Mapping) and (key in GROUPS or key in PARTS):
+            return {name: of(f"{key}.{name}", inner) for name, inner in value.items()}
+        hint, misfits = hint_of(key), []
+        found = value if hint is None or key in GROUPS else parse(hint, value, key, misfits)
+        return value if misfits else found
+
+    return {name: of(str(name), value) for name, value in request.items()}
 
 
 def _leaves(key: str, value: object) -> dict[str, object]:
@@ -169,27 +329,10 @@ def _leaves(key: str, value: object) -> dict[str, object]:
     return {key: value}
 
 
-def _override(text: str) -> tuple[str, object]:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-
-    try:
-        parsed = OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        raise ConfigError(_unreadable(text)) from error
-    if not parsed.key_or_group:
-        raise ConfigError(_unreadable(text))
-    if parsed.is_delete() or parsed.is_sweep_override():
-        raise ConfigError(
-            f"override '{text}' deletes or sweeps; expected key=value with one value."
-        )
-    value = OmegaConf.create({"value": parsed.value()})
-    return parsed.key_or_group, OmegaConf.to_container(value)["value"]
-
-
-def _unreadable(text: str) -> str:
-    return f"override '{text}' cannot be read; expected key=value, as in training.epochs=2."
+def _quoted(text: str) -> str:
+    """Return a text as hydra's grammar reads it back: nothing in it is an operator."""
+    text = re.sub(r"(\\*)('|$)", r"\1\1\2", text).replace("'", "\\'")
+    return f"'{text}'"
 
 
 def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -> dict:
@@ -197,21 +340,59 @@ def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     overrides = []
     for group, choice in choices.items():
         valid = available(group, folder)
-        if choice in valid:
-            overrides.append(f"{group}={choice}")
+        if choice in valid and "${" not in choice:  # which OmegaConf would replace by a value
+            overrides.append(f"{group}={_quoted(choice)}")
         else:
             found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
-    if folder and folder.is_dir():
-        overrides.append(f"hydra.searchpath=['file://{folder}']")
     GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(PACKAGED), version_base="1.3"):
-        composed = hydra_compose(config_name="config", overrides=overrides)
-    return OmegaConf.to_container(composed, resolve=True)
+    with _own_choices(folder) as own, initialize_config_dir(
+            config_dir=str(PACKAGED), version_base="1.3"):
+        if own is not None:
+            overrides.append(f"hydra.searchpath=[{_quoted(f'file://{own}')}]")
+        try:
+            composed = hydra_compose(config_name="config", overrides=overrides)
+            return OmegaConf.to_container(composed, resolve=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(f"the choices {', '.join(overrides[:-1])} of {folder} do not "
+                              f"compose: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def _own_choices(folder: Path | None) -> Iterator[str | None]:
+    """Yield a folder with a workspace's own choices as this reader, not hydra's, reads them.
+
+    Raises ConfigError for a file that cannot be read, and for one whose name a packaged choice has,
+    which hydra would take instead.
+    """
+    files = [] if folder is None else sorted(
+        file for group in GROUPS for file in (folder / group).rglob("*.yaml"))
+    if not files:
+        yield None
+        return
+    with TemporaryDirectory(prefix="ftzard-") as place:
+        for file in files:
+            relative = file.relative_to(folder)
+            if (PACKAGED / relative).is_file():
+                raise ConfigError(
+                    f"{file} has no effect, because FTzard brings a choice of that name; give it "
+                    f"another name, and set {relative.parent}=THAT_NAME.")
+            text = text_file.read(file)
+            values = yaml_file.parse(text, str(file))
+            if values is not None and not isinstance(values, dict):
+                raise ConfigError(f"{file} holds {values!r}; expected keys with values.")
+            copy = Path(place) / relative
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            header = [line for line in text.splitlines() if line.startswith("# @package")]
+            copy.write_text("\n".join([*header[:1], yaml_file.dump(values or {})]),
+                            encoding="utf-8")
+        yield place
 
 
 def _put(merged: dict, parts: list[str], value: object, key: str, found: list[str]) -> None:

@@ -5,9 +5,10 @@ a mistyped key or value an error before anything runs. Fields have no defaults o
 one place for those.
 """
 
+import re
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from ftzard.errors import nearest
 
@@ -21,6 +22,7 @@ class Data:
     text_column: str
     input_column: str | None
     messages_column: str | None
+    ignored_columns: list[str] | None
     label_column: str
     group_column: str | None
     split_column: str
@@ -98,6 +100,9 @@ class Training:
     warmup_ratio: float
     max_grad_norm: float
     patience: int
+    class_weights: Literal["balanced"] | dict[str, float] | None
+    learning_rate_range: list[float] | None
+    allow_unusual: bool
     checkpoint_steps: int
 
 
@@ -118,6 +123,7 @@ class Sampling:
     strategy: Literal["least_confidence", "margin", "entropy", "committee", "diversity", "mix",
                       "random"]
     budget: int
+    quantile: float | None
     random_share: float
     audit_rows: int
     min_labelled: int
@@ -199,6 +205,8 @@ class Config:
     threads: int
 
 
+#: The values of `training` that `tuning` may search, under the same names.
+SEARCHED = ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")
 GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.type))
 #: Keys inside a group that have keys of their own, as model.build has.
 PARTS = tuple(f"{group.name}.{f.name}" for group in fields(Config) if is_dataclass(group.type)
@@ -206,133 +214,26 @@ PARTS = tuple(f"{group.name}.{f.name}" for group in fields(Config) if is_datacla
               if any(is_dataclass(hint) for hint in (f.type, *get_args(f.type))))
 
 
-def _limits(config: Config) -> list[tuple[str, Any, bool, str]]:
-    """Return (key, value, holds, expectation) for every limit a type cannot express."""
-    d, m, t, u, s, r, g = (config.data, config.model, config.training, config.tuning,
-                           config.sampling, config.retraining, config.gate)
-    shares = d.train_share + d.validation_share + d.test_share
-    at_least_one = [
-        ("threads", config.threads), ("data.max_characters", d.max_characters),
-        ("data.min_rows", d.min_rows), ("training.epochs", t.epochs),
-        ("training.batch_size", t.batch_size), ("training.rank", t.rank),
-        ("training.patience", t.patience), ("tuning.trials", u.trials),
-        ("sampling.budget", s.budget), ("sampling.min_labelled", s.min_labelled),
-        ("retraining.epochs", r.epochs), ("gate.min_rows", g.min_rows),
-    ]
-    positive = [
-        ("training.learning_rate", t.learning_rate), ("training.alpha_ratio", t.alpha_ratio),
-        ("training.max_grad_norm", t.max_grad_norm),
-        ("retraining.learning_rate_ratio", r.learning_rate_ratio),
-    ]
-    fractions = [
-        ("data.max_rejected", d.max_rejected), ("training.dropout", t.dropout),
-        ("training.warmup_ratio", t.warmup_ratio), ("gate.min_gain", g.min_gain),
-        ("gate.max_class_loss", g.max_class_loss), ("gate.max_forgetting", g.max_forgetting),
-        ("sampling.random_share", s.random_share),
-    ]
-    spaces = [(f"tuning.{k}", getattr(u, k)) for k in
-              ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")]
-    return [
-        *_limits_of_a_task(config),
-        *((k, v, v >= 1, "1 or more") for k, v in at_least_one),
-        *((k, v, v > 0, "above 0") for k, v in positive),
-        *((k, v, 0 <= v <= 1, "between 0 and 1") for k, v in fractions),
-        *((k, v, v is None or (bool(v) and min(v) >= 0), "a list of one or more numbers, or null")
-          for k, v in spaces),
-        *((k, v, v is None or len(v) <= 2, "one value or [low, high], or null")
-          for k, v in spaces[2:]),
-        ("data.sample_rows", d.sample_rows, d.sample_rows is None or d.sample_rows >= 1,
-         "1 or more, or null"),
-        ("data.train_share + validation_share + test_share", round(shares, 6),
-         abs(shares - 1) < 1e-6 and min(d.train_share, d.validation_share, d.test_share) > 0,
-         "1, each share above 0"),
-        ("training.weight_decay", t.weight_decay, t.weight_decay >= 0, "0 or more"),
-        ("model.max_length", config.model.max_length, config.model.max_length >= 8, "8 or more"),
-        ("model.lora_targets", m.lora_targets, m.lora_targets is None or bool(m.lora_targets),
-         "at least one layer name, or null for all linear layers"),
-        ("training.method", t.method, t.method != "full" or m.quantisation == "none",
-         f"lora, rslora or dora on a base in {m.quantisation}, whose weights cannot be trained; or "
-         "set model.quantisation=none"),
-        ("training.method", t.method, t.method != "full" or m.compute_dtype == "float32",
-         f"lora, rslora or dora with model.compute_dtype={m.compute_dtype}, in which small steps "
-         "are lost to rounding; or set model.compute_dtype=float32"),
-        ("model.train_embeddings", m.train_embeddings,
-         not m.train_embeddings or m.compute_dtype == "float32" or t.method == "full",
-         f"false with model.compute_dtype={m.compute_dtype}, in which small steps are lost to "
-         "rounding"),
-        ("model.attention", m.attention,
-         m.attention != "flash_attention_2" or m.compute_dtype != "float32",
-         "sdpa or eager with model.compute_dtype=float32"),
-        ("training.micro_batch_tokens", t.micro_batch_tokens,
-         not t.micro_batch_tokens or t.micro_batch_tokens >= m.max_length,
-         f"null, or at least model.max_length ({m.max_length}), so that every row fits"),
-        ("model.source", config.model.source,
-         (config.model.source is None) == (config.model.build is not None),
-         "a hub id or folder, or null together with model.build"),
-        ("sampling.audit_rows", s.audit_rows, s.audit_rows >= 0, "0 or more"),
-        ("retraining.replay_ratio", r.replay_ratio,
-         r.replay_ratio is None or r.replay_ratio >= 0, "0 or more, or null"),
-        ("drift.false_alarms", config.drift.false_alarms, 0.0025 <= config.drift.false_alarms < 0.5,
-         "between 0.0025 and 0.5"),
-        ("drift.clearing", config.drift.clearing,
-         config.drift.false_alarms < config.drift.clearing < 1,
-         "above drift.false_alarms and below 1"),
-        ("gate.confidence", g.confidence, 0.5 < g.confidence < 1, "between 0.5 and 1"),
-        ("gate.resamples", g.resamples, g.resamples >= 200, "200 or more"),
-        ("tracking.registered_model", config.tracking.registered_model,
-         bool(config.tracking.registered_model)
-         and config.tracking.registered_model.replace("_", "").replace("-", "").isalnum(),
-         "letters, digits, '_' and '-'"),
-        *((f"paths.{f.name}", getattr(config.paths, f.name),
-           _inside(getattr(config.paths, f.name)), "a path inside the workspace")
-          for f in fields(Paths) if f.type is str),
-        ("paths.min_free_mb", config.paths.min_free_mb, config.paths.min_free_mb >= 0,
-         "0 or more"),
-    ]
+def hint_of(key: str) -> object | None:
+    """Return the type of a dotted key's value, or None if the schema has no such key."""
+    hint: object = Config
+    for part in key.split("."):
+        inner = next((h for h in (hint, *get_args(hint)) if is_dataclass(h)), None)
+        if inner is not None:
+            hint = {f.name: f.type for f in fields(inner)}.get(part)
+        elif is_map(hint):
+            mapped = next(h for h in (hint, *get_args(hint)) if get_origin(h) is dict)
+            hint = get_args(mapped)[1]
+        else:
+            hint = None
+        if hint is None:
+            return None
+    return hint
 
 
-def _limits_of_a_task(config: Config) -> list[tuple[str, Any, bool, str]]:
-    """Return, as `_limits` does, what one kind of task needs of the other groups."""
-    d, u, s, told = config.data, config.tuning, config.sampling, config.task.instructions
-    kind = f"task={config.task.kind}"
-    found = [("data.mix", d.mix, d.mix is None or len(d.mix) > 0 and min(d.mix.values()) > 0,
-              "one or more sources, each with a weight above 0, or null"),
-             ("data.source", d.source, d.source is None or d.mix is None,
-              "null beside data.mix, which names the sources")]
-    if config.task.kind == "classification":
-        return [*found,
-                ("task.instructions", told, told is None, f"null with {kind}"),
-                ("tuning.metric", u.metric, u.metric != "perplexity",
-                 f"a metric of {kind}, such as accuracy"),
-                *((f"data.{k}", getattr(d, k), getattr(d, k) is None, f"null with {kind}")
-                  for k in ("input_column", "messages_column"))]
-    return [
-        *found,
-        ("task.instructions", told, told is not None, f"its keys with {kind}"),
-        *((f"task.instructions.{k}", getattr(told, k), getattr(told, k) >= 1, "1 or more")
-          for k in ("max_new_tokens", "generated_rows") if told is not None),
-        *(("task.instructions.generated_rows", t.generated_rows,
-           t.score == "loss" or t.generated_rows >= config.gate.min_rows,
-           f"gate.min_rows ({config.gate.min_rows}) or more: {t.score} is measured on these rows")
-          for t in (told,) if t is not None),
-        ("tuning.metric", u.metric, u.metric in ("validation_loss", "perplexity"),
-         f"validation_loss or perplexity with {kind}"),
-        ("sampling.strategy", s.strategy, s.strategy in ("least_confidence", "mix", "random"),
-         f"least_confidence, mix or random with {kind}, since the others rank by classes"),
-        ("data.labels", d.labels, d.labels is None, f"null with {kind}: an answer is free text"),
-        ("data.sample_stratified", d.sample_stratified, not d.sample_stratified or
-         d.sample_rows is None, f"false with {kind}: there are no labels to keep the shares of"),
-    ]
-
-
-def _inside(path: str) -> bool:
-    return bool(path) and not path.startswith(("/", "~")) and ".." not in path.split("/")
-
-
-def problems(config: Config) -> list[str]:
-    """Return one sentence for every limit that the config breaks."""
-    return [f"{key} is {value!r}; expected {expected}."
-            for key, value, holds, expected in _limits(config) if not holds]
+def is_map(hint: object) -> bool:
+    """Return whether a value of this type may be a map, of keys of its own or of any."""
+    return any(is_dataclass(h) or get_origin(h) is dict for h in (hint, *get_args(hint)))
 
 
 def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
@@ -351,10 +252,13 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
         return hint(**{name: parse(kind, value[name], _join(key, name), found)
                        if name in value else None for name, kind in known.items()})
     origin, arguments = get_origin(hint), get_args(hint)
-    if origin is UnionType:
+    if origin in (Union, UnionType):
         if value is None and NoneType in arguments:
             return None
-        return parse(next(a for a in arguments if a is not NoneType), value, key, found)
+        others = [a for a in arguments if a is not NoneType]
+        is_map = [a for a in others if get_origin(a) is dict]
+        return parse((is_map if isinstance(value, dict) and is_map else others)[0], value, key,
+                     found)
     if origin is Literal:
         if value not in arguments:
             found.append(f"{key} is {value!r}{nearest(value, arguments)}")
@@ -369,9 +273,28 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
         return {str(k): parse(arguments[1], v, f"{key}.{k}", found) for k, v in value.items()}
     if hint is float and type(value) is int:
         return float(value)
+    if hint in _WRITTEN and isinstance(value, str):
+        value = _WRITTEN[hint](value)
     if type(value) is not hint:
-        found.append(f"{key} is {value!r} ({type(value).__name__}); expected {hint.__name__}.")
+        quotes = "; put it in quotes" if hint is str and value is not None else ""
+        found.append(
+            f"{key} is {value!r} ({type(value).__name__}); expected {hint.__name__}{quotes}.")
     return value
+
+
+def _as_bool(text: str) -> bool | str:
+    """Return what YAML 1.1 and people take for a boolean as one; other text as it is."""
+    known = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    return known.get(text.lower(), text)
+
+
+def _as_int(text: str) -> int | str:
+    """Return a number whose thousands are set apart, as 1_000, as a number; other text as it is."""
+    return int(text) if re.fullmatch(r"[-+]?[1-9]\d{0,2}(_\d{3})+", text) else text
+
+
+#: Text that is a value of another type all the same.
+_WRITTEN = {bool: _as_bool, int: _as_int}
 
 
 def _join(prefix: str, name: str) -> str:

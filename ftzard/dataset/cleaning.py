@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
+from ftzard.dataset import rejection, target_checks
 from ftzard.dataset.identity import (
     FIRST,
     canonical,
@@ -158,23 +159,17 @@ def _reasons(rejected: pd.DataFrame, most: int = 5) -> str:
 
 
 def check_rejected(cleaned: pd.DataFrame, rejected: pd.DataFrame, *, max_rejected: float,
-                   labels: Mapping | None = None, identity: int = FIRST) -> None:
+                   labels: Mapping | None = None) -> None:
     """Refuse rows of which too many cannot be used; the arguments are those of `check`."""
     total = len(cleaned) + len(rejected)
     repeats = rejected["reason"].isin([DUPLICATE, EARLIER_DUPLICATE])
     refused = rejected[~repeats]
     if len(refused) > max_rejected * total:
-        unknown = refused["reason"].str.startswith("unknown label").sum()
-        hint = ""
-        if unknown and labels is not None:
-            known = ", ".join(f"'{raw}' ({name})" for raw, name in label_map(labels, identity).items())
-            hint = f" data.labels knows {known}."
-        if (refused["reason"] == CONTRADICTS).any():
-            hint += " A delivery never replaces the labels of an earlier one."
         raise DataError(
             f"{len(refused)} of {total} rows cannot be used ({len(refused) / total:.1%}, at most "
-            f"{max_rejected:.1%} allowed): {_reasons(refused)}.{hint} Correct the file"
-            f"{', or' if 'messages' in cleaned else ' or data.labels, or'} raise data.max_rejected."
+            f"{max_rejected:.1%} allowed): {_reasons(refused)}. "
+            f"{rejection.remedies(refused, labels)} To go on without these rows, "
+            f"raise data.max_rejected to {rejection.allowance(len(refused), total)}."
         )
 
 
@@ -186,19 +181,18 @@ def check(
     min_rows: int,
     max_rejected: float,
     labels: Mapping | None = None,
-    identity: int = FIRST,
 ) -> None:
     """Refuse a delivery that cannot be trained on: DataError with counts, reasons and remedy.
 
     repeated: which of the cleaned rows `append` has rejected, since earlier batches have their
     texts; min_rows: fewest rows that are left then. max_rejected: largest share in [0, 1] of
     rejected rows among all; duplicates are not held against a delivery, but without a row that is
-    new it is refused. labels, identity: what `clean` was given. Of classification, the labels must be
+    new it is refused. labels: the map that `clean` was given. Of classification, the labels must be
     of two classes or more; free answers may be anything.
     """
     left = cleaned.iloc[: len(cleaned) - (0 if repeated is None else len(repeated))]
     gone = rejected if repeated is None else pd.concat([rejected, repeated], ignore_index=True)
-    check_rejected(left, gone, max_rejected=max_rejected, labels=labels, identity=identity)
+    check_rejected(left, gone, max_rejected=max_rejected, labels=labels)
     total = len(left) + len(gone)
     if len(cleaned) and left.empty:
         raise DataError(
@@ -211,11 +205,22 @@ def check(
         why = _reasons(gone) or "none rejected"
         if repeats.sum() and len(left) + repeats.sum() == total:
             why = f"all {repeats.sum()} others are duplicates"
+        least = "sampling.min_labelled" if "labelled_by" in cleaned else "data.min_rows"
         raise DataError(
             f"Only {len(left)} of {total} rows are left after cleaning ({why}); at least "
-            f"{min_rows} are needed. Bring more rows, or lower data.min_rows."
+            f"{min_rows} are needed. "
+            + " ".join(filter(None, (rejection.remedies(gone[~repeats], labels),
+                                     "Bring more rows")))
+            + (f", or lower {least} to {len(left)}." if len(left) else ".")
         )
-    if "label" not in cleaned or "messages" in cleaned:
+    if "label" not in cleaned:
+        return
+    task = "instruction_tuning" if "messages" in cleaned else "classification"
+    problem = target_checks.problem(task, cleaned["label"]) if labels is None else None
+    if problem is not None:
+        raise DataError(f"{problem}; or, if each of them is one name, name every label in "
+                        "data.labels.")
+    if task != "classification":
         return
     found = cleaned["label"].value_counts()
     if len(found) < 2:

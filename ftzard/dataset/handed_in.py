@@ -110,7 +110,7 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
             f"{path.name} holds labels, but no row was ever asked for: data/labelling is empty. "
             "Run the inference job on a batch first, or hand the rows in as raw data.")
     labels = None if labels is None else list(labels)
-    given = labelling.read_labelled(path, at=at)
+    given = labelling.read_labelled(path, at=at, free=labels is None)
     by_hand = None
     if earlier is not None and "labelled_by" in earlier:
         by_hand = earlier[earlier["labelled_by"] != ""]
@@ -122,6 +122,9 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
     cleaned = accepted.assign(row=np.arange(len(accepted), dtype="int64"))
     cleaned = cleaned[["id", "batch", "row", "text", "label", *labelling.GIVEN]]
     empty = int((refused["reason"] == labelling.EMPTY).sum())
+    if empty == len(given):
+        raise DataError(f"{path.name}: none of its {empty} rows has a label; fill in the column "
+                        "'label' and put the file back into data/labelled.")
     refused = refused[refused["reason"] != labelling.EMPTY].reset_index(drop=True)
     rejected = pd.DataFrame({
         "batch": pd.Series([batch] * len(refused), dtype="str"),
@@ -200,12 +203,13 @@ def report_refused(refused: pd.DataFrame, folder: Path, file: str, *, at: str) -
     return path
 
 
-def new_labels(path: Path, cleaned: Path) -> int:
+def new_labels(path: Path, cleaned: Path, *, free: bool | None = None) -> int:
     """Return how many rows of a file have a label that the cleaned rows do not have yet.
 
-    cleaned: their file, which may be missing. Whether the labels will count is not looked at.
+    cleaned: their file, which may be missing; free: whether labels are free answers. Whether the
+    labels will count is not looked at.
     """
-    given = labelling.read_labelled(path)
+    given = labelling.read_labelled(path, free=free)
     given = given[given["label"].str.strip() != ""].drop_duplicates("id")
     if not Path(cleaned).is_file():
         return len(given)
@@ -214,12 +218,13 @@ def new_labels(path: Path, cleaned: Path) -> int:
     return int((before.to_numpy() != labelling.typed(given["label"]).to_numpy()).sum())
 
 
-def join(files: Sequence[Path], target: Path) -> Path:
+def join(files: Sequence[Path], target: Path, *, free: bool | None = None) -> Path:
     """Write the labels of several files into one, and move them into the folder `joined` beside it.
 
-    Rows without a label are left out; who labelled and when stays with each row.
+    Rows without a label are left out; who labelled and when stays with each row. free: whether
+    labels are free answers.
     """
-    parts = [labelling.read_labelled(path, at=time_of(path)) for path in files]
+    parts = [labelling.read_labelled(path, at=time_of(path), free=free) for path in files]
     rows = pd.concat(parts, ignore_index=True)
     write_csv(rows[rows["label"].str.strip() != ""], target, encoding="utf-8-sig")
     folder = target.parent / "joined"

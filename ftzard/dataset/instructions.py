@@ -3,7 +3,8 @@
 Read and cleaned they are tables like those of classification: `text` is what is asked, as a person
 reads it, and decides the row's id, side and duplicates; `label` is the wanted answer. `messages`
 keeps what is asked as JSON, for the template that puts it to a model: a list of role and content,
-the last of the user's. A user's message with an input has it beside, under the key `input`.
+the last of the user's. A user's message with an input has it beside, under the key `input`. A
+system prompt and a history in columns of their own come first (`prompt_columns`).
 """
 
 import json
@@ -14,15 +15,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ftzard.dataset import reading
+from ftzard.dataset import prompt_columns, reading
 from ftzard.dataset.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys
 from ftzard.dataset.identity import FIRST, canonical
 from ftzard.dataset.splitting import canonical_split
+from ftzard.errors import DataError
 from ftzard.texts import wording
 
 ROLES = ("system", "user", "assistant")
 #: What the older form of chats, with `from` and `value`, calls its roles.
 _OLDER = {"human": "user", "gpt": "assistant"}
+#: Types of a part that is text, in chats whose contents are lists of parts.
+_TEXT_PARTS = ("text", "input_text", "output_text")
 NO_LIST = "messages are no list of role and content"
 #: What a message may have beside its words without being another one: book-keeping of who, when
 #: and where it comes from. Anything else that it says would be lost, and so is refused.
@@ -42,32 +46,53 @@ def read(
     encoding: str = "utf-8",
     delimiter: str = ",",
     lacking: Collection[str] = (),
+    ignored: Collection[str] = (),
 ) -> pd.DataFrame:
     """Read a delivery as columns row (int64, from 0), text (the instruction), input, messages
-    (JSON), source and, where named, label, group, split: strings as in the file, '' where missing.
+    (JSON), source and, where named, label, group, split: strings as in the file, '' where missing;
+    where the file has them, system and history (JSON).
 
     output_column: None reads what has no answers yet. messages_column: a list in JSON lines and
     parquet, JSON in CSV; a file has it or the instruction's columns, or both, and then one row may
     have messages and another an instruction. lacking: columns that this file may do without.
-    Raises DataError, naming the file and the line, for whatever cannot be read without guessing.
+    ignored: columns that may be filled although nothing learns from them.
+    Raises DataError, naming the file and the line, for whatever cannot be read without guessing,
+    and for a filled column that belongs to the question and would be lost.
     """
     columns = {"text": instruction_column, "input": input_column, "label": output_column}
     columns = {name: column for name, column in columns.items() if column is not None}
+    there = reading.header(path, encoding=encoding, delimiter=delimiter)
     wanted = columns
-    if messages_column is not None or lacking:
-        there = reading.header(path, encoding=encoding, delimiter=delimiter)
-        if messages_column in there and instruction_column not in there:
-            wanted = {name: column for name, column in columns.items()
-                      if name == "label" and column in there}
-        wanted = {name: column for name, column in wanted.items()
-                  if column in there or column not in lacking}
-        if messages_column in there:
-            wanted["messages"] = messages_column
+    if messages_column in there and instruction_column not in there:
+        wanted = {name: column for name, column in columns.items()
+                  if name == "label" and column in there}
+    wanted = {name: column for name, column in wanted.items()
+              if column in there or column not in lacking}
+    if messages_column in there:
+        wanted["messages"] = messages_column
     wanted |= {name: column for name, column in
                (("group", group_column), ("split", split_column)) if column is not None}
+    beside = prompt_columns.find(there, wanted.values(), ignored=ignored,
+                                 answers=output_column is not None)
+    optional = {"source": reading.SOURCE} | {
+        name: column for name, column in (("system", beside.system), ("history", beside.history))
+        if column is not None}
+    unlearned = {f"unlearned {column}": column for column in beside.unlearned}
     cells = reading.read_cells(
-        path, wanted, {"source": reading.SOURCE}, nested=("messages",), encoding=encoding,
-        delimiter=delimiter, remedy="Correct the file's header, or set data.{name}_column.")
+        path, wanted, optional | unlearned, nested=("messages", "history", *unlearned),
+        encoding=encoding, delimiter=delimiter,
+        remedy="Correct the file's header, or set data.{name}_column.")
+    rows = len(next(iter(cells.values())))
+    question, answer = (cells[name].to_pylist() if name in cells else [""] * rows
+                        for name in ("text", "label"))
+    lost = {column: prompt_columns.filled(column, cells.pop(name).to_pylist(), question, answer)
+            for name, column in unlearned.items()}
+    lost = {column: count for column, count in lost.items() if count}
+    if lost:
+        free = {f"{name}_free": name not in cells or all(map(prompt_columns.is_blank,
+                                                             cells[name].to_pylist()))
+                for name in ("input", "messages")}
+        raise DataError(f"{path}: " + prompt_columns.refusal(lost, rows, **free))
     frame = pd.DataFrame({name: cell.to_pandas() for name, cell in cells.items()}, dtype="str")
     frame.insert(0, "row", np.arange(len(frame), dtype="int64"))
     for name in ("text", "input", "messages", "source", *(["label"] if output_column else [])):
@@ -150,16 +175,20 @@ def _understood(row, answered: bool, most: int) -> tuple[list[dict], str, str]:
     """Return (messages, answer, '' or why the row cannot be used) of one raw row."""
     instruction, about = wording(row.text), wording(row.input)
     answer = wording(row.label) if answered else ""
+    system, history = (getattr(row, name, "") for name in ("system", "history"))
     if not _blank(row.messages):
         if not (_blank(instruction) and _blank(about)):
             return [], "", "both an instruction and messages"
         messages, reason = _chat(row.messages)
         if not reason:
+            messages, reason = preceded(messages, system, history)
+        if not reason:
             messages, answer, reason = _parted(messages, answer, answered)
     elif _blank(instruction):
         return [], "", "empty instruction"
     else:
-        messages, reason = one_turn(instruction, "" if _blank(about) else about), ""
+        messages, reason = preceded(
+            one_turn(instruction, "" if _blank(about) else about), system, history)
     if not reason and answered and _blank(answer):
         reason = "empty answer"
     if not reason and len(as_text(messages)) > most:
@@ -167,6 +196,34 @@ def _understood(row, answered: bool, most: int) -> tuple[list[dict], str, str]:
     if not reason and len(answer) > most:
         reason = f"answer longer than {most} characters"
     return messages, answer, reason
+
+
+def preceded(messages: Sequence[dict], system: str, history: object
+             ) -> tuple[list[dict], str]:
+    """Return (messages, '' or what is wrong) with a system prompt and a history before them.
+
+    Args:
+        messages: what is asked: one turn, or a chat, which needs no history.
+        system: the system prompt; '' is none.
+        history: earlier turns as `prompt_columns.turns` takes them.
+    """
+    system = wording(system)
+    earlier, reason = prompt_columns.turns(history)
+    if not reason and earlier:
+        earlier, reason = chat(earlier)
+    if reason:
+        return [], reason
+    if earlier and len(messages) > 1:
+        return [], "both a history and messages"
+    if not _blank(system):
+        first = (earlier or messages)[0]
+        if first["role"] != "system":
+            earlier = [{"role": "system", "content": system}, *earlier]
+        elif first["content"] != system:
+            return [], "two system prompts"
+    if not earlier:
+        return list(messages), ""
+    return [*earlier, *messages], _disorder([*earlier, *messages])
 
 
 def _blank(text: str) -> bool:
@@ -186,9 +243,12 @@ def chat(given: object) -> tuple[list[dict], str]:
     for message in given:
         role_key, content_key = (new if new in message else old for new, old in
                                  (("role", "from"), ("content", "value")))
-        role, content = message.get(role_key), message.get(content_key)
-        if not isinstance(role, str) or not isinstance(content, str):
+        role = message.get(role_key)
+        if not isinstance(role, str) or content_key not in message:
             return [], NO_LIST
+        content, wrong = _content(message[content_key])
+        if wrong:
+            return [], wrong
         turn = {"role": _OLDER.get(role, role), "content": wording(content)}
         about = message.get("input") if turn["role"] == "user" else None
         if isinstance(about, list | dict) and about:
@@ -202,6 +262,31 @@ def chat(given: object) -> tuple[list[dict], str]:
                 return [], f"messages with '{key[:40]}', which are not learned"
         messages.append(turn)
     return messages, _disorder(messages)
+
+
+def _content(content: object) -> tuple[str, str]:
+    """Return (the words of a message's content, '' or why it is no text).
+
+    A list of parts is one text, a part a line, if all of them are texts.
+    """
+    if content is None:  # as beside 'tool_calls', which are named as what is not learned
+        return "", ""
+    if isinstance(content, str):
+        return content, ""
+    if not isinstance(content, list):
+        return "", f"a content that is a {type(content).__name__}, no text"
+    words = []
+    for part in content:
+        if not isinstance(part, dict):
+            return "", f"a content that is a list of {type(part).__name__}, no text"
+        kind = part.get("type", "text")
+        if kind not in _TEXT_PARTS or not isinstance(part.get("text"), str):
+            return "", f"a part of type '{str(kind)[:40]}', which is not learned"
+        for key, said in part.items():
+            if key not in ("type", "text", "cache_control", *HARMLESS) and not _empty(said):
+                return "", f"a part with '{key[:40]}', which is not learned"
+        words.append(part["text"])
+    return "\n".join(words), ""
 
 
 def _empty(said: object) -> bool:

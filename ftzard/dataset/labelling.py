@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from ftzard.dataset.identity import canonical
 from ftzard.dataset.instructions import as_text
-from ftzard.dataset.label_studio import read_export, task_texts
+from ftzard.dataset import label_studio_export
+from ftzard.dataset.label_studio import task_texts
 from ftzard.dataset.reading import file_type, read_cells
 from ftzard.dataset.storage import write_csv
 from ftzard.errors import DataError, nearest
@@ -87,23 +88,32 @@ def _says(cell: str, text: str) -> bool:
         return False
 
 
-def read_labelled(path: Path, *, by: str = UNKNOWN, at: str = "") -> pd.DataFrame:
+def read_labelled(path: Path, *, by: str = UNKNOWN, at: str = "", free: bool | None = None
+                  ) -> pd.DataFrame:
     """Read labels that came back, as strings: id, batch, text, label, labelled_by, labelled_at.
 
     Understands the separators and encodings that spreadsheets write, and Label Studio's exports.
     by, at: who gave the labels and when, for the rows of a file that does not say so itself.
+    free: whether the labels are free answers, for exports that have both; None: whichever there is.
     """
     path = Path(path)
     if path.name.lower().endswith(".json") and path.is_file():
-        table = read_export(path)
+        table = label_studio_export.read_json(path, free=free)
     else:
         encoding, delimiter, header = _layout(path)
         renamed = {"id": "row_id", "labelled_by": "annotator", "labelled_at": "updated_at"}
         renamed = renamed if "row_id" in header else {}  # Label Studio's CSV
         wanted = {name: renamed.get(name, name) for name in LABELLED}
+        answers = label_studio_export.label_columns(header) if renamed else []
+        if renamed:
+            del wanted["label"]
+            wanted |= {f"answer {name}": name for name in answers}
         wanted |= {name: column for name in GIVEN if (column := renamed.get(name, name)) in header}
         table = pa.table(read_cells(path, wanted, encoding=encoding, delimiter=delimiter))
         table = table.to_pandas()
+        if renamed:
+            cells = {name: table.pop(f"answer {name}") for name in answers}
+            table["label"] = label_studio_export.csv_labels(path, cells, free=free)
     for name, value in zip(GIVEN, (by, at), strict=True):
         given = table[name].str.strip() if name in table else pd.Series("", table.index)
         table[name] = given.where(given != "", value).astype("str")

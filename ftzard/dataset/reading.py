@@ -103,16 +103,17 @@ def read_raw(
     """Read a delivery as columns row (int64, from 0), text and, where named, label, group, split.
 
     All but `row` are strings exactly as in the file; a missing value is ''. `row` counts the
-    file's records, so that a rejected one can be found again. A file that was made of several
-    sources has a column `source` as well. Raises DataError, naming the file and the line, for
-    whatever cannot be read without guessing.
+    file's records, so that a rejected one can be found again. Labels that are a list are JSON, for
+    `target_checks` to refuse. A file that was made of several sources has a column `source` as
+    well. Raises DataError, naming the file and the line, for whatever cannot be read without
+    guessing.
     """
     wanted = {"text": text_column, "label": label_column}
     wanted |= {"group": group_column, "split": split_column}
     wanted = {name: column for name, column in wanted.items() if column is not None}
     remedy = "Correct the file's header, or set data.{name}_column."
-    cells = read_cells(path, wanted, {"source": SOURCE}, encoding=encoding, delimiter=delimiter,
-                       remedy=remedy)
+    cells = read_cells(path, wanted, {"source": SOURCE}, nested=("label",), encoding=encoding,
+                       delimiter=delimiter, remedy=remedy)
     rows = {"row": pa.array(range(len(cells["text"])), type=pa.int64()), **cells}
     return pa.table(rows).to_pandas()
 
@@ -391,8 +392,9 @@ def _parquet_columns(path: Path, asked: _Asked) -> dict[str, pa.Array]:
 
 
 def _as_strings(path: Path, column: str, values: pa.ChunkedArray, nested: bool) -> pa.Array:
-    if nested and pa.types.is_nested(values.type):
-        cells = (None if cell is None else json.dumps(_without_nulls(cell), ensure_ascii=False)
+    if nested and (pa.types.is_nested(values.type) or pa.types.is_binary(values.type)):
+        cells = (None if cell is None else
+                 json.dumps(_without_nulls(cell), ensure_ascii=False, default=str)
                  for cell in values.to_pylist())
         return pc.fill_null(pa.array(cells, type=pa.large_string()), "")
     if pa.types.is_floating(values.type):

@@ -23,6 +23,8 @@ UNCERTAINTIES = ("least_confidence", "margin", "entropy")
 STRATEGIES = (*UNCERTAINTIES, "committee", "diversity", "mix", "random")
 #: Those that free answers can be chosen by.
 OF_ANSWERS = ("least_confidence", "mix", "random")
+#: Those that do not rank rows by a score.
+UNRANKED = ("diversity", "random")
 RANDOM, AUDIT = "random", "audit"
 
 
@@ -187,6 +189,7 @@ def select(
     audit_rows: int,
     seed: int,
     random_share: float = 0.25,
+    quantile: float | None = None,
     exclude_texts: pd.Series | list[str] = (),
     test_texts: Iterable[str] = (),
     waiting: pd.DataFrame | None = None,
@@ -200,7 +203,9 @@ def select(
     suggestions are free answers, and messages and source come along into the queue. Ranked are the
     rows of the training side (train and validation); `audit_rows` are drawn uniformly from the
     test side. random_share: of the budget, drawn uniformly from the training side before the rest
-    is ranked, with strategy='mix'. Of texts that are the same up to one word one is asked; none of
+    is ranked, with strategy='mix'. quantile: ranked are only rows whose score reaches this quantile
+    of the training side's scores (labelled and waiting rows among them, so that asking does not
+    move it); None for all. Of texts that are the same up to one word one is asked; none of
     those in `exclude_texts`; and for training none that is nearly one of `test_texts`. waiting:
     rows of this batch's queue that have no label yet; they stay, first and as they are, and count
     towards budget and audit_rows. disagreement (rows) and embeddings (rows, width): what committee
@@ -218,6 +223,12 @@ def select(
         )
     if not 0 <= random_share <= 1:
         raise ConfigError(f"sampling.random_share={random_share}, expected between 0 and 1.")
+    if quantile is not None and not 0 < quantile < 1:
+        raise ConfigError(f"sampling.quantile={quantile}, expected between 0 and 1, or null.")
+    if quantile is not None and strategy in UNRANKED:
+        raise ConfigError(
+            f"sampling.quantile={quantile} has no effect with sampling.strategy='{strategy}', which "
+            "ranks by no uncertainty; expected null, or another strategy.")
     if predictions.empty:
         raise DataError("There are no predictions to choose from; run the inference step first.")
     rows = predictions.reset_index(drop=True)
@@ -235,6 +246,8 @@ def select(
     share = round(random_share * budget) if strategy == "mix" else 0
     by_chance = _drawn(training, budget if strategy == "random" else share, seed, asked)
     rest = training.drop(by_chance.index)
+    if quantile is not None:
+        rest = rest[rest["score"] >= least_score(rows, quantile)]
     if strategy == "diversity":
         drawn = spread(embeddings[rest.index], len(rest) if budget * 2 > len(rest) else budget * 2,
                        seed=seed)
@@ -257,9 +270,17 @@ def select(
         new = new.astype({"confidence": "str"})
     queue = (pd.concat([kept, new]) if len(kept) else new).reset_index(drop=True)
     ranked_by_score = rows["id"].isin(queue.loc[queue["chosen_by"] == chosen_by, "id"])
-    if strategy in ("diversity", "random") or not ranked_by_score.any():
+    if strategy in UNRANKED or not ranked_by_score.any():
         return queue, None
     return queue, float(rows.loc[ranked_by_score, "score"].min())
+
+
+def least_score(rows: pd.DataFrame, quantile: float) -> float:
+    """Return the score that a row of the training side has to reach to be ranked; NaN if none is.
+
+    rows: with split and score.
+    """
+    return float(rows.loc[rows["split"] != "test", "score"].quantile(quantile))
 
 
 def _scores(rows: pd.DataFrame, strategy: str, seed: int, disagreement: np.ndarray | None,

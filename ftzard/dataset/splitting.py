@@ -382,8 +382,9 @@ def check_splits(
         if absent:
             raise DataError(
                 f"The {split} split has no row labelled {', '.join(map(repr, absent))} among its "
-                f"{int(counts[split])} rows; bring more rows of that label, or leave it out of "
-                "data.labels."
+                f"{int(counts[split])} rows; bring more rows of that label, raise "
+                f"data.{split}_share before the first use, or leave it out of data.labels, which "
+                "rejects its rows."
             )
 
 

@@ -1,6 +1,7 @@
 """Tables on disk: written whole or not at all, and to the same bytes for the same rows."""
 
 import csv
+import hashlib
 from pathlib import Path
 
 import pandas as pd
@@ -60,6 +61,13 @@ def write_parquet(frame: pd.DataFrame, path: Path, *, identity: int = FIRST) -> 
         noted = {**(table.schema.metadata or {}), _IDENTITY: str(identity).encode()}
         table = table.replace_schema_metadata(noted)
     return write_atomically(Path(path), lambda part: pq.write_table(table, part))
+
+
+def rows_digest(rows: pd.DataFrame) -> str:
+    """Return 32 hex digits that tell rows apart: ids, texts and answers, in this order."""
+    said = rows[[name for name in ("id", "text", "messages", "label") if name in rows]]
+    hashed = pd.util.hash_pandas_object(said.astype("str"), index=False).to_numpy()
+    return hashlib.sha256(hashed.tobytes()).hexdigest()[:32]
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

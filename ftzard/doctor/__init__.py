@@ -8,7 +8,7 @@ only what loses nothing: it finishes or clears what a killed process has left.
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from ftzard.doctor import credentials, leftovers, machine, records, registered, versioned
+from ftzard.doctor import credentials, dropped, leftovers, machine, records, registered, versioned
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, settings
 from ftzard.errors import FtzardError
 from ftzard.workspace import Workspace, locked
@@ -32,6 +32,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("models", registered.models),
     ("DVC", versioned.dvc),
     ("data", versioned.data),
+    ("dropped", dropped.files),
     ("versions", versioned.uncommitted),
     ("git remote", versioned.git_remote),
     ("pushed", versioned.unpushed),

@@ -53,7 +53,7 @@ def locks(place: Workspace) -> list[Finding]:
             "locks", WARNING,
             f"{listed([lock.name for lock in stale])}: named by a process that is gone. Harmless: "
             "the system has freed it, and the next run takes it.",
-            f"ftzard doctor --fix -w {place.root}", lambda: _empty(stale)))
+            f"ftzard doctor --fix -w {place.in_shell}", lambda: _empty(stale)))
     rwlock = place.root / ".dvc" / "tmp" / "rwlock"
     if rwlock.is_file():
         found += _dvc_lock(place, rwlock)
@@ -94,7 +94,7 @@ def half_written(place: Workspace) -> list[Finding]:
             "files", WARNING,
             f"{counted(len(parts), 'file')} half written by a process that was killed: "
             f"{listed([place.relative(part) for part in parts])}. What stands under the final "
-            "names is whole.", f"ftzard doctor --fix -w {place.root}", lambda: _remove(parts)))
+            "names is whole.", f"ftzard doctor --fix -w {place.in_shell}", lambda: _remove(parts)))
     exchanges = sorted(_exchanges(place))
     lost = [(scratch, target) for scratch, target in exchanges
             if (scratch / "old").is_dir() and not target.exists()]
@@ -102,7 +102,7 @@ def half_written(place: Workspace) -> list[Finding]:
         found.append(Finding(
             "files", WRONG,
             f"{listed([place.relative(target) for _, target in lost])}: taken away and not yet "
-            "replaced when its process was killed.", f"ftzard doctor --fix -w {place.root}",
+            "replaced when its process was killed.", f"ftzard doctor --fix -w {place.in_shell}",
             lambda: _put_back(lost)))
     folders = [scratch for scratch, target in exchanges if (scratch, target) not in lost]
     past = place.root / "data" / ".ftzard-push"
@@ -112,7 +112,7 @@ def half_written(place: Workspace) -> list[Finding]:
             "files", WARNING,
             f"{counted(len(folders), 'temporary folder')} left by a process that was killed: "
             f"{listed([place.relative(folder) for folder in folders])}.",
-            f"ftzard doctor --fix -w {place.root}", lambda: _remove(folders)))
+            f"ftzard doctor --fix -w {place.in_shell}", lambda: _remove(folders)))
     return found or [Finding("files", OK, "none is half written.")]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 import sqlite3
 import time
@@ -56,9 +57,11 @@ def store(place: Workspace) -> list[Finding]:
     problem = mlflow.problem(uri)
     if problem is not None:
         empty = file is not None and mlflow.is_empty(file)
-        command = ("look at tracking.uri" if file is None else f"mv {file} {file}.broken" if empty
-                   else f"fuser {file}" if "locked" in problem else f"mlflow db upgrade {uri}"
-                   if "another version" in problem else f"cp A-COPY {file}")
+        shown = shlex.quote(str(file))
+        command = ("look at tracking.uri" if file is None else f"mv {shown} {shown}.broken" if empty
+                   else f"fuser {shown}" if "locked" in problem
+                   else f"mlflow db upgrade {shlex.quote(uri)}" if "another version" in problem
+                   else f"cp A-COPY {shown}")
         return [Finding("MLflow", WRONG, problem, command,
                         (lambda: _set_aside(file)) if empty else None)]
     if file is None:
@@ -120,7 +123,7 @@ def open_runs(place: Workspace) -> list[Finding]:
         names = listed([runs.title(run) for run in left])
         found.append(Finding(
             "runs", WRONG, f"{names}: RUNNING in MLflow, and its process is gone.",
-            f"ftzard doctor --fix -w {place.root}",
+            f"ftzard doctor --fix -w {place.in_shell}",
             lambda: f"closed as KILLED: {listed(runs.reconcile(tracking))}."))
     elsewhere = sorted({run.data.tags.get(runs.HOST) or "an unknown machine" for run in running
                         if run.data.tags.get(runs.HOST) != socket.gethostname()})
@@ -140,13 +143,13 @@ def dagster(place: Workspace) -> list[Finding]:
     if not file.is_file():
         return [Finding("Dagster", WRONG, f"{place.relative(file)} is missing: Dagster would use "
                                           "settings that do not fit.",
-                        f"ftzard doctor --fix -w {place.root}", lambda: _write_settings(file))]
+                        f"ftzard doctor --fix -w {place.in_shell}", lambda: _write_settings(file))]
     try:
         said = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         return [Finding("Dagster", WRONG, f"{place.relative(file)} is not valid YAML: "
                                           f"{str(error).splitlines()[0]}.",
-                        f"rm {file} && ftzard doctor --fix -w {place.root}")]
+                        f"rm {shlex.quote(str(file))} && ftzard doctor --fix -w {place.in_shell}")]
     database = home / "history" / "runs.db"
     if not database.is_file() or "storage" in said or "run_storage" in said:
         return [Finding("Dagster", OK, "no run yet." if not database.is_file() else
@@ -155,7 +158,7 @@ def dagster(place: Workspace) -> list[Finding]:
     if not dead:
         return [Finding("Dagster", OK, f"{place.relative(home)}, no run is left open.")]
     return [Finding("Dagster", WRONG, f"{listed(dead)}: not finished, and its process is gone.",
-                    f"ftzard doctor --fix -w {place.root}",
+                    f"ftzard doctor --fix -w {place.in_shell}",
                     lambda: _close_dead(place))]
 
 

@@ -67,7 +67,7 @@ def _dangling(place, tracking, name: str, aliases: dict, versions: dict) -> list
         if number not in versions:
             found.append(Finding(
                 "models", WRONG, f"the alias '{alias}' of {name} names version {number}, which "
-                                 "does not exist.", f"ftzard doctor --fix -w {place.root}",
+                                 "does not exist.", f"ftzard doctor --fix -w {place.in_shell}",
                 lambda alias=alias, number=number: _drop(registry, tracking, name, alias, number)))
     if aliases.get("challenger") is not None and aliases.get("challenger") == aliases.get(
             "champion"):
@@ -75,7 +75,7 @@ def _dangling(place, tracking, name: str, aliases: dict, versions: dict) -> list
         if champion is not None:
             found.append(Finding(
                 "models", WRONG, f"{champion} is champion and challenger: a move was cut off.",
-                f"ftzard doctor --fix -w {place.root}",
+                f"ftzard doctor --fix -w {place.in_shell}",
                 lambda: _move(registry, tracking, champion)))
     return found
 
@@ -110,7 +110,7 @@ def _half_registered(place: Workspace, tracking, records: dict, aliases: dict, v
             "models", WRONG if cut_off else WARNING,
             f"{version} is registered and has no record models/{version.name}/{number}.yaml; "
             f"{why}.",
-            f"ftzard doctor --fix -w {place.root}" if cut_off else "git pull",
+            f"ftzard doctor --fix -w {place.in_shell}" if cut_off else "git pull",
             (lambda version=version: _delete(place, registry, tracking, version))
             if cut_off else None))
     return found
@@ -140,7 +140,7 @@ def _half_deleted(place: Workspace, tracking, records: dict, aliases: dict, vers
 
     return [] if at_work(place) else [Finding(
         "models", WRONG, f"{versions[number]} was deleted by its record and is still registered: "
-                         "deleting it was cut off.", f"ftzard doctor --fix -w {place.root}",
+                         "deleting it was cut off.", f"ftzard doctor --fix -w {place.in_shell}",
         lambda version=versions[number]: _finish(registry, tracking, version))
         for number, said in records.items()
         if said.get("deleted") and number in versions and number not in aliases.values()]
@@ -181,7 +181,7 @@ def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict
             "models", WARNING,
             f"{name}@{last} is the last that was promoted on record, and the champion is {now}: "
             "somebody moved it in MLflow.",
-            f"ftzard promote {last} --reason … -w {place.root} (if that was not you)")]
+            f"ftzard promote {last} --reason … -w {place.in_shell} (if that was not you)")]
     if at_work(place):
         return []
     from ftzard.tracking import registry
@@ -189,7 +189,7 @@ def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict
     return [Finding(
         "models", WRONG,
         f"{name}@{last} is promoted on record, and the champion is {now}: the process was killed "
-        "while the alias moved.", f"ftzard doctor --fix -w {place.root}",
+        "while the alias moved.", f"ftzard doctor --fix -w {place.in_shell}",
         lambda: _move(registry, tracking, versions[last]))]
 
 

@@ -15,6 +15,7 @@ from ftzard.versioning.commit import version
 from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder, read_dvc
 from ftzard.versioning.publish import last_push, push, why_git_refused
 from ftzard.versioning.publish import unpushed as commits_here
+from ftzard.versioning.repository import branch, upstream
 from ftzard.workspace import Workspace
 
 NETWORK_S = 8.0
@@ -46,7 +47,7 @@ def repository(place: Workspace) -> list[Finding]:
     if git.head(place.root) is None:
         found.append(Finding("git", WARNING, "there is no commit yet.",
                              "git add ftzard.yaml && git commit"))
-    elif git.branch(place.root) is None:
+    elif branch(place.root) is None:
         found.append(Finding(
             "git", WARNING, "HEAD is detached: versions are committed, but to no branch, and "
             "cannot be pushed.", "git switch -c NAME (keeps them), or git switch main"))
@@ -57,7 +58,7 @@ def repository(place: Workspace) -> list[Finding]:
     for name, (what, command) in _HALF_DONE.items():
         if (folder / name).exists():
             found.append(Finding("git", WARNING, f"{what} of yours is in progress.", command))
-    return found or [Finding("git", OK, f"branch {git.branch(place.root)} at "
+    return found or [Finding("git", OK, f"branch {branch(place.root)} at "
                                         f"{git.head(place.root)[:10]}.")]
 
 
@@ -274,7 +275,7 @@ def uncommitted(place: Workspace) -> list[Finding]:
         found.append(Finding(
             "versions", WRONG,
             f"{listed(left)}: changed and in no commit; a process was killed between DVC and git.",
-            f"ftzard doctor --fix -w {place.root}", lambda: _commit(place, left)))
+            f"ftzard doctor --fix -w {place.in_shell}", lambda: _commit(place, left)))
     return found
 
 
@@ -301,7 +302,7 @@ def git_remote(place: Workspace) -> list[Finding]:
     if not remotes:
         return [Finding("git remote", WARNING, "none: every version is on this disk only.",
                         "git remote add origin URL")]
-    target = git.upstream(place.root)
+    target = upstream(place.root)
     name = target[0] if target and target[0] in remotes else remotes[0]
     asked = git.attempt(place.root, "ls-remote", "--quiet", "--heads", name,
                         env=git.askpass(place.root), timeout=NETWORK_S)
@@ -334,5 +335,5 @@ def unpushed(place: Workspace) -> list[Finding]:
             raise VersioningError(why)
         return f"{counted(len(here), 'commit')}: {state}."
 
-    return [Finding("pushed", WARNING, sentence, f"ftzard push -w {place.root}",
+    return [Finding("pushed", WARNING, sentence, f"ftzard push -w {place.in_shell}",
                     None if yours else send)]

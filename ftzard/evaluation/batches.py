@@ -16,6 +16,11 @@ def named(batch: object, delivered_as: Mapping[str, str]) -> str:
     return str(batch) if name is None else f"{name} ({str(batch)[:DIGITS]})"
 
 
+def called(batch: object, delivered_as: Mapping[str, str]) -> str:
+    """Return a batch as a sentence calls it: 'march.csv (7d0a323)', else 'batch 7d0a32375e41'."""
+    return named(batch, delivered_as) if str(batch) in delivered_as else f"batch {batch}"
+
+
 def told(sentence: str, delivered_as: Mapping[str, str]) -> str:
     """Return a sentence with every batch in it called by its name."""
     if not delivered_as:

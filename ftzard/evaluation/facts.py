@@ -38,13 +38,14 @@ class Trial:
 
     history: one dict per epoch with epoch and any of train_loss, validation_loss, train_accuracy,
     validation_accuracy or, as training writes it, accuracy (on validation); further keys are left
-    alone. best: whether this trial was chosen.
+    alone. best: whether this trial was chosen; pruned: whether it was stopped before its end.
     """
 
     name: str
     history: Sequence[Mapping[str, float]]
     params: Mapping[str, Any] = field(default_factory=dict)
     best: bool = False
+    pruned: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,8 @@ class Facts:
     answers: of a round of instruction tuning, which has no models, class_counts and test of its
     own; the sections that need classes are then left out.
     uncertainty: one number per unlabelled row; threshold: the least uncertain row asked for;
-    strategy: its name in words; asked: rows put into the labelling queue, of all kinds; asked_of:
-    the batch they are of.
+    strategy: its name in words; quantile: of the uncertainty, below which no row was ranked;
+    asked: rows put into the labelling queue, of all kinds; asked_of: the batch they are of.
     forgetting: `forgetting.Matrix.to_dict()`; drift: `drift.Drift.to_dict()` of every batch so far
     with its batch and the champion's number, oldest first.
     delivered_as: {batch: name of the file that it was delivered as}, of the batches known by name.
@@ -225,6 +226,7 @@ class Facts:
     uncertainty: Sequence[float] | None = None
     threshold: float | None = None
     strategy: str | None = None
+    quantile: float | None = None
     asked: int | None = None
     asked_of: str | None = None
     rounds: Sequence[Round] = ()

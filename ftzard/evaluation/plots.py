@@ -256,6 +256,59 @@ def learning_curves(
 
 
 @_styled
+def trials(tried: Sequence[Mapping], metric: str) -> "Figure":
+    """Draw what each trial of a search reached, against each value that differs among them.
+
+    tried: [{name, params, value, best, pruned}] with the value of `metric` on validation; of a
+    single trial, the learning rate is drawn. A pruned trial is hollow: it was not trained to its
+    end.
+    """
+    _refuse_empty("trials", tried)
+    order = sorted({key for t in tried for key in t["params"]} - {"alpha"},
+                   key=lambda key: (key != "learning_rate", key != "rank", key))
+    names = [key for key in order if len({t["params"].get(key) for t in tried}) > 1]
+    names = names[:3] or order[:1]
+    figure, panels = _figure(2.8, width=max(WIDTH, 3.4 * len(names)), columns=len(names))
+    for axes, name in zip(np.atleast_1d(panels), names, strict=True):
+        choices = name in ("rank", "batch_size")
+        values = sorted({t["params"][name] for t in tried if name in t["params"]})
+        for trial in (t for t in tried if name in t["params"]):
+            x = trial["params"][name]
+            best = bool(trial.get("best")) and len(tried) > 1
+            colour = BLUE if best else SOFT
+            place = values.index(x) if choices else x
+            axes.plot([place], [trial["value"]], ls="", marker="o", ms=6, color=colour,
+                      mfc="white" if trial.get("pruned") else colour, zorder=3 if best else 2)
+            axes.annotate(
+                _short(trial["name"], 14), (place, trial["value"]), xytext=(6, 4),
+                textcoords="offset points", size=7.5, color=colour,
+                weight="bold" if best else "normal")
+        if choices:
+            axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+            axes.set_xlim(-0.6, len(values) - 0.4 + 0.3)
+        elif name == "learning_rate" and values[0] > 0:
+            axes.set_xscale("log")
+            shown = values[:: -(-len(values) // 6)]  # six labels have room
+            axes.set_xticks(shown, [f"{value:.2g}" for value in shown], rotation=30)
+            axes.minorticks_off()
+            axes.margins(x=0.25)
+        else:
+            axes.margins(x=0.25)
+        axes.set_xlabel(name.replace("_", " "))
+        axes.margins(y=0.2)
+        axes.grid(axis="y")
+        if metric in ("validation_loss", "perplexity"):
+            axes.set_ylim(axes.get_ylim())
+        else:
+            _share_axis(axes, *axes.get_ylim())
+    first = np.atleast_1d(panels)[0]
+    first.set_ylabel(metric.replace("_", " ").removeprefix("validation ") + " on validation")
+    if any(t.get("pruned") for t in tried):
+        _aside(first, (0.99, 0.99), "hollow: stopped early", va="top", ha="right")
+    return figure
+
+
+@_styled
 def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> "Figure":
     """Draw counts of true class (rows) against predicted class; colour is the share of the row."""
     counts = np.asarray(confusion, dtype=float)

@@ -194,9 +194,8 @@ def labelling(facts: Facts) -> list[Markup]:
     if facts.uncertainty is None or len(facts.uncertainty) == 0:
         return [missing("No unlabelled batch was predicted in this round; nothing was picked.")]
     n, free = len(facts.uncertainty), facts.answers is not None
-    of = "" if facts.asked_of is None else " of " + (
-        "" if facts.asked_of in facts.delivered_as else "batch ") + batches.named(
-            facts.asked_of, facts.delivered_as)
+    of = "" if facts.asked_of is None else (
+        f" of {batches.called(facts.asked_of, facts.delivered_as)}")
     lead = (f"{n:,} instructions{of} were answered." if free
             else f"{n:,} rows{of} without labels were predicted.")
     if facts.asked is not None:
@@ -219,6 +218,8 @@ def labelling(facts: Facts) -> list[Markup]:
     told = [
         ("rows predicted", f"{n:,}"),
         ("median uncertainty", f"{np.median(values):.3g}"),
+        ("quantile that a row has to reach", None if facts.quantile is None
+         else f"{facts.quantile:g}"),
         ("threshold", None if facts.threshold is None else f"{facts.threshold:.3g}"),
         ("rows at or above it", None if facts.threshold is None
          else f"{int((values >= facts.threshold).sum()):,}"),

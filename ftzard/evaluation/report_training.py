@@ -57,7 +57,8 @@ def learning(facts: Facts) -> list[Markup]:
     heading = "What each trial tried" if many else "Values used"
     tried = tag("div", tag("h3", heading), _trials_table(trials, free),
                 class_="gap")
-    return [opening(_trials_sentence(trials, free)), tag("div", *drawn, class_="two"), tried]
+    return [opening(_trials_sentence(trials, free)), tag("div", *drawn, class_="two"),
+            *_search(trials, free), tried]
 
 
 def data(facts: Facts) -> list[Markup]:
@@ -88,6 +89,17 @@ def _trials_sentence(trials: Sequence[Trial], free: bool) -> str:
     return f"{'The' if only else f'{chosen}; its'} {said}, after epoch {peak[1]:g}."
 
 
+def _search(trials: Sequence[Trial], free: bool) -> list[Markup]:
+    """Return the picture of a search: what each trial reached with its values."""
+    tried = [{"name": t.name, "params": t.params, "best": t.best, "pruned": t.pruned,
+              "value": peak[0]} for t in trials if (peak := _peak(t, free)) and t.params]
+    if len(tried) < 2:
+        return []
+    drawing = plots.svg(plots.trials(tried, "validation_loss" if free else "accuracy"))
+    caption = "The best epoch of each trial, against each value that differs among them."
+    return [tag("div", picture("The search", caption, drawing), class_="gap")]
+
+
 def _trials_table(trials: Sequence[Trial], free: bool) -> Markup:
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
     many = len(trials) > 1
@@ -103,7 +115,8 @@ def _trials_table(trials: Sequence[Trial], free: bool) -> Markup:
         else:
             results = ("–" if peak is None else percent(peak[0]),)
         rows.append(
-            [trial.name + (" (chosen)" if trial.best and many else ""),
+            [trial.name + (" (chosen)" if trial.best and many else "")
+             + (" (stopped early)" if trial.pruned else ""),
              *(_value(trial.params.get(key, "")) for key in keys), *results]
         )
     kinds = [None, *("number" for _ in head[1:])]

@@ -19,6 +19,7 @@ import numpy
 import torch
 from torch import nn
 
+from ftzard import python_settings
 from ftzard.errors import ModelError
 from ftzard.models import memory
 from ftzard.models.answering import Answerer
@@ -148,12 +149,10 @@ def _asked(adapter: Path | None, base: BaseSpec, task: Mapping, threads: int, ba
 
 
 def _run(request: Path, name: str, timeout: float) -> None:
-    package = str(Path(__file__).resolve().parents[2])
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {**python_settings.for_child(), "OMP_WAIT_POLICY": "PASSIVE"}
     try:
         process = subprocess.run(
-            [sys.executable, "-m", "ftzard.models.measured", str(request)], capture_output=True,
+            [sys.executable, "-P", "-m", "ftzard.models.measured", str(request)], capture_output=True,
             text=True, env=environment, timeout=timeout)
     except subprocess.TimeoutExpired as error:
         raise ModelError(

@@ -5,7 +5,7 @@ and measures the validation rows. `train` does all the rest, for one as for the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy
 import pandas
@@ -35,6 +35,9 @@ METRICS = {
 #: Metrics of which the lower one is the better one.
 LOWER = ("validation_loss", "perplexity")
 
+#: The class weights that are worked out from the training rows.
+BALANCED = "balanced"
+
 Batch = tuple[dict[str, torch.Tensor], numpy.ndarray]
 
 
@@ -49,26 +52,37 @@ def objective_of(
     validation_rows: pandas.DataFrame,
     labels: Sequence[str],
     packed_length: int | None,
+    class_weights: str | Mapping[str, float] | None = None,
 ) -> "Labels | Answers":
     """Return the objective of a model on these rows. Raises ModelError as `train` says."""
     if writes(model):
+        if class_weights is not None:
+            raise ModelError(
+                f"training.class_weights is {class_weights!r} in a training for instruction_tuning,"
+                " where an answer has no class; expected null.")
         return Answers(model, train_rows, validation_rows, packed_length)
     if packed_length is not None:
         raise ModelError(
             "packing is asked for in a training for classification, where a text is answered as a "
             "whole; expected none. Remove 'packing' from the training's values."
         )
-    return Labels(train_rows, validation_rows, labels)
+    return Labels(train_rows, validation_rows, labels, class_weights)
 
 
 class Labels:
-    """The label of each text: every row weighs the same."""
+    """The label of each text: every row weighs the same, or as much as its class.
+
+    class_weights: weight per label, or BALANCED: rows / (classes * rows of the class), so that
+    every class weighs the same in sum; None: 1 for every row. The loss of a step is the weighted
+    mean of its rows; the validation rows are measured without weights.
+    """
 
     def __init__(
         self,
         train_rows: pandas.DataFrame,
         validation_rows: pandas.DataFrame,
         labels: Sequence[str],
+        class_weights: str | Mapping[str, float] | None = None,
     ):
         self.targets = _targets(train_rows, labels, "training")
         self.validation_targets = _targets(validation_rows, labels, "validation")
@@ -82,6 +96,8 @@ class Labels:
         self.input_ids = train_rows["input_ids"].tolist()
         self.validation_ids = validation_rows["input_ids"].tolist()
         self.lengths = numpy.array([len(ids) for ids in self.input_ids])
+        self.class_weights = (None if class_weights is None
+                              else _class_weights(class_weights, self.targets, labels))
 
     def parts(self, rows: numpy.ndarray, tokens: int | None) -> list[numpy.ndarray]:
         """Return a step's rows as they are computed one after the other (see micro_batches)."""
@@ -91,9 +107,15 @@ class Labels:
         """Return what a model takes of a part, and the label numbers (int64) of its rows."""
         return pad([self.input_ids[row] for row in part], pad_id, device), self.targets[part]
 
-    def weight(self, rows: numpy.ndarray) -> int:
-        """Return of how many targets the loss of these rows is the mean."""
+    def count(self, rows: numpy.ndarray) -> int:
+        """Return how many targets the loss of these rows sees."""
         return len(rows)
+
+    def weight(self, rows: numpy.ndarray) -> float:
+        """Return what the loss of these rows weighs in a mean over steps."""
+        if self.class_weights is None:
+            return len(rows)
+        return float(self.class_weights[self.targets[rows]].sum())
 
     def measure(
         self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
@@ -118,6 +140,8 @@ class Answers:
     Rows have input_ids, a prompt and its answer, and prompt_length. packed_length: most tokens of a
     sequence into which a step's rows are packed, None for a row per sequence.
     """
+
+    class_weights: numpy.ndarray | None = None
 
     def __init__(
         self,
@@ -161,9 +185,13 @@ class Answers:
             batch = packing.together(ids, pad_id, device, **self.mask)
         return asked_alone(batch, ids, prompts)
 
-    def weight(self, rows: numpy.ndarray) -> int:
-        """Return of how many supervised tokens the loss of these rows is the mean."""
+    def count(self, rows: numpy.ndarray) -> int:
+        """Return how many supervised tokens the loss of these rows sees."""
         return int((self.lengths[rows] - self.prompts[rows]).sum())
+
+    def weight(self, rows: numpy.ndarray) -> int:
+        """Return what the loss of these rows weighs in a mean over steps: its tokens."""
+        return self.count(rows)
 
     def measure(
         self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
@@ -180,7 +208,7 @@ class Answers:
 
     def counted(self) -> dict[str, int]:
         """Return the supervised tokens of an epoch, which the loss of every step has seen."""
-        return {"supervised_tokens": self.weight(numpy.arange(len(self.lengths)))}
+        return {"supervised_tokens": self.count(numpy.arange(len(self.lengths)))}
 
     def padding(self, parts: Sequence[list[list[int]]]) -> float:
         """Return which share of the computed tokens is padding."""
@@ -264,6 +292,44 @@ def _targets(rows: pandas.DataFrame, labels: Sequence[str], side: str) -> numpy.
             f"{nearest(unknown[0], labels)}"
         )
     return numpy.array([numbers[label] for label in rows["label"]], dtype=numpy.int64)
+
+
+def check_class_weights(
+    class_weights: str | Mapping[str, float] | None, labels: Sequence[str]
+) -> None:
+    """Raise ModelError unless class weights are None, BALANCED or one number above 0 per label."""
+    if class_weights is None or class_weights == BALANCED:
+        return
+    if not isinstance(class_weights, Mapping):
+        raise ModelError(
+            f"training.class_weights is {class_weights!r}; expected '{BALANCED}', a map of label "
+            "to weight, or null.")
+    unknown = [label for label in class_weights if label not in labels]
+    if unknown:
+        raise ModelError(
+            f"training.class_weights has the label '{unknown[0]}' (unknown labels: {len(unknown)})"
+            f"{nearest(unknown[0], labels)}")
+    missing = [label for label in labels if label not in class_weights]
+    if missing:
+        raise ModelError(
+            f"training.class_weights lacks the label '{missing[0]}' (missing labels: "
+            f"{len(missing)}); expected a weight for each of {', '.join(labels)}. Write 1 where "
+            "nothing is to change.")
+    for label, weight in class_weights.items():
+        if not (math.isfinite(weight) and weight > 0):
+            raise ModelError(
+                f"training.class_weights.{label} is {weight!r}; expected a finite number above 0.")
+
+
+def _class_weights(
+    class_weights: str | Mapping[str, float], targets: numpy.ndarray, labels: Sequence[str]
+) -> numpy.ndarray:
+    """Return the weight of each label (float64), by its number; 1 for one without rows."""
+    check_class_weights(class_weights, labels)
+    if class_weights != BALANCED:
+        return numpy.array([class_weights[label] for label in labels], dtype=numpy.float64)
+    rows = numpy.bincount(targets, minlength=len(labels))
+    return numpy.where(rows > 0, len(targets) / ((rows > 0).sum() * numpy.maximum(rows, 1)), 1.0)
 
 
 def _check_count(rows: Sequence, validation: Sequence) -> None:

@@ -7,7 +7,7 @@ parameters that an optimizer step leaves as they were.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -72,6 +72,7 @@ def train(
     micro_batch_tokens: int | None = None,
     gradient_checkpointing: bool = False,
     packed_length: int | None = None,
+    class_weights: str | Mapping[str, float] | None = None,
     checkpoints: Checkpoints | None = None,
     stop: Callable[[list[dict]], bool] | None = None,
     on_step: Progress | None = None,
@@ -87,19 +88,21 @@ def train(
     8 bit, 'paged' outside the GPU while it is full; micro_batch_tokens: most padded tokens that
     are computed at once (None or 0: a step's rows at once), while a step stays the mean over its
     rows, or over all tokens of their answers; packed_length: pack a step's rows into sequences of
-    at most so many tokens (None: a row per sequence); gradient_checkpointing: compute a block's
-    activations again for its gradient instead of keeping them, which takes longer and less memory;
-    patience: epochs without a better `metric` (on validation) before training stops; checkpoints:
-    where to keep the state, and to go on from if one is there, with the losses of a run that was
-    never cut off; stop: asked with the history before every epoch but the first whether to leave
-    it at that; on_step: called with (steps done, steps in all); on_epoch: with the epoch's entry
-    of the history, also of the epochs that an earlier run had done. Raises ModelError as the
-    module says.
+    at most so many tokens (None: a row per sequence); class_weights: what the rows of each label
+    weigh in the mean of a step, by label or 'balanced' (see objectives.Labels);
+    gradient_checkpointing: compute a block's activations again for its gradient instead of keeping
+    them, which takes longer and less memory; patience: epochs without a better `metric` (on
+    validation) before training stops; checkpoints: where to keep the state, and to go on from if
+    one is there, with the losses of a run that was never cut off; stop: asked with the history
+    before every epoch but the first whether to leave it at that; on_step: called with (steps done,
+    steps in all); on_epoch: with the epoch's entry of the history, also of the epochs that an
+    earlier run had done. Raises ModelError as the module says.
     """
     metrics = METRICS[task_of(model)]
     if metric not in metrics:
         raise ModelError(f"metric is '{metric}'{nearest(metric, metrics)}")
-    objective = objective_of(model, train_rows, validation_rows, labels, packed_length)
+    objective = objective_of(model, train_rows, validation_rows, labels, packed_length,
+                             class_weights)
     parameters = _trainable(model)
     set_seed(seed)
     generator = numpy.random.default_rng(seed)
@@ -132,8 +135,8 @@ def train(
                 parts = [objective.batch(part, pad_id, device) for part in together]
                 before = _copy(parameters) if state.done == 0 else {}
                 rule.zero_grad(set_to_none=True)
-                state.losses.append(
-                    _gradients(model, parts, state.done, objective.weight(rows)))
+                state.losses.append(_gradients(
+                    model, parts, state.done, objective.count(rows), objective.class_weights))
                 nn.utils.clip_grad_norm_(parameters.values(), max_grad_norm)
                 rule.step()
                 schedule.step()
@@ -232,9 +235,14 @@ def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return parameters
 
 
-def _loss(scores: torch.Tensor, targets: numpy.ndarray) -> torch.Tensor:
+def _loss(
+    scores: torch.Tensor, targets: numpy.ndarray, class_weights: numpy.ndarray | None = None
+) -> torch.Tensor:
+    weight = class_weights
+    if weight is not None:
+        weight = torch.from_numpy(weight).to(scores.device, torch.float32)
     return nn.functional.cross_entropy(
-        scores.float(), torch.from_numpy(targets).to(scores.device)
+        scores.float(), torch.from_numpy(targets).to(scores.device), weight=weight
     )
 
 
@@ -243,22 +251,26 @@ def _gradients(
     parts: Sequence[tuple[dict[str, torch.Tensor], numpy.ndarray]],
     done: int,
     promised: int | None = None,
+    class_weights: numpy.ndarray | None = None,
 ) -> float:
     """Add up the gradients of a step's rows and return their mean loss, refusing one that is none.
 
     parts: (batch, targets) that are computed one after the other; a part weighs as many targets as
-    it has, so that the sum is that of all rows at once. promised: how many targets the rows have,
-    all of which the loss must see.
+    it has, or as much as their classes do, so that the sum is that of all rows at once. promised:
+    how many targets the rows have, all of which the loss must see; class_weights: by the number of
+    a label, None for equal ones.
     """
     count, value = sum(len(targets) for _, targets in parts), 0.0
+    weights = [len(targets) if class_weights is None else float(class_weights[targets].sum())
+               for _, targets in parts]
     if promised is not None:
         _require_all(count, promised, done)
-    for batch, targets in parts:
+    for (batch, targets), weight in zip(parts, weights, strict=True):
         scores = model(**batch).logits
         _require_all(scores.shape[:-1].numel(), len(targets), done)
-        loss = _loss(scores, targets)
+        loss = _loss(scores, targets, class_weights)
         if len(parts) > 1:
-            loss = loss * (len(targets) / count)
+            loss = loss * (weight / sum(weights))
         value += float(loss.detach())
         loss.backward()
     if not math.isfinite(value) or value == 0.0:

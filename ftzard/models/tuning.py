@@ -1,17 +1,22 @@
 """The search for good hyperparameters: trials on one shared base, ranked on validation rows only.
 
 Each trial has an adapter of its own, attached before and taken off after, and all begin with the
-same seed, so that only their values tell them apart. The sampler is seeded too: the same search on
-the same rows proposes and finds the same.
+same seed, so that only their values tell them apart. The first trial may take given values, so that
+no search ends below them on validation. The next ones are points of a low-discrepancy sequence:
+few random draws often lie side by side. From the tenth trial on TPE proposes. Everything is
+seeded: the same search on the same rows proposes and finds the same.
 """
 
+import math
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy
 import optuna
 import pandas
+from scipy.stats import qmc
 
 from ftzard.errors import ModelError, nearest
 from ftzard.models.adapter import read_meta
@@ -25,6 +30,10 @@ RANGES = {"learning_rate": True, "weight_decay": False, "dropout": False}
 CHOICES = ("rank", "batch_size")
 #: What only an adapter has, so that the method 'full' does not search it.
 ADAPTER_ONLY = ("rank", "dropout")
+#: Trials whose values are set beforehand; TPE learns from them. All, if the space is finite.
+STARTUP = 10
+#: Least distance of two of them, where each searched range has length 1.
+APART = 0.25
 
 
 @dataclass
@@ -66,6 +75,7 @@ def search(
     checkpoints: Path | None = None,
     checkpoint_steps: int = 0,
     prune: bool = False,
+    first: dict | None = None,
     on_trial_start: Callable[[int, dict], object] | None = None,
     on_step: Progress | None = None,
     on_epoch: Callable[[dict], object] | None = None,
@@ -81,7 +91,9 @@ def search(
     begins with, and whose rank and alpha it then has; extra: goes into each adapter's ftzard.json;
     checkpoints, checkpoint_steps: as for `fit`, so that a search that was cut off goes on in the
     trial it was in; prune: stop a trial that, from its second epoch on, is below the median of the
-    earlier trials at the same epoch. Raises ModelError for an unknown or empty entry of `space`.
+    earlier trials at the same epoch; first: values of the first trial, each used if it is within
+    its entry of `space`. Raises ModelError for an unknown or empty entry of `space`, and for more
+    trials than it has points.
     """
     metrics = METRICS[loaded.spec.task]
     if metric not in metrics:
@@ -94,14 +106,18 @@ def search(
         space = {name: value for name, value in space.items() if name not in ADAPTER_ONLY}
     elif saved is not None:
         space = {**space, "rank": saved["rank"]}
+    require_points(space, trials)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="minimize" if metric in LOWER else "maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2)
         if prune
         else optuna.pruners.NopPruner(),
     )
+    startup = trials if points(space) < math.inf else min(trials, STARTUP)
+    for values in startup_points(space, startup, seed, first or {}):
+        study.enqueue_trial(values)
     done: list[Trial] = []
     for number in range(trials):
         proposal = study.ask()
@@ -200,6 +216,86 @@ def check_space(space: dict) -> None:
                     else "[lowest, highest]" + (" above 0." if RANGES[name] else ".")
                 )
             )
+
+
+def points(space: dict) -> float:
+    """Return how many different trials a checked space allows; infinite with an open range."""
+    count = 1.0
+    for name, value in _searched(space).items():
+        count *= len(set(value)) if name in CHOICES else math.inf
+    return count
+
+
+def require_points(space: dict, trials: int) -> None:
+    """Raise ModelError if some of the trials would have to repeat another's values."""
+    count = points(space)
+    if trials > count:
+        raise ModelError(
+            f"tuning.trials is {trials}, but the search space has {count:.0f} different "
+            f"{'set' if count == 1 else 'sets'} of values; expected at most {count:.0f}. Set "
+            f"tuning.trials={count:.0f}, or give a wider space, such as "
+            "tuning.learning_rate=[0.001,0.004].")
+
+
+def startup_points(space: dict, count: int, seed: int, first: dict) -> list[dict]:
+    """Return the values of the first trials, at least APART from each other where there is room.
+
+    space: checked, as for `search`; first: values of the first of them, each used if it is within
+    its entry of the space.
+    """
+    searched = _searched(space)
+    if not searched:
+        return []
+    draws = qmc.Halton(len(searched), rng=numpy.random.default_rng(seed)).random(64 * count)
+    proposals = [{name: _value(name, searched[name], at)
+                  for name, at in zip(searched, draw, strict=True)} for draw in draws]
+    given = {name: first[name] for name, values in searched.items()
+             if _place(name, values, first.get(name)) is not None}
+    chosen = [proposals[0] | given]
+    for least in (APART, APART / 4, 0):
+        for proposal in proposals:
+            apart = min(_distance(proposal, other, searched) for other in chosen)
+            if len(chosen) < count and apart > least:
+                chosen.append(proposal)
+    return chosen
+
+
+def _distance(one: dict, other: dict, searched: dict) -> float:
+    return math.dist(*([_place(name, values, trial[name]) for name, values in searched.items()]
+                       for trial in (one, other)))
+
+
+def _searched(space: dict) -> dict:
+    """Return the entries of a space that have more than one value, the learning rate first."""
+    order = sorted((*CHOICES, *RANGES), key=lambda name: name != "learning_rate")
+    return {name: space[name] for name in order
+            if name in space and not _is_number(space[name]) and len(set(space[name])) > 1}
+
+
+def _value(name: str, values: Sequence, at: float) -> float:
+    """Return the value at a place from 0 to 1 of a space's entry."""
+    if name in CHOICES:
+        ordered = sorted(set(values))
+        return ordered[min(int(at * len(ordered)), len(ordered) - 1)]
+    low, high = values
+    if RANGES[name]:
+        return float(min(max(low * (high / low) ** at, low), high))
+    return float(min(max(low + at * (high - low), low), high))
+
+
+def _place(name: str, values: Sequence, value: float | None) -> float | None:
+    """Return where a value is within a space's entry, from 0 to 1; None if it is not."""
+    if value is None:
+        return None
+    if name in CHOICES:
+        ordered = sorted(set(values))
+        return ordered.index(value) / (len(ordered) - 1) if value in ordered else None
+    low, high = values
+    if not low <= value <= high:
+        return None
+    if RANGES[name]:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
 
 
 def _is_number(value: object) -> bool:

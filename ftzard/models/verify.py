@@ -7,7 +7,6 @@ saved or a base that differs shows here, before anything is registered.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy
 import torch
 
-from ftzard import spare
+from ftzard import python_settings, spare
 from ftzard.errors import ModelError
 from ftzard.models.adapter import open_answerer, open_classifier
 from ftzard.models.archive import unpack
@@ -129,13 +128,7 @@ def _fresh_logits(request: Path, answer: Path, adapter: Path, timeout: float) ->
     said = request.with_name("said.json")
     if spare.do(f"{__name__}:answer", {"request": str(request)}, said, timeout=timeout):
         return numpy.load(answer)
-    package = str(Path(__file__).resolve().parents[2])
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
+    environment = {**python_settings.for_child(), "OMP_WAIT_POLICY": "PASSIVE"}
     try:
         process = subprocess.run(
             [sys.executable, "-P", "-c", _FRESH, str(request)],

@@ -14,7 +14,7 @@ from ftzard.dataset import replay, storage
 from ftzard.evaluation import forgetting
 from ftzard.evaluation.forgetting import Matrix
 from ftzard.models import adapter, archive, verify
-from ftzard.notebooks import model_files, reference
+from ftzard.notebooks import as_trained, model_files, reference
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.tracking import record, registry
 from ftzard.tracking.registry import Version
@@ -71,12 +71,13 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     """Register an adapter as a new version and place it and its record in the workspace.
 
     rows: all tokenized rows it was made from; params: the values the search found; recipe: all
-    that `fit` was told, to make it again; parent: the version whose adapter it started from;
+    that `fit` was told, to make it again, which the record's config says too; parent: the version whose adapter it started from;
     replayed: what `replay.mix` was told, if earlier rows were replayed; trained_rows: how many it
     was trained on, None for all of the training side. The new version has no alias yet. Its bare
     base is registered too, unless that was done before.
     """
     workspace, config = chapter.workspace, chapter.config
+    ran = as_trained.made(config, recipe)
     meta = adapter.read_meta(folder)
     packed = archive.pack(folder, scratch() / "adapter.zip")
     base = model_files.shipped_base(workspace, config.model, scratch())
@@ -93,7 +94,7 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         chapter.run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
         taken=model_files.last_number(workspace, name),
         tags={**tags, "base_version": bare,
-              "config_hash": compose.digest(config),
+              "config_hash": compose.digest(ran),
               "data_version": chapter.inputs["tokenized"].commit or "not versioned",
               "ftzard_run": chapter.run.id})
     place = model_files.adapter_archive(workspace, version)
@@ -126,8 +127,8 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         "git_commit": git.head(workspace.root),
         "code_hash": record.code_hash(Path(ftzard.__file__).parent),
         "packages": record.package_versions(),
-        "config_hash": compose.digest(config),
-        "config": compose.to_record(config),
+        "config_hash": compose.digest(ran),
+        "config": compose.to_record(ran),
     })
     return version
 

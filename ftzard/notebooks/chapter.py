@@ -14,24 +14,27 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 import ftzard
+from ftzard import delivery_names
 from ftzard.artifact import Handle, dvc_hash, verify, write_json
-from ftzard.config import compose
+from ftzard.config import compose, effects, unusual
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
 from ftzard.dataset.identity import FIRST
 from ftzard.errors import DataError, FtzardError
 from ftzard.evaluation import plots
 from ftzard.frozen_rules import identity
+from ftzard.history import delivered
 from ftzard.inputs import given_or_latest, latest_metadata
 from ftzard.running import disk, orphan
-from ftzard.steps import Step, step_named
+from ftzard.steps import JOBS, Step, step_named
 from ftzard.tracking import access, record, runs
 from ftzard.versioning import git
 from ftzard.workspace import Workspace, find, locked
@@ -83,6 +86,11 @@ class Chapter:
         given = "cleaned" in self.inputs
         return identity(self.workspace, self.config, self.path("cleaned") if given else None)
 
+    @cached_property
+    def delivered_as(self) -> dict[str, str]:
+        """{batch: name of the file it was delivered as}, of every batch known by a name."""
+        return delivered.delivered_as(self.workspace, self.tracking)
+
     def path(self, name: str) -> Path:
         """Return the verified file behind an input or an output of this step."""
         handle = self.inputs.get(name) or self.outputs.get(name)
@@ -113,11 +121,18 @@ class Chapter:
 
         given = self.workspace.root / self.inputs[name].path
         self.say(sources=sources.describe(self.workspace, given))
+        digest = self.inputs[name].sha256
+        called = (delivery_names.remembered(self.workspace, digest)
+                  or delivered.name_of(self.workspace, given, digest))
         stored = reading.store_raw(given, self.workspace.root / "data")
         self.outputs["delivery"] = self.workspace.handle("delivery", stored)
         made_of = sources.keep(self.workspace, stored)
         if made_of is not None:
             self.keep("sources", made_of)
+        if called is not None:
+            called = delivery_names.remember(self.workspace, digest, called)
+            self.say(delivered_as=called)
+            self.run.tags({"delivered_as": called})
         return stored
 
     def write(self, name: str, rows: pd.DataFrame, *, identity: int = FIRST, **parts: str
@@ -170,6 +185,19 @@ class Chapter:
         handle = self.workspace.handle(name, path)
         self.outputs[name] = handle
         return handle
+
+    def log_data(self, *, artifact: str = "tokenized", **rows: pd.DataFrame) -> None:
+        """Record, before they are used, which rows of an input are trained on and tested on.
+
+        rows: by their use in MLflow, `training` and `testing`. Each becomes a data set of the run
+        with a digest of all its rows, in their order.
+        """
+        handle = self.inputs[artifact]
+        for context, part in rows.items():
+            side = "+".join(sorted(part["split"].unique())) or "none"
+            self.run.dataset(f"{artifact}.{side}", storage.rows_digest(part), handle.path,
+                             len(part), context, sha256=handle.sha256, commit=handle.commit,
+                             split=side)
 
     def plot(self, figure: object, name: str) -> "Picture":
         """Record a figure with the run and return it as a picture for the notebook to show."""
@@ -250,7 +278,7 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
     """
     sentences_first()
     step = step if isinstance(step, Step) else step_named(step)
-    place = locate(namespace)
+    place = locate(namespace, step)
     opened = ExitStack()
     if place.dagster_run_id is None:
         opened.enter_context(locked(place.workspace.state / "run.lock",
@@ -264,6 +292,7 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
         tracking = connect(place.workspace, place.config)
         runs.reconcile(tracking)
         _require_registry(step, place, tracking)
+        place, passed_over = _as_it_runs(step, place, tracking)
         parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock")
         run = runs.start_child(tracking, parent, record.tags(
             step=step.name,
@@ -283,6 +312,7 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
                       _open=opened)
     _close_with_the_kernel(chapter)
     run.params(compose.flat(compose.to_record(place.config)))
+    _note_not_used(chapter, passed_over)
     run.text(yaml.safe_dump(compose.to_record(place.config), sort_keys=False), "config.yaml")
     for handle in inputs.values():
         run.dataset(handle.name, dvc_hash(place.workspace.root / handle.path), handle.path,
@@ -298,26 +328,68 @@ def _require_registry(step: Step, place: "Place", tracking: runs.Tracking) -> No
         reigning.champion(place.workspace, tracking, place.config.tracking.registered_model)
 
 
+def _as_it_runs(step: Step, place: "Place", tracking: runs.Tracking
+                ) -> tuple["Place", dict[str, tuple]]:
+    """Return the place with the config that this step takes, and what of it is passed over.
+
+    A retraining takes values from the champion's record; every other step takes them as asked.
+    """
+    if step.name != "retraining":
+        return place, {}
+    from ftzard.notebooks import as_trained, model_files, reigning
+
+    name = place.config.tracking.registered_model
+    champion = reigning.champion(place.workspace, tracking, name)
+    known = model_files.read_record(place.workspace, champion) if champion else None
+    if known is None:
+        return place, {}
+    taken = as_trained.retrained(place.config, known)
+    return replace(place, config=taken), as_trained.not_used(place.config, taken, place.sources)
+
+
+def _note_not_used(chapter: Chapter, passed_over: Mapping[str, tuple]) -> None:
+    """Say and record which values somebody set that this step does not use."""
+    if not passed_over:
+        return
+    from ftzard.notebooks import as_trained
+
+    for key, values in passed_over.items():
+        print(as_trained.sentence(key, values), flush=True)
+    told = {key: {"asked": asked, "used": used} for key, (asked, used) in passed_over.items()}
+    chapter.say(config_not_used=told)
+    chapter.run.tags({"config_not_used": json.dumps(told)})
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where a notebook runs: which workspace and config, and under which Dagster run, if any."""
+    """Where a notebook runs: which workspace and config, and under which Dagster run, if any.
+
+    sources: where each value of the config comes from.
+    """
 
     workspace: Workspace
     config: Config
     dagster_run_id: str | None
     dagster_step: str | None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
-def locate(namespace: Mapping) -> Place:
-    """Return where this notebook runs, from what its parameters cell holds."""
+def locate(namespace: Mapping, step: Step | None = None) -> Place:
+    """Return where this notebook runs, from what its parameters cell holds.
+
+    step: refuse overrides that have no effect in it; under Dagster the run has refused its own.
+    """
     context = namespace.get("context")
     if context is not None:
         experiment = context.resources.experiment
         return Place(experiment.workspace, experiment.config, context.run_id,
-                     context.step_context.step.key)
+                     context.step_context.step.key, experiment.sources)
     workspace = find()
-    return Place(workspace, workspace.config({"overrides": namespace.get("overrides") or []}),
-                 None, None)
+    resolved = workspace.resolve({"overrides": namespace.get("overrides") or []})
+    if step is not None and f"{step.name}_job" in JOBS:
+        effects.refuse_without_effect(resolved, f"{step.name}_job")
+        unusual.require_usual(resolved, (step.name,))
+    return Place(workspace, resolved.config, None, None, resolved.sources)
 
 
 def connect(workspace: Workspace, config: Config) -> runs.Tracking:

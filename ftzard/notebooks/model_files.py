@@ -243,16 +243,23 @@ def last_number(workspace: Workspace, name: str) -> int:
 
 def search_space(tuning: Tuning, training: Training) -> dict:
     """Return the space of `tuning.search`: lists, and single values for what is not searched."""
-    space = {key: getattr(tuning, key) or [getattr(training, key)] for key in
-             ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")}
+    space = {key: getattr(tuning, key) or [value]
+             for key, value in searched_values(training).items()}
     return {key: values[0] if len(values) == 1 else values for key, values in space.items()}
+
+
+def searched_values(training: Training) -> dict:
+    """Return the values of `training` that a search may vary: those of its first trial."""
+    return {"rank": training.rank, "batch_size": training.batch_size,
+            "learning_rate": training.learning_rate, "weight_decay": training.weight_decay,
+            "dropout": training.dropout}
 
 
 def training_values(training: Training) -> dict:
     """Return what every trial is trained with and the search does not vary."""
     return {key: getattr(training, key) for key in
             ("method", "epochs", "warmup_ratio", "max_grad_norm", "patience", "optimizer",
-             "micro_batch_tokens", "gradient_checkpointing")}
+             "micro_batch_tokens", "gradient_checkpointing", "class_weights")}
 
 
 def scaled(params: dict, ratio: float) -> dict:
@@ -267,6 +274,13 @@ def cleaning_values(data: Data) -> dict:
 
 def curves(trials: list[dict]) -> list[dict]:
     """Return trials as the learning curves are drawn from: the first is the best."""
-    return [{"name": t["name"], "params": t["params"], "best": i == 0,
-             "history": t["history"]}
+    return [{"name": t["name"], "params": t["params"], "best": i == 0, "history": t["history"],
+             "pruned": t.get("pruned", False)}
+            for i, t in enumerate(trials)]
+
+
+def tried(trials: list[dict], metric: str) -> list[dict]:
+    """Return ranked trials as `plots.trials` draws them."""
+    return [{"name": t["name"], "params": t["params"], "best": i == 0, "pruned": t["pruned"],
+             "value": t["metrics"][metric]}
             for i, t in enumerate(trials)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ftzard import drift_log, sources
+from ftzard import drift_log
 from ftzard.config import compose
 from ftzard.dataset import sampling, storage
 from ftzard.evaluation import report
@@ -25,8 +25,8 @@ from ftzard.evaluation.facts import (
 )
 from ftzard.notebooks import candidates, model_files
 from ftzard.notebooks.chapter import Chapter
-from ftzard.steps import BY_NAME, STEPS
-from ftzard.tracking import record, runs
+from ftzard.steps import STEPS
+from ftzard.tracking import record
 from ftzard.tracking.registry import Version
 from ftzard.workspace import Workspace
 
@@ -72,7 +72,7 @@ def facts(chapter: Chapter, version: Version, contest: "Contest | AnswerContest"
         rounds=rounds(chapter, version),
         forgetting=candidates.matrix(chapter, version).to_dict(),
         drift=drift_log.entries(chapter.workspace),
-        delivered_as=delivered_as(chapter.workspace, chapter.tracking),
+        delivered_as=chapter.delivered_as,
         lineage=_lineage(chapter, version, steps),
         **of_the_task(chapter, version, contest, rows, steps),
         **_uncertainty(chapter, steps))
@@ -145,34 +145,6 @@ def _by_hand(entry: dict) -> list[str]:
             for p in entry.get("promotions") or []]
 
 
-def delivered_as(workspace: Workspace, tracking: runs.Tracking) -> dict[str, str]:
-    """Return {batch: name of the file it was delivered as}, of every batch known by a name.
-
-    The runs of MLflow that took a delivery say where it stood. A file that stands under the hash of
-    its content has no name of its own: it has that of its source if it was made of one alone.
-    """
-    found = {}
-    for step, taken in (("cleaning", "raw"), ("inference_preprocessing", "incoming")):
-        for run in reversed(runs.children(tracking, BY_NAME[step].run_name)):
-            digest = run.data.tags.get(f"data_sha256.{taken}")
-            logged = run.inputs.dataset_inputs if run.inputs else ()
-            place = next((json.loads(d.dataset.source)["path"] for d in logged
-                          if d.dataset.name == taken), None)
-            name = digest and place and _file_name(workspace, Path(place), digest)
-            if name:
-                found[digest[:12]] = name
-    return found
-
-
-def _file_name(workspace: Workspace, path: Path, digest: str) -> str | None:
-    if not path.name.startswith(digest):
-        return path.name
-    made_of = workspace.root / "data" / "sources" / f"{digest}.json"
-    told = sources.describe(workspace, path) if made_of.is_file() else []
-    name = Path(sources.parse(told[0]["name"]).place).name if len(told) == 1 else digest
-    return None if name.startswith(digest) else name
-
-
 def leaks(steps: dict) -> dict:
     """Return the facts of rows that repeat a test row, or nearly: what left training, what stays.
 
@@ -234,6 +206,7 @@ def _uncertainty(chapter: Chapter, steps: dict) -> dict:
         scores = 1 - predictions["confidence"].to_numpy()
     return {"uncertainty": scores.tolist(), "threshold": told["shown_threshold"],
             "strategy": told["strategy"].replace("_", " "),
+            "quantile": told.get("quantile"),
             "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"],
             "asked_of": told.get("batch")}
 

@@ -44,7 +44,8 @@ class TrialLog:
         self.done.append({
             "name": f"trial {trial.number}", "number": trial.number, "run_id": self.run.id,
             "params": trial.params, "metrics": trial.metrics,
-            "history": trial.trained.history, "best_epoch": trial.trained.best_epoch,
+            "pruned": trial.trained.pruned, "history": trial.trained.history,
+            "best_epoch": trial.trained.best_epoch,
             "adapter": f"adapter/{packed.name}", "recipe": trial.recipe})
 
     def ranked(self, trials: list) -> list[dict]:

@@ -40,8 +40,10 @@ class Following:
     def version(self) -> Versioned:
         """Add, commit and push; raises VersioningError if adding or committing fails."""
         settings, root = self.place.config.versioning, self.place.workspace.root
+        name = self.metadata.get("facts", {}).get("delivered_as")
         return commit.version(
             root, self.artifacts, also=[root / p for p in self.metadata["records"]],
+            delivered_as={h.path: name for h in self.artifacts if h.name == "delivery" and name},
             message=f"{self.step.name}: {self._summary()}", run_id=self.metadata["run_id"],
             push=settings.push, require_push=settings.require_push)
 

@@ -8,7 +8,7 @@ by itself, only after the file has been put there anew.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,15 +22,12 @@ from dagster import (
     RunsFilter,
 )
 
-from ftzard import drift_log
+from ftzard import drift_log, drop_folders
 from ftzard.artifact import sha256
 from ftzard.errors import WorkspaceError
 from ftzard.pipeline.triggers import labels_needed
 from ftzard.workspace import Workspace
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
-#: Tables in other formats are no rows that FTzard reads: their run says so, and they are set aside.
-FOREIGN = (".json", ".tsv", ".xls", ".xlsx", ".ods", ".feather", ".zip", ".gz")
 #: Tags of a run: the file it takes, relative to the workspace, and the SHA-256 of its content.
 DELIVERY, CONTENT = "ftzard/delivery", "ftzard/content"
 #: Tag of a run that a person started: it takes its file even if another run has.
@@ -57,10 +54,20 @@ def deliveries(folder: Path) -> list[Path]:
     """Return the data files in a drop folder, oldest first; hidden and temporary ones are not."""
     if not folder.is_dir():
         return []
-    found = {p: _look(p) for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")
-             and p.name.lower().endswith((*SUFFIXES, *FOREIGN))}
+    found = {p: _look(p) for p in folder.iterdir() if drop_folders.is_delivery(p)}
     there = [p for p, look in found.items() if look is not None]
     return sorted(there, key=lambda p: (found[p][1], p.name))
+
+
+def nameless(path: Path) -> str | None:
+    """Return why a file cannot be taken by its name, or None: neither YAML, JSON nor a database
+    can hold bytes that are no text."""
+    try:
+        path.name.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = path.name.encode("utf-8", "backslashreplace").decode()
+        return f"{shown}: its name holds bytes that are not UTF-8; rename it"
+    return None
 
 
 def settled(files: list[Path]) -> list[Path]:
@@ -138,6 +145,8 @@ def refuse_taken(instance: DagsterInstance, run: DagsterRun) -> None:
 def waiting(instance: DagsterInstance, folder: Path, root: Path, job: str) -> Waiting:
     """Look into a drop folder and return what is there for a run of `job` to take."""
     found, files = Waiting(), deliveries(folder)
+    found.left += [reason for path in files if (reason := nameless(path))]
+    files = [path for path in files if nameless(path) is None]
     fresh = [p for p in files if p not in _known or _known[p][0] != _look(p)]
     unsettled = set(fresh) - set(settled(fresh))
     for path in files:
@@ -186,10 +195,10 @@ def _failed(path: Path, records: list[RunRecord]) -> DagsterRun | None:
 
 
 def request(instance: DagsterInstance, path: Path, content: str, workspace: Workspace, job: str,
-            key: str, **groups: dict) -> RunRequest:
+            key: str, data: Mapping | None = None, **groups: dict) -> RunRequest:
     """Return the request that lets `job` take a file; `key` is the key under `data` that takes it.
 
-    groups: more of the experiment's config, by group.
+    data: more of the group `data`; groups: more of the experiment's config, by group.
 
     The run key is of the content, and of how often it has been tried: Dagster remembers a key for
     ever, that of a failed run too.
@@ -198,7 +207,8 @@ def request(instance: DagsterInstance, path: Path, content: str, workspace: Work
     relative = path.relative_to(workspace.root).as_posix()
     return RunRequest(
         run_key=f"{job}:{content}" + (f":{tried}" if tried else ""),
-        run_config={"resources": {"experiment": {"config": {"data": {key: relative}, **groups}}}},
+        run_config={"resources": {"experiment": {"config": {
+            "data": {key: relative, **(data or {})}, **groups}}}},
         tags={DELIVERY: relative, CONTENT: content})
 
 
@@ -214,7 +224,7 @@ class Found:
     failed: dict[Path, DagsterRun] = field(default_factory=dict)
 
 
-#: A look into one of the two drop folders.
+#: A look into one of the drop folders.
 Look = Callable[[DagsterInstance, Workspace], Found]
 
 
@@ -225,6 +235,20 @@ def incoming(instance: DagsterInstance, workspace: Workspace) -> Found:
     asked = [request(instance, path, content, workspace, job, "incoming")
              for path, content in found.ready.items()]
     return Found(asked, _reason("data/incoming", found.left), found.failed)
+
+
+def raw_incoming(instance: DagsterInstance, workspace: Workspace) -> Found:
+    """Return the runs of training that data/raw_incoming asks for.
+
+    A file there is one more batch of labelled rows: it stands beside the batches before it, and the
+    run trains on all of them. It takes the place of `data.source` and `data.mix` for its run.
+    """
+    job = "training_pipeline_job"
+    found = waiting(instance, workspace.raw_incoming, workspace.root, job)
+    more = {"mix": None} if found.ready and workspace.config().data.mix is not None else {}
+    asked = [request(instance, path, content, workspace, job, "source", data=more)
+             for path, content in found.ready.items()]
+    return Found(asked, _reason("data/raw_incoming", found.left), found.failed)
 
 
 def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
@@ -251,10 +275,11 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
                 *left, f"{files}: waiting for a drift alarm (retraining.trigger)"]), found.failed)
         if least < config.sampling.min_labelled:
             groups = {"sampling": {"min_labelled": least}}
-        counted = {}
+        counted, free = {}, config.task.instructions is not None
         for path in ready:
             try:
-                counted[path] = handed_in.new_labels(path, workspace.root / config.paths.cleaned)
+                counted[path] = handed_in.new_labels(
+                    path, workspace.root / config.paths.cleaned, free=free)
             except Exception:
                 continue  # whatever is wrong with it: its run says so, and no other file waits
         few = {path: count for path, count in counted.items() if count < least}
@@ -262,7 +287,7 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
         if len(few) > 1 and total >= least:
             name = f"joined_{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}.csv"
             joined = handed_in.join([p for p, count in few.items() if count],
-                                    workspace.labelled / name)
+                                    workspace.labelled / name, free=free)
             ready[joined] = digest(joined)
         elif few:
             files = ", ".join(f"{path.name} ({count})" for path, count in few.items())

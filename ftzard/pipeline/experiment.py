@@ -10,15 +10,26 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Literal, Union, get_args, get_origin
 
 import yaml
-from dagster import Array, Enum, EnumValue, Field, Noneable, Permissive, Shape, resource
+from dagster import (
+    Any,
+    Array,
+    Enum,
+    EnumValue,
+    Field,
+    Noneable,
+    Permissive,
+    ResourceDefinition,
+    Shape,
+)
 
 from ftzard.artifact import write_json
+from ftzard.config import effects, unusual
 from ftzard.config.compose import PACKAGED, available, from_record, to_record
 from ftzard.config.schema import GROUPS, Config, Paths
 from ftzard.errors import ConfigError, nearest
@@ -26,7 +37,7 @@ from ftzard.inputs import DELIVERIES
 from ftzard.pipeline import kernels
 from ftzard.pipeline.deliveries import refuse_taken
 from ftzard.running import launch
-from ftzard.steps import STEPS
+from ftzard.steps import JOBS, STEPS
 from ftzard.workspace import Workspace, find, locked
 
 
@@ -35,48 +46,56 @@ class Experiment:
     """What `context.resources.experiment` is in an op and in a notebook.
 
     parents: the runs that this one re-executes, latest first; what it does not do again it takes
-    from them.
+    from them; sources: where each value of the config comes from.
     """
 
     workspace: Workspace
     config: Config
     run_id: str
     parents: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
-def _dagster_type(hint: object, name: str) -> object:
+def _dagster_type(hint: object, name: str, offered: Mapping[str, set[str]]) -> object:
+    """Return what Dagster shall take for a type; of a group only the keys that a job offers."""
     origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
-        return _shape(hint, name)
-    if origin is UnionType:
-        inner = _dagster_type(arguments[0], name)
-        return Noneable(inner)
+        return _shape(hint, name, offered)
+    if origin in (Union, UnionType):
+        kinds = [a for a in arguments if a is not NoneType]
+        if len(kinds) > 1:  # a word or a map, which is checked when the config is resolved
+            return Any
+        return Noneable(_dagster_type(kinds[0], name, offered))
     if origin is Literal:
-        return Enum(f"{name}_values", [EnumValue(str(a)) for a in arguments])
+        return Enum(f"{name.replace('.', '_')}_values", [EnumValue(str(a)) for a in arguments])
     if origin is list:
-        return Array(_dagster_type(arguments[0], name))
+        return Array(_dagster_type(arguments[0], name, offered))
     if origin is dict:
         return Permissive()
     return hint
 
 
-def _shape(kind: type, name: str, **first: Field) -> Shape:
+def _shape(kind: type, name: str, offered: Mapping[str, set[str]], **first: Field) -> Shape:
     return Shape({**first, **{
-        f.name: Field(_dagster_type(f.type, f"{name}_{f.name}"), is_required=False)
-        for f in fields(kind)
+        f.name: Field(_dagster_type(f.type, f"{name}.{f.name}", offered), is_required=False)
+        for f in fields(kind) if f.name in offered[name]
     }})
 
 
-def _launchpad_fields() -> dict[str, Field]:
-    found = {}
+def launchpad_fields(job: str) -> dict[str, Field]:
+    """Return what the Launchpad of a job offers: the keys of the config that have an effect in it.
+    """
+    offered, found = effects.offered(job), {}
     for f in fields(Config):
+        if f.name not in offered[""]:
+            continue
         if f.name in GROUPS:
             choices = Enum(f"{f.name}_choices", [EnumValue(c) for c in available(f.name)])
-            shape = _shape(f.type, f.name, choice=Field(
+            shape = _shape(f.type, f.name, offered, choice=Field(
                 choices, is_required=False, description=f"ftzard/config/{f.name}/<choice>.yaml"))
             found[f.name] = Field(shape, is_required=False)
         else:
-            found[f.name] = Field(_dagster_type(f.type, f.name), is_required=False)
+            found[f.name] = Field(_dagster_type(f.type, f.name, offered), is_required=False)
     found["overrides"] = Field(
         Array(str), is_required=False,
         description='hydra overrides, such as "model=falcon_tiny" or "training.epochs=1"; the '
@@ -84,22 +103,34 @@ def _launchpad_fields() -> dict[str, Field]:
     return found
 
 
-@resource(config_schema=_launchpad_fields(),
-          description="The experiment's config: choices and values as nested YAML, or overrides.")
+def experiment(job: str) -> ResourceDefinition:
+    """Return a job's `experiment`: its Launchpad offers what has an effect in this job."""
+    return ResourceDefinition(
+        _opened, config_schema=launchpad_fields(job),
+        description="The experiment's config: choices and values as nested YAML, or overrides.")
+
+
 @contextmanager
-def experiment(context) -> Iterator[Experiment]:
+def _opened(context) -> Iterator[Experiment]:
     """Resolve the run's config (in the run's process) or read it back (in a kernel)."""
     workspace = find()
     run_id = context.run_id or "none"
     folder = workspace.run_folder(run_id)
     resolved, lineage = folder / "config.json", folder / "parents.json"
+    sources = folder / "sources.json"
     if os.environ.get(kernels.IN_KERNEL):
         config = from_record(json.loads(resolved.read_text(encoding="utf-8")))
         parents = json.loads(lineage.read_text(encoding="utf-8"))
-        yield Experiment(workspace, config, run_id, tuple(parents))
+        yield Experiment(workspace, config, run_id, tuple(parents),
+                         json.loads(sources.read_text(encoding="utf-8")))
         return
     run_config = context.dagster_run.run_config if context.dagster_run else {}
-    config = workspace.config(request(context.resource_config, run_config, workspace.root))
+    told = workspace.resolve(request(context.resource_config, run_config, workspace.root))
+    config = told.config
+    if context.dagster_run:
+        job = context.dagster_run.job_name
+        effects.refuse_without_effect(told, job)
+        unusual.require_usual(told, JOBS.get(job, ()))
     launch.say_who_works(workspace, run_id)  # one that waits for the lock is alive, too
     _require_tracking(config)
     _require_sources(config)
@@ -110,10 +141,11 @@ def experiment(context) -> Iterator[Experiment]:
         if context.dagster_run:
             refuse_taken(context.instance, context.dagster_run)
         write_json(resolved, to_record(config))
+        write_json(sources, told.sources)
         parents = _parents(workspace, context.dagster_run)
         write_json(lineage, parents)
         stack.enter_context(kernels.session(workspace, context.dagster_run, context.instance))
-        yield Experiment(workspace, config, run_id, tuple(parents))
+        yield Experiment(workspace, config, run_id, tuple(parents), told.sources)
 
 
 def _require_tracking(config: Config) -> None:

@@ -21,11 +21,13 @@ from dagster import (
 )
 from dagster._core.storage.input_manager import input_manager
 
+from ftzard import delivery_names
 from ftzard.artifact import Handle, verify, write_atomically, write_json
 from ftzard.errors import ConfigError, DataError
 from ftzard.history import lineage
 from ftzard.pipeline import kernels, recorded
 from ftzard.steps import Step
+from ftzard.workspace import Workspace
 
 PLACE = {
     "base_path": Field(str, is_required=False,
@@ -48,6 +50,7 @@ class ArtifactIOManager(IOManager):
             run = _run_of(self.experiment, context.step_key)
             context.log_event(AssetMaterialization(asset_key=handle.name, metadata={
                 **_described(handle, self.experiment.workspace.root),
+                **_batches(handle, self.experiment.workspace, run),
                 **_way_to(run), **_plots(run)}))
 
     def load_input(self, context: InputContext) -> dict:
@@ -115,6 +118,24 @@ def _described(handle: Handle, root: Path) -> dict:
             columns=[TableColumn(f.name, str(f.type)) for f in file.schema_arrow]))
         metadata["preview"] = MetadataValue.md(_preview(file))
     return metadata
+
+
+def _batches(handle: Handle, workspace: Workspace, run: dict | None) -> dict:
+    """Return the table's rows by the file that each batch was delivered as."""
+    if handle.format != "parquet":
+        return {}
+    import pyarrow.parquet as parquet
+
+    from ftzard.evaluation import batches
+
+    file = parquet.ParquetFile(workspace.root / handle.path)
+    if "batch" not in file.schema_arrow.names:
+        return {}
+    names = run["delivered_as"] if run else delivery_names.known(workspace)
+    counted = file.read(columns=["batch"])["batch"].value_counts().to_pylist()
+    lines = [f"| {batches.named(c['values'], names).replace('|', '¦')} | {c['counts']:,} |"
+             for c in counted]
+    return {"batches": MetadataValue.md("\n".join(["| delivered as | rows |", "|---|---:|", *lines]))}
 
 
 def _run_of(experiment, step_key: str) -> dict | None:
@@ -201,7 +222,7 @@ def metadata_place(config: dict, experiment) -> Path | None:
     if not (base and name):
         raise ConfigError(f"run metadata: base_path is {base!r} and file_name {name!r}; give both.")
     root = experiment.workspace.root
-    path = (root / base / name).resolve()
+    path = Path(os.path.normpath(root / base / name))
     if not path.is_relative_to(root):
         raise ConfigError(f"run metadata: {path} is outside the workspace {root}.")
     return path

@@ -23,13 +23,13 @@ from ftzard.pipeline.ops import git_dvc_op, step_op
 from ftzard.steps import BY_NAME, JOBS, STEPS
 
 
-def resources() -> dict[str, ResourceDefinition]:
-    """Return every resource of the code location by its name in the Launchpad."""
+def resources(job: str) -> dict[str, ResourceDefinition]:
+    """Return every resource of the code location by its name in the Launchpad of a job."""
     artifacts = sorted({name for step in STEPS for name in step.yields})
     inputs = sorted({name for step in STEPS for name in step.takes} | {"labelled"})
     metadata = [step.metadata for step in STEPS]
     return {
-        "experiment": experiment,
+        "experiment": experiment(job),
         "output_notebook_io_manager": notebook_io_manager,
         **{f"{name}_io_manager": artifact_io_manager for name in artifacts},
         **{f"{name}_io_manager": metadata_io_manager for name in metadata},
@@ -63,7 +63,7 @@ def build(name: str) -> JobDefinition:
     needed |= {d.input_manager_key for op in ops for d in op.input_defs if d.input_manager_key}
     return graph.to_job(
         name=name,
-        resource_defs={k: v for k, v in resources().items() if k in needed | {"experiment"}},
+        resource_defs={k: v for k, v in resources(name).items() if k in needed | {"experiment"}},
         executor_def=in_process_executor,
         config=shipped_config(name),
         description=" → ".join(BY_NAME[s].notebook for s in JOBS[name]),

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +25,7 @@ import dagstermill.factory
 from dagster import DagsterRun, Failure, MetadataValue
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagstermill.engine import DagstermillEngine, DagstermillNotebookClient
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import run_sync
@@ -72,11 +74,17 @@ class _Copy:
         self.send_signal(signal.SIGTERM)
 
 
+#: How a kernel is described to jupyter; its process is a copy of the server, and what the user has
+#: installed under a kernel's name is of no use to it.
+_ARGV = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+_SPEC = KernelSpec(argv=_ARGV, language="python", display_name="Python 3")
+
+
 class _Provisioner(LocalProvisioner):
     """Has the session's server fork a kernel where jupyter would start one."""
 
     async def launch_kernel(self, cmd: list[str], **options) -> dict:
-        pid = _session.server.fork(_session.step, cmd[cmd.index("ipykernel_launcher") + 1:],
+        pid = _session.server.fork(_session.step, cmd[len(_ARGV) - 2:],
                                    options["env"], str(options["cwd"]))
         self.process, self.pid, self.pgid = _Copy(pid), pid, pid
         return self.connection_info
@@ -97,15 +105,17 @@ class _Session:
         could take between the moment they are chosen and the one in which the kernel opens them.
         """
         self._taken += 1
-        manager = AsyncKernelManager(kernel_name="python3", transport="ipc",
-                                     ip=str(self.sockets / str(self._taken)))
+        manager = AsyncKernelManager(
+            kernel_name="python3", transport="ipc", ip=str(self.sockets / str(self._taken)),
+            connection_file=str(self.sockets / f"{self._taken}.json"))
+        manager._kernel_spec = _SPEC
         manager.provisioner = _Provisioner(
-            kernel_id=str(uuid.uuid4()), kernel_spec=manager.kernel_spec, parent=manager)
+            kernel_id=str(uuid.uuid4()), kernel_spec=_SPEC, parent=manager)
         run_sync(manager.start_kernel)(
-            env=self.server.environment(), cwd=str(self.server.workspace.root),
+            env={**self.server.environment(), "IPYTHONDIR": str(self.sockets / "ipython")},
+            cwd=str(self.server.workspace.root),
             extra_arguments=["--HistoryManager.enabled=False"])
         return manager
-
 
     def close(self) -> None:
         """End every kernel that is left, and the process they come from."""
@@ -201,6 +211,15 @@ class NotebookClient(DagstermillNotebookClient):
 
 class Engine(DagstermillEngine):
     """papermill's engine for notebook ops."""
+
+    @classmethod
+    def nb_kernel_name(cls, nb, name=None):
+        """Return the one kernel there is: an editor writes whichever it used into a notebook."""
+        return "python3"
+
+    @classmethod
+    def nb_language(cls, nb, language=None):
+        return "python"
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, log_output=False, stdout_file=None,

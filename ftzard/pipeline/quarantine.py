@@ -8,7 +8,7 @@ before anybody listens (Dagster's own sensors of failures pass over all that fai
 were first asked), but the file still lies there.
 """
 
-import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,7 +59,7 @@ def set_aside(instance: DagsterInstance, path: Path, run: DagsterRun, workspace:
                    workspace)
     report = target.with_name(f"{target.name}.report.txt")
     write_atomically(report, lambda part: part.write_text(text, encoding="utf-8"))
-    os.replace(path, target)
+    shutil.move(path, target)  # a drop folder may be a link to another disk
     return target
 
 

@@ -54,9 +54,11 @@ def close(root: str, config: dict, run_id: str, status: str, reason: str) -> Non
 def about(root: str, config: dict, run_id: str, step: str) -> dict | None:
     """Return name, id and page of a step's MLflow run and its plots; None if it is not there.
 
-    plots: by name, each with its bytes and, unless it is large, the picture in base 64.
+    plots: by name, each with its bytes and, unless it is large, the picture in base 64;
+    delivered_as: what the batches of the workspace are called.
     """
     from ftzard.history import lineage
+    from ftzard.history.delivered import delivered_as
     from ftzard.tracking import runs
 
     tracking = lineage.store(Workspace(Path(root)), from_record(config))
@@ -72,4 +74,5 @@ def about(root: str, config: dict, run_id: str, step: str) -> dict | None:
         shown = base64.b64encode(picture).decode() if len(picture) <= LARGEST_PLOT else None
         plots[name] = {"bytes": len(picture), "picture": shown}
     return {"name": run.name, "id": run.id, "plots": plots,
+            "delivered_as": delivered_as(Workspace(Path(root)), tracking),
             "page": f"{server}/#/experiments/{tracking.experiment_id}/runs/{run.id}"}

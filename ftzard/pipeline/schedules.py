@@ -1,4 +1,4 @@
-"""Schedules: the same as the two file sensors, once an hour, for whoever wants no sensor.
+"""Schedules: the same as the file sensors, once an hour, for whoever wants no sensor.
 
 They are off until somebody turns them on in Dagster. Sensors and schedules ask the same run
 storage what has run already, so a delivery runs once even where both are on.
@@ -37,6 +37,9 @@ def schedules(jobs: Mapping[str, JobDefinition]) -> list[ScheduleDefinition]:
         hourly("incoming_schedule", "inference_pipeline_job",
                "Once an hour: inference for each new file in data/incoming.",
                deliveries.incoming),
+        hourly("raw_incoming_schedule", "training_pipeline_job",
+               "Once an hour: training for each new file of labelled rows in data/raw_incoming.",
+               deliveries.raw_incoming),
         hourly("labelled_schedule", "retraining_pipeline_job",
                "Once an hour: retraining when data/labelled holds enough new labels.",
                deliveries.labelled),

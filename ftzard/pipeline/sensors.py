@@ -41,6 +41,13 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
     def incoming_sensor(context: SensorEvaluationContext):
         return answer(context, deliveries.incoming)
 
+    @sensor(job=jobs["training_pipeline_job"], minimum_interval_seconds=5,
+            default_status=DefaultSensorStatus.RUNNING,
+            description="Starts training for each new file of labelled rows in "
+                        "data/raw_incoming, beside the batches that are there.")
+    def raw_incoming_sensor(context: SensorEvaluationContext):
+        return answer(context, deliveries.raw_incoming)
+
     @sensor(job=jobs["retraining_pipeline_job"], minimum_interval_seconds=5,
             default_status=DefaultSensorStatus.RUNNING,
             description="Starts retraining when data/labelled holds enough new labels.")
@@ -76,5 +83,5 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
     def cancelled_run_sensor(context: RunStatusSensorContext):
         close(context.dagster_run.run_id, "KILLED", "the Dagster run was cancelled")
 
-    return [incoming_sensor, labelled_sensor, dead_run_sensor, failed_run_sensor,
-            cancelled_run_sensor]
+    return [incoming_sensor, raw_incoming_sensor, labelled_sensor, dead_run_sensor,
+            failed_run_sensor, cancelled_run_sensor]

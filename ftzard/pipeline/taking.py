@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
+from ftzard import drop_folders
 from ftzard.config.schema import Config
 from ftzard.errors import DataError
 from ftzard.pipeline import deliveries
@@ -21,10 +22,15 @@ from ftzard.workspace import Workspace
 
 @dataclass(frozen=True)
 class Taken:
-    """A request that names its file, and the tags by which sensors know that it has been taken."""
+    """A request that names its file, and the tags by which sensors know that it has been taken.
+
+    waiting: names of files that wait in the job's drop folder and are not taken, since the config
+    names other rows.
+    """
 
     request: dict
     tags: dict[str, str] = field(default_factory=dict)
+    waiting: tuple[str, ...] = ()
 
 
 def taken(instance: DagsterInstance, workspace: Workspace, job: str, asked: Mapping,
@@ -34,18 +40,24 @@ def taken(instance: DagsterInstance, workspace: Workspace, job: str, asked: Mapp
     asked: what the experiment is told; resources: the Launchpad's others, one of which may name the
     file. Raises DataError if none is named and not exactly one waits.
     """
-    name = launch.drop_folder(job)
+    drop = launch.drop_folder(job)
     config = workspace.config(request(asked, {"resources": resources}, workspace.root))
-    named = getattr(config.data, name)
-    folder = getattr(workspace, name)
-    path = workspace.root / named if named else _only(instance, folder, job, name, config)
+    named, folder = getattr(config.data, drop.key), getattr(workspace, drop.name)
+    if named is None and drop.key == "source" and config.data.mix is not None:
+        return Taken(dict(asked), waiting=_names(_waiting(instance, folder, job)))
+    path = workspace.root / named if named else _only(instance, folder, job, drop, config)
     if path.parent != folder or not path.is_file():
-        return Taken(dict(asked))
+        others = _waiting(instance, folder, job) if drop.key == "source" else []
+        return Taken(dict(asked), waiting=_names(others))
     relative = path.relative_to(workspace.root).as_posix()
     tags = {DELIVERY: relative, CONTENT: deliveries.digest(path), BY_HAND: "true"}
     if named:
         return Taken(dict(asked), tags)
-    return Taken({**asked, "data": {**_group(asked.get("data")), name: relative}}, tags)
+    return Taken({**asked, "data": {**_group(asked.get("data")), drop.key: relative}}, tags)
+
+
+def _names(files: list[Path]) -> tuple[str, ...]:
+    return tuple(path.name for path in files)
 
 
 def _group(said: object) -> dict:
@@ -53,20 +65,31 @@ def _group(said: object) -> dict:
     return dict(said) if isinstance(said, Mapping) else {"choice": said} if said else {}
 
 
-def _only(instance: DagsterInstance, folder: Path, job: str, name: str, config: Config) -> Path:
-    """Return the one file that waits in a drop folder."""
+def _waiting(instance: DagsterInstance, folder: Path, job: str) -> list[Path]:
+    """Return the whole files of a drop folder whose content no run of a job has taken."""
     files = deliveries.deliveries(folder)
-    waiting = [p for p in deliveries.settled(files) if not any(
+    for path in files:
+        if reason := deliveries.nameless(path):
+            raise DataError(f"data/{folder.name}/{reason}.")
+    return [p for p in deliveries.settled(files) if not any(
         record.dagster_run.status not in deliveries.FAILED
         for record in deliveries.runs_of(instance, job, deliveries.digest(p)))]
+
+
+def _only(instance: DagsterInstance, folder: Path, job: str, drop: launch.DropFolder,
+          config: Config) -> Path:
+    """Return the one file that waits in a drop folder."""
+    files, waiting = deliveries.deliveries(folder), _waiting(instance, folder, job)
     if len(waiting) == 1:
         return waiting[0]
-    place = f"data/{name}"
+    place = f"data/{drop.name}"
     example = waiting[0].name if waiting else files[0].name if files else "march.csv"
     if waiting:
         said = f"{len(waiting)} files wait in {place}: {', '.join(p.name for p in waiting)}"
     elif files:
         said = f"every file in {place} was taken already: {', '.join(p.name for p in files)}"
     else:
-        said = f"no file waits in {place} ({', '.join(deliveries.SUFFIXES)})"
-    raise DataError(f"{said}. Name the one that {job} is to take: data.{name}={place}/{example}")
+        said = f"no file waits in {place} ({', '.join(drop_folders.SUFFIXES)})"
+    more = (", or name your rows with data.source in ftzard.yaml" if drop.key == "source" else "")
+    raise DataError(f"{said}. Name the one that {job} is to take{more}: "
+                    f"data.{drop.key}={place}/{example}")

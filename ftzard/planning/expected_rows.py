@@ -101,7 +101,7 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
     everything, repeated = cleaning.append(
         storage.read_parquet(earlier) if earlier.is_file() else None, rows, identity=rules)
     cleaning.check(rows, rejected, repeated, labels=data.labels, max_rejected=data.max_rejected,
-                   min_rows=min(data.min_rows, len(looked)), identity=rules)
+                   min_rows=min(data.min_rows, len(looked)))
     told = f"{workspace.relative(path)}, cleaned and split here: {len(raw):,} rows, of which " \
            f"{(len(rejected) + len(repeated)) * scale:,.0f} cannot be used"
     if earlier.is_file():
@@ -112,7 +112,7 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
 def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
     """Labels that came back, beside all rows there are."""
     path = workspace.root / given_or_latest("labelled", None, workspace, config).path
-    new = labelling.read_labelled(path)
+    new = labelling.read_labelled(path, free=config.task.instructions is not None)
     new = new[new["label"].str.strip() != ""].assign(batch=reading.batch_of(path))
     told = f"{workspace.relative(path)}: {len(new):,} labelled rows"
     rules = identity(workspace, config)
@@ -151,7 +151,7 @@ def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
         return instructions.read(
             path, instruction_column=data.text_column, input_column=data.input_column,
             output_column=data.label_column if answers else None,
-            messages_column=data.messages_column, **more)
+            messages_column=data.messages_column, ignored=data.ignored_columns or (), **more)
     return reading.read_raw(
         path, text_column=data.text_column, label_column=data.label_column if answers else None,
         **more)

@@ -7,17 +7,17 @@ have shapes and no memory; whatever cannot be known beforehand is an assumption,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ftzard.config import compose
+from ftzard.config import compose, effects, listing, unusual
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError
 from ftzard.history import lineage
-from ftzard.notebooks import model_files
+from ftzard.notebooks import as_trained, model_files
 from ftzard.planning.expected_rows import Expected, expected_rows
 from ftzard.steps import BY_NAME, JOBS
 from ftzard.workspace import Workspace
@@ -65,7 +65,9 @@ class Plan:
 
     rows: by side; tokens: of one pass over the rows it trains on, or answers; batch: rows and
     tokens per row of the one that needs most memory; rate: tokens per second of training; changes:
-    config values that make it fit, each with the peak after it and those before it, in bytes.
+    config values that make it fit, each with the peak after it and those before it, in bytes;
+    config: the values it was reckoned with and their sources, where they are known; not_used: a
+    sentence for each value that the workspace sets and the job passes over.
     """
 
     job: str
@@ -82,6 +84,8 @@ class Plan:
     rate: float
     seconds: float
     assumptions: tuple[str, ...]
+    config: compose.Resolved | None = None
+    not_used: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -104,6 +108,9 @@ class Plan:
                         for said, size in self.changes],
             "tokens_per_second": self.rate, "seconds": self.seconds,
             "assumptions": list(self.assumptions),
+            "warnings": unusual.warnings(self.config, JOBS[self.job]) if self.config else [],
+            **({"config": listing.to_dict(self.config)} if self.config else {}),
+            "not_used": list(self.not_used),
         }
 
 
@@ -113,7 +120,12 @@ def plan(workspace: Workspace, job: str, *requests: Mapping, device: Device | No
     device: where it would run; None looks for a GPU, else takes this machine. Raises ConfigError
     with a line for everything that is wrong: keys and values, or else the base and the data.
     """
-    return plan_of(workspace, job, workspace.config(*requests), device=device)
+    resolved = workspace.resolve(*requests)
+    effects.refuse_without_effect(resolved, job)
+    told = plan_of(workspace, job, resolved.config, device=device)
+    champion = _champion(workspace, resolved.config) if "retraining" in JOBS[job] else None
+    return replace(told, config=resolved,
+                   not_used=tuple(as_trained.passed_over(resolved, job, champion)))
 
 
 def plan_of(workspace: Workspace, job: str, config: Config, device: Device | None = None) -> Plan:
@@ -124,6 +136,8 @@ def plan_of(workspace: Workspace, job: str, config: Config, device: Device | Non
         workspace, config, job, base.tokenizer if base else None))
     training = None if expected is None else _tried(
         wrong, lambda: training_of(workspace, job, config, expected))
+    if expected is not None and "tuning" in JOBS[job]:
+        _tried(wrong, lambda: _check_class_weights(config, expected))
     if wrong:
         raise ConfigError("\n".join(dict.fromkeys(wrong)))
     return _of(workspace, job, config, base, expected, training, device)
@@ -205,9 +219,8 @@ def training_of(workspace: Workspace, job: str, config: Config, expected: Expect
     rows, t = expected.count("train"), config.training
     if step == "tuning":
         trials, epochs = config.tuning.trials, t.epochs
-        sizes = config.tuning.batch_size or [t.batch_size]
-        batch_size, fewest = max(sizes), min(sizes)
-        rank = max(config.tuning.rank or [t.rank])
+        sizes, ranks = (_tried_values(config, name) for name in ("batch_size", "rank"))
+        batch_size, fewest, rank = max(sizes), min(sizes), max(ranks)
     else:
         record = _champion(workspace, config)
         known, ratio = record["batches"], config.retraining.replay_ratio
@@ -219,6 +232,21 @@ def training_of(workspace: Workspace, job: str, config: Config, expected: Expect
         rank = record["params"].get("rank", 0)
     return Training(step, t.method, trials, epochs, rows, batch_size, rank,
                     trials * estimate.steps(rows, fewest, epochs))
+
+
+def _check_class_weights(config: Config, expected: Expected) -> None:
+    """Raise ModelError unless the weights name the labels, where all rows were looked at."""
+    if isinstance(config.training.class_weights, dict) and expected.scale == 1:
+        from ftzard.models.objectives import check_class_weights
+
+        check_class_weights(config.training.class_weights,
+                            sorted(expected.rows["label"].unique()))
+
+
+def _tried_values(config: Config, name: str) -> list:
+    """Return what a value of `training` may be in the trials; a single trial has the given one."""
+    given, space = getattr(config.training, name), getattr(config.tuning, name)
+    return [given] if not space or config.tuning.trials == 1 and given in space else space
 
 
 def batches_of(config: Config, training: Training | None, expected: Expected
@@ -378,7 +406,7 @@ def _assumed(config: Config, training: Training | None, sizes: Sizes | None, mea
         said.append("every trial runs all its epochs: no pruning, no early stop")
         said.append("peak at the end of the largest batch's forward pass, with the gradients of "
                     "the step before")
-    if training and training.step == "tuning" and len(config.tuning.batch_size or []) > 1:
+    if training and training.step == "tuning" and len(_tried_values(config, "batch_size")) > 1:
         said.append("memory for the largest batch size and rank of the search, steps for the "
                     "smallest batch size")
     said.append(f"{estimate.FRAMEWORK[device.kind] >> 20} MB for the framework's own buffers")
@@ -396,6 +424,12 @@ def lines(told: Plan) -> list[str]:
     said.append(f"rows      {rows}; from {told.source}")
     said.append(f"tokens    {t.real:,} in a pass, {t.padded:,} with padding ({t.padding:.1%}); "
                 f"{t.cut:,} cut from {t.rows_cut:,} rows")
+    if told.config:
+        said += [f"warning   {line}" for line in unusual.warnings(told.config, JOBS[told.job])]
+        for key, value, source in listing.not_default(told.config):
+            said.append(f"config    {f'{key}={value}':<44}  {source}")
+        said.append("          every other value is a default; 'ftzard config' shows them all")
+    said += [f"not used  {line}" for line in told.not_used]
     if told.sizes is None:
         return [*said, *(f"assumed   {line}" for line in told.assumptions)]
     quantised = f", {told.sizes.quantised} layers quantised" if told.sizes.quantised else ""

@@ -4,34 +4,33 @@ Every line that goes in has a line that comes out, in the same order: its predic
 is none. Texts are cleaned as those of training were. Nothing is kept in memory but one batch.
 """
 
-import codecs
-import csv
-import io
 import json
 import os
 import re
-import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ftzard.dataset.instructions import NO_LIST, as_text, chat, one_turn
+from ftzard.dataset import prompt_columns
+from ftzard.dataset.instructions import NO_LIST, as_text, chat, one_turn, preceded
 from ftzard.errors import DataError, ModelError, nearest
 from ftzard.models.spec import CLASSIFICATION
-from ftzard.texts import wording
+from ftzard.registered import input_lines
+from ftzard.registered.input_lines import BATCH
+from ftzard.texts import is_blank, wording
 from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.models.answering import Answerer
     from ftzard.models.prediction import Classifier
 
-FORMATS = ("txt", "jsonl", "csv")
+FORMATS = ("txt", "jsonl", "csv", "parquet")
 STREAM = "-"
-BATCH = 64
-_FILE = re.compile(rf"\S+\.(?:{'|'.join(FORMATS)})")
+_FILE = re.compile(r"\S+\.(?:(?:txt|jsonl|csv)(?:\.gz)?|parquet)")
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a record has what is asked: the text, and what may stand beside it, or None."""
+    """Where a record has what is asked: the text, and what may stand beside it, or None.
+
+    ignored: columns of the prompt that are left out on purpose; None: the model classifies texts,
+    and no other column belongs to them.
+    """
 
     text: str
     input: str | None = None
     messages: str | None = None
+    ignored: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -105,10 +109,12 @@ def format_of(source: str) -> str:
     if not path.is_file():
         raise DataError(f"{source} does not exist; expected a file of texts, or a text (a text "
                         "that looks like a file's name can be piped in).")
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
+    name = path.name.lower()
+    kind = name.removesuffix(".gz").rpartition(".")[2]
+    if kind not in FORMATS or (kind == "parquet" and name.endswith(".gz")):
         raise DataError(f"{source} is of an unknown type '{path.suffix}'; valid are: "
-                        f"{', '.join(f'.{f}' for f in FORMATS)}. Or pipe it in, with --format.")
+                        f"{', '.join(f'.{f}' for f in FORMATS)}, and .gz behind the first three. "
+                        "Or pipe it in, with --format.")
     return kind
 
 
@@ -116,38 +122,52 @@ def predict_texts(workspace: Workspace, asked: Asked) -> list[dict]:
     """Return a prediction per text: text, label, confidence, probabilities, cut (tokens lost).
 
     Of a model that writes answers the label is the answer, and tokens (written) and finished (it
-    ended by itself) stand in place of the last two. Raises ModelError for a text that is too long
-    for it.
+    ended by itself) stand in place of the last two. Raises ModelError, a line for each, for texts
+    that are empty or too long for it.
     """
     answer = _opened(workspace, asked.model)
     lines = [Line(number, text, text) for number, text in enumerate(asked.texts, 1)]
     found = answer(lines)
-    for line, said in zip(lines, found, strict=True):
-        if "error" in said:
-            raise ModelError(f"'{line.text[:60]}': {said['error']}")
+    wrong = [f"text {line.number} {line.text[:60]!r}: {said['error']}"
+             for line, said in zip(lines, found, strict=True) if "error" in said]
+    if wrong:
+        raise ModelError("\n".join(wrong))
     return [{"text": line.text, **said} for line, said in zip(lines, found, strict=True)]
 
 
 def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], object], *,
                    kind: str | None = None, column: str | None = None,
-                   encoding: str = "utf-8") -> Tally:
+                   encoding: str | None = None, delimiter: str | None = None) -> Tally:
     """Predict a file or stdin; write a line of JSON per line of it, in order, batch by batch.
 
-    kind: 'txt', 'jsonl' or 'csv'; default: by the file's name, of stdin by its first line. column:
-    with the text; default: the config's data.text_column. Raises DataError for what cannot be read
-    at all; a single line that cannot be used is written with its error.
+    kind: one of FORMATS; default: by the file's name, of stdin by its first line. column: with the
+    text; encoding, delimiter: how it is written; defaults: as the config's `data` says, as training
+    reads. Raises DataError for what cannot be read at all; a single line that cannot be used is
+    written with its error.
     """
     if kind is not None and kind not in FORMATS:
         raise DataError(f"--format is '{kind}'{nearest(kind, FORMATS)}")
     data = workspace.config().data
-    columns = Columns(column or data.text_column, data.input_column, data.messages_column)
+    columns = Columns(
+        column or data.text_column, data.input_column, data.messages_column,
+        None if workspace.task == CLASSIFICATION else tuple(data.ignored_columns or ()))
     kind = kind or (None if asked.source == STREAM else format_of(asked.source))
+    _require_effect(asked, kind, encoding, delimiter)
+    if encoding is None:
+        # What a person types is the terminal's, whatever their files are.
+        typed = asked.source == STREAM and sys.stdin.isatty()
+        encoding = "utf-8" if typed else data.encoding
     answer, tally = _opened(workspace, asked.model), Tally()
-    with ExitStack() as opened:
-        stream = sys.stdin.buffer if asked.source == STREAM else opened.enter_context(
-            open(asked.source, "rb"))
+    with ExitStack() as stack:
+        if kind == "parquet":
+            read = _table(Path(asked.source), columns)
+        else:
+            stream = sys.stdin.buffer if asked.source == STREAM else stack.enter_context(
+                input_lines.opened(asked.source, encoding))
+            read = batches(stream, kind, columns, encoding, delimiter or data.delimiter,
+                           getattr(data, "quoting", "csv"))
         try:
-            for batch in batches(stream, kind, columns, encoding):
+            for batch in read:
                 for said in _answered(batch, answer):
                     tally.lines += 1
                     tally.bad += [said["line"]] if "error" in said else []
@@ -157,11 +177,25 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
     return tally
 
 
-def batches(stream: BinaryIO, kind: str | None, column: str | Columns, encoding: str
-            ) -> Iterator[list[Line]]:
+def _require_effect(asked: Asked, kind: str | None, encoding: str | None, delimiter: str | None
+                    ) -> None:
+    """Raise DataError for an option that this input has no use for."""
+    if kind == "parquet" and asked.source == STREAM:
+        raise DataError("a Parquet file cannot be piped in; give its name.")
+    if kind == "parquet" and encoding is not None:
+        raise DataError("--encoding goes with files of text; Parquet says itself how it is "
+                        "written. Leave it out.")
+    if kind != "csv" and delimiter is not None:
+        raise DataError("--delimiter goes with CSV; leave it out, or add --format csv if that is "
+                        "what the input is.")
+
+
+def batches(stream: BinaryIO, kind: str | None, column: str | Columns, encoding: str,
+            delimiter: str = ",", quoting: str = "csv") -> Iterator[list[Line]]:
     """Yield the lines of a stream, those that are there already, at most BATCH at a time."""
     column = Columns(column) if isinstance(column, str) else column
-    read = _records(stream, encoding, column) if kind == "csv" else _lines(stream, encoding)
+    read = (_records(stream, encoding, column, delimiter, quoting) if kind == "csv"
+            else _lines(stream, encoding))
     for batch in read:
         if kind is None:
             kind = "jsonl" if _is_object(batch[0].raw) else "txt"
@@ -170,51 +204,10 @@ def batches(stream: BinaryIO, kind: str | None, column: str | Columns, encoding:
 
 
 def _lines(stream: BinaryIO, encoding: str) -> Iterator[list[Line]]:
-    """Yield full batches of a file, and lines of a pipe as they arrive: nobody is kept waiting."""
-    _known(encoding)
-    number, rest, waiting, arriving = 0, b"", [], _arrives(stream)
-    while True:
-        chunk = stream.read1(1 << 16)
-        *whole, rest = (rest + chunk).split(b"\n")
-        if not chunk and rest:
-            whole, rest = [*whole, rest], b""
-        for line in whole:
-            number += 1
-            waiting.append(_decoded(number, line.removesuffix(b"\r"), encoding))
-        while len(waiting) >= BATCH:
-            yield waiting[:BATCH]
-            waiting = waiting[BATCH:]
-        if waiting and (arriving or not chunk):
-            yield waiting
-            waiting = []
-        if not chunk:
-            return
-
-
-def _arrives(stream: BinaryIO) -> bool:
-    """Return whether a stream is written while it is read: a pipe, a terminal, no file."""
-    try:
-        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except OSError:  # bytes in memory
-        return False
-
-
-def _known(encoding: str) -> None:
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise DataError(f"--encoding is '{encoding}', which Python does not know"
-                        f"{nearest(encoding, ['utf-8', 'latin-1', 'cp1252'])}") from error
-
-
-def _decoded(number: int, line: bytes, encoding: str) -> Line:
-    try:
-        text = line.decode(encoding)
-    except UnicodeDecodeError as error:
-        return Line(number, line.decode(encoding, errors="replace"),
-                    error=f"not {encoding}: byte {error.start} is 0x{line[error.start]:02x}")
-    text = text.removeprefix("\ufeff") if number == 1 else text
-    return Line(number, text, text)
+    """Yield full batches of a file, and lines of a pipe as they arrive."""
+    for texts in input_lines.text_lines(stream, encoding):
+        yield [Line(said.number, said.raw, None if said.error else said.raw, said.error)
+               for said in texts]
 
 
 def _is_object(line: str) -> bool:
@@ -243,20 +236,47 @@ def _asked(line: Line, said: Mapping, column: Columns) -> Line:
     """Return a line with all that its record asks, or with the error why it cannot."""
     text, messages = said.get(column.text), said.get(column.messages) if column.messages else None
     about, wrong = _about(said, column)
-    if wrong:
-        return replace(line, error=wrong)
+    system, history, lost = _beside(said, column)
+    if wrong or lost:
+        return replace(line, error=wrong or lost)
     if not (messages is None or isinstance(messages, str) and not messages.strip()):
         beside = column.text if text not in (None, "") else column.input if about else None
         if beside:
             return replace(line, error=f"both '{column.messages}' and '{beside}', expected one")
-        return _chat(line, messages)
+        return _chat(line, messages, system, history)
     if not isinstance(text, str):
         return replace(line, error=f"no text under '{column.text}' (there is: {sorted(said)})")
-    if not about or not text.strip():
+    if not text.strip() or not (about or system or history):
         # An input without an instruction asks nothing: it is an empty text.
         return replace(line, text=text)
-    kept = tuple(one_turn(wording(text), about))
-    return replace(line, text=as_text(kept), messages=kept)
+    kept, wrong = preceded(one_turn(wording(text), about), system, history)
+    if wrong:
+        return replace(line, error=wrong)
+    return replace(line, text=as_text(kept), messages=tuple(kept))
+
+
+def _beside(said: Mapping, column: Columns) -> tuple[str, object, str]:
+    """Return (system prompt, history, '' or why the record cannot be asked) of other columns."""
+    if column.ignored is None:
+        return "", None, ""
+    found = prompt_columns.find(said, (column.text, column.input, column.messages),
+                                ignored=column.ignored, answers=False)
+    question = said.get(column.text)
+    question = question if isinstance(question, str) else ""
+    lost = [name for name in found.unlearned if not prompt_columns.is_blank(said[name])
+            and prompt_columns.filled(name, [_as_cell(said[name])], [question], [""])]
+    if lost:
+        return "", None, (f"'{lost[0]}' is filled, but the model is not asked with it; leave it "
+                          f"out, or name it in data.ignored_columns=[{','.join(lost)}]")
+    system = said[found.system] if found.system is not None else ""
+    if not (system is None or isinstance(system, str)):
+        return "", None, f"'{found.system}' holds a {type(system).__name__}, expected a text"
+    history = said[found.history] if found.history is not None else None
+    return system or "", None if prompt_columns.is_blank(history) else history, ""
+
+
+def _as_cell(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _about(said: Mapping, column: Columns) -> tuple[str, str]:
@@ -269,7 +289,7 @@ def _about(said: Mapping, column: Columns) -> tuple[str, str]:
     return wording(about if isinstance(about, str) else json.dumps(about)), ""
 
 
-def _chat(line: Line, messages: object) -> Line:
+def _chat(line: Line, messages: object, system: str = "", history: object = None) -> Line:
     """Return a line with a chat, read as training reads one; messages: a list, in CSV its JSON."""
     if isinstance(messages, str):
         try:
@@ -279,6 +299,8 @@ def _chat(line: Line, messages: object) -> Line:
     kept, wrong = chat(messages)
     if wrong == NO_LIST or not messages:
         wrong = "its messages are no list of objects with a 'role' and a 'content'"
+    if not wrong:
+        kept, wrong = preceded(kept, system, history)
     if not wrong and kept[-1]["role"] != "user":
         wrong = "nothing is asked: the last message is the assistant's"
     if wrong:
@@ -286,36 +308,38 @@ def _chat(line: Line, messages: object) -> Line:
     return replace(line, text=as_text(kept), messages=tuple(kept))
 
 
-def _records(stream: BinaryIO, encoding: str, column: Columns) -> Iterator[list[Line]]:
+def _records(stream: BinaryIO, encoding: str, column: Columns, delimiter: str, quoting: str
+             ) -> Iterator[list[Line]]:
     """Yield the records of a CSV file below its header; a record's number is its first line's."""
-    _known(encoding)
-    text = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="")
-    reader, header, batch = csv.reader(text, strict=True), None, []
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            batch.append(Line(number, "", error=f"malformed CSV up to line {reader.line_num}: "
-                                                f"{error}"))
-            continue
-        if header is None:
-            header = [name.removeprefix("\ufeff") for name in cells]
+    header, batch = None, []
+    for row in input_lines.csv_rows(stream, encoding, delimiter, quoting):
+        if row.error:
+            batch.append(Line(row.number, "", error=row.error))
+        elif header is None:
+            header = row.cells
             if column.text not in header and column.messages not in header:
-                raise DataError(f"the header has no column '{column.text}'"
-                                f"{nearest(column.text, header)} Name the column of the texts "
-                                "with --text.")
-            continue
-        if cells:
-            batch.append(_record(number, cells, header, column))
+                raise input_lines.missing_column(column.text, header, delimiter)
+            for name in (column.text, column.input, column.messages):
+                if header.count(name) > 1:
+                    raise DataError(f"the header has {header.count(name)} columns '{name}'; rename "
+                                    "one.")
+        else:
+            batch.append(_record(row.number, row.cells, header, column))
         if len(batch) >= BATCH:
             yield batch
             batch = []
-    text.detach()
     if batch:
         yield batch
+
+
+def _table(path: Path, column: Columns) -> Iterator[list[Line]]:
+    """Yield the rows of a Parquet file, numbered from 1."""
+    names = [name for name in (column.text, column.input, column.messages) if name]
+    needed = [name for name in (column.text, column.messages) if name]
+    for rows in input_lines.parquet_rows(path, [*names, "id"], needed):
+        yield [_asked(Line(number, input_lines.shown(row), id=row.get("id")),
+                      {**row, column.text: row.get(column.text) or ""}, column)
+               for number, row in rows]
 
 
 def _record(number: int, cells: list[str], header: list[str], column: Columns) -> Line:
@@ -323,8 +347,8 @@ def _record(number: int, cells: list[str], header: list[str], column: Columns) -
     said = dict(zip(header, cells, strict=False))
     if len(cells) != len(header):
         return Line(number, raw, error=f"{len(cells)} cells, expected {len(header)}")
-    asked = {name: said[name] for name in (column.text, column.input, column.messages)
-             if name in said}
+    asked = said if column.ignored is not None else {
+        name: said[name] for name in (column.text, column.input, column.messages) if name in said}
     if any(0xDC80 <= ord(character) <= 0xDCFF for character in "".join(asked.values())):
         return Line(number, raw.encode("utf-8", "replace").decode(), id=said.get("id"),
                     error="bytes that are not of this encoding; see --encoding")
@@ -332,12 +356,12 @@ def _record(number: int, cells: list[str], header: list[str], column: Columns) -
 
 
 def _answered(batch: list[Line], answer: Callable[[list[Line]], list[dict]]) -> Iterable[dict]:
-    usable = [line for line in batch if line.error is None and line.text.strip()]
+    usable = [line for line in batch if line.error is None]
     said = dict(zip((line.number for line in usable),
                     answer(usable) if usable else [], strict=True))
     for line in batch:
         told = {"line": line.number, **({"id": line.id} if line.id is not None else {})}
-        found = said.get(line.number, {"error": line.error or "empty text"})
+        found = said.get(line.number, {"error": line.error})
         if "error" in found:
             yield {**told, **found, "input": line.raw}
         else:
@@ -351,9 +375,20 @@ def _opened(workspace: Workspace, model: str) -> Callable[[list[Line]], list[dic
     files = lookup.files(workspace, model)
     opened = lookup.opened(files)
     if files.task == CLASSIFICATION:
-        return lambda lines: answers(opened, files.cleaned(line.text for line in lines))
-    return lambda lines: written(opened, [
-        line.messages or one_turn(*files.cleaned([line.text])) for line in lines])
+        return lambda lines: _each_with_text(
+            files.cleaned(line.text for line in lines), partial(answers, opened))
+    return lambda lines: _each_with_text(
+        [line.messages or files.cleaned([line.text])[0] for line in lines],
+        lambda asked: written(opened, [one_turn(turns) if isinstance(turns, str) else turns
+                                       for turns in asked]))
+
+
+def _each_with_text(asked: list, answer: Callable[[list], list[dict]]) -> list[dict]:
+    """Return the answer to each, or its error: what is empty once cleaned is no text."""
+    empty = [isinstance(text, str) and is_blank(text) for text in asked]
+    full = [text for text, missing in zip(asked, empty, strict=True) if not missing]
+    found = iter(answer(full) if full else ())
+    return [{"error": "empty text"} if missing else next(found) for missing in empty]
 
 
 def answers(classifier: "Classifier", texts: list[str]) -> list[dict]:

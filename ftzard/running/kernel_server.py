@@ -27,7 +27,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from ftzard import spare
+from ftzard import python_settings, spare
 from ftzard.artifact import write_json
 from ftzard.errors import WorkspaceError
 from ftzard.running import orphan
@@ -55,6 +55,12 @@ MODELS = ("torch", "transformers", "peft", "transformers.models.falcon",
           "sklearn.linear_model", "sklearn.feature_extraction.text")
 
 
+#: The server imports what the run's own process would: what is installed, before anything that
+#: PYTHONPATH names.
+_START = ("import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+          "from ftzard.running.kernel_server import main; main()")
+
+
 class Server:
     """The far end, as the run's process sees it.
 
@@ -74,7 +80,7 @@ class Server:
             self._ways[kind] = os.fdopen(orders, "wb", buffering=0), os.fdopen(answers, "rb")
             theirs += [their_orders, their_answers]
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ftzard.running.kernel_server", *map(str, theirs)],
+            [sys.executable, "-P", "-c", _START, json.dumps(python_settings.import_path()), *map(str, theirs)],
             stdin=subprocess.DEVNULL, stdout=2, pass_fds=theirs, start_new_session=True,
             cwd=self.workspace.root, env=self.environment())
         for end in theirs:
@@ -82,7 +88,9 @@ class Server:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a kernel."""
-        return {**os.environ, **SPARING, IN_KERNEL: "1",
+        return {**python_settings.cleaned(os.environ), **SPARING, IN_KERNEL: "1",
+                # Pictures are shown in the notebook; a backend of the user's would want a screen.
+                "MPLBACKEND": "module://matplotlib_inline.backend_inline",
                 "JPY_PARENT_PID": "1",  # ipykernel's own watch could not know whom to look at
                 "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger would speak in the terminal
                 orphan.OF: str(os.getpid()), "FTZARD_WORKSPACE": str(self.workspace.root)}
@@ -152,8 +160,8 @@ def reconstructable_job(name: str):
     from dagster._core.code_pointer import ModuleCodePointer
     from dagster._core.definitions.reconstruct import ReconstructableRepository
 
-    place = os.environ.get("FTZARD_WORKSPACE") or os.getcwd()
-    pointer = ModuleCodePointer("ftzard.definitions", "defs", place)
+    # No working directory: a folder of the user's called ftzard/ would be taken for this package.
+    pointer = ModuleCodePointer("ftzard.definitions", "defs", None)
     return ReconstructableRepository(pointer).get_reconstructable_job(name)
 
 
@@ -218,16 +226,28 @@ def serve(orders: int, answers: int, ahead: list[str]) -> None:
 def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_spare: bool) -> None:
     """Be the kernel that `python -m ipykernel_launcher arguments` would be, to its end.
 
+    Modules of the workspace's own are found, behind all that is installed. What the user's IPython
+    would load at its start (profiles, startup files, extensions) is not loaded: a job gives the
+    same results for everybody.
+
     with_spare: whether a copy of it waits for what must be done by a process that has done nothing.
     """
     if with_spare:
         spare.keep(do_errand)
     stand_alone(env)
     os.chdir(cwd)
-    sys.path.insert(0, "")
+    sys.path.append(cwd)
     from ipykernel.kernelapp import IPKernelApp
 
-    app = IPKernelApp.instance()
+    class Kernel(IPKernelApp):
+        def load_config_file(self, *_, **__):
+            """Read no config of the user's."""
+
+        def init_code(self):
+            """Run no startup file."""
+            self._run_cmd_line_code()
+
+    app = Kernel.instance(ignore_cwd=True)
     try:
         app.initialize(arguments)
     except BaseException:  # it must end, and not wait for sockets that nobody will close
@@ -259,6 +279,3 @@ def stand_alone(env: Mapping[str, str]) -> None:
     os.environ.update(env)
     orphan.watch()
 
-
-if __name__ == "__main__":
-    main()

@@ -12,13 +12,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-import yaml
-
+from ftzard import former_names, python_settings
 from ftzard.artifact import write_json
+from ftzard.config import yaml_file
+from ftzard.config.compose import typed
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError, nearest
 from ftzard.running.kernel_server import SPARING, Server, reconstructable_job
-from ftzard.steps import BY_NAME, DELIVERIES, JOBS, STEPS
+from ftzard.steps import BY_NAME, DELIVERIES, DROP_FOLDERS, JOBS, STEPS
 from ftzard.workspace import Workspace, alive
 
 #: What every process of ours has in its environment: quiet, local, and sparing with the CPU.
@@ -44,13 +45,17 @@ _EXPERIMENT = frozenset({f.name for f in fields(Config)} | {"overrides"})
 _PLACE = ("Values of the config stand under resources: experiment: config:, as in "
           "resources: {experiment: {config: {training: {epochs: 2}}}}.")
 
+_FORMER = ("Files have other places and formats, too: leave base_path and file_name out for the "
+           "usual ones, but for the file that comes in. Each job has a ready YAML: "
+           "ftzard/config/dagster/<job>.yaml.")
+
 _CHATTER = ("Executing Cell", "Ending Cell", "Input Notebook:", "Output Notebook:",
             "Executing notebook with kernel")
 
 
 def environment(workspace: Workspace) -> dict[str, str]:
     """Return the environment in which Dagster works on a workspace."""
-    return {**os.environ, **QUIET, "FTZARD_WORKSPACE": str(workspace.root),
+    return {**python_settings.cleaned(os.environ), **QUIET, "FTZARD_WORKSPACE": str(workspace.root),
             "DAGSTER_HOME": str(workspace.dagster_home)}
 
 
@@ -284,22 +289,29 @@ class Launchpad:
     dagster: dict
 
 
-def launchpad_file(file: Path) -> Launchpad:
+def launchpad_file(file: Path, job: str | None = None) -> Launchpad:
     """Read a Launchpad YAML from a file; raises ConfigError naming it for what is not understood.
     """
-    if not file.is_file():
-        raise ConfigError(f"{file} does not exist; expected a Launchpad YAML.")
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
-    return launchpad({} if values is None else values, str(file))
+    values = yaml_file.read(file, "a Launchpad YAML")
+    return launchpad({} if values is None else values, str(file), job)
 
 
-def launchpad(values: Mapping, where: str = "the Launchpad") -> Launchpad:
+def resources_of(job: str) -> set[str]:
+    """Return the resources that a job has."""
+    found, upstream = {"experiment", "output_notebook_io_manager"}, set()
+    for step in (BY_NAME[name] for name in JOBS[job]):
+        taken = [*step.takes, *([BY_NAME[step.after].metadata] if step.after else [])]
+        found |= {f"{DELIVERIES.get(job, {}).get(name, name)}_input_manager" for name in taken
+                  if name not in upstream}
+        found |= {f"{name}_io_manager" for name in (*step.yields, step.metadata)}
+        upstream |= {*step.yields, step.metadata}
+    return found
+
+
+def launchpad(values: Mapping, where: str = "the Launchpad", job: str | None = None) -> Launchpad:
     """Split a Launchpad YAML into what `experiment` is told and what the other parts are.
 
-    where: what to call it in an error. Raises ConfigError, a line per mistake, for every key that
+    where: what to call it in an error; job: the one that it is for. Raises ConfigError, a line per mistake, for every key that
     would be passed over: at the top, of a resource that no job has, or beside a resource's config.
     """
     found: list[str] = []
@@ -308,9 +320,17 @@ def launchpad(values: Mapping, where: str = "the Launchpad") -> Launchpad:
         if key != "resources" and key not in DAGSTERS_OWN:
             found.append(f"{where}: unknown key '{key}' at the top"
                          f"{_near(key, ('resources', *DAGSTERS_OWN))}")
+    former: list[str] = []
+    for name in _block(top.get("ops"), f"{where}: ops", found):
+        if (step := former_names.step(str(name))) is not None:
+            former.append(f"{where}: the op '{name}' is called {step} here.")
     resources = _block(top.get("resources"), f"{where}: resources", found)
     for name, said in resources.items():
         if name not in RESOURCES:
+            now = former_names.resource(str(name), None if job is None else resources_of(job))
+            if now is not None:
+                former.append(f"{where}: the resource {now}.")
+                continue
             found.append(f"{where}: there is no resource '{name}'{_near(name, RESOURCES)}")
             continue
         for key in _block(said, f"{where}: resources: {name}", found):
@@ -318,12 +338,14 @@ def launchpad(values: Mapping, where: str = "the Launchpad") -> Launchpad:
                 found.append(f"{where}: unknown key '{key}' in resources: {name}"
                              f"{nearest(key, ['config'])}")
     told = {}
-    if not found:
+    if not found and not former:
         told = _block((resources.pop("experiment", None) or {}).get("config"),
                       f"{where}: resources: experiment: config", found)
-    if found:
-        raise ConfigError("\n".join((*found, _PLACE)))
-    return Launchpad(told, resources, {k: v for k, v in top.items() if k != "resources" and v})
+    if found or former:
+        raise ConfigError("\n".join((*former, *found, *([_PLACE] if found else []),
+                                     *([_FORMER] if former else []))))
+    return Launchpad(typed(told), resources,
+                     {k: v for k, v in top.items() if k != "resources" and v})
 
 
 def _near(key: str, valid: Collection[str]) -> str:
@@ -340,11 +362,24 @@ def _block(value: object, where: str, found: list[str]) -> dict:
     return {}
 
 
-def drop_folder(job: str) -> str | None:
-    """Return which drop folder a job takes its file from, 'incoming' or 'labelled', if any."""
+@dataclass(frozen=True)
+class DropFolder:
+    """Where a job finds files that were put there for it.
+
+    name: of the folder below data/, and of the workspace's property; key: the key under `data`
+    that names one of its files.
+    """
+
+    name: str
+    key: str
+
+
+def drop_folder(job: str) -> DropFolder | None:
+    """Return which drop folder a job takes its file from, if any."""
     renamed = DELIVERIES.get(job, {})
-    return next((name for name in (renamed.get(n, n) for n in BY_NAME[JOBS[job][0]].takes)
-                 if name in ("incoming", "labelled")), None)
+    return next((DropFolder(*DROP_FOLDERS[name]) for name in
+                 (renamed.get(n, n) for n in BY_NAME[JOBS[job][0]].takes)
+                 if name in DROP_FOLDERS), None)
 
 
 def merged(request: Mapping, overrides: list[str]) -> dict:

@@ -81,8 +81,11 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
         make_sqlite(database(workspace))  # its server and a first run would both make the tables
     if "daemon" in commands:
         make_dagster_store(workspace)
+    env = environment(workspace)
+    if "jupyter" not in commands:  # a person's notebooks import what lies beside them; a server
+        env["PYTHONSAFEPATH"] = "1"  # takes nothing of the folder that it is started in
     try:
-        with running(commands, environment(workspace), workspace.root,
+        with running(commands, env, workspace.root,
                      logs=workspace.state / "logs" if logs else None) as started:
             yield started
     finally:

@@ -137,6 +137,8 @@ def _asked(config: Config, opened: list[Opened], weights: Mapping[str, float], m
     columns = {name: getattr(data, name) for name in (
         "text_column", "input_column", "messages_column", "label_column", "group_column",
         "split_column", "split", "encoding", "delimiter", "labels")}
+    if data.ignored_columns:  # as before without any, so that what is kept is found again
+        columns["ignored_columns"] = data.ignored_columns
     drawn = {"seed": config.seed, "sample_rows": data.sample_rows, "mention": data.mention,
              "link": data.link, "max_characters": data.max_characters,
              "max_rejected": data.max_rejected} if mixed else {}

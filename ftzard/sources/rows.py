@@ -65,7 +65,7 @@ class Reader:
         return instructions.read(
             file, instruction_column=data.text_column, output_column=label,
             input_column=data.input_column, messages_column=data.messages_column,
-            lacking=self.lacking, **more)
+            lacking=self.lacking, ignored=data.ignored_columns or (), **more)
 
     def _own(self, opened: Opened, file: Path) -> pd.DataFrame:
         """Return rows of a table that FTzard itself cleaned as if they were raw once more."""
@@ -117,7 +117,7 @@ def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], rea
         usable, rejected = _cleaned(config, raw[name], name, identity)
         try:
             cleaning.check_rejected(usable, rejected, labels=config.data.labels,
-                                    max_rejected=config.data.max_rejected, identity=identity)
+                                    max_rejected=config.data.max_rejected)
         except DataError as error:
             raise DataError(f"data.mix: '{name}': {error}") from error
         table, repeated = cleaning.append(table, usable, identity=identity)
@@ -147,12 +147,13 @@ def _cleaned(config: Config, raw: pd.DataFrame, name: str, identity: int
 
 def json_lines(rows: pd.DataFrame, config: Config) -> bytes:
     """Return raw rows as JSON lines under the user's own columns, in the user's encoding."""
-    columns = {n: c for n, c in {**_columns(config), "source": reading.SOURCE}.items()
+    prompt = {"system": "system", "history": "history"}  # found by these names again
+    columns = {n: c for n, c in {**_columns(config), **prompt, "source": reading.SOURCE}.items()
                if n in rows and not (n == "source" and (rows["source"] == "").all())}
     plain = config.data.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     lines = []
     for row in rows[list(columns)].fillna("").to_dict("records"):  # a source may lack a column
-        cells = {column: _list(row[name]) if name == "messages" else row[name]
+        cells = {column: _list(row[name]) if name in ("messages", "history") else row[name]
                  for name, column in columns.items()}
         lines.append(json.dumps(cells, ensure_ascii=not plain))
     return "".join(f"{line}\n" for line in lines).encode(config.data.encoding, errors="replace")

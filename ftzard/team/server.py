@@ -12,18 +12,26 @@ import secrets
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
+from urllib.parse import quote
 
 from ftzard import credentials
 from ftzard.errors import ConfigError, TrackingError, WorkspaceError
 from ftzard.running import services
 from ftzard.running.launch import QUIET
+from ftzard.team import storage
+from ftzard.workspace import unusable_folder_name
+
+if TYPE_CHECKING:
+    import sqlalchemy
 
 PASSWORD, USER = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME"
 KEY, BACKEND = "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_BACKEND_STORE_URI"
+_MYSQL, _OPTIONS = "mysql+pymysql://", "mysql.cnf"
 
 #: What the server is told by others than us: under which names it may be reached, and whether a
 #: proxy in front of it serves another origin.
@@ -52,30 +60,43 @@ class Plan:
         return f"http://{host}:{self.port}"
 
 
-def plan(folder: Path, *, host: str, port: int, backend: str | None = None) -> Plan:
+def plan(folder: Path, *, host: str, port: int, backend: str | None = None,
+         artifacts: str | None = None) -> Plan:
     """Make the folder ready and return how the server is started.
 
     backend: URI of its database, without a password; default: MLFLOW_BACKEND_STORE_URI, else
-    SQLite in the folder. Raises ConfigError for what is missing or cannot be used, before
+    SQLite in the folder. artifacts: a folder or an s3:// URL for the files of runs; default: where
+    they are, else in the folder. Raises ConfigError for what is missing or cannot be used, before
     anything is started, and TrackingError if the database cannot be opened.
     """
     folder = Path(os.path.abspath(folder))
+    if unusable := unusable_folder_name(folder):
+        raise ConfigError(unusable)
     if backend is not None and credentials.without_password(backend)[1] is not None:
         raise ConfigError(
             "--backend holds a password, which everybody on this machine can read in the list of "
-            f"processes. Leave it out of the URI and set PGPASSWORD, or set {BACKEND} instead of "
-            "--backend: in the environment or in .env.")
+            f"processes. Leave it out of the URI and set {_variable(backend)}, or set {BACKEND} "
+            "instead of --backend: in the environment or in .env.")
     uri = backend or os.environ.get(BACKEND) or f"sqlite:///{folder / 'mlflow.db'}"
-    if not uri.startswith(("sqlite:///", "postgresql")):
-        raise ConfigError(f"the backend is '{credentials.mask(uri)}'; expected sqlite:///FILE or "
-                          "postgresql://USER@HOST/DATABASE.")
+    if not uri.startswith(("sqlite:///", "postgresql", _MYSQL)):
+        raise ConfigError(f"the backend is '{credentials.mask(uri)}'; expected sqlite:///FILE, "
+                          f"postgresql://USER@HOST/DATABASE or {_MYSQL}USER@HOST/DATABASE.")
     uri, password = credentials.without_password(uri)
     if password is not None:
-        os.environ["PGPASSWORD"] = password
+        os.environ[_variable(uri)] = password
+    place = storage.chosen(folder, artifacts)
     _make_private(folder)
-    users = uri if uri.startswith("postgresql") else f"sqlite:///{folder / 'users.db'}"
-    if not has_administrator(users):
-        _require_administrator()
+    with ExitStack() as undone:
+        if uri.startswith(_MYSQL):
+            undone.callback((folder / _OPTIONS).unlink, missing_ok=True)
+            uri = _with_option_file(uri, folder / _OPTIONS)
+            _require_reachable(uri)
+        # MLflow's tables of users cannot be made on MySQL: two of their keys have one name.
+        users = uri if uri.startswith("postgresql") else f"sqlite:///{folder / 'users.db'}"
+        if not has_administrator(users):
+            _require_administrator()
+        storage.keep(folder, place)
+        undone.pop_all()
     environment = {
         **_without_secrets(os.environ), **QUIET, **_STRICT,
         BACKEND: uri,
@@ -83,13 +104,39 @@ def plan(folder: Path, *, host: str, port: int, backend: str | None = None) -> P
         USER: os.environ.get(USER) or "admin",
         "MLFLOW_AUTH_CONFIG_PATH": str(_settings(folder / "login.ini", users)),
         **{name: os.environ[name] for name in (PASSWORD, "PGPASSWORD") if os.environ.get(name)},
+        **(storage.environment() if place.startswith("s3://") else {}),
     }
-    return Plan(folder, host, port, uri, _command(folder, host, port), environment)
+    return Plan(folder, host, port, uri, _command(place, host, port), environment)
 
 
-def _command(folder: Path, host: str, port: int) -> list[str]:
+def _variable(uri: str) -> str:
+    """Return the variable that the password of a database is taken from."""
+    return "MYSQL_PWD" if uri.startswith("mysql") else "PGPASSWORD"
+
+
+def _with_option_file(uri: str, file: Path) -> str:
+    """Return a URI of MySQL that takes the password of MYSQL_PWD from an option file.
+
+    MySQL's driver reads no environment; the file is readable for its owner only, and is there for
+    as long as the server runs.
+    """
+    file.unlink(missing_ok=True)
+    password = os.environ.get("MYSQL_PWD")
+    if not password:
+        return uri
+    said = next((f"{mark}{password}{mark}" for mark in "\"'" if mark not in password), None)
+    if said is None or not password.isprintable():
+        raise ConfigError("MYSQL_PWD holds both kinds of quotes, or a sign that cannot be printed; "
+                          "expected one that an option file of MySQL can say.")
+    with os.fdopen(_private(file), "w", encoding="utf-8") as stream:
+        stream.write(f"[client]\npassword={said}\n")
+    return (f"{uri}{'&' if '?' in uri else '?'}read_default_file={quote(str(file))}"
+            "&read_default_group=client")
+
+
+def _command(artifacts: str, host: str, port: int) -> list[str]:
     return [services.tool("mlflow"), "server", "--app-name", "basic-auth", "--serve-artifacts",
-            "--artifacts-destination", (folder / "artifacts").as_uri(),
+            "--artifacts-destination", artifacts,
             "--workers", "1", "--host", host, "--port", str(port)]
 
 
@@ -97,25 +144,45 @@ def has_administrator(users: str) -> bool:
     """Return whether a database of users has an administrator; raises TrackingError if it cannot
     be opened."""
     import sqlalchemy
-    from sqlalchemy.exc import SQLAlchemyError
 
     file = users.removeprefix("sqlite:///")
     if file != users and not Path(file).is_file():
         return False
+    with _connected(users) as connection:
+        if "users" not in sqlalchemy.inspect(connection).get_table_names():
+            return False
+        return connection.exec_driver_sql(
+            "SELECT count(*) FROM users WHERE is_admin").scalar() > 0
+
+
+def _require_reachable(uri: str) -> None:
+    """Raise TrackingError if a database does not let us in, before its server is started."""
+    with _connected(uri):
+        pass
+
+
+@contextmanager
+def _connected(uri: str) -> Iterator["sqlalchemy.Connection"]:
+    """Open a database; raises ConfigError without its driver, TrackingError if it refuses."""
+    import sqlalchemy
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
-        engine = sqlalchemy.create_engine(users)
-        with engine.connect() as connection:
-            if "users" not in sqlalchemy.inspect(connection).get_table_names():
-                return False
-            return connection.exec_driver_sql(
-                "SELECT count(*) FROM users WHERE is_admin").scalar() > 0
+        engine = sqlalchemy.create_engine(uri)
+        try:
+            with engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
     except ImportError as error:
-        raise ConfigError(f"PostgreSQL needs a package that is not installed ({error}); install "
-                          "it with: pip install 'psycopg[binary]>=3.2'") from error
+        name, package = (("MySQL", "pymysql>=1.2") if uri.startswith(_MYSQL)
+                         else ("PostgreSQL", "psycopg[binary]>=3.2"))
+        raise ConfigError(f"{name} needs a package that is not installed ({error}); install "
+                          f"it with: pip install '{package}'") from error
     except SQLAlchemyError as error:
         from ftzard.tracking.store import kind, sentence
 
-        raise TrackingError(sentence(kind(error), error, users, "open", 0)) from error
+        raise TrackingError(sentence(kind(error), error, uri, "open", 0)) from error
 
 
 def _require_administrator() -> None:
@@ -181,10 +248,13 @@ def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
 def serving(plan: Plan) -> Iterator[services.Started]:
     """Run the server for as long as the block lasts, from when it answers; nothing of it is left
     then. Raises WorkspaceError if it ends by itself or does not answer."""
-    with services.running({"server": plan.command}, plan.environment, plan.folder,
-                          logs=plan.folder) as started:
-        _wait_until_healthy(plan, started)
-        yield started
+    try:
+        with services.running({"server": plan.command}, plan.environment, plan.folder,
+                              logs=plan.folder) as started:
+            _wait_until_healthy(plan, started)
+            yield started
+    finally:
+        (plan.folder / _OPTIONS).unlink(missing_ok=True)
 
 
 def _wait_until_healthy(plan: Plan, started: services.Started, seconds: float = 180) -> None:

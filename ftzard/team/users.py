@@ -4,6 +4,8 @@ terminal without echo, never as an argument, where everybody on the machine coul
 import getpass
 import os
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ftzard import credentials
@@ -22,6 +24,8 @@ def login(server: str | None = None, user: str | None = None) -> Login:
     the administrator of MLFLOW_AUTH_ADMIN_USERNAME, else 'admin'. What no variable says is asked.
     """
     credentials.load_for_server(Path.cwd())
+    with suppress(WorkspaceError):
+        find()  # the login of its user stands in the workspace's .env
     user = user or os.environ.get("MLFLOW_AUTH_ADMIN_USERNAME") or ADMINISTRATOR
     uri = server or _workspace_server() or LOCAL
     if credentials.without_password(uri)[1] is not None:
@@ -40,6 +44,56 @@ def new_password(of: str) -> str:
         if _asked("The same again: ", NEW) != given:
             raise ConfigError("the two passwords differ; nothing was changed.")
     return require_password(given, of)
+
+
+#: Who logs in with which password: (name's variable, name without one, password's variable).
+_LOGINS = (("MLFLOW_TRACKING_USERNAME", None, "MLFLOW_TRACKING_PASSWORD"),
+           ("MLFLOW_AUTH_ADMIN_USERNAME", ADMINISTRATOR, "MLFLOW_AUTH_ADMIN_PASSWORD"))
+
+
+def mend_logins(of: str, uri: str, password: str, outside: Mapping[str, str]) -> list[str]:
+    """Put a changed password where the next command looks for it; return what was done, or is left
+    for a person to do, as sentences.
+
+    Looked at are the `.env` of the current folder and of its workspace, unless that records to
+    another server. outside: the environment before anything was read from a file; it goes over
+    both, and only a person can change it.
+    """
+    told, mended = [], False
+    for user, usual, variable in _LOGINS:
+        for file in _files(uri):
+            said = credentials.read(file)
+            if variable not in said or (said.get(user) or os.environ.get(user) or usual) != of:
+                continue
+            try:
+                credentials.rewrite(file, variable, password)
+            except (OSError, ConfigError) as error:
+                told.append(f"! {file} still has the password of before ({error}); set {variable} "
+                            "in it yourself")
+                continue
+            told.append(f"✓ {variable} in {file} is the new one")
+            mended = True
+        if outside.get(variable) and (os.environ.get(user) or usual) == of:
+            told.append(f"! {variable} in the environment is the password of before, and goes over "
+                        f"{credentials.FILE}: set it to the new one, or unset it")
+            mended = True
+    if not mended and not told:
+        told.append(f"  whoever works as {of} sets MLFLOW_TRACKING_PASSWORD to the new one, in the "
+                    f"environment or in the workspace's {credentials.FILE}")
+    return told
+
+
+def _files(uri: str) -> list[Path]:
+    """Return the files of credentials that belong to a server, as far as can be told."""
+    folders = [Path.cwd()]
+    with suppress(WorkspaceError):
+        place = find()
+        server = place.config().tracking.server
+        if server is not None and server.rstrip("/") != uri:
+            folders = [folder for folder in folders if folder != place.root]
+        elif place.root not in folders:
+            folders.append(place.root)
+    return [folder / credentials.FILE for folder in folders]
 
 
 def _known(user: str) -> str | None:

@@ -18,6 +18,8 @@ from ftzard.errors import TrackingError
 #: The tag of an MLflow run that says where its copy is, or why there is none.
 TAG = "ftzard.mirror"
 KEY, FOLDER = "COMET_API_KEY", "COMET_OFFLINE_DIRECTORY"
+#: Comet's own names for the project, which go over the experiment's name.
+PROJECT = ("COMET_PROJECT_NAME", "COMET_PROJECT")
 
 #: A run says itself what is recorded: nothing of the process, its output or its machine.
 _ONLY_WHAT_IS_SAID = dict.fromkeys((
@@ -43,6 +45,18 @@ def require(names: Sequence[str]) -> None:
             f"tracking.mirror names comet, and {KEY} is not set. Set it in the environment or in "
             f"the workspace's .env; or set {FOLDER} to a folder for writing to it without a "
             "network; or set tracking.mirror to [].")
+
+
+    _project_named()
+
+
+def _project_named() -> str | None:
+    """Return the project that Comet's own variables name, or None; TrackingError if they differ."""
+    found = {name: os.environ[name] for name in PROJECT if os.environ.get(name)}
+    if len(set(found.values())) > 1:
+        said = " and ".join(f"{name} is '{value}'" for name, value in found.items())
+        raise TrackingError(f"{said}; expected one project of Comet. Unset one of them.")
+    return next(iter(found.values()), None)
 
 
 class Mirror:
@@ -104,7 +118,7 @@ def opened(names: Sequence[str], project: str, title: str, tags: Mapping[str, ob
            ) -> Mirror | None:
     """Return the mirror of a run that begins, or None if the config names no platform.
 
-    project: the experiment's name in MLflow; title: the run's step and name.
+    project: the experiment's name in MLflow, where COMET_PROJECT_NAME names no other; title: the run's step and name.
     """
     if "comet" not in names:
         return None
@@ -116,7 +130,7 @@ def _comet(project: str, title: str, tags: Mapping[str, object]):
         os.environ.setdefault(name, value)
     import comet_ml
 
-    wanted = {"project_name": project, "workspace": os.environ.get("COMET_WORKSPACE"),
+    wanted = {"project_name": _project_named() or project, "workspace": os.environ.get("COMET_WORKSPACE"),
               "display_summary_level": 0, **_ONLY_WHAT_IS_SAID}
     folder = os.environ.get(FOLDER)
     if folder:

@@ -62,12 +62,12 @@ class Run:
     mirror: Mirror | None = field(default=None, compare=False, repr=False)
 
     def params(self, values: Mapping[str, object]) -> None:
-        self._batch(params=[Param(k, str(v)[:_LONGEST_PARAM]) for k, v in values.items()])
+        self._batch(params=[Param(k, _cut(v, _LONGEST_PARAM)) for k, v in values.items()])
         if self.mirror is not None:
             self.mirror.params(values)
 
     def tags(self, values: Mapping[str, object]) -> None:
-        self._batch(tags=[RunTag(k, str(v)[:_LONGEST_TAG]) for k, v in values.items()])
+        self._batch(tags=[RunTag(k, _cut(v, _LONGEST_TAG)) for k, v in values.items()])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         now = int(time.time() * 1000)
@@ -108,15 +108,20 @@ class Run:
     def untag(self, key: str) -> None:
         self.tracking.client.delete_tag(self.id, key)
 
-    def dataset(self, name: str, digest: str, source: str, rows: int | None, context: str) -> None:
-        """Record a data set by its DVC hash, its path and its use ('input' or 'output')."""
+    def dataset(self, name: str, digest: str, source: str, rows: int | None, context: str,
+                **more: object) -> None:
+        """Record a data set by its hash, its path and its use.
+
+        digest: the DVC hash of a file, or the hash of rows of it; context: 'input', 'output',
+        'training' or 'testing'; more: what else is known of its source.
+        """
         import json
 
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         self.tracking.client.log_inputs(self.id, datasets=[DatasetInput(
             Dataset(name=name, digest=digest, source_type="dvc",
-                    source=json.dumps({"path": source}),
+                    source=json.dumps({"path": source, **more}),
                     profile=json.dumps({"num_rows": rows}) if rows is not None else None),
             [InputTag("mlflow.data.context", context)],
         )])
@@ -224,7 +229,7 @@ def start_child(tracking: Tracking, parent: Run, tags: Mapping[str, object]) -> 
     name = datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S")
     return _create(tracking, name, {
         LEVEL: CHILD, STEP: parent.name, MLFLOW_PARENT_RUN_ID: parent.id, **_process_tags(),
-        **{k: str(v)[:_LONGEST_TAG] for k, v in tags.items()},
+        **{k: _cut(v, _LONGEST_TAG) for k, v in tags.items()},
     }, mirroring.opened(tracking.mirrors, tracking.experiment, f"{parent.name} {name}", tags))
 
 
@@ -319,6 +324,12 @@ def close_failed(tracking: Tracking, dagster_run_id: str, status: str, reason: s
     for run in [*trials, *left]:
         Run(tracking, run.info.run_id, run.info.run_name).end(status, reason)
     return len(left) + len(trials)
+
+
+def _cut(value: object, longest: int) -> str:
+    """Return a value as text that MLflow takes; what was cut off is marked (config.yaml has it)."""
+    text = str(value)
+    return text if len(text) <= longest else f"{text[:longest - 1]}…"
 
 
 def _process_tags() -> dict[str, str]:

@@ -46,13 +46,14 @@ class Served(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input: pandas.DataFrame, params=None) -> pandas.DataFrame:
         from ftzard.errors import DataError
         from ftzard.models import opening
+        from ftzard.texts import is_blank
 
-        missing = model_input["text"].isna().to_numpy()
-        if missing.any():
-            raise DataError(f"row {int(missing.argmax())} has no text ({int(missing.sum())} rows "
-                            "in all); expected a text in every row.")
-        return self.model.predict(
-            opening.cleaned(model_input["text"], self.spec, self.cleaning))
+        texts = opening.cleaned(model_input["text"].fillna(""), self.spec, self.cleaning)
+        empty = [row for row, text in enumerate(texts) if is_blank(text)]
+        if empty:
+            raise DataError(f"row {empty[0]} has no text, or an empty text once cleaned "
+                            f"({len(empty)} rows in all); expected a text in every row.")
+        return self.model.predict(texts)
 
 
 def require_own_code(shipped: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import mlflow.store.db.utils as database
 import sqlalchemy
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
@@ -81,6 +82,9 @@ _TROUBLES = (
     Trouble(r"password authentication failed|no password supplied",
             "refused the credentials; set PGPASSWORD in the environment or in the workspace's "
             ".env, and the user in tracking.uri"),
+    Trouble(r"Access denied for user",
+            "refused the credentials; set MYSQL_PWD in the environment or in .env, and the user in "
+            "the URI"),
     Trouble(r"readonly database|Read-only file system|Permission denied|unable to open database",
             "cannot be opened: {said}. Check tracking.uri and that the file and its folder may "
             "be written to"),
@@ -175,7 +179,7 @@ def sqlite_file(uri: str) -> Path | None:
     """Return the file behind a SQLite URI, or None for a server or another database."""
     if not uri.startswith("sqlite:///"):
         return None
-    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    return Path(sqlalchemy.make_url(uri).database or "")
 
 
 def make_sqlite(uri: str) -> None:
@@ -188,9 +192,14 @@ def make_sqlite(uri: str) -> None:
         return
 
     def fill(part: Path) -> None:
-        # Its tables and their version; the connection must not outlive the temporary name.
-        engine = Store(f"sqlite:///{part}")._client._tracking_client.store.engine
-        engine.dispose()
+        # Its tables and their version; the connection must not outlive the temporary name. MLflow
+        # writes where artifacts go into SQL as it stands: a URL has no quotes in it, the current
+        # folder, which it would take, may.
+        root = file.absolute().with_name("mlartifacts").as_uri()
+        try:
+            SqlAlchemyStore(f"sqlite:///{part}", root).engine.dispose()
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise TrackingError(sentence(kind(error), error, uri, "open", 0)) from error
 
     with locked(file.with_name(f"{file.name}.lock"), {"pid": os.getpid(), "doing": "making it"}):
         if not file.exists():
@@ -274,7 +283,7 @@ def is_empty(file: Path) -> bool:
     import sqlite3
 
     try:
-        with sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=2) as connection:
+        with sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=2) as connection:
             return connection.execute("SELECT count(*) FROM runs").fetchone()[0] == 0
     except sqlite3.OperationalError as error:
         return "no such table" in str(error)

@@ -1,6 +1,6 @@
 """Users of a team's MLflow server, as its administrator makes them.
 
-MLflow's own client for this loads the whole server; here are the four requests that are needed.
+MLflow's own client for this loads the whole server; here are the requests that are needed.
 """
 
 from collections.abc import Mapping
@@ -58,6 +58,78 @@ def set_password(login: Login, name: str, password: str) -> None:
     if name == login.user:
         body["current_password"] = login.password
     _ask(login, "PATCH", f"{_API}/users/update-password", body)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a user may do with one thing.
+
+    kind: 'experiment', 'registered model' or what else MLflow knows; name: of the thing;
+    permission: as `PERMISSIONS` calls it, or MLflow's own word.
+    """
+
+    kind: str
+    name: str
+    permission: str
+
+    def __str__(self) -> str:
+        return f"{self.permission} {self.kind} {self.name}"
+
+    @property
+    def target(self) -> dict[str, str] | None:
+        """What `grant` is told of the thing; None for a kind that it does not grant."""
+        key = {"experiment": "experiment", "registered model": "model"}.get(self.kind)
+        return None if key is None else {key: self.name}
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of the server, whether an administrator, and what was granted, by name."""
+
+    name: str
+    administrator: bool
+    grants: tuple[Grant, ...]
+
+    @property
+    def owns(self) -> list[Grant]:
+        """What the user manages: who makes an experiment or a model may manage it."""
+        return [g for g in self.grants if g.permission == "manage"]
+
+
+def listing(login: Login) -> list[User]:
+    """Return the server's users by name, with what each may do; for an administrator."""
+    found = _ask(login, "GET", f"{_API}/users/list", {})["users"]
+    names: dict[str, str] = {}
+    return [_user(login, u["username"], names) for u in sorted(found, key=lambda u: u["username"])]
+
+
+def of(login: Login, name: str) -> User:
+    """Return one user; raises TrackingError if the server has none of that name."""
+    _ask(login, "GET", f"{_API}/users/get", {"username": name})
+    return _user(login, name, {})
+
+
+def delete(login: Login, name: str) -> None:
+    """Delete a user and what was granted to them; what they have made stays on the server."""
+    _ask(login, "DELETE", f"{_API}/users/delete", {"username": name})
+
+
+def _user(login: Login, name: str, names: dict[str, str]) -> User:
+    """names: what is known of experiments by id; it is added to."""
+    said = _ask(login, "GET", f"{_API_3}/users/permissions/list", {"username": name})
+    words = {value: word for word, value in PERMISSIONS.items()}
+    grants = []
+    for row in said["permissions"]:
+        kind_, thing = row["resource_type"], row["resource_pattern"]
+        if kind_ == "experiment":
+            if thing not in names:
+                answer = _ask(login, "GET", f"{_API}/experiments/get", {"experiment_id": thing},
+                              missing=True)
+                names[thing] = answer.get("experiment", {}).get("name", f"with the id {thing}")
+            thing = names[thing]
+        grants.append(Grant(kind_.replace("_", " "), thing,
+                            words.get(row["permission"], row["permission"].lower())))
+    return User(name, said["is_admin"], tuple(sorted(grants, key=str)))
 
 
 def grant(login: Login, name: str, *, experiment: str | None = None, model: str | None = None,

@@ -7,7 +7,7 @@ commit is built in an index of its own, so the user's staged and unstaged edits 
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from ftzard.artifact import Handle, verify, write_atomically
 from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
-from ftzard.versioning.dvc import Dvc, dvc_path, read_dvc, with_rows
+from ftzard.versioning.dvc import Dvc, dvc_path, read_dvc, with_name, with_rows
 from ftzard.versioning.git import attempt, git
 from ftzard.versioning.lock import exclusive
 from ftzard.versioning.publish import publish
@@ -46,6 +46,7 @@ def version(
     artifacts: Sequence[Handle],
     *,
     also: Sequence[Path] = (),
+    delivered_as: Mapping[str, str] | None = None,
     message: str,
     run_id: str,
     push: bool = True,
@@ -54,9 +55,10 @@ def version(
 ) -> Versioned:
     """Version artifacts with DVC and git; return their handles with commits.
 
-    also: small text files that git itself keeps (a model record), below `root`. message: the
-    commit's text; run_id: goes into its trailer `FTzard-Run`. push: send data, then git.
-    require_push: raise if that fails instead of reporting it. say: told when this has to wait.
+    also: small text files that git itself keeps (a model record), below `root`. delivered_as:
+    {path of a delivery: name of the file it came as}. message: the commit's text; run_id: goes into
+    its trailer `FTzard-Run`. push: send data, then git. require_push: raise if that fails instead
+    of reporting it. say: told when this has to wait.
 
     Unchanged data makes no commit: its handle gets the commit that last touched its `.dvc` file.
     Raises DataError if a file has not the bytes its handle promises, VersioningError if an add or
@@ -78,7 +80,7 @@ def version(
         pointers = dvc.add(data)
         for handle, pointer in zip(artifacts, pointers, strict=True):
             verify(handle, root)
-            _note_rows(root, pointer, handle.rows)
+            _note(root, pointer, handle.rows, (delivered_as or {}).get(handle.path))
         made = commit_paths(root, [*pointers, *texts], message=message, run_id=run_id, say=say)
         last = {path: data_version(root, path) for path in pointers}
         handles = tuple(h.at(last[dvc_path(p)]) for h, p in zip(artifacts, data, strict=True))
@@ -133,21 +135,22 @@ def commit_paths(
     raise VersioningError(_git.failure(root, moved))
 
 
-def _note_rows(root: Path, pointer: str, rows: int | None) -> None:
-    """Let a `.dvc` file carry the row count of its data, so that a clone alone can tell it.
+def _note(root: Path, pointer: str, rows: int | None, name: str | None) -> None:
+    """Let a `.dvc` file carry the row count and the name of its data, for a clone to tell them.
 
     Data that is committed already keeps what its `.dvc` file said: unchanged data, no commit.
     """
     file = root / pointer
     text = file.read_text(encoding="utf-8")
     said = read_dvc(text, pointer)
-    if said.rows == rows:
+    if said.rows == rows and name in (None, said.delivered_as):
         return
     committed = attempt(root, "cat-file", "blob", f"HEAD:{pointer}")
     if committed.returncode == 0:
         before = read_dvc(committed.stdout, f"{pointer} at HEAD")
-        rows = before.rows if before.md5 == said.md5 else rows
-    noted = with_rows(text, rows)
+        if before.md5 == said.md5:
+            rows, name = before.rows, before.delivered_as
+    noted = with_name(with_rows(text, rows), name)
     if noted != text:
         write_atomically(file, lambda part: part.write_text(noted, encoding="utf-8"))
 

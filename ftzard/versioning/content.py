@@ -9,9 +9,10 @@ from ftzard import artifact
 from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, cached, default_remote, dvc_path, read_dvc, usual_cache
-from ftzard.versioning.git import attempt, git
+from ftzard.versioning.git import attempt
 from ftzard.versioning.lock import exclusive
 from ftzard.versioning.publish import pointers
+from ftzard.versioning.repository import blob_at
 from ftzard.versioning.versions import commit_named
 
 
@@ -55,11 +56,11 @@ def content(root: Path, path: str, revision: str, *, say: Callable[[str], object
     """
     root, kept = Path(root), dvc_path(path)
     _git.require_repo(root)
-    found = attempt(root, "rev-parse", "--quiet", "--verify", f"{revision}:{kept}")
-    if found.returncode != 0:
+    found = blob_at(root, revision, kept)
+    if found is None:
         raise VersioningError(f"{path} has no version at {revision[:10]}: {kept} is not in it.")
-    blob = found.stdout.strip()
-    pointer = read_dvc(git(root, "cat-file", "blob", blob), f"{kept} at {revision[:10]}")
+    blob, text = found
+    pointer = read_dvc(text, f"{kept} at {revision[:10]}")
     if pointer.md5.endswith(".dir"):
         raise VersioningError(f"{path} is a folder in DVC, expected an artifact of one file.")
     file, said = cached(usual_cache(root), pointer.md5), None

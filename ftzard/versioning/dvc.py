@@ -20,6 +20,7 @@ from pathlib import Path
 
 import yaml
 
+from ftzard import python_settings
 from ftzard.errors import VersioningError
 from ftzard.versioning.git import environment, mask, remedy
 
@@ -43,7 +44,7 @@ class Dvc:
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_PROCESS)], cwd=self.root, encoding="utf-8",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=environment() | {"DVC_NO_ANALYTICS": "1", "PYTHONUTF8": "1"},
+            env=python_settings.for_child(environment()) | {"DVC_NO_ANALYTICS": "1", "PYTHONUTF8": "1"},
         )  # fmt: skip
         return self
 
@@ -171,11 +172,15 @@ def dvc_hash(root: Path, path: str) -> str:
 
 @dataclass(frozen=True)
 class Pointer:
-    """What a `.dvc` file says: the data's MD5, its size in bytes, its rows if they are noted."""
+    """What a `.dvc` file says: the data's MD5, its size in bytes, and what was noted of it.
+
+    rows: of the table; delivered_as: the name of the file that a delivery came as.
+    """
 
     md5: str | None
     size: int | None
     rows: int | None
+    delivered_as: str | None = None
 
 
 def read_dvc(text: str, name: object) -> Pointer:
@@ -183,7 +188,10 @@ def read_dvc(text: str, name: object) -> Pointer:
     try:
         said = yaml.safe_load(text)
         out = said["outs"][0]
-        return Pointer(out["md5"], out.get("size"), (said.get("meta") or {}).get("rows"))
+        noted = said.get("meta") or {}
+        name = noted.get("delivered_as")
+        return Pointer(out["md5"], out.get("size"), noted.get("rows"),
+                       None if name is None else str(name))
     except (yaml.YAMLError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise VersioningError(
             f"{name} is not a .dvc file of one artifact; bring it back with 'git checkout'."
@@ -207,6 +215,15 @@ def with_rows(text: str, rows: int | None) -> str:
     if rows is not None:
         said["meta"]["rows"] = rows
     said = {k: v for k, v in said.items() if k != "meta" or v}
+    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+
+
+def with_name(text: str, name: str | None) -> str:
+    """Return the text of a `.dvc` file with the name its data was delivered as; None: as it is."""
+    said = yaml.safe_load(text)
+    if name is None or (said.get("meta") or {}).get("delivered_as") == name:
+        return text
+    said["meta"] = {**(said.get("meta") or {}), "delivered_as": name}
     return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
 
 

@@ -13,14 +13,11 @@ from pathlib import Path
 
 from ftzard.credentials import mask
 from ftzard.errors import VersioningError
+from ftzard.versioning.repository import REPOSITORY_VARIABLES, upstream
 
 TRAILER = "FTzard-Run"
 TOKEN = "FTZARD_GIT_TOKEN"
 
-_REPOSITORY_VARIABLES = (
-    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX",
-)  # fmt: skip
 _ASKPASS = f"""#!/bin/sh
 case "$1" in
   Username*) printf '%s\\n' "${{FTZARD_GIT_USERNAME:-git}}" ;;
@@ -45,7 +42,7 @@ class Commit:
 
 def environment() -> dict[str, str]:
     """Return the environment for git: English, no prompts, and no other repository's variables."""
-    env = {k: v for k, v in os.environ.items() if k not in _REPOSITORY_VARIABLES}
+    env = {k: v for k, v in os.environ.items() if k not in REPOSITORY_VARIABLES}
     env.pop("LANGUAGE", None)
     return env | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
@@ -163,22 +160,6 @@ def head(root: Path) -> str | None:
     """Return the id of HEAD's commit, or None before the first commit."""
     done = attempt(root, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
     return done.stdout.strip() or None
-
-
-def branch(root: Path) -> str | None:
-    """Return the name of the branch that is checked out, or None when HEAD is detached."""
-    done = attempt(root, "symbolic-ref", "--quiet", "--short", "HEAD")
-    return done.stdout.strip() or None
-
-
-def upstream(root: Path) -> tuple[str, str] | None:
-    """Return (remote, branch there) that the current branch is set to push to, or None."""
-    name = branch(root)
-    if name is None:
-        return None
-    remote = attempt(root, "config", f"branch.{name}.remote").stdout.strip()
-    merge = attempt(root, "config", f"branch.{name}.merge").stdout.strip()
-    return (remote, merge.removeprefix("refs/heads/")) if remote and merge else None
 
 
 def commits(root: Path, *revisions: str) -> list[Commit]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from ftzard.artifact import write_json
 from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
+from ftzard.versioning import repository
 from ftzard.versioning.dvc import Dvc, default_remote, local_folder
 from ftzard.versioning.git import IDENTITY_REMEDY, Commit, attempt, git
 from ftzard.versioning.lock import exclusive
@@ -156,11 +157,11 @@ def _blob(root: Path, path: str) -> str | None:
 
 def _why_not_git(root: Path, run_id: str, say: Callable[[str], object]) -> str | None:
     """Send the commits; fetch and merge when others were faster; return why not, or None."""
-    name = _git.branch(root)
+    name = repository.branch(root)
     if name is None:
         return "HEAD is detached, so there is no branch to push. Check one out: git switch main"
-    target = _git.upstream(root)
-    remotes = git(root, "remote").split()
+    target = repository.upstream(root)
+    remotes = repository.remotes(root)
     remote, there = target or ("origin", name)
     if not remotes:
         return "no git remote. Add one: git remote add origin URL"

@@ -28,6 +28,7 @@ from ftzard.versioning.dvc import (
 from ftzard.versioning.git import attempt, git
 from ftzard.versioning.lock import exclusive
 from ftzard.versioning.publish import pointers
+from ftzard.versioning.repository import blob_at
 
 RUN_ID = "restore"
 
@@ -151,11 +152,10 @@ def restore(
 def _target(root: Path, path: str, revision: str) -> _Target:
     kept = path if path.endswith(".yaml") else dvc_path(path)
     path = path.removesuffix(".dvc")
-    found = attempt(root, "rev-parse", "--quiet", "--verify", f"{revision}:{kept}")
-    if found.returncode != 0:
+    found = blob_at(root, revision, kept)
+    if found is None:
         raise VersioningError(f"{path} has no version at {revision[:10]}: {kept} is not in it.")
-    blob = found.stdout.strip()
-    text = git(root, "cat-file", "blob", blob)
+    blob, text = found
     head, index, tree = (_blob(root, where, kept) for where in ("HEAD:", ":", ""))
     md5 = head_md5 = file_md5 = None
     if kept != path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
+from ftzard.versioning import repository
 from ftzard.versioning.dvc import Pointer, default_remote, dvc_path, read_dvc
 from ftzard.versioning.git import TRAILER, attempt, git
 from ftzard.versioning.publish import last_push, sent_until
@@ -82,11 +83,7 @@ def every_version(
 
 def in_force(root: Path, revision: str, *, paths: Iterable[str] = (POINTERS,)) -> dict[str, str]:
     """Return {path of an artifact: commit of the version that a revision's tree holds}."""
-    tree = {}
-    for line in git(root, "ls-tree", "-r", "-z", "--full-tree", revision).split("\0"):
-        if line:
-            entry, path = line.split("\t", 1)
-            tree[path] = entry.split()[2]
+    tree = repository.tree_at(root, revision)
     found: dict[str, str] = {}
     for version in _changes(root, revision, paths):
         if tree.get(version.path) == version.blob:
@@ -147,11 +144,8 @@ def _changes(root: Path, revision: str, paths: Iterable[str]) -> list[Version]:
 
 def _pointers_of(root: Path, blobs: set[str]) -> dict[str, Pointer]:
     """Return {blob: what it says} for `.dvc` files, without those that cannot be read."""
-    asked = "".join(f"{blob}\n" for blob in sorted(blobs))
-    told = git(root, "cat-file", "--batch=\x1e%(objectname)", input=asked) if asked else ""
     found = {}
-    for record in told.split("\x1e")[1:]:
-        blob, _, text = record.partition("\n")
+    for blob, text in repository.texts_of(root, blobs).items():
         try:
             found[blob] = read_dvc(text, blob)
         except VersioningError:

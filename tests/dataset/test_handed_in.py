@@ -46,6 +46,13 @@ def mistakes(tmp_path):
     return queue, tmp_path / "back.csv"
 
 
+def test_a_file_in_which_nothing_is_filled_in_is_refused(tmp_path):
+    queue_csv(asked(), tmp_path / "queue.csv")
+    with pytest.raises(DataError, match="none of its 20 rows has a label; fill in the column"):
+        handed_in.read(tmp_path / "queue.csv", batch="d", labels=NAMES,
+                       queue=read_queue(tmp_path / "queue.csv"))
+
+
 def test_a_row_comes_back_with_its_group_and_so_on_the_side_it_was_asked_for(tmp_path):
     groups = [f"author {n % 7}" for n in range(20)]
     unlabelled = sides(asked().assign(group=groups))

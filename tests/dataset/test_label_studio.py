@@ -84,6 +84,107 @@ def test_several_choices_for_one_text_are_refused_as_no_label(queue, tmp_path):
     assert "unknown label 'positive | negative'" in refused["reason"][0]
 
 
+TEXTS = {"a1": "so good 😀", "b2": "meh"}
+
+
+def result(control: str, kind: str, value: dict) -> dict:
+    return {"from_name": control, "to_name": "text", "type": kind, "value": value}
+
+
+def full(*answers: list[dict], key: str = "annotations") -> list[dict]:
+    """An export as JSON: the results of one annotation per task."""
+    return [{"id": n, "data": {"row_id": row, "batch": "batch1", "text": text}, key: [
+        {"completed_by": 1, "was_cancelled": False, "result": results}]}
+        for n, ((row, text), results) in enumerate(zip(TEXTS.items(), answers, strict=True))]
+
+
+def short(*answers: dict) -> list[dict]:
+    """An export as JSON-MIN: the answers beside the task's data."""
+    return [{"id": n, "row_id": row, "batch": "batch1", "text": text, "annotator": 1,
+             "annotation_id": 9, "lead_time": 2.5, "created_at": "2026-11-20T08:00:00Z",
+             "updated_at": "2026-11-21T09:00:00Z", **answer}
+            for n, ((row, text), answer) in enumerate(zip(TEXTS.items(), answers, strict=True))]
+
+
+def choice(name: str, control: str = "sentiment") -> list[dict]:
+    return [result(control, "choices", {"choices": [name]})]
+
+
+BOTH = ["positive", "negative"]
+
+
+@pytest.mark.parametrize(("items", "labels"), [
+    (full(choice("positive"), choice("negative")), BOTH),
+    (full(choice("positive"), choice("negative"), key="completions"), BOTH),
+    (full([*choice("positive"), result("why", "textarea", {"text": ["so"]})],
+          choice("negative")), BOTH),
+    (full([*choice("positive", "label"), *choice("rude", "tone")], choice("negative", "label")),
+     BOTH),
+    (full([result("stars", "rating", {"rating": 4})], [result("stars", "rating", {"rating": 1.0})]),
+     ["4", "1"]),
+    (full([result("kind", "taxonomy", {"taxonomy": [["positive"]]})],
+          [result("kind", "taxonomy", {"taxonomy": [["mood", "negative"]]})]),
+     ["positive", "mood / negative"]),
+    (full(choice("positive") + choice("negative"), []), ["positive | negative", ""]),
+    (short({"sentiment": "positive"}, {"sentiment": "negative"}), BOTH),
+    (short({"sentiment": {"choices": ["positive"]}}, {"sentiment": ["negative"]}), BOTH),
+    (short({"stars": 4}, {}), ["4", ""]),
+    (short({"label": "positive", "note": "so"}, {"label": "negative"}), BOTH)])
+def test_the_only_control_that_can_hold_labels_does_so_whatever_its_name(tmp_path, items, labels):
+    (tmp_path / "export.json").write_text(json.dumps(items))
+    back = read_labelled(tmp_path / "export.json", free=False)
+    assert back["id"].tolist() == ["a1", "b2"] and back["label"].tolist() == labels
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_a_csv_export_has_its_labels_in_the_column_of_its_control(tmp_path, separator):
+    items = short({"sentiment": "positive"}, {"sentiment": '{"choices": ["negative"]}'})
+    pd.DataFrame(items).to_csv(tmp_path / "export.csv", index=False, sep=separator)
+    back = read_labelled(tmp_path / "export.csv", free=False)
+    assert back["label"].tolist() == BOTH and back["labelled_by"].tolist() == ["1", "1"]
+    two = [{**item, "tone": "rude"} for item in items]
+    pd.DataFrame(two).to_csv(tmp_path / "export.csv", index=False, sep=separator)
+    with pytest.raises(DataError, match="'sentiment' .* 'tone' .* named 'label'"):
+        read_labelled(tmp_path / "export.csv", free=False)
+    pd.DataFrame(short({}, {})).to_csv(tmp_path / "export.csv", index=False, sep=separator)
+    with pytest.raises(DataError, match="without any answer"):
+        read_labelled(tmp_path / "export.csv", free=False)
+
+
+def test_free_answers_are_the_texts_and_labels_the_choices(tmp_path):
+    items = full(*([result("answer", "textarea", {"text": [text]}), *choice("fine", "quality")]
+                   for text in ("Yes.", "[1, 2]")))
+    (tmp_path / "export.json").write_text(json.dumps(items))
+    assert read_labelled(tmp_path / "export.json", free=True)["label"].tolist() == ["Yes.",
+                                                                                    "[1, 2]"]
+    assert read_labelled(tmp_path / "export.json", free=False)["label"].tolist() == ["fine"] * 2
+    pd.DataFrame(short({"answer": "[1, 2]"}, {})).to_csv(tmp_path / "export.csv", index=False)
+    assert read_labelled(tmp_path / "export.csv", free=True)["label"].tolist() == ["[1, 2]", ""]
+
+
+@pytest.mark.parametrize(("items", "words"), [
+    (full([*choice("positive"), *choice("rude", "tone")], []),
+     ["'sentiment' (choices), 'tone' (choices)", "named 'label'"]),
+    (short({"sentiment": "positive", "tone": "rude"}, {}), ["'sentiment'", "'tone'", "'label'"]),
+    (full([result("span", "labels", {"start": 0, "end": 2, "text": "so", "labels": ["good"]})], []),
+     ["the control 'span' (labels)", "named 'label'"]),
+    (full([], []), ["2 tasks", "no answer of a person"]),
+    ([{**item, "annotations": [{**item["annotations"][0], "was_cancelled": True}]}
+      for item in full(choice("positive"), choice("negative"))], ["no answer of a person"]),
+    (tasks(pd.DataFrame({"id": ["a1"], "batch": "b", "text": "x", "suggestion": "positive",
+                         "confidence": "0.5"}), "M@1"),
+     ["no answer of a person, only the predictions of a model in 1 of them"])])
+def test_an_export_without_labels_that_can_be_read_is_refused(tmp_path, items, words):
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(items))
+    with pytest.raises(DataError) as caught:
+        read_labelled(path, free=False)
+    assert all(word in str(caught.value) for word in words), caught.value
+    if "'tone'" in str(caught.value):  # the remedy
+        path.write_text(path.read_text().replace('"sentiment"', '"label"'))
+        assert read_labelled(path, free=False)["label"].tolist() == ["positive", ""]
+
+
 @pytest.mark.parametrize(("content", "said"), [
     ("{", "is not JSON"), ('{"a": 1}', "expected Label Studio's list"), ("[]", "holds no task"),
     ('[{"data": {"text": "x"}}]', "task 1: its data has no 'row_id'"),

@@ -120,6 +120,44 @@ def test_the_same_words_are_asked_once_and_labelled_texts_not_again():
     }
 
 
+def test_a_quantile_asks_for_the_most_uncertain_share_and_the_budget_still_bounds_it():
+    rows = pd.concat([predictions([0.51 + i / 100 for i in range(40)]),
+                      predictions([0.5] * 20, split="test")])
+
+    def asked(budget, quantile, **changes):
+        return select(rows, **{"strategy": "least_confidence", "budget": budget, "audit_rows": 5,
+                               "seed": 0, "quantile": quantile, **changes})
+
+    queue, threshold = asked(30, 0.75)
+    ranked = queue[queue["side"] == "train"]
+    assert ranked["id"].tolist() == [f"train{i:03}" for i in range(10)]  # a quarter of 40
+    scores = uncertainty(np.stack(rows["probabilities"].tolist()[:40]), "least_confidence")
+    assert threshold >= np.quantile(scores, 0.75) > np.sort(scores)[-11]
+    assert (queue["side"] == "test").sum() == 5  # the audit rows stay uniform
+    assert counts(rows, queue, budget=30, audit_rows=5)["short of the budget"] == 20
+    assert (asked(4, 0.75)[0]["side"] == "train").sum() == 4
+    assert (asked(30, None)[0]["side"] == "train").sum() == 30
+    # Rows that were labelled since count in the quantile, so that the rest stays what it was.
+    later, _ = asked(30, 0.75, exclude_texts=[f"train text {i}" for i in range(6)])
+    assert later.loc[later["side"] == "train", "id"].tolist() == [
+        f"train{i:03}" for i in range(6, 10)]
+    mixed, _ = asked(20, 0.75, strategy="mix", random_share=0.5)
+    assert (mixed["chosen_by"] == "random").sum() == 10
+    assert set(mixed.loc[mixed["chosen_by"] == "least_confidence", "id"]) <= {
+        f"train{i:03}" for i in range(10)}
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"quantile": 1.0}, "sampling.quantile=1.0, expected between 0 and 1"),
+    ({"strategy": "random"}, "no effect with sampling.strategy='random'"),
+    ({"strategy": "diversity"}, "no effect with sampling.strategy='diversity'"),
+])
+def test_a_quantile_that_can_have_no_effect_is_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        select(predictions([0.6, 0.7]), **{"strategy": "margin", "budget": 1, "audit_rows": 1,
+                                           "seed": 0, "quantile": 0.5, **change})
+
+
 def test_only_audit_rows_have_no_threshold():
     queue, threshold = select(
         predictions([0.9], "test"), strategy="margin", budget=0, audit_rows=1, seed=0

@@ -81,6 +81,15 @@ PERFECT = [{"name": f"trial {i}", "best": i == 0, "history": [
 TOP = [{"name": f"v{i}", "verdict": "promote", "accuracy": 0.995 + i / 1000, "lower": 0.99,
         "upper": 1.0} for i in range(4)]
 MANY = [f"a class with quite a long name {i}" for i in range(20)]
+
+
+def searched(count: int) -> list[dict]:
+    """Return so many trials; the third one is chosen, the last one was pruned."""
+    return [{"name": f"trial {i}", "value": 0.6 + i / 50, "best": i == 2, "pruned": i == count - 1,
+             "params": {"learning_rate": 0.001 * 1.3 ** i, "rank": (8, 16, 32)[i % 3], "alpha": 16,
+                        "weight_decay": 0.01}} for i in range(count)]
+
+
 FIGURES = {
     "class_balance": lambda: plots.class_balance({c: {"train": 3, "test": 1} for c in MANY}),
     "token_lengths": lambda: plots.token_lengths([3, 9, 200], 64),
@@ -95,6 +104,9 @@ FIGURES = {
     "equal_ends": lambda: plots.learning_curves(
         [{"name": f"trial_{i}", "history": history(4)} for i in range(6)]
     ),
+    "search": lambda: plots.trials(searched(4), "accuracy"),
+    "search_of_one": lambda: plots.trials(searched(1), "validation_loss"),
+    "search_of_many": lambda: plots.trials(searched(20), "macro_f1"),
     "confusion_matrix": lambda: plots.confusion_matrix(np.full((20, 20), 9), MANY),
     "reliability_diagram": lambda: plots.reliability_diagram([BIN]),
     "reliability_scaled": lambda: plots.reliability_diagram(
@@ -153,6 +165,21 @@ def test_nothing_leaves_the_frame(name):
     width, height = figure.get_size_inches()
     assert drawn.x0 >= -0.03 and drawn.x1 <= width + 0.03
     assert drawn.y0 >= -0.03 and drawn.y1 <= height + 0.03
+
+
+def test_a_search_is_drawn_against_what_differs_and_marks_choice_and_what_was_stopped():
+    figure = plots.trials(searched(4), "accuracy")
+    assert [axes.get_xlabel() for axes in figure.axes] == ["learning rate", "rank"]
+    rate, rank = figure.axes
+    assert rate.get_xscale() == "log" and rate.get_ylabel() == "accuracy on validation"
+    assert [t.get_text() for t in rank.get_xticklabels()] == ["8", "16", "32"]
+    for axes in figure.axes:
+        faces = [line.get_markerfacecolor() for line in axes.lines]
+        assert faces == [plots.SOFT, plots.SOFT, plots.BLUE, "white"]
+        assert [t.get_text() for t in axes.texts[:4]] == [f"trial {i}" for i in range(4)]
+    assert "hollow: stopped early" in plots.svg(figure)
+    alone = plots.trials(searched(1), "accuracy")
+    assert [axes.get_xlabel() for axes in alone.axes] == ["learning rate"]
 
 
 def test_names_at_the_ends_of_lines_do_not_touch():

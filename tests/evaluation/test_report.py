@@ -164,6 +164,7 @@ def test_the_page_tells_what_it_was_told(facts, whole):
         "1,234",  # the row of a rejected example
         "Trial_2 of 3 was chosen; its best validation accuracy is 72.0 %, after epoch 1",
         "0.00615",  # its learning rate
+        "The search",
         "threshold 0.75",
         "100 of 400 rows at or above",
         "400 rows of march.csv (b2f7) without labels were predicted. A person was asked to label "

@@ -28,6 +28,9 @@ def test_a_tuned_and_a_retrained_model_come_out_equal_in_a_fresh_clone(story, cl
     tuned = next(r for r in records if r["parent"] is None)
     retrained = next(r for r in records if r["parent"] is not None)
     assert retrained["recipe"]["replayed"]["known"]
+    assert tuned["recipe"]["training"]["class_weights"] == "balanced"
+    assert retrained["config"]["training"]["class_weights"] == "balanced"  # the champion's
+    assert retrained["recipe"]["training"]["class_weights"] == "balanced"
     for record in (tuned, retrained):
         model = f"{name}@{record['version']}"
         done = tool("ftzard", "reproduce", model, "-w", clone, at=clone)

@@ -78,8 +78,8 @@ def test_a_step_computed_in_parts_is_the_mean_over_its_rows(
     loaded, train_rows, validation_rows, settings, tokens, monkeypatch
 ):
     sizes, real = [], training._loss
-    monkeypatch.setattr(training, "_loss", lambda scores, targets: sizes.append(len(targets)) or
-                        real(scores, targets))
+    monkeypatch.setattr(training, "_loss", lambda scores, targets, *more: sizes.append(len(targets)) or
+                        real(scores, targets, *more))
     whole, weights = moved(loaded, train_rows, validation_rows, settings)
     assert sizes == [16] * 10
     sizes.clear()

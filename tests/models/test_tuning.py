@@ -1,5 +1,6 @@
 """The search: trials apart from each other, ranked on validation, the same for the same seed."""
 
+import math
 from dataclasses import replace
 
 import numpy
@@ -9,7 +10,7 @@ from ftzard.errors import ModelError
 from ftzard.models.adapter import bare_classifier, open_classifier, read_meta
 from ftzard.models.base import load_base
 from ftzard.models.objectives import measure
-from ftzard.models.tuning import check_space, search
+from ftzard.models.tuning import check_space, search, startup_points
 
 SPACE = {
     "rank": [2, 4],
@@ -82,6 +83,54 @@ def test_the_seed_fixes_the_search_and_a_trial_does_not_depend_on_those_before(
         ]
 
     assert results(first) == results(again) != results(other)
+
+
+WIDE = {"rank": [8, 16, 32], "batch_size": 32, "learning_rate": [1e-4, 1e-2],
+        "weight_decay": 0.0, "dropout": 0.0}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_first_trial_has_the_given_values_and_the_next_differ_from_it_and_each_other(seed):
+    points = startup_points(WIDE, 4, seed, {"learning_rate": 1e-3, "rank": 16, "dropout": 0.3})
+    assert len(points) == 4 and points[0] == {"learning_rate": 1e-3, "rank": 16}
+    assert points == startup_points(WIDE, 4, seed, {"learning_rate": 1e-3, "rank": 16})
+    for i, one in enumerate(points):
+        assert 1e-4 <= one["learning_rate"] <= 1e-2 and one["rank"] in WIDE["rank"]
+        for other in points[:i]:
+            factor = abs(math.log(one["learning_rate"] / other["learning_rate"]))
+            assert factor > math.log(100) / 5 or one["rank"] != other["rank"]
+
+
+def test_a_value_outside_of_the_space_is_not_the_first_trial():
+    point = startup_points(WIDE, 1, 0, {"learning_rate": 0.5, "rank": 16})[0]
+    assert point["rank"] == 16 and 1e-4 <= point["learning_rate"] <= 1e-2
+
+
+def test_a_finite_space_is_gone_through_once_and_no_trial_repeats_another():
+    space = {**WIDE, "learning_rate": 1e-3, "rank": [2, 4, 6], "batch_size": [8, 16, 24, 32, 40]}
+    points = startup_points(space, 15, 1, {})
+    assert len({tuple(point.items()) for point in points}) == 15
+
+
+def test_the_search_begins_with_the_given_values(loaded, train_rows, validation_rows, tmp_path):
+    found = run(loaded, train_rows, validation_rows, tmp_path, trials=2,
+                first={"learning_rate": 2e-3, "rank": 4, "batch_size": 16, "weight_decay": 0.01})
+    first = min(found, key=lambda trial: trial.number)
+    assert first.params == {"learning_rate": 2e-3, "rank": 4, "batch_size": 16, "alpha": 8.0,
+                            "weight_decay": 0.01, "dropout": 0.0}
+    assert first.params != max(found, key=lambda trial: trial.number).params
+
+
+@pytest.mark.parametrize(("space", "trials", "message"), [
+    ({**WIDE, "learning_rate": 1e-3, "rank": 8}, 2, "trials is 2, .* has 1 different set of"),
+    ({**WIDE, "learning_rate": [1e-3, 1e-3], "rank": [8]}, 3, "Set tuning.trials=1"),
+    ({**WIDE, "learning_rate": 1e-3}, 4, "has 3 different sets of values; expected at most 3"),
+])
+def test_trials_that_could_not_differ_are_refused(
+    loaded, train_rows, validation_rows, tmp_path, space, trials, message
+):
+    with pytest.raises(ModelError, match=message):
+        run(loaded, train_rows, validation_rows, tmp_path, space=space, trials=trials)
 
 
 def test_a_loss_as_metric_is_ranked_from_the_lowest(

@@ -95,13 +95,15 @@ def test_what_the_config_says_of_loading_and_training_arrives(workspace):
         "eager", "int8", True, None)
     assert training_values(asked.training) == {
         "method": "dora", "optimizer": "paged_adamw_8bit", "micro_batch_tokens": 4096,
-        "gradient_checkpointing": True, "epochs": 5, "warmup_ratio": 0.1, "max_grad_norm": 1.0,
-        "patience": 2}
+        "gradient_checkpointing": True, "epochs": 1, "warmup_ratio": 0.03, "max_grad_norm": 1.0,
+        "patience": 2, "class_weights": None}
 
 
 def test_what_is_not_searched_is_what_training_says():
     config = compose({"training": {"learning_rate": 1e-3, "rank": 4},
                       "tuning": {"batch_size": [16, 32], "dropout": [0.1]}})
     assert model_files.search_space(config.tuning, config.training) == {
-        "rank": 4, "batch_size": [16, 32], "learning_rate": 1e-3, "weight_decay": [0.005, 0.02],
+        "rank": 4, "batch_size": [16, 32], "learning_rate": 1e-3, "weight_decay": 0.01,
         "dropout": 0.1}
+    assert model_files.searched_values(config.training) == {
+        "rank": 4, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.01, "dropout": 0.05}

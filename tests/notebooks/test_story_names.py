@@ -8,6 +8,7 @@ import ftzard
 from ftzard import sources
 from ftzard.artifact import sha256
 from ftzard.dataset.reading import batch_of
+from ftzard.history import delivered
 from ftzard.notebooks import story
 from ftzard.notebooks.chapter import begin, connect
 
@@ -35,7 +36,7 @@ def write(path, text: str):
 
 
 def names(workspace) -> dict[str, str]:
-    return story.delivered_as(workspace, connect(workspace, workspace.config()))
+    return delivered.delivered_as(workspace, connect(workspace, workspace.config()))
 
 
 def test_both_ways_in_keep_the_name_of_the_file_and_a_hash_is_no_name(workspace, take):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard import drift_log
+from ftzard import delivery_names, drift_log
 from ftzard.models import adapter
 from ftzard.notebooks import model_files, reference
 from ftzard.tracking import registry, runs
@@ -33,7 +33,8 @@ class TestDrift:
         assert len(told["statistics"]) == 6 and told["alarm"] in (True, False)
         assert told["verdict"] in ("none", "unclear", "drift") and told["champion"] == 1
         code, said = ftzard("status", "-w", story.root)
-        assert code == 0 and f"drift of batch {told['batch']}: {told['sentence']}" in said
+        assert code == 0 and (
+            f"drift of new_data.csv ({told['batch'][:7]}): {told['sentence']}") in said
 
     def test_easy_texts_after_easy_texts_are_no_drift(self, story):
         assert story.record.status["drift"]["alarm"] is False
@@ -98,6 +99,30 @@ class TestEvaluation:
         for said in ("What was forgotten", "average accuracy", "Accuracy if it answers only when",
                      "With the temperature", "test rows of the champion", "Training rows left out"):
             assert said in page, said
+
+
+class TestRawIncoming:
+    def test_a_batch_that_is_dropped_stands_beside_the_others_and_has_its_name(self, story,
+                                                                              tmp_path):
+        """One whole step; what the sensor asks for is what is asked for here."""
+        root = Path(shutil.copytree(story.root, tmp_path / "ws", symlinks=True))
+        before = pd.read_parquet(root / "data/cleaned/cleaned.parquet")
+        easy_texts(120, seed=99).to_csv(root / "data/raw_incoming/more rows.csv", index=False)
+        own = yaml.safe_load((root / "ftzard.yaml").read_text())
+        del own["data"]["source"]
+        (root / "ftzard.yaml").write_text(yaml.safe_dump(own))
+        done = story.tool("ftzard", "run", "cleaning_job", "versioning.push=false", "-w", root,
+                          at=root)
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert "file: data/raw_incoming/more rows.csv" in done.stdout
+        after = pd.read_parquet(root / "data/cleaned/cleaned.parquet")
+        pd.testing.assert_frame_equal(after[after["id"].isin(before["id"])].reset_index(drop=True),
+                                      before.reset_index(drop=True))
+        batch, = set(after["batch"]) - set(before["batch"])
+        names = delivery_names.known(Workspace(root))
+        assert names[batch] == "more rows.csv" and names[before["batch"].iloc[0]] == "mine.csv"
+        again = story.tool("ftzard", "run", "cleaning_job", "-w", root, at=root)
+        assert again.returncode == 1 and "taken already: more rows.csv" in again.stdout
 
 
 class TestLeaks:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from dagster import build_input_context, build_output_context
 
+from ftzard import delivery_names
 from ftzard.config.compose import compose
 from ftzard.errors import ConfigError, DataError
 from ftzard.pipeline.experiment import Experiment
@@ -65,6 +66,18 @@ def test_a_versioned_artifact_is_materialised_with_rows_commit_and_preview(exper
     assert "a ¦ b c" in told["preview"]
     columns = event.metadata["dagster/column_schema"].schema.columns
     assert [column.name for column in columns] == ["text"] and "string" in columns[0].type
+
+
+def test_its_page_counts_the_rows_of_each_file_that_was_delivered(experiment):
+    delivery_names.remember(experiment.workspace, "a" * 64, "march|april.csv")
+    place = experiment.workspace.root / "cleaned.parquet"
+    pd.DataFrame({"batch": ["a" * 12] * 3 + ["b" * 12]}).to_parquet(place)
+    context = output()
+    ArtifactIOManager(experiment).handle_output(
+        context, experiment.workspace.handle("cleaned", place, 4).at("c0ffee").to_dict())
+    event, = context.get_logged_events()
+    lines = event.metadata["batches"].value.splitlines()[2:]
+    assert lines == [f"| march¦april.csv ({'a' * 7}) | 3 |", f"| {'b' * 12} | 1 |"]
 
 
 def test_without_an_mlflow_store_the_page_says_so_and_none_is_made(experiment, handle):

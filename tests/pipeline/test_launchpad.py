@@ -1,16 +1,18 @@
 """base_path and file_name of the Launchpad's resources end in the experiment's config."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ftzard import definitions, former_names
 from ftzard.config.compose import PACKAGED, compose
 from ftzard.errors import ConfigError
 from ftzard.pipeline.experiment import request
 from ftzard.pipeline.jobs import resources
 from ftzard.running.launch import RESOURCES, launchpad, merged
-from ftzard.steps import JOBS
+from ftzard.steps import JOBS, job_named
 
 ROOT = Path("/somewhere/ws")
 
@@ -97,7 +99,7 @@ def test_the_command_line_s_overrides_end_in_the_same_place():
 
 
 def test_every_resource_of_a_job_may_be_named_and_no_other():
-    assert RESOURCES == set(resources())
+    assert RESOURCES == set(resources("cleaning_job"))
 
 
 @pytest.mark.parametrize(("values", "words"), [
@@ -116,6 +118,84 @@ def test_what_would_be_passed_over_is_refused_by_file_key_and_place(values, word
     with pytest.raises(ConfigError) as refused:
         launchpad(values, "mine.yaml")
     assert all(word in str(refused.value) for word in ["mine.yaml", *words]), refused.value
+
+
+FORMER = """
+resources:
+  output_notebook_io_manager: {config: {asset_key_prefix: []}}
+  io_manager_cd: {config: {base_path: /app/ftzard/data, file_name: cleaned_data.csv}}
+  io_manager_step1_metadata: {config: {base_path: /app/ftzard/data, file_name: step1.joblib}}
+  raw_data_input_manager: {config: {base_path: data, file_name: training.csv}}
+  io_manager_metadata: {config: {base_path: /app/ftzard/data, file_name: step1.joblib}}
+"""
+
+
+def test_a_yaml_of_the_system_before_is_told_today_s_names_and_what_it_says_works():
+    values = yaml.safe_load(FORMER)
+    with pytest.raises(ConfigError) as refused:
+        launchpad(values, "mine.yaml", "cleaning_job")
+    said, told = str(refused.value), {}
+    for name in [name for name in values["resources"] if name not in RESOURCES]:
+        told[name] = re.search(rf"'{name}' is called (\w+) here", said)[1]
+    assert told == {"io_manager_cd": "cleaned_io_manager",
+                    "io_manager_step1_metadata": "cleaning_metadata_io_manager",
+                    "raw_data_input_manager": "raw_input_manager",
+                    "io_manager_metadata": "cleaning_metadata_io_manager"}
+    assert "leave base_path and file_name out" in said and "did you mean" not in said
+    followed = {told.get(name, name): {} if name in told else value
+                for name, value in values["resources"].items()}
+    followed["raw_input_manager"] = values["resources"]["raw_data_input_manager"]
+    found = launchpad({"resources": followed}, "mine.yaml", "cleaning_job")
+    config = compose(request(found.experiment, {"resources": found.resources}, ROOT))
+    assert config.data.source == "data/training.csv"
+
+
+@pytest.mark.parametrize(("job", "name", "now"), [
+    ("preprocessing_job", "io_manager_cd", "cleaned_input_manager"),
+    ("preprocessing_job", "io_manager_td", "tokenized_io_manager"),
+    ("inference_preprocessing_job", "io_manager_td", "incoming_tokenized_io_manager"),
+    ("inference_preprocessing_job", "raw_data_input_manager", "incoming_input_manager"),
+    ("inference_preprocessing_job", "io_manager_step2_1_metadata",
+     "inference_preprocessing_metadata_io_manager"),
+    ("tuning_job", "io_manager_ds", "tokenized_input_manager"),
+    ("inference_job", "io_manager_ds", "incoming_tokenized_input_manager"),
+    ("inference_job", "io_manager_pl", "predictions_io_manager"),
+    ("sampling_job", "io_manager_pd", "predictions_input_manager"),
+    ("sampling_job", "io_manager_rd", "queue_io_manager"),
+    ("sampling_job", "io_manager_step6_metadata", "sampling_metadata_io_manager"),
+    ("retraining_pipeline_job", "io_manager_sd", "labelled_input_manager"),
+    (None, "io_manager_step5_metadata", "inference_metadata_io_manager")])
+def test_which_name_depends_on_the_job(job, name, now):
+    with pytest.raises(ConfigError, match=rf"'{name}' is called {now} here\."):
+        launchpad({"resources": {name: {"config": {}}}}, "mine.yaml", job)
+    assert job is None or now in definitions.jobs[job].resource_defs
+
+
+def test_every_former_name_leads_to_one_that_exists():
+    for name, now in former_names.RESOURCES.items():
+        assert name not in RESOURCES and set(now) <= RESOURCES
+    with pytest.raises(ConfigError, match="the op 'sampler_op' is called sampling here"):
+        launchpad({"ops": {"sampler_op": {}}})
+
+
+@pytest.mark.parametrize(("former", "now"), [
+    ("data_cleaner_job", "cleaning_job"), ("data_preprocessor_op", "preprocessing_job"),
+    ("hp_trainer_job", "tuning_job"), ("model_logger_graph", "choosing_job"),
+    ("data_inference_job", "inference_job"), ("sampler_job", "sampling_job"),
+    ("retrainer_job", "retraining_job"), ("DATA CLEANING", "cleaning_job"),
+    ("CHOOSE-BEST-MODEL", "choosing_job"), ("HP-TUNING", "tuning_job"),
+    ("dvc_logger_job", "Git_Dvc follows every step")])
+def test_a_job_of_the_system_before_is_refused_with_the_one_of_today(ftzard, workspace, former,
+                                                                     now):
+    code, said = ftzard("run", former, "-w", workspace.root)
+    assert code == 1 and now in said and "The jobs are" not in said
+    if now in JOBS:
+        assert job_named(now) == now
+
+
+def test_a_table_under_another_ending_is_refused_before_it_is_written():
+    with pytest.raises(ConfigError, match=r"cleaned_data.csv'; expected .* ends in .parquet"):
+        config_of({}, cleaned_io_manager={"base_path": "data", "file_name": "cleaned_data.csv"})
 
 
 def test_dagster_s_own_keys_are_handed_on():

@@ -1,5 +1,6 @@
 """What sensors and schedules look at: whole files only, oldest first, each content once."""
 
+import json
 import os
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import threading
 
 import pandas as pd
 import pytest
+import yaml
 from dagster import (
     DagsterEvent,
     DagsterEventType,
@@ -16,6 +18,7 @@ from dagster import (
     TextMetadataValue,
     build_schedule_context,
     build_sensor_context,
+    validate_run_config,
 )
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._core.utils import make_new_run_id
@@ -31,6 +34,7 @@ from ftzard.steps import JOBS
 from ftzard.tracking import runs
 
 INFERENCE, RETRAINING = "inference_pipeline_job", "retraining_pipeline_job"
+TRAINING = "training_pipeline_job"
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +125,41 @@ class TestFiles:
         old, new = dropped(tmp_path, "old.csv", ""), dropped(tmp_path, "new.csv", "")
         os.utime(new)
         assert deliveries.settled([old, new]) == [old]
+
+
+class TestRawIncoming:
+    def asked(self, instance, workspace) -> dict:
+        request, = deliveries.raw_incoming(instance, workspace).requests
+        config = request.run_config
+        assert validate_run_config(definitions.jobs[TRAINING], config)
+        return config["resources"]["experiment"]["config"]
+
+    def test_a_file_of_labelled_rows_asks_for_a_training_once(self, instance, workspace):
+        found = deliveries.raw_incoming(instance, workspace)
+        assert found.requests == [] and found.reason == "no new file in data/raw_incoming"
+        dropped(workspace.raw_incoming, "more.csv")
+        assert self.asked(instance, workspace) == {
+            "data": {"source": "data/raw_incoming/more.csv"}}
+        ran(instance, deliveries.raw_incoming(instance, workspace).requests[0], TRAINING)
+        dropped(workspace.raw_incoming, "copy.csv", age=-9)
+        found = deliveries.raw_incoming(instance, workspace)
+        assert found.requests == [] and "copy.csv has the same content as" in found.reason
+
+    @pytest.mark.parametrize("own", [
+        {"source": "data/raw/first.csv"}, {"mix": {"data/a.csv": 1.0, "data/b.csv": 2.0}}])
+    def test_it_is_taken_in_place_of_what_the_workspace_names(self, instance, workspace, own):
+        (workspace.root / "ftzard.yaml").write_text(yaml.safe_dump({"data": own}))
+        dropped(workspace.raw_incoming, "more.csv")
+        data = workspace.config(self.asked(instance, workspace)).data
+        assert (data.source, data.mix) == ("data/raw_incoming/more.csv", None)
+
+    def test_a_workspace_made_before_there_was_such_a_folder_has_nothing_new(self, instance,
+                                                                            workspace):
+        workspace.raw_incoming.rmdir()
+        assert deliveries.raw_incoming(instance, workspace).requests == []
+        workspace.raw_incoming.mkdir()
+        dropped(workspace.raw_incoming, "more.csv")
+        assert len(deliveries.raw_incoming(instance, workspace).requests) == 1
 
 
 class TestIncoming:
@@ -259,6 +298,16 @@ class TestLabelled:
         ran(instance, request, RETRAINING)
         assert deliveries.labelled(instance, workspace).requests == []
 
+    def test_an_export_without_readable_labels_gets_its_run_which_says_so(self, instance,
+                                                                          workspace):
+        data = {"row_id": "r1", "batch": "b", "text": "text 1"}
+        for name, item in (("many", {**data, "tone": "rude", "mood": "glad"}), ("none", data)):
+            path = workspace.labelled / f"{name}.json"
+            path.write_text(json.dumps([item]))
+            os.utime(path, (1_000_000, 1_000_000))
+        found = deliveries.labelled(instance, workspace)
+        assert len(found.requests) == 2 and "new labels" not in found.reason
+
     def test_a_file_that_cannot_be_read_gets_its_run_and_stops_no_other(self, instance, workspace):
         dropped(workspace.labelled, "bad.csv", "no,such,columns\n1,2,3\n")
         dropped(workspace.labelled, "bad.json", "{")
@@ -285,9 +334,11 @@ class TestSensorsAndSchedules:
     def test_they_start_the_chained_jobs(self):
         targets = {s.name: s.job_name for s in [*definitions.defs.sensors,
                                                 *definitions.defs.schedules]
-                   if s.name.startswith(("incoming", "labelled"))}
+                   if s.name.startswith(("incoming", "labelled", "raw"))}
         assert targets == {"incoming_sensor": INFERENCE, "labelled_sensor": RETRAINING,
+                           "raw_incoming_sensor": TRAINING, "raw_incoming_schedule": TRAINING,
                            "incoming_schedule": INFERENCE, "labelled_schedule": RETRAINING}
+        assert all(s.default_status.value == "RUNNING" for s in definitions.defs.sensors)
 
     def test_a_schedule_does_what_the_sensor_does_and_nothing_runs_twice(self, workspace,
                                                                          monkeypatch):
@@ -315,19 +366,23 @@ class TestSensorsAndSchedules:
         ran(instance, sensor().run_requests[0])
         assert not schedule().run_requests
 
-    @pytest.mark.parametrize("name", ["incoming_sensor", "incoming_schedule"])
+    @pytest.mark.parametrize("name", ["incoming_sensor", "incoming_schedule",
+                                      "raw_incoming_sensor", "raw_incoming_schedule"])
     def test_what_was_refused_before_anybody_listened_is_set_aside(self, workspace, monkeypatch,
                                                                    name):
         """A run may fail before Dagster asks its sensors of failures for the first time."""
         monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))
-        bad, fine = (dropped(workspace.incoming, n, n) for n in ("bad.csv", "fine.csv"))
-        twin = dropped(workspace.incoming, "twin.csv", "bad.csv", age=-5)
+        folder = name.rpartition("_")[0]
+        place, ask = getattr(workspace, folder), getattr(deliveries, folder)
+        bad, fine = (dropped(place, n, n) for n in ("bad.csv", "fine.csv"))
+        twin = dropped(place, "twin.csv", "bad.csv", age=-5)
         look, = [s for s in [*definitions.defs.sensors, *definitions.defs.schedules]
                  if s.name == name]
         build = build_sensor_context if name.endswith("sensor") else build_schedule_context
         with DagsterInstance.from_config(str(workspace.dagster_home)) as instance:
-            first, second = (ran(instance, request, status=DagsterRunStatus.FAILURE)
-                             for request in deliveries.incoming(instance, workspace).requests)
+            job = look.job_name
+            first, second = (ran(instance, request, job, status=DagsterRunStatus.FAILURE)
+                             for request in ask(instance, workspace).requests)
             refused(instance, first)  # the second failed for another reason, such as a full disk
             said = look.evaluate_tick(build(instance)).skip_message
         assert "bad.csv was set aside in data/quarantine" in said
@@ -335,7 +390,8 @@ class TestSensorsAndSchedules:
             assert not file.exists()
             assert (workspace.quarantine / file.name).read_text() == "bad.csv"
             report = (workspace.quarantine / f"{file.name}.report.txt").read_text()
-            assert report.startswith(f"data/incoming/{file.name} could") and "no rows" in report
+            assert report.startswith(f"data/{folder}/{file.name} could") and "no rows" in report
+            assert f"put the file back into data/{folder}: it is tried again" in report
         assert fine.exists() and f"fine.csv: its run {second.run_id[:8]} failed" in said
 
     def test_what_a_dead_run_left_open_is_closed_with_it(self, workspace, monkeypatch):

@@ -184,6 +184,21 @@ class TestRuns:
             assert {name for use, name in logged if use == "input"} <= {*step.takes, "labelled"}
             assert any(use == "input" for use, _ in logged)
 
+    def test_what_was_trained_on_and_tested_on_are_two_inputs_of_the_run(self, story):
+        wanted = {"tuning": {"training", "testing"}, "choosing": {"training", "testing"},
+                  "retraining": {"training", "testing"}, "evaluation": {"testing"}}
+        digests = {}
+        for run in story.record.children:
+            used = {d.tags[0].value: d.dataset for d in run.inputs.dataset_inputs
+                    if d.tags[0].value in ("training", "testing")}
+            assert set(used) == wanted.get(step_of(run), set()), step_of(run)
+            for use, data in used.items():
+                source = json.loads(data.source)
+                assert source["path"] == "data/tokenized/tokenized.parquet"
+                assert source["sha256"] == run.data.tags["data_sha256.tokenized"]
+                digests.setdefault(use, set()).add(data.digest)
+        assert not digests["training"] & digests["testing"]
+
     def test_trials_are_grandchildren_with_params_curve_and_adapter(self, story):
         tuned = {r.info.run_id: r.info.run_name for r in story.record.children
                  if step_of(r) == "tuning"}
@@ -239,6 +254,12 @@ class TestArtifacts:
                 assert Path(told["path"]).is_relative_to(story.root)
                 assert told["dagster/row_count"] > 0 and len(told["sha256"]) == 64
                 assert story.git("cat-file", "-t", told["commit"]) == "commit"
+
+    def test_batches_are_called_by_their_files_in_dagster_and_report(self, story):
+        told = story.record.materializations["cleaned"]["batches"]
+        assert "| mine.csv (" in told and "| new_data.csv (" in told
+        page = story.workspace.report.read_text(encoding="utf-8")
+        assert "mine.csv" in page and "new_data.csv" in page
 
     def test_executed_notebooks_are_on_the_run_s_page(self, story):
         told = story.record.materializations["notebooks/cleaning"]

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import yaml
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.utils import make_new_run_id
 
@@ -13,6 +14,7 @@ from ftzard.running.launch import drop_folder
 from ftzard.steps import JOBS
 
 INFERENCE, RETRAINING = "inference_pipeline_job", "retraining_pipeline_job"
+TRAINING = "training_pipeline_job"
 
 
 @pytest.fixture
@@ -35,23 +37,44 @@ def ran(instance, found: Taken, job: str = INFERENCE, status=DagsterRunStatus.SU
 
 
 def test_which_jobs_take_a_dropped_file():
-    assert {job: drop_folder(job) for job in JOBS if drop_folder(job)} == {
-        INFERENCE: "incoming", "inference_preprocessing_job": "incoming", RETRAINING: "labelled"}
+    assert {job: drop_folder(job).name for job in JOBS if drop_folder(job)} == {
+        INFERENCE: "incoming", "inference_preprocessing_job": "incoming", RETRAINING: "labelled",
+        TRAINING: "raw_incoming", "cleaning_job": "raw_incoming"}
 
 
-@pytest.mark.parametrize(("job", "key"), [(INFERENCE, "incoming"), (RETRAINING, "labelled")])
-def test_the_only_file_that_waits_is_taken_once_and_sensors_know(instance, workspace, job, key):
-    dropped(getattr(workspace, key), "march.csv")
+@pytest.mark.parametrize(("job", "folder", "key"), [
+    (INFERENCE, "incoming", "incoming"), (RETRAINING, "labelled", "labelled"),
+    (TRAINING, "raw_incoming", "source")])
+def test_the_only_file_that_waits_is_taken_once_and_sensors_know(instance, workspace, job, folder,
+                                                                 key):
+    dropped(getattr(workspace, folder), "march.csv")
     found = taken(instance, workspace, job, {"data": {"sample_rows": 5}, "overrides": []}, {})
-    assert found.request == {"data": {"sample_rows": 5, key: f"data/{key}/march.csv"},
+    assert found.request == {"data": {"sample_rows": 5, key: f"data/{folder}/march.csv"},
                              "overrides": []}
     ran(instance, found, job)
-    with pytest.raises(DataError, match=rf"taken already: march.csv.* data.{key}=data/{key}/march"):
+    with pytest.raises(DataError, match=(
+            rf"taken already: march.csv.* data.{key}=data/{folder}/march")):
         taken(instance, workspace, job, {}, {})
-    assert deliveries.waiting(instance, getattr(workspace, key), workspace.root, job).ready == {}
-    dropped(getattr(workspace, key), "april.csv", "text\nanother\n")
+    assert deliveries.waiting(instance, getattr(workspace, folder), workspace.root, job).ready == {}
+    dropped(getattr(workspace, folder), "april.csv", "text\nanother\n")
     assert taken(instance, workspace, job, {}, {}).request["data"] == {
-        key: f"data/{key}/april.csv"}
+        key: f"data/{folder}/april.csv"}
+
+
+@pytest.mark.parametrize("said", [
+    {"source": "data/raw/first.csv"}, {"mix": {"data/a.csv": 1.0, "data/b.csv": 2.0}}])
+def test_rows_that_the_config_names_are_taken_as_ever_and_what_waits_is_told(instance, workspace,
+                                                                             said, ftzard):
+    (workspace.root / "ftzard.yaml").write_text(yaml.safe_dump({"data": said}))
+    assert taken(instance, workspace, TRAINING, {}, {}) == Taken({})
+    dropped(workspace.raw_incoming, "more.csv")
+    assert taken(instance, workspace, TRAINING, {}, {}) == Taken({}, waiting=("more.csv",))
+    asked = {"data": {"source": "data/raw_incoming/more.csv", "mix": None}}
+    found = taken(instance, workspace, TRAINING, asked, {})
+    assert found.request == asked and found.waiting == ()
+    assert found.tags[deliveries.DELIVERY] == "data/raw_incoming/more.csv"
+    ran(instance, found, TRAINING)
+    assert deliveries.raw_incoming(instance, workspace).requests == []
 
 
 def test_several_or_none_are_listed_with_how_to_name_one(instance, workspace):
@@ -97,3 +120,17 @@ def test_the_command_line_asks_which(ftzard, workspace):
     code, said = ftzard("run", INFERENCE, "-w", workspace.root)
     assert code == 1 and "no file waits in data/incoming" in said
     assert "data.incoming=data/incoming/march.csv" in said
+
+
+def test_a_file_whose_name_is_no_text_is_named_and_holds_up_no_other(instance, workspace):
+    dropped(workspace.incoming, "m\udcffrz.csv")
+    dropped(workspace.incoming, "we?ird %20 'name' \U0001f600\n#.csv", "text\nanother\n")
+    found = deliveries.waiting(instance, workspace.incoming, workspace.root, INFERENCE)
+    assert [path.name for path in found.ready] == ["we?ird %20 'name' \U0001f600\n#.csv"]
+    assert found.left == [r"m\udcffrz.csv: its name holds bytes that are not UTF-8; rename it"]
+    with pytest.raises(DataError, match="data/incoming/m.*rz.csv: its name holds.*rename it"):
+        taken(instance, workspace, INFERENCE, {}, {})
+    (workspace.incoming / "m\udcffrz.csv").unlink()
+    tags = taken(instance, workspace, INFERENCE, {}, {}).tags
+    assert tags[deliveries.DELIVERY] == "data/incoming/we?ird %20 'name' \U0001f600\n#.csv"
+    ran(instance, Taken({}, tags))

@@ -50,6 +50,14 @@ def refusal(workspace, job="training_pipeline_job", *overrides: str) -> str:
     return str(refused.value)
 
 
+def test_the_plan_says_where_each_value_comes_from(ready):
+    found = told(ready, "training_pipeline_job", "seed=3")
+    said = [line.split() for line in plan.lines(found) if line.startswith("config ")]
+    assert ["config", "training.epochs=2", "ftzard.yaml"] in said
+    assert ["config", "seed=3", "override"] in said
+    assert found.to_dict()["config"]["sources"]["threads"] == "default"
+
+
 class TestRowsAndSteps:
     def test_a_raw_file_is_cleaned_and_split_to_know(self, ready):
         found = told(ready)
@@ -198,6 +206,25 @@ class TestMistakes:
             self, ready, monkeypatch, overrides, words):
         monkeypatch.delenv("HF_TOKEN", raising=False)
         assert words in refusal(ready, "training_pipeline_job", *overrides)
+
+    def test_class_weights_have_to_name_the_labels_of_the_data(self, tokenized):
+        file = tokenized.root / "ftzard.yaml"
+        said = yaml.safe_load(file.read_text())
+        for weights, words in (({"glad": 1, "sat": 2}, "did you mean 'sad'"),
+                               ({"glad": 1}, "lacks the label 'sad'")):
+            said["training"] = {"class_weights": weights}
+            file.write_text(yaml.safe_dump(said))
+            assert words in refusal(tokenized, "tuning_job")
+        said["training"] = {"class_weights": {"glad": 1, "sad": 2}}
+        file.write_text(yaml.safe_dump(said))
+        assert told(tokenized, "tuning_job").training.trials == 3
+
+    def test_a_learning_rate_far_from_the_preset_s_is_warned_of(self, tokenized):
+        found = told(tokenized, "tuning_job", "training.learning_rate=0.5")
+        warned, = [line for line in plan.lines(found) if line.startswith("warning")]
+        assert "0.5 (override), 62.5 times above" in warned and "preset falcon_tiny" in warned
+        assert found.to_dict()["warnings"] == [warned.removeprefix("warning").strip()]
+        assert told(tokenized, "tuning_job").to_dict()["warnings"] == []
 
     def test_retraining_needs_a_champion(self, tokenized):
         assert "no champion" in refusal(tokenized, "retraining_job")

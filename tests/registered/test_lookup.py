@@ -1,11 +1,13 @@
 """The life of registered models at the command line: list, show, tag, delete, predict, export."""
 
+import gzip
 import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -222,6 +224,62 @@ class TestPredicting:
                    for r in rows if "error" not in r)
 
 
+class TestPredictingAsTrainingReads:
+    @pytest.fixture
+    def written(self, trained):  # noqa: F811
+        """Let ftzard.yaml say that files are written with ';' in utf-16, as long as a test runs."""
+        marker = trained.root / "ftzard.yaml"
+        before = marker.read_text()
+        said = yaml.safe_load(before)
+        marker.write_text(yaml.safe_dump(
+            said | {"data": said["data"] | {"encoding": "utf-16", "delimiter": ";"}}))
+        yield trained
+        marker.write_text(before)
+
+    def test_files_are_read_as_ftzard_yaml_says_unless_told_otherwise(self, written, ftzard,
+                                                                      tmp_path):
+        column = written.config().data.text_column
+
+        def texts(name: str, content: bytes, *options: str) -> list[str]:
+            (tmp_path / name).write_bytes(content)
+            code, said = ftzard("predict", tmp_path / name, *options, "-w", written.root)
+            assert code == 0, said
+            return [json.loads(line)["text"] for line in said.splitlines()]
+
+        rows = f"{column};n\na, b;1\nc \u00fc;2\n"
+        assert texts("in.csv", rows.encode("utf-16")) == ["a, b", "c \u00fc"]
+        assert texts("in.csv.gz", gzip.compress(rows.encode("utf-16"))) == ["a, b", "c \u00fc"]
+        assert texts("in.txt", "a\r\u00fc\r".encode("utf-16")) == ["a", "\u00fc"]
+        assert texts("o.csv", f"{column}\tn\na;b\t1\n".encode(), "--encoding", "utf-8",
+                     "--delimiter", "tab") == ["a;b"]
+        table = tmp_path / "in.parquet"
+        pd.DataFrame({column: ["a\nb", "c"], "other": [1, 2]}).to_parquet(table)
+        assert texts("in.parquet", table.read_bytes()) == ["a\nb", "c"]
+        for options, words in ((["in.parquet", "--encoding", "utf-8"], "--encoding goes with"),
+                               (["in.txt", "--delimiter", ";"], "--delimiter goes with CSV")):
+            code, said = ftzard("predict", tmp_path / options[0], *options[1:], "-w", written.root)
+            assert code == 1 and words in said
+        code, said = ftzard("predict", "a text", "--encoding", "utf-8", "-w", written.root)
+        assert code == 1 and "--encoding goes with a file or a pipe" in said
+
+    def test_what_is_empty_once_cleaned_is_no_text(self, trained, ftzard, tmp_path):  # noqa: F811
+        unseen = ["", "  ", "\0\0", "\u200b\u200b", "\u00a0\ufeff", "&nbsp;"]
+        code, said = ftzard("predict", *(t for t in unseen if "\0" not in t), "-w", trained.root)
+        assert code == 1 and said.count("empty text") == 5
+        file = tmp_path / "in.txt"
+        file.write_text("\n".join([*unseen, "a lovely day"]) + "\n", encoding="utf-8")
+        code, said = ftzard("predict", file, "-w", trained.root)
+        rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        assert code == 1 and [r["line"] for r in rows] == list(range(1, 8))
+        assert [r.get("error") for r in rows] == ["empty text"] * 6 + [None]
+        table = tmp_path / "in.parquet"
+        column = trained.config().data.text_column
+        pd.DataFrame({column: [None, *unseen, "a lovely day"]}).to_parquet(table)
+        code, said = ftzard("predict", table, "-w", trained.root)
+        rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        assert code == 1 and [r.get("error") for r in rows] == ["empty text"] * 7 + [None]
+
+
 class TestOwnCode:
     def test_other_code_than_the_registered_is_refused_with_both_places(self, trained,  # noqa: F811
                                                                         tmp_path):
@@ -244,8 +302,9 @@ class TestOwnCode:
         model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
         answered = model.predict(pandas.DataFrame({"text": TEXTS}))
         assert set(answered) == {"label", "confidence", "probabilities"} and len(answered) == 2
-        with pytest.raises(Exception, match="row 1 has no text"):
-            model.predict(pandas.DataFrame({"text": ["a", None]}))
+        for missing in (None, "", " \u200b", "\0"):
+            with pytest.raises(Exception, match="row 1 has no text"):
+                model.predict(pandas.DataFrame({"text": ["a", missing]}))
 
 
 class TestRefusedExports:

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from ftzard.errors import DataError
+from ftzard.registered.input_lines import opened
 from ftzard.registered.predicting import BATCH, Asked, Columns, batches, understood
 
 
@@ -90,6 +91,83 @@ class TestLines:
             assert [line.text for line in next(arriving)] == ["second", "third"]
 
 
+class TestAsTrainingReads:
+    TEXTS = ["eins", "zw\u00fclf", "", "drei \U0001f600"]
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+    @pytest.mark.parametrize("last", [True, False])
+    def test_an_answer_per_line_in_every_encoding_with_every_line_end(self, encoding, end, last):
+        content = end.join(self.TEXTS) + end * last
+        found = read(content.encode(encoding), "txt", encoding=encoding)
+        assert [(line.number, line.text, line.error) for line in found] == [
+            (number, text, None) for number, text in enumerate(self.TEXTS, 1)]
+        rows = f"id,text{end}" + end.join(f"{n},{t}" for n, t in enumerate(self.TEXTS))
+        found = read(rows.encode(encoding), "csv", encoding=encoding)
+        assert [(line.id, line.text) for line in found] == [
+            (str(number), text) for number, text in enumerate(self.TEXTS)]
+
+    def test_lines_are_whole_wherever_the_stream_is_cut(self):
+        texts = [f"{n} " + "\u00e4\U0001f600" * (n % 700) for n in range(300)]
+        for encoding, end in (("utf-8", "\r\n"), ("utf-16", "\r\n"), ("utf-16", "\r")):
+            found = read(end.join(texts).encode(encoding), "txt", encoding=encoding)
+            assert [line.text for line in found] == texts
+
+    def test_a_carriage_return_ends_a_line_of_a_pipe_and_its_other_half_ends_none(self):
+        end, begin = os.pipe()
+        with open(end, "rb") as stream:
+            writer = open(begin, "wb", buffering=0)
+            arriving = batches(stream, "txt", "text", "utf-8")
+            writer.write(b"one\r")
+            assert [line.text for line in next(arriving)] == ["one"]
+            writer.write(b"\n")
+            writer.write(b"two\r\nthr")
+            assert [line.text for line in next(arriving)] == ["two"]
+            writer.write(b"ee")
+            writer.close()
+            assert [(line.number, line.text) for line in next(arriving)] == [(3, "three")]
+
+    def test_bytes_that_are_no_character_spoil_their_own_line_alone(self):
+        content = "a\n".encode("utf-16-le") + b"\x00\xd8" + "b\nc".encode("utf-16-le")
+        found = read(content, "txt", encoding="utf-16-le")
+        assert [line.text for line in found] == ["a", None, "c"]
+        assert found[1].error.startswith("not utf-16-le")
+
+    def test_another_encoding_than_was_said_is_named_before_anything_is_predicted(self, tmp_path):
+        file = tmp_path / "in.txt"
+        for kind, content in (("txt", "a\nb\n"), ("csv", "text\na\n")):
+            file.write_bytes(content.encode("utf-16"))
+            with open(file, "rb") as stream, pytest.raises(DataError, match="--encoding utf-16"):
+                list(batches(stream, kind, "text", "utf-8"))
+            with open(file, "rb") as stream:
+                assert [line.text for batch in batches(stream, kind, "text", "utf-16")
+                        for line in batch][0] == "a"
+        file.write_text("gr\u00fcn\n", encoding="utf-8")
+        with pytest.raises(DataError, match="valid utf-8.*'gr|would become 'Ã¼'.*--encoding utf-8"):
+            with opened(str(file), "cp1252"):
+                pass
+        file.write_text("gr\u00fcn\n", encoding="cp1252")
+        with opened(str(file), "cp1252") as stream:
+            assert stream.read() == b"gr\xfcn\n"
+
+    def test_delimiter_quoting_and_excel_s_own_line_say_where_cells_end(self):
+        def cells(content: str, **how):
+            return [(line.number, line.text) for batch in batches(
+                io.BytesIO(content.encode()), "csv", "text", "utf-8", **how) for line in batch]
+
+        assert cells("text;l\na,b;c\n", delimiter=";") == [(2, "a,b")]
+        assert cells("text\tl\na\tc\n", delimiter="tab") == [(2, "a")]
+        assert cells("sep=;\r\ntext;l\r\na,b;c\r\n") == [(3, "a,b")]
+        assert cells('text,l\n"open,c\nnext,d\n', quoting="none") == [(2, '"open'), (3, "next")]
+        assert cells(f"text\n{'x' * 200_000}\n") == [(2, "x" * 200_000)]
+        with pytest.raises(DataError, match="separated by ';'.*--delimiter ';'"):
+            cells("text;l\na;b\n")
+        with pytest.raises(DataError, match="2 columns 'text'"):
+            cells("text,text\na,b\n")
+        with pytest.raises(DataError, match="expected one character"):
+            cells("text\na\n", delimiter=";;")
+
+
 class TestInstructions:
     COLUMNS = Columns("instruction", "input", "messages")
 
@@ -112,7 +190,27 @@ class TestInstructions:
                           '{"messages": []}\n{"messages": [{"role": "user", "content": 3}]}\n')
         assert found[0].messages[1] == {"role": "user", "content": "Hello"} and found[0].id == 4
         assert found[0].text == "system: Be brief.\n\nuser: Hello"
-        assert all("no list of objects with a 'role'" in line.error for line in found[1:])
+        assert "no list of objects with a 'role'" in found[1].error
+        assert found[2].error == "a content that is a int, no text"
+
+    def test_a_system_prompt_and_a_history_are_asked_with_the_instruction(self):
+        columns = Columns("instruction", "input", "messages", ("images",))
+        row = {"instruction": "And now?", "input": "", "System-Prompt": "Be brief.",
+               "history": [["Count.", "1"]], "images": ["0.png"], "output": "of no matter"}
+        text = "".join(f"{json.dumps(one)}\n" for one in (
+            row, {**row, "tools": [{"name": "sum"}]}, {**row, "tools": "[]", "history": "x"},
+            {"messages": [{"role": "user", "content": "Hi"}], "system": "Be brief."}))
+        found = read(text.encode(), "jsonl", columns)
+        assert found[0].text == ("system: Be brief.\n\nuser: Count.\n\nassistant: 1\n\n"
+                                 "user: And now?")
+        assert [m["role"] for m in found[0].messages] == ["system", "user", "assistant", "user"]
+        assert "'tools' is filled" in found[1].error
+        assert "data.ignored_columns=[tools]" in found[1].error
+        assert found[2].error == "a history that is not JSON"
+        assert found[3].text == "system: Be brief.\n\nuser: Hi"
+        csv = "instruction,system,history\nAnd now?,Be brief.,\"[[\"\"Count.\"\",\"\"1\"\"]]\"\n"
+        said, = read(csv.encode(), "csv", columns)
+        assert said.messages == found[0].messages
 
     def test_an_input_is_read_as_training_reads_it_and_never_left_out(self):
         turns = [{"role": "user", "content": "Sum up.", "input": "A long text."}]

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from ftzard import credentials
-from ftzard.tracking import users
+from ftzard.errors import TrackingError
+from ftzard.tracking import registry, runs, users
 
 ADMIN = ("admin", "of-the-administrator-1")
 TOOLS = Path(sys.executable).parent
@@ -135,3 +136,49 @@ class Team:
             return answer.status, answer.read()
         finally:
             connection.close()
+
+
+def records_and_keeps_its_password(home: Path, database: str, password: str, **login: str) -> None:
+    """Start a server on a database; let users log in, record and be kept apart. The database's
+    password is then in no argument and in no file.
+
+    database: its URI; login: the environment that says the password.
+    """
+    port = free_port()
+    process = start(home, port, "--backend", database, MLFLOW_AUTH_ADMIN_PASSWORD=ADMIN[1], **login)
+    try:
+        said = until_it_serves(process)
+        assert "Ctrl-C" in said, said
+        team = Team(home, f"http://127.0.0.1:{port}")
+        for name in ("ada", "bob"):
+            team.add(name)
+        with team.logged_in("ada"):
+            tracking = runs.connect(team.uri, "ada_experiment", artifacts=home / "a",
+                                    lock=home / "lock")
+            parent = runs.top_level(tracking, "HP_TUNING", home / "lock")
+            run = runs.start_child(tracking, parent, {"seed": 0})
+            run.metrics({"accuracy": 0.5})
+            run.params({"label": "très 数据 😀"})
+            run.text("kept", "note.txt")
+            run.end()
+            tracking.client.create_registered_model("AdaModel")
+            tracking.client.create_model_version("AdaModel", f"runs:/{run.id}/model",
+                                                 run_id=run.id)
+            registry.move(tracking, "AdaModel",
+                          champion=registry.version(tracking, "AdaModel", 1))
+            assert registry.champion(tracking, "AdaModel").number == 1
+            assert [r.info.status for r in runs.children(tracking)] == ["FINISHED"]
+            assert runs.known(tracking, run.id).data.params == {"label": "très 数据 😀"}
+            assert runs.read(tracking, run.id, "note.txt") == b"kept"
+        with team.logged_in("bob"), pytest.raises(TrackingError, match="does not permit"):
+            runs.connect(team.uri, "ada_experiment", artifacts=home / "a", lock=home / "lock")
+        assert {u.name for u in users.listing(team.admin)} == {"admin", "ada", "bob"}
+        users.delete(team.admin, "bob")
+        assert not any(password in line for line in processes_at(home))
+    finally:
+        assert end(process) == 130
+    assert processes_at(home) == []
+    assert not list((home / "server").glob("mlflow.db"))
+    for file in home.rglob("*"):
+        if file.is_file():
+            assert password.encode() not in file.read_bytes(), file

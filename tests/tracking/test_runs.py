@@ -182,3 +182,4 @@ def test_long_values_are_cut_instead_of_lost(tracking, tmp_path):
     run.params({"data.labels": "x" * 20_000})
     found = entity(tracking, run).data
     assert found.tags["packages"].startswith("ppp") and found.params["data.labels"][:3] == "xxx"
+    assert found.tags["packages"].endswith("p…") and found.params["data.labels"].endswith("x…")

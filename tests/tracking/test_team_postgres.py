@@ -6,39 +6,28 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from ftzard.errors import TrackingError
 from ftzard.team import server as team_server
-from ftzard.tracking import registry, runs
-from tests.tracking.team import (
-    ADMIN,
-    Team,
-    end,
-    free_port,
-    processes_at,
-    start,
-    until_it_serves,
-)
+from ftzard.tracking import runs
+from tests.tracking.team import free_port, records_and_keeps_its_password
 
 PASSWORD = "p%ss-of:the/database"
 
 
-def binary(name: str) -> str | None:
+pytestmark = pytest.mark.system
+
+
+def binary(name: str) -> str:
     """Return a program of PostgreSQL; Debian keeps them out of the path."""
     found = [shutil.which(name), *sorted(map(str, Path("/usr/lib/postgresql").glob(
         f"*/bin/{name}")), reverse=True)]
-    return next((path for path in found if path), None)
-
-
-pytestmark = [
-    pytest.mark.jobs,
-    pytest.mark.skipif(binary("initdb") is None, reason="PostgreSQL is not installed"),
-    pytest.mark.skipif(find_spec("psycopg") is None, reason="the extra postgres is not installed"),
-]
+    path = next((path for path in found if path), None)
+    assert path, f"{name} is not installed; Debian's package is postgresql"
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -75,43 +64,8 @@ def database() -> Iterator[str]:
 
 
 def test_users_log_in_and_record_and_the_password_is_nowhere(database, tmp_path, monkeypatch):
-    port = free_port()
-    process = start(tmp_path, port, "--backend", database, PGPASSWORD=PASSWORD,
-                    MLFLOW_AUTH_ADMIN_PASSWORD=ADMIN[1])
-    try:
-        said = until_it_serves(process)
-        assert "Ctrl-C" in said, said
-        team = Team(tmp_path, f"http://127.0.0.1:{port}")
-        for name in ("ada", "bob"):
-            team.add(name)
-        with team.logged_in("ada"):
-            tracking = runs.connect(team.uri, "ada_experiment", artifacts=tmp_path / "a",
-                                    lock=tmp_path / "lock")
-            parent = runs.top_level(tracking, "HP_TUNING", tmp_path / "lock")
-            run = runs.start_child(tracking, parent, {"seed": 0})
-            run.metrics({"accuracy": 0.5})
-            run.text("kept", "note.txt")
-            run.end()
-            tracking.client.create_registered_model("AdaModel")
-            tracking.client.create_model_version("AdaModel", f"runs:/{run.id}/model",
-                                                 run_id=run.id)
-            registry.move(tracking, "AdaModel",
-                          champion=registry.version(tracking, "AdaModel", 1))
-            assert registry.champion(tracking, "AdaModel").number == 1
-            assert [r.info.status for r in runs.children(tracking)] == ["FINISHED"]
-            assert runs.read(tracking, run.id, "note.txt") == b"kept"
-        with team.logged_in("bob"), pytest.raises(TrackingError, match="does not permit"):
-            runs.connect(team.uri, "ada_experiment", artifacts=tmp_path / "a",
-                         lock=tmp_path / "lock")
-        assert not any(PASSWORD in line for line in processes_at(tmp_path))
-    finally:
-        assert end(process) == 130
-    assert processes_at(tmp_path) == []
+    records_and_keeps_its_password(tmp_path, database, PASSWORD, PGPASSWORD=PASSWORD)
     assert not list((tmp_path / "server").glob("*.db"))
-    for file in tmp_path.rglob("*"):
-        if file.is_file():
-            assert PASSWORD.encode() not in file.read_bytes(), file
-
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     assert team_server.has_administrator(database)
     monkeypatch.setenv("PGPASSWORD", "not-the-password")

@@ -1,6 +1,7 @@
 """A server for a team: who has no login gets nothing, and who has one gets what is theirs."""
 
 import hashlib
+import io
 import json
 import os
 import pty
@@ -15,6 +16,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from ftzard import credentials
 from ftzard.config.schema import Tracking
 from ftzard.errors import ConfigError, FtzardError, TrackingError
 from ftzard.team import server as team_server
@@ -33,6 +35,7 @@ from tests.tracking.team import (
 )
 
 SERVER_VARIABLES = ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME", "PGPASSWORD",
+                    "MYSQL_PWD", "MLFLOW_S3_ENDPOINT_URL",
                     "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_BACKEND_STORE_URI")
 
 
@@ -105,6 +108,73 @@ class TestStart:
             ["git", "status", "--porcelain", "-uall"], cwd=tmp_path, text=True,
             capture_output=True, check=True)
         assert ignored.stdout == ""
+
+    def place(self, made: team_server.Plan) -> str:
+        return made.command[made.command.index("--artifacts-destination") + 1]
+
+    def test_files_of_runs_go_to_a_folder_of_one_s_own_and_may_not_move_in_silence(
+            self, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        first = tmp_path / "files of runs"
+        assert self.place(self.plan(tmp_path, artifacts=str(first))) == first.as_uri()
+        assert first.stat().st_mode & 0o777 == 0o700
+        assert self.place(self.plan(tmp_path)) == first.as_uri()
+        with pytest.raises(ConfigError, match="keeps its files in file:.*files%20of%20runs") as no:
+            self.plan(tmp_path, artifacts=str(tmp_path / "second"))
+        said = re.search(r"write (\S+) into (\S+)\.$", str(no.value))
+        Path(said[2]).write_text(said[1])  # what the sentence says
+        made = self.plan(tmp_path, artifacts=str(tmp_path / "second"))
+        assert self.place(made) == (tmp_path / "second").as_uri()
+
+    def test_a_server_made_before_keeps_its_files_where_they_are(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        usual = tmp_path / "server" / "artifacts"
+        (usual / "1").mkdir(parents=True)
+        with pytest.raises(ConfigError, match="Leave --artifacts out"):
+            self.plan(tmp_path, artifacts=str(tmp_path / "second"))
+        assert self.place(self.plan(tmp_path)) == usual.as_uri()
+
+    def test_s3_gets_its_url_and_its_environment_and_nothing_else_of_a_run(self, tmp_path,
+                                                                          monkeypatch):
+        (tmp_path / "boto3.py").write_text("")  # its client, which only S3 needs
+        monkeypatch.syspath_prepend(tmp_path)
+        for name, value in {"MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1], "HF_TOKEN": "of-a-run-1",
+                            "AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "s3cret-of-s3",
+                            "MLFLOW_S3_ENDPOINT_URL": "http://127.0.0.1:9"}.items():
+            monkeypatch.setenv(name, value)
+        made = self.plan(tmp_path, artifacts="s3://bucket/runs/")
+        assert self.place(made) == "s3://bucket/runs"
+        assert made.environment["AWS_SECRET_ACCESS_KEY"] == "s3cret-of-s3"
+        assert made.environment["MLFLOW_S3_ENDPOINT_URL"] == "http://127.0.0.1:9"
+        assert "HF_TOKEN" not in made.environment and "s3cret" not in " ".join(made.command)
+        assert not any(b"s3cret" in f.read_bytes() for f in made.folder.rglob("*") if f.is_file())
+        other = team_server.plan(tmp_path / "other", host="127.0.0.1", port=5000)
+        assert "AWS_SECRET_ACCESS_KEY" not in other.environment
+
+    @pytest.mark.parametrize(("place", "words"), [
+        ("s3://", "expected a folder, or s3://BUCKET"), ("gs://bucket", "expected a folder, or"),
+        ("s3://AKIA1:s3cret-of-s3@bucket", "set AWS_ACCESS_KEY_ID"),
+        ("s3://bucket", "pip install boto3")])
+    def test_another_place_is_refused_before_anything_is_made(self, tmp_path, monkeypatch, place,
+                                                             words):
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        monkeypatch.setattr("ftzard.team.storage.find_spec", lambda name: None)
+        with pytest.raises(ConfigError, match=words) as refused:
+            self.plan(tmp_path, artifacts=place)
+        assert "s3cret" not in str(refused.value) and not (tmp_path / "server").exists()
+
+    def test_a_password_of_mysql_is_no_argument_and_names_its_own_variable(self, tmp_path,
+                                                                          monkeypatch):
+        monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
+        uri = "mysql+pymysql://ada:s3cret-of-ada@127.0.0.1:9/mlflow"
+        with pytest.raises(ConfigError, match="list of processes.*MYSQL_PWD") as refused:
+            self.plan(tmp_path, backend=uri)
+        assert "s3cret" not in str(refused.value)
+        monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", uri)
+        with pytest.raises(FtzardError) as refused:  # nothing listens there, or no driver for it
+            self.plan(tmp_path)
+        assert "s3cret" not in str(refused.value)
+        assert not any(b"s3cret" in f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
 
     def test_a_taken_port_is_refused_with_its_number(self, ftzard, team_free_socket, tmp_path,
                                                      monkeypatch):
@@ -442,6 +512,7 @@ class TestUsers:
         (["add", "carl"], {}, "set FTZARD_NEW_PASSWORD"),
         (["grant", "ada", "--experiment", "nowhere"], {}, "nowhere"),
         (["grant", "ada", "--model", "Nowhere"], {}, "Nowhere"),
+        (["delete", "nobody-at-all", "--yes"], {}, "not found"),
         (["grant", "ada"], {}, "either an experiment or a registered model"),
         (["grant", "ada", "--model", "AdaModel", "--permission", "reed"], {},
          "did you mean 'read'"),
@@ -455,6 +526,92 @@ class TestUsers:
         login = {**team.login("ada"), "MLFLOW_AUTH_ADMIN_PASSWORD": ""}
         code, said = typed("add", "carl", "--as", "ada", new="long-enough-1", **login)
         assert code == 1 and "does not permit 'ada'" in said
+
+    def test_a_changed_password_is_mended_in_env_so_that_the_next_command_works(self, team, typed):
+        """The administrator's own, which stands in .env: twice, without anything in between."""
+        env = team.home / ".env"
+        before = env.read_text()
+        env.write_text(f"# of the server\n{before}HF_TOKEN=kept\n")
+        try:
+            for new in ("another of 'admin' #1", "and-yet-another-1"):
+                code, said = typed("password", "admin", new=new)
+                assert code == 0 and f"MLFLOW_AUTH_ADMIN_PASSWORD in {env} is the new one" in said
+                assert new not in said and self.status(team, "admin", new) == 200
+                assert credentials.read(env)["MLFLOW_AUTH_ADMIN_PASSWORD"] == new
+            assert env.stat().st_mode & 0o777 == 0o600
+            assert typed("list")[0] == 0
+            assert env.read_text() == (
+                "# of the server\nMLFLOW_AUTH_ADMIN_PASSWORD=and-yet-another-1\nHF_TOKEN=kept\n")
+        finally:
+            typed("password", "admin", new=ADMIN[1])
+            env.write_text(before)
+
+    def test_a_workspace_s_login_is_mended_too_and_the_environment_s_is_named(self, team, typed,
+                                                                             tmp_path, monkeypatch):
+        assert typed("add", "wanda", new="first-of-wanda-1")[0] == 0
+        for name, uri in (("hers", team.uri), ("elsewhere", "http://127.0.0.1:9")):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "ftzard.yaml").write_text(f"tracking: {{uri: '{uri}'}}\n")
+            (tmp_path / name / ".env").write_text(
+                "MLFLOW_TRACKING_USERNAME=wanda\nexport MLFLOW_TRACKING_PASSWORD='first-of-wanda-1'\n")
+        admin = {"MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1]}
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        code, said = typed("password", "wanda", new="second-of-wanda", **admin)
+        assert code == 0 and "whoever works as wanda sets MLFLOW_TRACKING_PASSWORD" in said
+        assert "first-of-wanda-1" in (tmp_path / "elsewhere" / ".env").read_text()
+        (tmp_path / "hers" / "notebooks").mkdir()
+        monkeypatch.chdir(tmp_path / "hers" / "notebooks")  # below the workspace
+        code, said = typed("password", "wanda", new="third-of-wanda-1", **admin,
+                           MLFLOW_TRACKING_USERNAME="wanda",
+                           MLFLOW_TRACKING_PASSWORD="first-of-wanda-1")
+        assert code == 0 and "MLFLOW_TRACKING_PASSWORD in the environment is the password of" in said
+        assert (tmp_path / "hers" / ".env").read_text() == (
+            "MLFLOW_TRACKING_USERNAME=wanda\nexport MLFLOW_TRACKING_PASSWORD=third-of-wanda-1\n")
+        code, said = typed("password", "wanda", "--as", "wanda", new="fourth-of-wanda")
+        assert code == 0, said  # her login came from .env, as it was mended
+        assert self.status(team, "wanda", "fourth-of-wanda") == 200
+
+    def test_users_are_listed_with_what_they_may_and_deleted_with_what_stays(self, team, typed,
+                                                                            monkeypatch):
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        for name in ("gina", "hugo"):
+            team.add(name)
+        with team.logged_in("gina"):
+            client = MlflowClient(team.uri, registry_uri=team.uri)
+            experiment = client.create_experiment("gina_experiment")
+            client.create_registered_model("GinaModel")
+        typed("grant", "hugo", "--experiment", "gina_experiment", "--permission", "read")
+        code, said = typed("list")
+        assert code == 0 and re.search(r"admin +everything: administrator", said)
+        assert re.search(r"gina +manage experiment gina_experiment\n +manage registered model Gina", said)
+        assert re.search(r"hugo +read experiment gina_experiment", said)
+        told = {u["name"]: u for u in json.loads(typed("list", "--json")[1])}
+        assert told["admin"]["administrator"] and told["hugo"]["grants"] == [
+            {"kind": "experiment", "name": "gina_experiment", "permission": "read"}]
+
+        code, said = typed("delete", "gina")  # nobody answers the question
+        assert code == 1 and "stays: experiment gina_experiment" in said
+        assert "nothing was deleted" in said and self.status(team, "gina", "password-of-gina-1") == 200
+        assert typed("delete", "gina", "--yes", "--give-to", "nobody-here")[0] == 1
+        assert self.status(team, "gina", "password-of-gina-1") == 200
+        code, said = typed("delete", "gina", "--yes", "--give-to", "hugo")
+        assert code == 0 and "registered model GinaModel, managed by hugo" in said
+        assert self.status(team, "gina", "password-of-gina-1") == 401
+        with team.logged_in("hugo"):
+            client = MlflowClient(team.uri, registry_uri=team.uri)
+            client.set_experiment_tag(experiment, "kept", "yes")
+            assert client.get_experiment(experiment).name == "gina_experiment"
+            client.set_registered_model_tag("GinaModel", "kept", "yes")
+
+        code, said = typed("delete", "hugo", "--yes")
+        command = re.search(r"ftzard mlflow-user (grant NAME .* --permission manage)", said)[1]
+        team.add("ines")
+        code, said = typed(*command.replace("NAME", "ines").split())
+        assert code == 0 and self.status(team, "hugo", "password-of-hugo-1") == 401
+        with team.logged_in("ines"):
+            assert MlflowClient(team.uri).get_experiment(experiment).name == "gina_experiment"
+        code, said = typed("delete", "admin", "--yes")
+        assert code == 1 and self.status(team, *ADMIN) == 200
 
     def test_a_server_that_is_not_there_is_named(self, team, ftzard, monkeypatch):
         monkeypatch.chdir(team.home)

@@ -1,0 +1,157 @@
+"""Columns that change what an instruction asks, or what its answer is worth.
+
+A system prompt and a history become messages of the prompt. Every other column of this kind
+(tools, images, documents, a second answer, …) would be lost, since nothing learns from it: where it
+is filled, the file is refused and the column is named. Columns with other names are book-keeping.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ftzard.texts import wording
+
+SYSTEM = ("system", "system_prompt", "system_message", "system_instruction")
+HISTORY = ("history", "chat_history", "conversation_history")
+_CHATS = {"messages", "conversations", "conversation", "dialogue", "dialog"}
+_INPUTS = {"input", "inputs", "context", "contexts", "document", "documents", "passage", "passages",
+           "article", "text", "prompt", "question", "query", "observation"}
+_ANSWERS = {"output", "outputs", "response", "responses", "completion", "completions", "answer",
+            "answers", "target", "reasoning", "reasoning_content", "thinking", "chosen", "rejected",
+            "kto_tag"}
+_OTHERS = {"tool", "tools", "tool_calls", "tool_choice", "function", "functions", "function_call",
+           "function_calls", "image", "images", "image_path", "image_url", "audio", "audios",
+           "video", "videos", "file", "files", "attachments"}
+#: What no `--label` can take: they hold a second answer or a verdict on one, not the wanted answer.
+_PREFERENCES = {"rejected", "kto_tag"}
+
+
+@dataclass(frozen=True)
+class PromptColumns:
+    """Columns of a file beside those that the config names; None or empty where it has none.
+
+    system, history: become messages; unlearned: must be empty.
+    """
+
+    system: str | None
+    history: str | None
+    unlearned: tuple[str, ...]
+
+
+def canonical(name: str) -> str:
+    """Return a column's name as the tables of this module spell it."""
+    return name.strip().casefold().replace("-", "_").replace(" ", "_")
+
+
+def find(header: Iterable[str], named: Collection[str], *, ignored: Collection[str] = (),
+         answers: bool = True) -> PromptColumns:
+    """Find the columns of a file that belong to the prompt although the config does not name them.
+
+    Args:
+        header: the file's columns.
+        named: columns that are read under a name of the config.
+        ignored: columns that the user leaves out on purpose (data.ignored_columns).
+        answers: whether answers are read; otherwise a column with answers is no matter.
+    """
+    others = [c for c in dict.fromkeys(header) if c not in named and c not in ignored]
+    system, history = (next((c for c in others if canonical(c) in names), None)
+                       for names in (SYSTEM, HISTORY))
+    known = {*SYSTEM, *HISTORY, *_CHATS, *_INPUTS, *_OTHERS, *(_ANSWERS if answers else ())}
+    return PromptColumns(system, history, tuple(
+        c for c in others if canonical(c) in known and c not in (system, history)))
+
+
+def filled(column: str, cells: Sequence[str], question: Sequence[str], answer: Sequence[str]
+           ) -> int:
+    """Return how many cells say something that is left out of both the question and the answer.
+
+    A cell that only repeats the instruction (a rendered template) or the answer loses nothing.
+    """
+    name = canonical(column)
+    repeated = question if name in _INPUTS else answer if name in _ANSWERS - _PREFERENCES else None
+    count = 0
+    for place, cell in enumerate(cells):
+        if is_blank(cell):
+            continue
+        kept = wording(repeated[place]) if repeated is not None else ""
+        said = wording(cell)
+        count += not (kept and (kept in said or name in _ANSWERS and said in kept))
+    return count
+
+
+def is_blank(cell: object) -> bool:
+    """Return whether a cell, perhaps of JSON, says nothing: no text, `[]`, `[[]]`, `null`."""
+    if cell is None:
+        return True
+    if isinstance(cell, list):
+        return all(map(is_blank, cell))
+    if isinstance(cell, dict):
+        return all(map(is_blank, cell.values()))
+    if not isinstance(cell, str):
+        return cell != cell  # NaN
+    text = cell.strip()
+    if text[:1] in ("[", "{") or text == "null":
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            return False
+        return not isinstance(value, str) and is_blank(value)
+    return not text
+
+
+def refusal(counts: Mapping[str, int], rows: int, *, input_free: bool, messages_free: bool) -> str:
+    """Return the sentence that refuses filled columns.
+
+    Args:
+        counts: rows in which each of the columns is filled.
+        rows: rows of the file.
+        input_free: whether data.input_column names no column yet, or an empty one.
+        messages_free: the same of data.messages_column.
+    """
+    told = ", ".join(f"'{c}' (filled in {count} of {rows} rows)" for c, count in counts.items())
+    one = len(counts) == 1
+    remedies = []
+    for column in counts:
+        name = canonical(column)
+        if name in _INPUTS and input_free:
+            remedies.append(f"If '{column}' is what the instruction is about, set "
+                            f"data.input_column={column} ('ftzard init' takes it as --input "
+                            f"{column}).")
+        elif name in _CHATS and messages_free:
+            remedies.append(f"If '{column}' holds chats, set data.messages_column={column} "
+                            f"('ftzard init' takes it as --messages {column}).")
+        elif name in _ANSWERS - _PREFERENCES:
+            remedies.append(f"If '{column}' is the wanted answer, set data.label_column={column} "
+                            f"('ftzard init' takes it as --label {column}).")
+    options = " ".join(f"--ignore {column}" for column in counts)
+    return (f"column{'' if one else 's'} {told} belong{'s' if one else ''} to what is asked or "
+            f"answered, but {'is' if one else 'are'} not learned and would be lost. "
+            f"{' '.join([*remedies, ''])}To leave {'it' if one else 'them'} out on purpose, set "
+            f"data.ignored_columns=[{','.join(counts)}] ('ftzard init' takes it as {options}).")
+
+
+def turns(history: object) -> tuple[list[dict], str]:
+    """Return (messages, '' or what is wrong) of a history: pairs of question and answer.
+
+    Args:
+        history: a list of pairs, a list of messages, or either as JSON.
+    """
+    if is_blank(history):
+        return [], ""
+    if isinstance(history, str):
+        try:
+            history = json.loads(history)
+        except json.JSONDecodeError:
+            return [], "a history that is not JSON"
+    if not isinstance(history, list):
+        return [], "a history that is no list of question and answer"
+    if all(isinstance(turn, dict) for turn in history):
+        return history, ""
+    messages = []
+    for pair in history:
+        if not (isinstance(pair, list) and len(pair) == 2
+                and all(isinstance(said, str) for said in pair)):
+            return [], "a history that is no list of question and answer"
+        messages += [{"role": role, "content": said}
+                     for role, said in zip(("user", "assistant"), pair, strict=True)]
+    return messages, ""

@@ -1,0 +1,58 @@
+"""What the user's own Python settings may change in FTzard's processes: next to nothing.
+
+Folders of PYTHONPATH are searched after everything that is installed: a user's own modules are
+found, and one called `random.py` or `numpy.py` hides nothing. Variables that change what a program
+means or prints are not handed on to kernels and servers; those that say where Python itself is
+installed are (PYTHONHOME, PYTHONUSERBASE). Only the standard library is imported here: the command
+line calls `apply` before it imports anything else.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Mapping, MutableMapping
+
+#: Not handed on. PYTHONHASHSEED changes no result, but would make all processes of a run alike.
+DROPPED = ("PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONDEBUG",
+           "PYTHONVERBOSE", "PYTHONIOENCODING", "PYTHONHASHSEED", "PYTHONDEVMODE",
+           "PYTHONASYNCIODEBUG", "PYTHONMALLOC", "PYTHONMALLOCSTATS", "PYTHONTRACEMALLOC",
+           "PYTHONFAULTHANDLER", "PYTHONPROFILEIMPORTTIME", "PYTHONBREAKPOINT", "PYTHONCASEOK",
+           "PYTHONINTMAXSTRDIGITS", "PYTHONDUMPREFS", "PYTHONWARNDEFAULTENCODING")
+#: What Python ignores where nothing is set.
+_IGNORED = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
+
+
+def apply(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Let this process, and those that it starts, be as if the variables were not set."""
+    if any(action == "error" for action, *_ in warnings.filters):  # PYTHONWARNINGS=error
+        warnings.resetwarnings()
+        for kind in _IGNORED:
+            warnings.simplefilter("ignore", kind)
+    for name in DROPPED:
+        environ.pop(name, None)
+    sys.path[:] = search_path(environ)
+
+
+def cleaned(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the variables that are not handed on."""
+    return {name: value for name, value in environ.items() if name not in DROPPED}
+
+
+def search_path(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return this process's `sys.path` with the folders of PYTHONPATH behind all others."""
+    own = {os.path.abspath(folder) for folder in
+           environ.get("PYTHONPATH", "").split(os.pathsep) if folder}
+    behind = [folder for folder in sys.path if folder and os.path.abspath(folder) in own]
+    return [folder for folder in sys.path if folder not in behind] + behind
+
+
+def import_path(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return where another process finds what this one imports, this FTzard among it."""
+    path = [folder for folder in search_path(environ) if folder]
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return path if package in path else [*path, package]
+
+
+def for_child(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of a Python process that is to import what this one imports."""
+    return {**cleaned(environ), "PYTHONPATH": os.pathsep.join(import_path(environ))}

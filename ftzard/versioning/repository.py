@@ -1,0 +1,95 @@
+"""Reading a repository with GitPython: its trees and blobs, its remotes, its branch.
+
+Nothing is written with it; that is done by the command line (`git.py`). Each read opens the
+repository and closes it again, so that no process of git outlives the question.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftzard.errors import VersioningError
+if TYPE_CHECKING:
+    from git import Repo
+
+#: Variables with which git, and GitPython, would look into another repository.
+REPOSITORY_VARIABLES = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX",
+)  # fmt: skip
+
+
+@contextmanager
+def reading(root: Path) -> "Iterator[Repo]":
+    """Yield the repository whose top folder is `root`; it is closed afterwards.
+
+    Variables such as GIT_DIR, which name another repository, are dropped from the environment.
+    Raises VersioningError if there is none at `root`.
+    """
+    # GitPython looks for git when it is imported; that git is missing is said by whoever runs it.
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    for name in REPOSITORY_VARIABLES:
+        os.environ.pop(name, None)
+    from git import InvalidGitRepositoryError, NoSuchPathError, Repo
+
+    try:
+        repository = Repo(os.path.abspath(root), expand_vars=False)
+    except (InvalidGitRepositoryError, NoSuchPathError) as error:
+        raise VersioningError(f"{root} is not a git repository; make it one with 'ftzard init' "
+                              "(or 'git init' in it).") from error
+    with repository:
+        yield repository
+
+
+def blob_at(root: Path, revision: str, path: str) -> tuple[str, str] | None:
+    """Return (git's name, text) of a file as a revision holds it, or None if it does not."""
+    with reading(root) as repository:
+        from git.exc import ODBError
+
+        try:
+            blob = repository.commit(revision).tree / path
+        except (KeyError, ODBError, ValueError, IndexError):  # no such file; no such revision
+            return None
+        return blob.hexsha, _text(blob.data_stream.read())
+
+
+def tree_at(root: Path, revision: str) -> dict[str, str]:
+    """Return {path: git's name of the blob} for every file that a revision holds."""
+    with reading(root) as repository:
+        return {str(item.path): item.hexsha
+                for item in repository.commit(revision).tree.traverse() if item.type == "blob"}
+
+
+def texts_of(root: Path, blobs: Iterable[str]) -> dict[str, str]:
+    """Return {git's name: text} of blobs."""
+    with reading(root) as repository:
+        return {blob: _text(repository.odb.stream(bytes.fromhex(blob)).read()) for blob in blobs}
+
+
+def remotes(root: Path) -> list[str]:
+    """Return the names of the remotes."""
+    with reading(root) as repository:
+        return [remote.name for remote in repository.remotes]
+
+
+def branch(root: Path) -> str | None:
+    """Return the name of the branch that is checked out, or None when HEAD is detached."""
+    with reading(root) as repository:
+        return None if repository.head.is_detached else repository.active_branch.name
+
+
+def upstream(root: Path) -> tuple[str, str] | None:
+    """Return (remote, branch there) that the current branch is set to push to, or None."""
+    with reading(root) as repository:
+        if repository.head.is_detached:
+            return None
+        config = repository.active_branch.config_reader()
+        if not (config.has_option("remote") and config.has_option("merge")):
+            return None
+        return config.get("remote"), config.get("merge").removeprefix("refs/heads/")
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", errors="replace")
