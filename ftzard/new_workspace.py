@@ -12,7 +12,7 @@ import ftzard.notebooks
 from ftzard import delivery_names
 from ftzard.config import yaml_file
 from ftzard.dataset import instructions, reading, rejection, target_checks
-from ftzard.dataset.identity import canonical, canonical_labels
+from ftzard.dataset.identity import LATEST, canonical, canonical_labels
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
 from ftzard.versioning.setup import init_repository
@@ -198,7 +198,7 @@ def describe_instructions(file: Path, *, instruction: str, output: str, input: s
         file, instruction_column=instruction, output_column=output, encoding=encoding,
         delimiter=delimiter, input_column=columns["input_column"],
         messages_column=columns["messages_column"], ignored=ignored)
-    cleaned, rejected = instructions.clean(rows, batch="")
+    cleaned, rejected = instructions.clean(rows, batch="", identity=LATEST)
     if cleaned.empty:
         reasons = ", ".join(f"{count} {reason}" for reason, count in
                             rejected["reason"].value_counts().items())

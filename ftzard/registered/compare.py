@@ -97,8 +97,8 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
     if file is None:
         rows, told = test_rows(workspace, config)
     else:
-        rows, told = compare_answers.labelled_rows(config, file) if free else (
-            labelled_rows(config, file, identity(workspace, config)))
+        rows_of = compare_answers.labelled_rows if free else labelled_rows
+        rows, told = rows_of(config, file, identity(workspace, config))
         told["learned"] = learned.counted(workspace, models, rows)
     if free:
         return compare_answers.held(models, rows, told, asked=asked, config=config, say=say)

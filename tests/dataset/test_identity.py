@@ -1,5 +1,7 @@
 """Labels, groups, ids and names of splits: what is one name, what is two, and what is refused."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -7,6 +9,7 @@ from ftzard.dataset import cleaning, labelling
 from ftzard.dataset.identity import FIRST, LATEST, canonical, canonical_labels, label_list
 from ftzard.dataset.splitting import assign, canonical_split
 from ftzard.errors import ConfigError, DataError
+from ftzard.new_workspace import describe_data
 
 RATIO = {"train": 0.7, "validation": 0.1, "test": 0.2}
 SAD = "fa\u0302che\u0301"  # fâché, with its accents apart
@@ -148,3 +151,30 @@ def test_label_names_are_listed_as_the_rows_have_them():
     assert label_list({"0.0": "sad ", "1": "glad"}, LATEST) == ["sad", "glad"]
     assert label_list({"0": "sad ", "1": "glad"}, FIRST) == ["sad ", "glad"]
     assert label_list(None, LATEST) == []
+
+
+def delivery(folder, labels, name="rows.csv"):
+    lines = [f"text number {i},{label}" for i, label in enumerate(labels * 10)]
+    (folder / name).write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+    return folder / name
+
+
+@pytest.mark.parametrize("labels, names", [
+    (["sad ", "sad", "glad"], ["glad", "sad"]),
+    (["0.0", "1", "1.0"], ["0", "1"]),
+    ([SAD, "f\u00e2ch\u00e9", "calme"], ["calme", "f\u00e2ch\u00e9"]),
+])
+def test_init_writes_canonical_names(tmp_path, labels, names):
+    found = describe_data(delivery(tmp_path, labels), "text", "label")["labels"]
+    assert found == dict(zip(names, names, strict=True))
+
+
+def test_init_refuses_two_spellings_with_their_counts(tmp_path):
+    file = delivery(tmp_path, ["Sad", "sad", "sad", "glad"])
+    with pytest.raises(DataError, match=r"'Sad' \(10 rows\) and 'sad' \(20 rows\) differ only in"):
+        describe_data(file, "text", "label")
+    rows = [{"text": f"t {i}", "label": label}
+            for i, label in enumerate([True, "True", 1, False, 0, "False"] * 5)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(DataError, match=r"'1' \(5 rows\), 'True' \(5 rows\) and 'true' \(5 rows\)"):
+        describe_data(tmp_path / "rows.jsonl", "text", "label")
