@@ -5,6 +5,7 @@ from ftzard import python_settings
 
 python_settings.apply()  # before anything is imported that a user's module could hide
 
+import contextlib
 import gc
 import json
 import os
@@ -20,17 +21,38 @@ from rich.console import Console
 from rich.table import Table
 
 import ftzard
-from ftzard.errors import FtzardError
+from ftzard.errors import FtzardError, described
 from ftzard.running import launch
 from ftzard.steps import JOBS, job_named
+from ftzard.terminal import output
 
 os.environ.update({k: v for k, v in launch.QUIET.items() if k not in os.environ})
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False)
-out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
+
+class Terminal(Console):
+    """A rich console that goes on in silence when whoever reads the output has left."""
+
+    def on_broken_pipe(self) -> None:
+        output.drop()
+
+
+out = Terminal(highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def path_named(text: str | Path) -> Path:
+    """Return the path of an argument; an empty one, which would mean the current folder, is none.
+    """
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; expected a path ('.' is the current folder).")
+    return Path(text)
+
+
+#: What every argument that is a path is read with.
+A_PATH = {"parser": path_named, "metavar": "<path>"}
 InWorkspace = Annotated[Path | None, typer.Option(
-    "-w", "--workspace",
+    "-w", "--workspace", **A_PATH,
     help="The workspace; default: FTZARD_WORKSPACE, else the current folder, upwards.")]
 
 
@@ -51,14 +73,26 @@ def options(
 
 
 def say(line: str) -> None:
-    """Print a line as it is, at once."""
-    print(line, flush=True)
+    """Print a line as it is, at once; a reader that has left, as `head` does, stops nothing."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        output.drop()
+
+
+def say_json(line: str) -> None:
+    """Print a line of JSON, its letters as escapes where the output cannot hold them.
+
+    Raises BrokenPipeError when its reader has left: who makes the lines may stop.
+    """
+    print(line if output.holds(line) else json.dumps(json.loads(line)), flush=True)
 
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Folder that becomes the workspace.")],
-    data: Annotated[Path | None, typer.Option(help="Your labelled file.")] = None,
+    folder: Annotated[str, typer.Argument(help="Folder that becomes the workspace.",
+                                          metavar="<path>")],
+    data: Annotated[Path | None, typer.Option(help="Your labelled file.", **A_PATH)] = None,
     text: Annotated[str | None, typer.Option(
         help="Its column with the text or instruction; default: text or instruction.")] = None,
     label: Annotated[str | None, typer.Option(
@@ -81,23 +115,25 @@ def init(
         )] = False,
     encoding: Annotated[str, typer.Option(help="Its encoding, if it is text.")] = "utf-8",
     delimiter: Annotated[str, typer.Option(
-        help="What separates the cells of a CSV file, as ';'.")] = ",",
+        help="What separates the cells of a CSV file, as ';', or tab.")] = ",",
+    quoting: Annotated[str | None, typer.Option(
+        help="What a quote sign is in a CSV file: csv (it begins and ends a cell) or none (an "
+             "ordinary sign); default: what the file fits.")] = None,
     git_remote: Annotated[str | None, typer.Option(help="URL or folder of the git remote.")] = None,
     dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
 ) -> None:
     """Make a workspace: git, DVC, notebooks and config. With --data, ready to train on it."""
     from ftzard import new_workspace
 
-    config = new_workspace.config_for(
+    workspace = new_workspace.init(
         folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
         ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
-        delimiter=delimiter)
-    workspace = new_workspace.create(folder, config=config, git_remote=git_remote,
-                                     dvc_remote=dvc_remote, invent_identity=True)
+        delimiter=delimiter, quoting=quoting, say=say, git_remote=git_remote,
+        dvc_remote=dvc_remote)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
     say(f"  train:  ftzard run training_pipeline_job -w {folder}")
     if sample:
-        say(f"  then:   drop batches of {folder / 'data' / 'sample'} into its data/incoming")
+        say(f"  then:   drop batches of {Path(folder, 'data', 'sample')} into its data/incoming")
     say(f"  look:   ftzard ui -w {folder}")
 
 
@@ -108,7 +144,7 @@ def run(
         help="hydra overrides, such as training.epochs=1 model=falcon_tiny.")] = None,
     workspace: InWorkspace = None,
     config: Annotated[Path | None, typer.Option(
-        "-c", "--config", help="A Launchpad YAML.")] = None,
+        "-c", "--config", help="A Launchpad YAML.", **A_PATH)] = None,
 ) -> None:
     """Run a job here and now, showing each step."""
     from ftzard.config import effects, unusual
@@ -205,7 +241,7 @@ def verdicts(place, steps) -> list[str]:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder of the demo.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder of the demo.", **A_PATH)] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of training.")] = 0,
 ) -> None:
     """Run three rounds on sample data, in a fresh workspace."""
@@ -291,12 +327,14 @@ def predict(
             raise FtzardError(f"{option} goes with a file or a pipe, and texts were given; leave "
                               "it out.")
         for row in predicting.predict_texts(place, asked):
-            say(json.dumps(row, ensure_ascii=False) if as_json else
-                f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
+            if as_json:
+                say_json(json.dumps(row, ensure_ascii=False))
+            else:
+                say(f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
         return
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)
-    tally = predicting.predict_stream(place, asked, say, kind=kind, column=column,
+    tally = predicting.predict_stream(place, asked, say_json, kind=kind, column=column,
                                       encoding=encoding, delimiter=delimiter)
     if tally.bad:
         numbers = ", ".join(map(str, tally.bad[:10])) + (", …" if len(tally.bad) > 10 else "")
@@ -311,10 +349,10 @@ def compare(
     second: Annotated[str, typer.Argument(help="Another one.")],
     workspace: InWorkspace = None,
     file: Annotated[Path | None, typer.Option(
-        help="A labelled file; default: the test rows of all batches.")] = None,
+        help="A labelled file; default: the test rows of all batches.", **A_PATH)] = None,
     examples: Annotated[int, typer.Option(
         help="How many texts to show on which they disagree.")] = 10,
-    html: Annotated[Path | None, typer.Option(help="Write it as a page, too.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write it as a page, too.", **A_PATH)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compare two models on the same rows. Scores, where they disagree, speed and memory."""
@@ -344,11 +382,11 @@ def compare(
 def export(
     model: Annotated[str, typer.Argument(
         help="champion, challenger, previous or NAME@VERSION.")],
-    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.", **A_PATH)],
     adapter: Annotated[bool, typer.Option("--adapter", help="As peft's adapter.")] = False,
     merged: Annotated[bool, typer.Option("--merged", help="As one model.")] = False,
     tolerance: Annotated[float | None, typer.Option(
-        help="Largest difference of a merged model's logits; default: what rounding explains."
+        help="Largest difference of its logits; default: what rounding explains."
     )] = None,
     push_to: Annotated[str | None, typer.Option(
         "--push", help="A hub's repository to upload to; the token is HF_TOKEN's.")] = None,
@@ -583,8 +621,8 @@ def mlflow_server(
     artifacts: Annotated[str | None, typer.Option(
         help="Where the files of runs go: a folder, or s3://BUCKET/FOLDER (AWS_ACCESS_KEY_ID and "
              "the like); default: in the folder below.")] = None,
-    folder: Annotated[Path, typer.Option("--dir", help="Folder of all its files.")] = Path(
-        "mlflow-server"),
+    folder: Annotated[Path, typer.Option(
+        "--dir", help="Folder of all its files.", **A_PATH)] = Path("mlflow-server"),
 ) -> None:
     """Serve MLflow to a team, with logins. Until Ctrl-C; everyone sees only what is theirs."""
     from ftzard import credentials
@@ -743,11 +781,15 @@ def push(workspace: InWorkspace = None) -> None:
     from ftzard.workspace import find
 
     place = find(workspace)
+    tracking = lineage.store(place, place.config())
+    if tracking is not None:
+        from ftzard.registered.promotion import complete
+
+        complete(place, tracking, say)  # a decision is never sent half done
     state, reason = send(place.root, say)
     say(state + (f": {reason}" if reason else ""))
     if reason:
         raise typer.Exit(1)
-    tracking = lineage.store(place, place.config())
     if tracking is not None:
         from ftzard.notebooks.versions import settle
 
@@ -756,8 +798,8 @@ def push(workspace: InWorkspace = None) -> None:
 
 def show_whole(what) -> None:
     """Print a table or a tree with nothing cut off, folded where a terminal is too narrow."""
-    Console(highlight=False, markup=False, emoji=False,
-            width=None if out.is_terminal else 10_000).print(what)
+    Terminal(highlight=False, markup=False, emoji=False,
+             width=None if out.is_terminal else 10_000).print(what)
 
 
 @app.command()
@@ -879,7 +921,7 @@ def config(
     workspace: InWorkspace = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show the resolved config that a run would get, and where each value comes from."""
+    """Show the config that a run would get. With the source of each value."""
     from ftzard.config import listing
     from ftzard.workspace import find
 
@@ -908,25 +950,49 @@ def main() -> None:
     termination exit code 130."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    if hasattr(sys.stdout, "reconfigure"):  # what a terminal cannot show must not end a command
-        sys.stdout.reconfigure(errors="backslashreplace")
     gc.set_threshold(100_000)  # most commands import more than they compute, and import no rubbish
+    output.make_tolerant()
     try:
+        require_text(sys.argv[1:])
         code = app(standalone_mode=False)
         if code == 130:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except FtzardError as error:
-        print(f"✗ {error}", file=sys.stderr)
+        complain(f"✗ {error}")
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
-        print("\ninterrupted; what was running has been ended", file=sys.stderr)
+        complain("\ninterrupted; what was running has been ended")
         sys.exit(130)
-    except Exception as error:
-        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+    except BrokenPipeError:
+        output.drop()
+        sys.exit(0)
+    except SystemExit:  # typer ends so when the reader of its help has left
+        if not output.reader_left():
             raise
-        error.show()  # a usage error of the command line itself
-        sys.exit(error.exit_code)
+        output.drop()
+        sys.exit(0)
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()  # a usage error of the command line itself
+            sys.exit(error.exit_code)
+        complain(f"✗ {described(error)}")
+        sys.exit(1)
+
+
+def require_text(arguments: list[str]) -> None:
+    """Raise FtzardError for an argument that is no text, as a file's name of another encoding."""
+    for number, argument in enumerate(arguments, 1):
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise FtzardError(f"argument {number}, {os.fsencode(argument)!r}, is not UTF-8; a file "
+                              "or folder of that name has to be renamed, a text to be converted.")
+
+
+def complain(line: str) -> None:
+    """Print a line on standard error, if there is one that somebody reads."""
+    with contextlib.suppress(OSError):
+        if sys.stderr is not None:
+            print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from ftzard.new_workspace import create, keep_delivery
 from ftzard.running import launch, services
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
+from ftzard.workspace_folder import usable_folder
 
 MARK = ".ftzard/demo"
 BATCHES = ("batch_1", "batch_2")
@@ -66,7 +67,7 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
     A folder is replaced only if it carries the demo's own marker; its remotes stand beside it in
     the same way.
     """
-    root = Path(folder).resolve()
+    root = usable_folder(folder)
     remotes = root.with_name(f"{root.name}-remotes")
     for place in (root, remotes):
         if place.exists() and any(place.iterdir()) and not (place / MARK).is_file():
@@ -74,9 +75,9 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
                 f"{place} is there already and is no demo (it has no {MARK}); nothing was "
                 "touched. Name another folder: ftzard demo DIR.")
     for place in (root, remotes):
-        shutil.rmtree(place, ignore_errors=True)
-        (place / MARK).parent.mkdir(parents=True)
+        (place / MARK).parent.mkdir(parents=True, exist_ok=True)
         (place / MARK).write_text("Made by 'ftzard demo', which replaces this folder.\n")
+        _clear(place)
     drops = remotes / "drops"
     sample.write(drops)
     raw = keep_delivery(root, drops / "training.csv")
@@ -85,6 +86,17 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
         config={"data": {"choice": "sentiment140", "source": f"data/raw/{raw.name}"},
                 "seed": seed})
     return workspace, drops
+
+
+def _clear(place: Path) -> None:
+    """Remove all but the demo's marker: what is cut off here is replaced the next time."""
+    for folder in (place, (place / MARK).parent):
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                if entry != (place / MARK).parent:
+                    shutil.rmtree(entry)
+            elif entry != place / MARK:
+                entry.unlink()
 
 
 def count(file: Path) -> int:

@@ -5,6 +5,9 @@ the notebooks print its sentence first and keep the traceback for whoever wants 
 """
 
 import difflib
+import os
+import tempfile
+import traceback
 from collections.abc import Iterable
 
 
@@ -43,3 +46,26 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; valid are: {', '.join(valid)}." if valid else "."
+
+
+def described(error: Exception) -> str:
+    """Return a sentence about an error that is no `FtzardError`.
+
+    One of the system names its file and reason. The traceback of any other goes into a file of
+    its own, which the sentence names.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        return f"{name}{': ' if name else ''}{error.strerror}; mend that, then try again."
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; end other programs, or take a smaller file or model."
+    kind, text = type(error).__name__, " ".join(str(error).split())[:300]
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="ftzard-", suffix=".txt")
+        with open(descriptor, "w", encoding="utf-8", errors="replace") as stream:
+            traceback.print_exception(error, file=stream)
+        where = f"its details are in {name}"
+    except OSError:
+        where = "its details could not be written"
+    return (f"an error that FTzard did not foresee: {kind}: {text}. It may be a mistake in FTzard: "
+            f"{where}; please report them.")

@@ -9,14 +9,16 @@ import pandas as pd
 import yaml
 
 import ftzard.notebooks
-from ftzard import delivery_names
+from ftzard import delivery_names, init_journal
 from ftzard.config import yaml_file
 from ftzard.dataset import instructions, reading, rejection, target_checks
 from ftzard.dataset.identity import LATEST, canonical, canonical_labels
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
-from ftzard.versioning.setup import init_repository
-from ftzard.workspace import MARKER, Workspace, unusable_folder_name
+from ftzard.versioning import setup
+from ftzard.versioning.ignored import TAKEN_BACK, require_hidden
+from ftzard.workspace import MARKER, Workspace
+from ftzard.workspace_folder import FOLDERS, usable_folder
 
 TASKS = ("classification", "instruction_tuning")
 _TWO_SPELLINGS = (
@@ -24,7 +26,9 @@ _TWO_SPELLINGS = (
     "ftzard.yaml, as in 'Positive: positive', and set data.source to the file.")
 DATA_IGNORE = "*\n!*/\n!.gitignore\n!*.dvc\n"
 MODELS_IGNORE = DATA_IGNORE + "!*.yaml\n"
-IGNORE = ".ftzard/\nreports/\n__pycache__/\n.ipynb_checkpoints/\n.env\n"
+# The lines with ! go over what a user's git ignores everywhere, such as data/.
+IGNORE = (".ftzard/\nreports/\n__pycache__/\n.ipynb_checkpoints/\n.env\n"
+          + "".join(f"{line}\n" for line in TAKEN_BACK))
 DVC_IGNORE = "# Nothing here is DVC's business.\n.ftzard\nreports\nnotebooks\n.venv\n"
 DAGSTER = {
     "telemetry": {"enabled": False},
@@ -39,23 +43,65 @@ DAGSTER = {
 }
 
 
+def init(folder: Path | str, *, git_remote: Path | str | None = None,
+         dvc_remote: Path | str | None = None, **options) -> Workspace:
+    """Make a folder a workspace for what `config_for` is told by `options`, whole or not at all.
+
+    Whatever fails, the folder is then as it was before, and the same call works when the reason is
+    gone. Raises FtzardError.
+    """
+    return _make(folder, lambda staging: config_for(staging, **options), git_remote=git_remote,
+                 dvc_remote=dvc_remote, invent_identity=True)
+
+
 def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
            dvc_remote: Path | str | None = None, invent_identity: bool = False) -> Workspace:
-    """Make `root` a workspace and commit what makes it one; return it.
+    """Make `root` a workspace and commit what makes it one, or leave it as it was; return it.
 
     config: what ftzard.yaml shall say. A folder that is a workspace already is refused; files of
     the user's own (a README, a .gitignore) stay as they are.
     """
-    root = Path(root).resolve()
-    unusable = unusable_folder_name(root)
-    if unusable:
-        raise WorkspaceError(unusable)
-    if (root / MARKER).exists():
-        raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
-    workspace = Workspace(root)
-    for folder in (workspace.raw, workspace.raw_incoming, workspace.incoming, workspace.labelling,
-                   workspace.labelled, root / "models", workspace.dagster_home, workspace.notebooks):
-        folder.mkdir(parents=True, exist_ok=True)
+    return _make(root, lambda staging: config, git_remote=git_remote, dvc_remote=dvc_remote,
+                 invent_identity=invent_identity)
+
+
+def _make(folder: Path | str, config: Callable[[Path], dict], *, git_remote: Path | str | None,
+          dvc_remote: Path | str | None, invent_identity: bool) -> Workspace:
+    """Make a workspace; config: called with the folder in which its files are prepared."""
+    root = usable_folder(folder)
+    unfinished = init_journal.recovered(root)
+    if unfinished is not None:
+        return _finish(unfinished, config)
+    setup.require_suitable(root)
+    setup.require_remotes(root, git_remote, dvc_remote)
+    with init_journal.all_or_nothing(root) as journal:
+        kept = _fill(Workspace(journal.staging), config(journal.staging))
+        journal.move_in(kept, lambda paths: setup.state_before(
+            root, git_remote=git_remote, dvc_remote=dvc_remote, paths=paths))
+        files = setup.prepare_repository(root, git_remote=git_remote, dvc_remote=dvc_remote,
+                                         invent_identity=invent_identity)
+        require_hidden(root)
+        journal.complete(lambda: setup.commit_first(root, [*journal.commit, *files]))
+    return Workspace(root)
+
+
+def _finish(journal: init_journal.Journal, config: Callable[[Path], dict]) -> Workspace:
+    """Make the first commit of a workspace that lacks only that, if it is the one asked for."""
+    shutil.rmtree(journal.staging, ignore_errors=True)
+    journal.staging.mkdir()
+    wanted = _described(config(journal.staging))
+    same = (journal.root / MARKER).read_text(encoding="utf-8") == wanted
+    journal.complete(lambda: setup.commit_first(journal.root, journal.repository["files"]))
+    if not same:
+        raise WorkspaceError(f"{journal.root} is a workspace already: it has a {MARKER}.")
+    return Workspace(journal.root)
+
+
+def _fill(workspace: Workspace, config: dict) -> list[str]:
+    """Write the files of a new workspace; return the paths of those that git is to keep."""
+    root = workspace.root
+    for folder in FOLDERS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
     files = [
         _write(root / MARKER, _described(config)),
         _write(root / "data" / ".gitignore", DATA_IGNORE),
@@ -65,9 +111,7 @@ def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
         *copy_notebooks(workspace),
     ]
     _write(workspace.dagster_home / "dagster.yaml", yaml.safe_dump(DAGSTER, sort_keys=False))
-    init_repository(root, git_remote=git_remote, dvc_remote=dvc_remote, paths=files,
-                    invent_identity=invent_identity)
-    return workspace
+    return [path.relative_to(root).as_posix() for path in files]
 
 
 def copy_notebooks(workspace: Workspace) -> list[Path]:
@@ -92,13 +136,15 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
                text: str | None = None, label: str | None = None, about: str | None = None,
                messages: str | None = None, ignored: Sequence[str] = (),
                single_label: bool = False, sample: bool = False, encoding: str = "utf-8",
-               delimiter: str = ",") -> dict:
+               delimiter: str = ",", quoting: str | None = None,
+               say: Callable[[str], object] = lambda line: None) -> dict:
     """Return what the ftzard.yaml of a new workspace is to say; store its data, if it brings some.
 
     text, label, about, messages: columns of `data`, None for the usual ones of the task. ignored:
     columns of the prompt that are left out on purpose. single_label: labels that look like several
-    are names. sample: bring the sample of instructions instead. Raises ConfigError for options that
-    do not go together, DataError for a file that cannot be used.
+    are names. sample: bring the sample of instructions instead. quoting: None finds out which fits
+    the file; say: gets the sentence on which was taken, and why. Raises ConfigError for options
+    that do not go together, DataError for a file that cannot be used.
     """
     if task not in TASKS:
         raise ConfigError(f"--task {task} is unknown{nearest(task, TASKS)}")
@@ -113,22 +159,25 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
     if single_label and (told or data is None):
         raise ConfigError("--single-label goes with --task classification and --data.")
     root = Path(root).resolve()
-    unusable = unusable_folder_name(root)
-    if unusable:
-        raise WorkspaceError(unusable)
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
     if sample:
         return instruction_config(describe_sample(root))
     group: dict = {}
+    layout: dict[str, str] = {}
+    if data is not None:
+        layout, why = reading.find_layout(data, encoding=encoding, delimiter=delimiter,
+                                          quoting=quoting)
     if data is not None and told:
         group = describe_instructions(
             data, instruction=text or "instruction", output=label or "output", input=about,
-            messages=messages, ignored=ignored, encoding=encoding, delimiter=delimiter)
+            messages=messages, ignored=ignored, **layout)
     elif data is not None:
         group = describe_data(data, text or "text", label or "label", single_label=single_label,
-                              encoding=encoding, delimiter=delimiter)
+                              **layout)
     if data is not None:
+        if why:
+            say(f"quoting: {layout['quoting']} ({why})")
         group["source"] = f"data/raw/{keep_delivery(root, data).name}"
     if told:
         return instruction_config(group)
@@ -136,13 +185,13 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
 
 
 def describe_data(file: Path, text: str, label: str, *, single_label: bool = False,
-                  encoding: str = "utf-8", delimiter: str = ",") -> dict:
+                  encoding: str = "utf-8", delimiter: str = ",", quoting: str = "csv") -> dict:
     """Return the `data` group for a user's file: its columns, and its labels by name.
 
     Raises DataError for a missing column, for a label column with one value or with a value for
     every other row, and, without single_label, for one with several labels in a row.
     """
-    written = {"encoding": encoding, "delimiter": delimiter}
+    written = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
     there = reading.header(file, **written)
     _require(file, there, {"--text": text, "--label": label}, delimiter)
     rows = reading.read_raw(file, text_column=text, label_column=label, **written)
@@ -150,7 +199,7 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
     found = tidied[tidied != ""].value_counts()
     problem = None if single_label else target_checks.problem("classification", rows["label"])
     if len(found) < 2 or len(found) > found.sum() / 2 and problem is None:
-        other = _like_labels(file, there, {text, label}, encoding, delimiter)
+        other = _like_labels(file, there, {text, label}, written)
         remedy = (f"Name the label column, as in --label {other}." if other is not None else
                   "No other column of it looks like labels: bring two labels or more, each in two "
                   "rows or more.")
@@ -165,20 +214,22 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
     names = {str(name): str(name) for name in sorted(names[names != ""].unique())}
-    return {"text_column": text, "label_column": label, **_written(encoding, delimiter),
+    return {"text_column": text, "label_column": label, **_written(**written),
             "labels": names}
 
 
 def describe_instructions(file: Path, *, instruction: str, output: str, input: str | None = None,
                           messages: str | None = None, ignored: Sequence[str] = (),
-                          encoding: str = "utf-8", delimiter: str = ",") -> dict:
+                          encoding: str = "utf-8", delimiter: str = ",",
+                          quoting: str = "csv") -> dict:
     """Return the `data` group for a user's file of instructions or chats: its columns.
 
     input, messages: None takes the columns of that name, if the file has them. ignored: columns of
     the prompt that are left out on purpose. Raises DataError for a missing column, for a filled one
     that would be lost, or for a file of which no row can be used.
     """
-    there = reading.header(file, encoding=encoding, delimiter=delimiter)
+    written = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
+    there = reading.header(file, **written)
     columns = {"text_column": instruction, "input_column": input or ("input" if "input" in there
                                                                      else None),
                "label_column": output,
@@ -188,16 +239,15 @@ def describe_instructions(file: Path, *, instruction: str, output: str, input: s
         named = {}  # chats alone
     if messages is not None:
         named = {"--messages": messages, **named}
-    _require(file, there, named, delimiter,
-             nested=lambda: _nested(file, there, encoding, delimiter))
+    _require(file, there, named, delimiter, nested=lambda: _nested(file, there, written))
     for column in ignored:
         if column not in there or column in columns.values():
             raise ConfigError(f"--ignore {column} names no column of {file} that could be left out"
                               f"{nearest(column, set(there) - set(columns.values()))}")
     rows = instructions.read(
-        file, instruction_column=instruction, output_column=output, encoding=encoding,
-        delimiter=delimiter, input_column=columns["input_column"],
-        messages_column=columns["messages_column"], ignored=ignored)
+        file, instruction_column=instruction, output_column=output, **written,
+        input_column=columns["input_column"], messages_column=columns["messages_column"],
+        ignored=ignored)
     cleaned, rejected = instructions.clean(rows, batch="", identity=LATEST)
     if cleaned.empty:
         reasons = ", ".join(f"{count} {reason}" for reason, count in
@@ -206,13 +256,13 @@ def describe_instructions(file: Path, *, instruction: str, output: str, input: s
                         f"instructions in '{instruction}' and answers in '{output}', or chats. "
                         f"{rejection.remedies(rejected)}")
     return {"choice": "instructions", **columns,
-            **({"ignored_columns": list(ignored)} if ignored else {}),
-            **_written(encoding, delimiter)}
+            **({"ignored_columns": list(ignored)} if ignored else {}), **_written(**written)}
 
 
-def _written(encoding: str, delimiter: str) -> dict:
+def _written(encoding: str, delimiter: str, quoting: str) -> dict:
     """Return what ftzard.yaml says of how a file is written."""
-    return {"encoding": encoding, **({"delimiter": delimiter} if delimiter != "," else {})}
+    return {"encoding": encoding, **({"delimiter": delimiter} if delimiter != "," else {}),
+            **({"quoting": quoting} if quoting != "csv" else {})}
 
 
 def _require(file: Path, there: list[str], named: Mapping[str, str | None], delimiter: str, *,
@@ -252,10 +302,9 @@ def _require(file: Path, there: list[str], named: Mapping[str, str | None], deli
                         f"{remedy}")
 
 
-def _nested(file: Path, there: list[str], encoding: str, delimiter: str) -> dict[str, bool]:
+def _nested(file: Path, there: list[str], written: Mapping[str, str]) -> dict[str, bool]:
     """Return the columns whose first filled cell is a list of objects, and whether it is a chat."""
-    cells = reading.read_cells(file, {name: name for name in there}, nested=there,
-                               encoding=encoding, delimiter=delimiter)
+    cells = reading.read_cells(file, {name: name for name in there}, nested=there, **written)
     found = {}
     for name, column in cells.items():
         first = next((cell for cell in column.to_pylist() if cell.strip() not in ("", "[]")), "")
@@ -264,12 +313,12 @@ def _nested(file: Path, there: list[str], encoding: str, delimiter: str) -> dict
         except json.JSONDecodeError:
             continue
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            found[name] = all({"role", "content"} <= item.keys() or {"from", "value"} <= item.keys()
+            found[name] = any({"role", "content"} <= item.keys() or {"from", "value"} <= item.keys()
                               for item in value)
     return found
 
 
-def _like_labels(file: Path, there: list[str], named: set[str], encoding: str, delimiter: str
+def _like_labels(file: Path, there: list[str], named: set[str], written: Mapping[str, str]
                  ) -> str | None:
     """Return the column, of those without a name yet, that looks like labels most, or None."""
     others = {name: name for name in dict.fromkeys(there) if name not in named}
@@ -277,8 +326,7 @@ def _like_labels(file: Path, there: list[str], named: set[str], encoding: str, d
         return None
     counts = {name: pd.Series(cells.to_pylist(), dtype="str").replace("", pd.NA).value_counts()
               for name, cells in reading.read_cells(
-                  file, others, nested=tuple(others), encoding=encoding, delimiter=delimiter
-                  ).items()}
+                  file, others, nested=tuple(others), **written).items()}
     fitting = {name: len(found) for name, found in counts.items()
                if 2 <= len(found) <= found.sum() / 2}
     return min(fitting, key=fitting.__getitem__, default=None)

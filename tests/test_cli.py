@@ -60,7 +60,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("text", "words"), [
         ("training: {epochs: 2}", "mine.yaml: unknown key 'training' at the top."),
-        ("resources: [1", "mine.yaml is no YAML"),
+        ("resources: [1", "mine.yaml is not valid YAML"),
         ("resources: {queue_io_manager: {config: {base_path: x}}}",
          'cleaning_job: Received unexpected config entry "queue_io_manager" at path root:resour'),
         ("resources: {cleaned_io_manager: {config: {base_pth: x}}}", '"base_pth" at path root'),

@@ -35,7 +35,8 @@ class TestRewritten:
         "'quoted'", "a#b=c", "${HOME} `x` \\n"])
     def test_the_new_value_is_read_back_and_all_else_stays_byte_for_byte(self, tmp_path, value):
         file = tmp_path / ".env"
-        file.write_bytes(b"# PGPASSWORD=old\r\n\nexport PGPASSWORD = 'old'  # ours\r\nHF_TOKEN=hf_1")
+        file.write_bytes(b"# PGPASSWORD=old\r\n\nexport PGPASSWORD = 'old'  # ours\r\n"
+                         b"HF_TOKEN=hf_1")
         file.chmod(0o640)
         assert credentials.rewrite(file, "PGPASSWORD", value)
         assert credentials.read(file) == {"PGPASSWORD": value, "HF_TOKEN": "hf_1"}

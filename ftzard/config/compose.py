@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -230,15 +231,12 @@ def digest(config: Config) -> str:
 def flat(values: Mapping, prefix: str = "") -> dict[str, object]:
     """Return nested values under dotted keys: {'training.epochs': 2, …}.
 
-    A map of names that users give (of sources, of labels) stays one value: they are no names of
-    parameters.
+    What a user names stays one value, as JSON: labels and sources are no names of parameters.
     """
     found: dict[str, object] = {}
     for key, value in values.items():
-        if f"{prefix}{key}" in MAPS:
-            found[f"{prefix}{key}"] = (
-                json.dumps(value, sort_keys=True, ensure_ascii=False)
-                if isinstance(value, Mapping) else value)
+        if f"{prefix}{key}" in MAPS and isinstance(value, Mapping):
+            found[f"{prefix}{key}"] = json.dumps(value, sort_keys=True, ensure_ascii=False)
         elif isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
         else:
@@ -329,21 +327,8 @@ def _leaves(key: str, value: object) -> dict[str, object]:
     return {key: value}
 
 
-def _quoted(text: str) -> str:
-    """Return a text as hydra's grammar reads it back: nothing in it is an operator."""
-    text = re.sub(r"(\\*)('|$)", r"\1\1\2", text).replace("'", "\\'")
-    return f"'{text}'"
-
-
 def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -> dict:
     """Return what the packaged files and the workspace's say; an unknown choice is passed over."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     overrides = []
     for group, choice in choices.items():
         valid = available(group, folder)
@@ -351,17 +336,38 @@ def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -
             overrides.append(f"{group}={_quoted(choice)}")
         else:
             found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
+    with _own_choices(folder) as own:
+        if own is None:
+            return deepcopy(_composed(tuple(overrides), str(PACKAGED)))
+        searched = f"hydra.searchpath=[{_quoted(f'file://{own}')}]"
+        return _composed.__wrapped__((*overrides, searched), str(PACKAGED))
+
+
+def _quoted(text: str) -> str:
+    """Return a text as hydra's grammar reads it back: nothing in it is an operator."""
+    text = re.sub(r"(\\*)('|$)", r"\1\1\2", text).replace("'", "\\'")
+    return f"'{text}'"
+
+
+@lru_cache(maxsize=64)
+def _composed(overrides: tuple[str, ...], packaged: str) -> dict:
+    """Return what hydra makes of the files; the packaged ones stay the same while we run."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     GlobalHydra.instance().clear()
-    with _own_choices(folder) as own, initialize_config_dir(
-            config_dir=str(PACKAGED), version_base="1.3"):
-        if own is not None:
-            overrides.append(f"hydra.searchpath=[{_quoted(f'file://{own}')}]")
+    with initialize_config_dir(config_dir=packaged, version_base="1.3"):
         try:
-            composed = hydra_compose(config_name="config", overrides=overrides)
+            composed = hydra_compose(config_name="config", overrides=list(overrides))
             return OmegaConf.to_container(composed, resolve=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(f"the choices {', '.join(overrides[:-1])} of {folder} do not "
-                              f"compose: {' '.join(str(error).split())}") from error
+            chosen = [text for text in overrides if not text.startswith("hydra.")]
+            raise ConfigError(f"the choices {', '.join(chosen)} do not compose: "
+                              f"{' '.join(str(error).split())}") from error
 
 
 @contextmanager

@@ -38,6 +38,7 @@ READ_BY: dict[str, str] = {
     "data.split_column": "cleaning",
     "data.encoding": _RAW,
     "data.delimiter": _RAW,
+    "data.quoting": _RAW,
     "data.labels": "cleaning labels",
     "data.sample_rows": "cleaning",
     "data.sample_stratified": "cleaning",

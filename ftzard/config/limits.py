@@ -235,7 +235,8 @@ def _of_the_model(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     yield ("model.lora_targets", m.lora_targets, m.lora_targets is None or bool(m.lora_targets),
            "at least one layer name, or null for all linear layers")
     if m.build is not None:
-        yield ("model.build.width", m.build.width, m.build.width % (2 * m.build.heads) == 0,
+        fits = m.build.heads < 1 or m.build.width % (2 * m.build.heads) == 0
+        yield ("model.build.width", m.build.width, fits,
                f"a multiple of {2 * m.build.heads}, twice model.build.heads")
     yield ("model.source", m.source, (m.source is None) == (m.build is not None),
            "a hub id or folder, or null together with model.build")

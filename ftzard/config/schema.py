@@ -28,6 +28,7 @@ class Data:
     split_column: str
     encoding: str
     delimiter: str
+    quoting: Literal["csv", "none"]
     labels: dict[str, str] | None
     sample_rows: int | None
     sample_stratified: bool

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ftzard.dataset.cleaning import CONTRADICTS, text_keys
+from ftzard.dataset.line_counts import LineCounts
 from ftzard.errors import DataError
 
 
@@ -18,7 +19,8 @@ class Arrival:
     are gone; beside: rows of other batches; contradicting: rows that left since an earlier batch
     has their text under another label; answered_twice: texts with free answers that it has and
     other batches too, each with another answer; kept: its rows in the table by source, if they say
-    which; weights: what a mix asked for, by source, else empty.
+    which; weights: what a mix asked for, by source, else empty; lines: how the lines of its file
+    became rows, None where it has none.
     """
 
     read: int
@@ -31,6 +33,7 @@ class Arrival:
     answered_twice: int
     kept: dict[str, int]
     weights: dict[str, float]
+    lines: LineCounts | None = None
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -38,7 +41,8 @@ class Arrival:
         return {"rows_read": self.read, "rows_usable": self.usable, "rows_rejected": self.rejected,
                 "rows_in_all": self.in_all, "rows_replaced": self.replaced,
                 "rows_contradicting_earlier": self.contradicting,
-                "texts_answered_twice": self.answered_twice}
+                "texts_answered_twice": self.answered_twice,
+                **(self.lines.numbers if self.lines is not None else {})}
 
     def __str__(self) -> str:
         said = [f"{self.usable:,} of {self.read:,} rows are in the table"]
@@ -59,17 +63,20 @@ class Arrival:
                 f"{self.kept.get(name, 0):,} rows of {name} "
                 f"({self.kept.get(name, 0) / there:.1%}, asked for {weight / asked:.1%})"
                 for name, weight in self.weights.items()))
+        if self.lines is not None:
+            said.append(str(self.lines))
         return "; ".join(said)
 
 
 def arrived(earlier: pd.DataFrame | None, table: pd.DataFrame, cleaned: pd.DataFrame,
-            rejected: pd.DataFrame, repeated: pd.DataFrame, sources: Sequence[dict] = ()
-            ) -> Arrival:
+            rejected: pd.DataFrame, repeated: pd.DataFrame, sources: Sequence[dict] = (),
+            lines: LineCounts | None = None) -> Arrival:
     """Return what came of a delivery.
 
     earlier: the table before it; table, repeated: what `cleaning.append` returned; cleaned,
-    rejected: all rows of the delivery; sources: what it is made of. Raises DataError for a source
-    of a mix of which no row is left: its weight would have no effect.
+    rejected: all rows of the delivery; sources: what it is made of; lines: how its file's lines
+    became rows. Raises DataError for a source of a mix of which no row is left: its weight would
+    have no effect.
     """
     own = table["id"].isin(cleaned["id"])
     here, others = table[own], table[~own]
@@ -92,4 +99,4 @@ def arrived(earlier: pd.DataFrame | None, table: pd.DataFrame, cleaned: pd.DataF
         read=len(cleaned) + len(rejected), usable=len(here),
         rejected=len(cleaned) + len(rejected) - len(here), in_all=len(table), replaced=gone,
         beside=len(others), contradicting=int((repeated["reason"] == CONTRADICTS).sum()),
-        answered_twice=int(twice), kept=kept, weights=weights)
+        answered_twice=int(twice), kept=kept, weights=weights, lines=lines)

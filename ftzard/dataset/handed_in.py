@@ -16,6 +16,7 @@ from ftzard.artifact import write_atomically
 from ftzard.dataset import labelling
 from ftzard.dataset.instructions import one_turn, to_json
 from ftzard.dataset.identity import FIRST
+from ftzard.dataset.line_counts import LineCounts
 from ftzard.dataset.normalising import asked_keys
 from ftzard.dataset.storage import read_parquet, write_csv
 from ftzard.errors import DataError
@@ -27,13 +28,15 @@ class HandedIn:
 
     cleaned: the rows that count, as `clean` would return them, with labelled_by and labelled_at;
     rejected: those that do not, as `clean` would reject them; refused: the same as they were
-    given, to be mended; facts: who labelled how much, and who agreed with whom.
+    given, to be mended; facts: who labelled how much, and who agreed with whom; lines: how the
+    lines of the file became rows, None where it has none.
     """
 
     cleaned: pd.DataFrame
     rejected: pd.DataFrame
     refused: pd.DataFrame
     facts: dict
+    lines: LineCounts | None = None
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -151,7 +154,7 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
     if labels is None:  # agreement by chance is for labels that come from a few names
         for who in ("model", "random_rows", "labellers"):
             facts[who]["kappa"] = None
-    return HandedIn(cleaned, rejected, refused, facts)
+    return HandedIn(cleaned, rejected, refused, facts, labelling.count_lines(path))
 
 
 def _with_messages(cleaned: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ftzard.dataset import prompt_columns, reading
+from ftzard.dataset import json_lines, prompt_columns, reading
 from ftzard.dataset.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys
 from ftzard.dataset.identity import FIRST, canonical
 from ftzard.dataset.splitting import canonical_split
@@ -45,6 +45,7 @@ def read(
     split_column: str | None = None,
     encoding: str = "utf-8",
     delimiter: str = ",",
+    quoting: str = "csv",
     lacking: Collection[str] = (),
     ignored: Collection[str] = (),
 ) -> pd.DataFrame:
@@ -61,7 +62,7 @@ def read(
     """
     columns = {"text": instruction_column, "input": input_column, "label": output_column}
     columns = {name: column for name, column in columns.items() if column is not None}
-    there = reading.header(path, encoding=encoding, delimiter=delimiter)
+    there = reading.header(path, encoding=encoding, delimiter=delimiter, quoting=quoting)
     wanted = columns
     if messages_column in there and instruction_column not in there:
         wanted = {name: column for name, column in columns.items()
@@ -80,7 +81,7 @@ def read(
     unlearned = {f"unlearned {column}": column for column in beside.unlearned}
     cells = reading.read_cells(
         path, wanted, optional | unlearned, nested=("messages", "history", *unlearned),
-        encoding=encoding, delimiter=delimiter,
+        encoding=encoding, delimiter=delimiter, quoting=quoting,
         remedy="Correct the file's header, or set data.{name}_column.")
     rows = len(next(iter(cells.values())))
     question, answer = (cells[name].to_pylist() if name in cells else [""] * rows
@@ -244,9 +245,10 @@ def chat(given: object) -> tuple[list[dict], str]:
         role_key, content_key = (new if new in message else old for new, old in
                                  (("role", "from"), ("content", "value")))
         role = message.get(role_key)
-        if not isinstance(role, str) or content_key not in message:
+        others = message.keys() - {role_key, *HARMLESS}  # a call of a tool may have no content
+        if not isinstance(role, str) or content_key not in message and not others:
             return [], NO_LIST
-        content, wrong = _content(message[content_key])
+        content, wrong = _content(message.get(content_key))
         if wrong:
             return [], wrong
         turn = {"role": _OLDER.get(role, role), "content": wording(content)}
@@ -297,8 +299,8 @@ def _empty(said: object) -> bool:
 def _chat(cell: str) -> tuple[list[dict], str]:
     """Return (messages, '' or what is wrong with them) of a cell with JSON."""
     try:
-        given = json.loads(cell)
-    except json.JSONDecodeError:
+        given = json_lines.parse(cell)
+    except ValueError:
         return [], "messages are not JSON"
     return chat(given)
 

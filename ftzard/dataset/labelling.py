@@ -6,9 +6,8 @@ kept with it; two people may label the same row, and where they differ, neither 
 A label is one of the label names, or, where there are none (`labels=None`), a free answer.
 """
 
-import csv
-import io
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from ftzard.dataset import label_studio_export, reading
+from ftzard.dataset.decoding import decompressed, encoding_of
 from ftzard.dataset.identity import canonical
 from ftzard.dataset.instructions import as_text
-from ftzard.dataset import label_studio_export
 from ftzard.dataset.label_studio import task_texts
-from ftzard.dataset.reading import file_type, read_cells
+from ftzard.dataset.line_counts import LineCounts
+from ftzard.dataset.reading import file_type
 from ftzard.dataset.storage import write_csv
 from ftzard.errors import DataError, nearest
 from ftzard.texts import wording
@@ -54,7 +54,9 @@ def queue_csv(queue: pd.DataFrame, path: Path) -> Path:
 
 def read_queue(path: Path) -> pd.DataFrame:
     """Read a queue's file as strings, with whatever labels a person has filled in already."""
-    queue = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+    layout = _layout(path)
+    rows = [row for _, row in reading.records(path, **layout)]
+    queue = pd.DataFrame(rows, columns=reading.header(path, **layout), dtype="str")
     for name in QUEUE:
         if name not in queue:
             queue[name] = ""
@@ -100,7 +102,8 @@ def read_labelled(path: Path, *, by: str = UNKNOWN, at: str = "", free: bool | N
     if path.name.lower().endswith(".json") and path.is_file():
         table = label_studio_export.read_json(path, free=free)
     else:
-        encoding, delimiter, header = _layout(path)
+        layout = _layout(path)
+        header = reading.header(path, **layout)
         renamed = {"id": "row_id", "labelled_by": "annotator", "labelled_at": "updated_at"}
         renamed = renamed if "row_id" in header else {}  # Label Studio's CSV
         wanted = {name: renamed.get(name, name) for name in LABELLED}
@@ -109,8 +112,7 @@ def read_labelled(path: Path, *, by: str = UNKNOWN, at: str = "", free: bool | N
             del wanted["label"]
             wanted |= {f"answer {name}": name for name in answers}
         wanted |= {name: column for name in GIVEN if (column := renamed.get(name, name)) in header}
-        table = pa.table(read_cells(path, wanted, encoding=encoding, delimiter=delimiter))
-        table = table.to_pandas()
+        table = pa.table(reading.read_cells(path, wanted, **layout)).to_pandas()
         if renamed:
             cells = {name: table.pop(f"answer {name}") for name in answers}
             table["label"] = label_studio_export.csv_labels(path, cells, free=free)
@@ -120,38 +122,32 @@ def read_labelled(path: Path, *, by: str = UNKNOWN, at: str = "", free: bool | N
     return table
 
 
-def _layout(path: Path) -> tuple[str, str, list[str]]:
-    """Return (encoding, separator, column names) of a file; names are empty where they matter not.
+def count_lines(path: Path) -> LineCounts | None:
+    """Return how the lines of a file with labels became rows, None where it has none."""
+    if path.name.lower().endswith(".json"):
+        return None
+    return reading.count_lines(path, **_layout(path))
+
+
+def _layout(path: Path) -> dict[str, str]:
+    """Return how a file is written, as the readers take it.
 
     An encoding that is guessed wrongly changes texts, and a changed text is refused.
     """
     if not path.is_file() or path.stat().st_size == 0:
-        return "utf-8", ",", []
+        return {}  # reading it will say so
     kind = file_type(path)
     if kind == ".parquet":
-        try:
-            return "utf-8", ",", pq.read_schema(path).names
-        except (pa.ArrowInvalid, OSError):
-            return "utf-8", ",", []  # reading it will say so
-    if kind == ".csv.gz":
-        return "utf-8", ",", []
+        return {}
     content = path.read_bytes()
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError:
-        encoding, text = "cp1252", content.decode("cp1252", errors="replace")
-    first = text.removeprefix("\ufeff").split("\n", 1)[0]
+    if kind == ".csv.gz":
+        content = decompressed(path, content)
+    encoding = encoding_of(content)
     if kind == ".jsonl":
-        try:
-            return encoding, ",", list(json.loads(first))
-        except (json.JSONDecodeError, TypeError):
-            return encoding, ",", []
-    delimiter = max(",;\t", key=first.count)
-    try:
-        return encoding, delimiter, next(csv.reader(io.StringIO(first), delimiter=delimiter), [])
-    except csv.Error:
-        return encoding, delimiter, []
+        return {"encoding": encoding}
+    first = re.split("[\r\n]", content.decode(encoding, errors="replace").removeprefix("\ufeff"),
+                     maxsplit=1)[0]
+    return reading.find_layout(path, encoding=encoding, delimiter=max(",;\t", key=first.count))[0]
 
 
 def _spaced(text: str) -> str:

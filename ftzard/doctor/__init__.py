@@ -22,10 +22,12 @@ Check = Callable[[Workspace], list[Finding]]
 #: find: files and locks before git, the registry before the commit of its records, pushing last.
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("config", machine.config),
+    ("init", leftovers.unfinished_init),
     ("locks", leftovers.locks),
     ("files", leftovers.half_written),
     ("worktrees", leftovers.worktrees),
     ("git", versioned.repository),
+    ("ignored", versioned.ignored),
     ("MLflow", records.store),
     ("Dagster", records.dagster),
     ("runs", records.open_runs),

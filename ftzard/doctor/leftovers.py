@@ -9,6 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
+from ftzard import init_journal
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed
 from ftzard.versioning import git
 from ftzard.workspace import Workspace, alive
@@ -114,6 +115,16 @@ def half_written(place: Workspace) -> list[Finding]:
             f"{listed([place.relative(folder) for folder in folders])}.",
             f"ftzard doctor --fix -w {place.in_shell}", lambda: _remove(folders)))
     return found or [Finding("files", OK, "none is half written.")]
+
+
+def unfinished_init(place: Workspace) -> list[Finding]:
+    """An `init` that was killed between the files it made and their first commit."""
+    if not init_journal.interrupted(place.root):
+        return []
+    return [Finding(
+        "init", WRONG, f"an 'ftzard init' was cut off before its first commit ("
+                       f"{place.relative(place.root / init_journal.JOURNAL)} is left).",
+        f"the same 'ftzard init {place.root} …' again; it finishes")]
 
 
 def _walk(place: Workspace):

@@ -135,62 +135,95 @@ def _delete(place: Workspace, registry, tracking, version) -> str:
 
 def _half_deleted(place: Workspace, tracking, records: dict, aliases: dict, versions: dict
                   ) -> list[Finding]:
-    """Versions that were deleted by their record and are still registered."""
+    """Versions that were deleted by their record and are still registered, with or without alias.
+    """
     from ftzard.tracking import registry
 
+    roles = {number: alias for alias, number in aliases.items()}
     return [] if at_work(place) else [Finding(
-        "models", WRONG, f"{versions[number]} was deleted by its record and is still registered: "
-                         "deleting it was cut off.", f"ftzard doctor --fix -w {place.in_shell}",
+        "models", WRONG, f"{versions[number]}"
+                         + (f", the {roles[number]}," if number in roles else "")
+                         + " was deleted by its record and is still registered: deleting it was "
+                           "cut off.", f"ftzard doctor --fix -w {place.in_shell}",
         lambda version=versions[number]: _finish(registry, tracking, version))
-        for number, said in records.items()
-        if said.get("deleted") and number in versions and number not in aliases.values()]
+        for number, said in records.items() if said.get("deleted") and number in versions]
 
 
 def _finish(registry, tracking, version) -> str:
-    left = registry.delete(tracking, version)
+    left = registry.delete(tracking, version, allowed=registry.held(tracking, version))
     return f"deleted {version} from the registry" + (f"; {left}" if left else ", and its files.")
 
 
 def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict, versions: dict
              ) -> list[Finding]:
-    """A champion that is on record and was not made one: its process was killed in between."""
-    from ftzard.notebooks.reigning import decisions
+    """A champion on record that the alias does not name; the alias is moved only along the chain.
+    """
+    from ftzard.notebooks import decisions, reigning
 
-    decided = decisions(records.values())
-    if not decided:
-        return []
-    _, last, by_hand = decided[-1]
+    last = decisions.latest(records.values())
     champion = aliases.get("champion")
-    if champion == last:
+    if not last or champion in {decision.version for decision in last[:1]} and len(last) == 1:
         return []
-    if last not in versions:
+    now = f"{name}@{champion}" if champion else "none"
+    if len(last) > 1:
+        sides = " and ".join(f"{name}@{d.version} ({d.time[:16]})" for d in last)
+        return [Finding(
+            "models", WARNING,
+            f"{sides} were made champion in two clones that did not know of each other; the "
+            f"registry says {now}.",
+            f"ftzard promote VERSION --reason … -w {place.in_shell} (the one that is to be champion)")]
+    number = last[0].version
+    if number not in versions:
         return [Finding(
             "models", WRONG,
-            f"{name}@{last} is promoted on record, and the registry at {tracking.client.shown} "
+            f"{name}@{number} is promoted on record, and the registry at {tracking.client.shown} "
             f"does not know it; it has {counted(len(versions), 'version')} of {name}.",
             f"set tracking.uri to the server that has it, or bring {place.state / 'mlflow.db'} "
             "back")]
-    now = f"{name}@{champion}" if champion else "none"
-    # The gate's verdict is committed after the alias has moved, a person's decision before it.
-    path = f"models/{name}/{last}.yaml"
-    listing = git.attempt(place.root, "status", "--porcelain", "--untracked-files=all", "--", path,
-                          env={"GIT_OPTIONAL_LOCKS": "0"})
-    committed = listing.returncode == 0 and not listing.stdout.strip()
-    if committed and not by_hand:
+    version = reigning.pending(tracking, name, last)
+    if version is None or _settled_before_the_chain(place, name, last[0]):
+        elsewhere = champion is not None and _decided_elsewhere(versions[champion], records)
         return [Finding(
             "models", WARNING,
-            f"{name}@{last} is the last that was promoted on record, and the champion is {now}: "
-            "somebody moved it in MLflow.",
-            f"ftzard promote {last} --reason … -w {place.in_shell} (if that was not you)")]
+            f"{name}@{number} is the last that was promoted on record, and the champion is {now}: "
+            + ("that was decided in another clone." if elsewhere else
+               "somebody moved it in MLflow."),
+            "git pull --no-rebase" if elsewhere else
+            f"ftzard promote {number} --reason … -w {place.in_shell} (if that was not you)")]
     if at_work(place):
         return []
-    from ftzard.tracking import registry
-
     return [Finding(
         "models", WRONG,
-        f"{name}@{last} is promoted on record, and the champion is {now}: the process was killed "
-        "while the alias moved.", f"ftzard doctor --fix -w {place.in_shell}",
-        lambda: _move(registry, tracking, versions[last]))]
+        f"{name}@{number} is promoted on record, and the champion is {now}: the process was killed "
+        "before the alias moved.", f"ftzard doctor --fix -w {place.in_shell}",
+        lambda: _carry_out(place, tracking, version, last[0].id))]
+
+
+def _settled_before_the_chain(place: Workspace, name: str, decision) -> bool:
+    """Return whether a verdict of a record without ids is committed: its alias had moved before."""
+    if decision.chained or decision.by_hand:
+        return False
+    listing = git.attempt(place.root, "status", "--porcelain", "--untracked-files=all", "--",
+                          f"models/{name}/{decision.version}.yaml",
+                          env={"GIT_OPTIONAL_LOCKS": "0"})
+    return listing.returncode == 0 and not listing.stdout.strip()
+
+
+def _decided_elsewhere(champion, records: dict) -> bool:
+    """Return whether no record here knows the decision by which a version is champion."""
+    from ftzard.notebooks import decisions
+
+    known = {decision.id for decision in decisions.on_record(records.values())}
+    return champion.tags.get(decisions.TAG) not in (None, *known)
+
+
+def _carry_out(place: Workspace, tracking, version, decision_id: str) -> str:
+    from ftzard.notebooks import reigning
+
+    sentence = reigning.complete(place, tracking)
+    if sentence is None:
+        reigning.carry_out(tracking, version, decision_id)
+    return sentence or f"{version} is champion."
 
 
 def _adapters(place: Workspace, name: str, records: dict, aliases: dict) -> list[Finding]:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ftzard.artifact import dvc_hash
+from ftzard.artifact import dvc_hash, write_atomically
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed
 from ftzard.doctor.leftovers import at_work
 from ftzard.errors import VersioningError
 from ftzard.versioning import git
+from ftzard.versioning import ignored as hiding
 from ftzard.versioning.commit import version
 from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder, read_dvc
 from ftzard.versioning.publish import last_push, push, why_git_refused
@@ -62,13 +63,36 @@ def repository(place: Workspace) -> list[Finding]:
                                         f"{git.head(place.root)[:10]}.")]
 
 
+def ignored(place: Workspace) -> list[Finding]:
+    """Rules by which git hides what it must see: `.dvc` files, model records, the config."""
+    if not git.is_repo(place.root):
+        return []
+    rule = hiding.obstacle(place.root)
+    if rule is None:
+        return [Finding("ignored", OK, "git sees every version's files, and no data.")]
+    file = place.root / ".gitignore"
+    lines = "".join(f"{line}\n" for line in hiding.TAKEN_BACK)
+
+    def take_back() -> str:
+        before = file.read_text(encoding="utf-8") if file.is_file() else ""
+        end = "\n" if before and not before.endswith("\n") else ""
+        write_atomically(file, lambda part: part.write_text(before + end + lines,
+                                                            encoding="utf-8"))
+        return f"added to .gitignore: {' '.join(hiding.TAKEN_BACK)}"
+
+    nearer = not hiding.goes_over(rule)
+    return [Finding("ignored", WRONG, hiding.sentence(place.root, rule),
+                    f"edit {place.root / rule.file}" if nearer else
+                    f"ftzard doctor --fix -w {place.root}", None if nearer else take_back)]
+
+
 def _stale(place: Workspace, folder: Path, locks: list[Path]) -> Finding:
     names = listed([f".git/{lock.relative_to(folder)}" for lock in locks])
-    if _git_at_work(place.root, folder):
+    if git.at_work(place.root, folder):
         return Finding("git", OK, f"a git command is running ({names}).")
 
     def remove() -> str:
-        if _git_at_work(place.root, folder):
+        if git.at_work(place.root, folder):
             raise VersioningError("a git command has started here meanwhile.")
         for lock in locks:
             lock.unlink(missing_ok=True)
@@ -77,22 +101,6 @@ def _stale(place: Workspace, folder: Path, locks: list[Path]) -> Finding:
     return Finding("git", WRONG, f"{names}: left by a git command that was killed; git refuses to "
                                  "write until it is gone.",
                    "rm " + " ".join(str(lock) for lock in locks), remove)
-
-
-def _git_at_work(*folders: Path) -> bool:
-    """Return whether a git command runs in one of the folders, as far as this can be seen."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if not (entry / "comm").read_text().startswith("git"):
-                continue
-            here = Path(os.readlink(entry / "cwd"))
-        except PermissionError:
-            return True  # a git of another user's: perhaps here
-        except OSError:
-            continue
-        if any(here.is_relative_to(folder) for folder in folders):
-            return True
-    return not Path("/proc/self").exists()
 
 
 def dvc(place: Workspace) -> list[Finding]:

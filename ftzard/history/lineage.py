@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import yaml
-
 from ftzard.config.schema import Config, Paths
 from ftzard.errors import WorkspaceError, nearest
+from ftzard.notebooks import decisions
+from ftzard.record_file import read_record_file
 from ftzard.steps import BY_NAME
 from ftzard.versioning import versions
 from ftzard.versioning.versions import Version
@@ -34,7 +34,6 @@ _ELSEWHERE = {
     "adapter": r"models/(?!bases/)[^/]+/\d+\.zip",
     "record": r"models/[^/]+/\d+\.yaml",
 }
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def store(workspace: Workspace, config: Config) -> "Tracking | None":
@@ -157,8 +156,7 @@ def records(root: Path) -> dict[str, dict[int, dict]]:
     found: dict[str, dict[int, dict]] = {}
     for path in sorted((root / "models").glob("*/*.yaml")):
         if path.stem.isdigit():
-            record = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-            found.setdefault(path.parent.name, {})[int(path.stem)] = record
+            found.setdefault(path.parent.name, {})[int(path.stem)] = read_record_file(path)
     return found
 
 
@@ -190,12 +188,8 @@ def _last_promoted(numbered: Mapping[int, Mapping]) -> int | None:
 
     One that was deleted from the registry is not it.
     """
-    numbered = {n: record for n, record in numbered.items() if not record.get("deleted")}
-    gate = [(record["created"], number) for number, record in numbered.items()
-            if (record.get("verdict") or {}).get("decision") == "promote"]
-    hand = [(entry["time"], entry["to"]) for record in numbered.values()
-            for entry in record.get("promotions") or []]
-    return max([*gate, *hand], default=(None, None))[1]
+    last = decisions.latest(numbered.values())
+    return last[-1].version if last else None
 
 
 def _roles(tracking: "Tracking | None", name: str) -> dict[str, int]:

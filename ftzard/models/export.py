@@ -69,10 +69,11 @@ def export(
     """Write a saved adapter into the folder `target`, as `form` says, and return its parity.
 
     texts: cleaned ones to ask; form: 'adapter' or 'merged'; readme: gives the card's text once the
-    parity is known; tolerance: the largest difference of a logit that a merged model may have,
-    None for what rounding explains. The folder appears complete or not at all. Raises ModelError
-    for a merged model beyond the tolerance, for an adapter of a model that was trained in full, and
-    if plain transformers would read texts as other tokens.
+    parity is known; tolerance: the largest difference of a logit from the registered model's, None
+    for what rounding explains. A base that lies beside an adapter is written unquantised, as the
+    numbers that its quantised weights stand for. The folder appears complete or not at all. Raises
+    ModelError for a model beyond the tolerance, for an adapter of a model that was trained in full,
+    and if plain transformers would read texts as other tokens.
     """
     meta = read_meta(adapter)
     if form == ADAPTER and meta["method"] == "full":
@@ -86,7 +87,7 @@ def export(
     with whole_folder(target) as part:
         task.write_tokenizer(part)
         if form == ADAPTER:
-            _write_adapter(part, adapter, base)
+            _write_adapter(part, adapter, loaded, base)
         else:
             _merge(part, adapter, loaded, task.model if meta["method"] == "full" else None)
         task.finish(part)
@@ -100,12 +101,15 @@ def export(
             changed=sum(a != b for a, b in zip(found.said, expected.said, strict=True)),
             rows=len(texts))
         limit = _rounding(base) if tolerance is None else tolerance
-        if form == MERGED and not parity.largest <= limit:
+        if not parity.largest <= limit:
+            other = ("export the adapter" if form == MERGED else
+                     "export with --merged, which holds the numbers that it was trained on")
             raise ModelError(
-                f"merged, its logits differ from the registered model's by up to "
-                f"{parity.largest:.2g} on {parity.rows} texts ({parity.changed} with another "
-                f"{task.said}); expected at most {limit:.2g}. Nothing was written: export the "
-                "adapter, or say how much is acceptable with --tolerance.")
+                f"{'merged' if form == MERGED else 'on the base as its hub has it'}, its logits "
+                f"differ from the registered model's by up to {parity.largest:.2g} on "
+                f"{parity.rows} texts ({parity.changed} with another {task.said}); expected at "
+                f"most {limit:.2g}. Nothing was written: {other}, or say how much is acceptable "
+                "with --tolerance.")
         (part / "README.md").write_text(readme(parity), encoding="utf-8")
     return parity
 
@@ -116,11 +120,16 @@ def _rounding(base: BaseSpec) -> float:
     return max(TOLERANCE[base.compute_dtype], least)
 
 
-def _write_adapter(part: Path, adapter: Path, base: BaseSpec) -> None:
+def _write_adapter(part: Path, adapter: Path, loaded: LoadedBase, base: BaseSpec) -> None:
     shutil.copyfile(adapter / WEIGHTS, part / WEIGHTS)
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     if Path(base.source).is_dir():
         shutil.copytree(base.source, part / BASE_FOLDER, ignore=_only_weights)
+        if base.quantisation != "none":
+            for file in (part / BASE_FOLDER).glob("*.safetensors*"):
+                file.unlink()
+            with quiet_loading():
+                _unquantised(loaded).save_pretrained(part / BASE_FOLDER, max_shard_size="5GB")
         config |= {"base_model_name_or_path": BASE_FOLDER, "revision": None}
     else:
         config |= {"base_model_name_or_path": str(base.source), "revision": base.revision}
@@ -136,16 +145,21 @@ def _only_weights(folder: str, names: list[str]) -> list[str]:
 def _merge(part: Path, adapter: Path, loaded: LoadedBase, whole: PreTrainedModel | None) -> None:
     model = whole
     if model is None:
-        spec = replace(loaded.spec, quantisation="none", double_quantisation=False)
-        plain = load_base(spec, loaded.labels, loaded.device).model
-        if loaded.spec.quantisation != "none":
-            _take_dequantised(plain, loaded.attachment.modules)
         with quiet_loading():
             model = PeftModel.from_pretrained(
-                plain, adapter, config=LoraConfig.from_pretrained(adapter),
+                _unquantised(loaded), adapter, config=LoraConfig.from_pretrained(adapter),
                 torch_device=str(loaded.device)).merge_and_unload(safe_merge=True)
     with quiet_loading():
         model.save_pretrained(part, max_shard_size="5GB")
+
+
+def _unquantised(loaded: LoadedBase) -> PreTrainedModel:
+    """Return the base with plain layers, which hold what the loaded one's layers stand for."""
+    spec = replace(loaded.spec, quantisation="none", double_quantisation=False)
+    plain = load_base(spec, loaded.labels, loaded.device).model
+    if loaded.spec.quantisation != "none":
+        _take_dequantised(plain, loaded.attachment.modules)
+    return plain
 
 
 def _take_dequantised(plain: PreTrainedModel, quantised: dict[str, nn.Module]) -> None:

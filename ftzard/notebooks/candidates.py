@@ -14,7 +14,7 @@ from ftzard.dataset import replay, storage
 from ftzard.evaluation import forgetting
 from ftzard.evaluation.forgetting import Matrix
 from ftzard.models import adapter, archive, verify
-from ftzard.notebooks import as_trained, model_files, reference
+from ftzard.notebooks import as_trained, decisions, model_files, reference, reigning
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.tracking import record, registry
 from ftzard.tracking.registry import Version
@@ -144,8 +144,12 @@ def put_on_record(chapter: Chapter, version: Version, entries: dict) -> None:
 def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest") -> None:
     """Carry out the gate's verdict: move the aliases, record it with run, version and model."""
     verdict = contest.verdict
-    registry.move(chapter.tracking, version.name,
-                  **{"champion" if verdict.promoted else "challenger": version})
+    if verdict.promoted:  # on record first: what is cut off here is completed by whoever is next
+        decision = decisions.following(model_files.records(chapter.workspace, version.name))
+        with reigning.deciding(chapter.workspace, chapter.tracking, version, decision["id"]):
+            put_on_record(chapter, version, {"verdict": verdict.to_dict(), "decision": decision})
+    else:
+        registry.move(chapter.tracking, version.name, challenger=version)
     registry.tag(chapter.tracking, version, {
         "gate.decision": verdict.decision, "gate.reasons": " ".join(verdict.reasons),
         "gate.difference": round(verdict.difference, 6), "gate.lower": round(verdict.lower, 6),

@@ -19,6 +19,7 @@ from ftzard.config.schema import Data, Model, Training, Tuning
 from ftzard.dataset import storage
 from ftzard.errors import DataError, ModelError
 from ftzard.models import archive
+from ftzard.record_file import read_record_file
 from ftzard.tracking.registry import Version
 from ftzard.versioning.content import content
 from ftzard.workspace import Workspace
@@ -190,8 +191,13 @@ def hashes(meta: dict) -> dict[str, str]:
 
 def write_record(workspace: Workspace, version: Version, record: dict) -> Path:
     """Write a version's record beside its adapter; what it said before under other keys stays."""
+    return replace_record(workspace, version,
+                          {**(read_record(workspace, version) or {}), **record})
+
+
+def replace_record(workspace: Workspace, version: Version, record: dict) -> Path:
+    """Write a version's record as it is given, whatever it said before."""
     path = record_path(workspace, version)
-    record = {**(read_record(workspace, version) or {}), **record}
     text = yaml.safe_dump(json.loads(json.dumps(record, default=str)), sort_keys=False,
                           allow_unicode=True)
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
@@ -200,7 +206,7 @@ def write_record(workspace: Workspace, version: Version, record: dict) -> Path:
 def read_record(workspace: Workspace, version: Version) -> dict | None:
     """Return a version's record, or None if there is none."""
     path = record_path(workspace, version)
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_record_file(path) if path.is_file() else None
 
 
 def tokenized_rows(workspace: Workspace, record: Mapping, side: str) -> pd.DataFrame | None:
@@ -230,15 +236,17 @@ def tokenized_rows(workspace: Workspace, record: Mapping, side: str) -> pd.DataF
 
 def records(workspace: Workspace, name: str) -> list[dict]:
     """Return every record of a model, oldest version first."""
-    found = (workspace.root / "models" / name).glob("*.yaml")
-    return [yaml.safe_load(p.read_text(encoding="utf-8"))
-            for p in sorted(found, key=lambda p: int(p.stem))]
+    return [read_record_file(path) for _, path in sorted(_numbered(workspace, name).items())]
+
+
+def _numbered(workspace: Workspace, name: str) -> dict[int, Path]:
+    return {int(path.stem): path for path in (workspace.root / "models" / name).glob("*.yaml")
+            if path.stem.isdecimal()}
 
 
 def last_number(workspace: Workspace, name: str) -> int:
     """Return the highest version of a model that has a record, 0 if none has."""
-    return max((int(path.stem) for path in (workspace.root / "models" / name).glob("*.yaml")),
-               default=0)
+    return max(_numbered(workspace, name), default=0)
 
 
 def search_space(tuning: Tuning, training: Training) -> dict:

@@ -6,6 +6,7 @@ an artifact stands; `experiment` has resolved them before anything runs.
 """
 
 import json
+import os
 from pathlib import Path
 
 from dagster import (
@@ -135,7 +136,8 @@ def _batches(handle: Handle, workspace: Workspace, run: dict | None) -> dict:
     counted = file.read(columns=["batch"])["batch"].value_counts().to_pylist()
     lines = [f"| {batches.named(c['values'], names).replace('|', '¦')} | {c['counts']:,} |"
              for c in counted]
-    return {"batches": MetadataValue.md("\n".join(["| delivered as | rows |", "|---|---:|", *lines]))}
+    table = ["| delivered as | rows |", "|---|---:|", *lines]
+    return {"batches": MetadataValue.md("\n".join(table))}
 
 
 def _run_of(experiment, step_key: str) -> dict | None:

@@ -17,6 +17,7 @@ from ftzard.pipeline import deliveries
 from ftzard.pipeline.deliveries import BY_HAND, CONTENT, DELIVERY
 from ftzard.pipeline.experiment import request
 from ftzard.running import launch
+from ftzard.steps import CHAINS
 from ftzard.workspace import Workspace
 
 
@@ -66,14 +67,19 @@ def _group(said: object) -> dict:
 
 
 def _waiting(instance: DagsterInstance, folder: Path, job: str) -> list[Path]:
-    """Return the whole files of a drop folder whose content no run of a job has taken."""
+    """Return the whole files of a drop folder whose content no run of a job has taken.
+
+    What the whole chain has taken is not new to its first step alone either.
+    """
+    jobs = {job, *(chain for chain in CHAINS if job == f"{CHAINS[chain][0]}_job"
+                   and launch.drop_folder(chain) == launch.drop_folder(job))}
     files = deliveries.deliveries(folder)
     for path in files:
         if reason := deliveries.nameless(path):
             raise DataError(f"data/{folder.name}/{reason}.")
     return [p for p in deliveries.settled(files) if not any(
-        record.dagster_run.status not in deliveries.FAILED
-        for record in deliveries.runs_of(instance, job, deliveries.digest(p)))]
+        record.dagster_run.status not in deliveries.FAILED for name in sorted(jobs)
+        for record in deliveries.runs_of(instance, name, deliveries.digest(p)))]
 
 
 def _only(instance: DagsterInstance, folder: Path, job: str, drop: launch.DropFolder,

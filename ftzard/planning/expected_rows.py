@@ -144,8 +144,7 @@ def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
 def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
     """Return the rows of a delivery as step 1 or, without answers, step 2.1 reads them."""
     data = config.data
-    more = {"encoding": data.encoding, "delimiter": data.delimiter,
-            "group_column": data.group_column,
+    more = {**reading.layout(data), "group_column": data.group_column,
             "split_column": data.split_column if answers and data.split == "given" else None}
     if config.task.instructions is not None:
         return instructions.read(

@@ -426,10 +426,12 @@ def lines(told: Plan) -> list[str]:
                 f"{t.cut:,} cut from {t.rows_cut:,} rows")
     if told.config:
         said += [f"warning   {line}" for line in unusual.warnings(told.config, JOBS[told.job])]
-        for key, value, source in listing.not_default(told.config):
+        read = effects.keys_of(told.job, told.config.config.task.kind) - {
+            line.partition("=")[0] for line in told.not_used}
+        for key, value, source in listing.not_default(told.config, read):
             said.append(f"config    {f'{key}={value}':<44}  {source}")
-        said.append("          every other value is a default; 'ftzard config' shows them all")
-    said += [f"not used  {line}" for line in told.not_used]
+        said.append("          every other value it reads is a default; 'ftzard config' shows all")
+    said += [f"not used  {line.replace(' is not used', '', 1)}" for line in told.not_used]
     if told.sizes is None:
         return [*said, *(f"assumed   {line}" for line in told.assumptions)]
     quantised = f", {told.sizes.quantised} layers quantised" if told.sizes.quantised else ""

@@ -170,8 +170,12 @@ def _what(card: Card) -> str:
                 f"the registered model's by at most {card.parity['largest']:.2g} on "
                 f"{card.parity['rows']} texts ({card.parity['changed']} with another {card.said}).")
     kept = "" if card.answering else " with its head"
-    return (f"{text} Here is the adapter{kept}{', and the base' if card.beside else ''}. "
-            "Loaded as below, on the base in full precision, its logits differ from the registered "
+    beside = ""
+    if card.beside:
+        beside = ", and the base" + (" as the numbers that its quantised weights stand for"
+                                     if quantised else "")
+    return (f"{text} Here is the adapter{kept}{beside}. "
+            "Loaded as below, its logits differ from the registered "
             f"model's by at most {card.parity['largest']:.2g} on {card.parity['rows']} texts "
             f"({card.parity['changed']} with another {card.said}).")
 

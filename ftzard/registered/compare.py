@@ -174,7 +174,7 @@ def labelled_rows(config: Config, file: Path, identity: int) -> tuple[pd.DataFra
     """
     data = config.data
     raw = reading.read_raw(file, text_column=data.text_column, label_column=data.label_column,
-                           encoding=data.encoding, delimiter=data.delimiter)
+                           **reading.layout(data))
     rows, rejected = cleaning.clean(
         raw, batch=reading.batch_of(file), labels=data.labels, mention=data.mention,
         link=data.link, max_characters=data.max_characters, identity=identity)

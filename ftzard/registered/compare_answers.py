@@ -164,7 +164,7 @@ def labelled_rows(config: Config, file, identity: int) -> tuple[pd.DataFrame, di
     raw = instructions.read(
         file, instruction_column=data.text_column, input_column=data.input_column,
         output_column=data.label_column, messages_column=data.messages_column,
-        encoding=data.encoding, delimiter=data.delimiter, ignored=data.ignored_columns or (),
+        **reading.layout(data), ignored=data.ignored_columns or (),
         lacking=[column for column in (data.input_column,) if column])
     rows, rejected = instructions.clean(raw, batch=reading.batch_of(file),
                                         max_characters=data.max_characters, identity=identity)

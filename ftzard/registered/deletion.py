@@ -20,7 +20,7 @@ from ftzard.registered import lookup
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.tracking.runs import Tracking
-from ftzard.versioning import commit
+from ftzard.versioning import commit, publish, repository
 from ftzard.workspace import Workspace, locked
 
 
@@ -113,9 +113,10 @@ def carry_out(workspace: Workspace, deletion: Deletion, *, reason: str = "",
     """
     noted = _note(workspace, deletion.versions, reason, who, say)
     left = finish(connect(workspace, workspace.config()), deletion)
+    pushed, why = (None, None) if noted is None else (
+        publish.push(workspace.root, say) if workspace.config().versioning.push else ("off", None))
     return Deleted(deletion.name, tuple(map(str, deletion.versions)), tuple(left),
-                   noted.commit if noted else None, noted.pushed if noted else None,
-                   noted.reason if noted else None)
+                   noted.commit if noted else None, pushed, why)
 
 
 def finish(tracking: Tracking, deletion: Deletion) -> list[str]:
@@ -160,14 +161,16 @@ def _note(workspace: Workspace, versions: tuple[Version, ...], reason: str, who:
     for version in recorded:
         if not (model_files.read_record(workspace, version) or {}).get("deleted"):
             model_files.write_record(workspace, version, {"deleted": note})
-    settings = workspace.config().versioning
     try:
         return commit.version(
             workspace.root, [], also=paths,
             message=f"Delete {', '.join(map(str, recorded))} from the registry"
                     + (f": {note['reason']}" if note["reason"] else ""),
-            run_id=f"by-hand-{now:%Y%m%dT%H%M%SZ}-delete", push=settings.push, say=say)
+            run_id=f"by-hand-{now:%Y%m%dT%H%M%SZ}-delete", push=False, say=say)
     except BaseException:
+        # Interrupted after the commit, it stands, and the doctor finishes it.
         for path, content in before.items():
-            write_atomically(path, lambda part, content=content: part.write_bytes(content))
+            held = repository.blob_at(workspace.root, "HEAD", workspace.relative(path))
+            if held is None or held[1].encode() != path.read_bytes():
+                write_atomically(path, lambda part, content=content: part.write_bytes(content))
         raise

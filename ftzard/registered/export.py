@@ -47,10 +47,10 @@ def export(workspace: Workspace, which: str, folder: Path, *, form: str,
            say: Callable[[str], object] = print) -> Exported:
     """Write a model's files into `folder`, which must be new or empty.
 
-    form: 'adapter' or 'merged'; tolerance: the largest difference of a logit that a merged model
-    may have; push: a repository of the hub to upload to, with the token in HF_TOKEN. Raises
+    form: 'adapter' or 'merged'; tolerance: the largest difference of a logit from the registered
+    model's; push: a repository of the hub to upload to, with the token in HF_TOKEN. Raises
     ModelError, before a weight is loaded, for a bare base, a folder in use and a missing token; and
-    for a merged model beyond the tolerance, of which nothing is left.
+    for what answers otherwise beyond the tolerance, of which nothing is left.
     """
     token = _token(push) if push is not None else None
     folder = Path(os.path.abspath(folder))

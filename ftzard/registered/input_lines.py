@@ -249,11 +249,12 @@ def _delimiter(value: str) -> str:
     return meant
 
 
-def parquet_rows(path: Path, columns: list[str], needed: list[str]
+def parquet_rows(path: Path, columns: list[str] | None, needed: list[str]
                  ) -> Iterator[list[tuple[int, dict]]]:
     """Yield batches of (number from 1, {column: value}) of the columns that are there.
 
-    needed: one of these must be. Raises DataError for a file that is no Parquet.
+    columns: those that are wanted, None for all; needed: one of these must be there. Raises
+    DataError for a file that is no Parquet.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -264,8 +265,8 @@ def parquet_rows(path: Path, columns: list[str], needed: list[str]
             if not set(needed) & set(header):
                 raise missing_column(needed[0], header)
             number = 0
-            for batch in file.iter_batches(
-                    batch_size=BATCH, columns=[name for name in header if name in columns]):
+            wanted = [name for name in header if columns is None or name in columns]
+            for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
                 rows = [_without_nulls(row) for row in batch.to_pylist()]
                 yield list(enumerate(rows, number + 1))
                 number += len(rows)

@@ -157,7 +157,7 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
         # What a person types is the terminal's, whatever their files are.
         typed = asked.source == STREAM and sys.stdin.isatty()
         encoding = "utf-8" if typed else data.encoding
-    answer, tally = _opened(workspace, asked.model), Tally()
+    tally = Tally()
     with ExitStack() as stack:
         if kind == "parquet":
             read = _table(Path(asked.source), columns)
@@ -166,6 +166,7 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
                 input_lines.opened(asked.source, encoding))
             read = batches(stream, kind, columns, encoding, delimiter or data.delimiter,
                            getattr(data, "quoting", "csv"))
+        answer = _opened(workspace, asked.model)
         try:
             for batch in read:
                 for said in _answered(batch, answer):
@@ -246,7 +247,7 @@ def _asked(line: Line, said: Mapping, column: Columns) -> Line:
         return _chat(line, messages, system, history)
     if not isinstance(text, str):
         return replace(line, error=f"no text under '{column.text}' (there is: {sorted(said)})")
-    if not text.strip() or not (about or system or history):
+    if is_blank(text) or not (about or system or history):
         # An input without an instruction asks nothing: it is an empty text.
         return replace(line, text=text)
     kept, wrong = preceded(one_turn(wording(text), about), system, history)
@@ -334,9 +335,10 @@ def _records(stream: BinaryIO, encoding: str, column: Columns, delimiter: str, q
 
 def _table(path: Path, column: Columns) -> Iterator[list[Line]]:
     """Yield the rows of a Parquet file, numbered from 1."""
-    names = [name for name in (column.text, column.input, column.messages) if name]
+    names = [name for name in (column.text, column.input, column.messages, "id") if name]
     needed = [name for name in (column.text, column.messages) if name]
-    for rows in input_lines.parquet_rows(path, [*names, "id"], needed):
+    every = column.ignored is not None  # any other column may belong to what is asked
+    for rows in input_lines.parquet_rows(path, None if every else names, needed):
         yield [_asked(Line(number, input_lines.shown(row), id=row.get("id")),
                       {**row, column.text: row.get(column.text) or ""}, column)
                for number, row in rows]

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ftzard.artifact import write_atomically
 from ftzard.errors import TrackingError
-from ftzard.notebooks import model_files
+from ftzard.notebooks import decisions, model_files, reigning
 from ftzard.notebooks.chapter import connect
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.tracking.runs import Tracking
-from ftzard.versioning import commit
+from ftzard.versioning import commit, publish
 from ftzard.workspace import Workspace, locked
 
 
@@ -75,8 +74,26 @@ def rollback(workspace: Workspace, *, reason: str | None = None, who: str | None
 def _alone(workspace: Workspace, doing: str, say: Callable[[str], None]):
     config = workspace.config()
     holder = {"pid": os.getpid(), "doing": doing}
+    name = config.tracking.registered_model
     with locked(workspace.state / "run.lock", holder, waiting=say):
-        yield connect(workspace, config), config.tracking.registered_model
+        tracking = connect(workspace, config)
+        _complete(workspace, tracking, say)
+        reigning.current(workspace, tracking, name)
+        yield tracking, name
+
+
+def complete(workspace: Workspace, tracking: Tracking, say: Callable[[str], None]) -> None:
+    """Complete or take back a promotion that was cut off, under the lock of a run; say which."""
+    if reigning.unfinished(workspace):
+        holder = {"pid": os.getpid(), "doing": "completing a promotion"}
+        with locked(workspace.state / "run.lock", holder, waiting=say):
+            _complete(workspace, tracking, say)
+
+
+def _complete(workspace: Workspace, tracking: Tracking, say: Callable[[str], None]) -> None:
+    sentence = reigning.complete(workspace, tracking)
+    if sentence:
+        say(sentence)
 
 
 def _move(workspace: Workspace, tracking: Tracking, version: Version, before: Version | None,
@@ -85,22 +102,26 @@ def _move(workspace: Workspace, tracking: Tracking, version: Version, before: Ve
     if not reason:
         raise TrackingError("--reason is empty; say in a sentence why the gate is overruled.")
     model_files.version_files(workspace, version)  # refuses what could not be loaded
-    now = datetime.now(UTC)
-    entry = {"time": now.isoformat(timespec="seconds"), "who": who or getpass.getuser(),
-             "reason": reason, "from": before.number if before else None, "to": version.number}
-    path = model_files.record_path(workspace, version)
-    written = path.read_bytes()
     record = model_files.read_record(workspace, version)
-    model_files.write_record(workspace, version,
-                             {"promotions": [*(record.get("promotions") or []), entry]})
-    settings = workspace.config().versioning
-    try:
+    if record.get("deleted"):
+        raise TrackingError(f"{version} was deleted on {record['deleted']['time'][:10]}, as its "
+                            f"record says; 'ftzard doctor --fix -w {workspace.in_shell}' "
+                            "finishes what is left of it. Name another version.")
+    now = datetime.now(UTC)
+    said = {"who": who or getpass.getuser(), "reason": reason,
+            "from": before.number if before else None, "to": version.number}
+    decision = decisions.following(model_files.records(workspace, version.name), now)
+    path = model_files.record_path(workspace, version)
+    with reigning.deciding(workspace, tracking, version, decision["id"]):
+        entry = {**decision, **said}
+        model_files.write_record(workspace, version,
+                                 {"promotions": [*(record.get("promotions") or []), entry]})
         versioned = commit.version(
             workspace.root, [], also=[path], message=f"{what}: {reason}",
-            run_id=f"by-hand-{now:%Y%m%dT%H%M%SZ}-v{version.number}", push=settings.push, say=say)
-    except BaseException:
-        write_atomically(path, lambda part: part.write_bytes(written))
-        raise
-    registry.move(tracking, version.name, champion=version)
-    registry.tag(tracking, version, {f"promotion.{key}": value for key, value in entry.items()})
-    return Promotion(version, before, versioned.commit, versioned.pushed, versioned.reason)
+            run_id=f"by-hand-{now:%Y%m%dT%H%M%SZ}-v{version.number}", push=False, say=say)
+    registry.tag(tracking, version, {f"promotion.{key}": value for key, value in
+                                     {"time": decision["time"], **said}.items()})
+    # Sent only when it is whole: a push may take long, and be interrupted.
+    pushed, why = (publish.push(workspace.root, say) if workspace.config().versioning.push
+                   else ("off", None))
+    return Promotion(version, before, versioned.commit, pushed, why)

@@ -311,8 +311,9 @@ def resources_of(job: str) -> set[str]:
 def launchpad(values: Mapping, where: str = "the Launchpad", job: str | None = None) -> Launchpad:
     """Split a Launchpad YAML into what `experiment` is told and what the other parts are.
 
-    where: what to call it in an error; job: the one that it is for. Raises ConfigError, a line per mistake, for every key that
-    would be passed over: at the top, of a resource that no job has, or beside a resource's config.
+    where: what to call it in an error; job: the one that it is for. Raises ConfigError, a line per
+    mistake, for every key that would be passed over: at the top, of a resource that no job has, or
+    beside a resource's config.
     """
     found: list[str] = []
     top = _block(values, where, found)

@@ -57,10 +57,15 @@ def jupyter(workspace: Workspace, host: str, port: int, browser: bool) -> list[s
 
 def free_port(host: str, wanted: int) -> int:
     """Return `wanted`, or refuse it with a message if something listens there already."""
+    if not 0 < wanted < 65536:
+        raise WorkspaceError(f"port {wanted} is none; expected 1 to 65535.")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, wanted))
+        except (socket.gaierror, UnicodeError, TypeError) as error:
+            raise WorkspaceError(f"--host is '{host}', which is no address of this machine; "
+                                 "expected one, such as 127.0.0.1 or 0.0.0.0.") from error
         except OSError as error:
             raise WorkspaceError(f"port {wanted} on {host} is taken ({error.strerror}); choose "
                                  "another one.") from error

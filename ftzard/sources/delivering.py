@@ -40,7 +40,8 @@ def materialise(workspace: Workspace, config: Config, given: str | None = None, 
     if alone is not None and len(alone.files) == 1 and not alone.own:
         path = keep_bytes(workspace, alone.files[0].read_bytes(), reading.file_type(
             alone.files[0], reading.KEPT))
-        told = [alone.told(rows=_count(path), taken=_count(path))]
+        count = _count(path, config)
+        told = [alone.told(rows=count, taken=count)]
     else:
         reader = Reader(config, answers, lacking(config, opened))
         if alone is not None:
@@ -125,9 +126,13 @@ def _record(workspace: Workspace, delivery: Path) -> Path | None:
     return next((place / name for place in places if (place / name).is_file()), None)
 
 
-def _count(path: Path) -> int | None:
-    known = (".parquet", ".jsonl", ".csv")
-    return storage.rows(path) if path.name.endswith(known) else None
+def _count(path: Path, config: Config) -> int | None:
+    """Return how many rows a file has, None for one of another type."""
+    if path.name.endswith(".parquet"):
+        return storage.rows(path)
+    if not path.name.endswith(reading.TYPES):
+        return None
+    return reading.count_lines(path, **reading.layout(config.data)).rows
 
 
 def _asked(config: Config, opened: list[Opened], weights: Mapping[str, float], mixed: bool,
@@ -142,6 +147,8 @@ def _asked(config: Config, opened: list[Opened], weights: Mapping[str, float], m
     drawn = {"seed": config.seed, "sample_rows": data.sample_rows, "mention": data.mention,
              "link": data.link, "max_characters": data.max_characters,
              "max_rejected": data.max_rejected} if mixed else {}
+    if data.quoting != "csv":
+        columns["quoting"] = data.quoting  # left out, files of before are found again
     asked = {"sources": [[o.source.name, o.version, o.sha256, weights[o.source.name]]
                          for o in opened], "task": config.task.kind, "answers": answers,
              **columns, **drawn}

@@ -32,7 +32,7 @@ def lacking(config: Config, opened: list[Opened]) -> set[str]:
         return set()
     data = config.data
     there = {column for source in opened for file in source.files for column in reading.header(
-        file, encoding=data.encoding, delimiter=data.delimiter)}
+        file, **reading.layout(data))}
     return there & {data.input_column}
 
 
@@ -56,8 +56,7 @@ class Reader:
 
     def _read(self, file: Path) -> pd.DataFrame:
         data = self.config.data
-        more = {"encoding": data.encoding, "delimiter": data.delimiter,
-                "group_column": data.group_column,
+        more = {**reading.layout(data), "group_column": data.group_column,
                 "split_column": data.split_column if data.split == "given" else None}
         label = data.label_column if self.answers else None
         if self.config.task.kind == "classification":

@@ -17,12 +17,15 @@ from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, dvc_path, read_dvc, with_name, with_rows
 from ftzard.versioning.git import attempt, git
+from ftzard.versioning.ignored import obstacle, sentence
 from ftzard.versioning.lock import exclusive
 from ftzard.versioning.publish import publish
 from ftzard.versioning.versions import data_version
 
 INDEX_LOCK_WAIT_S = 20.0
 _NO_COMMIT = "0" * 40
+# A user's core.safecrlf=true refuses files whose line ends core.autocrlf would change.
+_ANY_LINE_END = ("-c", "core.safecrlf=false")
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def commit_paths(
         with _private_index() as env:
             git(root, "read-tree", old or "--empty", env=env)
             before = _entries(root, paths, env)
-            git(root, "update-index", "--add", "--", *paths, env=env)
+            git(root, *_ANY_LINE_END, "update-index", "--add", "--", *paths, env=env)
             after = _entries(root, paths, env)
             changed = [path for path in paths if before.get(path) != after[path]]
             tree = git(root, "write-tree", env=env).strip()
@@ -184,7 +187,7 @@ def _follow(root: Path, before: dict, after: dict, say: Callable[[str], object])
         return
     while True:
         wait_for_index(root, say)
-        done = attempt(root, "update-index", "--add", "--", *ours)
+        done = attempt(root, *_ANY_LINE_END, "update-index", "--add", "--", *ours)
         if done.returncode == 0:
             return
         if "index.lock" not in done.stderr:
@@ -200,6 +203,21 @@ def _entries(root: Path, paths: Sequence[str], env: dict[str, str]) -> dict[str,
             entry, path = line.split("\t", 1)
             found[path] = (*found.get(path, ()), entry)
     return found
+
+
+def index_entries(root: Path, paths: Sequence[str]) -> dict[str, list[str]]:
+    """Return {path: its 'mode blob stage' lines} of the repository's index, for those it has."""
+    return {path: list(lines) for path, lines in _entries(root, paths, {}).items()}
+
+
+def restore_index(root: Path, paths: Sequence[str], before: dict[str, list[str]]) -> None:
+    """Let the index hold for these paths what `index_entries` returned before, and no more."""
+    now = index_entries(root, paths)
+    changed = [path for path in paths if now.get(path) != before.get(path)]
+    lines = [f"0 {'0' * 40}\t{path}\0" for path in changed if path in now]
+    lines += [f"{entry}\t{path}\0" for path in changed for entry in before.get(path, ())]
+    if lines:
+        git(root, "update-index", "-z", "--index-info", input="".join(lines))
 
 
 @contextmanager
@@ -228,18 +246,22 @@ def _require_workspace(root: Path, data: Sequence[str]) -> None:
     """Refuse what DVC would otherwise mend by editing the user's files."""
     if not (root / ".dvc" / "config").is_file():
         raise VersioningError(
-            f"{root} is not a DVC repository: .dvc/config is missing; run 'ftzard init' in it."
+            f"{root} is not a DVC repository: .dvc/config is missing; bring it back with "
+            "'git restore .dvc'."
         )
     asked = attempt(root, "check-ignore", "-z", "--stdin", input="".join(f"{p}\0" for p in data))
     if asked.returncode > 1:
         raise VersioningError(_git.failure(root, asked))
+    hidden = obstacle(root, [dvc_path(path) for path in data])
+    if hidden is not None:
+        raise VersioningError(sentence(root, hidden))
     for path in data:
         if path not in asked.stdout.split("\0"):
             folder = path.split("/")[0]
             raise VersioningError(
                 f"{path} is not ignored by git, so git and DVC would both keep it; restore "
-                f"{folder}/.gitignore with 'ftzard init', or, if git tracks the file already, "
-                f"run 'git rm --cached {path}'."
+                f"{folder}/.gitignore with 'git restore {folder}/.gitignore', or, if git tracks the "
+                f"file already, run 'git rm --cached {path}'."
             )
 
 

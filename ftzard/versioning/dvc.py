@@ -21,6 +21,7 @@ from pathlib import Path
 import yaml
 
 from ftzard import python_settings
+from ftzard.artifact import write_atomically
 from ftzard.errors import VersioningError
 from ftzard.versioning.git import environment, mask, remedy
 
@@ -152,9 +153,13 @@ class Dvc:
         made = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
         return [path for path in made if (self.root / path).is_file()]
 
-    def remote(self, url: str, name: str = "store") -> None:
-        """Make `url` the default remote."""
-        self.run("remote", "add", "--force", "--default", name, url)
+    def require_config(self) -> None:
+        """Raise VersioningError, with what DVC says, if it does not take the repository's config.
+        """
+        answer = self.attempt("check-ignore", "ftzard.yaml")  # exit code 1: it is not ignored
+        if answer["code"] not in (0, 1):
+            raise VersioningError(f"DVC does not take {self.root / '.dvc' / 'config'}: "
+                                  f"{spoken(answer['said'])}")
 
 
 def dvc_path(path: str) -> str:
@@ -229,7 +234,7 @@ def with_name(text: str, name: str | None) -> str:
 
 def usual_cache(root: Path) -> Path:
     """Return the folder of the cache by the repository's own config, without asking DVC."""
-    folder = _config(root).get("cache", "dir", fallback="cache")
+    folder = _unquoted(_config(root).get("cache", "dir", fallback="cache"))
     return Path(root) / ".dvc" / os.path.expanduser(folder)
 
 
@@ -239,17 +244,80 @@ def cached(cache: Path, md5: str) -> Path:
 
 
 def _config(root: Path) -> configparser.ConfigParser:
-    config = configparser.ConfigParser(interpolation=None)
-    config.read([Path(root) / ".dvc" / "config", Path(root) / ".dvc" / "config.local"])
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    files = [Path(root) / ".dvc" / "config", Path(root) / ".dvc" / "config.local"]
+    try:
+        config.read(files, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise VersioningError(f"DVC's config in {Path(root) / '.dvc'} cannot be read: {reason}. "
+                              "Mend it, or bring it back with 'git restore .dvc/config'.") from error
     return config
+
+
+def _remote_section(name: str) -> str:
+    return f"'remote \"{name}\"'"
 
 
 def default_remote(root: Path) -> tuple[str, str] | None:
     """Return (name, url) of the default DVC remote in the repository's own config, or None."""
     config = _config(root)
-    name = config.get("core", "remote", fallback=None)
-    url = config.get(f"'remote \"{name}\"'", "url", fallback=None)
+    name = _unquoted(config.get("core", "remote", fallback=""))
+    url = _unquoted(config.get(_remote_section(name), "url", fallback=""))
     return (name, url) if name and url else None
+
+
+def unusable_url(url: str) -> str | None:
+    """Return why DVC cannot keep data at a URL or in a folder, as the end of a sentence, or None.
+
+    DVC fills in what stands in braces, and its config what stands in '%(…)s'.
+    """
+    sign = next((s for s in ("{", "}", "%(", "\n", "\r", '"""', "'''") if s in url), None)
+    if sign is not None:
+        return f"DVC cannot keep data in a folder whose name holds {sign!r}"
+    return None if url == url.encode("utf-8", "replace").decode() else (
+        "its name holds bytes that are not UTF-8")
+
+
+def set_default_remote(root: Path, url: str, name: str = "store") -> None:
+    """Make `url` the default remote of a repository that has none, leaving the rest of its config.
+
+    DVC itself writes its config as ASCII, and fails on a folder such as 'josé'; it reads UTF-8.
+    Raises VersioningError if a remote of that name is there and is another one.
+    """
+    file, config = Path(root) / ".dvc" / "config", _config(root)
+    text = file.read_text(encoding="utf-8")
+    section = _remote_section(name)
+    there = _unquoted(config.get(section, "url", fallback=url))
+    if there != url:
+        raise VersioningError(
+            f"The DVC remote '{name}' of {root} is {mask(there)}, not {mask(url)}, and is not the "
+            f"default; make it so with 'dvc remote default {name}', or rename it: dvc remote "
+            f"rename {name} NAME")
+    default = f"    remote = {name}\n"
+    core = re.search(r"^\[core\][^\n]*\n", text, re.MULTILINE)
+    text = (f"{text[:core.end()]}{default}{text[core.end():]}" if core
+            else f"[core]\n{default}{text}")
+    if not config.has_section(section):
+        text = f"{text.rstrip()}\n[{section}]\n    url = {quoted(url)}\n"
+    write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def quoted(value: str) -> str:
+    """Return a value as DVC's config has it; one without special signs stays as it is."""
+    if re.fullmatch(r"[\w/.:@+=~%-]+", value):
+        return value
+    marks = ('"', "'", '"""', "'''")
+    return next(f"{mark}{value}{mark}" for mark in marks
+                if mark not in value and not (len(mark) == 3 and value.endswith(mark[0])))
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    for mark in ('"""', "'''", '"', "'"):
+        if len(value) >= 2 * len(mark) and value.startswith(mark) and value.endswith(mark):
+            return value[len(mark):-len(mark)]
+    return value
 
 
 def local_folder(root: Path, url: str) -> Path | None:

@@ -81,6 +81,8 @@ def attempt(
         if Path(root).is_dir():
             raise VersioningError("git is not installed or not on PATH; install git.") from error
         raise VersioningError(f"The folder {root} does not exist.") from error
+    except OSError as error:
+        raise VersioningError(f"git cannot be run in {root}: {error.strerror}.") from error
 
 
 def failure(root: Path, done: subprocess.CompletedProcess[str]) -> str:
@@ -191,6 +193,22 @@ def elsewhere(root: Path) -> list[str]:
         if attempt(root, "rev-parse", "--quiet", "--verify", seen).returncode == 0:
             return ["--not", seen]
     return ["--not", "--remotes"]
+
+
+def at_work(*folders: Path) -> bool:
+    """Return whether a git command runs in one of the folders, as far as this can be seen."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if not (entry / "comm").read_text().startswith("git"):
+                continue
+            here = Path(os.readlink(entry / "cwd"))
+        except PermissionError:
+            return True  # a git of another user's: perhaps here
+        except OSError:
+            continue
+        if any(here.is_relative_to(folder) for folder in folders):
+            return True
+    return not Path("/proc/self").exists()
 
 
 def has_identity(root: Path) -> bool:

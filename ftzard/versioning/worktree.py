@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
-from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder
+from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder, quoted
 from ftzard.versioning.git import attempt, git
 
 FOLDER = ".ftzard/worktrees"
@@ -49,18 +49,18 @@ def pull(place: Path, paths: list[str]) -> None:
 def _share(root: Path, place: Path) -> None:
     """Let the worktree's DVC use the cache and the remote of the workspace."""
     config = configparser.ConfigParser(interpolation=None)
-    config.read(root / ".dvc" / "config.local")
+    config.read(root / ".dvc" / "config.local", encoding="utf-8")
     if not config.has_section("cache"):
         config.add_section("cache")
     if not config.has_option("cache", "dir"):
-        config.set("cache", "dir", str(root / ".dvc" / "cache"))
+        config.set("cache", "dir", quoted(str(root / ".dvc" / "cache")))
     remote = default_remote(root)
     folder = local_folder(root, remote[1]) if remote else None
     if folder is not None:
         section = f"'remote \"{remote[0]}\"'"
         if not config.has_section(section):
             config.add_section(section)
-        config.set(section, "url", str(folder.resolve()))
+        config.set(section, "url", quoted(str(folder.resolve())))
     (place / ".dvc").mkdir(exist_ok=True)
     with open(place / ".dvc" / "config.local", "w", encoding="utf-8") as stream:
         config.write(stream)

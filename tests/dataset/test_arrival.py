@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from ftzard.dataset import arrival, cleaning, instructions
+from ftzard.dataset.line_counts import LineCounts
 from ftzard.errors import DataError
 
 
@@ -161,3 +162,13 @@ def test_instructions_that_differ_by_a_sign_or_a_capital_are_others():
         asking("b1", "Is 3 < 5 true?"),
         asking("b2", "Is 3 != 5 true?", "IS 3 < 5 true?", "Is  3 <\n5 true?"))
     assert len(table) == 3 and repeated["text"].tolist() == ["Is  3 <\n5 true?"]
+
+
+def test_lines_of_the_file_are_told_beside_its_rows(first):
+    cleaned, rejected = delivered("b2", range(100, 120))
+    table, repeated = cleaning.append(first, cleaned)
+    lines = LineCounts(lines=22, rows=20, blank_lines=1, rows_over_lines=0)
+    told = arrival.arrived(first, table, cleaned, rejected, repeated, lines=lines)
+    assert str(told).endswith("the file has 22 lines and 20 rows, 0 of them over several lines, "
+                              "and 1 blank lines")
+    assert told.numbers["file_lines"] == 22 and told.numbers["file_rows"] == told.read

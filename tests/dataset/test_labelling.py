@@ -206,3 +206,13 @@ def test_agreement_by_hand():
     assert agreement([("y", "n"), ("n", "y")])["kappa"] == pytest.approx(-1)
     assert agreement([("y", "y")] * 3) == {"rows": 3, "share": 1.0, "kappa": None}
     assert agreement([]) == {"rows": 0, "share": None, "kappa": None}
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "cp1252"), ("\t", "utf-16")])
+def test_the_queue_s_own_file_may_be_saved_by_a_spreadsheet(queue, tmp_path, separator, encoding):
+    path = queue_csv(queue, tmp_path / "queue.csv")
+    before = read_queue(path)
+    content = before.to_csv(index=False, sep=separator).encode(encoding, errors="replace")
+    path.write_bytes(content)
+    after = read_queue(path)
+    assert list(after) == list(before) and after["id"].tolist() == before["id"].tolist()

@@ -176,5 +176,6 @@ def test_a_part_that_is_no_text_is_named(read, content, reason):
 
 def test_a_call_of_a_tool_is_named_although_it_has_no_content(read):
     call = {"role": "assistant", "content": None, "tool_calls": [{"id": 1}]}
-    _, bad = read({"messages": [CHAT[0], call]})
-    assert bad["reason"].tolist() == ["messages with 'tool_calls', which are not learned"]
+    for kind in ("jsonl", "parquet"):
+        _, bad = read({"messages": [CHAT[0], call]}, kind=kind)
+        assert bad["reason"].tolist() == ["messages with 'tool_calls', which are not learned"]

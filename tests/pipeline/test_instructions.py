@@ -115,6 +115,7 @@ def test_what_is_said_of_the_rows_is_what_was_read_kept_and_trained_on(tutor):
     for cleaned in (first, second):
         told = cleaned.data.metrics
         assert told["rows_read"] == told["rows_usable"] + told["rows_rejected"] > 0
+        assert told["file_lines"] >= told["file_rows"] >= told["rows_read"]
     added = second.data.metrics["rows_in_all"] - first.data.metrics["rows_in_all"]
     assert added == second.data.metrics["rows_usable"] > 30
     (retrained,) = runs.children(tracking, "RETRAINING", status="FINISHED")

@@ -11,7 +11,7 @@ from ftzard.config.compose import PACKAGED, compose
 from ftzard.errors import ConfigError
 from ftzard.pipeline.experiment import request
 from ftzard.pipeline.jobs import resources
-from ftzard.running.launch import RESOURCES, launchpad, merged
+from ftzard.running.launch import RESOURCES, launchpad, merged, resources_of
 from ftzard.steps import JOBS, job_named
 
 ROOT = Path("/somewhere/ws")
@@ -100,6 +100,11 @@ def test_the_command_line_s_overrides_end_in_the_same_place():
 
 def test_every_resource_of_a_job_may_be_named_and_no_other():
     assert RESOURCES == set(resources("cleaning_job"))
+
+
+def test_the_resources_of_each_job_are_known_without_dagster():
+    for name, job in definitions.jobs.items():
+        assert resources_of(name) == set(job.resource_defs) - {"io_manager"}
 
 
 @pytest.mark.parametrize(("values", "words"), [

@@ -75,6 +75,7 @@ def test_rows_that_the_config_names_are_taken_as_ever_and_what_waits_is_told(ins
     assert found.tags[deliveries.DELIVERY] == "data/raw_incoming/more.csv"
     ran(instance, found, TRAINING)
     assert deliveries.raw_incoming(instance, workspace).requests == []
+    assert taken(instance, workspace, "cleaning_job", {}, {}) == Taken({})  # nothing waits there
 
 
 def test_several_or_none_are_listed_with_how_to_name_one(instance, workspace):

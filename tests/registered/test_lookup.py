@@ -232,7 +232,7 @@ class TestPredictingAsTrainingReads:
         before = marker.read_text()
         said = yaml.safe_load(before)
         marker.write_text(yaml.safe_dump(
-            said | {"data": said["data"] | {"encoding": "utf-16", "delimiter": ";"}}))
+            said | {"data": said.get("data", {}) | {"encoding": "utf-16", "delimiter": ";"}}))
         yield trained
         marker.write_text(before)
 

@@ -1,14 +1,16 @@
 """A person overrules the gate: on record in git, in MLflow and in the model's own record."""
 
+import importlib
 import shutil
 import subprocess
 
 import pytest
 import yaml
 
+from ftzard.doctor.registered import models as looked_at
 from ftzard.errors import FtzardError, TrackingError
 from ftzard.models.archive import pack
-from ftzard.notebooks import model_files
+from ftzard.notebooks import decisions, model_files, reigning
 from ftzard.notebooks.chapter import connect
 from ftzard.registered import promotion
 from ftzard.tracking import registry, runs
@@ -85,7 +87,7 @@ def test_a_refused_challenger_is_promoted_by_hand_and_that_is_on_record(models, 
     entry, = record(workspace, 3)["promotions"]
     assert entry["who"] == "ann" and entry["reason"] == "a small loss, but the domain matters"
     assert entry["from"] == 2 and entry["to"] == 3 and entry["time"].endswith("+00:00")
-    assert set(entry) == {"time", "who", "reason", "from", "to"}
+    assert set(entry) == {"id", "after", "time", "who", "reason", "from", "to"}
     assert record(workspace, 3)["version"] == 3, "the rest of the record stays"
     log = git(workspace, "log", "-1", "--format=%B", "--name-only")
     assert log.startswith(f"Promote {NAME}@3 by hand: a small loss")
@@ -104,9 +106,9 @@ def test_a_rollback_puts_the_previous_one_back_and_a_second_one_undoes_it(models
     assert git(workspace, "log", "-1", "--format=%s").startswith(f"Roll back to {NAME}@1")
     assert ftzard("rollback", "-w", workspace.root)[0] == 0
     assert models()["champion"] == 2 and models()["previous"] == 1
-    assert record(workspace, 2)["promotions"][0] | {"time": ""} == {
-        "time": "", "who": record(workspace, 2)["promotions"][0]["who"], "reason": "rolled back",
-        "from": 1, "to": 2}
+    first, second = record(workspace, 1)["promotions"][0], record(workspace, 2)["promotions"][0]
+    assert (second["reason"], second["from"], second["to"]) == ("rolled back", 1, 2)
+    assert first["after"] == [] and second["after"] == [first["id"]]
     ftzard("rollback", "-w", workspace.root)
     assert len(record(workspace, 1)["promotions"]) == 2, "every one of them stays on record"
 
@@ -146,3 +148,112 @@ def test_a_commit_that_fails_leaves_champion_and_record_as_they_were(models, wor
     with pytest.raises(FtzardError):
         promotion.promote(workspace, 3, reason="because", say=lambda line: None)
     assert record(workspace, 3) == before and models()["champion"] == 2
+
+
+def cut_off(monkeypatch, place: str, name: str, *, after: bool = False) -> None:
+    """Let the next call of a function end as a kill does: nothing that follows it runs."""
+    module = importlib.import_module(place)
+    original = getattr(module, name)
+
+    def killed(*arguments, **named):
+        if after:
+            original(*arguments, **named)
+        raise Killed
+
+    monkeypatch.setattr(module, name, killed)
+    monkeypatch.setattr("ftzard.notebooks.reigning.complete", lambda *_, **__: None)
+
+
+class Killed(BaseException):
+    """A kill, as far as the process itself can tell."""
+
+
+@pytest.mark.parametrize(("place", "name", "after", "champion_then"), [
+    ("ftzard.notebooks.model_files", "write_record", True, 2),  # written, not committed
+    ("ftzard.versioning.commit", "version", True, 3),  # committed, the alias not moved
+    ("ftzard.tracking.registry", "move", False, 3),
+    ("ftzard.tracking.registry", "move", True, 3),
+    ("ftzard.tracking.registry", "tag", False, 3),
+])
+def test_a_promotion_cut_off_anywhere_is_completed_or_undone_by_the_next_command(
+        models, workspace, ftzard, place, name, after, champion_then):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        cut_off(patch, place, name, after=after)
+        promotion.promote(workspace, 3, reason="because", say=lambda line: None)
+    code, said = ftzard("push", "-w", workspace.root)
+    assert "promoting" in said, said
+    assert models()["champion"] == champion_then
+    assert ("promotions" in record(workspace, 3)) == (champion_then == 3)
+    assert git(workspace, "status", "--porcelain", "-uno", "models") == ""
+    assert [f.sentence for f in looked_at(workspace) if "promoted" in f.sentence] == []
+    code, said = ftzard("promote", 1, "--reason", "again", "-w", workspace.root)
+    assert code == 0 and models()["champion"] == 1, said
+
+
+def test_an_interrupted_push_leaves_the_decision_whole(models, workspace, monkeypatch, ftzard):
+    def slow(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ftzard.versioning.publish.push", slow)
+    with pytest.raises(KeyboardInterrupt):
+        promotion.promote(workspace, 3, reason="because", say=lambda line: None)
+    assert models() == {"champion": 3, "previous": 2}
+    assert record(workspace, 3)["promotions"][0]["reason"] == "because"
+    assert git(workspace, "status", "--porcelain", "-uno", "models") == ""
+    assert [f.state for f in looked_at(workspace)] == ["ok"]
+
+
+def test_the_doctor_moves_the_champion_along_the_chain_only(models, workspace, ftzard):
+    """A person promotes 1 while 3 waits for its evaluation; then the gate promotes 3."""
+    promotion.promote(workspace, 1, reason="the domain", say=lambda line: None)
+    tracking = connect(workspace, workspace.config())
+    third = registry.version(tracking, NAME, 3)
+    decision = decisions.following(model_files.records(workspace, NAME))
+    with reigning.deciding(workspace, tracking, third, decision["id"]):
+        model_files.write_record(workspace, third, {
+            "created": "2020-01-01T00:00:00+00:00", "verdict": {"promoted": True},
+            "decision": {**decision, "time": "2020-01-01T00:00:00+00:00"}})
+    git(workspace, "add", "-A", "models")
+    git(workspace, "commit", "-qm", "evaluated")
+    assert [f.state for f in looked_at(workspace)] == ["ok"]
+    ftzard("doctor", "--fix", "-w", workspace.root)
+    assert models() == {"champion": 3, "previous": 1}
+
+
+def test_two_clones_that_decided_apart_get_a_sentence_and_no_move(models, workspace, ftzard):
+    promotion.promote(workspace, 3, reason="here", say=lambda line: None)
+    other = model_files.read_record(workspace, registry.Version(NAME, 1, "", {}))
+    model_files.write_record(workspace, registry.Version(NAME, 1, "", {}), {
+        **other, "promotions": [{"id": "there", "after": [], "time": "2031-01-01T00:00:00+00:00",
+                                 "who": "bob", "reason": "there", "from": 2, "to": 1}]})
+    found, = [f for f in looked_at(workspace) if f.state != "ok"]
+    assert "two clones" in found.sentence and found.mend is None and models()["champion"] == 3
+    code, said = ftzard("promote", 1, "--reason", "bob is right", "-w", workspace.root)
+    assert code == 0, said
+    assert len(record(workspace, 1)["promotions"][-1]["after"]) == 2
+    assert [f.state for f in looked_at(workspace)] == ["ok"] and models()["champion"] == 1
+
+
+def test_who_lacks_the_records_of_the_champion_does_not_decide_beside_it(models, workspace, ftzard):
+    tracking = connect(workspace, workspace.config())
+    registry.tag(tracking, registry.version(tracking, NAME, 2), {decisions.TAG: "made-elsewhere"})
+    code, said = ftzard("promote", 1, "--reason", "because", "-w", workspace.root)
+    assert code == 1 and "made-elsewhere" in said and "git pull --no-rebase" in said
+    assert models()["champion"] == 2
+
+
+def test_what_was_half_deleted_is_never_made_champion_and_doctor_finishes_it(models, workspace,
+                                                                             ftzard):
+    """Killed after its record said that it is deleted, the version still held the alias previous.
+    """
+    first = registry.Version(NAME, 1, "", {})
+    model_files.write_record(workspace, first, {"deleted": {"time": "2026-11-28T10:00:00+00:00"}})
+    git(workspace, "add", "-A", "models")
+    git(workspace, "commit", "-qm", "deleted")
+    code, said = ftzard("rollback", "-w", workspace.root)
+    assert code == 1 and "was deleted on 2026-11-28" in said and models()["champion"] == 2
+    found, = [f for f in looked_at(workspace) if f.state == "wrong"]
+    assert f"{NAME}@1, the previous, was deleted" in found.sentence
+    ftzard("doctor", "--fix", "-w", workspace.root)
+    assert models() == {"champion": 2, "challenger": 3}
+    assert [f.state for f in looked_at(workspace)] == ["ok"]

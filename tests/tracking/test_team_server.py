@@ -553,7 +553,8 @@ class TestUsers:
             (tmp_path / name).mkdir()
             (tmp_path / name / "ftzard.yaml").write_text(f"tracking: {{uri: '{uri}'}}\n")
             (tmp_path / name / ".env").write_text(
-                "MLFLOW_TRACKING_USERNAME=wanda\nexport MLFLOW_TRACKING_PASSWORD='first-of-wanda-1'\n")
+                "MLFLOW_TRACKING_USERNAME=wanda\n"
+                "export MLFLOW_TRACKING_PASSWORD='first-of-wanda-1'\n")
         admin = {"MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1]}
         monkeypatch.chdir(tmp_path / "elsewhere")
         code, said = typed("password", "wanda", new="second-of-wanda", **admin)
@@ -564,7 +565,8 @@ class TestUsers:
         code, said = typed("password", "wanda", new="third-of-wanda-1", **admin,
                            MLFLOW_TRACKING_USERNAME="wanda",
                            MLFLOW_TRACKING_PASSWORD="first-of-wanda-1")
-        assert code == 0 and "MLFLOW_TRACKING_PASSWORD in the environment is the password of" in said
+        assert code == 0
+        assert "MLFLOW_TRACKING_PASSWORD in the environment is the password of" in said
         assert (tmp_path / "hers" / ".env").read_text() == (
             "MLFLOW_TRACKING_USERNAME=wanda\nexport MLFLOW_TRACKING_PASSWORD=third-of-wanda-1\n")
         code, said = typed("password", "wanda", "--as", "wanda", new="fourth-of-wanda")
@@ -583,7 +585,8 @@ class TestUsers:
         typed("grant", "hugo", "--experiment", "gina_experiment", "--permission", "read")
         code, said = typed("list")
         assert code == 0 and re.search(r"admin +everything: administrator", said)
-        assert re.search(r"gina +manage experiment gina_experiment\n +manage registered model Gina", said)
+        assert re.search(r"gina +manage experiment gina_experiment\n +manage registered model Gina",
+                         said)
         assert re.search(r"hugo +read experiment gina_experiment", said)
         told = {u["name"]: u for u in json.loads(typed("list", "--json")[1])}
         assert told["admin"]["administrator"] and told["hugo"]["grants"] == [
@@ -591,7 +594,8 @@ class TestUsers:
 
         code, said = typed("delete", "gina")  # nobody answers the question
         assert code == 1 and "stays: experiment gina_experiment" in said
-        assert "nothing was deleted" in said and self.status(team, "gina", "password-of-gina-1") == 200
+        assert "nothing was deleted" in said
+        assert self.status(team, "gina", "password-of-gina-1") == 200
         assert typed("delete", "gina", "--yes", "--give-to", "nobody-here")[0] == 1
         assert self.status(team, "gina", "password-of-gina-1") == 200
         code, said = typed("delete", "gina", "--yes", "--give-to", "hugo")

@@ -1,0 +1,85 @@
+"""JSON lines as records, and JSON's values as cells.
+
+`NaN` and `Infinity`, which Python writes for a missing number, are missing values, as in Parquet.
+"""
+
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from ftzard.dataset.line_counts import LineCounts
+from ftzard.errors import DataError
+
+
+def parse(text: str) -> object:
+    """Return the value of a JSON text; a number that is none is None, in lists and objects too.
+
+    Raises ValueError for what is not JSON, and for an object that has a key twice.
+    """
+    try:
+        return json.loads(text, parse_constant=lambda _: None, parse_float=_finite,
+                          object_pairs_hook=_object)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key '{_writable(twice)[:40]}' stands twice in an object")
+    return found
+
+
+def records(path: Path, text: str, example: str = "text") -> Iterator[tuple[int, dict]]:
+    """Yield (line number, object) of every line that is not blank; example: a column's name."""
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = parse(line)
+        except ValueError as error:
+            raise DataError(
+                f"{path}, line {number}: not JSON ({error}); expected one object a line."
+            ) from error
+        if not isinstance(value, dict):
+            raise DataError(
+                f"{path}, line {number}: a JSON {type(value).__name__}, expected an object such as "
+                f'{{"{example}": "…"}}.'
+            )
+        yield number, {_writable(key): cell for key, cell in value.items()}
+
+
+def line_counts(text: str) -> LineCounts:
+    """Return how the lines became rows."""
+    lines = [bool(line.strip()) for line in io.StringIO(text, newline=None)]
+    return LineCounts(len(lines), sum(lines), len(lines) - sum(lines), 0)
+
+
+def cell(path: Path, number: int, column: str, value: object, *, nested: bool) -> str:
+    """Return a value as the text of a cell, '' where it is missing; lists only where `nested`."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _writable(value)
+    if nested:
+        return _writable(json.dumps(value, ensure_ascii=False))
+    if isinstance(value, list | dict):
+        raise DataError(
+            f"{path}, line {number}: '{column}' holds a {type(value).__name__}, expected a text or "
+            "a number."
+        )
+    return json.dumps(value)
+
+
+def _writable(text: str) -> str:
+    """JSON may hold half a surrogate pair, which no encoding can write."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -1,0 +1,85 @@
+"""What git ignores in a workspace: all data, and never the `.dvc` files and records beside it.
+
+The folders' own .gitignore files say so. A rule of the user's, in a .gitignore above them, in
+.git/info/exclude or in the file of core.excludesFile, may hide the folders all the same: git then
+reads none of their files, and DVC refuses to write there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftzard.errors import VersioningError
+from ftzard.versioning import git as _git
+from ftzard.versioning.git import attempt
+
+#: Lines of a workspace's own .gitignore that go over the rules of every file that is not nearer.
+TAKEN_BACK = ("!/data", "!/models", "!/notebooks", "!/notebooks/*.ipynb", "!/config",
+              "!/config/**", "!/.dvc", "!/.dvc/*", "!/.dvcignore", "!/.gitignore", "!/ftzard.yaml")
+#: Where versions are kept, for example: what git must see, and what it must not.
+VISIBLE = ("data/raw/file.csv.dvc", "data/cleaned/cleaned.parquet.dvc",
+           "data/labelling/batch.csv.dvc", "models/Model/1.zip.dvc", "models/Model/1.yaml",
+           ".dvc/config", "ftzard.yaml", "notebooks/Notebook.ipynb")
+HIDDEN = ("data/raw/file.csv", "data/cleaned/cleaned.parquet", "models/Model/1.zip")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule that makes git ignore a path: its pattern, and the file and line it stands in."""
+
+    path: str
+    file: str
+    line: str
+    pattern: str
+
+
+def rules(root: Path, paths: Sequence[str]) -> list[Rule]:
+    """Return, for each of the paths that git ignores, the rule that decides."""
+    asked = attempt(root, "check-ignore", "--no-index", "--verbose", "-z", "--stdin",
+                    input="".join(f"{path}\0" for path in paths))
+    if asked.returncode > 1:
+        raise VersioningError(_git.failure(root, asked))
+    fields = asked.stdout.split("\0")
+    found = [Rule(path, file, line, pattern) for file, line, pattern, path
+             in zip(fields[0::4], fields[1::4], fields[2::4], fields[3::4], strict=False)]
+    return [rule for rule in found if not rule.pattern.startswith("!")]
+
+
+def obstacle(root: Path, paths: Sequence[str] = VISIBLE) -> Rule | None:
+    """Return the rule that hides what git must see in a workspace, if there is one."""
+    return next(iter(rules(root, paths)), None)
+
+
+def goes_over(rule: Rule) -> bool:
+    """Return whether lines at the end of the workspace's own .gitignore go over a rule."""
+    folder = Path(rule.file).parent
+    return folder in (Path("."), Path(".git/info")) or folder.is_absolute()
+
+
+def sentence(root: Path, rule: Rule) -> str:
+    """Return what is wrong with a rule, and the lines that mend it."""
+    where = f"{rule.file}, line {rule.line}"
+    text = f"git ignores {rule.path} in {root} by the rule '{rule.pattern}' ({where})"
+    if goes_over(rule):
+        return (f"{text}, so no version could be committed there. Add to the end of "
+                f"{Path(root) / '.gitignore'}, each on a line of its own: {' '.join(TAKEN_BACK)}")
+    return f"{text}, so no version could be committed there. Take that line out of it."
+
+
+def require_visible(root: Path) -> None:
+    """Raise VersioningError, with the rule and its file, if git hides a workspace's versions."""
+    found = obstacle(root)
+    if found is not None:
+        raise VersioningError(sentence(root, found))
+
+
+def require_hidden(root: Path) -> None:
+    """Raise VersioningError if git would take in a workspace's data, which DVC keeps."""
+    hidden = {rule.path for rule in rules(root, HIDDEN)}
+    for path in HIDDEN:
+        if path not in hidden:
+            folder = path.split("/")[0]
+            raise VersioningError(
+                f"git does not ignore {path} in {root}, so git and DVC would both keep the data. "
+                f"Add to the end of {Path(root) / folder / '.gitignore'}, each on a line of its "
+                "own: * !*/ !.gitignore !*.dvc" + (" !*.yaml" if folder == "models" else ""))

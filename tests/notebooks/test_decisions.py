@@ -1,0 +1,60 @@
+"""The order of promotions is that of their chain, whatever any clock said."""
+
+from itertools import permutations
+
+from ftzard.notebooks import decisions
+
+
+def gate(version: int, name: str | None = None, after=(), created="2026-11-01", **more) -> dict:
+    chain = {"decision": {"id": name, "time": created, "after": list(after)}} if name else {}
+    return {"version": version, "created": created, "verdict": {"promoted": True}, **chain, **more}
+
+
+def hand(version: int, name: str | None = None, after=(), time="2026-11-01", **more) -> dict:
+    chain = {"id": name, "after": list(after)} if name else {}
+    return {"version": version, "created": "2026-10-01", "promotions": [{"time": time, **chain}],
+            **more}
+
+
+def test_a_person_promotes_between_a_registration_and_its_evaluation():
+    """Version 3 was registered first; the person's decision stands before the gate's in the chain.
+    """
+    records = [hand(1, "b", after=["a"], time="2026-11-05"), gate(2, "a", created="2026-11-02"),
+               gate(3, "c", after=["b"], created="2026-11-03")]
+    for order in permutations(records):
+        assert [d.version for d in decisions.on_record(order)] == [2, 1, 3]
+        assert [d.id for d in decisions.latest(order)] == ["c"]
+
+
+def test_a_clock_that_runs_ahead_does_not_count():
+    records = [hand(1, "a", time="2030-01-01"), gate(2, "b", after=["a"], created="2026-11-01")]
+    assert [d.version for d in decisions.latest(records)] == [2]
+
+
+def test_records_without_ids_come_first_in_the_order_of_their_times():
+    records = [gate(1, created="2026-11-01"), hand(2, time="2027-01-01"),
+               gate(3, "c", after=["hand-2-2027-01-01"], created="2026-12-01")]
+    assert [d.version for d in decisions.on_record(records)] == [1, 2, 3]
+    assert [d.version for d in decisions.latest(records[:2])] == [2]
+    assert decisions.following(records[:2])["after"] == ["hand-2-2027-01-01"]
+
+
+def test_two_that_decided_apart_stand_side_by_side_until_somebody_decides():
+    records = [gate(1, "a"), gate(2, "b", after=["a"]), hand(3, "c", after=["a"])]
+    assert {d.version for d in decisions.latest(records)} == {2, 3}
+    joined = decisions.following(records)
+    assert set(joined["after"]) == {"b", "c"}
+    records.append(hand(4, joined["id"], after=joined["after"]))
+    assert [d.version for d in decisions.latest(records)] == [4]
+
+
+def test_a_deleted_version_is_not_the_last_and_still_orders_the_others():
+    records = [gate(1, "a", promotions=[{"id": "c", "after": ["b"], "time": "x"}]),
+               gate(2, "b", after=["a"], deleted={"time": "y"})]
+    assert [d.id for d in decisions.latest(records)] == ["c"]
+    assert decisions.latest([gate(1, "a", deleted={"time": "y"})]) == []
+
+
+def test_records_that_name_each_other_still_have_an_order():
+    records = [gate(1, "a", after=["b"]), gate(2, "b", after=["a"])]
+    assert len(decisions.on_record(records)) == 2
