@@ -45,7 +45,8 @@ _ALNUM = r"\p{L}\p{M}\p{N}"
 _EMOTICON_2 = (r"[:;]-?(?:[()\[\]/\\|*<>]|[dpo3]\b)|=-?[()\[\]|]|[()\[\]]-?[:;=]|<3|\^_*\^"
                r"|\p{So}")
 _MAY_COUNT = (rf"[#%‰\p{{Sm}}\p{{Sc}}\p{{So}}\x{{2010}}-\x{{2013}}]|\p{{N}} ?[-*/^] ?\p{{N}}"
-              rf"|(?:^|[^{_ALNUM}])--?[{_ALNUM}]|[{_ALNUM}]-(?:$|[^{_ALNUM}])|{_MARK}|{_EMOTICON_2}")
+              rf"|(?:^|[^{_ALNUM}])--?[{_ALNUM}]|[{_ALNUM}]-(?:$|[^{_ALNUM}])|{_MARK}"
+              rf"|{_EMOTICON_2}")
 # What is put behind the mark, or taken out, before the rest is looked at.
 _MARKED = (
     (_MARK, ""),

@@ -102,8 +102,8 @@ def assign(
 
     by='text': the hash of the salt with the row's group or words decides. by='given': the column
     `split` does, under its canonical names; a batch that has none at all (rows labelled later) is
-    assigned by its text. `ratio`, `salt` and `identity`, the version of the rules by which texts and
-    names are the same, must stay what they were when first used.
+    assigned by its text. `ratio`, `salt` and `identity`, the version of the rules by which texts
+    and names are the same, must stay what they were when first used.
     """
     ratio = _checked(ratio)
     if by not in ("text", "given"):
@@ -133,7 +133,8 @@ def _by_hash(frame: pd.DataFrame, ratio: dict[str, float], salt: str, identity: 
     places = [position(key, salt) for key in keys(frame, identity).to_pylist()]
     bounds = [ratio["test"], ratio["test"] + ratio["validation"]]
     sides = np.array(["test", "validation", "train"], dtype=object)
-    return pd.Series(sides[np.searchsorted(bounds, np.array(places, dtype=float), side="right")], frame.index, dtype="str")
+    found = np.searchsorted(bounds, np.array(places, dtype=float), side="right")
+    return pd.Series(sides[found], frame.index, dtype="str")
 
 
 def shapes(words: tuple, signs: Sequence[bool], is_long: bool) -> set[tuple]:
@@ -276,12 +277,12 @@ def drop_near_duplicates(frame: pd.DataFrame, identity: int = FIRST
     Two texts are near-duplicates if their words are the same, or if both have at least four words
     and become the same sequence when each, or only the longer one, loses one word. Words are what
     `normalise_all` finds, or what stands between spaces: 'hi...you' counts as two and as one. From
-    version 2 of the rules (`identity`), two signs of a script without spaces count as a word, and
-    one sign or two neighbouring ones may differ. Test rows all stay; validation rows like a test row and training rows like a test or validation row
-    go. Of rows with messages and answers, those go too whose last question and answer have the
-    words of a test or validation row's, whatever stands before the question: a system's message or
-    a greeting is no new question. Returns (kept, dropped); dropped has a column `reason`. Linear in
-    the number of words.
+    version 2 of the rules (`identity`), signs of a script without spaces are words as well, and one
+    of them or two neighbours may differ. Test rows all stay; validation rows like a test row and
+    training rows like a test or validation row go. Of rows with messages and answers, those go too
+    whose last question and answer have the words of a test or validation row's, whatever stands
+    before the question: a system's message or a greeting is no new question. Returns (kept,
+    dropped); dropped has a column `reason`. Linear in the number of words.
     """
     split = frame["split"].to_numpy()
     normalised = normalise_all(frame["text"], identity)

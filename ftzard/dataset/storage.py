@@ -53,8 +53,9 @@ def write_parquet(frame: pd.DataFrame, path: Path, *, identity: int = FIRST) -> 
     """Write a table as parquet, atomically; the index is not kept.
 
     identity: version of the rules by which its texts and names are the same; the first is not
-    noted, so that tables of before keep their bytes. The columns named in `TYPES` get those types ('input_ids' becomes a list of int32), all others
-    the type of their values. Raises DataError for values that do not fit.
+    noted, so that tables of before keep their bytes. The columns named in `TYPES` get those types
+    ('input_ids' becomes a list of int32), all others the type of their values. Raises DataError for
+    values that do not fit.
     """
     table = _table(frame)
     if identity != FIRST:

@@ -180,8 +180,8 @@ def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: f
               identity: int, whole: bool = True) -> Expected:
     """Return cleaned rows with their sides and lengths, as preprocessing will find them.
 
-    identity: version of the rules by which texts are the same; whole: whether they are all that will be trained on; sides that a training would refuse are
-    refused then.
+    identity: version of the rules by which texts are the same; whole: whether they are all that
+    will be trained on; sides that a training would refuse are refused then.
     """
     data = config.data
     ratio = {"train": data.train_share, "validation": data.validation_share,

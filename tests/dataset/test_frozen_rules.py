@@ -1,4 +1,4 @@
-"""A workspace keeps the rules of its first rows: nothing of an older one moves under newer rules."""
+"""A workspace keeps the rules of its first rows: in an older one nothing moves under newer rules."""
 
 import ast
 import json
