@@ -284,6 +284,7 @@ def status(
         table.add_row(name, str(step["runs"]), step["state"] or "-",
                       (step["time"] or "-").removesuffix("+00:00"), str(step["seconds"] or "-"))
     out.print(table)
+    say(f"rules of identity: version {state['identity']}")
     say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
     if state["raw_files_waiting"]:
         say(f"waiting to be trained on: {', '.join(state['raw_files_waiting'])} in "

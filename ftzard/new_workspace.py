@@ -12,6 +12,7 @@ import ftzard.notebooks
 from ftzard import delivery_names, init_journal
 from ftzard.config import yaml_file
 from ftzard.dataset import instructions, reading, rejection, target_checks
+from ftzard.dataset.identity import LATEST, canonical, canonical_labels
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
 from ftzard.versioning import setup
@@ -20,6 +21,9 @@ from ftzard.workspace import MARKER, Workspace
 from ftzard.workspace_folder import FOLDERS, usable_folder
 
 TASKS = ("classification", "instruction_tuning")
+_TWO_SPELLINGS = (
+    "Write them as one in the file. Or begin without --data, name each in data.labels of "
+    "ftzard.yaml, as in 'Positive: positive', and set data.source to the file.")
 DATA_IGNORE = "*\n!*/\n!.gitignore\n!*.dvc\n"
 MODELS_IGNORE = DATA_IGNORE + "!*.yaml\n"
 # The lines with ! go over what a user's git ignores everywhere, such as data/.
@@ -191,7 +195,8 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
     there = reading.header(file, **written)
     _require(file, there, {"--text": text, "--label": label}, delimiter)
     rows = reading.read_raw(file, text_column=text, label_column=label, **written)
-    found = rows["label"].replace("", pd.NA).dropna().value_counts()
+    tidied = canonical(rows["label"])
+    found = tidied[tidied != ""].value_counts()
     problem = None if single_label else target_checks.problem("classification", rows["label"])
     if len(found) < 2 or len(found) > found.sum() / 2 and problem is None:
         other = _like_labels(file, there, {text, label}, written)
@@ -204,7 +209,11 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
     if problem is not None:
         raise DataError(f"{file}, column '{label}': {problem}; or, if each of them is one name, "
                         "add --single-label.")
-    names = {str(value): str(value) for value in sorted(found.index)}
+    try:
+        names = canonical_labels(rows["label"], remedy=_TWO_SPELLINGS)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    names = {str(name): str(name) for name in sorted(names[names != ""].unique())}
     return {"text_column": text, "label_column": label, **_written(**written),
             "labels": names}
 
@@ -239,7 +248,7 @@ def describe_instructions(file: Path, *, instruction: str, output: str, input: s
         file, instruction_column=instruction, output_column=output, **written,
         input_column=columns["input_column"], messages_column=columns["messages_column"],
         ignored=ignored)
-    cleaned, rejected = instructions.clean(rows, batch="")
+    cleaned, rejected = instructions.clean(rows, batch="", identity=LATEST)
     if cleaned.empty:
         reasons = ", ".join(f"{count} {reason}" for reason, count in
                             rejected["reason"].value_counts().items())

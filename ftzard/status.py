@@ -8,6 +8,7 @@ from ftzard import drift_log, drop_folders
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
 from ftzard.evaluation import batches, measures
+from ftzard.frozen_rules import identity
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
 from ftzard.history.delivered import delivered_as
@@ -31,6 +32,7 @@ def gather(workspace: Workspace) -> dict:
         "champion": _model(workspace, registry.by_alias(tracking, name, registry.CHAMPION)),
         "challenger": _model(workspace, registry.by_alias(tracking, name, registry.CHALLENGER)),
         "steps": {step.name: _step(tracking, step.run_name) for step in STEPS},
+        "identity": identity(workspace, config),
         "rows_waiting_for_labels": waiting,
         "raw_files_waiting": drop_folders.not_in_table(
             workspace, workspace.root / config.paths.cleaned),

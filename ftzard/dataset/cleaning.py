@@ -15,30 +15,25 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from ftzard.dataset import rejection, target_checks
+from ftzard.dataset.identity import (
+    FIRST,
+    canonical,
+    canonical_labels,
+    label_map,
+    plain_numbers,
+    refuse_lookalikes,
+)
 from ftzard.dataset.normalising import duplicate_keys, normalise
 from ftzard.dataset.splitting import canonical_split
 from ftzard.errors import DataError
 from ftzard.texts import clean_texts, replace
 
-__all__ = ["append", "check", "clean", "clean_texts", "label_names", "normalise", "sample_rows"]
+__all__ = ["append", "check", "clean", "clean_texts", "normalise", "sample_rows"]
 
 DUPLICATE = "duplicate"
 EARLIER_DUPLICATE = "duplicate of an earlier batch"
 CONTRADICTS = "contradicts the label of an earlier batch"
 _INVISIBLE = r"[\s\p{Z}\p{Cc}\p{Cf}\x{FE00}-\x{FE0F}]+"
-
-
-def _plain_number(values: pd.Series) -> pd.Series:
-    """Labels that are numbers come as '4' from one writer and as '4.0' from another."""
-    return values.str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
-
-
-def label_names(labels: Mapping | None) -> dict[str, str] | None:
-    """Return a label map (raw value -> name) with both sides as strings, '4.0' as '4'."""
-    if labels is None:
-        return None
-    raw = _plain_number(pd.Series([str(value) for value in labels], dtype="str"))
-    return dict(zip(raw, (str(name) for name in labels.values()), strict=True))
 
 
 def row_ids(batch: str, rows: pd.Series, texts: list[str]) -> list[str]:
@@ -49,15 +44,34 @@ def row_ids(batch: str, rows: pd.Series, texts: list[str]) -> list[str]:
     ]
 
 
-def _repeats(texts: pd.Series, labels: pd.Series | None) -> tuple[np.ndarray, np.ndarray]:
+def _repeats(texts: pd.Series, labels: pd.Series | None, identity: int
+             ) -> tuple[np.ndarray, np.ndarray]:
     """Return (contradicting, duplicate) masks; a duplicate is any but the first of its text."""
-    codes = pd.factorize(pd.Series(duplicate_keys(texts).to_pylist(), dtype="str"))[0]
+    codes = pd.factorize(pd.Series(duplicate_keys(texts, identity).to_pylist(), dtype="str"))[0]
     contradicting = np.zeros(len(codes), dtype=bool)
     if labels is not None:
         label_codes = pd.factorize(labels)[0]
         first = pd.Series(label_codes).groupby(codes).transform("first").to_numpy()
         contradicting = np.isin(codes, codes[first != label_codes])
     return contradicting, pd.Series(codes).duplicated().to_numpy() & ~contradicting
+
+
+def _named(cells: pd.Series, labels: Mapping | None, identity: int) -> pd.Series:
+    """Return the name of each raw label: '' where it is missing, none where the map has none."""
+    if identity != FIRST:
+        return canonical_labels(cells, labels)
+    given, names = plain_numbers(cells), label_map(labels, identity)
+    return given if names is None else given.map(names | {"": ""})
+
+
+def _unknown(cells: pd.Series, unknown: pd.Series, identity: int) -> np.ndarray:
+    """Return the reason against each row with an unknown label."""
+    reasons = np.full(len(cells), "", dtype=object)
+    found = cells[unknown]
+    shown = plain_numbers(found) if identity == FIRST else canonical(found, numbers=False)
+    shown = shown.where(shown.str.len() <= 40, shown.str.slice(0, 40) + "…")
+    reasons[unknown.to_numpy()] = ("unknown label '" + shown + "'").to_numpy(dtype=object)
+    return reasons
 
 
 def clean(
@@ -69,6 +83,7 @@ def clean(
     mention: str = "@user",
     link: str = "http",
     max_characters: int = 5000,
+    identity: int = FIRST,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Clean one delivery and take out the rows that cannot be used.
 
@@ -76,7 +91,9 @@ def clean(
     -> name; None takes the values themselves as names. Returns (cleaned, rejected): cleaned has
     id, batch, row, text and the optional columns that raw has; rejected has batch, row, the raw
     text and one reason each. Both are in the order of `raw`. With a published split, repeats are
-    only taken out of training: validation and test stay as they were published.
+    only taken out of training: validation and test stay as they were published. identity: version
+    of the rules by which texts and names are the same. Raises DataError for labels or names of
+    splits that might be meant as one (from version 2).
     """
     texts = clean_texts(raw["text"], unescape_html=unescape_html, mention=mention, link=link)
     frame = pd.DataFrame({"row": raw["row"].to_numpy(), "text": texts.to_pandas()})
@@ -91,27 +108,25 @@ def clean(
     too_long = pc.greater(pc.utf8_length(texts), max_characters).to_numpy(False)
     reject(too_long, f"text longer than {max_characters} characters")
     if "label" in raw:
-        given = _plain_number(raw["label"].fillna("").reset_index(drop=True))
-        names = label_names(labels)
-        reject(given == "", "label missing")
-        if names is not None:
-            unknown = ~given.isin(list(names))
-            shown = given.where(given.str.len() <= 40, given.str.slice(0, 40) + "…")
-            reject(unknown, ("unknown label '" + shown + "'").to_numpy(dtype=object))
-            given = given.map(names)
-        frame["label"] = given.astype("str")
+        cells = raw["label"].fillna("").reset_index(drop=True)
+        named = _named(cells, labels, identity)
+        reject(named == "", "label missing")
+        reject(named.isna(), _unknown(cells, named.isna(), identity))
+        frame["label"] = named.astype("str")
     for column in ("split", "group", "source"):
         if column in raw:
             frame[column] = raw[column].fillna("").reset_index(drop=True).astype("str")
     if "split" in frame:
-        frame["split"] = canonical_split(frame["split"])
+        frame["split"] = canonical_split(frame["split"], identity)
+    if "group" in frame and identity != FIRST:
+        frame["group"] = canonical(frame["group"])
 
     comparable = reason == ""
     if "split" in frame:
         comparable &= ~frame["split"].isin(["validation", "test"]).to_numpy()
     where = np.flatnonzero(comparable)
     label = frame["label"].iloc[where] if "label" in frame else None
-    contradicting, duplicate = _repeats(frame["text"].iloc[where], label)
+    contradicting, duplicate = _repeats(frame["text"].iloc[where], label, identity)
     reason[where[contradicting]] = "contradicting labels"
     reason[where[duplicate]] = DUPLICATE
 
@@ -234,7 +249,7 @@ def _check_names(found: pd.Series) -> None:
         )
 
 
-def text_keys(rows: pd.DataFrame) -> pd.Series:
+def text_keys(rows: pd.DataFrame, identity: int = FIRST) -> pd.Series:
     """Return, per row, what two texts share when one repeats the other.
 
     Of rows with messages that is the text up to white space: in an instruction, a sign or a capital
@@ -243,12 +258,13 @@ def text_keys(rows: pd.DataFrame) -> pd.Series:
     if "messages" in rows:
         keys = [" ".join(text.split()) for text in rows["text"]]
     else:
-        keys = duplicate_keys(rows["text"]).to_pylist()
+        keys = duplicate_keys(rows["text"], identity).to_pylist()
     return pd.Series(keys, rows.index, dtype="str")
 
 
 def append(
-    existing: pd.DataFrame | None, new: pd.DataFrame, *, replace_batch: bool = True
+    existing: pd.DataFrame | None, new: pd.DataFrame, *, replace_batch: bool = True,
+    identity: int = FIRST,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Add a cleaned batch to the table of all batches; returns (table, rejected).
 
@@ -256,8 +272,11 @@ def append(
     labels that arrive in portions); other batches stay as they are, and the new batch loses the
     rows that repeat one of theirs. A free answer repeats a row only if it is the same answer to the
     same text: another answer to it is a row of its own. Batches stand in order of arrival, rows by
-    their number.
+    their number. identity: version of the rules by which texts and names are the same. Raises
+    DataError for labels or groups that might be those of another batch (from version 2).
     """
+    if identity != FIRST:
+        _refuse_two_spellings(existing, new)
     nothing = rejected_rows("", pd.Series(dtype="int64"), pd.Series(dtype="str"), np.array([]))
     if existing is None or existing.empty:
         return new.reset_index(drop=True), nothing
@@ -271,7 +290,7 @@ def append(
         new = pd.concat([stays, new], ignore_index=True)
 
     free = "messages" in new
-    keys, seen = text_keys(new), text_keys(others)
+    keys, seen = text_keys(new, identity), text_keys(others, identity)
     reason = np.where(keys.isin(seen), EARLIER_DUPLICATE, "").astype(object)
     if "label" in new and free:
         said = set(zip(seen, others["label"], strict=True))
@@ -295,6 +314,31 @@ def append(
     table = table.assign(_rank=rank).sort_values(["_rank", "row"], kind="stable")
     table = table.drop(columns="_rank").reset_index(drop=True)
     return table, pd.concat(rejected, ignore_index=True)
+
+
+def _refuse_two_spellings(existing: pd.DataFrame | None, new: pd.DataFrame) -> None:
+    """Raise DataError, with counts, if rows have one label or group in two spellings.
+
+    Groups keep their case. A group '1.0' beside a group '1' is of a column that is not all
+    numbers, and so neither rule says whether they are one.
+    """
+    both = pd.concat([part.filter(["label", "group", "messages"])
+                      for part in (existing, new) if part is not None], ignore_index=True)
+    if "label" in both and "messages" not in both:
+        refuse_lookalikes(both["label"].value_counts().to_dict(), remedy="Write them as one in the "
+                          "file, or give both one name in data.labels.")
+    if "group" not in both:
+        return
+    counts = both.loc[both["group"].fillna("") != "", "group"].value_counts()
+    plain = dict(zip(counts.index, plain_numbers(counts.index.to_series()), strict=True))
+    twice = [name for name, number in plain.items() if name != number and number in counts]
+    if twice:
+        name, number = twice[0], plain[twice[0]]
+        raise DataError(
+            f"{len(twice):,} groups of data.group_column are spelled in two ways, such as "
+            f"'{number}' ({counts[number]:,} rows) and '{name}' ({counts[name]:,}): their rows "
+            "could be on both sides of the split. '1.0' counts as '1' only where every cell of the column is "
+            "a number; write them as one in the file.")
 
 
 def sample_rows(

@@ -15,8 +15,9 @@ import pandas as pd
 from ftzard.artifact import write_atomically
 from ftzard.dataset import labelling
 from ftzard.dataset.instructions import one_turn, to_json
+from ftzard.dataset.identity import FIRST
 from ftzard.dataset.line_counts import LineCounts
-from ftzard.dataset.normalising import normalise_all
+from ftzard.dataset.normalising import asked_keys
 from ftzard.dataset.storage import read_parquet, write_csv
 from ftzard.errors import DataError
 
@@ -61,10 +62,12 @@ def queues(folder: Path) -> pd.DataFrame | None:
                      ignore_index=True).drop_duplicates("id")
 
 
-def waiting(path: Path, cleaned: pd.DataFrame | None) -> pd.DataFrame | None:
+def waiting(path: Path, cleaned: pd.DataFrame | None, identity: int = FIRST
+            ) -> pd.DataFrame | None:
     """Return the rows of one queue's file that are not labelled yet, or None without any.
 
-    cleaned: the rows of all batches; a row is labelled when its words stand there. A label that
+    cleaned: the rows of all batches; a row is labelled when its words stand there, by version
+    `identity` of the rules. A label that
     is filled in but not handed in stays where it is; one beside a text that was changed does not,
     and a row whose messages were changed is asked no longer.
     """
@@ -73,8 +76,9 @@ def waiting(path: Path, cleaned: pd.DataFrame | None) -> pd.DataFrame | None:
     queue = labelling.read_asked(path)
     queue = queue[~queue["changed"]].drop(columns="changed")
     if cleaned is not None:
-        known = set(normalise_all(cleaned["text"]).to_pylist())
-        words = pd.Series(normalise_all(queue["text"]).to_pylist(), queue.index, dtype="str")
+        known = set(asked_keys(cleaned["text"], identity).to_pylist())
+        words = asked_keys(queue["text"], identity).to_pylist()
+        words = pd.Series(words, queue.index, dtype="str")
         queue = queue[~words.isin(known) & ~queue["id"].isin(cleaned["id"])]
     return queue.reset_index(drop=True) if len(queue) else None
 
@@ -213,8 +217,8 @@ def new_labels(path: Path, cleaned: Path, *, free: bool | None = None) -> int:
     if not Path(cleaned).is_file():
         return len(given)
     known = read_parquet(cleaned, columns=["id", "label"]).drop_duplicates("id").set_index("id")
-    before = known["label"].reindex(given["id"]).fillna("").str.casefold()
-    return int((before.to_numpy() != given["label"].str.strip().str.casefold().to_numpy()).sum())
+    before = labelling.typed(known["label"].reindex(given["id"]))
+    return int((before.to_numpy() != labelling.typed(given["label"]).to_numpy()).sum())
 
 
 def join(files: Sequence[Path], target: Path, *, free: bool | None = None) -> Path:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from ftzard.dataset import json_lines, prompt_columns, reading
 from ftzard.dataset.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys
+from ftzard.dataset.identity import FIRST, canonical
 from ftzard.dataset.splitting import canonical_split
 from ftzard.errors import DataError
 from ftzard.texts import wording
@@ -102,7 +103,7 @@ def read(
 
 
 def clean(
-    raw: pd.DataFrame, *, batch: str, max_characters: int = 5000
+    raw: pd.DataFrame, *, batch: str, max_characters: int = 5000, identity: int = FIRST
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Clean one delivery and take out the rows that cannot be used.
 
@@ -111,7 +112,8 @@ def clean(
     source and, where raw has them, split and group; rejected has batch, row, the text as it was
     given and one reason each. Both are in the order of `raw`. The same answer to a text that is
     spelled the same, but for its spaces, is a duplicate; another answer to it is not, nor is a text
-    with another sign or case. With a published split, duplicates are only taken out of training.
+    with another sign or case. identity: version of the rules by which names are the same. With a
+    published split, duplicates are only taken out of training.
     """
     answered = "label" in raw
     rows = [_understood(row, answered, max_characters)
@@ -127,7 +129,9 @@ def clean(
         if column in raw:
             frame[column] = raw[column].fillna("").reset_index(drop=True).astype("str")
     if "split" in frame:
-        frame["split"] = canonical_split(frame["split"])
+        frame["split"] = canonical_split(frame["split"], identity)
+    if "group" in frame and identity != FIRST:
+        frame["group"] = canonical(frame["group"])
 
     reason = np.array(reasons, dtype=object)
     comparable = reason == ""

@@ -9,7 +9,8 @@ A label is one of the label names, or, where there are none (`labels=None`), a f
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from ftzard.dataset import label_studio_export, reading
 from ftzard.dataset.decoding import decompressed, encoding_of
+from ftzard.dataset.identity import canonical
 from ftzard.dataset.instructions import as_text
 from ftzard.dataset.label_studio import task_texts
 from ftzard.dataset.line_counts import LineCounts
@@ -152,22 +154,33 @@ def _spaced(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _names(labels: Iterable[str] | None) -> dict[str, str] | None:
-    """Label names by what a person may type for them: case and space around do not matter."""
-    if labels is None:
-        return None
-    names = [str(name) for name in labels]
-    typed = {name.casefold(): name for name in names}
-    return typed if len(typed) == len(names) else {name: name for name in names}
+def typed(labels: pd.Series) -> pd.Series:
+    """Return what labels share that a person means as one: 'Sad ' and 'sad', '1' and '1.0'."""
+    return canonical(labels.fillna(""), numbers=True).str.casefold()
 
 
-def _chosen(labelled: pd.DataFrame, names: dict[str, str] | None) -> pd.Series:
+@dataclass(frozen=True)
+class _Names:
+    """Label names by what a person may type for them; `form` is what typed labels share."""
+
+    names: dict[str, str]
+    form: Callable[[pd.Series], pd.Series]
+
+    @classmethod
+    def of(cls, labels: Iterable[str] | None) -> "_Names | None":
+        """Return the names by their typed form, or by less of it where two names share that."""
+        if labels is None:
+            return None
+        names = pd.Series([str(name) for name in labels], dtype="str").drop_duplicates()
+        forms = (typed, lambda labels: canonical(labels, numbers=False), lambda labels: labels)
+        form = next(form for form in forms if form(names).is_unique)
+        return cls(dict(zip(form(names), names, strict=True)), form)
+
+
+def _chosen(labelled: pd.DataFrame, names: _Names | None) -> pd.Series:
     if names is None:
         return labelled["label"].map(wording)
-    typed = labelled["label"].str.strip()
-    if any(name != name.casefold() for name in names):
-        return typed.map(names)
-    return typed.str.casefold().map(names)
+    return names.form(labelled["label"]).map(names.names)
 
 
 def _same(answer: str) -> str:
@@ -189,11 +202,12 @@ def _whole(labelled: pd.DataFrame) -> pd.DataFrame:
             f"columns as they were. Found: {', '.join(map(str, labelled.columns))}."
         )
     labelled = labelled.reindex(columns=[*LABELLED, *GIVEN], fill_value="")
-    return labelled.fillna("").astype("str").reset_index(drop=True)
+    labelled = labelled.fillna("").astype("str").reset_index(drop=True)
+    return labelled.assign(id=canonical(labelled["id"], numbers=False))
 
 
 def _first_look(labelled: pd.DataFrame, chosen: pd.Series, asked: pd.DataFrame | None,
-                names: dict[str, str] | None) -> list[str]:
+                names: _Names | None) -> list[str]:
     """Return the reason against each row by itself, '' for a label that may count."""
     reasons = []
     changed = set() if asked is None or "changed" not in asked else set(
@@ -208,7 +222,7 @@ def _first_look(labelled: pd.DataFrame, chosen: pd.Series, asked: pd.DataFrame |
         elif not row.label.strip() or not name:
             reason = EMPTY
         elif not isinstance(name, str):
-            close = nearest(row.label.strip(), sorted(set(names.values()))).rstrip(".")
+            close = nearest(row.label.strip(), sorted(set(names.names.values()))).rstrip(".")
             reason = f"unknown label '{row.label.strip()[:40]}'{close}"
         reasons.append(reason)
     return reasons
@@ -228,7 +242,7 @@ def accept(
     with the first is neither. Two free answers agree if they are the same up to case and space.
     """
     labelled = _whole(labelled)
-    names = _names(labels)
+    names = _Names.of(labels)
     chosen = _chosen(labelled, names)
     asked = None if queue is None else queue.drop_duplicates("id").set_index("id")
     reasons = pd.Series(_first_look(labelled, chosen, asked, names), labelled.index, dtype="object")
@@ -272,7 +286,7 @@ def labelled_twice(
     order of the people's names; an answer that does not count by itself makes no pair.
     """
     labelled = _whole(labelled)
-    names = _names(labels)
+    names = _Names.of(labels)
     chosen = _chosen(labelled, names)
     asked = queue.drop_duplicates("id").set_index("id")
     reasons = _first_look(labelled, chosen, asked, names)

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from ftzard.dataset.identity import FIRST
 from ftzard.dataset.labelling import queue_columns
-from ftzard.dataset.normalising import normalise_all, spaced_all
-from ftzard.dataset.splitting import NEAR_WORDS, like_test_rows
+from ftzard.dataset.normalising import asked_keys
+from ftzard.dataset.splitting import all_shapes, like_test_rows
 from ftzard.errors import ConfigError, DataError, nearest
 
 #: Strategies that rank a row by the champion's probabilities of it.
@@ -134,15 +135,17 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 class _Asked:
     """The texts of a queue so far; what equals one of them up to one word is asked no more."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        self.shapes: set[tuple] = set().union(*_all_shapes(texts))
+    def __init__(self, texts: Iterable[str], identity: int) -> None:
+        self.identity = identity
+        self.shapes: set[tuple] = set().union(*all_shapes(list(texts), identity))
 
     def take(self, rows: pd.DataFrame, most: int) -> pd.DataFrame:
         """Return the first `most` rows, in their order, that are asked for the first time."""
         taken: list[object] = []
         for start in range(0, len(rows), 1000):
             part = rows.iloc[start : start + 1000]
-            for index, shapes in zip(part.index, _all_shapes(part["text"]), strict=True):
+            found = all_shapes(part["text"].tolist(), self.identity)
+            for index, shapes in zip(part.index, found, strict=True):
                 if len(taken) >= most:
                     return rows.loc[taken]
                 if self.shapes.isdisjoint(shapes):
@@ -151,34 +154,21 @@ class _Asked:
         return rows.loc[taken]
 
 
-def _all_shapes(texts: Iterable[str]) -> list[set[tuple]]:
-    """Return, per text, what near-duplicates share, as `splitting.drop_near_duplicates` has it."""
-    texts = list(texts)
-    both = zip(normalise_all(texts).to_pylist(), spaced_all(texts).to_pylist(), strict=True)
-    return [_shapes(words, "words") | _shapes(spaced, "spaced") for words, spaced in both]
-
-
-def _shapes(text: str, kind: str) -> set[tuple]:
-    words = tuple(text.split(" "))
-    if len(words) < NEAR_WORDS:
-        return {(kind, "whole", words)}
-    return {(kind, words)} | {(kind, words[:i] + words[i + 1 :]) for i in range(len(words))}
-
-
 def _askable(
     predictions: pd.DataFrame,
     exclude_texts: Iterable[str],
     test_texts: Iterable[str],
     waiting: pd.DataFrame | None,
+    identity: int,
 ) -> pd.DataFrame:
     """Rows in order of id with why each is not asked: known, repeated, measured (near a test row).
 
     A row that waits for its label already is none of these, and is marked as waiting.
     """
-    words = normalise_all(predictions["text"]).to_pylist()
+    words = asked_keys(predictions["text"], identity).to_pylist()
     words = pd.Series(words, predictions.index, dtype="str")
     waits = predictions["id"].isin([] if waiting is None else waiting["id"])
-    known = words.isin(normalise_all(exclude_texts).to_pylist())
+    known = words.isin(asked_keys(exclude_texts, identity).to_pylist())
     ordered = predictions["id"].sort_values(kind="stable").index
     repeated = words.loc[ordered].duplicated().reindex(predictions.index)
     rows = predictions.assign(waits=waits, known=known,
@@ -186,7 +176,7 @@ def _askable(
     training = rows.index[(rows["split"] != "test") & ~known & ~waits]
     test_texts = list(test_texts)
     if len(training) and test_texts:
-        like = like_test_rows(rows.loc[training, "text"], test_texts)
+        like = like_test_rows(rows.loc[training, "text"], test_texts, identity)
         rows.loc[training, "measured"] = (like != "").to_numpy()
     return rows.loc[ordered]
 
@@ -205,6 +195,7 @@ def select(
     waiting: pd.DataFrame | None = None,
     disagreement: np.ndarray | None = None,
     embeddings: np.ndarray | None = None,
+    identity: int = FIRST,
 ) -> tuple[pd.DataFrame, float | None]:
     """Return (queue, threshold): the rows to label, and the lowest score of those ranked by one.
 
@@ -218,7 +209,8 @@ def select(
     those in `exclude_texts`; and for training none that is nearly one of `test_texts`. waiting:
     rows of this batch's queue that have no label yet; they stay, first and as they are, and count
     towards budget and audit_rows. disagreement (rows) and embeddings (rows, width): what committee
-    and diversity rank by, in the order of `predictions`.
+    and diversity rank by, in the order of `predictions`. identity: version of the rules by which
+    texts are the same.
 
     Fewer rows than asked for are all taken (`counts` says how many were missing); no row at all
     is a DataError. The threshold is None when no row was ranked by a score.
@@ -241,10 +233,10 @@ def select(
         raise DataError("There are no predictions to choose from; run the inference step first.")
     rows = predictions.reset_index(drop=True)
     scores = _scores(rows, strategy, seed, disagreement, embeddings)
-    rows = _askable(rows.assign(score=scores), exclude_texts, test_texts, waiting)
+    rows = _askable(rows.assign(score=scores), exclude_texts, test_texts, waiting, identity)
     columns = queue_columns(predictions.columns)
     kept = _kept(waiting, columns)
-    asked = _Asked(kept["text"])
+    asked = _Asked(kept["text"], identity)
     budget -= int((kept["side"] == "train").sum())
     audit_rows -= int((kept["side"] == "test").sum())
     free = rows[~rows["known"] & ~rows["repeated"] & ~rows["measured"] & ~rows["waits"]]
@@ -333,12 +325,14 @@ def counts(
     exclude_texts: pd.Series | list[str] = (),
     test_texts: Iterable[str] = (),
     waiting: pd.DataFrame | None = None,
+    identity: int = FIRST,
 ) -> dict[str, int]:
     """Return the numbers behind a queue, for the report, and how many rows it is short of.
 
     'uncertain rows asked' are all of the training side, whatever ranked them.
     """
-    rows = _askable(predictions.reset_index(drop=True), exclude_texts, test_texts, waiting)
+    rows = _askable(predictions.reset_index(drop=True), exclude_texts, test_texts, waiting,
+                    identity)
     asked = int((queue["side"] == "train").sum())
     audited = int((queue["side"] == "test").sum())
     return {

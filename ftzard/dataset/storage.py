@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ftzard.artifact import write_atomically
+from ftzard.dataset.identity import FIRST, LATEST
 from ftzard.errors import DataError
 
 # The types of the columns that artifacts have, whatever the frame in memory happens to hold: an
@@ -32,6 +33,10 @@ TYPES = {
 }
 
 
+#: Under what key a table says by which version of the rules of identity its rows were made.
+_IDENTITY = b"ftzard.identity"
+
+
 def _table(frame: pd.DataFrame) -> pa.Table:
     columns = {}
     for name in frame.columns:
@@ -44,13 +49,18 @@ def _table(frame: pd.DataFrame) -> pa.Table:
     return pa.table(columns)
 
 
-def write_parquet(frame: pd.DataFrame, path: Path) -> Path:
+def write_parquet(frame: pd.DataFrame, path: Path, *, identity: int = FIRST) -> Path:
     """Write a table as parquet, atomically; the index is not kept.
 
-    The columns named in `TYPES` get those types ('input_ids' becomes a list of int32), all others
-    the type of their values. Raises DataError for values that do not fit.
+    identity: version of the rules by which its texts and names are the same; the first is not
+    noted, so that tables of before keep their bytes. The columns named in `TYPES` get those types
+    ('input_ids' becomes a list of int32), all others the type of their values. Raises DataError for
+    values that do not fit.
     """
     table = _table(frame)
+    if identity != FIRST:
+        noted = {**(table.schema.metadata or {}), _IDENTITY: str(identity).encode()}
+        table = table.replace_schema_metadata(noted)
     return write_atomically(Path(path), lambda part: pq.write_table(table, part))
 
 
@@ -73,6 +83,25 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         return pq.read_table(path, columns=columns).to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} cannot be read as parquet ({error}); write it again.") from error
+
+
+def identity_of(path: Path) -> int:
+    """Return the version of the rules of identity by which a table's rows were made.
+
+    Raises DataError for a file that is no parquet, or of a version that this release does not know.
+    """
+    try:
+        noted = (pq.read_schema(path).metadata or {}).get(_IDENTITY)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} cannot be read as parquet ({error}); write it again.") from error
+    if noted is None:
+        return FIRST
+    if not noted.isdigit() or not FIRST <= int(noted) <= LATEST:
+        raise DataError(
+            f"{path} was made under version {noted.decode(errors='replace')} of the rules by which "
+            f"texts and names are the same; this release knows {FIRST} to {LATEST}. Use the "
+            "release that wrote it, or a later one.")
+    return int(noted)
 
 
 def write_csv(frame: pd.DataFrame, path: Path, *, encoding: str = "utf-8") -> Path:

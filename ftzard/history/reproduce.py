@@ -82,6 +82,7 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     from ftzard.artifact import Handle, verify
     from ftzard.config.compose import from_record
     from ftzard.dataset import replay, storage
+    from ftzard.dataset.identity import FIRST
     from ftzard.models import adapter, reproducibility
     from ftzard.models.base import load_base
     from ftzard.models.fitting import fit
@@ -90,8 +91,9 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
 
     config, recipe = from_record(record["config"]), record["recipe"]
     tokenized = record["data"]["tokenized"]
-    rows = storage.read_parquet(verify(
-        Handle("tokenized", tokenized["path"], tokenized["sha256"], None, "parquet"), place.root))
+    path = verify(
+        Handle("tokenized", tokenized["path"], tokenized["sha256"], None, "parquet"), place.root)
+    rows = storage.read_parquet(path)
     train = rows[rows["split"] == "train"]
     if recipe["replayed"] is not None:
         train, _ = replay.mix(train, **recipe["replayed"], seed=recipe["seed"])
@@ -121,9 +123,10 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         else:
             metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows)
     now = {**fitted.recipe, "replayed": recipe["replayed"],
-           "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics}
-    then = {**recipe, "base": record["base"]["weight_hash"],
-            "tokenizer": record["base"]["tokenizer_hash"],
+           "identity": storage.identity_of(path), "base": loaded.weight_hash,
+           "tokenizer": loaded.tokenizer_hash, "test": metrics}
+    then = {**recipe, "identity": record.get("identity", FIRST),
+            "base": record["base"]["weight_hash"], "tokenizer": record["base"]["tokenizer_hash"],
             "test": {k: v for k, v in record.get("test_metrics", metrics).items() if k in metrics}}
     unequal = differences(then, now)
     return Reproduction(

@@ -10,7 +10,7 @@ import pandas as pd
 
 import ftzard
 from ftzard.config import compose
-from ftzard.dataset import replay
+from ftzard.dataset import replay, storage
 from ftzard.evaluation import forgetting
 from ftzard.evaluation.forgetting import Matrix
 from ftzard.models import adapter, archive, verify
@@ -121,6 +121,7 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         else trained_rows,
         "data": {name: {"path": h.path, "sha256": h.sha256, "commit": h.commit}
                  for name, h in chapter.inputs.items()},
+        "identity": storage.identity_of(chapter.path("tokenized")),
         "params": params,
         "recipe": {**recipe, "replayed": replayed},
         "git_commit": git.head(workspace.root),

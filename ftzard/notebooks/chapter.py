@@ -27,8 +27,10 @@ from ftzard.artifact import Handle, dvc_hash, verify, write_json
 from ftzard.config import compose, effects, unusual
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
+from ftzard.dataset.identity import FIRST
 from ftzard.errors import DataError, FtzardError
 from ftzard.evaluation import plots
+from ftzard.frozen_rules import identity
 from ftzard.history import delivered
 from ftzard.inputs import given_or_latest, latest_metadata
 from ftzard.running import disk, orphan
@@ -77,6 +79,12 @@ class Chapter:
     def labelled(self) -> bool:
         """Whether the delivery came back from a person, with labels for rows that were asked."""
         return any(handle.name == "labelled" for handle in self.inputs.values())
+
+    @property
+    def identity(self) -> int:
+        """Version of the rules by which texts and names are the same, frozen in the workspace."""
+        given = "cleaned" in self.inputs
+        return identity(self.workspace, self.config, self.path("cleaned") if given else None)
 
     @cached_property
     def delivered_as(self) -> dict[str, str]:
@@ -127,16 +135,33 @@ class Chapter:
             self.run.tags({"delivered_as": called})
         return stored
 
-    def write(self, name: str, rows: pd.DataFrame, **parts: str) -> Handle:
-        """Write an artifact under its place, complete or not at all, and return its handle."""
+    def write(self, name: str, rows: pd.DataFrame, *, identity: int = FIRST, **parts: str
+              ) -> Handle:
+        """Write an artifact under its place, complete or not at all, and return its handle.
+
+        identity: version of the rules by which its texts and names are the same. Raises DataError
+        if the artifact that stands there was made under another.
+        """
         path = self.place(name, **parts)
+        if name in ("cleaned", "tokenized") and path.is_file():
+            self._require_identity(path, identity)
         if path.suffix == ".csv":
             storage.write_csv(rows, path, encoding="utf-8-sig")  # what a spreadsheet needs
         else:
-            storage.write_parquet(rows, path)
+            storage.write_parquet(rows, path, identity=identity)
         handle = self.workspace.handle(name, path, len(rows))
         self.outputs[name] = handle
         return handle
+
+    def _require_identity(self, path: Path, identity: int) -> None:
+        kept = storage.identity_of(path)
+        if kept != identity:
+            raise DataError(
+                f"{self.workspace.relative(path)} was made under version {kept} of the rules by "
+                f"which texts and names are the same, and {self.step.notebook}.ipynb would write "
+                f"it under version {identity}: rows could move from training to test. If the "
+                "notebook is of another release, move it away and run 'ftzard init' for a new "
+                "copy; else begin a new workspace.")
 
     @property
     def checkpoints(self) -> dict:

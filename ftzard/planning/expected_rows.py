@@ -13,6 +13,7 @@ import pandas as pd
 from ftzard.config.schema import Config
 from ftzard.dataset import cleaning, instructions, labelling, reading, splitting, storage
 from ftzard.errors import DataError, ModelError
+from ftzard.frozen_rules import identity
 from ftzard.inputs import given_or_latest
 from ftzard.sources import delivering
 from ftzard.steps import JOBS
@@ -61,7 +62,8 @@ def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer) -> 
         return _delivered(workspace, config, tokenizer)
     if first == "preprocessing":
         path = _place(workspace, config, "cleaned")
-        return _prepared(storage.read_parquet(path), config, tokenizer, _told(workspace, path))
+        return _prepared(storage.read_parquet(path), config, tokenizer, _told(workspace, path),
+                         identity=storage.identity_of(path))
     if first == "inference_preprocessing":
         return _incoming(workspace, config, tokenizer)
     name = "incoming_tokenized" if first in ("inference", "sampling") else "tokenized"
@@ -87,22 +89,24 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
                 if not _as_this_base_does_it(there, config, tokenizer):
                     continue
                 return _tokenized(workspace, there, told)
-            return _prepared(storage.read_parquet(there), config, tokenizer, told)
+            return _prepared(storage.read_parquet(there), config, tokenizer, told,
+                             identity=storage.identity_of(there))
     data = config.data
     raw = cleaning.sample_rows(_read(path, config, answers=True), data.sample_rows, config.seed,
                                data.sample_stratified and config.task.instructions is None)
     looked, scale = _part(raw)
-    rows, rejected = _cleaned(looked, config, batch)
+    rules = identity(workspace, config)
+    rows, rejected = _cleaned(looked, config, batch, rules)
     earlier = workspace.root / config.paths.cleaned
     everything, repeated = cleaning.append(
-        storage.read_parquet(earlier) if earlier.is_file() else None, rows)
+        storage.read_parquet(earlier) if earlier.is_file() else None, rows, identity=rules)
     cleaning.check(rows, rejected, repeated, labels=data.labels, max_rejected=data.max_rejected,
                    min_rows=min(data.min_rows, len(looked)))
     told = f"{workspace.relative(path)}, cleaned and split here: {len(raw):,} rows, of which " \
            f"{(len(rejected) + len(repeated)) * scale:,.0f} cannot be used"
     if earlier.is_file():
         told += f"; with the earlier batches of {_told(workspace, earlier)}"
-    return _prepared(everything, config, tokenizer, told, scale)
+    return _prepared(everything, config, tokenizer, told, scale, identity=rules)
 
 
 def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
@@ -111,13 +115,15 @@ def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
     new = labelling.read_labelled(path, free=config.task.instructions is not None)
     new = new[new["label"].str.strip() != ""].assign(batch=reading.batch_of(path))
     told = f"{workspace.relative(path)}: {len(new):,} labelled rows"
-    new = _prepared(new, config, tokenizer, told, whole=False)
+    rules = identity(workspace, config)
+    new = _prepared(new, config, tokenizer, told, whole=False, identity=rules)
     place = _place(workspace, config, "tokenized")
     if _as_this_base_does_it(place, config, tokenizer):
         earlier = _tokenized(workspace, place)
     else:
         place = _place(workspace, config, "cleaned")
-        earlier = _prepared(storage.read_parquet(place), config, tokenizer, _told(workspace, place))
+        earlier = _prepared(storage.read_parquet(place), config, tokenizer, _told(workspace, place),
+                            identity=rules)
     return Expected(pd.concat([earlier.rows, new.rows], ignore_index=True),
                     f"{new.source}, with {earlier.source}", 1.0, new.assumptions)
 
@@ -127,10 +133,12 @@ def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
     path = workspace.root / given_or_latest("incoming", None, workspace, config).path
     raw = _read(path, config, answers=False)
     looked, scale = _part(raw)
-    rows, rejected = _cleaned(looked, config, reading.batch_of(path))
+    rules = identity(workspace, config)
+    rows, rejected = _cleaned(looked, config, reading.batch_of(path), rules)
     told = f"{workspace.relative(path)}, cleaned here: {len(raw):,} rows, of which " \
            f"{len(rejected) * scale:,.0f} cannot be used"
-    return _prepared(rows.assign(label=""), config, tokenizer, told, scale, whole=False)
+    return _prepared(rows.assign(label=""), config, tokenizer, told, scale, whole=False,
+                     identity=rules)
 
 
 def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
@@ -148,14 +156,16 @@ def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
         **more)
 
 
-def _cleaned(rows: pd.DataFrame, config: Config, batch: str
+def _cleaned(rows: pd.DataFrame, config: Config, batch: str, identity: int
              ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return rows as they are cleaned, and those that cannot be used."""
     data = config.data
     if config.task.instructions is not None:
-        return instructions.clean(rows, batch=batch, max_characters=data.max_characters)
+        return instructions.clean(rows, batch=batch, max_characters=data.max_characters,
+                                  identity=identity)
     return cleaning.clean(rows, batch=batch, labels=data.labels if "label" in rows else None,
-                          mention=data.mention, link=data.link, max_characters=data.max_characters)
+                          mention=data.mention, link=data.link, identity=identity,
+                          max_characters=data.max_characters)
 
 
 def _part(raw: pd.DataFrame) -> tuple[pd.DataFrame, float]:
@@ -167,18 +177,18 @@ def _part(raw: pd.DataFrame) -> tuple[pd.DataFrame, float]:
 
 
 def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: float = 1.0, *,
-              whole: bool = True) -> Expected:
+              identity: int, whole: bool = True) -> Expected:
     """Return cleaned rows with their sides and lengths, as preprocessing will find them.
 
-    whole: whether they are all that will be trained on; sides that a training would refuse are
-    refused then.
+    identity: version of the rules by which texts are the same; whole: whether they are all that
+    will be trained on; sides that a training would refuse are refused then.
     """
     data = config.data
     ratio = {"train": data.train_share, "validation": data.validation_share,
              "test": data.test_share}
     rows = splitting.assign(rows, salt=data.salt, ratio=ratio,
-                            by=data.split if "split" in rows else "text")
-    rows, leaving = splitting.drop_near_duplicates(rows)
+                            by=data.split if "split" in rows else "text", identity=identity)
+    rows, leaving = splitting.drop_near_duplicates(rows, identity)
     if len(leaving):
         told += f"; {len(leaving) * scale:,.0f} leave training, since they are like a test or " \
                 "validation row"

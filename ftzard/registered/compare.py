@@ -17,6 +17,7 @@ from ftzard.dataset import cleaning, reading, storage
 from ftzard.errors import DataError, ModelError
 from ftzard.evaluation.calibration import scaled
 from ftzard.evaluation.side_by_side import SideBySide, disagreements, side_by_side
+from ftzard.frozen_rules import identity
 from ftzard.models.spec import INSTRUCTION_TUNING
 from ftzard.registered import compare_answers, learned, lookup
 from ftzard.registered.compare_answers import AnswerComparison
@@ -96,8 +97,8 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
     if file is None:
         rows, told = test_rows(workspace, config)
     else:
-        rows, told = compare_answers.labelled_rows(config, file) if free else (
-            labelled_rows(config, file))
+        rows_of = compare_answers.labelled_rows if free else labelled_rows
+        rows, told = rows_of(config, file, identity(workspace, config))
         told["learned"] = learned.counted(workspace, models, rows)
     if free:
         return compare_answers.held(models, rows, told, asked=asked, config=config, say=say)
@@ -166,14 +167,17 @@ def test_rows(workspace: Workspace, config: Config) -> tuple[pd.DataFrame, dict]
     return rows.filter(["id", "batch", "text", "label", "messages"]), told
 
 
-def labelled_rows(config: Config, file: Path) -> tuple[pd.DataFrame, dict]:
-    """Return the usable rows of a labelled file, cleaned as a delivery is, and what they are."""
+def labelled_rows(config: Config, file: Path, identity: int) -> tuple[pd.DataFrame, dict]:
+    """Return the usable rows of a labelled file, cleaned as a delivery is, and what they are.
+
+    identity: version of the rules by which texts and names are the same.
+    """
     data = config.data
     raw = reading.read_raw(file, text_column=data.text_column, label_column=data.label_column,
                            **reading.layout(data))
     rows, rejected = cleaning.clean(
         raw, batch=reading.batch_of(file), labels=data.labels, mention=data.mention,
-        link=data.link, max_characters=data.max_characters)
+        link=data.link, max_characters=data.max_characters, identity=identity)
     reasons = {str(r): int(n) for r, n in rejected["reason"].value_counts().items()}
     if rows.empty:
         raise DataError(f"{file} has no row that can be used: {reasons}.")

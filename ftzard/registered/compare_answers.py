@@ -156,7 +156,7 @@ def _apart(rows: pd.DataFrame, said: list[list[str]]) -> pd.DataFrame:
     return table[table["first"] != table["second"]].reset_index(drop=True)
 
 
-def labelled_rows(config: Config, file) -> tuple[pd.DataFrame, dict]:
+def labelled_rows(config: Config, file, identity: int) -> tuple[pd.DataFrame, dict]:
     """Return the usable rows of a file of instructions and answers, and what they are."""
     from ftzard.dataset import reading
 
@@ -167,7 +167,7 @@ def labelled_rows(config: Config, file) -> tuple[pd.DataFrame, dict]:
         **reading.layout(data), ignored=data.ignored_columns or (),
         lacking=[column for column in (data.input_column,) if column])
     rows, rejected = instructions.clean(raw, batch=reading.batch_of(file),
-                                        max_characters=data.max_characters)
+                                        max_characters=data.max_characters, identity=identity)
     reasons = {str(r): int(n) for r, n in rejected["reason"].value_counts().items()}
     if rows.empty:
         raise DataError(f"{file} has no row that can be used: {reasons}.")

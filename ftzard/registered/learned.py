@@ -6,6 +6,7 @@ import pandas as pd
 
 from ftzard.dataset.splitting import repeats
 from ftzard.errors import VersioningError
+from ftzard.frozen_rules import identity
 from ftzard.notebooks import model_files
 from ftzard.registered.lookup import Files
 from ftzard.workspace import Workspace
@@ -19,6 +20,7 @@ def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -
     `splitting.drop_near_duplicates` means by it.
     """
     by, any_of_them = {}, pd.Series(False, rows.index)
+    rules = identity(workspace, workspace.config())
     for model in models:
         if model.adapter is None or model.version is None:
             continue
@@ -26,7 +28,7 @@ def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -
         if trained is None:
             by[model.name] = None
             continue
-        found = repeats(rows, trained)
+        found = repeats(rows, trained, rules)
         by[model.name] = int(found.sum())
         any_of_them |= found
     return {"rows": int(any_of_them.sum()), "by": by}

@@ -8,6 +8,7 @@ from pathlib import Path
 from ftzard.artifact import sha256, write_atomically, write_json
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
+from ftzard.frozen_rules import identity
 from ftzard.sources.names import parse
 from ftzard.sources.opening import Opened, committed, keep_bytes, kept_in, open_source
 from ftzard.sources.rows import Reader, draw, json_lines, lacking
@@ -47,7 +48,8 @@ def materialise(workspace: Workspace, config: Config, given: str | None = None, 
             rows = reader.rows(alone)
             told = [alone.told(rows=len(rows), taken=len(rows))]
         else:
-            rows, told = draw(config, opened, weights, reader)
+            rows, told = draw(config, opened, weights, reader,
+                              identity(workspace, config))
         path = keep_bytes(workspace, json_lines(rows, config), ".jsonl")
     record = {"sha256": path.name.split(".", 1)[0], "file": path.name, "sources": told}
     if given is None:

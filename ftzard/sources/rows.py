@@ -101,24 +101,25 @@ class Reader:
                       for m, chat in zip(turns, chats, strict=True)])
 
 
-def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], reader: Reader
-           ) -> tuple[pd.DataFrame, list[dict]]:
+def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], reader: Reader,
+         identity: int) -> tuple[pd.DataFrame, list[dict]]:
     """Return the rows that are drawn, and the record of each source.
 
     Only usable rows are drawn; what is rejected is counted by source and held against the limit
-    that a delivery has. A row that two sources share counts for the first by name.
+    that a delivery has. A row that two sources share, by version `identity` of the rules, counts
+    for the first by name.
     """
     raw, table, told = {}, None, {}
     for source in opened:
         name = source.source.name
         raw[name] = reader.rows(source)
-        usable, rejected = _cleaned(config, raw[name], name)
+        usable, rejected = _cleaned(config, raw[name], name, identity)
         try:
             cleaning.check_rejected(usable, rejected, labels=config.data.labels,
                                     max_rejected=config.data.max_rejected)
         except DataError as error:
             raise DataError(f"data.mix: '{name}': {error}") from error
-        table, repeated = cleaning.append(table, usable)
+        table, repeated = cleaning.append(table, usable, identity=identity)
         told[name] = {"rows": len(raw[name]), "weight": weights[name], "rejected": pd.concat(
             [rejected, repeated])["reason"].value_counts().to_dict()}
     parts = {}
@@ -132,12 +133,15 @@ def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], rea
                    for source in opened]
 
 
-def _cleaned(config: Config, raw: pd.DataFrame, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _cleaned(config: Config, raw: pd.DataFrame, name: str, identity: int
+             ) -> tuple[pd.DataFrame, pd.DataFrame]:
     data = config.data
     if config.task.kind == "classification":
         return cleaning.clean(raw, batch=name, labels=data.labels, mention=data.mention,
-                              link=data.link, max_characters=data.max_characters)
-    return instructions.clean(raw, batch=name, max_characters=data.max_characters)
+                              link=data.link, max_characters=data.max_characters,
+                              identity=identity)
+    return instructions.clean(raw, batch=name, max_characters=data.max_characters,
+                              identity=identity)
 
 
 def json_lines(rows: pd.DataFrame, config: Config) -> bytes:

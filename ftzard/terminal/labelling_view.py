@@ -27,8 +27,10 @@ import pandas as pd
 
 from ftzard.config.schema import Config
 from ftzard.dataset import handed_in, labelling
+from ftzard.dataset.identity import label_list
 from ftzard.dataset.storage import read_parquet, write_csv
 from ftzard.errors import DataError, WorkspaceError, nearest
+from ftzard.frozen_rules import identity
 from ftzard.texts import wording
 from ftzard.workspace import Workspace
 
@@ -224,7 +226,7 @@ def open_sitting(workspace: Workspace, batch: str | None, person: str, *, twice:
 def _sitting(workspace: Workspace, config: Config, file: Path, person: str,
              cleaned: pd.DataFrame | None, refused: set[str], twice: bool) -> Sitting:
     """Return what is left; an answer that was handed in and refused is asked for again."""
-    queue = labelling.read_queue(file)
+    queue, rules = labelling.read_queue(file), identity(workspace, config)
     again = queue.loc[queue["text"].isin(refused), "id"]
     if cleaned is not None:
         again = again[~again.isin(cleaned["id"])]
@@ -237,7 +239,7 @@ def _sitting(workspace: Workspace, config: Config, file: Path, person: str,
     mine = _answers(place)
     rows = queue[~queue["id"].isin(counts(mine))]
     if not twice:
-        still = handed_in.waiting(file, cleaned)
+        still = handed_in.waiting(file, cleaned, rules)
         rows = rows[rows["id"].isin([] if still is None else still["id"])]
         others = [counts(_answers(p)) for p in folder.glob("*.csv") if p != place]
         rows = rows[~rows["id"].isin(pd.concat(others) if others else [])]
@@ -245,16 +247,15 @@ def _sitting(workspace: Workspace, config: Config, file: Path, person: str,
         own = cleaned[cleaned["labelled_by"] == person]
         rows = rows[~rows["id"].isin(own["id"])]
     return Sitting(file.stem, person, queue, rows.reset_index(drop=True),
-                   _labels(config, cleaned, queue), mine, place, workspace.labelled)
+                   _labels(config, cleaned, queue, rules), mine, place, workspace.labelled)
 
 
-def _labels(config: Config, cleaned: pd.DataFrame | None, queue: pd.DataFrame
+def _labels(config: Config, cleaned: pd.DataFrame | None, queue: pd.DataFrame, rules: int
             ) -> list[str] | None:
     """Return the label names in the order of their keys, or None where answers are free."""
     if config.task.kind == "instruction_tuning":
         return None
-    named = config.data.labels
-    labels = list(dict.fromkeys(named.values())) if named else []
+    labels = label_list(config.data.labels, rules)
     labels = labels or sorted((cleaned["label"] if cleaned is not None
                                else queue["suggestion"]).unique())
     if len(labels) > len(KEYS):

@@ -8,14 +8,13 @@ import pytest
 from ftzard.dataset.labelling import queue_csv, read_queue
 from ftzard.dataset.sampling import (
     STRATEGIES,
-    _all_shapes,
     counts,
     disagreement,
     select,
     spread,
     uncertainty,
 )
-from ftzard.dataset.splitting import drop_near_duplicates, like_test_rows
+from ftzard.dataset.splitting import all_shapes, drop_near_duplicates, like_test_rows
 from ftzard.errors import ConfigError, DataError
 
 
@@ -338,7 +337,7 @@ class TestNearDuplicates:
                 other[place : place + gone] = draw.choices(words, k=new)
                 other = other or ["now"]
             a, b = " ".join(text), " ".join(other)
-            one, two = _all_shapes([a, b])
+            one, two = all_shapes([a, b])
             found.append(not one.isdisjoint(two))
             assert (like_test_rows(pd.Series([b]), [a])[0] != "") == found[-1], (a, b)
         assert 10 < sum(found) < 70

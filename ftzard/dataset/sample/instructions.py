@@ -12,6 +12,7 @@ from random import Random
 
 from ftzard.artifact import write_atomically
 from ftzard.dataset import instructions
+from ftzard.dataset.identity import LATEST
 from ftzard.dataset.normalising import normalise_all
 from ftzard.dataset.sample.tasks import FAMILIAR, LATER, World, task
 from ftzard.dataset.splitting import position
@@ -126,7 +127,7 @@ def audited(made: list[dict]) -> list[bool]:
     texts = [instructions.as_text(
         row["messages"][:-1] if "messages" in row else
         instructions.one_turn(row["instruction"], row["input"])) for row in made]
-    return [position(key, SALT) < TEST_SHARE for key in normalise_all(texts).to_pylist()]
+    return [position(key, SALT) < TEST_SHARE for key in normalise_all(texts, LATEST).to_pylist()]
 
 
 def generate(seed: int = 0) -> Sample:
@@ -163,5 +164,5 @@ def answers(file: Path) -> dict[str, str]:
     """Return what a person answers, by the text that a queue shows: of a file with labels."""
     raw = instructions.read(file, instruction_column="instruction", input_column="input",
                             output_column="output", messages_column="messages")
-    cleaned, _ = instructions.clean(raw, batch=Path(file).stem)
+    cleaned, _ = instructions.clean(raw, batch=Path(file).stem, identity=LATEST)
     return dict(zip(cleaned["text"], cleaned["label"], strict=True))
