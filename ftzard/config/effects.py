@@ -23,7 +23,8 @@ _ALL = "cleaning labels preprocessing inference_preprocessing tuning choosing in
        "retraining evaluation"
 _VERSIONED = _ALL.replace("tuning ", "")
 
-#: The steps that read each key; `sensors` are what starts jobs by itself, `labelled` the cleaning of a job that takes no other file than one with labels.
+#: The steps that read each key; `sensors` are what starts jobs by itself, `labelled` the cleaning
+#: of a job that takes no other file than one with labels.
 READ_BY: dict[str, str] = {
     "data.source": "cleaning",
     "data.incoming": "inference_preprocessing",
