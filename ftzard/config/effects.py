@@ -23,7 +23,7 @@ _ALL = "cleaning labels preprocessing inference_preprocessing tuning choosing in
        "retraining evaluation"
 _VERSIONED = _ALL.replace("tuning ", "")
 
-#: The steps that read each key; `sensors` are what starts jobs by itself, `labelled` is the cleaning
+#: The steps that read each key; `sensors` are what starts jobs by itself, `labelled` the cleaning
 #: of a job that takes no other file than one with labels.
 READ_BY: dict[str, str] = {
     "data.source": "cleaning",
@@ -156,7 +156,8 @@ _FOR_TASK = {
 }
 
 #: What a retraining takes from the champion's record, and what is to be said instead.
-_ANEW = "a retraining takes the champion's value; train anew with training_pipeline_job to change it"
+_ANEW = ("a retraining takes the champion's value; train anew with training_pipeline_job to change "
+         "it")
 INSTEAD = {
     "training.epochs": "a retraining takes retraining.epochs; set that",
     "training.learning_rate": "a retraining takes the champion's learning rate times "

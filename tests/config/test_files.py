@@ -81,12 +81,13 @@ class TestValues:
         ("{}\na: 1\n", "Take out the line '{}'"), ("a: 1\n---\nb: 2\n", "another document"),
         ("a: !!python/object:os.x 1", "tag"), ("a: !!int x", "does not fit its tag"),
         ("a: !!bool x", "does not fit its tag"), ("[" * 3000, "nested too deeply"),
-        ("a: \x07", "special characters")])
+        ("a: \x07", "special characters")], ids=lambda text: text[:12])
     def test_what_is_no_yaml_is_a_sentence_with_its_line(self, text, words):
         assert words in refusal(text)
 
     @pytest.mark.parametrize("values", [
-        {"a": ["1e5", "no", "1_000", "~", "007", "", " x ", "a: b", "#1", "12:30", None, True, 1.5]},
+        {"a": ["1e5", "no", "1_000", "~", "007", "", " x ", "a: b", "#1", "12:30", None, True,
+               1.5]},
         {"1e5": "x", "no": "\u00e4\n\ud83d\ude00"}, {"a": float("inf"), "b": 1e-7}], ids=str)
     def test_what_is_written_reads_back_the_same(self, values):
         assert yaml_file.parse(yaml_file.dump(values), "f") == values

@@ -117,7 +117,8 @@ def test_what_is_outside_is_refused_with_key_value_and_expectation(key):
 
 @pytest.mark.parametrize(("key", "value"), [
     ("tuning.learning_rate", [0.01, 0.001]), ("tuning.dropout", [0.1, 1.5]), ("tuning.rank", []),
-    ("tuning.learning_rate", [0.1, 0.2, 0.3]), ("tuning.rank", [8, 8]), ("tuning.batch_size", [0, 8]),
+    ("tuning.learning_rate", [0.1, 0.2, 0.3]), ("tuning.rank", [8, 8]),
+    ("tuning.batch_size", [0, 8]),
     ("data.text_column", ""), ("data.label_column", " "), ("data.salt", ""), ("data.delimiter", ""),
     ("data.source", ""), ("data.group_column", ""), ("tracking.experiment", ""),
     ("tracking.registered_model", "a b"), ("tracking.registered_model", ""), ("model.name", "a/b"),
@@ -131,7 +132,8 @@ def test_what_is_outside_is_refused_with_key_value_and_expectation(key):
     ("paths.cleaned", "./data/tokenized/../tokenized/tokenized.parquet"),
     ("paths.cleaned", "data//tokenized/tokenized.parquet"), ("paths.cleaned", ""),
     ("paths.cleaned", "data/cleaned/{batch}.parquet"), ("paths.queue", "data/labelling/queue.csv"),
-    ("paths.queue", "data/labelling/{other}.csv"), ("paths.queue", "data/labelling/{batch}.parquet"),
+    ("paths.queue", "data/labelling/{other}.csv"),
+    ("paths.queue", "data/labelling/{batch}.parquet"),
     ("paths.queue", "data/labelling/{batch.csv"), ("paths.cleaned", ".git/x.parquet"),
     ("paths.predictions", "data/incoming/p.parquet"), ("paths.cleaned", "~/x.parquet"),
     ("paths.rejected", "data/cleaned/cleaned.parquet/r.parquet"),
@@ -153,7 +155,8 @@ def test_the_ends_that_belong_to_a_range_are_taken(value):
 
 
 def test_config_plan_and_run_refuse_before_anything_starts(ftzard, workspace):
-    for command in (["config"], ["plan", "training_pipeline_job"], ["run", "training_pipeline_job"]):
+    job = "training_pipeline_job"
+    for command in (["config"], ["plan", job], ["run", job]):
         code, said = ftzard(*command, "seed=-1", "training.dropout=1.0", "-w", workspace.root)
         assert code == 1 and "seed is -1; expected 0 to 4294967295." in said
         assert "training.dropout is 1.0; expected 0 or more and below 1." in said

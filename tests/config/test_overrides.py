@@ -36,7 +36,8 @@ def test_quotes_around_all_of_it_are_taken_off_and_null_is_none(text, value):
     ("data.delimiter=;", "data.delimiter", ";"), ("data.delimiter=,", "data.delimiter", ","),
     ("data.salt=2024", "data.salt", "2024"), ("seed=3", "seed", 3), ("++seed=3", "seed", 3),
     ("training.learning_rate=1e-4", "training.learning_rate", 1e-4),
-    ("tuning.rank=[8, 16]", "tuning.rank", [8, 16]), ("versioning.push=no", "versioning.push", "no"),
+    ("tuning.rank=[8, 16]", "tuning.rank", [8, 16]),
+    ("versioning.push=no", "versioning.push", "no"),
     ("data.labels={no: a, 007: b}", "data.labels", {"no": "a", "007": "b"}),
     ("data.labels={a:x}", "data.labels", {"a": "x"}),
     ("data.mix={'märz (1).csv': 2, b.csv: 1.5}", "data.mix", {"märz (1).csv": 2, "b.csv": 1.5}),
@@ -50,7 +51,8 @@ def test_other_values_are_what_they_say(text, key, value):
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("data.mix={märz (1).csv:2}", "{'a name': value}"), ("training.epochs=", "cannot be read|expec"),
+    ("data.mix={märz (1).csv:2}", "{'a name': value}"),
+    ("training.epochs=", "cannot be read|expec"),
     ("training.epochs=range(1,3)", "sweeps"), (["seed=1"], "is no text"),
     ("=x", "expected key=value")])
 def test_what_is_no_value_is_refused(text, words):
