@@ -117,7 +117,7 @@ def test_a_database_is_told_too(tmp_path):
     ("rows.parquet", LINES, "rows.jsonl"),
     ("rows.csv", LINES, "rows.jsonl"),
     ("rows.parquet", gzip.compress(CSV), "rows.csv.gz"),
-])
+], ids=lambda value: value if isinstance(value, str) else "")
 def test_the_name_that_a_refusal_proposes_is_the_right_one(tmp_path, name, content, renamed):
     path = tmp_path / name
     path.write_bytes(content)
