@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import yaml
-
 from ftzard.config.schema import Config
 from ftzard.dataset.identity import FIRST, LATEST
 from ftzard.dataset.storage import identity_of
 from ftzard.errors import DataError
+from ftzard.record_file import read_record_file
 from ftzard.workspace import Workspace
 
 
@@ -27,7 +26,7 @@ def identity(workspace: Workspace, config: Config, given: Path | None = None) ->
             return identity_of(path)
     records = sorted((workspace.root / "models").glob("*/*.yaml"))
     if records:
-        return yaml.safe_load(records[-1].read_text(encoding="utf-8")).get("identity", FIRST)
+        return read_record_file(records[-1]).get("identity", FIRST)
     for path in places:
         pointer = path.with_name(f"{path.name}.dvc")
         if pointer.is_file():
