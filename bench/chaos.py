@@ -134,8 +134,10 @@ def main(rounds: int, seed: int) -> None:
         for number in range(1, rounds + 1):
             job = draw.choice(JOBS)
             change = f"seed={10_000 + number}"
-            if job in ("cleaning_job", "preprocessing_job", "training_pipeline_job"):
+            if job in ("cleaning_job", "training_pipeline_job"):
                 change = f"data.sample_rows={1000 + number}"
+            if job == "preprocessing_job":
+                change = f"model.max_length={40 + number % 80}"
             started = subprocess.Popen(
                 [FTZARD, "run", job, change, "-w", str(workspace.root)], cwd=workspace.root,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

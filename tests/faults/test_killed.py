@@ -119,9 +119,9 @@ def trained_until(story) -> int:
 def test_killed(story, tmp_path, job):
     """The same request again and again, killed at a later point each time; then it goes through."""
     seed, steps = next(SEEDS), []
-    changes = [f"seed={seed}", "training.checkpoint_steps=10"]
-    if job == "preprocessing_job":
-        changes = [f"model.max_length={40 + seed % 60}"]
+    changes = {"tuning_job": [f"seed={seed}", "training.checkpoint_steps=10"],
+               "preprocessing_job": [f"model.max_length={40 + seed % 60}"],
+               "choosing_job": [f"seed={seed}"]}[job]
     for point, at, whom in POINTS[job]:
         before = story.git("rev-parse", "HEAD")
         known = {r.info.run_id for r in runs.children(story.tracking())}
