@@ -9,6 +9,7 @@ import contextlib
 import gc
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -131,10 +132,10 @@ def init(
         delimiter=delimiter, quoting=quoting, say=say, git_remote=git_remote,
         dvc_remote=dvc_remote)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
-    say(f"  train:  ftzard run training_pipeline_job -w {folder}")
+    say(f"  train:  ftzard run training_pipeline_job -w {shlex.quote(str(folder))}")
     if sample:
         say(f"  then:   drop batches of {Path(folder, 'data', 'sample')} into its data/incoming")
-    say(f"  look:   ftzard ui -w {folder}")
+    say(f"  look:   ftzard ui -w {shlex.quote(str(folder))}")
 
 
 @app.command()

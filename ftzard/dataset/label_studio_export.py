@@ -6,13 +6,13 @@ answers of the control `label`, else of the only control that fits. What holds n
 read is refused, so that nobody waits for it.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from ftzard.dataset import json_lines
 from ftzard.dataset.label_studio import FROM
 from ftzard.errors import DataError
 
@@ -58,8 +58,8 @@ def read_json(path: Path, *, free: bool | None = None) -> pd.DataFrame:
             answer, and for one whose controls do not say which of them holds the labels.
     """
     try:
-        items = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        items = json_lines.parse(Path(path).read_text(encoding="utf-8-sig"))
+    except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); export it from Label Studio again, as "
                         "JSON or JSON-MIN.") from error
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -123,8 +123,8 @@ def _cell(cell: str, free: bool | None) -> object:
     """Return a cell of a CSV export as JSON-MIN has it; a free answer may look like JSON."""
     if cell[:1] in ("{", "[") and not free:
         try:
-            return json.loads(cell)
-        except json.JSONDecodeError:
+            return json_lines.parse(cell)
+        except ValueError:
             return cell
     return cell
 

@@ -122,17 +122,6 @@ def normalise(text: str, identity: int = FIRST) -> str:
     return normalise_all([text], identity)[0].as_py()
 
 
-def _marked(folded: pa.Array) -> pa.Array:
-    """Return texts with a mark before each sign that counts only in its place, less decoration."""
-    may_count = pc.match_substring_regex(folded, _MAY_COUNT)
-    if not pc.any(may_count).as_py():
-        return folded
-    marked = folded.filter(may_count)
-    for pattern, replacement in _MARKED:
-        marked = replace(marked, pattern, replacement)
-    return pc.replace_with_mask(folded, may_count, marked)
-
-
 def asked_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> pa.Array:
     """Return what two texts share of which a person labels only one."""
     return (normalise_all if identity == FIRST else duplicate_keys)(texts, identity)
@@ -163,31 +152,3 @@ def duplicate_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> p
     if identity != FIRST:
         keys = pc.if_else(pc.equal(keys, ""), words.filter(may_count), _signs_apart(keys))
     return pc.replace_with_mask(words, may_count, keys)
-
-
-def asked_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> pa.Array:
-    """Return what two texts share of which a person labels only one."""
-    return (normalise_all if identity == FIRST else duplicate_keys)(texts, identity)
-
-
-def duplicate_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> pa.Array:
-    """Return what two texts of one label share when one repeats the other.
-
-    The words, and the emoji and emoticons between them: 'great 🙄' does not contradict 'great 😀',
-    though both have the words 'great' and so always lie on the same side of a split. From version
-    2, the signs that change what a text says as well: 'C++' is not 'C'.
-    """
-    originals = arrow(texts)
-    folded = _folded(originals)
-    words = _words(folded, originals)
-    if identity != FIRST:
-        words = _signs_apart(words)
-    kept = _EMOTICON if identity == FIRST else _KEPT
-    if identity != FIRST:
-        folded = _marked(folded)
-    signed = pc.match_substring_regex(folded, kept)
-    if not pc.any(signed).as_py():
-        return words
-    keys = replace(replace(folded.filter(signed), f"({kept})|{_NOT_WORDS}", r" \1 "), " {2,}", " ")
-    keys = pc.utf8_trim_whitespace(keys)
-    return pc.replace_with_mask(words, signed, keys if identity == FIRST else _signs_apart(keys))

@@ -5,7 +5,6 @@ memory or warmed up, so two models that are measured one after the other can be 
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys

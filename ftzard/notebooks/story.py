@@ -28,7 +28,6 @@ from ftzard.notebooks.chapter import Chapter
 from ftzard.steps import STEPS
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
-from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.notebooks.answer_contests import AnswerContest

@@ -14,13 +14,16 @@ import re
 import stat
 import sys
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ftzard.errors import DataError, nearest
+from ftzard.dataset.csv_table import delimiter_of
+from ftzard.dataset.stray_quotes import cells_over_lines, swallowed
+from ftzard.errors import ConfigError, DataError, nearest
 
 BATCH = 64
 #: What bytes become that are not of the encoding: half a surrogate pair, which no text has.
@@ -45,7 +48,7 @@ class Text(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The cells of a row of CSV, by its first line's number from 1, or why it has none."""
+    """The cells of a row of CSV, by its first line's number from 1, or why it is no row."""
 
     number: int
     cells: list[str]
@@ -223,7 +226,7 @@ def csv_rows(stream: BinaryIO, encoding: str, delimiter: str, quoting: str) -> I
         reader = csv.reader(text if own else chain([first.removeprefix("\ufeff")], text),
                             delimiter=delimiter, strict=True,
                             quoting=csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL)
-        before = 1 if own else 0
+        before, seen = (1 if own else 0), _Seen(delimiter)
         while True:
             number = before + reader.line_num + 1
             try:
@@ -235,18 +238,47 @@ def csv_rows(stream: BinaryIO, encoding: str, delimiter: str, quoting: str) -> I
                                       f"{error}")
                 continue
             if cells:
-                yield Row(number, cells)
+                yield Row(number, cells, seen.swallowed(number, before + reader.line_num, cells))
     finally:
         csv.field_size_limit(limit)
         text.detach()
 
 
+class _Seen:
+    """The rows of a stream of CSV that have passed: what a cell over several lines is held against.
+    """
+
+    def __init__(self, delimiter: str) -> None:
+        self._delimiter, self._rows = delimiter, deque(maxlen=1_000)
+        self._width = 0
+        self._quotes = False  # a delimiter or a quote in a cell shows a writer that quotes
+
+    def swallowed(self, first: int, last: int, cells: list[str]) -> str | None:
+        """Return why a row is none: a stray quote let a cell swallow what looks like rows."""
+        if not self._width:
+            self._width = len(cells)
+            return None
+        if last == first:
+            if len(cells) == self._width:
+                self._rows.append(cells)
+            self._quotes |= any(self._delimiter in cell or '"' in cell for cell in cells)
+            return None
+        found = None if len(cells) != self._width else swallowed(
+            cells_over_lines(first, cells), list(self._rows), self._delimiter, blank_lines=False,
+            quoted_well=self._quotes, fits_without=lambda: True)
+        return None if found is None else (
+            f"the quote that opens in line {found.line} closes in line {found.last_line}, and what "
+            "stands between looks like rows. If a quote is an ordinary sign in this input, set "
+            "data.quoting=none in ftzard.yaml; if it is one text, hand it in as .jsonl.")
+
+
 def _delimiter(value: str) -> str:
-    meant = "\t" if value.lower() in ("tab", "\\t") else value
-    if len(meant) != 1 or meant in '"\r\n\0':
+    try:
+        return delimiter_of(value)
+    except ConfigError as error:
         raise DataError(f"the delimiter is {value!r}, expected one character that separates cells, "
-                        "as ',' or ';', or the word tab; see --delimiter and data.delimiter.")
-    return meant
+                        "as ',' or ';', or the word tab; see --delimiter and data.delimiter."
+                        ) from error
 
 
 def parquet_rows(path: Path, columns: list[str] | None, needed: list[str]

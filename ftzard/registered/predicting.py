@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ftzard.dataset import prompt_columns
+from ftzard.dataset import json_lines, prompt_columns
 from ftzard.dataset.instructions import NO_LIST, as_text, chat, one_turn, preceded
 from ftzard.errors import DataError, ModelError, nearest
 from ftzard.models.spec import CLASSIFICATION
@@ -165,7 +165,7 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
             stream = sys.stdin.buffer if asked.source == STREAM else stack.enter_context(
                 input_lines.opened(asked.source, encoding))
             read = batches(stream, kind, columns, encoding, delimiter or data.delimiter,
-                           getattr(data, "quoting", "csv"))
+                           data.quoting)
         answer = _opened(workspace, asked.model)
         try:
             for batch in read:
@@ -222,7 +222,7 @@ def _json(line: Line, column: Columns) -> Line:
     if not line.raw.strip():
         return line
     try:
-        said = json.loads(line.raw)
+        said = json_lines.parse(line.raw)
     except ValueError as error:
         return Line(line.number, line.raw, error=f"not JSON ({error})")
     if isinstance(said, str):
@@ -294,7 +294,7 @@ def _chat(line: Line, messages: object, system: str = "", history: object = None
     """Return a line with a chat, read as training reads one; messages: a list, in CSV its JSON."""
     if isinstance(messages, str):
         try:
-            messages = json.loads(messages)
+            messages = json_lines.parse(messages)
         except ValueError as error:
             return replace(line, error=f"its messages are not JSON ({error})")
     kept, wrong = chat(messages)
@@ -315,7 +315,9 @@ def _records(stream: BinaryIO, encoding: str, column: Columns, delimiter: str, q
     header, batch = None, []
     for row in input_lines.csv_rows(stream, encoding, delimiter, quoting):
         if row.error:
-            batch.append(Line(row.number, "", error=row.error))
+            raw = "" if header is None or not row.cells else input_lines.shown(
+                dict(zip(header, row.cells, strict=False)))
+            batch.append(Line(row.number, raw, error=row.error))
         elif header is None:
             header = row.cells
             if column.text not in header and column.messages not in header:

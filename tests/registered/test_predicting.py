@@ -68,6 +68,19 @@ class TestLines:
             "{not json}", '{"text": "a"}']
         assert read(b'{"say": "a"}', "jsonl", "say")[0].text == "a"
 
+    def test_a_stray_quote_swallows_no_row_in_silence(self):
+        """A file without quoting: a text begins with a quote, a later one ends with one."""
+        rows = "".join(f"{n},fine {n}\n" for n in range(20))
+        found = read(f'id,text\n{rows}20,"so she said\n21,all of it\n22,it is over"\n23,more\n'
+                     .encode(), "csv")
+        assert [line.text for line in found if line.error is None] == [
+            *(f"fine {n}" for n in range(20)), "more"]
+        wrong, = (line for line in found if line.error)
+        assert wrong.number == 22 and "opens in line 22 closes in line 24" in wrong.error
+        assert "data.quoting=none" in wrong.error
+        told = read(b'id,text\n1,"one, with\ntwo lines, and more"\n2,"a, b"\n', "csv")
+        assert [line.error for line in told] == [None, None]
+
     def test_csv_has_records_with_line_ends_and_reports_the_bad_ones(self):
         found = read(b'id,text\n7,"two\nlines"\n8\n9,fine\n10,b\xe4d\n11,"never closed\nmore\n',
                      "csv")
