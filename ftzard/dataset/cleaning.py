@@ -188,7 +188,8 @@ def check(
     texts; min_rows: fewest rows that are left then. max_rejected: largest share in [0, 1] of
     rejected rows among all; duplicates are not held against a delivery, but without a row that is
     new it is refused. labels: the map that `clean` was given. Of classification, the labels must be
-    of two classes or more; free answers may be anything.
+    of two classes or more, but for those that people handed in: the rows that were asked may well
+    be of one class, and stand beside others in the table. Free answers may be anything.
     """
     left = cleaned.iloc[: len(cleaned) - (0 if repeated is None else len(repeated))]
     gone = rejected if repeated is None else pd.concat([rejected, repeated], ignore_index=True)
@@ -223,7 +224,7 @@ def check(
     if task != "classification":
         return
     found = cleaned["label"].value_counts()
-    if len(found) < 2:
+    if len(found) < 2 and "labelled_by" not in cleaned:
         raise DataError(
             f"All {len(cleaned)} rows are labelled '{found.index[0]}'; a classifier needs at least "
             "two classes. Check data.label_column and whether the file is sorted and was cut."

@@ -217,3 +217,14 @@ def test_a_sample_of_all_or_more_rows_is_the_file(raw):
     assert sample_rows(frame, 10, seed=1).equals(frame)
     with pytest.raises(DataError, match="data.sample_rows=0"):
         sample_rows(frame, 0, seed=1)
+
+
+def test_labels_that_people_handed_in_may_be_of_one_class():
+    """The rows that were asked may all be of one; the table has the others."""
+    rows = pd.DataFrame({"text": ["a b", "c d"], "label": ["x", "x"], "row": [0, 1],
+                         "id": ["1", "2"], "batch": ["b", "b"]})
+    nothing = pd.DataFrame({"batch": [], "row": [], "text": [], "reason": []}, dtype="str")
+    limits = {"min_rows": 1, "max_rejected": 0.1, "labels": {"x": "x", "y": "y"}}
+    with pytest.raises(DataError, match="at least two classes"):
+        check(rows, nothing, **limits)
+    check(rows.assign(labelled_by="ada"), nothing, **limits)
