@@ -236,7 +236,8 @@ def verdicts(place, steps) -> list[str]:
             lines.append(
                 f"no champion: {facts['model']}@{facts['version']} was not promoted. Ask it all "
                 f"the same with 'ftzard predict challenger … -w {place.in_shell}', or make it "
-                f"champion with 'ftzard promote {facts['version']} --reason … -w {place.in_shell}'.")
+                f"champion with 'ftzard promote {facts['version']} --reason … -w "
+                f"{place.in_shell}'.")
     return lines
 
 

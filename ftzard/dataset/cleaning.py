@@ -338,8 +338,8 @@ def _refuse_two_spellings(existing: pd.DataFrame | None, new: pd.DataFrame) -> N
         raise DataError(
             f"{len(twice):,} groups of data.group_column are spelled in two ways, such as "
             f"'{number}' ({counts[number]:,} rows) and '{name}' ({counts[name]:,}): their rows "
-            "could be on both sides of the split. '1.0' counts as '1' only where every cell of the column is "
-            "a number; write them as one in the file.")
+            "could be on both sides of the split. '1.0' counts as '1' only where every cell of the "
+            "column is a number; write them as one in the file.")
 
 
 def sample_rows(

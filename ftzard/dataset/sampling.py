@@ -227,8 +227,8 @@ def select(
         raise ConfigError(f"sampling.quantile={quantile}, expected between 0 and 1, or null.")
     if quantile is not None and strategy in UNRANKED:
         raise ConfigError(
-            f"sampling.quantile={quantile} has no effect with sampling.strategy='{strategy}', which "
-            "ranks by no uncertainty; expected null, or another strategy.")
+            f"sampling.quantile={quantile} has no effect with sampling.strategy='{strategy}', "
+            "which ranks by no uncertainty; expected null, or another strategy.")
     if predictions.empty:
         raise DataError("There are no predictions to choose from; run the inference step first.")
     rows = predictions.reset_index(drop=True)

@@ -171,7 +171,8 @@ def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict
             "models", WARNING,
             f"{sides} were made champion in two clones that did not know of each other; the "
             f"registry says {now}.",
-            f"ftzard promote VERSION --reason … -w {place.in_shell} (the one that is to be champion)")]
+            f"ftzard promote VERSION --reason … -w {place.in_shell} (the one that is to be "
+            "champion)")]
     number = last[0].version
     if number not in versions:
         return [Finding(

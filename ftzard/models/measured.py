@@ -151,8 +151,8 @@ def _run(request: Path, name: str, timeout: float) -> None:
     environment = {**python_settings.for_child(), "OMP_WAIT_POLICY": "PASSIVE"}
     try:
         process = subprocess.run(
-            [sys.executable, "-P", "-m", "ftzard.models.measured", str(request)], capture_output=True,
-            text=True, env=environment, timeout=timeout)
+            [sys.executable, "-P", "-m", "ftzard.models.measured", str(request)],
+            capture_output=True, text=True, env=environment, timeout=timeout)
     except subprocess.TimeoutExpired as error:
         raise ModelError(
             f"a model on base '{name}' did not answer within {timeout:.0f} s; expected an answer. "

@@ -71,7 +71,8 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     """Register an adapter as a new version and place it and its record in the workspace.
 
     rows: all tokenized rows it was made from; params: the values the search found; recipe: all
-    that `fit` was told, to make it again, which the record's config says too; parent: the version whose adapter it started from;
+    that `fit` was told, to make it again, which the record's config says too; parent: the version
+    whose adapter it started from;
     replayed: what `replay.mix` was told, if earlier rows were replayed; trained_rows: how many it
     was trained on, None for all of the training side. The new version has no alias yet. Its bare
     base is registered too, unless that was done before.

@@ -80,7 +80,8 @@ class Server:
             self._ways[kind] = os.fdopen(orders, "wb", buffering=0), os.fdopen(answers, "rb")
             theirs += [their_orders, their_answers]
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, json.dumps(python_settings.import_path()), *map(str, theirs)],
+            [sys.executable, "-P", "-c", _START, json.dumps(python_settings.import_path()),
+             *map(str, theirs)],
             stdin=subprocess.DEVNULL, stdout=2, pass_fds=theirs, start_new_session=True,
             cwd=self.workspace.root, env=self.environment())
         for end in theirs:

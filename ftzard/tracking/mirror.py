@@ -118,7 +118,8 @@ def opened(names: Sequence[str], project: str, title: str, tags: Mapping[str, ob
            ) -> Mirror | None:
     """Return the mirror of a run that begins, or None if the config names no platform.
 
-    project: the experiment's name in MLflow, where COMET_PROJECT_NAME names no other; title: the run's step and name.
+    project: the experiment's name in MLflow, where COMET_PROJECT_NAME names no other; title: the
+    run's step and name.
     """
     if "comet" not in names:
         return None
@@ -130,7 +131,8 @@ def _comet(project: str, title: str, tags: Mapping[str, object]):
         os.environ.setdefault(name, value)
     import comet_ml
 
-    wanted = {"project_name": _project_named() or project, "workspace": os.environ.get("COMET_WORKSPACE"),
+    wanted = {"project_name": _project_named() or project,
+              "workspace": os.environ.get("COMET_WORKSPACE"),
               "display_summary_level": 0, **_ONLY_WHAT_IS_SAID}
     folder = os.environ.get(FOLDER)
     if folder:

@@ -283,7 +283,8 @@ def is_empty(file: Path) -> bool:
     import sqlite3
 
     try:
-        with sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=2) as connection:
+        uri = f"{file.absolute().as_uri()}?mode=rw"
+        with sqlite3.connect(uri, uri=True, timeout=2) as connection:
             return connection.execute("SELECT count(*) FROM runs").fetchone()[0] == 0
     except sqlite3.OperationalError as error:
         return "no such table" in str(error)

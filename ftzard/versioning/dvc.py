@@ -45,7 +45,8 @@ class Dvc:
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_PROCESS)], cwd=self.root, encoding="utf-8",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=python_settings.for_child(environment()) | {"DVC_NO_ANALYTICS": "1", "PYTHONUTF8": "1"},
+            env={**python_settings.for_child(environment()), "DVC_NO_ANALYTICS": "1",
+                 "PYTHONUTF8": "1"},
         )  # fmt: skip
         return self
 
