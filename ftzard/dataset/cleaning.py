@@ -22,6 +22,7 @@ from ftzard.dataset.identity import (
     label_map,
     plain_numbers,
     refuse_lookalikes,
+    refuse_rounded,
 )
 from ftzard.dataset.normalising import duplicate_keys, normalise
 from ftzard.dataset.splitting import canonical_split
@@ -119,6 +120,7 @@ def clean(
     if "split" in frame:
         frame["split"] = canonical_split(frame["split"], identity)
     if "group" in frame and identity != FIRST:
+        refuse_rounded(frame["group"], "data.group_column")
         frame["group"] = canonical(frame["group"])
 
     comparable = reason == ""
@@ -340,6 +342,22 @@ def _refuse_two_spellings(existing: pd.DataFrame | None, new: pd.DataFrame) -> N
             f"'{number}' ({counts[number]:,} rows) and '{name}' ({counts[name]:,}): their rows "
             "could be on both sides of the split. '1.0' counts as '1' only where every cell of the "
             "column is a number; write them as one in the file.")
+    if existing is not None and "group" in existing and "group" in new:
+        _refuse_lost_zeros(set(existing["group"]), set(new["group"]) - {""})
+
+
+def _refuse_lost_zeros(before: set[str], now: set[str]) -> None:
+    """Raise DataError if a delivery's groups are those of before without their leading zeros."""
+    unseen = {name for name in now - before if name.isdecimal()}
+    for few, many, lost in ((unseen, before, "without"), (before, unseen, "with")):
+        padded = {name.lstrip("0"): name for name in many if name.isdecimal() and name[0] == "0"}
+        same = sorted(name for name in few if name in padded)
+        if len(same) * 2 >= max(1, len(unseen)) and same:
+            raise DataError(
+                f"{len(same):,} groups of data.group_column stand here {lost} the zeros that "
+                f"others have, such as '{same[0]}' and '{padded[same[0]]}': their rows could be on "
+                "both sides of the split. A spreadsheet takes leading zeros away; write the column "
+                "as text.")
 
 
 def sample_rows(

@@ -30,6 +30,12 @@ _JOINERS_AROUND = r"^[\x{200C}\x{200D} ]+|[\x{200C}\x{200D} ]+$"
 #: As pandas and JSON write numbers. '007' and '+1' are none, nor is '1e5', which may be hex digits.
 _NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-][0-9]{2,3})?$"
 _BOOLEANS = {"true": "1", "false": "0"}
+#: What a keyboard, a word processor and an export each write in their own way.
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63"
+_ALIKE = str.maketrans({**dict.fromkeys(_DASHES, "-"),
+                        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc`\u00b4", "'"),
+                        **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb\u2033", '"'),
+                        "_": " ", "\u0307": "", "\u3164": "", "\u2800": ""})
 _SHOWN = 3
 
 
@@ -69,19 +75,38 @@ def _as_numbers(names: pa.Array) -> pa.Array:
     return pc.if_else(number, written, names)
 
 
+def refuse_rounded(names: pd.Series, what: str) -> None:
+    """Raise DataError for names that a table wrote as rounded numbers: several have become one.
+
+    names: as they are in the file. A number of more than 15 digits with a point or a power is what
+    a column of whole numbers becomes in a table once a value is missing.
+    """
+    for name in names.unique():
+        if re.match(_NUMBER, str(name)) and re.search("[.eE]", str(name)) and abs(
+                Decimal(str(name))) >= 10**15:
+            raise DataError(
+                f"{what} holds '{name}', a number that has lost digits: several names may have "
+                "become one. Write the column as text, or as whole numbers (in pandas: dtype "
+                "'Int64' or 'str'), and hand the file in again.")
+
+
 def plain_numbers(names: pd.Series) -> pd.Series:
     """Return names less the space around them, '4.0' as '4': the labels of version 1."""
     return names.str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
 
 
 def looks_like(name: str) -> str:
-    """Return what two names share that might be meant as one: 'True', 'true', '1' and '1.0'."""
-    name = unicodedata.normalize("NFKC", name).casefold()
+    """Return what two names share that might be meant as one.
+
+    Such are 'True', 'true', '1' and '1.0'; 'don't' with either apostrophe, 'non-toxic' with any
+    dash, 'a_b' and 'a b'; a name and the same in quotes, or with a full stop.
+    """
+    name = unicodedata.normalize("NFKC", name).casefold().translate(_ALIKE).strip()
+    name = name.strip("\"' ").rstrip(".") or name
     name = "".join(c for c in name if c not in "\u200c\u200d" and not "\ufe00" <= c <= "\ufe0f")
     name = _BOOLEANS.get(name, name)
-    if re.match(_NUMBER, name):
-        return f"{Decimal(name).normalize():f}"
-    return name
+    number = re.sub("^0+(?=[0-9])", "", name)
+    return f"{Decimal(number).normalize():f}" if re.match(_NUMBER, number) else name
 
 
 REMEDY = "Write them as one in the file, or name each in data.labels."

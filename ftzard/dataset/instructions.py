@@ -17,7 +17,7 @@ import pandas as pd
 
 from ftzard.dataset import json_lines, prompt_columns, reading
 from ftzard.dataset.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys
-from ftzard.dataset.identity import FIRST, canonical
+from ftzard.dataset.identity import FIRST, canonical, refuse_rounded
 from ftzard.dataset.splitting import canonical_split
 from ftzard.errors import DataError
 from ftzard.texts import wording
@@ -131,6 +131,7 @@ def clean(
     if "split" in frame:
         frame["split"] = canonical_split(frame["split"], identity)
     if "group" in frame and identity != FIRST:
+        refuse_rounded(frame["group"], "data.group_column")
         frame["group"] = canonical(frame["group"])
 
     reason = np.array(reasons, dtype=object)

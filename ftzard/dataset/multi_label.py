@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-SEPARATORS = ("|", ";", ",", "/", "+", "&", "#", "\n", "\t", " ")
+SEPARATORS = ("|", ";", ",", "/", "+", "&", "#", "\n", "\t", " ", "、", "，", "；", "،", "؛")
 #: Between words and in names such as 'C#' these stand for other reasons: they count only between
 #: parts that are labels by themselves.
 _WEAK = ("#", " ")

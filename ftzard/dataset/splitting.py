@@ -372,7 +372,7 @@ def check_splits(
         if rows < least:
             raise DataError(
                 f"The {split} split has {rows} of {len(frame)} rows, at least {least} needed; "
-                f"bring more rows, or raise data.{split}_share before the first use."
+                f"bring more rows, or {_larger(split)} before the first use."
             )
     if "label" not in frame or "messages" in frame:
         return
@@ -383,10 +383,14 @@ def check_splits(
         if absent:
             raise DataError(
                 f"The {split} split has no row labelled {', '.join(map(repr, absent))} among its "
-                f"{int(counts[split])} rows; bring more rows of that label, raise "
-                f"data.{split}_share before the first use, or leave it out of data.labels, which "
-                "rejects its rows."
+                f"{int(counts[split])} rows; bring more rows of that label, {_larger(split)} "
+                "before the first use, or leave it out of data.labels, which rejects its rows."
             )
+
+
+def _larger(split: str) -> str:
+    other = "test" if split == "train" else "train"
+    return f"raise data.{split}_share (and lower data.{other}_share by as much)"
 
 
 def refuse_moved(now: pd.DataFrame, earlier: pd.DataFrame | None) -> None:

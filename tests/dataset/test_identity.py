@@ -178,3 +178,43 @@ def test_init_refuses_two_spellings_with_their_counts(tmp_path):
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     with pytest.raises(DataError, match=r"'1' \(5 rows\), 'True' \(5 rows\) and 'true' \(5 rows\)"):
         describe_data(tmp_path / "rows.jsonl", "text", "label")
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ("don't know", "don’t know"), ("non-toxic", "non‑toxic"), ("non-toxic", "non–toxic"),
+    ("-1", "−1"), ("01", "1"), ("1.", "1"), ("İyi", "iyi"), ('"joy"', "joy"), ("joy.", "joy"),
+    ("a_b", "a b")])
+def test_labels_that_differ_in_typography_only_are_refused(one, other):
+    cells = pd.Series([one, other, "third"] * 4)
+    with pytest.raises(DataError, match=r"\(4 rows\).*\(4 rows\)"):
+        canonical_labels(cells)
+
+
+@pytest.mark.parametrize(("one", "other"), [("C", "C++"), ("+1", "-1"), ("+1", "1"), ("C", "C#")])
+def test_labels_that_differ_in_a_sign_with_a_meaning_are_two(one, other):
+    cells = pd.Series([one, other] * 4)
+    assert set(canonical_labels(cells)) == {one, other}
+
+
+def test_groups_that_a_table_has_rounded_are_refused():
+    raw = pd.DataFrame({"row": [0, 1], "text": ["a b", "c d"], "label": ["x", "y"],
+                        "group": ["1.7123456789012346e+18", "5.0"]})
+    with pytest.raises(DataError, match="has lost digits.*Write the column as text"):
+        cleaning.clean(raw, batch="b", identity=2)
+    raw["group"] = ["1712345678901234567", "5.0"]
+    assert cleaning.clean(raw, batch="b", identity=2)[0]["group"].tolist() == [
+        "1712345678901234567", "5"]
+
+
+def test_groups_that_a_spreadsheet_took_the_zeros_from_are_refused():
+    def rows(batch: str, groups: list[str]) -> pd.DataFrame:
+        raw = pd.DataFrame({"row": range(len(groups)), "label": "x", "group": groups,
+                            "text": [f"{batch} text number {n}" for n in range(len(groups))]})
+        return cleaning.clean(raw, batch=batch, identity=2)[0]
+
+    march, april = rows("march", ["00001", "00002", "00030"]), rows("april", ["1", "2", "44"])
+    for first, second in ((march, april), (april, march)):
+        with pytest.raises(DataError, match="zeros that others have, such as '1' and '00001'"):
+            cleaning.append(first, second, identity=2)
+    apart = rows("may", ["7", "8", "9", "00031"])
+    cleaning.append(march, apart, identity=2)

@@ -49,3 +49,9 @@ def test_a_name_with_a_separator_in_it_is_one_name(names):
 def test_only_a_task_with_one_label_per_row_asks():
     assert target_checks.problem("instruction_tuning", ["a", "b", "a|b"]) is None
     assert "'a|b'" in target_checks.problem("classification", ["a", "b", "a|b"])
+
+
+@pytest.mark.parametrize("mark", ["、", "，", "；", "،", "؛"])
+def test_separators_of_other_scripts_are_known(mark):
+    cells = ["joy", "anger"] * 10 + [f"joy{mark}anger", f"anger{mark}joy"]
+    assert multi_label.detect(cells).separator == mark
