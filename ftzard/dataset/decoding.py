@@ -80,6 +80,8 @@ _KNOWN = ("utf-8", "gb18030", "cp932", "euc-jp", "big5", "cp949", "cp1252", "lat
 _SHOWN, _TELLING = 6, 300
 _C1 = re.compile("[\x80-\x9f]")
 _ISO_2022 = re.compile(r"\x1b\$?[($)][@-Z0-9]|\x1b\$[@AB]")
+_UTF_8_REMAINS = re.compile(
+    rb"[\xc2-\xdf][\x80-\xbf?]|[\xe0-\xef][\x80-\xbf?]{2}|[\xf0-\xf4][\x80-\xbf?]{3}")
 _WORD = re.compile(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*")
 
 
@@ -170,11 +172,8 @@ def _refuse_controls(path: Path, content: bytes, text: str, encoding: str) -> No
     if _name(encoding).startswith("utf"):  # a text that was broken before may hold them
         return
     control = _C1.search(text)
-    if control is None:
-        return
-    # A few, in a file that cp1252 does not read either, are damage of the file itself.
-    beyond = sum(1 for _ in re.finditer("[^\x00-\x7f]", text))
-    if _reads(content, "cp1252") or len(_C1.findall(text)) * 20 >= beyond:
+    # In a text that was broken before, they follow what began a character of utf-8.
+    if control and re.search(rb"[\x80-\x9f]", _UTF_8_REMAINS.sub(b"", content)):
         near = text[max(0, control.start() - 20):control.start() + 20]
         raise DataError(
             f"{path}, read as {encoding}, has the control character U+{ord(control[0]):04X}, near "

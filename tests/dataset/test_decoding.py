@@ -78,3 +78,13 @@ def test_what_a_file_in_utf_8_holds_is_kept(tmp_path):
     path = tmp_path / "rows.csv"
     write(path, "utf-8", "a caf\u00e9\u0092s \x1b[1mbold\x1b[0m")
     assert read(path)["text"][0] == "a caf\u00e9\u0092s \x1b[1mbold\x1b[0m 0"
+
+
+def test_a_text_that_was_broken_before_is_no_other_encoding(tmp_path):
+    """Published data sets hold utf-8 that was cut, beside letters of latin-1."""
+    path, text = tmp_path / "rows.csv", "caf\u00e9 \u00e2\u0080? so \u00e2\u0099\u00a5"
+    write(path, "latin-1", text)
+    assert read(path, "latin-1")["text"][0] == f"{text} 0"
+    write(path, "cp1252", "caf\u00e9\u2026")
+    with pytest.raises(DataError, match="control character U\\+0085"):
+        read(path, "latin-1")
