@@ -5,6 +5,7 @@ import gzip
 import re
 import unicodedata
 import zlib
+from collections.abc import Iterable
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -78,11 +79,20 @@ _KNOWN = ("utf-8", "gb18030", "cp932", "euc-jp", "big5", "cp949", "cp1252", "lat
           "cp874", "mac-roman")
 # How many readings a message shows, and how many words tell how plausible one is.
 _SHOWN, _TELLING = 6, 300
+# Categories of characters that words have not, but for some signs beside them.
+_NO_PART, _SIGNS = ("So", "Co", "Cn", "Sm", "Sk"), "°©®™±×÷´"
 _C1 = re.compile("[\x80-\x9f]")
 _ISO_2022 = re.compile(r"\x1b\$?[($)][@-Z0-9]|\x1b\$[@AB]")
 _UTF_8_REMAINS = re.compile(
     rb"[\xc2-\xdf][\x80-\xbf?]|[\xe0-\xef][\x80-\xbf?]{2}|[\xf0-\xf4][\x80-\xbf?]{3}")
 _WORD = re.compile(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*")
+
+
+def garbled(texts: Iterable[str]) -> str:
+    """Return a word of texts in which most words beyond ASCII are of no language; '' if not."""
+    words = [match[0] for text in texts for match in _WORD.finditer(text)][:_TELLING]
+    wrong = [word for word in words if not _plausible(word)]
+    return wrong[0] if len(wrong) * 2 > len(words) else ""
 
 
 def _remedy(content: bytes, tried: str) -> str:
@@ -123,7 +133,7 @@ def _readings(content: bytes, tried: str) -> list[tuple[str, list[str]]]:
 def _plausible(word: str) -> bool:
     """Return whether a word looks like one of some language: one script, no capital inside."""
     letters = [character for character in word if character.isalpha()]
-    if any("\uff61" <= c <= "\uff9f" or unicodedata.category(c) in ("So", "Co", "Cn", "Sm", "Sk")
+    if any(c not in _SIGNS and ("\uff61" <= c <= "\uff9f" or unicodedata.category(c) in _NO_PART)
            for c in word):
         return False
     if any(a.islower() and b.isupper() for a, b in pairwise(word)):
@@ -132,7 +142,8 @@ def _plausible(word: str) -> bool:
     if "LATIN" in scripts and len(scripts) > 1:
         return False
     accented = sum(not letter.isascii() for letter in letters)
-    return scripts != {"LATIN"} or len(letters) < 4 or accented * 2 <= len(letters)
+    several = len(letters) > 3 or accented == len(letters) > 1
+    return scripts != {"LATIN"} or not several or accented * 2 <= len(letters)
 
 
 def _name(encoding: str) -> str:
