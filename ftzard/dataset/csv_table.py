@@ -178,7 +178,8 @@ def _require_no_rows_in(table: CsvText, cells: Sequence[Cell], header: Sequence[
     step = max(1, count // _ENOUGH)
     sample: list[list[str]] = []
     taken = blank = 0
-    well, all_quoted = False, count > 3
+    doubled = delimiters = False
+    all_quoted = count > 3
     for number, (first, last, record) in enumerate(table.records()):
         blank += first - taken - 1
         taken = last
@@ -187,13 +188,14 @@ def _require_no_rows_in(table: CsvText, cells: Sequence[Cell], header: Sequence[
         raw = lines[first - table.first_line]
         quoted = '"' in raw
         all_quoted &= quoted or number == 0
-        if quoted and first == last and not well:
-            well = (len(raw.split(table.delimiter)) != len(header)
-                    or '""' in raw and any('"' in cell for cell in record))
+        if quoted and first == last:
+            delimiters |= len(raw.split(table.delimiter)) != len(header)
+            doubled |= '""' in raw and any('"' in cell for cell in record)
     found = swallowed(
         cells, sample, table.delimiter, blank_lines=blank > table.first_line - 1,
-        quoted_well=well or all_quoted,
-        fits_without=lambda: replace(table, quoting="none").misfit() is None)
+        quoted_well=doubled or all_quoted, commas_quoted=delimiters,
+        misfits_without=lambda: sum(len(record) != len(header) for _, _, record in replace(
+            table, quoting="none").records()))
     if found is None:
         return
     inside = len(found.pieces) - 1
