@@ -134,7 +134,7 @@ class TestInit:
     @pytest.mark.parametrize(("content", "options", "remedy"), [
         ("review;stars\nfine;5\n", [], "Then add --delimiter ';'."),
         ("review\tstars\nfine\t5\n", [], r"Then add --delimiter $'\t'."),
-        ("review,stars\ncaf\u00e9,5\n", [], "cp1252 or latin-1; 'ftzard init' takes it as --enco"),
+        ("review,stars\ncaf\u00e9,5\n", [], "'caf\u00e9' in cp1252 or latin-1"),
         ("review,stars\nfine,5\n", [], "Name the column, as in --text review."),
         ("review,stars\nfine,5\n", ["--text", "review"], "as in --label stars.")])
     def test_what_init_needs_to_be_told_is_said_as_its_option(self, ftzard, tmp_path, content,

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from ftzard.config.compose import compose
-from ftzard.dataset.reading import layout, read_raw
+from ftzard.dataset.reading import find_layout, layout, read_raw
 from ftzard.errors import ConfigError, DataError
 from ftzard.new_workspace import config_for
 
@@ -74,3 +74,30 @@ def test_what_is_no_delimiter_is_refused_before_anything_is_made(tmp_path, delim
     with pytest.raises(ConfigError, match="expected one character"):
         told(tmp_path, "\n".join(["label\ttext", *ROWS]), delimiter=delimiter)
     assert not (tmp_path / "ws").exists()
+
+
+@pytest.mark.parametrize("lines", [
+    [*(f'"Plain words {n}","joy"' for n in range(60)), '"odd "quote" here","joy"'],
+    [*(f"Plain words {n},joy" for n in range(60)), 'odd,"joy" '],
+    [*(f"Plain words {n},joy" for n in range(60)), r'"odd \"quote\" here",joy'],
+    [f'"Plain words {n}" ,"joy"' for n in range(60)],
+    [f'"Plain \\"words\\" {n}","joy"' for n in range(60)]])
+def test_a_file_that_quotes_is_not_read_without_quoting_for_a_bad_row(tmp_path, lines):
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["text,label", *lines]))
+    with pytest.raises(DataError, match=r"line (2|62): .*--quoting none.*in quotes"):
+        find_layout(path)
+    mended = [line.replace('\\"', '""').replace(' "quote"', "").replace('" ,', '",').rstrip()
+              for line in lines]
+    path.write_text("\n".join(["text,label", *mended]))
+    rows = read_raw(path, text_column="text", label_column="label", **find_layout(path)[0])
+    assert set(rows["label"]) == {"joy"} and not rows["text"].str.startswith('"').any()
+
+
+def test_a_text_over_several_lines_in_one_column_is_not_cut_into_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    rows = [f"plain row number {n}" for n in range(29)]
+    path.write_text("\n".join(["text", *rows, '"Dear all\nthanks for it\nBye"']))
+    with pytest.raises(DataError, match="line 31: .*--quoting none.*in as .jsonl.*one column"):
+        find_layout(path)
+    assert find_layout(path, quoting="none")[0]["quoting"] == "none"

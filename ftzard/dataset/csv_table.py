@@ -43,6 +43,14 @@ def quoting_of(value: str) -> str:
     return value
 
 
+class _Misread(DataError):
+    """A table that does not read; line: where; swallows: whether rows would vanish into a cell."""
+
+    def __init__(self, message: str, line: int, swallows: bool = False) -> None:
+        super().__init__(message)
+        self.line, self.swallows = line, swallows
+
+
 @dataclass(frozen=True)
 class CsvText:
     """A CSV file's text and how it is written.
@@ -98,9 +106,9 @@ class CsvText:
                 problem = "opens a quote that is never closed"
             else:
                 problem = f"is malformed: {error}"
-            raise DataError(
+            raise _Misread(
                 f"{self.path}, line {first}: the record that starts here {problem}. "
-                f"{_remedy(self, _DOUBLED)}") from error
+                f"{_remedy(self, _DOUBLED)}", first) from error
         finally:
             csv.field_size_limit(limit)
 
@@ -117,7 +125,7 @@ class CsvText:
             if count == 0:
                 header, width = record, len(record)
             if len(record) != width:
-                raise DataError(_ragged(self, first, last, record, header))
+                raise _Misread(_ragged(self, first, last, record, header), first)
             if last > first:
                 over_lines += cells_over_lines(first, record)
             count += 1
@@ -170,7 +178,8 @@ def _require_no_rows_in(table: CsvText, cells: Sequence[Cell], header: Sequence[
     step = max(1, count // _ENOUGH)
     sample: list[list[str]] = []
     taken = blank = 0
-    well, all_quoted = False, count > 3
+    doubled = delimiters = False
+    all_quoted = count > 3
     for number, (first, last, record) in enumerate(table.records()):
         blank += first - taken - 1
         taken = last
@@ -179,22 +188,24 @@ def _require_no_rows_in(table: CsvText, cells: Sequence[Cell], header: Sequence[
         raw = lines[first - table.first_line]
         quoted = '"' in raw
         all_quoted &= quoted or number == 0
-        if quoted and first == last and not well:
-            well = (len(raw.split(table.delimiter)) != len(header)
-                    or '""' in raw and any('"' in cell for cell in record))
+        if quoted and first == last:
+            delimiters |= len(raw.split(table.delimiter)) != len(header)
+            doubled |= '""' in raw and any('"' in cell for cell in record)
     found = swallowed(
         cells, sample, table.delimiter, blank_lines=blank > table.first_line - 1,
-        quoted_well=well or all_quoted,
-        fits_without=lambda: replace(table, quoting="none").misfit() is None)
+        quoted_well=doubled or all_quoted, commas_quoted=delimiters,
+        misfits_without=lambda: sum(len(record) != len(header) for _, _, record in replace(
+            table, quoting="none").records()))
     if found is None:
         return
     inside = len(found.pieces) - 1
-    raise DataError(
+    raise _Misread(
         f"{table.path}, line {found.line}: the quote that opens here, in column "
         f"'{header[found.column][:40]}', closes in line {found.last_line}, and what stands between "
         f"looks like rows: {inside} of them would vanish into one cell. " + _remedy(
             table, f"Close the quote in line {found.line}, or write it twice inside a quoted "
-                   "cell; if it is one text, hand the rows in as .jsonl or .parquet."))
+                   "cell; if it is one text, hand the rows in as .jsonl or .parquet."),
+        found.line, swallows=True)
 
 
 def _require_one_line_end(table: CsvText) -> None:
@@ -210,10 +221,10 @@ def _require_one_line_end(table: CsvText) -> None:
         line = lines[last - table.first_line]
         ends.setdefault("\r" if line.endswith("\r") else "\n", last)
     if len(ends) > 1:
-        raise DataError(
+        raise _Misread(
             f"{table.path}: line {ends[chr(13)]} ends with a carriage return alone, and line "
             f"{ends[chr(10)]} with a line feed; expected the same end for every row. Save it with "
-            "one kind of line ends, or hand the rows in as .jsonl.")
+            "one kind of line ends, or hand the rows in as .jsonl.", min(ends.values()))
 
 
 def line_counts(table: CsvText) -> LineCounts:
@@ -231,7 +242,8 @@ def line_counts(table: CsvText) -> LineCounts:
 def fitting_quoting(table: CsvText) -> tuple[str, str]:
     """Return (the quoting with which a file is a table, why); 'csv' where both or neither fit.
 
-    The reason is '' where the file has no quote, or fits neither.
+    The reason is '' where the file has no quote, or fits neither. Raises DataError for a file that
+    does not read with quotes as in CSV, though something shows that its writer quotes.
     """
     if '"' not in table.text:
         return "csv", ""
@@ -239,12 +251,37 @@ def fitting_quoting(table: CsvText) -> tuple[str, str]:
     try:
         for _ in replace(table, quoting="csv").rows():
             pass
-    except DataError as error:
-        wrong = plain.misfit()
-        if wrong is not None:
+    except _Misread as error:
+        if plain.misfit() is not None:
             return "csv", ""
+        sign = _sign_of_quoting(plain, error)
+        if sign:
+            raise DataError(f"{error} {sign}") from error
         trouble = str(error).removeprefix(f"{table.path}, ").split(". ")[0]
         return "none", f"with quotes as in CSV, {trouble}"
     if plain.misfit() is None:
         return "csv", "the file reads as a table with quoting and without"
     return "csv", "cells that hold delimiters or line ends are quoted"
+
+
+def _sign_of_quoting(plain: CsvText, error: _Misread) -> str:
+    """Return what shows that a file's writer quotes, '' if nothing does; plain: without quoting."""
+    rows = [(line, cells) for line, _, cells in plain.records()]
+    if error.swallows and len(rows[0][1]) == 1:
+        return "(In a file of one column, a text over several lines looks like several rows.)"
+    in_quotes = sum(any(map(_in_quotes, cells)) for _, cells in rows[1:])
+    if in_quotes * 5 >= len(rows) - 1:
+        return (f"({in_quotes} of {len(rows) - 1} rows have a cell in quotes, which would keep "
+                "them as part of the cell without quoting.)")
+    for line, cells in rows:
+        for cell in filter(_in_quotes, cells):
+            inside = cell.strip()[1:-1]
+            if line == error.line and not error.swallows and (
+                    '\\"' in inside or '"' not in inside and cell != cell.strip()):
+                return f"(The cell {cell[:60]!r} of that line is in quotes, as writers of CSV do.)"
+    return ""
+
+
+def _in_quotes(cell: str) -> bool:
+    cell = cell.strip()
+    return len(cell) > 1 and cell.startswith('"') and cell.endswith('"')

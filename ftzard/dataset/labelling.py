@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ftzard.dataset import label_studio_export, reading
-from ftzard.dataset.decoding import decompressed, encoding_of
+from ftzard.dataset.decoding import decompressed, encoding_of, garbled
 from ftzard.dataset.identity import canonical
 from ftzard.dataset.instructions import as_text
 from ftzard.dataset.label_studio import task_texts
@@ -116,6 +116,13 @@ def read_labelled(path: Path, *, by: str = UNKNOWN, at: str = "", free: bool | N
         if renamed:
             cells = {name: table.pop(f"answer {name}") for name in answers}
             table["label"] = label_studio_export.csv_labels(path, cells, free=free)
+        # A class of another spelling is refused as no class; an answer would count as it is.
+        wrong = garbled(table["label"]) if free and layout.get("encoding") == "cp1252" else ""
+        if wrong:
+            raise DataError(
+                f"{path} is not UTF-8, and an answer, read as cp1252, holds {wrong[:40]!r}, which "
+                "looks like another encoding. Save the file as UTF-8 (Excel: 'CSV UTF-8'), and "
+                "hand it in again.")
     for name, value in zip(GIVEN, (by, at), strict=True):
         given = table[name].str.strip() if name in table else pd.Series("", table.index)
         table[name] = given.where(given != "", value).astype("str")

@@ -115,8 +115,8 @@ def read_raw(
     wanted |= {"group": group_column, "split": split_column}
     wanted = {name: column for name, column in wanted.items() if column is not None}
     remedy = "Correct the file's header, or set data.{name}_column."
-    cells = read_cells(path, wanted, {"source": SOURCE}, nested=("label",), encoding=encoding,
-                       delimiter=delimiter, quoting=quoting, remedy=remedy)
+    cells = read_cells(path, wanted, {"source": SOURCE}, nested=("label",), texts=("label",),
+                       encoding=encoding, delimiter=delimiter, quoting=quoting, remedy=remedy)
     rows = {"row": pa.array(range(len(cells["text"])), type=pa.int64()), **cells}
     return pa.table(rows).to_pandas()
 
@@ -127,6 +127,7 @@ def read_cells(
     optional: dict[str, str] | None = None,
     *,
     nested: Collection[str] = (),
+    texts: Collection[str] = (),
     encoding: str = "utf-8",
     delimiter: str = ",",
     quoting: str = "csv",
@@ -136,12 +137,13 @@ def read_cells(
 
     wanted: the result's name -> the file's column; optional: the same for columns that the file
     may lack, and the result then too. nested: names whose cells may be lists or objects, which
-    come as JSON. encoding, delimiter, quoting: of a file in text (see `layout`). remedy: what to
-    do about a missing column.
+    come as JSON, and bytes there, such as an image, in Python's spelling if they are no UTF-8.
+    texts: names whose cells may not hold such bytes. encoding, delimiter, quoting: of a file in
+    text (see `layout`). remedy: what to do about a missing column.
     """
     path = _existing(path)
     kind = file_type(path)
-    asked = _Asked(dict(wanted), optional or {}, frozenset(nested), remedy)
+    asked = _Asked(dict(wanted), optional or {}, frozenset(nested), remedy, frozenset(texts))
     if kind == ".parquet":
         cells = _parquet_columns(path, asked)
     elif kind == ".jsonl":
@@ -182,6 +184,7 @@ class _Asked:
     optional: dict[str, str]
     nested: frozenset[str]
     remedy: str
+    texts: frozenset[str]
 
     def of(self, header: Collection[str]) -> dict[str, str]:
         """Return name -> column of what is wanted, and of what a file with this header has."""
@@ -297,4 +300,4 @@ def _parquet_columns(path: Path, asked: _Asked) -> dict[str, pa.Array]:
     header = parquet.schema(path).names
     there = asked.of(header)
     _positions(path, there, header, asked.remedy)
-    return parquet.columns(path, there, nested=asked.nested)
+    return parquet.columns(path, there, nested=asked.nested, texts=asked.texts)

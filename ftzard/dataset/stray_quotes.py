@@ -48,8 +48,8 @@ def cells_over_lines(line: int, record: Sequence[str]) -> list[Cell]:
 
 
 def swallowed(cells: Sequence[Cell], rows: Sequence[Sequence[str]], delimiter: str, *,
-              blank_lines: bool, quoted_well: bool, fits_without: Callable[[], bool]
-              ) -> Cell | None:
+              blank_lines: bool, quoted_well: bool, commas_quoted: bool,
+              misfits_without: Callable[[], int]) -> Cell | None:
     """Return the first cell that holds what looks like further rows, or None.
 
     A line end in a cell looks like the end of a row if the lines before and after it, split at
@@ -61,14 +61,18 @@ def swallowed(cells: Sequence[Cell], rows: Sequence[Sequence[str]], delimiter: s
 
     Line ends with the right number of cells are doubtful where the other columns tell nothing
     (there is none, or all hold free texts). A cell with such line ends is refused if nothing in the
-    file shows a writer that quotes (a row that only fits with quoting, a doubled quote in a quoted
-    cell, blank lines in quoted cells alone, quotes in every row, another cell over lines that is
-    surely one text) and the whole file, read without quoting, has the same number of cells in every
-    line, or the cell has three line ends or more (20 where there is no other column).
+    file shows a writer that quotes (a doubled quote in a quoted cell, blank lines in quoted cells
+    alone, quotes in every row, another cell over lines that is surely one text) and the whole
+    file, read without quoting, has the same number of cells in every line, or the cell has three
+    line ends or more (20 where there is no other column).
+    Where some row in one line only fits with quoting, which a text such as `"Well, yes"` does by
+    chance, it takes a cell whose line ends are all doubtful, three or more, and that are more than
+    the lines that do not fit without quoting.
 
     cells: all cells that run over line ends; rows: enough rows of the file, from all over it;
     blank_lines: whether there are blank lines between rows; quoted_well: whether a row shows a
-    writer that quotes; fits_without: finds out whether the file can be read without quoting.
+    writer that quotes; commas_quoted: whether a row in one line only fits with quoting;
+    misfits_without: counts the lines that do not fit without quoting.
     """
     if not cells:
         return None
@@ -88,7 +92,7 @@ def swallowed(cells: Sequence[Cell], rows: Sequence[Sequence[str]], delimiter: s
             return cell
         if verdicts.count("text") * 2 > len(verdicts):
             quoted_well = True
-        elif doubtful is None:
+        elif doubtful is None and not (commas_quoted and "text" in verdicts):
             doubtful = cell
     if doubtful is None or quoted_well or any(
             '"' in piece for cell in cells for piece in cell.pieces):
@@ -96,7 +100,9 @@ def swallowed(cells: Sequence[Cell], rows: Sequence[Sequence[str]], delimiter: s
     if not blank_lines and any(len(cell.pieces) < cell.last_line - cell.line + 1 for cell in cells):
         return None
     several = len(doubtful.pieces) > (3 if width > 1 else 20)
-    return doubtful if several or fits_without() else None
+    if commas_quoted:
+        return doubtful if several and misfits_without() < len(doubtful.pieces) - 1 else None
+    return doubtful if several or not misfits_without() else None
 
 
 def _columns(rows: Sequence[Sequence[str]], width: int) -> "list[_Column]":

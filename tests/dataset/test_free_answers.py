@@ -193,3 +193,24 @@ class TestLabelStudio:
                               labels=None)
         assert back.cleaned.empty
         assert back.refused["reason"].unique().tolist() == ["doubled id with different labels"]
+
+
+@pytest.mark.parametrize(("answer", "encoding"), [
+    ("Привет, это да", "cp1251"), ("この製品はとても良い", "cp932"), ("Καλημέρα σας", "cp1253")])
+def test_answers_in_another_encoding_are_not_taken_as_they_look(tmp_path, answer, encoding):
+    path = tmp_path / "labelled.csv"
+    frame = pd.DataFrame({"id": ["1", "2"], "batch": "b", "text": "a question", "label": answer})
+    frame.to_csv(path, index=False, encoding=encoding)
+    with pytest.raises(DataError, match="UTF-8.*hand it in again|Set data.encoding"):
+        labelling.read_labelled(path, free=True)
+    frame.to_csv(path, index=False, encoding="utf-8-sig")
+    assert set(labelling.read_labelled(path, free=True)["label"]) == {answer}
+
+
+@pytest.mark.parametrize("answer", [
+    "Ça va, déjà à l’été", "20 °C, 5 €", "“Größe” über Öl", "Ñandú ¿qué?", "Åse på ø", "naïve…"])
+def test_answers_that_a_western_spreadsheet_writes_are_taken(tmp_path, answer):
+    path = tmp_path / "labelled.csv"
+    frame = pd.DataFrame({"id": ["1", "2"], "batch": "b", "text": "a question", "label": answer})
+    frame.to_csv(path, index=False, encoding="cp1252")
+    assert set(labelling.read_labelled(path, free=True)["label"]) == {answer}

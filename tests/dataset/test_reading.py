@@ -2,9 +2,19 @@ import gzip
 import json
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from ftzard.dataset.reading import SOURCE, batch_of, header, read_cells, read_raw, store_raw
+from ftzard.dataset.reading import (
+    SOURCE,
+    batch_of,
+    header,
+    read_cells,
+    read_raw,
+    records,
+    store_raw,
+)
 from ftzard.errors import ConfigError, DataError
 
 SEED = ',target,text\n0,4,"so, good"\n1,0,NA\n2,0,\n3,4.0,null\n'
@@ -202,3 +212,41 @@ def test_a_file_of_several_sources_says_which_row_is_whose(seed_file):
     assert SOURCE == "ftzard_source", "files that are kept have it"
     assert seed_file(f"text,target,{SOURCE}\na,1,here\n")["source"].tolist() == ["here"]
     assert "source" not in seed_file("text,target,source\na,1,mine\n")
+
+
+BYTES = [pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.binary())]
+
+
+@pytest.mark.parametrize("kind", BYTES, ids=str)
+def test_bytes_of_parquet_are_the_text_that_they_are(tmp_path, kind):
+    path = tmp_path / "a.parquet"
+    texts, labels = ["caf\u00e9", None], ["jo\u00ff", "sad"]
+
+    def array(cells):
+        encoded = pa.array([c if c is None or isinstance(c, bytes) else c.encode() for c in cells])
+        return encoded.dictionary_encode() if pa.types.is_dictionary(kind) else encoded.cast(kind)
+
+    pq.write_table(pa.table({"text": array(texts), "label": array(labels)}), path)
+    rows = read_raw(path, text_column="text", label_column="label")
+    assert rows["text"].tolist() == ["caf\u00e9", ""] and rows["label"].tolist() == labels
+    assert [row["label"] for _, row in records(path)] == labels
+    pq.write_table(pa.table({"text": array(texts), "label": array([b"joy", b"\xff"])}), path)
+    with pytest.raises(DataError, match="row 2: column 'label' holds bytes that are no UTF-8"):
+        read_raw(path, text_column="text", label_column="label")
+    with pytest.raises(DataError, match="row 2: column 'label' holds bytes that are no UTF-8"):
+        read_raw(path, text_column="label", label_column=None)
+
+
+def test_bytes_in_lists_are_texts_and_an_image_stays_json(tmp_path):
+    path = tmp_path / "a.parquet"
+    image = {"bytes": b"\x89PNG\xff", "path": "a.png"}
+    table = {"text": ["a"], "label": [[b"joy", b"sad"]], "image": [image], "raw": [b"\xff\xd8"]}
+    pq.write_table(pa.table(table), path)
+    label = read_raw(path, text_column="text", label_column="label")["label"][0]
+    assert json.loads(label) == ["joy", "sad"]
+    there = {"image": "image", "raw": "raw"}
+    cells = read_cells(path, there, nested=tuple(there))
+    assert json.loads(cells["image"][0].as_py())["path"] == "a.png" and cells["raw"][0].as_py()
+    pq.write_table(pa.table({"text": ["a"], "label": [[b"\xff"]]}), path)
+    with pytest.raises(DataError, match="'label' holds bytes that are no UTF-8"):
+        read_raw(path, text_column="text", label_column="label")

@@ -153,3 +153,16 @@ def test_lines_are_counted_against_rows(tmp_path):
     assert (counts.lines, counts.rows, counts.rows_over_lines, counts.blank_lines) == (7, 2, 1, 2)
     assert str(counts) == ("the file has 7 lines and 2 rows, 1 of them over several lines, and 2 "
                            "blank lines")
+
+
+@pytest.mark.parametrize("columns", ["title,text", "text, label"])
+def test_one_text_that_happens_to_be_quoted_well_hides_no_swallowed_rows(columns):
+    rng = random.Random(columns)
+    second = WORDS[5:6] + WORDS[7:8] if "title" in columns else (" joy", " sad")
+    rows = [[f"{rng.choice(WORDS[:1])} {n}", f"{rng.choice(second)}"
+             + (f" {n}" if "title" in columns else "")] for n in range(40)]
+    place = 1 if "title" in columns else 0
+    rows[5][place], rows[12][place] = f'"{rows[5][place]}', f'{rows[12][place]}"'
+    rows[30][place] = '"well, yes"'
+    with pytest.raises(DataError, match="line 7: the quote that opens here.*7 of them"):
+        rows_of("\n".join([columns, *map(",".join, rows)]), ",")
