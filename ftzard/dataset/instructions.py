@@ -9,11 +9,12 @@ system prompt and a history in columns of their own come first (`prompt_columns`
 
 import json
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ftzard.dataset import json_lines, prompt_columns, reading
 from ftzard.dataset.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys
@@ -84,8 +85,7 @@ def read(
         encoding=encoding, delimiter=delimiter, quoting=quoting,
         remedy="Correct the file's header, or set data.{name}_column.")
     rows = len(next(iter(cells.values())))
-    question, answer = (cells[name].to_pylist() if name in cells else [""] * rows
-                        for name in ("text", "label"))
+    question, answer = _parts(cells, rows) if unlearned else ((), ())
     lost = {column: prompt_columns.filled(column, cells.pop(name).to_pylist(), question, answer)
             for name, column in unlearned.items()}
     lost = {column: count for column, count in lost.items() if count}
@@ -100,6 +100,26 @@ def read(
         if name not in frame:
             frame[name] = pd.Series("", frame.index, dtype="str")
     return frame
+
+
+def _parts(cells: Mapping[str, pa.ChunkedArray], rows: int
+           ) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the texts that each row's question is made of, and those of its answer.
+
+    Of a chat the last message, if it is the assistant's, is the answer.
+    """
+    text, about, label, messages = (
+        cells[name].to_pylist() if name in cells else [""] * rows
+        for name in ("text", "input", "label", "messages"))
+    question = [[*filter(None, parts)] for parts in zip(text, about, strict=True)]
+    answer = [[given] if given else [] for given in label]
+    for place, cell in enumerate(messages):
+        said, wrong = _chat(cell) if cell else ([], NO_LIST)
+        for number, message in enumerate([] if wrong else said, start=1):
+            last = number == len(said) and message["role"] == "assistant"
+            (answer if last else question)[place] += filter(None, (message["content"],
+                                                                   message.get("input")))
+    return question, answer
 
 
 def clean(

@@ -6,6 +6,7 @@ is filled, the file is refused and the column is named. Columns with other names
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,16 @@ _OTHERS = {"tool", "tools", "tool_calls", "tool_choice", "function", "functions"
            "video", "videos", "file", "files", "attachments"}
 #: What no `--label` can take: they hold a second answer or a verdict on one, not the wanted answer.
 _PREFERENCES = {"rejected", "kto_tag"}
+#: What a template puts around a question and its answer: headings, names of roles, tokens in angle
+#: or square brackets, and the sentence with which Alpaca's template begins.
+_TEMPLATE = re.compile(
+    r"below is an instruction that describes a task(, paired with an input that provides further "
+    r"context)?\. write a response that appropriately completes the request\."
+    r"|<\|im_start\|>\s?(system|user|assistant)\b|<\|[a-z_ ]{1,30}\|>|</?s>|<(bos|eos)>"
+    r"|<(start|end)_of_turn>( ?(user|model)\b)?|\[/?(inst|sys)\]|<</?sys>>"
+    r"|(#{1,6} ?)?\b(instruction|input|output|response|answer|question|prompt|context|system|user"
+    r"|human|assistant|q|a) ?:|#{1,6} ?(instruction|input|output|response|answer|question|user"
+    r"|human|assistant)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,22 +72,57 @@ def find(header: Iterable[str], named: Collection[str], *, ignored: Collection[s
         c for c in others if canonical(c) in known and c not in (system, history)))
 
 
-def filled(column: str, cells: Sequence[str], question: Sequence[str], answer: Sequence[str]
-           ) -> int:
+def filled(column: str, cells: Sequence[str], question: Sequence[Sequence[str]],
+           answer: Sequence[Sequence[str]]) -> int:
     """Return how many cells say something that is left out of both the question and the answer.
 
-    A cell that only repeats the instruction (a rendered template) or the answer loses nothing.
+    A cell loses nothing if it is a part of what is read (the instruction, say, or the last line of
+    the answer), or a rendering of it: without those parts and a template's marks nothing is left.
+
+    Args:
+        column: its name, which decides what it may repeat: the question or the answer.
+        cells: its cells.
+        question: of each row the texts that are read as the question.
+        answer: of each row the texts that are read as the answer.
     """
     name = canonical(column)
-    repeated = question if name in _INPUTS else answer if name in _ANSWERS - _PREFERENCES else None
+    own = question if name in _INPUTS else answer if name in _ANSWERS - _PREFERENCES else None
     count = 0
     for place, cell in enumerate(cells):
         if is_blank(cell):
             continue
-        kept = wording(repeated[place]) if repeated is not None else ""
-        said = wording(cell)
-        count += not (kept and (kept in said or name in _ANSWERS and said in kept))
+        count += own is None or not _repeats(
+            cell, own[place], (*question[place], *answer[place]))
     return count
+
+
+def _repeats(cell: str, own: Sequence[str], read: Sequence[str]) -> bool:
+    """Return whether a cell says no more than texts that are read.
+
+    Args:
+        cell: the cell.
+        own: the texts of which it has to repeat one, as a whole or in part.
+        read: all that is read, `own` among it, which a template may have put around that.
+    """
+    cell, own, read = _spaced(cell), [*map(_spaced, own)], [*map(_spaced, read)]
+    if any(_as_words(cell).search(text) for text in own):
+        return True
+    if not any(text and _as_words(text).search(cell) for text in own):
+        return False
+    for text in sorted(filter(None, read), key=len, reverse=True):
+        cell = _as_words(text).sub(" ", cell, count=1)
+    return not re.search(r"\w", _TEMPLATE.sub(" ", cell))
+
+
+def _spaced(text: str) -> str:
+    """Return a text as `wording` has it, with one space for white space of any kind."""
+    return " ".join(wording(text).split())
+
+
+def _as_words(text: str) -> re.Pattern:
+    """Return a pattern that finds a text, but not within a word: 'no' is no part of 'nothing'."""
+    return re.compile(("(?<!\\w)" if text[:1].isalnum() else "") + re.escape(text)
+                      + ("(?!\\w)" if text[-1:].isalnum() else ""))
 
 
 def is_blank(cell: object) -> bool:

@@ -9,6 +9,7 @@ the question and answer of a test row, whatever a chat has before the question.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -256,21 +257,56 @@ def _near(signatures: Words, rows: np.ndarray, kept: np.ndarray) -> np.ndarray:
     )
 
 
-def _exchanges(frame: pd.DataFrame, identity: int) -> pa.Array | None:
-    """Return each row's last question, with its input, and its answer as one string of words.
+@dataclass(frozen=True)
+class _Exchanges:
+    """Questions and answers of rows, flat over all rows: of each row the last, and earlier ones.
 
-    None where no row has both messages and an answer.
+    said: each question, with its input, and its answer as one string of words; owner: the row;
+    last: whether it is the row's last one.
+    """
+
+    said: pa.Array
+    owner: np.ndarray
+    last: np.ndarray
+
+    def again(self, rows: np.ndarray, kept: np.ndarray, *, earlier: bool, whole: str
+              ) -> np.ndarray:
+        """Return those of `rows` that say again what `kept` say last, or the other way round.
+
+        earlier: whether earlier exchanges count as well: those of the leaving rows, or, if `whole`
+        is 'kept', those of the rows that stay.
+        """
+        every = np.ones(len(self.last), dtype=bool) if earlier else self.last
+        leaving, staying = (self.last, every) if whole == "kept" else (every, self.last)
+        ours = np.flatnonzero(leaving & np.isin(self.owner, rows))
+        theirs = np.flatnonzero(staying & np.isin(self.owner, kept))
+        found = pc.is_in(self.said.take(pa.array(ours)),
+                         value_set=self.said.take(pa.array(theirs))).to_numpy(False)
+        return np.unique(self.owner[ours[found]])
+
+
+def _exchanges(frame: pd.DataFrame, identity: int) -> _Exchanges | None:
+    """Return the questions and answers of rows; None where no row has both messages and an answer.
     """
     if not {"messages", "label"} <= set(frame):
         return None
-    lasts = [json.loads(cell)[-1] for cell in frame["messages"]]
-    asked = normalise_all(["\n\n".join(filter(None, (last["content"], last.get("input"))))
-                           for last in lasts], identity)
-    answers = normalise_all(frame["label"], identity)
-    return pc.binary_join_element_wise(asked, answers, *arrow(["\x00"]))
+    asked, answers, owner, last = [], [], [], []
+    for row, (cell, label) in enumerate(zip(frame["messages"], frame["label"], strict=True)):
+        turns = [*json.loads(cell), {"role": "assistant", "content": label}]
+        pairs = [pair for pair in zip(turns[:-1], turns[1:], strict=True)
+                 if pair[0]["role"] == "user"]
+        asked += ["\n\n".join(filter(None, (question["content"], question.get("input"))))
+                  for question, _ in pairs]
+        answers += [answer["content"] for _, answer in pairs]
+        owner += [row] * len(pairs)
+        last += [False] * (len(pairs) - 1) + [True] * bool(pairs)
+    said = pc.binary_join_element_wise(
+        normalise_all(pd.Series(asked, dtype="str"), identity),
+        normalise_all(pd.Series(answers, dtype="str"), identity), *arrow(["\x00"]))
+    return _Exchanges(said, np.array(owner, dtype=np.int64), np.array(last, dtype=bool))
 
 
-def drop_near_duplicates(frame: pd.DataFrame, identity: int = FIRST
+def drop_near_duplicates(frame: pd.DataFrame, identity: int = FIRST, *, whole: str = "leaving"
                          ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take rows out of training that stand, up to one word, in validation or test.
 
@@ -281,8 +317,10 @@ def drop_near_duplicates(frame: pd.DataFrame, identity: int = FIRST
     of them or two neighbours may differ. Test rows all stay; validation rows like a test row and
     training rows like a test or validation row go. Of rows with messages and answers, those go too
     whose last question and answer have the words of a test or validation row's, whatever stands
-    before the question: a system's message or a greeting is no new question. Returns (kept,
-    dropped); dropped has a column `reason`. Linear in the number of words.
+    before the question: a system's message or a greeting is no new question. From version 2, so do
+    those that say it in an earlier turn, as where a dialogue became a row for each of its turns.
+    whole: whose earlier turns count, of the rows that are 'leaving' or of those 'kept'. Returns
+    (kept, dropped); dropped has a column `reason`. Linear in the number of words.
     """
     split = frame["split"].to_numpy()
     normalised = normalise_all(frame["text"], identity)
@@ -299,10 +337,9 @@ def drop_near_duplicates(frame: pd.DataFrame, identity: int = FIRST
         what = np.where(same[near], "duplicate", "near-duplicate")
         reason[near] = [f"{kind} of a {against} row" for kind in what]
         if exchanges is not None:
-            rows = rows[reason[rows] == ""]
-            again = pc.is_in(exchanges.take(pa.array(rows)),
-                             value_set=exchanges.take(pa.array(kept))).to_numpy(False)
-            reason[rows[again]] = f"question and answer of a {against} row"
+            again = exchanges.again(rows[reason[rows] == ""], kept, whole=whole,
+                                    earlier=identity != FIRST)
+            reason[again] = f"question and answer of a {against} row"
     gone = reason != ""
     dropped = frame[gone].assign(reason=pd.Series(reason[gone], frame.index[gone], dtype="str"))
     return frame[~gone].reset_index(drop=True), dropped.reset_index(drop=True)
@@ -331,7 +368,8 @@ def repeats(rows: pd.DataFrame, learned: pd.DataFrame, identity: int = FIRST) ->
     both = pd.concat([learned.assign(split="test", place=-1),
                       rows.assign(split="train", place=np.arange(len(rows)))],
                      join="inner", ignore_index=True)
-    found = drop_near_duplicates(both, identity)[1]["place"].to_numpy(dtype=int)
+    # Here the rows that were learned stay: it is their earlier turns that may say a row's answer.
+    found = drop_near_duplicates(both, identity, whole="kept")[1]["place"].to_numpy(dtype=int)
     return pd.Series(np.isin(np.arange(len(rows)), found), rows.index)
 
 

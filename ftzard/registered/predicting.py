@@ -262,10 +262,10 @@ def _beside(said: Mapping, column: Columns) -> tuple[str, object, str]:
         return "", None, ""
     found = prompt_columns.find(said, (column.text, column.input, column.messages),
                                 ignored=column.ignored, answers=False)
-    question = said.get(column.text)
-    question = question if isinstance(question, str) else ""
+    question = [text for text in (said.get(column.text), said.get(column.input))
+                if isinstance(text, str)]
     lost = [name for name in found.unlearned if not prompt_columns.is_blank(said[name])
-            and prompt_columns.filled(name, [_as_cell(said[name])], [question], [""])]
+            and prompt_columns.filled(name, [_as_cell(said[name])], [question], [[]])]
     if lost:
         return "", None, (f"'{lost[0]}' is filled, but the model is not asked with it; leave it "
                           f"out, or name it in data.ignored_columns=[{','.join(lost)}]")

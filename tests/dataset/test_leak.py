@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from ftzard.dataset import cleaning, handed_in, instructions
+from ftzard.dataset.identity import FIRST, LATEST
 from ftzard.dataset.normalising import normalise_all
 from ftzard.dataset.splitting import (
     assign,
@@ -224,3 +225,51 @@ def test_a_new_test_row_whose_question_and_answer_were_learned_before_is_counted
                  + [([SYSTEM], *row) for row in zip(asked[12:20], answers[:8], strict=True)],
                  tmp_path).assign(split="test", id=[f"new{n}" for n in range(20)])
     assert learned_before(pd.concat([before, late], ignore_index=True), before) == 12
+
+
+def by_turn(dialogues: int, folder) -> tuple[pd.DataFrame, list[list[tuple[str, str]]]]:
+    """Return dialogues of three turns as a row for each turn, all before it in front, and these."""
+    asked, answers = texts(3 * dialogues, 21), texts(3 * dialogues, 22)
+    told = [list(zip(asked[n:n + 3], answers[n:n + 3], strict=True))
+            for n in range(0, 3 * dialogues, 3)]
+    before = [[[{"role": role, "content": said} for turn in turns[:n]
+                for role, said in zip(("user", "assistant"), turn, strict=True)]
+               for n in range(3)] for turns in told]
+    return chats([(before[d][n], *turn) for d, turns in enumerate(told)
+                  for n, turn in enumerate(turns)], folder), told
+
+
+def test_a_dialogue_that_became_a_row_for_each_turn_gives_no_test_answer_away(tmp_path):
+    rows, _ = by_turn(120, tmp_path)
+    sides = assign(rows, ratio=RATIO, salt="ftzard", identity=LATEST)
+
+    def told(kept: pd.DataFrame, side: str, against: str) -> int:
+        """Return how many rows of one side stand, question and answer, in one of another."""
+        rows = kept[kept["split"] == against]
+        seen = [f"{cell} {label}" for cell, label in zip(rows["messages"], rows["label"],
+                                                         strict=True)]
+        return sum(any(asked in text and answer in text for text in seen)
+                   for asked, answer in asked_and_answered(kept[kept["split"] == side]))
+
+    kept, dropped = drop_near_duplicates(sides, LATEST)
+    assert told(sides, "test", "train") > 10, "they were there"
+    assert told(kept, "test", "train") == told(kept, "test", "validation") == 0
+    assert told(kept, "validation", "train") == 0
+    assert (kept["split"] == "test").sum() == (sides["split"] == "test").sum(), "test rows stay"
+    assert set(dropped["reason"]) == {"question and answer of a test row",
+                                      "question and answer of a validation row"}
+    of_before, _ = drop_near_duplicates(sides, FIRST)
+    assert len(of_before) == len(sides), "in a workspace of before no row leaves"
+
+
+def test_a_test_row_that_was_an_earlier_turn_of_a_learned_dialogue_is_counted(tmp_path):
+    rows, told = by_turn(10, tmp_path)
+    before = rows[rows["row"] % 3 == 2].assign(split="train")  # whole dialogues
+    late = chats([([SYSTEM], *turns[1]) for turns in told], tmp_path)
+    late = late.assign(split="test", id=[f"new{n}" for n in range(10)])
+    both = pd.concat([before, late], ignore_index=True)
+    assert learned_before(both, before, LATEST) == 10
+    # The other way round nothing is learned: an old question stands before a new one.
+    first = chats([([], *turns[0]) for turns in told], tmp_path).assign(split="train")
+    new = rows[rows["row"] % 3 == 2].assign(split="test")
+    assert learned_before(pd.concat([first, new], ignore_index=True), first, LATEST) == 0

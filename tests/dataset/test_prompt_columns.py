@@ -101,6 +101,42 @@ def test_a_filled_column_that_would_be_lost_is_named_and_can_be_left_out(read, c
     assert len(read(*rows, ignored=[column])[1]) == 1  # the same twice: a duplicate
 
 
+@pytest.mark.parametrize(("row", "column", "cell"), [
+    ({"instruction": "A or B?", "output": "B"}, "reasoning", "B because A is wrong."),
+    ({"instruction": "A or B?", "output": "B"}, "completion", "A comes first, so it is B"),
+    ({"instruction": "No?", "output": "no"}, "response", "nothing"),
+    ({"instruction": "Sum?", "output": "It is 16."}, "answer", "6"),
+    ({"instruction": "Sum?", "output": "It is 16."}, "answer", "Sum?"),
+    ({"instruction": "Summarise.", "output": "Short."}, "prompt", "Summarise.\n\nA LONG ARTICLE"),
+    ({"instruction": "Summarise.", "output": "Short."}, "documents", ["Summarise. LONG ARTICLE"]),
+    ({"instruction": "Summarise.", "output": "Short."}, "context", "Short."),
+    ({"instruction": "Summarise.", "input": "Words.", "output": "Short."}, "text",
+     "### Instruction: Summarise. ### Input: More words. ### Response: Short."),
+    ({"messages": CHAT}, "prompt", "And now? It is late.")])
+def test_a_cell_that_says_more_than_what_is_read_is_refused(read, row, column, cell):
+    with pytest.raises(DataError, match=f"'{column}' \\(filled in 1 of 1 rows\\)"):
+        read({**row, column: cell}, input_column="input" if "input" in row else None)
+
+
+ALPACA = ("Below is an instruction that describes a task, paired with an input that provides "
+          "further context. Write a response that appropriately completes the request.\n\n"
+          "### Instruction:\nAnd now?\n\n### Input:\n4 and 2\n\n### Response:\n")
+
+
+@pytest.mark.parametrize("beside", [
+    {"text": f"{ALPACA}It is 6."}, {"prompt": ALPACA}, {"context": "4  and 2\n"},
+    {"text": "<|im_start|>user\nAnd now?\n4 and 2<|im_end|>\n<|im_start|>assistant\nIt is 6."},
+    {"prompt": "[INST] And now?\n4 and 2 [/INST]"}, {"completion": "Answer: It is\n6."}])
+def test_a_rendering_of_what_is_read_is_no_loss(read, beside):
+    good, bad = read({**ROW, "input": "4 and 2", **beside}, input_column="input")
+    assert bad.empty and good["text"].tolist() == ["And now?\n\n4 and 2"]
+
+
+def test_a_column_may_repeat_what_a_chat_says(read):
+    good, bad = read({"messages": [SYSTEM, *CHAT], "prompt": "And now?", "response": "It is 6."})
+    assert bad.empty and messages(good) == [SYSTEM, CHAT[0]]
+
+
 @pytest.mark.parametrize("beside", [
     {"tools": "[]", "images": [], "documents": [[]], "context": "", "videos": None, "chosen": " "},
     {"text": "### Instruction: And now? ### Response: It is 6.", "prompt": "And now?"},
