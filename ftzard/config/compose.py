@@ -9,26 +9,22 @@ the groups and reads the override strings; the schema then refuses what it does 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import yaml
 
-from ftzard.config import text_file, yaml_file
+from ftzard.config import own_choices, yaml_file
 from ftzard.config.limits import problems
 from ftzard.config.overrides import parse_override
-from ftzard.config.schema import GROUPS, PARTS, Config, hint_of, parse
+from ftzard.config.schema import GROUPS, MAPS, PARTS, Config, hint_of, parse
 from ftzard.config.search import is_packaged, settle_search
 from ftzard.errors import ConfigError, nearest
 
 PACKAGED = Path(__file__).parent
-#: Keys whose values are maps with keys of a user's own.
-MAPS = ("data.labels", "data.mix", "training.class_weights")
 #: The workspace's own file, whose override strings are its own words too.
 MARKER = "ftzard.yaml"
 
@@ -364,11 +360,12 @@ def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -
             overrides.append(f"{group}={_quoted(choice)}")
         else:
             found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
-    with _own_choices(folder) as own:
+    with own_choices.copied(folder, PACKAGED) as (own, meant):
         if own is None:
             return deepcopy(_composed(tuple(overrides), str(PACKAGED)))
         searched = f"hydra.searchpath=[{_quoted(f'file://{own}')}]"
-        return _composed.__wrapped__((*overrides, searched), str(PACKAGED))
+        composed = _composed.__wrapped__((*overrides, searched), str(PACKAGED))
+        return own_choices.restored(composed, meant)
 
 
 def _quoted(text: str) -> str:
@@ -396,37 +393,6 @@ def _composed(overrides: tuple[str, ...], packaged: str) -> dict:
             chosen = [text for text in overrides if not text.startswith("hydra.")]
             raise ConfigError(f"the choices {', '.join(chosen)} do not compose: "
                               f"{' '.join(str(error).split())}") from error
-
-
-@contextmanager
-def _own_choices(folder: Path | None) -> Iterator[str | None]:
-    """Yield a folder with a workspace's own choices as this reader, not hydra's, reads them.
-
-    Raises ConfigError for a file that cannot be read, and for one whose name a packaged choice has,
-    which hydra would take instead.
-    """
-    files = [] if folder is None else sorted(
-        file for group in GROUPS for file in (folder / group).rglob("*.yaml"))
-    if not files:
-        yield None
-        return
-    with TemporaryDirectory(prefix="ftzard-") as place:
-        for file in files:
-            relative = file.relative_to(folder)
-            if (PACKAGED / relative).is_file():
-                raise ConfigError(
-                    f"{file} has no effect, because FTzard brings a choice of that name; give it "
-                    f"another name, and set {relative.parent}=THAT_NAME.")
-            text = text_file.read(file)
-            values = yaml_file.parse(text, str(file))
-            if values is not None and not isinstance(values, dict):
-                raise ConfigError(f"{file} holds {values!r}; expected keys with values.")
-            copy = Path(place) / relative
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            header = [line for line in text.splitlines() if line.startswith("# @package")]
-            copy.write_text("\n".join([*header[:1], yaml_file.dump(values or {})]),
-                            encoding="utf-8")
-        yield place
 
 
 def _put(merged: dict, parts: list[str], value: object, key: str, found: list[str]) -> None:
