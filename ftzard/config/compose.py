@@ -9,26 +9,22 @@ the groups and reads the override strings; the schema then refuses what it does 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import yaml
 
-from ftzard.config import text_file, yaml_file
+from ftzard.config import own_choices, yaml_file
 from ftzard.config.limits import problems
 from ftzard.config.overrides import parse_override
-from ftzard.config.schema import GROUPS, PARTS, Config, hint_of, parse
+from ftzard.config.schema import GROUPS, MAPS, PARTS, Config, hint_of, parse
 from ftzard.config.search import is_packaged, settle_search
 from ftzard.errors import ConfigError, nearest
 
 PACKAGED = Path(__file__).parent
-#: Keys whose values are maps with keys of a user's own.
-MAPS = ("data.labels", "data.mix", "training.class_weights")
 #: The workspace's own file, whose override strings are its own words too.
 MARKER = "ftzard.yaml"
 
@@ -79,7 +75,7 @@ def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str]
         choices |= its_choices
         chosen_by |= {group: says[group] for group in its_choices}
         values = {k: v for k, v in values.items() if k not in its_values} | its_values
-        given_by |= {key: says[key] for key in its_values}
+        given_by |= _given(its_values, says)
     chosen = _groups(choices, folder, found)
     of_files = _labels(choices, folder)
     _apply_recipe(chosen, of_files, found)
@@ -100,6 +96,16 @@ def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str]
         config, {key: _source(key, given_by, of_files) for key in leaves(to_record(config))},
         {group: (choices.get(group, packaged), chosen_by.get(group, DEFAULT))
          for group, packaged in defaults().items()})
+
+
+def _given(values: Mapping[str, object], says: Mapping[str, str]) -> dict[str, str]:
+    """Return the source of each key of a request, and of each map that it gives a key of."""
+    found = {key: says[key] for key in values}
+    for key in values:
+        whole = next((name for name in MAPS if key.startswith(f"{name}.")), None)
+        if whole is not None and found.get(whole) != OVERRIDE:
+            found[whole] = says[key]
+    return found
 
 
 def _apply_recipe(chosen: dict, of_files: dict[str, str], found: list[str]) -> None:
@@ -260,26 +266,41 @@ def _read(request: Mapping, found: list[str]
           ) -> tuple[dict[str, str], dict[str, object], set[str]]:
     """Split a request into choices, dotted values, and the keys that an override string gives.
 
-    A sentence is added to `found` for each override that cannot be read or says otherwise.
+    A sentence is added to `found` for each override that cannot be read, and for each key that is
+    given another value before: as an override, dotted, nested, or with the map that it is in.
     """
     overridden: set[str] = set()
     choices: dict[str, str] = {}
     values: dict[str, object] = {}
+    said: dict[str, object] = {}
+
+    def take(key: str, value: object, override: str | None = None) -> None:
+        words = repr(value) if override is None else f"as the override '{override}', {value!r}"
+        for other, earlier in said.items():
+            if not _agree(key, value, other, earlier):
+                which = f"'{key}' is said twice: " if other == key else (
+                    f"'{key}' and '{other}' are both said: ")
+                found.append(f"{which}{earlier!r} and{',' if override else ''} {words}; keep one "
+                             "of them.")
+        said[key] = value
+        (choices if key in GROUPS else values)[key] = str(value) if key in GROUPS else value
+
     for key, value in request.items():
         if key == "overrides" or value is None and key in GROUPS:
             continue
         if key in GROUPS and isinstance(value, Mapping):
             inner = dict(value)
-            if inner.get("choice") is not None:
-                choices[key] = str(inner["choice"])
-            inner.pop("choice", None)
-            for k, v in inner.items():
-                values |= _leaves(f"{key}.{k}", v)
+            choice = inner.pop("choice", None)
+            if choice is not None:
+                take(key, str(choice))
+            for name, within in inner.items():
+                for leaf, its in _leaves(f"{key}.{name}", within).items():
+                    take(leaf, its)
         elif key in GROUPS:
-            choices[key] = str(value)
+            take(key, str(value))
         else:
-            values[key] = value
-    said = {**choices, **values}
+            for leaf, its in _leaves(key, value).items():
+                take(leaf, its)
     asked = request.get("overrides") or []
     if not isinstance(asked, (list, tuple)):
         found.append(f"overrides is {asked!r}; expected a list, as in [training.epochs=2].")
@@ -291,18 +312,21 @@ def _read(request: Mapping, found: list[str]
             found.append(str(error))
             continue
         for key, value in leaves.items():
-            if key in said and said[key] != value:
-                found.append(
-                    f"'{key}' is said twice: {said[key]!r} and, as the override '{text}', "
-                    f"{value!r}; keep one of them."
-                )
-            said[key] = value
+            take(key, value, text)
             overridden.add(key)
-            if key in GROUPS:
-                choices[key] = str(value)
-            else:
-                values[key] = value
     return choices, values, overridden
+
+
+def _agree(key: str, value: object, other: str, its: object) -> bool:
+    """Return whether two keys of one request can both hold: one may lie within the other."""
+    if key == other:
+        return value == its
+    if other.startswith(f"{key}."):  # the longer one first
+        key, value, other, its = other, its, key, value
+    if other in GROUPS or not key.startswith(f"{other}."):  # a group's choice is no value
+        return True
+    name = key[len(other) + 1:]
+    return isinstance(its, Mapping) and name in its and its[name] == value
 
 
 def typed(request: Mapping) -> dict:
@@ -336,11 +360,12 @@ def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -
             overrides.append(f"{group}={_quoted(choice)}")
         else:
             found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
-    with _own_choices(folder) as own:
+    with own_choices.copied(folder, PACKAGED) as (own, meant):
         if own is None:
             return deepcopy(_composed(tuple(overrides), str(PACKAGED)))
         searched = f"hydra.searchpath=[{_quoted(f'file://{own}')}]"
-        return _composed.__wrapped__((*overrides, searched), str(PACKAGED))
+        composed = _composed.__wrapped__((*overrides, searched), str(PACKAGED))
+        return own_choices.restored(composed, meant)
 
 
 def _quoted(text: str) -> str:
@@ -370,37 +395,6 @@ def _composed(overrides: tuple[str, ...], packaged: str) -> dict:
                               f"{' '.join(str(error).split())}") from error
 
 
-@contextmanager
-def _own_choices(folder: Path | None) -> Iterator[str | None]:
-    """Yield a folder with a workspace's own choices as this reader, not hydra's, reads them.
-
-    Raises ConfigError for a file that cannot be read, and for one whose name a packaged choice has,
-    which hydra would take instead.
-    """
-    files = [] if folder is None else sorted(
-        file for group in GROUPS for file in (folder / group).rglob("*.yaml"))
-    if not files:
-        yield None
-        return
-    with TemporaryDirectory(prefix="ftzard-") as place:
-        for file in files:
-            relative = file.relative_to(folder)
-            if (PACKAGED / relative).is_file():
-                raise ConfigError(
-                    f"{file} has no effect, because FTzard brings a choice of that name; give it "
-                    f"another name, and set {relative.parent}=THAT_NAME.")
-            text = text_file.read(file)
-            values = yaml_file.parse(text, str(file))
-            if values is not None and not isinstance(values, dict):
-                raise ConfigError(f"{file} holds {values!r}; expected keys with values.")
-            copy = Path(place) / relative
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            header = [line for line in text.splitlines() if line.startswith("# @package")]
-            copy.write_text("\n".join([*header[:1], yaml_file.dump(values or {})]),
-                            encoding="utf-8")
-        yield place
-
-
 def _put(merged: dict, parts: list[str], value: object, key: str, found: list[str]) -> None:
     for depth, part in enumerate(parts[:-1]):
         inside = merged.get(part)
@@ -419,4 +413,4 @@ def _put(merged: dict, parts: list[str], value: object, key: str, found: list[st
             hint = hint.replace("mean '", f"mean '{inside}.")
         found.append(f"unknown key '{key}'{hint}")
         return
-    merged[parts[-1]] = value
+    merged[parts[-1]] = deepcopy(value)  # which a key within it may change

@@ -6,6 +6,7 @@ in the functions below it.
 
 import codecs
 import math
+import re
 import string
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -114,6 +115,13 @@ _INTERVALS = ("learning_rate", "weight_decay", "dropout")
 #: Folders that are not the artifacts': git's, DVC's and FTzard's own, and what people put in.
 _TAKEN = (".git", ".dvc", ".ftzard", "notebooks", "config", "models", "data/raw", "data/incoming",
           "data/labelled", "data/quarantine", "data/raw_incoming")
+#: Files of a workspace, so that no folder can have their names.
+_FILES = ("ftzard.yaml", ".env", ".gitignore", ".gitattributes", ".dvcignore", "data/.gitignore")
+#: Encodings of Python that are no text files', or that change what any text says.
+_NO_ENCODINGS = ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape")
+#: What MLflow takes as a store: a server, or a database, which may name its driver.
+_STORE = re.compile(r"(https?|databricks(-uc)?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|"
+                    r"databricks(-uc)?", re.S)
 
 
 def problems(config: Config) -> list[str]:
@@ -182,11 +190,19 @@ def _limits(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
            sampling.quantile is None or sampling.strategy not in ("diversity", "random"),
            f"null with sampling.strategy={sampling.strategy}, which ranks by no uncertainty")
     yield ("training.class_weights", training.class_weights,
-           training.class_weights is None or training.batch_size > 1,
+           training.class_weights is None or training.class_weights == {}
+           or training.batch_size > 1,
            f"null with training.batch_size={training.batch_size}: a step is the weighted mean of "
            "its rows, which for one row is its own loss")
+    yield ("training.class_weights", training.class_weights, training.class_weights != {},
+           "balanced, a map of one or more classes to their weights, or null")
     yield ("drift.clearing", drift.clearing, drift.false_alarms < drift.clearing,
            "above drift.false_alarms and below 1")
+    uri = config.tracking.uri
+    yield ("tracking.uri", re.sub(r"[^/]*@", "…@", uri or ""), not uri or bool(
+        _STORE.fullmatch(uri)),
+        "the address of an MLflow server, such as http://HOST:5000, or of a database, such as "
+        "sqlite:///FILE or postgresql://USER@HOST/DATABASE; or null")
     experiment = config.tracking.experiment
     yield ("tracking.experiment", experiment, len(experiment) <= 500 and experiment.isprintable(),
            "1 to 500 characters in one line")
@@ -203,6 +219,8 @@ def _of_data(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     shares = d.train_share + d.validation_share + d.test_share
     yield ("data.train_share + validation_share + test_share", round(shares, 6),
            abs(shares - 1) < 1e-6, "1, each share above 0")
+    yield ("data.delimiter", d.delimiter, _is_delimiter(d.delimiter),
+           "one character that separates cells, as ',', ';' or '|', or the word tab")
     yield "data.encoding", d.encoding, _known_encoding(d.encoding), (
         "the name of an encoding, such as utf-8, utf-16, latin-1 or cp1252")
     yield ("data.labels", d.labels, d.labels is None or len(set(d.labels.values())) > 1,
@@ -223,9 +241,14 @@ def _of_data(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
 
 def _known_encoding(name: str) -> bool:
     try:
-        return codecs.lookup(name)._is_text_encoding
+        known = codecs.lookup(name)
     except (LookupError, ValueError):
         return False
+    return known._is_text_encoding and known.name.replace("_", "-") not in _NO_ENCODINGS
+
+
+def _is_delimiter(text: str) -> bool:
+    return text.lower() in ("tab", "\\t") or len(text) == 1 and text not in '"\r\n\0\ufeff'
 
 
 def _of_the_model(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
@@ -305,6 +328,8 @@ def _of_paths(paths: Paths) -> Iterator[tuple[str, Any, bool, str]]:
         taken = next((t for t in _TAKEN if parts[:len(PurePosixPath(t).parts)]
                       == PurePosixPath(t).parts), None)
         yield key, path, taken is None, f"a path outside {taken}, which holds other things"
+        file = next((f for f in _FILES if _same_place(path, f)), None)
+        yield key, path, file is None, f"a path that does not go through {file}, which is a file"
         for other, its in places.items():
             apart = other >= key or not _same_place(path, its)
             yield key, path, apart, f"another path than {other}, which is {its!r}"
@@ -317,8 +342,8 @@ def _same_place(one: str, other: str) -> bool:
 
 def _braces(path: str, key: str) -> bool:
     try:
-        named = [name for _, name, spec, how in string.Formatter().parse(path) if name is not None
-                 or spec or how]
+        named = [f"{name}{f'!{how}' if how else ''}{f':{spec}' if spec else ''}"
+                 for _, name, spec, how in string.Formatter().parse(path) if name is not None]
     except ValueError:
         return False
     return named == ["batch"] if key == "paths.queue" else not named

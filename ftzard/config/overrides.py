@@ -1,7 +1,7 @@
 """Override strings, `key=value`: which value they give.
 
 A key whose value is text takes what follows the first `=` as it stands, so that no file name, label
-or separator means anything but itself. Numbers, lists and maps are read by hydra's grammar.
+or separator means anything but itself. Maps are read as YAML, numbers and lists by hydra's grammar.
 """
 
 import re
@@ -13,6 +13,8 @@ from ftzard.config.schema import GROUPS, hint_of, is_map
 from ftzard.errors import ConfigError
 
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.S)
+#: A key and its value in a map with no space after the colon.
+_CLOSE = re.compile(r"([\w.+-]+):([^:]*)", re.S)
 
 
 def parse_override(text: str) -> tuple[str, object]:
@@ -35,7 +37,7 @@ def parse_override(text: str) -> tuple[str, object]:
     if _is_text(hint):
         return key, _as_text(value, hint)
     if is_map(hint):
-        found = _as_map(value)
+        found = _as_map(key, value, text)
         if found is not None:
             return key, found
     return key, _by_hydra(key, value, text)
@@ -59,13 +61,31 @@ def _as_text(value: str, hint: object) -> str | None:
     return value
 
 
-def _as_map(value: str) -> dict | None:
-    """Return a map that is written as YAML writes one, {key: value}; None if it is not."""
+def _as_map(key: str, value: str, text: str) -> dict | None:
+    """Return a map that is written in braces, its keys as they stand; None if it is none.
+
+    Raises ConfigError for a key that stands twice, and for a map that cannot be read.
+    """
+    name = f"override '{text}'"
     try:
-        found = yaml_file.parse(value, "override")
-    except ConfigError:
+        read = yaml_file.parse(value, name)
+    except yaml_file.NoYaml as error:
+        if value.lstrip().startswith("{"):
+            raise ConfigError(_no_map(key, text)) from error
         return None
-    return found if isinstance(found, dict) and None not in found.values() else None
+    if not isinstance(read, dict):
+        return None
+    found: dict = {}
+    for key_, its in read.items():
+        if its is None and ":" in key_:  # {a:x}, without the space that YAML asks for
+            close = _CLOSE.fullmatch(key_)
+            if close is None or f"'{key_}'" in value or f'"{key_}"' in value:
+                raise ConfigError(_no_map(key, text))
+            key_, its = close[1], yaml_file.parse(close[2], name)
+        if key_ in found:
+            raise ConfigError(f"{name}: the key '{key_}' stands twice; keep one of them.")
+        found[key_] = its
+    return found
 
 
 def _by_hydra(key: str, value: str, text: str) -> object:
@@ -80,11 +100,14 @@ def _by_hydra(key: str, value: str, text: str) -> object:
         return OmegaConf.to_container(OmegaConf.create({"value": parsed.value()}))["value"]
     except (HydraException, ValueError) as error:
         if is_map(hint_of(key)):
-            raise ConfigError(
-                f"override '{text}' cannot be read as a map; expected {key}={{'a name': value}}, "
-                "with a space after each colon and quotes around a name of other signs than "
-                "letters and digits.") from error
+            raise ConfigError(_no_map(key, text)) from error
         raise ConfigError(_unreadable(text)) from error
+
+
+def _no_map(key: str, text: str) -> str:
+    return (f"override '{text}' cannot be read as a map; expected {key}={{'a name': value}}, "
+            "with a space after each colon and quotes around a name of other signs than letters "
+            "and digits.")
 
 
 def _sweeps(text: str) -> str:

@@ -209,6 +209,8 @@ class Config:
 #: The values of `training` that `tuning` may search, under the same names.
 SEARCHED = ("rank", "batch_size", "learning_rate", "weight_decay", "dropout")
 GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.type))
+#: Keys whose values are maps with keys of a user's own.
+MAPS = ("data.labels", "data.mix", "training.class_weights")
 #: Keys inside a group that have keys of their own, as model.build has.
 PARTS = tuple(f"{group.name}.{f.name}" for group in fields(Config) if is_dataclass(group.type)
               for f in fields(group.type)

@@ -19,6 +19,10 @@ _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 
 
+class NoYaml(ConfigError):
+    """Text that cannot be read as YAML at all."""
+
+
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader with the plain values of YAML 1.2, and with keys that are text."""
 
@@ -79,12 +83,12 @@ def parse(text: str, name: str) -> object:
             raise ConfigError("\n".join(f"{name}: {mistake}" for mistake in found))
         return loader.construct_document(node)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not valid YAML: {_said(error, text)}") from error
+        raise NoYaml(f"{name} is not valid YAML: {_said(error, text)}") from error
     except RecursionError as error:
-        raise ConfigError(f"{name} is not valid YAML: it is nested too deeply.") from error
+        raise NoYaml(f"{name} is not valid YAML: it is nested too deeply.") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:  # such as !!int x
-        raise ConfigError(f"{name} is not valid YAML: a value does not fit its tag "
-                          f"({error}).") from error
+        raise NoYaml(f"{name} is not valid YAML: a value does not fit its tag "
+                     f"({error}).") from error
     finally:
         if loader is not None:
             loader.dispose()

@@ -179,6 +179,23 @@ class TestRefusals:
                                 "seed": 0}},
             "overrides": ["model.build.layers=3"]})
 
+    @pytest.mark.parametrize(("asked", "words"), [
+        ({"training.epochs": 2, "training": {"epochs": 3}}, "'training.epochs' is said twice"),
+        ({"training": {"epochs": 3}, "training.epochs": 2}, "'training.epochs' is said twice"),
+        ({"model.build.layers": 3, "model": {"build": {"layers": 2}}}, "layers' is said twice"),
+        ({"data.labels.a": "x", "data": {"labels": {"b": "y", "c": "z"}}}, "are both said"),
+        ({"data": {"labels.a": "x", "labels": {"a": "y", "c": "z"}}}, "are both said"),
+        ({"overrides": ["data.labels.5=z", "data.labels={5: x, 6: y}"]}, "are both said"),
+        ({"overrides": ["data.labels={5: x, 6: y}", "data.labels.5=z"]}, "are both said"),
+        ({"overrides": ["model.build=null", "model.build.layers=2"]}, "are both said")], ids=str)
+    def test_a_key_dotted_and_nested_with_two_values_is_refused(self, asked, words):
+        assert words in refusal(asked)
+
+    def test_a_key_dotted_and_nested_with_one_value_is_fine(self):
+        config = compose({"training.epochs": 3, "training": {"epochs": 3},
+                          "data.labels.a": "x", "data": {"labels": {"a": "x", "b": "y"}}})
+        assert (config.training.epochs, config.data.labels) == (3, {"a": "x", "b": "y"})
+
     @pytest.mark.parametrize("text", ["training.epochs", "training.epochs=[1", "=3", ""])
     def test_an_override_that_cannot_be_read_is_shown_with_an_example(self, text):
         assert "key=value" in refusal({"overrides": [text]})

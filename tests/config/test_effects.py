@@ -256,3 +256,24 @@ class TestRetraining:
         file.write_text("resources: {experiment: {config: {training: {batch_size: 4}}}}\n")
         code, said = ftzard("run", "retraining_pipeline_job", "-c", file, "-w", workspace.root)
         assert code == 1 and "training.batch_size=4 has no effect" in said
+
+
+class TestOneKeyOfAMap:
+    @pytest.mark.parametrize(("job", "text"), [
+        ("retraining_job", "training.class_weights.positive=2"), ("tuning_job", "data.mix.a=2"),
+        ("inference_job", "data.labels.0=x")])
+    def test_it_is_given_as_the_map_is(self, job, text):
+        texts = [text, "data.labels.1=y"] if "labels" in text else [text]
+        key = text.rpartition("=")[0].rpartition(".")[0]
+        for request in ({"overrides": texts}, {text.partition("=")[0]: "x" if "labels" in text
+                                               else 2.0, "overrides": texts[1:]}):
+            resolved = resolve(request, names=("Launchpad",))
+            assert resolved.sources[key] in ("override", "Launchpad")
+            with pytest.raises(ConfigError, match=f"{re.escape(key)}=.* has no effect in {job}"):
+                effects.refuse_without_effect(resolved, job)
+
+    def test_the_file_s_is_reported(self):
+        resolved = resolve({"training.class_weights.positive": 2}, names=("ftzard.yaml",))
+        assert resolved.sources["training.class_weights"] == "ftzard.yaml"
+        assert [key for key, _, _ in effects.without_effect(resolved, "retraining_job")] == [
+            "training.class_weights"]

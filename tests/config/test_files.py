@@ -138,8 +138,15 @@ class TestOwnChoices:
         assert config.data.labels == {"no": "nein", "on": "für"}
 
     @pytest.mark.parametrize(("text", "words"), [
-        ("defaults: [nothing, _self_]\n", "do not compose"), ("- a\n", "expected keys with values"),
-        ("defaults: [default, _self_]\nepochs: ${nothing}\n", "do not compose"),
+        ("defaults: [defaul, _self_]\n", "did you mean 'default'"), ("- a\n", "expected keys"),
+        ("defaults: [default, _self_]\nepochs: ${nothing}\n", "epochs is '\\${nothing}'"),
+        ("defaults: [mine, _self_]\n", "mine.yaml: its defaults lead back to it"),
+        ("defaults: [./mine]\n", "mine.yaml: its defaults lead back to it"),
+        ("defaults: default\n", r"mine.yaml: defaults is 'default'; .* \[default, _self_\]"),
+        ("defaults: {a: b}\n", "mine.yaml: defaults is"), ("defaults: 3\n", "defaults is 3"),
+        ("defaults: [null, 3]\n", "mine.yaml: defaults is"),
+        ("defaults: [{a: b}, _self_]\n", "mine.yaml: defaults is"),
+        ("defaults: ['']\n", "mine.yaml: defaults has ''"),
         ("defaults: [default, _self_]\nepochs: two\n", "expected int")])
     def test_one_that_cannot_be_used_is_a_sentence(self, tmp_path, text, words):
         (tmp_path / "training").mkdir()
@@ -155,3 +162,32 @@ class TestOwnChoices:
         (tmp_path / "training" / "default.yaml").rename(tmp_path / "training" / "mine.yaml")
         with pytest.raises(ConfigError, match="is missing"):
             compose({"training": "mine"}, folder=tmp_path)
+
+    def test_two_that_are_each_other_s_base_are_refused(self, tmp_path):
+        (tmp_path / "training").mkdir()
+        for name, base in (("one", "two"), ("two", "one")):
+            (tmp_path / "training" / f"{name}.yaml").write_text(f"defaults: [{base}, _self_]\n")
+        with pytest.raises(ConfigError, match="one.yaml: its defaults lead back.*one -> two -> on"):
+            compose({"training": "two"}, folder=tmp_path)
+
+    def test_text_is_text_and_a_map_of_one_s_own_replaces_that_of_the_base(self, tmp_path):
+        for name, text in {"data/own": "defaults: [sentiment140, _self_]\nsalt: ${oc.env:HOME}\n"
+                           "text_column: ${seed}\nmention: '???'\nlink: a\\${x}\n"
+                           "ignored_columns: null\nlabels: {x: '${seed}', y: '???'}\n",
+                           "data/heir": "defaults: [own, _self_]\nlabels: {z: a, w: b}\n",
+                           "data/bare": "defaults: [own, _self_]\nlabels: null\n",
+                           "model/mine": "defaults: [falcon_tiny, _self_]\nrecipe: {training: "
+                           "{class_weights: {a: 2}}}\n", "model/yours": "defaults: [mine, _self_]\n"
+                           "build: {layers: 2}\nrecipe: {training: {class_weights: {b: 3}}}\n"
+                           }.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / f"{name}.yaml").write_text(text)
+        data = compose({"data": "own"}, folder=tmp_path).data
+        assert (data.salt, data.text_column, data.mention, data.link, data.labels) == (
+            "${oc.env:HOME}", "${seed}", "???", "a\\${x}", {"x": "${seed}", "y": "???"})
+        heir = compose({"data": "heir"}, folder=tmp_path).data
+        assert (heir.labels, heir.salt) == ({"z": "a", "w": "b"}, "${oc.env:HOME}")
+        assert compose({"data": "bare"}, folder=tmp_path).data.labels is None
+        yours = compose({"model": "yours"}, folder=tmp_path)
+        assert yours.training.class_weights == {"b": 3}
+        assert (yours.model.build.layers, yours.model.build.width) == (2, 192)

@@ -139,12 +139,36 @@ def test_what_is_outside_is_refused_with_key_value_and_expectation(key):
     ("paths.rejected", "data/cleaned/cleaned.parquet/r.parquet"),
     ("versioning", {"push": False, "require_push": True}), ("seed", 2**32),
     ("training.epochs", 10**12), ("training.class_weights", {"a": 0.0}),
+    ("data.delimiter", "ab"), ("data.delimiter", '"'), ("data.delimiter", "\n"),
+    ("data.delimiter", ""), *(("data.encoding", name) for name in (
+        "punycode", "undefined", "idna", "unicode_escape", "raw_unicode_escape", "RAW-unicode-"
+        "escape")), ("paths.cleaned", "ftzard.yaml/x.parquet"),
+    ("paths.tokenized", "./data/.gitignore/x.parquet"), ("paths.queue", "data/{batch!r}.csv"),
+    ("paths.queue", "data/{batch:>9}.csv"), ("tracking.uri", "localhost:5000"),
+    ("tracking.uri", "http://"), ("tracking.uri", "./mlruns"), ("training.class_weights", {}),
     ("training.class_weights", {"a": float("inf")}), ("data.mention", "a\0b")])
 def test_what_no_number_s_range_says_is_refused_too(key, value):
     group, _, name = key.partition(".")
     request = {group: {name: value} if name else value}
     with pytest.raises(ConfigError, match="expected|twice|is missing"):
         compose(request)
+
+
+@pytest.mark.parametrize("request_", [
+    *({"data": {"delimiter": text}} for text in (",", "tab", "\\t", "\t", "|", " ")),
+    *({"data": {"encoding": name}} for name in ("utf-8", "UTF_16", "latin-1", "cp1252", "gb18030")),
+    *({"tracking": {"uri": uri}} for uri in (
+        "sqlite:////a b/mlflow.db", "https://mlflow.example.org", "postgresql+psycopg://ada@db/x",
+        "http://localhost:5000", None)),
+    {"paths": {"queue": "data/{{x}}{batch}.csv"}}], ids=str)
+def test_what_steps_can_use_is_taken(request_):
+    assert compose(request_)
+
+
+def test_no_password_of_an_address_is_shown():
+    with pytest.raises(ConfigError, match="tracking.uri") as refused:
+        compose({"tracking": {"uri": "ada:secret@localhost:5000"}})
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 0.999])

@@ -40,6 +40,10 @@ def test_quotes_around_all_of_it_are_taken_off_and_null_is_none(text, value):
     ("versioning.push=no", "versioning.push", "no"),
     ("data.labels={no: a, 007: b}", "data.labels", {"no": "a", "007": "b"}),
     ("data.labels={a:x}", "data.labels", {"a": "x"}),
+    ("data.labels={+1:x,-1:y,1_0:z, 007:w, no:n}", "data.labels",
+     {"+1": "x", "-1": "y", "1_0": "z", "007": "w", "no": "n"}),
+    ("data.labels={a:'x y', b: y}", "data.labels", {"a": "x y", "b": "y"}),
+    ("training.class_weights={a:2,b:1.5}", "training.class_weights", {"a": 2, "b": 1.5}),
     ("data.mix={'märz (1).csv': 2, b.csv: 1.5}", "data.mix", {"märz (1).csv": 2, "b.csv": 1.5}),
     ("model.build={layers: 2}", "model.build", {"layers": 2}), ("model.build=null", "model.build",
                                                                 None),
@@ -52,6 +56,11 @@ def test_other_values_are_what_they_say(text, key, value):
 
 @pytest.mark.parametrize(("text", "words"), [
     ("data.mix={märz (1).csv:2}", "{'a name': value}"),
+    ("data.labels={0:a, 0:b, 4:c}", "'0' stands twice"), ("data.labels={a: x", "as a map"),
+    ("data.labels={0: a, 0: b, 4: c}", "'0' stands twice"),
+    ("data.labels={0:a, 0: b, 4: c}", "'0' stands twice"),
+    ("data.labels={12:30:x, a:y}", "as a map"), ("data.labels={'a:b', c:d}", "as a map"),
+    ("data.labels={a: null, b: x}", "data.labels.a is None"),
     ("training.epochs=", "cannot be read|expec"),
     ("training.epochs=range(1,3)", "sweeps"), (["seed=1"], "is no text"),
     ("=x", "expected key=value")])
