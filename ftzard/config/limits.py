@@ -98,7 +98,8 @@ RANGES = {
     "drift.clearing": _WITHIN,
     "retraining.replay_ratio": _NONE_OR_MORE,
     "retraining.epochs": _COUNT,
-    "retraining.learning_rate_ratio": _POSITIVE,
+    # A champion within its preset's range then stays within unusual.FACTOR times of it.
+    "retraining.learning_rate_ratio": Range(0, 10, low_open=True),
     "gate.min_gain": _SHARE,
     "gate.confidence": Range(0.5, 1, low_open=True, high_open=True),
     "gate.resamples": Range(200),

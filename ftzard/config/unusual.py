@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ftzard.config.compose import Resolved
+from ftzard.config.compose import Resolved, available, compose
 from ftzard.config.search import is_packaged
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError
@@ -20,7 +20,7 @@ def warnings(resolved: Resolved, steps: Iterable[str]) -> list[str]:
     """
     steps, training, tuning = tuple(steps), resolved.config.training, resolved.config.tuning
     searched = tuning.trials > 1 and len(set(tuning.learning_rate or ())) > 1
-    if STEP in steps and training.learning_rate_range is None and not searched \
+    if STEP in steps and _usual(resolved) is None and not searched \
             and is_packaged(resolved.sources.get("training.learning_rate", "")):
         return [f"preset {resolved.choices['model'][0]} does not know which learning rate suits "
                 f"this base; training.learning_rate={training.learning_rate:g} is a guess. Take "
@@ -40,10 +40,10 @@ def require_usual(resolved: Resolved, steps: Iterable[str]) -> None:
 
 def _outside(resolved: Resolved, steps: Iterable[str]) -> list[tuple[str, float]]:
     """Return (sentence, factor) of each learning rate that lies outside the preset's range."""
-    config = resolved.config
-    if config.training.learning_rate_range is None or STEP not in steps:
+    config, usual = resolved.config, _usual(resolved)
+    if usual is None or STEP not in steps:
         return []
-    low, high = config.training.learning_rate_range
+    low, high = usual
     choice = resolved.choices["model"][0]
     preset = f"preset {choice}" + (
         "" if config.model.name == choice else f" (model.name={config.model.name})")
@@ -57,6 +57,19 @@ def _outside(resolved: Resolved, steps: Iterable[str]) -> list[tuple[str, float]
                 f"{key} is {value:g}{f' ({source})' if source else ''}, {factor:.3g} times {where} "
                 f"the range that is usual for {preset}, {low:g} to {high:g}.", factor))
     return found
+
+
+def _usual(resolved: Resolved) -> list[float] | None:
+    """Return the range of learning rates that is usual for the base, None if nobody knows one.
+
+    A null that somebody set takes no preset's range away: a stop is only lifted by its own key.
+    """
+    usual, choice = resolved.config.training.learning_rate_range, resolved.choices["model"][0]
+    if usual is not None or is_packaged(resolved.sources.get("training.learning_rate_range", "")):
+        return usual
+    if choice not in available("model"):
+        return None
+    return compose({"model": choice}).training.learning_rate_range
 
 
 def _learning_rates(config: Config) -> list[tuple[str, float]]:

@@ -6,11 +6,15 @@
 import io
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ftzard.dataset.line_counts import LineCounts
 from ftzard.errors import DataError
+
+#: JSON may write half of a surrogate pair, which is no character and stands in no file.
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 def parse(text: str) -> object:
@@ -23,6 +27,25 @@ def parse(text: str) -> object:
                           object_pairs_hook=_object)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def half_pair(value: object) -> str:
+    """Return the escape of the first half of a surrogate pair in a JSON value, '' for none.
+
+    Lists, and the keys and values of objects, are looked through.
+    """
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            found = _HALF_PAIR.search(item)
+            if found:
+                return f"\\u{ord(found[0]):04x}"
+        elif isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            waiting += item
+    return ""
 
 
 def _finite(text: str) -> float | None:

@@ -70,9 +70,9 @@ def attach(
     trainable; what follows but start_from has no meaning for it); rank, alpha, dropout: LoRA's;
     train_embeddings: train a copy of the token embeddings as well, and of a base that writes one of
     its head, tied as in the base; start_from: folder of a saved adapter whose weights to begin with
-    (the folder is only read), which must agree in method, rank, alpha and train_embeddings. Raises
-    ModelError if an adapter is attached already, if the base cannot be trained so, or if
-    `start_from` does not fit.
+    (the folder is only read), which must agree in method, rank, alpha, train_embeddings and the
+    layers that it adapts. Raises ModelError if an adapter is attached already, if the base cannot
+    be trained so, or if `start_from` does not fit.
     """
     checks.method_fits(loaded.spec, method, train_embeddings=train_embeddings)
     lora = {"rank": rank, "alpha": alpha, "train_embeddings": train_embeddings}
@@ -87,6 +87,8 @@ def attach(
                 f"adapter {start_from} was trained with {saved}, but {wanted} is asked for; to go "
                 "on from it, take its values, or start fresh."
             )
+        if method != "full":
+            checks.same_targets(start_from, loaded.inspection.targets)
         adapted = _attach_saved(loaded, Path(start_from), meta, dropout=dropout)
     elif method == "full":
         adapted = _wrap(loaded, method, lambda: _whole_copy(loaded))

@@ -457,6 +457,25 @@ def adapter_fits(
             )
 
 
+def same_targets(folder: Path, targets: Sequence[str]) -> None:
+    """Raise ModelError unless a saved adapter stands on the layers of these names, and no others.
+
+    targets: the last parts of the layers' names, in any order.
+    """
+    path = Path(folder) / "adapter_config.json"
+    saved = set(json.loads(path.read_text(encoding="utf-8"))["target_modules"])
+    if saved == set(targets):
+        return
+    missing, more = sorted(saved - set(targets)), sorted(set(targets) - saved)
+    differ = "; ".join(f"{said}: {', '.join(names)}" for said, names in (
+        ("only the adapter's", missing), ("only the config's", more)) if names)
+    raise ModelError(
+        f"adapter {folder} adapts the layers {', '.join(sorted(saved))}, but model.lora_targets is "
+        f"{', '.join(sorted(targets))} ({differ}); expected the same to go on from it. Set "
+        f"model.lora_targets=[{','.join(sorted(saved))}], or retraining.start=base."
+    )
+
+
 def same_labels(
     ours: Sequence[str], theirs: Sequence[str], *, whose: str, others: str, subset: bool = False
 ) -> None:

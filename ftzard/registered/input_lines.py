@@ -21,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ftzard.dataset import formats
 from ftzard.dataset.csv_table import delimiter_of
 from ftzard.dataset.stray_quotes import cells_over_lines, swallowed
 from ftzard.errors import ConfigError, DataError, nearest
@@ -33,6 +34,8 @@ _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.B
           "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # those of utf-32 begin like those of utf-16
 #: Encodings in which any bytes are a text.
 _ONE_BYTE = re.compile(r"iso8859-\d+|cp125\d|cp437|cp850|cp1140|mac-\w+|koi8-\w|latin-1")
+#: What a file of bytes has near its start, and a text has not.
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a]")
 #: Excel writes, and reads, a first line that says which delimiter a file has.
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\r\n])"?[\r\n]*', re.IGNORECASE)
 
@@ -70,6 +73,29 @@ def opened(source: str, encoding: str) -> Iterator[BinaryIO]:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(
             f"{source} is not a complete gzip file ({error}); copy it again.") from error
+
+
+def require_content(path: Path, kind: str) -> None:
+    """Raise DataError for a file that is of another format than its name says."""
+    if not path.name.lower().removesuffix(".gz").endswith(f".{kind}"):
+        return  # --format knows better than the name
+    ending = f".{kind}"
+    if path.name.lower().endswith(".gz"):
+        with gzip.open(path, "rb") as stream:
+            try:
+                content = stream.read(1 << 10)
+            except (gzip.BadGzipFile, EOFError, zlib.error):
+                content = None
+        if content is not None:
+            if kind != "txt" or _CONTROL.search(content):  # any words are a text, '<html>' too
+                formats.require_content(path, f"{ending}.gz", content)
+            return
+        ending = ".csv.gz" if kind == "csv" else f"{ending}.gz"
+    if kind == "txt":
+        with open(path, "rb") as stream:
+            if not _CONTROL.search(stream.read(1 << 9)):
+                return
+    formats.require(path, ending)
 
 
 def require_encoding(encoding: str) -> str:

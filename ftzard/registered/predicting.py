@@ -10,18 +10,19 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ftzard.dataset import json_lines, prompt_columns
-from ftzard.dataset.instructions import NO_LIST, as_text, chat, one_turn, preceded
+from ftzard.dataset import json_lines
+from ftzard.dataset.instructions import one_turn
 from ftzard.errors import DataError, ModelError, nearest
 from ftzard.models.spec import CLASSIFICATION
-from ftzard.registered import input_lines
+from ftzard.registered import asked_lines, input_lines
+from ftzard.registered.asked_lines import Columns, Line
 from ftzard.registered.input_lines import BATCH
-from ftzard.texts import is_blank, wording
+from ftzard.texts import is_blank
 from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ STREAM = "-"
 _FILE = re.compile(r"\S+\.(?:(?:txt|jsonl|csv)(?:\.gz)?|parquet)")
 
 
+
 @dataclass(frozen=True)
 class Asked:
     """What the words of a command mean: which model, and either texts or a file ('-': stdin)."""
@@ -40,35 +42,6 @@ class Asked:
     model: str
     texts: tuple[str, ...] = ()
     source: str | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the input: its number from 1, the text in it or why there is none, its id.
-
-    messages: what is asked in place of the text alone, where the line brings an input or a chat.
-    """
-
-    number: int
-    raw: str
-    text: str | None = None
-    error: str | None = None
-    id: object = None
-    messages: tuple[dict, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Where a record has what is asked: the text, and what may stand beside it, or None.
-
-    ignored: columns of the prompt that are left out on purpose; None: the model classifies texts,
-    and no other column belongs to them.
-    """
-
-    text: str
-    input: str | None = None
-    messages: str | None = None
-    ignored: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -159,6 +132,8 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
         encoding = "utf-8" if typed else data.encoding
     tally = Tally()
     with ExitStack() as stack:
+        if asked.source != STREAM:
+            input_lines.require_content(Path(asked.source), kind)
         if kind == "parquet":
             read = _table(Path(asked.source), columns)
         else:
@@ -172,10 +147,15 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
                 for said in _answered(batch, answer):
                     tally.lines += 1
                     tally.bad += [said["line"]] if "error" in said else []
-                    write(json.dumps(said, ensure_ascii=False))
+                    write(as_json(said))
         except BrokenPipeError:  # who reads has had enough, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return tally
+
+
+def as_json(said: dict) -> str:
+    """Return a line of output; what no encoding can write, as of an id, is escaped."""
+    return json.dumps(said, ensure_ascii=bool(json_lines.half_pair(said)))
 
 
 def _require_effect(asked: Asked, kind: str | None, encoding: str | None, delimiter: str | None
@@ -200,15 +180,14 @@ def batches(stream: BinaryIO, kind: str | None, column: str | Columns, encoding:
     for batch in read:
         if kind is None:
             kind = "jsonl" if _is_object(batch[0].raw) else "txt"
-        yield [_json(line, column) if kind == "jsonl" and line.error is None else line
-               for line in batch]
+        yield [asked_lines.of_json(line, column) if kind == "jsonl" and line.error is None
+               else line for line in batch]
 
 
 def _lines(stream: BinaryIO, encoding: str) -> Iterator[list[Line]]:
     """Yield full batches of a file, and lines of a pipe as they arrive."""
     for texts in input_lines.text_lines(stream, encoding):
-        yield [Line(said.number, said.raw, None if said.error else said.raw, said.error)
-               for said in texts]
+        yield [asked_lines.of_text(said) for said in texts]
 
 
 def _is_object(line: str) -> bool:
@@ -218,102 +197,12 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _json(line: Line, column: Columns) -> Line:
-    if not line.raw.strip():
-        return line
-    try:
-        said = json_lines.parse(line.raw)
-    except ValueError as error:
-        return Line(line.number, line.raw, error=f"not JSON ({error})")
-    if isinstance(said, str):
-        return Line(line.number, line.raw, said)
-    if not isinstance(said, dict):
-        return Line(line.number, line.raw, error=f"no text under '{column.text}' (there is: "
-                                                 f"{type(said).__name__})")
-    return _asked(Line(line.number, line.raw, id=said.get("id")), said, column)
-
-
-def _asked(line: Line, said: Mapping, column: Columns) -> Line:
-    """Return a line with all that its record asks, or with the error why it cannot."""
-    text, messages = said.get(column.text), said.get(column.messages) if column.messages else None
-    about, wrong = _about(said, column)
-    system, history, lost = _beside(said, column)
-    if wrong or lost:
-        return replace(line, error=wrong or lost)
-    if not (messages is None or isinstance(messages, str) and not messages.strip()):
-        beside = column.text if text not in (None, "") else column.input if about else None
-        if beside:
-            return replace(line, error=f"both '{column.messages}' and '{beside}', expected one")
-        return _chat(line, messages, system, history)
-    if not isinstance(text, str):
-        return replace(line, error=f"no text under '{column.text}' (there is: {sorted(said)})")
-    if is_blank(text) or not (about or system or history):
-        # An input without an instruction asks nothing: it is an empty text.
-        return replace(line, text=text)
-    kept, wrong = preceded(one_turn(wording(text), about), system, history)
-    if wrong:
-        return replace(line, error=wrong)
-    return replace(line, text=as_text(kept), messages=tuple(kept))
-
-
-def _beside(said: Mapping, column: Columns) -> tuple[str, object, str]:
-    """Return (system prompt, history, '' or why the record cannot be asked) of other columns."""
-    if column.ignored is None:
-        return "", None, ""
-    found = prompt_columns.find(said, (column.text, column.input, column.messages),
-                                ignored=column.ignored, answers=False)
-    question = [text for text in (said.get(column.text), said.get(column.input))
-                if isinstance(text, str)]
-    lost = [name for name in found.unlearned if not prompt_columns.is_blank(said[name])
-            and prompt_columns.filled(name, [_as_cell(said[name])], [question], [[]])]
-    if lost:
-        return "", None, (f"'{lost[0]}' is filled, but the model is not asked with it; leave it "
-                          f"out, or name it in data.ignored_columns=[{','.join(lost)}]")
-    system = said[found.system] if found.system is not None else ""
-    if not (system is None or isinstance(system, str)):
-        return "", None, f"'{found.system}' holds a {type(system).__name__}, expected a text"
-    history = said[found.history] if found.history is not None else None
-    return system or "", None if prompt_columns.is_blank(history) else history, ""
-
-
-def _as_cell(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _about(said: Mapping, column: Columns) -> tuple[str, str]:
-    """Return (the input that a record brings, '' or why it has none that can be read)."""
-    about = said.get(column.input) if column.input else None
-    if isinstance(about, list | dict):
-        return "", f"'{column.input}' holds a {type(about).__name__}, expected a text or a number"
-    if about is None:
-        return "", ""
-    return wording(about if isinstance(about, str) else json.dumps(about)), ""
-
-
-def _chat(line: Line, messages: object, system: str = "", history: object = None) -> Line:
-    """Return a line with a chat, read as training reads one; messages: a list, in CSV its JSON."""
-    if isinstance(messages, str):
-        try:
-            messages = json_lines.parse(messages)
-        except ValueError as error:
-            return replace(line, error=f"its messages are not JSON ({error})")
-    kept, wrong = chat(messages)
-    if wrong == NO_LIST or not messages:
-        wrong = "its messages are no list of objects with a 'role' and a 'content'"
-    if not wrong:
-        kept, wrong = preceded(kept, system, history)
-    if not wrong and kept[-1]["role"] != "user":
-        wrong = "nothing is asked: the last message is the assistant's"
-    if wrong:
-        return replace(line, error=wrong)
-    return replace(line, text=as_text(kept), messages=tuple(kept))
-
-
 def _records(stream: BinaryIO, encoding: str, column: Columns, delimiter: str, quoting: str
              ) -> Iterator[list[Line]]:
     """Yield the records of a CSV file below its header; a record's number is its first line's."""
-    header, batch = None, []
+    header, batch, rows = None, [], 0
     for row in input_lines.csv_rows(stream, encoding, delimiter, quoting):
+        rows += header is not None or row.error is not None
         if row.error:
             raw = "" if header is None or not row.cells else input_lines.shown(
                 dict(zip(header, row.cells, strict=False)))
@@ -333,6 +222,9 @@ def _records(stream: BinaryIO, encoding: str, column: Columns, delimiter: str, q
             batch = []
     if batch:
         yield batch
+    elif not rows:
+        raise DataError(f"the input {'is empty' if header is None else 'has a header but no rows'};"
+                        " expected at least one row below a header line.")
 
 
 def _table(path: Path, column: Columns) -> Iterator[list[Line]]:
@@ -341,9 +233,9 @@ def _table(path: Path, column: Columns) -> Iterator[list[Line]]:
     needed = [name for name in (column.text, column.messages) if name]
     every = column.ignored is not None  # any other column may belong to what is asked
     for rows in input_lines.parquet_rows(path, None if every else names, needed):
-        yield [_asked(Line(number, input_lines.shown(row), id=row.get("id")),
-                      {**row, column.text: row.get(column.text) or ""}, column)
-               for number, row in rows]
+        yield [asked_lines.of_record(
+                   Line(number, input_lines.shown(row), id=row.get("id")),
+                   {**row, column.text: row.get(column.text)}, column) for number, row in rows]
 
 
 def _record(number: int, cells: list[str], header: list[str], column: Columns) -> Line:
@@ -353,10 +245,10 @@ def _record(number: int, cells: list[str], header: list[str], column: Columns) -
         return Line(number, raw, error=f"{len(cells)} cells, expected {len(header)}")
     asked = said if column.ignored is not None else {
         name: said[name] for name in (column.text, column.input, column.messages) if name in said}
-    if any(0xDC80 <= ord(character) <= 0xDCFF for character in "".join(asked.values())):
+    if json_lines.half_pair(list(asked.values())):
         return Line(number, raw.encode("utf-8", "replace").decode(), id=said.get("id"),
                     error="bytes that are not of this encoding; see --encoding")
-    return _asked(Line(number, raw, id=said.get("id")), asked, column)
+    return asked_lines.of_record(Line(number, raw, id=said.get("id")), asked, column)
 
 
 def _answered(batch: list[Line], answer: Callable[[list[Line]], list[dict]]) -> Iterable[dict]:

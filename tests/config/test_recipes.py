@@ -110,6 +110,23 @@ class TestUnusual:
         asked = {"model": "falcon_7b", "training": {"learning_rate": 0.01}}
         unusual.require_usual(resolve(asked, {"overrides": [remedy]}), TUNING)
 
+    def test_a_null_in_place_of_the_range_does_not_lift_the_stop(self):
+        off = "training.learning_rate_range=null"
+        assert "25 times above" in refused("model=falcon_7b", "training.learning_rate=0.01", off)
+        unusual.require_usual(resolve({"overrides": [
+            "model=falcon_7b", "training.learning_rate=0.01", off,
+            "training.allow_unusual=true"]}), TUNING)
+        unusual.require_usual(resolve({"overrides": [
+            "model=local", "training.learning_rate=0.01", off]}), TUNING)
+        assert unusual.warnings(resolve({"overrides": ["model=falcon_7b", off]}), TUNING) == []
+
+    @pytest.mark.parametrize("ratio", ["500", "10.5", "0", "-1"])
+    def test_a_retraining_s_learning_rate_stays_near_the_champion_s(self, ratio):
+        said = refused(f"retraining.learning_rate_ratio={ratio}")
+        assert f"retraining.learning_rate_ratio is {float(ratio)}" in said
+        assert "above 0 and at most 10" in said
+        assert compose({"overrides": ["retraining.learning_rate_ratio=10"]})
+
     def test_outside_by_less_is_only_warned_of(self):
         resolved = resolve({"model": "falcon_7b", "overrides": ["training.learning_rate=0.002"]})
         unusual.require_usual(resolved, TUNING)

@@ -257,6 +257,26 @@ def test_training_can_go_on_from_a_saved_adapter(
         attach(loaded, **{**LORA, "rank": 8}, train_embeddings=True, start_from=folder)
 
 
+@pytest.mark.parametrize("targets", [
+    ("query_key_value",), ("query_key_value", "dense", "dense_4h_to_h")])
+def test_an_adapter_goes_on_only_on_its_own_layers(spec, texts, tmp_path, targets):
+    # dense_h_to_4h and dense_4h_to_h have as many parameters: their count tells nothing.
+    own = replace(spec, lora_targets=("query_key_value", "dense", "dense_h_to_4h"))
+    loaded = load_base(own, LABELS)
+    attach(loaded, **LORA)
+    folder = save(loaded, tmp_path / "adapter")
+    other = load_base(replace(spec, lora_targets=targets), LABELS)
+    with pytest.raises(ModelError) as refused:
+        attach(other, **LORA, start_from=folder)
+    said = str(refused.value)
+    assert "only the adapter's: " in said and "dense_h_to_4h" in said
+    assert said.endswith("Set model.lora_targets=[dense,dense_h_to_4h,query_key_value], or "
+                         "retraining.start=base.")
+    attach(other, **LORA)  # as retraining.start=base does; nothing was left attached
+    back = ("dense", "dense_h_to_4h", "query_key_value")  # the order means nothing
+    attach(load_base(replace(spec, lora_targets=back), LABELS), **LORA, start_from=folder)
+
+
 def test_predictions_of_raw_texts_come_in_order(trained, loaded, texts):
     texts = texts[:50]
     classifier = open_classifier(trained[0], loaded)

@@ -1,14 +1,24 @@
 """What the words of `ftzard predict` mean, and how its input becomes lines; no model is loaded."""
 
+import gzip
 import io
 import json
 import os
 
 import pytest
 
+from ftzard.dataset.reading import read_cells
 from ftzard.errors import DataError
-from ftzard.registered.input_lines import opened
-from ftzard.registered.predicting import BATCH, Asked, Columns, batches, understood
+from ftzard.registered.input_lines import opened, require_content
+from ftzard.registered.predicting import (
+    BATCH,
+    Asked,
+    Columns,
+    as_json,
+    batches,
+    format_of,
+    understood,
+)
 
 
 def read(content: bytes, kind: str | None = None, column: str = "text", encoding: str = "utf-8"):
@@ -60,7 +70,7 @@ class TestLines:
             read(b"a", encoding="utf8x")
 
     def test_the_first_line_says_whether_a_stream_is_jsonl(self):
-        found = read(b'{"text": "a", "id": "x"}\n{"text": 3}\n"b"\n[1]\n{no\n')
+        found = read(b'{"text": "a", "id": "x"}\n{"txt": "c"}\n"b"\n[1]\n{no\n')
         assert [line.text for line in found] == ["a", None, "b", None, None]
         assert found[0].id == "x" and "no text under 'text'" in found[1].error
         assert "there is: list" in found[3].error and found[4].error.startswith("not JSON")
@@ -269,3 +279,69 @@ class TestInstructions:
     def test_a_csv_file_of_chats_needs_no_column_of_instructions(self):
         found = self.read('messages\n"[{""role"": ""user"", ""content"": ""a""}]"\nhello\n', "csv")
         assert found[0].text == "a" and found[1].error.startswith("its messages are not JSON")
+
+
+class TestWhatIsNoCharacter:
+    def test_half_of_a_surrogate_pair_is_the_error_of_its_line_alone(self):
+        found = read(b'{"text": "a"}\n{"text": "\\ud800 good", "id": 7}\n"\\udc00"\n'
+                     b'{"text": "b", "id": "\\ud800"}\n{"text": "\\ud83d\\ude00"}\n', "jsonl")
+        assert [line.text for line in found] == ["a", None, None, None, "\U0001f600"]
+        assert found[1].id == 7 and "\\ud800 is half of a surrogate pair" in found[1].error
+        for line in found:
+            json.dumps([line.id, line.text, line.error], ensure_ascii=False).encode()
+
+    def test_an_id_that_cannot_be_written_is_escaped(self):
+        found = read(b"id,text\nb\xe4d,fine\n", "csv")
+        assert found[0].text == "fine"
+        assert json.loads(as_json({"id": found[0].id}).encode()) == {"id": found[0].id}
+        assert as_json({"text": "\u00fc"}) == '{"text": "\u00fc"}'
+
+
+class TestValues:
+    @pytest.mark.parametrize(("value", "text"), [
+        ("1", "1"), ("0", "0"), ("1.5", "1.5"), ("true", "true"), ("false", "false"),
+        ("NaN", ""), ("null", "")])
+    def test_a_number_is_its_text_and_a_missing_value_is_an_empty_one(self, value, text, tmp_path):
+        content = f'{{"text": {value}}}\n'
+        line, = read(content.encode(), "jsonl")
+        assert (line.text, line.error) == (text, None)
+        file = tmp_path / "rows.jsonl"
+        file.write_text(content)
+        assert read_cells(file, {"text": "text"})["text"].to_pylist() == [text]
+
+    def test_a_list_is_no_text(self):
+        line, = read(b'{"text": ["a"]}', "jsonl")
+        assert line.error == "'text' holds a list, expected a text or a number"
+
+
+class TestContent:
+    TABLE = b"text\nhello\n"
+
+    @pytest.mark.parametrize(("name", "content", "error"), [
+        ("a.csv", gzip.compress(TABLE), "compressed with gzip.*name it a.csv.gz"),
+        ("a.txt", gzip.compress(TABLE), "compressed with gzip"),
+        ("a.csv", b"PK\x03\x04 xl/workbook.xml", "an Excel workbook.*save it as CSV"),
+        ("a.jsonl", b'[{"text": "a"}]', "a JSON list.*one object a line"),
+        ("a.csv.gz", TABLE, "not a complete gzip file, but text.*name it a.csv"),
+        ("a.csv.gz", gzip.compress(b"%PDF-1.7"), "a PDF document"),
+        ("a.parquet", TABLE, "text, though its name ends in .parquet"),
+    ])
+    def test_a_file_of_another_format_is_refused_as_training_does(
+            self, name, content, error, tmp_path):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=error):
+            require_content(tmp_path / name, format_of(str(tmp_path / name)))
+
+    @pytest.mark.parametrize(("name", "content"), [
+        ("a.csv", TABLE), ("a.csv.gz", gzip.compress(TABLE)), ("a.jsonl.gz", gzip.compress(b"{}")),
+        ("a.txt.gz", gzip.compress(b"hello")), ("a.txt", b"<html> is a tag\n"), ("a.txt", b""),
+        ("a.csv", TABLE.decode().encode("utf-16"))])
+    def test_a_file_that_is_what_its_name_says_is_read(self, name, content, tmp_path):
+        (tmp_path / name).write_bytes(content)
+        require_content(tmp_path / name, format_of(str(tmp_path / name)))
+
+    def test_a_header_without_rows_is_said(self):
+        with pytest.raises(DataError, match="has a header but no rows; expected at least one"):
+            read(b"id,text\n", "csv")
+        with pytest.raises(DataError, match="is empty; expected"):
+            read(b"", "csv")
