@@ -30,6 +30,8 @@ from ftzard.errors import DataError, nearest
 
 # Column that files made of several sources have beside the user's own: which source a row is of.
 SOURCE = "ftzard_source"
+#: Columns of texts: what is no character there spoils a row. A name that has one is refused.
+TEXTS = ("text", "input", "messages", "system", "history", "unlearned")
 
 
 class Written(Protocol):
@@ -127,6 +129,7 @@ def read_cells(
     optional: dict[str, str] | None = None,
     *,
     nested: Collection[str] = (),
+    texts: Collection[str] = TEXTS,
     encoding: str = "utf-8",
     delimiter: str = ",",
     quoting: str = "csv",
@@ -136,12 +139,13 @@ def read_cells(
 
     wanted: the result's name -> the file's column; optional: the same for columns that the file
     may lack, and the result then too. nested: names whose cells may be lists or objects, which
-    come as JSON. encoding, delimiter, quoting: of a file in text (see `layout`). remedy: what to
-    do about a missing column.
+    come as JSON. texts: names whose cells may hold `json_lines.MARK`, for cleaning to reject their
+    rows; what is no character in any other is an error. encoding, delimiter, quoting: of a file in
+    text (see `layout`). remedy: what to do about a missing column.
     """
     path = _existing(path)
     kind = file_type(path)
-    asked = _Asked(dict(wanted), optional or {}, frozenset(nested), remedy)
+    asked = _Asked(dict(wanted), optional or {}, frozenset(nested), frozenset(texts), remedy)
     if kind == ".parquet":
         cells = _parquet_columns(path, asked)
     elif kind == ".jsonl":
@@ -181,6 +185,7 @@ class _Asked:
     wanted: dict[str, str]
     optional: dict[str, str]
     nested: frozenset[str]
+    texts: frozenset[str]
     remedy: str
 
     def of(self, header: Collection[str]) -> dict[str, str]:
@@ -284,8 +289,12 @@ def _jsonl_columns(path: Path, text: str, asked: _Asked) -> dict[str, pa.Array]:
     for number, value in json_lines.records(path, text, next(iter(every.values()))):
         names |= dict.fromkeys(value)
         for name, column in every.items():
-            cells[name].append(json_lines.cell(path, number, column, value.get(column),
-                                               nested=name in asked.nested))
+            cell = json_lines.cell(path, number, column, value.get(column),
+                                   nested=name in asked.nested)
+            if json_lines.MARK in cell and name.partition(" ")[0] not in asked.texts:
+                raise DataError(f"{path}, line {number}: '{column}' holds "
+                                f"{json_lines.NO_CHARACTER}; correct it, or delete the line.")
+            cells[name].append(cell)
     if not next(iter(cells.values())):
         raise DataError(f"{path} holds only blank lines, expected one JSON object a line.")
     there = asked.of(names)
