@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from ftzard.dataset import rejection, target_checks
+from ftzard.dataset import json_lines, rejection, target_checks
 from ftzard.dataset.identity import (
     FIRST,
     canonical,
@@ -96,6 +96,7 @@ def clean(
     of the rules by which texts and names are the same. Raises DataError for labels or names of
     splits that might be meant as one (from version 2).
     """
+    raw, halved = whole_characters(raw, identity)
     texts = clean_texts(raw["text"], unescape_html=unescape_html, mention=mention, link=link)
     frame = pd.DataFrame({"row": raw["row"].to_numpy(), "text": texts.to_pandas()})
     frame["text"] = frame["text"].astype("str")
@@ -105,6 +106,7 @@ def clean(
         mask = np.asarray(mask, dtype=bool) & (reason == "")
         reason[mask] = because if isinstance(because, str) else because[mask]
 
+    reject(halved, json_lines.NO_CHARACTER)
     reject(pc.equal(replace(texts, _INVISIBLE, ""), "").to_numpy(False), "empty text")
     too_long = pc.greater(pc.utf8_length(texts), max_characters).to_numpy(False)
     reject(too_long, f"text longer than {max_characters} characters")
@@ -138,6 +140,23 @@ def clean(
     ids = row_ids(batch, cleaned["row"], cleaned["text"].tolist())
     cleaned.insert(0, "id", pd.Series(ids, dtype="str"))
     return cleaned, rejected_rows(batch, raw["row"][~used], raw["text"][~used], reason[~used])
+
+
+def whole_characters(raw: pd.DataFrame, identity: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return raw rows without `json_lines.MARK`, and which rows had one and are to be rejected.
+
+    Under the first rules half of a surrogate pair was a question mark, and no row was rejected.
+    """
+    cells = raw.select_dtypes(exclude="number")
+    marked = cells.apply(lambda column: column.astype("str").str.contains(
+        json_lines.MARK, regex=False, na=False))
+    halved = marked.any(axis=1).to_numpy(dtype=bool)
+    if not halved.any():
+        return raw, halved
+    sign = "?" if identity == FIRST else "\ufffd"
+    whole = {name: column.str.replace(json_lines.MARK, sign, regex=False)
+             for name, column in cells.items() if marked[name].any()}
+    return raw.assign(**whole), halved & (identity != FIRST)
 
 
 def rejected_rows(batch: str, rows: pd.Series, texts: pd.Series, reasons: np.ndarray

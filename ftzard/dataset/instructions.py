@@ -17,7 +17,13 @@ import pandas as pd
 import pyarrow as pa
 
 from ftzard.dataset import json_lines, prompt_columns, reading
-from ftzard.dataset.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys
+from ftzard.dataset.cleaning import (
+    DUPLICATE,
+    rejected_rows,
+    row_ids,
+    text_keys,
+    whole_characters,
+)
 from ftzard.dataset.identity import FIRST, canonical, refuse_rounded
 from ftzard.dataset.splitting import canonical_split
 from ftzard.errors import DataError
@@ -82,7 +88,7 @@ def read(
     unlearned = {f"unlearned {column}": column for column in beside.unlearned}
     cells = reading.read_cells(
         path, wanted, optional | unlearned, nested=("messages", "history", *unlearned),
-        encoding=encoding, delimiter=delimiter, quoting=quoting,
+        texts=(*reading.TEXTS, "label"), encoding=encoding, delimiter=delimiter, quoting=quoting,
         remedy="Correct the file's header, or set data.{name}_column.")
     rows = len(next(iter(cells.values())))
     question, answer = _parts(cells, rows) if unlearned else ((), ())
@@ -135,6 +141,7 @@ def clean(
     with another sign or case. identity: version of the rules by which names are the same. With a
     published split, duplicates are only taken out of training.
     """
+    raw, halved = whole_characters(raw, identity)
     answered = "label" in raw
     rows = [_understood(row, answered, max_characters)
             for row in raw.fillna("").itertuples(index=False)]
@@ -155,6 +162,7 @@ def clean(
         frame["group"] = canonical(frame["group"])
 
     reason = np.array(reasons, dtype=object)
+    reason[halved] = json_lines.NO_CHARACTER
     comparable = reason == ""
     if "split" in frame:
         comparable &= ~frame["split"].isin(["validation", "test"]).to_numpy()
@@ -261,6 +269,8 @@ def chat(given: object) -> tuple[list[dict], str]:
     """
     if not isinstance(given, list) or not all(isinstance(m, dict) for m in given):
         return [], NO_LIST
+    if json_lines.half_pair(given):
+        return [], json_lines.NO_CHARACTER
     messages: list[dict] = []
     for message in given:
         role_key, content_key = (new if new in message else old for new, old in

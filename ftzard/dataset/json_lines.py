@@ -15,6 +15,9 @@ from ftzard.errors import DataError
 
 #: JSON may write half of a surrogate pair, which is no character and stands in no file.
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
+#: What stands for one in a cell, until cleaning rejects the row: two code points that are none.
+MARK = "\ufdd0\ufdd1"
+NO_CHARACTER = "half of a surrogate pair, which is no character"
 
 
 def parse(text: str) -> object:
@@ -88,13 +91,16 @@ def line_counts(text: str) -> LineCounts:
 
 
 def cell(path: Path, number: int, column: str, value: object, *, nested: bool) -> str:
-    """Return a value as the text of a cell, '' where it is missing; lists only where `nested`."""
+    """Return a value as the text of a cell, '' where it is missing; lists only where `nested`.
+
+    Half of a surrogate pair becomes `MARK`.
+    """
     if value is None:
         return ""
     if isinstance(value, str):
-        return _writable(value)
+        return _HALF_PAIR.sub(MARK, value)
     if nested:
-        return _writable(json.dumps(value, ensure_ascii=False))
+        return _HALF_PAIR.sub(MARK, json.dumps(value, ensure_ascii=False))
     if isinstance(value, list | dict):
         raise DataError(
             f"{path}, line {number}: '{column}' holds a {type(value).__name__}, expected a text or "

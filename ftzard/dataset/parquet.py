@@ -23,15 +23,15 @@ def schema(path: Path) -> pa.Schema:
 
 
 def columns(path: Path, there: Mapping[str, str], *, nested: Collection[str] = (),
-            texts: Collection[str] = ()) -> dict[str, pa.Array]:
+            no_bytes: Collection[str] = ()) -> dict[str, pa.Array]:
     """Read columns as strings, '' where missing; there: the result's name -> the file's column.
 
-    nested: names whose cells may be lists, objects or bytes; texts: those of them that are refused
-    if they hold bytes that are no UTF-8.
+    nested: names whose cells may be lists, objects or bytes; no_bytes: those of them that are
+    refused if they hold bytes that are no UTF-8.
     """
     table = _table(path, list(dict.fromkeys(there.values())))
     return {name: _as_strings(path, column, table[column], name in nested,
-                              name in texts)
+                              name in no_bytes)
             for name, column in there.items()}
 
 

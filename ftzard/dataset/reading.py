@@ -30,6 +30,8 @@ from ftzard.errors import DataError, nearest
 
 # Column that files made of several sources have beside the user's own: which source a row is of.
 SOURCE = "ftzard_source"
+#: Columns of texts: what is no character there spoils a row. A name that has one is refused.
+TEXTS = ("text", "input", "messages", "system", "history", "unlearned")
 
 
 class Written(Protocol):
@@ -115,7 +117,7 @@ def read_raw(
     wanted |= {"group": group_column, "split": split_column}
     wanted = {name: column for name, column in wanted.items() if column is not None}
     remedy = "Correct the file's header, or set data.{name}_column."
-    cells = read_cells(path, wanted, {"source": SOURCE}, nested=("label",), texts=("label",),
+    cells = read_cells(path, wanted, {"source": SOURCE}, nested=("label",), no_bytes=("label",),
                        encoding=encoding, delimiter=delimiter, quoting=quoting, remedy=remedy)
     rows = {"row": pa.array(range(len(cells["text"])), type=pa.int64()), **cells}
     return pa.table(rows).to_pandas()
@@ -127,7 +129,8 @@ def read_cells(
     optional: dict[str, str] | None = None,
     *,
     nested: Collection[str] = (),
-    texts: Collection[str] = (),
+    texts: Collection[str] = TEXTS,
+    no_bytes: Collection[str] = (),
     encoding: str = "utf-8",
     delimiter: str = ",",
     quoting: str = "csv",
@@ -138,12 +141,15 @@ def read_cells(
     wanted: the result's name -> the file's column; optional: the same for columns that the file
     may lack, and the result then too. nested: names whose cells may be lists or objects, which
     come as JSON, and bytes there, such as an image, in Python's spelling if they are no UTF-8.
-    texts: names whose cells may not hold such bytes. encoding, delimiter, quoting: of a file in
+    no_bytes: those of them that may not hold such bytes. texts: names whose cells may hold
+    `json_lines.MARK`, for cleaning to reject their rows; what is no character in any other is an
+    error. encoding, delimiter, quoting: of a file in
     text (see `layout`). remedy: what to do about a missing column.
     """
     path = _existing(path)
     kind = file_type(path)
-    asked = _Asked(dict(wanted), optional or {}, frozenset(nested), remedy, frozenset(texts))
+    asked = _Asked(dict(wanted), optional or {}, frozenset(nested), frozenset(texts),
+                   frozenset(no_bytes), remedy)
     if kind == ".parquet":
         cells = _parquet_columns(path, asked)
     elif kind == ".jsonl":
@@ -183,8 +189,9 @@ class _Asked:
     wanted: dict[str, str]
     optional: dict[str, str]
     nested: frozenset[str]
-    remedy: str
     texts: frozenset[str]
+    no_bytes: frozenset[str]
+    remedy: str
 
     def of(self, header: Collection[str]) -> dict[str, str]:
         """Return name -> column of what is wanted, and of what a file with this header has."""
@@ -287,8 +294,12 @@ def _jsonl_columns(path: Path, text: str, asked: _Asked) -> dict[str, pa.Array]:
     for number, value in json_lines.records(path, text, next(iter(every.values()))):
         names |= dict.fromkeys(value)
         for name, column in every.items():
-            cells[name].append(json_lines.cell(path, number, column, value.get(column),
-                                               nested=name in asked.nested))
+            cell = json_lines.cell(path, number, column, value.get(column),
+                                   nested=name in asked.nested)
+            if json_lines.MARK in cell and name.partition(" ")[0] not in asked.texts:
+                raise DataError(f"{path}, line {number}: '{column}' holds "
+                                f"{json_lines.NO_CHARACTER}; correct it, or delete the line.")
+            cells[name].append(cell)
     if not next(iter(cells.values())):
         raise DataError(f"{path} holds only blank lines, expected one JSON object a line.")
     there = asked.of(names)
@@ -300,4 +311,4 @@ def _parquet_columns(path: Path, asked: _Asked) -> dict[str, pa.Array]:
     header = parquet.schema(path).names
     there = asked.of(header)
     _positions(path, there, header, asked.remedy)
-    return parquet.columns(path, there, nested=asked.nested, texts=asked.texts)
+    return parquet.columns(path, there, nested=asked.nested, no_bytes=asked.no_bytes)

@@ -15,6 +15,7 @@ _CHAT = "Correct or delete these chats: a chat is a list of role and content, pe
 REMEDIES = {
     "text longer": "Raise data.max_characters to {longest}",
     "answer longer": "Raise data.max_characters, or shorten these answers",
+    "half of a surrogate pair": "Write both halves of these characters, or leave them out",
     "empty text": "Fill or delete these rows, or name the column of the texts in data.text_column",
     "label missing": "Fill or delete these rows, or name the column of the labels in "
                      "data.label_column",
