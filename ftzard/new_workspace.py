@@ -172,6 +172,11 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
         group = describe_instructions(
             data, instruction=text or "instruction", output=label or "output", input=about,
             messages=messages, ignored=ignored, **layout)
+        left = instructions.not_read(
+            data, [group[f"{name}_column"] for name in ("text", "input", "label", "messages")],
+            ignored=ignored, **layout)
+        if left:
+            say(f"not read: {', '.join(left)} (filled, but no model learns from them)")
     elif data is not None:
         group = describe_data(data, text or "text", label or "label", single_label=single_label,
                               **layout)

@@ -108,6 +108,30 @@ def read(
     return frame
 
 
+def not_read(path: Path, columns: Collection[str | None], *, ignored: Collection[str] = (),
+             encoding: str = "utf-8", delimiter: str = ",", quoting: str = "csv") -> list[str]:
+    """Return the filled columns of a file that `read` makes nothing of, in the file's order.
+
+    Args:
+        path: a file that `read` takes.
+        columns: what the config names; None names none.
+        ignored: columns that are left out on purpose, and so are not listed.
+        encoding: how the file is written, as are delimiter and quoting.
+        delimiter: the same.
+        quoting: the same.
+    """
+    written = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
+    there = reading.header(path, **written)
+    beside = prompt_columns.find(there, columns, ignored=ignored)
+    known = {*columns, *ignored, beside.system, beside.history, reading.SOURCE}
+    others = {name: name for name in dict.fromkeys(there) if name.strip() and name not in known}
+    if not others:
+        return []
+    cells = reading.read_cells(path, others, nested=tuple(others), **written)
+    return [name for name, column in cells.items()
+            if not all(map(prompt_columns.is_blank, column.to_pylist()))]
+
+
 def _parts(cells: Mapping[str, pa.ChunkedArray], rows: int
            ) -> tuple[list[list[str]], list[list[str]]]:
     """Return the texts that each row's question is made of, and those of its answer.

@@ -12,19 +12,37 @@ from dataclasses import dataclass
 
 from ftzard.texts import wording
 
-SYSTEM = ("system", "system_prompt", "system_message", "system_instruction")
-HISTORY = ("history", "chat_history", "conversation_history")
-_CHATS = {"messages", "conversations", "conversation", "dialogue", "dialog"}
-_INPUTS = {"input", "inputs", "context", "contexts", "document", "documents", "passage", "passages",
-           "article", "text", "prompt", "question", "query", "observation"}
-_ANSWERS = {"output", "outputs", "response", "responses", "completion", "completions", "answer",
-            "answers", "target", "reasoning", "reasoning_content", "thinking", "chosen", "rejected",
-            "kto_tag"}
-_OTHERS = {"tool", "tools", "tool_calls", "tool_choice", "function", "functions", "function_call",
-           "function_calls", "image", "images", "image_path", "image_url", "audio", "audios",
-           "video", "videos", "file", "files", "attachments"}
+def canonical(name: str) -> str:
+    """Return a column's name as the tables of this module spell it: 'Tool Calls' is 'toolcall'.
+
+    Case, what parts words, a number at the end and the plural make no other name.
+    """
+    name = re.sub(r"[\W_]", "", name.casefold()).rstrip("0123456789")
+    if name.endswith("ies"):
+        return f"{name[:-3]}y"
+    return name[:-1] if name.endswith("s") and not name.endswith("ss") else name
+
+
+def _names(*names: str) -> frozenset[str]:
+    return frozenset(canonical(name) for line in names for name in line.split())
+
+
+_SYSTEM = _names("system system_prompt system_message system_instruction sys_prompt sys")
+_HISTORY = _names("history chat_history conversation_history dialog_history dialogue_history "
+                  "previous_turns message_history")
+_CHATS = _names("messages conversation dialogue dialog chat turns")
+_INPUTS = _names(
+    "input user_input context document passage paragraph article text prompt question query",
+    "observation background knowledge evidence premise facts schema code table persona options",
+    "choices examples few_shot constraints")
+_ANSWERS = _names(
+    "output response completion answer target reasoning reasoning_content thinking rationale",
+    "explanation cot chain_of_thought chosen rejected kto_tag")
+_OTHERS = _names(
+    "tool tool_calls tool_choice tool_definitions available_tools function function_call image img",
+    "picture image_path image_url audio audio_path video video_path file attachment")
 #: What no `--label` can take: they hold a second answer or a verdict on one, not the wanted answer.
-_PREFERENCES = {"rejected", "kto_tag"}
+_PREFERENCES = _names("rejected kto_tag")
 #: What a template puts around a question and its answer: headings, names of roles, tokens in angle
 #: or square brackets, and the sentence with which Alpaca's template begins.
 _TEMPLATE = re.compile(
@@ -49,11 +67,6 @@ class PromptColumns:
     unlearned: tuple[str, ...]
 
 
-def canonical(name: str) -> str:
-    """Return a column's name as the tables of this module spell it."""
-    return name.strip().casefold().replace("-", "_").replace(" ", "_")
-
-
 def find(header: Iterable[str], named: Collection[str], *, ignored: Collection[str] = (),
          answers: bool = True) -> PromptColumns:
     """Find the columns of a file that belong to the prompt although the config does not name them.
@@ -66,8 +79,8 @@ def find(header: Iterable[str], named: Collection[str], *, ignored: Collection[s
     """
     others = [c for c in dict.fromkeys(header) if c not in named and c not in ignored]
     system, history = (next((c for c in others if canonical(c) in names), None)
-                       for names in (SYSTEM, HISTORY))
-    known = {*SYSTEM, *HISTORY, *_CHATS, *_INPUTS, *_OTHERS, *(_ANSWERS if answers else ())}
+                       for names in (_SYSTEM, _HISTORY))
+    known = {*_SYSTEM, *_HISTORY, *_CHATS, *_INPUTS, *_OTHERS, *(_ANSWERS if answers else ())}
     return PromptColumns(system, history, tuple(
         c for c in others if canonical(c) in known and c not in (system, history)))
 
@@ -89,7 +102,7 @@ def filled(column: str, cells: Sequence[str], question: Sequence[Sequence[str]],
     own = question if name in _INPUTS else answer if name in _ANSWERS - _PREFERENCES else None
     count = 0
     for place, cell in enumerate(cells):
-        if is_blank(cell):
+        if is_blank(cell) or name in _CHATS and cell.strip().isdecimal():  # how many turns
             continue
         count += own is None or not _repeats(
             cell, own[place], (*question[place], *answer[place]))

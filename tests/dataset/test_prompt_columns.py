@@ -8,7 +8,7 @@ import pytest
 from ftzard.config.compose import compose
 from ftzard.dataset import instructions
 from ftzard.errors import DataError
-from ftzard.new_workspace import instruction_config
+from ftzard.new_workspace import config_for, instruction_config
 from ftzard.sources import rows as source_rows
 
 COLUMNS = {"instruction_column": "instruction", "output_column": "output",
@@ -99,6 +99,45 @@ def test_a_filled_column_that_would_be_lost_is_named_and_can_be_left_out(read, c
     assert f"'{column}' (filled in 1 of 2 rows)" in str(caught.value)
     assert f"data.ignored_columns=[{column}]" in str(caught.value)
     assert len(read(*rows, ignored=[column])[1]) == 1  # the same twice: a duplicate
+
+
+@pytest.mark.parametrize("column", [
+    "toolCalls", "Tool-Definitions", "available_tools", "fewShot", "few_shots",
+    "Options", "choice", "option_1", "personas", "background", "knowledge", "evidences", "premise",
+    "facts", "schema", "code", "table", "passages", "article", "paragraph", "rationale",
+    "explanations", "cot", "chainOfThought", "constraints", "userInput", "turns", "chat", "img",
+    "Pictures", "attachment", "audio_path", "imageUrls"])
+def test_a_column_of_the_prompt_is_known_however_it_is_spelled(read, column):
+    with pytest.raises(DataError, match=f"'{column}' \\(filled in 1 of 1 rows\\)"):
+        read({**ROW, column: "What nothing repeats."})
+
+
+@pytest.mark.parametrize(("column", "value", "wanted"), [
+    ("sysPrompt", "Answer as a pirate.", [SYSTEM, CHAT[0]]),
+    ("system_instructions", "Answer as a pirate.", [SYSTEM, CHAT[0]]),
+    ("dialogueHistory", PAIRS, [*EARLIER, CHAT[0]]),
+    ("previous_turns", EARLIER, [*EARLIER, CHAT[0]]), ("turns", 3, [CHAT[0]])])
+def test_so_is_one_that_becomes_messages(read, column, value, wanted):
+    good, bad = read({**ROW, column: value})
+    assert bad.empty and messages(good) == wanted
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "csv"])
+def test_the_filled_columns_that_nothing_reads_are_listed(tmp_path, kind):
+    rows = [{**ROW, "system": "Be brief.", "source": "us", "tools": "x", "empty": "",
+             "difficulty": 2}]
+    path = lines(tmp_path / "rows.jsonl", rows)
+    if kind != "jsonl":
+        path = tmp_path / f"rows.{kind}"
+        write = getattr(pd.DataFrame(rows), f"to_{kind}")
+        write(path, index=False)
+    assert instructions.not_read(path, ("instruction", "output", None), ignored=["tools"]) == [
+        "source", "difficulty"]
+    said = []
+    config = config_for(tmp_path / "new", task="instruction_tuning", data=path, ignored=["tools"],
+                        say=said.append)
+    assert config["data"]["ignored_columns"] == ["tools"]
+    assert [line for line in said if line.startswith("not read: source, difficulty")]
 
 
 @pytest.mark.parametrize(("row", "column", "cell"), [
