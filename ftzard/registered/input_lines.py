@@ -277,7 +277,8 @@ class _Seen:
     def __init__(self, delimiter: str) -> None:
         self._delimiter, self._rows = delimiter, deque(maxlen=1_000)
         self._width = 0
-        self._quotes = False  # a delimiter or a quote in a cell shows a writer that quotes
+        self._quotes = False  # a quote in a cell shows a writer that doubles it
+        self._misfits = 0  # rows that would not fit without quoting: a cell holds a delimiter
 
     def swallowed(self, first: int, last: int, cells: list[str]) -> str | None:
         """Return why a row is none: a stray quote let a cell swallow what looks like rows."""
@@ -287,11 +288,13 @@ class _Seen:
         if last == first:
             if len(cells) == self._width:
                 self._rows.append(cells)
-            self._quotes |= any(self._delimiter in cell or '"' in cell for cell in cells)
+            self._quotes |= any('"' in cell for cell in cells)
+            self._misfits += any(self._delimiter in cell for cell in cells)
             return None
         found = None if len(cells) != self._width else swallowed(
             cells_over_lines(first, cells), list(self._rows), self._delimiter, blank_lines=False,
-            quoted_well=self._quotes, fits_without=lambda: True)
+            quoted_well=self._quotes, commas_quoted=self._misfits > 0,
+            misfits_without=lambda: self._misfits)
         return None if found is None else (
             f"the quote that opens in line {found.line} closes in line {found.last_line}, and what "
             "stands between looks like rows. If a quote is an ordinary sign in this input, set "
