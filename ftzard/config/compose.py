@@ -67,17 +67,20 @@ def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str]
     values: dict[str, object] = {}
     given_by: dict[str, str] = {}
     found: list[str] = []
+    layers: list[Mapping[str, object]] = []
     for number, request in enumerate(requests):
         name = names[number] if number < len(names) else "request"
         its_choices, its_values, overridden = _read(request, found)
         says = {key: OVERRIDE if key in overridden and name != MARKER else name
                 for key in (*its_choices, *its_values)}
+        layers.append(its_values)
         choices |= its_choices
         chosen_by |= {group: says[group] for group in its_choices}
         values = {k: v for k, v in values.items() if k not in its_values} | its_values
         given_by |= _given(its_values, says)
     chosen = _groups(choices, folder, found)
     of_files = _labels(choices, folder)
+    stale = _stale_revision(chosen["model"], layers, of_files)
     _apply_recipe(chosen, of_files, found)
     merged = deepcopy(chosen)
     for key, value in values.items():
@@ -86,6 +89,7 @@ def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str]
              if not is_packaged(_source(key, given_by, of_files))}
     given_by |= settle_search(merged, given)
     config = parse(Config, merged, "", found)
+    found += stale
     if not found:
         found += problems(config)
     elif not _misfits(chosen):
@@ -106,6 +110,28 @@ def _given(values: Mapping[str, object], says: Mapping[str, str]) -> dict[str, s
         if whole is not None and found.get(whole) != OVERRIDE:
             found[whole] = says[key]
     return found
+
+
+def _stale_revision(model: Mapping, layers: Sequence[Mapping[str, object]],
+                    of_files: Mapping[str, str]) -> list[str]:
+    """Return a sentence if the revision was given for another source than the one that counts.
+
+    model: the group as the files give it; layers: the dotted values of each request in turn.
+    """
+    source, revision = model.get("source"), model.get("revision")
+    pinned = source
+    labels = [_source(f"model.{name}", {}, of_files) for name in ("source", "revision")]
+    if labels[0] != labels[1] and labels[1].startswith("preset "):
+        preset = _groups({"model": labels[1].removeprefix("preset ")}, None, [])["model"]
+        pinned = preset["source"]
+    for values in layers:
+        source = values.get("model.source", source)
+        if "model.revision" in values:
+            revision, pinned = values["model.revision"], source
+    if revision is None or source is None or source == pinned:
+        return []
+    return [f"model.source is {source!r}, and model.revision is still {revision!r}, which belongs "
+            f"to {pinned!r}; set model.revision too: a commit of {source}, or null for a folder."]
 
 
 def _apply_recipe(chosen: dict, of_files: dict[str, str], found: list[str]) -> None:

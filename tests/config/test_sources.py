@@ -107,6 +107,33 @@ class TestRecipe:
             compose({"model": {"recipe": {"training": {"epochs": 1}}}})
 
 
+class TestRevision:
+    """A revision belongs to its repository."""
+
+    @pytest.mark.parametrize("requests", [
+        ({"model": {"choice": "falcon_7b", "source": "you/yours"}},),
+        ({"model": "falcon_7b"}, {"overrides": ["model.source=you/yours"]}),
+        ({"overrides": ["model=falcon_7b", "model.source=models/folder"]},),
+        ({"model": {"choice": "falcon_7b", "source": "a/b", "revision": "c" * 40}},
+         {"overrides": ["model.source=you/yours"]}),
+        ({"model": "theirs"},)], ids=str)
+    def test_that_of_another_source_is_refused_and_the_remedy_taken(self, requests, folder):
+        (folder / "model" / "theirs.yaml").write_text(
+            "defaults: [falcon_7b, _self_]\nsource: you/yours\n")
+        with pytest.raises(ConfigError, match="set model.revision too"):
+            compose(*requests, folder=folder)
+        for revision in ("d" * 40, "null"):
+            assert compose(*requests, {"overrides": [f"model.revision={revision}"]}, folder=folder)
+
+    def test_the_same_source_and_a_source_without_revision_are_fine(self, folder):
+        (folder / "model" / "ours.yaml").write_text(
+            "defaults: [falcon_7b, _self_]\nsource: you/yours\nrevision: main\n")
+        assert compose({"model": "falcon_7b"}, {"overrides": ["model.source=tiiuae/falcon-7b"]})
+        assert compose({"overrides": ["model=local", "model.source=models/mine"]})
+        assert compose({"model": "ours"}, folder=folder).model.revision == "main"
+        assert compose({"model": {"choice": "ours", "revision": "v2"}}, folder=folder)
+
+
 class TestShown:
     def test_config_and_plan_show_each_value_s_source(self, ftzard, workspace):
         (workspace.root / "ftzard.yaml").write_text("training: {epochs: 9}\n")
