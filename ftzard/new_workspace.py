@@ -1,6 +1,7 @@
 """Making a workspace: folders, ftzard.yaml, a copy of the notebooks, git, DVC, Dagster's home."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -205,7 +206,7 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
     problem = None if single_label else target_checks.problem("classification", rows["label"])
     if len(found) < 2 or len(found) > found.sum() / 2 and problem is None:
         other = _like_labels(file, there, {text, label}, written)
-        remedy = (f"Name the label column, as in --label {other}." if other is not None else
+        remedy = (f"Name the label column, as in --label {shlex.quote(other)}." if other is not None else
                   "No other column of it looks like labels: bring two labels or more, each in two "
                   "rows or more.")
         raise DataError(
@@ -292,10 +293,10 @@ def _require(file: Path, there: list[str], named: Mapping[str, str | None], deli
             mark = "$'\\t'" if others[0] == "\t" else f"'{others[0]}'"
             remedy = f"Is it separated by {others[0]!r}? Then add --delimiter {mark}."
         elif chats:
-            remedy = f"'{chats[0]}' holds chats: add --messages {chats[0]}."
+            remedy = f"'{chats[0]}' holds chats: add --messages {shlex.quote(chats[0])}."
         elif close or free:
             like = close.split("'")[1] if close else free[0]
-            remedy = f"Name the column, as in {option} {like}."
+            remedy = f"Name the column, as in {option} {shlex.quote(like)}."
         elif lists:
             name = next(iter(lists))
             remedy = (f"'{name}' holds lists of objects that are no chats (these have role and "

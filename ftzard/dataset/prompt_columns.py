@@ -7,6 +7,7 @@ is filled, the file is refused and the column is named. Columns with other names
 
 import json
 import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -175,14 +176,14 @@ def refusal(counts: Mapping[str, int], rows: int, *, input_free: bool, messages_
         if name in _INPUTS and input_free:
             remedies.append(f"If '{column}' is what the instruction is about, set "
                             f"data.input_column={column} ('ftzard init' takes it as --input "
-                            f"{column}).")
+                            f"{shlex.quote(column)}).")
         elif name in _CHATS and messages_free:
             remedies.append(f"If '{column}' holds chats, set data.messages_column={column} "
-                            f"('ftzard init' takes it as --messages {column}).")
+                            f"('ftzard init' takes it as --messages {shlex.quote(column)}).")
         elif name in _ANSWERS - _PREFERENCES:
             remedies.append(f"If '{column}' is the wanted answer, set data.label_column={column} "
-                            f"('ftzard init' takes it as --label {column}).")
-    options = " ".join(f"--ignore {column}" for column in counts)
+                            f"('ftzard init' takes it as --label {shlex.quote(column)}).")
+    options = " ".join(f"--ignore {shlex.quote(column)}" for column in counts)
     return (f"column{'' if one else 's'} {told} belong{'s' if one else ''} to what is asked or "
             f"answered, but {'is' if one else 'are'} not learned and would be lost. "
             f"{' '.join([*remedies, ''])}To leave {'it' if one else 'them'} out on purpose, set "

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ftzard.config.compose import compose
-from ftzard.dataset import instructions
+from ftzard.dataset import instructions, prompt_columns
 from ftzard.errors import DataError
 from ftzard.new_workspace import config_for, instruction_config
 from ftzard.sources import rows as source_rows
@@ -254,3 +254,8 @@ def test_a_call_of_a_tool_is_named_although_it_has_no_content(read):
     for kind in ("jsonl", "parquet"):
         _, bad = read({"messages": [CHAT[0], call]}, kind=kind)
         assert bad["reason"].tolist() == ["messages with 'tool_calls', which are not learned"]
+
+
+def test_a_name_with_a_space_is_shown_as_a_shell_takes_it():
+    assert "--ignore 'tool calls'" in prompt_columns.refusal(
+        {"tool calls": 3}, 3, input_free=True, messages_free=True)
