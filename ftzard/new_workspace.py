@@ -206,7 +206,8 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
     problem = None if single_label else target_checks.problem("classification", rows["label"])
     if len(found) < 2 or len(found) > found.sum() / 2 and problem is None:
         other = _like_labels(file, there, {text, label}, written)
-        remedy = (f"Name the label column, as in --label {shlex.quote(other)}." if other is not None else
+        named = None if other is None else shlex.quote(other)
+        remedy = (f"Name the label column, as in --label {named}." if named is not None else
                   "No other column of it looks like labels: bring two labels or more, each in two "
                   "rows or more.")
         raise DataError(
