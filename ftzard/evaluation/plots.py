@@ -536,34 +536,42 @@ def forgetting(matrix: Mapping, delivered_as: Mapping[str, str] | None = None) -
 
 @_styled
 def drift(entry: Mapping) -> "Figure":
-    """Draw a batch's statistics as multiples of their upper thresholds.
+    """Draw how far each of a batch's statistics is from what is usual, in units of its limit.
 
-    entry: as `drift.Drift.to_dict` gives it. The line at 1 is the upper threshold, the mark on
-    each bar the lower one, the dot what batches of the same distribution usually have.
+    entry: as `drift.Drift.to_dict` gives it. 0 is what batches of the same distribution usually
+    have, 1 the upper threshold, the mark on each bar the lower one. The longest bar is the batch's
+    score over its threshold, which `drift_over_time` draws.
     """
     statistics = entry["statistics"]
     _refuse_empty("drift", statistics)
     figure, axes = _figure(0.95 + 0.36 * len(statistics))
-    ratios = [s["value"] / max(s["upper"], 1e-12) for s in statistics]
+    ratios = [_over_limit(s, s["value"]) for s in statistics]
+    low = min(0.0, max(min(ratios) * 1.05, -1.0))
     edge = max(1.6, min(max(ratios) * 1.05, 4.0))
     for y, (s, ratio) in enumerate(zip(statistics, ratios, strict=True)):
         colour = ORANGE if s["beyond"] else BLUE
-        axes.barh(y, min(ratio, edge), height=0.56, color=colour, alpha=0.85)
-        scale = max(s["upper"], 1e-12)
-        axes.plot([s["lower"] / scale] * 2, [y - 0.36, y + 0.36], color=INK, lw=1.1)
-        axes.plot(s["usual"] / scale, y, "o", ms=4, color="white", mec=INK, mew=0.8)
+        axes.barh(y, max(min(ratio, edge), low), height=0.56, color=colour, alpha=0.85)
+        axes.plot([_over_limit(s, s["lower"])] * 2, [y - 0.36, y + 0.36], color=INK, lw=1.1)
         axes.text(
             1.012, y,
-            f"{s['value']:.3g}, limit {s['upper']:.3g}" + (" ▸" if ratio > edge else ""),
+            f"{ratio:.2f} ×" + (" ▸" if ratio > edge else ""),
             transform=axes.get_yaxis_transform(), va="center", size=7.5,
             color=ORANGE if s["beyond"] else INK, weight="bold" if s["beyond"] else "normal",
         )
     axes.axvline(1, color=INK, lw=0.9)
-    axes.set_xlim(0, edge)
+    axes.set_xlim(low, edge)
     _rows(axes, np.arange(len(statistics)), [s["name"] for s in statistics])
-    axes.set_xlabel("multiple of the upper threshold; mark: lower threshold, dot: usual")
+    axes.set_xlabel("0: usual, 1: upper threshold, mark: lower threshold")
     axes.grid(axis="x")
     return figure
+
+
+def _over_limit(statistic: Mapping, value: float) -> float:
+    """Return a value's distance from what is usual over that of the upper threshold.
+
+    The unit of `drift.Drift.score` over its `upper`: both count standard deviations of the draws.
+    """
+    return (value - statistic["usual"]) / max(statistic["upper"] - statistic["usual"], 1e-12)
 
 
 @_styled
@@ -580,7 +588,8 @@ def drift_over_time(
     _refuse_empty("drift_over_time", told)
     figure, axes = _figure(2.5, width=2 * WIDTH)
     place = np.arange(len(told))
-    ratios = np.array([max(e["score"] / e["upper"], 0.05) for e in told])
+    exact = np.array([e["score"] / e["upper"] for e in told])
+    ratios = np.maximum(exact, 0.05)
     for x, entry in zip(place, told, strict=True):
         lower = max(entry["lower"] / entry["upper"], 0.05)
         axes.plot([x - 0.4, x + 0.4], [lower] * 2, color=SOFT, lw=1, ls=(0, (2, 2)))
@@ -588,7 +597,7 @@ def drift_over_time(
             axes.axvspan(x - 0.5, x + 0.5, color=ORANGE, alpha=0.09, lw=0)
     axes.axhline(1, color=INK, lw=0.9)
     axes.plot(place, ratios, color=PALE, lw=1.2, zorder=1)
-    for x, ratio, entry in zip(place, ratios, told, strict=True):
+    for x, ratio, number, entry in zip(place, ratios, exact, told, strict=True):
         colour = ORANGE if entry["alarm"] else BLUE
         axes.plot(x, ratio, "o", ms=7, color=colour, mfc=colour if entry["alarm"] else "white",
                   mew=1.6)
@@ -596,8 +605,8 @@ def drift_over_time(
             words = _short(entry["raised_by"][0], 22) if entry["raised_by"] else (
                 "alarm stays" if entry["alarm"] else "no alarm")
             axes.annotate(
-                words, (x, ratio), xytext=(9, 0), textcoords="offset points", va="center",
-                color=colour, size=8, bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85},
+                f"{number:.2f} × {words}", (x, ratio), xytext=(9, 0),
+                textcoords="offset points", va="center", color=colour, size=8, bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85},
             )
     axes.set_yscale("log")
     low, high = min(0.25, ratios.min() * 0.7), max(2.5, ratios.max() * 1.6)
@@ -735,9 +744,11 @@ def score_differences(
 def rounds(story: Sequence[Mapping]) -> "Figure":
     """Draw accuracy over rounds with the verdict of each, and the champion's as a line.
 
-    story: [{name, accuracy, verdict, lower, upper, date, data_version, labels}], oldest first; the
-    last five may be missing. Of another measure: measure and score instead of accuracy; rounds of
-    another one than the last are left out. A round that promoted is a filled dot, any other one is
+    story: [{name, accuracy, verdict, lower, upper, date, data_version, labels, champion}], oldest
+    first, all measured on the same rows; the last six may be missing. champion: name of the round
+    whose version was champion after this one, by default the last that promoted; one that is not in
+    the story leaves a gap in the line. Of another measure: measure and score instead of accuracy;
+    rounds of another one than the last are left out. A round that promoted is a filled dot, any other one is
     hollow. Bars below say how many labelled rows were new, where a round says so.
     """
     story = [r for r in story if measures.score(r) is not None]
@@ -752,12 +763,10 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
         below = None
     place = np.arange(len(story))
     values = np.array([measures.score(r) for r in story], dtype=float)
-    champion, standing = [], np.nan
-    for item in story:
-        standing = measures.score(item) if item.get("verdict") == "promote" else standing
-        champion.append(standing)
+    champion = _of_champion(story)
     axes.step(
-        np.append(place, place[-1] + 0.5), [*champion, standing], where="post", color=PALE, lw=1.6
+        np.append(place, place[-1] + 0.5), [*champion, champion[-1]], where="post", color=PALE,
+        lw=1.6,
     )
     sparse = len(story) <= 12
     for x, item in zip(place, story, strict=True):
@@ -809,6 +818,17 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
     lowest = axes if below is None else below
     lowest.set_xticks(place, [_round_name(r) for r in story] if sparse else place + 1)
     return figure
+
+
+def _of_champion(story: Sequence[Mapping]) -> list[float]:
+    """Return, round by round, the score of who was champion after it; NaN where none is known."""
+    by_name = {item["name"]: measures.score(item) for item in story}
+    found, standing = [], None
+    for item in story:
+        standing = item["name"] if item.get("verdict") == "promote" else standing
+        standing = item.get("champion") or standing
+        found.append(by_name.get(standing, np.nan))
+    return found
 
 
 def _figure(

@@ -87,6 +87,7 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     from ftzard.models.base import load_base
     from ftzard.models.fitting import fit
     from ftzard.notebooks import instructing, model_files
+    from ftzard.notebooks.measured_again import BY_SET
     from ftzard.tracking.registry import Version
 
     config, recipe = from_record(record["config"]), record["recipe"]
@@ -116,12 +117,13 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
             start_from=start, extra=kept,
             on_epoch=lambda e: say(f"epoch {e['epoch']}: train loss {e['train_loss']:.3f}, "
                                    f"validation loss {e['validation_loss']:.3f}"))
+        by_set = record.get("answered_by") == BY_SET
         if task == "instruction_tuning":
             compared = rows[~rows["id"].isin(record.get("left_out") or [])]
             metrics = _answer_metrics(
-                adapter.open_answerer(fitted.folder, loaded), compared, config)
+                adapter.open_answerer(fitted.folder, loaded), compared, config, by_set)
         else:
-            metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows)
+            metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows, by_set)
     now = {**fitted.recipe, "replayed": recipe["replayed"],
            "identity": storage.identity_of(path), "base": loaded.weight_hash,
            "tokenizer": loaded.tokenizer_hash, "test": metrics}
@@ -135,21 +137,24 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         metrics.get("accuracy"), metrics.get("loss"), metrics["n"])
 
 
-def _test_metrics(classifier, rows) -> dict:
+def _test_metrics(classifier, rows, by_set: bool) -> dict:
     from ftzard.evaluation.calibration import scaled
     from ftzard.evaluation.metrics import classification_metrics
+    from ftzard.notebooks import contests
 
     test = rows[rows["split"] == "test"].reset_index(drop=True)
-    chances = scaled(classifier.logits(test["input_ids"].tolist()), 1.0)
+    logits = contests.test_logits(classifier, test) if by_set else (
+        classifier.logits(test["input_ids"].tolist()))
+    chances = scaled(logits, 1.0)
     return _plain(classification_metrics(test["label"], chances, classifier.meta["labels"]))
 
 
-def _answer_metrics(answerer, rows, config) -> dict:
+def _answer_metrics(answerer, rows, config, by_set: bool) -> dict:
     from ftzard.notebooks import answer_contests
 
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     return _plain(answer_contests.metrics_of(
-        answerer, test, config.task.instructions.generated_rows, config.seed))
+        answerer, test, config.task.instructions.generated_rows, config.seed, by_set))
 
 
 def differences(then: object, now: object, at: str = "") -> list[str]:

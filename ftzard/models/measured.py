@@ -55,19 +55,10 @@ class Speed:
     cut_rows: int
 
 
-def costs(model: nn.Module, answer: Callable[[list[int]], object],
-          input_ids: Sequence[Sequence[int]], seconds: float, singles: int = SINGLES
-          ) -> dict[str, float]:
-    """Return what a model's answers cost where others have been in this process before it.
-
-    answer: of one row's ids; input_ids: of all rows; seconds: that these took together. The result
-    holds latency_ms (median of one row at a time), rows_per_second, and memory_mb (its weights,
-    adapter included).
-    """
-    weights = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
-    latency = _latency(answer, [list(ids) for ids in input_ids], singles)
-    return {"latency_ms": 1000 * latency, "rows_per_second": len(input_ids) / seconds,
-            "memory_mb": weights / 2**20}
+def weights_mb(model: nn.Module) -> float:
+    """Return how many MiB a model's weights take, an adapter's that is on it included."""
+    return sum(t.numel() * t.element_size()
+               for t in (*model.parameters(), *model.buffers())) / 2**20
 
 
 def measured(
