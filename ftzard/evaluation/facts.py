@@ -38,7 +38,8 @@ class Trial:
 
     history: one dict per epoch with epoch and any of train_loss, validation_loss, train_accuracy,
     validation_accuracy or, as training writes it, accuracy (on validation); further keys are left
-    alone. best: whether this trial was chosen; pruned: whether it was stopped before its end.
+    alone. best: whether this trial was chosen; best_epoch: whose weights were kept, None if that is
+    not known; pruned: whether it was stopped before its end.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Trial:
     params: Mapping[str, Any] = field(default_factory=dict)
     best: bool = False
     pruned: bool = False
+    best_epoch: int | None = None
 
 
 @dataclass(frozen=True)

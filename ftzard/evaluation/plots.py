@@ -31,6 +31,9 @@ INK, SOFT, PALE, GRID = "#1f2933", "#66727f", "#b8c2cc", "#e6eaee"
 SPLITS = (BLUE, "#56b4e9", "#d98e04", GREEN, "#b0629a")
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 WIDTH = 5.2
+#: Lines of learning curves: on training rows, on validation rows, and on these after the
+#: temperature has been fitted.
+LINES = {"train": (0, (2, 2)), "validation": "solid", "calibrated": (0, (6, 2))}
 #: Fewest points that an axis of shares shows: on less, chance looks like a trend.
 LEAST_RANGE = 0.05
 #: A model whose median uncertainty is below this is drawn on a logarithmic axis, from here on.
@@ -204,8 +207,9 @@ def learning_curves(
 ) -> "Figure":
     """Draw loss, accuracy or what else is asked per epoch of every trial, the best one in colour.
 
-    trials: [{name, best, history}], with histories as in `facts.Trial`. A side that a history
-    lacks is not drawn; a measure that all lack is refused.
+    trials: [{name, best, history, best_epoch}], with histories as in `facts.Trial`. A side that a
+    history lacks is not drawn; a measure that all lack is refused. A ring marks the epoch that was
+    kept.
     """
     trials = [t for t in trials if t["history"]]
     for measure in measures:
@@ -217,7 +221,7 @@ def learning_curves(
         for trial in sorted(trials, key=lambda t: bool(t.get("best"))):
             best = bool(trial.get("best"))
             colour = BLUE if best else SOFT
-            for side, dashes in (("train", (0, (2, 2))), ("validation", "solid")):
+            for side, dashes in LINES.items():
                 points = [
                     (h["epoch"], measured(h, side, measure))
                     for h in trial["history"]
@@ -226,7 +230,7 @@ def learning_curves(
                 if not points:
                     continue
                 x, y = zip(*points, strict=True)
-                training = side == "train"
+                training = side != "validation"
                 axes.plot(
                     x,
                     y,
@@ -239,6 +243,9 @@ def learning_curves(
                     alpha=1 if best else 0.4 if training else 0.75,
                     zorder=3 if best else 2,
                 )
+                kept = [p for p in points if p[0] == trial.get("best_epoch")]
+                if side == "validation" and kept and best:
+                    axes.plot(*kept[0], "o", ms=11, mfc="none", mec=colour, mew=1.2, zorder=4)
                 if not training and (best or len(trials) <= 6):
                     ends.append((x[-1], y[-1], trial["name"], colour, best))
         if len(measures) > 1:
@@ -251,7 +258,8 @@ def learning_curves(
         else:
             axes.set_ylim(axes.get_ylim())
         _end_labels(axes, ends, last)
-    _line_key(figure, any(_entries(trials, m, ["train"]) for m in measures), len(trials) > 1)
+    sides = [side for side in LINES if any(_entries(trials, m, [side]) for m in measures)]
+    _line_key(figure, sides, len(trials) > 1, any(t.get("best_epoch") for t in trials))
     return figure
 
 
@@ -297,7 +305,7 @@ def trials(tried: Sequence[Mapping], metric: str) -> "Figure":
         axes.set_xlabel(name.replace("_", " "))
         axes.margins(y=0.2)
         axes.grid(axis="y")
-        if metric in ("validation_loss", "perplexity"):
+        if metric in ("validation_loss", "calibrated_loss", "perplexity"):
             axes.set_ylim(axes.get_ylim())
         else:
             _share_axis(axes, *axes.get_ylim())
@@ -606,7 +614,8 @@ def drift_over_time(
                 "alarm stays" if entry["alarm"] else "no alarm")
             axes.annotate(
                 f"{number:.2f} × {words}", (x, ratio), xytext=(9, 0),
-                textcoords="offset points", va="center", color=colour, size=8, bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85},
+                textcoords="offset points", va="center", color=colour, size=8,
+                bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85},
             )
     axes.set_yscale("log")
     low, high = min(0.25, ratios.min() * 0.7), max(2.5, ratios.max() * 1.6)
@@ -748,8 +757,8 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
     first, all measured on the same rows; the last six may be missing. champion: name of the round
     whose version was champion after this one, by default the last that promoted; one that is not in
     the story leaves a gap in the line. Of another measure: measure and score instead of accuracy;
-    rounds of another one than the last are left out. A round that promoted is a filled dot, any other one is
-    hollow. Bars below say how many labelled rows were new, where a round says so.
+    rounds of another one than the last are left out. A round that promoted is a filled dot, any
+    other one is hollow. Bars below say how many labelled rows were new, where a round says so.
     """
     story = [r for r in story if measures.score(r) is not None]
     _refuse_empty("rounds", story)
@@ -942,7 +951,7 @@ def _end_labels(axes: "Axes", ends: list[tuple], last: float) -> None:
 
 
 def _entries(
-    trials: Sequence[Mapping], measure: str, sides: Sequence[str] = ("train", "validation")
+    trials: Sequence[Mapping], measure: str, sides: Sequence[str] = tuple(LINES)
 ) -> list[Mapping]:
     """Return the epochs' entries that hold the measure on one of the sides."""
     return [
@@ -953,17 +962,21 @@ def _entries(
     ]
 
 
-def _line_key(figure: "Figure", has_train: bool, has_choice: bool) -> None:
+def _line_key(figure: "Figure", sides: Sequence[str], has_choice: bool, has_kept: bool) -> None:
     from matplotlib.lines import Line2D
 
     keys = [Line2D([], [], color=INK, lw=1.5, marker="o", ms=3, label="validation")]
-    if has_train:
-        keys.append(
-            Line2D(
-                [], [], color=INK, lw=1.2, ls=(0, (2, 2)), marker="o", ms=3, mfc="white",
-                label="training",
+    for side, words in (("train", "training"), ("calibrated", "validation, temperature scaled")):
+        if side in sides:
+            keys.append(
+                Line2D(
+                    [], [], color=INK, lw=1.2, ls=LINES[side], marker="o", ms=3, mfc="white",
+                    label=words,
+                )
             )
-        )
+    if has_kept:
+        keys.append(Line2D([], [], color=INK, ls="", marker="o", ms=9, mfc="none",
+                           label="epoch kept"))
     if has_choice:
         keys.append(Line2D([], [], color=BLUE, lw=3, label="chosen trial"))
     figure.legend(

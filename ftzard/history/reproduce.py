@@ -113,7 +113,7 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         fitted = fit(
             loaded, train, rows[rows["split"] == "validation"], folder=Path(scratch) / "adapter",
             params=recipe["params"], training=recipe["training"], seed=recipe["seed"],
-            metric=recipe["metric"], train_embeddings=recipe["train_embeddings"],
+            metric=recipe.get("metric", "accuracy"), train_embeddings=recipe["train_embeddings"],
             start_from=start, extra=kept,
             on_epoch=lambda e: say(f"epoch {e['epoch']}: train loss {e['train_loss']:.3f}, "
                                    f"validation loss {e['validation_loss']:.3f}"))
@@ -124,8 +124,8 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
                 adapter.open_answerer(fitted.folder, loaded), compared, config, by_set)
         else:
             metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows, by_set)
-    now = {**fitted.recipe, "replayed": recipe["replayed"],
-           "identity": storage.identity_of(path), "base": loaded.weight_hash,
+    now = {**fitted.recipe, "history": _as_recorded(fitted.recipe, recipe),
+           "replayed": recipe["replayed"], "identity": storage.identity_of(path), "base": loaded.weight_hash,
            "tokenizer": loaded.tokenizer_hash, "test": metrics}
     then = {**recipe, "identity": record.get("identity", FIRST),
             "base": record["base"]["weight_hash"], "tokenizer": record["base"]["tokenizer_hash"],
@@ -135,6 +135,16 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         f"{record['model']}@{record['version']}", not unequal,
         (*unequal, *_surroundings(record)), fitted.recipe["weights_sha256"],
         metrics.get("accuracy"), metrics.get("loss"), metrics["n"])
+
+
+def _as_recorded(now: Mapping, then: Mapping) -> list[dict]:
+    """Return the history of a fit with the measures that the recorded one has of each epoch.
+
+    A measure that was added since is on no record, and nothing can be held against it.
+    """
+    known = {key for epoch in then.get("history") or [] for key in epoch}
+    return [{key: value for key, value in epoch.items() if key in known}
+            for epoch in now["history"]]
 
 
 def _test_metrics(classifier, rows, by_set: bool) -> dict:

@@ -112,6 +112,11 @@ class AnswerContest:
         return {"measure": self.measure, "score": score, "lower": lower, "upper": upper,
                 **_measured(told, self.rows, self.asked), "finished": finished}
 
+    def costs(self) -> pd.DataFrame:
+        """Return a line per model that was opened: memory_mb of its weights."""
+        return pd.DataFrame([{"model": role, "memory_mb": told}
+                             for role, told in self.memory.items()])
+
     def side_by_side(self) -> pd.DataFrame:
         """Return what the models wrote for the same instructions, and what was wanted.
 
@@ -394,7 +399,7 @@ def _earlier(chapter: Chapter, test_rows: _TestRows, loaded: LoadedBase, champio
                         test_rows, np.ones(len(test), dtype=bool), check=False, writes=writes)
                     continue
             except ModelError as error:  # said in the report, in place of its score
-                why = str(error)
+                why = measured_again.reason(error)
         apart[version.number] = why
     test_rows.store.forget_others()
     return found, apart

@@ -89,6 +89,11 @@ class Contest:
         return {"accuracy": scores["accuracy"], "lower": lower, "upper": upper,
                 "macro_f1": scores["macro_f1"], "n": scores["n"]}
 
+    def costs(self) -> pd.DataFrame:
+        """Return a line per model that was opened: memory_mb of its weights."""
+        return pd.DataFrame([{"model": role, "memory_mb": told}
+                             for role, told in self.memory.items()])
+
     def disagreements(self, most: int = 10) -> pd.DataFrame:
         """Return test rows that the champion (or the base) and the challenger answer differently.
 
@@ -307,7 +312,7 @@ def _earlier(chapter: Chapter, test_rows: _TestRows, classes: list[str], champio
                 found[version.number] = test_rows.version(folder, spec, check=False)
                 continue
             except ModelError as error:  # said in the report, in place of its score
-                why = str(error)
+                why = measured_again.reason(error)
         apart[version.number] = why
     test_rows.store.forget_others()
     return found, apart

@@ -14,6 +14,7 @@ import pandas as pd
 
 import ftzard
 from ftzard.dataset import storage
+from ftzard.errors import ModelError
 from ftzard.models import answer_store
 from ftzard.models.answer_store import AnswerStore
 from ftzard.models.base import LoadedBase
@@ -72,6 +73,11 @@ def earlier(workspace: Workspace, name: str, *without: int | None
             yield version, NO_ADAPTER
         else:
             yield version, None
+
+
+def reason(error: ModelError) -> str:
+    """Return why a version cannot be opened, in one line."""
+    return " ".join(str(error).split())
 
 
 def challenger_number(chapter: Chapter) -> int | None:

@@ -284,7 +284,7 @@ def cleaning_values(data: Data) -> dict:
 def curves(trials: list[dict]) -> list[dict]:
     """Return trials as the learning curves are drawn from: the first is the best."""
     return [{"name": t["name"], "params": t["params"], "best": i == 0, "history": t["history"],
-             "pruned": t.get("pruned", False)}
+             "best_epoch": t.get("best_epoch"), "pruned": t.get("pruned", False)}
             for i, t in enumerate(trials)]
 
 
