@@ -125,8 +125,8 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         else:
             metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows, by_set)
     now = {**fitted.recipe, "history": _as_recorded(fitted.recipe, recipe),
-           "replayed": recipe["replayed"], "identity": storage.identity_of(path), "base": loaded.weight_hash,
-           "tokenizer": loaded.tokenizer_hash, "test": metrics}
+           "replayed": recipe["replayed"], "identity": storage.identity_of(path),
+           "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics}
     then = {**recipe, "identity": record.get("identity", FIRST),
             "base": record["base"]["weight_hash"], "tokenizer": record["base"]["tokenizer_hash"],
             "test": {k: v for k, v in record.get("test_metrics", metrics).items() if k in metrics}}

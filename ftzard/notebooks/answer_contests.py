@@ -211,13 +211,13 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
         by_role = {"challenger": test_rows.answered(
             answer_store.identity(challenger, loaded), lambda: answerer, anew=True)}
         embeddings = answerer.embeddings(_prompts(kept, test_rows.asked))
-        memory = {"challenger": weights_mb(answerer.model)}
+        test_rows.memory["challenger"] = weights_mb(answerer.model)
     finally:
         adapter.detach(loaded)
     if defender is not None:
         by_role["champion"] = defender.answered(test_rows, ~lost, check=True)
     bare = instructing.bare(config, loaded)
-    memory["base"] = weights_mb(bare.model)
+    test_rows.memory["base"] = weights_mb(bare.model)
     by_role["base"] = test_rows.answered(
         answer_store.identity(None, loaded, template=bare.template.to_dict(),
                               max_new_tokens=bare.max_new_tokens), lambda: bare, check=True)
@@ -238,7 +238,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
         kept, test_rows.asked, by_role, told.score, verdict, champion,
         reference.answer_sample(kept.iloc[test_rows.asked], by_role["challenger"].generated,
                                 embeddings),
-        config.gate, config.seed, memory, tuple(test.loc[lost, "id"]), earlier, apart)
+        config.gate, config.seed, test_rows.memory, tuple(test.loc[lost, "id"]), earlier, apart)
 
 
 def metrics_of(answerer: Answerer, test: pd.DataFrame, generated_rows: int, seed: int,
@@ -257,12 +257,14 @@ def metrics_of(answerer: Answerer, test: pd.DataFrame, generated_rows: int, seed
 class _TestRows:
     """The test rows, one test set after the other, and which of them are asked for an answer.
 
-    store: known answers, None to know of none.
+    store: known answers, None to know of none; memory: MiB of the weights of each model that was
+    opened, by its role.
     """
 
     def __init__(self, test: pd.DataFrame, asked: np.ndarray, store: AnswerStore | None = None,
                  chapter: Chapter | None = None):
         self.test, self.asked, self.store, self.chapter = test, asked, store, chapter
+        self.memory: dict[str, float] = {}
         self.sets = measured_again.test_sets(test)
         self.written = [part for places in self.sets
                         if len(part := np.flatnonzero(np.isin(asked, places)))]
@@ -370,6 +372,8 @@ class _Version:
         try:
             told = test_rows.answered(answer_store.identity(self.folder, base), open_model,
                                       check=check, writes=writes, rows=mine)
+            if check and opened:
+                test_rows.memory["champion"] = weights_mb(opened[0].model)
         finally:
             if self.same and opened:
                 adapter.detach(self.loaded)

@@ -32,14 +32,16 @@ def model_card(record: Mapping) -> str:
         lines += ["", _heading(record), "", "| model | score | 95 % interval | loss | "
                   "perplexity | ROUGE-L | exact match | rows |", "|---|" + 7 * "---|"]
         lines += [f"| {_name(record, name)} | {s.get('measure', 'loss')} {s['score']:.3f} | "
-                  f"{s['lower']:.3f} to {s['upper']:.3f} | {s['loss']:.3f} | {s['perplexity']:.2f} | "
-                  f"{_share(s['rouge_l'])} | {_share(s['exact_match'])} | {s['n']:,} |"
+                  f"{s['lower']:.3f} to {s['upper']:.3f} | {s['loss']:.3f} | "
+                  f"{s['perplexity']:.2f} | {_share(s['rouge_l'])} | "
+                  f"{_share(s['exact_match'])} | {s['n']:,} |"
                   for name, s in scores.items()]
     elif scores:
         lines += ["", _heading(record), "", "| model | accuracy | 95 % interval | macro F1 | "
                   "rows |", "|---|---|---|---|---|"]
         lines += [f"| {_name(record, name)} | {s['accuracy']:.3f} | "
-                  f"{s['lower']:.3f} to {s['upper']:.3f} | {s['macro_f1']:.3f} | {s['n']:,} |" for name, s in scores.items()]
+                  f"{s['lower']:.3f} to {s['upper']:.3f} | {s['macro_f1']:.3f} | {s['n']:,} |"
+                  for name, s in scores.items()]
     if verdict:
         lines += ["", "## The gate", "", f"{verdict['decision']}. {' '.join(verdict['reasons'])}"]
     return "\n".join(lines) + "\n"
