@@ -126,8 +126,8 @@ def rounds(chapter: Chapter, version: Version) -> list[Round]:
     """
     records = model_files.records(chapter.workspace, version.name)
     table, champions = Standings.of(records), champions_after(records)
-    return [_round(entry, table, champions[int(entry["version"])])
-            for entry in records if entry.get("verdict")]
+    return [_round(entry, table, champions[int(entry["version"])]) for entry in records
+            if entry.get("verdict") and (entry.get("metrics") or {}).get("challenger")]
 
 
 def _round(entry: Mapping, table: Standings, champion: int | None) -> Round:
