@@ -92,9 +92,11 @@ def test_answers_that_do_not_come_out_again_are_not_used(evaluation):
     assert evaluation.run.facts["answers_known"] == 0
 
 
-def test_every_version_is_measured_on_the_same_rows_and_every_page_shows_that(evaluation, ftzard):
+def test_every_version_is_measured_on_the_same_rows_and_every_page_shows_that(
+        evaluation, ftzard, capsys):
     contest = evaluation.of(SETS)
     candidates.decide(evaluation.run, evaluation.version, contest)
+    capsys.readouterr()
     table = Standings.of([evaluation.record(1), evaluation.record(2)])
     assert set(table.scores) == {1, 2} and table.n == len(contest.rows)
     right = contest.rows["label"].to_numpy()
@@ -142,8 +144,8 @@ def test_only_the_newest_versions_are_measured_again(own):  # noqa: F811
         for suffix, content in ((".yaml", yaml.safe_dump({**entry, "version": number})),
                                 (".zip", "an adapter")):
             (own.root / f"models/{NAME}/{number}{suffix}").write_text(content)
-    told = dict(measured_again.earlier(own, NAME, 2, newest + 3))
-    why = {version.number: reason for version, reason in told.items()}
+    why = {version.number: reason for version, reason in
+           measured_again.earlier(own, NAME, 2, newest + 3)}
     assert [number for number, reason in why.items() if reason is None] == list(
         range(newest + 2, 2, -1))
     assert why[1] == measured_again.TOO_OLD and 2 not in why and newest + 3 not in why
