@@ -29,6 +29,12 @@ def list_table(lines: list[Mapping]) -> Table:
                                                            "bare base"),
                       line["base"] or "-", (line["data_version"] or "-")[:10],
                       size(line["size_bytes"]), _time(line["created"]))
+    rows = {line["model"]: line["measured_on"] for line in lines
+            if line.get("measured_on") and not line.get("apart")}
+    if rows:
+        table.caption = Text("\n".join(f"{what} of {model}: on {told}"
+                                       for model, told in rows.items()))
+        table.caption_justify = "left"
     return table
 
 

@@ -35,6 +35,19 @@ def test_the_list_of_models_names_what_its_scores_are():
     assert "aliases accuracy verdict" in said(shown_models.list_table([line()]))
 
 
+def test_the_list_sets_apart_what_was_measured_on_other_rows():
+    scores = {"measure": "accuracy", "lower": 0.8, "upper": 0.9}
+    here = line(score=0.834, accuracy=0.834, measured_on="the 83 test rows", test_rows=83, **scores)
+    other = line(score=0.878, accuracy=0.878, measured_on="the 41 test rows", test_rows=41,
+                 apart="its adapter is not in this workspace", **scores)
+    table = said(shown_models.list_table([here, other]))
+    assert "accuracy accuracy on other rows verdict" in table
+    assert "83.4 % (80.0–90.0) of 83 - promote" in table
+    assert "- 87.8 % (80.0–90.0) of 41 promote" in table
+    assert table.endswith("accuracy of m: on the 83 test rows")
+    assert "other rows" not in said(shown_models.list_table([here]))
+
+
 def test_a_model_s_tree_says_its_measure():
     told = {**line(), "task": "instruction_tuning", "source": "s", "record": None, "labels": None,
             "calibration": None, "data": {}, "parent": None, "promotions": [], "tags": {},
