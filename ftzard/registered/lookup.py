@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ftzard.config.schema import Config
 from ftzard.errors import ModelError, TrackingError, nearest
+from ftzard.evaluation.standings import Standings
 from ftzard.models import archive
 from ftzard.models.spec import CLASSIFICATION
 from ftzard.notebooks import model_files
@@ -117,15 +118,23 @@ def listing(workspace: Workspace, name: str | None = None) -> list[dict]:
     lines = []
     for model in [name] if name is not None else names:
         aliases = registry.aliases(tracking, model)
-        lines += [_line(workspace, version, aliases)
+        table = Standings.of(model_files.records(workspace, model))
+        lines += [_line(workspace, version, aliases, table)
                   for version in reversed(registry.versions(tracking, model))]
     return lines
 
 
-def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int]) -> dict:
+def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int],
+          table: Standings | None) -> dict:
+    """Return a version's line; its scores are those of the newest test rows, if it has such.
+
+    apart: why it has none, in which case its scores are of its own rows; measured_on: which rows.
+    """
     record = model_files.read_record(workspace, version) or {}
     tags = version.tags
-    scores = (record.get("metrics") or {}).get("challenger") or {}
+    same = table.line(version.number) if table else None
+    apart = table.apart_of(version.number) if table and same is None else None
+    scores = same or (apart.line if apart else {})
     return {
         "model": version.name,
         "version": version.number,
@@ -135,9 +144,11 @@ def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int]) ->
         "lower": scores.get("lower"),
         "upper": scores.get("upper"),
         "macro_f1": scores.get("macro_f1"),
-        "measure": scores.get("measure", record.get("measure", "accuracy")) if scores else None,
+        "measure": scores.get("measure", "accuracy") if scores else None,
         "score": scores.get("score", scores.get("accuracy")),
         "test_rows": scores.get("n"),
+        "measured_on": table.rows if same else apart.rows if apart else None,
+        "apart": apart.why if apart else None,
         "verdict": (record.get("verdict") or {}).get("decision"),
         "base": tags.get("base_model"),
         "data_version": _known(tags.get("data_version")),
@@ -165,12 +176,13 @@ def describe(workspace: Workspace, which: str) -> dict:
     record = model_files.read_record(workspace, version) or {}
     run = runs.known(tracking, version.run_id) if version.run_id else None
     tags, base = version.tags, record.get("base") or {}
+    table = Standings.of(model_files.records(workspace, version.name))
     return {
-        **_line(workspace, version, registry.aliases(tracking, version.name)),
+        **_line(workspace, version, registry.aliases(tracking, version.name), table),
         "task": task_of(record, tags),
         "labels": record.get("labels"),
         "tags": dict(sorted(tags.items())),
-        "metrics": record.get("metrics") or (
+        "metrics": _metrics(version, record, table) or (
             {"run": dict(sorted(run.data.metrics.items()))} if run else {}),
         "calibration": record.get("calibration"),
         "data": {name: h.get("commit") for name, h in (record.get("data") or {}).items()},
@@ -190,6 +202,24 @@ def describe(workspace: Workspace, which: str) -> dict:
         if record else None,
         "promotions": record.get("promotions") or [],
     }
+
+
+def _metrics(version: Version, record: Mapping, table: Standings | None) -> dict[str, dict]:
+    """Return the scores of a version and of what it is held against, all on the same rows.
+
+    {name: line}: the version itself by its name, then the other versions that have answered these
+    rows, the base and the baselines. A version without a score on the newest test rows has those of
+    the rows that it was judged on.
+    """
+    line = table.line(version.number) if table else None
+    if line is not None:
+        others = {f"{version.name}@{number}": told for number, told in table.scores.items()
+                  if number != version.number}
+        return {str(version): line, **others, **table.beside}
+    names = {"challenger": str(version)}
+    if record.get("challenged") is not None:
+        names["champion"] = f"{version.name}@{record['challenged']}"
+    return {names.get(role, role): told for role, told in (record.get("metrics") or {}).items()}
 
 
 def set_tags(workspace: Workspace, which: str, pairs: Mapping[str, str | None]) -> Version:
