@@ -175,6 +175,7 @@ def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dic
     os.environ.update(launch.environment(place))
     from dagster import DagsterInstance
 
+    from ftzard.pipeline.deliveries import told
     from ftzard.pipeline.taking import DELIVERY, taken
 
     with DagsterInstance.get() as instance:
@@ -183,7 +184,7 @@ def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dic
         say(f"file: {found.tags[DELIVERY]}")
     if found.waiting:
         folder = f"data/{drop.name}"
-        say(f"not taken: {', '.join(found.waiting)} in {folder}, since the config names other rows "
+        say(f"not taken: {told(found.waiting)} in {folder}, since the config names other rows "
             f"(the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
     return found.request, found.tags
 
@@ -289,8 +290,15 @@ def status(
     say(f"rules of identity: version {state['identity']}")
     say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
     if state["raw_files_waiting"]:
-        say(f"waiting to be trained on: {', '.join(state['raw_files_waiting'])} in "
-            "data/raw_incoming")
+        names = state["raw_files_waiting"]
+        more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
+        say(f"waiting to be trained on: {', '.join(names[:20])}{more} in data/raw_incoming")
+    for folder, tally in state["dropped"].items():
+        if tally["sentence"]:
+            say(f"files in data/{folder}: {tally['sentence']}")
+    if state["not_taken"]:
+        more = f" and {len(state['not_taken']) - 5} more" if len(state["not_taken"]) > 5 else ""
+        say(f"never taken: {'; '.join(state['not_taken'][:5])}{more}")
     if state["drift"]:
         say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
     local = state["commits_not_pushed"]
@@ -948,10 +956,13 @@ def plan(
 
 
 def main() -> None:
-    """Run the command line; a refusal is one sentence and exit code 1, Ctrl-C or a
-    termination exit code 130."""
+    """Run the command line; a refusal is one sentence and exit code 1, Ctrl-C, a termination or a
+    terminal that was closed exit code 130."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
+        # By way of SIGINT, which Dagster and the kernels know what to do with.
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     gc.set_threshold(100_000)  # most commands import more than they compute, and import no rubbish
     output.make_tolerant()
     try:
