@@ -69,7 +69,7 @@ def of(workspace: Workspace, path: Path, seconds: float | None = None, *, keep: 
         while chunk := stream.read(_CHUNK):
             begun.digest.update(chunk)
             begun.at += len(chunk)
-            if until is not None and time.monotonic() > until:
+            if until is not None and begun.at < look.size and time.monotonic() > until:
                 return None
         del state.begun[name]
         found = begun.digest.hexdigest()

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.events import EngineEventData
 
 from ftzard import delivery_hashes, doctor, drop_folders, drop_tally, new_workspace
 from ftzard.artifact import sha256
@@ -19,6 +20,7 @@ from ftzard.running import services
 from ftzard.running.launch import NOT_TRIED
 from tests.pipeline.test_sensors import INFERENCE, ran, refused
 from tests.pipeline.test_sensors import dropped as file
+from tests.pipeline.texts import queued
 
 SECRET = "root:x:0:0: nobody's business"
 
@@ -65,7 +67,7 @@ ENTRIES = {
     "out.csv": (lambda path, out: path.symlink_to(out), "outside the workspace"),
     "secrets.csv": (lambda path, out: path.symlink_to("../../.env"), "hidden in it"),
     "gone.csv": (lambda path, out: path.symlink_to("nowhere.csv"), "link to nothing"),
-    "round.csv": (lambda path, out: path.symlink_to("round.csv"), "cannot be looked at"),
+    "round.csv": (lambda path, out: path.symlink_to("round.csv"), "is a link"),
     "notes.txt": (lambda path, out: path.write_text("hello"), "ends in none of"),
     "m\udcffrz.csv": (lambda path, out: path.write_text("text\nx\n"), "not UTF-8")}
 
@@ -216,12 +218,12 @@ class TestNotTried:
         first, second, third = deliveries.incoming(instance, workspace).requests
         begun = ran(instance, first)  # its first step has begun
         starting = self.run(instance, second, DagsterRunStatus.STARTING)
-        queued = self.run(instance, third, DagsterRunStatus.QUEUED)
+        waits = instance.add_run(queued(INFERENCE, third.tags))
         services.close_open_runs(workspace, "the server was stopped")
         states = {r.run_id: r.status for r in instance.get_runs()}
         assert states == {begun.run_id: DagsterRunStatus.CANCELED,
                           starting.run_id: DagsterRunStatus.CANCELED,
-                          queued.run_id: DagsterRunStatus.QUEUED}
+                          waits.run_id: DagsterRunStatus.QUEUED}
         again, = deliveries.incoming(instance, workspace).requests
         assert again.tags == second.tags and again.run_key != second.run_key
         tally = drop_tally.of(workspace)["incoming"]
@@ -255,14 +257,15 @@ class TestNotTried:
         file(workspace.incoming, "new.csv")
         request, = deliveries.incoming(instance, workspace).requests
         run = self.ended(instance, request, DagsterEvent(
-            DagsterEventType.RESOURCE_INIT_FAILURE.value, job_name=INFERENCE))
+            DagsterEventType.RESOURCE_INIT_FAILURE.value, job_name=INFERENCE,
+            event_specific_data=EngineEventData()))
         assert deliveries.incoming(instance, workspace).requests == []
         assert instance.get_run_by_id(run.run_id).tags[NOT_TRIED] == "false"
 
     def test_one_that_a_person_has_cancelled_is_not(self, instance, workspace):
         file(workspace.incoming, "new.csv")
         request, = deliveries.incoming(instance, workspace).requests
-        instance.report_run_canceled(self.run(instance, request, DagsterRunStatus.QUEUED))
+        instance.report_run_canceled(instance.add_run(queued(INFERENCE, request.tags)))
         assert deliveries.incoming(instance, workspace).requests == []
 
 
@@ -285,8 +288,7 @@ class TestManyFiles:
             f"data/incoming/{number:05}.csv" for number in range(deliveries.MOST_QUEUED)]
         assert len(opened) <= deliveries.FRESH_AT_ONCE
         for request in found.requests:
-            instance.add_run(DagsterRun(job_name=INFERENCE, run_config=request.run_config,
-                                        tags=request.tags, status=DagsterRunStatus.QUEUED))
+            instance.add_run(queued(INFERENCE, request.tags))
         opened.clear()
         found = deliveries.incoming(instance, workspace)
         assert found.requests == [] and opened == []
@@ -303,8 +305,7 @@ def test_each_content_is_asked_for_once_and_in_order_while_the_queue_is_full(ins
     order, queue = [], []
     while len(order) < 6:
         for request in deliveries.incoming(instance, workspace).requests:
-            queue.append(instance.add_run(DagsterRun(
-                job_name=INFERENCE, tags=request.tags, status=DagsterRunStatus.QUEUED)))
+            queue.append(instance.add_run(queued(INFERENCE, request.tags)))
         assert len(queue) <= 3
         run = queue.pop(0)
         order.append(run.tags["ftzard/delivery"])

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from ftzard.running import launch, lease
+from tests.pipeline.texts import queued
 from tests.running.test_launch import dead, instance, run_of, status_of  # noqa: F401
 
 
@@ -42,11 +43,7 @@ def test_a_pid_that_another_process_has_by_now_is_not_the_run_s(instance, worksp
 
 
 def test_what_waits_in_the_queue_is_not_dead_however_long(instance, workspace):  # noqa: F811
-    from dagster import DagsterRunStatus
-
-    from tests.running.test_launch import empty
-
-    run = instance.create_run_for_job(empty, status=DagsterRunStatus.QUEUED)
+    run = instance.add_run(queued("empty", {}))
     assert launch.close_dead_runs(instance, workspace, now=later(1e6)) == []
     assert status_of(instance, run) == "QUEUED"
 
