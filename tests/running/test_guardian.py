@@ -14,7 +14,8 @@ from ftzard.workspace import alive
 COMMAND = """
 import os, sys, time
 from pathlib import Path
-from ftzard import cli
+from ftzard.cli import start as cli
+from ftzard.cli.servers import until_interrupted
 from ftzard.running import services
 
 SERVER = '''
@@ -36,7 +37,7 @@ def serve():
         while len((folder / "pids").read_text().split() if (folder / "pids").exists() else []) < 4:
             time.sleep(0.02)
         print("serving", flush=True)
-        cli.until_interrupted(started)
+        until_interrupted(started)
 
 cli.app = lambda **_: serve()
 cli.require_text = lambda _: None
