@@ -15,23 +15,34 @@ import time
 
 #: Seconds between an interruption and the kill; with what comes before, under ten in all.
 PATIENCE_S = 5.0
-EVERY_S = 0.3
+EVERY_S = 0.5
 
 
-def state(pid: int) -> str:
-    """Return the letter of a process's state, '' if there is no such process."""
+def leads(pid: int) -> bool:
+    """Return whether the process that leads a group lives."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
-            return stream.read().rpartition(")")[2].split()[0]
+            return stream.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
-        pass
-    if os.path.exists("/proc/self"):
-        return ""
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return ""
-    return "S"
+        return not os.path.exists("/proc/self") and send(pid, 0)
+
+
+def living(groups: set[int]) -> dict[int, set[int]]:
+    """Return the processes of those of these groups of which one lives; those that only wait to be buried,
+    for which nobody may look in a container, do not."""
+    found: dict[int, set[int]] = {group: set() for group in groups}
+    if not os.path.exists("/proc/self"):
+        return {group: {group} for group in groups if send(group, 0)}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as stream:
+                    state, _, group = stream.read().rpartition(")")[2].split()[:3]
+            except OSError:
+                continue  # it has ended
+            if state != "Z" and int(group) in found:
+                found[int(group)].add(int(name))
+    return {group: members for group, members in found.items() if members}
 
 
 def send(group: int, number: int) -> bool:
@@ -45,11 +56,11 @@ def send(group: int, number: int) -> bool:
 
 def end(groups: set[int]) -> None:
     """Interrupt process groups, and kill what is left of them after a while."""
-    left = {group for group in groups if send(group, signal.SIGINT)}
+    for group in living(groups):
+        send(group, signal.SIGINT)
     last = time.monotonic() + PATIENCE_S
-    while left and time.monotonic() < last:
+    while (left := living(groups)) and time.monotonic() < last:
         time.sleep(0.1)
-        left = {group for group in left if send(group, 0)}
     for group in left:
         send(group, signal.SIGKILL)
 
@@ -68,14 +79,13 @@ def main() -> None:
                 break
             *lines, waiting = (waiting + read).split(b"\n")
             groups |= {int(line) for line in lines}
-        for group in list(groups):
-            if state(group) not in ("", "Z"):
-                continue
+        orphaned = {group for group in groups if not leads(group)}
+        there = living(orphaned) if orphaned else {}
+        for group in orphaned:
             since = leaderless.setdefault(group, time.monotonic())
-            if time.monotonic() - since > PATIENCE_S:
+            if group in there and time.monotonic() - since > PATIENCE_S:
                 send(group, signal.SIGKILL)
-                groups.discard(group)
-            elif not send(group, 0):
+            elif group not in there:
                 groups.discard(group)
     end(groups)
 
