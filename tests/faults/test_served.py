@@ -8,6 +8,8 @@ day; each part says what it needs of the one before.
 import os
 import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -123,6 +125,44 @@ def test_a_command_that_is_killed_leaves_nothing_and_the_record_is_closed(story,
         for run in runs_in(story, DagsterRunStatus.QUEUED):
             instance.report_run_canceled(run)
     assert story.open_runs() == []
+
+
+def memory(story) -> int:
+    """Return the proportional set size of all processes of the workspace together, in bytes."""
+    total = 0
+    for pid in processes(story.workspace):
+        with suppress(OSError):  # it has ended
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) << 10
+    return total
+
+
+def test_ten_thousand_files_at_once_are_taken_in_order_in_little_memory(story, serve):
+    """The first ten are run to their end; `bench/queue.py` runs more."""
+    story.run("training_pipeline_job")
+    for number in range(10_000):
+        file = story.workspace.incoming / f"{number:05}.csv"
+        file.write_text(f"tweet\nhappy phone number {number} street\n")
+        os.utime(file, (1_700_000_000 + number,) * 2)
+    process, peak, most = serve(), 0, 0
+    while len(done := inferences(story, DagsterRunStatus.SUCCESS)) < 10:
+        assert process.poll() is None and not inferences(story, DagsterRunStatus.FAILURE)
+        peak = max(peak, memory(story))
+        most = max(most, len(inferences(story, DagsterRunStatus.QUEUED)))
+        assert len(inferences(story, DagsterRunStatus.STARTED, DagsterRunStatus.STARTING)) <= 1
+        time.sleep(0.5)
+    process.terminate()
+    ends_in_time(story, process)
+    assert [run.tags["ftzard/delivery"] for run in reversed(done)] == [
+        f"data/incoming/{number:05}.csv" for number in range(len(done))]
+    assert most <= 20 and peak < 1.5e9
+    tally = drop_tally.of(story.workspace)["incoming"]
+    assert tally.done == len(done) and len(tally.failed) <= 1
+    assert len(tally.queued) + len(tally.waiting) >= 10_000 - len(done) - 1
+
+
+def inferences(story, *states: DagsterRunStatus) -> list:
+    return [run for run in runs_in(story, *states) if run.job_name == "inference_pipeline_job"]
 
 
 @pytest.mark.parametrize("how", ["SIGHUP", "SIGKILL", "its server is killed"])
