@@ -22,7 +22,7 @@ import pandas as pd
 import yaml
 
 import ftzard
-from ftzard import delivery_names
+from ftzard import delivery_names, drop_folders
 from ftzard.artifact import Handle, dvc_hash, verify, write_json
 from ftzard.config import compose, effects, unusual
 from ftzard.config.schema import Config
@@ -124,7 +124,8 @@ class Chapter:
         digest = self.inputs[name].sha256
         called = (delivery_names.remembered(self.workspace, digest)
                   or delivered.name_of(self.workspace, given, digest))
-        stored = reading.store_raw(given, self.workspace.root / "data")
+        stored = reading.store_raw(given, self.workspace.root / "data",
+                                   drop_folders.opener(self.workspace, given))
         self.outputs["delivery"] = self.workspace.handle("delivery", stored)
         made_of = sources.keep(self.workspace, stored)
         if made_of is not None:
