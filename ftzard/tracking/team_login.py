@@ -40,7 +40,7 @@ def authenticate():
     if isinstance(login, Response):
         return login
     body = b"" if request.method in _FILES else request.get_data()
-    values = team_routes.fields(request.args, body)
+    values = team_routes.fields(request.args.to_dict(flat=False), body)
     if values is None:
         return _refused(400, "the body of the request is no JSON object.")
     if said := team_routes.refusal(route, path, values):

@@ -8,7 +8,7 @@ No field here says where files are; that is for the server alone to decide.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -83,7 +83,6 @@ PATCH mlflow/registered-models/update name description
 DELETE mlflow/registered-models/delete name
 GET   mlflow/registered-models/get name
 GET   mlflow/registered-models/search filter max_results order_by page_token
-POST  mlflow/registered-models/search filter max_results order_by page_token
 GET   mlflow/registered-models/get-latest-versions name stages
 POST  mlflow/registered-models/get-latest-versions name stages
 POST  mlflow/registered-models/set-tag name key value
@@ -97,7 +96,6 @@ POST  mlflow/model-versions/transition-stage name version stage archive_existing
 DELETE mlflow/model-versions/delete name version
 GET   mlflow/model-versions/get name version
 GET   mlflow/model-versions/search filter max_results order_by page_token
-POST  mlflow/model-versions/search filter max_results order_by page_token
 GET   mlflow/model-versions/get-download-uri name version
 POST  mlflow/model-versions/set-tag name version key value
 DELETE mlflow/model-versions/delete-tag name version key
@@ -208,12 +206,13 @@ def _all_match(text: object, pattern: re.Pattern) -> bool:
     return False
 
 
-def fields(query: Iterable[str], body: bytes) -> dict[str, object] | None:
-    """Return the fields of a request: names of its query, and names and values of its body.
+def fields(query: Mapping[str, Sequence[str]], body: bytes) -> dict[str, object] | None:
+    """Return the fields of a request, of its query and of its body.
 
-    Text in JSON that is JSON itself is opened, as MLflow does. None for a body that is no object.
+    query: the values of each name; what stands there twice is a list. Text in JSON that is JSON itself is opened, as MLflow does. None for a body that is no object.
     """
-    values: dict[str, object] = dict.fromkeys(query)
+    values: dict[str, object] = {name: said[0] if len(said) == 1 else list(said)
+                                 for name, said in query.items()}
     if not body.strip():
         return values
     try:

@@ -46,11 +46,14 @@ def routes(team) -> list[tuple[str, str]]:
 def contents(team: Team, mine: dict[str, str]) -> dict[str, str]:
     """Return a hash of every row of the server's databases that names somebody, or their things,
     and of every file of theirs."""
-    marks, found = [mine["run"], mine["parent"], mine["model"], f"'{mine['name']}'"], {}
+    found = {}
+    owned = [mine["run"], mine["parent"], f"'{mine['name']}'", f"'{mine['name']}_experiment'"]
     for name in ("mlflow.db", "users.db"):
         with sqlite3.connect(f"file:{team.folder / name}?mode=ro", uri=True) as connection:
             for table, in connection.execute(
                     "SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                # An experiment of another user may have the name of a model.
+                marks = owned + [mine["model"]] * (table != "experiments")
                 rows = sorted(row for row in map(repr, connection.execute(
                     f'SELECT * FROM "{table}"')) if any(mark in row for mark in marks))
                 found[f"{name}/{table}"] = hashlib.sha256("".join(rows).encode()).hexdigest()
