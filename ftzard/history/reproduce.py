@@ -52,7 +52,7 @@ def reproduce(workspace: Workspace, name: str, number: int,
     record = _record(workspace, name, number)
     say(f"{name}@{number}: trained at commit {record['git_commit'][:10]} on data "
         f"{(record['data']['tokenized']['commit'] or 'not versioned')[:10]}")
-    with worktree(workspace.root, record["git_commit"]) as folder:
+    with worktree(workspace.root, record["git_commit"], say) as folder:
         place = Workspace(folder)
         files = _files(record)
         say(f"bringing back {', '.join(files)}")
