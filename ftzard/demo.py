@@ -16,7 +16,7 @@ import pandas as pd
 from rich.table import Table
 
 from ftzard.dataset import sample
-from ftzard.errors import FtzardError, WorkspaceError
+from ftzard.errors import FtzardError, WorkspaceError, in_shell
 from ftzard.inputs import metadata_if_any
 from ftzard.new_workspace import create, keep_delivery
 from ftzard.running import launch, services
@@ -54,8 +54,8 @@ def run(folder: Path, *, seed: int, say: Callable[[str], None], table: Callable[
     say("")
     table(models_table(workspace))
     say(f"\nreport  {workspace.report}")
-    tool = Path(os.path.relpath(Path(sys.executable).parent / "ftzard"))
-    where = os.path.relpath(workspace.root)
+    tool = in_shell(os.path.relpath(Path(sys.executable).parent / "ftzard"))
+    where = in_shell(os.path.relpath(workspace.root))
     say(f"look    {tool} ui -w {where} --only dagster")
     say(f"        {tool} ui -w {where} --only mlflow")
     say(f"done in {time.time() - began:.0f} s")

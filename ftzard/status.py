@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from ftzard import drift_log, drop_folders
+from ftzard import drift_log, drop_folders, drop_tally
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
 from ftzard.evaluation import batches
@@ -39,6 +39,9 @@ def gather(workspace: Workspace) -> dict:
         "rows_waiting_for_labels": waiting,
         "raw_files_waiting": drop_folders.not_in_table(
             workspace, workspace.root / config.paths.cleaned),
+        "dropped": {name: {**tally.to_dict(), "sentence": tally.sentence()}
+                    for name, tally in (drop_tally.of(workspace) or {}).items()},
+        "not_taken": drop_folders.passed_over(workspace),
         "drift": _drift(workspace, tracking),
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
                                for c in unpushed(workspace.root)],

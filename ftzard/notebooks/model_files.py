@@ -17,7 +17,7 @@ import yaml
 from ftzard.artifact import sha256, write_atomically
 from ftzard.config.schema import Data, Model, Training, Tuning
 from ftzard.dataset import storage
-from ftzard.errors import DataError, ModelError
+from ftzard.errors import DataError, ModelError, in_shell
 from ftzard.models import archive
 from ftzard.record_file import read_record_file
 from ftzard.tracking.registry import Version
@@ -148,7 +148,7 @@ def version_folder(workspace: Workspace, version: Version) -> Path:
     if not path.is_file():
         raise ModelError(
             f"the adapter of {version} is not at {workspace.relative(path)}; bring it back with "
-            f"'dvc pull {workspace.relative(path)}.dvc'.")
+            f"'dvc pull {in_shell(workspace.relative(path))}.dvc'.")
     return archive.unpack(path, workspace.cache)
 
 

@@ -6,6 +6,7 @@ and adapter stand there, else from MLflow. Loads no torch before a model is open
 """
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -17,11 +18,12 @@ from ftzard.errors import ModelError, TrackingError, nearest
 from ftzard.evaluation.standings import Standings
 from ftzard.models import archive
 from ftzard.models.spec import CLASSIFICATION
-from ftzard.notebooks import model_files
+from ftzard.notebooks import decisions, model_files
 from ftzard.notebooks.chapter import connect
 from ftzard.tracking import registry, runs
 from ftzard.tracking.registry import Version
 from ftzard.tracking.runs import Tracking
+from ftzard.versioning.worktree import pull
 from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -261,15 +263,69 @@ def parsed_tags(pairs: list[str]) -> dict[str, str | None]:
 def files(workspace: Workspace, which: str, *, labels_of: str | None = None) -> Files:
     """Return what a model is opened from, fetching it from MLflow where the workspace has it not.
 
-    which: as for `find`. labels_of: for a base that is in no registry yet, whose labels it is asked
-    for; default: the champion's. Raises TrackingError and ModelError if there is no such model.
+    which: as for `find`; in a clone, whose registry knows nothing of the model, as the records in
+    git say. labels_of: for a base that is in no registry yet, whose labels it is asked for;
+    default: the champion's. Raises TrackingError and ModelError if there is no such model.
     """
     config = workspace.config()
+    recorded = _on_record(workspace, config, which)
+    if recorded is not None:
+        return recorded
     tracking = connect(workspace, config)
     if which == BASE and not registry.versions(
             tracking, registry.base_name(config.tracking.registered_model)):
         return _unregistered_base(workspace, config, files(workspace, labels_of or "champion"))
     return files_of(workspace, tracking, find(tracking, config, which))
+
+
+def _on_record(workspace: Workspace, config: Config, which: str) -> Files | None:
+    """Return what the records in git say that a model is opened from, if the registry is not here.
+
+    Its data comes from DVC's remote. None where there is a registry that knows the model, or a
+    server, or no record. Raises TrackingError if the records do not say which version is meant.
+    """
+    name = config.tracking.registered_model
+    known = {int(record["version"]): record for record in model_files.records(workspace, name)
+             if not record.get("deleted")}
+    if config.tracking.uri is not None or not known or which == BASE:
+        return None
+    if (workspace.state / "mlflow.db").is_file() and registry.versions(
+            connect(workspace, config), name):
+        return None
+    model, _, of = f"{name}@{which}".rpartition("@") if which in registry.ALIASES else (
+        which.partition("@"))
+    if model != name:
+        return None
+    if of.isdecimal():
+        number = int(of)
+    else:
+        last = decisions.latest(known.values())
+        if of != registry.CHAMPION or len(last) != 1:
+            raise TrackingError(
+                f"the registry of '{name}' is not here, and its records in models/{name} do not "
+                f"say which version is '{of}'; name one: "
+                f"{', '.join(f'{name}@{n}' for n in sorted(known))}.")
+        number = last[0].version
+    if number not in known:
+        raise TrackingError(f"{name}@{number} has no record in models/{name}; there are versions "
+                            f"{sorted(known)}.")
+    version = Version(name, number, str(known[number].get("mlflow_run") or ""), {})
+    print(f"{which}: {version}, as the records in models/{name} say; MLflow's registry of it is "
+          "not here.", file=sys.stderr, flush=True)
+    _fetch(workspace, version, known[number])
+    folder, spec = model_files.version_files(workspace, version)
+    return _tuned(version, folder, asdict(spec))
+
+
+def _fetch(workspace: Workspace, version: Version, record: Mapping) -> None:
+    """Bring a version's adapter, and a base that no hub has, from DVC if they are not here."""
+    base = record.get("base") or {}
+    wanted = [model_files.adapter_archive(workspace, version)]
+    if base.get("name") and base.get("revision") is None:
+        wanted.append(model_files.base_archive(workspace, base["name"]))
+    absent = [workspace.relative(path) for path in wanted if not path.is_file()]
+    if absent:
+        pull(workspace.root, absent)
 
 
 def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> Files:
