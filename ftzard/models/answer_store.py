@@ -2,8 +2,8 @@
 
 A test set is answered in batches of its own. Its answers are then a function of the model, of the
 set's token ids and of the machinery (packages, threads, processor, this library's code) alone, to
-the last bit, whatever other sets there are; the hashes of these are the key. A set that has grown by a
-row has another key and is answered anew as a whole, since a batch in other company gives other
+the last bit, whatever other sets there are; the hashes of these are the key. A set that has grown
+by a row has another key and is answered anew as a whole, since a batch in other company gives other
 last bits. The folder may be deleted at any time: it is filled again.
 """
 
