@@ -18,7 +18,7 @@ from ftzard.models import adapter, checks, instructions, measured
 from ftzard.models.answering import Answerer
 from ftzard.models.base import LoadedBase, load_base
 from ftzard.models.spec import BaseSpec
-from ftzard.notebooks import instructing, model_files, reference, reigning
+from ftzard.notebooks import instructing, model_files, reference, reigning, row_accounts
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
 
@@ -185,6 +185,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
         verdict = replace(verdict, warnings=[
             *verdict.warnings, f"{int(lost.sum()):,} of {len(test):,} test rows are not compared: "
             "the champion has no room for them, or cuts their answer elsewhere."])
+    verdict = row_accounts.with_vanished(chapter, verdict, champion, rows)
     return AnswerContest(
         kept, asked, by_role, told.score, verdict, champion,
         reference.answer_sample(kept.iloc[asked], by_role["challenger"].generated, embeddings),

@@ -1,12 +1,13 @@
 """A contest: several models answer the same test rows, and the gate decides on their answers."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ftzard import custom
 from ftzard.evaluation import baselines, calibration, gate
 from ftzard.evaluation.calibration import Calibration
 from ftzard.evaluation.drift import Sample
@@ -22,7 +23,7 @@ from ftzard.models import adapter, checks, measured
 from ftzard.models.base import BaseSpec, LoadedBase, load_base
 from ftzard.models.prediction import Classifier
 from ftzard.models.tokenizing import encode
-from ftzard.notebooks import model_files, reference, reigning
+from ftzard.notebooks import model_files, reference, reigning, row_accounts
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
 
@@ -35,7 +36,8 @@ class Contest:
     classes) per model, by its role; verdict: the gate's; champion: who was challenged, if anyone;
     calibration: of the challenger, its temperature from validation rows; cost: what the answers of
     each model cost, by its role; sample: what drift is
-    told of the test rows and the challenger's answers, with which later batches are compared.
+    told of the test rows and the challenger's answers, with which later batches are compared; own:
+    the workspace's own metrics of each model, by its role.
     """
 
     rows: pd.DataFrame
@@ -46,6 +48,7 @@ class Contest:
     calibration: Calibration
     sample: Sample
     cost: dict[str, dict[str, float]]
+    own: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def metrics(self, role: str) -> dict:
         """Return every score of one model on all test rows."""
@@ -59,7 +62,8 @@ class Contest:
             right = round(scores["accuracy"] * scores["n"])
             lower, upper = wilson_interval(right, scores["n"])
             lines.append({"model": role, "accuracy": scores["accuracy"], "lower": lower,
-                          "upper": upper, "macro_f1": scores["macro_f1"], "n": scores["n"]})
+                          "upper": upper, "macro_f1": scores["macro_f1"], "n": scores["n"],
+                          **self.own.get(role, {})})
         return pd.DataFrame(lines)
 
     def costs(self) -> pd.DataFrame:
@@ -125,6 +129,8 @@ class Contest:
         for role in self.probabilities:
             name = role.replace(" ", "_").replace("-", "_").lower()
             scores |= flat(self.metrics(role), f"{name}_test_")
+        scores |= {f"{role.replace(' ', '_').replace('-', '_').lower()}_test_{name}": value
+                   for role, told in self.own.items() for name, value in told.items()}
         scores |= {f"{role}_{name}": value for role, told in self.cost.items()
                    for name, value in told.items()}
         verdict = self.verdict
@@ -172,10 +178,14 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
         predicted["challenger"], predicted.get("champion"), classes,
         baselines={"TF-IDF": predicted["TF-IDF"], "majority": predicted["majority"]},
         seed=config.seed, **limits)
+    verdict = row_accounts.with_vanished(chapter, verdict, champion, rows)
+    own = {role: custom.measured(
+        chapter.own_metrics, test["label"], np.array(classes)[p.argmax(axis=1)],
+        pd.DataFrame(p, columns=classes)) for role, p in chances.items()}
     return Contest(
         test, classes, chances, verdict, champion,
         calibration.calibrate(validation["label"], validated, test["label"], logits, classes),
-        reference.sample(test, chances["challenger"], embeddings), cost)
+        reference.sample(test, chances["challenger"], embeddings), cost, own)
 
 
 def _challenger_answers(loaded: LoadedBase, folder: Path, test: pd.DataFrame,
