@@ -18,7 +18,7 @@ from ftzard.artifact import sha256, write_atomically, write_json
 from ftzard.config.compose import MARKER, Resolved
 from ftzard.config.schema import Config
 from ftzard.custom import FOLDER, source_files
-from ftzard.errors import WorkspaceError
+from ftzard.errors import ConfigError, WorkspaceError
 from ftzard.tracking.record import notebook_hash, notebook_text_hash
 from ftzard.versioning import git, repository
 from ftzard.workspace import Workspace
@@ -63,7 +63,22 @@ def everything(workspace: Workspace) -> list[str]:
     notebooks = list(workspace.notebooks.glob("*.ipynb"))
     found = [path.relative_to(root).as_posix() for path in (*config, *notebooks) if path.is_file()]
     marker = [MARKER] if (root / MARKER).is_file() else []
-    return [*marker, *sorted(found), *custom_files(workspace)]
+    try:
+        own = custom_files(workspace)
+    except ConfigError:  # a link, which a run refuses with its sentence
+        own = []
+    return [*marker, *sorted(found), *own]
+
+
+def not_saved(notebook: Path, ran: Iterable[str]) -> int:
+    """Return how many cells have run that a notebook does not have, as it is in the file.
+
+    ran: their sources. A cell of parameters that papermill has put in is none of them.
+    """
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    there = {"".join(cell["source"]).strip() for cell in cells}
+    return sum(bool(source.strip()) and source.strip() not in there
+               and not source.startswith("# Parameters\n") for source in ran)
 
 
 def resolved(workspace: Workspace, request: Mapping) -> tuple[Resolved, dict[str, Used]]:

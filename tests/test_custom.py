@@ -211,3 +211,13 @@ class TestInTheConfig:
                            ) as refused:
             own_code.keep(workspace, own_code.custom_files(workspace))
         assert "hf_abcdefghijk" not in str(refused.value)
+
+
+def test_cells_that_ran_and_are_not_in_the_file_are_counted(tmp_path):
+    book = tmp_path / "book.ipynb"
+    book.write_text(json.dumps({"cells": [
+        {"cell_type": "code", "source": ["a = 1\n", "b = 2"]},
+        {"cell_type": "code", "source": "run.finish()"}]}))
+    ran = ["", "a = 1\nb = 2", "# Parameters\nraw = 'x'\n", "run.finish()"]
+    assert own_code.not_saved(book, ran) == 0
+    assert own_code.not_saved(book, [*ran, "a = 3"]) == 1

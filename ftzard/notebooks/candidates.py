@@ -153,9 +153,10 @@ def _require_own_clean(chapter: Chapter, meta: Mapping) -> None:
     keeps = f"{kept['function']} of {kept['sha256'][:12]}" if kept else "no function"
     raise ModelError(
         f"data.clean is {chapter.config.data.clean or 'null'}, but the adapter keeps {keeps}: "
-        "predictions would not clean texts as training did. Let the notebooks of tuning and retraining pass "
-        "extra={'cleaning': run.cleaning}; if they are of an earlier release, move them away and "
-        "run 'ftzard init' for new copies; if the function was edited since, train again.")
+        "predictions would not clean texts as training did. Let the notebooks of tuning and "
+        "retraining pass extra={'cleaning': run.cleaning}; if they are of an earlier release, "
+        "move them away and run 'ftzard init' for new copies; if the function was edited since, "
+        "train again.")
 
 
 def own_functions(chapter: Chapter) -> dict:

@@ -331,8 +331,22 @@ class Chapter:
             before = own_code.from_dict(self.metadata.get("code"))
         more = [path for path in own_code.imported(self.workspace) if path not in self.code]
         self.code = {**before, **self.code, **own_code.keep(self.workspace, more)}
+        self._note_cells_not_saved()
         self.run.tags({"own_code": json.dumps(
             {path: used.sha256[:16] for path, used in sorted(self.code.items())})})
+
+    def _note_cells_not_saved(self) -> None:
+        """Say, by hand, if cells ran that the notebook in the workspace does not have."""
+        shell, used = _shell(), self.code.get(f"notebooks/{self.step.notebook}.ipynb")
+        if shell is None or used is None or self.dagster_run_id is not None:
+            return
+        ran = getattr(shell.history_manager, "input_hist_raw", [])
+        count = own_code.not_saved(own_code.kept(self.workspace, used), ran)
+        self.say(cells_not_saved=count)
+        if count:
+            print(f"{count} of the cells that ran are not in {used.path} as it was saved when the "
+                  "step began: what Git_Dvc commits is the file. Save the notebook, then run it "
+                  "from the top.")
 
     def _account_for_rows(self) -> None:
         """Count and say which rows went in and are neither kept nor rejected."""

@@ -100,7 +100,8 @@ class TestGitAndDvc:
         for path in CODE:
             assert story.git("show", f"{story.record.head}:{path}") == (
                 story.root / path).read_text().strip()
-        assert OWN_LINE.split(",")[1].strip(' ")') in story.ran["training_pipeline_job"].said
+        said = "rows, said by a line of my own"
+        assert said in OWN_LINE and said in story.ran["training_pipeline_job"].said
         assert story.record.status["code_not_committed"] == {}
         held = {r.data.tags["code_commit"] for r in story.record.children
                 if BY_NAME[step_of(r)].versioned}
