@@ -221,3 +221,13 @@ def test_cells_that_ran_and_are_not_in_the_file_are_counted(tmp_path):
     ran = ["", "a = 1\nb = 2", "# Parameters\nraw = 'x'\n", "run.finish()"]
     assert own_code.not_saved(book, ran) == 0
     assert own_code.not_saved(book, [*ran, "a = 3"]) == 1
+
+
+def test_status_says_which_own_code_is_in_no_commit(workspace, ftzard):
+    code, said = ftzard("status", "-w", workspace.root)
+    assert code == 0 and "in no commit" not in said
+    write(workspace.root, texts=TEXTS)
+    (workspace.root / "ftzard.yaml").write_text("seed: 3\n")
+    code, said = ftzard("status", "-w", workspace.root)
+    assert code == 0 and "own code in no commit: ftzard.yaml (changed), custom/texts.py (new)" in (
+        " ".join(said.split()))

@@ -185,7 +185,9 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
         verdict = replace(verdict, warnings=[
             *verdict.warnings, f"{int(lost.sum()):,} of {len(test):,} test rows are not compared: "
             "the champion has no room for them, or cuts their answer elsewhere."])
-    verdict = row_accounts.with_vanished(chapter, verdict, champion, rows)
+    vanished = row_accounts.vanished_test_rows(chapter.workspace, champion, rows)
+    chapter.log(test_rows_vanished=sum(vanished.values()))
+    verdict = row_accounts.with_vanished(verdict, vanished, champion)
     return AnswerContest(
         kept, asked, by_role, told.score, verdict, champion,
         reference.answer_sample(kept.iloc[asked], by_role["challenger"].generated, embeddings),

@@ -352,7 +352,8 @@ class Chapter:
         """Count and say which rows went in and are neither kept nor rejected."""
         from ftzard.notebooks import row_accounts
 
-        count = row_accounts.dropped(self)
+        count = row_accounts.dropped(self.step.name, self.workspace, self.config, self.inputs,
+                                     self.outputs, self.facts)
         if count is not None:
             self.log(rows_dropped_by_own_code=count)
             if count:

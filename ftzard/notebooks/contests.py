@@ -178,7 +178,9 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
         predicted["challenger"], predicted.get("champion"), classes,
         baselines={"TF-IDF": predicted["TF-IDF"], "majority": predicted["majority"]},
         seed=config.seed, **limits)
-    verdict = row_accounts.with_vanished(chapter, verdict, champion, rows)
+    vanished = row_accounts.vanished_test_rows(chapter.workspace, champion, rows)
+    chapter.log(test_rows_vanished=sum(vanished.values()))
+    verdict = row_accounts.with_vanished(verdict, vanished, champion)
     own = {role: custom.measured(
         chapter.own_metrics, test["label"], np.array(classes)[p.argmax(axis=1)],
         pd.DataFrame(p, columns=classes)) for role, p in chances.items()}

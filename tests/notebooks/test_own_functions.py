@@ -12,6 +12,7 @@ from ftzard import custom, own_code
 from ftzard.artifact import write_json
 from ftzard.dataset import storage
 from ftzard.errors import DataError, ModelError
+from ftzard.evaluation import gate
 from ftzard.models import archive, rows_used
 from ftzard.models.meta import META, read_meta
 from ftzard.models.tokenizing import encode, load_tokenizer
@@ -209,12 +210,19 @@ class TestRows:
         model_files.write_record(own, champion, {"data": {"tokenized": {
             "path": run.inputs["tokenized"].path, "commit": run.inputs["tokenized"].commit,
             "sha256": run.inputs["tokenized"].sha256}}})
-        assert row_accounts.vanished_test_rows(run, champion, rows) == {}
+        assert row_accounts.vanished_test_rows(own, champion, rows) == {}
         fewer = rows[~rows["id"].isin(rows.loc[rows["split"] == "test", "id"].head(11))]
-        gone = row_accounts.vanished_test_rows(run, champion, fewer)
+        gone = row_accounts.vanished_test_rows(own, champion, fewer)
         assert gone == {"b1": 11}
         assert row_accounts.vanished_sentence(gone, champion).startswith(
             f"11 test rows that {champion} was judged on have disappeared (11 of batch b1)")
+        ids, labels = [f"row{n}" for n in range(60)], ["a", "b"] * 30
+        verdict = gate.judge(
+            {"b1": gate.Predicted(ids, labels, labels)}, None, ["a", "b"], seed=0,
+            baselines={"majority": {"b1": gate.Predicted(ids, labels, ["a"] * 60)}},
+            **vars(run.config.gate))
+        warned = row_accounts.with_vanished(verdict, gone, champion)
+        assert [w for w in warned.warnings if w not in verdict.warnings][0].startswith("11 test")
 
     def test_rows_that_a_notebook_chose_are_kept_with_the_model_and_others_are_not(self, tmp_path):
         rows = pd.DataFrame({"id": list("abcdef"), "split": ["train"] * 4 + ["validation"] * 2})
