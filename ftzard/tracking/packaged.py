@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version as installed
@@ -25,6 +24,7 @@ from mlflow.types.schema import Array
 import ftzard
 from ftzard import custom
 from ftzard.errors import TrackingError
+from ftzard.models.archive import read_entry
 from ftzard.models.meta import META
 from ftzard.models.spec import CLASSIFICATION
 
@@ -78,8 +78,7 @@ def _told(archives: Mapping[str, Path], config: Mapping | None) -> dict:
     """Return what an adapter's ftzard.json says, or the config of a bare base."""
     if "adapter" not in archives:
         return dict(config or {})
-    with zipfile.ZipFile(archives["adapter"]) as adapter:
-        return json.loads(adapter.read(META)) if META in adapter.namelist() else {}
+    return json.loads(read_entry(archives["adapter"], META) or b"{}")
 
 
 def _required(archives: Mapping[str, Path], config: Mapping | None) -> list[str]:
