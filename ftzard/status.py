@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from ftzard import drift_log, drop_folders, drop_tally
+from ftzard import drift_log, drop_folders, drop_tally, own_code
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
 from ftzard.evaluation import batches
@@ -46,6 +46,7 @@ def gather(workspace: Workspace) -> dict:
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
                                for c in unpushed(workspace.root)],
         "not_pushed_reason": push.get("reason"),
+        "code_not_committed": own_code.uncommitted(workspace),
     }
 
 

@@ -127,6 +127,9 @@ def status(
     local = state["commits_not_pushed"]
     say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))
+    if state["code_not_committed"]:
+        say("own code in no commit: " + ", ".join(
+            f"{path} ({how})" for path, how in state["code_not_committed"].items()))
 
 
 @app.command()

@@ -50,6 +50,7 @@ READ_BY: dict[str, str] = {
     "data.salt": _SIDES,
     "data.mention": "cleaning tuning choosing retraining",
     "data.link": "cleaning tuning choosing retraining",
+    "data.clean": "cleaning tuning choosing retraining",
     "data.max_characters": f"{_RAW} tuning choosing retraining",
     "data.min_rows": "cleaning",
     "data.max_rejected": f"{_RAW} preprocessing",
@@ -137,6 +138,7 @@ READ_BY: dict[str, str] = {
     "versioning.require_push": _VERSIONED,
     "seed": f"cleaning inference sampling {_MODELS}",
     "threads": f"inference sampling {_MODELS}",
+    "metrics": _JUDGED,
 }
 
 #: What one step reads with task=instruction_tuning only, or with task=classification only.
@@ -151,6 +153,9 @@ _FOR_TASK = {
     ("data.link", "tuning"): "classification",
     ("data.mention", "retraining"): "classification",
     ("data.link", "retraining"): "classification",
+    **{("data.clean", step): "classification"
+       for step in ("cleaning", "tuning", "choosing", "retraining")},
+    **{("metrics", step): "classification" for step in _JUDGED.split()},
     ("gate.max_class_loss", "choosing"): "classification",
     ("gate.max_class_loss", "evaluation"): "classification",
 }

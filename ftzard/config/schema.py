@@ -39,6 +39,7 @@ class Data:
     salt: str
     mention: str
     link: str
+    clean: str | None
     max_characters: int
     min_rows: int
     max_rejected: float
@@ -205,6 +206,7 @@ class Config:
     versioning: Versioning
     seed: int
     threads: int
+    metrics: list[str] | None
 
 
 #: The values of `training` that `tuning` may search, under the same names.

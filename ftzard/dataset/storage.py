@@ -85,6 +85,14 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         raise DataError(f"{path} cannot be read as parquet ({error}); write it again.") from error
 
 
+def columns(path: Path) -> list[str]:
+    """Return the names of a parquet file's columns; raises DataError for a file that is none."""
+    try:
+        return pq.read_schema(path).names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} cannot be read as parquet ({error}); write it again.") from error
+
+
 def identity_of(path: Path) -> int:
     """Return the version of the rules of identity by which a table's rows were made.
 

@@ -227,6 +227,7 @@ class Facts:
     rejected: Mapping[str, int] | None = None
     rejected_examples: Sequence[Mapping[str, Any]] = ()
     rows_read: int | None = None
+    dropped_by_own_code: dict[str, int] | None = None
     leaks: Mapping[str, int] | None = None
     arrived_leaks: Mapping[str, int] | None = None
     learned_before: int = 0

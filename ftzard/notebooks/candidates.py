@@ -11,10 +11,10 @@ import pandas as pd
 import ftzard
 from ftzard.config import compose
 from ftzard.dataset import replay, storage
-from ftzard.errors import DataError, VersioningError
+from ftzard.errors import DataError, ModelError, VersioningError
 from ftzard.evaluation import forgetting, measures
 from ftzard.evaluation.forgetting import Matrix
-from ftzard.models import adapter, archive, verify
+from ftzard.models import adapter, archive, rows_used, verify
 from ftzard.notebooks import (
     as_trained,
     decisions,
@@ -89,6 +89,14 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     workspace, config = chapter.workspace, chapter.config
     ran = as_trained.made(config, recipe)
     meta = adapter.read_meta(folder)
+    _require_own_clean(chapter, meta)
+    train = rows[rows["split"] == "train"]
+    if replayed is not None:
+        train, _ = replay.mix(train, **replayed, seed=recipe["seed"])
+    chosen = rows_used.settle(folder, train, rows[rows["split"] == "validation"])
+    if chosen:
+        print("the notebook chose the rows of training itself; they are kept with the model")
+    chapter.say(rows_chosen_by_own_code=chosen)
     packed = archive.pack(folder, scratch() / "adapter.zip")
     base = model_files.shipped_base(workspace, config.model, scratch())
     name, hashes = config.tracking.registered_model, model_files.hashes(meta)
@@ -97,7 +105,7 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     example = rows["text"].head(3).tolist()
     bare, _ = registry.register_base(
         chapter.run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
-        labels=meta["labels"], cleaning=model_files.cleaning_values(config.data), archive=base,
+        labels=meta["labels"], cleaning=chapter.cleaning, archive=base,
         example=example, tags={**tags, "ftzard_run": chapter.run.id},
         answering={key: meta[key] for key in adapter.ANSWERING if key in meta})
     version = registry.register(
@@ -137,11 +145,42 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         "recipe": {**recipe, "replayed": replayed},
         "git_commit": git.head(workspace.root),
         "code_hash": record.code_hash(Path(ftzard.__file__).parent),
+        **own_functions(chapter),
+        **({"rows_chosen": True} if chosen else {}),
         "packages": record.package_versions(),
         "config_hash": compose.digest(ran),
         "config": compose.to_record(ran),
     })
     return version
+
+
+def _require_own_clean(chapter: Chapter, meta: Mapping) -> None:
+    """Refuse an adapter that does not keep the function with which its texts were cleaned."""
+    kept, wanted = meta.get("cleaning", {}).get("own"), chapter.own_clean
+    if kept == wanted:
+        return
+    keeps = f"{kept['function']} of {kept['sha256'][:12]}" if kept else "no function"
+    raise ModelError(
+        f"data.clean is {chapter.config.data.clean or 'null'}, but the adapter keeps {keeps}: "
+        "predictions would not clean texts as training did. Let the notebooks of tuning and "
+        "retraining pass extra={'cleaning': run.cleaning}; if they are of an earlier release, "
+        "move them away and run 'ftzard init' for new copies; if the function was edited since, "
+        "train again.")
+
+
+def own_functions(chapter: Chapter) -> dict:
+    """Return what a record says of the workspace's own code: which files ran, which functions.
+
+    own_code: {path: sha256}, of files that git has at the record's commit; clean, own_metrics: the
+    functions with the hashes of their sources.
+    """
+    found: dict = {"own_code": {path: used.sha256 for path, used in sorted(chapter.code.items())}}
+    if chapter.own_clean is not None:
+        found["clean"] = {key: chapter.own_clean[key] for key in ("function", "sha256")}
+    if chapter.own_metrics:
+        found["own_metrics"] = {name: {key: value[key] for key in ("function", "sha256")}
+                                for name, value in chapter.own_metrics.items()}
+    return found
 
 
 def put_on_record(chapter: Chapter, version: Version, entries: dict) -> None:

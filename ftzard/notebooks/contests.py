@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ftzard import custom
 from ftzard.dataset import storage
 from ftzard.errors import ModelError
 from ftzard.evaluation import baselines, calibration, gate
@@ -26,7 +27,7 @@ from ftzard.models.measured import weights_mb
 from ftzard.models.prediction import Classifier
 from ftzard.models.spec import BaseSpec
 from ftzard.models.tokenizing import encode, load_tokenizer
-from ftzard.notebooks import measured_again, model_files, reference, reigning
+from ftzard.notebooks import measured_again, model_files, reference, reigning, row_accounts
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
 
@@ -41,7 +42,7 @@ class Contest:
     weights of each model take, by its role; sample: what drift is
     told of the test rows and the challenger's answers, with which later batches are compared;
     earlier: probabilities of further versions, by number; apart: {number: why} of those that did
-    not answer these rows.
+    not answer these rows; own: the workspace's own metrics of each model, by its role.
     """
 
     rows: pd.DataFrame
@@ -54,6 +55,7 @@ class Contest:
     memory: dict[str, float]
     earlier: dict[int, np.ndarray] = field(default_factory=dict)
     apart: dict[int, str] = field(default_factory=dict)
+    own: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def metrics(self, role: str) -> dict:
         """Return every score of one model on all test rows."""
@@ -156,6 +158,8 @@ class Contest:
         for role in self.probabilities:
             name = role.replace(" ", "_").replace("-", "_").lower()
             scores |= flat(self.metrics(role), f"{name}_test_")
+        scores |= {f"{role.replace(' ', '_').replace('-', '_').lower()}_test_{name}": value
+                   for role, told in self.own.items() for name, value in told.items()}
         scores |= {f"{role}_memory_mb": value for role, value in self.memory.items()}
         verdict = self.verdict
         return {**scores, **self.calibration.flat(), "gate_difference": verdict.difference,
@@ -203,13 +207,19 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
         predicted["challenger"], predicted.get("champion"), classes,
         baselines={"TF-IDF": predicted["TF-IDF"], "majority": predicted["majority"]},
         seed=config.seed, **limits)
+    vanished = row_accounts.vanished_test_rows(chapter.workspace, champion, rows)
+    chapter.log(test_rows_vanished=sum(vanished.values()))
+    verdict = row_accounts.with_vanished(verdict, vanished, champion)
+    own = {role: custom.measured(
+        chapter.own_metrics, test["label"], np.array(classes)[p.argmax(axis=1)],
+        pd.DataFrame(p, columns=classes)) for role, p in chances.items()}
     print(measured_again.said(test_rows.store))
     chapter.log(rows_answered=test_rows.store.computed, answers_known=test_rows.store.recalled)
     return Contest(
         test, classes, chances, verdict, champion,
         calibration.calibrate(validation["label"], validated, test["label"], logits, classes),
         reference.sample(test, chances["challenger"], embeddings), test_rows.memory,
-        {number: calibration.scaled(told, 1.0) for number, told in earlier.items()}, apart)
+        {number: calibration.scaled(told, 1.0) for number, told in earlier.items()}, apart, own)
 
 
 def test_logits(classifier: Classifier, test: pd.DataFrame) -> np.ndarray:

@@ -195,6 +195,10 @@ def _loading(card: Card) -> str:
         cleaned.append(f"mentions became `{card.cleaning['mention']}`")
     if card.cleaning.get("link"):
         cleaned.append(f"links became `{card.cleaning['link']}`")
+    own = card.cleaning.get("own")
+    if own:
+        cleaned.append(f"the function `{own['function']}` (sha256 `{own['sha256'][:12]}`, its "
+                       "source in the adapter's ftzard.json) was called")
     before = (f" In training {' and '.join(cleaned)}, HTML entities their character, and runs of "
               "space one space; do the same to a raw text first.") if cleaned else ""
     return (f"{told}\n\nThe tokenizer puts the right tokens around a text by itself and cuts it at "

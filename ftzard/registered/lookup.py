@@ -340,14 +340,30 @@ def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> File
     if "adapter" in packed:
         from ftzard.models.meta import read_meta
 
-        spec = read_meta(packed["adapter"])["base"]["spec"]
+        meta = read_meta(packed["adapter"])
+        model_files.require_recorded_code(workspace, version, meta)
+        spec = meta["base"]["spec"]
         return _tuned(version, packed["adapter"], _at(spec, packed.get("base")))
     said = registry.model_config(found)
     if said is None:
         raise ModelError(f"{version} was not registered by FTzard: its files in MLflow "
                          f"({version.source}) hold neither an adapter nor a base.")
+    _require_known_code(workspace, version, said["cleaning"])
     return Files(str(version), version, None, _at(said["spec"], packed.get("base")),
                  said["labels"], said["cleaning"], _answering(said))
+
+
+def _require_known_code(workspace: Workspace, base: Version, cleaning: Mapping) -> None:
+    """Refuse a base that cleans with code which no record of its model names; it has none itself.
+    """
+    own = cleaning.get("own")
+    records = model_files.records(workspace, base.name.removesuffix(registry.base_name("")))
+    if own is not None and own["sha256"] not in {
+            (record.get("clean") or {}).get("sha256") for record in records}:
+        raise ModelError(
+            f"{base} cleans texts with code of its own ({own['function']}, hash "
+            f"{own['sha256'][:12]}), which no model's record in this workspace names; it is not "
+            "run. Bring the records with 'git pull'.")
 
 
 def _tuned(version: Version, folder: Path, spec: dict) -> Files:
@@ -369,7 +385,7 @@ def _at(spec: Mapping, source: Path | None) -> dict:
 def _unregistered_base(workspace: Workspace, config: Config, like: Files) -> Files:
     spec = model_files.base_spec(workspace, config.model, config.task.kind)
     return Files(BASE, None, None, asdict(spec), like.labels,
-                 model_files.cleaning_values(config.data), like.answering)
+                 model_files.cleaning_now(workspace, config.data), like.answering)
 
 
 def opened(model: Files) -> "Classifier | Answerer":

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ftzard.custom import FunctionError
 from ftzard.dataset import json_lines
 from ftzard.dataset.instructions import one_turn
 from ftzard.errors import DataError, ModelError, nearest
@@ -28,6 +29,7 @@ from ftzard.workspace import Workspace
 if TYPE_CHECKING:
     from ftzard.models.answering import Answerer
     from ftzard.models.prediction import Classifier
+    from ftzard.registered.lookup import Files
 
 FORMATS = ("txt", "jsonl", "csv", "parquet")
 STREAM = "-"
@@ -272,19 +274,32 @@ def _opened(workspace: Workspace, model: str) -> Callable[[list[Line]], list[dic
     opened = lookup.opened(files)
     if files.task == CLASSIFICATION:
         return lambda lines: _each_with_text(
-            files.cleaned(line.text for line in lines), partial(answers, opened))
+            cleaned_each(files, [line.text for line in lines]), partial(answers, opened))
     return lambda lines: _each_with_text(
         [line.messages or files.cleaned([line.text])[0] for line in lines],
         lambda asked: written(opened, [one_turn(turns) if isinstance(turns, str) else turns
                                        for turns in asked]))
 
 
+def cleaned_each(files: "Files", texts: list[str]) -> list[str | FunctionError]:
+    """Return texts as the model's were cleaned; in place of one on which its own function fails,
+    the error."""
+    try:
+        return files.cleaned(texts)
+    except FunctionError as error:
+        if len(texts) == 1:
+            return [error]
+    return [found for text in texts for found in cleaned_each(files, [text])]
+
+
 def _each_with_text(asked: list, answer: Callable[[list], list[dict]]) -> list[dict]:
     """Return the answer to each, or its error: what is empty once cleaned is no text."""
-    empty = [isinstance(text, str) and is_blank(text) for text in asked]
-    full = [text for text, missing in zip(asked, empty, strict=True) if not missing]
+    wrong = [{"error": text.about} if isinstance(text, FunctionError) else
+             {"error": "empty text"} if isinstance(text, str) and is_blank(text) else None
+             for text in asked]
+    full = [text for text, error in zip(asked, wrong, strict=True) if error is None]
     found = iter(answer(full) if full else ())
-    return [{"error": "empty text"} if missing else next(found) for missing in empty]
+    return [next(found) if error is None else error for error in wrong]
 
 
 def answers(classifier: "Classifier", texts: list[str]) -> list[dict]:

@@ -119,6 +119,9 @@ def _add_scores(table: Table, told: Mapping) -> None:
     for key, name in (("loss", "loss"), ("ece", "calibration error")):
         one, two = told["first"][key], told["second"][key]
         table.add_row(name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−"))
+    for name, found in told.get("own_metrics", {}).items():
+        one, two = found["first"], found["second"]
+        table.add_row(name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−"))
 
 
 def _add_answer_scores(table: Table, told: Mapping) -> None:

@@ -35,6 +35,7 @@ def test_champion_and_base_are_compared_on_all_test_rows(story, tmp_path):
     names = [model["name"] for model in told["models"]]
     assert names[0] == f"{NAME}-base@1" and names[1].startswith(f"{NAME}@")
     assert len(told["rows"]["batches"]) > 1 and told["rows"]["n"] == told["n"]
+    assert told["own_metrics"]["cost"]["first"] > told["own_metrics"]["cost"]["second"]
     accuracy = told["scores"]["accuracy"]
     assert accuracy["second"]["value"] > 0.9 and accuracy["difference"]["lower"] > 0
     assert told["agreed"] + told["disagreements_in_all"] == told["n"]
@@ -90,13 +91,15 @@ def test_mlflow_serves_the_champion(story, tmp_path):
                 "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"})
     try:
         question = json.dumps({"dataframe_split": {
-            "columns": ["text"], "data": [["a lovely happy day"], ["boring and awful train"]]}})
+            "columns": ["text"], "data": [["a lovely happy day"], ["boring and awful train"],
+                                          ["the ticket and a train"], ["the pass and a train"]]}})
         answer = json.loads(ask(f"http://127.0.0.1:{port}/invocations", question, server))
     finally:
         os.killpg(server.pid, 15)
         server.wait(30)
     said = answer["predictions"]
-    assert [row["label"] for row in said] == ["glad", "sad"]
+    assert [row["label"] for row in said[:2]] == ["glad", "sad"]
+    assert said[2] == said[3]  # cleaned by the workspace's own function
     assert all(abs(sum(row["probabilities"]) - 1) < 1e-6 for row in said)
 
 
