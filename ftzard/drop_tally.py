@@ -6,11 +6,13 @@ that the sensors keep; one without has not been looked at, so it waits.
 
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ftzard import delivery_hashes, drop_folders
 from ftzard.drop_folders import Entry
+from ftzard.errors import DataError
 from ftzard.workspace import Workspace
 
 #: The chained job that takes the files of each drop folder.
@@ -108,3 +110,18 @@ def _runs(workspace: Workspace) -> Mapping[tuple[str, str], list[tuple]] | None:
         for job, content, run, status, ended, untried in rows:
             found.setdefault((job, content), []).append((run, status, ended, bool(untried)))
     return found
+
+
+def not_in_table(workspace: Workspace, cleaned: Path) -> list[str]:
+    """Return the names of files in data/raw_incoming of which no row is in the table yet."""
+    files = [e.path for e in drop_folders.entries(workspace, workspace.raw_incoming) if e.look]
+    if not files or not cleaned.is_file():
+        return [path.name for path in files]
+    from ftzard.dataset.storage import read_parquet
+
+    known, missing = set(read_parquet(cleaned, columns=["batch"])["batch"]), []
+    for path in files:
+        with suppress(OSError, DataError):  # it has vanished, or cannot be read
+            if delivery_hashes.of(workspace, path, keep=False)[:12] not in known:
+                missing.append(path.name)
+    return missing
