@@ -99,6 +99,8 @@ def status(
             continue
         scores = model["metrics"] or {}
         right = f", {measures.sentence(scores)}" if scores else ""
+        if model["apart"]:
+            right += f" (other rows than the others': {model['measured_on']}; {model['apart']})"
         say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
             f"data {(model['data_version'] or 'none')[:10]}")
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -16,7 +16,7 @@ def files(place: Workspace) -> list[Finding]:
             "dropped", OK,
             f"{counted(len(waiting), 'file')} in data/raw_incoming not in the table yet: "
             f"{listed(waiting)}; 'ftzard ui' takes what is new there, or name one.",
-            f"ftzard run training_pipeline_job -w {place.root} "
+            f"ftzard run training_pipeline_job -w {place.in_shell} "
             f"'data.source=\"data/raw_incoming/{waiting[0]}\"'"))
     return found or [Finding("dropped", OK, "no file waits in data/raw_incoming.")]
 
