@@ -92,7 +92,7 @@ def _count(tally: Tally, entry: Entry, runs: list[tuple]) -> None:
 
 def _runs(workspace: Workspace) -> Mapping[tuple[str, str], list[tuple]] | None:
     """Return {(job, content): [(run, status, when it ended, whether it was not tried)]}, newest
-    first."""
+    first; None if that cannot be read here."""
     database = workspace.dagster_home / "history" / "runs.db"
     settings = workspace.dagster_home / "dagster.yaml"
     said = settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
@@ -100,16 +100,21 @@ def _runs(workspace: Workspace) -> Mapping[tuple[str, str], list[tuple]] | None:
         return None
     if not database.is_file():
         return {}
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=2)) as opened:
+            rows = opened.execute(_RUNS).fetchall()
+    except sqlite3.Error:  # the doctor says what is wrong with it
+        return None
     found: dict[tuple[str, str], list[tuple]] = {}
-    with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=2)) as connection:
-        rows = connection.execute(
-            "SELECT r.pipeline_name, t.value, r.run_id, r.status, r.end_time, u.value = 'true' "
-            "FROM run_tags t JOIN runs r ON r.run_id = t.run_id "
-            "LEFT JOIN run_tags u ON u.run_id = r.run_id AND u.key = 'ftzard/not_tried' "
-            "WHERE t.key = 'ftzard/content' ORDER BY r.id DESC")
-        for job, content, run, status, ended, untried in rows:
-            found.setdefault((job, content), []).append((run, status, ended, bool(untried)))
+    for job, content, run, status, ended, untried in rows:
+        found.setdefault((job, content), []).append((run, status, ended, bool(untried)))
     return found
+
+
+_RUNS = """SELECT r.pipeline_name, t.value, r.run_id, r.status, r.end_time, u.value = 'true'
+FROM run_tags t JOIN runs r ON r.run_id = t.run_id
+LEFT JOIN run_tags u ON u.run_id = r.run_id AND u.key = 'ftzard/not_tried'
+WHERE t.key = 'ftzard/content' ORDER BY r.id DESC"""
 
 
 def not_in_table(workspace: Workspace, cleaned: Path) -> list[str]:
