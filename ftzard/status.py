@@ -37,7 +37,7 @@ def gather(workspace: Workspace) -> dict:
         "steps": {step.name: _step(tracking, step.run_name) for step in STEPS},
         "identity": identity(workspace, config),
         "rows_waiting_for_labels": waiting,
-        "raw_files_waiting": drop_folders.not_in_table(
+        "raw_files_waiting": drop_tally.not_in_table(
             workspace, workspace.root / config.paths.cleaned),
         "dropped": {name: {**tally.to_dict(), "sentence": tally.sentence()}
                     for name, tally in (drop_tally.of(workspace) or {}).items()},
