@@ -131,6 +131,11 @@ def init(
         ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
         delimiter=delimiter, quoting=quoting, say=say, git_remote=git_remote,
         dvc_remote=dvc_remote)
+    if data is not None or sample:
+        from ftzard.planning import first_look
+
+        for line in first_look.lines(workspace):
+            say(line)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
     say(f"  train:  ftzard run training_pipeline_job -w {shlex.quote(str(folder))}")
     if sample:
@@ -232,6 +237,9 @@ def verdicts(place, steps) -> list[str]:
             continue
         lines.append(batches.told(
             f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]), names))
+        lines += [f"warning: {warning}" for warning in verdict.get("warnings") or []]
+        if (verdict.get("limits") or {}).get("trial"):
+            lines.append("a trial (gate.trial=true): the rules for a first champion only warn")
         if not verdict["promoted"] and facts["champion"] is None:
             lines.append(
                 f"no champion: {facts['model']}@{facts['version']} was not promoted. Ask it all "
@@ -266,7 +274,8 @@ def status(
     if as_json:
         say(json.dumps(state, indent=1, default=str))
         return
-    say(f"workspace  {state['workspace']} at {(state['git_commit'] or 'no commit')[:10]}")
+    say(f"workspace  {state['workspace']} at {(state['git_commit'] or 'no commit')[:10]}"
+        + (", a trial (gate.trial=true)" if state["trial"] else ""))
     for role in ("champion", "challenger"):
         model = state[role]
         if model is None:
@@ -278,7 +287,7 @@ def status(
         scores = model["metrics"] or {}
         right = f", {measures.sentence(scores)}" if scores else ""
         say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
-            f"data {(model['data_version'] or 'none')[:10]}")
+            f"data {(model['data_version'] or 'none')[:10]}{', a trial' * model['trial']}")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("step", "runs", "last state", "at (UTC)", "seconds"):
         table.add_column(column, justify="right" if column in ("runs", "seconds") else "left")
@@ -328,11 +337,12 @@ def predict(
         for option in (name for name, value in given.items() if value is not None):
             raise FtzardError(f"{option} goes with a file or a pipe, and texts were given; leave "
                               "it out.")
-        for row in predicting.predict_texts(place, asked):
+        for row in predicting.predict_texts(place, asked,
+                                             note=None if as_json else complain):
             if as_json:
                 say_json(json.dumps(row, ensure_ascii=False))
             else:
-                say(f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
+                say(predicting.shown(row))
         return
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)

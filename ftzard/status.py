@@ -7,7 +7,7 @@ import pandas as pd
 from ftzard import drift_log, drop_folders
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
-from ftzard.evaluation import batches, measures
+from ftzard.evaluation import batches, gate, measures
 from ftzard.frozen_rules import identity
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
@@ -29,6 +29,7 @@ def gather(workspace: Workspace) -> dict:
     return {
         "workspace": str(workspace.root),
         "git_commit": git.head(workspace.root),
+        "trial": config.gate.trial,
         "champion": _model(workspace, registry.by_alias(tracking, name, registry.CHAMPION)),
         "challenger": _model(workspace, registry.by_alias(tracking, name, registry.CHALLENGER)),
         "steps": {step.name: _step(tracking, step.run_name) for step in STEPS},
@@ -63,6 +64,7 @@ def _model(workspace: Workspace, version) -> dict | None:
         "version": version.number,
         "metrics": measures.scores_of(entry),
         "verdict": (entry.get("verdict") or {}).get("decision"),
+        "trial": gate.is_trial(entry.get("verdict")),
         "data_version": (entry.get("data", {}).get("tokenized") or {}).get("commit"),
         "base_model": base.get("source") or base.get("name"),
         "mlflow_run": version.run_id,

@@ -90,10 +90,19 @@ def calibrate(
     classes: Sequence[str],
 ) -> Calibration:
     """Fit the temperature on validation rows and measure on test rows what it changes."""
-    temperature = fit_temperature(validation_labels, validation_logits, classes)
+    return measure(fit_temperature(validation_labels, validation_logits, classes),
+                   len(validation_labels), labels, logits, classes)
+
+
+def measure(temperature: float, validation_rows: int, labels: Sequence[str], logits: np.ndarray,
+            classes: Sequence[str]) -> Calibration:
+    """Measure on test rows what a temperature changes that was fitted on so many other rows.
+
+    labels: n names; logits: (n, k), columns in the order of `classes`.
+    """
     before = classification_metrics(labels, scaled(logits, 1.0), classes)
     after = classification_metrics(labels, scaled(logits, temperature), classes)
-    return Calibration(temperature, len(validation_labels), before["n"], before["ece"],
+    return Calibration(temperature, validation_rows, before["n"], before["ece"],
                        after["ece"], before["loss"], after["loss"])
 
 

@@ -70,7 +70,7 @@ class Test:
 class Round:
     """One round of the story, the newest last.
 
-    verdict: 'promote', 'refuse' or 'cannot tell'; accuracy, lower, upper: of that round's
+    verdict: the gate's decision; accuracy, lower, upper: of that round's
     challenger on all test sets of then; labels: labelled rows that are new in it; reason: the
     verdict's sentences; model: name and version of the challenger; average_accuracy,
     backward_transfer, forgetting: as `forgetting.Summary` has them, shares. Of another measure than

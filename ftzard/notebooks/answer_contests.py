@@ -18,7 +18,7 @@ from ftzard.models import adapter, checks, instructions, measured
 from ftzard.models.answering import Answerer
 from ftzard.models.base import LoadedBase, load_base
 from ftzard.models.spec import BaseSpec
-from ftzard.notebooks import instructing, model_files, reference, reigning
+from ftzard.notebooks import first_model, instructing, model_files, reference, reigning
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
 
@@ -177,10 +177,11 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
     by_role["base"] = _answered(instructing.bare(config, loaded), kept, asked, chapter)
     scored = {role: _by_batch(told.score, kept, asked, answered)
               for role, answered in by_role.items()}
-    limits = {k: v for k, v in vars(config.gate).items() if k != "max_class_loss"}
+    limits = {k: v for k, v in vars(config.gate).items() if k not in gate.OF_CLASSES}
     verdict = gate.judge_scores(
         scored["challenger"], scored.get("champion"), measure=told.score,
         baselines={"base": scored["base"]}, seed=config.seed, **limits)
+    verdict = first_model.advised(chapter, verdict, rows)
     if lost.any():
         verdict = replace(verdict, warnings=[
             *verdict.warnings, f"{int(lost.sum()):,} of {len(test):,} test rows are not compared: "

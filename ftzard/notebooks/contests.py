@@ -22,7 +22,7 @@ from ftzard.models import adapter, checks, measured
 from ftzard.models.base import BaseSpec, LoadedBase, load_base
 from ftzard.models.prediction import Classifier
 from ftzard.models.tokenizing import encode
-from ftzard.notebooks import model_files, reference, reigning
+from ftzard.notebooks import first_model, model_files, reference, reigning, temperature
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
 
@@ -155,8 +155,13 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
     chapter.run.tags(hashes)
     chapter.say(**hashes, quantised_layers=loaded.quantised)
+    fitted = temperature.known(chapter)
     logits, embeddings, validated, spent = _challenger_answers(
-        loaded, challenger, test, validation)
+        loaded, challenger, test, validation if fitted is None else None)
+    calibrated = calibration.calibrate(
+        validation["label"], validated, test["label"], logits, classes
+    ) if fitted is None else calibration.measure(
+        fitted["temperature"], fitted["validation_rows"], test["label"], logits, classes)
     answers, cost = {"challenger": logits}, {"challenger": spent}
     if defender is not None:
         answers["champion"], cost["champion"] = _champion_answers(loaded, *defender, test)
@@ -171,24 +176,29 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     verdict = gate.judge(
         predicted["challenger"], predicted.get("champion"), classes,
         baselines={"TF-IDF": predicted["TF-IDF"], "majority": predicted["majority"]},
-        seed=config.seed, **limits)
+        seed=config.seed, calibration_error=calibrated.ece_after, **limits)
+    verdict = first_model.advised(chapter, verdict, rows)
     return Contest(
-        test, classes, chances, verdict, champion,
-        calibration.calibrate(validation["label"], validated, test["label"], logits, classes),
+        test, classes, chances, verdict, champion, calibrated,
         reference.sample(test, chances["challenger"], embeddings), cost)
 
 
 def _challenger_answers(loaded: LoadedBase, folder: Path, test: pd.DataFrame,
-                        validation: pd.DataFrame
-                        ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, float]]:
-    """Return its logits and embeddings of test rows, its logits of validation rows, its costs."""
+                        validation: pd.DataFrame | None
+                        ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, float]]:
+    """Return its logits and embeddings of test rows, its logits of validation rows, its costs.
+
+    validation: None where its temperature is known already; then there are none of these logits.
+    """
     classifier = adapter.open_classifier(folder, loaded)
     try:
         input_ids = test["input_ids"].tolist()
         began = time.perf_counter()
         logits, embeddings = classifier.answers(input_ids)
         spent = _costs(classifier, input_ids, time.perf_counter() - began)
-        return logits, embeddings, classifier.logits(validation["input_ids"].tolist()), spent
+        validated = None if validation is None else classifier.logits(
+            validation["input_ids"].tolist())
+        return logits, embeddings, validated, spent
     finally:
         adapter.detach(loaded)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from ftzard.evaluation import measures
+from ftzard.evaluation import gate, measures
 
 _LOAD = {
     "adapter": """import torch
@@ -234,6 +234,8 @@ def _judged(card: Card) -> list[str]:
     if verdict:
         told.append(f"The gate's verdict: **{verdict['decision']}**. "
                     f"{' '.join(verdict['reasons'])}")
+    if gate.is_trial(verdict):
+        told.append(" ".join([f"**{gate.TRIAL}**", *(verdict.get("warnings") or [])]))
     return told
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ftzard.config.schema import Config
 from ftzard.errors import ModelError, TrackingError, nearest
+from ftzard.evaluation import gate
 from ftzard.models import archive
 from ftzard.models.spec import CLASSIFICATION
 from ftzard.notebooks import model_files
@@ -42,7 +43,8 @@ class Files:
     name: as people call it; version: in the registry, None for a base that is in none; adapter:
     folder of the saved adapter, None for a bare base; base: values of a `BaseSpec`; labels: in the
     order of the logits, none of a model that writes answers; cleaning: what is done to a raw text
-    first; answering: {template, max_new_tokens} of a model that writes answers, else {}.
+    first; answering: {template, max_new_tokens} of a model that writes answers, else {};
+    temperature: of its confidence, None for a bare base and where none is known.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Files:
     labels: list[str]
     cleaning: dict
     answering: dict = field(default_factory=dict)
+    temperature: float | None = None
 
     @property
     def task(self) -> str:
@@ -139,6 +142,8 @@ def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int]) ->
         "score": scores.get("score", scores.get("accuracy")),
         "test_rows": scores.get("n"),
         "verdict": (record.get("verdict") or {}).get("decision"),
+        "reasons": (record.get("verdict") or {}).get("reasons") or [],
+        "trial": gate.is_trial(record.get("verdict")) or tags.get("gate.trial") == "true",
         "base": tags.get("base_model"),
         "data_version": _known(tags.get("data_version")),
         "size_bytes": int(tags[registry.SIZE]) if registry.SIZE in tags else None,
@@ -245,9 +250,10 @@ def files(workspace: Workspace, which: str, *, labels_of: str | None = None) -> 
 def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> Files:
     """Return what a version is opened from."""
     archived = model_files.adapter_archive(workspace, version)
-    if archived.is_file() and model_files.read_record(workspace, version) is not None:
+    record = model_files.read_record(workspace, version)
+    if archived.is_file() and record is not None:
         folder, spec = model_files.version_files(workspace, version)
-        return _tuned(version, folder, asdict(spec))
+        return _tuned(version, folder, asdict(spec), temperature_in(record))
     found = registry.files(tracking, version, workspace.cache / "registered")
     packed = {name: archive.unpack(path, workspace.cache)
               for name, path in registry.archives(found).items()}
@@ -255,7 +261,8 @@ def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> File
         from ftzard.models.meta import read_meta
 
         spec = read_meta(packed["adapter"])["base"]["spec"]
-        return _tuned(version, packed["adapter"], _at(spec, packed.get("base")))
+        return _tuned(version, packed["adapter"], _at(spec, packed.get("base")),
+                      registry.temperature(found))
     said = registry.model_config(found)
     if said is None:
         raise ModelError(f"{version} was not registered by FTzard: its files in MLflow "
@@ -264,12 +271,17 @@ def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> File
                  said["labels"], said["cleaning"], _answering(said))
 
 
-def _tuned(version: Version, folder: Path, spec: dict) -> Files:
+def temperature_in(record: Mapping) -> float | None:
+    """Return the temperature that a record tells of; one of before has it with its calibration."""
+    return record.get("temperature") or (record.get("calibration") or {}).get("temperature")
+
+
+def _tuned(version: Version, folder: Path, spec: dict, temperature: float | None) -> Files:
     from ftzard.models.meta import read_meta
 
     meta = read_meta(folder)
     return Files(str(version), version, folder, spec, meta["labels"], meta.get("cleaning", {}),
-                 _answering(meta))
+                 _answering(meta), temperature)
 
 
 def _answering(told: Mapping) -> dict:

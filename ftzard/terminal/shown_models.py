@@ -20,8 +20,7 @@ def list_table(lines: list[Mapping]) -> Table:
                    "base", "data version", "size", "registered (UTC)", right=("size",))
     for line in lines:
         table.add_row(f"{line['model']}@{line['version']}", ", ".join(line["aliases"]) or "-",
-                      _score(line), line["verdict"] or ("-" if line["kind"] != "base" else
-                                                           "bare base"),
+                      _score(line), _verdict(line),
                       line["base"] or "-", (line["data_version"] or "-")[:10],
                       size(line["size_bytes"]), _time(line["created"]))
     return table
@@ -38,8 +37,8 @@ def model_tree(told: Mapping) -> Tree:
         _branch(tree, "task", [told["task"]])
     _branch(tree, "labels", [", ".join(told["labels"])] if told["labels"] else [])
     _branch(tree, "metrics", [_metrics(role, said) for role, said in told["metrics"].items()])
-    if told["verdict"]:
-        _branch(tree, "verdict", [told["verdict"]])
+    if told["verdict"] or told["trial"]:
+        _branch(tree, "verdict", [_verdict(told), *told["reasons"]])
     calibration = told["calibration"]
     if calibration:
         _branch(tree, "calibration", [
@@ -60,6 +59,12 @@ def model_tree(told: Mapping) -> Tree:
                                        for p in told["promotions"]])
     _branch(tree, "tags", [f"{key} = {value}" for key, value in told["tags"].items()])
     return tree
+
+
+def _verdict(line: Mapping) -> str:
+    """Return a version's verdict, and whether it was spoken in a trial workspace."""
+    said = line["verdict"] or ("-" if line["kind"] != "base" else "bare base")
+    return f"{said} (trial)" if line["trial"] else said
 
 
 def score_table(told: Mapping) -> Table:

@@ -296,7 +296,7 @@ class TestBasesThatWrite:
 
     @pytest.mark.parametrize("choice", [
         c for c in available("model") if compose({"model": c}).model.revision
-        and c != "distilbert"])
+        and c not in ("distilbert", "minilm")])
     def test_every_shipped_decoder_writes_and_keeps_its_head(self, choice):
         model = compose({"model": choice}).model
         spec = BaseSpec(source=model.source, name=choice, lora_targets=model.lora_targets,
