@@ -13,7 +13,12 @@ from math import exp, log
 import numpy as np
 
 from ftzard.errors import DataError
-from ftzard.evaluation.metrics import checked, classification_metrics, wilson_interval
+from ftzard.evaluation.metrics import (
+    checked,
+    classification_metrics,
+    reliability,
+    wilson_interval,
+)
 
 COLDEST, HOTTEST = 0.05, 20.0
 _GOLDEN = (5 ** 0.5 - 1) / 2
@@ -24,7 +29,9 @@ class Calibration:
     """Expected calibration error and loss on test rows, before and after temperature scaling.
 
     temperature: fitted on `validation_rows` rows that are none of the n test rows; ece: shares,
-    0.01 is one point; loss: mean cross entropy in nats. Above 1 the model was too sure.
+    0.01 is one point; loss: mean cross entropy in nats. Above 1 the model was too sure. ece_chance:
+    what a calibrated model with the scaled confidences stays below in 99 of 100 draws of n rows;
+    few rows make a large error by chance.
     """
 
     temperature: float
@@ -34,6 +41,7 @@ class Calibration:
     ece_after: float
     loss_before: float
     loss_after: float
+    ece_chance: float
 
     def to_dict(self) -> dict:
         """Return the values as plain ones that JSON can hold."""
@@ -101,9 +109,24 @@ def measure(temperature: float, validation_rows: int, labels: Sequence[str], log
     labels: n names; logits: (n, k), columns in the order of `classes`.
     """
     before = classification_metrics(labels, scaled(logits, 1.0), classes)
-    after = classification_metrics(labels, scaled(logits, temperature), classes)
+    chances = scaled(logits, temperature)
+    after = classification_metrics(labels, chances, classes)
     return Calibration(temperature, validation_rows, before["n"], before["ece"],
-                       after["ece"], before["loss"], after["loss"])
+                       after["ece"], before["loss"], after["loss"],
+                       ece_by_chance(reliability(labels, chances, classes)))
+
+
+def ece_by_chance(bins: Sequence[dict], confidence: float = 0.99, draws: int = 2000,
+                  seed: int = 0) -> float:
+    """Return the error that a calibrated model stays below in a share of draws of the same rows.
+
+    bins: as `reliability` gives them; each row is right as often as its bin's mean confidence says.
+    """
+    n = np.array([b["n"] for b in bins])
+    sure = np.clip([b["confidence"] for b in bins], 0.0, 1.0)
+    right = np.random.default_rng(seed).binomial(n, sure, (draws, len(n)))
+    errors = np.abs(right - n * sure).sum(axis=1) / n.sum()
+    return float(np.quantile(errors, confidence))
 
 
 def abstention(

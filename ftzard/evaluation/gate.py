@@ -113,6 +113,7 @@ def judge(
     first_baseline_margin: float = 0.02,
     first_calibration_error: float = 0.1,
     calibration_error: float | None = None,
+    calibration_chance: float = 0.0,
     trial: bool = False,
 ) -> Verdict:
     """Decide whether `challenger` replaces `champion`, and say why.
@@ -126,8 +127,9 @@ def judge(
     A first model is refused too where the whole interval of its difference from the most accurate
     baseline lies below -`first_baseline_margin`, and where `calibration_error` (a share: expected
     calibration error on the test rows after temperature scaling, None if not measured) is above
-    `first_calibration_error`; with `trial` these two are warnings. Raises DataError if sets, ids,
-    labels or names do not match, or no row is left.
+    `first_calibration_error` and above `calibration_chance`, which a calibrated model may show on
+    so few rows; with `trial` these two are warnings. Raises DataError if sets, ids, labels or names
+    do not match, or no row is left.
     """
     rows = paired.union(challenger, classes)
     first = champion is None
@@ -156,7 +158,7 @@ def judge(
     discordance = total["discordant"] / total["n"]
     found = [] if not first else [
         *_below_baseline(held_against, first_baseline_margin, confidence),
-        *_badly_calibrated(calibration_error, first_calibration_error)]
+        *_badly_calibrated(calibration_error, first_calibration_error, calibration_chance)]
     return _decided(
         ACCURACY, total, per_class, per_test_set, held_against, first_model=found,
         against="majority class" if first else "champion", first=first,
@@ -374,9 +376,12 @@ def _below_baseline(held_against: list[dict], margin: float, confidence: float) 
         f"{_points(-margin, sign=True)} (gate.first_baseline_margin)."]
 
 
-def _badly_calibrated(error: float | None, limit: float) -> list[str]:
-    """Return a sentence if the confidence of a model cannot be believed."""
-    if error is None or error <= limit:
+def _badly_calibrated(error: float | None, limit: float, chance: float) -> list[str]:
+    """Return a sentence if the confidence of a model cannot be believed.
+
+    chance: the error that a calibrated model may show on as many rows.
+    """
+    if error is None or error <= max(limit, chance):
         return []
     return [
         f"Its confidence is off by {_points(error)} (expected calibration error on the test rows, "

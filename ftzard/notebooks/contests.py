@@ -176,7 +176,8 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     verdict = gate.judge(
         predicted["challenger"], predicted.get("champion"), classes,
         baselines={"TF-IDF": predicted["TF-IDF"], "majority": predicted["majority"]},
-        seed=config.seed, calibration_error=calibrated.ece_after, **limits)
+        seed=config.seed, calibration_error=calibrated.ece_after,
+        calibration_chance=calibrated.ece_chance, **limits)
     verdict = first_model.advised(chapter, verdict, rows)
     return Contest(
         test, classes, chances, verdict, champion, calibrated,

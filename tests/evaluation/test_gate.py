@@ -239,6 +239,8 @@ class TestFirstModel:
         assert first(right=700, baseline=600, calibration_error=0.1).promoted
         assert first(right=700, baseline=600, calibration_error=0.372,
                      first_calibration_error=0.4).promoted
+        assert first(right=700, baseline=600, calibration_error=0.12,
+                     calibration_chance=0.13).promoted, "so few rows cannot tell it from chance"
 
     def test_in_a_trial_both_only_warn_and_the_verdict_says_that_it_is_one(self):
         verdict = first(right=700, baseline=800, calibration_error=0.372, trial=True)
