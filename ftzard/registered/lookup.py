@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ftzard.config.schema import Config
 from ftzard.errors import ModelError, TrackingError, nearest
-from ftzard.evaluation import gate
+from ftzard.evaluation import calibration, gate
 from ftzard.models import archive
 from ftzard.models.spec import CLASSIFICATION
 from ftzard.notebooks import model_files
@@ -253,7 +253,7 @@ def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> File
     record = model_files.read_record(workspace, version)
     if archived.is_file() and record is not None:
         folder, spec = model_files.version_files(workspace, version)
-        return _tuned(version, folder, asdict(spec), temperature_in(record))
+        return _tuned(version, folder, asdict(spec), calibration.temperature_of(record))
     found = registry.files(tracking, version, workspace.cache / "registered")
     packed = {name: archive.unpack(path, workspace.cache)
               for name, path in registry.archives(found).items()}
@@ -269,11 +269,6 @@ def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> File
                          f"({version.source}) hold neither an adapter nor a base.")
     return Files(str(version), version, None, _at(said["spec"], packed.get("base")),
                  said["labels"], said["cleaning"], _answering(said))
-
-
-def temperature_in(record: Mapping) -> float | None:
-    """Return the temperature that a record tells of; one of before has it with its calibration."""
-    return record.get("temperature") or (record.get("calibration") or {}).get("temperature")
 
 
 def _tuned(version: Version, folder: Path, spec: dict, temperature: float | None) -> Files:
