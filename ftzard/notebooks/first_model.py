@@ -23,32 +23,34 @@ def advised(chapter: Chapter, verdict: Verdict, rows: pd.DataFrame) -> Verdict:
     if verdict.decision != NO_CHAMPION:
         return verdict
     return replace(verdict, reasons=[
-        *verdict.reasons, *_more_rows(chapter, verdict, rows), *_a_pretrained_base(chapter)])
+        *verdict.reasons, _more_rows(chapter, verdict, rows), *_another_base(chapter)])
 
 
-def _more_rows(chapter: Chapter, verdict: Verdict, rows: pd.DataFrame) -> list[str]:
+def _more_rows(chapter: Chapter, verdict: Verdict, rows: pd.DataFrame) -> str:
     """Say how many labelled rows would help, as far as that is known."""
+    there = f"there are {len(rows):,}"
     if verdict.rows_needed:
         in_all = math.ceil(verdict.rows_needed * len(rows) / verdict.n)
-        return [f"What would help: about {in_all:,} labelled rows in all, of which "
-                f"{verdict.rows_needed:,} are test rows; there are {len(rows):,}."]
+        return (f"What would help: about {in_all:,} labelled rows in all, of which "
+                f"{verdict.rows_needed:,} are test rows; {there}.")
     if chapter.config.model.build is not None and len(rows) < ROWS_FOR_A_BUILT_BASE and (
             chapter.config.task.kind == "classification"):
-        return [f"What would help: more labelled rows. A base that is built here comes near a "
-                f"count of words with about {ROWS_FOR_A_BUILT_BASE:,}; there are {len(rows):,}."]
-    return []
+        return ("What would help: more labelled rows. A base that is built here comes near a count "
+                f"of words with about {ROWS_FOR_A_BUILT_BASE:,}; {there}.")
+    return f"What would help: more labelled rows; {there}, which do not tell how many more."
 
 
-def _a_pretrained_base(chapter: Chapter) -> list[str]:
+def _another_base(chapter: Chapter) -> list[str]:
     """Name the presets of pretrained bases that this machine can train."""
-    if chapter.config.task.kind != "classification" or chapter.config.model.build is None:
+    if chapter.config.task.kind != "classification":
         return []
+    other = "a pretrained" if chapter.config.model.build is not None else "another"
     try:
         found = presets.fitting(chapter.workspace, chapter.config)
-    except FtzardError:  # advice is no reason to fail: the verdict stands
-        return []
+    except FtzardError as error:  # advice is no reason to fail: the verdict stands
+        return [f"Which pretrained bases fit this machine could not be reckoned: {error}"]
     if not found:
-        return ["A pretrained base would help, but none of the presets fits this machine."]
+        return [f"What would help: {other} base, but no preset of one fits this machine."]
     named = " or ".join(preset.sentence() for preset in found)
-    return [f"What would help: a pretrained base. On this machine {named} "
+    return [f"What would help: {other} base. On this machine {named} "
             f"{'fit' if len(found) > 1 else 'fits'}; say it for a run, or in ftzard.yaml."]
