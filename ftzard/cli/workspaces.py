@@ -56,7 +56,7 @@ def init(
         ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
         delimiter=delimiter, quoting=quoting, say=say, git_remote=git_remote,
         dvc_remote=dvc_remote)
-    if data is not None or sample:
+    if data is not None:
         from ftzard.planning import first_look
 
         for line in first_look.lines(workspace):
