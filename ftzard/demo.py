@@ -84,7 +84,7 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
     workspace = create(
         root, git_remote=remotes / "git", dvc_remote=remotes / "dvc", invent_identity=True,
         config={"data": {"choice": "sentiment140", "source": f"data/raw/{raw.name}"},
-                "seed": seed})
+                "gate": {"trial": True}, "seed": seed})
     return workspace, drops
 
 

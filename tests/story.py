@@ -26,7 +26,7 @@ SMALL = {
     "training": {"epochs": 2},
     "tuning": {"trials": 2, "rank": [8], "batch_size": [16], "learning_rate": [0.004, 0.008]},
     "sampling": {"budget": 40, "audit_rows": 30},
-    "gate": {"min_rows": 50, "resamples": 500},
+    "gate": {"min_rows": 50, "resamples": 500, "trial": True},
 }
 
 

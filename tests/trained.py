@@ -79,6 +79,8 @@ def train(workspace: Workspace) -> Workspace:
     loaded = load_base(spec, labels)
     for number in (1, 2):
         run = begin("retraining", {"overrides": []})
+        run.say(temperature={"temperature": MEASURED["calibration"]["temperature"],
+                             "validation_rows": 20})
         fitted = fit(
             loaded, rows[rows["split"] == "train"], rows[rows["split"] == "validation"],
             seed=number, metric="accuracy",

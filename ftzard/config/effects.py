@@ -56,6 +56,7 @@ READ_BY: dict[str, str] = {
     "data.max_rejected": f"{_RAW} preprocessing",
     "data.trust_joblib": _JUDGED,
     "task.kind": _ALL,
+    "task.abstain_below": "choosing retraining",
     "task.instructions.template": f"preprocessing {_MODELS}",
     "task.instructions.packing": _TRAINED,
     "task.instructions.score": _JUDGED,
@@ -123,6 +124,9 @@ READ_BY: dict[str, str] = {
     "gate.max_class_loss": _JUDGED,
     "gate.max_forgetting": _JUDGED,
     "gate.baseline_veto": _JUDGED,
+    "gate.first_baseline_margin": _JUDGED,
+    "gate.first_calibration_error": _JUDGED,
+    "gate.trial": "choosing evaluation retraining",
     "tracking.uri": _ALL,
     "tracking.experiment": _ALL,
     "tracking.registered_model": _ALL.replace("cleaning labels ", ""),
@@ -156,8 +160,10 @@ _FOR_TASK = {
     **{("data.clean", step): "classification"
        for step in ("cleaning", "tuning", "choosing", "retraining")},
     **{("metrics", step): "classification" for step in _JUDGED.split()},
-    ("gate.max_class_loss", "choosing"): "classification",
-    ("gate.max_class_loss", "evaluation"): "classification",
+    **{(f"gate.{name}", step): "classification" for step in ("choosing", "evaluation")
+       for name in ("max_class_loss", "first_baseline_margin", "first_calibration_error")},
+    ("task.abstain_below", "choosing"): "classification",
+    ("task.abstain_below", "retraining"): "classification",
 }
 
 #: What a retraining takes from the champion's record, and what is to be said instead.

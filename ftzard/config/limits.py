@@ -62,6 +62,7 @@ RANGES = {
     "data.max_characters": _COUNT,
     "data.min_rows": _COUNT,
     "data.max_rejected": _SHARE,
+    "task.abstain_below": _SHARE,
     "task.instructions.max_new_tokens": _COUNT,
     "task.instructions.generated_rows": _COUNT,
     "model.build.layers": _COUNT,
@@ -107,6 +108,8 @@ RANGES = {
     "gate.min_rows": _COUNT,
     "gate.max_class_loss": _SHARE,
     "gate.max_forgetting": _SHARE,
+    "gate.first_baseline_margin": _SHARE,
+    "gate.first_calibration_error": _SHARE,
     "paths.min_free_mb": _NONE_OR_MORE,
 }
 
@@ -394,6 +397,8 @@ def _of_a_task(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
             yield f"data.{name}", value, value is None, f"null with {kind}"
         return
     yield "task.instructions", told, told is not None, f"its keys with {kind}"
+    least = config.task.abstain_below
+    yield "task.abstain_below", least, least is None, f"null with {kind}: an answer is free text"
     if told is not None:
         yield ("task.instructions.generated_rows", told.generated_rows,
                told.score == "loss" or told.generated_rows >= config.gate.min_rows,

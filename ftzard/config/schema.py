@@ -59,6 +59,7 @@ class Instructions:
 class Task:
     kind: Literal["classification", "instruction_tuning"]
     instructions: Instructions | None
+    abstain_below: float | None
 
 
 @dataclass
@@ -156,6 +157,9 @@ class Gate:
     max_class_loss: float
     max_forgetting: float
     baseline_veto: bool
+    first_baseline_margin: float
+    first_calibration_error: float
+    trial: bool
 
 
 @dataclass

@@ -72,7 +72,7 @@ class Test:
 class Round:
     """One round of the story, the newest last.
 
-    verdict: 'promote', 'refuse' or 'cannot tell'; accuracy, lower, upper: of that round's
+    verdict: the gate's decision; accuracy, lower, upper: of that round's
     challenger on the newest n test rows, the same for all rounds, or, where `apart` says in a part
     of a sentence why there is no such score, on its own n rows; measured_on: which rows these are,
     in words; champion: name of the round whose version was champion when this one was over; labels:

@@ -31,7 +31,7 @@ nav a { color:var(--blue); text-decoration:none; } nav a:hover { text-decoration
 section { border-top:1px solid var(--line); padding:30px 0 24px; }
 section:first-child { border-top:0; padding-top:0; }
 section > .lead { color:var(--soft); margin-bottom:18px; }
-.promote { --accent:var(--green); } .refuse { --accent:var(--orange); }
+.promote { --accent:var(--green); } .refuse, .no-champion-yet { --accent:var(--orange); }
 .cannot-tell { --accent:var(--grey); }
 .verdict { margin:26px 0 30px; padding:20px 24px 16px; border-left:6px solid var(--accent);
   background:var(--wash); border-radius:0 6px 6px 0; }

@@ -24,6 +24,7 @@ from ftzard.models.measured import weights_mb
 from ftzard.models.spec import BaseSpec
 from ftzard.models.tokenizing import load_tokenizer
 from ftzard.notebooks import (
+    first_model,
     instructing,
     measured_again,
     model_files,
@@ -231,10 +232,11 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
     earlier, apart = _earlier(chapter, test_rows, loaded, champion, told.score != "loss")
     scored = {role: _by_batch(told.score, kept, test_rows.asked, answered)
               for role, answered in by_role.items()}
-    limits = {k: v for k, v in vars(config.gate).items() if k != "max_class_loss"}
+    limits = {k: v for k, v in vars(config.gate).items() if k not in gate.OF_CLASSES}
     verdict = gate.judge_scores(
         scored["challenger"], scored.get("champion"), measure=told.score,
         baselines={"base": scored["base"]}, seed=config.seed, **limits)
+    verdict = first_model.advised(chapter, verdict, rows)
     if lost.any():
         verdict = replace(verdict, warnings=[
             *verdict.warnings, f"{int(lost.sum()):,} of {len(test):,} test rows are not compared: "

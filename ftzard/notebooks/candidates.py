@@ -22,6 +22,7 @@ from ftzard.notebooks import (
     model_files,
     reference,
     reigning,
+    temperature,
 )
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.tracking import record, registry
@@ -37,14 +38,16 @@ if TYPE_CHECKING:
 def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
     """Refuse an adapter that answers differently when a fresh process opens it.
 
-    rows: tokenized rows, of which the first `sample` are answered. Returns the largest difference.
+    rows: tokenized validation rows, of which the first `sample` are answered; of a classifier the
+    temperature of its confidence is fitted on all of them. Returns the largest difference.
     """
     task = chapter.config.task.kind
     spec = model_files.base_spec(chapter.workspace, chapter.config.model, task)
     input_ids = rows["input_ids"].head(sample).tolist()
     if task == "classification":
-        expected = adapter.open_classifier(folder, spec).logits(input_ids)
-        difference = verify.verify_saved(folder, spec, input_ids, expected)
+        classifier = adapter.open_classifier(folder, spec)
+        difference = verify.verify_saved(folder, spec, input_ids, classifier.logits(input_ids))
+        temperature.fit(chapter, classifier, rows)
     else:
         prompts = rows["prompt_length"].head(sample).tolist()
         losses, _ = adapter.open_answerer(folder, spec).losses(input_ids, prompts)
@@ -99,6 +102,7 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     chapter.say(rows_chosen_by_own_code=chosen)
     packed = archive.pack(folder, scratch() / "adapter.zip")
     base = model_files.shipped_base(workspace, config.model, scratch())
+    fitted = (temperature.known(chapter) or {}).get("temperature")
     name, hashes = config.tracking.registered_model, model_files.hashes(meta)
     tags = {"base_model": config.model.source or config.model.name,
             "base_revision": config.model.revision or "none", **hashes}
@@ -111,7 +115,8 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     version = registry.register(
         chapter.run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
         taken=model_files.last_number(workspace, name),
-        tags={**tags, "base_version": bare,
+        asked={"temperature": fitted, "abstain_below": config.task.abstain_below} if fitted else {},
+        tags={**tags, "base_version": bare, **_trial_tag(chapter),
               "config_hash": compose.digest(ran),
               "data_version": chapter.inputs["tokenized"].commit or "not versioned",
               "ftzard_run": chapter.run.id})
@@ -142,6 +147,7 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
                  for name, h in chapter.inputs.items()},
         "identity": storage.identity_of(chapter.path("tokenized")),
         "params": params,
+        **({"temperature": fitted} if fitted else {}),
         "recipe": {**recipe, "replayed": replayed},
         "git_commit": git.head(workspace.root),
         "code_hash": record.code_hash(Path(ftzard.__file__).parent),
@@ -203,9 +209,9 @@ def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest
     registry.tag(chapter.tracking, version, {
         "gate.decision": verdict.decision, "gate.reasons": " ".join(verdict.reasons),
         "gate.difference": round(verdict.difference, 6), "gate.lower": round(verdict.lower, 6),
-        "gate.upper": round(verdict.upper, 6), "gate.n": verdict.n})
+        "gate.upper": round(verdict.upper, 6), "gate.n": verdict.n, **_trial_tag(chapter)})
     chapter.run.tags({"verdict": verdict.decision, "verdict_reasons": " ".join(verdict.reasons),
-                      "model_version": str(version)})
+                      "model_version": str(version), **_trial_tag(chapter)})
     chapter.log(**contest.flat())
     chapter.say(verdict=verdict.to_dict(), version=version.number, model=version.name,
                 models=contest.table().to_dict("records"),
@@ -226,6 +232,11 @@ def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest
     chapter.say(**contest.facts())
     reference.remember(chapter, version, contest.sample)
     chapter.run.card(model_files.read_record(chapter.workspace, version))
+
+
+def _trial_tag(chapter: Chapter) -> dict[str, str]:
+    """Return the tag of what is made in a trial workspace, or none."""
+    return {"gate.trial": "true"} if chapter.config.gate.trial else {}
 
 
 def _by_version(contest: "Contest | AnswerContest", version: Version) -> dict[str, float]:

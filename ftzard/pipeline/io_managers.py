@@ -50,7 +50,7 @@ class ArtifactIOManager(IOManager):
         if not kernels.in_kernel() and handle.commit:
             run = _run_of(self.experiment, context.step_key)
             context.log_event(AssetMaterialization(asset_key=handle.name, metadata={
-                **_described(handle, self.experiment.workspace.root),
+                **_described(handle, self.experiment.workspace.root), **_trial(self.experiment),
                 **_batches(handle, self.experiment.workspace, run),
                 **_way_to(run), **_plots(run)}))
 
@@ -93,6 +93,7 @@ class NotebookIOManager(IOManager):
             asset_key=[*self.prefix, "notebooks", context.step_key.replace(".", "_")],
             description="The notebook as it was executed in this run.",
             metadata={"Executed notebook": MetadataValue.notebook(str(path)),
+                      **_trial(self.experiment),
                       **_way_to(_run_of(self.experiment, context.step_key))}))
 
     def load_input(self, context: InputContext) -> bytes:
@@ -100,6 +101,15 @@ class NotebookIOManager(IOManager):
 
     def _place(self, step_key: str) -> Path:
         return self.experiment.workspace.executed_notebook(self.experiment.run_id, step_key)
+
+
+def _trial(experiment) -> dict:
+    """Return the words that mark what a trial workspace makes, or nothing."""
+    if not experiment.config.gate.trial:
+        return {}
+    from ftzard.evaluation.gate import TRIAL
+
+    return {"trial": TRIAL}
 
 
 def _described(handle: Handle, root: Path) -> dict:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import yaml
 
-from ftzard.evaluation import measures, standings
+from ftzard.evaluation import gate, measures, standings
+from ftzard.evaluation.calibration import temperature_of
 from ftzard.notebooks import as_trained
 
 _LOAD = {
@@ -37,7 +38,7 @@ texts = ["A text of yours.", "Another one."]
 batch = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
 batch.pop("token_type_ids", None)
 with torch.inference_mode():
-    chances = model(**batch).logits.float().softmax(dim=-1)
+    chances = model(**batch).logits.float(){calibrated}.softmax(dim=-1)
 for row in chances:
     print(model.config.id2label[int(row.argmax())], float(row.max()))
 """
@@ -127,7 +128,10 @@ def snippet(card: Card, folder: str = ".") -> str:
         labels=list(card.labels), folder=folder, base=base,
         revision=None if card.beside else card.base.get("revision"),
         dtype=card.spec["compute_dtype"])
-    return code + (_ASK_TO_WRITE.format(folder=folder) if card.answering else _ASK)
+    temperature = temperature_of(card.record)
+    calibrated = "" if temperature is None else f".div({temperature!r})"
+    return code + (_ASK_TO_WRITE.format(folder=folder) if card.answering
+                   else _ASK.format(calibrated=calibrated))
 
 
 def _front_matter(card: Card) -> str:
@@ -239,6 +243,8 @@ def _judged(card: Card) -> list[str]:
     if verdict:
         told.append(f"The gate's verdict: **{verdict['decision']}**. "
                     f"{' '.join(verdict['reasons'])}")
+    if gate.is_trial(verdict):
+        told.append(" ".join([f"**{gate.TRIAL}**", *(verdict.get("warnings") or [])]))
     return told
 
 
@@ -280,7 +286,7 @@ def _calibration(card: Card) -> str:
             f"{said['ece_after']:.3f} with its logits divided by the temperature "
             f"{said['temperature']:.3f}, which was fitted on {said['validation_rows']:,} "
             f"validation rows and measured on {said['n']:,} test rows. The files hold the logits "
-            "as they are: divide by the temperature yourself where confidence counts.")
+            "as they are; the code above divides them by the temperature.")
 
 
 def _intended(card: Card) -> str:

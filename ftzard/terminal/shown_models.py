@@ -25,8 +25,7 @@ def list_table(lines: list[Mapping]) -> Table:
         scores = (_score(line),) if not apart else (
             ("-", _score(line)) if line.get("apart") else (_score(line), "-"))
         table.add_row(f"{line['model']}@{line['version']}", ", ".join(line["aliases"]) or "-",
-                      *scores, line["verdict"] or ("-" if line["kind"] != "base" else
-                                                           "bare base"),
+                      *scores, _verdict(line),
                       line["base"] or "-", (line["data_version"] or "-")[:10],
                       size(line["size_bytes"]), _time(line["created"]))
     rows = {line["model"]: line["measured_on"] for line in lines
@@ -53,8 +52,8 @@ def model_tree(told: Mapping) -> Tree:
         where += f"; {told['apart']}"
     _branch(tree, "metrics" + (f", on {where}" if where else ""),
             [_metrics(role, said) for role, said in told["metrics"].items()])
-    if told["verdict"]:
-        _branch(tree, "verdict", [told["verdict"]])
+    if told["verdict"] or told["trial"]:
+        _branch(tree, "verdict", [_verdict(told), *told["reasons"]])
     calibration = told["calibration"]
     if calibration:
         _branch(tree, "calibration", [
@@ -75,6 +74,12 @@ def model_tree(told: Mapping) -> Tree:
                                        for p in told["promotions"]])
     _branch(tree, "tags", [f"{key} = {value}" for key, value in told["tags"].items()])
     return tree
+
+
+def _verdict(line: Mapping) -> str:
+    """Return a version's verdict, and whether it was spoken in a trial workspace."""
+    said = line["verdict"] or ("-" if line["kind"] != "base" else "bare base")
+    return f"{said} (trial)" if line["trial"] else said
 
 
 def score_table(told: Mapping) -> Table:

@@ -44,6 +44,9 @@ def model_card(record: Mapping) -> str:
                   for name, s in scores.items()]
     if verdict:
         lines += ["", "## The gate", "", f"{verdict['decision']}. {' '.join(verdict['reasons'])}"]
+    if (verdict.get("limits") or {}).get("trial"):
+        lines += ["", "**A trial** (gate.trial=true): the rules for a first champion only warned.",
+                  *(f"- {warning}" for warning in verdict.get("warnings") or [])]
     return "\n".join(lines) + "\n"
 
 

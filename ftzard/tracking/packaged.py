@@ -45,7 +45,8 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
 
     name: for the message; archives: 'adapter' and 'base', those that are shipped; example: raw
     texts; labels: in the order of the probabilities, none of a model that writes answers; config:
-    what a bare base is opened with. Raises TrackingError if there is no space for it.
+    what a bare base is opened with, or how a tuned model's confidence is told. Raises TrackingError
+    if there is no space for it.
     """
     task = _task(archives, config)
     with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +96,8 @@ def signature(task: str = CLASSIFICATION) -> ModelSignature:
 
     The label of a model that writes answers is the answer.
     """
-    told = [ColSpec(Array(DataType.double), "probabilities")] if task == CLASSIFICATION else [
+    told = [ColSpec(Array(DataType.double), "probabilities"),
+            ColSpec(DataType.boolean, "abstains")] if task == CLASSIFICATION else [
         ColSpec(DataType.long, "tokens"), ColSpec(DataType.boolean, "finished")]
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, "text")]),
