@@ -11,7 +11,8 @@ import pytest
 import yaml
 from rich.table import Table
 
-from ftzard import __version__, cli, status
+from ftzard import __version__, status
+from ftzard.cli import jobs, printing
 from ftzard.config.compose import PACKAGED
 from ftzard.running.launch import Outcome
 from ftzard.steps import STEPS
@@ -191,7 +192,7 @@ def test_a_job_that_leaves_no_champion_says_so_and_what_to_do(workspace, promote
     (workspace.metadata / "choosing.json").write_text(json.dumps({"facts": {
         "verdict": {"promoted": promoted, "decision": "cannot tell", "reasons": ["80 rows."]},
         "model": "Mine", "version": 2, "champion": before}}))
-    lines = cli.verdicts(workspace, ("tuning", "choosing"))
+    lines = jobs.verdicts(workspace, ("tuning", "choosing"))
     assert lines[0] == "verdict: cannot tell. 80 rows."
     assert lines[1:] == ([
         "no champion: Mine@2 was not promoted. Ask it all the same with 'ftzard predict challenger "
@@ -209,7 +210,7 @@ def test_what_a_job_made_is_shown_whole_and_a_report_only_if_it_wrote_one(worksp
     outcome = Outcome("r", True, 5.0, None, None, {})
     for age, told in ((60, False), (0, True)):
         os.utime(workspace.report, (time.time() - age,) * 2)
-        cli.show_outcome(workspace, "sampling_job", outcome)
+        jobs.show_outcome(workspace, "sampling_job", outcome)
         said = capsys.readouterr().out
         assert re.search(rf"^sampling +queue +59 +{queue} ", said, flags=re.M)
         assert f"59 rows to label: {queue}; ftzard label -w {workspace.root}\n" in said
@@ -236,6 +237,6 @@ def test_help_names_every_command_with_a_whole_sentence(ftzard, monkeypatch):
 def test_a_table_shows_a_user_s_words_as_they_are(capsys):
     table = Table("label")
     table.add_row("[red]sad[/red] [/x] :smile:")
-    cli.show_whole(table)
-    cli.out.print(table)
+    printing.show_whole(table)
+    printing.out.print(table)
     assert capsys.readouterr().out.count("[red]sad[/red] [/x] :smile:") == 2

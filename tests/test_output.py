@@ -11,8 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from ftzard import cli
+from ftzard.cli import printing
+from ftzard.terminal import output as tolerant
 from ftzard.tracking.store import make_sqlite
 from ftzard.workspace import Workspace
 from tests.conftest import TOOLS
@@ -70,11 +73,11 @@ def test_a_table_with_any_letters_is_shown():
         stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
         before, sys.stdout = sys.stdout, stream
         try:
-            cli.output.make_tolerant()
-            table = cli.Table("name \N{GRINNING FACE}")
+            tolerant.make_tolerant()
+            table = Table("name \N{GRINNING FACE}")
             table.add_row("\u05e9\u05dc\u05d5\u05dd \u2713 caf\u00e9")
-            cli.show_whole(table)
-            cli.out.print(table)
+            printing.show_whole(table)
+            printing.out.print(table)
             stream.flush()
         finally:
             sys.stdout = before
@@ -86,8 +89,8 @@ def test_json_keeps_its_letters_as_escapes(monkeypatch):
     row = {"text": "caf\u00e9 \u05e9 \N{GRINNING FACE}"}
     stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr("sys.stdout", stream)
-    cli.output.make_tolerant()
-    cli.say_json(json.dumps(row, ensure_ascii=False))
+    tolerant.make_tolerant()
+    printing.say_json(json.dumps(row, ensure_ascii=False))
     stream.flush()
     assert json.loads(stream.buffer.getvalue().decode("latin-1")) == row
 
@@ -144,8 +147,8 @@ def test_predictions_stop_when_nobody_reads_them():
     before, sys.stdout = sys.stdout, open(writing, "w")
     try:
         with pytest.raises(BrokenPipeError):
-            cli.say_json("{}")
-        cli.output.drop()
+            printing.say_json("{}")
+        tolerant.drop()
     finally:
         sys.stdout.close()
         sys.stdout = before

@@ -14,6 +14,7 @@ from dagster import validate_run_config
 
 import ftzard
 from ftzard import definitions
+from ftzard.cli.start import COMMANDS
 from ftzard.config.compose import PACKAGED
 from ftzard.steps import BY_NAME, CHAINS, JOBS, STEPS
 
@@ -64,7 +65,7 @@ def place(file: str) -> str:
     ("mlflow", "tracking"), ("comet_ml", "tracking"), ("torch", "models"),
     ("transformers", "models"), ("peft", "models"), ("bitsandbytes", "models"),
     ("optuna", "models"), ("safetensors", "models"),
-    ("tokenizers", "models"), ("papermill", "pipeline"), ("typer", "cli.py"),
+    ("tokenizers", "models"), ("papermill", "pipeline"), ("typer", "cli"),
 ])
 def test_a_package_has_one_place_that_imports_it(package, owner):
     assert {place(file) for file in importers(package)} <= {owner}
@@ -112,7 +113,7 @@ def test_dagster_stays_out_of_the_library_and_the_notebooks():
         "pipeline", "definitions.py"}
     anywhere = importers("dagster") | importers("dagstermill")
     assert {place(f) for f in anywhere} <= {
-        "pipeline", "definitions.py", "running", "demo.py", "cli.py"}
+        "pipeline", "definitions.py", "running", "demo.py", "cli"}
 
 
 def arrows() -> dict[str, set[str]]:
@@ -258,6 +259,22 @@ def test_what_a_job_process_says_and_prints_before_its_first_step_is_light():
                    "ftzard.workspace; print([n for n in ('torch', 'mlflow', 'dagster', 'pandas') "
                    "if n in sys.modules])")
     assert loaded.strip() == "[]"
+
+
+def test_every_command_is_in_the_table_and_asking_for_one_imports_only_its_module():
+    from importlib import import_module
+
+    from typer.main import get_group
+
+    found = {}
+    for module in sorted(set(COMMANDS.values())):
+        commands = get_group(import_module(f"ftzard.cli.{module}").app).commands
+        found |= dict.fromkeys(commands, module)
+    assert found == COMMANDS
+    loaded = fresh("import sys, ftzard.cli.start as start; start.Lazy()['promote']; "
+                   "print(sorted(n for n in sys.modules if n.startswith('ftzard.cli.')))")
+    assert ast.literal_eval(loaded) == [f"ftzard.cli.{name}" for name in (
+        "arguments", "printing", "registry", "start")]
 
 
 @pytest.mark.parametrize("name", JOBS)

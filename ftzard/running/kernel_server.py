@@ -31,17 +31,12 @@ from ftzard import python_settings, spare
 from ftzard.artifact import write_json
 from ftzard.errors import WorkspaceError
 from ftzard.running import orphan
+from ftzard.running.environment import SPARING
 from ftzard.steps import BY_NAME, JOBS
 from ftzard.workspace import Workspace, alive
 
 #: Set in every kernel that a run starts, so that code loaded there knows where it is.
 IN_KERNEL = "FTZARD_KERNEL"
-
-#: Waiting threads of torch sleep after a short spin. Without the sleep two training processes on
-#: the same cores slow each other down many times; without the spin one alone takes 1.4 times as
-#: long. And torch's compiler is off: bitsandbytes would load it for functions that its kernels of 4
-#: and 8 bits do not call on a CPU, which takes a third of the time of all imports.
-SPARING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "TORCHDYNAMO_DISABLE": "1"}
 
 #: What every kernel needs, and what the steps with a model need besides, in small bites: between
 #: two of them the server looks whether a kernel is asked for.

@@ -18,21 +18,10 @@ from ftzard.config import yaml_file
 from ftzard.config.compose import typed
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError, nearest
-from ftzard.running.kernel_server import SPARING, Server, reconstructable_job
+from ftzard.running.environment import QUIET
+from ftzard.running.kernel_server import Server, reconstructable_job
 from ftzard.steps import BY_NAME, DELIVERIES, DROP_FOLDERS, JOBS, STEPS
 from ftzard.workspace import Workspace, alive
-
-#: What every process of ours has in its environment: quiet, local, and sparing with the CPU.
-QUIET = {
-    **SPARING,
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DVC_NO_ANALYTICS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "DO_NOT_TRACK": "1",
-    "TQDM_DISABLE": "1",
-    "TOKENIZERS_PARALLELISM": "true",
-    "PYTHONWARNINGS": "ignore::RuntimeWarning:dagster._core.execution.context_creation_job",
-}
 
 #: Top-level keys of a Launchpad YAML that Dagster itself reads.
 DAGSTERS_OWN = ("ops", "execution", "loggers")

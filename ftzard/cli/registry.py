@@ -1,0 +1,134 @@
+"""Commands on the registered models: listed, shown, tagged, deleted, promoted."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from ftzard.cli.arguments import AsJson, InWorkspace, Which, confirmed
+from ftzard.cli.printing import say, show_whole
+
+app = typer.Typer(rich_markup_mode=None)
+models = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
+                     help="The registered models: list, show, tag, delete.")
+app.add_typer(models, name="models")
+
+
+@models.command("list")
+def models_list(
+    name: Annotated[str | None, typer.Argument(help="One model; default: all.")] = None,
+    workspace: InWorkspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the versions of registered models with aliases, scores, base, data and size."""
+    from ftzard.registered import lookup
+    from ftzard.terminal import shown_models
+    from ftzard.workspace import find
+
+    lines = lookup.listing(find(workspace), name)
+    if as_json:
+        say(json.dumps(lines, indent=1))
+    elif not lines:
+        say("no model is registered yet; 'ftzard run training_pipeline_job' registers the first")
+    else:
+        show_whole(shown_models.list_table(lines))
+
+
+@models.command("show")
+def models_show(
+    model: Which,
+    workspace: InWorkspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a version: aliases, tags, metrics, data versions, base, size, run."""
+    from ftzard.registered import lookup
+    from ftzard.terminal import shown_models
+    from ftzard.workspace import find
+
+    told = lookup.describe(find(workspace), model)
+    if as_json:
+        say(json.dumps(told, indent=1, default=str))
+    else:
+        show_whole(shown_models.model_tree(told))
+
+
+@models.command("tag")
+def models_tag(
+    model: Which,
+    pairs: Annotated[list[str], typer.Argument(
+        metavar="KEY=VALUE…", help="Tags to set; KEY= takes one away.")],
+    workspace: InWorkspace = None,
+) -> None:
+    """Set or take away tags of a version."""
+    from ftzard.registered import lookup
+    from ftzard.workspace import find
+
+    tags = lookup.parsed_tags(pairs)
+    version = lookup.set_tags(find(workspace), model, tags)
+    say(f"✓ {version}: " + ", ".join(f"{key} = {value}" if value is not None else f"{key} is gone"
+                                     for key, value in tags.items()))
+
+
+@models.command("delete")
+def models_delete(
+    model: Annotated[str, typer.Argument(
+        help="NAME@VERSION or a role for one version, NAME for a whole model.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option(
+        "--force", help="Also the previous and the challenger; a whole model with its champion."
+    )] = False,
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the record.")] = "",
+    workspace: InWorkspace = None,
+) -> None:
+    """Delete a version, or a whole model, and its files in MLflow; the record in git stays."""
+    from ftzard.registered import deletion
+    from ftzard.workspace import find
+
+    place = find(workspace)
+    plan = deletion.planned(place, model, force=force)
+    for mark, lines in (("-", plan.goes), ("stays:", plan.stays)):
+        for line in lines:
+            say(f"  {mark} {line}")
+    if not yes and not confirmed(f"Delete {plan.name}?"):
+        say("nothing was deleted")
+        raise typer.Exit(1)
+    done = deletion.delete(place, plan, reason=reason, say=say)
+    for line in done.stays:
+        say(f"! {line}")
+    say(f"✓ {done.name} is deleted" + (
+        f"; its record says so at {done.commit[:10]}, {done.pushed}" if done.commit else "")
+        + (f": {done.reason}" if done.reason else ""))
+
+
+@app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="Number of the version.")],
+    reason: Annotated[str, typer.Option(help="Why the gate is overruled; it is kept.")],
+    person: Annotated[str | None, typer.Option("--as", help="Who decides; default: you.")] = None,
+    workspace: InWorkspace = None,
+) -> None:
+    """Make a version the champion by hand. The champion before becomes previous."""
+    from ftzard.registered import promotion
+    from ftzard.workspace import find
+
+    show_promotion(promotion.promote(find(workspace), version, reason=reason, who=person, say=say))
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str | None, typer.Option(help="Why; it is kept.")] = None,
+    person: Annotated[str | None, typer.Option("--as", help="Who decides; default: you.")] = None,
+    workspace: InWorkspace = None,
+) -> None:
+    """Make the previous champion the champion again."""
+    from ftzard.registered import promotion
+    from ftzard.workspace import find
+
+    show_promotion(promotion.rollback(find(workspace), reason=reason, who=person, say=say))
+
+
+def show_promotion(done) -> None:
+    """Print what a promotion by hand has changed."""
+    before = f", {done.before} is previous" if done.before else ""
+    say(f"✓ {done.champion} is champion{before}; on record at {done.commit[:10]}, {done.pushed}"
+        + (f": {done.reason}" if done.reason else ""))

@@ -1,0 +1,150 @@
+"""The command `ftzard` itself: its table of commands, and how it ends."""
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+import ftzard
+from ftzard.cli.printing import complain, say
+from ftzard.errors import FtzardError, described
+from ftzard.running.environment import QUIET
+from ftzard.terminal import output
+
+#: Every command, in the order of the help, and the module of this package that has it.
+COMMANDS = {
+    "init": "workspaces",
+    "run": "jobs",
+    "demo": "workspaces",
+    "status": "workspaces",
+    "predict": "predicting",
+    "compare": "predicting",
+    "export": "predicting",
+    "label": "labelling",
+    "promote": "registry",
+    "rollback": "registry",
+    "ui": "servers",
+    "mlflow-server": "servers",
+    "lab": "servers",
+    "push": "versions",
+    "history": "versions",
+    "lineage": "versions",
+    "restore": "versions",
+    "doctor": "workspaces",
+    "reproduce": "versions",
+    "config": "workspaces",
+    "plan": "jobs",
+    "models": "registry",
+    "mlflow-user": "mlflow_users",
+}
+
+
+class Lazy(MutableMapping):
+    """The commands by name. A module is imported when the first of its commands is looked up."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, object] = {}
+
+    def __getitem__(self, name: str):
+        if name not in self.made:
+            module = import_module(f"ftzard.cli.{COMMANDS[name]}")
+            self.made.update(get_group(module.app).commands)
+        return self.made[name]
+
+    def __setitem__(self, name: str, command) -> None:
+        self.made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self.made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS  # asking imports nothing
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class Commands(TyperGroup):
+    """The group of all commands, each made when it is asked for."""
+
+    def __init__(self, **given) -> None:
+        super().__init__(**{**given, "commands": None})
+        self.commands = Lazy()
+
+    def list_commands(self, ctx) -> list[str]:
+        return list(COMMANDS)
+
+
+app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode=None,
+                  pretty_exceptions_enable=False)
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and end, if it was asked for."""
+    if asked:
+        say(f"ftzard {ftzard.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option(
+        "--version", callback=show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Continual fine-tuning of language models, never silently wrong."""
+
+
+def main() -> None:
+    """Run the command line; a refusal is one sentence and exit code 1, Ctrl-C or a
+    termination exit code 130."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    gc.set_threshold(100_000)  # most commands import more than they compute, and import no rubbish
+    output.make_tolerant()
+    try:
+        require_text(sys.argv[1:])
+        code = app(standalone_mode=False)
+        if code == 130:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code if isinstance(code, int) else 0)
+    except FtzardError as error:
+        complain(f"✗ {error}")
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        complain("\ninterrupted; what was running has been ended")
+        sys.exit(130)
+    except BrokenPipeError:
+        output.drop()
+        sys.exit(0)
+    except SystemExit:  # typer ends so when the reader of its help has left
+        if not output.reader_left():
+            raise
+        output.drop()
+        sys.exit(0)
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()  # a usage error of the command line itself
+            sys.exit(error.exit_code)
+        complain(f"✗ {described(error)}")
+        sys.exit(1)
+
+
+def require_text(arguments: list[str]) -> None:
+    """Raise FtzardError for an argument that is no text, as a file's name of another encoding."""
+    for number, argument in enumerate(arguments, 1):
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise FtzardError(f"argument {number}, {os.fsencode(argument)!r}, is not UTF-8; a file "
+                              "or folder of that name has to be renamed, a text to be converted.")

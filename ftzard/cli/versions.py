@@ -1,0 +1,124 @@
+"""Commands on the versions of data and models: sent, listed, traced, brought back, made again."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from ftzard.cli.arguments import AsJson, InWorkspace
+from ftzard.cli.printing import say, show_whole
+from ftzard.errors import FtzardError
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def push(workspace: InWorkspace = None) -> None:
+    """Send what is not pushed yet: data first, then commits."""
+    from ftzard.history import lineage
+    from ftzard.versioning.publish import push as send
+    from ftzard.workspace import find
+
+    place = find(workspace)
+    tracking = lineage.store(place, place.config())
+    if tracking is not None:
+        from ftzard.registered.promotion import complete
+
+        complete(place, tracking, say)  # a decision is never sent half done
+    state, reason = send(place.root, say)
+    say(state + (f": {reason}" if reason else ""))
+    if reason:
+        raise typer.Exit(1)
+    if tracking is not None:
+        from ftzard.notebooks.versions import settle
+
+        settle(place, tracking)
+
+
+@app.command()
+def history(
+    artifact: Annotated[str | None, typer.Argument(
+        help="Its name (cleaned, delivery, adapter, …) or its path; default: all.")] = None,
+    workspace: InWorkspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the versions of an artifact. When, how large, by which run, in which models."""
+    from ftzard.history import lineage
+    from ftzard.terminal import shown
+    from ftzard.versioning.versions import why_not_pushed
+    from ftzard.workspace import find
+
+    place = find(workspace)
+    versions = lineage.history(place, artifact)
+    if as_json:
+        say(json.dumps(versions, indent=1))
+        return
+    show_whole(shown.history_table(versions))
+    if not all(version["pushed"] for version in versions):
+        say(f"not pushed: {why_not_pushed(place.root)}")
+
+
+@app.command()
+def lineage(
+    model: Annotated[str | None, typer.Argument(
+        help="MODEL or MODEL@VERSION; default: the champion.")] = None,
+    workspace: InWorkspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a model is made of. Rows, code, config, base, parents, runs and notebooks."""
+    from ftzard.history import lineage
+    from ftzard.terminal import shown
+    from ftzard.workspace import find
+
+    told = lineage.lineage(find(workspace), model)
+    if as_json:
+        say(json.dumps(told, indent=1, default=str))
+    else:
+        show_whole(shown.lineage_tree(told))
+
+
+@app.command()
+def restore(
+    which: Annotated[str, typer.Argument(help="A commit, or the id of an MLflow run.")],
+    artifacts: Annotated[list[str] | None, typer.Argument(
+        help="Names or paths of artifacts; default: all there were.")] = None,
+    workspace: InWorkspace = None,
+) -> None:
+    """Bring artifacts of an earlier version back. From the cache or the remote."""
+    from ftzard.history import restore
+    from ftzard.terminal import shown
+    from ftzard.workspace import find
+
+    done = restore.restore(find(workspace), which, artifacts or (), say=say)
+    if not done["files"]:
+        say(f"nothing to restore: everything is as it was at {which}")
+        return
+    show_whole(shown.restored_table(done["files"]))
+    say(f"committed {done['commit'][:10]}; it goes out with the next run, or with 'ftzard push'"
+        if done["commit"] else "nothing to commit: git had these versions, their data was away")
+
+
+@app.command()
+def reproduce(
+    model: Annotated[str, typer.Argument(help="MODEL@VERSION, or a VERSION of this workspace's "
+                                              "model.")],
+    workspace: InWorkspace = None,
+) -> None:
+    """Train a version again and say whether it comes out equal. From its record alone."""
+    from ftzard.history.reproduce import reproduce as again
+    from ftzard.workspace import find
+
+    place = find(workspace)
+    name, _, number = model.rpartition("@")
+    if not number.isdigit():
+        raise FtzardError(f"'{model}' names no version; expected MODEL@VERSION, as in "
+                          f"{place.config().tracking.registered_model}@1.")
+    found = again(place, name or place.config().tracking.registered_model, int(number), say)
+    for line in found.differences:
+        say(f"  {line}")
+    right = (f"{found.accuracy:.1%} of" if found.accuracy is not None
+             else f"loss {found.loss:.3f} on")
+    say(f"{'✓ equal' if found.equal else '✗ not equal'}: {found.model}, weights "
+        f"{found.weights[:12]}, {right} {found.test_rows:,} test rows")
+    if not found.equal:
+        raise typer.Exit(1)

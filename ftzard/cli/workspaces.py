@@ -1,0 +1,158 @@
+"""Commands on a workspace as a whole: made, shown, examined, configured."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
+from ftzard.cli.printing import out, say
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def init(
+    folder: Annotated[str, typer.Argument(help="Folder that becomes the workspace.",
+                                          metavar="<path>")],
+    data: Annotated[Path | None, typer.Option(help="Your labelled file.", **A_PATH)] = None,
+    text: Annotated[str | None, typer.Option(
+        help="Its column with the text or instruction; default: text or instruction.")] = None,
+    label: Annotated[str | None, typer.Option(
+        help="Its column with the label or answer; default: label or output.")] = None,
+    about: Annotated[str | None, typer.Option(
+        "--input", help="Its column with what an instruction is about; default: input, if it is "
+                        "there.")] = None,
+    messages: Annotated[str | None, typer.Option(
+        help="Its column with chats; default: messages, if it is there.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(
+        help="A column that is left out on purpose although it belongs to what is asked, such as "
+             "tools; may be given more than once.")] = None,
+    single_label: Annotated[bool, typer.Option(
+        "--single-label", help="Its labels are names, even those that look like several labels in "
+                               "a row.")] = False,
+    task: Annotated[str, typer.Option(
+        help="classification or instruction_tuning.")] = "classification",
+    sample: Annotated[bool, typer.Option(
+        "--sample", help="With 1,200 sample instructions, to try a round (instruction_tuning)."
+        )] = False,
+    encoding: Annotated[str, typer.Option(help="Its encoding, if it is text.")] = "utf-8",
+    delimiter: Annotated[str, typer.Option(
+        help="What separates the cells of a CSV file, as ';', or tab.")] = ",",
+    quoting: Annotated[str | None, typer.Option(
+        help="What a quote sign is in a CSV file: csv (it begins and ends a cell) or none (an "
+             "ordinary sign); default: what the file fits.")] = None,
+    git_remote: Annotated[str | None, typer.Option(help="URL or folder of the git remote.")] = None,
+    dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
+) -> None:
+    """Make a workspace: git, DVC, notebooks and config. With --data, ready to train on it."""
+    from ftzard import new_workspace
+
+    workspace = new_workspace.init(
+        folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
+        ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
+        delimiter=delimiter, quoting=quoting, say=say, git_remote=git_remote,
+        dvc_remote=dvc_remote)
+    say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
+    say(f"  train:  ftzard run training_pipeline_job -w {shlex.quote(str(folder))}")
+    if sample:
+        say(f"  then:   drop batches of {Path(folder, 'data', 'sample')} into its data/incoming")
+    say(f"  look:   ftzard ui -w {shlex.quote(str(folder))}")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder of the demo.", **A_PATH)] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of training.")] = 0,
+) -> None:
+    """Run three rounds on sample data, in a fresh workspace."""
+    from ftzard import demo as story
+
+    story.run(folder, seed=seed, say=say, table=out.print)
+
+
+@app.command()
+def status(
+    workspace: InWorkspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show models, steps, rows to label and what is not pushed."""
+    from ftzard.evaluation import measures
+    from ftzard.status import gather
+    from ftzard.workspace import find
+
+    state = gather(find(workspace))
+    if as_json:
+        say(json.dumps(state, indent=1, default=str))
+        return
+    say(f"workspace  {state['workspace']} at {(state['git_commit'] or 'no commit')[:10]}")
+    for role in ("champion", "challenger"):
+        model = state[role]
+        if model is None:
+            waiting = state["challenger"] if role == "champion" else None
+            say(f"{role:<10} none" + (
+                f" (version {waiting['version']} was not promoted: {waiting['verdict']})"
+                if waiting and waiting["verdict"] else ""))
+            continue
+        scores = model["metrics"] or {}
+        right = f", {measures.sentence(scores)}" if scores else ""
+        say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
+            f"data {(model['data_version'] or 'none')[:10]}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("step", "runs", "last state", "at (UTC)", "seconds"):
+        table.add_column(column, justify="right" if column in ("runs", "seconds") else "left")
+    for name, step in state["steps"].items():
+        table.add_row(name, str(step["runs"]), step["state"] or "-",
+                      (step["time"] or "-").removesuffix("+00:00"), str(step["seconds"] or "-"))
+    out.print(table)
+    say(f"rules of identity: version {state['identity']}")
+    say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
+    if state["raw_files_waiting"]:
+        say(f"waiting to be trained on: {', '.join(state['raw_files_waiting'])} in "
+            "data/raw_incoming")
+    if state["drift"]:
+        say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
+    local = state["commits_not_pushed"]
+    say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
+        + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))
+
+
+@app.command()
+def doctor(
+    workspace: InWorkspace = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what loses nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a workspace and what mends it. With --fix, mend it."""
+    from ftzard import doctor as doctors
+    from ftzard.workspace import find
+
+    place, said = find(workspace), []
+    if fix:
+        found = doctors.cure(place, said.append if as_json else say)
+    else:
+        found = doctors.examine(place)
+    if as_json:
+        say(json.dumps({"mended": said, "findings": [f.to_dict() for f in found]}, indent=1))
+    else:
+        for line in doctors.lines(found):
+            say(line)
+    if any(finding.state == doctors.WRONG for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def config(
+    overrides: Annotated[list[str] | None, typer.Argument(help="hydra overrides.")] = None,
+    workspace: InWorkspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the config that a run would get. With the source of each value."""
+    from ftzard.config import listing
+    from ftzard.workspace import find
+
+    resolved = find(workspace).resolve({"overrides": overrides or []})
+    say(json.dumps(listing.to_dict(resolved), indent=1) if as_json else listing.as_yaml(resolved))
