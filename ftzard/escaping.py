@@ -75,11 +75,6 @@ def one_line(text: object) -> str:
     return visible(text, line_end="\\n", tab="\\t")
 
 
-def terminal(text: object) -> str:
-    """Return a text as a terminal may show it, over as many lines as it has."""
-    return visible(text)
-
-
 def json_line(line: str) -> str:
     """Return JSON of the same value in which nothing commands a terminal that shows it."""
     def escaped(found: re.Match) -> str:
@@ -120,9 +115,21 @@ def markdown(text: object) -> str:
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def markdown_code(text: object) -> str:
+    """Return a text as code in a line of Markdown, whatever backticks stand in it."""
+    shown = one_line(text)
+    fence = _fence(shown, 1)
+    space = " " if shown.startswith(("`", " ")) or shown.endswith(("`", " ")) else ""
+    return f"{fence}{space}{shown}{space}{fence}"
+
+
+def _fence(text: str, least: int) -> str:
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    return "`" * (max(least, longest + 1) if longest else least)
+
+
 def markdown_block(text: object) -> str:
     """Return a text as a block of code in Markdown, whatever fences stand in it."""
     shown = visible(text)
-    longest = max(map(len, re.findall("`+", shown)), default=0)
-    fence = "`" * max(3, longest + 1)
+    fence = _fence(shown, 3)
     return f"{fence}\n{shown}\n{fence}"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ftzard import escaping
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
 from ftzard.cli.printing import say, say_json, show_whole
 from ftzard.errors import FtzardError
@@ -48,7 +49,7 @@ def predict(
             if as_json:
                 say_json(json.dumps(row, ensure_ascii=False))
             else:
-                say(f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
+                say(f"{row['label']}  {row['confidence']:.3f}  {escaping.one_line(row['text'])}")
         return
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)
