@@ -64,8 +64,8 @@ class HandedIn:
                 "seen; agreement is of those.")
         seen = self.facts["audit_not_blind"]
         if seen:
-            told += (f" {seen:,} of the batch's test rows were asked with a suggestion in sight, as "
-                     "earlier versions did: they count as test rows, but not as labelled blind.")
+            told += (f" {seen:,} of the batch's test rows were asked with a suggestion in sight, "
+                     "as earlier versions did: they count as test rows, but not as labelled blind.")
         return told
 
 

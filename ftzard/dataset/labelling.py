@@ -116,7 +116,8 @@ def suggestions_file(queue: Path) -> Path:
     return queue.parent / "suggestions" / f"{queue.stem}.parquet"
 
 
-def keep_suggestions(path: Path, queue: pd.DataFrame, predictions: pd.DataFrame, model: str) -> Path:
+def keep_suggestions(path: Path, queue: pd.DataFrame, predictions: pd.DataFrame, model: str
+                     ) -> Path:
     """Keep what the model suggests for the rows of a queue, beside its file; return the table.
 
     What was kept before stays, and so does what a queue of before says in its own file.

@@ -2,10 +2,11 @@
 
 Excel, LibreOffice and Google Sheets take a cell that begins with `=`, `+`, `-` or `@` for a
 formula, which can fetch an address or start a program. Such a cell is written with an apostrophe
-before it, which all three take for text; so is one that begins with an apostrophe, so that the
-apostrophe can be taken away again: `unescape(escape(text)) == text` for every text. Where the
-list separator of a person's system is `;`, Excel begins a cell behind each `;` of a text, so the
-beginning of a formula there gets an apostrophe as well.
+before it, which all three take for text; so is one that they would write as another number or as a
+date (`0012`, `12e5`, `1-2`), and one that begins with an apostrophe, so that the apostrophe can be
+taken away again: `unescape(escape(text)) == text` for every text. Where the list separator of a
+person's system is `;`, Excel begins a cell behind each `;` of a text, so the beginning of a formula
+there gets an apostrophe as well.
 """
 
 import csv
@@ -17,7 +18,10 @@ SIGN = "'"
 #: What begins a formula, in full-width too; spreadsheets look behind space and unseen signs.
 _FORMULA = "=+\\-@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b"
 _BEFORE = "\\s\x00-\x1f\xa0\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
-_BEGINS = re.compile(f"[{_BEFORE}]*[{_FORMULA}]|[\t\r\n]|{SIGN}")
+#: Numbers that lose a zero, digits or their form, and what looks like a date or a time.
+_REWRITTEN = (r"\s*(?:0\d+|\d{12,}|\d+\.\d*0|\d+(?:\.\d+)?[eE][+-]?\d+"
+              r"|\d{1,4}(?:[-/.:]\d{1,4}){1,2})\s*\Z")
+_BEGINS = re.compile(f"[{_BEFORE}]*[{_FORMULA}]|[\t\r\n]|{SIGN}|{_REWRITTEN}")
 _ESCAPED = re.compile(f"{SIGN}(?:{_BEGINS.pattern})")
 #: A `;` behind which a formula with a call, or a command of a program, would begin.
 _INSIDE = (f"(?=[{_BEFORE}\"{SIGN}]*(?:[=@\uff1d\uff20]|[{_FORMULA}][^;]*[(|]))")

@@ -381,8 +381,8 @@ def seen_audits(sitting: Sitting) -> str:
     count = int(((sitting.queue["side"] == AUDITED) & (sitting.queue["blind"] == NO)).sum())
     return "" if not count else (
         f"{count:,} test rows of batch {sitting.batch} were asked with a suggestion in their file, "
-        "as earlier versions did. It is not shown any more; their labels are used, and do not count "
-        "as given blind.")
+        "as earlier versions did. It is not shown any more; their labels are used, and do not "
+        "count as given blind.")
 
 
 def run(sitting: Sitting, say: Callable[[str], None]) -> None:
