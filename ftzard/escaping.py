@@ -100,7 +100,7 @@ def html(text: object) -> str:
 
 _INLINE = re.compile(r"[\\`*\[\]|~{}$]|!(?=\[)|(?<![^\W_])_|_(?![^\W_])|(?<=\w)@(?=\w)"
                      r"|:(?=/)|(?<=\bwww)\.|(?<=[:/])/", re.IGNORECASE)
-_BLOCK = re.compile(r"^(\s*)([-+#=>:]|\d+[.)])")
+_BLOCK = re.compile(r"^(\s*)([-+](?=\s|$)|#(?=[\s#]|$)|[-=](?=[-=\s]*$)|[>:]|\d+[.)](?=\s|$))")
 
 
 def markdown(text: object) -> str:

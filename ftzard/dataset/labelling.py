@@ -303,7 +303,7 @@ def _own_answers(labelled: pd.DataFrame, asked: pd.DataFrame | None, names: _Nam
     own = labelled["own_answer"].where(labelled["own_answer"] != "", unseen)
     own = _chosen(own, names).fillna("").astype("str")
     if asked is None:
-        return own.where(False, "")
+        return pd.Series("", labelled.index, dtype="str")
     return own.where(labelled["id"].map(blind(asked)).eq(YES), "")
 
 

@@ -329,7 +329,7 @@ def _mixed(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     Either kind keeps its order: the most uncertain rows come first, and any beginning of the audit
     rows is a uniform sample of them.
     """
-    audits = (rows["side"] == "test").to_numpy()
+    audits = np.array(rows["side"] == "test")
     places = np.random.default_rng([seed, len(rows)]).permutation(audits)
     order = np.empty(len(rows), dtype=np.int64)
     order[places], order[~places] = np.flatnonzero(audits), np.flatnonzero(~audits)

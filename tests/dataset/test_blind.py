@@ -22,7 +22,7 @@ def predictions(train: int = 40, test: int = 20, *, free: bool = False) -> pd.Da
     confidence = draw.uniform(0.5, 1, count)
     rows = pd.DataFrame({
         "id": [f"row{n:03}" for n in range(count)], "batch": "b1", "split": sides,
-        "text": [f"text number {n} of {side}" for n, side in enumerate(sides)],
+        "text": [f"one{n} two{n} three{n} of {side}" for n, side in enumerate(sides)],
         "suggestion": draw.choice(NAMES, count), "confidence": confidence})
     if not free:
         return rows.assign(probabilities=[[c, 1 - c] for c in confidence])

@@ -20,9 +20,9 @@ FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(1;1)", "\t=1+1", "\r=1+1", "\n=1+1", "
             "\u200b=1+1", "\ufeff=1+1", "\uff1d1+1", "\uff0b1+1", "\uff0d1+1", "\uff201",
             '=HYPERLINK("http://evil.example","x")', "=cmd|'/c calc'!A1", "-2+3+cmd|' /C calc'!A0"]
 WITH_THE_SIGN = ["'=1+1", "''=1+1", "'tis", "''quoted''", "'", "''"]
-PLAIN = ["", "text", "so = good", "a-b", "well; that -", "x ;-)", "😀 =)", "1", "3.25", "NA",
+PLAIN = ["", "text", "so = good", "a-b", "well; that -", "x ;-)", "😀 =)", "1", "3.25 or so", "NA",
          'he said "no"', "two\nlines", "a,b;c\td"]
-REWRITTEN = ["0012", "12e5", "1234567890123456789", "1.50", "1-2", "3/4/2020", "10:30"]
+REWRITTEN = ["0012", "12e5", "1234567890123456789", "1.50", "1-2", "3.25", "3/4/2020", "10:30"]
 INSIDE = ["a;=1+1", 'a; "=HYPERLINK(1)', "a;@SUM(1)", "a;'=1", "a;-cmd|'x'!A1", ";=1;=2"]
 
 
@@ -108,7 +108,7 @@ class TestFilesThatArePassedOn:
             given = given.map(lambda cell: cell.removeprefix("'"))
         if change == "fewer columns":
             given = given[["id", "batch", "text", "label"]]
-        given.to_csv(tmp_path / "given.csv", index=False)
+        given.to_csv(tmp_path / "given.csv", index=False, quoting=csv.QUOTE_ALL)
         back = handed_in.read(tmp_path / "given.csv", batch="d", labels=["=yes", "no"],
                               queue=handed_in.queues(folder))
         assert back.refused.empty and back.cleaned["text"].tolist() == TEXTS
@@ -135,7 +135,7 @@ class TestFilesThatArePassedOn:
         self.safe(kept)
         head, *rows = cells(kept)
         mended = pd.DataFrame(rows, columns=head).assign(label="yes")
-        mended.to_csv(tmp_path / "mended.csv", index=False)
+        mended.to_csv(tmp_path / "mended.csv", index=False, quoting=csv.QUOTE_ALL)
         joined = handed_in.join([tmp_path / "mended.csv"], tmp_path / "joined.csv")
         self.safe(joined)
         again = handed_in.read(joined, batch="e", queue=queue, labels=["yes", "no"])
@@ -192,7 +192,7 @@ class TestLibreOffice:
         assert [" ".join(text.split()) for text in rows["text"]] == spaced
         rows = cells(again)
         filled = pd.DataFrame(rows[1:], columns=rows[0]).assign(label="yes")
-        filled.to_csv(tmp_path / "filled.csv", index=False)
+        filled.to_csv(tmp_path / "filled.csv", index=False, quoting=csv.QUOTE_ALL)
         back = handed_in.read(tmp_path / "filled.csv", batch="d", labels=["yes", "no"],
                               queue=handed_in.queues(folder))
         assert back.refused.empty and back.cleaned["text"].tolist() == texts

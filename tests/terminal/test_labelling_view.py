@@ -355,7 +355,7 @@ def chosen(workspace, show: str, *, free: bool) -> pd.DataFrame:
     words that stand nowhere else."""
     rows = pd.DataFrame({
         "id": [f"r{n}" for n in range(12)], "batch": "abc123", "split": ["train", "test"] * 6,
-        "text": [f"text number {n}" for n in range(12)],
+        "text": [f"one{n} two{n} three{n}" for n in range(12)],
         "suggestion": [f"{MACHINE} {n}" for n in range(12)] if free else "glad",
         "confidence": 0.8})
     task = "task: instruction_tuning\ndata: {choice: instructions}\n" \
