@@ -21,7 +21,8 @@ HOSTILE = {
 TRACES = {
     "markup": "[spam]", "closing markup": "[/bold]", "ansi": r"\x1b[31mred",
     "link": r"\x1b]8;;", "script": "<script>", "textarea": "</textarea><img",
-    "markdown": "[x](http://", "formula": "=HYPERLINK(", "direction": r"\u202egnp.exe",
+    "markdown": f"[x](http://{HOST}) ![p](http://{HOST}/p.png) **b**",
+    "formula": "=HYPERLINK(", "direction": r"\u202egnp.exe",
     "lines": r"lines\x9b31m", "templates": "${oc.env:HOME} {{ 7*7 }}",
 }
 
@@ -74,7 +75,6 @@ def markdown_is_safe(text: str) -> str:
         assert block.type not in ("html_block", "hr", "code_block"), block
         for token in block.children or []:
             assert token.type not in ("link_open", "image", "html_inline"), token
-            assert token.type != "strong_open" or HOST not in block.content, block.content
             words.append(token.content)
         words.append("\n")
     assert unseen(text) == set()

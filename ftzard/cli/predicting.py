@@ -49,7 +49,9 @@ def predict(
             if as_json:
                 say_json(json.dumps(row, ensure_ascii=False))
             else:
-                say(f"{row['label']}  {row['confidence']:.3f}  {escaping.one_line(row['text'])}")
+                label = row["label"]  # an answer may have lines
+                label = escaping.one_line(label) if "probabilities" in row else label
+                say(f"{label}  {row['confidence']:.3f}  {escaping.one_line(row['text'])}")
         return
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)

@@ -63,13 +63,14 @@ QUOTING = csv.QUOTE_NONNUMERIC
 
 
 def same(cell: str, text: str, form=lambda words: words) -> bool:
-    """Return whether a cell that came back holds a text, with or without its apostrophe.
+    """Return whether a cell that came back holds a text, with its apostrophe, or less one.
 
-    Google Sheets takes the apostrophe away; a file that a program wrote never had one.
+    Google Sheets takes an apostrophe away; a file that a program wrote never had one; one whose
+    columns a person has changed still has it.
 
     Args:
-        cell: as it came back.
+        cell: as it was read.
         text: as it was before it was escaped.
         form: what the two are compared by.
     """
-    return form(text) in (form(cell), form(unescape(cell)))
+    return form(text) in (form(cell), form(unescape(cell))) or form(unescape(text)) == form(cell)

@@ -55,7 +55,7 @@ class Sitting:
 
     queue: the rows of the batch as asked; rows: those put before this person now; labels: names
     in the order of their keys, or None where answers are free; answers: this person's of all
-    sittings, as saved (an empty label is one that was taken back after its suggestion was seen);
+    sittings, as saved (an empty label was taken back once the suggestion had been seen after it);
     place: where they are saved; folder: where they are handed in to; show: as
     `sampling.show_suggestions`; reviewing: whether the row has been answered, and the suggestion is
     shown now; draft: the free answer that is being written, None while none is.
@@ -142,7 +142,7 @@ class Sitting:
             self.at -= 1
         self.reviewing = False
         kept = self._kept()
-        taken_back = kept[kept["seen"] != ""].assign(label="", handed_in="")
+        taken_back = kept[kept["own_answer"] != ""].assign(label="", handed_in="")
         self._save(pd.concat([self._without(self.row["id"]), taken_back], ignore_index=True))
 
     def hand_in(self) -> Path | None:

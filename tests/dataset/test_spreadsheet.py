@@ -1,4 +1,4 @@
-"""CSV that people open in a spreadsheet: nothing in it is a formula, and it comes back as it was."""
+"""CSV that people open in a spreadsheet: nothing is a formula, and it comes back as it was."""
 
 import csv
 import random
