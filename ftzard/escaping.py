@@ -98,7 +98,7 @@ def html(text: object) -> str:
     return standard_html.escape(visible(text), quote=True)
 
 
-_INLINE = re.compile(r"[\\`*\[\]|~{}$]|!(?=\[)|(?<![^\W_])_|_(?![^\W_])|(?<=\w)@(?=\w)"
+_INLINE = re.compile(r"[\\`*\[\]|~{}$]|!(?=\[)|(?<![^\W_])_|_(?![^\W_])|(?<=\w)@(?=[\w-]+\.)"
                      r"|:(?=/)|(?<=\bwww)\.|(?<=[:/])/", re.IGNORECASE)
 _BLOCK = re.compile(r"^(\s*)([-+](?=\s|$)|#(?=[\s#]|$)|[-=](?=[-=\s]*$)|[>:]|\d+[.)](?=\s|$))")
 
