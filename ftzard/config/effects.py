@@ -109,6 +109,7 @@ READ_BY: dict[str, str] = {
     "sampling.quantile": "sampling",
     "sampling.random_share": "sampling",
     "sampling.audit_rows": "sampling",
+    "sampling.show_suggestions": "sampling",
     "sampling.min_labelled": "labels sensors",
     "drift.false_alarms": "inference",
     "drift.clearing": "inference",

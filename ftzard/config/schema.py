@@ -130,6 +130,7 @@ class Sampling:
     quantile: float | None
     random_share: float
     audit_rows: int
+    show_suggestions: Literal["never", "after", "before"]
     min_labelled: int
 
 

@@ -369,7 +369,8 @@ def append(
         for batch, rows in new[gone].groupby("batch", sort=False)
     ]
     table = pd.concat([others, new[~gone]], ignore_index=True)
-    for column in ("split", "group", "source", "labelled_by", "labelled_at", "cleaned_by"):
+    for column in ("split", "group", "source", "labelled_by", "labelled_at", "own_answer",
+                   "cleaned_by"):
         if column in table:
             table[column] = table[column].fillna("").astype("str")
     arrival = list(dict.fromkeys([*existing["batch"], *new["batch"]]))

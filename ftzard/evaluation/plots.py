@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftzard.errors import DataError
+from ftzard.escaping import visible
 from ftzard.evaluation import batches, measures
 from ftzard.evaluation.facts import measured
 from ftzard.evaluation.gate import NO_CHAMPION
@@ -80,7 +81,7 @@ def svg(figure: "Figure") -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
-    return text.replace("'DejaVu Sans'", FONTS).strip()
+    return visible(text.replace("'DejaVu Sans'", FONTS).strip())
 
 
 def png(figure: "Figure", dpi: int = 160) -> bytes:

@@ -25,6 +25,7 @@ from dagster._core.storage.input_manager import input_manager
 from ftzard import delivery_names
 from ftzard.artifact import Handle, verify, write_atomically, write_json
 from ftzard.errors import ConfigError, DataError
+from ftzard.escaping import markdown
 from ftzard.history import lineage
 from ftzard.pipeline import kernels, recorded
 from ftzard.steps import Step
@@ -144,7 +145,7 @@ def _batches(handle: Handle, workspace: Workspace, run: dict | None) -> dict:
         return {}
     names = run["delivered_as"] if run else delivery_names.known(workspace)
     counted = file.read(columns=["batch"])["batch"].value_counts().to_pylist()
-    lines = [f"| {batches.named(c['values'], names).replace('|', '¦')} | {c['counts']:,} |"
+    lines = [f"| {markdown(batches.named(c['values'], names))} | {c['counts']:,} |"
              for c in counted]
     table = ["| delivered as | rows |", "|---|---:|", *lines]
     return {"batches": MetadataValue.md("\n".join(table))}
@@ -183,8 +184,9 @@ def _preview(file, rows: int = 5, width: int = 60) -> str:
         return "no rows"
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in batch.to_pylist():
-        cells = [str(row[n]).replace("|", "¦").replace("\n", " ") for n in names]
-        lines.append("| " + " | ".join(c[:width] + "…" * (len(c) > width) for c in cells) + " |")
+        cells = [str(row[n]) for n in names]
+        cells = [markdown(c[:width]) + "…" * (len(c) > width) for c in cells]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

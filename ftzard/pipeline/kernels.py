@@ -35,6 +35,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.log import logger
 
 from ftzard import own_code
+from ftzard.escaping import markdown_block
 from ftzard.pipeline import recorded
 from ftzard.running import launch
 from ftzard.running.kernel_server import IN_KERNEL, Server
@@ -256,7 +257,7 @@ def execute_notebook(step_context, **arguments) -> str:
             description=str(error.evalue),
             metadata={"notebook as executed": MetadataValue.path(str(kept)),
                       "cell": error.exec_count or 0, "error": error.ename,
-                      "traceback": MetadataValue.md(f"```\n{_plain(error.traceback)}\n```")},
+                      "traceback": MetadataValue.md(markdown_block(_plain(error.traceback)))},
             allow_retries=False) from None
     except DeadKernelError:
         reason = (f"the kernel of {step_context.step.key} was killed from outside, or by the "

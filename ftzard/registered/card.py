@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from ftzard.escaping import markdown, markdown_code
 from ftzard.evaluation import gate, measures, standings
 from ftzard.evaluation.calibration import temperature_of
 from ftzard.notebooks import as_trained
@@ -112,7 +113,7 @@ class Card:
 
 def render(card: Card) -> str:
     """Return the text of README.md."""
-    title = f"# {card.name}"
+    title = f"# {markdown(card.name)}"
     parts = [_front_matter(card), title, _what(card), "## Loading it", _loading(card),
              "## How good it is", *_scores(card),
              *(() if card.answering else ("## Calibration", _calibration(card))),
@@ -168,8 +169,8 @@ def _what(card: Card) -> str:
     stored = {"none": "", "nf4": " quantised to 4 bit (NF4)", "int8": " quantised to 8 bit"}
     quantised = stored.get(card.spec["quantisation"], "")
     what = "A model that writes answers to instructions" if card.answering else (
-        f"A classifier of texts into {len(card.labels)} labels ({', '.join(card.labels)})")
-    text = f"{what}: `{base}`{quantised}, {how}."
+        f"A classifier of texts into {len(card.labels)} labels ({_named(card.labels)})")
+    text = f"{what}: {markdown_code(base)}{quantised}, {how}."
     if card.form == "merged":
         return (f"{text} Here adapter and base are one model, unquantised; its logits differ from "
                 f"the registered model's by at most {card.parity['largest']:.2g} on "
@@ -196,17 +197,21 @@ def _loading(card: Card) -> str:
                 "trust your texts.")
     cleaned = []
     if card.cleaning.get("mention"):
-        cleaned.append(f"mentions became `{card.cleaning['mention']}`")
+        cleaned.append(f"mentions became {markdown_code(card.cleaning['mention'])}")
     if card.cleaning.get("link"):
-        cleaned.append(f"links became `{card.cleaning['link']}`")
+        cleaned.append(f"links became {markdown_code(card.cleaning['link'])}")
     own = card.cleaning.get("own")
     if own:
-        cleaned.append(f"the function `{own['function']}` (sha256 `{own['sha256'][:12]}`, its "
-                       "source in the adapter's ftzard.json) was called")
+        cleaned.append(f"the function {markdown_code(own['function'])} (sha256 "
+                       f"`{own['sha256'][:12]}`, its source in the adapter's ftzard.json) was called")
     before = (f" In training {' and '.join(cleaned)}, HTML entities their character, and runs of "
               "space one space; do the same to a raw text first.") if cleaned else ""
     return (f"{told}\n\nThe tokenizer puts the right tokens around a text by itself and cuts it at "
             f"{card.max_length} tokens.{before}")
+
+
+def _named(names: Sequence[object]) -> str:
+    return ", ".join(map(markdown, names))
 
 
 def _own_scores(card: Card) -> Mapping:
@@ -217,7 +222,8 @@ def _scores(card: Card) -> list[str]:
     metrics = card.record.get("metrics") or {}
     if not metrics:
         return ["It was not measured: this export had no record of the model's test."]
-    names = {"challenger": f"**{card.name}**", "champion": "the champion it was held against",
+    names = {"challenger": f"**{markdown(card.name)}**",
+             "champion": "the champion it was held against",
              "base": "the base, untrained head", "TF-IDF": "TF-IDF with logistic regression",
              "majority": "the most frequent label"}
     if card.answering:
@@ -231,8 +237,8 @@ def _scores(card: Card) -> list[str]:
     per_class = (card.record.get("test_metrics") or {}).get("per_class")
     if per_class:
         rows = ["| label | precision | recall | F1 | test rows |", "|---|---|---|---|---|"]
-        rows += [f"| {label} | {s['precision']:.3f} | {s['recall']:.3f} | {s['f1']:.3f} | "
-                 f"{s['support']:,} |" for label, s in per_class.items()]
+        rows += [f"| {markdown(label)} | {s['precision']:.3f} | {s['recall']:.3f} | "
+                 f"{s['f1']:.3f} | {s['support']:,} |" for label, s in per_class.items()]
         told.append("\n".join(rows))
     return told
 
@@ -242,9 +248,9 @@ def _judged(card: Card) -> list[str]:
     verdict = card.record.get("verdict")
     if verdict:
         told.append(f"The gate's verdict: **{verdict['decision']}**. "
-                    f"{' '.join(verdict['reasons'])}")
+                    f"{markdown(' '.join(verdict['reasons']))}")
     if gate.is_trial(verdict):
-        told.append(" ".join([f"**{gate.TRIAL}**", *(verdict.get("warnings") or [])]))
+        told.append(f"**{gate.TRIAL}** {markdown(' '.join(verdict.get('warnings') or []))}".strip())
     return told
 
 
@@ -293,7 +299,7 @@ def _intended(card: Card) -> str:
     if card.answering:
         return ("Answering instructions like those it was trained on. Hold it against instructions "
                 "of your own before you rely on it elsewhere.")
-    return (f"Telling which of {', '.join(card.labels)} a text is, for texts like those it was "
+    return (f"Telling which of {_named(card.labels)} a text is, for texts like those it was "
             "trained on. Hold it against your own labelled texts before you rely on it elsewhere.")
 
 
@@ -324,7 +330,7 @@ def _data(card: Card) -> list[str]:
     if rows:
         sides = ", ".join(f"{n:,} {side} rows" for side, n in rows.items())
         told.append(f"{_trained_on(card.record)} Its table has {sides}, batches: "
-                    f"{', '.join(card.record.get('batches') or []) or 'unknown'}.")
+                    f"{_named(card.record.get('batches') or []) or 'unknown'}.")
     return [*told, "\n".join(lines)] if lines else [*told, "Its data version is not on record."]
 
 
@@ -341,8 +347,9 @@ def _trained_on(record: Mapping) -> str:
 def _lineage(card: Card) -> str:
     base = card.base
     lines = [
-        f"base: {base.get('source') or base.get('name') or 'unknown'}, revision "
-        f"{base.get('revision') or 'none'}, weights `{base.get('weight_hash') or 'unknown'}`",
+        f"base: {markdown(base.get('source') or base.get('name') or 'unknown')}, revision "
+        f"{markdown(base.get('revision') or 'none')}, weights "
+        f"`{base.get('weight_hash') or 'unknown'}`",
         f"method: {card.method}, {_values(as_trained.params(card.record))}",
         *card.lineage,
     ]

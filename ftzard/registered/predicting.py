@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ftzard import escaping
 from ftzard.custom import FunctionError
 from ftzard.dataset import json_lines
 from ftzard.dataset.instructions import one_turn
@@ -338,7 +339,9 @@ def answers(classifier: "Classifier", texts: list[str], *, temperature: float | 
 def shown(row: Mapping) -> str:
     """Return a prediction of `predict_texts` as a line for a terminal."""
     silent = "  (abstains)" if row.get("abstains") else ""
-    return f"{row['label']}  {row['confidence']:.3f}  {row['text']}{silent}"
+    label = row["label"]  # an answer may have lines
+    label = escaping.one_line(label) if "probabilities" in row else label
+    return f"{label}  {row['confidence']:.3f}  {escaping.one_line(row['text'])}{silent}"
 
 
 def written(answerer: "Answerer", messages: Sequence[Sequence[Mapping]]) -> list[dict]:

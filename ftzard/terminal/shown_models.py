@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from ftzard import escaping
 from ftzard.evaluation import measures
 from ftzard.evaluation.comparison_page import speed_of
 from ftzard.terminal.shown import size
@@ -172,14 +173,15 @@ def disagreement_table(told: Mapping) -> Table:
     table = _table("text", "true label", f"{first} says", f"{second} says")
     for row in told["disagreements"]:
         table.add_row(Text(_short(row["text"])),
-                      row["label"], *(
-                          Text(f"{row[side]} {row[f'{side}_confidence']:.2f}",
+                      Text(escaping.one_line(row["label"])), *(
+                          Text(f"{escaping.one_line(row[side])} {row[f'{side}_confidence']:.2f}",
                                style="bold" if row["right"] == side else "")
                           for side in ("first", "second")))
     return table
 
 
 def _short(text: str) -> str:
+    text = escaping.one_line(text)
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
@@ -223,4 +225,4 @@ def _branch(tree: Tree, title: str, lines: list[str]) -> None:
     if lines:
         branch = tree.add(Text(title, style="bold"))
         for line in lines:
-            branch.add(Text(line))
+            branch.add(Text(escaping.one_line(line)))
