@@ -132,7 +132,7 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
         with DagsterInstance.get() as instance:
             close_dead_runs(instance, workspace)
             recon = reconstructable_job(job)
-            made = _created(instance, recon, job, config, tags or {})
+            made = _created(instance, recon, job, config, tags or {}, job_origin(workspace, job))
             for event in execute_run_iterator(recon, made, instance):
                 if was_interrupted(event):
                     raise KeyboardInterrupt
@@ -147,14 +147,14 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
                    report.failed_step, report.seconds)
 
 
-def _created(instance, recon, job: str, config: Mapping, tags: Mapping[str, str]):
+def _created(instance, recon, job: str, config: Mapping, tags: Mapping[str, str], remote):
     """Make the run; what Dagster refuses of the config is said in a line per mistake."""
     from dagster import DagsterInvalidConfigError
 
     try:
         return instance.create_run_for_job(
             job_def=recon.get_definition(), run_config=config, tags=dict(tags),
-            job_code_origin=recon.get_python_origin())
+            job_code_origin=recon.get_python_origin(), remote_job_origin=remote)
     except DagsterInvalidConfigError as error:
         raise ConfigError("\n".join(
             f"{job}: {_refused(mistake.message)}" for mistake in error.errors)) from error

@@ -7,8 +7,11 @@ get that with it, so a team's server has neither. MLflow loads this by the name 
 
 from mlflow.server import auth
 
+from ftzard.tracking import landing_page
+
 #: Parts of paths that are closed for everybody.
 CLOSED = ("/mlflow/assistant", "/mlflow/gateway", "/gateway/")
+landing_page.install(auth.app)
 
 
 def authenticate():
