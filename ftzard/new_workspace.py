@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 import ftzard.notebooks
-from ftzard import delivery_names, init_journal
+from ftzard import delivery_names, init_journal, workspace_names
 from ftzard.config import yaml_file
 from ftzard.dataset import instructions, reading, rejection, target_checks
 from ftzard.dataset.identity import LATEST, canonical, canonical_labels
@@ -51,8 +51,9 @@ def init(folder: Path | str, *, git_remote: Path | str | None = None,
     Whatever fails, the folder is then as it was before, and the same call works when the reason is
     gone. Raises FtzardError.
     """
-    return _make(folder, lambda staging: config_for(staging, **options), git_remote=git_remote,
-                 dvc_remote=dvc_remote, invent_identity=True)
+    names = workspace_names.tracking(Path(folder).resolve())
+    return _make(folder, lambda staging: {**config_for(staging, **options), "tracking": names},
+                 git_remote=git_remote, dvc_remote=dvc_remote, invent_identity=True)
 
 
 def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
@@ -374,7 +375,6 @@ def instruction_config(data: dict) -> dict:
         "sampling": {"strategy": "least_confidence", "budget": 150, "audit_rows": 60,
                      "min_labelled": 20},
         "gate": {"min_gain": 0.01, "min_rows": 50, "max_forgetting": 0.1},
-        "tracking": {"experiment": "instruction_tuning", "registered_model": "FalconAnswers"},
     }
 
 

@@ -151,7 +151,9 @@ def begun(home: Path, tool, rows: int) -> Story:
     assert made.returncode == 0, made.stdout
     story = Story(Workspace(root), remotes, tool)
     marker = root / "ftzard.yaml"
-    marker.write_text(yaml.safe_dump(yaml.safe_load(marker.read_text()) | SMALL))
+    said = yaml.safe_load(marker.read_text()) | SMALL
+    del said["tracking"]  # as in workspaces of before, which rely on the packaged names
+    marker.write_text(yaml.safe_dump(said))
     notes = root / "notes.md"
     notes.write_text("staged\n")
     story.git("add", "notes.md")

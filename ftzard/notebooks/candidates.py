@@ -17,6 +17,7 @@ from ftzard.models import adapter, archive, verify
 from ftzard.notebooks import as_trained, decisions, model_files, reference, reigning
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.tracking import record, registry
+from ftzard.tracking.card import model_card
 from ftzard.tracking.registry import Version
 from ftzard.versioning import git
 
@@ -131,6 +132,8 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         "config_hash": compose.digest(ran),
         "config": compose.to_record(ran),
     })
+    registry.describe(chapter.tracking, version, model_card(
+        model_files.read_record(workspace, version)))
     return version
 
 
@@ -173,7 +176,8 @@ def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest
     chapter.log(**told.flat())
     chapter.say(**contest.facts())
     reference.remember(chapter, version, contest.sample)
-    chapter.run.card(model_files.read_record(chapter.workspace, version))
+    registry.describe(chapter.tracking, version,
+                      chapter.run.card(model_files.read_record(chapter.workspace, version)))
 
 
 def matrix(chapter: Chapter, version: Version) -> Matrix:

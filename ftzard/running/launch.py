@@ -38,7 +38,8 @@ _FORMER = ("Files have other places and formats, too: leave base_path and file_n
            "usual ones, but for the file that comes in. Each job has a ready YAML: "
            "ftzard/config/dagster/<job>.yaml.")
 
-_CHATTER = ("Executing Cell", "Ending Cell", "Input Notebook:", "Output Notebook:",
+#: What papermill says of its own progress.
+CHATTER = ("Executing Cell", "Ending Cell", "Input Notebook:", "Output Notebook:",
             "Executing notebook with kernel")
 
 
@@ -99,7 +100,7 @@ class _Printed(logging.Handler):
 
 def _say_printed(text: str, say: Callable[[str], None]) -> None:
     text = text.strip()
-    if text and not text.startswith(_CHATTER):
+    if text and not text.startswith(CHATTER):
         for line in text.splitlines()[:12]:
             say(f"    {line}")
 
