@@ -1,7 +1,7 @@
 """What MLflow's pages say first of a run: a description, and the tags that tell it from others.
 
-A run keeps its time as its name. Here stands, from the facts that a step leaves, what a person looks
-for in a list of such names: which round, which delivery, which version, what came out.
+A run keeps its time as its name. Here stands, from the facts that a step leaves, what a person
+looks for in a list of such names: which round, which delivery, which version, what came out.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """The assets on Dagster's pages: from a delivery to model, champion and report, in one graph.
 
 The jobs are of notebook ops, which may hold no asset of Dagster's own: each asset stands here with
-what it is made of, and the IO managers say when a run has made a new version of it. The artifacts of
-the steps' table are told of as files; what else a step leaves is told of here, from its metadata.
+what it is made of, and the IO managers say when a run has made a new version of it. The artifacts
+of the steps' table are told of as files; what else a step leaves, here, from its metadata.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,8 +39,8 @@ ASSETS = (
           "came with.", ("delivery",), ("parquet",)),
     Asset("rejected", "The rows that cannot be used, each with the reason.", ("delivery",),
           ("parquet",)),
-    Asset("tokenized", "The cleaned rows with their split and their tokens: what models are trained "
-          "and tested on.", ("cleaned",), ("parquet",)),
+    Asset("tokenized", "The cleaned rows with their split and their tokens: what models are "
+          "trained and tested on.", ("cleaned",), ("parquet",)),
     Asset("trials", "The adapters of the search, ranked on validation rows.", ("tokenized",),
           ("mlflow", "pytorch")),
     Asset("model_version", "A registered model: an adapter with its record in git, and the gate's "

@@ -29,8 +29,8 @@ ABOUT = {
                              "best adapter, and let the gate decide whether it becomes champion.",
     "inference_pipeline_job": "Predict an unlabelled batch with the champion, and choose the rows "
                               "that a person should label.",
-    "retraining_pipeline_job": "Train a challenger on the labels that people handed in, and let the "
-                               "gate decide whether it replaces the champion.",
+    "retraining_pipeline_job": "Train a challenger on the labels that people handed in, and let "
+                               "the gate decide whether it replaces the champion.",
 }
 
 

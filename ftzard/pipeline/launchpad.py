@@ -25,9 +25,9 @@ from ftzard.running.launch import drop_folder
 from ftzard.workspace import MARKER, Workspace
 
 #: The values that people change from run to run; each stands in the jobs in which it has an effect.
-CHANGED = ("data.source", "data.incoming", "data.labelled", "data.sample_rows", "drift.false_alarms",
-           "sampling.strategy", "sampling.budget", "retraining.epochs", "retraining.replay_ratio",
-           "gate.min_gain", "seed")
+CHANGED = ("data.source", "data.incoming", "data.labelled", "data.sample_rows",
+           "drift.false_alarms", "sampling.strategy", "sampling.budget", "retraining.epochs",
+           "retraining.replay_ratio", "gate.min_gain", "seed")
 #: The groups of which people choose another file.
 CHOSEN = ("model",)
 _GROUPS = {key.partition(".")[0] for key in CHANGED}

@@ -47,6 +47,11 @@ def about_step(server: Server | None, experiment, step_key: str) -> dict | None:
     return _told[key]
 
 
+def forget() -> None:
+    """Ask anew at the next `about_step`, whatever was said before."""
+    _told.clear()
+
+
 def keep_notebook(root: str, config: dict, run_id: str, step: str, executed: str) -> None:
     """Keep the notebook of a step as it was executed with the step's run in MLflow."""
     from ftzard.notebooks.chapter import connect

@@ -1,8 +1,8 @@
 """Where a person finds the pages of a workspace: Dagster's and MLflow's.
 
-`ftzard ui` writes down where it serves each of them; links in Dagster and MLflow lead there, and the
-next `ftzard ui` takes the same ports again, so that links of earlier runs stay right. A tracking
-server elsewhere is found at its own address.
+`ftzard ui` writes down where it serves each of them; links in Dagster and MLflow lead there, and
+the next `ftzard ui` takes the same ports again, so that links of earlier runs stay right. A
+tracking server elsewhere is found at its own address.
 """
 
 import json

@@ -1,5 +1,4 @@
-"""The code location as Dagster's servers on a workspace know it: its module, and the origin of its jobs.
-"""
+"""The code location as Dagster's servers on a workspace know it: its module, its jobs' origin."""
 
 from ftzard.workspace import Workspace
 

@@ -2,8 +2,8 @@
 
 MLflow's pages have two sides and begin on the one for traces, where no run of a training is. The
 start page that is served here chooses the other side, unless the person has chosen one before, and
-goes to the table of runs, unless the address names a page itself. Run as a module, this serves MLflow
-with it: EXPERIMENT, then the arguments of MLflow's own command.
+goes to the table of runs, unless the address names a page itself. Run as a module, this serves
+MLflow with it: EXPERIMENT, then the arguments of MLflow's own command.
 """
 
 import json

@@ -139,7 +139,7 @@ def _note_logged(run: Run, model: Path, folder: str) -> None:
 
 
 def describe(tracking: Tracking, version: Version, text: str) -> None:
-    """Let a version's page show a text, Markdown, such as its model card; what is cut is marked."""
+    """Let a version's page show a text, such as its model card; what is cut off is marked."""
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST - 1]}…"
     tracking.client.update_model_version(version.name, str(version.number), cut)
 
