@@ -54,7 +54,7 @@ def of_trial(params: Mapping, metrics: Mapping) -> str:
     values = ", ".join(f"{name} {_number(value)}" for name, value in params.items())
     scores = ", ".join(f"{name.replace('_', ' ')} {_number(value)}"
                        for name, value in metrics.items() if name in _SCORES)
-    return f"{values}{': ' if scores else ''}{scores}"
+    return ": ".join(part for part in (values, scores) if part)
 
 
 def plain(text: str) -> str:

@@ -102,7 +102,10 @@ def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
         if f.name not in offered[""]:
             continue
         if f.name in GROUPS:
-            choices = Enum(f"{f.name}_choices", [EnumValue(c) for c in available(f.name, folder)])
+            known = available(f.name, folder)
+            own = "".join(f"_{c.encode().hex()}" for c in known if c not in available(f.name))
+            choices = Enum(f"{f.name}_choices{own}",  # Dagster knows a type by its name
+                           [EnumValue(c) for c in known])
             shape = _shape(f.type, f.name, offered, choice=Field(
                 choices, is_required=False, description=f"ftzard/config/{f.name}/<choice>.yaml"))
             found[f.name] = Field(shape, is_required=False)

@@ -180,20 +180,20 @@ def _preview(file, rows: int = 5) -> TableMetadataValue:
 def _place(what: str, default: str) -> dict[str, Field]:
     """Return the fields that say where a file stands, for the schema beside the Launchpad.
 
-    what: the file; default: where it stands unless they say otherwise.
+    what: the file; default: a sentence on what holds unless they say otherwise.
     """
     return {
         "base_path": Field(str, is_required=False, description=(
-            f"Folder of {what}, below the workspace. Default: that of {default}.")),
+            f"Folder of {what}, below the workspace. {default}")),
         "file_name": Field(str, is_required=False, description=(
-            f"Name of the file with {what}. Default: that of {default}.")),
+            f"Name of the file with {what}. {default}")),
     }
 
 
 def artifact_io_manager(name: str) -> IOManagerDefinition:
     """Return the IO manager of an artifact; base_path and file_name say where it stands."""
 
-    @io_manager(config_schema=_place(name, f"paths.{name}"),
+    @io_manager(config_schema=_place(name, f"Default: that of paths.{name}."),
                 required_resource_keys={"experiment"},
                 description=f"Where {name} is written; the same as paths.{name}.")
     def manager(context) -> ArtifactIOManager:
@@ -205,7 +205,7 @@ def artifact_io_manager(name: str) -> IOManagerDefinition:
 def metadata_io_manager(name: str) -> IOManagerDefinition:
     """Return the IO manager of a step's run metadata, of which a copy may be asked for."""
 
-    @io_manager(config_schema=_place(name, "no file: a copy is written where both are given"),
+    @io_manager(config_schema=_place(name, "Without both no copy is written."),
                 required_resource_keys={"experiment"},
                 description=f"Where a copy of {name} is written, if base_path and file_name say.")
     def manager(context) -> MetadataIOManager:
@@ -230,7 +230,8 @@ def latest_input_manager(name: str):
 
     place = f"data.{DELIVERIES[name]}" if name in DELIVERIES else f"paths.{name}"
 
-    @input_manager(config_schema=_place(name, place), required_resource_keys={"experiment"},
+    @input_manager(config_schema=_place(name, f"Default: that of {place}."),
+                   required_resource_keys={"experiment"},
                    description=f"Finds {name} for a job that starts with it; the same as {place}.")
     def load(context) -> dict:
         from ftzard.inputs import given_or_latest
@@ -265,7 +266,7 @@ def metadata_input_manager(step: Step):
     opened only with data.trust_joblib=true.
     """
 
-    @input_manager(config_schema=_place(step.metadata, f"the latest {step.name} run"),
+    @input_manager(config_schema=_place(step.metadata, "Default: the latest run's."),
                    required_resource_keys={"experiment"},
                    description=f"Finds the metadata of the latest {step.name} run.")
     def load(context) -> dict:

@@ -7,7 +7,7 @@ from ftzard.tracking import landing_page
 
 def page_of(tmp_path, experiment):
     (tmp_path / "index.html").write_text("<html><head><title>MLflow</title></head></html>")
-    app = Flask("tests", static_folder=str(tmp_path))
+    app = Flask("flask", root_path=str(tmp_path), static_folder=str(tmp_path))
     app.add_url_rule("/", "serve", lambda: "as MLflow has it")
     landing_page.install(app, experiment)
     return app.test_client().get("/")
