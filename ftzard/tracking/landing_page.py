@@ -15,6 +15,8 @@ from flask import Flask, Response
 
 #: The variable that tells the process which serves pages whose table of runs to show.
 EXPERIMENT = "FTZARD_MLFLOW_EXPERIMENT"
+#: What makes the app, as uvicorn finds it.
+APP = "ftzard.tracking.landing_page:create_app"
 #: Where MLflow's pages keep the side that a person has chosen, and the value for training.
 _SIDE, _TRAINING = "mlflow.workflowType_v1", "machine_learning"
 
@@ -78,9 +80,14 @@ def main() -> None:
     import mlflow.server
     from mlflow.cli import cli
 
-    # MLflow finds an app by a name among installed entry points; ours is this file.
-    mlflow.server._find_app = lambda name: "ftzard.tracking.landing_page:create_app"
-    cli([*sys.argv[1:], "--app-name", "ftzard"], prog_name="mlflow")
+    # MLflow takes another app from an installed entry point only; this one needs no installation.
+    build = mlflow.server._build_uvicorn_command
+
+    def build_ours(options, host, port, workers, app_name, env_file=None, is_factory=False):
+        return build(options, host, port, workers, APP, env_file, is_factory=True)
+
+    mlflow.server._build_uvicorn_command = build_ours
+    cli(sys.argv[1:], prog_name="mlflow")
 
 
 if __name__ == "__main__":
