@@ -34,6 +34,7 @@ from ftzard.running import addresses
 from ftzard.steps import Step
 from ftzard.workspace import Workspace
 
+
 class ArtifactIOManager(IOManager):
     """For CSV, parquet and tokenized data: stores the handle and checks the file's hash."""
 
