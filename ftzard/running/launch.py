@@ -18,6 +18,7 @@ from ftzard.config import yaml_file
 from ftzard.config.compose import typed
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError, nearest
+from ftzard.running.code_location import job_origin
 from ftzard.running.environment import QUIET
 from ftzard.running.kernel_server import Server, reconstructable_job
 from ftzard.steps import BY_NAME, DELIVERIES, DROP_FOLDERS, JOBS, STEPS
