@@ -54,6 +54,7 @@ def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dic
     os.environ.update(launch.environment(place))
     from dagster import DagsterInstance
 
+    from ftzard.pipeline.deliveries import told
     from ftzard.pipeline.taking import DELIVERY, taken
 
     with DagsterInstance.get() as instance:
@@ -62,7 +63,7 @@ def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dic
         say(f"file: {found.tags[DELIVERY]}")
     if found.waiting:
         folder = f"data/{drop.name}"
-        say(f"not taken: {', '.join(found.waiting)} in {folder}, since the config names other rows "
+        say(f"not taken: {told(found.waiting)} in {folder}, since the config names other rows "
             f"(the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
     return found.request, found.tags
 

@@ -52,7 +52,7 @@ def reproduce(workspace: Workspace, name: str, number: int,
     record = _record(workspace, name, number)
     say(f"{name}@{number}: trained at commit {record['git_commit'][:10]} on data "
         f"{(record['data']['tokenized']['commit'] or 'not versioned')[:10]}")
-    with worktree(workspace.root, record["git_commit"]) as folder:
+    with worktree(workspace.root, record["git_commit"], say) as folder:
         place = Workspace(folder)
         files = _files(record)
         say(f"bringing back {', '.join(files)}")
@@ -95,6 +95,7 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     from ftzard.models.base import load_base
     from ftzard.models.fitting import fit
     from ftzard.notebooks import instructing, model_files
+    from ftzard.notebooks.measured_again import BY_SET
     from ftzard.tracking.registry import Version
 
     config, recipe = from_record(record["config"]), record["recipe"]
@@ -120,19 +121,20 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         fitted = fit(
             loaded, train, rows[rows["split"] == "validation"], folder=Path(scratch) / "adapter",
             params=recipe["params"], training=recipe["training"], seed=recipe["seed"],
-            metric=recipe["metric"], train_embeddings=recipe["train_embeddings"],
+            metric=recipe.get("metric", "accuracy"), train_embeddings=recipe["train_embeddings"],
             start_from=start, extra=kept,
             on_epoch=lambda e: say(f"epoch {e['epoch']}: train loss {e['train_loss']:.3f}, "
                                    f"validation loss {e['validation_loss']:.3f}"))
+        by_set = record.get("answered_by") == BY_SET
         if task == "instruction_tuning":
             compared = rows[~rows["id"].isin(record.get("left_out") or [])]
             metrics = _answer_metrics(
-                adapter.open_answerer(fitted.folder, loaded), compared, config)
+                adapter.open_answerer(fitted.folder, loaded), compared, config, by_set)
         else:
-            metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows)
-    now = {**fitted.recipe, "replayed": recipe["replayed"],
-           "identity": storage.identity_of(path), "base": loaded.weight_hash,
-           "tokenizer": loaded.tokenizer_hash, "test": metrics}
+            metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows, by_set)
+    now = {**fitted.recipe, "history": _as_recorded(fitted.recipe, recipe),
+           "replayed": recipe["replayed"], "identity": storage.identity_of(path),
+           "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics}
     then = {**recipe, "identity": record.get("identity", FIRST),
             "base": record["base"]["weight_hash"], "tokenizer": record["base"]["tokenizer_hash"],
             "test": {k: v for k, v in record.get("test_metrics", metrics).items() if k in metrics}}
@@ -148,21 +150,34 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         metrics["n"], rounded)
 
 
-def _test_metrics(classifier, rows) -> dict:
+def _as_recorded(now: Mapping, then: Mapping) -> list[dict]:
+    """Return the history of a fit with the measures that the recorded one has of each epoch.
+
+    A measure that was added since is on no record, and nothing can be held against it.
+    """
+    known = {key for epoch in then.get("history") or [] for key in epoch}
+    return [{key: value for key, value in epoch.items() if key in known}
+            for epoch in now["history"]]
+
+
+def _test_metrics(classifier, rows, by_set: bool) -> dict:
     from ftzard.evaluation.calibration import scaled
     from ftzard.evaluation.metrics import classification_metrics
+    from ftzard.notebooks import contests
 
     test = rows[rows["split"] == "test"].reset_index(drop=True)
-    chances = scaled(classifier.logits(test["input_ids"].tolist()), 1.0)
+    logits = contests.test_logits(classifier, test) if by_set else (
+        classifier.logits(test["input_ids"].tolist()))
+    chances = scaled(logits, 1.0)
     return _plain(classification_metrics(test["label"], chances, classifier.meta["labels"]))
 
 
-def _answer_metrics(answerer, rows, config) -> dict:
+def _answer_metrics(answerer, rows, config, by_set: bool) -> dict:
     from ftzard.notebooks import answer_contests
 
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     return _plain(answer_contests.metrics_of(
-        answerer, test, config.task.instructions.generated_rows, config.seed))
+        answerer, test, config.task.instructions.generated_rows, config.seed, by_set))
 
 
 def differences(then: object, now: object, at: str = "") -> list[str]:
