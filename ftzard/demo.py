@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
+from ftzard import workspace_names
 from ftzard.dataset import sample
 from ftzard.errors import FtzardError, WorkspaceError, in_shell
 from ftzard.inputs import metadata_if_any
@@ -84,7 +85,8 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
     workspace = create(
         root, git_remote=remotes / "git", dvc_remote=remotes / "dvc", invent_identity=True,
         config={"data": {"choice": "sentiment140", "source": f"data/raw/{raw.name}"},
-                "gate": {"trial": True}, "seed": seed})
+                "gate": {"trial": True}, "seed": seed,
+                "tracking": workspace_names.tracking(root)})
     return workspace, drops
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 import ftzard.notebooks
-from ftzard import delivery_names, init_journal
+from ftzard import delivery_names, init_journal, workspace_names
 from ftzard.config import yaml_file
 from ftzard.config.compose import compose
 from ftzard.dataset import instructions, language, reading, rejection, target_checks
@@ -46,8 +46,9 @@ def init(folder: Path | str, *, git_remote: Path | str | None = None,
     gone. Raises FtzardError.
     """
     _refuse_link_out(folder, options.get("data"))
-    return _make(folder, lambda staging: config_for(staging, **options), git_remote=git_remote,
-                 dvc_remote=dvc_remote, invent_identity=True)
+    names = workspace_names.tracking(Path(folder).resolve())
+    return _make(folder, lambda staging: {**config_for(staging, **options), "tracking": names},
+                 git_remote=git_remote, dvc_remote=dvc_remote, invent_identity=True)
 
 
 def _refuse_link_out(folder: Path | str, data: Path | str | None) -> None:
@@ -422,7 +423,6 @@ def instruction_config(data: dict) -> dict:
         "sampling": {"strategy": "least_confidence", "budget": 150, "audit_rows": 60,
                      "min_labelled": 20},
         "gate": {"min_gain": 0.01, "min_rows": 50, "max_forgetting": 0.1},
-        "tracking": {"experiment": "instruction_tuning", "registered_model": "FalconAnswers"},
     }
 
 

@@ -80,6 +80,9 @@ class Record:
     open_runs: list[str]
     dagster_runs: dict[str, str]
     materializations: dict[str, dict]
+    notebooks: dict[str, dict[str, str]]
+    logged: list[str]
+    origins: dict[str, str]
     status: dict
     dvc_status: str
     own_work: dict[str, str]
@@ -171,7 +174,9 @@ def begun(home: Path, tool, rows: int) -> Story:
     assert made.returncode == 0, made.stdout
     story = Story(Workspace(root), remotes, tool)
     marker = root / "ftzard.yaml"
-    marker.write_text(yaml.safe_dump(yaml.safe_load(marker.read_text()) | SMALL))
+    said = yaml.safe_load(marker.read_text()) | SMALL
+    del said["tracking"]  # as in workspaces of before, which rely on the packaged names
+    marker.write_text(yaml.safe_dump(said))
     notes = root / "notes.md"
     notes.write_text("staged\n")
     story.git("add", "notes.md")
@@ -229,6 +234,18 @@ def taken(story: Story) -> Record:
     tracking = story.tracking()
     with DagsterInstance.from_config(str(story.workspace.dagster_home)) as instance:
         found = {r.run_id: r.job_name for r in instance.get_runs() if r.is_success}
+        notebooks, logged, origins = {}, [], {}
+        for run in instance.get_runs():
+            remote = run.remote_job_origin
+            origins[run.run_id] = remote.repository_origin.get_label() if remote else ""
+            shown = notebooks.setdefault(run.run_id, {})
+            for entry in instance.all_logs(run.run_id):
+                logged.append(entry.user_message)
+                event = entry.dagster_event
+                if event is not None and event.event_type_value == "HANDLED_OUTPUT":
+                    place = event.event_specific_data.metadata.get("Executed notebook")
+                    if place is not None:
+                        shown[event.step_key] = place.value
         events = {key.to_user_string(): instance.get_latest_materialization_event(key)
                   for key in instance.all_asset_keys()}
     return Record(
@@ -241,6 +258,9 @@ def taken(story: Story) -> Record:
         materializations={key: {name: value.value for name, value in
                                 event.asset_materialization.metadata.items()}
                           for key, event in events.items()},
+        notebooks=notebooks,
+        logged=logged,
+        origins=origins,
         status=story.status(),
         dvc_status=story.tool("dvc", "status", "-c", at=story.root).stdout,
         own_work=story.own_work())

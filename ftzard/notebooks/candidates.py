@@ -26,6 +26,7 @@ from ftzard.notebooks import (
 )
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.tracking import record, registry
+from ftzard.tracking.card import model_card
 from ftzard.tracking.registry import Version
 from ftzard.versioning import git
 from ftzard.workspace import Workspace
@@ -157,6 +158,8 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         "config_hash": compose.digest(ran),
         "config": compose.to_record(ran),
     })
+    registry.describe(chapter.tracking, version, model_card(
+        model_files.read_record(workspace, version)))
     return version
 
 
@@ -231,7 +234,8 @@ def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest
     chapter.log(**told.flat())
     chapter.say(**contest.facts())
     reference.remember(chapter, version, contest.sample)
-    chapter.run.card(model_files.read_record(chapter.workspace, version))
+    registry.describe(chapter.tracking, version,
+                      chapter.run.card(model_files.read_record(chapter.workspace, version)))
 
 
 def _trial_tag(chapter: Chapter) -> dict[str, str]:

@@ -9,6 +9,7 @@ here; what dagstermill put into the notebook's namespace is used as it stands.
 import atexit
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -33,12 +34,16 @@ from ftzard.errors import DataError, FtzardError, WorkspaceError
 from ftzard.evaluation import plots
 from ftzard.frozen_rules import identity
 from ftzard.history import delivered
-from ftzard.inputs import given_or_latest, latest_metadata
-from ftzard.running import disk, memory, orphan
-from ftzard.steps import JOBS, Step, step_named
+from ftzard.inputs import given_or_latest, latest_metadata, metadata_if_any
+from ftzard.notebooks import run_notes
+from ftzard.running import addresses, disk, memory, orphan
+from ftzard.steps import CHAINS, JOBS, Step, step_named
 from ftzard.tracking import access, record, runs
 from ftzard.versioning import git
 from ftzard.workspace import Workspace, find, locked
+
+#: The steps that are about a delivery without labels.
+INFERENCE = CHAINS["inference_pipeline_job"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Chapter:
     outputs: dict[str, Handle] = field(default_factory=dict)
     records: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
+    logged: dict[str, float] = field(default_factory=dict)
     _dagstermill: object | None = None
     _open: ExitStack = field(default_factory=ExitStack)
     _trials: list[runs.Run] = field(default_factory=list)
@@ -279,6 +285,8 @@ class Chapter:
         """Record numbers with the run and keep them for the step's summary."""
         self.run.metrics(_plain(metrics))
         self.facts.update(_plain(metrics))
+        self.logged |= {name: value for name, value in _plain(metrics).items()
+                        if isinstance(value, (int, float)) and value == value}
 
     def say(self, **facts: object) -> None:
         """Keep facts for the step's metadata, where the next step and the report find them."""
@@ -316,12 +324,33 @@ class Chapter:
             "facts": self.facts,
         }
         self.run.text(json.dumps(metadata, indent=1, default=str), "metadata.json")
+        self._describe()
         write_json(self.workspace.metadata / f"{self.step.name}.json", metadata)
         self._hand_on(metadata)
         self._close("FINISHED")
         shutil.rmtree(self.workspace.checkpoints / self.step.name, ignore_errors=True)
         return metadata
 
+    def _describe(self) -> None:
+        """Say on MLflow's pages what this execution was; its step's page shows the latest."""
+        decided = bool(self.facts.get("verdict"))
+        number = run_notes.round_of(self.workspace, self.config.tracking.registered_model,
+                                    decided=decided)
+        begins = "inference_preprocessing" if self.step.name in INFERENCE else "cleaning"
+        latest = (metadata_if_any(begins, self.workspace) or {}).get("facts", {})
+        dagster = addresses.dagster_run(self.workspace, self.dagster_run_id) \
+            if self.dagster_run_id else None
+        said = run_notes.of_step(
+            self.step.name, self.facts, {h.name: h.rows for h in self.outputs.values()},
+            round=number, batch=run_notes.batch_of(self.facts, latest),
+            dagster=dagster)
+        self.run.tags({runs.NOTE: said.note, **said.tags})
+        self.run.metrics(usage())
+        base = addresses.mlflow_address(self.workspace, self.config.tracking.server)
+        page = addresses.mlflow_run(base, self.tracking.experiment_id, self.run.id)
+        self.parent.show_latest(
+            self.run, note=f"Latest execution: [{self.run.name}]({page}).\n\n{said.note}",
+            tags=said.tags, metrics=self.logged, step=number)
     def _add_imported_code(self) -> None:
         """Add other modules of the workspace that this process has imported, and record them all.
 
@@ -381,6 +410,14 @@ class Chapter:
             self._open.close()
 
 
+def usage() -> dict[str, float]:
+    """Return what this process has taken of the machine, under names that MLflow shows as such."""
+    taken = resource.getrusage(resource.RUSAGE_SELF)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"system/cpu_seconds": round(taken.ru_utime + taken.ru_stime, 1),
+            "system/peak_memory_megabytes": round(taken.ru_maxrss * unit / 2**20, 1)}
+
+
 def begin(step: str | Step, namespace: Mapping) -> Chapter:
     """Open the execution of a step, named or of a chapter's own, from the notebook's `globals()`.
 
@@ -407,7 +444,8 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
         runs.reconcile(tracking)
         _require_registry(step, place, tracking)
         place, passed_over = _as_it_runs(step, place, tracking)
-        parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock")
+        parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock",
+                                step.about)
         run = runs.start_child(tracking, parent, record.tags(
             step=step.name,
             config=compose.to_record(place.config),

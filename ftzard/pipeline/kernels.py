@@ -299,8 +299,14 @@ def _keep(experiment, step_context, folder: Path) -> Path:
     return target
 
 
+def _is_no_counter(record: logging.LogRecord) -> bool:
+    """Return whether a record of papermill's is more than the number of a cell."""
+    return not record.getMessage().startswith(launch.CHATTER)
+
+
 def install() -> None:
     """Make dagstermill use this module; done once, where the ops are defined."""
+    logger.addFilter(_is_no_counter)  # a run's events are what happened, and what notebooks say
     dagstermill.factory.DagstermillEngine = Engine
     dagstermill.factory.execute_notebook = execute_notebook
 

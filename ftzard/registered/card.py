@@ -12,6 +12,7 @@ from ftzard.escaping import markdown, markdown_code
 from ftzard.evaluation import gate, measures, standings
 from ftzard.evaluation.calibration import temperature_of
 from ftzard.notebooks import as_trained
+from ftzard.tracking.card import intended, limits
 
 _LOAD = {
     "adapter": """import torch
@@ -72,11 +73,6 @@ for answer in tokenizer.batch_decode(
         ids[:, batch["input_ids"].shape[1]:], skip_special_tokens=True):
     print(answer.strip())
 """
-_LIMITS = (
-    "It knows the language, the domain and the time of its training texts, with their bias; "
-    "nobody has looked for harm to groups of people.",
-    "It is not meant for decisions about a person without a person.",
-)
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,8 @@ def render(card: Card) -> str:
     parts = [_front_matter(card), title, _what(card), "## Loading it", _loading(card),
              "## How good it is", *_scores(card),
              *(() if card.answering else ("## Calibration", _calibration(card))),
-             "## What it is for", _intended(card), "## Limits", _limits(card),
+             "## What it is for", intended(() if card.answering else card.labels),
+             "## Limits", _limits(card),
              "## Data", *_data(card), "## Where it comes from", _lineage(card)]
     return "\n\n".join(parts) + "\n"
 
@@ -295,31 +292,11 @@ def _calibration(card: Card) -> str:
             "as they are; the code above divides them by the temperature.")
 
 
-def _intended(card: Card) -> str:
-    if card.answering:
-        return ("Answering instructions like those it was trained on. Hold it against instructions "
-                "of your own before you rely on it elsewhere.")
-    return (f"Telling which of {_named(card.labels)} a text is, for texts like those it was "
-            "trained on. Hold it against your own labelled texts before you rely on it elsewhere.")
-
-
 def _limits(card: Card) -> str:
-    if card.answering:
-        return "\n".join(f"- {line}" for line in (
-            "It answers everything, also what it does not know, and sounds as sure.",
-            f"An answer has at most {card.answering['max_new_tokens']} tokens unless you allow "
-            "more; a longer one breaks off.",
-            *_LIMITS))
-    lines = [
-        f"Every text gets one of the {len(card.labels)} labels, also one that none of them fits.",
-        f"Texts longer than {card.max_length} tokens are cut; what is behind is not read.",
-        *_LIMITS,
-    ]
-    scores = _own_scores(card)
-    if scores:
-        lines.insert(0, f"About {100 * (1 - scores['accuracy']):.0f} of 100 texts like the test "
-                        "rows get a wrong label.")
-    return "\n".join(f"- {line}" for line in lines)
+    return "\n".join(f"- {line}" for line in limits(
+        () if card.answering else card.labels, max_length=card.max_length,
+        accuracy=_own_scores(card).get("accuracy"),
+        max_new_tokens=card.answering["max_new_tokens"] if card.answering else None))
 
 
 def _data(card: Card) -> list[str]:

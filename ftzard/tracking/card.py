@@ -1,6 +1,6 @@
 """The model card: what a registered version is, for a person who has only the platform's page."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ftzard.escaping import markdown
 
@@ -51,11 +51,61 @@ def model_card(record: Mapping) -> str:
     if (verdict.get("limits") or {}).get("trial"):
         lines += ["", "**A trial** (gate.trial=true): the rules for a first champion only warned.",
                   *(f"- {markdown(warning)}" for warning in verdict.get("warnings") or [])]
+    config = record.get("config") or {}
+    own, labels = scores.get("challenger") or {}, list(map(str, record.get("labels") or []))
+    told = (config.get("task") or {}).get("instructions") or {}
+    lines += ["", "## What it is for", "", intended(labels), "", "## Limits", ""]
+    lines += [f"- {line}" for line in limits(
+        labels, max_length=(config.get("model") or {}).get("max_length"),
+        accuracy=own.get("accuracy"), max_new_tokens=told.get("max_new_tokens"))]
+    lines += ["", "## Loading it", "", "```python", *_LOAD.format(
+        uri=f"models:/{record['model']}/{record['version']}").splitlines(), "```"]
     return "\n".join(lines) + "\n"
 
 
 def _listed(names: Iterable[object] | None) -> str:
     return ", ".join(map(markdown, names or [])) or "none"
+
+
+_LOAD = """import mlflow, pandas as pd
+model = mlflow.pyfunc.load_model("{uri}")
+print(model.predict(pd.DataFrame({{"text": ["A text of yours."]}})))
+"""
+
+
+def intended(labels: Sequence[str]) -> str:
+    """Return what a model is for; labels: those it gives, none of one that writes answers."""
+    if not labels:
+        return ("Answering instructions like those it was trained on. Hold it against instructions "
+                "of your own before you rely on it elsewhere.")
+    return (f"Telling which of {_listed(labels)} a text is, for texts like those it was "
+            "trained on. Hold it against your own labelled texts before you rely on it elsewhere.")
+
+
+def limits(labels: Sequence[str], *, max_length: int | None, accuracy: float | None = None,
+           max_new_tokens: int | None = None) -> list[str]:
+    """Return what a model cannot do, a sentence each.
+
+    Args:
+        labels: Those it gives; none of a model that writes answers.
+        max_length: Most tokens of a text that it reads, None if that is not known.
+        accuracy: Its share of right labels on test rows, None if it was not measured.
+        max_new_tokens: Most tokens of an answer unless one asks for more.
+    """
+    always = [
+        "It knows the language, the domain and the time of its training texts, with their bias; "
+        "nobody has looked for harm to groups of people.",
+        "It is not meant for decisions about a person without a person.",
+    ]
+    if not labels:
+        return ["It answers everything, also what it does not know, and sounds as sure.",
+                *([f"An answer has at most {max_new_tokens} tokens unless you allow more; a longer "
+                   "one breaks off."] if max_new_tokens else []), *always]
+    return [*([f"About {100 * (1 - accuracy):.0f} of 100 texts like the test rows get a wrong "
+               "label."] if accuracy is not None else []),
+            f"Every text gets one of the {len(labels)} labels, also one that none of them fits.",
+            *([f"Texts longer than {max_length} tokens are cut; what is behind is not read."]
+              if max_length else []), *always]
 
 
 def _heading(record: Mapping) -> str:

@@ -19,7 +19,7 @@ from ftzard.workspace import Workspace
 
 pytestmark = pytest.mark.jobs
 
-NAME = "FalconAnswers"
+NAME = "ws"  # as its folder
 SMALL = {
     "model": {"max_length": 192, "build": {"layers": 2, "width": 64, "heads": 2,
                                            "vocabulary": 1024, "seed": 0}},
