@@ -10,6 +10,8 @@ SPARING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "TORCHDYNAMO_
 QUIET = {
     **SPARING,
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Ten processes for MLflow's own jobs (evaluations by LLMs), none of which we have.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
