@@ -41,7 +41,8 @@ REMEDIES = {
     "an input": "Write each input as a text",
     "unknown role": "Name the roles system, user and assistant, or delete these rows",
     "empty message": "Fill these messages or delete these rows",
-    "messages are not JSON": "Write these messages as JSON, or name the column of the chats in "
+    "messages are not JSON": "Write these messages as JSON (in pandas, map the column with "
+                             "json.dumps before to_csv), or name the column of the chats in "
                              "data.messages_column",
     "messages are no list": _CHAT,
     "messages": _CHAT,

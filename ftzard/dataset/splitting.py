@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ftzard.dataset.identity import FIRST, tidy
+from ftzard.dataset.identity import FIRST, LATEST, tidy
 from ftzard.dataset.normalising import SIGN, SYLLABLE, arrow, normalise_all, spaced_all
 from ftzard.errors import ConfigError, DataError, nearest
 
@@ -30,9 +30,12 @@ NEAR_WORDS = 4
 # may: six syllables are four words, and twelve letters are. Measured on 7,752 Chinese reviews of at
 # most 40 signs: 0.3 % of them leave training, and of English tweets of at most ten words 1.1 %.
 WORD, SYLLABLE_SIGN, LETTER = 6, 4, 2
+# How much neighbouring signs that differ may weigh, by the version of the rules of identity; two may
+# differ in any case. From version 3, as much as a long word: five syllables or ten letters, if they
+# are no more of their text than one word is of the shortest text that is compared.
+LONGEST_WORD = {FIRST: 0, 2: 2, LATEST: 20}
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C13)
 _INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))
-_INVERSE_SQUARED = np.uint64(pow(int(_MULTIPLIER), -2, 1 << 64))
 
 
 def canonical_split(names: pd.Series, identity: int = FIRST) -> pd.Series:
@@ -138,26 +141,39 @@ def _by_hash(frame: pd.DataFrame, ratio: dict[str, float], salt: str, identity: 
     return pd.Series(sides[found], frame.index, dtype="str")
 
 
-def shapes(words: tuple, signs: Sequence[bool], is_long: bool) -> set[tuple]:
+def _runs(longest: int) -> range:
+    """Return how many neighbouring signs of a weight of `longest` at most there may be."""
+    return range(2, 1 + max(longest // LETTER, min(longest, 2)))
+
+
+def shapes(words: tuple, weights: Sequence[int], signs: Sequence[bool], longest: int) -> set[tuple]:
     """Return what a text shares with its near-duplicates: its words, and those less one of them.
 
-    signs: which of the words are signs of a script without spaces. Of a text that is long enough
-    two neighbouring signs may be missing as well; a short one starts with -1 and is whole.
+    weights: how much of a word each is; signs: which of them are signs of a script without spaces,
+    of which two neighbours, or some that weigh at most `longest`, may be missing. A text of less
+    than four words starts with -1 and is whole.
     """
-    if not is_long:
+    size = sum(weights)
+    if size < NEAR_WORDS * WORD:
         return {(-1, *words)}
     found = {words} | {words[:i] + words[i + 1 :] for i in range(len(words))}
-    pairs = (i for i in range(len(words) - 1) if signs[i] and signs[i + 1])
-    return found | {words[:i] + words[i + 2 :] for i in pairs}
+    most = min(longest, size // NEAR_WORDS)
+    for run in _runs(longest):
+        for i in range(len(words) - run + 1):
+            if all(signs[i : i + run]) and (run == 2 or sum(weights[i : i + run]) <= most):
+                found.add(words[:i] + words[i + run :])
+    return found
 
 
 class Words:
     """The words of texts, flat over all texts, with hashes of a text and of it less a word.
 
     Texts that are compared up to one word are compared here: `rows` are the texts that are.
+    longest: how much neighbouring signs of scripts without spaces may weigh that are missing; 0:
+    these scripts have no words of their own.
     """
 
-    def __init__(self, normalised: pa.Array, *, signs: bool = False):
+    def __init__(self, normalised: pa.Array, *, longest: int = 0):
         lists = pc.split_pattern(normalised, " ")
         offsets = np.asarray(lists.offsets).astype(np.int64)
         encoded = lists.values.dictionary_encode()
@@ -168,7 +184,8 @@ class Words:
         self.values = hashed.astype(np.uint64)
         self.is_sign = np.zeros(len(self.vocabulary), dtype=bool)
         self.weights = np.full(len(self.vocabulary), WORD)
-        if signs:
+        self.longest = longest
+        if longest:
             self.is_sign, syllable = (
                 pc.match_substring_regex(encoded.dictionary, f"^{pattern}$").to_numpy(False)
                 for pattern in (SIGN, SYLLABLE))
@@ -197,10 +214,20 @@ class Words:
         whole = np.where(is_long, whole, ~whole)
         long = is_long[owner]
         signatures, owners = [whole, (before + after * _INVERSE)[long]], [rows, rows[owner[long]]]
-        sign = self.is_sign[words]
-        pair = np.flatnonzero(sign[:-1] & sign[1:] & (owner[:-1] == owner[1:]) & long[:-1])
-        signatures.append(before[pair] + after[pair + 1] * _INVERSE_SQUARED)
-        return np.concatenate(signatures), np.concatenate([*owners, rows[owner[pair]]])
+        signs = np.concatenate([[0], np.cumsum(self.is_sign[words])])
+        weights = np.concatenate([[0], np.cumsum(self.weights[words])])
+        for run in _runs(self.longest):
+            first, last = np.arange(len(words) - run + 1), np.arange(run - 1, len(words))
+            may_leave = long[first] & (owner[first] == owner[last])
+            may_leave &= signs[last + 1] - signs[first] == run
+            if run > 2:
+                weight = weights[last + 1] - weights[first]
+                may_leave &= weight <= np.minimum(self.longest, size[owner[first]] // NEAR_WORDS)
+            first, last = first[may_leave], last[may_leave]
+            inverse = np.uint64(pow(int(_MULTIPLIER), -run, 1 << 64))
+            signatures.append(before[first] + after[last] * inverse)
+            owners.append(rows[owner[first]])
+        return np.concatenate(signatures), np.concatenate(owners)
 
     def exact(self, row: int) -> set[tuple[int, ...]]:
         """Return the word sequences behind one row's signatures, by number in the vocabulary."""
@@ -212,8 +239,8 @@ class Words:
 
     def _shapes(self, row: int, word: Callable[[int], int | str]) -> set[tuple]:
         numbers = self.words[self.start[row] : self.end[row]]
-        is_long = self.weights[numbers].sum() >= NEAR_WORDS * WORD
-        return shapes(tuple(map(word, numbers.tolist())), self.is_sign[numbers].tolist(), is_long)
+        return shapes(tuple(map(word, numbers.tolist())), self.weights[numbers].tolist(),
+                      self.is_sign[numbers].tolist(), self.longest)
 
 
 def _compared(texts: pd.Series, normalised: pa.Array, identity: int
@@ -226,7 +253,7 @@ def _compared(texts: pd.Series, normalised: pa.Array, identity: int
     if not signed.any():
         return [(Words(normalised), every), (spaced, every)]
     return [(Words(normalise_all(texts)), every), (spaced, every),
-            (Words(normalised, signs=True), signed)]
+            (Words(normalised, longest=LONGEST_WORD[identity]), signed)]
 
 
 def all_shapes(texts: Sequence[str], identity: int = FIRST) -> list[set[tuple]]:
@@ -314,7 +341,8 @@ def drop_near_duplicates(frame: pd.DataFrame, identity: int = FIRST, *, whole: s
     and become the same sequence when each, or only the longer one, loses one word. Words are what
     `normalise_all` finds, or what stands between spaces: 'hi...you' counts as two and as one. From
     version 2 of the rules (`identity`), signs of a script without spaces are words as well, and one
-    of them or two neighbours may differ. Test rows all stay; validation rows like a test row and
+    of them or two neighbours may differ; from version 3 a whole word, of at most a quarter of the
+    text. Test rows all stay; validation rows like a test row and
     training rows like a test or validation row go. Of rows with messages and answers, those go too
     whose last question and answer have the words of a test or validation row's, whatever stands
     before the question: a system's message or a greeting is no new question. From version 2, so do

@@ -26,6 +26,13 @@ SIGNS = {
     "Myanmar": "ကခဂဃငစဆဇဈညဋဌဍဎဏတထဒဓနပဖဗဘမယရလဝသဟဠအာိီ",
     "Tibetan": "ཀཁགངཅཆཇཉཏཐདནཔཕབམཙཚཛཝཞཟའཡརལཤསཧཨིེོུ",
 }
+WORDS = {
+    "Chinese": "今天 朋友 图书馆 学校 喜欢 吃饭 音乐 电影院 火车站 天气 老师 咖啡 我们 一起 回家 公园",
+    "Japanese": "きょう ともだち レストラン 図書館 コーヒー 映画 でんしゃ 天気 先生 わたしたち がっこう おいしい",
+    "Thai": "วันนี้ เพื่อน โรงเรียน ร้านอาหาร กาแฟ หนังสือ รถไฟ อากาศ เรา บ้าน อร่อย สวนสาธารณะ",
+    "Khmer": "ថ្ងៃនេះ មិត្ត សាលារៀន កាហ្វេ សៀវភៅ រថភ្លើង ផ្ទះ ឆ្ងាញ់",
+    "Myanmar": "ဒီနေ့ သူငယ်ချင်း ကျောင်း ကော်ဖီ စာအုပ် ရထား အိမ်",
+}
 SCRIPTS = {name: (words.split(), " ", 12) for name, words in SPACED.items()} | {
     name: (list(signs), "", 20) for name, signs in SIGNS.items()}
 
@@ -56,6 +63,25 @@ def test_near_duplicates_are_found_in_every_script(script):
     assert apart(texts, LATEST) == 0
     if script in SIGNS:
         assert apart(texts, FIRST) > 50  # what a workspace of before keeps doing
+
+
+@pytest.mark.parametrize("script", WORDS)
+def test_a_whole_word_may_differ_in_scripts_without_spaces(script):
+    words, draw, texts = WORDS[script].split(), random.Random(3), []
+    for _ in range(300):
+        text = draw.choices(words, k=8)
+        other, place = list(text), draw.randrange(8)
+        other[place] = draw.choice([word for word in words if word != text[place]])
+        texts.append(("".join(text), "".join(other)))
+    assert apart(texts, LATEST) == 0
+    if script != "Chinese":
+        assert apart(texts, 2) > 10  # what a workspace of before keeps doing
+
+
+def test_no_more_than_a_quarter_of_a_text_may_differ():
+    texts = pd.Series(["今天天气很好我们去公园里散步吧", "今天天气很好我们在家里看电影吧"], dtype="str")
+    found = like_test_rows(texts, ["今天天气很好我们去大森林散步吧"], LATEST)
+    assert found.tolist() == ["near-duplicate of a test row", ""]
 
 
 def test_two_neighbouring_signs_may_differ_as_a_word_may_and_mixed_texts_count_both():
