@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from rich.table import Table
 
 from ftzard.dataset import sample
 from ftzard.errors import FtzardError, WorkspaceError
@@ -21,6 +20,7 @@ from ftzard.inputs import metadata_if_any
 from ftzard.new_workspace import create, keep_delivery
 from ftzard.running import launch, services
 from ftzard.steps import JOBS
+from ftzard.terminal.layout import Column, Table
 from ftzard.workspace import Workspace
 from ftzard.workspace_folder import usable_folder
 
@@ -171,9 +171,8 @@ def finished(workspace: Workspace, job: str, outcome: launch.Outcome, say: Calla
 
 def steps_table(lines: list[tuple]) -> Table:
     """Return the table of steps: rows, seconds, data version."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("step", "rows", "seconds", "data version"):
-        table.add_column(name, justify="right" if name in ("rows", "seconds") else "left")
+    table = Table([Column(name, right=name in ("rows", "seconds"))
+                   for name in ("step", "rows", "seconds", "data version")])
     for line in lines:
         table.add_row(*line)
     return table
@@ -183,10 +182,8 @@ def models_table(workspace: Workspace) -> Table:
     """Return the table of models on all test rows, per round."""
     from ftzard.notebooks.model_files import records
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ("round", "test rows", "base", "majority", "TF-IDF", "champion", "challenger", "gate")
-    for name in columns:
-        table.add_column(name, justify="left" if name in ("round", "gate") else "right")
+    table = Table([Column(name, right=name not in ("round", "gate")) for name in columns])
     for number, entry in enumerate(records(workspace, workspace.config().tracking.registered_model),
                                    1):
         scores = entry["metrics"]

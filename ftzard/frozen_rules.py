@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from ftzard.config.schema import Config
-from ftzard.dataset.identity import FIRST, LATEST
-from ftzard.dataset.storage import identity_of
+from ftzard.dataset.identity_version import FIRST, LATEST, identity_of
 from ftzard.errors import DataError
 from ftzard.record_file import read_record_file
 from ftzard.workspace import Workspace

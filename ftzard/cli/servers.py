@@ -1,6 +1,7 @@
 """Commands that serve until Ctrl-C: Dagster and MLflow, a team's MLflow, JupyterLab."""
 
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -41,14 +42,40 @@ def ui(
         addresses["MLflow"] = (host, mlflow_port)
     if not commands:
         return
+    say(f"starting {' and '.join(addresses)} for {place.root}; a first start takes up to a minute")
+    for name, (where, number) in addresses.items():
+        say(f"{name:<8} will be at http://{where}:{number}")
+    began = time.monotonic()
     with services.serving(place, commands) as started:
-        for name, (where, number) in addresses.items():
-            process = started["webserver" if name == "Dagster" else "mlflow"]
-            services.wait_for_answer(where, number, name, process)
-            say(f"{name:<8} http://{where}:{number}")
+        for name in as_they_answer(addresses, started):
+            where, number = addresses[name]
+            say(f"✓ {name:<8} http://{where}:{number} is ready after "
+                f"{time.monotonic() - began:.0f} s")
         say("sensors watch data/incoming, data/raw_incoming and data/labelled; Ctrl-C ends it all"
             if "daemon" in started else "Ctrl-C ends it")
         until_interrupted(started)
+
+
+def as_they_answer(addresses: Mapping[str, tuple[str, int]], started: Mapping, seconds: float = 120
+                   ) -> Iterator[str]:
+    """Yield the names of servers as each begins to answer.
+
+    Raises WorkspaceError, as `services.wait_for_answer` does, for one that ends or takes too long.
+    """
+    from ftzard.running import services
+
+    waiting, deadline = dict(addresses), time.monotonic() + seconds
+    while waiting:
+        ready = [name for name, address in waiting.items() if services.answers(*address)]
+        for name in ready:
+            del waiting[name]
+            yield name
+        if waiting and not ready:
+            for name, address in waiting.items():
+                process = started["webserver" if name == "Dagster" else "mlflow"]
+                if process.poll() is not None or time.monotonic() > deadline:
+                    services.wait_for_answer(*address, name, process, seconds=0)
+            time.sleep(0.2)
 
 
 def until_interrupted(processes, logs: str | Path = ".ftzard/logs") -> None:

@@ -87,7 +87,9 @@ def find(store: "Reading | Tracking", config: Config, which: str) -> Version:
         return model_version.champion(known, own)
     name, _, of = f"{own}@{which}".rpartition("@") if which in ALIASES else which.partition("@")
     if name in ROLES and name not in known.names():
-        raise _role_with_version(known, own, name, of)
+        raise model_version.role_with_version(
+            name, of, own, [version.number for version in known.versions(own)],
+            known.by_alias(own, name) if name != BASE else None)
     if of.isdecimal():
         return model_version.numbered(known, name, int(of))
     there = known.versions(name)
@@ -103,24 +105,6 @@ def find(store: "Reading | Tracking", config: Config, which: str) -> Version:
             f"{', '.join(f'{a} ({n})' for a, n in sorted(held.items())) or 'none'}; name one as "
             f"{name}@{there[-1].number}.")
     return found
-
-
-def _role_with_version(known: model_version.Registry, own: str, role: str, of: str
-                       ) -> TrackingError:
-    """Return the error for 'champion@9': a role stands for one version and takes no number."""
-    there = known.versions(own)
-    ways = f"'{role}'"
-    if of.isdecimal() and any(version.number == int(of) for version in there):
-        ways += f", or that version by its model's name, {own}@{of}"
-    elif there:
-        ways += f", or a version by its model's name, as {own}@{there[-1].number}"
-    holder = known.by_alias(own, role) if role != BASE else None
-    now = f", now {holder}" if holder else ""
-    what = "the bare base" if role == BASE else f"the version that has this role{now}"
-    missing = ("" if not of.isdecimal() or not there or f"{own}@{of}" in ways else
-               f" {own} has no version {of}; it has {', '.join(str(v.number) for v in there)}.")
-    return TrackingError(f"'{role}@{of}' names no model: '{role}' by itself means {what}, and has "
-                         f"no versions of its own.{missing} Name {ways}.")
 
 
 def listing(workspace: Workspace, name: str | None = None) -> list[dict]:

@@ -3,6 +3,7 @@
 Imports no MLflow: whoever only asks for versions does not pay for it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,6 +94,25 @@ def missing(registry: Registry, name: str, number: int, there: list[Version]) ->
         f"the model '{name}' has no version {number}; it has {[v.number for v in there]}."
         if there else f"there is no model '{name}' in {registry.shown}"
                       f"{nearest(name, registry.names())}")
+
+
+def role_with_version(role: str, of: str, own: str, numbers: Sequence[int],
+                      holder: "Version | str | None") -> TrackingError:
+    """Return the error for a role with a version, as 'champion@9': a role has none of its own.
+
+    own: the workspace's model; numbers: its versions; holder: who has the role now, if anybody.
+    """
+    meant = "the bare base" if role == "base" else "the version that has this role" + (
+        f", now {holder}" if holder else ", now none")
+    missing, other = "", ""
+    if of.isdecimal() and int(of) in numbers:
+        other = f", or that version by its model's name: {own}@{of}"
+    elif numbers:
+        missing = f" {own} has no version {of}; it has {', '.join(map(str, numbers))}." if (
+            of.isdecimal()) else ""
+        other = f", or a version by its model's name, as {own}@{numbers[-1]}"
+    return TrackingError(f"'{role}@{of}' names no model: '{role}' means {meant}, and takes no "
+                         f"version.{missing} Name '{role}'{other}.")
 
 
 def held(registry: Registry, version: Version) -> list[str]:

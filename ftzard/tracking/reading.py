@@ -123,6 +123,26 @@ class Reading:
             lock=self.workspace.state / "mlflow.lock", mirrors=self.config.tracking.mirror)
 
 
+def local_versions(workspace: Workspace) -> list[tuple[Version, list[str]]]:
+    """Return the versions of a local store's models with their aliases; of no other, none.
+
+    For who has no time to wait, such as a shell that completes a word: the config is not resolved,
+    and what cannot be read is left out.
+    """
+    said = workspace.own_config().get("tracking")
+    uri = (said.get("uri") if isinstance(said, dict) else None) or workspace.mlflow_uri
+    file = _file_of(str(uri))
+    if file is None or not file.is_file():
+        return []
+    tables = _Tables(file, "")
+    try:
+        aliases = {name: tables.aliases(name) for name in tables.names()}
+        return [(version, sorted(a for a, number in held.items() if number == version.number))
+                for name, held in aliases.items() for version in tables.versions(name)]
+    except sqlite3.Error:
+        return []
+
+
 def _file_of(uri: str) -> Path | None:
     """Return the file behind a plain SQLite URI; None for any other store."""
     prefix = "sqlite:///"
