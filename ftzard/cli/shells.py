@@ -15,7 +15,7 @@ app = typer.Typer(rich_markup_mode=None)
 def completion(
     shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")],
 ) -> None:
-    """Print the script that completes commands, options, models and config keys in a shell."""
+    """Print the script for completion. Of commands, options, models, config keys, in a shell."""
     import sys
 
     if shell not in completing.SCRIPTS:

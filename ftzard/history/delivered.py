@@ -35,11 +35,13 @@ def name_of(workspace: Workspace, path: Path, digest: str) -> str | None:
     before = delivery_names.remembered(workspace, digest)
     if before is not None:
         return before
-    from ftzard import sources
-
     made_of = workspace.root / "data" / "sources" / f"{digest}.json"
     cached = workspace.cache / "sources" / f"{digest}.json"
-    told = sources.describe(workspace, path) if made_of.is_file() or cached.is_file() else []
+    if not made_of.is_file() and not cached.is_file():
+        return None
+    from ftzard import sources
+
+    told = sources.describe(workspace, path)
     name = Path(sources.parse(told[0]["name"]).place).name if len(told) == 1 else digest
     return None if name.startswith(digest) else delivery_names.readable(name)
 
