@@ -154,7 +154,7 @@ def disagreement_table(told: Mapping) -> Table:
 
 def verdict_tone(verdict: str) -> str | None:
     """Return the colour of a gate's decision."""
-    return {"promote": "good", "refuse": "bad", "-": None}.get(verdict, "warn")
+    return {"promote": "good", "refuse": "bad", "cannot tell": "warn"}.get(verdict)
 
 
 def _short(text: str) -> str:
