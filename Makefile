@@ -26,7 +26,7 @@ help:
 	@echo "make test         all tests that need nothing but the packages"
 	@echo "make test-system  the tests that need servers; installs their Debian packages (as root)"
 	@echo "make quick        the tests that run no whole jobs and are not slow"
-	@echo "make chaos        kill -9 at random moments over whole jobs, ROUNDS=10 times"
+	@echo "make chaos        kill -9 at random moments of jobs, servers, decisions, ROUNDS=10 times"
 	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
 	@echo "make clean        remove what was installed and built; the workspace's data stays"
 

@@ -1,16 +1,21 @@
-"""kill -9 at random moments: over whole jobs, for as many rounds as asked.
+"""kill -9 at random moments: over whole jobs, servers and decisions, for as many rounds as asked.
 
-A round starts a job, waits a random time, kills one of its processes (or all of them), lets the
-doctor mend what is left, runs the job again, and checks that nothing is torn, open, lost or
-doubled.
+A round starts something, waits a random time, kills one of its processes (or all of them), lets the
+doctor mend what is left, does it again, and checks that nothing is torn, open, lost or doubled, and
+that ten seconds after the kill no process and no port is held. What it starts is a job, `ftzard ui`
+with a file that was dropped (its daemon, its code servers and its runs may be hit), an
+`ftzard mlflow-server`, or a decision: promote, rollback, delete.
 
     python bench/chaos.py [ROUNDS] [SEED]
 """
 
+import contextlib
 import json
 import os
 import random
+import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,10 +25,12 @@ from pathlib import Path
 
 from machine import store
 
+from ftzard import drop_tally
 from ftzard.artifact import dvc_hash
 from ftzard.dataset import sample
 from ftzard.dataset.reading import store_raw
 from ftzard.new_workspace import create
+from ftzard.running.services import answers
 from ftzard.versioning import dvc_hash as recorded_hash
 from ftzard.workspace import Workspace
 
@@ -126,38 +133,160 @@ def trouble(workspace: Workspace) -> list[str]:
     return found
 
 
+def left(workspace: Workspace, *ports: int, folder: Path | None = None) -> list[str]:
+    """Wait ten seconds at most for all to end; return what has not."""
+    def found() -> list[str]:
+        pids = processes(workspace) if folder is None else of_server(folder)
+        return [f"after ten seconds there is {command(pid)}" for pid in pids] + [
+            f"after ten seconds port {port} is held" for port in ports
+            if answers("127.0.0.1", port)]
+
+    last = time.monotonic() + 10
+    while found() and time.monotonic() < last:
+        time.sleep(0.1)
+    return found()
+
+
+def of_server(folder: Path) -> list[int]:
+    """Return the processes of an MLflow server by its folder."""
+    mark, found = f"MLFLOW_AUTH_CONFIG_PATH={folder}".encode(), []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def begin(workspace: Workspace, *arguments: object, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen([FTZARD, *map(str, arguments)], cwd=workspace.root,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL, env={**os.environ, **environment})
+
+
+def job_round(workspace: Workspace, draw: random.Random, number: int, longest: dict) -> dict:
+    """Kill a job, and run it again."""
+    job = draw.choice(JOBS)
+    change = f"seed={10_000 + number}"
+    if job in ("cleaning_job", "training_pipeline_job"):
+        change = f"data.sample_rows={1000 + number}"
+    if job == "preprocessing_job":
+        change = f"model.max_length={40 + number % 80}"
+    started = begin(workspace, "run", job, change, "-w", workspace.root)
+    entry = {"what": job, **strike(workspace, started, draw, longest.get(job, 15.0))}
+    started.wait()
+    wrong = [*left(workspace), *mended(workspace)]
+    began = time.monotonic()
+    again = ftzard(workspace, "run", job, change)
+    longest[job] = time.monotonic() - began
+    if again.returncode:
+        wrong.append(f"second run: {again.stdout[-1500:]}")
+    return {**entry, "wrong": wrong}
+
+
+def ui_round(workspace: Workspace, draw: random.Random, number: int, longest: dict) -> dict:
+    """Kill `ftzard ui`, or a process of its, while a dropped file waits or is at work; then serve
+    again until the file is done or refused."""
+    rows = "".join(f"chaos {number} row {row} of it\n" for row in range(40))
+    (workspace.incoming / f"chaos_{number}.csv").write_text(f"text\n{rows}")
+    ports = free_port(), free_port()
+    serve = ("ui", "--port", ports[0], "--mlflow-port", ports[1], "-w", workspace.root)
+    started = begin(workspace, *serve)
+    entry = {"what": "ui", **strike(workspace, started, draw, 45.0)}
+    if entry["killed"] == "one":  # it may be one that the others do without
+        time.sleep(2)
+        started.terminate()
+    started.wait()
+    wrong = [*left(workspace, *ports), *mended(workspace)]
+    started = begin(workspace, *serve)
+    last = time.monotonic() + 180
+    while (moving := unfinished(workspace)) and time.monotonic() < last:
+        time.sleep(1)
+    started.terminate()
+    started.wait()
+    wrong += [f"not taken after a second start: {moving}"] if moving else []
+    return {**entry, "wrong": [*wrong, *left(workspace, *ports), *mended(workspace)]}
+
+
+def unfinished(workspace: Workspace) -> str:
+    """Return what still waits or works of the dropped files, '' if nothing does."""
+    tally = drop_tally.of(workspace)["incoming"]
+    return ", ".join([*tally.waiting, *tally.queued, *tally.at_work])
+
+
+def server_round(workspace: Workspace, draw: random.Random, number: int, longest: dict) -> dict:
+    """Kill `ftzard mlflow-server`, or a process of its; its port must be free, and it starts again.
+    """
+    port, folder = free_port(), workspace.root.parent / "server"
+    serve = ("mlflow-server", "--port", port, "--dir", folder)
+    secret = {"MLFLOW_AUTH_ADMIN_PASSWORD": "of-the-administrator-1"}
+    started = begin(workspace, *serve, **secret)
+    time.sleep(draw.uniform(0.2, 15.0))
+    alive = [started.pid, *of_server(folder)]
+    whom = draw.choice(["run", "one", "all"])
+    for pid in {"run": [started.pid], "one": [draw.choice(alive)], "all": alive}[whom]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if whom == "one":
+        time.sleep(2)
+        started.terminate()
+    started.wait()
+    wrong = left(workspace, port, folder=folder)
+    started = begin(workspace, *serve, **secret)
+    last = time.monotonic() + 60
+    while not answers("127.0.0.1", port) and started.poll() is None and time.monotonic() < last:
+        time.sleep(0.2)
+    if not answers("127.0.0.1", port):
+        wrong.append("the server did not start again")
+    started.terminate()
+    started.wait()
+    return {"what": "mlflow-server", "killed": whom,
+            "wrong": [*wrong, *left(workspace, port, folder=folder)]}
+
+
+def decision_round(workspace: Workspace, draw: random.Random, number: int, longest: dict) -> dict:
+    """Kill a decision; the doctor finishes or undoes it, and the same command says what is so."""
+    versions = [int(re.search(r"\d+$", file.stem)[0]) for file in workspace.root.glob(
+        "models/*/*.yaml")]
+    name = next(workspace.root.glob("models/*/*.yaml")).parent.name
+    champion = json.loads(ftzard(workspace, "status", "--json").stdout)["champion"]
+    others = [v for v in versions if champion is None or v != champion["version"]]
+    decision = draw.choice([
+        ("promote", str(draw.choice(others or versions)), "--reason", f"round {number}"),
+        ("rollback", "--reason", f"round {number}"),
+        ("models", "delete", f"{name}@{draw.choice(others or versions)}", "--yes")])
+    started = begin(workspace, *decision, "-w", workspace.root)
+    entry = {"what": decision[0] if decision[0] != "models" else "delete",
+             **strike(workspace, started, draw, 12.0)}
+    started.wait()
+    return {**entry, "wrong": [*left(workspace), *mended(workspace)]}
+
+
+def mended(workspace: Workspace) -> list[str]:
+    """Let the doctor mend what is left; return what it cannot, and what is wrong then."""
+    doctor = ftzard(workspace, "doctor", "--fix")
+    return [f"doctor: {doctor.stdout[-1500:]}"] if doctor.returncode else []
+
+
+#: What a round does, and how often of ten.
+KINDS = {job_round: 5, ui_round: 2, server_round: 1, decision_round: 2}
+
+
 def main(rounds: int, seed: int) -> None:
-    draw, told = random.Random(seed), []
+    draw, told, longest = random.Random(seed), [], {}
     with tempfile.TemporaryDirectory() as folder:
         workspace = prepared(Path(folder))
-        longest = dict.fromkeys(JOBS, 15.0)  # seconds, until a whole run has shown how long
         for number in range(1, rounds + 1):
-            job = draw.choice(JOBS)
-            change = f"seed={10_000 + number}"
-            if job in ("cleaning_job", "training_pipeline_job"):
-                change = f"data.sample_rows={1000 + number}"
-            if job == "preprocessing_job":
-                change = f"model.max_length={40 + number % 80}"
-            started = subprocess.Popen(
-                [FTZARD, "run", job, change, "-w", str(workspace.root)], cwd=workspace.root,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            entry = {"round": number, "job": job,
-                     **strike(workspace, started, draw, longest[job])}
-            started.wait()
-            last = time.monotonic() + 10
-            while processes(workspace) and time.monotonic() < last:
-                time.sleep(0.1)
-            wrong = [f"after ten seconds there is {command(pid)}" for pid in processes(workspace)]
-            doctor = ftzard(workspace, "doctor", "--fix")
-            if doctor.returncode:
-                wrong.append(f"doctor: {doctor.stdout[-1500:]}")
-            began = time.monotonic()
-            again = ftzard(workspace, "run", job, change)
-            longest[job] = time.monotonic() - began
-            if again.returncode:
-                wrong.append(f"second run: {again.stdout[-1500:]}")
-            wrong += trouble(workspace)
-            told.append({**entry, "wrong": wrong})
+            what, = draw.choices(list(KINDS), KINDS.values())
+            entry = what(workspace, draw, number, longest)
+            told.append({"round": number, **entry, "wrong": entry["wrong"] + trouble(workspace)})
             print(json.dumps(told[-1]), flush=True)
             written(told, seed)
     sys.exit(1 if any(entry["wrong"] for entry in told) else 0)
@@ -168,7 +297,7 @@ def written(told: list[dict], seed: int) -> None:
     store("chaos", {"rounds": len(told), "seed": seed,
                     "failed": sum(bool(entry["wrong"]) for entry in told),
                     "killed": dict(Counter(entry["killed"] for entry in told)),
-                    "jobs": dict(Counter(entry["job"] for entry in told)), "each": told})
+                    "what": dict(Counter(entry["what"] for entry in told)), "each": told})
 
 
 if __name__ == "__main__":

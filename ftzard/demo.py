@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.dataset import sample
-from ftzard.errors import FtzardError, WorkspaceError
+from ftzard.errors import FtzardError, WorkspaceError, in_shell
 from ftzard.inputs import metadata_if_any
 from ftzard.new_workspace import create, keep_delivery
 from ftzard.running import launch, services
@@ -54,8 +54,8 @@ def run(folder: Path, *, seed: int, say: Callable[[str], None], table: Callable[
     say("")
     table(models_table(workspace))
     say(f"\nreport  {workspace.report}")
-    tool = Path(os.path.relpath(Path(sys.executable).parent / "ftzard"))
-    where = os.path.relpath(workspace.root)
+    tool = in_shell(os.path.relpath(Path(sys.executable).parent / "ftzard"))
+    where = in_shell(os.path.relpath(workspace.root))
     say(f"look    {tool} ui -w {where} --only dagster")
     say(f"        {tool} ui -w {where} --only mlflow")
     say(f"done in {time.time() - began:.0f} s")
@@ -179,18 +179,20 @@ def steps_table(lines: list[tuple]) -> Table:
 
 
 def models_table(workspace: Workspace) -> Table:
-    """Return the table of models on all test rows, per round."""
+    """Return the table of all versions, the base and the baselines, on the same test rows."""
+    from ftzard.evaluation.standings import Standings
     from ftzard.notebooks.model_files import records
 
-    columns = ("round", "test rows", "base", "majority", "TF-IDF", "champion", "challenger", "gate")
-    table = Table([Column(name, right=name not in ("round", "gate")) for name in columns])
-    for number, entry in enumerate(records(workspace, workspace.config().tracking.registered_model),
-                                   1):
-        scores = entry["metrics"]
-        right = {role: f"{line['accuracy']:.1%}" for role, line in scores.items()}
-        table.add_row(str(number), f"{scores['challenger']['n']:,}", right["base"],
-                      right["majority"], right["TF-IDF"], right.get("champion", "none"),
-                      right["challenger"], entry["verdict"]["decision"])
+    told = records(workspace, workspace.config().tracking.registered_model)
+    verdicts = {int(entry["version"]): entry["verdict"]["decision"] for entry in told}
+    standings = Standings.of(told)
+    table = Table([Column(name, right=name not in ("model", "gate")) for name in (
+        "model", "accuracy", "95 % interval", "macro F1", "gate")], title=f"on {standings.rows}")
+    lines = {**{f"version {n}": line for n, line in standings.scores.items()}, **standings.beside}
+    decided = {f"version {n}": verdict for n, verdict in verdicts.items()}
+    for name, line in lines.items():
+        table.add_row(name, f"{line['accuracy']:.1%}", f"{line['lower']:.1%}–{line['upper']:.1%}",
+                      f"{line['macro_f1']:.3f}", decided.get(name, ""))
     return table
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ftzard.artifact import write_json
-from ftzard.errors import DataError
+from ftzard.errors import DataError, in_shell
 from ftzard.workspace import Workspace
 
 
@@ -28,8 +28,9 @@ def entries(workspace: Workspace) -> list[dict]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}); bring it back with "
-                        f"'dvc checkout {path.name}.dvc', or remove it to begin anew.") from error
+        raise DataError(f"{path} is not valid JSON ({error}); bring it back with 'dvc "
+                        f"checkout {in_shell(path.name)}.dvc', or remove it to begin anew."
+                        ) from error
     return found
 
 

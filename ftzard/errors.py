@@ -6,6 +6,7 @@ the notebooks print its sentence first and keep the traceback for whoever wants 
 
 import difflib
 import os
+import shlex
 import tempfile
 import traceback
 from collections.abc import Iterable
@@ -46,6 +47,11 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; valid are: {', '.join(valid)}." if valid else "."
+
+
+def in_shell(*paths: object) -> str:
+    """Return paths as they are to be typed in a command, a blank between them."""
+    return " ".join(shlex.quote(str(path)) for path in paths)
 
 
 def described(error: Exception) -> str:

@@ -7,6 +7,7 @@ by the process that runs a job, before its first kernel is there.
 import json
 from pathlib import Path
 
+from ftzard import drop_folders
 from ftzard.artifact import Handle, dvc_hash
 from ftzard.config.schema import Config
 from ftzard.errors import DataError, WorkspaceError
@@ -40,6 +41,7 @@ def given_or_latest(name: str, given: str | None, workspace: Workspace, config: 
     else:
         chosen = given or _latest_place(name, workspace, config)
     path = workspace.root / chosen
+    drop_folders.refuse_outside(workspace, path)
     if not path.is_file():
         raise DataError(f"{name}: {chosen} does not exist in {workspace.root}; expected a file"
                         + ("." if name in DELIVERIES else ", written by the step before."))

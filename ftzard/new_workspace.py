@@ -1,6 +1,7 @@
 """Making a workspace: folders, ftzard.yaml, a copy of the notebooks, git, DVC, Dagster's home."""
 
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from ftzard.dataset import instructions, reading, rejection, target_checks
 from ftzard.dataset.identity import LATEST, canonical, canonical_labels
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
+from ftzard.running import dagster_settings
 from ftzard.versioning import setup
 from ftzard.versioning.ignored import TAKEN_BACK, require_hidden
 from ftzard.workspace import MARKER, Workspace
@@ -31,17 +33,6 @@ MODELS_IGNORE = DATA_IGNORE + "!*.yaml\n"
 IGNORE = (".ftzard/\nreports/\n__pycache__/\n.ipynb_checkpoints/\n.env\n"
           + "".join(f"{line}\n" for line in TAKEN_BACK))
 DVC_IGNORE = "# Nothing here is DVC's business.\n.ftzard\nreports\nnotebooks\n.venv\n"
-DAGSTER = {
-    "telemetry": {"enabled": False},
-    "nux": {"enabled": False},
-    "run_coordinator": {"module": "dagster._core.run_coordinator",
-                        "class": "DefaultRunCoordinator"},
-    "python_logs": {"managed_python_loggers": ["papermill"], "python_log_level": "INFO"},
-    "run_monitoring": {"enabled": False},
-    # What a notebook prints is in the event log; four more processes per run would add nothing.
-    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager",
-                     "class": "NoOpComputeLogManager"},
-}
 
 
 def init(folder: Path | str, *, git_remote: Path | str | None = None,
@@ -51,8 +42,23 @@ def init(folder: Path | str, *, git_remote: Path | str | None = None,
     Whatever fails, the folder is then as it was before, and the same call works when the reason is
     gone. Raises FtzardError.
     """
+    _refuse_link_out(folder, options.get("data"))
     return _make(folder, lambda staging: config_for(staging, **options), git_remote=git_remote,
                  dvc_remote=dvc_remote, invent_identity=True)
+
+
+def _refuse_link_out(folder: Path | str, data: Path | str | None) -> None:
+    """Raise DataError, unread, for a file in the folder that is only a link to one outside it.
+
+    A file or a link elsewhere is what the person has named.
+    """
+    if data is None or not os.path.islink(data):
+        return
+    root, target = os.path.abspath(folder), os.path.realpath(data)
+    if (Path(os.path.abspath(data)).is_relative_to(root)
+            and not Path(target).is_relative_to(os.path.realpath(root))):
+        raise DataError(f"{data} is a link to {os.readlink(data)}, which is outside {root}; name "
+                        "that file itself.")
 
 
 def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
@@ -111,7 +117,7 @@ def _fill(workspace: Workspace, config: dict) -> list[str]:
         _write(root / ".gitignore", IGNORE),
         *copy_notebooks(workspace),
     ]
-    _write(workspace.dagster_home / "dagster.yaml", yaml.safe_dump(DAGSTER, sort_keys=False))
+    dagster_settings.write(workspace)
     return [path.relative_to(root).as_posix() for path in files]
 
 

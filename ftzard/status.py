@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ftzard import drift_log, drop_folders, same_answer
-from ftzard.evaluation import batches, measures
+from ftzard import drift_log, drop_folders, drop_tally, same_answer
+from ftzard.evaluation import batches
+from ftzard.evaluation.standings import Standings
 from ftzard.frozen_rules import identity
 from ftzard.notebooks import model_files
 from ftzard.history.delivered import delivered_as
@@ -22,18 +23,22 @@ def gather(workspace: Workspace) -> dict:
     config = workspace.config()
     store = reading.of_workspace(workspace, config)
     name = config.tracking.registered_model
+    table = Standings.of(model_files.records(workspace, name))
     waiting = _waiting(workspace, workspace.root / config.paths.cleaned)
     local = unpushed(workspace.root)
     return {
         "workspace": str(workspace.root),
         "git_commit": git.head(workspace.root),
-        "champion": _model(workspace, store.by_alias(name, CHAMPION)),
-        "challenger": _model(workspace, store.by_alias(name, CHALLENGER)),
+        "champion": _model(workspace, store.by_alias(name, CHAMPION), table),
+        "challenger": _model(workspace, store.by_alias(name, CHALLENGER), table),
         "steps": {step.name: _step(store, step.run_name) for step in STEPS},
         "identity": identity(workspace, config),
         "rows_waiting_for_labels": waiting,
         "raw_files_waiting": drop_folders.not_in_table(
             workspace, workspace.root / config.paths.cleaned),
+        "dropped": {name: {**tally.to_dict(), "sentence": tally.sentence()}
+                    for name, tally in (drop_tally.of(workspace) or {}).items()},
+        "not_taken": drop_folders.passed_over(workspace),
         "drift": _drift(workspace, store),
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
                                for c in local],
@@ -51,15 +56,23 @@ def _drift(workspace: Workspace, store: Reading) -> dict | None:
             "sentence": batches.told(last["sentence"], names)}
 
 
-def _model(workspace: Workspace, version) -> dict | None:
+def _model(workspace: Workspace, version, table: Standings | None) -> dict | None:
+    """Return what is shown of a version; its metrics are of the newest test rows, if it has such.
+
+    apart: why it has none; its metrics are then of its own rows. measured_on: which rows.
+    """
     if version is None:
         return None
+    line = table.line(version.number) if table else None
+    apart = table.apart_of(version.number) if table else None
     entry = model_files.read_record(workspace, version) or {}
     base = entry.get("base", {})
     return {
         "name": version.name,
         "version": version.number,
-        "metrics": measures.scores_of(entry),
+        "metrics": line or (apart.line if apart else None),
+        "measured_on": table.rows if line else apart.rows if apart else None,
+        "apart": None if line or not apart else apart.why,
         "verdict": (entry.get("verdict") or {}).get("decision"),
         "data_version": (entry.get("data", {}).get("tokenized") or {}).get("commit"),
         "base_model": base.get("source") or base.get("name"),

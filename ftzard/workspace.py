@@ -5,24 +5,25 @@ Here stands where things are. `ftzard.yaml` marks the root and holds the workspa
 executed notebooks.
 """
 
+import errno
 import fcntl
 import json
 import os
 import re
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TextIO
 
 from ftzard import credentials
 from ftzard.artifact import Handle, sha256
 from ftzard.config import yaml_file
 from ftzard.config.compose import MARKER, Resolved, resolve, to_record
 from ftzard.config.schema import Config
-from ftzard.errors import ConfigError, WorkspaceError
+from ftzard.errors import ConfigError, WorkspaceError, in_shell
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,13 @@ class Workspace:
     @property
     def in_shell(self) -> str:
         """The root as it is to be typed in a command."""
-        return shlex.quote(str(self.root))
+        return in_shell(self.root)
+
+    @property
+    def writable(self) -> bool:
+        """Whether this user may write here; who may not can still read what is recorded."""
+        place = self.state if self.state.is_dir() else self.root
+        return os.access(place, os.W_OK | os.X_OK)
 
     @property
     def dagster_home(self) -> Path:
@@ -117,6 +124,11 @@ class Workspace:
         path = Path(os.path.abspath(path))
         inside = path.is_relative_to(self.root)
         return path.relative_to(self.root).as_posix() if inside else str(path)
+
+    @property
+    def unfinished_restore(self) -> Path:
+        """The file that says what a restore is about to bring back, for as long as it has not."""
+        return self.state / "restore.json"
 
     def handle(self, name: str, path: Path | str, rows: int | None = None) -> Handle:
         """Return the handle of a file as it stands now; raises WorkspaceError if it is missing."""
@@ -226,7 +238,8 @@ def _root(start: Path | str | None) -> Path:
         if (root / MARKER).is_file():
             return root
         raise WorkspaceError(
-            f"{root} is no workspace: it has no {MARKER}. Make one with 'ftzard init {root}'."
+            f"{root} is no workspace: it has no {MARKER}. Make one with 'ftzard init "
+            f"{in_shell(root)}'."
         )
     for place in (Path.cwd(), Path(os.environ.get("PWD", "."))):
         for folder in (place, *place.parents):
@@ -253,16 +266,33 @@ def alive(pid: int) -> bool:
         return not Path("/proc/self").exists()
 
 
+def _lock_file(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "a+", encoding="utf-8")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise WorkspaceError(not_writable(path.parent, error)) from error
+
+
+def not_writable(folder: Path, error: OSError) -> str:
+    """Return why a command that changes a workspace cannot be used, with the remedy."""
+    return (f"{folder} may not be written to by this user ({error.strerror}), and this command "
+            "writes there. Ask whoever owns the workspace to let you, or work in a clone of it "
+            "(git clone), which is a workspace of your own.")
+
+
 @contextmanager
 def locked(
     path: Path, holder: dict, waiting: Callable[[str], None] | None = None
 ) -> Iterator[None]:
     """Hold the file lock `path`; wait for whoever has it, saying so once through `waiting`.
 
-    The lock ends with the process that holds it, however that process ends.
+    The lock ends with the process that holds it, however that process ends. Raises WorkspaceError
+    where this user may not write.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as stream:
+    with _lock_file(path) as stream:
         said = False
         while True:
             try:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ftzard.errors import WorkspaceError
+from ftzard.errors import WorkspaceError, in_shell
 from ftzard.workspace import MARKER, unusable_folder_name
 
 #: The folders of a new workspace; git keeps no file beyond a link.
@@ -42,11 +42,12 @@ def usable_folder(folder: Path | str) -> Path:
     if root in (home, Path(root.anchor)):
         what = "your home folder" if root == home else "the root of the file system"
         raise WorkspaceError(f"{root} is {what}; a workspace is a git repository of its own. Name "
-                             f"a folder in it, as in 'ftzard init {root / 'my-workspace'}'.")
+                             "a folder in it, as in 'ftzard init "
+                             f"{in_shell(root / 'my-workspace')}'.")
     for outer in root.parents:
         if (outer / MARKER).is_file():
             raise WorkspaceError(f"{root} lies inside the workspace {outer}; name a folder outside "
-                                 f"of it, or work in that one: -w {outer}")
+                                 f"of it, or work in that one: -w {in_shell(outer)}")
     _require_room(root)
     return root
 

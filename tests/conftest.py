@@ -136,7 +136,8 @@ def ftzard(monkeypatch, capsys):
     """Run the command line in this process; returns its exit code and what it said."""
 
     def run(*arguments: object) -> tuple[int, str]:
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number)
+                  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         monkeypatch.setattr("sys.argv", ["ftzard", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()

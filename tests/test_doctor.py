@@ -426,7 +426,8 @@ class TestDagster:
         started(None, "")
         assert states(records.dagster(place)) == [OK]
         with sqlite3.connect(place.dagster_home / "history" / "runs.db") as connection:
-            connection.execute("UPDATE runs SET create_timestamp = '2026-01-01 00:00:00'")
+            connection.execute("UPDATE runs SET create_timestamp = '2026-01-01 00:00:00', "
+                               "update_timestamp = '2026-01-01 00:00:00'")
         mended(records.dagster, place, WRONG)
 
     def test_a_run_at_work_here_or_on_another_machine_is_left(self, place, started):

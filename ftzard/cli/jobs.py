@@ -79,6 +79,7 @@ def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[st
     os.environ.update(launch.environment(place))
     from dagster import DagsterInstance
 
+    from ftzard.pipeline.deliveries import told
     from ftzard.pipeline.taking import DELIVERY, taken
 
     with DagsterInstance.get() as instance:
@@ -87,8 +88,8 @@ def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[st
         tell(f"file: {found.tags[DELIVERY]}")
     if found.waiting:
         folder = f"data/{drop.name}"
-        tell(f"not taken: {', '.join(found.waiting)} in {folder}, since the config names other "
-             f"rows (the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
+        tell(f"not taken: {told(found.waiting)} in {folder}, since the config names other rows "
+             f"(the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
     return found.request, found.tags
 
 

@@ -109,10 +109,13 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; a refusal is one sentence and exit code 1, Ctrl-C or a
-    termination exit code 130."""
+    """Run the command line; a refusal is one sentence and exit code 1, Ctrl-C, a termination or a
+    terminal that was closed exit code 130."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
+        # By way of SIGINT, which Dagster and the kernels know what to do with.
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     gc.set_threshold(100_000)  # most commands import more than they compute, and import no rubbish

@@ -98,6 +98,8 @@ def status(
             continue
         scores = model["metrics"] or {}
         right = f", {measures.sentence(scores)}" if scores else ""
+        if model["apart"]:
+            right += f" (other rows than the others': {model['measured_on']}; {model['apart']})"
         say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
             f"data {(model['data_version'] or 'none')[:10]}")
     table = Table((
@@ -110,8 +112,15 @@ def status(
     say(f"rules of identity: version {state['identity']}")
     say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
     if state["raw_files_waiting"]:
-        say(f"waiting to be trained on: {', '.join(state['raw_files_waiting'])} in "
-            "data/raw_incoming")
+        names = state["raw_files_waiting"]
+        more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
+        say(f"waiting to be trained on: {', '.join(names[:20])}{more} in data/raw_incoming")
+    for folder, tally in state["dropped"].items():
+        if tally["sentence"]:
+            say(f"files in data/{folder}: {tally['sentence']}")
+    if state["not_taken"]:
+        more = f" and {len(state['not_taken']) - 5} more" if len(state["not_taken"]) > 5 else ""
+        say(f"never taken: {'; '.join(state['not_taken'][:5])}{more}")
     if state["drift"]:
         say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
     local = state["commits_not_pushed"]

@@ -228,13 +228,14 @@ def from_record(values: Mapping) -> Config:
     """Return the config that a run's record holds (the inverse of `to_record`).
 
     A key that did not exist yet when the record was made has its packaged default: what runs did
-    before there was a choice.
+    before there was a choice. Where a default has changed since, it has that of before.
     """
     found: list[str] = []
     config = parse(Config, dict(values), "", found)
     if found:
         found, packaged = [], _groups({}, None, [])
         packaged["model"].pop("recipe", None)  # before there were recipes, defaults were for all
+        packaged["tuning"]["metric"] = "accuracy"
         config = parse(Config, _filled(values, packaged), "", found)
     if found:
         raise ConfigError("the recorded config does not fit this version:\n" + "\n".join(found))

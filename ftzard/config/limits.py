@@ -361,7 +361,7 @@ def _of_a_task(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     if config.task.kind == "classification":
         yield "task.instructions", told, told is None, f"null with {kind}"
         yield ("tuning.metric", u.metric, u.metric != "perplexity",
-               f"a metric of {kind}, such as accuracy")
+               f"a metric of {kind}, such as calibrated_loss")
         for name in ("input_column", "messages_column", "ignored_columns"):
             value = getattr(d, name)
             yield f"data.{name}", value, value is None, f"null with {kind}"

@@ -111,7 +111,8 @@ class Training:
 class Tuning:
     trials: int
     prune: bool
-    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "validation_loss", "perplexity"]
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "calibrated_loss",
+                    "validation_loss", "perplexity"]
     rank: list[int] | None
     batch_size: list[int] | None
     learning_rate: list[float] | None

@@ -9,20 +9,22 @@ from collections.abc import Iterable
 from itertools import islice, pairwise
 from pathlib import Path
 
+from ftzard import free_memory
 from ftzard.dataset import formats
 from ftzard.errors import ConfigError, DataError, nearest
+
+_PIECE = 1 << 20
 
 
 def read_text(path: Path, encoding: str, kind: str) -> str:
     """Return a file's text without a byte order mark; kind: what `formats.file_type` says.
 
-    Raises DataError for content that is of another format or encoding, ConfigError for an encoding
-    that does not exist.
+    Raises DataError for content that is of another format or encoding, or has no room in memory,
+    ConfigError for an encoding that does not exist.
     """
     formats.require(path, kind)
-    content = path.read_bytes()
+    content = content_of(path, kind)
     if kind == ".csv.gz":
-        content = decompressed(path, content)
         formats.require_content(path, kind, content)
     try:
         text = content.decode(encoding)
@@ -48,18 +50,35 @@ def read_text(path: Path, encoding: str, kind: str) -> str:
     return text.removeprefix("\ufeff")
 
 
-def decompressed(path: Path, content: bytes) -> bytes:
-    """Return what a gzip file holds, or raise DataError."""
+def content_of(path: Path, kind: str) -> bytes:
+    """Return the bytes of a file in text, decompressed; raises DataError if there is no memory for
+    them."""
+    if kind == ".csv.gz":
+        return _decompressed(path)
+    free_memory.require_for_text(path, path.stat().st_size)
+    return path.read_bytes()
+
+
+def _decompressed(path: Path) -> bytes:
+    """Return what a gzip file holds; raises DataError if it is none, or holds more than there is
+    memory for: a small file may hold very much."""
+    most, size, pieces = free_memory.most_text(), 0, []
     try:
-        content = gzip.decompress(content)
+        with gzip.open(path) as stream:
+            while piece := stream.read(_PIECE):
+                size += len(piece)
+                if most is not None and size > most:
+                    raise free_memory.too_large(
+                        path, f"more than {free_memory.shown(most)} once decompressed", most)
+                pieces.append(piece)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} is not a complete gzip file ({error}); copy it again, or drop '.gz' from "
             "its name if it is not compressed."
         ) from error
-    if not content:
+    if not size:
         raise DataError(f"{path} is empty once decompressed, expected rows.")
-    return content
+    return b"".join(pieces)
 
 
 def encoding_of(content: bytes) -> str:

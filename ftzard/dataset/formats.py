@@ -13,6 +13,8 @@ TYPES = (".csv", ".csv.gz", ".jsonl", ".parquet")
 KEPT = (*TYPES, ".json")
 # As many bytes as tell a format.
 _HEAD = 512
+#: Of an archive that is refused anyway, so many names, or bytes if it is torn, tell what it is.
+_NAMES, _SEARCHED = 1_000, 1 << 20
 
 _SPREADSHEET = "open it and save it as CSV (UTF-8)"
 #: First bytes -> (format, remedy). Only what no table in text can start with.
@@ -191,9 +193,10 @@ def _zipped(path: Path | None, head: bytes) -> tuple[str, str]:
     if path is not None:
         try:
             with zipfile.ZipFile(path) as archive:
-                names = "\n".join(archive.namelist())
+                names = "\n".join(archive.namelist()[:_NAMES])
         except (zipfile.BadZipFile, OSError, ValueError):
-            names = path.read_bytes().decode("latin-1")
+            with open(path, "rb") as stream:
+                names = stream.read(_SEARCHED).decode("latin-1")
     if "xl/" in names:
         return "an Excel workbook (zip)", _SPREADSHEET
     if "word/" in names:

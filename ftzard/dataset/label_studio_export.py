@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ftzard import free_memory
 from ftzard.dataset import json_lines
 from ftzard.dataset.label_studio import FROM
 from ftzard.errors import DataError
@@ -57,6 +58,7 @@ def read_json(path: Path, *, free: bool | None = None) -> pd.DataFrame:
         DataError: For what is no export of tasks that were made from a queue, for one without any
             answer, and for one whose controls do not say which of them holds the labels.
     """
+    free_memory.require_for_text(Path(path), Path(path).stat().st_size)
     try:
         items = json_lines.parse(Path(path).read_text(encoding="utf-8-sig"))
     except ValueError as error:

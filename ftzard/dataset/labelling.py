@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ftzard.dataset import label_studio_export, reading
-from ftzard.dataset.decoding import decompressed, encoding_of, garbled
+from ftzard.dataset.decoding import content_of, encoding_of, garbled
 from ftzard.dataset.identity import canonical
 from ftzard.dataset.instructions import as_text
 from ftzard.dataset.label_studio import task_texts
@@ -146,9 +146,7 @@ def _layout(path: Path) -> dict[str, str]:
     kind = file_type(path)
     if kind == ".parquet":
         return {}
-    content = path.read_bytes()
-    if kind == ".csv.gz":
-        content = decompressed(path, content)
+    content = content_of(path, kind)
     encoding = encoding_of(content)
     if kind == ".jsonl":
         return {"encoding": encoding}

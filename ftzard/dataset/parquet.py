@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as dataset
 import pyarrow.parquet as pq
 
+from ftzard import free_memory
 from ftzard.dataset import formats
 from ftzard.errors import DataError
+
+#: Rows that are unpacked at once while a file is read.
+_ROWS = 1024
 
 
 def schema(path: Path) -> pa.Schema:
@@ -43,11 +48,56 @@ def records(path: Path) -> Iterator[dict[str, object]]:
 
 
 def _table(path: Path, names: list[str] | None) -> pa.Table:
+    """Read columns, all without names; raises DataError if they have no room in memory.
+
+    What a file says of its size is looked at first. Repeated cells are stored once, so it may hold
+    more than it says: it is read in parts, and no further than there is room for.
+    """
     formats.require(path, ".parquet")
+    most, size, parts = free_memory.most_text(), 0, []
     try:
-        return pq.read_table(path, columns=names, partitioning=None)
+        free_memory.require_for_text(path, _declared(path, names), "as it says itself")
+        table = dataset.dataset(path, format="parquet", partitioning=None)
+        for part in table.to_batches(columns=names, batch_size=_ROWS, batch_readahead=1,
+                                     fragment_readahead=1):
+            size += _unpacked(part)
+            if most is not None and size > most:
+                raise free_memory.too_large(
+                    path, f"more than {free_memory.shown(most)} once unpacked", most)
+            parts.append(part)
+        wanted = table.schema if names is None else pa.schema(
+            [table.schema.field(name) for name in names])
+        return pa.Table.from_batches(parts, wanted)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _unpacked(part: pa.RecordBatch) -> int:
+    """Return the bytes of rows as strings: cells that share one, as a dictionary's do, count each.
+    """
+    size = 0
+    for column in part.columns:
+        if pa.types.is_dictionary(column.type) and (
+                pa.types.is_string(column.type.value_type) or _is_bytes(column.type)):
+            lengths = pc.binary_length(column.dictionary).take(column.indices)
+            size += pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0
+        else:
+            size += column.nbytes
+    return size
+
+
+def _declared(path: Path, names: list[str] | None) -> int:
+    """Return the unpacked bytes of columns, as a file's own table of contents has them."""
+    told = pq.read_metadata(path)
+    columns = (told.row_group(group).column(number) for group in range(told.num_row_groups)
+               for number in range(told.num_columns))
+    return sum(column.total_uncompressed_size for column in columns
+               if names is None or _top(column.path_in_schema, names))
+
+
+def _top(path: str, names: list[str]) -> bool:
+    """Return whether a column in a file, a part of one if that is nested, is among the names."""
+    return any(path == name or path.startswith(f"{name}.") for name in names)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -4,12 +4,14 @@ Every cell is read as the text it is. Nothing guesses at missing values or numbe
 and '007' are texts, and only an empty cell is empty.
 """
 
+import hashlib
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -73,25 +75,36 @@ def batch_of(path: Path) -> str:
     return sha256(_existing(path))[:12]
 
 
-def store_raw(path: Path, data_dir: Path) -> Path:
+def store_raw(path: Path, data_dir: Path,
+              opened: Callable[[Path], AbstractContextManager[BinaryIO]] | None = None) -> Path:
     """Keep a delivery as `data_dir/raw/<sha256>.<ext>` and return that path.
 
-    The same content is kept once, whatever its name. Raises DataError for a file that is missing,
-    empty, of an unknown type, or that changes while it is copied.
+    The same content is kept once, whatever its name. opened: how the file is opened, once, so that
+    what was checked then is what is kept; default: by its name. Raises DataError for a file that is
+    missing, empty, of an unknown type, or that changes while it is copied.
     """
     path = _existing(path)
-    ending, digest = file_type(path, KEPT), sha256(path)
+    ending = file_type(path, KEPT)
     formats.require(path, ending)
-    kept = Path(data_dir) / "raw" / f"{digest}{ending}"
-    if kept.is_file() and sha256(kept) == digest:
-        return kept
+    with (opened or _by_name)(path) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        kept = Path(data_dir) / "raw" / f"{digest}{ending}"
+        if kept.is_file() and sha256(kept) == digest:
+            return kept
 
-    def copy(part: Path) -> None:
-        shutil.copyfile(path, part)
-        if sha256(part) != digest:
-            raise DataError(f"{path} changed while it was copied; hand it in again when complete.")
+        def copy(part: Path) -> None:
+            stream.seek(0)
+            with open(part, "wb") as written:
+                shutil.copyfileobj(stream, written, 1 << 20)
+            if sha256(part) != digest:
+                raise DataError(
+                    f"{path} changed while it was copied; hand it in again when complete.")
 
-    return write_atomically(kept, copy)
+        return write_atomically(kept, copy)
+
+
+def _by_name(path: Path) -> BinaryIO:
+    return open(path, "rb")
 
 
 def read_raw(

@@ -19,9 +19,14 @@ def told(train: pd.DataFrame, learned: pd.DataFrame | None, batches: Iterable[st
     """
     if learned is None:
         return {"known": list(batches), "fresh": []}
-    is_new = ~pd.Series(_keys(train), train.index, dtype="object").isin(set(_keys(learned)))
-    known = list(dict.fromkeys(train.loc[~is_new, "batch"]))
-    return {"known": known, "fresh": train.loc[is_new & train["batch"].isin(known), "id"].tolist()}
+    new = is_new(train, learned)
+    known = list(dict.fromkeys(train.loc[~new, "batch"]))
+    return {"known": known, "fresh": train.loc[new & train["batch"].isin(known), "id"].tolist()}
+
+
+def is_new(rows: pd.DataFrame, earlier: pd.DataFrame) -> pd.Series:
+    """Return which rows are asked and answered as none of the earlier ones is, bool by row."""
+    return ~pd.Series(_keys(rows), rows.index, dtype="object").isin(set(_keys(earlier)))
 
 
 def _keys(rows: pd.DataFrame) -> list[tuple[str, str]]:

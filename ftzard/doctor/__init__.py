@@ -25,6 +25,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("init", leftovers.unfinished_init),
     ("locks", leftovers.locks),
     ("files", leftovers.half_written),
+    ("restore", leftovers.unfinished_restore),
     ("worktrees", leftovers.worktrees),
     ("git", versioned.repository),
     ("ignored", versioned.ignored),

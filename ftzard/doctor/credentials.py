@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from ftzard import credentials
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, listed, settings
-from ftzard.errors import ConfigError, nearest
+from ftzard.errors import ConfigError, in_shell, nearest
 from ftzard.versioning import git
 from ftzard.workspace import Workspace
 
@@ -57,7 +57,7 @@ def _file(place: Workspace, said: dict[str, str]) -> list[Finding]:
     file, found = place.root / credentials.FILE, []
     if stat.S_IMODE(file.stat().st_mode) & _FOR_OTHERS:
         found.append(Finding("secrets", WRONG, f"{file.name} can be read by other users of this "
-                                               "machine.", f"chmod 600 {file}",
+                                               "machine.", f"chmod 600 {in_shell(file)}",
                              lambda: _close(place)))
     if git.attempt(place.root, "ls-files", "--error-unmatch", file.name).returncode == 0:
         found.append(Finding(
@@ -67,7 +67,7 @@ def _file(place: Workspace, said: dict[str, str]) -> list[Finding]:
     elif git.attempt(place.root, "check-ignore", "-q", file.name).returncode == 1:
         found.append(Finding("secrets", WRONG, f"git does not ignore {file.name}, so a commit of "
                                                "everything would publish it.",
-                             f"echo {file.name} >> {place.root / '.gitignore'}"))
+                             f"echo {file.name} >> {in_shell(place.root / '.gitignore')}"))
     server = {c.name for c in credentials.SERVER}
     other = [name for name in said if not credentials.taken(name) and name not in server]
     if other:

@@ -1,26 +1,57 @@
-"""What lies in the drop folders: files that wait, and files that nobody will take."""
+"""What lies in the drop folders: files that wait, that failed, and that nobody will take."""
 
-from ftzard import drop_folders
+import shlex
+
+from ftzard import drop_folders, drop_tally
 from ftzard.doctor.finding import OK, WARNING, Finding, counted, listed, settings
 from ftzard.workspace import Workspace
 
 
 def files(place: Workspace) -> list[Finding]:
-    """Files in data/raw_incoming that are not trained on yet; files of a kind no sensor takes."""
-    found = []
-    passed = drop_folders.passed_over(place)
-    if passed:
-        found.append(Finding(
-            "dropped", WARNING,
-            f"{counted(len(passed), 'file')} that no sensor takes: {listed(passed)}; expected "
-            f"{', '.join(drop_folders.SUFFIXES)}. Give it the ending of what it holds, or move it "
-            "away."))
+    """Files that wait, whose runs failed, that are not trained on yet, or that no sensor takes."""
+    found = [*_passed_over(place), *_failed(place)]
     waiting = drop_folders.not_in_table(place, place.root / settings(place).paths.cleaned)
     if waiting:
         found.append(Finding(
             "dropped", OK,
             f"{counted(len(waiting), 'file')} in data/raw_incoming not in the table yet: "
             f"{listed(waiting)}; 'ftzard ui' takes what is new there, or name one.",
-            f"ftzard run training_pipeline_job -w {place.root} "
+            f"ftzard run training_pipeline_job -w {place.in_shell} "
             f"'data.source=\"data/raw_incoming/{waiting[0]}\"'"))
     return found or [Finding("dropped", OK, "no file waits in data/raw_incoming.")]
+
+
+def _passed_over(place: Workspace) -> list[Finding]:
+    passed = drop_folders.passed_over(place)
+    if not passed:
+        return []
+    return [Finding(
+        "dropped", WARNING,
+        f"{counted(len(passed), 'thing')} that no sensor takes: {listed(passed)}. "
+        f"Expected files ({', '.join(drop_folders.SUFFIXES)}): put one there, or move it away.")]
+
+
+def _failed(place: Workspace) -> list[Finding]:
+    """Files that wait or whose runs failed; each folder that has some."""
+    found = []
+    for name, tally in (drop_tally.of(place) or {}).items():
+        folder = f"data/{name}"
+        if tally.failed:
+            file, run = next(iter(tally.failed.items()))
+            key = {"raw_incoming": "source"}.get(name, name)
+            value = shlex.quote(f"data.{key}={folder}/{file}")
+            found.append(Finding(
+                "dropped", WARNING,
+                f"{counted(len(tally.failed), 'file')} in {folder} whose run failed, which no "
+                f"sensor tries again: {listed(list(tally.failed))}. Why is in Dagster (run {run}); "
+                "put the file there anew, or run its job.",
+                f"ftzard run {drop_tally.JOBS[name]} -w {place.in_shell} {value}"))
+        here = len(tally.waiting) + len(tally.queued)
+        if here and name != "raw_incoming":
+            when = ("they are taken once they hold enough new labels" if name == "labelled" else
+                    "'ftzard ui' takes them")
+            found.append(Finding(
+                "dropped", OK, f"{counted(here, 'file')} in {folder} not taken yet, "
+                               f"{len(tally.queued)} of them in the queue; {when}.",
+                f"ftzard ui -w {place.in_shell}"))
+    return found

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from ftzard import init_journal
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed
+from ftzard.errors import in_shell
 from ftzard.versioning import git
+from ftzard.versioning.worktree import lock_of
 from ftzard.workspace import Workspace, alive
 
 #: Folders of the state that hold other programs' files; nothing half-written of ours is in them.
@@ -73,14 +75,16 @@ def _dvc_lock(place: Workspace, rwlock: Path) -> list[Finding]:
         return [Finding(
             "locks", WRONG,
             f"{place.relative(rwlock)} cannot be read: a DVC process died while it wrote it, and "
-            "DVC refuses to work until it is gone.", f"rm {rwlock}", lambda: _remove([rwlock]))]
+            "DVC refuses to work until it is gone.", f"rm {in_shell(rwlock)}",
+            lambda: _remove([rwlock]))]
     dead = sorted(pid for pid in pids if not alive(pid))
     if not dead or any(alive(pid) for pid in pids):
         return []
     return [Finding(
         "locks", WARNING,
         f"{place.relative(rwlock)} names process {listed([str(pid) for pid in dead])}, which is "
-        "gone; DVC would say so at its next command.", f"rm {rwlock}", lambda: _remove([rwlock]))]
+        "gone; DVC would say so at its next command.", f"rm {in_shell(rwlock)}",
+        lambda: _remove([rwlock]))]
 
 
 def half_written(place: Workspace) -> list[Finding]:
@@ -124,7 +128,24 @@ def unfinished_init(place: Workspace) -> list[Finding]:
     return [Finding(
         "init", WRONG, f"an 'ftzard init' was cut off before its first commit ("
                        f"{place.relative(place.root / init_journal.JOURNAL)} is left).",
-        f"the same 'ftzard init {place.root} …' again; it finishes")]
+        f"the same 'ftzard init {place.in_shell} …' again; it finishes")]
+
+
+def unfinished_restore(place: Workspace) -> list[Finding]:
+    """A `restore` that was killed between the first file it wrote and its commit."""
+    if not place.unfinished_restore.is_file() or at_work(place):
+        return [Finding("restore", OK, "it was finished.")]
+    left = place.relative(place.unfinished_restore)
+    return [Finding(
+        "restore", WRONG, f"an 'ftzard restore' was cut off ({left} is left): some files may be of "
+                          "one version and some of another.",
+        f"ftzard doctor --fix -w {place.in_shell}", lambda: _finish_restore(place))]
+
+
+def _finish_restore(place: Workspace) -> str:
+    from ftzard.history import restore
+
+    return restore.finish(place, say=lambda line: None)
 
 
 def _walk(place: Workspace):
@@ -164,7 +185,8 @@ def worktrees(place: Workspace) -> list[Finding]:
     if not git.is_repo(place.root):
         return []
     folder = place.state / "worktrees"
-    left = [path for path in sorted(folder.glob("*")) if path.is_dir() and not _in_use(path)]
+    left = [path for path in sorted(folder.glob("*")) if path.is_dir() and not _in_use(path)
+            and not (lock_of(path).is_file() and held(lock_of(path)))]
     listing = git.attempt(place.root, "worktree", "list", "--porcelain").stdout
     gone = [entry for entry in listing.split("\n\n")
             if "\nprunable" in entry and entry.startswith(f"worktree {folder}")]
@@ -174,7 +196,7 @@ def worktrees(place: Workspace) -> list[Finding]:
     return [Finding(
         "worktrees", WARNING,
         f"{listed(names)}: made to reproduce a model by a process that is gone.",
-        "git worktree remove --force " + str(left[0]) if left else "git worktree prune",
+        "git worktree remove --force " + in_shell(left[0]) if left else "git worktree prune",
         lambda: _remove_worktrees(place, left))]
 
 

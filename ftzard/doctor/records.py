@@ -1,6 +1,5 @@
 """MLflow and Dagster: can their stores be opened, and what is left open in them."""
 
-import json
 import os
 import shlex
 import socket
@@ -13,17 +12,17 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from ftzard.artifact import write_atomically
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.doctor.versioned import answers
 from ftzard.errors import TrackingError
-from ftzard.workspace import Workspace, alive
+from ftzard.running import dagster_settings, lease
+from ftzard.workspace import Workspace
 
 #: How long a check of a server may take, in seconds.
 SERVER_S = 5
 #: How long a run may wait for its process, as in `launch.close_dead_runs`, in seconds.
 _TAKEN_UP_S = 300
-_UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
+_UNFINISHED = ("NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 
 
 def uri_of(place: Workspace) -> str:
@@ -143,7 +142,7 @@ def dagster(place: Workspace) -> list[Finding]:
     if not file.is_file():
         return [Finding("Dagster", WRONG, f"{place.relative(file)} is missing: Dagster would use "
                                           "settings that do not fit.",
-                        f"ftzard doctor --fix -w {place.in_shell}", lambda: _write_settings(file))]
+                        f"ftzard doctor --fix -w {place.in_shell}", lambda: _write_settings(place))]
     try:
         said = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -162,12 +161,9 @@ def dagster(place: Workspace) -> list[Finding]:
                     lambda: _close_dead(place))]
 
 
-def _write_settings(file: Path) -> str:
-    from ftzard.new_workspace import DAGSTER
-
-    text = yaml.safe_dump(DAGSTER, sort_keys=False)
-    write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
-    return f"wrote {file.name} as a fresh workspace has it."
+def _write_settings(place: Workspace) -> str:
+    dagster_settings.write(place)
+    return "wrote dagster.yaml as a fresh workspace has it."
 
 
 def _dead_runs(place: Workspace, database: Path) -> list[str]:
@@ -175,7 +171,8 @@ def _dead_runs(place: Workspace, database: Path) -> list[str]:
     marks = ", ".join("?" * len(_UNFINISHED))
     with sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=2) as connection:
         rows = connection.execute(
-            "SELECT run_id, pipeline_name, CAST(strftime('%s', create_timestamp) AS INTEGER) "
+            "SELECT run_id, pipeline_name, CAST(max(strftime('%s', create_timestamp), "
+            "strftime('%s', update_timestamp)) AS INTEGER) "
             f"FROM runs WHERE status IN ({marks})", _UNFINISHED).fetchall()
     return [f"{job} {run_id[:8]}" for run_id, job, made in rows
             if _worker_gone(place, run_id, made)]
@@ -183,11 +180,9 @@ def _dead_runs(place: Workspace, database: Path) -> list[str]:
 
 def _worker_gone(place: Workspace, run_id: str, made: int) -> bool:
     """Return whether a run has no process, by the rule of `launch.close_dead_runs`."""
-    file = place.run_folder(run_id) / "worker.json"
-    if not file.is_file():
+    if not lease.was_taken(place, run_id):
         return time.time() - made > _TAKEN_UP_S
-    said = json.loads(file.read_text(encoding="utf-8"))
-    return said["host"] == socket.gethostname() and not alive(int(said["pid"]))
+    return lease.lost(place, run_id, time.time()) is not None
 
 
 def _close_dead(place: Workspace) -> str:

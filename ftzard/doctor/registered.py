@@ -8,7 +8,7 @@ import yaml
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, settings
 from ftzard.doctor.leftovers import at_work
 from ftzard.doctor.records import impatient, tracking_of, uri_of
-from ftzard.errors import TrackingError
+from ftzard.errors import TrackingError, in_shell
 from ftzard.versioning import git
 from ftzard.workspace import Workspace
 
@@ -239,7 +239,7 @@ def _adapters(place: Workspace, name: str, records: dict, aliases: dict) -> list
         if not file.is_file():
             found.append(Finding(
                 "models", state, f"the adapter of {what} is not at {place.relative(file)}.",
-                f"dvc pull {place.relative(pointer)}" if pointer.is_file() else
+                f"dvc pull {in_shell(place.relative(pointer))}" if pointer.is_file() else
                 f"mlflow artifacts download --run-id {records[number].get('mlflow_run')}"))
         elif not pointer.is_file() and not zipfile.is_zipfile(file):
             found.append(Finding(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ftzard.artifact import dvc_hash, write_atomically
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed
 from ftzard.doctor.leftovers import at_work
-from ftzard.errors import VersioningError
+from ftzard.errors import VersioningError, in_shell
 from ftzard.versioning import git
 from ftzard.versioning import ignored as hiding
 from ftzard.versioning.commit import version
@@ -83,7 +83,7 @@ def ignored(place: Workspace) -> list[Finding]:
     nearer = not hiding.goes_over(rule)
     return [Finding("ignored", WRONG, hiding.sentence(place.root, rule),
                     f"edit {place.root / rule.file}" if nearer else
-                    f"ftzard doctor --fix -w {place.root}", None if nearer else take_back)]
+                    f"ftzard doctor --fix -w {place.in_shell}", None if nearer else take_back)]
 
 
 def _stale(place: Workspace, folder: Path, locks: list[Path]) -> Finding:
@@ -227,7 +227,7 @@ def _changed(place: Workspace, paths: list[str]) -> list[Finding]:
         "data", WARNING,
         f"{listed(paths)}: changed since its version; a run was stopped before Git_Dvc, or the "
         "file was edited. Running its step again makes a version of it.",
-        f"dvc checkout --force {' '.join(dvc_path(p) for p in paths)} (gives the change up)")]
+        f"dvc checkout --force {in_shell(*map(dvc_path, paths))} (gives the change up)")]
 
 
 def _absent(place: Workspace, paths: list[str]) -> list[Finding]:
@@ -237,13 +237,13 @@ def _absent(place: Workspace, paths: list[str]) -> list[Finding]:
         return f"brought {listed(paths)} back from DVC's cache."
 
     return [Finding("data", WRONG, f"{listed(paths)}: not in the workspace; DVC's cache has it.",
-                    f"dvc checkout {' '.join(dvc_path(p) for p in paths)}",
+                    f"dvc checkout {in_shell(*map(dvc_path, paths))}",
                     bring_back)] if paths else []
 
 
 def _lost(place: Workspace, paths: list[str]) -> list[Finding]:
     return [Finding("data", WRONG, f"{listed(paths)}: neither in the workspace nor in DVC's cache.",
-                    f"dvc pull {' '.join(dvc_path(p) for p in paths)}")] if paths else []
+                    f"dvc pull {in_shell(*map(dvc_path, paths))}")] if paths else []
 
 
 def _uncached(place: Workspace, paths: list[str]) -> list[Finding]:
@@ -253,7 +253,7 @@ def _uncached(place: Workspace, paths: list[str]) -> list[Finding]:
         return f"put {listed(paths)} into DVC's cache."
 
     return [Finding("data", WRONG, f"{listed(paths)}: DVC's cache has lost it, the workspace has "
-                                   "it.", f"dvc commit {' '.join(dvc_path(p) for p in paths)}",
+                                   "it.", f"dvc commit {in_shell(*map(dvc_path, paths))}",
                     put_in)] if paths else []
 
 

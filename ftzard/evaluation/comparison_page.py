@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ftzard.evaluation.page import (
     Markup,
+    joined,
     missing,
     opening,
     page,
@@ -61,15 +62,30 @@ def costs(told: Mapping, first: str, second: str) -> Markup:
     """Return the table of what either model costs: time, memory, texts cut."""
     one, two = (model["speed"] for model in told["models"])
     lines = [(name, *(write(speed) for speed in (one, two))) for name, write in (
-        ("one row", lambda s: f"{s['latency_ms']:.1f} ms"),
-        ("rows per second", lambda s: f"{s['rows_per_second']:,.0f}"),
-        ("tokens per second", lambda s: f"{s['tokens_per_second']:,.0f}"),
+        ("one row", lambda s: speed_of(s, "latency_ms")),
+        ("rows per second", lambda s: speed_of(s, "rows_per_second")),
+        ("tokens per second", lambda s: speed_of(s, "tokens_per_second")),
         ("peak memory", lambda s: "not known" if s["peak_bytes"] is None else
          f"{s['peak_bytes'] / 1e6:,.0f} MB"),
         ("loading", lambda s: f"{s['load_s']:.1f} s"),
         ("texts cut", lambda s: f"{s['cut_rows']:,}"),
         ("on", lambda s: f"{s['device']}, {s['threads']} threads"))]
-    return table(("", first, second), lines, ("whole", "number", "number"))
+    told = (f"Both were timed in turns, {one['passes']} passes each: the median, and the range of "
+            "the passes." if one.get("passes") else
+            "They were not timed: they could not take turns, since they have no room in memory "
+            "side by side.")
+    return joined([table(("", first, second), lines, ("whole", "number", "number")),
+                   tag("p", told, class_="soft small")])
+
+
+def speed_of(speed: Mapping, key: str) -> str:
+    """Return a time or a throughput of `measured.Speed` with the range of its passes."""
+    if speed.get(key) is None:
+        return "not timed"
+    digits, unit = (1, " ms") if key == "latency_ms" else (0, "")
+    said = f"{speed[key]:,.{digits}f}{unit}"
+    low, high = speed.get(f"{key}_range") or (speed[key], speed[key])
+    return f"{said} ({low:,.{digits}f}–{high:,.{digits}f})"
 
 
 def _apart(told: Mapping, first: str, second: str) -> list[Markup]:

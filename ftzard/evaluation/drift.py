@@ -372,4 +372,4 @@ def _told(statistic: Statistic) -> str:
 
 
 def _ratio(statistic: Statistic) -> float:
-    return statistic.value / max(statistic.upper, 1e-12)
+    return (statistic.value - statistic.usual) / max(statistic.upper - statistic.usual, 1e-12)

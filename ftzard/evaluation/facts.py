@@ -38,7 +38,8 @@ class Trial:
 
     history: one dict per epoch with epoch and any of train_loss, validation_loss, train_accuracy,
     validation_accuracy or, as training writes it, accuracy (on validation); further keys are left
-    alone. best: whether this trial was chosen; pruned: whether it was stopped before its end.
+    alone. best: whether this trial was chosen; best_epoch: whose weights were kept, None if that is
+    not known; pruned: whether it was stopped before its end.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Trial:
     params: Mapping[str, Any] = field(default_factory=dict)
     best: bool = False
     pruned: bool = False
+    best_epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ class Round:
     """One round of the story, the newest last.
 
     verdict: 'promote', 'refuse' or 'cannot tell'; accuracy, lower, upper: of that round's
-    challenger on all test sets of then; labels: labelled rows that are new in it; reason: the
-    verdict's sentences; model: name and version of the challenger; average_accuracy,
+    challenger on the newest n test rows, the same for all rounds, or, where `apart` says in a part
+    of a sentence why there is no such score, on its own n rows; measured_on: which rows these are,
+    in words; champion: name of the round whose version was champion when this one was over; labels:
+    labelled rows that are new in it; new_training_rows: those of them that are trained on; reason:
+    the verdict's sentences; model: name and version of the challenger; average_accuracy,
     backward_transfer, forgetting: as `forgetting.Summary` has them, shares. Of another measure than
     accuracy: its name, score instead of accuracy, average_score instead of average_accuracy.
     """
@@ -86,6 +91,11 @@ class Round:
     lower: float | None = None
     upper: float | None = None
     labels: int | None = None
+    new_training_rows: int | None = None
+    n: int | None = None
+    apart: str | None = None
+    measured_on: str | None = None
+    champion: str | None = None
     reason: str | None = None
     average_accuracy: float | None = None
     backward_transfer: float | None = None

@@ -1,9 +1,10 @@
 """What each model version knows of each batch's test set, and what was forgotten on the way.
 
 R[i, j] is the score of version i on the test set of batch j: its accuracy, or in a round of
-instruction tuning the mean of what the gate compares. Every round measures its challenger and the
-champion on the test sets of all batches so far, so a version's line goes on growing for as long as
-it is champion.
+instruction tuning the mean of what the gate compares. Every round measures all versions that it can
+on the test sets of all batches so far. A test set grows with the labels of its batch, and a score
+of before then says nothing beside one of now: a column holds scores of the same rows, those that
+were measured last, and a gap where a version was not measured on them.
 
 The three numbers are told of the line of models that users have had: the versions that were
 promoted, and the version in question as the last of them. Batch j belongs to the first version of
@@ -43,24 +44,29 @@ class Matrix:
         """Return the matrix that the models' records tell, oldest version first.
 
         Of each record are read: version, batches, verdict (promoted), promotions (by hand),
-        `measure` (without it accuracy) and `tested`: {version: {batch: {accuracy, n}}}, or {score,
-        n} of another measure, what that round measured. A later round's word on the same version
-        and batch counts, since a test set grows with the labels of its batch. Records without
+        `measure` (without it accuracy) and `tested`: {version: {batch: {accuracy, n, rows}}}, or
+        {score, n, rows} of another measure, what that round measured; rows is a digest of the test
+        set, where the record has it. The latest round's word on a batch says which rows count: what
+        was measured on others is left out. Records without
         `tested` (made by hand, or not evaluated yet) add nothing, and neither do those of another
         measure than the newest one's: losses and shares have no difference.
         """
-        told = [r for r in records if r.get("tested")]
+        told = sorted((r for r in records if r.get("tested")), key=_evaluated)
         measure = measures.told_in(told[-1] if told else None)
         told = [r for r in told if measures.told_in(r) is measure]
         key = "accuracy" if measure is ACCURACY else "score"
         versions = tuple(sorted({int(v) for r in told for v in r["tested"]}))
         batches = tuple(dict.fromkeys(
             name for r in told for measured in r["tested"].values() for name in measured))
+        newest = {name: found for r in told for measured in r["tested"].values()
+                  for name, found in measured.items()}
         scores = np.full((len(versions), len(batches)), np.nan)
         n = np.zeros((len(versions), len(batches)), dtype=int)
         for entry in told:
             for version, measured in entry["tested"].items():
                 for batch, found in measured.items():
+                    if not _same_rows(found, newest[batch]):
+                        continue
                     place = versions.index(int(version)), batches.index(batch)
                     scores[place], n[place] = found[key], found["n"]
         by_number = {int(r["version"]): r for r in records}
@@ -99,6 +105,17 @@ class Matrix:
                else {"measure": self.measure.name, "scores": scores}),
             "n": self.n.tolist(),
         }
+
+
+def _evaluated(record: Mapping) -> tuple[str, int]:
+    return (record.get("same_rows") or {}).get("time") or "", int(record["version"])
+
+
+def _same_rows(one: Mapping, other: Mapping) -> bool:
+    """Return whether two scores are of the same test set, by its digest where both have it."""
+    if one.get("rows") and other.get("rows"):
+        return one["rows"] == other["rows"]
+    return one["n"] == other["n"]
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ INK, SOFT, PALE, GRID = "#1f2933", "#66727f", "#b8c2cc", "#e6eaee"
 SPLITS = (BLUE, "#56b4e9", "#d98e04", GREEN, "#b0629a")
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 WIDTH = 5.2
+#: Lines of learning curves: on training rows, on validation rows, and on these after the
+#: temperature has been fitted.
+LINES = {"train": (0, (2, 2)), "validation": "solid", "calibrated": (0, (6, 2))}
 #: Fewest points that an axis of shares shows: on less, chance looks like a trend.
 LEAST_RANGE = 0.05
 #: A model whose median uncertainty is below this is drawn on a logarithmic axis, from here on.
@@ -204,8 +207,9 @@ def learning_curves(
 ) -> "Figure":
     """Draw loss, accuracy or what else is asked per epoch of every trial, the best one in colour.
 
-    trials: [{name, best, history}], with histories as in `facts.Trial`. A side that a history
-    lacks is not drawn; a measure that all lack is refused.
+    trials: [{name, best, history, best_epoch}], with histories as in `facts.Trial`. A side that a
+    history lacks is not drawn; a measure that all lack is refused. A ring marks the epoch that was
+    kept.
     """
     trials = [t for t in trials if t["history"]]
     for measure in measures:
@@ -217,7 +221,7 @@ def learning_curves(
         for trial in sorted(trials, key=lambda t: bool(t.get("best"))):
             best = bool(trial.get("best"))
             colour = BLUE if best else SOFT
-            for side, dashes in (("train", (0, (2, 2))), ("validation", "solid")):
+            for side, dashes in LINES.items():
                 points = [
                     (h["epoch"], measured(h, side, measure))
                     for h in trial["history"]
@@ -226,7 +230,7 @@ def learning_curves(
                 if not points:
                     continue
                 x, y = zip(*points, strict=True)
-                training = side == "train"
+                training = side != "validation"
                 axes.plot(
                     x,
                     y,
@@ -239,6 +243,9 @@ def learning_curves(
                     alpha=1 if best else 0.4 if training else 0.75,
                     zorder=3 if best else 2,
                 )
+                kept = [p for p in points if p[0] == trial.get("best_epoch")]
+                if side == "validation" and kept and best:
+                    axes.plot(*kept[0], "o", ms=11, mfc="none", mec=colour, mew=1.2, zorder=4)
                 if not training and (best or len(trials) <= 6):
                     ends.append((x[-1], y[-1], trial["name"], colour, best))
         if len(measures) > 1:
@@ -251,7 +258,8 @@ def learning_curves(
         else:
             axes.set_ylim(axes.get_ylim())
         _end_labels(axes, ends, last)
-    _line_key(figure, any(_entries(trials, m, ["train"]) for m in measures), len(trials) > 1)
+    sides = [side for side in LINES if any(_entries(trials, m, [side]) for m in measures)]
+    _line_key(figure, sides, len(trials) > 1, any(t.get("best_epoch") for t in trials))
     return figure
 
 
@@ -297,7 +305,7 @@ def trials(tried: Sequence[Mapping], metric: str) -> "Figure":
         axes.set_xlabel(name.replace("_", " "))
         axes.margins(y=0.2)
         axes.grid(axis="y")
-        if metric in ("validation_loss", "perplexity"):
+        if metric in ("validation_loss", "calibrated_loss", "perplexity"):
             axes.set_ylim(axes.get_ylim())
         else:
             _share_axis(axes, *axes.get_ylim())
@@ -536,34 +544,42 @@ def forgetting(matrix: Mapping, delivered_as: Mapping[str, str] | None = None) -
 
 @_styled
 def drift(entry: Mapping) -> "Figure":
-    """Draw a batch's statistics as multiples of their upper thresholds.
+    """Draw how far each of a batch's statistics is from what is usual, in units of its limit.
 
-    entry: as `drift.Drift.to_dict` gives it. The line at 1 is the upper threshold, the mark on
-    each bar the lower one, the dot what batches of the same distribution usually have.
+    entry: as `drift.Drift.to_dict` gives it. 0 is what batches of the same distribution usually
+    have, 1 the upper threshold, the mark on each bar the lower one. The longest bar is the batch's
+    score over its threshold, which `drift_over_time` draws.
     """
     statistics = entry["statistics"]
     _refuse_empty("drift", statistics)
     figure, axes = _figure(0.95 + 0.36 * len(statistics))
-    ratios = [s["value"] / max(s["upper"], 1e-12) for s in statistics]
+    ratios = [_over_limit(s, s["value"]) for s in statistics]
+    low = min(0.0, max(min(ratios) * 1.05, -1.0))
     edge = max(1.6, min(max(ratios) * 1.05, 4.0))
     for y, (s, ratio) in enumerate(zip(statistics, ratios, strict=True)):
         colour = ORANGE if s["beyond"] else BLUE
-        axes.barh(y, min(ratio, edge), height=0.56, color=colour, alpha=0.85)
-        scale = max(s["upper"], 1e-12)
-        axes.plot([s["lower"] / scale] * 2, [y - 0.36, y + 0.36], color=INK, lw=1.1)
-        axes.plot(s["usual"] / scale, y, "o", ms=4, color="white", mec=INK, mew=0.8)
+        axes.barh(y, max(min(ratio, edge), low), height=0.56, color=colour, alpha=0.85)
+        axes.plot([_over_limit(s, s["lower"])] * 2, [y - 0.36, y + 0.36], color=INK, lw=1.1)
         axes.text(
             1.012, y,
-            f"{s['value']:.3g}, limit {s['upper']:.3g}" + (" ▸" if ratio > edge else ""),
+            f"{ratio:.2f} ×" + (" ▸" if ratio > edge else ""),
             transform=axes.get_yaxis_transform(), va="center", size=7.5,
             color=ORANGE if s["beyond"] else INK, weight="bold" if s["beyond"] else "normal",
         )
     axes.axvline(1, color=INK, lw=0.9)
-    axes.set_xlim(0, edge)
+    axes.set_xlim(low, edge)
     _rows(axes, np.arange(len(statistics)), [s["name"] for s in statistics])
-    axes.set_xlabel("multiple of the upper threshold; mark: lower threshold, dot: usual")
+    axes.set_xlabel("0: usual, 1: upper threshold, mark: lower threshold")
     axes.grid(axis="x")
     return figure
+
+
+def _over_limit(statistic: Mapping, value: float) -> float:
+    """Return a value's distance from what is usual over that of the upper threshold.
+
+    The unit of `drift.Drift.score` over its `upper`: both count standard deviations of the draws.
+    """
+    return (value - statistic["usual"]) / max(statistic["upper"] - statistic["usual"], 1e-12)
 
 
 @_styled
@@ -580,7 +596,8 @@ def drift_over_time(
     _refuse_empty("drift_over_time", told)
     figure, axes = _figure(2.5, width=2 * WIDTH)
     place = np.arange(len(told))
-    ratios = np.array([max(e["score"] / e["upper"], 0.05) for e in told])
+    exact = np.array([e["score"] / e["upper"] for e in told])
+    ratios = np.maximum(exact, 0.05)
     for x, entry in zip(place, told, strict=True):
         lower = max(entry["lower"] / entry["upper"], 0.05)
         axes.plot([x - 0.4, x + 0.4], [lower] * 2, color=SOFT, lw=1, ls=(0, (2, 2)))
@@ -588,7 +605,7 @@ def drift_over_time(
             axes.axvspan(x - 0.5, x + 0.5, color=ORANGE, alpha=0.09, lw=0)
     axes.axhline(1, color=INK, lw=0.9)
     axes.plot(place, ratios, color=PALE, lw=1.2, zorder=1)
-    for x, ratio, entry in zip(place, ratios, told, strict=True):
+    for x, ratio, number, entry in zip(place, ratios, exact, told, strict=True):
         colour = ORANGE if entry["alarm"] else BLUE
         axes.plot(x, ratio, "o", ms=7, color=colour, mfc=colour if entry["alarm"] else "white",
                   mew=1.6)
@@ -596,8 +613,9 @@ def drift_over_time(
             words = _short(entry["raised_by"][0], 22) if entry["raised_by"] else (
                 "alarm stays" if entry["alarm"] else "no alarm")
             axes.annotate(
-                words, (x, ratio), xytext=(9, 0), textcoords="offset points", va="center",
-                color=colour, size=8, bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85},
+                f"{number:.2f} × {words}", (x, ratio), xytext=(9, 0),
+                textcoords="offset points", va="center", color=colour, size=8,
+                bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85},
             )
     axes.set_yscale("log")
     low, high = min(0.25, ratios.min() * 0.7), max(2.5, ratios.max() * 1.6)
@@ -735,10 +753,12 @@ def score_differences(
 def rounds(story: Sequence[Mapping]) -> "Figure":
     """Draw accuracy over rounds with the verdict of each, and the champion's as a line.
 
-    story: [{name, accuracy, verdict, lower, upper, date, data_version, labels}], oldest first; the
-    last five may be missing. Of another measure: measure and score instead of accuracy; rounds of
-    another one than the last are left out. A round that promoted is a filled dot, any other one is
-    hollow. Bars below say how many labelled rows were new, where a round says so.
+    story: [{name, accuracy, verdict, lower, upper, date, data_version, labels, champion}], oldest
+    first, all measured on the same rows; the last six may be missing. champion: name of the round
+    whose version was champion after this one, by default the last that promoted; one that is not in
+    the story leaves a gap in the line. Of another measure: measure and score instead of accuracy;
+    rounds of another one than the last are left out. A round that promoted is a filled dot, any
+    other one is hollow. Bars below say how many labelled rows were new, where a round says so.
     """
     story = [r for r in story if measures.score(r) is not None]
     _refuse_empty("rounds", story)
@@ -752,12 +772,10 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
         below = None
     place = np.arange(len(story))
     values = np.array([measures.score(r) for r in story], dtype=float)
-    champion, standing = [], np.nan
-    for item in story:
-        standing = measures.score(item) if item.get("verdict") == "promote" else standing
-        champion.append(standing)
+    champion = _of_champion(story)
     axes.step(
-        np.append(place, place[-1] + 0.5), [*champion, standing], where="post", color=PALE, lw=1.6
+        np.append(place, place[-1] + 0.5), [*champion, champion[-1]], where="post", color=PALE,
+        lw=1.6,
     )
     sparse = len(story) <= 12
     for x, item in zip(place, story, strict=True):
@@ -809,6 +827,17 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
     lowest = axes if below is None else below
     lowest.set_xticks(place, [_round_name(r) for r in story] if sparse else place + 1)
     return figure
+
+
+def _of_champion(story: Sequence[Mapping]) -> list[float]:
+    """Return, round by round, the score of who was champion after it; NaN where none is known."""
+    by_name = {item["name"]: measures.score(item) for item in story}
+    found, standing = [], None
+    for item in story:
+        standing = item["name"] if item.get("verdict") == "promote" else standing
+        standing = item.get("champion") or standing
+        found.append(by_name.get(standing, np.nan))
+    return found
 
 
 def _figure(
@@ -922,7 +951,7 @@ def _end_labels(axes: "Axes", ends: list[tuple], last: float) -> None:
 
 
 def _entries(
-    trials: Sequence[Mapping], measure: str, sides: Sequence[str] = ("train", "validation")
+    trials: Sequence[Mapping], measure: str, sides: Sequence[str] = tuple(LINES)
 ) -> list[Mapping]:
     """Return the epochs' entries that hold the measure on one of the sides."""
     return [
@@ -933,17 +962,21 @@ def _entries(
     ]
 
 
-def _line_key(figure: "Figure", has_train: bool, has_choice: bool) -> None:
+def _line_key(figure: "Figure", sides: Sequence[str], has_choice: bool, has_kept: bool) -> None:
     from matplotlib.lines import Line2D
 
     keys = [Line2D([], [], color=INK, lw=1.5, marker="o", ms=3, label="validation")]
-    if has_train:
-        keys.append(
-            Line2D(
-                [], [], color=INK, lw=1.2, ls=(0, (2, 2)), marker="o", ms=3, mfc="white",
-                label="training",
+    for side, words in (("train", "training"), ("calibrated", "validation, temperature scaled")):
+        if side in sides:
+            keys.append(
+                Line2D(
+                    [], [], color=INK, lw=1.2, ls=LINES[side], marker="o", ms=3, mfc="white",
+                    label=words,
+                )
             )
-        )
+    if has_kept:
+        keys.append(Line2D([], [], color=INK, ls="", marker="o", ms=9, mfc="none",
+                           label="epoch kept"))
     if has_choice:
         keys.append(Line2D([], [], color=BLUE, lw=3, label="chosen trial"))
     figure.legend(

@@ -31,7 +31,7 @@ from ftzard.evaluation.page import (
     table,
     tag,
 )
-from ftzard.evaluation.report_story import drift, forgetting, rounds
+from ftzard.evaluation.report_story import drift, forgetting, new_labels, rounds
 from ftzard.evaluation.report_training import data, learning
 
 MISTAKES = 20
@@ -334,8 +334,7 @@ def _figures(facts: Facts) -> Markup:
             (f"{100 * scores['ece']:.1f} points", "expected calibration error: how far its "
              "confidence is off")
         )
-    if facts.rounds and facts.rounds[-1].labels is not None:
-        cells.append((f"{facts.rounds[-1].labels:,}", "labelled rows new in this round"))
+    cells += new_labels(facts.rounds, "labelled")
     return tag(
         "div", *(tag("div", tag("b", big), tag("span", small)) for big, small in cells),
         class_="figures",

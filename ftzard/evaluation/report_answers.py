@@ -20,6 +20,7 @@ from ftzard.evaluation.page import (
     table,
     tag,
 )
+from ftzard.evaluation.report_story import new_labels
 
 LONGEST_ANSWER = 600
 NATS = "Loss is in nats per token: the training loss; lower is better."
@@ -65,8 +66,7 @@ def figures(facts: Facts) -> Markup:
             of = "" if than is None else f", the {before.role}'s {other.value(than)}"
             cells.append((other.value(value), f"{other.short} of {lead.generated:,} generated "
                                               f"answers{of}"))
-    if facts.rounds and facts.rounds[-1].labels is not None:
-        cells.append((f"{facts.rounds[-1].labels:,}", "answered rows new in this round"))
+    cells += new_labels(facts.rounds, "answered")
     return tag("div", *(tag("div", tag("b", big), tag("span", small)) for big, small in cells),
                class_="figures")
 

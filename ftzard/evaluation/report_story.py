@@ -1,9 +1,9 @@
 """The sections of the page that tell of all rounds: scores and verdicts, forgetting, drift."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ftzard.evaluation import batches, measures, plots
-from ftzard.evaluation.facts import Facts
+from ftzard.evaluation.facts import Facts, Round
 from ftzard.evaluation.page import (
     Markup,
     joined,
@@ -35,18 +35,50 @@ def rounds(facts: Facts) -> list[Markup]:
         lead += f" {spent:,} {given} rows came in with them."
     parts = [opening(lead)]
     measure = measures.of(story[-1].measure)
-    told = [vars(r) for r in story if r.value is not None and r.measure == measure.name]
+    together = [r for r in story if not r.apart]
+    told = [vars(r) for r in together if r.value is not None and r.measure == measure.name]
     if len(told) > 1:
         parts.append(
             picture(
                 f"{measure.title[0].upper()}{measure.title[1:]} over rounds",
-                "Each round's challenger with its interval; the grey line is the champion. Rounds "
-                "are measured on the test sets there were at the time.",
+                "Each round's challenger with its interval, all measured on the same rows"
+                f"{_of_rows(together[-1])}; the grey line is who was champion after each round.",
                 plots.svg(plots.rounds(told)),
                 wide=True,
             )
         )
-    return [*parts, tag("div", _rounds_table(facts), class_="gap" if len(parts) > 1 else None)]
+    return [*parts, tag("div", _rounds_table(facts), class_="gap" if len(parts) > 1 else None),
+            *_apart(story)]
+
+
+def new_labels(story: Sequence[Round], given: str) -> list[tuple[str, str]]:
+    """Return the figure of the rows that came in with the newest round, if it is known.
+
+    given: what a person did with them, 'labelled' or 'answered'.
+    """
+    if not story or story[-1].labels is None:
+        return []
+    said = f"{given} rows new in this round"
+    if story[-1].new_training_rows is not None:
+        said += f", {story[-1].new_training_rows:,} of them to train on"
+    return [(f"{story[-1].labels:,}", said)]
+
+
+def _of_rows(item: Round) -> str:
+    return f": {item.measured_on}" if item.measured_on else ""
+
+
+def _apart(story: Sequence[Round]) -> list[Markup]:
+    """Tell, by themselves, of the rounds whose versions have no score on the newest rows."""
+    apart = [r for r in story if r.apart]
+    if not apart:
+        return []
+    rows = [(item.name, item.apart, _score(item, several=True), item.measured_on or "not recorded")
+            for item in reversed(apart)]
+    return [tag("h3", "Measured on other rows", class_="gap"),
+            tag("p", "These scores say nothing beside those above or beside each other.",
+                class_="soft small"),
+            table(("round", "why", "score then", "of"), rows, ("whole", "text", "number", "text"))]
 
 
 def forgetting(facts: Facts) -> list[Markup]:
@@ -64,7 +96,8 @@ def forgetting(facts: Facts) -> list[Markup]:
     drawing = picture(
         f"{measure.title[0].upper()}{measure.title[1:]} by version and batch",
         "A frame: this version was trained on that batch. A dot after a name: it was promoted. "
-        "n: test rows, which may grow as labels of a batch arrive.",
+        "n: test rows. A column holds scores of the same rows; a dot in a cell: not measured on "
+        "them.",
         plots.svg(plots.forgetting(matrix, facts.delivered_as)),
         wide=many,
     )
@@ -111,7 +144,7 @@ def drift(facts: Facts) -> list[Markup]:
     latest = picture(
         f"The latest batch, {batches.named(last['batch'], facts.delivered_as)}",
         f"{last['rows']:,} rows against {last['reference_rows']:,} test rows of the champion's own "
-        "training data.",
+        "training data, each statistic as its distance from what is usual over that of its limit.",
         plots.svg(plots.drift(last)),
     )
     rows = [
@@ -140,9 +173,9 @@ def drift(facts: Facts) -> list[Markup]:
         parts.append(
             picture(
                 "Drift over time",
-                "Each batch's furthest statistic over its upper threshold (the line at 1); below "
-                "the dashes an alarm is cleared. Shaded: an alarm stands. Under each batch: the "
-                "champion it was compared with.",
+                "Each batch's furthest statistic, in the unit of the picture above (the line at 1 "
+                "is the upper threshold); below the dashes an alarm is cleared. Shaded: an alarm "
+                "stands. Under each batch: the champion it was compared with.",
                 plots.svg(plots.drift_over_time(entries, facts.delivered_as)),
                 wide=True,
             )
@@ -160,21 +193,15 @@ def _rounds_table(facts: Facts) -> Markup:
             WORDS.get(item.verdict, item.verdict),
             class_=f"tag {item.verdict.replace(' ', '-')}",
         )
-        measure = measures.of(item.measure)
-        score = measure.value(item.value, unit=measure.scale == 100)
-        if len(known) > 1:
-            score = f"{measure.short} {score}"
-        if item.lower is not None and item.upper is not None:
-            score = joined(
-                [score, tag("div", measure.range(item.lower, item.upper), class_="soft small")]
-            )
+        score = "measured on other rows, see below" if item.apart else (
+            _score(item, several=len(known) > 1))
         rows.append(
             (
                 item.name,
                 (item.date or "")[:16].replace("T", " "),
                 tag("code", item.data_version[:8]) if item.data_version else "not recorded",
                 item.model or "",
-                "" if item.labels is None else f"{item.labels:,}",
+                "–" if item.labels is None else f"{item.labels:,}",
                 score,
                 joined([badge, tag("div", batches.told(item.reason or "", facts.delivered_as),
                                    class_="soft small")]),
@@ -186,6 +213,17 @@ def _rounds_table(facts: Facts) -> Markup:
         rows,
         ("whole", "id", "id", "id", "number", "number", "text"),
     )
+
+
+def _score(item: Round, several: bool) -> Markup | str:
+    """Return a round's score with its interval; several: rounds have more than one measure."""
+    measure = measures.of(item.measure)
+    score = measure.value(item.value, unit=measure.scale == 100)
+    if several:
+        score = f"{measure.short} {score}"
+    if item.lower is None or item.upper is None:
+        return score
+    return joined([score, tag("div", measure.range(item.lower, item.upper), class_="soft small")])
 
 
 def _either_side(statistic: Mapping) -> tuple[str, str]:

@@ -39,7 +39,8 @@ def learning(facts: Facts) -> list[Markup]:
     trials, free = facts.trials, facts.answers is not None
     if not trials:
         return [missing("No trial was reported in this round, so there are no learning curves.")]
-    curves = [{"name": t.name, "best": t.best, "history": list(t.history)} for t in trials]
+    curves = [{"name": t.name, "best": t.best, "history": list(t.history),
+               "best_epoch": t.best_epoch} for t in trials]
     many = len(trials) > 1
     words = {"of": " of every trial" if many else "", "it": "every trial" if many else "the model"}
     drawn = [
@@ -57,8 +58,10 @@ def learning(facts: Facts) -> list[Markup]:
     heading = "What each trial tried" if many else "Values used"
     tried = tag("div", tag("h3", heading), _trials_table(trials, free),
                 class_="gap")
-    return [opening(_trials_sentence(trials, free)), tag("div", *drawn, class_="two"),
-            *_search(trials, free), tried]
+    sure = _confidence_sentence(trials)
+    return [opening(_trials_sentence(trials, free)),
+            *([tag("p", sure, class_="soft small")] if sure else []),
+            tag("div", *drawn, class_="two"), *_search(trials, free), tried]
 
 
 def data(facts: Facts) -> list[Markup]:
@@ -84,9 +87,29 @@ def _trials_sentence(trials: Sequence[Trial], free: bool) -> str:
     peak = _peak(best, free)
     if peak is None:
         return "It was trained once." if only else f"{chosen}."
+    whose = "The" if only else f"{chosen}; its"
+    if best.best_epoch is not None:
+        said = (f"validation loss is {peak[0]:.3f} nats per token" if free
+                else f"validation accuracy is {percent(peak[0])}")
+        return f"{whose} {said} with the weights of epoch {peak[1]:g}, which were kept."
     said = (f"lowest validation loss is {peak[0]:.3f} nats per token" if free
             else f"best validation accuracy is {percent(peak[0])}")
-    return f"{'The' if only else f'{chosen}; its'} {said}, after epoch {peak[1]:g}."
+    return f"{whose} {said}, after epoch {peak[1]:g}."
+
+
+def _confidence_sentence(trials: Sequence[Trial]) -> str | None:
+    """Say whether the epoch that was kept is surer than it should be, if training measured it."""
+    best = trials[0] if len(trials) == 1 else next((t for t in trials if t.best), None)
+    kept = None if best is None or best.best_epoch is None else next(
+        (e for e in best.history if e["epoch"] == best.best_epoch), None)
+    if kept is None or kept.get("temperature") is None:
+        return None
+    temperature = kept["temperature"]
+    how = ("surer than it should be" if temperature > 1.05 else
+           "less sure than it could be" if temperature < 0.95 else "as sure as it should be")
+    return (f"In that epoch it is {how}: the loss is {kept['validation_loss']:.3f} on validation "
+            f"rows and {kept['train_loss']:.3f} on training rows, and with its logits divided by "
+            f"{temperature:.2f} it is {kept['calibrated_loss']:.3f} on validation rows.")
 
 
 def _search(trials: Sequence[Trial], free: bool) -> list[Markup]:
@@ -96,7 +119,7 @@ def _search(trials: Sequence[Trial], free: bool) -> list[Markup]:
     if len(tried) < 2:
         return []
     drawing = plots.svg(plots.trials(tried, "validation_loss" if free else "accuracy"))
-    caption = "The best epoch of each trial, against each value that differs among them."
+    caption = "The epoch that was kept of each trial, against each value that differs among them."
     return [tag("div", picture("The search", caption, drawing), class_="gap")]
 
 
@@ -124,9 +147,13 @@ def _trials_table(trials: Sequence[Trial], free: bool) -> Markup:
 
 
 def _peak(trial: Trial, free: bool) -> tuple[float, float] | None:
-    """Return the best accuracy, or loss, on validation rows and the first epoch that reached it."""
+    """Return the accuracy, or loss, on validation rows of the epoch that was kept, and which it is.
+
+    Where it is not known which one was kept, the best one counts, and the first that reached it.
+    """
     measure, sign = ("loss", -1) if free else ("accuracy", 1)
-    found = [(measured(entry, "validation", measure), entry["epoch"]) for entry in trial.history]
+    found = [(measured(entry, "validation", measure), entry["epoch"]) for entry in trial.history
+             if trial.best_epoch in (None, entry["epoch"])]
     known = [(sign * value, -epoch) for value, epoch in found if value is not None]
     if not known:
         return None

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from ftzard import same_answer
 from ftzard.config.schema import Config, Paths
 from ftzard.errors import WorkspaceError, nearest
+from ftzard.evaluation.standings import Standings
 from ftzard.history.artifact_names import ELSEWHERE, NAMES
-from ftzard.notebooks import decisions
+from ftzard.notebooks import as_trained, decisions
 from ftzard.record_file import read_record_file
 from ftzard.steps import BY_NAME
 from ftzard.tracking import reading
@@ -133,7 +134,7 @@ def lineage(workspace: Workspace, model: str | None = None) -> dict:
         "runs": [_with_notebook(run, workspace, tracking) for run in _once(runs)],
         "config": record["config"],
         "config_hash": record["config_hash"],
-        "params": record["params"],
+        "params": as_trained.params(record),
         "recipe": record.get("recipe"),
         "labels": record["labels"],
         "rows": record["rows"],
@@ -151,8 +152,18 @@ def lineage(workspace: Workspace, model: str | None = None) -> dict:
         "verdict": record.get("verdict"),
         "promotions": record.get("promotions") or [],
         "deleted": record.get("deleted"),
-        "metrics": (record.get("metrics") or {}).get("challenger"),
+        **_scores(record, kept[name].values()),
     }
+
+
+def _scores(record: Mapping, others: Iterable[Mapping]) -> dict:
+    """Return a version's scores on the newest test rows, or on its own, and which they are."""
+    table, number = Standings.of(others), int(record["version"])
+    line, apart = (table.line(number), table.apart_of(number)) if table else (None, None)
+    if line is not None:
+        return {"metrics": dict(line), "measured_on": table.rows}
+    return {"metrics": dict(apart.line) if apart else None,
+            "measured_on": f"{apart.rows}: {apart.why}" if apart else None}
 
 
 def records(root: Path) -> dict[str, dict[int, dict]]:

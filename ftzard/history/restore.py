@@ -1,10 +1,12 @@
 """`ftzard restore`: which files a commit or a run means, and bringing them back."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ftzard.artifact import write_json
 from ftzard.config.schema import Config
 from ftzard.errors import WorkspaceError
 from ftzard.history import lineage
@@ -27,20 +29,45 @@ def restore(workspace: Workspace, which: str, artifacts: Sequence[str] = (), *,
 
     Returns 'commit' (None if git had it all as asked), and the 'files' that were written: artifact,
     path, the version they are of, rows. Raises WorkspaceError for what is no commit, run or
-    artifact, VersioningError as `versioning.restore` does; then nothing was changed.
+    artifact, VersioningError as `versioning.restore` does; then nothing was changed. From the first
+    byte that is written until the commit, a file in `.ftzard/` says what is being brought back: a
+    step refuses to begin then, and `finish` completes it.
     """
     root, config = workspace.root, workspace.config()
     with locked(workspace.state / "run.lock", {"pid": os.getpid(), "doing": "ftzard restore"},
                 waiting=say):
+        if workspace.unfinished_restore.is_file():
+            say(finish(workspace, say))
         known = _standing(workspace, config, which)
         told = _described(root, known)
         wanted = _wanted(workspace, config, known, artifacts, told)
         names = {path: lineage.name_of(path, config.paths) for path in wanted}
-        done = versioned.restore(root, wanted, say=say, message=lambda paths: "restore: "
-                                 + ", ".join(f"{names[p]} of {wanted[p][:10]}" for p in paths))
+        done = versioned.restore(root, wanted, say=say, message=_message(wanted, names),
+                                 begin=lambda: write_json(workspace.unfinished_restore,
+                                                          {"wanted": wanted, "names": names}))
+        workspace.unfinished_restore.unlink(missing_ok=True)
     return {"commit": done.commit, "files": [
         {"artifact": names[path], "path": path, "version": wanted[path],
          "rows": told[path, wanted[path]].rows} for path in done.files]}
+
+
+def finish(workspace: Workspace, say: Callable[[str], object] = print) -> str:
+    """Complete the restore that was cut off in a workspace; return a sentence on it.
+
+    Whoever calls this holds the lock of a run. Raises VersioningError as `versioning.restore` does.
+    """
+    begun = json.loads(workspace.unfinished_restore.read_text(encoding="utf-8"))
+    versioned.restore(workspace.root, begun["wanted"], say=say,
+                      message=_message(begun["wanted"], begun["names"]))
+    workspace.unfinished_restore.unlink()
+    return f"completed the restore of {', '.join(sorted(begun['names'].values()))}."
+
+
+def _message(wanted: Mapping[str, str], names: Mapping[str, str]
+             ) -> Callable[[Sequence[str]], str]:
+    """Return what gives the text of a restore's commit, from the paths in it."""
+    return lambda paths: "restore: " + ", ".join(
+        f"{names[path]} of {wanted[path][:10]}" for path in paths)
 
 
 def _described(root: Path, known: Mapping[str, str]) -> dict[tuple[str, str], Version]:

@@ -24,7 +24,7 @@ from ftzard.models.base import LoadedBase
 from ftzard.models.checkpoint import Checkpoints
 from ftzard.models.meta import weights_file
 from ftzard.models.prediction import Progress
-from ftzard.models.reproducibility import made_with
+from ftzard.models.reproducibility import made_with, processor
 from ftzard.models.training import Trained, train
 
 
@@ -157,7 +157,8 @@ def _check_rows(
 
 def _recipe(values: dict, folder: Path, trained: Trained) -> dict:
     story = [{k: v for k, v in e.items() if k != "tokens_per_second"} for e in trained.history]
-    return values | {"weights_sha256": sha256(weights_file(folder)), "history": story}
+    return values | {"weights_sha256": sha256(weights_file(folder)), "history": story,
+                     "processor": processor()}
 
 
 def _keep_ended(kept: Checkpoints, folder: Path, trained: Trained) -> None:

@@ -1,17 +1,22 @@
-"""A model answers texts in a process of its own: what it says, how fast it was, its memory.
+"""Two models answer the same rows, each in a process of its own: what they say, speed, memory.
 
 A fresh process (`python -m ftzard.models.measured REQUEST.json`) has nothing of another model in
-memory or warmed up, so two models that are measured one after the other can be compared.
+memory or warmed up. How fast a model is depends on what else the machine does just then, so both
+are timed in turns: a pass of the one, a pass of the other, several times, after a pass of each that
+does not count. What is told is the median with the range of the passes.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
@@ -30,65 +35,78 @@ from ftzard.models.reproducibility import set_threads
 from ftzard.models.spec import BaseSpec
 from ftzard.models.tokenizing import encode
 
-#: Rows that are answered one at a time to know the latency, and those that are written to.
-SINGLES, WRITTEN = 32, 8
+#: Passes of each model that count, and of these the rows that are answered one at a time and
+#: together: by a model that chooses labels, and by one that writes.
+PASSES = 5
+CHOSEN, WRITTEN = (32, 512), (4, 32)
+TIMES = ("latency_ms", "rows_per_second", "tokens_per_second")
 
 
 @dataclass(frozen=True)
 class Speed:
     """How a model answered.
 
-    latency_ms: median of one row at a time; rows_per_second, tokens_per_second: of real tokens,
-    in batches, and of answers and the tokens in them where they are written; load_s: until it could
-    answer; peak_bytes: of loading and answering, beyond what the process held before, None where
-    nobody says; device: 'cpu' or 'cuda'; threads: of torch; cut_rows: texts, or prompts with the
-    wanted answer, that are longer than the model reads.
+    latency_ms: of one row at a time; rows_per_second, tokens_per_second: of real tokens,
+    in batches, and of answers and the tokens in them where they are written; each the median of the
+    passes, and its `_range` the lowest and the highest of them. All six are None where the two
+    models have no room in memory side by side, since they could not take turns. passes: how many;
+    load_s: until it could answer; peak_bytes: of loading and answering, beyond what the process
+    held before, None where nobody says; device: 'cpu' or 'cuda'; threads: of torch; cut_rows:
+    texts, or prompts with the wanted answer, that are longer than the model reads.
     """
 
-    latency_ms: float
-    rows_per_second: float
-    tokens_per_second: float
     load_s: float
     peak_bytes: int | None
     device: str
     threads: int
     cut_rows: int
+    passes: int = 0
+    latency_ms: float | None = None
+    rows_per_second: float | None = None
+    tokens_per_second: float | None = None
+    latency_ms_range: tuple[float, float] | None = None
+    rows_per_second_range: tuple[float, float] | None = None
+    tokens_per_second_range: tuple[float, float] | None = None
 
 
-def costs(model: nn.Module, answer: Callable[[list[int]], object],
-          input_ids: Sequence[Sequence[int]], seconds: float, singles: int = SINGLES
-          ) -> dict[str, float]:
-    """Return what a model's answers cost where others have been in this process before it.
+@dataclass(frozen=True)
+class Subject:
+    """A model that is to answer.
 
-    answer: of one row's ids; input_ids: of all rows; seconds: that these took together. The result
-    holds latency_ms (median of one row at a time), rows_per_second, and memory_mb (its weights,
-    adapter included).
+    adapter: folder of a saved adapter, or None for the bare base with its untrained head; base: how
+    to load its base; told: what a bare base has no folder for: {labels}, in the order of the
+    logits, or {template, max_new_tokens}.
     """
-    weights = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
-    latency = _latency(answer, [list(ids) for ids in input_ids], singles)
-    return {"latency_ms": 1000 * latency, "rows_per_second": len(input_ids) / seconds,
-            "memory_mb": weights / 2**20}
+
+    adapter: Path | None
+    base: BaseSpec
+    told: Mapping
+
+
+def weights_mb(model: nn.Module) -> float:
+    """Return how many MiB a model's weights take, an adapter's that is on it included."""
+    return sum(t.numel() * t.element_size()
+               for t in (*model.parameters(), *model.buffers())) / 2**20
 
 
 def measured(
-    adapter: Path | None,
-    base: BaseSpec,
-    labels: Sequence[str],
-    texts: Sequence[str],
+    subjects: Sequence[Subject],
+    texts: Sequence[Sequence[str]],
     *,
     threads: int,
     batch_size: int = 64,
     timeout: float = 3600,
-) -> tuple[numpy.ndarray, Speed]:
-    """Return a model's float32 logits (rows, labels) of cleaned texts, and how fast it was.
+    on_start: Callable[[int], object] = lambda number: None,
+) -> list[tuple[numpy.ndarray, Speed]]:
+    """Return each model's float32 logits (rows, labels) of its cleaned texts, and its speed.
 
-    adapter: folder of a saved adapter, or None for the bare base with its untrained head; labels:
-    in the order of the logits; timeout: seconds. Raises ModelError with the process's own sentence
-    if it fails.
+    texts: of each model; on_start: called with a model's number before it answers; timeout: seconds
+    of loading and answering, of each. Raises ModelError with the process's own sentence if one
+    fails.
     """
-    task = {"told": {"labels": list(labels)}, "texts": list(texts)}
-    found, speed = _asked(adapter, base, task, threads, batch_size, timeout)
-    return found["logits"], speed
+    found = _asked(subjects, [{"texts": list(part)} for part in texts], threads, batch_size,
+                   timeout, on_start)
+    return [(told["logits"], speed) for told, speed in found]
 
 
 @dataclass(frozen=True)
@@ -109,9 +127,7 @@ class Written:
 
 
 def measured_answers(
-    adapter: Path | None,
-    base: BaseSpec,
-    answering: Mapping,
+    subjects: Sequence[Subject],
     messages: Sequence[Messages],
     wanted: Sequence[str],
     asked: Sequence[int],
@@ -119,48 +135,135 @@ def measured_answers(
     threads: int,
     batch_size: int = 32,
     timeout: float = 3600,
-) -> tuple[Written, Speed]:
-    """Return how likely a model finds wanted answers, what it writes itself, and how fast it was.
+    on_start: Callable[[int], object] = lambda number: None,
+) -> list[tuple[Written, Speed]]:
+    """Return how likely each model finds wanted answers, what it writes itself, and its speed.
 
-    adapter: as for `measured`; answering: template and max_new_tokens of a bare base; asked: the
-    numbers of the rows for which it writes. Raises ModelError as `measured` does.
+    asked: the numbers of the rows for which it writes; the rest as for `measured`. Raises
+    ModelError as `measured` does.
     """
-    task = {"told": dict(answering), "messages": [list(turns) for turns in messages],
-            "wanted": list(wanted), "asked": [int(number) for number in asked]}
-    found, speed = _asked(adapter, base, task, threads, batch_size, timeout)
-    return Written(found["loss"], found["tokens"], found["lost"], found["cut"],
-                   found["answers"].tolist()), speed
+    task = {"messages": [list(turns) for turns in messages], "wanted": list(wanted),
+            "asked": [int(number) for number in asked]}
+    found = _asked(subjects, [task] * len(subjects), threads, batch_size, timeout, on_start)
+    return [(Written(told["loss"], told["tokens"], told["lost"], told["cut"],
+                     told["answers"].tolist()), speed) for told, speed in found]
 
 
-def _asked(adapter: Path | None, base: BaseSpec, task: Mapping, threads: int, batch_size: int,
-           timeout: float) -> tuple[dict[str, numpy.ndarray], Speed]:
-    with tempfile.TemporaryDirectory(prefix="ftzard-measured-") as scratch:
-        request, answer = Path(scratch) / "request.json", Path(scratch) / "answer"
-        request.write_text(json.dumps({
-            "adapter": adapter and str(Path(adapter).resolve()),
-            "base": {**base.to_dict(), "source": _anywhere(base.source)}, **task,
-            "threads": threads, "batch_size": batch_size, "answer": str(answer)}),
-            encoding="utf-8")
-        _run(request, base.name, timeout)
-        speed = json.loads(answer.with_suffix(".json").read_text(encoding="utf-8"))
-        with numpy.load(answer.with_suffix(".npz")) as found:
-            return dict(found), Speed(**speed)
+def _asked(subjects: Sequence[Subject], tasks: Sequence[Mapping], threads: int, batch_size: int,
+           timeout: float, on_start: Callable[[int], object]
+           ) -> list[tuple[dict[str, numpy.ndarray], Speed]]:
+    with ExitStack() as open_ones:
+        workers: list[_Worker] = []
+        for number, (subject, task) in enumerate(zip(subjects, tasks, strict=True)):
+            on_start(number)
+            if workers and not workers[-1].leaves_room():
+                for worker in workers:
+                    worker.close()
+            workers.append(open_ones.enter_context(
+                _Worker(subject, task, threads, batch_size, timeout)))
+            workers[-1].wait()
+        together = all(worker.alive for worker in workers)
+        passes = [[worker.turn() for worker in workers]
+                  for _ in range(1 + PASSES)][1:] if together else []
+        return [(worker.found, _speed(worker.told, [each[i] for each in passes]))
+                for i, worker in enumerate(workers)]
 
 
-def _run(request: Path, name: str, timeout: float) -> None:
-    environment = {**python_settings.for_child(), "OMP_WAIT_POLICY": "PASSIVE"}
-    try:
-        process = subprocess.run(
-            [sys.executable, "-P", "-m", "ftzard.models.measured", str(request)],
-            capture_output=True, text=True, env=environment, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(
-            f"a model on base '{name}' did not answer within {timeout:.0f} s; expected an answer. "
-            "Give it fewer rows, or try again when the machine is less busy.") from error
-    if process.returncode != 0:
-        last = (process.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ModelError(f"a model on base '{name}' cannot answer (exit code "
-                         f"{process.returncode}): {last.partition('ModelError: ')[2] or last}")
+def _speed(told: Mapping, passes: Sequence[Mapping]) -> Speed:
+    known = {key: told[key] for key in ("load_s", "peak_bytes", "device", "threads", "cut_rows")}
+    if not passes:
+        return Speed(**known)
+    values = {key: [each[key] for each in passes] for key in TIMES}
+    return Speed(**known, passes=len(passes),
+                 **{key: statistics.median(each) for key, each in values.items()},
+                 **{f"{key}_range": (min(each), max(each)) for key, each in values.items()})
+
+
+class _Worker:
+    """A process with one model in it, which answers its rows and is then timed pass by pass.
+
+    told: what it says of its answering; found: its answers; alive: whether it still can be timed.
+    """
+
+    def __init__(self, subject: Subject, task: Mapping, threads: int, batch_size: int,
+                 timeout: float):
+        self.name, self.timeout, self.alive = subject.base.name, timeout, False
+        self.told: dict = {}
+        self.found: dict[str, numpy.ndarray] = {}
+        self._late = False
+        self._request = {
+            "adapter": subject.adapter and str(Path(subject.adapter).resolve()),
+            "base": {**subject.base.to_dict(), "source": _anywhere(subject.base.source)},
+            "told": dict(subject.told), **task, "threads": threads, "batch_size": batch_size}
+
+    def __enter__(self) -> "_Worker":
+        self._scratch = tempfile.TemporaryDirectory(prefix="ftzard-measured-")
+        folder = Path(self._scratch.name)
+        request, self._answer = folder / "request.json", folder / "answer.npz"
+        request.write_text(json.dumps({**self._request, "answer": str(self._answer)}),
+                           encoding="utf-8")
+        self._said = folder / "stderr"
+        with open(self._said, "wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "ftzard.models.measured", str(request)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+                encoding="utf-8",
+                env={**python_settings.for_child(), "OMP_WAIT_POLICY": "PASSIVE"})
+        self.alive = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._scratch.cleanup()
+
+    def wait(self) -> None:
+        """Wait until it has answered its rows."""
+        self.told = self._heard()
+        with numpy.load(self._answer) as found:
+            self.found = dict(found)
+
+    def leaves_room(self) -> bool:
+        """Return whether a second model like this one has room in memory beside it."""
+        peak, free = self.told["peak_bytes"], self.told["free_bytes"]
+        return peak is None or free is None or 1.2 * peak < free
+
+    def turn(self) -> dict:
+        """Let it answer some rows once more, and return how fast it was."""
+        with suppress(BrokenPipeError):  # of one that has died, the next line says why
+            self._process.stdin.write("turn\n")
+            self._process.stdin.flush()
+        return self._heard()
+
+    def close(self) -> None:
+        """End the process."""
+        if self.alive:
+            self.alive = False
+            self._process.kill()
+            self._process.communicate()
+
+    def _heard(self) -> dict:
+        timer = threading.Timer(self.timeout, self._too_late)
+        timer.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            timer.cancel()
+        if line:
+            return json.loads(line)
+        code = self._process.wait()
+        if self._late:
+            raise ModelError(
+                f"a model on base '{self.name}' did not answer within {self.timeout:.0f} s; "
+                "expected an answer. Give it fewer rows, or try again when the machine is less "
+                "busy.")
+        said = self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = (said or ["no message"])[-1]
+        raise ModelError(f"a model on base '{self.name}' cannot answer (exit code {code}): "
+                         f"{last.partition('ModelError: ')[2] or last}")
+
+    def _too_late(self) -> None:
+        self._late = True
+        self._process.kill()
 
 
 def _anywhere(source: str | Path) -> str:
@@ -169,6 +272,9 @@ def _anywhere(source: str | Path) -> str:
 
 
 def _answer(request: Path) -> None:
+    """Answer what is asked, say so, and then take a turn for every line that comes in."""
+    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints does not stand between our lines
     task = json.loads(request.read_text(encoding="utf-8"))
     set_threads(task["threads"])
     held, began = memory.resident(), time.perf_counter()
@@ -177,28 +283,38 @@ def _answer(request: Path) -> None:
         model = opened(task["adapter"] and Path(task["adapter"]), task["base"], task["told"])
         loaded = time.perf_counter() - began
         say = _choose if isinstance(model, Classifier) else _write
-        found, costs = say(model, task)
-    speed = Speed(load_s=loaded, peak_bytes=peak.bytes, device=device, threads=task["threads"],
-                  **costs)
-    answer = Path(task["answer"])
-    numpy.savez(answer.with_suffix(".npz"), **found)
-    answer.with_suffix(".json").write_text(json.dumps(asdict(speed)))
+        found, cut_rows, turn = say(model, task)
+    numpy.savez(task["answer"], **found)
+    _tell(told, {"load_s": loaded, "peak_bytes": peak.bytes, "device": device,
+                 "free_bytes": memory.device().free, "threads": task["threads"],
+                 "cut_rows": cut_rows})
+    for _ in sys.stdin:
+        _tell(told, turn())
 
 
-def _choose(classifier: Classifier, task: Mapping) -> tuple[dict, dict]:
-    """Return the logits of a classifier, and its costs."""
+def _tell(to: object, values: Mapping) -> None:
+    to.write(json.dumps(values) + "\n")
+    to.flush()
+
+
+def _choose(classifier: Classifier, task: Mapping) -> tuple[dict, int, Callable[[], dict]]:
+    """Return the logits of a classifier, how many texts were cut, and what times it once."""
     input_ids, lengths, cut = encode(task["texts"], classifier.tokenizer, classifier.max_length)
-    latency = _latency(lambda ids: classifier.logits([ids]), input_ids, SINGLES)
-    began = time.perf_counter()
     logits = classifier.logits(input_ids, batch_size=task["batch_size"])
-    seconds = time.perf_counter() - began
-    return {"logits": logits}, {
-        "latency_ms": 1000 * latency, "rows_per_second": len(input_ids) / seconds,
-        "tokens_per_second": float(lengths.sum() / seconds), "cut_rows": int((cut > 0).sum())}
+    singles, together = (_spread(len(input_ids), most) for most in CHOSEN)
+    tokens = int(sum(lengths[i] for i in together))
+
+    def turn() -> dict:
+        latency = _latency(lambda ids: classifier.logits([ids]), [input_ids[i] for i in singles])
+        began = time.perf_counter()
+        classifier.logits([input_ids[i] for i in together], batch_size=task["batch_size"])
+        return _times(latency, len(together), tokens, time.perf_counter() - began)
+
+    return {"logits": logits}, int((cut > 0).sum()), turn
 
 
-def _write(answerer: Answerer, task: Mapping) -> tuple[dict, dict]:
-    """Return the losses and answers of an answerer, and its costs."""
+def _write(answerer: Answerer, task: Mapping) -> tuple[dict, int, Callable[[], dict]]:
+    """Return the losses and answers of an answerer, how many were cut, and what times it once."""
     rows = encode_answers(task["messages"], task["wanted"], answerer.tokenizer, answerer.template,
                           answerer.max_length)
     fit = numpy.flatnonzero(~rows.lost)
@@ -207,29 +323,40 @@ def _write(answerer: Answerer, task: Mapping) -> tuple[dict, dict]:
         [rows.input_ids[i] for i in fit], rows.prompt_length[fit], batch_size=task["batch_size"])
     asked = [i for i in task["asked"] if not rows.lost[i]]
     prompts = [rows.input_ids[i][:rows.prompt_length[i]] for i in asked]
-    latency = _latency(lambda ids: answerer.generate([ids]), prompts, WRITTEN)
-    began = time.perf_counter()
     said = answerer.generate(prompts, batch_size=task["batch_size"])
-    seconds = time.perf_counter() - began
     answers = dict(zip(asked, said["answer"], strict=True))
-    return {"loss": loss, "tokens": tokens, "lost": rows.lost, "cut": rows.cut,
-            "answers": numpy.array([answers.get(i, "") for i in task["asked"]], dtype=str)}, {
-        "latency_ms": 1000 * latency, "rows_per_second": len(asked) / seconds,
-        "tokens_per_second": float(said["tokens"].sum() / seconds),
-        "cut_rows": int((rows.cut[fit] > 0).sum())}
+    singles, together = (_spread(len(prompts), most) for most in WRITTEN)
 
-
-def _latency(answer: Callable[[list[int]], object], input_ids: list[list[int]], most: int
-             ) -> float:
-    """Return the median seconds of one row at a time; the first one warms up and does not count."""
-    chosen = [input_ids[i] for i in numpy.linspace(
-        0, len(input_ids) - 1, min(most, len(input_ids)), dtype=int)]
-    seconds = []
-    for ids in [*chosen[:1], *chosen]:
+    def turn() -> dict:
+        latency = _latency(lambda ids: answerer.generate([ids]), [prompts[i] for i in singles])
         began = time.perf_counter()
-        answer(ids)
+        written = answerer.generate([prompts[i] for i in together], batch_size=task["batch_size"])
+        return _times(latency, len(together), int(written["tokens"].sum()),
+                      time.perf_counter() - began)
+
+    return {"loss": loss, "tokens": tokens, "lost": rows.lost, "cut": rows.cut,
+            "answers": numpy.array([answers.get(i, "") for i in task["asked"]], dtype=str)}, int(
+                (rows.cut[fit] > 0).sum()), turn
+
+
+def _times(latency: float, rows: int, tokens: int, seconds: float) -> dict:
+    return {"latency_ms": 1000 * latency, "rows_per_second": rows / seconds,
+            "tokens_per_second": tokens / seconds}
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return at most so many of `count` rows, evenly spread."""
+    return numpy.unique(numpy.linspace(0, count - 1, min(most, count), dtype=int)).tolist()
+
+
+def _latency(answer: Callable[[list[int]], object], input_ids: Sequence[Sequence[int]]) -> float:
+    """Return the median seconds of one row at a time."""
+    seconds = []
+    for ids in input_ids:
+        began = time.perf_counter()
+        answer(list(ids))
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[1:] or [0.0])
+    return statistics.median(seconds or [0.0])
 
 
 if __name__ == "__main__":

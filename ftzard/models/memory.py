@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from ftzard import free_memory
+
 STATUS = Path("/proc/self/status")
 RESET = Path("/proc/self/clear_refs")
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -93,7 +95,7 @@ def device() -> Device:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = min((_limit(path) for path in LIMITS), default=None, key=lambda v: v or total)
     total = min(total, limit or total)
-    return Device("cpu", f"{os.cpu_count()} CPU cores", total, min(total, _available() or total))
+    return Device("cpu", f"{os.cpu_count()} CPU cores", total, min(total, free_memory.of_machine() or total))
 
 
 def _status(key: str) -> int | None:
@@ -132,15 +134,6 @@ def _looking(found: Peak) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
-
-
-def _available() -> int | None:
-    """Return the bytes that this machine could give to a new process."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():
-        return None
-    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-    return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None
 
 
 def _limit(path: Path) -> int | None:

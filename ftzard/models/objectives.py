@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy
 import pandas
 import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 from torch import nn
 
 from ftzard.errors import ModelError, nearest
@@ -29,11 +31,14 @@ METRICS = {
         "macro_recall",
         "macro_f1",
         "validation_loss",
+        "calibrated_loss",
     ),
     INSTRUCTION_TUNING: ("validation_loss", "perplexity", "token_accuracy"),
 }
 #: Metrics of which the lower one is the better one.
-LOWER = ("validation_loss", "perplexity")
+LOWER = ("validation_loss", "perplexity", "calibrated_loss")
+#: The least and the largest temperature that logits are divided by.
+COLDEST, HOTTEST = 0.05, 20.0
 
 #: The class weights that are worked out from the training rows.
 BALANCED = "balanced"
@@ -223,7 +228,9 @@ class Answers:
 def measure(scores: numpy.ndarray, targets: numpy.ndarray) -> dict[str, float]:
     """Return loss and metrics of logits (rows, labels) against label numbers (rows).
 
-    Classes that occur neither in the targets nor in the predictions do not count in the averages.
+    calibrated_loss: the mean cross entropy with the logits divided by the temperature at which it
+    is smallest, which is told beside it: above 1 the model is surer than it should be. Classes that
+    occur neither in the targets nor in the predictions do not count in the averages.
     """
     predicted = scores.argmax(axis=1)
     loss = nn.functional.cross_entropy(torch.from_numpy(scores), torch.from_numpy(targets))
@@ -237,14 +244,33 @@ def measure(scores: numpy.ndarray, targets: numpy.ndarray) -> dict[str, float]:
         recall.append(hits / max(1, int(true.sum())))
         f1.append(2 * hits / int(true.sum() + positive.sum()))
         present.append(bool(true.any()))
+    calibrated, temperature = _calibrated(scores, targets)
     return {
         "validation_loss": float(loss),
+        "calibrated_loss": calibrated,
+        "temperature": temperature,
         "accuracy": float((predicted == targets).mean()),
         "balanced_accuracy": float(numpy.mean([r for r, p in zip(recall, present) if p])),
         "macro_precision": float(numpy.mean(precision)),
         "macro_recall": float(numpy.mean(recall)),
         "macro_f1": float(numpy.mean(f1)),
     }
+
+
+def _calibrated(scores: numpy.ndarray, targets: numpy.ndarray) -> tuple[float, float]:
+    """Return the smallest loss that a temperature gives, and the temperature.
+
+    In the inverse temperature the loss is convex, so that a bounded search finds its minimum.
+    """
+    values, own = scores.astype(numpy.float64), (numpy.arange(len(targets)), targets)
+
+    def loss(log_inverse: float) -> float:
+        scaled = values * math.exp(log_inverse)
+        return float((logsumexp(scaled, axis=1) - scaled[own]).mean())
+
+    found = minimize_scalar(loss, bounds=(-math.log(HOTTEST), -math.log(COLDEST)),
+                            method="bounded", options={"xatol": 1e-4})
+    return float(found.fun), math.exp(-float(found.x))
 
 
 def better(entry: dict, than: dict, metric: str) -> bool:

@@ -1,7 +1,9 @@
 """What makes a run repeatable: the seeds, the number of threads, the code that computes."""
 
 import hashlib
+import platform
 import random
+import re
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +25,24 @@ def set_seed(seed: int) -> None:
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+@cache
+def processor() -> str:
+    """Return what decides how sums are rounded: the GPU, or the CPU's model and instructions.
+
+    With the same seed and threads, another processor adds up in another order: weights differ in
+    their last digits.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info, found = Path("/proc/cpuinfo"), [platform.machine()]
+    if info.is_file():
+        of_first = info.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+        values = dict(re.findall(r"^(.+?)\s*:[ \t]*(.*)$", of_first, re.MULTILINE))
+        found = [f"{name} {values[name]}" for name in ("cpu family", "model") if name in values]
+        found.insert(0, values.get("model name", platform.machine()))
+    return ", ".join([*found, torch.backends.cpu.get_cpu_capability()])
 
 
 @cache

@@ -3,22 +3,27 @@
 Every model tells how likely it finds each wanted answer, and writes its own for some of them.
 """
 
-import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ftzard.config.schema import Gate
+from ftzard.dataset import storage
+from ftzard.errors import ModelError
 from ftzard.evaluation import answers, gate, measures
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Scored, Verdict
-from ftzard.models import adapter, checks, instructions, measured
-from ftzard.models.answering import Answerer
+from ftzard.models import adapter, answer_store, checks, instructions
+from ftzard.models.answer_store import AnswerStore, Arrays, Question
+from ftzard.models.answering import COLUMNS, Answerer
 from ftzard.models.base import LoadedBase, load_base
+from ftzard.models.measured import weights_mb
 from ftzard.models.spec import BaseSpec
-from ftzard.notebooks import instructing, model_files, reference, reigning
+from ftzard.models.tokenizing import load_tokenizer
+from ftzard.notebooks import instructing, measured_again, model_files, reference, reigning
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
 
@@ -29,14 +34,13 @@ class Answered:
 
     loss: float64 (rows,), mean nats per token of the wanted answer, counted in the challenger's
     tokens; tokens: int64 (rows,), of the challenger's tokenizer;
-    generated: table with answer, confidence, tokens, finished, a line per row that was asked; cost:
-    what these answers cost.
+    generated: table with answer, confidence, tokens, finished, a line per row that was asked, none
+    of a version that was not asked to write.
     """
 
     loss: np.ndarray
     tokens: np.ndarray
     generated: pd.DataFrame
-    cost: dict[str, float]
 
 
 @dataclass
@@ -45,8 +49,11 @@ class AnswerContest:
 
     rows: the test rows; asked: the numbers of those whose answers were generated; by_role: answers
     per model; measure: what the gate compared; verdict: the gate's; champion: who was challenged,
-    if anyone; sample: what drift is told of the rows that were asked; gate: its settings; left_out:
-    ids of test rows that are not compared, since the champion cannot answer them alike.
+    if anyone; sample: what drift is told of the rows that were asked; gate: its settings; memory:
+    MiB that the weights of each model take, by its role; left_out:
+    ids of test rows that are not compared, since the champion cannot answer them alike; earlier:
+    answers of further versions, by number; apart: {number: why} of those that did not answer these
+    rows.
     """
 
     rows: pd.DataFrame
@@ -58,7 +65,10 @@ class AnswerContest:
     sample: Sample
     gate: Gate
     seed: int
+    memory: dict[str, float] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    earlier: dict[int, Answered] = field(default_factory=dict)
+    apart: dict[int, str] = field(default_factory=dict)
 
     @property
     def before(self) -> str:
@@ -71,15 +81,41 @@ class AnswerContest:
 
     def table(self) -> pd.DataFrame:
         """Return a line per model: the compared score with its interval, and every measure."""
-        lines = []
-        for role in self.by_role:
-            score, lower, upper = gate.interval(
-                self._scored(role), measure=self.measure, confidence=self.gate.confidence,
-                resamples=self.gate.resamples, seed=self.seed)
-            finished = self.by_role[role].generated["finished"].mean()
-            lines.append({"model": role, "measure": self.measure, "score": score, "lower": lower,
-                          "upper": upper, **self.metrics(role), "finished": float(finished)})
-        return pd.DataFrame(lines)
+        return pd.DataFrame([{"model": role, **self._line(told)}
+                             for role, told in self.by_role.items()])
+
+    def versions(self, version: Version) -> pd.DataFrame:
+        """Return a line per version that answered these rows, the judged one under its number."""
+        return pd.DataFrame([{"version": number, **line}
+                             for number, line in self.scores(version).items()])
+
+    def scores(self, version: Version) -> dict[int, dict]:
+        """Return {number: line} of every version that answered these rows, oldest first.
+
+        version: the challenger. A line is as in `table`; a version that was not asked to write has
+        None for what follows from written answers.
+        """
+        return {number: self._line(told)
+                for number, told in sorted(self._by_number(version).items())}
+
+    def _by_number(self, version: Version) -> dict[int, Answered]:
+        found = {**self.earlier, version.number: self.by_role["challenger"]}
+        if self.champion is not None:
+            found[self.champion.number] = self.by_role["champion"]
+        return found
+
+    def _line(self, told: Answered) -> dict:
+        score, lower, upper = gate.interval(
+            self._by_batch(told), measure=self.measure, confidence=self.gate.confidence,
+            resamples=self.gate.resamples, seed=self.seed)
+        finished = float(told.generated["finished"].mean()) if len(told.generated) else None
+        return {"measure": self.measure, "score": score, "lower": lower, "upper": upper,
+                **_measured(told, self.rows, self.asked), "finished": finished}
+
+    def costs(self) -> pd.DataFrame:
+        """Return a line per model that was opened: memory_mb of its weights."""
+        return pd.DataFrame([{"model": role, "memory_mb": told}
+                             for role, told in self.memory.items()])
 
     def side_by_side(self) -> pd.DataFrame:
         """Return what the models wrote for the same instructions, and what was wanted.
@@ -93,10 +129,6 @@ class AnswerContest:
             asked, written, {role: answers.rouge_l(said, wanted) for role, said in written.items()},
             seed=self.seed)
 
-    def costs(self) -> pd.DataFrame:
-        """Return a line per model: latency_ms of one, rows_per_second, memory_mb of weights."""
-        return pd.DataFrame([{"model": role, **told.cost} for role, told in self.by_role.items()])
-
     def differences(self) -> np.ndarray:
         """Return, per compared row, by how much the challenger is better than who stood before."""
         return _scores(self.measure, self.rows, self.asked, self.by_role["challenger"]) - _scores(
@@ -104,16 +136,21 @@ class AnswerContest:
 
     def by_batch(self, role: str) -> dict[str, dict]:
         """Return a model's mean score and rows on the test set of each batch."""
-        told = measures.of(self.measure)
-        return {batch: {"score": told.goodness(float(np.average(s.scores, weights=s.weights))),
-                        "n": len(s.ids)} for batch, s in self._scored(role).items()}
+        return self._tested(self.by_role[role])
+
+    def _tested(self, told: Answered) -> dict[str, dict]:
+        measure = measures.of(self.measure)
+        compared = _compared(self.measure, self.rows, self.asked)
+        digests = {str(batch): storage.rows_digest(part)[:12]
+                   for batch, part in compared.groupby("batch", sort=False)}
+        return {batch: {"score": measure.goodness(float(np.average(s.scores, weights=s.weights))),
+                        "n": len(s.ids), "rows": digests[batch]}
+                for batch, s in self._by_batch(told).items()}
 
     def tested(self, version: Version) -> dict[str, dict[str, dict]]:
         """Return what was measured batch by batch, as a record keeps it: {version: {batch: …}}."""
-        measured = {str(version.number): self.by_batch("challenger")}
-        if self.champion is not None:
-            measured[str(self.champion.number)] = self.by_batch("champion")
-        return measured
+        return {str(number): self._tested(told)
+                for number, told in sorted(self._by_number(version).items())}
 
     def flat(self) -> dict[str, float]:
         """Return the scores of all models under names that tracking takes."""
@@ -121,7 +158,7 @@ class AnswerContest:
         for role in self.by_role:
             found |= {f"{role}_test_{k}": v for k, v in self.metrics(role).items()
                       if v is not None}
-            found |= {f"{role}_{k}": v for k, v in self.by_role[role].cost.items()}
+        found |= {f"{role}_memory_mb": value for role, value in self.memory.items()}
         verdict = self.verdict
         return {**found, "gate_difference": verdict.difference, "gate_lower": verdict.lower,
                 "gate_upper": verdict.upper}
@@ -130,15 +167,15 @@ class AnswerContest:
         """Return what the model's record keeps of it, beside verdict and tests by batch."""
         examples = self.side_by_side()  # their texts are data, which git does not get
         return {"measure": self.measure, "test_metrics": self.metrics("challenger"),
-                "left_out": list(self.left_out),
+                "answered_by": measured_again.BY_SET, "left_out": list(self.left_out),
                 "examples": examples.filter(regex="^(why|id|batch|.* score)$").to_dict("records")}
 
     def facts(self) -> dict:
         """Return what the step says of it for the report and the next steps."""
         return {"measure": self.measure, "generated_rows": len(self.asked)}
 
-    def _scored(self, role: str) -> dict[str, Scored]:
-        return _by_batch(self.measure, self.rows, self.asked, self.by_role[role])
+    def _by_batch(self, told: Answered) -> dict[str, Scored]:
+        return _by_batch(self.measure, self.rows, self.asked, told)
 
 
 def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContest:
@@ -146,7 +183,8 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
 
     rows: tokenized rows of all splits and batches; challenger: its unpacked adapter. The base is
     loaded once and the adapters are put on it in turn; a champion that is asked in another way, or
-    on another base, brings its own.
+    on another base, brings its own. The earlier versions answer the same rows, too (see
+    `measured_again`).
     """
     config, workspace = chapter.config, chapter.workspace
     told = config.task.instructions
@@ -161,21 +199,30 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
     chapter.say(**hashes, quantised_layers=loaded.quantised)
     defender, lost = None, np.zeros(len(test), dtype=bool)
     if champion is not None:
-        defender = _Defender.of(loaded, *model_files.version_files(workspace, champion), test)
+        defender = _Version.of(loaded, *model_files.version_files(workspace, champion), test)
         lost = defender.lost
         chapter.log(test_rows_without_room_for_champion=int(lost.sum()))
     kept = test[~lost].reset_index(drop=True)
-    asked = instructing.drawn(len(kept), told.generated_rows, config.seed)
+    test_rows = _TestRows(
+        kept, instructing.drawn(len(kept), told.generated_rows, config.seed),
+        measured_again.store(chapter, loaded), chapter)
     answerer = adapter.open_answerer(challenger, loaded)
     try:
-        by_role = {"challenger": _answered(answerer, kept, asked, chapter)}
-        embeddings = answerer.embeddings(_prompts(kept, asked))
+        by_role = {"challenger": test_rows.answered(
+            answer_store.identity(challenger, loaded), lambda: answerer, anew=True)}
+        embeddings = answerer.embeddings(_prompts(kept, test_rows.asked))
+        test_rows.memory["challenger"] = weights_mb(answerer.model)
     finally:
         adapter.detach(loaded)
     if defender is not None:
-        by_role["champion"] = defender.answered(kept, asked, chapter)
-    by_role["base"] = _answered(instructing.bare(config, loaded), kept, asked, chapter)
-    scored = {role: _by_batch(told.score, kept, asked, answered)
+        by_role["champion"] = defender.answered(test_rows, ~lost, check=True)
+    bare = instructing.bare(config, loaded)
+    test_rows.memory["base"] = weights_mb(bare.model)
+    by_role["base"] = test_rows.answered(
+        answer_store.identity(None, loaded, template=bare.template.to_dict(),
+                              max_new_tokens=bare.max_new_tokens), lambda: bare, check=True)
+    earlier, apart = _earlier(chapter, test_rows, loaded, champion, told.score != "loss")
+    scored = {role: _by_batch(told.score, kept, test_rows.asked, answered)
               for role, answered in by_role.items()}
     limits = {k: v for k, v in vars(config.gate).items() if k != "max_class_loss"}
     verdict = gate.judge_scores(
@@ -185,73 +232,181 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
         verdict = replace(verdict, warnings=[
             *verdict.warnings, f"{int(lost.sum()):,} of {len(test):,} test rows are not compared: "
             "the champion has no room for them, or cuts their answer elsewhere."])
+    print(measured_again.said(test_rows.store))
+    chapter.log(rows_answered=test_rows.store.computed, answers_known=test_rows.store.recalled)
     return AnswerContest(
-        kept, asked, by_role, told.score, verdict, champion,
-        reference.answer_sample(kept.iloc[asked], by_role["challenger"].generated, embeddings),
-        config.gate, config.seed, tuple(test.loc[lost, "id"]))
+        kept, test_rows.asked, by_role, told.score, verdict, champion,
+        reference.answer_sample(kept.iloc[test_rows.asked], by_role["challenger"].generated,
+                                embeddings),
+        config.gate, config.seed, test_rows.memory, tuple(test.loc[lost, "id"]), earlier, apart)
 
 
-def metrics_of(answerer: Answerer, test: pd.DataFrame, generated_rows: int, seed: int) -> dict:
-    """Return every measure of one model on test rows, as `AnswerContest.metrics` does."""
+def metrics_of(answerer: Answerer, test: pd.DataFrame, generated_rows: int, seed: int,
+               by_set: bool = True) -> dict:
+    """Return every measure of one model on test rows, as `AnswerContest.metrics` does.
+
+    by_set: answer each test set by itself, as `hold` does; else all rows together, which gives
+    other last digits.
+    """
     asked = instructing.drawn(len(test), generated_rows, seed)
-    return _measured(_answered(answerer, test, asked), test, asked)
+    together = test if by_set else test.assign(batch="all")
+    return _measured(_TestRows(together, asked).answered({}, lambda: answerer, anew=True), test,
+                     asked)
+
+
+class _TestRows:
+    """The test rows, one test set after the other, and which of them are asked for an answer.
+
+    store: known answers, None to know of none; memory: MiB of the weights of each model that was
+    opened, by its role.
+    """
+
+    def __init__(self, test: pd.DataFrame, asked: np.ndarray, store: AnswerStore | None = None,
+                 chapter: Chapter | None = None):
+        self.test, self.asked, self.store, self.chapter = test, asked, store, chapter
+        self.memory: dict[str, float] = {}
+        self.sets = measured_again.test_sets(test)
+        self.written = [part for places in self.sets
+                        if len(part := np.flatnonzero(np.isin(asked, places)))]
+
+    def answered(self, model: dict, open_model: Callable[[], Answerer], *, check: bool = False,
+                 anew: bool = False, writes: bool = True, rows: pd.DataFrame | None = None
+                 ) -> Answered:
+        """Return a model's losses, and its answers to the rows that are asked.
+
+        model: its identity; open_model: called where something is to be answered; anew: whatever is
+        known; writes: whether it is asked to write; rows: the test rows as this model reads them,
+        if other than they stand.
+        """
+        rows = self.test if rows is None else rows
+        ids, lengths = rows["input_ids"].tolist(), rows["prompt_length"].tolist()
+        losses = self._asked(
+            model, [Question("losses", [ids[i] for i in places], [lengths[i] for i in places])
+                    for places in self.sets], lambda q: _losses(open_model(), q), check, anew)
+        found = [measured_again.whole(self.sets, [part[name] for part in losses], len(rows))
+                 for name in ("loss", "tokens")]
+        if not writes:
+            return Answered(*found, pd.DataFrame(columns=list(COLUMNS)))
+        prompts = _prompts(rows, self.asked)
+        told = self._asked(
+            model, [Question("answers", [prompts[i] for i in places]) for places in self.written],
+            lambda q: self._generated(open_model(), q), check, anew)
+        tables = [pd.DataFrame({name: part[name] for name in COLUMNS}, index=places)
+                  for places, part in zip(self.written, told, strict=True)]
+        return Answered(*found, pd.concat(tables).sort_index().reset_index(drop=True).astype(
+            {"answer": "str"}))
+
+    def _asked(self, model: dict, questions: list[Question], answer: Callable[[Question], Arrays],
+               check: bool, anew: bool) -> list[Arrays]:
+        if self.store is not None and not anew:
+            return self.store.answers(model, questions, answer, check=check)
+        found = [answer(question) for question in questions]
+        if self.store is not None:
+            for question, arrays in zip(questions, found, strict=True):
+                self.store.keep(model, question, arrays)
+                self.store.computed += len(question.input_ids)
+        return found
+
+    def _generated(self, answerer: Answerer, question: Question) -> Arrays:
+        written = answerer.generate(
+            question.input_ids, on_step=self.chapter.progress if self.chapter else None)
+        return {"answer": np.array(written["answer"].tolist(), dtype=str),
+                **{name: written[name].to_numpy() for name in COLUMNS if name != "answer"}}
+
+
+def _losses(answerer: Answerer, question: Question) -> Arrays:
+    loss, tokens = answerer.losses(question.input_ids, question.lengths)
+    return {"loss": loss, "tokens": tokens}
 
 
 @dataclass
-class _Defender:
-    """The champion as it is asked: on the loaded base if it is the same, else on its own.
+class _Version:
+    """A version as it is asked: on the loaded base if it is the same, else on its own.
 
     lost: rows of the test that it and the challenger do not answer alike: its own template or
     tokenizer leaves no room for them, or cuts the answer elsewhere.
     """
 
-    loaded: LoadedBase | None
-    answerer: Answerer | None
+    loaded: LoadedBase
+    same: bool
     folder: Path
+    spec: BaseSpec
     input_ids: list[list[int]]
     prompt_lengths: list[int]
     lost: np.ndarray
 
     @classmethod
     def of(cls, loaded: LoadedBase, folder: Path, spec: BaseSpec, test: pd.DataFrame
-           ) -> "_Defender":
+           ) -> "_Version":
         meta = adapter.read_meta(folder)
         same = (meta["base"]["weight_hash"], meta["tokenizer_hash"]) == (
             loaded.weight_hash, loaded.tokenizer_hash)
-        answerer = None if same else adapter.open_answerer(folder, spec)
-        tokenizer = loaded.tokenizer if same else answerer.tokenizer
+        tokenizer = loaded.tokenizer if same else load_tokenizer(spec.source, spec.revision)
         found = instructions.encode(
             test["messages"].map(instructing.turns).tolist(), test["label"].tolist(), tokenizer,
             instructing.template_in(meta), meta["max_length"])
         otherwise = np.array([list(mine) != list(ours) for mine, ours in
                               zip(found.input_ids, test["input_ids"], strict=True)], dtype=bool)
         cut = (np.asarray(found.cut) > 0) | (test["cut"].to_numpy() > 0)
-        return cls(loaded if same else None, answerer, folder, found.input_ids,
+        return cls(loaded, same, folder, spec, found.input_ids,
                    found.prompt_length.tolist(), np.asarray(found.lost) | otherwise & cut)
 
-    def answered(self, kept: pd.DataFrame, asked: np.ndarray, chapter: Chapter) -> Answered:
-        places = np.flatnonzero(~self.lost)
-        mine = kept.assign(input_ids=[self.input_ids[i] for i in places],
+    def answered(self, test_rows: _TestRows, kept: np.ndarray, *, check: bool,
+                 writes: bool = True) -> Answered:
+        """Return its answers; kept: which of the test are the rows that are compared.
+
+        Its loss is per token of the challenger's tokenizer.
+        """
+        places, test = np.flatnonzero(kept), test_rows.test
+        mine = test.assign(input_ids=[self.input_ids[i] for i in places],
                            prompt_length=[self.prompt_lengths[i] for i in places])
-        ours = (kept["length"] - kept["prompt_length"]).to_numpy()
-        answerer = self.answerer or adapter.open_answerer(self.folder, self.loaded)
+        ours = (test["length"] - test["prompt_length"]).to_numpy()
+        base = self.loaded if self.same else self.spec
+        opened: list[Answerer] = []
+
+        def open_model() -> Answerer:
+            if not opened:
+                opened.append(adapter.open_answerer(self.folder, base))
+            return opened[0]
+
         try:
-            told = _answered(answerer, mine, asked, chapter)
+            told = test_rows.answered(answer_store.identity(self.folder, base), open_model,
+                                      check=check, writes=writes, rows=mine)
+            if check and opened:
+                test_rows.memory["champion"] = weights_mb(opened[0].model)
         finally:
-            if self.answerer is None:
+            if self.same and opened:
                 adapter.detach(self.loaded)
-        return Answered(answers.in_tokens(told.loss, told.tokens, ours), ours, told.generated,
-                        told.cost)
+        return Answered(answers.in_tokens(told.loss, told.tokens, ours), ours, told.generated)
 
 
-def _answered(answerer: Answerer, rows: pd.DataFrame, asked: np.ndarray,
-              chapter: Chapter | None = None) -> Answered:
-    loss, tokens = answerer.losses(rows["input_ids"].tolist(), rows["prompt_length"].tolist())
-    prompts, began = _prompts(rows, asked), time.perf_counter()
-    written = answerer.generate(prompts, on_step=chapter.progress if chapter else None)
-    seconds = time.perf_counter() - began
-    return Answered(loss, tokens, written, measured.costs(
-        answerer.model, lambda ids: answerer.generate([ids]), prompts, seconds, measured.WRITTEN))
+def _earlier(chapter: Chapter, test_rows: _TestRows, loaded: LoadedBase, champion: Version | None,
+             writes: bool) -> tuple[dict[int, Answered], dict[int, str]]:
+    """Return the answers of the earlier versions by number, and why the others have none.
+
+    writes: whether they are asked to write, which they are not where losses are compared.
+    """
+    name, test = chapter.config.tracking.registered_model, test_rows.test
+    found, apart = {}, {}
+    for version, why in measured_again.earlier(
+            chapter.workspace, name, measured_again.challenger_number(chapter),
+            champion.number if champion else None):
+        if why is None:
+            try:
+                it = _Version.of(loaded, *model_files.version_files(chapter.workspace, version),
+                                 test)
+                if it.lost.any():
+                    why = (f"it has no room for {int(it.lost.sum()):,} of these rows, or cuts "
+                           "their answer elsewhere")
+                else:
+                    found[version.number] = it.answered(
+                        test_rows, np.ones(len(test), dtype=bool), check=False, writes=writes)
+                    continue
+            except ModelError as error:  # said in the report, in place of its score
+                why = measured_again.reason(error)
+        apart[version.number] = why
+    test_rows.store.forget_others()
+    return found, apart
 
 
 def _measured(told: Answered, rows: pd.DataFrame, asked: np.ndarray) -> dict:

@@ -11,14 +11,23 @@ import pandas as pd
 import ftzard
 from ftzard.config import compose
 from ftzard.dataset import replay, storage
-from ftzard.evaluation import forgetting
+from ftzard.errors import DataError, VersioningError
+from ftzard.evaluation import forgetting, measures
 from ftzard.evaluation.forgetting import Matrix
 from ftzard.models import adapter, archive, verify
-from ftzard.notebooks import as_trained, decisions, model_files, reference, reigning
+from ftzard.notebooks import (
+    as_trained,
+    decisions,
+    measured_again,
+    model_files,
+    reference,
+    reigning,
+)
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.tracking import record, registry
 from ftzard.tracking.registry import Version
 from ftzard.versioning import git
+from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.notebooks.answer_contests import AnswerContest
@@ -118,6 +127,7 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         "labels": meta["labels"],
         "batches": list(dict.fromkeys(rows["batch"])),
         "rows": {k: int(v) for k, v in rows["split"].value_counts().items()},
+        "new_rows": new_rows(workspace, version.name, rows),
         "trained_rows": int((rows["split"] == "train").sum()) if trained_rows is None
         else trained_rows,
         "data": {name: {"path": h.path, "sha256": h.sha256, "commit": h.commit}
@@ -167,13 +177,41 @@ def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest
         "metrics": {line["model"]: line for line in contest.table().to_dict("records")},
         **contest.entries(),
         "tested": contest.tested(version),
+        "same_rows": measured_again.entry(
+            chapter, contest.rows, contest.scores(version), contest.apart),
     })
+    chapter.log(**_by_version(contest, version))
     told = forgetting.summary(matrix(chapter, version), version.number)
     put_on_record(chapter, version, {"forgetting": told.flat()})
     chapter.log(**told.flat())
     chapter.say(**contest.facts())
     reference.remember(chapter, version, contest.sample)
     chapter.run.card(model_files.read_record(chapter.workspace, version))
+
+
+def _by_version(contest: "Contest | AnswerContest", version: Version) -> dict[str, float]:
+    """Return the score of each version on these rows, under a name that tracking takes."""
+    return {f"version_{number}_test_{measures.told_in(line).name}": measures.score(line)
+            for number, line in contest.scores(version).items()}
+
+
+def new_rows(workspace: Workspace, name: str, rows: pd.DataFrame) -> dict[str, int] | None:
+    """Return {side: rows} that the last evaluated version's data did not have with this answer.
+
+    rows: all tokenized rows; of a model without an evaluated version all are new. None if the rows
+    of that version cannot be had any more.
+    """
+    before = [r for r in model_files.records(workspace, name) if r.get("verdict")]
+    if before:
+        try:
+            earlier = model_files.tokenized_rows(workspace, before[-1])
+        except (DataError, VersioningError) as error:
+            print(f"how many rows are new in this round is not known: {error}")
+            return None
+        if earlier is None:
+            return None
+        rows = rows[replay.is_new(rows, earlier)]
+    return {str(side): int(n) for side, n in rows["split"].value_counts().items()}
 
 
 def matrix(chapter: Chapter, version: Version) -> Matrix:

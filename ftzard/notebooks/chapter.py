@@ -22,18 +22,18 @@ import pandas as pd
 import yaml
 
 import ftzard
-from ftzard import delivery_names
+from ftzard import delivery_names, drop_folders
 from ftzard.artifact import Handle, dvc_hash, verify, write_json
 from ftzard.config import compose, effects, unusual
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
 from ftzard.dataset.identity import FIRST
-from ftzard.errors import DataError, FtzardError
+from ftzard.errors import DataError, FtzardError, WorkspaceError
 from ftzard.evaluation import plots
 from ftzard.frozen_rules import identity
 from ftzard.history import delivered
 from ftzard.inputs import given_or_latest, latest_metadata
-from ftzard.running import disk, orphan
+from ftzard.running import disk, memory, orphan
 from ftzard.steps import JOBS, Step, step_named
 from ftzard.tracking import access, record, runs
 from ftzard.versioning import git
@@ -124,7 +124,8 @@ class Chapter:
         digest = self.inputs[name].sha256
         called = (delivery_names.remembered(self.workspace, digest)
                   or delivered.name_of(self.workspace, given, digest))
-        stored = reading.store_raw(given, self.workspace.root / "data")
+        stored = reading.store_raw(given, self.workspace.root / "data",
+                                   drop_folders.opener(self.workspace, given))
         self.outputs["delivery"] = self.workspace.handle("delivery", stored)
         made_of = sources.keep(self.workspace, stored)
         if made_of is not None:
@@ -285,7 +286,9 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
                                     {"pid": os.getpid(), "doing": f"{step.notebook} by hand"},
                                     waiting=lambda text: print(text, flush=True)))
     try:
+        _require_restored(place.workspace)
         inputs, metadata = _inputs(step, namespace, place)
+        memory.require_memory(step, inputs.values(), place.workspace)
         disk.require_space(step, inputs.values(), place.workspace, place.config)
         if place.dagster_run_id is None:  # a run of Dagster has asked before its first step
             access.require(place.config.tracking)
@@ -392,11 +395,37 @@ def locate(namespace: Mapping, step: Step | None = None) -> Place:
     return Place(workspace, resolved.config, None, None, resolved.sources)
 
 
+def _require_restored(workspace: Workspace) -> None:
+    """Refuse files of which some are of another version than the rest."""
+    if workspace.unfinished_restore.is_file():
+        raise WorkspaceError(
+            "an 'ftzard restore' was cut off, so some files here may be of one version and some of "
+            f"another. Finish it: ftzard doctor --fix -w {workspace.in_shell}")
+
+
 def connect(workspace: Workspace, config: Config) -> runs.Tracking:
-    """Return the connection to the workspace's MLflow."""
+    """Return the connection to the workspace's MLflow.
+
+    Where this user may not write, what is recorded can be read; raises WorkspaceError if nothing
+    is.
+    """
+    if not workspace.writable:
+        return _read_only(workspace, config)
     return runs.connect(config.tracking.uri or workspace.mlflow_uri, config.tracking.experiment,
                         artifacts=workspace.mlflow_artifacts,
                         lock=workspace.state / "mlflow.lock", mirrors=config.tracking.mirror)
+
+
+def _read_only(workspace: Workspace, config: Config) -> runs.Tracking:
+    there = config.tracking.uri is not None or (workspace.state / "mlflow.db").is_file()
+    found = there and runs.opened(config.tracking.uri or workspace.mlflow_uri,
+                                  config.tracking.experiment)
+    if not found:
+        raise WorkspaceError(
+            f"{workspace.root} has no record of any run, and this user may not write there to "
+            "begin one. Ask whoever owns the workspace to let you, or work in a clone of it (git "
+            "clone), which is a workspace of your own.")
+    return found
 
 
 def _plain(value: object) -> object:

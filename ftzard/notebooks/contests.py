@@ -1,12 +1,13 @@
 """A contest: several models answer the same test rows, and the gate decides on their answers."""
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ftzard.dataset import storage
+from ftzard.errors import ModelError
 from ftzard.evaluation import baselines, calibration, gate
 from ftzard.evaluation.calibration import Calibration
 from ftzard.evaluation.drift import Sample
@@ -18,11 +19,14 @@ from ftzard.evaluation.metrics import (
     wilson_interval,
 )
 from ftzard.evaluation.side_by_side import disagreements
-from ftzard.models import adapter, checks, measured
-from ftzard.models.base import BaseSpec, LoadedBase, load_base
+from ftzard.models import adapter, answer_store, checks
+from ftzard.models.answer_store import AnswerStore, Question
+from ftzard.models.base import LoadedBase, load_base
+from ftzard.models.measured import weights_mb
 from ftzard.models.prediction import Classifier
-from ftzard.models.tokenizing import encode
-from ftzard.notebooks import model_files, reference, reigning
+from ftzard.models.spec import BaseSpec
+from ftzard.models.tokenizing import encode, load_tokenizer
+from ftzard.notebooks import measured_again, model_files, reference, reigning
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
 
@@ -33,9 +37,11 @@ class Contest:
 
     rows: the test rows; classes: label names in the order of the columns; probabilities: (rows,
     classes) per model, by its role; verdict: the gate's; champion: who was challenged, if anyone;
-    calibration: of the challenger, its temperature from validation rows; cost: what the answers of
-    each model cost, by its role; sample: what drift is
-    told of the test rows and the challenger's answers, with which later batches are compared.
+    calibration: of the challenger, its temperature from validation rows; memory: MiB that the
+    weights of each model take, by its role; sample: what drift is
+    told of the test rows and the challenger's answers, with which later batches are compared;
+    earlier: probabilities of further versions, by number; apart: {number: why} of those that did
+    not answer these rows.
     """
 
     rows: pd.DataFrame
@@ -45,7 +51,9 @@ class Contest:
     champion: Version | None
     calibration: Calibration
     sample: Sample
-    cost: dict[str, dict[str, float]]
+    memory: dict[str, float]
+    earlier: dict[int, np.ndarray] = field(default_factory=dict)
+    apart: dict[int, str] = field(default_factory=dict)
 
     def metrics(self, role: str) -> dict:
         """Return every score of one model on all test rows."""
@@ -53,18 +61,38 @@ class Contest:
 
     def table(self) -> pd.DataFrame:
         """Return a line per model: accuracy with its interval, macro F1, rows."""
-        lines = []
-        for role in self.probabilities:
-            scores = self.metrics(role)
-            right = round(scores["accuracy"] * scores["n"])
-            lower, upper = wilson_interval(right, scores["n"])
-            lines.append({"model": role, "accuracy": scores["accuracy"], "lower": lower,
-                          "upper": upper, "macro_f1": scores["macro_f1"], "n": scores["n"]})
-        return pd.DataFrame(lines)
+        return pd.DataFrame([{"model": role, **self._line(chances)}
+                             for role, chances in self.probabilities.items()])
+
+    def versions(self, version: Version) -> pd.DataFrame:
+        """Return a line per version that answered these rows, the judged one under its number."""
+        return pd.DataFrame([{"version": number, **line}
+                             for number, line in self.scores(version).items()])
+
+    def scores(self, version: Version) -> dict[int, dict]:
+        """Return {number: line} of every version that answered these rows, oldest first.
+
+        version: the challenger. A line holds accuracy, lower, upper, macro_f1 and n.
+        """
+        return {number: self._line(chances)
+                for number, chances in sorted(self._by_number(version).items())}
+
+    def _by_number(self, version: Version) -> dict[int, np.ndarray]:
+        found = {**self.earlier, version.number: self.probabilities["challenger"]}
+        if self.champion is not None:
+            found[self.champion.number] = self.probabilities["champion"]
+        return found
+
+    def _line(self, chances: np.ndarray) -> dict:
+        scores = classification_metrics(self.rows["label"], chances, self.classes)
+        lower, upper = wilson_interval(round(scores["accuracy"] * scores["n"]), scores["n"])
+        return {"accuracy": scores["accuracy"], "lower": lower, "upper": upper,
+                "macro_f1": scores["macro_f1"], "n": scores["n"]}
 
     def costs(self) -> pd.DataFrame:
-        """Return a line per model: latency_ms of one row, rows_per_second, memory_mb of weights."""
-        return pd.DataFrame([{"model": role, **told} for role, told in self.cost.items()])
+        """Return a line per model that was opened: memory_mb of its weights."""
+        return pd.DataFrame([{"model": role, "memory_mb": told}
+                             for role, told in self.memory.items()])
 
     def disagreements(self, most: int = 10) -> pd.DataFrame:
         """Return test rows that the champion (or the base) and the challenger answer differently.
@@ -83,23 +111,26 @@ class Contest:
     def tested(self, version: Version) -> dict[str, dict[str, dict]]:
         """Return what was measured batch by batch, as a record keeps it for the forgetting matrix.
 
-        {version: {batch: {accuracy, n}}}, of the challenger under its number and of the champion.
+        {version: {batch: {accuracy, n}}}, of every version that answered these rows.
         """
-        measured = {str(version.number): self.by_batch("challenger")}
-        if self.champion is not None:
-            measured[str(self.champion.number)] = self.by_batch("champion")
-        return measured
+        return {str(number): self._by_batch(chances)
+                for number, chances in sorted(self._by_number(version).items())}
 
     def by_batch(self, role: str) -> dict[str, dict]:
         """Return a model's accuracy and rows on the test set of each batch."""
-        chosen = np.array(self.classes)[self.probabilities[role].argmax(axis=1)]
+        return self._by_batch(self.probabilities[role])
+
+    def _by_batch(self, chances: np.ndarray) -> dict[str, dict]:
+        chosen = np.array(self.classes)[chances.argmax(axis=1)]
         right = pd.Series(chosen == self.rows["label"].to_numpy(), self.rows.index)
-        return {str(batch): {"accuracy": float(part.mean()), "n": len(part)}
+        return {str(batch): {"accuracy": float(part.mean()), "n": len(part),
+                             "rows": storage.rows_digest(self.rows.loc[part.index])[:12]}
                 for batch, part in right.groupby(self.rows["batch"], sort=False)}
 
     def entries(self) -> dict:
         """Return what the model's record keeps of it, beside verdict and tests by batch."""
         return {"test_metrics": self.metrics("challenger"),
+                "answered_by": measured_again.BY_SET,
                 "calibration": self.calibration.to_dict(), "abstention": self.abstention()}
 
     def facts(self) -> dict:
@@ -125,8 +156,7 @@ class Contest:
         for role in self.probabilities:
             name = role.replace(" ", "_").replace("-", "_").lower()
             scores |= flat(self.metrics(role), f"{name}_test_")
-        scores |= {f"{role}_{name}": value for role, told in self.cost.items()
-                   for name, value in told.items()}
+        scores |= {f"{role}_memory_mb": value for role, value in self.memory.items()}
         verdict = self.verdict
         return {**scores, **self.calibration.flat(), "gate_difference": verdict.difference,
                 "gate_lower": verdict.lower, "gate_upper": verdict.upper}
@@ -137,6 +167,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
 
     rows: tokenized rows of all splits and batches; challenger: its unpacked adapter. The base is
     loaded once and the adapters are put on it in turn; a champion on another base brings its own.
+    The earlier versions answer the same rows, too (see `measured_again`).
     """
     config, workspace = chapter.config, chapter.workspace
     test = rows[rows["split"] == "test"].reset_index(drop=True)
@@ -155,13 +186,13 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
     chapter.run.tags(hashes)
     chapter.say(**hashes, quantised_layers=loaded.quantised)
-    logits, embeddings, validated, spent = _challenger_answers(
-        loaded, challenger, test, validation)
-    answers, cost = {"challenger": logits}, {"challenger": spent}
+    test_rows = _TestRows(test, loaded, measured_again.store(chapter, loaded))
+    logits, embeddings, validated = test_rows.challenger(challenger, validation)
+    answers = {"challenger": logits}
     if defender is not None:
-        answers["champion"], cost["champion"] = _champion_answers(loaded, *defender, test)
-    answers["base"], cost["base"] = _answered(
-        adapter.bare_classifier(loaded), test["input_ids"].tolist())
+        answers["champion"] = test_rows.version(*defender, check=True)
+    answers["base"] = test_rows.base()
+    earlier, apart = _earlier(chapter, test_rows, classes, champion)
     chances = {role: calibration.scaled(logits, 1.0) for role, logits in answers.items()}
     chances["TF-IDF"] = baselines.tfidf(train["text"], train["label"], test["text"], classes,
                                         config.seed)
@@ -172,53 +203,119 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
         predicted["challenger"], predicted.get("champion"), classes,
         baselines={"TF-IDF": predicted["TF-IDF"], "majority": predicted["majority"]},
         seed=config.seed, **limits)
+    print(measured_again.said(test_rows.store))
+    chapter.log(rows_answered=test_rows.store.computed, answers_known=test_rows.store.recalled)
     return Contest(
         test, classes, chances, verdict, champion,
         calibration.calibrate(validation["label"], validated, test["label"], logits, classes),
-        reference.sample(test, chances["challenger"], embeddings), cost)
+        reference.sample(test, chances["challenger"], embeddings), test_rows.memory,
+        {number: calibration.scaled(told, 1.0) for number, told in earlier.items()}, apart)
 
 
-def _challenger_answers(loaded: LoadedBase, folder: Path, test: pd.DataFrame,
-                        validation: pd.DataFrame
-                        ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, float]]:
-    """Return its logits and embeddings of test rows, its logits of validation rows, its costs."""
-    classifier = adapter.open_classifier(folder, loaded)
-    try:
-        input_ids = test["input_ids"].tolist()
-        began = time.perf_counter()
-        logits, embeddings = classifier.answers(input_ids)
-        spent = _costs(classifier, input_ids, time.perf_counter() - began)
-        return logits, embeddings, classifier.logits(validation["input_ids"].tolist()), spent
-    finally:
-        adapter.detach(loaded)
+def test_logits(classifier: Classifier, test: pd.DataFrame) -> np.ndarray:
+    """Return a model's logits of test rows, each test set answered by itself, as `hold` does."""
+    sets, ids = measured_again.test_sets(test), test["input_ids"].tolist()
+    return measured_again.whole(
+        sets, [classifier.logits([ids[i] for i in places]) for places in sets], len(test))
 
 
-def _answered(classifier: Classifier, input_ids: list) -> tuple[np.ndarray, dict[str, float]]:
-    began = time.perf_counter()
-    logits = classifier.logits(input_ids)
-    return logits, _costs(classifier, input_ids, time.perf_counter() - began)
+class _TestRows:
+    """The test rows, one test set after the other, and the base on which models answer them.
 
+    memory: MiB of the weights of each model that was opened, by its role.
+    """
 
-def _costs(classifier: Classifier, input_ids: list, seconds: float) -> dict[str, float]:
-    return measured.costs(classifier.model, lambda ids: classifier.logits([ids]), input_ids,
-                          seconds)
+    def __init__(self, test: pd.DataFrame, loaded: LoadedBase, store: AnswerStore):
+        self.test, self.loaded, self.store = test, loaded, store
+        self.sets = measured_again.test_sets(test)
+        self.questions = self._questions(test["input_ids"].tolist())
+        self.memory: dict[str, float] = {}
 
+    def _questions(self, input_ids: list) -> list[Question]:
+        return [Question("logits", [input_ids[i] for i in places]) for places in self.sets]
 
-def _champion_answers(loaded: LoadedBase, folder: Path, spec: BaseSpec, test: pd.DataFrame
-                      ) -> tuple[np.ndarray, dict[str, float]]:
-    """Let the champion answer: on the loaded base, or with its own if it has another one."""
-    meta = adapter.read_meta(folder)
-    same = (meta["base"]["weight_hash"], meta["tokenizer_hash"]) == (
-        loaded.weight_hash, loaded.tokenizer_hash)
-    if same:
-        classifier = adapter.open_classifier(folder, loaded)
+    def _whole(self, parts: list[np.ndarray]) -> np.ndarray:
+        return measured_again.whole(self.sets, parts, len(self.test))
+
+    def challenger(self, folder: Path, validation: pd.DataFrame
+                   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return its logits and embeddings of test rows, and its logits of validation rows."""
+        classifier = adapter.open_classifier(folder, self.loaded)
         try:
-            return _answered(classifier, test["input_ids"].tolist())
+            told = [classifier.answers(question.input_ids) for question in self.questions]
+            model = answer_store.identity(folder, self.loaded)
+            for question, (logits, _) in zip(self.questions, told, strict=True):
+                self.store.keep(model, question, {"logits": logits})
+            self.store.computed += len(self.test)
+            self.memory["challenger"] = weights_mb(classifier.model)
+            return (self._whole([logits for logits, _ in told]),
+                    self._whole([embeddings for _, embeddings in told]),
+                    classifier.logits(validation["input_ids"].tolist()))
         finally:
-            adapter.detach(loaded)
-    classifier = adapter.open_classifier(folder, spec)
-    input_ids, _, _ = encode(test["text"].tolist(), classifier.tokenizer, classifier.max_length)
-    return _answered(classifier, input_ids)
+            adapter.detach(self.loaded)
+
+    def base(self) -> np.ndarray:
+        """Return the logits of the bare base."""
+        classifier = adapter.bare_classifier(self.loaded)
+        self.memory["base"] = weights_mb(classifier.model)
+        told = self.store.answers(
+            answer_store.identity(None, self.loaded), self.questions,
+            lambda question: {"logits": classifier.logits(question.input_ids)}, check=True)
+        return self._whole([part["logits"] for part in told])
+
+    def version(self, folder: Path, spec: BaseSpec, *, check: bool) -> np.ndarray:
+        """Return the logits of a version: on the loaded base, or on its own if it has another.
+
+        It is opened only if there is something to answer. check: hold what is known against what it
+        answers now; it decides the verdict.
+        """
+        meta = adapter.read_meta(folder)
+        same = (meta["base"]["weight_hash"], meta["tokenizer_hash"]) == (
+            self.loaded.weight_hash, self.loaded.tokenizer_hash)
+        opened: list[Classifier] = []
+
+        def answer(question: Question) -> dict[str, np.ndarray]:
+            if not opened:
+                opened.append(adapter.open_classifier(folder, self.loaded if same else spec))
+            return {"logits": opened[0].logits(question.input_ids)}
+
+        questions = self.questions
+        if not same:
+            tokenizer = load_tokenizer(spec.source, spec.revision)
+            questions = self._questions(
+                encode(self.test["text"].tolist(), tokenizer, meta["max_length"])[0])
+        try:
+            told = self.store.answers(
+                answer_store.identity(folder, self.loaded if same else spec), questions, answer,
+                check=check)
+            if check and opened:
+                self.memory["champion"] = weights_mb(opened[0].model)
+            return self._whole([part["logits"] for part in told])
+        finally:
+            if same and opened:
+                adapter.detach(self.loaded)
+
+
+def _earlier(chapter: Chapter, test_rows: _TestRows, classes: list[str], champion: Version | None
+             ) -> tuple[dict[int, np.ndarray], dict[int, str]]:
+    """Return the logits of the earlier versions by number, and why the others have none."""
+    name = chapter.config.tracking.registered_model
+    found, apart = {}, {}
+    for version, why in measured_again.earlier(
+            chapter.workspace, name, measured_again.challenger_number(chapter),
+            champion.number if champion else None):
+        if why is None:
+            try:
+                folder, spec = model_files.version_files(chapter.workspace, version)
+                checks.same_labels(classes, adapter.read_meta(folder)["labels"],
+                                   whose="the challenger", others=str(version))
+                found[version.number] = test_rows.version(folder, spec, check=False)
+                continue
+            except ModelError as error:  # said in the report, in place of its score
+                why = measured_again.reason(error)
+        apart[version.number] = why
+    test_rows.store.forget_others()
+    return found, apart
 
 
 def _by_batch(test: pd.DataFrame, chances: np.ndarray, classes: list[str]) -> dict[str, Predicted]:

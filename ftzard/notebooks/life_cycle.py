@@ -5,11 +5,12 @@ of them behind but its run.
 """
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 
+from ftzard.evaluation.comparison_page import speed_of
 from ftzard.models import archive
 from ftzard.models.base import load_base
 from ftzard.models.fitting import fit
@@ -132,8 +133,8 @@ def scores(found: Comparison) -> pd.DataFrame:
     for score, values in found.result.scores.items():
         lines[score] = [f"{100 * v['value']:.1f} % ({100 * v['lower']:.1f} to "
                         f"{100 * v['upper']:.1f})" for v in (values["first"], values["second"])]
-    lines["one row, ms"] = [f"{s.latency_ms:.1f}" for s in found.speeds]
-    lines["tokens per second"] = [f"{s.tokens_per_second:,.0f}" for s in found.speeds]
+    lines["one row"] = [speed_of(asdict(s), "latency_ms") for s in found.speeds]
+    lines["tokens per second"] = [speed_of(asdict(s), "tokens_per_second") for s in found.speeds]
     lines["peak memory, MB"] = ["unknown" if s.peak_bytes is None else f"{s.peak_bytes / 1e6:,.0f}"
                                 for s in found.speeds]
     return pd.DataFrame.from_dict(lines, orient="index", columns=list(found.names))

@@ -15,7 +15,7 @@ import yaml
 
 from ftzard.artifact import sha256, write_atomically
 from ftzard.config.schema import Data, Model, Training, Tuning
-from ftzard.errors import DataError, ModelError
+from ftzard.errors import DataError, ModelError, in_shell
 from ftzard.models import archive
 from ftzard.record_file import read_record_file
 from ftzard.tracking.model_version import Version
@@ -148,7 +148,7 @@ def version_folder(workspace: Workspace, version: Version) -> Path:
     if not path.is_file():
         raise ModelError(
             f"the adapter of {version} is not at {workspace.relative(path)}; bring it back with "
-            f"'dvc pull {workspace.relative(path)}.dvc'.")
+            f"'dvc pull {in_shell(workspace.relative(path))}.dvc'.")
     return archive.unpack(path, workspace.cache)
 
 
@@ -209,8 +209,9 @@ def read_record(workspace: Workspace, version: Version) -> dict | None:
     return read_record_file(path) if path.is_file() else None
 
 
-def tokenized_rows(workspace: Workspace, record: Mapping, side: str) -> pd.DataFrame | None:
-    """Return the rows of a side of a version's own data version, by its record.
+def tokenized_rows(workspace: Workspace, record: Mapping, side: str | None = None
+                   ) -> pd.DataFrame | None:
+    """Return the rows of a version's own data version, by its record: of one side, or all.
 
     They are read from the working tree if it still holds these bytes, else from DVC. None if the
     record names none or they were never committed; raises VersioningError if they cannot be had,
@@ -233,7 +234,7 @@ def tokenized_rows(workspace: Workspace, record: Mapping, side: str) -> pd.DataF
                 f"{record.get('model')}@{record.get('version')} was trained on "
                 f"{told['sha256'][:12]}…; the record or the data was changed by hand.")
     rows = storage.read_parquet(file)
-    return rows[rows["split"] == side].reset_index(drop=True)
+    return rows if side is None else rows[rows["split"] == side].reset_index(drop=True)
 
 
 def records(workspace: Workspace, name: str) -> list[dict]:
@@ -285,7 +286,7 @@ def cleaning_values(data: Data) -> dict:
 def curves(trials: list[dict]) -> list[dict]:
     """Return trials as the learning curves are drawn from: the first is the best."""
     return [{"name": t["name"], "params": t["params"], "best": i == 0, "history": t["history"],
-             "pruned": t.get("pruned", False)}
+             "best_epoch": t.get("best_epoch"), "pruned": t.get("pruned", False)}
             for i, t in enumerate(trials)]
 
 

@@ -1,8 +1,10 @@
 """The facts of a round, gathered for the report from what the steps left in the workspace."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ import pandas as pd
 from ftzard import drift_log
 from ftzard.config import compose
 from ftzard.dataset import sampling, storage
-from ftzard.evaluation import report
+from ftzard.evaluation import measures, report
 from ftzard.evaluation.facts import (
     AnsweringModel,
     Answers,
@@ -23,7 +25,8 @@ from ftzard.evaluation.facts import (
     Test,
     Trial,
 )
-from ftzard.notebooks import candidates, model_files
+from ftzard.evaluation.standings import Standings
+from ftzard.notebooks import candidates, decisions, model_files
 from ftzard.notebooks.chapter import Chapter
 from ftzard.steps import STEPS
 from ftzard.tracking import record
@@ -116,26 +119,69 @@ def _of_answers(chapter: Chapter, version: Version, contest: "AnswerContest", ro
 
 
 def rounds(chapter: Chapter, version: Version) -> list[Round]:
-    """Return the story so far from the models' records, oldest first."""
-    told = []
-    labelled = 0
-    for entry in model_files.records(chapter.workspace, version.name):
-        verdict = entry.get("verdict")
-        if not verdict:
-            continue
-        scores, measure = entry["metrics"]["challenger"], entry.get("measure")
-        seen, labelled = labelled, sum(entry["rows"].values())
-        told.append(Round(
-            name=f"v{entry['version']}", verdict=verdict["decision"],
-            **({"measure": measure, "score": scores["score"]} if measure
-               else {"accuracy": scores["accuracy"]}),
-            lower=scores["lower"], upper=scores["upper"], date=entry["created"],
-            data_version=(entry["data"]["tokenized"]["commit"] or "")[:10] or None,
-            model=f"{entry['model']}@{entry['version']}", labels=labelled - seen,
-            reason=" ".join([*verdict["reasons"][1:], *_by_hand(entry)]),
-            **{("average_score" if measure and name.startswith("average_") else name): value
-               for name, value in entry.get("forgetting", {}).items()}))
-    return told
+    """Return the story so far from the models' records, oldest first.
+
+    Scores are those of the newest evaluation, of the same rows for all; a version that is not among
+    them is told with its own, apart.
+    """
+    records = model_files.records(chapter.workspace, version.name)
+    table, champions = Standings.of(records), champions_after(records)
+    return [_round(entry, table, champions[int(entry["version"])]) for entry in records
+            if entry.get("verdict") and (entry.get("metrics") or {}).get("challenger")]
+
+
+def _round(entry: Mapping, table: Standings, champion: int | None) -> Round:
+    number, verdict = int(entry["version"]), entry["verdict"]
+    scores, apart = table.line(number), table.apart_of(number)
+    line = apart.line if scores is None else scores
+    measure = measures.told_in(line)
+    accurate = measure is measures.ACCURACY
+    return Round(
+        name=f"v{number}", verdict=verdict["decision"],
+        **({"accuracy": line["accuracy"]} if accurate
+           else {"measure": measure.name, "score": line["score"]}),
+        lower=line["lower"], upper=line["upper"], n=line["n"], date=entry["created"],
+        apart=apart and apart.why, measured_on=apart.rows if apart else table.rows,
+        champion=None if champion is None else f"v{champion}",
+        data_version=(entry["data"]["tokenized"]["commit"] or "")[:10] or None,
+        model=f"{entry['model']}@{number}", **_labels(entry),
+        reason=" ".join([*verdict["reasons"][1:], *_by_hand(entry)]),
+        **{("average_score" if not accurate and name.startswith("average_") else name): value
+           for name, value in entry.get("forgetting", {}).items()})
+
+
+def _labels(entry: Mapping) -> dict[str, int | None]:
+    """Return how many labelled rows came in with a round, and how many of them are trained on.
+
+    A record of before does not say it, but for the first version, to which all rows were new.
+    """
+    told = entry.get("new_rows")
+    if told is None and int(entry["version"]) == 1:
+        told = entry["rows"]
+    if told is None:
+        return {"labels": None, "new_training_rows": None}
+    return {"labels": sum(told.values()), "new_training_rows": told.get("train", 0)}
+
+
+def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
+    """Return, for each version, who was champion once the round that judged it was over.
+
+    That includes what a person decided before the next version was made.
+    """
+    chain = decisions.on_record(records)
+    found: dict[int, int | None] = {}
+    standing, done = None, 0
+    begun = [str(entry.get("created") or "") for entry in records[1:]]
+    for entry, next_one in zip_longest(records, begun):
+        number = int(entry["version"])
+        own = next((i for i, d in enumerate(chain) if d.version == number and not d.by_hand), -1)
+        if own >= done:
+            standing, done = number, own + 1
+        while done < len(chain) and chain[done].by_hand and chain[done].version <= number and (
+                next_one is None or chain[done].time <= next_one):
+            standing, done = chain[done].version, done + 1
+        found[number] = standing
+    return found
 
 
 def _by_hand(entry: dict) -> list[str]:

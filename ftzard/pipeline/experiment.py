@@ -36,7 +36,7 @@ from ftzard.errors import ConfigError, nearest
 from ftzard.inputs import DELIVERIES
 from ftzard.pipeline import kernels
 from ftzard.pipeline.deliveries import refuse_taken
-from ftzard.running import launch
+from ftzard.running import lease
 from ftzard.steps import JOBS, STEPS
 from ftzard.workspace import Workspace, find, locked
 
@@ -131,10 +131,11 @@ def _opened(context) -> Iterator[Experiment]:
         job = context.dagster_run.job_name
         effects.refuse_without_effect(told, job)
         unusual.require_usual(told, JOBS.get(job, ()))
-    launch.say_who_works(workspace, run_id)  # one that waits for the lock is alive, too
-    _require_tracking(config)
-    _require_sources(config)
     with ExitStack() as stack:
+        # Before the lock: one that waits for it is alive, too.
+        stack.enter_context(lease.held(workspace, run_id))
+        _require_tracking(config)
+        _require_sources(config)
         stack.enter_context(locked(
             workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
             waiting=logging.getLogger("papermill").info))  # which Dagster and the terminal show

@@ -8,6 +8,7 @@ before anybody listens (Dagster's own sensors of failures pass over all that fai
 were first asked), but the file still lies there.
 """
 
+import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,14 +16,32 @@ from pathlib import Path
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun
 
+from ftzard import delivery_hashes
 from ftzard.artifact import write_atomically
-from ftzard.pipeline.deliveries import CONTENT, Found, Look, digest
+from ftzard.errors import DataError
+from ftzard.pipeline.deliveries import CONTENT, Found, LookInto
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
 
 
+#: Bytes that a file's name may have, and what is added to that of one that is set aside: a report's
+#: ending, a number, and the signs of a file that is being written.
+_LONGEST, _ADDED = 255, len(".report.txt") + len("-99999") + len("..12345678.part")
+
+_refusals: dict[str, tuple[str, str] | None] = {}
+
+
 def refusal(instance: DagsterInstance, run: DagsterRun) -> tuple[str, str] | None:
-    """Return (step, sentence) with which a run's first step refused its delivery, or None."""
+    """Return (step, sentence) with which a run's first step refused its delivery, or None.
+
+    run: one that has ended, so that it is asked for once.
+    """
+    if run.run_id not in _refusals:
+        _refusals[run.run_id] = _refusal(instance, run)
+    return _refusals[run.run_id]
+
+
+def _refusal(instance: DagsterInstance, run: DagsterRun) -> tuple[str, str] | None:
     first = JOBS[run.job_name][0] if run.job_name in JOBS else None
     for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE):
         event = entry.dagster_event
@@ -35,11 +54,18 @@ def refusal(instance: DagsterInstance, run: DagsterRun) -> tuple[str, str] | Non
     return None
 
 
-def looked(instance: DagsterInstance, workspace: Workspace, look: Look) -> Found:
-    """Look into a drop folder, and set aside what failed runs have refused of what lies there."""
-    found = look(instance, workspace)
-    told = [f"{path.name} was set aside in data/quarantine, with its report"
-            for path, run in found.failed.items() if set_aside(instance, path, run, workspace)]
+def looked(instance: DagsterInstance, workspace: Workspace, look: LookInto) -> Found:
+    """Look into a drop folder, and set aside what failed runs have refused of what lies there.
+
+    One that cannot be set aside is told of, and keeps no other from it.
+    """
+    found, told = look(instance, workspace), []
+    for path, run in found.failed.items():
+        try:
+            if set_aside(instance, path, run, workspace):
+                told.append(f"{path.name} was set aside in data/quarantine, with its report")
+        except (OSError, DataError) as error:
+            told.append(f"{path.name} could not be set aside: {error}")
     return replace(found, reason="; ".join([found.reason, *told]))
 
 
@@ -51,7 +77,9 @@ def set_aside(instance: DagsterInstance, path: Path, run: DagsterRun, workspace:
     file's report stands beside it.
     """
     refused = refusal(instance, run)
-    if refused is None or not path.is_file() or digest(path) != run.tags.get(CONTENT):
+    if refused is None or not path.is_file():
+        return None
+    if delivery_hashes.of(workspace, path) != run.tags.get(CONTENT):
         return None
     target = _free(workspace.quarantine / path.name)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -64,9 +92,16 @@ def set_aside(instance: DagsterInstance, path: Path, run: DagsterRun, workspace:
 
 
 def _free(path: Path) -> Path:
-    """Return `path`, or the first of 'name-2.csv', 'name-3.csv', … that does not exist."""
+    """Return `path`, or the first of 'name-2.csv', 'name-3.csv', … that does not exist.
+
+    A name that leaves no room for its report's is cut.
+    """
     stem, dot, suffix = path.name.partition(".")
-    number, free = 2, path
+    room = _LONGEST - _ADDED - len(os.fsencode(dot + suffix))
+    if room < 1:  # it is all endings
+        stem, dot, suffix, room = path.name, "", "", _LONGEST - _ADDED
+    stem = os.fsencode(stem)[:room].decode("utf-8", "ignore")
+    number, free = 2, path.with_name(f"{stem}{dot}{suffix}")
     while free.exists():
         free = path.with_name(f"{stem}-{number}{dot}{suffix}")
         number += 1

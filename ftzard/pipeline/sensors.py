@@ -25,7 +25,7 @@ from ftzard.running import launch
 from ftzard.workspace import find
 
 
-def answer(context: SensorEvaluationContext, look: deliveries.Look) -> SensorResult:
+def answer(context: SensorEvaluationContext, look: deliveries.LookInto) -> SensorResult:
     """Return what a look into a drop folder finds, as a sensor says it."""
     found = quarantine.looked(context.instance, find(), look)
     return SensorResult(run_requests=found.requests,

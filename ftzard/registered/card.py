@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import yaml
 
-from ftzard.evaluation import measures
+from ftzard.evaluation import measures, standings
+from ftzard.notebooks import as_trained
 
 _LOAD = {
     "adapter": """import torch
@@ -229,7 +230,7 @@ def _scores(card: Card) -> list[str]:
 
 
 def _judged(card: Card) -> list[str]:
-    told = [_kept_apart(card)]
+    told = [f"All of these are scores on {standings.own_rows(card.record)}.", _kept_apart(card)]
     verdict = card.record.get("verdict")
     if verdict:
         told.append(f"The gate's verdict: **{verdict['decision']}**. "
@@ -332,7 +333,7 @@ def _lineage(card: Card) -> str:
     lines = [
         f"base: {base.get('source') or base.get('name') or 'unknown'}, revision "
         f"{base.get('revision') or 'none'}, weights `{base.get('weight_hash') or 'unknown'}`",
-        f"method: {card.method}, {_values(card.record.get('params') or {})}",
+        f"method: {card.method}, {_values(as_trained.params(card.record))}",
         *card.lineage,
     ]
     packages = card.record.get("packages") or {}

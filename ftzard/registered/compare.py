@@ -110,15 +110,16 @@ def held(models: list[Files], rows: pd.DataFrame, told: Mapping, *, asked: tuple
          threads: int, seed: int, confidence: float, resamples: int,
          say: Callable[[str], object]) -> Comparison:
     """Compare two models on rows (id, batch, text, label)."""
-    from ftzard.models.measured import measured
+    from ftzard.models.measured import Subject, measured
     from ftzard.models.spec import BaseSpec
 
     classes, chances, speeds = models[0].labels, [], []
-    for model in models:
-        say(f"{model.name} answers {len(rows):,} rows")
-        logits, speed = measured(
-            model.adapter, BaseSpec(**model.base), model.labels,
-            cleaned_as(rows["text"], model.cleaning), threads=threads)
+    found = measured(
+        [Subject(model.adapter, BaseSpec(**model.base), {"labels": list(model.labels)})
+         for model in models],
+        [cleaned_as(rows["text"], model.cleaning) for model in models], threads=threads,
+        on_start=lambda i: say(f"{models[i].name} answers {len(rows):,} rows"))
+    for model, (logits, speed) in zip(models, found, strict=True):
         order = [model.labels.index(label) for label in classes]
         chances.append(scaled(logits[:, order], 1.0))
         speeds.append(speed)

@@ -79,19 +79,17 @@ class AnswerComparison:
 def held(models: list[Files], rows: pd.DataFrame, told: Mapping, *, asked: tuple[str, str],
          config: Config, say: Callable[[str], object]) -> AnswerComparison:
     """Compare two models on rows (id, batch, text, label, messages), each in its own process."""
-    from ftzard.models.measured import measured_answers
+    from ftzard.models.measured import Subject, measured_answers
     from ftzard.models.spec import BaseSpec
 
     rows = rows.reset_index(drop=True)
     most = config.task.instructions.generated_rows
     drawn = np.sort(np.random.default_rng(config.seed).permutation(len(rows))[:most])
-    found = []
-    for model in models:
-        say(f"{model.name} reads {len(rows):,} rows and answers {len(drawn):,}")
-        found.append(measured_answers(
-            model.adapter, BaseSpec(**model.base), model.answering,
-            rows["messages"].map(json.loads).tolist(), rows["label"].tolist(), drawn,
-            threads=config.threads))
+    found = measured_answers(
+        [Subject(model.adapter, BaseSpec(**model.base), model.answering) for model in models],
+        rows["messages"].map(json.loads).tolist(), rows["label"].tolist(), drawn,
+        threads=config.threads, on_start=lambda i: say(
+            f"{models[i].name} reads {len(rows):,} rows and answers {len(drawn):,}"))
     (one, two), speeds = zip(*found, strict=True)
     return _compared(models, rows, dict(told), drawn, one, two, speeds, asked, config)
 

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import stat
-import sys
 import zlib
 from collections import deque
 from collections.abc import Iterator
@@ -27,6 +26,8 @@ from ftzard.dataset.stray_quotes import cells_over_lines, swallowed
 from ftzard.errors import ConfigError, DataError, nearest
 
 BATCH = 64
+#: No line and no cell may be longer, in bytes of text: a stream is never whole in memory.
+LONGEST_LINE = 16 << 20
 #: What bytes become that are not of the encoding: half a surrogate pair, which no text has.
 UNDECODABLE = "\udc80"
 _HANDLER = "ftzard-undecodable"
@@ -158,7 +159,7 @@ def text_lines(stream: BinaryIO, encoding: str) -> Iterator[list[Text]]:
 
 def _split_bytes(stream: BinaryIO, encoding: str) -> Iterator[tuple[list[bytes], bool]]:
     """Yield (the lines that are whole by now, whether these are the last)."""
-    rest, started, after_return = b"", False, False
+    rest, started, after_return, seen = b"", False, False, 0
     while True:
         chunk = stream.read1(1 << 16)
         if not started and chunk:
@@ -170,9 +171,11 @@ def _split_bytes(stream: BinaryIO, encoding: str) -> Iterator[tuple[list[bytes],
             after_return = False
             if not chunk:
                 continue
-        content = rest + chunk
-        after_return = content.endswith(b"\r") and not last
-        *whole, rest = re.split(rb"\r\n|\n|\r", content)
+        after_return = chunk.endswith(b"\r") and not last
+        first, *others = re.split(rb"\r\n|\n|\r", chunk)  # what is left of before has no end in it
+        *whole, rest = [rest + first, *others]
+        seen += len(whole)
+        _require_length(rest, seen + 1)
         if last and rest:
             whole, rest = [*whole, rest], b""
         yield whole, last
@@ -183,7 +186,7 @@ def _split_bytes(stream: BinaryIO, encoding: str) -> Iterator[tuple[list[bytes],
 def _split_text(stream: BinaryIO, encoding: str) -> Iterator[tuple[list[str], bool]]:
     """As `_split_bytes`, of an encoding in which a line end is more than its byte."""
     decoder = codecs.getincrementaldecoder(encoding)(errors=_HANDLER)
-    rest, after_return = "", False
+    rest, after_return, seen = "", False, 0
     while True:
         chunk = stream.read1(1 << 16)
         last = not chunk
@@ -191,14 +194,23 @@ def _split_text(stream: BinaryIO, encoding: str) -> Iterator[tuple[list[str], bo
         if after_return and text:
             text = text.removeprefix("\n")
             after_return = False
-        content = rest + text
-        after_return = after_return or (content.endswith("\r") and not last)
-        *whole, rest = re.split(r"\r\n|\n|\r", content)
+        after_return = after_return or (text.endswith("\r") and not last)
+        first, *others = re.split(r"\r\n|\n|\r", text)
+        *whole, rest = [rest + first, *others]
+        seen += len(whole)
+        _require_length(rest, seen + 1)
         if last and rest:
             whole, rest = [*whole, rest], ""
         yield whole, last
         if last:
             return
+
+
+def _require_length(line: bytes | str, number: int) -> None:
+    """Raise DataError for a line that does not end."""
+    if len(line) > LONGEST_LINE:
+        raise DataError(f"line {number} has more than {LONGEST_LINE >> 20} MB and no end; expected "
+                        "a text a line. Is this a file of texts?")
 
 
 def _arrives(stream: BinaryIO) -> bool:
@@ -243,13 +255,14 @@ def csv_rows(stream: BinaryIO, encoding: str, delimiter: str, quoting: str) -> I
     name = require_encoding(encoding)
     if hasattr(stream, "peek"):
         _refuse_other_mark(stream.peek(4)[:4], name)
-    limit = csv.field_size_limit(sys.maxsize)  # a long text is a text
+    limit = csv.field_size_limit(LONGEST_LINE)  # a long text is a text
     text = io.TextIOWrapper(stream, encoding=name, errors=_HANDLER, newline="")
     try:
-        first = text.readline()
+        lines = _lines(text)
+        first = next(lines, "")
         own = _SEPARATOR_LINE.fullmatch(first.removeprefix("\ufeff"))
         delimiter = own[1] if own else _delimiter(delimiter)
-        reader = csv.reader(text if own else chain([first.removeprefix("\ufeff")], text),
+        reader = csv.reader(lines if own else chain([first.removeprefix("\ufeff")], lines),
                             delimiter=delimiter, strict=True,
                             quoting=csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL)
         before, seen = (1 if own else 0), _Seen(delimiter)
@@ -268,6 +281,15 @@ def csv_rows(stream: BinaryIO, encoding: str, delimiter: str, quoting: str) -> I
     finally:
         csv.field_size_limit(limit)
         text.detach()
+
+
+def _lines(text: io.TextIOBase) -> Iterator[str]:
+    """Yield the lines of a stream with their ends, none longer than may be."""
+    number = 0
+    while line := text.readline(LONGEST_LINE + 1):
+        number += 1
+        _require_length(line, number)
+        yield line
 
 
 class _Seen:

@@ -6,6 +6,7 @@ and adapter stand there, else from MLflow. Loads no torch before a model is open
 """
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from ftzard.config.schema import Config
 from ftzard.errors import ModelError, TrackingError, nearest
+from ftzard.evaluation.standings import Standings
 from ftzard.models import archive
 from ftzard.models.spec import CLASSIFICATION
-from ftzard.notebooks import model_files
+from ftzard.notebooks import decisions, model_files
 from ftzard.tracking import model_version, reading
 from ftzard.tracking.model_version import ALIASES, Version
 from ftzard.workspace import Workspace
@@ -120,15 +122,23 @@ def listing(workspace: Workspace, name: str | None = None) -> list[dict]:
     lines = []
     for model in [name] if name is not None else names:
         aliases = known.aliases(model)
-        lines += [_line(workspace, version, aliases)
+        table = Standings.of(model_files.records(workspace, model))
+        lines += [_line(workspace, version, aliases, table)
                   for version in reversed(known.versions(model))]
     return lines
 
 
-def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int]) -> dict:
+def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int],
+          table: Standings | None) -> dict:
+    """Return a version's line; its scores are those of the newest test rows, if it has such.
+
+    apart: why it has none, in which case its scores are of its own rows; measured_on: which rows.
+    """
     record = model_files.read_record(workspace, version) or {}
     tags = version.tags
-    scores = (record.get("metrics") or {}).get("challenger") or {}
+    same = table.line(version.number) if table else None
+    apart = table.apart_of(version.number) if table and same is None else None
+    scores = same or (apart.line if apart else {})
     return {
         "model": version.name,
         "version": version.number,
@@ -138,9 +148,11 @@ def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int]) ->
         "lower": scores.get("lower"),
         "upper": scores.get("upper"),
         "macro_f1": scores.get("macro_f1"),
-        "measure": scores.get("measure", record.get("measure", "accuracy")) if scores else None,
+        "measure": scores.get("measure", "accuracy") if scores else None,
         "score": scores.get("score", scores.get("accuracy")),
         "test_rows": scores.get("n"),
+        "measured_on": table.rows if same else apart.rows if apart else None,
+        "apart": apart.why if apart else None,
         "verdict": (record.get("verdict") or {}).get("decision"),
         "base": tags.get("base_model"),
         "data_version": _known(tags.get("data_version")),
@@ -169,12 +181,13 @@ def describe(workspace: Workspace, which: str) -> dict:
     record = model_files.read_record(workspace, version) or {}
     run = known.run(version.run_id) if version.run_id else None
     tags, base = version.tags, record.get("base") or {}
+    table = Standings.of(model_files.records(workspace, version.name))
     return {
-        **_line(workspace, version, known.aliases(version.name)),
+        **_line(workspace, version, known.aliases(version.name), table),
         "task": task_of(record, tags),
         "labels": record.get("labels"),
         "tags": dict(sorted(tags.items())),
-        "metrics": record.get("metrics") or (
+        "metrics": _metrics(version, record, table) or (
             {"run": dict(sorted(run.metrics.items()))} if run else {}),
         "calibration": record.get("calibration"),
         "data": {name: h.get("commit") for name, h in (record.get("data") or {}).items()},
@@ -194,6 +207,24 @@ def describe(workspace: Workspace, which: str) -> dict:
         if record else None,
         "promotions": record.get("promotions") or [],
     }
+
+
+def _metrics(version: Version, record: Mapping, table: Standings | None) -> dict[str, dict]:
+    """Return the scores of a version and of what it is held against, all on the same rows.
+
+    {name: line}: the version itself by its name, then the other versions that have answered these
+    rows, the base and the baselines. A version without a score on the newest test rows has those of
+    the rows that it was judged on.
+    """
+    line = table.line(version.number) if table else None
+    if line is not None:
+        others = {f"{version.name}@{number}": told for number, told in table.scores.items()
+                  if number != version.number}
+        return {str(version): line, **others, **table.beside}
+    names = {"challenger": str(version)}
+    if record.get("challenged") is not None:
+        names["champion"] = f"{version.name}@{record['challenged']}"
+    return {names.get(role, role): told for role, told in (record.get("metrics") or {}).items()}
 
 
 def set_tags(workspace: Workspace, which: str, pairs: Mapping[str, str | None]) -> Version:
@@ -237,15 +268,71 @@ def parsed_tags(pairs: list[str]) -> dict[str, str | None]:
 def files(workspace: Workspace, which: str, *, labels_of: str | None = None) -> Files:
     """Return what a model is opened from, fetching it from MLflow where the workspace has it not.
 
-    which: as for `find`. labels_of: for a base that is in no registry yet, whose labels it is asked
-    for; default: the champion's. Raises TrackingError and ModelError if there is no such model.
+    which: as for `find`; in a clone, whose registry knows nothing of the model, as the records in
+    git say. labels_of: for a base that is in no registry yet, whose labels it is asked for;
+    default: the champion's. Raises TrackingError and ModelError if there is no such model.
     """
     config = workspace.config()
     known = reading.of_workspace(workspace, config)
+    recorded = _on_record(workspace, config, known, which)
+    if recorded is not None:
+        return recorded
     if which == BASE and not known.versions(
             model_version.base_name(config.tracking.registered_model)):
         return _unregistered_base(workspace, config, files(workspace, labels_of or "champion"))
     return files_of(workspace, known, find(known, config, which))
+
+
+def _on_record(workspace: Workspace, config: Config, store: model_version.Registry, which: str
+               ) -> Files | None:
+    """Return what the records in git say that a model is opened from, if the registry is not here.
+
+    Its data comes from DVC's remote. None where there is a registry that knows the model, or a
+    server, or no record. Raises TrackingError if the records do not say which version is meant.
+    """
+    name = config.tracking.registered_model
+    known = {int(record["version"]): record for record in model_files.records(workspace, name)
+             if not record.get("deleted")}
+    if config.tracking.uri is not None or not known or which == BASE:
+        return None
+    if store.versions(name):
+        return None
+    model, _, of = f"{name}@{which}".rpartition("@") if which in ALIASES else (
+        which.partition("@"))
+    if model != name:
+        return None
+    if of.isdecimal():
+        number = int(of)
+    else:
+        last = decisions.latest(known.values())
+        if of != model_version.CHAMPION or len(last) != 1:
+            raise TrackingError(
+                f"the registry of '{name}' is not here, and its records in models/{name} do not "
+                f"say which version is '{of}'; name one: "
+                f"{', '.join(f'{name}@{n}' for n in sorted(known))}.")
+        number = last[0].version
+    if number not in known:
+        raise TrackingError(f"{name}@{number} has no record in models/{name}; there are versions "
+                            f"{sorted(known)}.")
+    version = Version(name, number, str(known[number].get("mlflow_run") or ""), {})
+    print(f"{which}: {version}, as the records in models/{name} say; MLflow's registry of it is "
+          "not here.", file=sys.stderr, flush=True)
+    _fetch(workspace, version, known[number])
+    folder, spec = model_files.version_files(workspace, version)
+    return _tuned(version, folder, asdict(spec))
+
+
+def _fetch(workspace: Workspace, version: Version, record: Mapping) -> None:
+    """Bring a version's adapter, and a base that no hub has, from DVC if they are not here."""
+    base = record.get("base") or {}
+    wanted = [model_files.adapter_archive(workspace, version)]
+    if base.get("name") and base.get("revision") is None:
+        wanted.append(model_files.base_archive(workspace, base["name"]))
+    absent = [workspace.relative(path) for path in wanted if not path.is_file()]
+    if absent:
+        from ftzard.versioning.worktree import pull
+
+        pull(workspace.root, absent)
 
 
 def files_of(workspace: Workspace, store: "Reading | Tracking", version: Version) -> Files:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ftzard.artifact import Handle
 from ftzard.config.schema import Config
 from ftzard.errors import WorkspaceError
+from ftzard.free_memory import shown
 from ftzard.steps import Step
 from ftzard.workspace import Workspace
 
@@ -91,11 +92,6 @@ def free(folder: Path) -> int:
 def same_disk(one: Path, other: Path) -> bool:
     """Return whether two folders share their free space."""
     return _existing(one).stat().st_dev == _existing(other).stat().st_dev
-
-
-def shown(size: int) -> str:
-    """Return a size as a person reads it: '512 MB', '3.2 GB'."""
-    return f"{size / MB:,.0f} MB" if size < 1024 * MB else f"{size / 1024 / MB:,.1f} GB"
 
 
 def _existing(folder: Path) -> Path:

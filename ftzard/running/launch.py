@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from ftzard import former_names, python_settings
-from ftzard.artifact import write_json
 from ftzard.config import yaml_file
 from ftzard.config.compose import typed
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError, nearest
+from ftzard.running import lease
 from ftzard.running.environment import QUIET
 from ftzard.running.kernel_server import Server, reconstructable_job
 from ftzard.steps import BY_NAME, DELIVERIES, DROP_FOLDERS, JOBS, STEPS
-from ftzard.workspace import Workspace, alive
+from ftzard.workspace import Workspace
 
 #: Top-level keys of a Launchpad YAML that Dagster itself reads.
 DAGSTERS_OWN = ("ops", "execution", "loggers")
@@ -229,43 +229,84 @@ def take_server() -> Server | None:
     return server
 
 
-def say_who_works(workspace: Workspace, run_id: str) -> None:
-    """Write down which process works on a run, so that its death can be noticed."""
-    write_json(workspace.run_folder(run_id) / "worker.json",
-               {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time()})
-
-
-def dead_runs(instance, workspace: Workspace, start_s: float) -> Iterator[tuple[object, str]]:
+def dead_runs(instance, workspace: Workspace, start_s: float,
+              now: Callable[[], float] = time.time) -> Iterator[tuple[object, str]]:
     """Yield every unfinished run whose process is gone, and why it is thought to be.
 
-    A run that no process has taken up `start_s` seconds after it was made is gone as well. Runs
-    of another machine are left alone, and so are those that wait for the workspace's lock.
+    A run that no process has taken up `start_s` seconds after it was started is gone as well. Those
+    that wait in the queue or for the workspace's lock live, and so does a run of another machine
+    for as long as its lease is renewed. now: the clock.
     """
     from dagster import DagsterRunStatus, RunsFilter
 
     unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING,
-                  DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED]
+                  DagsterRunStatus.NOT_STARTED]
     for record in instance.get_run_records(RunsFilter(statuses=unfinished)):
         run = record.dagster_run
-        file = workspace.run_folder(run.run_id) / "worker.json"
-        if file.is_file():
-            worker = json.loads(file.read_text(encoding="utf-8"))
-            if worker["host"] == socket.gethostname() and not alive(worker["pid"]):
-                yield run, f"its process {worker['pid']} ended without closing the run"
-        elif time.time() - record.create_timestamp.timestamp() >= start_s:
-            yield run, f"no process took it up within {start_s:.0f} s"
+        if lease.was_taken(workspace, run.run_id):
+            why = lease.lost(workspace, run.run_id, now())
+            if why is not None:
+                yield run, why
+            continue
+        waited = now() - _started_at(record)
+        launched = run.status == DagsterRunStatus.STARTING
+        if waited >= start_s or launched and waited >= _SERVER_S and not _server_there(run):
+            yield run, f"no process took it up within {waited:.0f} s"
 
 
-def close_dead_runs(instance, workspace: Workspace, start_s: float = 300.0) -> list[str]:
+#: Seconds in which a run's process is there, if the code server that started it is still there.
+_SERVER_S = 60.0
+
+
+def _server_there(run) -> bool:
+    """Return whether the code server that was to start a run's process answers."""
+    told = json.loads(run.tags.get(".dagster/grpc_info", "{}"))
+    place = told.get("socket") or (told.get("host"), told.get("port"))
+    if place == (None, None):
+        return False
+    with socket.socket(socket.AF_UNIX if "socket" in told else socket.AF_INET) as probe:
+        probe.settimeout(1.0)
+        try:
+            return probe.connect_ex(place) == 0
+        except OSError:
+            return False
+
+
+def _started_at(record) -> float:
+    """Return since when a run should have a process: it may have waited in the queue for days."""
+    return max(record.create_timestamp.timestamp(), record.update_timestamp.timestamp())
+
+
+def close_dead_runs(instance, workspace: Workspace, start_s: float = 300.0,
+                    now: Callable[[], float] = time.time) -> list[str]:
     """Report every run of `dead_runs` as failed, or as cancelled if it was; return their ids."""
     closed = []
-    for run, why in dead_runs(instance, workspace, start_s):
-        report = (instance.report_run_canceled if run.status.value == "CANCELING"
-                  else instance.report_run_failed)
-        report(run, message=f"This run was cut off: {why}. Re-execute it from failure, or run the "
-                            "job again.")
+    for run, why in dead_runs(instance, workspace, start_s, now):
+        report_ended(instance, run, f"This run was cut off: {why}. Re-execute it from failure, or "
+                                    "run the job again.", canceled=run.status.value == "CANCELING")
+        lease.give_up(workspace, run.run_id)
         closed.append(run.run_id)
     return closed
+
+
+#: Tag of a run that ended before its first step, for no fault of its own: what it was to take has
+#: not been tried.
+NOT_TRIED = "ftzard/not_tried"
+
+
+def report_ended(instance, run, message: str, *, canceled: bool) -> None:
+    """Report a run as ended whose process is gone; one that has begun no step counts as not tried,
+    unless a person has cancelled it."""
+    if run.status.value != "CANCELING" and not began_a_step(instance, run.run_id):
+        instance.add_run_tags(run.run_id, {NOT_TRIED: "true"})
+    (instance.report_run_canceled if canceled else instance.report_run_failed)(run, message=message)
+
+
+def began_a_step(instance, run_id: str) -> bool:
+    """Return whether a run has come as far as the start of a step."""
+    from dagster import DagsterEventType
+
+    return bool(instance.all_logs(run_id, of_type=DagsterEventType.STEP_START))
 
 
 def follow(instance, run_id: str, *, say: Callable[[str], None], pause: float = 0.5) -> Outcome:

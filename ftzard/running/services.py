@@ -1,22 +1,24 @@
 """The servers on a workspace: Dagster's daemon and web server, MLflow, Jupyter.
 
 Each runs in a process group of its own and is ended as a group, so that no run worker and no
-kernel outlives the command that started it; what it left open is then closed.
+kernel outlives the command that started it; what it left open is then closed. A command that is
+killed cannot do that any more: the guardian, a process beside it, does.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ftzard.errors import WorkspaceError
-from ftzard.running import launch
+from ftzard.errors import TrackingError, WorkspaceError
+from ftzard.running import dagster_settings, guardian, launch
 from ftzard.running.launch import dead_runs, environment
 from ftzard.workspace import Workspace
 
@@ -85,7 +87,10 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
 
         make_sqlite(database(workspace))  # its server and a first run would both make the tables
     if "daemon" in commands:
+        dagster_settings.refresh(workspace)
         make_dagster_store(workspace)
+        with contextlib.suppress(TrackingError):  # each run says so itself, and the doctor
+            close_dead_runs(workspace)  # the queue would wait for them
     env = environment(workspace)
     if "jupyter" not in commands:  # a person's notebooks import what lies beside them; a server
         env["PYTHONSAFEPATH"] = "1"  # takes nothing of the folder that it is started in
@@ -112,20 +117,72 @@ def running(commands: Mapping[str, list[str]], env: Mapping[str, str], cwd: Path
             logs: Path | None) -> Iterator[Started]:
     """Run commands for as long as the block lasts, each in a group of its own that ends with it.
 
-    logs: folder for their output, <name>.log, for its owner only; None: it is shown.
+    logs: folder for their output, <name>.log, for its owner only; None: it is shown. However this
+    process ends, theirs end within ten seconds.
     """
     started: Started = {}
     try:
-        for name, command in commands.items():
-            stream = _log(logs / f"{name}.log") if logs else None
-            started[name] = subprocess.Popen(
-                command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=stream,
-                stderr=subprocess.STDOUT, start_new_session=True)
-            if stream is not None:
-                os.close(stream)
-        yield started
+        with guarded(env) as told:
+            for name, command in commands.items():
+                stream = _log(logs / f"{name}.log") if logs else None
+                started[name] = subprocess.Popen(
+                    command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=stream,
+                    stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_tied(os.getpid()))
+                told(started[name].pid)
+                if stream is not None:
+                    os.close(stream)
+            try:
+                yield started
+            finally:
+                stop(started.values())
     finally:
-        stop(started.values())
+        stop(started.values())  # again, if the first time was interrupted
+
+
+@contextmanager
+def guarded(env: Mapping[str, str]) -> Iterator[Callable[[int], object]]:
+    """Start a guardian and yield what tells it of a process group that is to end with this process.
+
+    It is a process of its own session: neither the terminal nor a signal to this one's group
+    reaches it, and it ends with its pipe.
+    """
+    own = {name: env[name] for name in ("PATH", "FTZARD_WORKSPACE") if name in env}
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", guardian.__file__], env=own, cwd="/", stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def tell(group: int) -> None:
+        with contextlib.suppress(OSError):  # somebody has killed it: this process still ends all
+            process.stdin.write(f"{group}\n".encode())
+            process.stdin.flush()
+
+    try:
+        yield tell
+    finally:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        process.wait()
+
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _tied(parent: int) -> Callable[[], None] | None:
+    """Return what a child does before it becomes a server: have the kernel end it with `parent`.
+
+    It holds for the moment in which the guardian has not been told of it yet. A shell that starts a
+    command in the background lets it ignore SIGINT, with which servers are ended; they must not.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+
+    def tie() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:  # it was gone already
+                os._exit(1)
+
+    return tie
 
 
 def _log(file: Path) -> int:
@@ -133,10 +190,10 @@ def _log(file: Path) -> int:
     return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
-def stop(processes: Iterable[subprocess.Popen], patience: float = 6.0) -> None:
+def stop(processes: Iterable[subprocess.Popen], patience: float = 4.5) -> None:
     """End process groups: interrupt them all, then kill what is left after `patience` seconds."""
     left = list(processes)
-    for number, wait in ((signal.SIGINT, patience), (signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
+    for number, wait in ((signal.SIGINT, patience), (signal.SIGTERM, 1.0), (signal.SIGKILL, 2.0)):
         left = [p for p in left if _group_alive(p.pid)]
         for process in left:
             with contextlib.suppress(ProcessLookupError):  # it ended between look and signal
@@ -166,7 +223,8 @@ def _group_alive(group: int) -> bool:
 def close_open_runs(workspace: Workspace, reason: str) -> int:
     """Close what a dead process left open in Dagster and in MLflow; return how many runs.
 
-    A run that a person has started in another terminal goes on.
+    A run that a person has started in another terminal goes on. Those that wait in the queue are
+    left there, for the next start; one that has begun no step counts as not tried.
     """
     os.environ.update(environment(workspace))
     from dagster import DagsterInstance
@@ -177,7 +235,7 @@ def close_open_runs(workspace: Workspace, reason: str) -> int:
     tracking, closed = connect(workspace, workspace.config()), 0
     with DagsterInstance.get() as instance:
         for run, _ in dead_runs(instance, workspace, start_s=0.0):
-            instance.report_run_canceled(run, message=reason)
+            launch.report_ended(instance, run, reason, canceled=True)
             closed += 1 + runs.close_failed(tracking, run.run_id, "KILLED", reason)
     return closed + len(runs.reconcile(tracking))
 
@@ -188,7 +246,16 @@ def close_dead_runs(workspace: Workspace) -> list[str]:
     from dagster import DagsterInstance
 
     with DagsterInstance.get() as instance:
-        return launch.close_dead_runs(instance, workspace)
+        closed = launch.close_dead_runs(instance, workspace)
+    if closed:
+        from ftzard.notebooks.chapter import connect
+        from ftzard.tracking import runs
+
+        tracking = connect(workspace, workspace.config())
+        for run_id in closed:
+            runs.close_failed(tracking, run_id, "KILLED",
+                              "the process that worked on the Dagster run is gone")
+    return closed
 
 
 def wait_for_answer(host: str, port: int, what: str, process: subprocess.Popen,

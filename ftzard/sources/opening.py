@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from ftzard import drop_folders
 from ftzard.artifact import dvc_hash, sha256, write_atomically
 from ftzard.config.schema import Config
 from ftzard.dataset import reading
@@ -70,7 +71,10 @@ def open_source(workspace: Workspace, config: Config, source: Source) -> Opened:
             kept_in(workspace) / "comet" / holder / artifact / source.version)
         return _files(folder, source, source.version)
     path = workspace.root / source.place
+    drop_folders.refuse_outside(workspace, path)
     if path.is_dir():
+        for file in path.iterdir():
+            drop_folders.refuse_outside(workspace, file)
         return _files(path, Source(source.name, "folder", source.place), None)
     if not path.is_file():
         raise DataError(f"{source.name} does not exist in {workspace.root}; expected a file, a "

@@ -33,10 +33,14 @@ class Column:
 
 @dataclass
 class Table:
-    """A table to be shown. more: where the columns that had to go can be read."""
+    """A table to be shown.
+
+    more: where the columns that had to go can be read; title: a line above it.
+    """
 
     columns: Sequence[Column]
     more: str = ""
+    title: str = ""
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
     def add_row(self, *cells: str) -> None:
@@ -44,6 +48,10 @@ class Table:
 
     def lines(self, width: int | None = None, colour: bool = False) -> list[str]:
         """Return the lines of the table, each at most `width` columns wide if words allow it."""
+        above = wrapped(harmless(self.title), width) if self.title else []
+        return [*above, *self._fitted(width, colour)]
+
+    def _fitted(self, width: int | None, colour: bool) -> list[str]:
         shown = list(range(len(self.columns)))
         while True:
             widths = self._widths(shown, width)

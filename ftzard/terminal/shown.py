@@ -44,7 +44,9 @@ def lineage_tree(told: Mapping) -> Tree:
     if scores:
         rest = (f", macro F1 {scores['macro_f1']:.3f}"
                 if measures.told_in(scores) is measures.ACCURACY else "")
-        _branch(tree, "metrics", [measures.sentence(scores) + rest])
+        where = told.get("measured_on")
+        _branch(tree, "metrics" + (f", on {where}" if where else ""),
+                [measures.sentence(scores) + rest])
     record = told["record"]
     _branch(tree, "record", [f"{record['path']} at {(record['commit'] or 'no commit yet')[:10]}, "
                              f"made {_time(told['created'])} UTC"])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ftzard.evaluation import measures
+from ftzard.evaluation.comparison_page import speed_of
 from ftzard.terminal.layout import Column, Table, Tree
 from ftzard.terminal.shown import size
 
@@ -13,16 +14,20 @@ LONGEST_TEXT = 90
 def list_table(lines: list[Mapping]) -> Table:
     """Return the table of `registered.listing`: a line per version."""
     judged = {line["measure"] for line in lines} - {None}
+    what = "accuracy" if judged <= {"accuracy"} else "score"
+    apart = any(line.get("apart") for line in lines)
     table = Table((
-        Column("model"), Column("aliases", prose=True),
-        Column("accuracy" if judged <= {"accuracy"} else "score", prose=True),
+        Column("model"), Column("aliases", prose=True), Column(what, prose=True),
+        *((Column(f"{what} on other rows", prose=True),) if apart else ()),
         Column("verdict", prose=True, rank=1, tone=verdict_tone),
         Column("base", rank=3), Column("data version", rank=5),
         Column("size", right=True, rank=4), Column("registered (UTC)", rank=2)),
         more="'ftzard models show NAME@VERSION' and --json show all")
     for line in lines:
+        scores = (_score(line),) if not apart else (
+            ("-", _score(line)) if line.get("apart") else (_score(line), "-"))
         table.add_row(f"{line['model']}@{line['version']}", ", ".join(line["aliases"]) or "-",
-                      _score(line), line["verdict"] or ("-" if line["kind"] != "base" else
+                      *scores, line["verdict"] or ("-" if line["kind"] != "base" else
                                                            "bare base"),
                       line["base"] or "-", (line["data_version"] or "-")[:10],
                       size(line["size_bytes"]), _time(line["created"]))
@@ -38,7 +43,11 @@ def model_tree(told: Mapping) -> Tree:
     if told["task"] != "classification":
         _branch(tree, "task", [told["task"]])
     _branch(tree, "labels", [", ".join(told["labels"])] if told["labels"] else [])
-    _branch(tree, "metrics", [_metrics(role, said) for role, said in told["metrics"].items()])
+    where = told.get("measured_on")
+    if where and told.get("apart"):
+        where += f"; {told['apart']}"
+    _branch(tree, "metrics" + (f", on {where}" if where else ""),
+            [_metrics(role, said) for role, said in told["metrics"].items()])
     if told["verdict"]:
         _branch(tree, "verdict", [told["verdict"]])
     calibration = told["calibration"]
@@ -73,16 +82,22 @@ def score_table(told: Mapping) -> Table:
     else:
         _add_scores(table, told)
     one, two = (model["speed"] for model in told["models"])
-    for key, name, shape in (("latency_ms", "one row, ms", ",.1f"),
-                             ("rows_per_second", "rows per second", ",.0f"),
-                             ("tokens_per_second", "tokens per second", ",.0f"),
-                             ("load_s", "loading, s", ",.1f")):
-        table.add_row(name, f"{one[key]:{shape}}", f"{two[key]:{shape}}",
-                      f"{two[key] / one[key]:.2f} ×" if one[key] else "")
+    for key, name in (("latency_ms", "one row"), ("rows_per_second", "rows per second"),
+                      ("tokens_per_second", "tokens per second")):
+        table.add_row(name, speed_of(one, key), speed_of(two, key), _times(one, two, key))
+    table.add_row("loading, s", f"{one['load_s']:,.1f}", f"{two['load_s']:,.1f}", "")
     table.add_row(f"peak memory ({one['device']})", size(one["peak_bytes"]),
                   size(two["peak_bytes"]), "")
     table.add_row("texts cut", f"{one['cut_rows']:,}", f"{two['cut_rows']:,}", "")
     return table
+
+
+def _times(one: Mapping, two: Mapping, key: str) -> str:
+    """Say by how much the second is faster or slower, if the passes of the two do not overlap."""
+    if not one.get(key) or two.get(key) is None:
+        return ""
+    (low, high), (least, most) = (s.get(f"{key}_range") or (s[key], s[key]) for s in (one, two))
+    return f"{two[key] / one[key]:.2f} ×" if least > high or most < low else "alike"
 
 
 def _written(told: Mapping) -> bool:

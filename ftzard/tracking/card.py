@@ -29,20 +29,39 @@ def model_card(record: Mapping) -> str:
     ]
     scores = record.get("metrics") or {}
     if scores and task != "classification":
-        lines += ["", "## On all test rows", "", "| model | score | 95 % interval | loss | "
+        lines += ["", _heading(record), "", "| model | score | 95 % interval | loss | "
                   "perplexity | ROUGE-L | exact match | rows |", "|---|" + 7 * "---|"]
-        lines += [f"| {name} | {s.get('measure', 'loss')} {s['score']:.3f} | {s['lower']:.3f} to "
-                  f"{s['upper']:.3f} | {s['loss']:.3f} | {s['perplexity']:.2f} | "
-                  f"{_share(s['rouge_l'])} | {_share(s['exact_match'])} | {s['n']:,} |"
+        lines += [f"| {_name(record, name)} | {s.get('measure', 'loss')} {s['score']:.3f} | "
+                  f"{s['lower']:.3f} to {s['upper']:.3f} | {s['loss']:.3f} | "
+                  f"{s['perplexity']:.2f} | {_share(s['rouge_l'])} | "
+                  f"{_share(s['exact_match'])} | {s['n']:,} |"
                   for name, s in scores.items()]
     elif scores:
-        lines += ["", "## On all test rows", "", "| model | accuracy | 95 % interval | macro F1 | "
+        lines += ["", _heading(record), "", "| model | accuracy | 95 % interval | macro F1 | "
                   "rows |", "|---|---|---|---|---|"]
-        lines += [f"| {name} | {s['accuracy']:.3f} | {s['lower']:.3f} to {s['upper']:.3f} | "
-                  f"{s['macro_f1']:.3f} | {s['n']:,} |" for name, s in scores.items()]
+        lines += [f"| {_name(record, name)} | {s['accuracy']:.3f} | "
+                  f"{s['lower']:.3f} to {s['upper']:.3f} | {s['macro_f1']:.3f} | {s['n']:,} |"
+                  for name, s in scores.items()]
     if verdict:
         lines += ["", "## The gate", "", f"{verdict['decision']}. {' '.join(verdict['reasons'])}"]
     return "\n".join(lines) + "\n"
+
+
+def _heading(record: Mapping) -> str:
+    """Name the rows that the scores are of: test rows grow from round to round."""
+    rows = (record.get("same_rows") or {}).get("rows")
+    if not rows:
+        return "## On all test rows of then"
+    return f"## On the {rows['n']:,} test rows of data version {rows['data_version'] or 'none'}"
+
+
+def _name(record: Mapping, role: str) -> str:
+    """Return what a line of scores is of: the versions by their numbers."""
+    if role == "challenger":
+        return f"{record['model']}@{record['version']}"
+    if role == "champion" and record.get("challenged") is not None:
+        return f"{record['model']}@{record['challenged']}, champion then"
+    return role
 
 
 def _template(record: Mapping) -> str:

@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version as installed
@@ -24,6 +23,7 @@ from mlflow.types.schema import Array
 
 import ftzard
 from ftzard.errors import TrackingError
+from ftzard.models.archive import read_entry
 from ftzard.models.meta import META
 from ftzard.models.spec import CLASSIFICATION
 
@@ -69,8 +69,7 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
 def _task(archives: Mapping[str, Path], config: Mapping | None) -> str:
     """Return what a model was made for, as its adapter says, or the config of a bare base."""
     if "adapter" in archives:
-        with zipfile.ZipFile(archives["adapter"]) as adapter:
-            told = json.loads(adapter.read(META)) if META in adapter.namelist() else {}
+        told = json.loads(read_entry(archives["adapter"], META) or b"{}")
     else:
         told = (config or {}).get("spec", {})
     return told.get("task", CLASSIFICATION)

@@ -17,8 +17,10 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.utils.file_utils import local_file_uri_to_path
 
+from ftzard import private_folder
+from ftzard.artifact import write_json
 from ftzard.errors import TrackingError
-from ftzard.models.archive import whole_folder
+from ftzard.models.archive import hashes, whole_folder
 from ftzard.tracking import model_version
 from ftzard.tracking.model_version import (  # noqa: F401  (others know them as the registry's)
     ALIASES,
@@ -294,25 +296,35 @@ def load(tracking: Tracking, version: Version) -> mlflow.pyfunc.PyFuncModel:
 def files(tracking: Tracking, version: Version, cache: Path) -> Path:
     """Return the folder of a version's files, fetched into `cache` if they are not on this disk.
 
-    Raises TrackingError if they are gone, or were not put there by FTzard.
+    What was fetched before is fetched again if it is not as it was then. Raises TrackingError if
+    they are gone, or were not put there by FTzard.
     """
     if not version.source.startswith("runs:/"):
         raise TrackingError(f"{version} was not registered by FTzard: its files are at "
                             f"{version.source or 'no known place'}.")
     run_id, folder = RunsArtifactRepository.parse_runs_uri(version.source)
-    kept = Path(cache) / run_id
     try:
         uri = tracking.client.get_run(run_id).info.artifact_uri
         if uri.startswith("file:"):
             kept = Path(local_file_uri_to_path(uri))
-        elif not (kept / folder / "MLmodel").is_file():
-            with whole_folder(kept) as part:
-                tracking.client.download_artifacts(run_id, folder, str(part))
+        else:
+            kept = _fetched(tracking, run_id, folder, private_folder.usable(Path(cache)))
     except (MlflowException, OSError) as error:
         raise _gone(version, error) from error
     if not (kept / folder / "MLmodel").is_file():
         raise _gone(version, f"there is no {kept / folder / 'MLmodel'}")
     return kept / folder
+
+
+def _fetched(tracking: Tracking, run_id: str, folder: str, cache: Path) -> Path:
+    """Return where a run's files were fetched to, as they were then."""
+    kept, said = cache / run_id, cache / f"{run_id}.json"
+    if said.is_file() and json.loads(said.read_text(encoding="utf-8")) == hashes(kept):
+        return kept
+    with whole_folder(kept) as part:
+        tracking.client.download_artifacts(run_id, folder, str(part))
+    write_json(said, hashes(kept))
+    return kept
 
 
 def _gone(version: Version, why: object) -> TrackingError:

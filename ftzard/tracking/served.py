@@ -6,7 +6,6 @@ hub revision can fetch it, lie beside it as archives, and FTzard's own code that
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -27,10 +26,11 @@ class Served(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context) -> None:
         require_own_code(SHIPPED)
+        from ftzard import private_folder
         from ftzard.models import archive, opening
         from ftzard.models.meta import read_meta
 
-        cache = Path(tempfile.gettempdir()) / "ftzard-served"
+        cache = private_folder.user_cache("served")
         packed = {name: archive.unpack(Path(path), cache)
                   for name, path in context.artifacts.items()}
         if "adapter" in packed:

@@ -79,6 +79,10 @@ _TROUBLES = (
             "in the environment or in the workspace's .env. An administrator of the server makes "
             "users with 'ftzard mlflow-user add'"),
     NOT_PERMITTED,
+    Trouble(r"error code 429|429 Client Error|too many 429|REQUEST_LIMIT_EXCEEDED",
+            "looks at no password of this user for up to a minute, after several wrong ones; set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment or in the "
+            "workspace's .env, then try again"),
     Trouble(r"password authentication failed|no password supplied",
             "refused the credentials; set PGPASSWORD in the environment or in the workspace's "
             ".env, and the user in tracking.uri"),

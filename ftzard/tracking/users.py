@@ -180,6 +180,9 @@ def _ask(login: Login, method: str, endpoint: str, values: Mapping[str, str], *,
             f"{login.uri} refused the password of '{login.user}'; expected that of an "
             "administrator. Set MLFLOW_AUTH_ADMIN_PASSWORD (and MLFLOW_AUTH_ADMIN_USERNAME) in "
             "the environment or in .env, or leave them out and be asked.")
+    if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        raise TrackingError(f"{login.uri} looks at no password of '{login.user}' for a while, "
+                            "after several wrong ones. Try again in a minute.")
     if answer.status_code == HTTPStatus.FORBIDDEN:
         raise TrackingError(f"{login.uri} does not permit '{login.user}' to do this; expected an "
                             "administrator of the server.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ftzard.artifact import Handle, verify, write_atomically
-from ftzard.errors import VersioningError
+from ftzard.errors import VersioningError, in_shell
 from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, dvc_path, read_dvc, with_name, with_rows
 from ftzard.versioning.git import attempt, git
@@ -170,7 +170,7 @@ def wait_for_index(root: Path, say: Callable[[str], object] = print) -> None:
             raise VersioningError(
                 f"{lock} has been held for {INDEX_LOCK_WAIT_S:.0f} s: another git command is "
                 "running, or one that died left it behind. If none is running, remove it: "
-                f"rm {lock}"
+                f"rm {in_shell(lock)}"
             )
         time.sleep(0.1)
 

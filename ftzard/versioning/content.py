@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftzard import artifact
-from ftzard.errors import VersioningError
+from ftzard.errors import VersioningError, in_shell
 from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, cached, default_remote, dvc_path, read_dvc, usual_cache
 from ftzard.versioning.git import attempt
@@ -79,5 +79,6 @@ def content(root: Path, path: str, revision: str, *, say: Callable[[str], object
             "push' there.")
     if artifact.dvc_hash(file) != pointer.md5:
         raise VersioningError(f"DVC's cache holds damaged data for {path} of {revision[:10]}. "
-                              f"Remove it, and it is fetched again from the remote: rm -f {file}")
+                              f"Remove it, and it is fetched again from the remote: rm -f "
+                              f"{in_shell(file)}")
     return Content(path, revision, pointer.md5, pointer.rows, file)

@@ -1,11 +1,15 @@
 """One versioning at a time per workspace: a file lock that the system releases when we die."""
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ftzard.errors import WorkspaceError
+from ftzard.workspace import not_writable
 
 LOCK = ".ftzard/git_dvc.lock"
 
@@ -17,11 +21,17 @@ def exclusive(
     """Hold the workspace's versioning lock; wait for it as long as its holder lives.
 
     who: written into the lock file, so that those who wait can name the holder. say: called with
-    a sentence when waiting begins and every `every_s` seconds of it.
+    a sentence when waiting begins and every `every_s` seconds of it. Raises WorkspaceError where
+    this user may not write.
     """
     path = Path(root) / LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise WorkspaceError(not_writable(path.parent, error)) from error
     try:
         began = spoke = None
         while not _taken(file):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ftzard.artifact import write_json
-from ftzard.errors import VersioningError
+from ftzard.errors import VersioningError, in_shell
 from ftzard.versioning import git as _git
 from ftzard.versioning import repository
 from ftzard.versioning.dvc import Dvc, default_remote, local_folder
@@ -329,7 +329,7 @@ def _merge(
     changed = git(root, "diff", "--name-only", "-z", ours, made).split("\0")
     newer = [path for path in changed if path.endswith(".dvc")]
     if newer:
-        say(f"Merged {remote}/{there}; newer data there: dvc pull {' '.join(newer)}")
+        say(f"Merged {remote}/{there}; newer data there: dvc pull {in_shell(*newer)}")
     return None
 
 

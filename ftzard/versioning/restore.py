@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ftzard import artifact
 from ftzard.artifact import write_atomically
-from ftzard.errors import VersioningError
+from ftzard.errors import VersioningError, in_shell
 from ftzard.versioning import git as _git
 from ftzard.versioning.commit import commit_paths, require_identity, wait_for_index
 from ftzard.versioning.dvc import (
@@ -100,13 +100,14 @@ def restore(
     *,
     message: Callable[[Sequence[str]], str],
     say: Callable[[str], object] = print,
+    begin: Callable[[], object] = lambda: None,
 ) -> Restored:
     """Bring files of the workspace back as they were, and commit what then differs from HEAD.
 
     wanted: {path: revision}; a path is an artifact's, or that of a text which git itself keeps (it
     ends in .yaml). message: the commit's text, given the paths in it. The commit carries the
     trailer of a run `restore`, so the data version of what it restores is that commit. say: told
-    when this has to wait.
+    when this has to wait; begin: called before the first file is written.
 
     Raises VersioningError, with nothing changed, if a revision has no such file, if a file would be
     overwritten whose bytes or whose `.dvc` are not versioned, or if neither cache nor remote has
@@ -130,6 +131,7 @@ def restore(
                 _require_data(root, dvc, cache, data)
                 _keep_present(dvc, cache, data)
         _require_whole(cache, data)
+        begin()
         for target in data:
             copy = partial(shutil.copyfile, cached(cache, target.md5))
             write_atomically(root / target.path, copy)
@@ -163,7 +165,8 @@ def _target(root: Path, path: str, revision: str) -> _Target:
         if md5.endswith(".dir"):
             raise VersioningError(
                 f"{path} is a folder in DVC, not an artifact; bring it back with "
-                f"'git checkout {revision[:10]} -- {kept}' and 'dvc checkout {kept}'."
+                f"'git checkout {revision[:10]} -- {in_shell(kept)}' and 'dvc checkout "
+                f"{in_shell(kept)}'."
             )
         if head:
             head_md5 = read_dvc(git(root, "cat-file", "blob", head), f"{kept} at HEAD").md5
@@ -224,7 +227,8 @@ def _require_whole(cache: Path, data: list[_Target]) -> None:
         if artifact.dvc_hash(file) != target.md5:
             raise VersioningError(
                 f"Nothing was restored: DVC's cache holds damaged data for {target.path} of "
-                f"{target.commit[:10]}. Remove it, then restore again from the remote: rm -f {file}"
+                f"{target.commit[:10]}. Remove it, then restore again from the remote: rm -f "
+                f"{in_shell(file)}"
             )
 
 

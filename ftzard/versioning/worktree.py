@@ -1,8 +1,9 @@
 """A past commit beside the workspace: its files in a folder of their own, its data on demand."""
 
 import configparser
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,16 +11,18 @@ from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder, quoted
 from ftzard.versioning.git import attempt, git
+from ftzard.workspace import locked
 
 FOLDER = ".ftzard/worktrees"
 
 
 @contextmanager
-def worktree(root: Path, commit: str) -> Iterator[Path]:
+def worktree(root: Path, commit: str, say: Callable[[str], object] = print) -> Iterator[Path]:
     """Yield a clean checkout of `commit`, which shares cache and remotes with `root`.
 
-    It is removed afterwards; one that a killed process left behind is replaced. Raises
-    VersioningError for a commit that this repository does not have.
+    It is removed afterwards; one that a killed process left behind is replaced, one that another
+    process works in is waited for. say: told when this has to wait. Raises VersioningError for a
+    commit that this repository does not have.
     """
     root = Path(root)
     _git.require_repo(root)
@@ -27,14 +30,20 @@ def worktree(root: Path, commit: str) -> Iterator[Path]:
         raise VersioningError(
             f"The commit {commit[:10]} is not in {root}; fetch it: git fetch --all")
     place = root / FOLDER / commit[:16]
-    _remove(root, place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    git(root, "worktree", "add", "--quiet", "--detach", str(place), commit)
-    try:
-        _share(root, place)
-        yield place
-    finally:
+    with locked(lock_of(place), {"pid": os.getpid(), "doing": f"reproducing {commit[:10]}"},
+                waiting=say):
         _remove(root, place)
+        git(root, "worktree", "add", "--quiet", "--detach", str(place), commit)
+        try:
+            _share(root, place)
+            yield place
+        finally:
+            _remove(root, place)
+
+
+def lock_of(place: Path) -> Path:
+    """Return the lock that whoever works in a worktree holds."""
+    return place.with_name(f"{place.name}.lock")
 
 
 def pull(place: Path, paths: list[str]) -> None:

@@ -251,6 +251,12 @@ class TestMerging:
         assert (config.training.method, config.model.attention) == ("lora", "sdpa")
         assert (config.model.source, config.seed) == ("tiiuae/falcon-7b", 7)
 
+    def test_a_record_without_what_chose_the_epoch_means_what_chose_it_then(self):
+        older = to_record(compose())
+        del older["tuning"]["metric"]
+        assert from_record(older).tuning.metric == "accuracy"
+        assert compose().tuning.metric == "calibrated_loss"
+
     def test_a_workspace_may_bring_choices_of_its_own(self, tmp_path):
         (tmp_path / "training").mkdir()
         text = (PACKAGED / "training" / "default.yaml").read_text()

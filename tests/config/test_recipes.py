@@ -34,7 +34,7 @@ class TestPresets:
         config = compose({"model": "falcon_7b"})
         assert config.training.learning_rate == 2e-4 and config.training.epochs == 1
         assert vars(config.tuning) == {
-            "trials": 4, "prune": True, "metric": "accuracy", "rank": [8, 16, 32, 64],
+            "trials": 4, "prune": True, "metric": "calibrated_loss", "rank": [8, 16, 32, 64],
             "batch_size": [8, 16, 32, 64], "learning_rate": [6e-5, 4e-4],
             "weight_decay": [5e-4, 2e-2], "dropout": [0.03, 0.06]}
 

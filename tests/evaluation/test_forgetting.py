@@ -70,10 +70,32 @@ def test_the_matrix_has_what_was_measured_and_gaps_where_nothing_was(records):
     assert told["trained"] == [[True, False, False], [True, True, False], [True, True, True]]
 
 
-def test_a_later_round_s_word_on_a_grown_test_set_counts(records):
-    records[2]["tested"]["2"]["b"] = {"accuracy": 0.78, "n": 180}
+def test_what_was_measured_on_a_test_set_before_it_grew_is_left_out(records):
+    for version, accuracy in (("3", 0.74), ("2", 0.78)):
+        records[2]["tested"][version]["b"] = {"accuracy": accuracy, "n": 180}
     matrix = Matrix.of(records)
-    assert matrix.at(2, "b") == 0.78 and matrix.n[1, 1] == 180
+    assert (matrix.at(2, "b"), matrix.at(3, "b")) == (0.78, 0.74) and matrix.n[1, 1] == 180
+    assert np.isnan(matrix.at(1, "b")) and matrix.n[0, 1] == 0 and matrix.at(1, "a") == 0.90
+    assert summary(matrix, 3).forgetting == pytest.approx(((0.90 - 0.86) + (0.78 - 0.74)) / 2)
+
+
+def test_a_test_set_whose_labels_were_corrected_is_another_one(records):
+    """As many rows, but not the same: what was measured before says nothing beside it."""
+    for entry, digest in zip(records, ("before", "before", "corrected"), strict=True):
+        for measured in entry["tested"].values():
+            measured["a"]["rows"] = digest
+    matrix = Matrix.of(records)
+    assert np.isnan(matrix.at(1, "a")) and not np.isnan(matrix.at(2, "a"))
+    assert summary(matrix, 3).earlier_batches == 1
+
+
+def test_the_evaluation_that_ran_last_says_which_rows_count(records):
+    """A version that is judged again after later ones were: its round is the newest."""
+    records[1] = {**records[1], "same_rows": {"time": "2026-11-22"}}
+    records[1]["tested"]["2"]["b"] = {"accuracy": 0.81, "n": 200}
+    records[1]["tested"]["1"]["b"] = {"accuracy": 0.61, "n": 200}
+    matrix = Matrix.of(records)
+    assert (matrix.at(1, "b"), matrix.at(2, "b")) == (0.61, 0.81) and np.isnan(matrix.at(3, "b"))
 
 
 def test_records_without_measurements_add_nothing_and_a_lost_record_is_named(records):

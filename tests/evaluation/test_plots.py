@@ -1,12 +1,15 @@
 """Every picture is drawn, says its numbers in words, and stays inside its frame."""
 
+import re
+
 import numpy as np
 import pytest
 
 from ftzard.errors import DataError
 from ftzard.evaluation import plots
+from ftzard.evaluation.drift import compare
 from ftzard.evaluation.gate import judge, judge_scores
-from tests.evaluation.simulated import CLASSES, losses, pair
+from tests.evaluation.simulated import CLASSES, losses, made, pair
 
 
 def history(epochs: int) -> list[dict]:
@@ -285,6 +288,39 @@ def test_rounds_of_another_measure_than_the_last_are_left_out():
     figure = plots.rounds(story)
     assert "2.500" in words_of(figure) and "old" not in words_of(figure)
     assert "lower is better" in figure.axes[0].get_ylabel()
+
+
+def test_the_champion_s_line_follows_who_was_champion_on_the_same_rows():
+    story = [{"name": "v1", "verdict": "promote", "accuracy": 0.83, "champion": "v1"},
+             {"name": "v2", "verdict": "refuse", "accuracy": 0.81, "champion": "v1"},
+             {"name": "v3", "verdict": "refuse", "accuracy": 0.85, "champion": "v3"},
+             {"name": "v4", "verdict": "refuse", "accuracy": 0.80, "champion": "v9"}]
+    line = plots.rounds(story).axes[0].lines[0].get_ydata()
+    assert list(line[:3]) == [0.83, 0.83, 0.85] and np.isnan(line[3])
+    by_verdict = [{k: v for k, v in item.items() if k != "champion"} for item in story[:2]]
+    assert list(plots.rounds(by_verdict).axes[0].lines[0].get_ydata()) == [0.83, 0.83, 0.83]
+
+
+def test_a_batch_s_drift_is_the_same_number_in_both_pictures():
+    found = compare(made(400, 5, longer=1.3), made(800, 0), CLASSES).to_dict()
+    said = f"{found['score'] / found['upper']:.2f} ×"
+    over_time = words_of(plots.drift_over_time([{**found, "batch": "b", "champion": 1}]))
+    alone = words_of(plots.drift(found))
+    assert said in over_time and said in alone
+    ratios = [float(word) for word in re.findall(r"(-?[\d.]+) ×", alone)]
+    assert max(ratios) == float(said.split()[0]) and len(ratios) == 6
+    assert [r > 1 for r in ratios] == [s["beyond"] for s in found["statistics"]]
+
+
+def test_learning_curves_show_the_epoch_that_was_kept_and_what_a_temperature_cures():
+    epochs = [{"epoch": e, "train_loss": 0.5 / e, "validation_loss": 0.4 * e, "accuracy": 0.8,
+               "calibrated_loss": 0.35, "temperature": 1.0 * e} for e in (1, 2, 3)]
+    curve = {"name": "t", "best": True, "history": epochs, "best_epoch": 2}
+    figure = plots.learning_curves([curve], ["loss"])
+    key = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert key == ["validation", "training", "validation, temperature scaled", "epoch kept"]
+    ring, = (line for line in figure.axes[0].lines if line.get_markersize() == 11)
+    assert (list(ring.get_xdata()), list(ring.get_ydata())) == ([2], [0.8])
 
 
 def test_drift_marks_what_is_beyond_its_limit():

@@ -198,6 +198,37 @@ def test_the_page_tells_what_it_was_told(facts, whole):
     assert "not reported" not in text
 
 
+def test_a_round_on_other_rows_stands_apart_and_in_no_picture():
+    told = [{"name": "v1", "verdict": "promote", "accuracy": 0.878, "lower": 0.8, "upper": 0.9,
+             "n": 41, "apart": "its adapter is not in this workspace",
+             "measured_on": "the 41 test rows of data version aaaa"},
+            *({"name": f"v{i}", "verdict": "refuse", "accuracy": 0.81 + i / 100, "lower": 0.8,
+               "upper": 0.9, "n": 83, "measured_on": "the 83 test rows of data version bbbb",
+               "labels": 70, "new_training_rows": 63} for i in (2, 3))]
+    page = report.render({"rounds": told, "models": [
+        {"name": "m", "role": "challenger", "accuracy": 0.84, "n": 83}]})
+    text = Reader(page).text.replace("\u00a0", " ")
+    assert "all measured on the same rows: the 83 test rows of data version bbbb" in text
+    together, apart = text.split("Measured on other rows")
+    assert "87.8 %" not in together and "measured on other rows, see below" in together
+    assert "accuracy 87.8 % 80.0 – 90.0 % the 41 test rows of data version aaaa" in apart
+    assert "70 labelled rows new in this round, 63 of them to train on" in text
+
+
+def test_how_sure_the_kept_epoch_is_stands_with_the_learning_curves():
+    epochs = [{"epoch": e, "train_loss": loss, "validation_loss": val, "accuracy": right,
+               "calibrated_loss": cooled, "temperature": t}
+              for e, loss, val, right, cooled, t in (
+                  (1, 0.41, 0.52, 0.80, 0.51, 1.1), (2, 0.008, 2.03, 0.81, 0.61, 3.4))]
+    trial = {"name": "retraining", "history": epochs, "best": True, "best_epoch": 1}
+    text = Reader(report.render({"trials": [trial]})).text.replace("\u00a0", " ")
+    assert "validation accuracy is 80.0 % with the weights of epoch 1, which were kept" in text
+    assert ("surer than it should be: the loss is 0.520 on validation rows and 0.410 on training "
+            "rows, and with its logits divided by 1.10 it is 0.510") in text
+    old = Reader(report.render({"trials": [{**trial, "best_epoch": None}]})).text
+    assert "best validation accuracy is 81.0" in old and "surer" not in old
+
+
 def test_the_confident_mistakes_are_the_surest_first_and_twenty(whole):
     text = Reader(whole).text
     start = text.index("The most confident mistakes")

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from ftzard.history.reproduce import differences
+from ftzard.history.reproduce import ROUNDING, differences, rounding
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,14 @@ def test_differences_name_the_place_and_both_values():
     assert differences(then, {"a": 2, "b": {"c": [1, 2.25]}, "more": 3}) == [
         "a: recorded 1, now 2", "b.c[1]: recorded 2.5, now 2.25",
         "only: recorded 'x', now None", "more: recorded None, now 3"]
+
+
+def test_only_fractions_and_weights_may_differ_by_rounding():
+    then = {"seed": 1, "weights_sha256": "a", "history": [{"loss": 0.5}], "test": {"ece": 1e-5}}
+    now = {"seed": 1, "weights_sha256": "b", "history": [{"loss": 0.50001}], "test": {"ece": 2e-6}}
+    assert rounding(then, now) == pytest.approx(8e-4)
+    assert rounding(then, {**now, "test": {"ece": 3e-5}}) is None
+    assert rounding(then, {**now, "history": [{"loss": 0.5 * (1 + 2 * ROUNDING)}]}) is None
+    assert rounding(then, {**now, "history": [{"loss": float("nan")}]}) is None
+    for more in ({"seed": 2}, {"history": []}, {"other": 0.0}):
+        assert rounding(then, {**now, **more}) is None

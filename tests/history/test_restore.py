@@ -1,12 +1,18 @@
 """`ftzard restore`: which files a commit or a run means, and what the command says."""
 
 import re
+import signal
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 
+from ftzard import doctor
+from ftzard.doctor import leftovers
 from ftzard.errors import WorkspaceError
 from ftzard.history.restore import restore
+from ftzard.notebooks.chapter import begin
 from ftzard.versioning import data_version, version
 from ftzard.versioning.versions import in_force
 from tests.rounds import MODEL, Rounds
@@ -133,3 +139,42 @@ class TestCommandLine:
         assert code == 1 and "neither DVC's cache nor the DVC remote 'store'" in said
         assert clone.config.paths.cleaned in said and clone.commits["clean 2"][:10] in said
         assert not (clone.root / clone.config.paths.cleaned).exists()
+
+
+@pytest.mark.parametrize("moment", ["restore.write_atomically", "restore.commit_paths"])
+def test_a_restore_that_was_cut_off_is_finished_by_the_next_or_by_the_doctor(mine, moment,
+                                                                             monkeypatch):
+    """Until then no step takes files of which some are of one version and some of another."""
+    code = f"""
+import os
+from pathlib import Path
+from ftzard.history import restore as command
+from ftzard.versioning import restore
+from ftzard.workspace import Workspace
+made, calls = {moment}, []
+def killed(*args, **more):
+    calls.append(1)
+    if len(calls) == 2 or "commit" in {moment!r}:
+        os.kill(os.getpid(), 9)
+    return made(*args, **more)
+{moment} = killed
+command.restore(Workspace(Path({str(mine.root)!r})), {mine.commits["tokens 1"]!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code])
+    assert done.returncode == -signal.SIGKILL
+    place = mine.workspace
+    monkeypatch.setenv("FTZARD_WORKSPACE", str(mine.root))
+    assert rows(mine, "cleaned") == 3 and place.unfinished_restore.is_file()
+    with pytest.raises(WorkspaceError, match="'ftzard restore' was cut off.*doctor --fix"):
+        begin("tuning", {"tokenized": None, "overrides": []})
+    found, = leftovers.unfinished_restore(place)
+    assert found.state == doctor.WRONG
+    if "commit" in moment:
+        assert "completed the restore of" in found.mend()
+    else:
+        said = []
+        restore(place, mine.commits["tokens 1"], say=said.append)
+        assert "completed the restore of cleaned, tokenized" in said[-1]
+    assert (rows(mine, "cleaned"), rows(mine, "tokenized")) == (3, 3)
+    assert mine.git("status", "--porcelain") == "" and not place.unfinished_restore.exists()
+    assert leftovers.unfinished_restore(place)[0].state == doctor.OK

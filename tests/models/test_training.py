@@ -277,6 +277,30 @@ def test_the_lower_loss_breaks_a_tie_and_wins_as_a_metric():
     assert better(two, one, "validation_loss") and not better(one, one, "accuracy")
 
 
+def test_the_calibrated_loss_sees_what_no_temperature_cures_and_nothing_else():
+    """A model that is too sure of all is as good as before; one that is sure of its mistakes is
+    not."""
+    from scipy.stats import norm
+
+    draw = numpy.random.default_rng(0)
+    hidden = draw.normal(size=4000)
+    targets = (draw.random(4000) < norm.cdf(hidden)).astype(numpy.int64)
+    right = numpy.log(numpy.c_[norm.cdf(-hidden), norm.cdf(hidden)]).astype(numpy.float32)
+    honest, sure = measure(right, targets), measure(8 * right, targets)
+    assert honest["temperature"] == pytest.approx(1.0, abs=0.1)
+    assert sure["temperature"] == pytest.approx(8.0, rel=0.1)
+    assert sure["validation_loss"] > 3 * honest["validation_loss"]
+    assert sure["calibrated_loss"] == pytest.approx(honest["calibrated_loss"], abs=1e-4)
+    wrong = right.copy()
+    mistaken = wrong.argmax(axis=1) != targets
+    wrong[mistaken] *= 20
+    assert measure(wrong, targets)["accuracy"] == honest["accuracy"]
+    assert measure(wrong, targets)["calibrated_loss"] > honest["calibrated_loss"] + 0.05
+    for metric in ("calibrated_loss", "accuracy"):
+        assert better({**honest, "accuracy": 0.9}, measure(wrong, targets), metric)
+    assert not better(measure(wrong, targets), honest, "calibrated_loss")
+
+
 def test_labels_keep_their_order(adapted, train_rows, validation_rows, settings):
     trained = train(adapted, train_rows, validation_rows, **settings)
     found = scores(adapted, validation_rows).argmax(axis=1)

@@ -2,7 +2,7 @@
 
 from itertools import permutations
 
-from ftzard.notebooks import decisions
+from ftzard.notebooks import decisions, story
 
 
 def gate(version: int, name: str | None = None, after=(), created="2026-11-01", **more) -> dict:
@@ -58,3 +58,16 @@ def test_a_deleted_version_is_not_the_last_and_still_orders_the_others():
 def test_records_that_name_each_other_still_have_an_order():
     records = [gate(1, "a", after=["b"]), gate(2, "b", after=["a"])]
     assert len(decisions.on_record(records)) == 2
+
+
+def test_who_was_champion_after_each_round_includes_what_a_person_decided_before_the_next():
+    refused = {"version": 2, "created": "2026-11-04", "verdict": {"promoted": False}}
+    records = [gate(1, "a", created="2026-11-01"), refused,
+               gate(3, "c", after=["b"], created="2026-11-10")]
+    assert story.champions_after(records) == {1: 1, 2: 1, 3: 3}
+    records[1] = {**refused, "promotions": [{"time": "2026-11-06", "id": "b", "after": ["a"]}]}
+    assert story.champions_after(records) == {1: 1, 2: 2, 3: 3}
+    records[2] = {"version": 3, "created": "2026-11-10", "verdict": {"promoted": False}}
+    records[0]["promotions"] = [{"time": "2026-11-20", "id": "d", "after": ["b"]}]
+    assert story.champions_after(records) == {1: 1, 2: 2, 3: 1}
+    assert story.champions_after([{"version": 1, "created": "2026-11-01"}]) == {1: None}

@@ -10,6 +10,7 @@ import yaml
 
 from ftzard.dataset import instructions, storage
 from ftzard.errors import ModelError
+from ftzard.evaluation.standings import Standings
 from ftzard.models.meta import read_meta
 from ftzard.notebooks import instructing, model_files
 from ftzard.notebooks.chapter import connect
@@ -192,8 +193,11 @@ def test_the_report_and_mlflow_show_what_each_model_writes(tutor):
     tracking = connect(tutor.workspace, tutor.workspace.config())
     run = runs.children(tracking, "EVALUATION", status="FINISHED")[0]
     assert run.data.metrics["test_rouge_l"] >= 0 and "champion_test_loss" in run.data.metrics
-    assert {f"{role}_{cost}" for role in ("base", "champion", "challenger") for cost in
-            ("latency_ms", "rows_per_second", "memory_mb")} <= set(run.data.metrics)
+    assert {f"{role}_memory_mb" for role in ("base", "champion", "challenger")} <= set(
+        run.data.metrics)
+    table = Standings.of([tutor.record(1), tutor.record(2)])
+    assert set(table.scores) == {1, 2} and run.data.metrics["version_1_test_loss"] == (
+        table.line(1)["loss"])
     assert not [r for r in runs.children(tracking) if r.info.status == "RUNNING"]
 
 

@@ -1,6 +1,7 @@
 """A workspace made before the rules of identity had versions goes on: splits, records, rounds."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -32,8 +33,11 @@ def splits(older: Workspace) -> dict[str, str]:
 
 @pytest.mark.jobs
 def test_its_model_is_made_again_and_comes_out_equal(older, tool):
+    """But for the rounding of the processor that the tests run on, which may be another."""
     done = tool("ftzard", "reproduce", f"{NAME}@1", "-w", older.root, at=older.root)
-    assert done.returncode == 0 and f"✓ equal: {NAME}@1" in done.stdout, done.stdout
+    equal = re.search(rf"✓ equal( up to rounding on another processor .*)?: {NAME}@1", done.stdout)
+    assert done.returncode == 0 and equal, done.stdout
+    assert "processor: recorded not on record, now " in done.stdout
     for command in (["status"], ["history", "cleaned"], ["lineage", f"{NAME}@1"], ["doctor"],
                     ["models", "show", "champion"]):
         done = tool("ftzard", *command, "-w", older.root, at=older.root)

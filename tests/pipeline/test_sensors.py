@@ -23,7 +23,7 @@ from dagster import (
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._core.utils import make_new_run_id
 
-from ftzard import definitions
+from ftzard import definitions, delivery_hashes, drop_folders
 from ftzard.artifact import write_json
 from ftzard.dataset.labelling import queue_csv
 from ftzard.dataset.storage import write_parquet
@@ -68,6 +68,8 @@ def ran(instance, request, job: str = INFERENCE, status=DagsterRunStatus.SUCCESS
     run = instance.add_run(DagsterRun(job_name=job, run_id=make_new_run_id(),
                                       run_config=request.run_config, tags=request.tags,
                                       status=DagsterRunStatus.STARTED))
+    instance.report_dagster_event(DagsterEvent(
+        DagsterEventType.STEP_START.value, job_name=job, step_key=JOBS[job][0]), run_id=run.run_id)
     if status == DagsterRunStatus.FAILURE:
         instance.report_run_failed(run)
     elif status == DagsterRunStatus.CANCELED:
@@ -85,17 +87,18 @@ def refused(instance, run: DagsterRun) -> None:
 
 
 class TestFiles:
-    def test_only_data_files_count_oldest_first(self, tmp_path):
-        new, old = dropped(tmp_path, "b.csv"), dropped(tmp_path, "z.parquet", age=60)
+    def test_only_data_files_count_oldest_first(self, workspace):
+        folder = workspace.incoming
+        new, old = dropped(folder, "b.csv"), dropped(folder, "z.parquet", age=60)
         for name in (".b.csv.part", ".hidden.csv", "notes.txt", "x.csv.tmp", "x.csv.dvc"):
-            dropped(tmp_path, name)
-        (tmp_path / "folder.csv").mkdir()
-        assert deliveries.deliveries(tmp_path) == [old, new]
-        assert deliveries.deliveries(tmp_path / "missing") == []
+            dropped(folder, name)
+        (folder / "folder.csv").mkdir()
+        assert deliveries.deliveries(workspace, folder) == [old, new]
+        assert deliveries.deliveries(workspace, folder / "missing") == []
 
-    def test_tables_of_other_formats_count_so_that_their_run_can_refuse_them(self, tmp_path):
-        found = [dropped(tmp_path, name) for name in ("a.xlsx", "b.json", "c.TSV")]
-        assert sorted(deliveries.deliveries(tmp_path)) == found
+    def test_tables_of_other_formats_count_so_that_their_run_can_refuse_them(self, workspace):
+        found = [dropped(workspace.incoming, name) for name in ("a.xlsx", "b.json", "c.TSV")]
+        assert sorted(deliveries.deliveries(workspace, workspace.incoming)) == found
 
     def test_a_file_that_grows_or_goes_is_not_settled(self, tmp_path, monkeypatch):
         monkeypatch.setattr(deliveries, "LOOKS_APART_S", 0.5)
@@ -415,6 +418,8 @@ class TestSensorsAndSchedules:
     def test_a_second_look_reads_no_file_again(self, instance, workspace, monkeypatch):
         dropped(workspace.incoming, "big.csv")
         deliveries.incoming(instance, workspace)
-        monkeypatch.setattr(deliveries, "sha256", None)
+        monkeypatch.setattr(drop_folders, "opened", None)
         monkeypatch.setattr(deliveries, "settled", lambda files: [])
+        assert len(deliveries.incoming(instance, workspace).requests) == 1
+        monkeypatch.setattr(delivery_hashes, "_by_workspace", {})  # as after a new start
         assert len(deliveries.incoming(instance, workspace).requests) == 1

@@ -384,5 +384,6 @@ class TestStatusAndReport:
     def test_an_evaluation_tells_what_an_answer_costs(self, story):
         run = runs.children(story.tracking(), "EVALUATION")[0]
         for role in ("base", "champion", "challenger"):
-            for cost in ("latency_ms", "rows_per_second", "memory_mb"):
-                assert run.data.metrics[f"{role}_{cost}"] > 0
+            assert run.data.metrics[f"{role}_memory_mb"] > 0
+        timed = [name for name in run.data.metrics if "latency" in name or "per_second" in name]
+        assert timed == [], "one pass under load says nothing of how fast a model is"

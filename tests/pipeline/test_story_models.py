@@ -11,6 +11,8 @@ import urllib.request
 import pytest
 
 from ftzard.doctor import registered as doctor
+from ftzard.evaluation.standings import Standings
+from ftzard.notebooks import model_files
 from ftzard.tracking import registry, runs
 from tests.conftest import TOOLS
 
@@ -40,9 +42,16 @@ def test_champion_and_base_are_compared_on_all_test_rows(story, tmp_path):
     assert row["first"] != row["second"] and row["text"] and row["label"] in ("glad", "sad")
     for model in told["models"]:
         speed = model["speed"]
-        assert speed["latency_ms"] > 0 and speed["tokens_per_second"] > 100
+        low, high = speed["latency_ms_range"]
+        assert 0 < low <= speed["latency_ms"] <= high and speed["passes"] > 2
+        assert speed["tokens_per_second"] > 100
         assert 1e6 < speed["peak_bytes"] < 2e9 and speed["threads"] == 2
+    table = Standings.of(model_files.records(story.workspace, NAME))
+    line = table.line(int(names[1].rpartition("@")[2]))
+    assert (accuracy["second"]["value"], told["n"]) == (line["accuracy"], line["n"])
+    assert accuracy["first"]["value"] == table.beside["base"]["accuracy"]
     page = (tmp_path / "page.html").read_text()
+    assert f"{100 * line['accuracy']:.1f} %" in page.replace("\u00a0", " ")
     assert names[1] in page and "tokens per second" in page and "true label" in page
 
 
@@ -57,7 +66,7 @@ def test_a_labelled_file_is_compared_on_and_what_cannot_be_used_is_counted(story
     assert done.returncode == 0, done.stdout
     assert "rows: 60 of " in done.stdout and "left out: " in done.stdout
     assert "1 empty text" in done.stdout and "grumpy" in done.stdout
-    for words in ("accuracy", "macro F1", "one row, ms", "tokens per second", "peak memory"):
+    for words in ("accuracy", "macro F1", "one row", "tokens per second", "peak memory"):
         assert words in done.stdout
 
 

@@ -55,7 +55,7 @@ def test_the_only_file_that_waits_is_taken_once_and_sensors_know(instance, works
     with pytest.raises(DataError, match=(
             rf"taken already: march.csv.* data.{key}=data/{folder}/march")):
         taken(instance, workspace, job, {}, {})
-    assert deliveries.waiting(instance, getattr(workspace, folder), workspace.root, job).ready == {}
+    assert deliveries.waiting(instance, workspace, getattr(workspace, folder), job).ready == {}
     dropped(getattr(workspace, folder), "april.csv", "text\nanother\n")
     assert taken(instance, workspace, job, {}, {}).request["data"] == {
         key: f"data/{folder}/april.csv"}
@@ -104,7 +104,7 @@ def test_one_that_is_named_is_taken_however_often(instance, workspace):
                       taken(instance, workspace, INFERENCE, {}, by_manager)):
             assert found.tags[deliveries.DELIVERY] == "data/incoming/b.csv"
             deliveries.refuse_taken(instance, ran(instance, found))
-    ready = deliveries.waiting(instance, workspace.incoming, workspace.root, INFERENCE).ready
+    ready = deliveries.waiting(instance, workspace, workspace.incoming, INFERENCE).ready
     assert [path.name for path in ready] == ["a.csv"]
     assert taken(instance, workspace, INFERENCE, asked, {}).request == asked
     with pytest.raises(ConfigError, match="said twice"):
@@ -126,12 +126,14 @@ def test_the_command_line_asks_which(ftzard, workspace):
 def test_a_file_whose_name_is_no_text_is_named_and_holds_up_no_other(instance, workspace):
     dropped(workspace.incoming, "m\udcffrz.csv")
     dropped(workspace.incoming, "we?ird %20 'name' \U0001f600\n#.csv", "text\nanother\n")
-    found = deliveries.waiting(instance, workspace.incoming, workspace.root, INFERENCE)
+    found = deliveries.waiting(instance, workspace, workspace.incoming, INFERENCE)
     assert [path.name for path in found.ready] == ["we?ird %20 'name' \U0001f600\n#.csv"]
     assert found.left == [r"m\udcffrz.csv: its name holds bytes that are not UTF-8; rename it"]
-    with pytest.raises(DataError, match="data/incoming/m.*rz.csv: its name holds.*rename it"):
-        taken(instance, workspace, INFERENCE, {}, {})
-    (workspace.incoming / "m\udcffrz.csv").unlink()
     tags = taken(instance, workspace, INFERENCE, {}, {}).tags
     assert tags[deliveries.DELIVERY] == "data/incoming/we?ird %20 'name' \U0001f600\n#.csv"
     ran(instance, Taken({}, tags))
+    with pytest.raises(DataError, match=r"was taken already"):
+        taken(instance, workspace, INFERENCE, {}, {})
+    (workspace.incoming / "we?ird %20 'name' \U0001f600\n#.csv").unlink()
+    with pytest.raises(DataError, match=r"no file waits.*m.*rz.csv: its name holds.*rename it"):
+        taken(instance, workspace, INFERENCE, {}, {})

@@ -72,3 +72,21 @@ def end(process: subprocess.Popen) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def queued(job: str, tags: dict[str, str]):
+    """Return a run as a sensor's daemon puts it into Dagster's queue."""
+    from dagster import DagsterRun, DagsterRunStatus
+    from dagster._core.remote_origin import (
+        ManagedGrpcPythonEnvCodeLocationOrigin,
+        RemoteJobOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        loadable_target_origin=LoadableTargetOrigin(module_name="ftzard.definitions"),
+        location_name="ftzard.definitions")
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
+    return DagsterRun(job_name=job, tags=tags, status=DagsterRunStatus.QUEUED,
+                      remote_job_origin=origin)

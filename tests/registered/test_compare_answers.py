@@ -13,7 +13,7 @@ from ftzard.registered.compare import report, require_same_task
 from ftzard.registered.lookup import Files
 from ftzard.terminal import shown_models
 
-SPEED = Speed(1.0, 2.0, 3.0, 0.5, None, "cpu", 2, 0)
+SPEED = Speed(0.5, None, "cpu", 2, 0)
 ROWS = pd.DataFrame({"id": [f"r{n}" for n in range(40)], "batch": "b", "text": "Say it.",
                      "label": [f"word {n}" for n in range(40)]})
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, job, op
 
-from ftzard.running import services
-from ftzard.running.launch import close_dead_runs, say_who_works
+from ftzard.running import lease, services
+from ftzard.running.launch import close_dead_runs
 
 
 @op
@@ -37,7 +37,7 @@ def dead() -> int:
 
 def run_of(instance, workspace, pid: int, status=DagsterRunStatus.STARTED, **worker):
     run = instance.create_run_for_job(empty, status=status)
-    say_who_works(workspace, run.run_id)
+    lease.take(workspace, run.run_id)
     file = workspace.run_folder(run.run_id) / "worker.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "pid": pid, **worker}))
     return run

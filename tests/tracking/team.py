@@ -122,9 +122,10 @@ class Team:
         return "Basic " + base64.b64encode(said.encode()).decode()
 
     def ask(self, method: str, path: str, login: str | None = None, body: object = None,
-            **headers: str) -> tuple[int, bytes]:
-        """Return the status and body of one request."""
-        connection = http.client.HTTPConnection(urlsplit(self.uri).netloc, timeout=60)
+            address: str = "127.0.0.1", **headers: str) -> tuple[int, bytes]:
+        """Return the status and body of one request; address: that it comes from."""
+        connection = http.client.HTTPConnection(urlsplit(self.uri).netloc, timeout=60,
+                                                source_address=(address, 0))
         if login is not None:
             headers["Authorization"] = login
         if body is not None:

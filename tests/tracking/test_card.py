@@ -11,6 +11,6 @@ def test_the_card_of_a_model_that_writes_has_its_template_and_its_losses():
         **RECORD, "labels": [], "metrics": {"challenger": line},
         "config": {"task": {"kind": "instruction_tuning", "instructions": {"template": "alpaca"}}}})
     assert "- task: instruction_tuning, template alpaca" in said and "labels" not in said
-    assert ("| challenger | loss 0.910 | 0.800 to 1.000 | 0.910 | 2.48 | 0.700 | none | 300 |"
+    assert ("| Model@2 | loss 0.910 | 0.800 to 1.000 | 0.910 | 2.48 | 0.700 | none | 300 |"
             in said)
     assert "refused. It gains nothing." in said and "falcon_tiny" in said

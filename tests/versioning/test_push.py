@@ -1,6 +1,9 @@
 """What is sent away and when, and what a person is told when it stays local."""
 
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -222,3 +225,27 @@ def test_it_merges_no_more_often_than_allowed(ws):
     assert reason.startswith("Others pushed to origin/main first each time, after 3 merges.")
     hook.unlink()
     assert push(ws.root) == ("pushed", None)
+
+
+@pytest.mark.parametrize("moment", [
+    "publish._versions_since", "publish.pointers", "publish.Dvc.push", "publish._why_not_git",
+    "publish.write_json", "publish.attempt"])
+def test_killed_at_any_moment_the_next_push_sends_it_all(ws, moment):
+    """Before each of its steps; what was sent is whole, and is not sent as something else."""
+    first = ws.version(ws.write("one"), push=False).commit
+    ws.version(ws.write("three"), push=False)
+    code = f"""
+import os
+from pathlib import Path
+from ftzard.versioning import publish
+push = publish.push
+{moment} = lambda *args, **more: os.kill(os.getpid(), 9)
+push(Path({str(ws.root)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code])
+    assert done.returncode == -signal.SIGKILL
+    at = ws.git("rev-parse", "main", at=ws.origin)
+    assert at == ws.git("rev-parse", "HEAD") or at != first
+    assert push(ws.root) == ("pushed", None)
+    assert ws.git("rev-parse", "main", at=ws.origin) == ws.git("rev-parse", "HEAD")
+    assert len(ws.stored()) == 2 and not list((ws.root / "data").glob(".ftzard-push*"))

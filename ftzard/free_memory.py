@@ -1,0 +1,100 @@
+"""How much memory this process may still take, and what is refused because it would take more.
+
+A process that asks for more is ended by the system, often without a word, or takes the machine with
+it. So what a file or a step will need is estimated and asked for first.
+"""
+
+import resource
+from pathlib import Path
+
+from ftzard.errors import DataError
+
+MB = 1 << 20
+#: Bytes of memory that reading takes for each byte of text: its characters, and a string a cell.
+PER_BYTE_READ = 8
+_GROUP = Path("/sys/fs/cgroup")
+
+
+def available() -> int | None:
+    """Return the bytes that this process may still take; None where nothing says it.
+
+    The least of what the machine has free, what a container's limit leaves, and what `ulimit -v`
+    leaves.
+    """
+    known = [size for size in (of_machine(), _of_container(), _of_process()) if size is not None]
+    return max(0, min(known)) if known else None
+
+
+def most_text() -> int | None:
+    """Return how many bytes of text may be read at once; None where the memory is not known."""
+    free = available()
+    return None if free is None else free // PER_BYTE_READ
+
+
+def require_for_text(path: Path, size: int, what: str = "") -> None:
+    """Raise DataError if the text of a file, of so many bytes, has no room in memory.
+
+    what: said of the size, such as 'once decompressed'.
+    """
+    most = most_text()
+    if most is not None and size > most:
+        raise too_large(path, f"{shown(size)}{f' {what}' if what else ''}", most)
+
+
+def too_large(path: Path, has: str, most: int) -> DataError:
+    """Return the error for a file whose text has no room in memory."""
+    return DataError(
+        f"{path} holds {has}, and at most {shown(most)} can be read at once here: reading takes "
+        f"about {PER_BYTE_READ} times as much memory, and {shown(most * PER_BYTE_READ)} are free. "
+        "Hand it in in parts, each a file of its own, or use a machine with more memory.")
+
+
+def shown(size: int) -> str:
+    """Return a size as a person reads it: '512 MB', '3.2 GB'."""
+    if size < MB:
+        return f"{size:,} bytes"
+    return f"{size / MB:,.0f} MB" if size < 1024 * MB else f"{size / 1024 / MB:,.1f} GB"
+
+
+def of_machine() -> int | None:
+    """Return the bytes that this machine could give to a new process; None where nothing says it.
+    """
+    return _field(Path("/proc/meminfo"), "MemAvailable")
+
+
+def _of_container() -> int | None:
+    """Return what the limit of a container leaves, less what can be given back at once."""
+    for most, used, stated in (("memory.max", "memory.current", "memory.stat"),
+                               ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes",
+                                "memory/memory.stat")):
+        limit, taken = _number(_GROUP / most), _number(_GROUP / used)
+        if limit is not None and taken is not None:
+            return limit - taken + (_field(_GROUP / stated, "inactive_file", 1) or 0)
+    return None
+
+
+def _of_process() -> int | None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    taken = _field(Path("/proc/self/status"), "VmSize")
+    return None if limit == resource.RLIM_INFINITY or taken is None else limit - taken
+
+
+def _number(file: Path) -> int | None:
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _field(file: Path, name: str, unit: int = 1024) -> int | None:
+    """Return a number of a file of lines such as 'MemAvailable:   123 kB', in bytes."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        key, *values = line.replace(":", " ").split() or [""]
+        if key == name and values and values[0].isdigit():
+            return int(values[0]) * unit
+    return None
