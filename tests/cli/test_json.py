@@ -78,7 +78,7 @@ def test_models(both, place):
         0.8125, 0.75, 0.875, 1600)
     assert "(75.0–87.5) of 1,600" in text and first["size_bytes"] == 2000 and "2.0 kB" in text
     text, told = both("models", "show", "champion", "-w", place.root)
-    assert told["metrics"]["challenger"]["n"] == 1600 and "1,600" in text
+    assert told["metrics"][f"{NAME}@2"]["n"] == 1600 and "1,600" in text
     assert told["run"]["id"] in text and told["run"]["state"] == "FINISHED"
 
 
