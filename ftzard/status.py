@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ftzard import drift_log, drop_folders, drop_tally, same_answer
-from ftzard.evaluation import batches
+from ftzard import drift_log, drop_folders, drop_tally, own_code, same_answer
+from ftzard.evaluation import batches, gate
 from ftzard.evaluation.standings import Standings
 from ftzard.frozen_rules import identity
 from ftzard.notebooks import model_files
@@ -29,12 +29,13 @@ def gather(workspace: Workspace) -> dict:
     return {
         "workspace": str(workspace.root),
         "git_commit": git.head(workspace.root),
+        "trial": config.gate.trial,
         "champion": _model(workspace, store.by_alias(name, CHAMPION), table),
         "challenger": _model(workspace, store.by_alias(name, CHALLENGER), table),
         "steps": {step.name: _step(store, step.run_name) for step in STEPS},
         "identity": identity(workspace, config),
         "rows_waiting_for_labels": waiting,
-        "raw_files_waiting": drop_folders.not_in_table(
+        "raw_files_waiting": drop_tally.not_in_table(
             workspace, workspace.root / config.paths.cleaned),
         "dropped": {name: {**tally.to_dict(), "sentence": tally.sentence()}
                     for name, tally in (drop_tally.of(workspace) or {}).items()},
@@ -43,6 +44,7 @@ def gather(workspace: Workspace) -> dict:
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
                                for c in local],
         "not_pushed_reason": why_not_pushed(workspace.root) if local else None,
+        "code_not_committed": own_code.uncommitted(workspace),
     }
 
 
@@ -74,6 +76,7 @@ def _model(workspace: Workspace, version, table: Standings | None) -> dict | Non
         "measured_on": table.rows if line else apart.rows if apart else None,
         "apart": None if line or not apart else apart.why,
         "verdict": (entry.get("verdict") or {}).get("decision"),
+        "trial": gate.is_trial(entry.get("verdict")),
         "data_version": (entry.get("data", {}).get("tokenized") or {}).get("commit"),
         "base_model": base.get("source") or base.get("name"),
         "mlflow_run": version.run_id,

@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
-from ftzard.cli.printing import say, say_data, say_json, say_value, show_whole, telling
+from ftzard.cli.printing import (
+    complain,
+    say,
+    say_data,
+    say_json,
+    say_value,
+    show_whole,
+    telling,
+)
 from ftzard.errors import FtzardError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -45,11 +53,11 @@ def predict(
         for option in (name for name, value in given.items() if value is not None):
             raise FtzardError(f"{option} goes with a file or a pipe, and texts were given; leave "
                               "it out.")
-        for row in predicting.predict_texts(place, asked):
+        for row in predicting.predict_texts(place, asked, note=None if as_json else complain):
             if as_json:
                 say_json(json.dumps(row, ensure_ascii=False))
             else:
-                say_data(f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
+                say_data(predicting.shown(row))
         return
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)

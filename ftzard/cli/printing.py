@@ -2,7 +2,8 @@
 
 On a terminal sentences and tables are wrapped at words to its width, and failures, successes and
 verdicts have a colour (not with NO_COLOR, and not on a terminal that is `dumb`). Into a pipe or a
-file goes the same text on whole lines, without colours.
+file goes the same text on whole lines, without colours. A line or a cell may hold a label, a text
+or a name that came from outside: what would command the terminal in it is written out.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
+from ftzard import escaping
 from ftzard.terminal import layout, output
 from ftzard.terminal.layout import Table, Tree, paint, wrapped
 
@@ -30,7 +32,7 @@ _LABEL = re.compile(r"\s*[\w?✓✗!▸→]+:? {2,}(?=\S)|\s*[✓✗!▸→-] ")
 def say(text: str) -> None:
     """Print sentences at once; a reader that has left, as `head` does, stops nothing."""
     try:
-        for line in text.split("\n"):
+        for line in escaping.visible(text).split("\n"):
             for part in _fitted(line, sys.stdout):
                 print(part)
         if sys.stdout is not None:
@@ -40,18 +42,20 @@ def say(text: str) -> None:
 
 
 def say_data(text: str) -> None:
-    """Print a text as it is, on any terminal: what a person may copy, or a program reads."""
+    """Print a text on its own lines on any terminal: what a person may copy, or a program reads."""
     try:
-        print(text, flush=True)
+        print(escaping.visible(text), flush=True)
     except BrokenPipeError:
         output.drop()
 
 
 def say_json(line: str) -> None:
-    """Print a line of JSON, its letters as escapes where the output cannot hold them.
+    """Print a line of JSON, its letters as escapes where the output cannot hold them, or where they
+    would command a terminal.
 
     Raises BrokenPipeError when its reader has left: who makes the lines may stop.
     """
+    line = escaping.json_line(line)
     print(line if output.holds(line) else json.dumps(json.loads(line)), flush=True)
 
 
@@ -62,15 +66,20 @@ def say_value(value: object) -> None:
 
 def show_whole(what: Table | Tree) -> None:
     """Print a table or a tree: fitted to a terminal, with nothing left out anywhere else."""
-    for line in what.lines(width_of(sys.stdout), colours(sys.stdout)):
-        say_data(line)
+    try:
+        for line in what.lines(width_of(sys.stdout), colours(sys.stdout)):
+            print(line)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        output.drop()
 
 
 def complain(text: str) -> None:
     """Print sentences on standard error, if there is one that somebody reads."""
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
-            for line in text.split("\n"):
+            for line in escaping.visible(text).split("\n"):
                 for part in _fitted(line, sys.stderr):
                     print(part, file=sys.stderr)
             sys.stderr.flush()

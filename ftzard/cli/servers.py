@@ -18,38 +18,47 @@ app = typer.Typer(rich_markup_mode=None)
 def ui(
     workspace: InWorkspace = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of Dagster.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.")] = 5000,
+    port: Annotated[int | None, typer.Option(
+        help="Port of Dagster; default: the one before, at first 3000, or the next that is free.")
+    ] = None,
+    mlflow_port: Annotated[int | None, typer.Option(
+        help="Port of MLflow; default: the one before, at first 5000, or the next that is free.")
+    ] = None,
     only: Annotated[str | None, typer.Option(help="dagster or mlflow.")] = None,
 ) -> None:
     """Serve Dagster with its sensors, and MLflow. On this workspace, until Ctrl-C."""
-    from ftzard.running import services
+    from ftzard.running import addresses, services
     from ftzard.workspace import find
 
     place = find(workspace)
-    commands, addresses = {}, {}
+    commands, served = {}, {}
     if only not in (None, "dagster", "mlflow"):
         raise FtzardError(f"--only is '{only}'; expected dagster or mlflow.")
     if only != "mlflow":
+        port = services.port_for(place, addresses.DAGSTER, host, port)
         commands["daemon"] = services.daemon(place)
-        commands["webserver"] = services.webserver(place, host, services.free_port(host, port))
-        addresses["Dagster"] = (host, port)
+        commands["webserver"] = services.webserver(place, host, port)
+        served[addresses.DAGSTER] = (host, port)
     elsewhere = place.config().tracking.server
     if only != "dagster" and elsewhere is not None:
-        say(f"MLflow   {elsewhere} (tracking.uri); it is not started here")
+        say(f"MLflow   {elsewhere}/#/experiments?{addresses.TRAINING_SIDE} (tracking.uri); it is "
+            "not started here")
     elif only != "dagster":
-        commands["mlflow"] = services.mlflow(place, host, services.free_port(host, mlflow_port))
-        addresses["MLflow"] = (host, mlflow_port)
+        mlflow_port = services.port_for(place, addresses.MLFLOW, host, mlflow_port)
+        commands["mlflow"] = services.mlflow(place, host, mlflow_port)
+        served[addresses.MLFLOW] = (host, mlflow_port)
     if not commands:
         return
-    say(f"starting {' and '.join(addresses)} for {place.root}; a first start takes up to a minute")
-    for name, (where, number) in addresses.items():
-        say(f"{name:<8} will be at http://{where}:{number}")
+    addresses.remember(place, served)  # before a run begins, whose links lead there
+    names = {addresses.DAGSTER: "Dagster", addresses.MLFLOW: "MLflow"}
+    pages = {names[page]: address for page, address in served.items()}
+    say(f"starting {' and '.join(pages)} for {place.root}; a first start takes up to a minute")
+    for name, address in pages.items():
+        say(f"{name:<8} will be at {addresses.url(*address)}")
     began = time.monotonic()
     with services.serving(place, commands) as started:
-        for name in as_they_answer(addresses, started):
-            where, number = addresses[name]
-            say(f"✓ {name:<8} http://{where}:{number} is ready after "
+        for name in as_they_answer(pages, started):
+            say(f"✓ {name:<8} {addresses.url(*pages[name])} is ready after "
                 f"{time.monotonic() - began:.0f} s")
         say("sensors watch data/incoming, data/raw_incoming and data/labelled; Ctrl-C ends it all"
             if "daemon" in started else "Ctrl-C ends it")

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import io
 import os
 import signal
 import sys
@@ -147,7 +148,9 @@ def main() -> None:
             if wants_json(sys.argv[1:]) and hasattr(error, "format_message"):
                 refuse(error.format_message())
             else:
-                error.show()  # a usage error of the command line itself
+                told = io.StringIO()
+                error.show(told)  # a usage error of the command line itself
+                complain(told.getvalue().rstrip("\n"))
             sys.exit(error.exit_code)
         refuse(described(error))
         sys.exit(1)

@@ -9,6 +9,8 @@ stays in one piece on a longer line: it can be copied.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ftzard import escaping
+
 #: What stands for each tone on a terminal that has colours.
 TONES = {"bold": "1", "good": "32", "bad": "31", "warn": "33", "dim": "2"}
 GAP = 2
@@ -35,21 +37,26 @@ class Column:
 class Table:
     """A table to be shown.
 
-    more: where the columns that had to go can be read; title: a line above it.
+    more: where the columns that had to go can be read; title, caption: lines above and below it.
     """
 
     columns: Sequence[Column]
     more: str = ""
     title: str = ""
+    caption: str = ""
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
     def add_row(self, *cells: str) -> None:
-        self.rows.append(tuple(map(harmless, cells)))
+        self.rows.append(tuple(escaping.visible(cell, tab=" ") for cell in cells))
 
     def lines(self, width: int | None = None, colour: bool = False) -> list[str]:
         """Return the lines of the table, each at most `width` columns wide if words allow it."""
-        above = wrapped(harmless(self.title), width) if self.title else []
-        return [*above, *self._fitted(width, colour)]
+        return [*self._beside(self.title, width), *self._fitted(width, colour),
+                *self._beside(self.caption, width)]
+
+    def _beside(self, text: str, width: int | None) -> list[str]:
+        lines = escaping.visible(text, tab=" ").split("\n") if text else []
+        return [part for line in lines for part in wrapped(line, width)]
 
     def _fitted(self, width: int | None, colour: bool) -> list[str]:
         shown = list(range(len(self.columns)))
@@ -139,7 +146,8 @@ class Tree:
 
     def lines(self, width: int | None = None, colour: bool = False) -> list[str]:
         """Return the lines of the tree, each at most `width` columns wide if words allow it."""
-        found = [paint(line, self.tone, colour) for line in wrapped(harmless(self.text), width)]
+        text = escaping.visible(self.text, tab=" ")
+        found = [paint(line, self.tone, colour) for line in wrapped(text, width)]
         for number, child in enumerate(self.children):
             last = number == len(self.children) - 1
             below = child.lines(None if width is None else max(width - 4, 1), colour)
@@ -178,11 +186,6 @@ def wrapped(text: str, width: int | None, hang: int = 0) -> list[str]:
             longer = f"{' ' * hang}{word}"
         line = longer
     return [*lines, line]
-
-
-def harmless(text: str) -> str:
-    """Return a text in which nothing commands a terminal: signs of control are shown as escapes."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def paint(text: str, tone: str | None, colour: bool) -> str:

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from ftzard import escaping
 from ftzard.evaluation import measures
 from ftzard.history.lineage import NOT_HERE
 from ftzard.terminal.layout import Column, Table, Tree
 
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 #: Artifacts of which there are many files: shown with what tells them apart.
-_MANY = ("delivery", "queue", "queue_tasks", "base", "adapter", "record")
+_MANY = ("delivery", "queue", "queue_tasks", "suggestions", "base", "adapter", "record")
 
 
 def history_table(versions: Iterable[Mapping]) -> Table:
@@ -148,4 +149,4 @@ def _branch(tree: Tree, title: str, lines: Iterable[str]) -> None:
     if lines:
         branch = tree.add(title, "bold")
         for line in lines:
-            branch.add(line)
+            branch.add(escaping.one_line(line))
