@@ -10,7 +10,8 @@ from ftzard.terminal.layout import Column, Table, Tree, cell_len, wrapped
 VERSION = {"model": "FalconSentiAnalysis", "kind": "tuned", "base": "falcon_tiny", "lower": 0.79,
            "data_version": "abcdef0123456", "size_bytes": 1_234_567, "upper": 0.83, "score": 0.81,
            "created": "2026-11-21T09:12:13+00:00", "accuracy": 0.81, "test_rows": 1200,
-           "measure": "accuracy", "task": "classification"}
+           "measure": "accuracy", "task": "classification", "trial": False, "apart": None,
+           "measured_on": "the 1,200 test rows of data version abcdef0123"}
 VERSIONS = [{**VERSION, "version": 12, "aliases": ["challenger"], "verdict": "cannot tell"},
             {**VERSION, "version": 1, "aliases": ["champion"], "verdict": "promote"}]
 HISTORY = [{"artifact": "delivery", "path": f"data/raw/{'d' * 64}.csv", "commit": "a" * 40,
