@@ -91,7 +91,8 @@ def history(workspace: Workspace, artifact: str | None = None) -> list[dict]:
     if artifact is not None:
         chosen = set(select(workspace, config, artifact, (v.path for v in found)))
         found = [version for version in found if version.path in chosen]
-    known = _known_runs(reading.of_workspace(workspace, config))
+    registry = reading.of_workspace(workspace, config)
+    known = _known_runs(registry if registry.is_there else None)
     pushed, models = versions.whether_pushed(root), _models_of(workspace)
     return [{**_told(version, config.paths, known, pushed),
              "models": models.get(f"{version.commit} {version.path}", [])} for version in found]

@@ -288,7 +288,7 @@ def files(workspace: Workspace, which: str, *, labels_of: str | None = None) -> 
     return files_of(workspace, known, find(known, config, which))
 
 
-def _on_record(workspace: Workspace, config: Config, store: model_version.Registry, which: str
+def _on_record(workspace: Workspace, config: Config, store: "Reading", which: str
                ) -> Files | None:
     """Return what the records in git say that a model is opened from, if the registry is not here.
 
@@ -300,7 +300,7 @@ def _on_record(workspace: Workspace, config: Config, store: model_version.Regist
              if not record.get("deleted")}
     if config.tracking.uri is not None or not known or which == BASE:
         return None
-    if store.versions(name):
+    if store.is_there and store.versions(name):
         return None
     model, _, of = f"{name}@{which}".rpartition("@") if which in ALIASES else (
         which.partition("@"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftzard.config.schema import Config
 from ftzard.credentials import mask
+from ftzard.errors import WorkspaceError
 from ftzard.tracking.model_version import Version
 from ftzard.tracking.run_facts import RunFacts
 from ftzard.workspace import Workspace
@@ -100,6 +101,8 @@ class Reading:
         return self._answer(lambda who: who.run(run_id))
 
     def _answer(self, question: Callable[[Any], Any]) -> Any:
+        if not self.is_there and not self.workspace.writable:
+            raise self._no_record()
         if self._file is not None:
             try:
                 return question(self._file)
@@ -115,12 +118,28 @@ class Reading:
 
     @cached_property
     def tracking(self) -> "Tracking":
-        """The open connection, for what this module has no question for."""
+        """The open connection, for what this module has no question for.
+
+        Where this user may not write, what is recorded can be read; raises WorkspaceError if
+        nothing is.
+        """
         from ftzard.tracking import runs
 
+        experiment = self.config.tracking.experiment
+        if not self.workspace.writable:
+            found = runs.opened(self.uri, experiment) if self.is_there else None
+            if found is None:
+                raise self._no_record()
+            return found
         return runs.connect(
-            self.uri, self.config.tracking.experiment, artifacts=self.workspace.mlflow_artifacts,
+            self.uri, experiment, artifacts=self.workspace.mlflow_artifacts,
             lock=self.workspace.state / "mlflow.lock", mirrors=self.config.tracking.mirror)
+
+    def _no_record(self) -> WorkspaceError:
+        return WorkspaceError(
+            f"{self.workspace.root} has no record of any run, and this user may not write there to "
+            "begin one. Ask whoever owns the workspace to let you, or work in a clone of it (git "
+            "clone), which is a workspace of your own.")
 
 
 def local_versions(workspace: Workspace) -> list[tuple[Version, list[str]]]:
