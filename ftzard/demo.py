@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from rich.table import Table
 
 from ftzard import workspace_names
 from ftzard.dataset import sample
@@ -22,6 +21,7 @@ from ftzard.inputs import metadata_if_any
 from ftzard.new_workspace import create, keep_delivery
 from ftzard.running import launch, services
 from ftzard.steps import JOBS
+from ftzard.terminal.layout import Column, Table
 from ftzard.workspace import Workspace
 from ftzard.workspace_folder import usable_folder
 
@@ -173,9 +173,8 @@ def finished(workspace: Workspace, job: str, outcome: launch.Outcome, say: Calla
 
 def steps_table(lines: list[tuple]) -> Table:
     """Return the table of steps: rows, seconds, data version."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("step", "rows", "seconds", "data version"):
-        table.add_column(name, justify="right" if name in ("rows", "seconds") else "left")
+    table = Table([Column(name, right=name in ("rows", "seconds"))
+                   for name in ("step", "rows", "seconds", "data version")])
     for line in lines:
         table.add_row(*line)
     return table
@@ -189,10 +188,8 @@ def models_table(workspace: Workspace) -> Table:
     told = records(workspace, workspace.config().tracking.registered_model)
     verdicts = {int(entry["version"]): entry["verdict"]["decision"] for entry in told}
     standings = Standings.of(told)
-    table = Table(box=None, pad_edge=False, header_style="bold",
-                  title=f"on {standings.rows}", title_justify="left", title_style="")
-    for name in ("model", "accuracy", "95 % interval", "macro F1", "gate"):
-        table.add_column(name, justify="left" if name in ("model", "gate") else "right")
+    table = Table([Column(name, right=name not in ("model", "gate")) for name in (
+        "model", "accuracy", "95 % interval", "macro F1", "gate")], title=f"on {standings.rows}")
     lines = {**{f"version {n}": line for n, line in standings.scores.items()}, **standings.beside}
     decided = {f"version {n}": verdict for n, verdict in verdicts.items()}
     for name, line in lines.items():

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from ftzard import same_answer
 from ftzard.config.schema import Config
-from ftzard.dataset.identity import FIRST, LATEST
-from ftzard.dataset.storage import identity_of
+from ftzard.dataset.identity_version import FIRST, LATEST, identity_of
 from ftzard.errors import DataError
 from ftzard.record_file import read_record_file
 from ftzard.workspace import Workspace
@@ -23,7 +23,9 @@ def identity(workspace: Workspace, config: Config, given: Path | None = None) ->
     places = [workspace.root / config.paths.cleaned, workspace.root / config.paths.tokenized]
     for path in places:
         if path.is_file():
-            return identity_of(path)
+            return same_answer.remembered(
+                workspace, "identity", [workspace.relative(path), same_answer.version(path)],
+                lambda path=path: identity_of(path))
     records = sorted((workspace.root / "models").glob("*/*.yaml"))
     if records:
         return read_record_file(records[-1]).get("identity", FIRST)

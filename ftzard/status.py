@@ -1,41 +1,38 @@
 """The state of a workspace at a glance, as plain values."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
-import pandas as pd
-
-from ftzard import drift_log, drop_folders, drop_tally, own_code
-from ftzard.dataset import handed_in
-from ftzard.dataset.storage import read_parquet
+from ftzard import drift_log, drop_folders, drop_tally, own_code, same_answer
 from ftzard.evaluation import batches, gate
 from ftzard.evaluation.standings import Standings
 from ftzard.frozen_rules import identity
 from ftzard.notebooks import model_files
-from ftzard.notebooks.chapter import connect
 from ftzard.history.delivered import delivered_as
 from ftzard.steps import STEPS
-from ftzard.tracking import registry, runs
+from ftzard.tracking import reading
+from ftzard.tracking.model_version import CHALLENGER, CHAMPION
+from ftzard.tracking.reading import Reading
 from ftzard.versioning import git
-from ftzard.versioning.publish import last_push, unpushed
+from ftzard.versioning.publish import unpushed, why_not_pushed
 from ftzard.workspace import Workspace
 
 
 def gather(workspace: Workspace) -> dict:
     """Return what `ftzard status` shows: commit, models, steps, what waits, drift, not pushed."""
     config = workspace.config()
-    tracking = connect(workspace, config)
+    store = reading.of_workspace(workspace, config)
     name = config.tracking.registered_model
     table = Standings.of(model_files.records(workspace, name))
     waiting = _waiting(workspace, workspace.root / config.paths.cleaned)
-    push = last_push(workspace.root) or {}
+    local = unpushed(workspace.root)
     return {
         "workspace": str(workspace.root),
         "git_commit": git.head(workspace.root),
         "trial": config.gate.trial,
-        "champion": _model(workspace, registry.by_alias(tracking, name, registry.CHAMPION), table),
-        "challenger": _model(workspace, registry.by_alias(tracking, name, registry.CHALLENGER),
-                             table),
-        "steps": {step.name: _step(tracking, step.run_name) for step in STEPS},
+        "champion": _model(workspace, store.by_alias(name, CHAMPION), table),
+        "challenger": _model(workspace, store.by_alias(name, CHALLENGER), table),
+        "steps": {step.name: _step(store, step.run_name) for step in STEPS},
         "identity": identity(workspace, config),
         "rows_waiting_for_labels": waiting,
         "raw_files_waiting": drop_tally.not_in_table(
@@ -43,20 +40,20 @@ def gather(workspace: Workspace) -> dict:
         "dropped": {name: {**tally.to_dict(), "sentence": tally.sentence()}
                     for name, tally in (drop_tally.of(workspace) or {}).items()},
         "not_taken": drop_folders.passed_over(workspace),
-        "drift": _drift(workspace, tracking),
+        "drift": _drift(workspace, store),
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
-                               for c in unpushed(workspace.root)],
-        "not_pushed_reason": push.get("reason"),
+                               for c in local],
+        "not_pushed_reason": why_not_pushed(workspace.root) if local else None,
         "code_not_committed": own_code.uncommitted(workspace),
     }
 
 
-def _drift(workspace: Workspace, tracking: runs.Tracking) -> dict | None:
+def _drift(workspace: Workspace, store: Reading) -> dict | None:
     """Return the latest batch's entry in the log of drift, and how the report calls the batch."""
     last = drift_log.last(workspace)
     if last is None:
         return None
-    names = delivered_as(workspace, tracking)
+    names = delivered_as(workspace, store)
     return {**last, "called": batches.called(last["batch"], names),
             "sentence": batches.told(last["sentence"], names)}
 
@@ -86,23 +83,34 @@ def _model(workspace: Workspace, version, table: Standings | None) -> dict | Non
     }
 
 
-def _step(tracking: runs.Tracking, run_name: str) -> dict:
-    found = runs.children(tracking, run_name)
-    last = found[0] if found else None
+def _step(store: Reading, run_name: str) -> dict:
+    count, last = store.latest(run_name)
     return {
-        "runs": len(found),
-        "state": last.info.status if last else None,
-        "time": datetime.fromtimestamp(last.info.start_time / 1000, UTC).isoformat(
+        "runs": count,
+        "state": last.status if last else None,
+        "time": datetime.fromtimestamp(last.began / 1000, UTC).isoformat(
             timespec="seconds") if last else None,
-        "seconds": round((last.info.end_time - last.info.start_time) / 1000, 1)
-        if last and last.info.end_time else None,
+        "seconds": round((last.ended - last.began) / 1000, 1) if last and last.ended else None,
     }
 
 
-def _waiting(workspace: Workspace, cleaned) -> int:
+def _waiting(workspace: Workspace, cleaned: Path) -> int:
     """Count the rows that were asked for and have no label yet."""
-    queue = handed_in.queues(workspace.labelling)
-    if queue is None:
+    queues = sorted(workspace.labelling.glob("*.csv"))
+    if not queues:
         return 0
+    beside = [path.with_suffix(".json") for path in queues]  # which texts were asked
+    facts = [*map(same_answer.content, (*queues, *beside)), same_answer.version(cleaned)]
+    return same_answer.remembered(workspace, "rows_waiting", facts,
+                                  lambda: _count_waiting(workspace, cleaned))
+
+
+def _count_waiting(workspace: Workspace, cleaned: Path) -> int:
+    import pandas as pd
+
+    from ftzard.dataset import handed_in
+    from ftzard.dataset.storage import read_parquet
+
+    queue = handed_in.queues(workspace.labelling)
     known = read_parquet(cleaned, columns=["id"])["id"] if cleaned.is_file() else pd.Series([])
     return int((~queue["id"].isin(known)).sum())

@@ -1,18 +1,18 @@
 """Commands that run a job, or say what it would take."""
 
-import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
-from ftzard.cli.printing import say, show_whole
+from ftzard.cli.printing import say, say_value, show_whole, telling
 from ftzard.running import launch
 from ftzard.steps import JOBS, job_named
+from ftzard.terminal.layout import Column, Table
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -25,6 +25,7 @@ def run(
     workspace: InWorkspace = None,
     config: Annotated[Path | None, typer.Option(
         "-c", "--config", help="A Launchpad YAML.", **A_PATH)] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run a job here and now, showing each step."""
     from ftzard.config import effects, unusual
@@ -37,16 +38,40 @@ def run(
     resolved = place.resolve(request)
     effects.refuse_without_effect(resolved, job)
     unusual.require_usual(resolved, JOBS[job])
-    say(f"{job} in {place.root}")
-    request, tags = delivery(place, job, request, told.resources)
+    tell = telling(as_json)
+    tell(f"{job} in {place.root}")
+    request, tags = delivery(place, job, request, told.resources, tell)
     outcome = launch.run(place, job, request, resources=told.resources, dagster=told.dagster,
-                         tags=tags, say=say)
-    show_outcome(place, job, outcome)
+                         tags=tags, say=tell)
+    if as_json:
+        say_value(outcome_values(place, job, outcome))
+    else:
+        show_outcome(place, job, outcome)
     if not outcome.success:
         raise typer.Exit(1)
 
 
-def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dict[str, str]]:
+def outcome_values(place, job: str, outcome) -> dict:
+    """Return how a run ended as plain values: its steps, what was made, verdicts, or its failure.
+    """
+    from ftzard.inputs import metadata_if_any
+
+    made = {name: metadata_if_any(name, place) or {} for name in JOBS[job]} if (
+        outcome.success) else {}
+    return {
+        "job": job, "run": outcome.run_id, "success": outcome.success,
+        "seconds": round(outcome.seconds, 1), "step_seconds": outcome.step_seconds,
+        "failed_step": outcome.failed_step, "failure": outcome.failure,
+        "notebooks": str(place.executed / outcome.run_id),
+        "artifacts": [{"step": name, **artifact} for name, told in made.items()
+                      for artifact in told.get("artifacts", [])],
+        "verdicts": {name: told["facts"]["verdict"] for name, told in made.items()
+                     if told.get("facts", {}).get("verdict")},
+    }
+
+
+def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[str], None] = say
+             ) -> tuple[dict, dict[str, str]]:
     """Return the request with the file that the job takes from its drop folder, and run tags."""
     drop = launch.drop_folder(job)
     if drop is None or drop.key == "source" and not list(getattr(place, drop.name).glob("*")):
@@ -60,11 +85,11 @@ def delivery(place, job: str, request: dict, resources: dict) -> tuple[dict, dic
     with DagsterInstance.get() as instance:
         found = taken(instance, place, job, request, resources)
     if DELIVERY in found.tags:
-        say(f"file: {found.tags[DELIVERY]}")
+        tell(f"file: {found.tags[DELIVERY]}")
     if found.waiting:
         folder = f"data/{drop.name}"
-        say(f"not taken: {told(found.waiting)} in {folder}, since the config names other rows "
-            f"(the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
+        tell(f"not taken: {told(found.waiting)} in {folder}, since the config names other rows "
+             f"(the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
     return found.request, found.tags
 
 
@@ -78,10 +103,8 @@ def show_outcome(place, job: str, outcome) -> None:
             f"{outcome.failure}")
         say(f"  notebooks as executed: {place.executed / outcome.run_id}")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("step", "artifact", "rows", "where", "data version"):
-        table.add_column(column, justify="right" if column == "rows" else "left",
-                         overflow="fold")
+    table = Table((Column("step", rank=2), Column("artifact"), Column("rows", right=True, rank=1),
+                   Column("where"), Column("data version", rank=3)))
     lines = made(place, JOBS[job])
     for line in lines:
         table.add_row(*line)
@@ -128,13 +151,27 @@ def verdicts(place, steps) -> list[str]:
 def plan(
     job: Annotated[str, typer.Argument(help="One of: " + ", ".join(JOBS))],
     overrides: Annotated[list[str] | None, typer.Argument(help="hydra overrides.")] = None,
+    gpu: Annotated[str | None, typer.Option(
+        help="For another machine: the memory of its GPU, as 24GB.")] = None,
+    ram: Annotated[str | None, typer.Option(
+        help="For another machine without a GPU: its memory, as 64GB.")] = None,
+    cpus: Annotated[int | None, typer.Option(
+        help="For another machine without a GPU: the cores it computes with.")] = None,
     workspace: InWorkspace = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a job would take, and whether it fits. Before it runs: rows, steps, memory, time."""
-    from ftzard.planning import plan
+    """Say what a job would take, and whether it fits. Before it runs: rows, steps, memory, time.
+
+    The exit code is 0 if it fits and 1 if it does not."""
+    from ftzard.planning import machine, plan
     from ftzard.workspace import find
 
-    told = plan.plan(find(workspace), job_named(job), {"overrides": overrides or []})
-    for line in [json.dumps(told.to_dict(), indent=1)] if as_json else plan.lines(told):
-        say(line)
+    told = plan.plan(find(workspace), job_named(job), {"overrides": overrides or []},
+                     machine=machine.named(gpu, ram, cpus))
+    if as_json:
+        say_value(told.to_dict())
+    else:
+        for line in plan.lines(told):
+            say(line)
+    if not told.fits:
+        raise typer.Exit(1)

@@ -1,15 +1,14 @@
 """Commands on the users of a team's MLflow server."""
 
-import json
 import os
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from ftzard.cli.arguments import AsJson, confirmed
-from ftzard.cli.printing import say, show_whole
+from ftzard.cli.printing import say, say_value, show_whole
+from ftzard.terminal.layout import Column, Table
 
 app = typer.Typer(rich_markup_mode=None)
 mlflow_user = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
@@ -65,11 +64,9 @@ def mlflow_user_list(
 
     found = users.listing(team_users.login(server, person))
     if as_json:
-        say(json.dumps([asdict(user) for user in found], indent=1))
+        say_value([asdict(user) for user in found])
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("user", "may"):
-        table.add_column(column, overflow="fold")
+    table = Table((Column("user"), Column("may", prose=True)))
     for user in found:
         everything = ["everything: administrator"] if user.administrator else []
         table.add_row(user.name, "\n".join([*everything, *map(str, user.grants)]) or "-")

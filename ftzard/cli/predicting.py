@@ -2,13 +2,22 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
-from ftzard.cli.printing import complain, say, say_json, show_whole
+from ftzard.cli.printing import (
+    complain,
+    say,
+    say_data,
+    say_json,
+    say_value,
+    show_whole,
+    telling,
+)
 from ftzard.errors import FtzardError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -48,7 +57,7 @@ def predict(
             if as_json:
                 say_json(json.dumps(row, ensure_ascii=False))
             else:
-                say(predicting.shown(row))
+                say_data(predicting.shown(row))
         return
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)
@@ -83,7 +92,7 @@ def compare(
     if html is not None:
         comparing.report(found, html)
     if as_json:
-        say(json.dumps(found.to_dict(), indent=1))
+        say_value({**found.to_dict(), "verdict": found.verdict()})
         return
     told = found.to_dict(examples)
     show_whole(shown_models.score_table(told))
@@ -109,6 +118,7 @@ def export(
     push_to: Annotated[str | None, typer.Option(
         "--push", help="A hub's repository to upload to; the token is HF_TOKEN's.")] = None,
     workspace: InWorkspace = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a model as transformers and peft load it. With its card, without FTzard."""
     from ftzard.registered import export as exporting
@@ -117,7 +127,10 @@ def export(
     if adapter == merged:
         raise FtzardError("say what to export: --adapter or --merged.")
     done = exporting.export(find(workspace), model, folder, tolerance=tolerance, push=push_to,
-                            form="adapter" if adapter else "merged", say=say)
+                            form="adapter" if adapter else "merged", say=telling(as_json))
+    if as_json:
+        say_value(asdict(done))
+        return
     say(f"✓ {done.model} is in {done.folder}; loaded by transformers, its logits differ by at "
         f"most {done.parity['largest']:.2g} on {done.parity['rows']} texts, "
         f"{done.parity['changed']} with another {done.said}"

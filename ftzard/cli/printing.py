@@ -1,43 +1,50 @@
-"""What every command prints with: lines, JSON, tables.
+"""What every command prints with: sentences, data as it is, JSON, tables and trees.
 
-A line or a cell may hold a label, a text or a name that came from outside: what would command the
-terminal in it is written out. Colour is given as a style, never as signs in a text.
+On a terminal sentences and tables are wrapped at words to its width, and failures, successes and
+verdicts have a colour (not with NO_COLOR, and not on a terminal that is `dumb`). Into a pipe or a
+file goes the same text on whole lines, without colours. A line or a cell may hold a label, a text
+or a name that came from outside: what would command the terminal in it is written out.
 """
 
 import contextlib
 import json
+import os
+import re
+import shutil
 import sys
-
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.text import Text
+from collections.abc import Callable
+from typing import TextIO
 
 from ftzard import escaping
-from ftzard.terminal import output
+from ftzard.terminal import layout, output
+from ftzard.terminal.layout import Table, Tree, paint, wrapped
+
+#: The first sign of a line, or its first word, and how the line is shown.
+_WHOLE = {"✗": "bad"}
+_MARKS = {"✓": "good", "!": "warn", "▸": "dim"}
+#: What a gate may decide, and an answer to whether something fits.
+TONES = {"promote": "good", "refuse": "bad", "cannot tell": "warn", "yes": "good", "NO": "bad",
+         "FINISHED": "good", "FAILED": "bad", "KILLED": "bad", "RUNNING": "warn"}
+_SPEAKING = re.compile(rf"^(verdict: |fits +|not pushed: )({'|'.join(TONES)}|)")
+_LABEL = re.compile(r"\s*[\w?✓✗!▸→]+:? {2,}(?=\S)|\s*[✓✗!▸→-] ")
 
 
-class Terminal(Console):
-    """A rich console that shows every text as it is, and goes on in silence when whoever reads the
-    output has left."""
-
-    def on_broken_pipe(self) -> None:
+def say(text: str) -> None:
+    """Print sentences at once; a reader that has left, as `head` does, stops nothing."""
+    try:
+        for line in escaping.visible(text).split("\n"):
+            for part in _fitted(line, sys.stdout):
+                print(part)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
         output.drop()
 
-    def render_str(self, text: str, **given) -> Text:
-        return super().render_str(escaping.visible(text, tab=" "), **given)
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None):
-        if isinstance(renderable, Text) and escaping.visible(renderable.plain) != renderable.plain:
-            renderable = renderable.blank_copy(escaping.visible(renderable.plain, tab=" "))
-        return super().render(renderable, options)
-
-
-out = Terminal(highlight=False, soft_wrap=True, markup=False, emoji=False)
-
-
-def say(line: str) -> None:
-    """Print a line at once; a reader that has left, as `head` does, stops nothing."""
+def say_data(text: str) -> None:
+    """Print a text on its own lines on any terminal: what a person may copy, or a program reads."""
     try:
-        print(escaping.visible(line), flush=True)
+        print(escaping.visible(text), flush=True)
     except BrokenPipeError:
         output.drop()
 
@@ -52,14 +59,80 @@ def say_json(line: str) -> None:
     print(line if output.holds(line) else json.dumps(json.loads(line)), flush=True)
 
 
-def show_whole(what) -> None:
-    """Print a table or a tree with nothing cut off, folded where a terminal is too narrow."""
-    Terminal(highlight=False, markup=False, emoji=False,
-             width=None if out.is_terminal else 10_000).print(what)
+def say_value(value: object) -> None:
+    """Print a value as indented JSON."""
+    say_data(json.dumps(value, indent=1, default=str))
 
 
-def complain(line: str) -> None:
-    """Print a line on standard error, if there is one that somebody reads."""
+def show_whole(what: Table | Tree) -> None:
+    """Print a table or a tree: fitted to a terminal, with nothing left out anywhere else."""
+    try:
+        for line in what.lines(width_of(sys.stdout), colours(sys.stdout)):
+            print(line)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        output.drop()
+
+
+def complain(text: str) -> None:
+    """Print sentences on standard error, if there is one that somebody reads."""
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
-            print(escaping.visible(line), file=sys.stderr, flush=True)
+            for line in escaping.visible(text).split("\n"):
+                for part in _fitted(line, sys.stderr):
+                    print(part, file=sys.stderr)
+            sys.stderr.flush()
+
+
+def telling(as_json: bool) -> Callable[[str], None]:
+    """Return where a command tells how it goes: with --json not where its answer is."""
+    return complain if as_json else say
+
+
+def width_of(stream: TextIO | None) -> int | None:
+    """Return how many columns the terminal of a stream has; None for what is no terminal."""
+    if not _is_terminal(stream):
+        return None
+    return max(20, shutil.get_terminal_size().columns)
+
+
+def colours(stream: TextIO | None) -> bool:
+    """Return whether what is written to a stream may have colours."""
+    return (_is_terminal(stream) and not os.environ.get("NO_COLOR")
+            and os.environ.get("TERM") not in ("dumb", "unknown"))
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except (ValueError, AttributeError):  # closed; or stands for a stream and is none
+        return False
+
+
+def _fitted(line: str, stream: TextIO | None) -> list[str]:
+    """Return a line as it is shown on a stream: wrapped under its first words, and with colours."""
+    label = _LABEL.match(line)
+    hang = layout.cell_len(label[0]) if label else len(line) - len(line.lstrip(" "))
+    width = width_of(stream)
+    parts = wrapped(line, width, hang)
+    if label and len(parts) > 1:  # the spaces behind a label are kept
+        rest = wrapped(line[label.end():], max(1, width - hang), 0)
+        parts = [label[0] + rest[0], *(" " * hang + part for part in rest[1:])]
+    return _coloured(parts, colours(stream))
+
+
+def _coloured(parts: list[str], colour: bool) -> list[str]:
+    if not colour:
+        return parts
+    first = parts[0].lstrip()
+    mark = first[:1]
+    if mark in _WHOLE:
+        return [paint(part, _WHOLE[mark], True) for part in parts]
+    if mark in _MARKS and first[1:2] == " ":
+        return [parts[0].replace(mark, paint(mark, _MARKS[mark], True), 1), *parts[1:]]
+    found = _SPEAKING.match(parts[0])
+    if found and found[2]:
+        parts = [found[1] + paint(found[2], TONES[found[2]], True) + parts[0][found.end():],
+                 *parts[1:]]
+    return parts

@@ -1,12 +1,11 @@
 """Commands on the registered models: listed, shown, tagged, deleted, promoted."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from ftzard.cli.arguments import AsJson, InWorkspace, Which, confirmed
-from ftzard.cli.printing import say, show_whole
+from ftzard.cli.printing import say, say_value, show_whole, telling
 
 app = typer.Typer(rich_markup_mode=None)
 models = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
@@ -27,7 +26,7 @@ def models_list(
 
     lines = lookup.listing(find(workspace), name)
     if as_json:
-        say(json.dumps(lines, indent=1))
+        say_value(lines)
     elif not lines:
         say("no model is registered yet; 'ftzard run training_pipeline_job' registers the first")
     else:
@@ -47,7 +46,7 @@ def models_show(
 
     told = lookup.describe(find(workspace), model)
     if as_json:
-        say(json.dumps(told, indent=1, default=str))
+        say_value(told)
     else:
         show_whole(shown_models.model_tree(told))
 
@@ -58,6 +57,7 @@ def models_tag(
     pairs: Annotated[list[str], typer.Argument(
         metavar="KEY=VALUE…", help="Tags to set; KEY= takes one away.")],
     workspace: InWorkspace = None,
+    as_json: AsJson = False,
 ) -> None:
     """Set or take away tags of a version."""
     from ftzard.registered import lookup
@@ -65,6 +65,9 @@ def models_tag(
 
     tags = lookup.parsed_tags(pairs)
     version = lookup.set_tags(find(workspace), model, tags)
+    if as_json:
+        say_value({"model": version.name, "version": version.number, "changed": tags})
+        return
     say(f"✓ {version}: " + ", ".join(f"{key} = {value}" if value is not None else f"{key} is gone"
                                      for key, value in tags.items()))
 
@@ -106,12 +109,14 @@ def promote(
     reason: Annotated[str, typer.Option(help="Why the gate is overruled; it is kept.")],
     person: Annotated[str | None, typer.Option("--as", help="Who decides; default: you.")] = None,
     workspace: InWorkspace = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a version the champion by hand. The champion before becomes previous."""
     from ftzard.registered import promotion
     from ftzard.workspace import find
 
-    show_promotion(promotion.promote(find(workspace), version, reason=reason, who=person, say=say))
+    show_promotion(promotion.promote(find(workspace), version, reason=reason, who=person,
+                                     say=telling(as_json)), as_json)
 
 
 @app.command()
@@ -119,16 +124,23 @@ def rollback(
     reason: Annotated[str | None, typer.Option(help="Why; it is kept.")] = None,
     person: Annotated[str | None, typer.Option("--as", help="Who decides; default: you.")] = None,
     workspace: InWorkspace = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make the previous champion the champion again."""
     from ftzard.registered import promotion
     from ftzard.workspace import find
 
-    show_promotion(promotion.rollback(find(workspace), reason=reason, who=person, say=say))
+    show_promotion(promotion.rollback(find(workspace), reason=reason, who=person,
+                                      say=telling(as_json)), as_json)
 
 
-def show_promotion(done) -> None:
+def show_promotion(done, as_json: bool) -> None:
     """Print what a promotion by hand has changed."""
+    if as_json:
+        say_value({"champion": str(done.champion), "previous": done.before and str(done.before),
+                   "commit": done.commit, "pushed": done.pushed == "pushed",
+                   "not_pushed_reason": done.reason})
+        return
     before = f", {done.before} is previous" if done.before else ""
     say(f"✓ {done.champion} is champion{before}; on record at {done.commit[:10]}, {done.pushed}"
         + (f": {done.reason}" if done.reason else ""))

@@ -1,6 +1,7 @@
 """Commands that serve until Ctrl-C: Dagster and MLflow, a team's MLflow, JupyterLab."""
 
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -49,15 +50,41 @@ def ui(
     if not commands:
         return
     addresses.remember(place, served)  # before a run begins, whose links lead there
+    names = {addresses.DAGSTER: "Dagster", addresses.MLFLOW: "MLflow"}
+    pages = {names[page]: address for page, address in served.items()}
+    say(f"starting {' and '.join(pages)} for {place.root}; a first start takes up to a minute")
+    for name, address in pages.items():
+        say(f"{name:<8} will be at {addresses.url(*address)}")
+    began = time.monotonic()
     with services.serving(place, commands) as started:
-        for page, (where, number) in served.items():
-            name, process = (("Dagster", "webserver") if page == addresses.DAGSTER
-                             else ("MLflow", "mlflow"))
-            services.wait_for_answer(where, number, name, started[process])
-            say(f"{name:<8} {addresses.url(where, number)}")
+        for name in as_they_answer(pages, started):
+            say(f"✓ {name:<8} {addresses.url(*pages[name])} is ready after "
+                f"{time.monotonic() - began:.0f} s")
         say("sensors watch data/incoming, data/raw_incoming and data/labelled; Ctrl-C ends it all"
             if "daemon" in started else "Ctrl-C ends it")
         until_interrupted(started)
+
+
+def as_they_answer(addresses: Mapping[str, tuple[str, int]], started: Mapping, seconds: float = 120
+                   ) -> Iterator[str]:
+    """Yield the names of servers as each begins to answer.
+
+    Raises WorkspaceError, as `services.wait_for_answer` does, for one that ends or takes too long.
+    """
+    from ftzard.running import services
+
+    waiting, deadline = dict(addresses), time.monotonic() + seconds
+    while waiting:
+        ready = [name for name, address in waiting.items() if services.answers(*address)]
+        for name in ready:
+            del waiting[name]
+            yield name
+        if waiting and not ready:
+            for name, address in waiting.items():
+                process = started["webserver" if name == "Dagster" else "mlflow"]
+                if process.poll() is not None or time.monotonic() > deadline:
+                    services.wait_for_answer(*address, name, process, seconds=0)
+            time.sleep(0.2)
 
 
 def until_interrupted(processes, logs: str | Path = ".ftzard/logs") -> None:

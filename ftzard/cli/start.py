@@ -1,5 +1,6 @@
 """The command `ftzard` itself: its table of commands, and how it ends."""
 
+import contextlib
 import gc
 import io
 import os
@@ -7,14 +8,15 @@ import signal
 import sys
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_group
+from typer.main import get_command, get_group
 
 import ftzard
-from ftzard.cli.printing import complain, say
+from ftzard.cli import completing
+from ftzard.cli.printing import complain, say, say_data, say_value
 from ftzard.errors import FtzardError, described
 from ftzard.running.environment import QUIET
 from ftzard.terminal import output
@@ -44,6 +46,7 @@ COMMANDS = {
     "plan": "jobs",
     "models": "registry",
     "mlflow-user": "mlflow_users",
+    "completion": "shells",
 }
 
 
@@ -118,6 +121,8 @@ def main() -> None:
         os.environ.setdefault(name, value)
     gc.set_threshold(100_000)  # most commands import more than they compute, and import no rubbish
     output.make_tolerant()
+    if completing.LINE in os.environ:
+        complete(os.environ.pop(completing.LINE))
     try:
         require_text(sys.argv[1:])
         code = app(standalone_mode=False)
@@ -125,7 +130,7 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except FtzardError as error:
-        complain(f"✗ {error}")
+        refuse(str(error))
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
         complain("\ninterrupted; what was running has been ended")
@@ -140,12 +145,39 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
-            told = io.StringIO()
-            error.show(told)  # a usage error of the command line itself
-            complain(told.getvalue().rstrip("\n"))
+            if wants_json(sys.argv[1:]) and hasattr(error, "format_message"):
+                refuse(error.format_message())
+            else:
+                told = io.StringIO()
+                error.show(told)  # a usage error of the command line itself
+                complain(told.getvalue().rstrip("\n"))
             sys.exit(error.exit_code)
-        complain(f"✗ {described(error)}")
+        refuse(described(error))
         sys.exit(1)
+
+
+def refuse(sentence: str) -> None:
+    """Say why a command did not do what it was asked for: to a person, or with --json as JSON."""
+    if wants_json(sys.argv[1:]):
+        with contextlib.suppress(OSError):
+            say_value({"error": sentence})
+    else:
+        complain(f"✗ {sentence}")
+
+
+def wants_json(arguments: list[str]) -> bool:
+    """Return whether the answer is asked for as JSON, an error too."""
+    options = arguments[:arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def complete(line: str) -> NoReturn:
+    """Print what may stand behind a half-typed line, and end; whatever is wrong, nothing is said.
+    """
+    with contextlib.suppress(Exception):
+        for found in completing.answer(get_command(app), line):
+            say_data(found)
+    sys.exit(0)
 
 
 def require_text(arguments: list[str]) -> None:

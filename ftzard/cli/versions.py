@@ -1,19 +1,19 @@
 """Commands on the versions of data and models: sent, listed, traced, brought back, made again."""
 
-import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from ftzard.cli.arguments import AsJson, InWorkspace
-from ftzard.cli.printing import say, show_whole
+from ftzard.cli.printing import say, say_value, show_whole, telling
 from ftzard.errors import FtzardError
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
-def push(workspace: InWorkspace = None) -> None:
+def push(workspace: InWorkspace = None, as_json: AsJson = False) -> None:
     """Send what is not pushed yet: data first, then commits."""
     from ftzard.history import lineage
     from ftzard.versioning.publish import push as send
@@ -24,9 +24,12 @@ def push(workspace: InWorkspace = None) -> None:
     if tracking is not None:
         from ftzard.registered.promotion import complete
 
-        complete(place, tracking, say)  # a decision is never sent half done
-    state, reason = send(place.root, say)
-    say(state + (f": {reason}" if reason else ""))
+        complete(place, tracking, telling(as_json))  # a decision is never sent half done
+    state, reason = send(place.root, telling(as_json))
+    if as_json:
+        say_value({"pushed": not reason, "reason": reason})
+    else:
+        say(state + (f": {reason}" if reason else ""))
     if reason:
         raise typer.Exit(1)
     if tracking is not None:
@@ -51,7 +54,7 @@ def history(
     place = find(workspace)
     versions = lineage.history(place, artifact)
     if as_json:
-        say(json.dumps(versions, indent=1))
+        say_value(versions)
         return
     show_whole(shown.history_table(versions))
     if not all(version["pushed"] for version in versions):
@@ -72,7 +75,7 @@ def lineage(
 
     told = lineage.lineage(find(workspace), model)
     if as_json:
-        say(json.dumps(told, indent=1, default=str))
+        say_value(told)
     else:
         show_whole(shown.lineage_tree(told))
 
@@ -83,13 +86,17 @@ def restore(
     artifacts: Annotated[list[str] | None, typer.Argument(
         help="Names or paths of artifacts; default: all there were.")] = None,
     workspace: InWorkspace = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring artifacts of an earlier version back. From the cache or the remote."""
     from ftzard.history import restore
     from ftzard.terminal import shown
     from ftzard.workspace import find
 
-    done = restore.restore(find(workspace), which, artifacts or (), say=say)
+    done = restore.restore(find(workspace), which, artifacts or (), say=telling(as_json))
+    if as_json:
+        say_value(done)
+        return
     if not done["files"]:
         say(f"nothing to restore: everything is as it was at {which}")
         return
@@ -103,6 +110,7 @@ def reproduce(
     model: Annotated[str, typer.Argument(help="MODEL@VERSION, or a VERSION of this workspace's "
                                               "model.")],
     workspace: InWorkspace = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train a version again and say whether it comes out equal. From its record alone."""
     from ftzard.history.reproduce import reproduce as again
@@ -113,7 +121,13 @@ def reproduce(
     if not number.isdigit():
         raise FtzardError(f"'{model}' names no version; expected MODEL@VERSION, as in "
                           f"{place.config().tracking.registered_model}@1.")
-    found = again(place, name or place.config().tracking.registered_model, int(number), say)
+    found = again(place, name or place.config().tracking.registered_model, int(number),
+                  telling(as_json))
+    if as_json:
+        say_value(asdict(found))
+        if not found.equal and found.rounding is None:
+            raise typer.Exit(1)
+        return
     for line in found.differences:
         say(f"  {line}")
     right = (f"{found.accuracy:.1%} of" if found.accuracy is not None

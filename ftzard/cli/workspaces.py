@@ -1,15 +1,14 @@
 """Commands on a workspace as a whole: made, shown, examined, configured."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
-from ftzard.cli.printing import out, say
+from ftzard.cli.printing import TONES, say, say_data, say_value, show_whole
+from ftzard.terminal.layout import Column, Table
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -76,7 +75,7 @@ def demo(
     """Run three rounds on sample data, in a fresh workspace."""
     from ftzard import demo as story
 
-    story.run(folder, seed=seed, say=say, table=out.print)
+    story.run(folder, seed=seed, say=say, table=show_whole)
 
 
 @app.command()
@@ -91,7 +90,7 @@ def status(
 
     state = gather(find(workspace))
     if as_json:
-        say(json.dumps(state, indent=1, default=str))
+        say_value(state)
         return
     say(f"workspace  {state['workspace']} at {(state['git_commit'] or 'no commit')[:10]}"
         + (", a trial (gate.trial=true)" if state["trial"] else ""))
@@ -109,13 +108,13 @@ def status(
             right += f" (other rows than the others': {model['measured_on']}; {model['apart']})"
         say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
             f"data {(model['data_version'] or 'none')[:10]}{', a trial' * model['trial']}")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("step", "runs", "last state", "at (UTC)", "seconds"):
-        table.add_column(column, justify="right" if column in ("runs", "seconds") else "left")
+    table = Table((
+        Column("step"), Column("runs", right=True), Column("last state", tone=TONES.get),
+        Column("at (UTC)", rank=1), Column("seconds", right=True, rank=2)))
     for name, step in state["steps"].items():
         table.add_row(name, str(step["runs"]), step["state"] or "-",
                       (step["time"] or "-").removesuffix("+00:00"), str(step["seconds"] or "-"))
-    out.print(table)
+    show_whole(table)
     say(f"rules of identity: version {state['identity']}")
     say(f"waiting for labels: {state['rows_waiting_for_labels']} rows")
     if state["raw_files_waiting"]:
@@ -154,7 +153,7 @@ def doctor(
     else:
         found = doctors.examine(place)
     if as_json:
-        say(json.dumps({"mended": said, "findings": [f.to_dict() for f in found]}, indent=1))
+        say_value({"mended": said, "findings": [f.to_dict() for f in found]})
     else:
         for line in doctors.lines(found):
             say(line)
@@ -173,4 +172,7 @@ def config(
     from ftzard.workspace import find
 
     resolved = find(workspace).resolve({"overrides": overrides or []})
-    say(json.dumps(listing.to_dict(resolved), indent=1) if as_json else listing.as_yaml(resolved))
+    if as_json:
+        say_value(listing.to_dict(resolved))
+    else:
+        say_data(listing.as_yaml(resolved))

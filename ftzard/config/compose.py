@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from ftzard.config import own_choices, yaml_file
+from ftzard.config import composed_file, own_choices, yaml_file
 from ftzard.config.limits import problems
 from ftzard.config.overrides import parse_override
 from ftzard.config.schema import GROUPS, MAPS, PARTS, Config, hint_of, parse
@@ -401,7 +401,9 @@ def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -
             found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
     with own_choices.copied(folder, PACKAGED) as (own, meant):
         if own is None:
-            return deepcopy(_composed(tuple(overrides), str(PACKAGED)))
+            return deepcopy(composed_file.composed(
+                tuple(overrides), PACKAGED, folder,
+                lambda: _composed(tuple(overrides), str(PACKAGED))))
         searched = f"hydra.searchpath=[{_quoted(f'file://{own}')}]"
         composed = _composed.__wrapped__((*overrides, searched), str(PACKAGED))
         return own_choices.restored(composed, meant)

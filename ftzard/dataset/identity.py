@@ -8,7 +8,8 @@ The rules have a version, which a workspace keeps for ever: under other rules a 
 training to test. Version 1 compares labels as they are written and knows no words in scripts
 without spaces; version 2 is what this module and `normalising` describe; with version 3 a whole
 word may differ between near-duplicates in such scripts (`splitting.LONGEST_WORD`). The table of
-cleaned rows says which it was made under (`storage.identity_of`); one that says nothing was made under 1.
+cleaned rows says which it was made under (`identity_version`); one that says nothing was made
+under 1.
 """
 
 import re
@@ -20,10 +21,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ftzard.dataset.identity_version import FIRST, LATEST  # noqa: F401
 from ftzard.errors import ConfigError, DataError
 from ftzard.texts import SPACES, arrow, composed, replace
 
-FIRST, LATEST = 1, 3
 #: What has no width and no meaning in a name: soft hyphen, zero-width space, marks of direction.
 _UNSEEN = (r"[\x{AD}\x{34F}\x{61C}\x{180E}\x{200B}\x{200E}\x{200F}\x{202A}-\x{202E}"
            r"\x{2060}-\x{2064}\x{2066}-\x{206F}\x{FEFF}]")

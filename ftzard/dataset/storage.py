@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ftzard.artifact import write_atomically
 from ftzard.dataset import spreadsheet
-from ftzard.dataset.identity import FIRST, LATEST
+from ftzard.dataset.identity_version import FIRST, KEY, identity_of  # noqa: F401
 from ftzard.errors import DataError
 
 # The types of the columns that artifacts have, whatever the frame in memory happens to hold: an
@@ -32,10 +32,6 @@ TYPES = {
     "logits": pa.large_list(pa.float64()),
     "probabilities": pa.large_list(pa.float64()),
 }
-
-
-#: Under what key a table says by which version of the rules of identity its rows were made.
-_IDENTITY = b"ftzard.identity"
 
 
 def _table(frame: pd.DataFrame) -> pa.Table:
@@ -60,7 +56,7 @@ def write_parquet(frame: pd.DataFrame, path: Path, *, identity: int = FIRST) -> 
     """
     table = _table(frame)
     if identity != FIRST:
-        noted = {**(table.schema.metadata or {}), _IDENTITY: str(identity).encode()}
+        noted = {**(table.schema.metadata or {}), KEY: str(identity).encode()}
         table = table.replace_schema_metadata(noted)
     return write_atomically(Path(path), lambda part: pq.write_table(table, part))
 
@@ -92,25 +88,6 @@ def columns(path: Path) -> list[str]:
         return pq.read_schema(path).names
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} cannot be read as parquet ({error}); write it again.") from error
-
-
-def identity_of(path: Path) -> int:
-    """Return the version of the rules of identity by which a table's rows were made.
-
-    Raises DataError for a file that is no parquet, or of a version that this release does not know.
-    """
-    try:
-        noted = (pq.read_schema(path).metadata or {}).get(_IDENTITY)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} cannot be read as parquet ({error}); write it again.") from error
-    if noted is None:
-        return FIRST
-    if not noted.isdigit() or not FIRST <= int(noted) <= LATEST:
-        raise DataError(
-            f"{path} was made under version {noted.decode(errors='replace')} of the rules by which "
-            f"texts and names are the same; this release knows {FIRST} to {LATEST}. Use the "
-            "release that wrote it, or a later one.")
-    return int(noted)
 
 
 def write_csv(frame: pd.DataFrame, path: Path, *, encoding: str = "utf-8") -> Path:

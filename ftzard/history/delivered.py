@@ -2,14 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftzard import delivery_names, sources
+from ftzard import delivery_names
 from ftzard.steps import BY_NAME
-from ftzard.tracking import runs
+from ftzard.tracking import reading
 from ftzard.workspace import Workspace
 
+if TYPE_CHECKING:
+    from ftzard.tracking.runs import Tracking
 
-def delivered_as(workspace: Workspace, tracking: runs.Tracking | None) -> dict[str, str]:
+
+def delivered_as(workspace: Workspace, tracking: "reading.Reading | Tracking | None"
+                 ) -> dict[str, str]:
     """Return {batch: name of the file it was delivered as}, of every batch known by a name.
 
     git's `.dvc` files say it. Of deliveries that were versioned before they did, the runs of MLflow
@@ -32,19 +37,23 @@ def name_of(workspace: Workspace, path: Path, digest: str) -> str | None:
         return before
     made_of = workspace.root / "data" / "sources" / f"{digest}.json"
     cached = workspace.cache / "sources" / f"{digest}.json"
-    told = sources.describe(workspace, path) if made_of.is_file() or cached.is_file() else []
+    if not made_of.is_file() and not cached.is_file():
+        return None
+    from ftzard import sources
+
+    told = sources.describe(workspace, path)
     name = Path(sources.parse(told[0]["name"]).place).name if len(told) == 1 else digest
     return None if name.startswith(digest) else delivery_names.readable(name)
 
 
-def _by_runs(workspace: Workspace, tracking: runs.Tracking) -> dict[str, str]:
+def _by_runs(workspace: Workspace, tracking: "reading.Reading | Tracking") -> dict[str, str]:
     found = {}
     for step, taken in (("cleaning", "raw"), ("inference_preprocessing", "incoming")):
-        for run in reversed(runs.children(tracking, BY_NAME[step].run_name)):
-            digest = run.data.tags.get(f"data_sha256.{taken}")
-            logged = run.inputs.dataset_inputs if run.inputs else ()
-            place = next((json.loads(d.dataset.source)["path"] for d in logged
-                          if d.dataset.name == taken), None)
+        executions = reading.of(tracking).executions(BY_NAME[step].run_name, datasets=True)
+        for run in reversed(executions):
+            digest = run.tags.get(f"data_sha256.{taken}")
+            place = next((json.loads(source)["path"] for name, source in run.datasets
+                          if name == taken), None)
             name = digest and place and name_of(workspace, Path(place), digest)
             if name:
                 found[digest[:delivery_names.DIGITS]] = name

@@ -12,29 +12,27 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ftzard import same_answer
 from ftzard.config.schema import Config, Paths
 from ftzard.errors import WorkspaceError, nearest
 from ftzard.evaluation.standings import Standings
+from ftzard.history.artifact_names import ELSEWHERE, NAMES
 from ftzard.notebooks import as_trained, decisions
 from ftzard.record_file import read_record_file
 from ftzard.steps import BY_NAME
-from ftzard.versioning import versions
+from ftzard.tracking import reading
+from ftzard.tracking.model_version import ALIASES, CHAMPION, role_with_version
+from ftzard.versioning import git, versions
 from ftzard.versioning.versions import Version
 from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
+    from ftzard.tracking.reading import Reading
     from ftzard.tracking.runs import Tracking
 
 NOT_HERE = "not in this MLflow store"
 #: What a training run was fed, beside the deliveries: named in its record by this chain.
 CHAIN = ("cleaned", "tokenized")
-_ELSEWHERE = {
-    "delivery": r"data/raw/[^/]+",
-    "sources": r"data/sources/[^/]+\.json",
-    "base": r"models/bases/[^/]+\.zip",
-    "adapter": r"models/(?!bases/)[^/]+/\d+\.zip",
-    "record": r"models/[^/]+/\d+\.yaml",
-}
 
 
 def store(workspace: Workspace, config: Config) -> "Tracking | None":
@@ -53,7 +51,7 @@ def name_of(path: str, paths: Paths) -> str:
     places["queue_tasks"] = str(queue.with_suffix(".json"))
     places["suggestions"] = str(queue.parent / "suggestions" / f"{queue.stem}.parquet")
     known = {name: re.escape(place).replace(r"\{batch\}", "[^/]+")
-             for name, place in places.items()} | _ELSEWHERE
+             for name, place in places.items()} | ELSEWHERE
     return next((name for name, pattern in known.items() if re.fullmatch(pattern, path)), path)
 
 
@@ -69,11 +67,16 @@ def select(workspace: Workspace, config: Config, asked: str, known: Iterable[str
     path = workspace.relative(workspace.root / asked.removesuffix(".dvc"))
     if path in known:
         return [path]
-    names = {f.name for f in fields(Paths) if f.type is str} | set(_ELSEWHERE)
-    if asked in names:
+    if asked in NAMES:
         raise WorkspaceError(f"'{asked}' has no version there; the step that writes it had not "
                              "run, or Git_Dvc had not followed it.")
-    raise WorkspaceError(f"there is no artifact '{asked}'{nearest(asked, names | set(known))}")
+    there = dict.fromkeys(name for path in known
+                          if "/" not in (name := name_of(path, config.paths)))
+    near = nearest(asked, {*NAMES, *there, *known})
+    raise WorkspaceError(
+        f"there is no artifact '{asked}'{near if 'did you mean' in near else '.'}"
+        + (f" There are versions of {', '.join(there)}; name one of these, or a file by its path."
+           if there else " Nothing has a version yet."))
 
 
 def history(workspace: Workspace, artifact: str | None = None) -> list[dict]:
@@ -88,17 +91,19 @@ def history(workspace: Workspace, artifact: str | None = None) -> list[dict]:
     if artifact is not None:
         chosen = set(select(workspace, config, artifact, (v.path for v in found)))
         found = [version for version in found if version.path in chosen]
-    known = _known_runs(store(workspace, config))
-    pushed, models = versions.whether_pushed(root), _trained(workspace)
+    registry = reading.of_workspace(workspace, config)
+    known = _known_runs(registry if registry.is_there else None)
+    pushed, models = versions.whether_pushed(root), _models_of(workspace)
     return [{**_told(version, config.paths, known, pushed),
-             "models": models.get((version.path, version.commit), [])} for version in found]
+             "models": models.get(f"{version.commit} {version.path}", [])} for version in found]
 
 
 def lineage(workspace: Workspace, model: str | None = None) -> dict:
     """Return all that a model is made of.
 
-    model: 'MODEL' or 'MODEL@VERSION'. Without a model: the configured one; without a version: the
-    champion, or where no registry says who that is, the version that was promoted last. Raises
+    model: 'MODEL', 'MODEL@VERSION' or a role. Without a model: the configured one; without a
+    version: the champion, or where no registry says who that is, the version that was promoted
+    last. Raises
     WorkspaceError for a model or version that has no record, or if none was promoted.
     """
     root, config = workspace.root, workspace.config()
@@ -167,16 +172,27 @@ def _scores(record: Mapping, others: Iterable[Mapping]) -> dict:
 def records(root: Path) -> dict[str, dict[int, dict]]:
     """Return every model record of the workspace by model and version."""
     found: dict[str, dict[int, dict]] = {}
-    for path in sorted((root / "models").glob("*/*.yaml")):
-        if path.stem.isdigit():
-            found.setdefault(path.parent.name, {})[int(path.stem)] = read_record_file(path)
+    for path in _record_files(root):
+        found.setdefault(path.parent.name, {})[int(path.stem)] = read_record_file(path)
     return found
 
 
 def _which(asked: str | None, kept: Mapping, config: Config, tracking: "Tracking | None"
            ) -> tuple[str, int, dict[str, int]]:
     """Return (model, version, roles of the model's versions)."""
-    name, _, version = (asked or config.tracking.registered_model).partition("@")
+    own = config.tracking.registered_model
+    name, _, version = (asked or own).partition("@")
+    if name in ALIASES and name not in kept:
+        numbers, roles = sorted(kept.get(own, {})), _roles(tracking, own)
+        if version:
+            holder = f"{own}@{roles[name]}" if name in roles else None
+            raise role_with_version(name, version, own, numbers, holder)
+        if name in roles and roles[name] in numbers:
+            return own, roles[name], roles
+        if name != CHAMPION:
+            raise WorkspaceError(f"'{own}' has no {name} with a record; name one of its versions"
+                                 + (f", as in {own}@{numbers[-1]}." if numbers else "."))
+        name = own
     if not kept:
         raise WorkspaceError(f"there is no model '{name}': models/ holds no record yet; run "
                              "'ftzard run training_pipeline_job' first.")
@@ -223,6 +239,20 @@ def _by_version(root: Path, *revisions: str | None) -> dict[tuple[str, str], Ver
             for v in versions.every_version(root, revision)}
 
 
+def _models_of(workspace: Workspace) -> dict[str, list[str]]:
+    """Return {commit and path of a version: the models that were trained on it}."""
+    root = workspace.root
+    # What this repository holds decides it: its history, how deep that goes, and the records.
+    facts = [git.head(root), same_answer.content(root / ".git" / "shallow"),
+             *([path.as_posix(), same_answer.content(path)] for path in _record_files(root))]
+    return same_answer.remembered(workspace, "models_trained_on", facts, lambda: {
+        f"{commit} {path}": models for (path, commit), models in _trained(workspace).items()})
+
+
+def _record_files(root: Path) -> list[Path]:
+    return [path for path in sorted((root / "models").glob("*/*.yaml")) if path.stem.isdigit()]
+
+
 def _trained(workspace: Workspace) -> dict[tuple[str, str], list[str]]:
     """Return {(path, commit): the models that were trained on that version}."""
     root, kept = workspace.root, records(workspace.root)
@@ -253,7 +283,7 @@ def _used(root: Path, record: Mapping, kept: Mapping, made_at: str | None,
         paths.add(f"models/bases/{record['base']['name']}.zip")
     used = {}
     for path, commit in _in_force(root, tokenized.get("commit")).items():
-        if re.fullmatch(_ELSEWHERE["delivery"], path):
+        if re.fullmatch(ELSEWHERE["delivery"], path):
             batch, version = PurePosixPath(path).name[:12], by_version.get((path, commit))
             handed_in = batch not in batches and version and _step_of(version.subject) == "cleaning"
             if batch in record["batches"] or handed_in:
@@ -299,16 +329,13 @@ def _told(version: Version, paths: Paths, known: Mapping, pushed: Mapping) -> di
     }
 
 
-def _known_runs(tracking: "Tracking | None") -> dict[str, dict]:
+def _known_runs(store: "Reading | Tracking | None") -> dict[str, dict]:
     """Return {id: what MLflow knows} of every execution of a step."""
-    if tracking is None:
+    if store is None:
         return {}
-    from ftzard.tracking import runs
-
-    return {run.info.run_id: {
-        "name": run.info.run_name, "state": run.info.status, "tags": run.data.tags,
-        "step": run.data.tags.get("step"), "began": run.info.start_time,
-        "ended": run.info.end_time} for run in runs.children(tracking)}
+    return {run.id: {
+        "name": run.name, "state": run.status, "tags": run.tags, "step": run.tags.get("step"),
+        "began": run.began, "ended": run.ended} for run in reading.of(store).executions()}
 
 
 def _run(run_id: str | None, known: Mapping, step: str | None, dagster_run: str | None = None

@@ -38,7 +38,7 @@ from ftzard.inputs import given_or_latest, latest_metadata, metadata_if_any
 from ftzard.notebooks import run_notes
 from ftzard.running import addresses, disk, memory, orphan
 from ftzard.steps import CHAINS, JOBS, Step, step_named
-from ftzard.tracking import access, record, runs
+from ftzard.tracking import access, reading, record, runs
 from ftzard.versioning import git
 from ftzard.workspace import Workspace, find, locked
 
@@ -585,28 +585,8 @@ def _require_restored(workspace: Workspace) -> None:
 
 
 def connect(workspace: Workspace, config: Config) -> runs.Tracking:
-    """Return the connection to the workspace's MLflow.
-
-    Where this user may not write, what is recorded can be read; raises WorkspaceError if nothing
-    is.
-    """
-    if not workspace.writable:
-        return _read_only(workspace, config)
-    return runs.connect(config.tracking.uri or workspace.mlflow_uri, config.tracking.experiment,
-                        artifacts=workspace.mlflow_artifacts,
-                        lock=workspace.state / "mlflow.lock", mirrors=config.tracking.mirror)
-
-
-def _read_only(workspace: Workspace, config: Config) -> runs.Tracking:
-    there = config.tracking.uri is not None or (workspace.state / "mlflow.db").is_file()
-    found = there and runs.opened(config.tracking.uri or workspace.mlflow_uri,
-                                  config.tracking.experiment)
-    if not found:
-        raise WorkspaceError(
-            f"{workspace.root} has no record of any run, and this user may not write there to "
-            "begin one. Ask whoever owns the workspace to let you, or work in a clone of it (git "
-            "clone), which is a workspace of your own.")
-    return found
+    """Return the connection to the workspace's MLflow, as `reading.Reading.tracking` does."""
+    return reading.of_workspace(workspace, config).tracking
 
 
 def _plain(value: object) -> object:

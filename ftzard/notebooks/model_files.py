@@ -11,18 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import yaml
 
 from ftzard import custom
 from ftzard.artifact import sha256, write_atomically
 from ftzard.config.schema import Data, Model, Training, Tuning
-from ftzard.dataset import storage
 from ftzard.errors import DataError, ModelError, in_shell
 from ftzard.models import archive
 from ftzard.models.meta import read_meta
 from ftzard.record_file import read_record_file
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 from ftzard.versioning.content import content
 from ftzard.workspace import Workspace
 
@@ -31,6 +29,8 @@ BASE_FILES = (".safetensors", ".json", ".txt", ".model")
 PACKED = "packed.json"
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ftzard.models.spec import BaseSpec
 
 
@@ -221,6 +221,8 @@ def tokenized_rows(workspace: Workspace, record: Mapping, side: str | None = Non
     record names none or they were never committed; raises VersioningError if they cannot be had,
     DataError if what was committed is not what the record says.
     """
+    from ftzard.dataset import storage
+
     told = (record.get("data") or {}).get("tokenized")
     if not told:
         return None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ftzard.models.estimate import Memory, Sizes, Tokens
     from ftzard.models.memory import Device
     from ftzard.models.spec import BaseSpec
+    from ftzard.planning.machine import Machine
 
 TRAINING = ("tuning", "retraining")
 JUDGING = ("choosing", "evaluation")
@@ -114,21 +115,24 @@ class Plan:
         }
 
 
-def plan(workspace: Workspace, job: str, *requests: Mapping, device: Device | None = None) -> Plan:
+def plan(workspace: Workspace, job: str, *requests: Mapping, device: Device | None = None,
+         machine: Machine | None = None) -> Plan:
     """Return what a job would take with a run's requests over the workspace's config.
 
-    device: where it would run; None looks for a GPU, else takes this machine. Raises ConfigError
-    with a line for everything that is wrong: keys and values, or else the base and the data.
+    device: where it would run; None looks for a GPU, else takes this machine. machine: another one,
+    whose speed no run here has measured. Raises ConfigError with a line for everything that is
+    wrong: keys and values, or else the base and the data.
     """
     resolved = workspace.resolve(*requests)
     effects.refuse_without_effect(resolved, job)
-    told = plan_of(workspace, job, resolved.config, device=device)
+    told = plan_of(workspace, job, resolved.config, device=device, machine=machine)
     champion = _champion(workspace, resolved.config) if "retraining" in JOBS[job] else None
     return replace(told, config=resolved,
                    not_used=tuple(as_trained.passed_over(resolved, job, champion)))
 
 
-def plan_of(workspace: Workspace, job: str, config: Config, device: Device | None = None) -> Plan:
+def plan_of(workspace: Workspace, job: str, config: Config, device: Device | None = None,
+            machine: Machine | None = None) -> Plan:
     """Return what a job would take with a config that is resolved already, as `plan` does."""
     wrong: list[str] = []
     base = _tried(wrong, lambda: base_of(workspace, config))
@@ -140,19 +144,20 @@ def plan_of(workspace: Workspace, job: str, config: Config, device: Device | Non
         _tried(wrong, lambda: _check_class_weights(config, expected))
     if wrong:
         raise ConfigError("\n".join(dict.fromkeys(wrong)))
-    return plan_for(workspace, job, config, base, expected, training, device)
+    return plan_for(workspace, job, config, base, expected, training, device, machine=machine)
 
 
 def plan_for(workspace: Workspace, job: str, config: Config, base: Base, expected: Expected,
-             training: Training | None, device: Device | None, *, changes: bool = True) -> Plan:
+             training: Training | None, device: Device | None, *, changes: bool = True,
+             machine: Machine | None = None) -> Plan:
     """Return the plan of a job for a base, rows and a training that are known.
 
-    changes: look for values that make it fit, if it does not.
+    changes: look for values that make it fit, if it does not; machine: another one than this.
     """
     from ftzard.models import estimate
     from ftzard.models.memory import device as found
 
-    device = device or found()
+    device = machine.device if machine else device or found()
     batches, lengths, cut = batches_of(config, training, expected)
     tokens = estimate.tokens(lengths, cut, batches)
     batch = estimate.largest_batch(lengths, batches)
@@ -163,7 +168,7 @@ def plan_for(workspace: Workspace, job: str, config: Config, base: Base, expecte
         sizes, memory = needed(config, base, training, expected, batch, device.kind)
         if changes and memory.total > room(device):
             mended = _changes(workspace, job, config, base, expected, device, memory.total)
-    rate, measured = _rate(workspace, config, sizes, device)
+    rate, measured = _rate(workspace, config, sizes, device, machine)
     whole = _whole(tokens, expected, "train" if training else None)
     passes = training.trials * training.epochs if training else 0
     answered = (passes * _real(expected, "validation") if training else whole)
@@ -174,7 +179,8 @@ def plan_for(workspace: Workspace, job: str, config: Config, base: Base, expecte
         rows={side: expected.count(side) for side in ("train", "validation", "test")},
         tokens=tokens, training=training, base=_said(config, sizes), sizes=sizes, memory=memory,
         batch=batch, device=device, changes=mended, rate=rate, seconds=seconds,
-        assumptions=(*expected.assumptions, *_assumed(config, training, sizes, measured, device)))
+        assumptions=(*expected.assumptions, *_assumed(config, training, sizes, measured, device),
+                     *([machine.told] if machine and sizes else [])))
 
 
 def base_of(workspace: Workspace, config: Config) -> Base:
@@ -362,16 +368,19 @@ def _champion(workspace: Workspace, config: Config) -> dict:
     return record
 
 
-def _rate(workspace: Workspace, config: Config, sizes: Sizes | None, device: Device
-          ) -> tuple[float, str | None]:
-    """Return tokens per second of training, and the run that measured them, if one did."""
+def _rate(workspace: Workspace, config: Config, sizes: Sizes | None, device: Device,
+          machine: Machine | None) -> tuple[float, str | None]:
+    """Return tokens per second of training, and the run that measured them, if one did.
+
+    What was measured here says nothing about another machine.
+    """
     from ftzard.models import estimate
 
-    measured = _measured(workspace, config)
+    measured = _measured(workspace, config) if machine is None else None
     if measured is not None:
         return measured
-    return estimate.default_rate(sizes.computing if sizes else 0, device.kind,
-                                 config.threads), None
+    threads = machine.threads if machine and machine.threads else config.threads
+    return estimate.default_rate(sizes.computing if sizes else 0, device.kind, threads), None
 
 
 def _measured(workspace: Workspace, config: Config) -> tuple[float, str] | None:

@@ -20,20 +20,19 @@ from ftzard.evaluation.standings import Standings
 from ftzard.models import archive
 from ftzard.models.spec import CLASSIFICATION
 from ftzard.notebooks import decisions, model_files
-from ftzard.notebooks.chapter import connect
-from ftzard.tracking import registry, runs
-from ftzard.tracking.registry import Version
-from ftzard.tracking.runs import Tracking
-from ftzard.versioning.worktree import pull
+from ftzard.tracking import model_version, reading
+from ftzard.tracking.model_version import ALIASES, Version
 from ftzard.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.models.answering import Answerer
     from ftzard.models.prediction import Classifier
+    from ftzard.tracking.reading import Reading
+    from ftzard.tracking.runs import Tracking
 
 BASE = "base"
-ROLES = (*registry.ALIASES, BASE)
-REFERENCE = re.compile(rf"(?:{'|'.join(ROLES)})|[\w-]+@(?:\d+|{'|'.join(registry.ALIASES)})")
+ROLES = (*ALIASES, BASE)
+REFERENCE = re.compile(rf"(?:{'|'.join(ROLES)})|[\w-]+@(?:\d+|{'|'.join(ALIASES)})")
 #: What registering, the gate and promotions write; a person's tag may not stand in for it.
 _OURS = ("ftzard", "gate.", "promotion.", "mlflow.", "base_", "tokenizer_hash", "config_hash",
          "data_version")
@@ -76,35 +75,38 @@ def is_reference(text: str) -> bool:
     return re.fullmatch(REFERENCE, text) is not None
 
 
-def find(tracking: Tracking, config: Config, which: str) -> Version:
+def find(store: "Reading | Tracking", config: Config, which: str) -> Version:
     """Return the version that a role, NAME@VERSION, NAME@ALIAS or a NAME's champion means.
 
     Raises TrackingError with what there is instead.
     """
-    own = config.tracking.registered_model
+    known, own = reading.of(store), config.tracking.registered_model
     if which == BASE:
-        bases = registry.versions(tracking, registry.base_name(own))
+        bases = known.versions(model_version.base_name(own))
         if not bases:
             raise TrackingError(
-                f"no base of '{own}' is registered yet; it is, as {registry.base_name(own)}, "
+                f"no base of '{own}' is registered yet; it is, as {model_version.base_name(own)}, "
                 "beside the next version that a training registers.")
         return bases[-1]
-    if which == registry.CHAMPION:
-        return registry.champion(tracking, own)
-    name, _, of = f"{own}@{which}".rpartition("@") if which in registry.ALIASES else (
-        which.partition("@"))
+    if which == model_version.CHAMPION:
+        return model_version.champion(known, own)
+    name, _, of = f"{own}@{which}".rpartition("@") if which in ALIASES else which.partition("@")
+    if name in ROLES and name not in known.names():
+        raise model_version.role_with_version(
+            name, of, own, [version.number for version in known.versions(own)],
+            known.by_alias(own, name) if name != BASE else None)
     if of.isdecimal():
-        return registry.version(tracking, name, int(of))
-    there = registry.versions(tracking, name)
+        return model_version.numbered(known, name, int(of))
+    there = known.versions(name)
     if not there:
-        raise TrackingError(f"there is no model '{name}' in {tracking.client.shown}"
-                            f"{nearest(name, [*ROLES, *registry.names(tracking)])}")
-    found = registry.by_alias(tracking, name, of or registry.CHAMPION)
+        raise TrackingError(f"there is no model '{name}' in {known.shown}"
+                            f"{nearest(name, [*ROLES, *known.names()])}")
+    found = known.by_alias(name, of or model_version.CHAMPION)
     if found is None:
-        held = registry.aliases(tracking, name)
+        held = known.aliases(name)
         raise TrackingError(
-            f"'{which}' means no version: {name} has no {of or registry.CHAMPION}. Its versions "
-            f"are {[v.number for v in there]}, its aliases "
+            f"'{which}' means no version: {name} has no {of or model_version.CHAMPION}. Its "
+            f"versions are {[v.number for v in there]}, its aliases "
             f"{', '.join(f'{a} ({n})' for a, n in sorted(held.items())) or 'none'}; name one as "
             f"{name}@{there[-1].number}.")
     return found
@@ -115,17 +117,17 @@ def listing(workspace: Workspace, name: str | None = None) -> list[dict]:
 
     Raises TrackingError for a name that is not registered.
     """
-    tracking = connect(workspace, workspace.config())
-    names = registry.names(tracking)
+    known = reading.of_workspace(workspace, workspace.config())
+    names = known.names()
     if name is not None and name not in names:
-        raise TrackingError(f"there is no model '{name}' in {tracking.client.shown}"
+        raise TrackingError(f"there is no model '{name}' in {known.shown}"
                             f"{nearest(name, names)}")
     lines = []
     for model in [name] if name is not None else names:
-        aliases = registry.aliases(tracking, model)
+        aliases = known.aliases(model)
         table = Standings.of(model_files.records(workspace, model))
         lines += [_line(workspace, version, aliases, table)
-                  for version in reversed(registry.versions(tracking, model))]
+                  for version in reversed(known.versions(model))]
     return lines
 
 
@@ -144,7 +146,7 @@ def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int],
         "model": version.name,
         "version": version.number,
         "aliases": sorted(a for a, number in aliases.items() if number == version.number),
-        "kind": tags.get(registry.KIND, registry.TUNED if record else None),
+        "kind": tags.get(model_version.KIND, model_version.TUNED if record else None),
         "accuracy": scores.get("accuracy"),
         "lower": scores.get("lower"),
         "upper": scores.get("upper"),
@@ -159,7 +161,8 @@ def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int],
         "trial": gate.is_trial(record.get("verdict")) or tags.get("gate.trial") == "true",
         "base": tags.get("base_model"),
         "data_version": _known(tags.get("data_version")),
-        "size_bytes": int(tags[registry.SIZE]) if registry.SIZE in tags else None,
+        "size_bytes": int(tags[model_version.SIZE])
+        if model_version.SIZE in tags else None,
         "created": datetime.fromtimestamp(version.created / 1000, UTC).isoformat(
             timespec="seconds") if version.created else None,
     }
@@ -178,19 +181,19 @@ def _known(value: str | None) -> str | None:
 def describe(workspace: Workspace, which: str) -> dict:
     """Return all that is known of a version: its line, tags, metrics, data, base, run, files."""
     config = workspace.config()
-    tracking = connect(workspace, config)
-    version = find(tracking, config, which)
+    known = reading.of_workspace(workspace, config)
+    version = find(known, config, which)
     record = model_files.read_record(workspace, version) or {}
-    run = runs.known(tracking, version.run_id) if version.run_id else None
+    run = known.run(version.run_id) if version.run_id else None
     tags, base = version.tags, record.get("base") or {}
     table = Standings.of(model_files.records(workspace, version.name))
     return {
-        **_line(workspace, version, registry.aliases(tracking, version.name), table),
+        **_line(workspace, version, known.aliases(version.name), table),
         "task": task_of(record, tags),
         "labels": record.get("labels"),
         "tags": dict(sorted(tags.items())),
         "metrics": _metrics(version, record, table) or (
-            {"run": dict(sorted(run.data.metrics.items()))} if run else {}),
+            {"run": dict(sorted(run.metrics.items()))} if run else {}),
         "calibration": record.get("calibration"),
         "data": {name: h.get("commit") for name, h in (record.get("data") or {}).items()},
         "base": {
@@ -202,8 +205,8 @@ def describe(workspace: Workspace, which: str) -> dict:
             "registered": base.get("registered") or tags.get("base_version"),
         },
         "parent": record.get("parent"),
-        "run": {"id": version.run_id, "name": run.info.run_name if run else None,
-                "state": run.info.status if run else None},
+        "run": {"id": version.run_id, "name": run.name if run else None,
+                "state": run.status if run else None},
         "source": version.source,
         "record": workspace.relative(model_files.record_path(workspace, version))
         if record else None,
@@ -235,8 +238,10 @@ def set_tags(workspace: Workspace, which: str, pairs: Mapping[str, str | None]) 
     Raises TrackingError for a tag that FTzard itself writes, and for one to take away that is not
     there; then nothing was changed.
     """
+    from ftzard.tracking import registry
+
     config = workspace.config()
-    tracking = connect(workspace, config)
+    tracking = reading.of_workspace(workspace, config).tracking
     version = find(tracking, config, which)
     for key, value in pairs.items():
         if key.startswith(_OURS):
@@ -273,17 +278,18 @@ def files(workspace: Workspace, which: str, *, labels_of: str | None = None) -> 
     default: the champion's. Raises TrackingError and ModelError if there is no such model.
     """
     config = workspace.config()
-    recorded = _on_record(workspace, config, which)
+    known = reading.of_workspace(workspace, config)
+    recorded = _on_record(workspace, config, known, which)
     if recorded is not None:
         return recorded
-    tracking = connect(workspace, config)
-    if which == BASE and not registry.versions(
-            tracking, registry.base_name(config.tracking.registered_model)):
+    if which == BASE and not known.versions(
+            model_version.base_name(config.tracking.registered_model)):
         return _unregistered_base(workspace, config, files(workspace, labels_of or "champion"))
-    return files_of(workspace, tracking, find(tracking, config, which))
+    return files_of(workspace, known, find(known, config, which))
 
 
-def _on_record(workspace: Workspace, config: Config, which: str) -> Files | None:
+def _on_record(workspace: Workspace, config: Config, store: "Reading", which: str
+               ) -> Files | None:
     """Return what the records in git say that a model is opened from, if the registry is not here.
 
     Its data comes from DVC's remote. None where there is a registry that knows the model, or a
@@ -294,10 +300,9 @@ def _on_record(workspace: Workspace, config: Config, which: str) -> Files | None
              if not record.get("deleted")}
     if config.tracking.uri is not None or not known or which == BASE:
         return None
-    if (workspace.state / "mlflow.db").is_file() and registry.versions(
-            connect(workspace, config), name):
+    if store.is_there and store.versions(name):
         return None
-    model, _, of = f"{name}@{which}".rpartition("@") if which in registry.ALIASES else (
+    model, _, of = f"{name}@{which}".rpartition("@") if which in ALIASES else (
         which.partition("@"))
     if model != name:
         return None
@@ -305,7 +310,7 @@ def _on_record(workspace: Workspace, config: Config, which: str) -> Files | None
         number = int(of)
     else:
         last = decisions.latest(known.values())
-        if of != registry.CHAMPION or len(last) != 1:
+        if of != model_version.CHAMPION or len(last) != 1:
             raise TrackingError(
                 f"the registry of '{name}' is not here, and its records in models/{name} do not "
                 f"say which version is '{of}'; name one: "
@@ -330,17 +335,21 @@ def _fetch(workspace: Workspace, version: Version, record: Mapping) -> None:
         wanted.append(model_files.base_archive(workspace, base["name"]))
     absent = [workspace.relative(path) for path in wanted if not path.is_file()]
     if absent:
+        from ftzard.versioning.worktree import pull
+
         pull(workspace.root, absent)
 
 
-def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> Files:
+def files_of(workspace: Workspace, store: "Reading | Tracking", version: Version) -> Files:
     """Return what a version is opened from."""
     archived = model_files.adapter_archive(workspace, version)
     record = model_files.read_record(workspace, version)
     if archived.is_file() and record is not None:
         folder, spec = model_files.version_files(workspace, version)
         return _tuned(version, folder, asdict(spec), calibration.temperature_of(record))
-    found = registry.files(tracking, version, workspace.cache / "registered")
+    from ftzard.tracking import registry
+
+    found = registry.files(reading.connection(store), version, workspace.cache / "registered")
     packed = {name: archive.unpack(path, workspace.cache)
               for name, path in registry.archives(found).items()}
     if "adapter" in packed:

@@ -8,7 +8,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -56,9 +57,15 @@ def environment(workspace: Workspace) -> dict[str, str]:
 
 @dataclass
 class Report:
-    """Prints a run as it goes: a line when a step ends, and what its notebook says meanwhile."""
+    """Prints a run as it goes: a line when a step ends, and what its notebook says meanwhile.
+
+    order: the job's ops, one after the other; usual: seconds that each step with a notebook of its
+    own took when it last went well, of those that have.
+    """
 
     say: Callable[[str], None]
+    order: Sequence[str] = ()
+    usual: Mapping[str, float] = field(default_factory=dict)
     started: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     failure: str | None = None
@@ -68,7 +75,7 @@ class Report:
         if kind == "STEP_START":
             self.started[step] = when
             about = BY_NAME[step].about if step in BY_NAME else "Version what it wrote."
-            self.say(f"▸ {step:<28} {about}")
+            self.say(f"▸ {step:<28} {self._place(step)}{about}")
         elif kind in ("STEP_SUCCESS", "STEP_FAILURE"):
             self.seconds[step] = when - self.started.get(step, when)
             mark = "✓" if kind == "STEP_SUCCESS" else "✗"
@@ -77,6 +84,46 @@ class Report:
                 self.failure, self.failed_step = message, step
         elif kind in ("PIPELINE_FAILURE", "PIPELINE_CANCELED") and self.failure is None:
             self.failure = message
+
+
+    def _place(self, step: str) -> str:
+        """Return which step of how many this is, and how long the rest takes if that is known."""
+        if step not in self.order:
+            return ""
+        number = self.order.index(step)
+        named = BY_NAME[step].notebook if step in BY_NAME else "Git_Dvc"
+        ahead = [name for name in self.order[number:] if name in BY_NAME]
+        left = ""
+        if ahead and all(name in self.usual for name in ahead):
+            left = f", about {_clock(sum(self.usual[name] for name in ahead))} left"
+        return f"step {number + 1} of {len(self.order)}: {named}{left}. "
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def ops_of(job: str) -> list[str]:
+    """Return the ops of a job in the order in which they run: its steps, each with its Git_Dvc."""
+    return [op for name in JOBS[job] for op in (
+        (name, f"Git_Dvc_{name}") if BY_NAME[name].versioned else (name,))]
+
+
+def usual_seconds(workspace: Workspace, steps: Iterable[str]) -> dict[str, float]:
+    """Return how long each step took when it last went well, of those that have."""
+    from ftzard.tracking import reading
+
+    found = {}
+    with suppress(FtzardError):
+        store = reading.of_workspace(workspace, workspace.config())
+        for name in steps:
+            last = next((run for run in store.executions(BY_NAME[name].run_name)
+                         if run.status == "FINISHED" and run.ended), None)
+            if last is not None:
+                found[name] = (last.ended - last.began) / 1000
+    return found
 
 
 @dataclass(frozen=True)
@@ -125,7 +172,7 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
     from dagster import DagsterInstance
     from dagster._core.execution.api import execute_run_iterator
 
-    report = Report(say)
+    report = Report(say, ops_of(job), usual_seconds(workspace, JOBS[job]))
     printed = _Printed(say)
     logging.getLogger("papermill").addHandler(printed)
     config = {
@@ -270,7 +317,9 @@ def began_a_step(instance, run_id: str) -> bool:
 
 def follow(instance, run_id: str, *, say: Callable[[str], None], pause: float = 0.5) -> Outcome:
     """Follow a run that another process executes until it ends."""
-    report, began, cursor = Report(say), time.time(), None
+    began, cursor = time.time(), None
+    job = instance.get_run_by_id(run_id).job_name
+    report = Report(say, ops_of(job) if job in JOBS else ())
     while True:
         batch = instance.get_records_for_run(run_id, cursor=cursor)
         cursor = batch.cursor

@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
-
 from ftzard import escaping
 from ftzard.evaluation import measures
 from ftzard.history.lineage import NOT_HERE
+from ftzard.terminal.layout import Column, Table, Tree
 
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 #: Artifacts of which there are many files: shown with what tells them apart.
@@ -18,8 +15,13 @@ _MANY = ("delivery", "queue", "queue_tasks", "suggestions", "base", "adapter", "
 
 def history_table(versions: Iterable[Mapping]) -> Table:
     """Return the table of `lineage.history`: a line per version, newest first."""
-    table = _table("artifact", "data version", "at (UTC)", "rows", "size", "made by", "pushed",
-                   "models trained on it", right=("rows", "size"))
+    table = Table((
+        Column("artifact"), Column("data version"), Column("at (UTC)", rank=1),
+        Column("rows", right=True, rank=2), Column("size", right=True, rank=5),
+        Column("made by", prose=True, rank=4),
+        Column("pushed", rank=3, tone=lambda said: "warn" if said == "no" else None),
+        Column("models trained on it", prose=True, rank=6)),
+        more="a wider terminal or --json shows all")
     for v in versions:
         table.add_row(label(v), v["commit"][:10], _time(v["time"]), number(v["rows"]),
                       size(v["size"]), made_by(v["run"]), "yes" if v["pushed"] else "no",
@@ -29,8 +31,7 @@ def history_table(versions: Iterable[Mapping]) -> Table:
 
 def lineage_tree(told: Mapping) -> Tree:
     """Return the tree of `lineage.lineage`, from the model down to its rows and its code."""
-    tree = Tree(Text(f"{told['model']}@{told['version']}  {', '.join(told['roles'])}".rstrip(),
-                     style="bold"))
+    tree = Tree(f"{told['model']}@{told['version']}  {', '.join(told['roles'])}".rstrip(), "bold")
     verdict = told["verdict"]
     _branch(tree, "verdict", [f"{verdict['decision']}. {' '.join(verdict['reasons'])}"]
             if verdict else ["none yet"])
@@ -51,13 +52,13 @@ def lineage_tree(told: Mapping) -> Tree:
     _branch(tree, "record", [f"{record['path']} at {(record['commit'] or 'no commit yet')[:10]}, "
                              f"made {_time(told['created'])} UTC"])
     _branch(tree, "adapter", [_version(told["adapter"])] if told["adapter"] else [])
-    runs = tree.add(Text("runs", style="bold"))
+    runs = tree.add("runs", "bold")
     for run in told["runs"]:
         state = f"{run['state']}  {run['id']}" if run["in_store"] else NOT_HERE
-        line = runs.add(Text(f"{made_by(run)}  {state}"))
+        line = runs.add(f"{made_by(run)}  {state}")
         for where in (run["notebook"]["file"], _artifact(run)):
             if where:
-                line.add(Text(f"notebook as executed: {where}"))
+                line.add(f"notebook as executed: {where}")
     used = [_version(v) for v in told["data"] if v["used"]]
     beside = [v for v in told["data"] if not v["used"]]
     if not told["data_here"]:
@@ -89,7 +90,8 @@ def lineage_tree(told: Mapping) -> Tree:
 
 def restored_table(files: Iterable[Mapping]) -> Table:
     """Return the table of the files that a restore has written."""
-    table = _table("artifact", "rows", "where", "version", right=("rows",))
+    table = Table((Column("artifact"), Column("rows", right=True, rank=1), Column("where"),
+                   Column("version")))
     for f in files:
         table.add_row(f["artifact"], number(f["rows"]), f["path"], f["version"][:10])
     return table
@@ -142,16 +144,9 @@ def _time(iso: str) -> str:
     return iso[:19].replace("T", " ")
 
 
-def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return table
-
-
 def _branch(tree: Tree, title: str, lines: Iterable[str]) -> None:
     lines = list(lines)
     if lines:
-        branch = tree.add(Text(title, style="bold"))
+        branch = tree.add(title, "bold")
         for line in lines:
-            branch.add(Text(escaping.one_line(line)))
+            branch.add(escaping.one_line(line))

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping
 
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
-
 from ftzard import escaping
 from ftzard.evaluation import measures
 from ftzard.evaluation.comparison_page import speed_of
+from ftzard.terminal.layout import Column, Table, Tree
 from ftzard.terminal.shown import size
 
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
@@ -20,8 +17,13 @@ def list_table(lines: list[Mapping]) -> Table:
     judged = {line["measure"] for line in lines} - {None}
     what = "accuracy" if judged <= {"accuracy"} else "score"
     apart = any(line.get("apart") for line in lines)
-    table = _table("model", "aliases", what, *((f"{what} on other rows",) if apart else ()),
-                   "verdict", "base", "data version", "size", "registered (UTC)", right=("size",))
+    table = Table((
+        Column("model"), Column("aliases", prose=True), Column(what, prose=True),
+        *((Column(f"{what} on other rows", prose=True),) if apart else ()),
+        Column("verdict", prose=True, rank=1, tone=verdict_tone),
+        Column("base", rank=3), Column("data version", rank=5),
+        Column("size", right=True, rank=4), Column("registered (UTC)", rank=2)),
+        more="'ftzard models show NAME@VERSION' and --json show all")
     for line in lines:
         scores = (_score(line),) if not apart else (
             ("-", _score(line)) if line.get("apart") else (_score(line), "-"))
@@ -32,16 +34,13 @@ def list_table(lines: list[Mapping]) -> Table:
     rows = {line["model"]: line["measured_on"] for line in lines
             if line.get("measured_on") and not line.get("apart")}
     if rows:
-        table.caption = Text("\n".join(f"{what} of {model}: on {told}"
-                                       for model, told in rows.items()))
-        table.caption_justify = "left"
+        table.caption = "\n".join(f"{what} of {model}: on {told}" for model, told in rows.items())
     return table
 
 
 def model_tree(told: Mapping) -> Tree:
     """Return the tree of `registered.describe`."""
-    tree = Tree(Text(f"{told['model']}@{told['version']}  {', '.join(told['aliases'])}".rstrip(),
-                     style="bold"))
+    tree = Tree(f"{told['model']}@{told['version']}  {', '.join(told['aliases'])}".rstrip(), "bold")
     _branch(tree, "registered", [f"{_time(told['created'])} UTC, {size(told['size_bytes'])} in "
                                  f"MLflow, {told['source']}"])
     _branch(tree, "record", [told["record"] or "none in this workspace"])
@@ -86,7 +85,8 @@ def _verdict(line: Mapping) -> str:
 def score_table(told: Mapping) -> Table:
     """Return the scores and costs of a comparison, with intervals, a column per model."""
     first, second = (model["name"] for model in told["models"])
-    table = _table("", first, second, "difference", right=(first, second, "difference"))
+    table = Table((Column(""), Column(first, right=True), Column(second, right=True),
+                   Column("difference", right=True, rank=1)), more="--json shows it")
     if _written(told):
         _add_answer_scores(table, told)
     else:
@@ -166,18 +166,23 @@ def disagreement_table(told: Mapping) -> Table:
     """Return the rows on which two models disagree: text, true label, what either says."""
     first, second = (model["name"] for model in told["models"])
     if _written(told):
-        table = _table("text", "wanted", f"{first} says", f"{second} says")
+        table = Table([Column(title, prose=True) for title in (
+            "text", "wanted", f"{first} says", f"{second} says")])
         for row in told["disagreements"]:
-            table.add_row(*(Text(_short(row[key])) for key in ("text", "label", "first", "second")))
+            table.add_row(*(_short(row[key]) for key in ("text", "label", "first", "second")))
         return table
-    table = _table("text", "true label", f"{first} says", f"{second} says")
+    table = Table((Column("text", prose=True), Column("true label"), Column(f"{first} says"),
+                   Column(f"{second} says")))
     for row in told["disagreements"]:
-        table.add_row(Text(_short(row["text"])),
-                      Text(escaping.one_line(row["label"])), *(
-                          Text(f"{escaping.one_line(row[side])} {row[f'{side}_confidence']:.2f}",
-                               style="bold" if row["right"] == side else "")
-                          for side in ("first", "second")))
+        table.add_row(_short(row["text"]), escaping.one_line(row["label"]), *(
+            f"{escaping.one_line(row[side])} {row[f'{side}_confidence']:.2f}"
+            + (" ✓" if row["right"] == side else "") for side in ("first", "second")))
     return table
+
+
+def verdict_tone(verdict: str) -> str | None:
+    """Return the colour of a gate's decision."""
+    return {"promote": "good", "refuse": "bad", "cannot tell": "warn"}.get(verdict)
 
 
 def _short(text: str) -> str:
@@ -214,15 +219,8 @@ def _time(iso: str | None) -> str:
     return "-" if iso is None else iso[:19].replace("T", " ")
 
 
-def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return table
-
-
 def _branch(tree: Tree, title: str, lines: list[str]) -> None:
     if lines:
-        branch = tree.add(Text(title, style="bold"))
+        branch = tree.add(title, "bold")
         for line in lines:
-            branch.add(Text(escaping.one_line(line)))
+            branch.add(escaping.one_line(line))

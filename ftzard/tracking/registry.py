@@ -20,15 +20,25 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_MODELS
 
 from ftzard import private_folder
 from ftzard.artifact import write_json
-from ftzard.errors import TrackingError, nearest
+from ftzard.errors import TrackingError
 from ftzard.models.archive import hashes, whole_folder
+from ftzard.tracking import model_version
+from ftzard.tracking.model_version import (  # noqa: F401  (others know them as the registry's)
+    ALIASES,
+    BASE,
+    CHALLENGER,
+    CHAMPION,
+    IDENTITY,
+    KIND,
+    PREVIOUS,
+    SIZE,
+    TUNED,
+    Version,
+    base_name,
+)
 from ftzard.tracking.packaged import packaged, size
 from ftzard.tracking.runs import Run, Tracking
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
-KIND, TUNED, BASE = "ftzard.kind", "tuned", "base"
-IDENTITY, SIZE = "ftzard.identity", "ftzard.size_bytes"
 #: What the page of a registered model says, by its kind.
 _ABOUT = {
     TUNED: "Fine-tuned models of one workspace. The version with the alias champion predicts; the "
@@ -43,26 +53,26 @@ _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_
 
 
 @dataclass(frozen=True)
-class Version:
-    """One version of a registered model.
+class _Client:
+    """The registry of an open connection, for the questions of `model_version`."""
 
-    source: where MLflow says its files are; created: milliseconds since 1970, 0 if unknown.
-    """
+    tracking: Tracking
 
-    name: str
-    number: int
-    run_id: str
-    tags: dict[str, str]
-    source: str = ""
-    created: int = 0
+    @property
+    def shown(self) -> str:
+        return self.tracking.client.shown
 
-    def __str__(self) -> str:
-        return f"{self.name}@{self.number}"
+    def names(self) -> list[str]:
+        return names(self.tracking)
 
+    def versions(self, name: str) -> list[Version]:
+        return versions(self.tracking, name)
 
-def base_name(name: str) -> str:
-    """Return the name under which the bare base of a model is registered."""
-    return f"{name}-base"
+    def aliases(self, name: str) -> dict[str, int]:
+        return aliases(self.tracking, name)
+
+    def by_alias(self, name: str, alias: str) -> Version | None:
+        return by_alias(self.tracking, name, alias)
 
 
 def register(run: Run, name: str, *, adapter: Path, base: Path | None, example: Sequence[str],
@@ -170,25 +180,9 @@ def by_alias(tracking: Tracking, name: str, alias: str) -> Version | None:
 
 
 def champion(tracking: Tracking, name: str) -> Version:
-    """Return the champion; raises TrackingError if the model has none yet, with the newest version,
-    why it is not, and what can be done with it.
+    """Return the champion; raises TrackingError if the model has none yet, as `model_version` does.
     """
-    found = by_alias(tracking, name, CHAMPION)
-    if found is not None:
-        return found
-    there = versions(tracking, name)
-    if not there:
-        raise TrackingError(f"the model '{name}' has no champion yet; run 'ftzard run "
-                            "training_pipeline_job' first.")
-    newest = by_alias(tracking, name, CHALLENGER) or there[-1]
-    said = ": ".join(newest.tags[key] for key in ("gate.decision", "gate.reasons")
-                     if newest.tags.get(key)).rstrip(".")
-    which = CHALLENGER if CHALLENGER in held(tracking, newest) else str(newest)
-    raise TrackingError(
-        f"the model '{name}' has no champion: version {newest.number} was not promoted"
-        f"{f' ({said})' if said else ''}. Give the gate what it asks for and train "
-        f"again; or ask it all the same, 'ftzard predict {which} …', or make it champion by hand, "
-        f"'ftzard promote {newest.number} --reason …'.")
+    return model_version.champion(_Client(tracking), name)
 
 
 def move(tracking: Tracking, name: str, *, champion: Version | None = None,
@@ -224,11 +218,8 @@ def version(tracking: Tracking, name: str, number: int) -> Version:
     try:
         return _version(tracking.client.get_model_version(name, str(number)))
     except MlflowException as error:
-        there = [v.number for v in versions(tracking, name)]
-        raise TrackingError(
-            f"the model '{name}' has no version {number}; it has {there}." if there else
-            f"there is no model '{name}' in {tracking.client.shown}"
-            f"{nearest(name, names(tracking))}") from error
+        raise model_version.missing(_Client(tracking), name, number,
+                                    versions(tracking, name)) from error
 
 
 def versions(tracking: Tracking, name: str) -> list[Version]:
@@ -273,9 +264,7 @@ def drop(tracking: Tracking, name: str, alias: str) -> None:
 
 def held(tracking: Tracking, version: Version) -> list[str]:
     """Return the aliases that a version carries, in the order of their weight."""
-    found = [alias for alias, number in aliases(tracking, version.name).items()
-             if number == version.number]
-    return sorted(found, key=lambda a: (ALIASES.index(a) if a in ALIASES else len(ALIASES), a))
+    return model_version.held(_Client(tracking), version)
 
 
 def require_deletable(tracking: Tracking, version: Version, allowed: Collection[str] = ()) -> None:

@@ -209,14 +209,19 @@ def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path,
             artifacts.mkdir(parents=True, exist_ok=True)
             location = artifacts.as_uri() if uri.startswith("sqlite:") else None
             found = _create_experiment(client, experiment, location)
-    if found.lifecycle_stage != "active":
-        raise TrackingError(
-            f"the experiment '{experiment}' was deleted in MLflow. Bring it back with 'mlflow "
-            f"experiments restore -x {found.experiment_id}' (MLFLOW_TRACKING_URI={client.shown}), "
-            "or set tracking.experiment to another name.")
+    require_active(client, found)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     return Tracking(client, found.experiment_id, uri, experiment, tuple(mirrors))
+
+
+def require_active(client: Store, found) -> None:
+    """Raise TrackingError for an experiment, an entity of MLflow's, that was deleted."""
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"the experiment '{found.name}' was deleted in MLflow. Bring it back with 'mlflow "
+            f"experiments restore -x {found.experiment_id}' (MLFLOW_TRACKING_URI={client.shown}), "
+            "or set tracking.experiment to another name.")
 
 
 def opened(uri: str, experiment: str, *, patience_s: float | None = None) -> Tracking | None:

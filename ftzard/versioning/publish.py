@@ -26,9 +26,56 @@ _PAST = "data/.ftzard-push"  # where neither git nor DVC ignores a .dvc file
 
 
 def unpushed(root: Path) -> list[Commit]:
-    """Return the commits that the upstream (or, without one, any remote) has not, newest first."""
-    _git.require_repo(Path(root))
-    return _git.commits_ahead(Path(root))
+    """Return the commits that are not where they belong, newest first.
+
+    Those that the upstream (or, without one, any remote) has not, and those of our own line whose
+    data the DVC remote has not. What was sent to another remote than today's was not sent.
+    """
+    root = Path(root)
+    _git.require_repo(root)
+    if _git.head(root) is None:
+        return []
+    ahead = _git.commits(root, "HEAD") if _git_remote_changed(root) else _git.commits_ahead(root)
+    sent = sent_until(root, default_remote(root))
+    # What a merge brought in was sent by whoever made it: our own line is the first parent's.
+    waiting = set(git(root, "rev-list", "--first-parent", "HEAD", *([f"^{sent}"] if sent else []),
+                      "--", ":(top,glob)**/*.dvc").split())
+    if waiting <= {commit.sha for commit in ahead}:
+        return ahead
+    waiting |= {commit.sha for commit in ahead}
+    return [commit for commit in _git.commits(root, "HEAD") if commit.sha in waiting]
+
+
+def why_not_pushed(root: Path) -> str:
+    """Return why the last push left something here, or that none was tried."""
+    root = Path(root)
+    last = last_push(root) or {}
+    if last.get("reason"):
+        return last["reason"]
+    remote = default_remote(root)
+    now, before = remote and _git.mask(remote[1]), last.get("data", {}).get("remote")
+    if last and now != before:
+        return (f"the DVC remote is {now or 'none'}, and the last push went to {before or 'none'}; "
+                "'ftzard push' sends all data there")
+    if _git_remote_changed(root):
+        return (f"the git remote is {_git_remote(root) or 'none'}, and the last push went to "
+                f"{last['git']}; 'ftzard push' sends the commits there")
+    return "it goes out with the next run, or with 'ftzard push'"
+
+
+def _git_remote(root: Path) -> str | None:
+    """Return the URL that commits are pushed to, as it may be shown; None without a remote."""
+    target = repository.upstream(root)
+    name = target[0] if target else "origin"
+    done = attempt(root, "remote", "get-url", "--push", name)
+    return _git.mask(done.stdout.strip()) if done.returncode == 0 else None
+
+
+def _git_remote_changed(root: Path) -> bool:
+    """Return whether commits are pushed to another URL than the last push's: what git remembers of
+    the remote's branches is then another repository's."""
+    known = (last_push(root) or {}).get("git")
+    return known is not None and known != _git_remote(root)
 
 
 def push(root: Path, say: Callable[[str], object] = print) -> tuple[str, str | None]:
@@ -43,9 +90,21 @@ def push(root: Path, say: Callable[[str], object] = print) -> tuple[str, str | N
 
 
 def last_push(root: Path) -> dict | None:
-    """Return {'state', 'reason', 'time'} of the last push tried here, or None."""
+    """Return {'state', 'reason', 'time'} of the last push tried here, or None.
+
+    Raises VersioningError for a file that does not say it.
+    """
     file = Path(root) / _STATE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        last = json.loads(file.read_text(encoding="utf-8"))
+        last["data"]["remote"], last["data"]["commit"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise VersioningError(
+            f"{file} does not say what was pushed ({error!r}); remove it, then run 'ftzard push': "
+            "what git's upstream has is taken for sent until then.") from error
+    return last
 
 
 def publish(
@@ -61,7 +120,10 @@ def publish(
     state = "not pushed" if reason else "pushed"
     now = datetime.now(UTC).isoformat(timespec="seconds")
     data = {"commit": sent, "remote": remote and _git.mask(remote[1])}
-    write_json(root / _STATE, {"state": state, "reason": reason, "time": now, "data": data})
+    # Where the commits went by now; until they have, what git remembers is the other place's.
+    where = (last_push(root) or {}).get("git") if reason else _git_remote(root)
+    write_json(root / _STATE, {"state": state, "reason": reason, "time": now, "data": data,
+                               "git": where})
     return state, reason
 
 
@@ -171,6 +233,10 @@ def _why_not_git(root: Path, run_id: str, say: Callable[[str], object]) -> str |
             f"Set one: git push -u {remotes[0]} {name}"
         )
     net = _git.askpass(root)
+    if _git_remote_changed(root):
+        looked = attempt(root, *_PATIENCE, "fetch", "--prune", "--no-tags", remote, env=net)
+        if looked.returncode != 0:
+            return why_git_refused(root, looked.stderr, remote)
     for merges_left in reversed(range(MERGES + 1)):
         tip = _git.head(root)  # exactly the commits looked at are sent, whatever is added meanwhile
         ahead = _git.commits_ahead(root, tip)

@@ -10,9 +10,9 @@ from pathlib import Path
 from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
 from ftzard.versioning import repository
-from ftzard.versioning.dvc import Pointer, default_remote, dvc_path, read_dvc
+from ftzard.versioning.dvc import Pointer, dvc_path, read_dvc
 from ftzard.versioning.git import TRAILER, attempt, git
-from ftzard.versioning.publish import last_push, sent_until
+from ftzard.versioning.publish import unpushed, why_not_pushed  # noqa: F401
 
 POINTERS = ":(top,glob)**/*.dvc"
 RECORDS = ":(top,glob)models/*/*.yaml"
@@ -110,18 +110,8 @@ def whether_pushed(root: Path) -> dict[str, bool]:
     """Return {commit: whether it and its data have been sent} for all of HEAD's history."""
     if _git.head(root) is None:
         return {}
-    local = {commit.sha for commit in _git.commits_ahead(root)}
-    sent = sent_until(root, default_remote(root))
-    since = [f"^{sent}"] if sent else []
-    # What a merge brought in was sent by whoever made it: our own line is the first parent's.
-    local |= set(git(root, "rev-list", "--first-parent", "HEAD", *since).split())
+    local = {commit.sha for commit in unpushed(root)}
     return {sha: sha not in local for sha in git(root, "rev-list", "HEAD").split()}
-
-
-def why_not_pushed(root: Path) -> str:
-    """Return why the last push left something here, or that none was tried."""
-    last = last_push(root) or {}
-    return last.get("reason") or "it goes out with the next run, or with 'ftzard push'"
 
 
 def _changes(root: Path, revision: str, paths: Iterable[str]) -> list[Version]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import pytest
 import yaml
-from rich.console import Console
 
 from ftzard import demo, drift_log
 from ftzard.evaluation.standings import Standings
@@ -36,10 +35,7 @@ class Shown:
 
 
 def printed(thing) -> str:
-    console = Console(width=400, color_system=None)
-    with console.capture() as captured:
-        console.print(thing)
-    return re.sub(r"[^\S\n]+", " ", captured.get())
+    return re.sub(r"[^\S\n]+", " ", str(thing))
 
 
 def words(page: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ftzard.notebooks import model_files
+from ftzard.notebooks.chapter import connect
 from ftzard.registered import lookup
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
@@ -56,7 +57,7 @@ class TestWithoutTheRegistry:
 
     def test_a_registry_that_knows_the_model_is_asked(self, own, monkeypatch):  # noqa: F811
         version = lookup.files(own, "champion").version
-        assert version == registry.champion(lookup.connect(own, own.config()), NAME)
+        assert version == registry.champion(connect(own, own.config()), NAME)
         record = model_files.read_record(own, Version(NAME, 1, "", {}))
         assert record is not None
 

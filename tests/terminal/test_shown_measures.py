@@ -1,7 +1,5 @@
 """A model judged by another measure than accuracy is shown by that measure."""
 
-from rich.console import Console
-
 from ftzard.terminal import shown, shown_models
 
 SCORES = {"measure": "loss", "score": 2.3104, "lower": 2.2, "upper": 2.4, "loss": 2.3104,
@@ -11,10 +9,7 @@ ACCURATE = {"accuracy": 0.8134, "lower": 0.79, "upper": 0.83, "macro_f1": 0.8, "
 
 
 def said(thing) -> str:
-    console = Console(width=300, color_system=None)
-    with console.capture() as captured:
-        console.print(thing)
-    return " ".join(captured.get().split())
+    return " ".join(str(thing).split())
 
 
 def line(**scores) -> dict:
