@@ -14,7 +14,7 @@ from ftzard.dataset import handed_in, label_studio, labelling, sampling
 from ftzard.dataset.storage import write_parquet
 from ftzard.evaluation import report
 from ftzard.evaluation.facts import Facts
-from ftzard.notebooks import model_files
+from ftzard.notebooks import model_files, run_notes
 from ftzard.notebooks.chapter import connect
 from ftzard.pipeline import io_managers
 from ftzard.registered import card as export_card
@@ -107,9 +107,12 @@ class TestPlatforms:
         told = io_managers._described(handle, hostile.root)
         names = {"b1": " ".join(LABELS)}
         batches = io_managers._batches(handle, hostile, {"delivered_as": names})
-        assert traces(markdown_is_safe(batches["batches"].value)) == ALL
-        preview = markdown_is_safe(told["preview"].value)
-        assert len(told["preview"].value.splitlines()) == 7 and traces(preview)
+        shown = "\n".join(str(cell) for table in (batches["batches"], told["preview"])
+                          for record in table.records for cell in record.data.values())
+        assert unseen(shown) == set() and traces(shown), "tables show texts, never Markdown"
+        note = run_notes.of_step("cleaning", {"model": LABELS[4], "version": 1, "verdict": {
+            "decision": "refuse", "reasons": LABELS}}, {}, round=1, batch=LABELS[6], dagster=None)
+        assert traces(markdown_is_safe(note.note)) == ALL
 
     def test_the_card_of_an_export(self, hostile):
         version = registry.champion(connect(hostile, hostile.config()), NAME)

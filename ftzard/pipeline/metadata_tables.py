@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dagster import MetadataValue, TableColumn, TableMetadataValue, TableRecord, TableSchema
 
+from ftzard.escaping import visible
+
 #: Longest text of a cell.
 WIDTH = 60
 
@@ -35,5 +37,5 @@ def cell(value: object) -> str | int | float | bool:
         return value if abs(value) < 10**6 else f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = "" if value is None else " ".join(str(value).split())
+    text = "" if value is None else visible(" ".join(str(value).split()))
     return f"{text[:WIDTH]}…" if len(text) > WIDTH else text

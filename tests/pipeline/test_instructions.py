@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from ftzard.dataset import instructions, storage
+from ftzard.dataset.labelling import read_queue
 from ftzard.errors import ModelError
 from ftzard.evaluation.standings import Standings
 from ftzard.models.meta import read_meta
@@ -86,7 +87,7 @@ def tutor(tmp_path_factory, tool) -> Tutor:
 def answer(workspace: Workspace) -> None:
     """Write the answers of the sample's person into the queue and hand it in."""
     queue_file, = workspace.labelling.glob("*.csv")
-    queue = pd.read_csv(queue_file, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+    queue = read_queue(queue_file)
     given, _ = instructions.clean(instructions.read(
         workspace.root / "data" / "sample" / "batch_1_labels.jsonl",
         instruction_column="instruction", input_column="input", output_column="output",
@@ -171,7 +172,7 @@ def test_incoming_instructions_are_answered_and_the_least_sure_are_asked(tutor):
     assert {"suggestion", "confidence", "tokens", "finished", "messages"} <= set(predictions)
     assert predictions["confidence"].between(0, 1).all()
     queue_file, = tutor.workspace.labelling.glob("*.csv")
-    queue = pd.read_csv(queue_file, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+    queue = read_queue(queue_file)
     asked = predictions[predictions["id"].isin(
         queue.loc[queue["chosen_by"] == "least_confidence", "id"])]
     others = predictions[~predictions["id"].isin(queue["id"]) & (predictions["split"] == "train")]

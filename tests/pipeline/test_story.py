@@ -12,6 +12,7 @@ import yaml
 from ftzard.artifact import sha256
 from ftzard.config.compose import compose, digest, flat, from_record, to_record
 from ftzard.dataset import splitting
+from ftzard.dataset.labelling import read_queue
 from ftzard.dataset.normalising import normalise_all
 from ftzard.steps import BY_NAME, JOBS, STEPS
 from ftzard.tracking import record, runs
@@ -397,7 +398,7 @@ class TestArtifacts:
 
     def test_audit_rows_are_the_new_batch_s_test_set(self, story):
         queue_file, = story.workspace.labelling.glob("*.csv")
-        queue = pd.read_csv(queue_file, encoding="utf-8-sig").set_index("id")
+        queue = read_queue(queue_file).set_index("id")
         rows = pd.read_parquet(story.root / "data/tokenized/tokenized.parquet").set_index("id")
         both = queue.join(rows["split"], how="inner")
         assert len(both) == 67
