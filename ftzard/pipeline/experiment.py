@@ -28,6 +28,7 @@ from dagster import (
     Shape,
 )
 
+from ftzard import own_code
 from ftzard.artifact import write_json
 from ftzard.config import comments, effects, unusual
 from ftzard.config.compose import (
@@ -146,7 +147,8 @@ def _opened(context) -> Iterator[Experiment]:
                          json.loads(sources.read_text(encoding="utf-8")))
         return
     run_config = context.dagster_run.run_config if context.dagster_run else {}
-    told = workspace.resolve(request(context.resource_config, run_config, workspace.root))
+    told, code = own_code.resolved(
+        workspace, request(context.resource_config, run_config, workspace.root))
     config = told.config
     if context.dagster_run:
         job = context.dagster_run.job_name
@@ -166,6 +168,7 @@ def _opened(context) -> Iterator[Experiment]:
             refuse_taken(context.instance, context.dagster_run)
         write_json(resolved, to_record(config))
         write_json(sources, told.sources)
+        own_code.note(workspace, run_id, code)
         parents = _parents(workspace, context.dagster_run)
         write_json(lineage, parents)
         stack.enter_context(kernels.session(workspace, context.dagster_run, context.instance))

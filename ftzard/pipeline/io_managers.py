@@ -48,7 +48,7 @@ class ArtifactIOManager(IOManager):
         if not kernels.in_kernel() and handle.commit:
             run = recorded.about_step(kernels.server(), self.experiment, context.step_key)
             context.log_event(AssetMaterialization(asset_key=handle.name, metadata={
-                **_described(handle, self.experiment.workspace.root),
+                **_described(handle, self.experiment.workspace.root), **_trial(self.experiment),
                 **_batches(handle, self.experiment.workspace, run),
                 **_way_to(run), **_plots(run)}))
 
@@ -99,7 +99,8 @@ class NotebookIOManager(IOManager):
         path = self._place(context.step_key)
         write_atomically(path, lambda part: part.write_bytes(obj))
         run = recorded.about_step(kernels.server(), self.experiment, context.step_key)
-        shown = {"Executed notebook": MetadataValue.notebook(str(path)), **_way_to(run)}
+        shown = {"Executed notebook": MetadataValue.notebook(str(path)),
+                 **_trial(self.experiment), **_way_to(run)}
         if not context.step_key.startswith("Git_Dvc_"):
             shown |= _plots(run)
         context.add_output_metadata(shown)
@@ -113,6 +114,15 @@ class NotebookIOManager(IOManager):
 
     def _place(self, step_key: str) -> Path:
         return self.experiment.workspace.executed_notebook(self.experiment.run_id, step_key)
+
+
+def _trial(experiment) -> dict:
+    """Return the words that mark what a trial workspace makes, or nothing."""
+    if not experiment.config.gate.trial:
+        return {}
+    from ftzard.evaluation.gate import TRIAL
+
+    return {"trial": TRIAL}
 
 
 def _described(handle: Handle, root: Path) -> dict:

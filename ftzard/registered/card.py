@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import yaml
 
-from ftzard.evaluation import measures, standings
+from ftzard.escaping import markdown, markdown_code
+from ftzard.evaluation import gate, measures, standings
+from ftzard.evaluation.calibration import temperature_of
 from ftzard.notebooks import as_trained
 from ftzard.tracking.card import intended, limits
 
@@ -38,7 +40,7 @@ texts = ["A text of yours.", "Another one."]
 batch = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
 batch.pop("token_type_ids", None)
 with torch.inference_mode():
-    chances = model(**batch).logits.float().softmax(dim=-1)
+    chances = model(**batch).logits.float(){calibrated}.softmax(dim=-1)
 for row in chances:
     print(model.config.id2label[int(row.argmax())], float(row.max()))
 """
@@ -107,7 +109,7 @@ class Card:
 
 def render(card: Card) -> str:
     """Return the text of README.md."""
-    title = f"# {card.name}"
+    title = f"# {markdown(card.name)}"
     parts = [_front_matter(card), title, _what(card), "## Loading it", _loading(card),
              "## How good it is", *_scores(card),
              *(() if card.answering else ("## Calibration", _calibration(card))),
@@ -124,7 +126,10 @@ def snippet(card: Card, folder: str = ".") -> str:
         labels=list(card.labels), folder=folder, base=base,
         revision=None if card.beside else card.base.get("revision"),
         dtype=card.spec["compute_dtype"])
-    return code + (_ASK_TO_WRITE.format(folder=folder) if card.answering else _ASK)
+    temperature = temperature_of(card.record)
+    calibrated = "" if temperature is None else f".div({temperature!r})"
+    return code + (_ASK_TO_WRITE.format(folder=folder) if card.answering
+                   else _ASK.format(calibrated=calibrated))
 
 
 def _front_matter(card: Card) -> str:
@@ -161,8 +166,8 @@ def _what(card: Card) -> str:
     stored = {"none": "", "nf4": " quantised to 4 bit (NF4)", "int8": " quantised to 8 bit"}
     quantised = stored.get(card.spec["quantisation"], "")
     what = "A model that writes answers to instructions" if card.answering else (
-        f"A classifier of texts into {len(card.labels)} labels ({', '.join(card.labels)})")
-    text = f"{what}: `{base}`{quantised}, {how}."
+        f"A classifier of texts into {len(card.labels)} labels ({_named(card.labels)})")
+    text = f"{what}: {markdown_code(base)}{quantised}, {how}."
     if card.form == "merged":
         return (f"{text} Here adapter and base are one model, unquantised; its logits differ from "
                 f"the registered model's by at most {card.parity['largest']:.2g} on "
@@ -189,13 +194,21 @@ def _loading(card: Card) -> str:
                 "trust your texts.")
     cleaned = []
     if card.cleaning.get("mention"):
-        cleaned.append(f"mentions became `{card.cleaning['mention']}`")
+        cleaned.append(f"mentions became {markdown_code(card.cleaning['mention'])}")
     if card.cleaning.get("link"):
-        cleaned.append(f"links became `{card.cleaning['link']}`")
+        cleaned.append(f"links became {markdown_code(card.cleaning['link'])}")
+    own = card.cleaning.get("own")
+    if own:
+        cleaned.append(f"the function {markdown_code(own['function'])} (sha256 "
+                       f"`{own['sha256'][:12]}`, its source in the adapter's ftzard.json) was called")
     before = (f" In training {' and '.join(cleaned)}, HTML entities their character, and runs of "
               "space one space; do the same to a raw text first.") if cleaned else ""
     return (f"{told}\n\nThe tokenizer puts the right tokens around a text by itself and cuts it at "
             f"{card.max_length} tokens.{before}")
+
+
+def _named(names: Sequence[object]) -> str:
+    return ", ".join(map(markdown, names))
 
 
 def _own_scores(card: Card) -> Mapping:
@@ -206,7 +219,8 @@ def _scores(card: Card) -> list[str]:
     metrics = card.record.get("metrics") or {}
     if not metrics:
         return ["It was not measured: this export had no record of the model's test."]
-    names = {"challenger": f"**{card.name}**", "champion": "the champion it was held against",
+    names = {"challenger": f"**{markdown(card.name)}**",
+             "champion": "the champion it was held against",
              "base": "the base, untrained head", "TF-IDF": "TF-IDF with logistic regression",
              "majority": "the most frequent label"}
     if card.answering:
@@ -220,8 +234,8 @@ def _scores(card: Card) -> list[str]:
     per_class = (card.record.get("test_metrics") or {}).get("per_class")
     if per_class:
         rows = ["| label | precision | recall | F1 | test rows |", "|---|---|---|---|---|"]
-        rows += [f"| {label} | {s['precision']:.3f} | {s['recall']:.3f} | {s['f1']:.3f} | "
-                 f"{s['support']:,} |" for label, s in per_class.items()]
+        rows += [f"| {markdown(label)} | {s['precision']:.3f} | {s['recall']:.3f} | "
+                 f"{s['f1']:.3f} | {s['support']:,} |" for label, s in per_class.items()]
         told.append("\n".join(rows))
     return told
 
@@ -231,7 +245,9 @@ def _judged(card: Card) -> list[str]:
     verdict = card.record.get("verdict")
     if verdict:
         told.append(f"The gate's verdict: **{verdict['decision']}**. "
-                    f"{' '.join(verdict['reasons'])}")
+                    f"{markdown(' '.join(verdict['reasons']))}")
+    if gate.is_trial(verdict):
+        told.append(f"**{gate.TRIAL}** {markdown(' '.join(verdict.get('warnings') or []))}".strip())
     return told
 
 
@@ -273,7 +289,7 @@ def _calibration(card: Card) -> str:
             f"{said['ece_after']:.3f} with its logits divided by the temperature "
             f"{said['temperature']:.3f}, which was fitted on {said['validation_rows']:,} "
             f"validation rows and measured on {said['n']:,} test rows. The files hold the logits "
-            "as they are: divide by the temperature yourself where confidence counts.")
+            "as they are; the code above divides them by the temperature.")
 
 
 def _limits(card: Card) -> str:
@@ -291,7 +307,7 @@ def _data(card: Card) -> list[str]:
     if rows:
         sides = ", ".join(f"{n:,} {side} rows" for side, n in rows.items())
         told.append(f"{_trained_on(card.record)} Its table has {sides}, batches: "
-                    f"{', '.join(card.record.get('batches') or []) or 'unknown'}.")
+                    f"{_named(card.record.get('batches') or []) or 'unknown'}.")
     return [*told, "\n".join(lines)] if lines else [*told, "Its data version is not on record."]
 
 
@@ -308,8 +324,9 @@ def _trained_on(record: Mapping) -> str:
 def _lineage(card: Card) -> str:
     base = card.base
     lines = [
-        f"base: {base.get('source') or base.get('name') or 'unknown'}, revision "
-        f"{base.get('revision') or 'none'}, weights `{base.get('weight_hash') or 'unknown'}`",
+        f"base: {markdown(base.get('source') or base.get('name') or 'unknown')}, revision "
+        f"{markdown(base.get('revision') or 'none')}, weights "
+        f"`{base.get('weight_hash') or 'unknown'}`",
         f"method: {card.method}, {_values(as_trained.params(card.record))}",
         *card.lineage,
     ]

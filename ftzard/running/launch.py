@@ -45,7 +45,11 @@ CHATTER = ("Executing Cell", "Ending Cell", "Input Notebook:", "Output Notebook:
 
 
 def environment(workspace: Workspace) -> dict[str, str]:
-    """Return the environment in which Dagster works on a workspace."""
+    """Return the environment in which Dagster works on a workspace.
+
+    Raises WorkspaceError where this user may not write, as Dagster will.
+    """
+    workspace.require_writable()
     return {**python_settings.cleaned(os.environ), **QUIET, "FTZARD_WORKSPACE": str(workspace.root),
             "DAGSTER_HOME": str(workspace.dagster_home)}
 

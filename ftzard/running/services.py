@@ -12,9 +12,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from ftzard.errors import TrackingError, WorkspaceError
@@ -131,7 +133,12 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
     try:
         with running(commands, env, workspace.root,
                      logs=workspace.state / "logs" if logs else None) as started:
-            yield started
+            try:
+                yield started
+            finally:
+                if "daemon" in commands:  # seconds of imports, while the servers end
+                    threading.Thread(target=import_module, args=("ftzard.notebooks.chapter",),
+                                     daemon=True, name="before closing").start()
     finally:
         if "daemon" in commands:
             close_open_runs(workspace, "the server that ran it was stopped")

@@ -66,15 +66,17 @@ def base_name(name: str) -> str:
 
 
 def register(run: Run, name: str, *, adapter: Path, base: Path | None, example: Sequence[str],
-             labels: Sequence[str], tags: Mapping[str, object], taken: int = 0) -> Version:
+             labels: Sequence[str], tags: Mapping[str, object], taken: int = 0,
+             asked: Mapping[str, float | None] | None = None) -> Version:
     """Log an adapter (and its base's archive, if no hub has it) as a pyfunc and register it.
 
     adapter, base: zip archives; example: raw texts; labels: in the order of the probabilities;
-    taken: no number up to this one is given, since a record has it already. Returns the new
-    version, which has no alias yet.
+    taken: no number up to this one is given, since a record has it already; asked: how its
+    confidence is told, {temperature, abstain_below}, or nothing. Returns the new version, which has
+    no alias yet.
     """
     archives = {"adapter": adapter, **({"base": base} if base else {})}
-    with packaged(name, archives, example=example, labels=labels) as model:
+    with packaged(name, archives, example=example, labels=labels, config=asked) as model:
         return _registered(run, name, model, "model", {KIND: TUNED, **tags}, taken)
 
 
@@ -383,8 +385,17 @@ def archives(folder: Path) -> dict[str, Path]:
 
 def model_config(folder: Path) -> dict | None:
     """Return what a registered bare base is opened with, from its files; None if they say none."""
-    found = Model.load(str(folder)).flavors.get("python_function", {}).get("config")
-    return found if found and "spec" in found else None
+    found = _config(folder)
+    return found if "spec" in found else None
+
+
+def temperature(folder: Path) -> float | None:
+    """Return the temperature that a version was registered with, from its files, or None."""
+    return _config(folder).get("temperature")
+
+
+def _config(folder: Path) -> dict:
+    return Model.load(str(folder)).flavors.get("python_function", {}).get("config") or {}
 
 
 def input_example(folder: Path) -> list[str]:

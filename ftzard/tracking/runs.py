@@ -24,6 +24,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFL
 
 from ftzard.artifact import write_atomically
 from ftzard.errors import TrackingError
+from ftzard.escaping import markdown
 from ftzard.tracking import card
 from ftzard.tracking import mirror as mirroring
 from ftzard.tracking.mirror import Mirror
@@ -168,7 +169,7 @@ class Run:
     def end(self, status: str = "FINISHED", reason: str | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED; the reason becomes a tag and its note."""
         if reason:
-            self.tags({"ftzard.reason": reason, NOTE: reason})
+            self.tags({"ftzard.reason": reason, NOTE: markdown(reason)})
         self.tracking.client.set_terminated(self.id, status)
         if self.mirror is not None:
             where = self.mirror.end(status)

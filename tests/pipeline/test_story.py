@@ -16,9 +16,12 @@ from ftzard.dataset.normalising import normalise_all
 from ftzard.steps import BY_NAME, JOBS, STEPS
 from ftzard.tracking import record, runs
 from tests.pipeline.texts import mood_of
+from tests.story import OWN, OWN_LINE
 
 pytestmark = pytest.mark.jobs
 
+#: What of the user's own code the jobs use.
+CODE = ("ftzard.yaml", "notebooks/Step1_Data_Cleaning.ipynb", *(f"custom/{name}" for name in OWN))
 EXECUTIONS = [(job, step) for job, steps in JOBS.items() for step in steps]
 UNCHANGED = ("inference_preprocessing_job", "inference_job", "sampling_job", "cleaning_job",
              "preprocessing_job")
@@ -73,7 +76,7 @@ class TestGitAndDvc:
             assert subject.split(":")[0] in BY_NAME
             files = story.git("show", "--format=", "--name-only", commit).splitlines()
             assert files and all(f.endswith(".dvc") or re.fullmatch(r"models/\w+/\d+\.yaml", f)
-                                 for f in files), files
+                                 or f in CODE for f in files), files
             trailer = story.git("show", "-s", "--format=%(trailers:key=FTzard-Run,valueonly)",
                                 commit)
             assert trailer in ids
@@ -85,9 +88,48 @@ class TestGitAndDvc:
         assert story.record.status["commits_not_pushed"] == []
 
     def test_the_user_s_own_work_survives_the_whole_round_byte_for_byte(self, story):
-        assert set(story.mine["status"].split("\n")) == {
-            "M ftzard.yaml", "AM notes.md", "?? draft.txt"}
+        assert set(story.mine["status"].split("\n")) == {"AM notes.md", "?? draft.txt"}
         assert story.record.own_work == story.mine
+
+    def test_the_code_that_ran_is_committed_with_the_first_version_and_is_no_change_then(
+            self, story):
+        subjects = {path: story.git("log", "--format=%s", story.record.head, "--", path)
+                    for path in CODE}
+        assert all(subject.startswith("cleaning: ") for path, subject in subjects.items()
+                   if path != "ftzard.yaml" and "Step1" not in path), subjects
+        for path in CODE:
+            assert story.git("show", f"{story.record.head}:{path}") == (
+                story.root / path).read_text().strip()
+        said = "rows, said by a line of my own"
+        assert said in OWN_LINE and said in story.ran["training_pipeline_job"].said
+        assert story.record.status["code_not_committed"] == {}
+        held = {r.data.tags["code_commit"] for r in story.record.children
+                if BY_NAME[step_of(r)].versioned}
+        for commit in held:
+            assert story.git("show", f"{commit}:custom/texts.py") == OWN["texts.py"].strip()
+
+    def test_the_own_function_has_cleaned_what_was_trained_on_and_what_was_predicted(self, story):
+        paths = story.workspace.config().paths
+        for path in (paths.cleaned, paths.tokenized, paths.incoming_tokenized, paths.predictions):
+            texts = pd.read_parquet(story.root / path)["text"]
+            assert texts.str.contains(r"\bpass\b").any() and not texts.str.contains("ticket").any()
+
+    def test_the_own_metric_stands_beside_the_others_for_every_model(self, story):
+        record_file = max(story.root.glob("models/*/*.yaml"), key=lambda p: int(p.stem))
+        entry = yaml.safe_load(record_file.read_text())
+        for role, line in entry["metrics"].items():
+            wrong = round((1 - line["accuracy"]) * line["n"])
+            assert wrong <= line["cost"] <= 10 * wrong, role
+        last = next(r for r in story.record.children if step_of(r) == "evaluation")
+        assert last.data.metrics["base_test_cost"] > last.data.metrics["challenger_test_cost"]
+        assert entry["own_metrics"]["cost"]["function"] == "money:cost"
+
+    def test_every_row_that_came_in_is_accounted_for(self, story):
+        counted = [step_of(r) for r in story.record.children
+                   if r.data.metrics.get("rows_dropped_by_own_code") == 0]
+        assert {"cleaning", "preprocessing", "inference_preprocessing", "inference"} <= {*counted}
+        assert not [r for r in story.record.children
+                    if r.data.metrics.get("rows_dropped_by_own_code", 0) != 0]
 
     def test_a_clone_of_the_remotes_has_every_artifact(self, story, tmp_path):
         story.git("clone", "-q", str(story.remotes / "git"), str(tmp_path / "clone"))
