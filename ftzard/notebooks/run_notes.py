@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftzard.escaping import markdown
 from ftzard.steps import BY_NAME
 from ftzard.workspace import Workspace
 
@@ -41,7 +42,7 @@ def of_step(step: str, facts: Mapping, rows: Mapping[str, int | None], *, round:
     verdict = facts.get("verdict") or {}
     if verdict:
         tags["verdict"] = verdict["decision"]
-    title = f"**Round {round}**" + (f", {plain(batch)}" if batch else "")
+    title = f"**Round {round}**" + (f", {markdown(batch)}" if batch else "")
     came_out = _verdict(facts, verdict) or _training(facts) or _counts(rows)
     where = f"[Dagster run]({dagster})" if dagster else "Run by hand in its notebook."
     about = BY_NAME[step].about if step in BY_NAME else ""
@@ -55,12 +56,6 @@ def of_trial(params: Mapping, metrics: Mapping) -> str:
     scores = ", ".join(f"{name.replace('_', ' ')} {_number(value)}"
                        for name, value in metrics.items() if name in _SCORES)
     return ": ".join(part for part in (values, scores) if part)
-
-
-def plain(text: str) -> str:
-    """Return a text of a user's so that Markdown shows it as it is."""
-    shown = "".join(f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in str(text))
-    return " ".join(shown.split())
 
 
 def round_of(workspace: Workspace, model: str, *, decided: bool) -> int:
@@ -89,14 +84,14 @@ _SCORES = ("accuracy", "macro_f1", "validation_loss", "perplexity", "subset_accu
 def _verdict(facts: Mapping, verdict: Mapping) -> str:
     if not verdict:
         return ""
-    reasons = plain(" ".join(verdict.get("reasons", [])))
-    return f"{facts['model']}@{facts['version']}, verdict {verdict['decision']}. {reasons}"
+    reasons = markdown(" ".join(verdict.get("reasons", [])))
+    return f"{markdown(facts['model'])}@{facts['version']}, verdict {verdict['decision']}. {reasons}"
 
 
 def _training(facts: Mapping) -> str:
     trials: Sequence[Mapping] = facts.get("trials") or []
     if facts.get("version"):
-        return f"registered {facts['model']}@{facts['version']}."
+        return f"registered {markdown(facts['model'])}@{facts['version']}."
     if not trials:
         return ""
     scores = of_trial({}, trials[0].get("metrics", {}))
