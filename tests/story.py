@@ -166,7 +166,7 @@ def begun(home: Path, tool, rows: int) -> Story:
 
     Its user has work of their own in it: edited, staged, staged and edited again, and untracked.
     """
-    root, remotes = home / "ws", home / "remotes"
+    root, remotes = home / "FalconSentiAnalysis", home / "remotes"  # as its model is called
     easy_texts(rows, seed=1).to_csv(home / "mine.csv", index=False)
     made = tool("ftzard", "init", root, "--data", home / "mine.csv", "--text", "tweet",
                 "--label", "mood", "--git-remote", remotes / "git", "--dvc-remote",
@@ -174,9 +174,7 @@ def begun(home: Path, tool, rows: int) -> Story:
     assert made.returncode == 0, made.stdout
     story = Story(Workspace(root), remotes, tool)
     marker = root / "ftzard.yaml"
-    said = yaml.safe_load(marker.read_text()) | SMALL
-    del said["tracking"]  # as in workspaces of before, which rely on the packaged names
-    marker.write_text(yaml.safe_dump(said))
+    marker.write_text(yaml.safe_dump(yaml.safe_load(marker.read_text()) | SMALL))
     notes = root / "notes.md"
     notes.write_text("staged\n")
     story.git("add", "notes.md")

@@ -104,9 +104,14 @@ class Browser:
 
     def show(self, address: str, patience_s: float) -> None:
         """Open a page and let it draw itself."""
+        self._size(*WIDE)  # a graph is laid out for the window that it is first drawn in
         self.ask("Page.navigate", url="about:blank")
         self.ask("Page.navigate", url=address)
         time.sleep(patience_s)
+
+    def _size(self, width: int, height: int) -> None:
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                 deviceScaleFactor=1, mobile=width < 500)
 
     def take(self, file: Path, size: tuple[int, int], *, dark: bool = False,
              whole: bool = False) -> None:
@@ -114,13 +119,11 @@ class Browser:
         width, height = size
         self.ask("Emulation.setEmulatedMedia", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
-        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                 deviceScaleFactor=1, mobile=width < 500)
+        self._size(width, height)
         time.sleep(1.5)
         if whole:
             content = self.ask("Page.getLayoutMetrics")["cssContentSize"]["height"]
-            self.ask("Emulation.setDeviceMetricsOverride", width=width, height=int(content),
-                     deviceScaleFactor=1, mobile=width < 500)
+            self._size(width, int(content))
             time.sleep(0.5)
         file.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot")["data"]))
         small(file)
@@ -239,7 +242,6 @@ def main() -> None:
         for page in pages(workspace):
             if told.only and not re.search(told.only, page.name):
                 continue
-            shown.ask("Emulation.clearDeviceMetricsOverride")
             shown.show(page.address, page.patience_s)
             for suffix, how in variants(told.variant).items():
                 shown.take(out / f"{page.name}{suffix}.png", **how, whole=page.whole)

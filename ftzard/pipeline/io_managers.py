@@ -159,7 +159,7 @@ def _batches(handle: Handle, workspace: Workspace, run: dict | None) -> dict:
     counted = file.read(columns=["batch"])["batch"].value_counts().to_pylist()
     return {"batches": metadata_tables.of_rows(
         [{"delivered as": batches.named(c["values"], names), "rows": c["counts"]}
-         for c in counted], ("delivered as", "rows"))}
+         for c in counted], ("delivered as", "rows"), width=None)}
 
 
 def _way_to(run: dict | None) -> dict:

@@ -91,7 +91,8 @@ def mlflow_page(workspace: Workspace) -> str:
     except FtzardError:
         uri = ""
     server = without_password(uri)[0] if uri.startswith("http") else None
-    return f"{addresses.mlflow_address(workspace, server)}/#/experiments?{addresses.TRAINING_SIDE}"
+    address = addresses.mlflow_address(workspace, server)
+    return address if server is None else f"{address}/#/experiments?{addresses.TRAINING_SIDE}"
 
 
 def _values(group: str, choice: str, folder: Path | None) -> dict:

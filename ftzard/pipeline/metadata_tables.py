@@ -10,16 +10,18 @@ from ftzard.escaping import visible
 WIDTH = 60
 
 
-def of_rows(rows: Sequence[Mapping], columns: Iterable[str] | None = None) -> TableMetadataValue:
+def of_rows(rows: Sequence[Mapping], columns: Iterable[str] | None = None,
+            width: int | None = WIDTH) -> TableMetadataValue:
     """Return rows as a table.
 
     Args:
         rows: Maps of column to value.
         columns: Which columns, in order; None: those of any row, in the order they come up.
+        width: Longest text of a cell; None cuts none.
     """
     names = list(columns if columns is not None else dict.fromkeys(k for row in rows for k in row))
     return MetadataValue.table(
-        [TableRecord({name: cell(row.get(name)) for name in names}) for row in rows],
+        [TableRecord({name: cell(row.get(name), width) for name in names}) for row in rows],
         TableSchema([TableColumn(name, "string") for name in names]))
 
 
@@ -29,7 +31,7 @@ def of_trials(trials: Sequence[Mapping]) -> TableMetadataValue:
                      **trial.get("metrics", {})} for trial in trials])
 
 
-def cell(value: object) -> str | int | float | bool:
+def cell(value: object, width: int | None = WIDTH) -> str | int | float | bool:
     """Return a value as a cell holds it: numbers short, texts on one line."""
     if isinstance(value, bool):
         return value
@@ -37,5 +39,5 @@ def cell(value: object) -> str | int | float | bool:
         return value if abs(value) < 10**6 else f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = "" if value is None else visible(" ".join(str(value).split()))
-    return f"{text[:WIDTH]}…" if len(text) > WIDTH else text
+    text = "" if value is None else " ".join(visible(value, line_end=" ", tab=" ").split())
+    return f"{text[:width]}…" if width is not None and len(text) > width else text

@@ -110,8 +110,7 @@ def test_a_launchpad_job_runs_on_the_served_workspace_and_ctrl_c_ends_it_all(wor
         assert {run["runId"] for run in job["runs"]} == {run_id, by_command}
         assert job["description"].startswith("Keep the rows that can be used")
         assert "Step1_Data_Cleaning" in job["description"]
-        assert {"label": "MLflow", "url": f"http://127.0.0.1:{mlflow}/#/experiments"
-                "?workflowType=machine_learning"} in job["metadataEntries"]
+        assert {"label": "MLflow", "url": f"http://127.0.0.1:{mlflow}"} in job["metadataEntries"]
         opens = yaml.safe_load(job["presets"][0]["runConfigYaml"])
         assert opens == {"resources": {"experiment": {"config": {
             "data": {"sample_rows": None, "source": "data/raw/training.csv"}, "overrides": [],
