@@ -71,7 +71,7 @@ class Contest:
 
     def table(self) -> pd.DataFrame:
         """Return a line per model: accuracy with its interval, macro F1, rows."""
-        return pd.DataFrame([{"model": role, **self._line(chances)}
+        return pd.DataFrame([{"model": role, **self._line(chances), **self.own.get(role, {})}
                              for role, chances in self.probabilities.items()])
 
     def versions(self, version: Version) -> pd.DataFrame:

@@ -117,9 +117,10 @@ def test_mlflow_serves_the_champion(story, tmp_path):
         server.wait(30)
     said = answer["predictions"]
     assert [row["label"] for row in said[:2]] == ["glad", "sad"]
-    assert said[2] == said[3]  # cleaned by the workspace's own function
+    one, other = (row["probabilities"] for row in said[2:4])  # by the workspace's own function
+    assert one == pytest.approx(other, abs=1e-6)
     assert all(abs(sum(row["probabilities"]) - 1) < 1e-6 for row in said)
-    assert [row["abstains"] for row in said] == [False, False]
+    assert [row["abstains"] for row in said[:2]] == [False, False]
 
 
 def ask(url: str, question: str, server: subprocess.Popen) -> bytes:
