@@ -75,7 +75,7 @@ def left_by(metadata: Mapping, workspace: Workspace, mlflow: str, shared: Mappin
         metadata: Of the finished step, after Git_Dvc has followed it where it does.
         workspace: The workspace.
         mlflow: Address of MLflow's pages.
-        shared: Entries of every asset's page: the way to the MLflow run.
+        shared: Entries of every asset's page: the way to the MLflow run, and the mark of a trial.
         plots: The step's plots, as an entry.
     """
     facts, files = metadata.get("facts", {}), _files(metadata)

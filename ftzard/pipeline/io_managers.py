@@ -80,7 +80,8 @@ class MetadataIOManager(ArtifactIOManager):
             run = recorded.about_step(kernels.server(), self.experiment, context.step_key)
             mlflow = addresses.mlflow_address(self.experiment.workspace,
                                               self.experiment.config.tracking.server)
-            for made in assets.left_by(obj, self.experiment.workspace, mlflow, _way_to(run),
+            shared = {**_trial(self.experiment), **_way_to(run)}
+            for made in assets.left_by(obj, self.experiment.workspace, mlflow, shared,
                                        _plots(run)):
                 context.log_event(made)
 

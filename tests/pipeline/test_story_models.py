@@ -37,8 +37,8 @@ def test_every_page_says_that_the_workspace_is_a_trial(story):
     assert "**A trial** (gate.trial=true)" in open(card).read()
     assert mark in story.workspace.report.read_text()
     assert story.record.status["trial"] and story.record.status["champion"]["trial"]
-    assert story.record.materializations["cleaned"]["trial"].startswith(mark)
-    assert story.record.materializations["notebooks/choosing"]["trial"].startswith(mark)
+    for asset in ("cleaned", "model_version", "champion", "report"):
+        assert story.record.materializations[asset]["trial"].startswith(mark), asset
     done = story.tool("ftzard", "models", "list", "-w", story.root, at=story.root)
     assert "promote (trial)" in done.stdout
     done = story.tool("ftzard", "models", "show", f"{NAME}@1", "-w", story.root, at=story.root)
