@@ -1,9 +1,9 @@
 """What models have answered to test sets, kept by content, so that nothing is computed twice.
 
 A test set is answered in batches of its own. Its answers are then a function of the model, of the
-set's token ids and of the machinery (packages, threads, device, this library's code) alone, to the
-last bit, whatever other sets there are; the hashes of these are the key. A set that has grown by a
-row has another key and is answered anew as a whole, since a batch in other company gives other
+set's token ids and of the machinery (packages, threads, processor, this library's code) alone, to
+the last bit, whatever other sets there are; the hashes of these are the key. A set that has grown
+by a row has another key and is answered anew as a whole, since a batch in other company gives other
 last bits. The folder may be deleted at any time: it is filled again.
 """
 
@@ -22,6 +22,7 @@ import torch
 from ftzard.artifact import sha256, write_atomically
 from ftzard.models.base import LoadedBase
 from ftzard.models.meta import read_meta, weights_file
+from ftzard.models.reproducibility import processor
 from ftzard.models.spec import BaseSpec
 
 #: The way in which sets are put into batches; a change of it makes every kept answer worthless.
@@ -136,9 +137,8 @@ def machinery(device: torch.device, **more: object) -> dict:
 
     Two processes for which it is the same give the same bits for the same batches.
     """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else (
-        torch.backends.cpu.get_cpu_capability())
-    return {"device": f"{device.type} {name}", "threads": torch.get_num_threads(), **more}
+    return {"device": device.type, "processor": processor(), "threads": torch.get_num_threads(),
+            **more}
 
 
 def identity(folder: Path | None, base: LoadedBase | BaseSpec, **more: object) -> dict:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from ftzard.errors import DataError
-from ftzard.evaluation.comparison_page import render
+from ftzard.evaluation.comparison_page import costs, render
 from ftzard.evaluation.metrics import classification_metrics
 from ftzard.evaluation.side_by_side import disagreements, side_by_side
+from ftzard.terminal import shown_models
 
 CLASSES = ["bad", "fine", "good"]
 
@@ -100,3 +101,26 @@ def test_the_page_needs_no_other_file_and_escapes_texts(answers):
     for words in ("M@2 is better.", "macro F1", "tokens per second", "9,000", "40 MB",
                   "M@1 says", "the first 3 are shown"):
         assert words in page, words
+
+
+def speed(latency: float, low: float, high: float) -> dict:
+    return {"latency_ms": latency, "latency_ms_range": (low, high), "rows_per_second": 400.0,
+            "rows_per_second_range": (390.0, 410.0), "tokens_per_second": 9000.0,
+            "tokens_per_second_range": (8000.0, 9900.0), "passes": 5, "load_s": 1.5,
+            "peak_bytes": 4e7, "device": "cpu", "threads": 2, "cut_rows": 0}
+
+
+def test_times_have_a_range_and_a_factor_only_where_the_ranges_are_apart():
+    page = str(costs({"models": [{"speed": speed(2.5, 2.4, 2.6)}, {"speed": speed(5, 4.9, 5.2)}]},
+                     "M@1", "M@2"))
+    assert "2.5 ms (2.4–2.6)" in page and "timed in turns, 5 passes each" in page
+    assert shown_models._times(speed(2.5, 2.4, 2.6), speed(5.0, 4.9, 5.2), "latency_ms") == "2.00 ×"
+    assert shown_models._times(speed(2.5, 2.0, 5.0), speed(5.0, 4.9, 5.2), "latency_ms") == "alike"
+
+
+def test_models_that_could_not_take_turns_have_no_times():
+    untimed = {"latency_ms": None, "rows_per_second": None, "tokens_per_second": None, "passes": 0,
+               "load_s": 1.5, "peak_bytes": 4e7, "device": "cpu", "threads": 2, "cut_rows": 0}
+    page = str(costs({"models": [{"speed": untimed}] * 2}, "M@1", "M@2"))
+    assert page.count(">not timed<") == 6 and "no room in memory side by side" in page
+    assert shown_models._times(untimed, untimed, "latency_ms") == ""

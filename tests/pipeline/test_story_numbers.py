@@ -133,7 +133,7 @@ def test_the_run_s_metrics_are_those_of_the_record(story, records):
     entry = records[table.judged]
     assert told["test_accuracy"] == entry["metrics"]["challenger"]["accuracy"]
     assert told["gate_difference"] == entry["verdict"]["difference"]
-    card = runs.read(story.tracking(), run.info.run_id, "model_card.md")
+    card = runs.read(story.tracking(), run.info.run_id, "model_card.md").decode()
     line = entry["metrics"]["challenger"]
     assert f"| {NAME}@{table.judged} | {line['accuracy']:.3f} |" in card
     assert f"## On the {table.n:,} test rows of data version" in card

@@ -31,7 +31,7 @@ def test_list_and_show_tell_the_loss(answering, ftzard):  # noqa: F811
     code, said = ftzard("models", "show", "champion", "-w", answering.root)
     said = " ".join(said.replace("│", " ").split())
     assert code == 0 and "task └── instruction_tuning" in said and " labels " not in said
-    assert "challenger: loss 0.900 nats per token" in said and "perplexity 2.50" in said
+    assert f"{NAME}@1: loss 0.900 nats per token" in said and "perplexity 2.50" in said
     told = json.loads(ftzard("models", "show", "base", "--json", "-w", answering.root)[1])
     assert told["kind"] == "base" and told["metrics"] is not None
 

@@ -21,7 +21,7 @@ def line(**scores) -> dict:
     return {"model": "m", "version": 1, "aliases": ["champion"], "kind": "tuned", "verdict":
             "promote", "base": "b", "data_version": None, "size_bytes": None, "created": None,
             "accuracy": None, "lower": None, "upper": None, "test_rows": 1200, "score": None,
-            "measure": None, "task": "classification", **scores}
+            "measure": None, "task": "classification", "trial": False, "reasons": [], **scores}
 
 
 def test_the_list_of_models_names_what_its_scores_are():
@@ -33,6 +33,19 @@ def test_the_list_of_models_names_what_its_scores_are():
     table = said(shown_models.list_table([right]))
     assert "aliases accuracy verdict" in table and "81.3 % (79.0–83.0) of 1,200" in table
     assert "aliases accuracy verdict" in said(shown_models.list_table([line()]))
+
+
+def test_the_list_sets_apart_what_was_measured_on_other_rows():
+    scores = {"measure": "accuracy", "lower": 0.8, "upper": 0.9}
+    here = line(score=0.834, accuracy=0.834, measured_on="the 83 test rows", test_rows=83, **scores)
+    other = line(score=0.878, accuracy=0.878, measured_on="the 41 test rows", test_rows=41,
+                 apart="its adapter is not in this workspace", **scores)
+    table = said(shown_models.list_table([here, other]))
+    assert "accuracy accuracy on other rows verdict" in table
+    assert "83.4 % (80.0–90.0) of 83 - promote" in table
+    assert "- 87.8 % (80.0–90.0) of 41 promote" in table
+    assert table.endswith("accuracy of m: on the 83 test rows")
+    assert "other rows" not in said(shown_models.list_table([here]))
 
 
 def test_a_model_s_tree_says_its_measure():
