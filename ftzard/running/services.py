@@ -166,10 +166,12 @@ def running(commands: Mapping[str, list[str]], env: Mapping[str, str], cwd: Path
         with guarded(env) as told:
             for name, command in commands.items():
                 stream = _log(logs / f"{name}.log") if logs else None
-                started[name] = subprocess.Popen(
-                    command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=stream,
-                    stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_tied(os.getpid()))
-                told(started[name].pid)
+                with _signals_later():
+                    started[name] = subprocess.Popen(
+                        command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=stream,
+                        stderr=subprocess.STDOUT, start_new_session=True,
+                        preexec_fn=_tied(os.getpid()))
+                    told(started[name].pid)
                 if stream is not None:
                     os.close(stream)
             try:
@@ -188,9 +190,11 @@ def guarded(env: Mapping[str, str]) -> Iterator[Callable[[int], object]]:
     reaches it, and it ends with its pipe.
     """
     own = {name: env[name] for name in ("PATH", "FTZARD_WORKSPACE") if name in env}
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", guardian.__file__], env=own, cwd="/", stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    with _signals_later():
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guardian.__file__], env=own, cwd="/",
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True)
 
     def tell(group: int) -> None:
         with contextlib.suppress(OSError):  # somebody has killed it: this process still ends all
@@ -206,6 +210,21 @@ def guarded(env: Mapping[str, str]) -> Iterator[Callable[[int], object]]:
 
 
 _PR_SET_PDEATHSIG = 1
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Let a request to stop wait for the end of the block.
+
+    While a process forks, what a signal's handler raises would be lost without a word; and a server
+    that was started would not be known yet.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _tied(parent: int) -> Callable[[], None] | None:
@@ -218,6 +237,7 @@ def _tied(parent: int) -> Callable[[], None] | None:
 
     def tie() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
         if prctl is not None:
             prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:  # it was gone already
