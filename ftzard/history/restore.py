@@ -57,10 +57,11 @@ def finish(workspace: Workspace, say: Callable[[str], object] = print) -> str:
     Whoever calls this holds the lock of a run. Raises VersioningError as `versioning.restore` does.
     """
     begun = json.loads(workspace.unfinished_restore.read_text(encoding="utf-8"))
-    versioned.restore(workspace.root, begun["wanted"], say=say,
-                      message=_message(begun["wanted"], begun["names"]))
+    done = versioned.restore(workspace.root, begun["wanted"], say=say,
+                             message=_message(begun["wanted"], begun["names"]))
     workspace.unfinished_restore.unlink()
-    return f"completed the restore of {', '.join(sorted(begun['names'].values()))}."
+    finished = sorted(begun["names"][path] for path in done.files) or ["all of it"]
+    return f"completed the restore of {', '.join(finished)}."
 
 
 def _message(wanted: Mapping[str, str], names: Mapping[str, str]

@@ -174,7 +174,7 @@ command.restore(Workspace(Path({str(mine.root)!r})), {mine.commits["tokens 1"]!r
     else:
         said = []
         restore(place, mine.commits["tokens 1"], say=said.append)
-        assert "completed the restore of cleaned, tokenized" in said[-1]
+        assert "completed the restore of cleaned, tokenized." in said, said
     assert (rows(mine, "cleaned"), rows(mine, "tokenized")) == (3, 3)
     assert mine.git("status", "--porcelain") == "" and not place.unfinished_restore.exists()
     assert leftovers.unfinished_restore(place)[0].state == doctor.OK
