@@ -82,7 +82,8 @@ def pages(story, records, ftzard) -> list[Shown]:
             r"of (?P<n>[\d,]+) test rows, macro F1 (?P<macro_f1>[\d.]+)")
         told = printed(shown.lineage_tree(lineage(story.workspace, f"{NAME}@{number}")))
         numbers += found("lineage", f"{number} {told}",
-                         r"(?s)\A(?P<v>\d+) .*?(?P<accuracy>[\d.]+)% of (?P<n>[\d,]+) test rows, macro F1 (?P<macro_f1>[\d.]+)")
+                         r"(?s)\A(?P<v>\d+) .*?(?P<accuracy>[\d.]+)% of (?P<n>[\d,]+) "
+                         r"test rows, macro F1 (?P<macro_f1>[\d.]+)")
     numbers += found("demo", f"{printed(demo.models_table(story.workspace))}".replace(
         "version ", f"of {table.n} "), r"of (?P<n>\d+) (?P<v>\d+) (?P<accuracy>[\d.]+)% "
         r"(?P<lower>[\d.]+)%–(?P<upper>[\d.]+)% (?P<macro_f1>[\d.]+)")
