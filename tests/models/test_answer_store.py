@@ -66,7 +66,8 @@ def test_another_model_or_other_machinery_knows_nothing(folder, model, machinery
 
 
 @pytest.mark.parametrize("damage", [
-    lambda told: told[:-1], lambda told: told[:40] + bytes([told[40] ^ 1]) + told[41:], lambda told: b""])
+    lambda told: told[:-1], lambda told: told[:40] + bytes([told[40] ^ 1]) + told[41:],
+    lambda told: b""])
 def test_a_damaged_file_is_no_answer_and_is_written_anew(folder, damage):
     opened(folder).answers(MODEL, [FIRST], Answerer())
     file, = folder.rglob("*.npz")

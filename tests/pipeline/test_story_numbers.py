@@ -1,7 +1,7 @@
 """Every number that pages show is the record's, and no two pages show one number differently.
 
-The pages of the workspace after all jobs: the report, `status`, `models list` and `show`, `lineage`,
-the demo's table, the model card and MLflow's metrics.
+The pages of the workspace after all jobs: the report, `status`, `models list` and `show`,
+`lineage`, the demo's table, the model card and MLflow's metrics.
 """
 
 import html
@@ -66,7 +66,8 @@ def pages(story, records, ftzard) -> list[Shown]:
     table, numbers = Standings.of(records.values()), []
     _, said = ftzard("status", "-w", story.root)
     numbers += found("status", said, rf"{NAME}@(?P<v>\d+), (?P<accuracy>[\d.]+)% of (?P<n>[\d,]+) ")
-    numbers += found("list", printed(shown_models.list_table(lookup.listing(story.workspace, NAME))),
+    listed = shown_models.list_table(lookup.listing(story.workspace, NAME))
+    numbers += found("list", printed(listed),
                      rf"{NAME}@(?P<v>\d+).*? (?P<accuracy>[\d.]+) % \((?P<lower>[\d.]+)–"
                      r"(?P<upper>[\d.]+)\) of (?P<n>[\d,]+)")
     for number in records:
@@ -76,8 +77,9 @@ def pages(story, records, ftzard) -> list[Shown]:
             rf"{NAME}@(?P<v>\d+): (?P<accuracy>[\d.]+)% \((?P<lower>[\d.]+)%–(?P<upper>[\d.]+)%\) "
             r"of (?P<n>[\d,]+) test rows, macro F1 (?P<macro_f1>[\d.]+)")
         told = printed(shown.lineage_tree(lineage(story.workspace, f"{NAME}@{number}")))
-        numbers += found("lineage", f"{number} {told}", r"(?s)\A(?P<v>\d+) .*?(?P<accuracy>[\d.]+)% "
-                         r"of (?P<n>[\d,]+) test rows, macro F1 (?P<macro_f1>[\d.]+)")
+        numbers += found("lineage", f"{number} {told}",
+                         r"(?s)\A(?P<v>\d+) .*?(?P<accuracy>[\d.]+)% of (?P<n>[\d,]+) "
+                         r"test rows, macro F1 (?P<macro_f1>[\d.]+)")
     numbers += found("demo", f"{printed(demo.models_table(story.workspace))}".replace(
         "version ", f"of {table.n} "), r"of (?P<n>\d+) (?P<v>\d+) (?P<accuracy>[\d.]+)% "
         r"(?P<lower>[\d.]+)%–(?P<upper>[\d.]+)% (?P<macro_f1>[\d.]+)")
