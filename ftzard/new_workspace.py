@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 import ftzard.notebooks
 from ftzard import delivery_names, init_journal, workspace_names

@@ -7,8 +7,8 @@ from ftzard import drift_log, drop_folders, drop_tally, own_code, same_answer
 from ftzard.evaluation import batches, gate
 from ftzard.evaluation.standings import Standings
 from ftzard.frozen_rules import identity
-from ftzard.notebooks import model_files
 from ftzard.history.delivered import delivered_as
+from ftzard.notebooks import model_files
 from ftzard.steps import STEPS
 from ftzard.tracking import reading
 from ftzard.tracking.model_version import CHALLENGER, CHAMPION

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from ftzard.config.compose import Resolved, available, compose
-from ftzard.config.search import is_packaged
 from ftzard.config.schema import Config
+from ftzard.config.search import is_packaged
 from ftzard.errors import ConfigError
 
 #: How far outside the usual range a learning rate stops a run.

@@ -14,15 +14,14 @@ import pandas as pd
 
 from ftzard.artifact import write_atomically
 from ftzard.dataset import labelling
-from ftzard.dataset.instructions import one_turn, to_json
 from ftzard.dataset.identity import FIRST
+from ftzard.dataset.instructions import one_turn, to_json
 from ftzard.dataset.label_studio import AUDITED
 from ftzard.dataset.line_counts import LineCounts
 from ftzard.dataset.normalising import asked_keys
 from ftzard.dataset.storage import read_parquet, write_csv
 from ftzard.errors import DataError
 from ftzard.escaping import visible
-
 
 #: Whose agreement with a person's blind answers is told: the model's on all rows, on those drawn
 #: by chance of either side, and that of another person.

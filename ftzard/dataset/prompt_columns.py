@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ftzard.texts import wording
 
+
 def canonical(name: str) -> str:
     """Return a column's name as the tables of this module spell it: 'Tool Calls' is 'toolcall'.
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from ftzard.errors import ModelError
 from ftzard.workspace import Workspace
 
-
 #: What two processors may differ by, relative to a number, or to `SMALL` for smaller ones. Measured
 #: on the tiny Falcon after three epochs: 7e-5 on two kinds of CPU with the same instructions.
 ROUNDING, SMALL = 1e-3, 0.01

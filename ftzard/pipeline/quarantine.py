@@ -24,7 +24,6 @@ from ftzard.pipeline.deliveries import CONTENT, Found, LookInto
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
 
-
 #: Bytes that a file's name may have, and what is added to that of one that is set aside: a report's
 #: ending, a number, and the signs of a file that is being written.
 _LONGEST, _ADDED = 255, len(".report.txt") + len("-99999") + len("..12345678.part")

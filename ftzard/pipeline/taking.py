@@ -14,8 +14,7 @@ from dagster import DagsterInstance
 from ftzard import delivery_hashes, drop_folders
 from ftzard.config.schema import Config
 from ftzard.errors import DataError
-from ftzard.pipeline import deliveries
-from ftzard.pipeline import past_runs
+from ftzard.pipeline import deliveries, past_runs
 from ftzard.pipeline.deliveries import BY_HAND, CONTENT, DELIVERY
 from ftzard.pipeline.experiment import request
 from ftzard.running import launch

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftzard.errors import VersioningError
+
 if TYPE_CHECKING:
     from git import Repo
 
