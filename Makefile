@@ -19,7 +19,7 @@ export TORCHDYNAMO_DISABLE := 1
 STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-system quick chaos constraints clean
+.PHONY: help demo test test-system quick chaos screenshots constraints clean
 
 help:
 	@echo "make demo         three whole rounds on the shipped sample, in a fresh workspace at ./demo"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-system  the tests that need servers; installs their Debian packages (as root)"
 	@echo "make quick        the tests that run no whole jobs and are not slow"
 	@echo "make chaos        kill -9 at random moments of jobs, servers, decisions, ROUNDS=10 times"
+	@echo "make screenshots  pictures of the demo's pages into ./screenshots; needs Debian's chromium"
 	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
 	@echo "make clean        remove what was installed and built; the workspace's data stays"
 
@@ -42,7 +43,7 @@ test: $(STAMP)
 # The servers themselves come as Debian packages, where they are not installed yet.
 SYSTEM_STAMP = $(STAMP)-system
 SYSTEM_EXTRAS := test,system
-DEBIAN = postgresql mariadb-server
+DEBIAN = postgresql mariadb-server libreoffice-calc
 
 test-system: $(SYSTEM_STAMP)
 	@for package in $(DEBIAN); do dpkg -s $$package >/dev/null 2>&1 || missing=1; done; \
@@ -55,6 +56,11 @@ quick: $(STAMP)
 
 chaos: $(STAMP)
 	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0)
+
+# Of a workspace that is there, by default the demo's; whoever likes them copies dag.png and
+# report.png to docs/.
+screenshots: $(STAMP)
+	$(BIN)/python tools/screenshots.py $(or $(WORKSPACE),demo) screenshots
 
 # One retry: package indexes have bad minutes. Only a complete install leaves a stamp.
 PIP = python -m pip install -qq --disable-pip-version-check

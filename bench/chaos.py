@@ -40,6 +40,7 @@ SMALL = {
     "training": {"epochs": 2, "checkpoint_steps": 10},
     "tuning": {"trials": 2},
     "model": {"build": {"layers": 2, "width": 64, "heads": 2, "vocabulary": 1024, "seed": 0}},
+    "gate": {"trial": True},
 }
 JOBS = ("training_pipeline_job", "cleaning_job", "preprocessing_job", "tuning_job", "choosing_job")
 

@@ -54,7 +54,8 @@ def main(tweets: Path, emotions: Path, folder: Path) -> None:
     first.to_csv(drops / "first.csv")
     raw = store_raw(drops / "first.csv", root / "data")
     workspace = create(root, config={
-        "data": {"choice": "sentiment140", "source": f"data/raw/{raw.name}"}},
+        "data": {"choice": "sentiment140", "source": f"data/raw/{raw.name}"},
+        "gate": {"trial": True}},
         git_remote=folder / "git", dvc_remote=folder / "dvc", invent_identity=True)
     took = [succeeded(launch.run(workspace, "training_pipeline_job", {}))]
     command = {"daemon": services.daemon(workspace)}

@@ -13,11 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import pandas as pd
 import yaml
 from machine import store
 
-from ftzard.dataset import instructions
+from ftzard.dataset import instructions, labelling, storage
 from ftzard.new_workspace import config_for, create
 from ftzard.notebooks.model_files import records
 from ftzard.running import launch
@@ -45,13 +44,13 @@ def facts(workspace: Workspace, step: str) -> dict:
 def answered(workspace: Workspace, file: Path) -> Path:
     """Fill in the newest queue with the answers that the data has, and return the file."""
     newest = max(workspace.labelling.glob("*.csv"), key=lambda p: p.stat().st_mtime_ns)
-    queue = pd.read_csv(newest, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+    queue = labelling.read_queue(newest)
     rows, _ = instructions.clean(instructions.read(file, output_column="output", **COLUMNS),
                                  batch="answers")
     known = dict(zip(rows["text"], rows["label"], strict=True))
     queue["label"] = queue["text"].map(lambda text: known.get(text, ""))
     place = workspace.labelled / "answers.csv"
-    queue.to_csv(place, index=False)
+    storage.write_csv(queue, place)
     return place
 
 

@@ -25,6 +25,7 @@ SMALL = {
     "training": {"epochs": 1},
     "tuning": {"trials": 1},
     "model": {"build": {"layers": 2, "width": 64, "heads": 2, "vocabulary": 1024, "seed": 0}},
+    "gate": {"trial": True},
 }
 
 WITH_TORCH = ("preprocessing", "inference_preprocessing", "tuning", "choosing", "inference")

@@ -1,20 +1,20 @@
 """The Dagster code location: one Definitions, and nothing heavy imported for it."""
 
-from dagster import AssetSpec, Definitions
+import os
 
+from dagster import Definitions
+
+from ftzard.pipeline import assets, launchpad
 from ftzard.pipeline.jobs import build
 from ftzard.pipeline.schedules import schedules
 from ftzard.pipeline.sensors import sensors
-from ftzard.steps import JOBS, STEPS
+from ftzard.steps import JOBS
 
-artifacts = {name for step in STEPS for name in step.yields}
-jobs = {name: build(name) for name in JOBS}
+workspace = launchpad.workspace_here(os.environ.get("FTZARD_WORKSPACE") or os.getcwd())
+jobs = {name: build(name, workspace) for name in JOBS}
 
 defs = Definitions(
-    assets=[AssetSpec(name, group_name="artifacts",
-                      deps=[taken for taken in step.takes if taken in artifacts],
-                      description=f"Written by {step.name} ({step.notebook}).")
-            for step in STEPS for name in step.yields],
+    assets=assets.specs(),
     jobs=list(jobs.values()),
     sensors=sensors(jobs),
     schedules=schedules(jobs),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
+from ftzard import workspace_names
 from ftzard.dataset import sample
 from ftzard.errors import FtzardError, WorkspaceError, in_shell
 from ftzard.inputs import metadata_if_any
@@ -84,7 +85,8 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
     workspace = create(
         root, git_remote=remotes / "git", dvc_remote=remotes / "dvc", invent_identity=True,
         config={"data": {"choice": "sentiment140", "source": f"data/raw/{raw.name}"},
-                "seed": seed})
+                "gate": {"trial": True}, "seed": seed,
+                "tracking": workspace_names.tracking(root)})
     return workspace, drops
 
 
@@ -113,16 +115,16 @@ def drop(source: Path, target: Path) -> None:
 
 def hand_in(workspace: Workspace, answers: Path, name: str) -> int:
     """Fill in the newest queue as the person of the sample would, and hand it in; return rows."""
+    from ftzard.dataset import labelling, storage
+
     newest = max(workspace.labelling.glob("*.csv"), key=lambda p: p.stat().st_mtime_ns)
-    queue = pd.read_csv(newest, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+    queue = labelling.read_queue(newest)
     given = pd.read_csv(answers, dtype="str", keep_default_na=False)
     names = {"0": "negative", "4": "positive"}
     by_text = {clean(text): names[target] for text, target in zip(given["text"], given["target"],
                                                                   strict=True)}
     queue["label"] = queue["text"].map(lambda text: by_text.get(clean(text), ""))
-    part = workspace.labelled / f".{name}.part"
-    queue.to_csv(part, index=False)
-    os.replace(part, workspace.labelled / f"{name}.csv")
+    storage.write_csv(queue, workspace.labelled / f"{name}.csv")
     return int((queue["label"] != "").sum())
 
 

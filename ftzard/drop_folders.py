@@ -8,7 +8,7 @@ exchanged in between, and no link leads out of the workspace.
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -178,22 +178,6 @@ def refuse_outside(workspace: Workspace, path: Path) -> None:
 
 def _dropped(workspace: Workspace, path: Path) -> bool:
     return Path(os.path.abspath(path)).parent in folders(workspace)
-
-
-def not_in_table(workspace: Workspace, cleaned: Path) -> list[str]:
-    """Return the names of files in data/raw_incoming of which no row is in the table yet."""
-    files = [e.path for e in entries(workspace, workspace.raw_incoming) if e.look]
-    if not files or not cleaned.is_file():
-        return [path.name for path in files]
-    from ftzard import delivery_hashes
-    from ftzard.dataset.storage import read_parquet
-
-    known, missing = set(read_parquet(cleaned, columns=["batch"])["batch"]), []
-    for path in files:
-        with suppress(OSError, DataError):  # it has vanished, or cannot be read
-            if delivery_hashes.of(workspace, path, keep=False)[:12] not in known:
-                missing.append(path.name)
-    return missing
 
 
 def passed_over(workspace: Workspace) -> list[str]:

@@ -1,21 +1,25 @@
 """How many dropped files wait, are in the queue, at work, or failed: for the status and the doctor.
 
 Asked of Dagster's own database without loading Dagster. What a file holds is known from the hashes
-that the sensors keep; one without has not been looked at, so it waits.
+that the sensors keep; of the others some are hashed now, and the rest counts as waiting.
 """
 
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ftzard import delivery_hashes, drop_folders
 from ftzard.drop_folders import Entry
+from ftzard.errors import DataError
 from ftzard.workspace import Workspace
 
 #: The chained job that takes the files of each drop folder.
 JOBS = {"incoming": "inference_pipeline_job", "raw_incoming": "training_pipeline_job",
         "labelled": "retraining_pipeline_job"}
+#: Bytes of files that are hashed for a tally, of those that no sensor has looked at yet.
+HASHED = 64 << 20
 #: How many names a person is told.
 TOLD = 5
 
@@ -59,13 +63,18 @@ def of(workspace: Workspace) -> dict[str, Tally] | None:
     runs = _runs(workspace)
     if runs is None:
         return None
-    found = {}
+    found, left = {}, HASHED if runs else 0
     for name, job in JOBS.items():
         tally = found[name] = Tally()
         for entry in drop_folders.entries(workspace, getattr(workspace, name)):
-            if entry.look:
-                content = delivery_hashes.known(workspace, entry.path, entry.look)
-                _count(tally, entry, runs.get((job, content), []))
+            if not entry.look:
+                continue
+            content = delivery_hashes.known(workspace, entry.path, entry.look)
+            if content is None and entry.look.size <= left:
+                left -= max(entry.look.size, 1 << 16)
+                with suppress(OSError, DataError):  # it has vanished, or cannot be read
+                    content = delivery_hashes.of(workspace, entry.path, keep=False)
+            _count(tally, entry, runs.get((job, content), []))
     return found
 
 
@@ -90,7 +99,7 @@ def _count(tally: Tally, entry: Entry, runs: list[tuple]) -> None:
 
 def _runs(workspace: Workspace) -> Mapping[tuple[str, str], list[tuple]] | None:
     """Return {(job, content): [(run, status, when it ended, whether it was not tried)]}, newest
-    first."""
+    first; None if that cannot be read here."""
     database = workspace.dagster_home / "history" / "runs.db"
     settings = workspace.dagster_home / "dagster.yaml"
     said = settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
@@ -98,13 +107,33 @@ def _runs(workspace: Workspace) -> Mapping[tuple[str, str], list[tuple]] | None:
         return None
     if not database.is_file():
         return {}
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=2)) as opened:
+            rows = opened.execute(_RUNS).fetchall()
+    except sqlite3.Error:  # the doctor says what is wrong with it
+        return None
     found: dict[tuple[str, str], list[tuple]] = {}
-    with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=2)) as connection:
-        rows = connection.execute(
-            "SELECT r.pipeline_name, t.value, r.run_id, r.status, r.end_time, u.value = 'true' "
-            "FROM run_tags t JOIN runs r ON r.run_id = t.run_id "
-            "LEFT JOIN run_tags u ON u.run_id = r.run_id AND u.key = 'ftzard/not_tried' "
-            "WHERE t.key = 'ftzard/content' ORDER BY r.id DESC")
-        for job, content, run, status, ended, untried in rows:
-            found.setdefault((job, content), []).append((run, status, ended, bool(untried)))
+    for job, content, run, status, ended, untried in rows:
+        found.setdefault((job, content), []).append((run, status, ended, bool(untried)))
     return found
+
+
+_RUNS = """SELECT r.pipeline_name, t.value, r.run_id, r.status, r.end_time, u.value = 'true'
+FROM run_tags t JOIN runs r ON r.run_id = t.run_id
+LEFT JOIN run_tags u ON u.run_id = r.run_id AND u.key = 'ftzard/not_tried'
+WHERE t.key = 'ftzard/content' ORDER BY r.id DESC"""
+
+
+def not_in_table(workspace: Workspace, cleaned: Path) -> list[str]:
+    """Return the names of files in data/raw_incoming of which no row is in the table yet."""
+    files = [e.path for e in drop_folders.entries(workspace, workspace.raw_incoming) if e.look]
+    if not files or not cleaned.is_file():
+        return [path.name for path in files]
+    from ftzard.dataset.storage import read_parquet
+
+    known, missing = set(read_parquet(cleaned, columns=["batch"])["batch"]), []
+    for path in files:
+        with suppress(OSError, DataError):  # it has vanished, or cannot be read
+            if delivery_hashes.of(workspace, path, keep=False)[:12] not in known:
+                missing.append(path.name)
+    return missing

@@ -11,9 +11,10 @@ import pandas as pd
 import yaml
 
 import ftzard.notebooks
-from ftzard import delivery_names, init_journal
+from ftzard import delivery_names, init_journal, workspace_names
 from ftzard.config import yaml_file
-from ftzard.dataset import instructions, reading, rejection, target_checks
+from ftzard.config.compose import compose
+from ftzard.dataset import instructions, language, reading, rejection, target_checks
 from ftzard.dataset.identity import LATEST, canonical, canonical_labels
 from ftzard.dataset.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
@@ -24,6 +25,8 @@ from ftzard.workspace import MARKER, Workspace
 from ftzard.workspace_folder import FOLDERS, usable_folder
 
 TASKS = ("classification", "instruction_tuning")
+#: The preset that own English texts begin with, where its base can be had.
+PRETRAINED = "minilm"
 _TWO_SPELLINGS = (
     "Write them as one in the file. Or begin without --data, name each in data.labels of "
     "ftzard.yaml, as in 'Positive: positive', and set data.source to the file.")
@@ -43,8 +46,9 @@ def init(folder: Path | str, *, git_remote: Path | str | None = None,
     gone. Raises FtzardError.
     """
     _refuse_link_out(folder, options.get("data"))
-    return _make(folder, lambda staging: config_for(staging, **options), git_remote=git_remote,
-                 dvc_remote=dvc_remote, invent_identity=True)
+    names = workspace_names.tracking(Path(folder).resolve())
+    return _make(folder, lambda staging: {**config_for(staging, **options), "tracking": names},
+                 git_remote=git_remote, dvc_remote=dvc_remote, invent_identity=True)
 
 
 def _refuse_link_out(folder: Path | str, data: Path | str | None) -> None:
@@ -150,8 +154,9 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
     text, label, about, messages: columns of `data`, None for the usual ones of the task. ignored:
     columns of the prompt that are left out on purpose. single_label: labels that look like several
     are names. sample: bring the sample of instructions instead. quoting: None finds out which fits
-    the file; say: gets the sentence on which was taken, and why. Raises ConfigError for options
-    that do not go together, DataError for a file that cannot be used.
+    the file; say: gets sentences on what was taken, and why: the quoting, the rows with their
+    labels, the model. Raises ConfigError for options that do not go together, DataError for a file
+    that cannot be used.
     """
     if task not in TASKS:
         raise ConfigError(f"--task {task} is unknown{nearest(task, TASKS)}")
@@ -169,8 +174,10 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already: it has a {MARKER}.")
     if sample:
-        return instruction_config(describe_sample(root))
+        config = instruction_config(describe_sample(root))
+        return {**config, "gate": {**config["gate"], "trial": True}}
     group: dict = {}
+    chosen: dict = {}
     layout: dict[str, str] = {}
     if data is not None:
         layout, why = reading.find_layout(data, encoding=encoding, delimiter=delimiter,
@@ -185,20 +192,24 @@ def config_for(root: Path, *, task: str = "classification", data: Path | None = 
         if left:
             say(f"not read: {', '.join(left)} (filled, but no model learns from them)")
     elif data is not None:
-        group = describe_data(data, text or "text", label or "label", single_label=single_label,
-                              **layout)
+        group, rows = describe_data(data, text or "text", label or "label",
+                                    single_label=single_label, **layout)
+        say(_balance(rows["label"]))
+        chosen = _chosen_model(rows["text"], say)
     if data is not None:
         if why:
             say(f"quoting: {layout['quoting']} ({why})")
         group["source"] = f"data/raw/{keep_delivery(root, data).name}"
     if told:
         return instruction_config(group)
-    return {"data": group} if group else {}
+    return {"data": group, **chosen} if group else {}
 
 
 def describe_data(file: Path, text: str, label: str, *, single_label: bool = False,
-                  encoding: str = "utf-8", delimiter: str = ",", quoting: str = "csv") -> dict:
-    """Return the `data` group for a user's file: its columns, and its labels by name.
+                  encoding: str = "utf-8", delimiter: str = ",", quoting: str = "csv"
+                  ) -> tuple[dict, pd.DataFrame]:
+    """Return the `data` group for a user's file: its columns, and its labels by name. And its rows
+    with a label: text and label.
 
     Raises DataError for a missing column, for a label column with one value or with a value for
     every other row, and, without single_label, for one with several labels in a row.
@@ -226,9 +237,41 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
         names = canonical_labels(rows["label"], remedy=_TWO_SPELLINGS)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
-    names = {str(name): str(name) for name in sorted(names[names != ""].unique())}
-    return {"text_column": text, "label_column": label, **_written(**written),
-            "labels": names}
+    filled = names != ""
+    labels = {str(name): str(name) for name in sorted(names[filled].unique())}
+    return ({"text_column": text, "label_column": label, **_written(**written),
+             "labels": labels}, rows.assign(label=names)[filled])
+
+
+def _balance(labels: pd.Series, most: int = 8) -> str:
+    """Return a sentence on how many rows have which label, the most frequent ones first."""
+    counts = labels.value_counts()
+    shown = [f"{name} {count / len(labels):.0%}" for name, count in counts.head(most).items()]
+    rest = f", and {len(counts) - most} more" if len(counts) > most else ""
+    return (f"rows: {len(labels):,} with {len(counts)} labels: {', '.join(shown)}{rest}; the "
+            f"rarest has {counts.min():,}")
+
+
+def _chosen_model(texts: pd.Series, say: Callable[[str], object]) -> dict:
+    """Return the choice of a pretrained base for these texts, if it suits them and can be had.
+
+    say: gets the sentence on which model the workspace begins with, and what to take for results.
+    """
+    from ftzard.models.hub import can_be_had
+
+    base = compose({"model": PRETRAINED}).model
+    english = language.looks_english(texts)
+    if english and can_be_had(base.source, base.revision):
+        say(f"model: {PRETRAINED} ({base.source}, pretrained on English)")
+        return {"model": PRETRAINED}
+    why = (f"{base.source} cannot be had from its hub now" if english
+           else "the texts do not look English")
+    better = (f"model: {PRETRAINED} in ftzard.yaml once the hub is reachable, or model=local with "
+              "the folder of a base" if english
+              else "model=local with a base of their language, or a preset of a multilingual one")
+    say(f"model: falcon_tiny, built here, which is for trying the loop: {why}. For results take "
+        f"{better}.")
+    return {}
 
 
 def describe_instructions(file: Path, *, instruction: str, output: str, input: str | None = None,
@@ -380,7 +423,6 @@ def instruction_config(data: dict) -> dict:
         "sampling": {"strategy": "least_confidence", "budget": 150, "audit_rows": 60,
                      "min_labelled": 20},
         "gate": {"min_gain": 0.01, "min_rows": 50, "max_forgetting": 0.1},
-        "tracking": {"experiment": "instruction_tuning", "registered_model": "FalconAnswers"},
     }
 
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from ftzard import drift_log, drop_folders, drop_tally
+from ftzard import drift_log, drop_folders, drop_tally, own_code
 from ftzard.dataset import handed_in
 from ftzard.dataset.storage import read_parquet
-from ftzard.evaluation import batches
+from ftzard.evaluation import batches, gate
 from ftzard.evaluation.standings import Standings
 from ftzard.frozen_rules import identity
 from ftzard.notebooks import model_files
@@ -31,13 +31,14 @@ def gather(workspace: Workspace) -> dict:
     return {
         "workspace": str(workspace.root),
         "git_commit": git.head(workspace.root),
+        "trial": config.gate.trial,
         "champion": _model(workspace, registry.by_alias(tracking, name, registry.CHAMPION), table),
         "challenger": _model(workspace, registry.by_alias(tracking, name, registry.CHALLENGER),
                              table),
         "steps": {step.name: _step(tracking, step.run_name) for step in STEPS},
         "identity": identity(workspace, config),
         "rows_waiting_for_labels": waiting,
-        "raw_files_waiting": drop_folders.not_in_table(
+        "raw_files_waiting": drop_tally.not_in_table(
             workspace, workspace.root / config.paths.cleaned),
         "dropped": {name: {**tally.to_dict(), "sentence": tally.sentence()}
                     for name, tally in (drop_tally.of(workspace) or {}).items()},
@@ -46,6 +47,7 @@ def gather(workspace: Workspace) -> dict:
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
                                for c in unpushed(workspace.root)],
         "not_pushed_reason": push.get("reason"),
+        "code_not_committed": own_code.uncommitted(workspace),
     }
 
 
@@ -77,6 +79,7 @@ def _model(workspace: Workspace, version, table: Standings | None) -> dict | Non
         "measured_on": table.rows if line else apart.rows if apart else None,
         "apart": None if line or not apart else apart.why,
         "verdict": (entry.get("verdict") or {}).get("decision"),
+        "trial": gate.is_trial(entry.get("verdict")),
         "data_version": (entry.get("data", {}).get("tokenized") or {}).get("commit"),
         "base_model": base.get("source") or base.get("name"),
         "mlflow_run": version.run_id,

@@ -61,12 +61,23 @@ def clean_texts(
     unescape_html: bool = True,
     mention: str = "@user",
     link: str = "http",
+    own: Mapping | None = None,
 ) -> pa.Array:
     """Return the texts cleaned, one Arrow string each; cleaning a clean text changes nothing.
 
     HTML entities become their character, unicode its NFC form, a link the token `link`, a mention
-    the token `mention`; control characters, line ends and runs of space become one space.
+    the token `mention`; control characters, line ends and runs of space become one space. own: a
+    workspace's own function, as `ftzard.custom.packed` returns it; it gets the text when all this
+    is done, and what it returns is cleaned once more. Raises DataError, with the row by
+    its index, if it fails.
     """
+    if own is not None:
+        from ftzard import custom
+
+        settings = {"unescape_html": unescape_html, "mention": mention, "link": link}
+        rows = texts.index.tolist() if isinstance(texts, pd.Series) else None
+        made = custom.cleaned(clean_texts(texts, **settings).to_pylist(), own, rows)
+        return clean_texts(pd.Series(made, dtype="str"), **settings)
     cleaned = arrow(texts)
     if unescape_html:
         cleaned = _unescaped(cleaned)
@@ -89,9 +100,11 @@ def _is_unseen(character: str) -> bool:
 def cleaned_as(texts: Iterable[str], cleaning: Mapping) -> list[str]:
     """Return raw texts cleaned as a model's training rows were.
 
-    cleaning: what the model's ftzard.json keeps of it (mention, link).
+    cleaning: what the model's ftzard.json keeps of it: mention, link and, if it was trained with a
+    function of its workspace's, own (as `ftzard.custom.packed` returns it). Raises DataError if
+    that function fails.
     """
-    settings = {k: v for k, v in cleaning.items() if k in ("mention", "link")}
+    settings = {k: v for k, v in cleaning.items() if k in ("mention", "link", "own")}
     return clean_texts(pd.Series(list(texts), dtype="str"), **settings).to_pylist()
 
 

@@ -47,6 +47,11 @@ class Workspace:
         place = self.state if self.state.is_dir() else self.root
         return os.access(place, os.W_OK | os.X_OK)
 
+    def require_writable(self) -> None:
+        """Raise WorkspaceError where this user may not write."""
+        if not self.writable:
+            raise WorkspaceError(not_writable(self.state))
+
     @property
     def dagster_home(self) -> Path:
         return self.state / "dagster"
@@ -273,12 +278,12 @@ def _lock_file(path: Path) -> TextIO:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        raise WorkspaceError(not_writable(path.parent, error)) from error
+        raise WorkspaceError(not_writable(path.parent)) from error
 
 
-def not_writable(folder: Path, error: OSError) -> str:
+def not_writable(folder: Path) -> str:
     """Return why a command that changes a workspace cannot be used, with the remedy."""
-    return (f"{folder} may not be written to by this user ({error.strerror}), and this command "
+    return (f"{folder} may not be written to by this user, and this command "
             "writes there. Ask whoever owns the workspace to let you, or work in a clone of it "
             "(git clone), which is a workspace of your own.")
 

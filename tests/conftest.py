@@ -70,6 +70,7 @@ def own_environment(tmp_path_factory) -> Iterator[None]:
             patch.setenv(name, value)
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CONFIG_HOME", str(home))
+        patch.setenv("HF_HUB_OFFLINE", "1")  # no test may depend on a hub that happens to answer
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         for name in ("FTZARD_WORKSPACE", "DAGSTER_HOME", "FTZARD_KERNEL", "MLFLOW_TRACKING_URI"):

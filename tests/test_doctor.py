@@ -345,6 +345,24 @@ class TestData:
             f"models/{NAME}/2.yaml", f"models/{NAME}/2.zip.dvc"]
         assert "FTzard-Run: doctor" in git(place, "log", "-1", "--format=%B")
 
+    def test_own_code_in_no_commit_is_named_and_outputs_are_no_code(self, place):
+        assert states(versioned.code(place)) == [OK]
+        notebook = place.notebooks / "Step1_Data_Cleaning.ipynb"
+        told = json.loads(notebook.read_text())
+        cell = next(c for c in told["cells"] if c["cell_type"] == "code")
+        cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["ran"]}]
+        notebook.write_text(json.dumps(told))
+        assert states(versioned.code(place)) == [OK]
+        cell["source"] = [*cell["source"], "\n# mine"]
+        notebook.write_text(json.dumps(told))
+        (place.root / "custom").mkdir()
+        (place.root / "custom" / "texts.py").write_text("x = 1\n")
+        (place.notebooks / "Step6_Sampling.ipynb").unlink()
+        changed, gone = versioned.code(place)
+        assert {changed.state, gone.state} == {WARNING}
+        assert "notebooks/Step1_Data_Cleaning.ipynb" in changed.sentence
+        assert "custom/texts.py" in changed.command and "Step6_Sampling" in gone.sentence
+
     def test_files_of_the_user_s_own_are_left_alone(self, place):
         (place.root / "notes.txt").write_text("mine")
         (place.root / "ftzard.yaml").write_text("seed: 3\n")

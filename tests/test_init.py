@@ -41,7 +41,7 @@ def test_data_of_one_s_own(ftzard, tmp_path, mine):
         "sampling": {"strategy": "least_confidence", "budget": 150, "audit_rows": 60,
                      "min_labelled": 20},
         "gate": {"min_gain": 0.01, "min_rows": 50, "max_forgetting": 0.1},
-        "tracking": {"experiment": "instruction_tuning", "registered_model": "FalconAnswers"}}
+        "tracking": {"experiment": root.name, "registered_model": root.name}}
     workspace = Workspace(root)
     config = workspace.config()
     assert workspace.task == config.task.kind == "instruction_tuning"

@@ -12,11 +12,12 @@ ROWS = [f"{'good' if n % 2 else 'bad'}\ttext number {n}" for n in range(60)]
 
 
 def told(root, content: str, **options) -> tuple[dict, list[str]]:
-    """Return the group `data` that is written for a file, and what was said."""
+    """Return the group `data` that is written for a file, and what was said of its quoting."""
     file = root / "mine.csv"
     file.write_bytes(content.encode())
     said: list[str] = []
-    return config_for(root / "ws", data=file, say=said.append, **options)["data"], said
+    config = config_for(root / "ws", data=file, say=said.append, **options)
+    return config["data"], [line for line in said if line.startswith("quoting")]
 
 
 def rows_read(root, group: dict) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """What is trusted in a folder that is shared: nothing that somebody else could have put there."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -81,8 +82,10 @@ def shared():
 
 
 def as_guest(guest, code: str, shared: Path, **environment: str) -> subprocess.CompletedProcess:
+    # The interpreter of these tests may lie where nobody else can go.
+    python = shutil.which("python3", path="/usr/local/bin:/usr/bin") or sys.executable
     return subprocess.run(
-        [sys.executable, "-c", code], user=guest[0], group=guest[1], extra_groups=[], cwd=shared,
+        [python, "-c", code], user=guest[0], group=guest[1], extra_groups=[], cwd=shared,
         text=True, capture_output=True,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1]),
              "HOME": "/nonexistent", "TMPDIR": str(shared), **environment})

@@ -154,7 +154,7 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path):
                               text=True, env=environment(tmp_path))
     assert re.search(r"\bbad\b", answered.stdout), answered.stderr[-3000:]
     assert re.search(r"^bad  [01]\.\d+  arrived broken", said, flags=re.M), said
-    assert "champion   FalconSentiAnalysis@1" in said
+    assert "champion   reviews@1" in said
     assert "not pushed: 0 commits" in said
 
 

@@ -325,7 +325,30 @@ def test_sensors_are_on_schedules_off_and_every_artifact_has_its_page():
     assert schedules == dict.fromkeys(
         ("incoming_schedule", "raw_incoming_schedule", "labelled_schedule"), "STOPPED")
     keys = {key.to_user_string() for spec in definitions.defs.assets for key in [spec.key]}
-    assert keys == {name for step in STEPS for name in step.yields}
+    assert keys == {name for step in STEPS for name in step.yields} | {
+        "delivery", "incoming", "labelled", "trials", "model_version", "champion", "report"}
+
+
+def test_the_assets_are_one_graph_from_delivery_to_champion_and_report():
+    made_of = {spec.key.to_user_string(): {dep.asset_key.to_user_string() for dep in spec.deps}
+               for spec in definitions.defs.assets}
+    before = {name: set(deps) for name, deps in made_of.items()}
+    for _ in made_of:
+        before = {name: deps.union(*(before[dep] for dep in deps)) for name, deps in before.items()}
+    assert not [name for name, earlier in before.items() if name in earlier]  # no circle
+    for end in ("champion", "report", "labelled"):
+        assert {"delivery", "cleaned", "tokenized", "trials", "model_version"} <= before[end], end
+    assert "incoming" in before["predictions"] and "predictions" in before["queue"]
+    assert all(spec.description and spec.group_name == "round" for spec in definitions.defs.assets)
+    starts = {name for name, earlier in before.items() if not earlier}
+    assert starts == {"delivery", "incoming"}
+
+
+def test_jobs_sensors_and_schedules_say_what_they_are_for():
+    for thing in (*definitions.jobs.values(), *definitions.defs.sensors,
+                  *definitions.defs.schedules):
+        assert len(thing.description.split()) >= 5, thing.name
+    assert "Step7_Retraining" in definitions.jobs["retraining_pipeline_job"].description
 
 
 def test_dagster_validates_the_definitions(tool, tmp_path):

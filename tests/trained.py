@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -57,7 +58,8 @@ def move_store(database: Path, before: Path, now: Path) -> None:
     connection.close()
 
 
-def train(workspace: Workspace) -> Workspace:
+def train(workspace: Workspace, rows: pd.DataFrame | None = None, **verdict: object) -> Workspace:
+    """Train and register two versions; rows: 220 of text and label, else easy ones."""
     from ftzard.models.base import load_base
     from ftzard.models.fitting import fit
     from ftzard.models.tokenizing import encode, load_tokenizer
@@ -66,7 +68,8 @@ def train(workspace: Workspace) -> Workspace:
     config_file = workspace.root / "ftzard.yaml"
     config_file.write_text(yaml.safe_dump(SMALL | {"versioning": {"push": False}}))
     config = workspace.config()
-    rows = easy_texts(220, seed=4).set_axis(["text", "label"], axis=1)
+    if rows is None:
+        rows = easy_texts(220, seed=4).set_axis(["text", "label"], axis=1)
     base = model_files.build_base(workspace, config.model, rows["text"], workspace.root / "scratch")
     shutil.rmtree(workspace.root / "scratch")
     spec = model_files.base_spec(workspace, config.model)
@@ -79,6 +82,8 @@ def train(workspace: Workspace) -> Workspace:
     loaded = load_base(spec, labels)
     for number in (1, 2):
         run = begin("retraining", {"overrides": []})
+        run.say(temperature={"temperature": MEASURED["calibration"]["temperature"],
+                             "validation_rows": 20})
         fitted = fit(
             loaded, rows[rows["split"] == "train"], rows[rows["split"] == "validation"],
             seed=number, metric="accuracy",
@@ -91,7 +96,8 @@ def train(workspace: Workspace) -> Workspace:
                                       recipe=fitted.recipe)
         candidates.put_on_record(run, version, MEASURED | {
             "verdict": {"decision": "promote" if number == 1 else "refuse",
-                        "promoted": number == 1, "reasons": ["So it was measured."]}})
+                        "promoted": number == 1, "reasons": ["So it was measured."],
+                        **verdict}})
         registry.move(run.tracking, version.name,
                       **{"champion" if number == 1 else "challenger": version})
         if number == 2:  # one version of all files: the commands that make one take seconds

@@ -112,6 +112,9 @@ def verdicts(place, steps) -> list[str]:
             continue
         lines.append(batches.told(
             f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]), names))
+        lines += [f"warning: {warning}" for warning in verdict.get("warnings") or []]
+        if (verdict.get("limits") or {}).get("trial"):
+            lines.append("a trial (gate.trial=true): the rules for a first champion only warn")
         if not verdict["promoted"] and facts["champion"] is None:
             lines.append(
                 f"no champion: {facts['model']}@{facts['version']} was not promoted. Ask it all "

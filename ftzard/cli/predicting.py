@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
-from ftzard.cli.printing import say, say_json, show_whole
+from ftzard.cli.printing import complain, say, say_json, show_whole
 from ftzard.errors import FtzardError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -44,11 +44,11 @@ def predict(
         for option in (name for name, value in given.items() if value is not None):
             raise FtzardError(f"{option} goes with a file or a pipe, and texts were given; leave "
                               "it out.")
-        for row in predicting.predict_texts(place, asked):
+        for row in predicting.predict_texts(place, asked, note=None if as_json else complain):
             if as_json:
                 say_json(json.dumps(row, ensure_ascii=False))
             else:
-                say(f"{row['label']}  {row['confidence']:.3f}  {row['text']}")
+                say(predicting.shown(row))
         return
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)

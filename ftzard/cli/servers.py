@@ -17,35 +17,44 @@ app = typer.Typer(rich_markup_mode=None)
 def ui(
     workspace: InWorkspace = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of Dagster.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.")] = 5000,
+    port: Annotated[int | None, typer.Option(
+        help="Port of Dagster; default: the one before, at first 3000, or the next that is free.")
+    ] = None,
+    mlflow_port: Annotated[int | None, typer.Option(
+        help="Port of MLflow; default: the one before, at first 5000, or the next that is free.")
+    ] = None,
     only: Annotated[str | None, typer.Option(help="dagster or mlflow.")] = None,
 ) -> None:
     """Serve Dagster with its sensors, and MLflow. On this workspace, until Ctrl-C."""
-    from ftzard.running import services
+    from ftzard.running import addresses, services
     from ftzard.workspace import find
 
     place = find(workspace)
-    commands, addresses = {}, {}
+    commands, served = {}, {}
     if only not in (None, "dagster", "mlflow"):
         raise FtzardError(f"--only is '{only}'; expected dagster or mlflow.")
     if only != "mlflow":
+        port = services.port_for(place, addresses.DAGSTER, host, port)
         commands["daemon"] = services.daemon(place)
-        commands["webserver"] = services.webserver(place, host, services.free_port(host, port))
-        addresses["Dagster"] = (host, port)
+        commands["webserver"] = services.webserver(place, host, port)
+        served[addresses.DAGSTER] = (host, port)
     elsewhere = place.config().tracking.server
     if only != "dagster" and elsewhere is not None:
-        say(f"MLflow   {elsewhere} (tracking.uri); it is not started here")
+        say(f"MLflow   {elsewhere}/#/experiments?{addresses.TRAINING_SIDE} (tracking.uri); it is "
+            "not started here")
     elif only != "dagster":
-        commands["mlflow"] = services.mlflow(place, host, services.free_port(host, mlflow_port))
-        addresses["MLflow"] = (host, mlflow_port)
+        mlflow_port = services.port_for(place, addresses.MLFLOW, host, mlflow_port)
+        commands["mlflow"] = services.mlflow(place, host, mlflow_port)
+        served[addresses.MLFLOW] = (host, mlflow_port)
     if not commands:
         return
+    addresses.remember(place, served)  # before a run begins, whose links lead there
     with services.serving(place, commands) as started:
-        for name, (where, number) in addresses.items():
-            process = started["webserver" if name == "Dagster" else "mlflow"]
-            services.wait_for_answer(where, number, name, process)
-            say(f"{name:<8} http://{where}:{number}")
+        for page, (where, number) in served.items():
+            name, process = (("Dagster", "webserver") if page == addresses.DAGSTER
+                             else ("MLflow", "mlflow"))
+            services.wait_for_answer(where, number, name, started[process])
+            say(f"{name:<8} {addresses.url(where, number)}")
         say("sensors watch data/incoming, data/raw_incoming and data/labelled; Ctrl-C ends it all"
             if "daemon" in started else "Ctrl-C ends it")
         until_interrupted(started)

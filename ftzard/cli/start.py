@@ -1,6 +1,7 @@
 """The command `ftzard` itself: its table of commands, and how it ends."""
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -139,7 +140,9 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
-            error.show()  # a usage error of the command line itself
+            told = io.StringIO()
+            error.show(told)  # a usage error of the command line itself
+            complain(told.getvalue().rstrip("\n"))
             sys.exit(error.exit_code)
         complain(f"✗ {described(error)}")
         sys.exit(1)

@@ -56,6 +56,11 @@ def init(
         ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
         delimiter=delimiter, quoting=quoting, say=say, git_remote=git_remote,
         dvc_remote=dvc_remote)
+    if data is not None:
+        from ftzard.planning import first_look
+
+        for line in first_look.lines(workspace):
+            say(line)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
     say(f"  train:  ftzard run training_pipeline_job -w {shlex.quote(str(folder))}")
     if sample:
@@ -88,7 +93,8 @@ def status(
     if as_json:
         say(json.dumps(state, indent=1, default=str))
         return
-    say(f"workspace  {state['workspace']} at {(state['git_commit'] or 'no commit')[:10]}")
+    say(f"workspace  {state['workspace']} at {(state['git_commit'] or 'no commit')[:10]}"
+        + (", a trial (gate.trial=true)" if state["trial"] else ""))
     for role in ("champion", "challenger"):
         model = state[role]
         if model is None:
@@ -102,7 +108,7 @@ def status(
         if model["apart"]:
             right += f" (other rows than the others': {model['measured_on']}; {model['apart']})"
         say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
-            f"data {(model['data_version'] or 'none')[:10]}")
+            f"data {(model['data_version'] or 'none')[:10]}{', a trial' * model['trial']}")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("step", "runs", "last state", "at (UTC)", "seconds"):
         table.add_column(column, justify="right" if column in ("runs", "seconds") else "left")
@@ -127,6 +133,9 @@ def status(
     local = state["commits_not_pushed"]
     say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))
+    if state["code_not_committed"]:
+        say("own code in no commit: " + ", ".join(
+            f"{path} ({how})" for path, how in state["code_not_committed"].items()))
 
 
 @app.command()

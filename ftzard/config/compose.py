@@ -289,6 +289,18 @@ def defaults() -> dict[str, str]:
     return {k: v for entry in listed if isinstance(entry, dict) for k, v in entry.items()}
 
 
+def stated(request: Mapping) -> tuple[dict[str, str], dict[str, object]]:
+    """Return the choice of each group and the dotted values that a request itself gives.
+
+    Nothing is composed, and nothing loads hydra. Raises ConfigError, a line per mistake.
+    """
+    found: list[str] = []
+    choices, values, _ = _read(request, found)
+    if found:
+        raise ConfigError("\n".join(found))
+    return choices, values
+
+
 def _read(request: Mapping, found: list[str]
           ) -> tuple[dict[str, str], dict[str, object], set[str]]:
     """Split a request into choices, dotted values, and the keys that an override string gives.

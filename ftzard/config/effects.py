@@ -50,11 +50,13 @@ READ_BY: dict[str, str] = {
     "data.salt": _SIDES,
     "data.mention": "cleaning tuning choosing retraining",
     "data.link": "cleaning tuning choosing retraining",
+    "data.clean": "cleaning tuning choosing retraining",
     "data.max_characters": f"{_RAW} tuning choosing retraining",
     "data.min_rows": "cleaning",
     "data.max_rejected": f"{_RAW} preprocessing",
     "data.trust_joblib": _JUDGED,
     "task.kind": _ALL,
+    "task.abstain_below": "choosing retraining",
     "task.instructions.template": f"preprocessing {_MODELS}",
     "task.instructions.packing": _TRAINED,
     "task.instructions.score": _JUDGED,
@@ -107,6 +109,7 @@ READ_BY: dict[str, str] = {
     "sampling.quantile": "sampling",
     "sampling.random_share": "sampling",
     "sampling.audit_rows": "sampling",
+    "sampling.show_suggestions": "sampling",
     "sampling.min_labelled": "labels sensors",
     "drift.false_alarms": "inference",
     "drift.clearing": "inference",
@@ -122,6 +125,9 @@ READ_BY: dict[str, str] = {
     "gate.max_class_loss": _JUDGED,
     "gate.max_forgetting": _JUDGED,
     "gate.baseline_veto": _JUDGED,
+    "gate.first_baseline_margin": _JUDGED,
+    "gate.first_calibration_error": _JUDGED,
+    "gate.trial": "choosing evaluation retraining",
     "tracking.uri": _ALL,
     "tracking.experiment": _ALL,
     "tracking.registered_model": _ALL.replace("cleaning labels ", ""),
@@ -137,6 +143,7 @@ READ_BY: dict[str, str] = {
     "versioning.require_push": _VERSIONED,
     "seed": f"cleaning inference sampling {_MODELS}",
     "threads": f"inference sampling {_MODELS}",
+    "metrics": _JUDGED,
 }
 
 #: What one step reads with task=instruction_tuning only, or with task=classification only.
@@ -151,8 +158,13 @@ _FOR_TASK = {
     ("data.link", "tuning"): "classification",
     ("data.mention", "retraining"): "classification",
     ("data.link", "retraining"): "classification",
-    ("gate.max_class_loss", "choosing"): "classification",
-    ("gate.max_class_loss", "evaluation"): "classification",
+    **{("data.clean", step): "classification"
+       for step in ("cleaning", "tuning", "choosing", "retraining")},
+    **{("metrics", step): "classification" for step in _JUDGED.split()},
+    **{(f"gate.{name}", step): "classification" for step in ("choosing", "evaluation")
+       for name in ("max_class_loss", "first_baseline_margin", "first_calibration_error")},
+    ("task.abstain_below", "choosing"): "classification",
+    ("task.abstain_below", "retraining"): "classification",
 }
 
 #: What a retraining takes from the champion's record, and what is to be said instead.

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any
 
+from ftzard import custom
 from ftzard.config.schema import GROUPS, SEARCHED, Config, Paths, Tuning, hint_of
 
 #: Largest whole number where nothing smaller is said: what every library here can count with.
@@ -61,6 +62,7 @@ RANGES = {
     "data.max_characters": _COUNT,
     "data.min_rows": _COUNT,
     "data.max_rejected": _SHARE,
+    "task.abstain_below": _SHARE,
     "task.instructions.max_new_tokens": _COUNT,
     "task.instructions.generated_rows": _COUNT,
     "model.build.layers": _COUNT,
@@ -106,6 +108,8 @@ RANGES = {
     "gate.min_rows": _COUNT,
     "gate.max_class_loss": _SHARE,
     "gate.max_forgetting": _SHARE,
+    "gate.first_baseline_margin": _SHARE,
+    "gate.first_calibration_error": _SHARE,
     "paths.min_free_mb": _NONE_OR_MORE,
 }
 
@@ -114,8 +118,8 @@ _MAY_BE_EMPTY = ("data.mention", "data.link")
 #: Searched as [low, high]; the other spaces are lists of values.
 _INTERVALS = ("learning_rate", "weight_decay", "dropout")
 #: Folders that are not the artifacts': git's, DVC's and FTzard's own, and what people put in.
-_TAKEN = (".git", ".dvc", ".ftzard", "notebooks", "config", "models", "data/raw", "data/incoming",
-          "data/labelled", "data/quarantine", "data/raw_incoming")
+_TAKEN = (".git", ".dvc", ".ftzard", "notebooks", "config", "custom", "models", "data/raw",
+          "data/incoming", "data/labelled", "data/quarantine", "data/raw_incoming")
 #: Files of a workspace, so that no folder can have their names.
 _FILES = ("ftzard.yaml", ".env", ".gitignore", ".gitattributes", ".dvcignore", "data/.gitignore")
 #: Encodings of Python that are no text files', or that change what any text says.
@@ -182,6 +186,7 @@ def _or_null(key: str) -> str:
 def _limits(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     """Yield (key, value, holds, expectation) for what values ask of each other and of texts."""
     yield from _of_data(config)
+    yield from _of_own_functions(config)
     yield from _of_a_task(config)
     yield from _of_the_model(config)
     yield from _of_the_search(config)
@@ -238,6 +243,31 @@ def _of_data(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
         other = next((k for k, c in named.items() if k != key and c == column), None)
         yield (key, column, column is None or other is None or other < key,
                f"another column than {other}, which is the same one")
+
+
+def _of_own_functions(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
+    """Yield what the names of a workspace's own functions must look like."""
+    clean, metrics = config.data.clean, config.metrics
+    classifies = config.task.kind == "classification"
+    yield "data.clean", clean, clean is None or bool(custom.NAME.fullmatch(clean)), (
+        f"{custom.EXPECTED}; or null")
+    yield ("data.clean", clean, clean is None or classifies,
+           f"null with task={config.task.kind}, where texts stay as they are written")
+    yield ("metrics", metrics, all(custom.NAME.fullmatch(m) for m in metrics or ()),
+           f"names such as {custom.EXPECTED}; or null")
+    yield ("metrics", metrics, not metrics or classifies,
+           f"null with task={config.task.kind}, whose answers have no probabilities of labels")
+    short = [m.partition(":")[2] for m in metrics or ()]
+    yield ("metrics", metrics, len(set(short)) == len(short),
+           "functions with different names, under which they stand in tables")
+    taken = [name for name in short if name in _MEASURED]
+    yield ("metrics", metrics, not taken,
+           f"other names than {', '.join(taken)}, which FTzard measures itself")
+
+
+#: What stands in the tables of models already.
+_MEASURED = ("model", "accuracy", "lower", "upper", "macro_f1", "n", "balanced_accuracy", "loss",
+             "score", "measure")
 
 
 def _known_encoding(name: str) -> bool:
@@ -367,6 +397,8 @@ def _of_a_task(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
             yield f"data.{name}", value, value is None, f"null with {kind}"
         return
     yield "task.instructions", told, told is not None, f"its keys with {kind}"
+    least = config.task.abstain_below
+    yield "task.abstain_below", least, least is None, f"null with {kind}: an answer is free text"
     if told is not None:
         yield ("task.instructions.generated_rows", told.generated_rows,
                told.score == "loss" or told.generated_rows >= config.gate.min_rows,

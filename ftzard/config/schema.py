@@ -39,6 +39,7 @@ class Data:
     salt: str
     mention: str
     link: str
+    clean: str | None
     max_characters: int
     min_rows: int
     max_rejected: float
@@ -58,6 +59,7 @@ class Instructions:
 class Task:
     kind: Literal["classification", "instruction_tuning"]
     instructions: Instructions | None
+    abstain_below: float | None
 
 
 @dataclass
@@ -128,6 +130,7 @@ class Sampling:
     quantile: float | None
     random_share: float
     audit_rows: int
+    show_suggestions: Literal["never", "after", "before"]
     min_labelled: int
 
 
@@ -155,6 +158,9 @@ class Gate:
     max_class_loss: float
     max_forgetting: float
     baseline_veto: bool
+    first_baseline_margin: float
+    first_calibration_error: float
+    trial: bool
 
 
 @dataclass
@@ -205,6 +211,7 @@ class Config:
     versioning: Versioning
     seed: int
     threads: int
+    metrics: list[str] | None
 
 
 #: The values of `training` that `tuning` may search, under the same names.

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ftzard.dataset import json_lines, rejection, target_checks
@@ -34,6 +35,8 @@ __all__ = ["append", "check", "clean", "clean_texts", "normalise", "sample_rows"
 DUPLICATE = "duplicate"
 EARLIER_DUPLICATE = "duplicate of an earlier batch"
 CONTRADICTS = "contradicts the label of an earlier batch"
+#: Rows for which a function of the workspace's own is called again to see if it is steady.
+_STEADY = 1000
 _INVISIBLE = r"[\s\p{Z}\p{Cc}\p{Cf}\x{FE00}-\x{FE0F}]+"
 
 
@@ -85,6 +88,7 @@ def clean(
     link: str = "http",
     max_characters: int = 5000,
     identity: int = FIRST,
+    own: Mapping | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Clean one delivery and take out the rows that cannot be used.
 
@@ -93,11 +97,17 @@ def clean(
     id, batch, row, text and the optional columns that raw has; rejected has batch, row, the raw
     text and one reason each. Both are in the order of `raw`. With a published split, repeats are
     only taken out of training: validation and test stay as they were published. identity: version
-    of the rules by which texts and names are the same. Raises DataError for labels or names of
-    splits that might be meant as one (from version 2).
+    of the rules by which texts and names are the same. own: the workspace's own function (see
+    `texts.clean_texts`); cleaned then has a column cleaned_by with the beginning of its hash.
+    Raises DataError for labels or names of splits that might be meant as one (from version 2), and
+    for a function of one's own that fails or is not steady.
     """
     raw, halved = whole_characters(raw, identity)
-    texts = clean_texts(raw["text"], unescape_html=unescape_html, mention=mention, link=link)
+    settings = {"unescape_html": unescape_html, "mention": mention, "link": link, "own": own}
+    given = raw.set_index("row")["text"]
+    texts = clean_texts(given, **settings)
+    if own is not None:
+        _require_steady(given, texts, settings)
     frame = pd.DataFrame({"row": raw["row"].to_numpy(), "text": texts.to_pandas()})
     frame["text"] = frame["text"].astype("str")
     reason = np.full(len(frame), "", dtype=object)
@@ -125,6 +135,9 @@ def clean(
         refuse_rounded(frame["group"], "data.group_column")
         frame["group"] = canonical(frame["group"])
 
+    if own is not None:
+        frame["cleaned_by"] = pd.Series(cleaned_by(own), frame.index, dtype="str")
+
     comparable = reason == ""
     if "split" in frame:
         comparable &= ~frame["split"].isin(["validation", "test"]).to_numpy()
@@ -140,6 +153,34 @@ def clean(
     ids = row_ids(batch, cleaned["row"], cleaned["text"].tolist())
     cleaned.insert(0, "id", pd.Series(ids, dtype="str"))
     return cleaned, rejected_rows(batch, raw["row"][~used], raw["text"][~used], reason[~used])
+
+
+def cleaned_by(own: Mapping | None) -> str:
+    """Return what tells a workspace's own function from another one: its hash's beginning."""
+    return "" if own is None else own["sha256"][:16]
+
+
+def _require_steady(raw: pd.Series, texts: pa.Array, settings: Mapping) -> None:
+    """Refuse a function that makes something else of a text when it is called again.
+
+    It is asked for a sample of the rows once more, and for what it made of them: labels come back
+    with cleaned texts, and models are compared on them.
+    """
+    rows = np.unique(np.linspace(0, max(0, len(texts) - 1), num=min(len(texts), _STEADY)).astype(
+        int))
+    name = settings["own"]["function"]
+    once = texts.take(pa.array(rows))
+    again = clean_texts(raw.iloc[rows], **settings)
+    twice = clean_texts(once.to_pandas(), **settings)
+    for made, what in ((again, "the same text"), (twice, "its own result")):
+        differs = pc.not_equal(once, made)
+        if pc.any(differs).as_py():
+            place = differs.index(True).as_py()
+            raise DataError(
+                f"data.clean={name} made {once[place].as_py()[:60]!r} of row "
+                f"{raw.index[rows[place]]}, and "
+                f"{made[place].as_py()[:60]!r} when it was given {what} again; expected a function "
+                "that makes the same of a text each time and leaves a cleaned text as it is.")
 
 
 def whole_characters(raw: pd.DataFrame, identity: int) -> tuple[pd.DataFrame, np.ndarray]:
@@ -328,7 +369,8 @@ def append(
         for batch, rows in new[gone].groupby("batch", sort=False)
     ]
     table = pd.concat([others, new[~gone]], ignore_index=True)
-    for column in ("split", "group", "source", "labelled_by", "labelled_at"):
+    for column in ("split", "group", "source", "labelled_by", "labelled_at", "own_answer",
+                   "cleaned_by"):
         if column in table:
             table[column] = table[column].fillna("").astype("str")
     arrival = list(dict.fromkeys([*existing["batch"], *new["batch"]]))

@@ -16,10 +16,17 @@ from ftzard.artifact import write_atomically
 from ftzard.dataset import labelling
 from ftzard.dataset.instructions import one_turn, to_json
 from ftzard.dataset.identity import FIRST
+from ftzard.dataset.label_studio import AUDITED
 from ftzard.dataset.line_counts import LineCounts
 from ftzard.dataset.normalising import asked_keys
 from ftzard.dataset.storage import read_parquet, write_csv
 from ftzard.errors import DataError
+from ftzard.escaping import visible
+
+
+#: Whose agreement with a person's blind answers is told: the model's on all rows, on those drawn
+#: by chance of either side, and that of another person.
+COMPARED = ("model", "random_rows", "audit_rows", "labellers")
 
 
 @dataclass(frozen=True)
@@ -28,8 +35,8 @@ class HandedIn:
 
     cleaned: the rows that count, as `clean` would return them, with labelled_by and labelled_at;
     rejected: those that do not, as `clean` would reject them; refused: the same as they were
-    given, to be mended; facts: who labelled how much, and who agreed with whom; lines: how the
-    lines of the file became rows, None where it has none.
+    given, to be mended; facts: who labelled how much, what of it blind, and who agreed with whom;
+    lines: how the lines of the file became rows, None where it has none.
     """
 
     cleaned: pd.DataFrame
@@ -43,22 +50,35 @@ class HandedIn:
         """The facts that are numbers, under names that tracking takes."""
         flat = {f"labels_{key}": value for key, value in self.facts.items()
                 if isinstance(value, int)}
-        for who in ("model", "random_rows", "labellers"):
+        for who in COMPARED:
             for key, value in self.facts[who].items():
                 if value is not None:
                     flat[f"agreement_{who}_{key}"] = value
         return flat
 
+    @property
+    def sentence(self) -> str:
+        """What of the labels was given blind, and what of the test rows was not."""
+        blind, accepted = self.facts["blind"], self.facts["accepted"]
+        told = (f"{blind:,} of {accepted:,} labels were given before the model's suggestion was "
+                "seen; agreement is of those.")
+        seen = self.facts["audit_not_blind"]
+        if seen:
+            told += (f" {seen:,} of the batch's test rows were asked with a suggestion in sight, "
+                     "as earlier versions did: they count as test rows, but not as labelled blind.")
+        return told
+
 
 def queues(folder: Path) -> pd.DataFrame | None:
     """Return every row that is or was asked for: all queue files of a folder, or None.
 
-    The texts are those that were asked, whatever the files say by now (`labelling.read_asked`).
+    The texts are those that were asked, whatever the files say by now (`labelling.read_asked`);
+    the suggestions are what the model says of each row, whether or not the queue shows it.
     """
     files = sorted(Path(folder).glob("*.csv"))
     if not files:
         return None
-    return pd.concat([labelling.read_asked(f) for f in files],
+    return pd.concat([labelling.with_suggestions(f, labelling.read_asked(f)) for f in files],
                      ignore_index=True).drop_duplicates("id")
 
 
@@ -118,12 +138,16 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
     if earlier is not None and "labelled_by" in earlier:
         by_hand = earlier[earlier["labelled_by"] != ""]
     kept = ["id", "batch", "text", "group", *(labelling.KEPT if labels is None else [])]
-    asked = pd.concat([queue, *([by_hand.filter(kept)]
-                               if by_hand is not None else [])],
-                      ignore_index=True).drop_duplicates("id")
+    asked = queue.assign(blind=labelling.blind(queue))
+    if by_hand is not None:  # their queue may be gone: blind is what is known to be
+        own = by_hand.get("own_answer", pd.Series("", by_hand.index)).fillna("")
+        asked = pd.concat([asked, by_hand.filter(kept).assign(
+            blind=own.map(lambda answer: labelling.YES if answer else labelling.NO))],
+            ignore_index=True)
+    asked = asked.drop_duplicates("id")
     accepted, refused = labelling.accept(given, asked, labels)
     cleaned = accepted.assign(row=np.arange(len(accepted), dtype="int64"))
-    cleaned = cleaned[["id", "batch", "row", "text", "label", *labelling.GIVEN]]
+    cleaned = cleaned[["id", "batch", "row", "text", "label", *labelling.GIVEN, "own_answer"]]
     empty = int((refused["reason"] == labelling.EMPTY).sum())
     if empty == len(given):
         raise DataError(f"{path.name}: none of its {empty} rows has a label; fill in the column "
@@ -147,12 +171,16 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
     facts = {
         "accepted": len(cleaned), "refused": len(refused), "left_empty": empty, "changed": changed,
         "labelled_by": cleaned["labelled_by"].value_counts().to_dict(),
-        "model": _with_model(known, cleaned["label"]),
-        "random_rows": _with_model(known, cleaned["label"], "random"),
+        "blind": int((cleaned["own_answer"] != "").sum()),
+        "audit_not_blind": int((known["side"].eq(AUDITED).to_numpy()
+                                & (cleaned["own_answer"] == "").to_numpy()).sum()),
+        "model": _with_model(known, cleaned["own_answer"]),
+        "random_rows": _with_model(known, cleaned["own_answer"], "random"),
+        "audit_rows": _with_model(known, cleaned["own_answer"], "audit"),
         "labellers": labelling.agreement(labelling.labelled_twice(given, asked, labels, by_hand)),
     }
     if labels is None:  # agreement by chance is for labels that come from a few names
-        for who in ("model", "random_rows", "labellers"):
+        for who in COMPARED:
             facts[who]["kappa"] = None
     return HandedIn(cleaned, rejected, refused, facts, labelling.count_lines(path))
 
@@ -172,13 +200,17 @@ def _with_messages(cleaned: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     return cleaned
 
 
-def _with_model(known: pd.DataFrame, label: pd.Series, chosen_by: str | None = None) -> dict:
-    """Return the agreement with the model's suggestions, on all rows or those so chosen."""
+def _with_model(known: pd.DataFrame, own: pd.Series, chosen_by: str | None = None) -> dict:
+    """Return the agreement of blind answers with the model's suggestions.
+
+    known: what was asked, in the order of `own`, the answers given blind ('' where one was not);
+    chosen_by: only of rows that were chosen in this way.
+    """
     suggestion = known["suggestion"].fillna("").to_numpy()
-    picked = suggestion != ""
+    picked = (suggestion != "") & (own != "").to_numpy()
     if chosen_by is not None:
         picked &= (known["chosen_by"].fillna("") == chosen_by).to_numpy()
-    return labelling.agreement(list(zip(suggestion[picked], label.to_numpy()[picked],
+    return labelling.agreement(list(zip(suggestion[picked], own.to_numpy()[picked],
                                         strict=True)))
 
 
@@ -191,7 +223,7 @@ def report_refused(refused: pd.DataFrame, folder: Path, file: str, *, at: str) -
     if refused.empty:
         return None
     path = folder / f"{Path(file).name.split('.', 1)[0]}.refused.csv"
-    columns = ["row", "id", "batch", "text", "label", "labelled_by", "reason"]
+    columns = ["row", "id", "batch", "text", "label", "labelled_by", *labelling.SEEN, "reason"]
     write_csv(refused[columns], path, encoding="utf-8-sig")
     lines = [f"{row.reason}: row {row.row + 1}, id {row.id}, label '{labelling.short(row.label)}'"
              for row in refused.itertuples(index=False)]
@@ -202,7 +234,7 @@ def report_refused(refused: pd.DataFrame, folder: Path, file: str, *, at: str) -
             "and put it into data/labelled. They also stay in the queue.\n\n" + "\n".join(lines)
             + "\n")
     write_atomically(path.with_name(f"{path.name}.report.txt"),
-                     lambda part: part.write_text(text, encoding="utf-8"))
+                     lambda part: part.write_text(visible(text), encoding="utf-8"))
     return path
 
 

@@ -4,9 +4,9 @@ Label Studio has ids of its own, so a row's id travels as `row_id` in the task's
 is read stands in `label_studio_export`.
 """
 
+import html
 import json
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -14,40 +14,46 @@ import pandas as pd
 from ftzard.errors import DataError
 
 FROM, TO = "label", "text"
+#: The side of a queue's rows that are asked to measure with.
+AUDITED = "test"
 
 
 def interface(labels: Iterable[str] | None) -> str:
     """Return the labelling interface (XML) that fits the tasks, to paste into a new project.
 
-    labels: the label names, or None for free answers: one text, which starts as the suggestion.
+    labels: the label names, or None for free answers: one text, which starts as the task's
+    suggestion, if it has one.
     """
     if labels is None:
         return (f'<View>\n  <Text name="{TO}" value="$text"/>\n'
                 f'  <TextArea name="{FROM}" toName="{TO}" rows="6" maxSubmissions="1" '
                 'editable="true" required="true"/>\n</View>\n')
-    choices = "\n".join(f'    <Choice value="{escape(str(label))}"/>' for label in labels)
+    choices = "\n".join(f'    <Choice value="{html.escape(str(label))}"/>' for label in labels)
     return (f'<View>\n  <Text name="{TO}" value="$text"/>\n'
             f'  <Choices name="{FROM}" toName="{TO}" choice="single" required="true">\n'
             f"{choices}\n  </Choices>\n</View>\n")
 
 
 def tasks(queue: pd.DataFrame, model: str) -> list[dict]:
-    """Return a task per row of the queue, with the model's suggestion as its prediction.
+    """Return a task per row of the queue, with the suggestion that it has as its prediction.
+
+    Label Studio opens a task with its prediction filled in, so a row of the test side has none,
+    whatever the queue says.
 
     model: name and version of the model whose suggestions they are. A queue with messages asks for
     free answers.
     """
-    free = "messages" in queue
-    return [{
-        "data": {"row_id": row.id, "batch": row.batch, "text": row.text},
-        "predictions": [{
-            "model_version": model,
-            "score": float(row.confidence),
-            "result": [{"from_name": FROM, "to_name": TO, "type": "textarea",
-                        "value": {"text": [row.suggestion]}} if free else
-                       {"from_name": FROM, "to_name": TO, "type": "choices",
-                        "value": {"choices": [row.suggestion]}}]}],
-    } for row in queue.itertuples(index=False)]
+    kind, key = ("textarea", "text") if "messages" in queue else ("choices", "choices")
+    found = []
+    for row in queue.itertuples(index=False):
+        task = {"data": {"row_id": row.id, "batch": row.batch, "text": row.text}}
+        if row.suggestion and row.side != AUDITED:
+            task["predictions"] = [{
+                "model_version": model, "score": float(row.confidence),
+                "result": [{"from_name": FROM, "to_name": TO, "type": kind,
+                            "value": {key: [row.suggestion]}}]}]
+        found.append(task)
+    return found
 
 
 def task_texts(path: Path) -> dict[str, str]:

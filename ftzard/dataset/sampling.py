@@ -2,7 +2,8 @@
 
 Rows of the training side, to learn from: the ones that teach most by the chosen strategy, or some
 of them drawn by chance. And rows drawn uniformly from the test side alone, to measure with: a test
-set of uncertain rows would say little about the batch. What was asked before and is not labelled
+set of uncertain rows would say little about the batch. They stand among the others, so that
+whoever stops early has labelled their share of both. What was asked before and is not labelled
 yet stays asked, and counts towards both numbers. A free answer has no probabilities of
 labels: such rows are ranked by the confidence with which the champion wrote it.
 """
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ftzard.dataset.identity import FIRST
-from ftzard.dataset.labelling import queue_columns
+from ftzard.dataset.labelling import NEVER, hide, queue_columns
 from ftzard.dataset.normalising import asked_keys
 from ftzard.dataset.splitting import all_shapes, like_test_rows
 from ftzard.errors import ConfigError, DataError, nearest
@@ -190,6 +191,7 @@ def select(
     seed: int,
     random_share: float = 0.25,
     quantile: float | None = None,
+    show_suggestions: str = NEVER,
     exclude_texts: pd.Series | list[str] = (),
     test_texts: Iterable[str] = (),
     waiting: pd.DataFrame | None = None,
@@ -206,14 +208,17 @@ def select(
     is ranked, with strategy='mix'. quantile: ranked are only rows whose score reaches this quantile
     of the training side's scores (labelled and waiting rows among them, so that asking does not
     move it); None for all. Of texts that are the same up to one word one is asked; none of
-    those in `exclude_texts`; and for training none that is nearly one of `test_texts`. waiting:
-    rows of this batch's queue that have no label yet; they stay, first and as they are, and count
-    towards budget and audit_rows. disagreement (rows) and embeddings (rows, width): what committee
-    and diversity rank by, in the order of `predictions`. identity: version of the rules by which
-    texts are the same.
+    those in `exclude_texts`; and for training none that is nearly one of `test_texts`.
+    show_suggestions: only with 'before' does a row of the training side keep its suggestion in the
+    queue; a row of the test side never does. waiting:
+    rows of this batch's queue that have no label yet; they stay, first and in their order, and
+    count towards budget and audit_rows. disagreement (rows) and embeddings (rows, width): what
+    committee and diversity rank by, in the order of `predictions`. identity: version of the rules
+    by which texts are the same.
 
-    Fewer rows than asked for are all taken (`counts` says how many were missing); no row at all
-    is a DataError. The threshold is None when no row was ranked by a score.
+    Fewer rows than asked for are all taken (`counts` says how many were missing), and the budget of
+    which `random_share` is taken is then as many as there are; no row at all is a DataError. The
+    threshold is None when no row was ranked by a score.
     """
     _check_strategy(strategy)
     if budget < 0 or audit_rows < 0 or budget + audit_rows == 0:
@@ -243,8 +248,10 @@ def select(
     test = free["split"] == "test"
     audited = _drawn(free[test], audit_rows, seed, asked)
     training = free[~test]
+    budget = min(budget, len(training))
     share = round(random_share * budget) if strategy == "mix" else 0
     by_chance = _drawn(training, budget if strategy == "random" else share, seed, asked)
+    by_chance = by_chance.sort_values("id")
     rest = training.drop(by_chance.index)
     if quantile is not None:
         rest = rest[rest["score"] >= least_score(rows, quantile)]
@@ -265,10 +272,10 @@ def select(
         ranked.assign(side="train", chosen_by=chosen_by),
         by_chance.assign(side="train", chosen_by=RANDOM),
         audited.assign(side="test", chosen_by=AUDIT)])
-    new = new.reindex(columns=columns, fill_value="").astype({"confidence": "float64"})
-    if len(kept):
-        new = new.astype({"confidence": "str"})
-    queue = (pd.concat([kept, new]) if len(kept) else new).reset_index(drop=True)
+    new = _mixed(new.reindex(columns=columns, fill_value=""), seed)
+    new = new.astype({"confidence": "str"})
+    queue = hide((pd.concat([kept, new]) if len(kept) else new).reset_index(drop=True),
+                 show_suggestions)
     ranked_by_score = rows["id"].isin(queue.loc[queue["chosen_by"] == chosen_by, "id"])
     if strategy in UNRANKED or not ranked_by_score.any():
         return queue, None
@@ -311,9 +318,22 @@ def _kept(waiting: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _drawn(rows: pd.DataFrame, most: int, seed: int, asked: _Asked) -> pd.DataFrame:
-    """Return at most `most` rows drawn uniformly, in order of id."""
+    """Return at most `most` rows drawn uniformly, in the order in which they were drawn."""
     shuffled = rows.iloc[np.random.default_rng(seed).permutation(len(rows))]
-    return asked.take(shuffled, max(0, most)).sort_values("id")
+    return asked.take(shuffled, max(0, most))
+
+
+def _mixed(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return rows with those of the test side at places drawn by chance among the others.
+
+    Either kind keeps its order: the most uncertain rows come first, and any beginning of the audit
+    rows is a uniform sample of them.
+    """
+    audits = np.array(rows["side"] == "test")
+    places = np.random.default_rng([seed, len(rows)]).permutation(audits)
+    order = np.empty(len(rows), dtype=np.int64)
+    order[places], order[~places] = np.flatnonzero(audits), np.flatnonzero(~audits)
+    return rows.iloc[order]
 
 
 def counts(

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ftzard.artifact import write_atomically
+from ftzard.dataset import spreadsheet
 from ftzard.dataset.identity import FIRST, LATEST
 from ftzard.errors import DataError
 
@@ -17,7 +18,7 @@ from ftzard.errors import DataError
 TYPES = {
     **dict.fromkeys(
         ("id", "batch", "text", "label", "split", "group", "reason", "suggestion", "side",
-         "labelled_by", "labelled_at", "messages", "source"),
+         "labelled_by", "labelled_at", "own_answer", "messages", "source", "model"),
         pa.large_string(),
     ),
     "row": pa.int64(),
@@ -85,6 +86,14 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         raise DataError(f"{path} cannot be read as parquet ({error}); write it again.") from error
 
 
+def columns(path: Path) -> list[str]:
+    """Return the names of a parquet file's columns; raises DataError for a file that is none."""
+    try:
+        return pq.read_schema(path).names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} cannot be read as parquet ({error}); write it again.") from error
+
+
 def identity_of(path: Path) -> int:
     """Return the version of the rules of identity by which a table's rows were made.
 
@@ -105,9 +114,11 @@ def identity_of(path: Path) -> int:
 
 
 def write_csv(frame: pd.DataFrame, path: Path, *, encoding: str = "utf-8") -> Path:
-    """Write a table as CSV, atomically, with a header line and '\\n' line ends.
+    """Write a table as CSV for people, atomically, with a header line and '\\n' line ends.
 
-    Raises DataError for a list column: a CSV cell would not read back as one.
+    Its cells are escaped, so that a spreadsheet takes none of them for a formula;
+    `spreadsheet.unescaped` gives the texts again. Raises DataError for a list column: a CSV cell
+    would not read back as one.
     """
     for name in frame.columns:
         first = frame[name].iloc[0] if len(frame) else None
@@ -116,9 +127,11 @@ def write_csv(frame: pd.DataFrame, path: Path, *, encoding: str = "utf-8") -> Pa
                 f"Column '{name}' holds lists, which a CSV file does not keep; write parquet, or "
                 "leave the column out."
             )
+    safe = spreadsheet.escaped(frame)
     return write_atomically(
         Path(path),
-        lambda part: frame.to_csv(part, index=False, lineterminator="\n", encoding=encoding),
+        lambda part: safe.to_csv(part, index=False, lineterminator="\n", encoding=encoding,
+                                 quoting=spreadsheet.QUOTING),
     )
 
 

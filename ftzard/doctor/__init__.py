@@ -37,6 +37,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("data", versioned.data),
     ("dropped", dropped.files),
     ("versions", versioned.uncommitted),
+    ("code", versioned.code),
     ("git remote", versioned.git_remote),
     ("pushed", versioned.unpushed),
     ("disk", machine.disk),

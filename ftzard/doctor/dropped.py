@@ -10,7 +10,7 @@ from ftzard.workspace import Workspace
 def files(place: Workspace) -> list[Finding]:
     """Files that wait, whose runs failed, that are not trained on yet, or that no sensor takes."""
     found = [*_passed_over(place), *_failed(place)]
-    waiting = drop_folders.not_in_table(place, place.root / settings(place).paths.cleaned)
+    waiting = drop_tally.not_in_table(place, place.root / settings(place).paths.cleaned)
     if waiting:
         found.append(Finding(
             "dropped", OK,

@@ -153,6 +153,9 @@ def dagster(place: Workspace) -> list[Finding]:
     if not database.is_file() or "storage" in said or "run_storage" in said:
         return [Finding("Dagster", OK, "no run yet." if not database.is_file() else
                         "its runs are in a database of its own, which is not looked at here.")]
+    if not place.writable:
+        return [Finding("Dagster", OK, "its runs are not looked at: only who may write here can "
+                                       "open them.")]
     dead = _dead_runs(place, database)
     if not dead:
         return [Finding("Dagster", OK, f"{place.relative(home)}, no run is left open.")]

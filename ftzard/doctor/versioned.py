@@ -1,11 +1,13 @@
 """git, DVC and their remotes: what would stop the next version, and what is here only."""
 
 import os
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ftzard import own_code
 from ftzard.artifact import dvc_hash, write_atomically
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed
 from ftzard.doctor.leftovers import at_work
@@ -285,6 +287,26 @@ def uncommitted(place: Workspace) -> list[Finding]:
             f"{listed(left)}: changed and in no commit; a process was killed between DVC and git.",
             f"ftzard doctor --fix -w {place.in_shell}", lambda: _commit(place, left)))
     return found
+
+
+def code(place: Workspace) -> list[Finding]:
+    """Own code that is in no commit: the next run that uses it commits it, as it runs it."""
+    if not git.is_repo(place.root):
+        return []
+    found = own_code.uncommitted(place)
+    left = [path for path, state in found.items() if state != "removed"]
+    gone = [path for path, state in found.items() if state == "removed"]
+    findings = []
+    if left:
+        findings.append(Finding(
+            "code", WARNING, f"{listed(left)}: in no commit as it is; the next run that uses it "
+                             "commits it.",
+            f"git add {' '.join(map(shlex.quote, left))} && git commit"))
+    if gone:
+        quoted = " ".join(map(shlex.quote, gone))
+        findings.append(Finding("code", WARNING, f"{listed(gone)}: removed, and git still has it.",
+                                f"git rm {quoted} && git commit (or git restore {quoted})"))
+    return findings or [Finding("code", OK, "notebooks, config and own modules are committed.")]
 
 
 def _commit(place: Workspace, paths: list[str]) -> str:

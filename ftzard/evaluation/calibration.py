@@ -6,14 +6,19 @@ Networks"). The abstention curve says how accurate the model is on the share of 
 of (El-Yaniv and Wiener, 2010, "On the Foundations of Noise-free Selective Classification").
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, log
 
 import numpy as np
 
 from ftzard.errors import DataError
-from ftzard.evaluation.metrics import checked, classification_metrics, wilson_interval
+from ftzard.evaluation.metrics import (
+    checked,
+    classification_metrics,
+    reliability,
+    wilson_interval,
+)
 
 COLDEST, HOTTEST = 0.05, 20.0
 _GOLDEN = (5 ** 0.5 - 1) / 2
@@ -24,7 +29,9 @@ class Calibration:
     """Expected calibration error and loss on test rows, before and after temperature scaling.
 
     temperature: fitted on `validation_rows` rows that are none of the n test rows; ece: shares,
-    0.01 is one point; loss: mean cross entropy in nats. Above 1 the model was too sure.
+    0.01 is one point; loss: mean cross entropy in nats. Above 1 the model was too sure. ece_chance:
+    what a calibrated model with the scaled confidences stays below in 99 of 100 draws of n rows;
+    few rows make a large error by chance.
     """
 
     temperature: float
@@ -34,6 +41,7 @@ class Calibration:
     ece_after: float
     loss_before: float
     loss_after: float
+    ece_chance: float
 
     def to_dict(self) -> dict:
         """Return the values as plain ones that JSON can hold."""
@@ -43,6 +51,14 @@ class Calibration:
         """Return the numbers under names that tracking takes."""
         return {"temperature": self.temperature, "test_ece_scaled": self.ece_after,
                 "test_loss_scaled": self.loss_after}
+
+
+def temperature_of(record: Mapping) -> float | None:
+    """Return the temperature that a model's record tells of, or None.
+
+    A record from before models were registered with one has it with its calibration.
+    """
+    return record.get("temperature") or (record.get("calibration") or {}).get("temperature")
 
 
 def scaled(logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -90,11 +106,35 @@ def calibrate(
     classes: Sequence[str],
 ) -> Calibration:
     """Fit the temperature on validation rows and measure on test rows what it changes."""
-    temperature = fit_temperature(validation_labels, validation_logits, classes)
+    return measure(fit_temperature(validation_labels, validation_logits, classes),
+                   len(validation_labels), labels, logits, classes)
+
+
+def measure(temperature: float, validation_rows: int, labels: Sequence[str], logits: np.ndarray,
+            classes: Sequence[str]) -> Calibration:
+    """Measure on test rows what a temperature changes that was fitted on so many other rows.
+
+    labels: n names; logits: (n, k), columns in the order of `classes`.
+    """
     before = classification_metrics(labels, scaled(logits, 1.0), classes)
-    after = classification_metrics(labels, scaled(logits, temperature), classes)
-    return Calibration(temperature, len(validation_labels), before["n"], before["ece"],
-                       after["ece"], before["loss"], after["loss"])
+    chances = scaled(logits, temperature)
+    after = classification_metrics(labels, chances, classes)
+    return Calibration(temperature, validation_rows, before["n"], before["ece"],
+                       after["ece"], before["loss"], after["loss"],
+                       ece_by_chance(reliability(labels, chances, classes)))
+
+
+def ece_by_chance(bins: Sequence[dict], confidence: float = 0.99, draws: int = 2000,
+                  seed: int = 0) -> float:
+    """Return the error that a calibrated model stays below in a share of draws of the same rows.
+
+    bins: as `reliability` gives them; each row is right as often as its bin's mean confidence says.
+    """
+    n = np.array([b["n"] for b in bins])
+    sure = np.clip([b["confidence"] for b in bins], 0.0, 1.0)
+    right = np.random.default_rng(seed).binomial(n, sure, (draws, len(n)))
+    errors = np.abs(right - n * sure).sum(axis=1) / n.sum()
+    return float(np.quantile(errors, confidence))
 
 
 def abstention(

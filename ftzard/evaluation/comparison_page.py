@@ -45,6 +45,9 @@ def _scores(told: Mapping, first: str, second: str) -> list[Markup]:
     for key, name in (("loss", "loss (nats)"), ("ece", "calibration error")):
         one, two = told["first"][key], told["second"][key]
         lines.append((name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−")))
+    for name, found in told.get("own_metrics", {}).items():
+        one, two = found["first"], found["second"]
+        lines.append((name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−")))
     kinds = ("whole", "number", "number", "number")
     classes = [(label, f"{scores['support']:,}", f"{scores['f1']:.3f}",
                 f"{told['second']['per_class'][label]['f1']:.3f}")

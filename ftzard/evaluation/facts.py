@@ -72,7 +72,7 @@ class Test:
 class Round:
     """One round of the story, the newest last.
 
-    verdict: 'promote', 'refuse' or 'cannot tell'; accuracy, lower, upper: of that round's
+    verdict: the gate's decision; accuracy, lower, upper: of that round's
     challenger on the newest n test rows, the same for all rounds, or, where `apart` says in a part
     of a sentence why there is no such score, on its own n rows; measured_on: which rows these are,
     in words; champion: name of the round whose version was champion when this one was over; labels:
@@ -227,6 +227,7 @@ class Facts:
     rejected: Mapping[str, int] | None = None
     rejected_examples: Sequence[Mapping[str, Any]] = ()
     rows_read: int | None = None
+    dropped_by_own_code: dict[str, int] | None = None
     leaks: Mapping[str, int] | None = None
     arrived_leaks: Mapping[str, int] | None = None
     learned_before: int = 0

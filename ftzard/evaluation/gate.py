@@ -5,6 +5,10 @@ over all test sets together, an exact test guards it where few rows differ: McNe
 that are right or wrong (`judge`), sign flips of the differences for scores (`judge_scores`).
 Promotion needs the interval above zero and a gain worth having; a class or a test set that
 provably lost too much vetoes; a tie keeps the champion; too few rows cannot tell.
+
+The first model has no champion to beat. It must beat the majority class (or the bare base) in the
+same paired way, must not be surely worse than the best cheap baseline, and its confidence must be
+worth believing; else there is no champion yet. In a trial workspace the last two only warn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +26,13 @@ from ftzard.evaluation.paired import Predicted, Scored
 POWER = 0.8
 #: The bare base among the baselines: what the first model judged by scores has to beat.
 BASE = "base"
+#: What of the config's group `gate` is about labels, and has no place where scores are judged.
+OF_CLASSES = ("max_class_loss", "first_baseline_margin", "first_calibration_error")
+#: The decision on a first model that is not good enough.
+NO_CHAMPION = "no champion yet"
+#: What every page says of a model that was judged in a trial workspace.
+TRIAL = ("A trial (gate.trial=true): it was made to try the loop, and the rules for a first "
+         "champion only warned.")
 #: What today's records call a verdict's fields where the measure is accuracy.
 _OF_ACCURACY = {"challenger_score": "challenger_accuracy", "champion_score": "champion_accuracy",
                 "p": "mcnemar_p"}
@@ -31,15 +42,16 @@ _OF_ACCURACY = {"challenger_score": "challenger_accuracy", "champion_score": "ch
 class Verdict:
     """What the gate decided, and every number behind it.
 
-    decision: 'promote', 'refuse' or 'cannot tell'; reasons: sentences for a person; against:
-    'champion', or for the first model ever 'majority class' (accuracy) or 'base' (scores); measure:
-    the name of what was compared; challenger_score, champion_score: its mean over the union of the
-    test sets (a loss as a loss; champion: whoever stood against the challenger); difference, lower,
-    upper: by how much the challenger is better, below zero if it is worse; discordant: rows that
-    the two did not answer alike; p: of the exact test; rows_needed: where evidence is what is
-    missing, rows with which min_gain would be shown with 80 % power, never fewer than min_rows; and
-    min_rows itself where the interval has no zero in it already; per_class (empty for scores) and
-    per_test_set: [{label or name, difference, lower, upper, n, veto, …}]; limits: the settings.
+    decision: 'promote', 'refuse', 'cannot tell' or, of a first model, 'no champion yet'; reasons:
+    sentences for a person; against: 'champion', or for the first model ever 'majority class'
+    (accuracy) or 'base' (scores); measure: the name of what was compared; challenger_score,
+    champion_score: its mean over the union of the test sets (a loss as a loss; champion: whoever
+    stood against the challenger); difference, lower, upper: by how much the challenger is better,
+    below zero if it is worse; discordant: rows that the two did not answer alike; p: of the exact
+    test; rows_needed: where evidence is what is missing, rows with which min_gain would be shown
+    with 80 % power, never fewer than min_rows; and min_rows itself where the interval has no zero
+    in it already; per_class (empty for scores) and per_test_set: [{label or name, difference,
+    lower, upper, n, veto, …}]; limits: the settings, whether the workspace is a trial among them.
     """
 
     promoted: bool
@@ -74,6 +86,11 @@ class Verdict:
         return {_OF_ACCURACY.get(k, k): v for k, v in told.items() if k != "measure"}
 
 
+def is_trial(verdict: Mapping | None) -> bool:
+    """Return whether a verdict, as `Verdict.to_dict` gives it, was spoken in a trial workspace."""
+    return bool(((verdict or {}).get("limits") or {}).get("trial"))
+
+
 def means(verdict: Mapping) -> tuple[float, float, float]:
     """Return (challenger's mean, the other's mean, p) of a verdict as `to_dict` gives it."""
     return tuple(verdict[old if old in verdict else new] for new, old in _OF_ACCURACY.items())
@@ -93,6 +110,11 @@ def judge(
     seed: int,
     confidence: float = 0.95,
     resamples: int = 2000,
+    first_baseline_margin: float = 0.02,
+    first_calibration_error: float = 0.1,
+    calibration_error: float | None = None,
+    calibration_chance: float = 0.0,
+    trial: bool = False,
 ) -> Verdict:
     """Decide whether `challenger` replaces `champion`, and say why.
 
@@ -100,8 +122,14 @@ def judge(
     order) and labels; champion None for the first model ever, which must beat the majority class.
     min_gain, max_class_loss (of a class's recall), max_forgetting (of a test set's accuracy): as
     shares, 0.01 is one point. baselines: name -> its answers on the same sets; one that is more
-    accurate than the challenger is a warning, or with `baseline_veto` a refusal. Raises DataError
-    if sets, ids, labels or names do not match, or no row is left.
+    accurate than the challenger is a warning, or with `baseline_veto` a refusal.
+
+    A first model is refused too where the whole interval of its difference from the most accurate
+    baseline lies below -`first_baseline_margin`, and where `calibration_error` (a share: expected
+    calibration error on the test rows after temperature scaling, None if not measured) is above
+    `first_calibration_error` and above `calibration_chance`, which a calibrated model may show on
+    so few rows; with `trial` these two are warnings. Raises DataError if sets, ids, labels or names
+    do not match, or no row is left.
     """
     rows = paired.union(challenger, classes)
     first = champion is None
@@ -128,8 +156,11 @@ def judge(
         for name, answers in baselines.items()
     ]
     discordance = total["discordant"] / total["n"]
+    found = [] if not first else [
+        *_below_baseline(held_against, first_baseline_margin, confidence),
+        *_badly_calibrated(calibration_error, first_calibration_error, calibration_chance)]
     return _decided(
-        ACCURACY, total, per_class, per_test_set, held_against,
+        ACCURACY, total, per_class, per_test_set, held_against, first_model=found,
         against="majority class" if first else "champion", first=first,
         rows_for=lambda gain: _rows_needed(gain, discordance, total["n"], confidence, min_rows),
         where=f"where {_share(discordance)} of the rows differ",
@@ -141,6 +172,9 @@ def judge(
             "confidence": float(confidence),
             "resamples": int(resamples),
             "baseline_veto": bool(baseline_veto),
+            "first_baseline_margin": float(first_baseline_margin),
+            "first_calibration_error": float(first_calibration_error),
+            "trial": bool(trial),
             "seed": int(seed),
         },
     )
@@ -159,14 +193,15 @@ def judge_scores(
     seed: int,
     confidence: float = 0.95,
     resamples: int = 2000,
+    trial: bool = False,
 ) -> Verdict:
     """Decide as `judge` does, on the rows' scores instead of right and wrong.
 
     challenger, champion: test set name -> Scored, the same sets with the same row ids (any order)
     and weights; champion None for the first model ever, which must beat the bare base: the baseline
     named 'base'. measure: 'loss', 'rouge_l' or 'exact_match', in whose unit min_gain and
-    max_forgetting (of a test set's mean) are. Raises DataError if sets, ids or weights do not
-    match, no row is left, or the base is missing where it is needed.
+    max_forgetting (of a test set's mean) are; trial: kept with the verdict. Raises DataError if
+    sets, ids or weights do not match, no row is left, or the base is missing where it is needed.
     """
     told = measures.of(measure)
     rows = paired.union_of_scores(challenger)
@@ -200,7 +235,7 @@ def judge_scores(
     ]
     spread = paired.spread(rows["scores"] - other, rows["weights"])
     return _decided(
-        told, total, [], per_test_set, held_against,
+        told, total, [], per_test_set, held_against, first_model=[],
         against=BASE if first else "champion", first=first,
         rows_for=lambda gain: _rows_for_scores(gain, spread, total["n"], confidence, min_rows),
         where="at how much the rows' differences vary",
@@ -211,6 +246,7 @@ def judge_scores(
             "confidence": float(confidence),
             "resamples": int(resamples),
             "baseline_veto": bool(baseline_veto),
+            "trial": bool(trial),
             "seed": int(seed),
         },
     )
@@ -238,6 +274,7 @@ def _decided(
     per_test_set: list[dict],
     held_against: list[dict],
     *,
+    first_model: list[str],
     against: str,
     first: bool,
     rows_for: Callable[[float], int | None],
@@ -246,7 +283,8 @@ def _decided(
 ) -> Verdict:
     """Apply the rules to what was compared.
 
-    rows_for: gain -> rows that would show it, or None; where: the end of the sentence that says so.
+    first_model: what is wrong with a first model beside the comparison, as sentences; rows_for:
+    gain -> rows that would show it, or None; where: the end of the sentence that says so.
     """
     min_gain, min_rows, confidence = (limits[k] for k in ("min_gain", "min_rows", "confidence"))
     better = [b for b in held_against if b["difference"] < 0 and b["name"] != against]
@@ -263,6 +301,10 @@ def _decided(
     vetoes = _veto_sentences(per_class, per_test_set, limits, measure)
     if limits["baseline_veto"]:
         vetoes += [sentence + " The configuration makes that a veto." for sentence in warnings]
+    if limits["trial"]:
+        warnings += [f"{sentence} In a trial that is only a warning." for sentence in first_model]
+    else:
+        vetoes += first_model
 
     summary = _summary_sentence(total, against, confidence, measure)
     if n < min_rows:
@@ -280,7 +322,8 @@ def _decided(
                 f"The gain of {measure.gain(total['difference'], sign=False)} is real but smaller "
                 f"than the {measure.gain(min_gain, sign=False)} that a change of model must bring."
             )
-        decision = "promote" if shown and gained and not vetoes else "refuse"
+        decision = "promote" if shown and gained and not vetoes else (
+            NO_CHAMPION if first else "refuse")
         reasons += vetoes
         if decision == "promote":
             reasons.append(_promoted_sentence(first, measure))
@@ -318,6 +361,32 @@ def _decided(
         limits=limits,
         measure=measure.name,
     )
+
+
+def _below_baseline(held_against: list[dict], margin: float, confidence: float) -> list[str]:
+    """Return a sentence if a model is surely worse than the most accurate of its baselines."""
+    best = max(held_against, key=lambda b: b["champion"], default=None)
+    if best is None or best["upper"] >= -margin:
+        return []
+    return [
+        f"Baseline '{best['name']}' is surely better: {_share(best['champion'])} against "
+        f"{_share(best['challenger'])}, a difference of {_points(best['difference'], sign=True)} "
+        f"({_percent(confidence)} interval {_points(best['lower'], sign=True, unit=False)} to "
+        f"{_points(best['upper'], sign=True)}), all of it below "
+        f"{_points(-margin, sign=True)} (gate.first_baseline_margin)."]
+
+
+def _badly_calibrated(error: float | None, limit: float, chance: float) -> list[str]:
+    """Return a sentence if the confidence of a model cannot be believed.
+
+    chance: the error that a calibrated model may show on as many rows.
+    """
+    if error is None or error <= max(limit, chance):
+        return []
+    return [
+        f"Its confidence is off by {_points(error)} (expected calibration error on the test rows, "
+        f"after temperature scaling); the limit for a first champion is {_points(limit)} "
+        "(gate.first_calibration_error)."]
 
 
 def _lost(result: dict, limit: float, confidence: float) -> dict:

@@ -5,8 +5,9 @@ Every builder that takes text escapes it; what is already HTML travels as `Marku
 
 import re
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
+
+from ftzard.escaping import html as escape
 
 LONGEST_TEXT = 320
 
@@ -31,7 +32,7 @@ nav a { color:var(--blue); text-decoration:none; } nav a:hover { text-decoration
 section { border-top:1px solid var(--line); padding:30px 0 24px; }
 section:first-child { border-top:0; padding-top:0; }
 section > .lead { color:var(--soft); margin-bottom:18px; }
-.promote { --accent:var(--green); } .refuse { --accent:var(--orange); }
+.promote { --accent:var(--green); } .refuse, .no-champion-yet { --accent:var(--orange); }
 .cannot-tell { --accent:var(--grey); }
 .verdict { margin:26px 0 30px; padding:20px 24px 16px; border-left:6px solid var(--accent);
   background:var(--wash); border-radius:0 6px 6px 0; }
@@ -119,13 +120,13 @@ def text(value: object) -> Markup:
     """Escape a value for the page; a number and its % or unit stay on one line."""
     if isinstance(value, Markup):
         return value
-    return Markup(re.sub(r"(\d) (%|points?\b)", "\\1\u00a0\\2", escape(str(value))))
+    return Markup(re.sub(r"(\d) (%|points?\b)", "\\1\u00a0\\2", escape(value)))
 
 
 def tag(name: str, *children: object, **attributes: str | None) -> Markup:
     """Return one element; children are escaped, `class_` stands for class, None is left out."""
     given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value), quote=True)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -167,7 +168,7 @@ def table(
 def picture(title: str, caption: str, drawing: str, wide: bool = False) -> Markup:
     """Return a figure with a title that names it and a caption that says what it shows."""
     words = tag("figcaption", tag("h3", title), tag("p", caption))
-    image = drawing.replace("<svg", f'<svg role="img" aria-label="{escape(title, True)}"', 1)
+    image = drawing.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
     return tag("figure", words, Markup(image), class_="wide" if wide else None)
 
 
@@ -235,7 +236,7 @@ def range_bar(
     start, end, dot = (4 + 292 * (v - low) / span for v in (lower, upper, value))
     return Markup(
         '<svg viewBox="0 0 300 18" width="100%" height="18" preserveAspectRatio="none" '
-        f'role="img" aria-label="{escape(label, quote=True)}">'
+        f'role="img" aria-label="{escape(label)}">'
         '<line x1="0" y1="9" x2="300" y2="9" stroke="#e3e8ec" '
         'vector-effect="non-scaling-stroke"/>'
         f'<line x1="{start:.1f}" y1="9" x2="{end:.1f}" y2="9" stroke="{colour}" '

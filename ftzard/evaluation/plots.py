@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftzard.errors import DataError
+from ftzard.escaping import visible
 from ftzard.evaluation import batches, measures
 from ftzard.evaluation.facts import measured
+from ftzard.evaluation.gate import NO_CHAMPION
 from ftzard.evaluation.measures import ACCURACY, Measure
 from ftzard.evaluation.metrics import wilson_interval
 
@@ -79,7 +81,7 @@ def svg(figure: "Figure") -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
-    return text.replace("'DejaVu Sans'", FONTS).strip()
+    return visible(text.replace("'DejaVu Sans'", FONTS).strip())
 
 
 def png(figure: "Figure", dpi: int = 160) -> bytes:
@@ -780,7 +782,8 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
     sparse = len(story) <= 12
     for x, item in zip(place, story, strict=True):
         promoted = item.get("verdict") == "promote"
-        colour = GREEN if promoted else ORANGE if item.get("verdict") == "refuse" else SOFT
+        refused = item.get("verdict") in ("refuse", NO_CHAMPION)
+        colour = GREEN if promoted else ORANGE if refused else SOFT
         if item.get("lower") is not None and item.get("upper") is not None:
             axes.plot([x, x], [item["lower"], item["upper"]], color=colour, lw=1.4, alpha=0.6)
         face = colour if promoted else "white"

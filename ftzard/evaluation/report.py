@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ftzard.artifact import write_atomically
-from ftzard.evaluation import batches, calibration, plots, report_answers
+from ftzard.evaluation import batches, calibration, gate, plots, report_answers
 from ftzard.evaluation.facts import Facts, Model, Test
 from ftzard.evaluation.gate import means
 from ftzard.evaluation.metrics import classification_metrics, reliability, wilson_interval
@@ -292,6 +292,7 @@ def _verdict(facts: Facts) -> Markup:
         ("refuse", True): "Refused: no better than the bare base" if facts.answers is not None
         else "Refused: no better than always naming the most frequent class",
         ("refuse", False): "Refused: the champion stays",
+        (gate.NO_CHAMPION, True): "No champion yet: the first model is not good enough",
         ("cannot tell", True): "Cannot tell: too few test rows to accept a first model",
         ("cannot tell", False): "Cannot tell: too few test rows, so the champion stays",
     }[decision, first]
@@ -300,6 +301,7 @@ def _verdict(facts: Facts) -> Markup:
         tag("ul", *(tag("li", batches.told(reason, facts.delivered_as))
                     for reason in verdict["reasons"])),
         *(tag("p", f"Warning: {w}", class_="warning") for w in verdict.get("warnings", [])),
+        *([tag("p", gate.TRIAL, class_="warning")] if gate.is_trial(verdict) else ()),
     ]
     return tag("div", *parts, class_=f"verdict {decision.replace(' ', '-')}")
 
@@ -405,6 +407,11 @@ def _rules(verdict: Mapping) -> list[Markup]:
     sure = f"{100 * limits['confidence']:g} %"
     if verdict.get("against", "champion") != "champion":
         rule = f"The rule: the {sure} interval of the difference lies above zero."
+        if "first_baseline_margin" in limits:
+            rule += (
+                " The best baseline must not be surely better by more than "
+                f"{100 * limits['first_baseline_margin']:g} points, and the calibrated confidence "
+                f"may be off by {100 * limits['first_calibration_error']:g} points at most.")
     else:
         rule = (
             f"The rule: the {sure} interval of the difference lies above zero and the gain is at "

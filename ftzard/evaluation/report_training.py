@@ -178,6 +178,9 @@ def _data_sentence(facts: Facts) -> str:
         parts.append(f"{facts.rows_read:,} raw rows were read")
     if rejected is not None:
         parts.append(f"{rejected:,} were rejected")
+    dropped = facts.dropped_by_own_code or {}
+    for step, count in dropped.items():
+        parts.append(f"{count:,} were dropped by this workspace's own code in the {step} step")
     if like_test:
         parts.append(f"{like_test:,} left training because they are like a test or validation row")
     if lost:
@@ -189,7 +192,7 @@ def _data_sentence(facts: Facts) -> str:
     told = ", ".join(parts) + "."
     if not usable or None in (facts.rows_read, rejected, like_test):
         return told
-    away = facts.rows_read - rejected - like_test - lost - usable
+    away = facts.rows_read - rejected - like_test - lost - usable - sum(dropped.values())
     return told if not away else (
         f"{told} These counts are {abs(away):,} {plural(abs(away), 'row')} apart: they come from "
         "steps that ran on different data.")

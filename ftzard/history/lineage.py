@@ -49,7 +49,9 @@ def store(workspace: Workspace, config: Config) -> "Tracking | None":
 def name_of(path: str, paths: Paths) -> str:
     """Return the name of the artifact at a path, or the path itself if it has none."""
     places = {f.name: getattr(paths, f.name) for f in fields(Paths) if f.type is str}
-    places["queue_tasks"] = str(PurePosixPath(paths.queue).with_suffix(".json"))
+    queue = PurePosixPath(paths.queue)
+    places["queue_tasks"] = str(queue.with_suffix(".json"))
+    places["suggestions"] = str(queue.parent / "suggestions" / f"{queue.stem}.parquet")
     known = {name: re.escape(place).replace(r"\{batch\}", "[^/]+")
              for name, place in places.items()} | _ELSEWHERE
     return next((name for name, pattern in known.items() if re.fullmatch(pattern, path)), path)

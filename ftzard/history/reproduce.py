@@ -4,11 +4,12 @@ The record names commit, data, config and recipe. Nothing of the workspace's pre
 but git, the DVC cache and the remote: a fresh clone gives the same answer.
 """
 
+import hashlib
 import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftzard.errors import ModelError
@@ -52,12 +53,38 @@ def reproduce(workspace: Workspace, name: str, number: int,
     record = _record(workspace, name, number)
     say(f"{name}@{number}: trained at commit {record['git_commit'][:10]} on data "
         f"{(record['data']['tokenized']['commit'] or 'not versioned')[:10]}")
-    with worktree(workspace.root, record["git_commit"], say) as folder:
+    commit = _commit_of(workspace, record)
+    with worktree(workspace.root, commit, say) as folder:
         place = Workspace(folder)
         files = _files(record)
         say(f"bringing back {', '.join(files)}")
         pull(folder, files)
-        return _train_again(place, record, say)
+        made = _train_again(place, record, say)
+        return replace(made, differences=(*made.differences, *_own_code(workspace, record, commit)))
+
+
+def _commit_of(workspace: Workspace, record: Mapping) -> str:
+    """Return the commit to go back to: the record's own, which holds the code that ran, if it says
+    which that is."""
+    if "own_code" not in record:
+        return record["git_commit"]
+    from ftzard.versioning.versions import every_version
+
+    path = f"models/{record['model']}/{record['version']}.yaml"
+    told = every_version(workspace.root, paths=[f":(top,literal){path}"])
+    return told[-1].commit if told else record["git_commit"]
+
+
+def _own_code(workspace: Workspace, record: Mapping, commit: str) -> list[str]:
+    """Return a line for each file of the workspace's own code that the commit holds otherwise."""
+    from ftzard.versioning.repository import blob_at
+
+    lines = []
+    for path, digest in (record.get("own_code") or {}).items():
+        held = blob_at(workspace.root, commit, path)
+        now = hashlib.sha256(held[1].encode()).hexdigest() if held else None
+        lines += differences(digest[:16], now and now[:16], f"own_code.{path} at {commit[:10]}")
+    return lines
 
 
 def _record(workspace: Workspace, name: str, number: int) -> dict:
@@ -83,6 +110,8 @@ def _files(record: Mapping) -> list[str]:
         files.append(f"models/bases/{record['base']['name']}.zip")
     if record["parent"] is not None:
         files.append(f"models/{record['model']}/{record['parent']}.zip")
+    if record.get("rows_chosen"):
+        files.append(f"models/{record['model']}/{record['version']}.zip")
     return files
 
 
@@ -91,7 +120,7 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     from ftzard.config.compose import from_record
     from ftzard.dataset import replay, storage
     from ftzard.dataset.identity import FIRST
-    from ftzard.models import adapter, reproducibility
+    from ftzard.models import adapter, reproducibility, rows_used
     from ftzard.models.base import load_base
     from ftzard.models.fitting import fit
     from ftzard.notebooks import instructing, model_files
@@ -103,8 +132,11 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     path = verify(
         Handle("tokenized", tokenized["path"], tokenized["sha256"], None, "parquet"), place.root)
     rows = storage.read_parquet(path)
-    train = rows[rows["split"] == "train"]
-    if recipe["replayed"] is not None:
+    train, validation = (rows[rows["split"] == side] for side in ("train", "validation"))
+    if record.get("rows_chosen"):
+        train, validation = rows_used.chosen(_adapter(place, record), rows)
+        say("the rows are those that the workspace's own notebook chose")
+    elif recipe["replayed"] is not None:
         train, _ = replay.mix(train, **recipe["replayed"], seed=recipe["seed"])
     start = None
     if record["parent"] is not None:
@@ -113,13 +145,14 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     reproducibility.set_threads(recipe["threads"])
     task = config.task.kind
     loaded = load_base(model_files.base_spec(place, config.model, task), record["labels"])
-    kept = {"cleaning": model_files.cleaning_values(config.data)}
+    cleaning = model_files.cleaning_now(place, config.data)  # with the code of the model's commit
+    kept = {"cleaning": cleaning}
     if task == "instruction_tuning":
         kept = instructing.kept(config, loaded.tokenizer)
     say(f"training again on {len(train):,} rows")
     with tempfile.TemporaryDirectory() as scratch:
         fitted = fit(
-            loaded, train, rows[rows["split"] == "validation"], folder=Path(scratch) / "adapter",
+            loaded, train, validation, folder=Path(scratch) / "adapter",
             params=recipe["params"], training=recipe["training"], seed=recipe["seed"],
             metric=recipe.get("metric", "accuracy"), train_embeddings=recipe["train_embeddings"],
             start_from=start, extra=kept,
@@ -134,10 +167,12 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
             metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows, by_set)
     now = {**fitted.recipe, "history": _as_recorded(fitted.recipe, recipe),
            "replayed": recipe["replayed"], "identity": storage.identity_of(path),
-           "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics}
+           "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics,
+           "clean": cleaning["own"]["sha256"] if "own" in cleaning else None}
     then = {**recipe, "identity": record.get("identity", FIRST),
             "base": record["base"]["weight_hash"], "tokenizer": record["base"]["tokenizer_hash"],
-            "test": {k: v for k, v in record.get("test_metrics", metrics).items() if k in metrics}}
+            "test": {k: v for k, v in record.get("test_metrics", metrics).items() if k in metrics},
+            "clean": (record.get("clean") or {}).get("sha256")}
     before, here = then.pop("processor", "not on record"), now.pop("processor")
     unequal = differences(then, now)
     packages, others = _surroundings(record)
@@ -148,6 +183,15 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         f"{record['model']}@{record['version']}", not unequal, (*unequal, *packages, *others),
         fitted.recipe["weights_sha256"], metrics.get("accuracy"), metrics.get("loss"),
         metrics["n"], rounded)
+
+
+def _adapter(place: Workspace, record: Mapping) -> Path:
+    from ftzard.models import archive
+    from ftzard.notebooks import model_files
+    from ftzard.tracking.registry import Version
+
+    version = Version(record["model"], record["version"], "", {})
+    return archive.unpack(model_files.adapter_archive(place, version), place.cache)
 
 
 def _as_recorded(now: Mapping, then: Mapping) -> list[dict]:

@@ -17,7 +17,7 @@ import torch
 
 from ftzard.artifact import sha256, write_json
 from ftzard.errors import ModelError
-from ftzard.models import checks, memory, templates
+from ftzard.models import checks, memory, rows_used, templates
 from ftzard.models.adapter import ANSWERING, attach, detach, save
 from ftzard.models.archive import whole_folder
 from ftzard.models.base import LoadedBase
@@ -117,6 +117,7 @@ def fit(
                 **{k: v for k, v in training.items() if k not in ("method", "packing")})
         checks.trained(adapted, loaded.tokenizer, loaded.spec)
         save(loaded, folder, extra)
+        rows_used.note(folder, train_rows, validation_rows)
     finally:
         detach(loaded)
     if kept is not None:

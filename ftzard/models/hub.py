@@ -7,6 +7,7 @@ never stands in a message.
 import hashlib
 import os
 import re
+import threading
 from pathlib import Path
 
 from ftzard.artifact import sha256
@@ -14,6 +15,8 @@ from ftzard.errors import ModelError
 from ftzard.models.spec import BaseSpec
 
 TOKEN = "HF_TOKEN"
+#: What a base cannot be loaded without.
+NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 def token() -> str | bool:
@@ -56,6 +59,40 @@ def hash_weights(source: str | Path, revision: str | None) -> str:
             "Set model.revision."
         )
     return str(revision)
+
+
+def can_be_had(source: str, revision: str, patience: float = 4.0) -> bool:
+    """Return whether a hub's base lies in the local cache, or its hub answers for it at once.
+
+    patience: seconds for the hub's answer. With HF_HUB_OFFLINE set only the cache counts.
+    """
+    from huggingface_hub import (
+        constants,
+        get_hf_file_metadata,
+        hf_hub_url,
+        try_to_load_from_cache,
+    )
+
+    if all(isinstance(try_to_load_from_cache(source, name, revision=revision), str)
+           for name in NEEDED):
+        return True
+    if constants.HF_HUB_OFFLINE:
+        return False
+    answered = []
+
+    def ask() -> None:
+        try:
+            url = hf_hub_url(source, NEEDED[1], revision=revision)
+            get_hf_file_metadata(url, token=token(), timeout=patience)
+            answered.append(True)
+        except Exception:  # whatever is between here and the hub: the base cannot be had now
+            pass
+
+    # Looking a name up can take longer than any timeout of the request; nobody waits for it.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(patience)
+    return bool(answered)
 
 
 def require_token(spec: BaseSpec) -> None:

@@ -6,6 +6,7 @@ With them a plan needs neither network nor token: sizes are public, weights may 
 from collections.abc import Mapping
 
 from transformers import (
+    BertConfig,
     DistilBertConfig,
     FalconConfig,
     LlamaConfig,
@@ -37,6 +38,9 @@ _KNOWN: Mapping[str, tuple[type[PretrainedConfig], dict]] = {
         "num_attention_heads": 28, "num_key_value_heads": 4, "intermediate_size": 18944,
         "max_position_embeddings": 131072}),
     "distilbert/distilbert-base-uncased": (DistilBertConfig, {}),
+    "sentence-transformers/all-MiniLM-L6-v2": (BertConfig, {
+        "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6,
+        "num_attention_heads": 12, "intermediate_size": 1536, "max_position_embeddings": 512}),
 }
 
 

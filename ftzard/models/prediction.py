@@ -74,16 +74,30 @@ class Classifier:
             on_step=on_step,
         )
 
-    def predict(self, texts: Sequence[str], *, batch_size: int = 64) -> pandas.DataFrame:
-        """Return a row per text: label, confidence (0..1), probabilities (in label order)."""
+    def predict(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = 64,
+        temperature: float | None = None,
+        abstain_below: float | None = None,
+    ) -> pandas.DataFrame:
+        """Return a row per text: label, confidence (0..1), probabilities (label order), abstains.
+
+        temperature: calibrates confidence and probabilities, None leaves them as they are;
+        abstain_below: calibrated confidence below which the model abstains. A model without a
+        temperature never does.
+        """
         input_ids, _, _ = encode(texts, self.tokenizer, self.max_length)
-        chances = probabilities(self.logits(input_ids, batch_size=batch_size))
+        chances = probabilities(self.logits(input_ids, batch_size=batch_size), temperature)
         best = chances.argmax(axis=1)
+        confidence = chances[numpy.arange(len(best)), best].astype(float)
         return pandas.DataFrame(
             {
                 "label": [self.labels[i] for i in best],
-                "confidence": chances[numpy.arange(len(best)), best].astype(float),
+                "confidence": confidence,
                 "probabilities": [row.tolist() for row in chances],
+                "abstains": abstains(confidence, temperature, abstain_below),
             }
         )
 
@@ -188,8 +202,25 @@ def _leaving_backbone(model: nn.Module) -> Iterator[list[torch.Tensor]]:
         hook.remove()
 
 
-def probabilities(logits: numpy.ndarray) -> numpy.ndarray:
-    """Return the softmax of logits (rows, labels), float64, each row summing to 1."""
+def abstains(
+    confidence: numpy.ndarray, temperature: float | None, below: float | None
+) -> numpy.ndarray:
+    """Return for each confidence (rows,) whether a model abstains.
+
+    below: the threshold of a calibrated confidence, None for never. Without a temperature the
+    confidence is not calibrated, and no threshold means anything.
+    """
+    limit = 0.0 if temperature is None or below is None else below
+    return confidence < limit
+
+
+def probabilities(logits: numpy.ndarray, temperature: float | None = None) -> numpy.ndarray:
+    """Return the softmax of logits (rows, labels), float64, each row summing to 1.
+
+    temperature: divides the logits; None: as they are. It changes no row's likeliest label.
+    """
     shifted = logits.astype(numpy.float64) - logits.max(axis=1, keepdims=True)
+    if temperature is not None:
+        shifted /= temperature
     powers = numpy.exp(shifted)
     return powers / powers.sum(axis=1, keepdims=True)

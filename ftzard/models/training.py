@@ -96,7 +96,8 @@ def train(
     one is there, with the losses of a run that was never cut off; stop: asked with the history
     before every epoch but the first whether to leave it at that; on_step: called with (steps done,
     steps in all); on_epoch: with the epoch's entry of the history, also of the epochs that an
-    earlier run had done. Raises ModelError as the module says.
+    earlier run had done; of one that was trained now with `step_losses` as well, {step: loss} of
+    its steps, the first is step 1. Raises ModelError as the module says.
     """
     metrics = METRICS[task_of(model)]
     if metric not in metrics:
@@ -160,9 +161,11 @@ def train(
             "tokens_per_second": float(tokens / seconds),
             "padding_share": objective.padding([part for step in computed for part in step]),
         }
+        losses = state.losses
         state.end_epoch(entry, metric)
         if on_epoch is not None:
-            on_epoch(dict(entry))
+            on_epoch({**entry, "step_losses": {state.done - len(losses) + n: loss
+                                               for n, loss in enumerate(losses, 1)}})
         if checkpoints and checkpoints.every:
             checkpoints.save(state.done, state.dump())
     if state.best < len(state.history):

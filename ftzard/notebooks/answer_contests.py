@@ -23,7 +23,15 @@ from ftzard.models.base import LoadedBase, load_base
 from ftzard.models.measured import weights_mb
 from ftzard.models.spec import BaseSpec
 from ftzard.models.tokenizing import load_tokenizer
-from ftzard.notebooks import instructing, measured_again, model_files, reference, reigning
+from ftzard.notebooks import (
+    first_model,
+    instructing,
+    measured_again,
+    model_files,
+    reference,
+    reigning,
+    row_accounts,
+)
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
 
@@ -224,14 +232,18 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
     earlier, apart = _earlier(chapter, test_rows, loaded, champion, told.score != "loss")
     scored = {role: _by_batch(told.score, kept, test_rows.asked, answered)
               for role, answered in by_role.items()}
-    limits = {k: v for k, v in vars(config.gate).items() if k != "max_class_loss"}
+    limits = {k: v for k, v in vars(config.gate).items() if k not in gate.OF_CLASSES}
     verdict = gate.judge_scores(
         scored["challenger"], scored.get("champion"), measure=told.score,
         baselines={"base": scored["base"]}, seed=config.seed, **limits)
+    verdict = first_model.advised(chapter, verdict, rows)
     if lost.any():
         verdict = replace(verdict, warnings=[
             *verdict.warnings, f"{int(lost.sum()):,} of {len(test):,} test rows are not compared: "
             "the champion has no room for them, or cuts their answer elsewhere."])
+    vanished = row_accounts.vanished_test_rows(chapter.workspace, champion, rows)
+    chapter.log(test_rows_vanished=sum(vanished.values()))
+    verdict = row_accounts.with_vanished(verdict, vanished, champion)
     print(measured_again.said(test_rows.store))
     chapter.log(rows_answered=test_rows.store.computed, answers_known=test_rows.store.recalled)
     return AnswerContest(

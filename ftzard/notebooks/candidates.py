@@ -11,10 +11,10 @@ import pandas as pd
 import ftzard
 from ftzard.config import compose
 from ftzard.dataset import replay, storage
-from ftzard.errors import DataError, VersioningError
+from ftzard.errors import DataError, ModelError, VersioningError
 from ftzard.evaluation import forgetting, measures
 from ftzard.evaluation.forgetting import Matrix
-from ftzard.models import adapter, archive, verify
+from ftzard.models import adapter, archive, rows_used, verify
 from ftzard.notebooks import (
     as_trained,
     decisions,
@@ -22,9 +22,11 @@ from ftzard.notebooks import (
     model_files,
     reference,
     reigning,
+    temperature,
 )
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.tracking import record, registry
+from ftzard.tracking.card import model_card
 from ftzard.tracking.registry import Version
 from ftzard.versioning import git
 from ftzard.workspace import Workspace
@@ -37,14 +39,16 @@ if TYPE_CHECKING:
 def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
     """Refuse an adapter that answers differently when a fresh process opens it.
 
-    rows: tokenized rows, of which the first `sample` are answered. Returns the largest difference.
+    rows: tokenized validation rows, of which the first `sample` are answered; of a classifier the
+    temperature of its confidence is fitted on all of them. Returns the largest difference.
     """
     task = chapter.config.task.kind
     spec = model_files.base_spec(chapter.workspace, chapter.config.model, task)
     input_ids = rows["input_ids"].head(sample).tolist()
     if task == "classification":
-        expected = adapter.open_classifier(folder, spec).logits(input_ids)
-        difference = verify.verify_saved(folder, spec, input_ids, expected)
+        classifier = adapter.open_classifier(folder, spec)
+        difference = verify.verify_saved(folder, spec, input_ids, classifier.logits(input_ids))
+        temperature.fit(chapter, classifier, rows)
     else:
         prompts = rows["prompt_length"].head(sample).tolist()
         losses, _ = adapter.open_answerer(folder, spec).losses(input_ids, prompts)
@@ -89,21 +93,31 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     workspace, config = chapter.workspace, chapter.config
     ran = as_trained.made(config, recipe)
     meta = adapter.read_meta(folder)
+    _require_own_clean(chapter, meta)
+    train = rows[rows["split"] == "train"]
+    if replayed is not None:
+        train, _ = replay.mix(train, **replayed, seed=recipe["seed"])
+    chosen = rows_used.settle(folder, train, rows[rows["split"] == "validation"])
+    if chosen:
+        print("the notebook chose the rows of training itself; they are kept with the model")
+    chapter.say(rows_chosen_by_own_code=chosen)
     packed = archive.pack(folder, scratch() / "adapter.zip")
     base = model_files.shipped_base(workspace, config.model, scratch())
+    fitted = (temperature.known(chapter) or {}).get("temperature")
     name, hashes = config.tracking.registered_model, model_files.hashes(meta)
     tags = {"base_model": config.model.source or config.model.name,
             "base_revision": config.model.revision or "none", **hashes}
     example = rows["text"].head(3).tolist()
     bare, _ = registry.register_base(
         chapter.run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
-        labels=meta["labels"], cleaning=model_files.cleaning_values(config.data), archive=base,
+        labels=meta["labels"], cleaning=chapter.cleaning, archive=base,
         example=example, tags={**tags, "ftzard_run": chapter.run.id},
         answering={key: meta[key] for key in adapter.ANSWERING if key in meta})
     version = registry.register(
         chapter.run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
         taken=model_files.last_number(workspace, name),
-        tags={**tags, "base_version": bare,
+        asked={"temperature": fitted, "abstain_below": config.task.abstain_below} if fitted else {},
+        tags={**tags, "base_version": bare, **_trial_tag(chapter),
               "config_hash": compose.digest(ran),
               "data_version": chapter.inputs["tokenized"].commit or "not versioned",
               "ftzard_run": chapter.run.id})
@@ -134,14 +148,48 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
                  for name, h in chapter.inputs.items()},
         "identity": storage.identity_of(chapter.path("tokenized")),
         "params": params,
+        **({"temperature": fitted} if fitted else {}),
         "recipe": {**recipe, "replayed": replayed},
         "git_commit": git.head(workspace.root),
         "code_hash": record.code_hash(Path(ftzard.__file__).parent),
+        **own_functions(chapter),
+        **({"rows_chosen": True} if chosen else {}),
         "packages": record.package_versions(),
         "config_hash": compose.digest(ran),
         "config": compose.to_record(ran),
     })
+    registry.describe(chapter.tracking, version, model_card(
+        model_files.read_record(workspace, version)))
     return version
+
+
+def _require_own_clean(chapter: Chapter, meta: Mapping) -> None:
+    """Refuse an adapter that does not keep the function with which its texts were cleaned."""
+    kept, wanted = meta.get("cleaning", {}).get("own"), chapter.own_clean
+    if kept == wanted:
+        return
+    keeps = f"{kept['function']} of {kept['sha256'][:12]}" if kept else "no function"
+    raise ModelError(
+        f"data.clean is {chapter.config.data.clean or 'null'}, but the adapter keeps {keeps}: "
+        "predictions would not clean texts as training did. Let the notebooks of tuning and "
+        "retraining pass extra={'cleaning': run.cleaning}; if they are of an earlier release, "
+        "move them away and run 'ftzard init' for new copies; if the function was edited since, "
+        "train again.")
+
+
+def own_functions(chapter: Chapter) -> dict:
+    """Return what a record says of the workspace's own code: which files ran, which functions.
+
+    own_code: {path: sha256}, of files that git has at the record's commit; clean, own_metrics: the
+    functions with the hashes of their sources.
+    """
+    found: dict = {"own_code": {path: used.sha256 for path, used in sorted(chapter.code.items())}}
+    if chapter.own_clean is not None:
+        found["clean"] = {key: chapter.own_clean[key] for key in ("function", "sha256")}
+    if chapter.own_metrics:
+        found["own_metrics"] = {name: {key: value[key] for key in ("function", "sha256")}
+                                for name, value in chapter.own_metrics.items()}
+    return found
 
 
 def put_on_record(chapter: Chapter, version: Version, entries: dict) -> None:
@@ -164,9 +212,9 @@ def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest
     registry.tag(chapter.tracking, version, {
         "gate.decision": verdict.decision, "gate.reasons": " ".join(verdict.reasons),
         "gate.difference": round(verdict.difference, 6), "gate.lower": round(verdict.lower, 6),
-        "gate.upper": round(verdict.upper, 6), "gate.n": verdict.n})
+        "gate.upper": round(verdict.upper, 6), "gate.n": verdict.n, **_trial_tag(chapter)})
     chapter.run.tags({"verdict": verdict.decision, "verdict_reasons": " ".join(verdict.reasons),
-                      "model_version": str(version)})
+                      "model_version": str(version), **_trial_tag(chapter)})
     chapter.log(**contest.flat())
     chapter.say(verdict=verdict.to_dict(), version=version.number, model=version.name,
                 models=contest.table().to_dict("records"),
@@ -186,7 +234,13 @@ def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest
     chapter.log(**told.flat())
     chapter.say(**contest.facts())
     reference.remember(chapter, version, contest.sample)
-    chapter.run.card(model_files.read_record(chapter.workspace, version))
+    registry.describe(chapter.tracking, version,
+                      chapter.run.card(model_files.read_record(chapter.workspace, version)))
+
+
+def _trial_tag(chapter: Chapter) -> dict[str, str]:
+    """Return the tag of what is made in a trial workspace, or none."""
+    return {"gate.trial": "true"} if chapter.config.gate.trial else {}
 
 
 def _by_version(contest: "Contest | AnswerContest", version: Version) -> dict[str, float]:

@@ -9,6 +9,7 @@ here; what dagstermill put into the notebook's namespace is used as it stands.
 import atexit
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -22,22 +23,27 @@ import pandas as pd
 import yaml
 
 import ftzard
-from ftzard import delivery_names, drop_folders
+from ftzard import custom, delivery_names, drop_folders, own_code
 from ftzard.artifact import Handle, dvc_hash, verify, write_json
 from ftzard.config import compose, effects, unusual
 from ftzard.config.schema import Config
 from ftzard.dataset import reading, storage
+from ftzard.dataset.cleaning import cleaned_by
 from ftzard.dataset.identity import FIRST
 from ftzard.errors import DataError, FtzardError, WorkspaceError
 from ftzard.evaluation import plots
 from ftzard.frozen_rules import identity
 from ftzard.history import delivered
-from ftzard.inputs import given_or_latest, latest_metadata
-from ftzard.running import disk, memory, orphan
-from ftzard.steps import JOBS, Step, step_named
+from ftzard.inputs import given_or_latest, latest_metadata, metadata_if_any
+from ftzard.notebooks import run_notes
+from ftzard.running import addresses, disk, memory, orphan
+from ftzard.steps import CHAINS, JOBS, Step, step_named
 from ftzard.tracking import access, record, runs
 from ftzard.versioning import git
 from ftzard.workspace import Workspace, find, locked
+
+#: The steps that are about a delivery without labels.
+INFERENCE = CHAINS["inference_pipeline_job"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,8 @@ class Chapter:
     """One execution of one step.
 
     config: the resolved experiment; workspace: where; run: the MLflow child; inputs: the handles
-    it was given, by name; metadata: of the step named by `after`, if there is one.
+    it was given, by name; metadata: of the step named by `after`, if there is one; code: the
+    workspace's own code that it uses, by path.
     """
 
     step: Step
@@ -67,9 +74,11 @@ class Chapter:
     inputs: dict[str, Handle]
     metadata: dict
     dagster_run_id: str | None
+    code: dict[str, own_code.Used] = field(default_factory=dict)
     outputs: dict[str, Handle] = field(default_factory=dict)
     records: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
+    logged: dict[str, float] = field(default_factory=dict)
     _dagstermill: object | None = None
     _open: ExitStack = field(default_factory=ExitStack)
     _trials: list[runs.Run] = field(default_factory=list)
@@ -85,6 +94,34 @@ class Chapter:
         """Version of the rules by which texts and names are the same, frozen in the workspace."""
         given = "cleaned" in self.inputs
         return identity(self.workspace, self.config, self.path("cleaned") if given else None)
+
+    @cached_property
+    def own_clean(self) -> dict | None:
+        """The workspace's own `data.clean` as `custom.packed` returns it; None without one."""
+        name = self.config.data.clean
+        if name is None:
+            return None
+        return custom.packed(name, own_code.custom_sources(self.workspace, self.code), "data.clean")
+
+    @cached_property
+    def own_metrics(self) -> dict[str, dict]:
+        """The workspace's own `metrics` by the functions' names, as `custom.packed` returns them.
+        """
+        sources = own_code.custom_sources(self.workspace, self.code)
+        return {short: custom.packed(name, sources, "metrics")
+                for short, name in custom.short_names(self.config.metrics or ()).items()}
+
+    @cached_property
+    def cleaning(self) -> dict:
+        """How texts are cleaned, as `dataset.cleaning.clean` and an adapter's ftzard.json take it.
+        """
+        from ftzard.notebooks import model_files
+
+        own = self.own_clean
+        if "tokenized" in self.inputs:
+            self._require_rows_cleaned(own)
+        values = model_files.cleaning_values(self.config.data)
+        return values if own is None else {**values, "own": own}
 
     @cached_property
     def delivered_as(self) -> dict[str, str]:
@@ -146,6 +183,8 @@ class Chapter:
         path = self.place(name, **parts)
         if name in ("cleaned", "tokenized") and path.is_file():
             self._require_identity(path, identity)
+        if name == "cleaned":
+            self._require_own_clean(rows)
         if path.suffix == ".csv":
             storage.write_csv(rows, path, encoding="utf-8-sig")  # what a spreadsheet needs
         else:
@@ -163,6 +202,42 @@ class Chapter:
                 f"it under version {identity}: rows could move from training to test. If the "
                 "notebook is of another release, move it away and run 'ftzard init' for a new "
                 "copy; else begin a new workspace.")
+
+    def _require_own_clean(self, rows: pd.DataFrame) -> None:
+        """Refuse rows that a notebook has cleaned without the function that the config names."""
+        name = self.config.data.clean
+        if name is None or self.labelled:
+            return
+        now, by = cleaned_by(self.own_clean), rows.get("cleaned_by")
+        if by is None or not (by == now).any():
+            raise DataError(
+                f"data.clean is '{name}', and {self.step.notebook}.ipynb has cleaned no row with "
+                "it. Let it call cleaning.clean(…, **run.cleaning) in place of mention, link and "
+                "max_characters; if the notebook is of an earlier release, move it away and run "
+                "'ftzard init' for a new copy.")
+        others = rows[(by != now) & (rows.get("labelled_by", pd.Series("", rows.index)) == "")]
+        self.log(rows_cleaned_otherwise=len(others))
+        if len(others):
+            print(f"{len(others):,} rows of earlier deliveries were cleaned without data.clean="
+                  f"{name} as it is now; their texts stay as they are, since a text decides its "
+                  "side. Begin a new workspace to clean them anew.")
+
+    def _require_rows_cleaned(self, own: dict | None) -> None:
+        """Refuse to train on rows of which none was cleaned as the model's texts will be."""
+        path = self.path("tokenized")
+        if "cleaned_by" in storage.columns(path):
+            rows = storage.read_parquet(path, columns=["split", "cleaned_by"])
+            by = rows.loc[rows["split"] == "train", "cleaned_by"]
+            fits = by.empty or (by == cleaned_by(own)).any()
+        else:
+            fits = own is None
+        if not fits:
+            raise DataError(
+                f"data.clean is {self.config.data.clean or 'null'}, and no training row of "
+                f"{self.workspace.relative(path)} was cleaned that way; expected rows cleaned as "
+                "the model's texts will be. Run 'ftzard run training_pipeline_job', which cleans "
+                "them; if Step2_Data_Preprocessing.ipynb is of an earlier release, which loses the "
+                "column cleaned_by, move it away and run 'ftzard init' for a new copy first.")
 
     @property
     def checkpoints(self) -> dict:
@@ -210,6 +285,8 @@ class Chapter:
         """Record numbers with the run and keep them for the step's summary."""
         self.run.metrics(_plain(metrics))
         self.facts.update(_plain(metrics))
+        self.logged |= {name: value for name, value in _plain(metrics).items()
+                        if isinstance(value, (int, float)) and value == value}
 
     def say(self, **facts: object) -> None:
         """Keep facts for the step's metadata, where the next step and the report find them."""
@@ -227,6 +304,8 @@ class Chapter:
 
     def finish(self) -> dict:
         """Close the run as FINISHED, hand the outputs on and return the step's metadata."""
+        self._add_imported_code()
+        self._account_for_rows()
         for handle in self.outputs.values():
             self.run.dataset(handle.name, dvc_hash(self.workspace.root / handle.path),
                              handle.path, handle.rows, "output")
@@ -241,14 +320,74 @@ class Chapter:
             "config_hash": compose.digest(self.config),
             "artifacts": [h.to_dict() for h in self.outputs.values()],
             "records": self.records,
+            "code": own_code.to_dict(self.code),
             "facts": self.facts,
         }
         self.run.text(json.dumps(metadata, indent=1, default=str), "metadata.json")
+        self._describe()
         write_json(self.workspace.metadata / f"{self.step.name}.json", metadata)
         self._hand_on(metadata)
         self._close("FINISHED")
         shutil.rmtree(self.workspace.checkpoints / self.step.name, ignore_errors=True)
         return metadata
+
+    def _describe(self) -> None:
+        """Say on MLflow's pages what this execution was; its step's page shows the latest."""
+        decided = bool(self.facts.get("verdict"))
+        number = run_notes.round_of(self.workspace, self.config.tracking.registered_model,
+                                    decided=decided)
+        begins = "inference_preprocessing" if self.step.name in INFERENCE else "cleaning"
+        latest = (metadata_if_any(begins, self.workspace) or {}).get("facts", {})
+        dagster = addresses.dagster_run(self.workspace, self.dagster_run_id) \
+            if self.dagster_run_id else None
+        said = run_notes.of_step(
+            self.step.name, self.facts, {h.name: h.rows for h in self.outputs.values()},
+            round=number, batch=run_notes.batch_of(self.facts, latest),
+            dagster=dagster)
+        self.run.tags({runs.NOTE: said.note, **said.tags})
+        self.run.metrics(usage())
+        base = addresses.mlflow_address(self.workspace, self.config.tracking.server)
+        page = addresses.mlflow_run(base, self.tracking.experiment_id, self.run.id)
+        self.parent.show_latest(
+            self.run, note=f"Latest execution: [{self.run.name}]({page}).\n\n{said.note}",
+            tags=said.tags, metrics=self.logged, step=number)
+    def _add_imported_code(self) -> None:
+        """Add other modules of the workspace that this process has imported, and record them all.
+
+        Code of a step that no Git_Dvc follows is handed on by the one that is followed.
+        """
+        before = {}
+        if self.step.after and not step_named(self.step.after).versioned:
+            before = own_code.from_dict(self.metadata.get("code"))
+        more = [path for path in own_code.imported(self.workspace) if path not in self.code]
+        self.code = {**before, **self.code, **own_code.keep(self.workspace, more)}
+        self._note_cells_not_saved()
+        self.run.tags({"own_code": json.dumps(
+            {path: used.sha256[:16] for path, used in sorted(self.code.items())})})
+
+    def _note_cells_not_saved(self) -> None:
+        """Say, by hand, if cells ran that the notebook in the workspace does not have."""
+        shell, used = _shell(), self.code.get(f"notebooks/{self.step.notebook}.ipynb")
+        if shell is None or used is None or self.dagster_run_id is not None:
+            return
+        ran = getattr(shell.history_manager, "input_hist_raw", [])
+        count = own_code.not_saved(own_code.kept(self.workspace, used), ran)
+        self.say(cells_not_saved=count)
+        if count:
+            print(f"{count} of the cells that ran are not in {used.path} as it was saved when the "
+                  "step began: what Git_Dvc commits is the file. Save the notebook, then run it "
+                  "from the top.")
+
+    def _account_for_rows(self) -> None:
+        """Count and say which rows went in and are neither kept nor rejected."""
+        from ftzard.notebooks import row_accounts
+
+        count = row_accounts.dropped(self.step.name, self.workspace, self.config, self.inputs,
+                                     self.outputs, self.facts)
+        if count is not None:
+            self.log(rows_dropped_by_own_code=count)
+            if count:
+                print(row_accounts.sentence(count))
 
     def _hand_on(self, metadata: dict) -> None:
         if self._dagstermill is None:
@@ -269,6 +408,14 @@ class Chapter:
                 self.run.end(status, reason)
         finally:
             self._open.close()
+
+
+def usage() -> dict[str, float]:
+    """Return what this process has taken of the machine, under names that MLflow shows as such."""
+    taken = resource.getrusage(resource.RUSAGE_SELF)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"system/cpu_seconds": round(taken.ru_utime + taken.ru_stime, 1),
+            "system/peak_memory_megabytes": round(taken.ru_maxrss * unit / 2**20, 1)}
 
 
 def begin(step: str | Step, namespace: Mapping) -> Chapter:
@@ -292,17 +439,19 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
         disk.require_space(step, inputs.values(), place.workspace, place.config)
         if place.dagster_run_id is None:  # a run of Dagster has asked before its first step
             access.require(place.config.tracking)
+        code = _code(step.notebook, place)
         tracking = connect(place.workspace, place.config)
         runs.reconcile(tracking)
         _require_registry(step, place, tracking)
         place, passed_over = _as_it_runs(step, place, tracking)
-        parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock")
+        parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock",
+                                step.about)
         run = runs.start_child(tracking, parent, record.tags(
             step=step.name,
             config=compose.to_record(place.config),
             config_hash=compose.digest(place.config),
             commit=git.head(place.workspace.root),
-            notebook=place.workspace.notebooks / f"{step.notebook}.ipynb",
+            notebook=_notebook(step.notebook, place, code),
             library=Path(ftzard.__file__).parent,
             dagster_run_id=place.dagster_run_id,
             dagster_step=place.dagster_step,
@@ -311,7 +460,7 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
         opened.close()
         raise
     chapter = Chapter(step, place.config, place.workspace, run, parent, tracking, inputs, metadata,
-                      place.dagster_run_id, _dagstermill=namespace.get("__dm_dagstermill"),
+                      place.dagster_run_id, code, _dagstermill=namespace.get("__dm_dagstermill"),
                       _open=opened)
     _close_with_the_kernel(chapter)
     run.params(compose.flat(compose.to_record(place.config)))
@@ -321,6 +470,34 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
         run.dataset(handle.name, dvc_hash(place.workspace.root / handle.path), handle.path,
                     handle.rows, "input")
     return chapter
+
+
+def notebook_used(notebook: str, place: "Place") -> dict[str, own_code.Used]:
+    """Return a notebook of the workspace as its run has read it, or by hand as it is, by its path;
+    nothing for one that is packaged."""
+    path = f"notebooks/{notebook}.ipynb"
+    known = own_code.of_run(place.workspace, place.dagster_run_id)
+    found = own_code.keep(place.workspace, [path]) if known is None else known
+    return {name: used for name, used in found.items() if name == path}
+
+
+def _code(notebook: str, place: "Place") -> dict[str, own_code.Used]:
+    """Return the workspace's own code that this execution uses: what its run has read, or by hand
+    what there is now."""
+    found = own_code.of_run(place.workspace, place.dagster_run_id)
+    if found is None:
+        found = own_code.keep(place.workspace, [
+            *place.code, *own_code.custom_files(place.workspace)])
+    return {**{path: used for path, used in found.items() if not path.startswith("notebooks/")},
+            **notebook_used(notebook, place)}
+
+
+def _notebook(notebook: str, place: "Place", code: Mapping[str, own_code.Used]) -> Path:
+    """Return the file of a notebook as it runs."""
+    used = code.get(f"notebooks/{notebook}.ipynb")
+    if used is None:
+        return place.workspace.notebooks / f"{notebook}.ipynb"
+    return own_code.kept(place.workspace, used)
 
 
 def _require_registry(step: Step, place: "Place", tracking: runs.Tracking) -> None:
@@ -367,7 +544,8 @@ def _note_not_used(chapter: Chapter, passed_over: Mapping[str, tuple]) -> None:
 class Place:
     """Where a notebook runs: which workspace and config, and under which Dagster run, if any.
 
-    sources: where each value of the config comes from.
+    sources: where each value of the config comes from; code: by hand, the files that it was made
+    from.
     """
 
     workspace: Workspace
@@ -375,6 +553,7 @@ class Place:
     dagster_run_id: str | None
     dagster_step: str | None
     sources: Mapping[str, str] = field(default_factory=dict)
+    code: tuple[str, ...] = ()
 
 
 def locate(namespace: Mapping, step: Step | None = None) -> Place:
@@ -392,7 +571,9 @@ def locate(namespace: Mapping, step: Step | None = None) -> Place:
     if step is not None and f"{step.name}_job" in JOBS:
         effects.refuse_without_effect(resolved, f"{step.name}_job")
         unusual.require_usual(resolved, (step.name,))
-    return Place(workspace, resolved.config, None, None, resolved.sources)
+    own_code.require_functions(workspace, resolved.config)
+    return Place(workspace, resolved.config, None, None, resolved.sources,
+                 tuple(own_code.config_files(resolved)))
 
 
 def _require_restored(workspace: Workspace) -> None:

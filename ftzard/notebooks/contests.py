@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ftzard import custom
 from ftzard.dataset import storage
 from ftzard.errors import ModelError
 from ftzard.evaluation import baselines, calibration, gate
@@ -26,7 +27,15 @@ from ftzard.models.measured import weights_mb
 from ftzard.models.prediction import Classifier
 from ftzard.models.spec import BaseSpec
 from ftzard.models.tokenizing import encode, load_tokenizer
-from ftzard.notebooks import measured_again, model_files, reference, reigning
+from ftzard.notebooks import (
+    first_model,
+    measured_again,
+    model_files,
+    reference,
+    reigning,
+    row_accounts,
+    temperature,
+)
 from ftzard.notebooks.chapter import Chapter
 from ftzard.tracking.registry import Version
 
@@ -41,7 +50,7 @@ class Contest:
     weights of each model take, by its role; sample: what drift is
     told of the test rows and the challenger's answers, with which later batches are compared;
     earlier: probabilities of further versions, by number; apart: {number: why} of those that did
-    not answer these rows.
+    not answer these rows; own: the workspace's own metrics of each model, by its role.
     """
 
     rows: pd.DataFrame
@@ -54,6 +63,7 @@ class Contest:
     memory: dict[str, float]
     earlier: dict[int, np.ndarray] = field(default_factory=dict)
     apart: dict[int, str] = field(default_factory=dict)
+    own: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def metrics(self, role: str) -> dict:
         """Return every score of one model on all test rows."""
@@ -156,6 +166,8 @@ class Contest:
         for role in self.probabilities:
             name = role.replace(" ", "_").replace("-", "_").lower()
             scores |= flat(self.metrics(role), f"{name}_test_")
+        scores |= {f"{role.replace(' ', '_').replace('-', '_').lower()}_test_{name}": value
+                   for role, told in self.own.items() for name, value in told.items()}
         scores |= {f"{role}_memory_mb": value for role, value in self.memory.items()}
         verdict = self.verdict
         return {**scores, **self.calibration.flat(), "gate_difference": verdict.difference,
@@ -187,7 +199,13 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     chapter.run.tags(hashes)
     chapter.say(**hashes, quantised_layers=loaded.quantised)
     test_rows = _TestRows(test, loaded, measured_again.store(chapter, loaded))
-    logits, embeddings, validated = test_rows.challenger(challenger, validation)
+    fitted = temperature.known(chapter)
+    logits, embeddings, validated = test_rows.challenger(
+        challenger, validation if fitted is None else None)
+    calibrated = calibration.calibrate(
+        validation["label"], validated, test["label"], logits, classes
+    ) if fitted is None else calibration.measure(
+        fitted["temperature"], fitted["validation_rows"], test["label"], logits, classes)
     answers = {"challenger": logits}
     if defender is not None:
         answers["champion"] = test_rows.version(*defender, check=True)
@@ -202,14 +220,21 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     verdict = gate.judge(
         predicted["challenger"], predicted.get("champion"), classes,
         baselines={"TF-IDF": predicted["TF-IDF"], "majority": predicted["majority"]},
-        seed=config.seed, **limits)
+        seed=config.seed, calibration_error=calibrated.ece_after,
+        calibration_chance=calibrated.ece_chance, **limits)
+    vanished = row_accounts.vanished_test_rows(chapter.workspace, champion, rows)
+    chapter.log(test_rows_vanished=sum(vanished.values()))
+    verdict = row_accounts.with_vanished(verdict, vanished, champion)
+    verdict = first_model.advised(chapter, verdict, rows)
+    own = {role: custom.measured(
+        chapter.own_metrics, test["label"], np.array(classes)[p.argmax(axis=1)],
+        pd.DataFrame(p, columns=classes)) for role, p in chances.items()}
     print(measured_again.said(test_rows.store))
     chapter.log(rows_answered=test_rows.store.computed, answers_known=test_rows.store.recalled)
     return Contest(
-        test, classes, chances, verdict, champion,
-        calibration.calibrate(validation["label"], validated, test["label"], logits, classes),
+        test, classes, chances, verdict, champion, calibrated,
         reference.sample(test, chances["challenger"], embeddings), test_rows.memory,
-        {number: calibration.scaled(told, 1.0) for number, told in earlier.items()}, apart)
+        {number: calibration.scaled(told, 1.0) for number, told in earlier.items()}, apart, own)
 
 
 def test_logits(classifier: Classifier, test: pd.DataFrame) -> np.ndarray:
@@ -237,9 +262,12 @@ class _TestRows:
     def _whole(self, parts: list[np.ndarray]) -> np.ndarray:
         return measured_again.whole(self.sets, parts, len(self.test))
 
-    def challenger(self, folder: Path, validation: pd.DataFrame
-                   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return its logits and embeddings of test rows, and its logits of validation rows."""
+    def challenger(self, folder: Path, validation: pd.DataFrame | None
+                   ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return its logits and embeddings of test rows, and its logits of validation rows.
+
+        validation: None where its temperature is known already; then there are none of these.
+        """
         classifier = adapter.open_classifier(folder, self.loaded)
         try:
             told = [classifier.answers(question.input_ids) for question in self.questions]
@@ -250,6 +278,7 @@ class _TestRows:
             self.memory["challenger"] = weights_mb(classifier.model)
             return (self._whole([logits for logits, _ in told]),
                     self._whole([embeddings for _, embeddings in told]),
+                    None if validation is None else
                     classifier.logits(validation["input_ids"].tolist()))
         finally:
             adapter.detach(self.loaded)

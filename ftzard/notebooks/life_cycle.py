@@ -62,7 +62,7 @@ def train(run: Chapter, rows: pd.DataFrame) -> Path:
                training=model_files.training_values(config.training),
                metric=config.tuning.metric, train_embeddings=config.model.train_embeddings,
                folder=scratch() / "adapter",
-               extra={"cleaning": model_files.cleaning_values(config.data)},
+               extra={"cleaning": run.cleaning},
                on_epoch=lambda entry: log_epoch(run.run, entry)).folder
 
 

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import yaml
 
+from ftzard import custom
 from ftzard.artifact import sha256, write_atomically
 from ftzard.config.schema import Data, Model, Training, Tuning
 from ftzard.dataset import storage
 from ftzard.errors import DataError, ModelError, in_shell
 from ftzard.models import archive
+from ftzard.models.meta import read_meta
 from ftzard.record_file import read_record_file
 from ftzard.tracking.registry import Version
 from ftzard.versioning.content import content
@@ -149,7 +151,9 @@ def version_folder(workspace: Workspace, version: Version) -> Path:
         raise ModelError(
             f"the adapter of {version} is not at {workspace.relative(path)}; bring it back with "
             f"'dvc pull {in_shell(workspace.relative(path))}.dvc'.")
-    return archive.unpack(path, workspace.cache)
+    folder = archive.unpack(path, workspace.cache)
+    require_recorded_code(workspace, version, read_meta(folder))
+    return folder
 
 
 def version_files(workspace: Workspace, version: Version) -> tuple[Path, BaseSpec]:
@@ -277,8 +281,40 @@ def scaled(params: dict, ratio: float) -> dict:
 
 
 def cleaning_values(data: Data) -> dict:
-    """Return how texts are cleaned, to be kept with the adapter."""
+    """Return how texts are cleaned, but for a function of the workspace's own (`cleaning_now`)."""
     return {"mention": data.mention, "link": data.link, "max_characters": data.max_characters}
+
+
+def cleaning_now(workspace: Workspace, data: Data) -> dict:
+    """Return how texts are cleaned by the config and the modules that the workspace has now."""
+    if data.clean is None:
+        return cleaning_values(data)
+    return {**cleaning_values(data),
+            "own": custom.packed(data.clean, custom.read(workspace.root), "data.clean")}
+
+
+def require_recorded_code(workspace: Workspace, version: Version, meta: Mapping) -> None:
+    """Refuse a model with code of its own that is not the code on record.
+
+    meta: its ftzard.json. Raises ModelError if the hashes differ, or if no record of this workspace
+    says which code the model was trained with.
+    """
+    kept = (meta.get("cleaning") or {}).get("own")
+    record = read_record(workspace, version)
+    told = (record or {}).get("clean")
+    if kept is None and not told:
+        return
+    if kept is not None and record is None:
+        raise ModelError(
+            f"{version} cleans texts with a function of its own ({kept['function']}), and "
+            f"{workspace.relative(record_path(workspace, version))} is not here to say which code "
+            "that is; it is not run without. Bring the record with 'git pull'.")
+    if kept is None or not told or kept["sha256"] != told["sha256"]:
+        one = kept["sha256"][:12] if kept else "none"
+        raise ModelError(
+            f"{version} brings code of its own with hash {one}, but its record says "
+            f"{told['sha256'][:12] if told else 'none'}; it is not run. Bring model and record "
+            "back with git and DVC.")
 
 
 def curves(trials: list[dict]) -> list[dict]:

@@ -55,6 +55,8 @@ def facts(chapter: Chapter, version: Version, contest: "Contest | AnswerContest"
     config, steps = chapter.config, _metadata(chapter)
     rejected = chapter.earlier("rejected")
     cleaning = steps.get("cleaning", {}).get("facts", {})
+    dropped = {name: count for name in ("cleaning", "preprocessing")
+               if (count := steps.get(name, {}).get("facts", {}).get("rows_dropped_by_own_code"))}
     trained = steps.get("tuning" if chapter.step.name == "choosing" else "retraining", {})
     of_the_task = _of_classes if config.task.instructions is None else _of_answers
     return Facts(
@@ -68,7 +70,9 @@ def facts(chapter: Chapter, version: Version, contest: "Contest | AnswerContest"
         cut_tokens=int(rows["cut"].sum()),
         rejected=rejected["reason"].value_counts().to_dict() if rejected is not None else None,
         rejected_examples=_examples(rejected),
-        rows_read=int(cleaning["rows_in_all"] + len(rejected)) if cleaning else None,
+        rows_read=int(cleaning["rows_in_all"] + len(rejected) + dropped.get("cleaning", 0))
+        if cleaning else None,
+        dropped_by_own_code=dropped,
         **leaks(steps),
         trials=[Trial(**t) for t in model_files.curves(trained.get("facts", {}).get("trials", []))],
         rounds=rounds(chapter, version),

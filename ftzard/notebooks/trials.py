@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from ftzard.models import archive
+from ftzard.notebooks import run_notes
 from ftzard.notebooks.chapter import Chapter, scratch
 from ftzard.planning import plan
 from ftzard.tracking import runs
@@ -40,6 +41,7 @@ class TrialLog:
             print(f"trial {trial.number} stopped: below the earlier ones at this epoch", flush=True)
             self.run.tags({"pruned": True})
         self.run.metrics({f"best_{k}": v for k, v in trial.metrics.items()})
+        self.run.tags({runs.NOTE: run_notes.of_trial(trial.params, trial.metrics)})
         self.chapter.end_trial(self.run)
         self.done.append({
             "name": f"trial {trial.number}", "number": trial.number, "run_id": self.run.id,
@@ -56,8 +58,10 @@ class TrialLog:
 
 
 def log_epoch(run: runs.Run, entry: dict) -> None:
-    """Record one epoch's numbers and print its line."""
-    run.metrics({k: v for k, v in entry.items() if k != "epoch"}, step=entry["epoch"])
+    """Record one epoch's numbers, and the loss of each of its steps, and print its line."""
+    run.metrics({k: v for k, v in entry.items() if k not in ("epoch", "step_losses")},
+                step=entry["epoch"])
+    run.series("train_loss_per_step", entry.get("step_losses") or {})
     right = "accuracy" if "accuracy" in entry else "perplexity"
     print(f"epoch {entry['epoch']}: train loss {entry['train_loss']:.3f}, validation loss "
           f"{entry['validation_loss']:.3f}, {right} {entry[right]:.3f}", flush=True)

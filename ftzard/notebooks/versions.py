@@ -8,20 +8,21 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
+from ftzard import own_code
 from ftzard.artifact import Handle, write_json
 from ftzard.errors import TrackingError, WorkspaceError
 from ftzard.inputs import latest_metadata
-from ftzard.notebooks.chapter import Place, connect, locate, sentences_first
+from ftzard.notebooks.chapter import Place, connect, locate, notebook_used, sentences_first
 from ftzard.steps import STEPS, Step, step_named
 from ftzard.tracking import runs
 from ftzard.versioning import commit, versions
-from ftzard.versioning.commit import Versioned
+from ftzard.versioning.commit import CodeFile, Versioned
 from ftzard.workspace import Workspace, locked
 
 HISTORY = "commit_history.json"
@@ -29,13 +30,14 @@ HISTORY = "commit_history.json"
 
 @dataclass
 class Following:
-    """A finished step whose files are to be versioned."""
+    """A finished step whose files are to be versioned; code: the notebook that does it."""
 
     step: Step
     place: Place
     metadata: dict
     artifacts: list[Handle]
     dagstermill: object | None
+    code: dict[str, own_code.Used] = field(default_factory=dict)
 
     def version(self) -> Versioned:
         """Add, commit and push; raises VersioningError if adding or committing fails."""
@@ -44,6 +46,9 @@ class Following:
         return commit.version(
             root, self.artifacts, also=[root / p for p in self.metadata["records"]],
             delivered_as={h.path: name for h in self.artifacts if h.name == "delivery" and name},
+            code=[CodeFile(used.path, own_code.kept(self.place.workspace, used), used.seen_at)
+                  for used in own_code.changed(self.place.workspace, {
+                      **self.code, **own_code.from_dict(self.metadata.get("code"))})],
             message=f"{self.step.name}: {self._summary()}", run_id=self.metadata["run_id"],
             push=settings.push, require_push=settings.require_push)
 
@@ -54,6 +59,8 @@ class Following:
         run.tags({f"data_version.{h.name}": h.commit for h in versioned.handles})
         run.tags({"data_commit": versioned.commit, "data_pushed": versioned.pushed,
                   **({"data_not_pushed": versioned.reason} if versioned.reason else {})})
+        if versioned.code_commit is not None:
+            run.tags({"code_commit": versioned.code_commit})
         if not versioned.reason and "data_not_pushed" in runs.known(tracking, run.id).data.tags:
             run.untag("data_not_pushed")
         parent = runs.reopen(tracking, self.metadata["base_run_id"])
@@ -96,7 +103,8 @@ def follow(namespace: Mapping) -> Following:
         step = step_named(namespace["step"])
         metadata = latest_metadata(step, place.workspace)
     artifacts = [Handle.from_dict(h) for h in metadata["artifacts"]]
-    return Following(step, place, metadata, artifacts, namespace.get("__dm_dagstermill"))
+    return Following(step, place, metadata, artifacts, namespace.get("__dm_dagstermill"),
+                     notebook_used("Git_Dvc", place))
 
 
 def extend_history(workspace: Workspace, parent: runs.Run, places: Mapping[str, str]) -> list[dict]:

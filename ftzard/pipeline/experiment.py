@@ -28,9 +28,19 @@ from dagster import (
     Shape,
 )
 
+from ftzard import own_code
 from ftzard.artifact import write_json
-from ftzard.config import effects, unusual
-from ftzard.config.compose import PACKAGED, available, from_record, to_record
+from ftzard.config import comments, effects, unusual
+from ftzard.config.compose import (
+    MARKER,
+    PACKAGED,
+    Resolved,
+    available,
+    from_record,
+    leaves,
+    stated,
+    to_record,
+)
 from ftzard.config.schema import GROUPS, Config, Paths
 from ftzard.errors import ConfigError, nearest
 from ftzard.inputs import DELIVERIES
@@ -77,25 +87,32 @@ def _dagster_type(hint: object, name: str, offered: Mapping[str, set[str]]) -> o
 
 def _shape(kind: type, name: str, offered: Mapping[str, set[str]], **first: Field) -> Shape:
     return Shape({**first, **{
-        f.name: Field(_dagster_type(f.type, f"{name}.{f.name}", offered), is_required=False)
+        f.name: Field(_dagster_type(f.type, f"{name}.{f.name}", offered), is_required=False,
+                      description=comments.described().get(f"{name}.{f.name}"))
         for f in fields(kind) if f.name in offered[name]
     }})
 
 
-def launchpad_fields(job: str) -> dict[str, Field]:
+def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
     """Return what the Launchpad of a job offers: the keys of the config that have an effect in it.
+
+    folder: a workspace's own `config/` with more choices for the groups, or None.
     """
     offered, found = effects.offered(job), {}
     for f in fields(Config):
         if f.name not in offered[""]:
             continue
         if f.name in GROUPS:
-            choices = Enum(f"{f.name}_choices", [EnumValue(c) for c in available(f.name)])
+            known = available(f.name, folder)
+            own = "".join(f"_{c.encode().hex()}" for c in known if c not in available(f.name))
+            choices = Enum(f"{f.name}_choices{own}",  # Dagster knows a type by its name
+                           [EnumValue(c) for c in known])
             shape = _shape(f.type, f.name, offered, choice=Field(
                 choices, is_required=False, description=f"ftzard/config/{f.name}/<choice>.yaml"))
             found[f.name] = Field(shape, is_required=False)
         else:
-            found[f.name] = Field(_dagster_type(f.type, f.name, offered), is_required=False)
+            found[f.name] = Field(_dagster_type(f.type, f.name, offered), is_required=False,
+                                  description=comments.described().get(f.name))
     found["overrides"] = Field(
         Array(str), is_required=False,
         description='hydra overrides, such as "model=falcon_tiny" or "training.epochs=1"; the '
@@ -103,11 +120,16 @@ def launchpad_fields(job: str) -> dict[str, Field]:
     return found
 
 
-def experiment(job: str) -> ResourceDefinition:
-    """Return a job's `experiment`: its Launchpad offers what has an effect in this job."""
+def experiment(job: str, folder: Path | None = None) -> ResourceDefinition:
+    """Return a job's `experiment`: its Launchpad offers what has an effect in this job.
+
+    folder: as for `launchpad_fields`.
+    """
     return ResourceDefinition(
-        _opened, config_schema=launchpad_fields(job),
-        description="The experiment's config: choices and values as nested YAML, or overrides.")
+        _opened, config_schema=launchpad_fields(job, folder),
+        description="The experiment's config for the whole job, over ftzard.yaml: choices and "
+                    "values as nested YAML, or overrides. What is left out stays as the workspace "
+                    "has it.")
 
 
 @contextmanager
@@ -125,12 +147,15 @@ def _opened(context) -> Iterator[Experiment]:
                          json.loads(sources.read_text(encoding="utf-8")))
         return
     run_config = context.dagster_run.run_config if context.dagster_run else {}
-    told = workspace.resolve(request(context.resource_config, run_config, workspace.root))
+    told, code = own_code.resolved(
+        workspace, request(context.resource_config, run_config, workspace.root))
     config = told.config
     if context.dagster_run:
         job = context.dagster_run.job_name
         effects.refuse_without_effect(told, job)
         unusual.require_usual(told, JOBS.get(job, ()))
+    for line in goes_over(workspace, told):
+        logging.getLogger("papermill").info(line)  # which Dagster and the terminal show
     with ExitStack() as stack:
         # Before the lock: one that waits for it is alive, too.
         stack.enter_context(lease.held(workspace, run_id))
@@ -143,10 +168,26 @@ def _opened(context) -> Iterator[Experiment]:
             refuse_taken(context.instance, context.dagster_run)
         write_json(resolved, to_record(config))
         write_json(sources, told.sources)
+        own_code.note(workspace, run_id, code)
         parents = _parents(workspace, context.dagster_run)
         write_json(lineage, parents)
         stack.enter_context(kernels.session(workspace, context.dagster_run, context.instance))
         yield Experiment(workspace, config, run_id, tuple(parents), told.sources)
+
+
+def goes_over(workspace: Workspace, resolved: Resolved) -> Iterator[str]:
+    """Yield a line for each value of the Launchpad that ftzard.yaml says otherwise.
+
+    The Launchpad keeps what it was filled in with when ftzard.yaml is changed afterwards.
+    """
+    choices, values = stated(workspace.own_config())
+    said = {**{group: (own, *resolved.choices[group]) for group, own in choices.items()},
+            **{key: (own, value, resolved.sources[key])
+               for key, value in leaves(to_record(resolved.config)).items()
+               if key not in choices and (own := values.get(key)) is not None}}
+    for key, (own, value, source) in said.items():
+        if source == effects.LAUNCHPAD and own != value:
+            yield f"{key}={value} of the Launchpad goes over {own} of {MARKER}"
 
 
 def _require_tracking(config: Config) -> None:

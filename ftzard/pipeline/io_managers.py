@@ -14,9 +14,11 @@ from dagster import (
     Field,
     InputContext,
     IOManager,
+    IOManagerDefinition,
     MetadataValue,
     OutputContext,
     TableColumn,
+    TableMetadataValue,
     TableSchema,
     io_manager,
 )
@@ -26,15 +28,11 @@ from ftzard import delivery_names
 from ftzard.artifact import Handle, verify, write_atomically, write_json
 from ftzard.errors import ConfigError, DataError
 from ftzard.history import lineage
-from ftzard.pipeline import kernels, recorded
+from ftzard.inputs import DELIVERIES
+from ftzard.pipeline import assets, kernels, metadata_tables, recorded
+from ftzard.running import addresses
 from ftzard.steps import Step
 from ftzard.workspace import Workspace
-
-PLACE = {
-    "base_path": Field(str, is_required=False,
-                       description="Folder of the file, below the workspace; default: paths."),
-    "file_name": Field(str, is_required=False, description="Name of the file; default: paths."),
-}
 
 
 class ArtifactIOManager(IOManager):
@@ -48,9 +46,9 @@ class ArtifactIOManager(IOManager):
         verify(handle, self.experiment.workspace.root)
         write_json(self._stored(context), handle.to_dict())
         if not kernels.in_kernel() and handle.commit:
-            run = _run_of(self.experiment, context.step_key)
+            run = recorded.about_step(kernels.server(), self.experiment, context.step_key)
             context.log_event(AssetMaterialization(asset_key=handle.name, metadata={
-                **_described(handle, self.experiment.workspace.root),
+                **_described(handle, self.experiment.workspace.root), **_trial(self.experiment),
                 **_batches(handle, self.experiment.workspace, run),
                 **_way_to(run), **_plots(run)}))
 
@@ -78,10 +76,21 @@ class MetadataIOManager(ArtifactIOManager):
         write_json(self._stored(context), obj)
         if self.place is not None:
             write_json(self.place, obj)
+        if not kernels.in_kernel() and (obj.get("commit") or obj.get("step") == "tuning"):
+            run = recorded.about_step(kernels.server(), self.experiment, context.step_key)
+            mlflow = addresses.mlflow_address(self.experiment.workspace,
+                                              self.experiment.config.tracking.server)
+            for made in assets.left_by(obj, self.experiment.workspace, mlflow, _way_to(run),
+                                       _plots(run)):
+                context.log_event(made)
 
 
 class NotebookIOManager(IOManager):
-    """Keeps each executed notebook under .ftzard/executed and shows it on the run's page."""
+    """Keeps each executed notebook under .ftzard/executed and shows it on the run's page.
+
+    With a prefix it is an asset as well, under PREFIX/notebooks; without one the catalog holds what
+    the pipeline makes, and no notebooks.
+    """
 
     def __init__(self, experiment, prefix: list[str]):
         self.experiment, self.prefix = experiment, prefix
@@ -89,17 +98,31 @@ class NotebookIOManager(IOManager):
     def handle_output(self, context: OutputContext, obj: bytes) -> None:
         path = self._place(context.step_key)
         write_atomically(path, lambda part: part.write_bytes(obj))
-        context.log_event(AssetMaterialization(
-            asset_key=[*self.prefix, "notebooks", context.step_key.replace(".", "_")],
-            description="The notebook as it was executed in this run.",
-            metadata={"Executed notebook": MetadataValue.notebook(str(path)),
-                      **_way_to(_run_of(self.experiment, context.step_key))}))
+        run = recorded.about_step(kernels.server(), self.experiment, context.step_key)
+        shown = {"Executed notebook": MetadataValue.notebook(str(path)),
+                 **_trial(self.experiment), **_way_to(run)}
+        if not context.step_key.startswith("Git_Dvc_"):
+            shown |= _plots(run)
+        context.add_output_metadata(shown)
+        if self.prefix:
+            context.log_event(AssetMaterialization(
+                asset_key=[*self.prefix, "notebooks", context.step_key.replace(".", "_")],
+                description="The notebook as it was executed in this run.", metadata=shown))
 
     def load_input(self, context: InputContext) -> bytes:
         return self._place(context.upstream_output.step_key).read_bytes()
 
     def _place(self, step_key: str) -> Path:
         return self.experiment.workspace.executed_notebook(self.experiment.run_id, step_key)
+
+
+def _trial(experiment) -> dict:
+    """Return the words that mark what a trial workspace makes, or nothing."""
+    if not experiment.config.gate.trial:
+        return {}
+    from ftzard.evaluation.gate import TRIAL
+
+    return {"trial": TRIAL}
 
 
 def _described(handle: Handle, root: Path) -> dict:
@@ -117,7 +140,7 @@ def _described(handle: Handle, root: Path) -> dict:
         file = parquet.ParquetFile(root / handle.path)
         metadata["dagster/column_schema"] = MetadataValue.table_schema(TableSchema(
             columns=[TableColumn(f.name, str(f.type)) for f in file.schema_arrow]))
-        metadata["preview"] = MetadataValue.md(_preview(file))
+        metadata["preview"] = _preview(file)
     return metadata
 
 
@@ -134,16 +157,9 @@ def _batches(handle: Handle, workspace: Workspace, run: dict | None) -> dict:
         return {}
     names = run["delivered_as"] if run else delivery_names.known(workspace)
     counted = file.read(columns=["batch"])["batch"].value_counts().to_pylist()
-    lines = [f"| {batches.named(c['values'], names).replace('|', '¦')} | {c['counts']:,} |"
-             for c in counted]
-    table = ["| delivered as | rows |", "|---|---:|", *lines]
-    return {"batches": MetadataValue.md("\n".join(table))}
-
-
-def _run_of(experiment, step_key: str) -> dict | None:
-    """Return what MLflow has of a step, or of the one that Git_Dvc followed."""
-    return recorded.through(kernels.server(), "about", experiment,
-                            step=step_key.removeprefix("Git_Dvc_"))
+    return {"batches": metadata_tables.of_rows(
+        [{"delivered as": batches.named(c["values"], names), "rows": c["counts"]}
+         for c in counted], ("delivered as", "rows"))}
 
 
 def _way_to(run: dict | None) -> dict:
@@ -155,44 +171,65 @@ def _way_to(run: dict | None) -> dict:
 
 
 def _plots(run: dict | None) -> dict:
-    """Return the step's plots as pictures in the page; a large one is named only."""
-    found = {}
+    """Return the step's plots in one entry; a large one is named only."""
+    shown = []
     for name, plot in (run["plots"] if run else {}).items():
         title = Path(name).stem.replace("_", " ")
-        shown = f"{name}, an artifact of the MLflow run ({plot['bytes']:,} bytes)"
-        if plot["picture"] is not None:
-            shown = f"![{title}](data:image/png;base64,{plot['picture']})"
-        found[f"plot: {title}"] = MetadataValue.md(shown)
-    return found
+        shown.append(f"![{title}](data:image/png;base64,{plot['picture']})"
+                     if plot["picture"] is not None else
+                     f"{name}, an artifact of the MLflow run ({plot['bytes']:,} bytes)")
+    return {"plots": MetadataValue.md("\n\n".join(shown))} if shown else {}
 
 
-def _preview(file, rows: int = 5, width: int = 60) -> str:
-    names = file.schema_arrow.names
+def _preview(file, rows: int = 5) -> TableMetadataValue:
+    """Return the first rows of a parquet file; of a list its beginning."""
     batch = next(file.iter_batches(batch_size=rows), None)
-    if batch is None:
-        return "no rows"
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in batch.to_pylist():
-        cells = [str(row[n]).replace("|", "¦").replace("\n", " ") for n in names]
-        lines.append("| " + " | ".join(c[:width] + "…" * (len(c) > width) for c in cells) + " |")
-    return "\n".join(lines)
+    return metadata_tables.of_rows(batch.to_pylist() if batch is not None else [],
+                                   file.schema_arrow.names)
 
 
-@io_manager(config_schema=PLACE, required_resource_keys={"experiment"})
-def artifact_io_manager(context) -> ArtifactIOManager:
-    """IO manager of an artifact; base_path and file_name say where it stands."""
-    return ArtifactIOManager(context.resources.experiment)
+def _place(what: str, default: str) -> dict[str, Field]:
+    """Return the fields that say where a file stands, for the schema beside the Launchpad.
+
+    what: the file; default: a sentence on what holds unless they say otherwise.
+    """
+    return {
+        "base_path": Field(str, is_required=False, description=(
+            f"Folder of {what}, below the workspace. {default}")),
+        "file_name": Field(str, is_required=False, description=(
+            f"Name of the file with {what}. {default}")),
+    }
 
 
-@io_manager(config_schema=PLACE, required_resource_keys={"experiment"})
-def metadata_io_manager(context) -> MetadataIOManager:
-    """IO manager of a step's run metadata."""
-    experiment = context.resources.experiment
-    return MetadataIOManager(experiment, metadata_place(context.resource_config, experiment))
+def artifact_io_manager(name: str) -> IOManagerDefinition:
+    """Return the IO manager of an artifact; base_path and file_name say where it stands."""
+
+    @io_manager(config_schema=_place(name, f"Default: that of paths.{name}."),
+                required_resource_keys={"experiment"},
+                description=f"Where {name} is written; the same as paths.{name}.")
+    def manager(context) -> ArtifactIOManager:
+        return ArtifactIOManager(context.resources.experiment)
+
+    return manager
 
 
-@io_manager(config_schema={"asset_key_prefix": Field([str], default_value=[])},
-            required_resource_keys={"experiment"})
+def metadata_io_manager(name: str) -> IOManagerDefinition:
+    """Return the IO manager of a step's run metadata, of which a copy may be asked for."""
+
+    @io_manager(config_schema=_place(name, "Without both no copy is written."),
+                required_resource_keys={"experiment"},
+                description=f"Where a copy of {name} is written, if base_path and file_name say.")
+    def manager(context) -> MetadataIOManager:
+        experiment = context.resources.experiment
+        return MetadataIOManager(experiment, metadata_place(context.resource_config, experiment))
+
+    return manager
+
+
+@io_manager(config_schema={"asset_key_prefix": Field([str], default_value=[], description=(
+    "With one, executed notebooks are assets too, under PREFIX/notebooks."))},
+            required_resource_keys={"experiment"},
+            description="Executed notebooks, under .ftzard/executed and on the run's page.")
 def notebook_io_manager(context) -> NotebookIOManager:
     """IO manager of executed notebooks."""
     return NotebookIOManager(context.resources.experiment,
@@ -202,8 +239,11 @@ def notebook_io_manager(context) -> NotebookIOManager:
 def latest_input_manager(name: str):
     """Return the input manager of artifact `name` at the head of a job: the latest one."""
 
-    @input_manager(config_schema=PLACE, required_resource_keys={"experiment"},
-                   description=f"Finds {name} for a job that starts with it.")
+    place = f"data.{DELIVERIES[name]}" if name in DELIVERIES else f"paths.{name}"
+
+    @input_manager(config_schema=_place(name, f"Default: that of {place}."),
+                   required_resource_keys={"experiment"},
+                   description=f"Finds {name} for a job that starts with it; the same as {place}.")
     def load(context) -> dict:
         from ftzard.inputs import given_or_latest
 
@@ -237,7 +277,8 @@ def metadata_input_manager(step: Step):
     opened only with data.trust_joblib=true.
     """
 
-    @input_manager(config_schema=PLACE, required_resource_keys={"experiment"},
+    @input_manager(config_schema=_place(step.metadata, "Default: the latest run's."),
+                   required_resource_keys={"experiment"},
                    description=f"Finds the metadata of the latest {step.name} run.")
     def load(context) -> dict:
         from ftzard.inputs import latest_metadata

@@ -34,6 +34,8 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.exceptions import PapermillExecutionError
 from papermill.log import logger
 
+from ftzard import own_code
+from ftzard.escaping import markdown_block
 from ftzard.pipeline import recorded
 from ftzard.running import launch
 from ftzard.running.kernel_server import IN_KERNEL, Server
@@ -238,6 +240,7 @@ def execute_notebook(step_context, **arguments) -> str:
     """Run a notebook as dagstermill does, keep what was executed and say first what went wrong."""
     experiment = step_context.resources.experiment
     folder = Path(arguments["output_notebook_dir"])
+    arguments["notebook_path"] = _as_it_is_now(experiment, Path(arguments["notebook_path"]))
     if _session:
         _session.step = step_context.step.key
     status, reason = "KILLED", "the run was interrupted"
@@ -254,7 +257,7 @@ def execute_notebook(step_context, **arguments) -> str:
             description=str(error.evalue),
             metadata={"notebook as executed": MetadataValue.path(str(kept)),
                       "cell": error.exec_count or 0, "error": error.ename,
-                      "traceback": MetadataValue.md(f"```\n{_plain(error.traceback)}\n```")},
+                      "traceback": MetadataValue.md(markdown_block(_plain(error.traceback)))},
             allow_retries=False) from None
     except DeadKernelError:
         reason = (f"the kernel of {step_context.step.key} was killed from outside, or by the "
@@ -273,6 +276,16 @@ def execute_notebook(step_context, **arguments) -> str:
             recorded.through(server(), "close", experiment, status=status, reason=reason)
 
 
+def _as_it_is_now(experiment, notebook: Path) -> str:
+    """Return the notebook to run: of one of the workspace's, a copy that nobody edits meanwhile."""
+    place = experiment.workspace
+    if not notebook.is_relative_to(place.root):
+        return str(notebook)
+    used = own_code.keep(place, [place.relative(notebook)])
+    own_code.note(place, experiment.run_id, used)
+    return str(next((own_code.kept(place, one) for one in used.values()), notebook))
+
+
 def _plain(traceback: list[str]) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(traceback))
 
@@ -286,8 +299,14 @@ def _keep(experiment, step_context, folder: Path) -> Path:
     return target
 
 
+def _is_no_counter(record: logging.LogRecord) -> bool:
+    """Return whether a record of papermill's is more than the number of a cell."""
+    return not record.getMessage().startswith(launch.CHATTER)
+
+
 def install() -> None:
     """Make dagstermill use this module; done once, where the ops are defined."""
+    logger.addFilter(_is_no_counter)  # a run's events are what happened, and what notebooks say
     dagstermill.factory.DagstermillEngine = Engine
     dagstermill.factory.execute_notebook = execute_notebook
 

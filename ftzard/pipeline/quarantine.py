@@ -19,6 +19,7 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRun
 from ftzard import delivery_hashes
 from ftzard.artifact import write_atomically
 from ftzard.errors import DataError
+from ftzard.escaping import visible
 from ftzard.pipeline.deliveries import CONTENT, Found, LookInto
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
@@ -86,7 +87,7 @@ def set_aside(instance: DagsterInstance, path: Path, run: DagsterRun, workspace:
     text = _report(path.relative_to(workspace.root).as_posix(), path.stat().st_size, run, *refused,
                    workspace)
     report = target.with_name(f"{target.name}.report.txt")
-    write_atomically(report, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomically(report, lambda part: part.write_text(visible(text), encoding="utf-8"))
     shutil.move(path, target)  # a drop folder may be a link to another disk
     return target
 

@@ -9,11 +9,10 @@ import base64
 from pathlib import Path
 
 from ftzard.config.compose import from_record, to_record
+from ftzard.running import addresses
 from ftzard.running.kernel_server import Server
 from ftzard.workspace import Workspace
 
-#: Where `ftzard ui` serves MLflow unless it is told otherwise.
-MLFLOW_PAGE = "http://127.0.0.1:5000"
 #: A picture that takes more stays in MLflow: it would be kept in Dagster's log for every version.
 LARGEST_PLOT = 150_000
 
@@ -27,6 +26,30 @@ def through(server: Server | None, name: str, experiment, **arguments: str):
         if done:
             return told
     return globals()[name](**arguments)
+
+
+_told: dict[tuple[str, str], dict] = {}
+
+
+def about_step(server: Server | None, experiment, step_key: str) -> dict | None:
+    """Return what `about` says of a finished step, or of the one that Git_Dvc followed.
+
+    It is asked once per step of a run, however many pages show it.
+    """
+    step = step_key.removeprefix("Git_Dvc_")
+    key = (experiment.run_id, step)
+    if key not in _told:
+        found = through(server, "about", experiment, step=step)
+        if found is None:
+            return None
+        _told.clear()  # the steps of a run come one after the other
+        _told[key] = found
+    return _told[key]
+
+
+def forget() -> None:
+    """Ask anew at the next `about_step`, whatever was said before."""
+    _told.clear()
 
 
 def keep_notebook(root: str, config: dict, run_id: str, step: str, executed: str) -> None:
@@ -65,9 +88,8 @@ def about(root: str, config: dict, run_id: str, step: str) -> dict | None:
     run = None if tracking is None else runs.of_dagster_step(tracking, run_id, step)
     if run is None:
         return None
-    server = MLFLOW_PAGE
-    if tracking.uri.startswith("http"):
-        server = tracking.client.shown.replace("***@", "").rstrip("/")
+    server = tracking.client.shown.replace("***@", "") if tracking.uri.startswith("http") else None
+    base = addresses.mlflow_address(Workspace(Path(root)), server)
     plots = {}
     for name in runs.files(tracking, run.id, "plots"):
         picture = runs.read(tracking, run.id, name)
@@ -75,4 +97,4 @@ def about(root: str, config: dict, run_id: str, step: str) -> dict | None:
         plots[name] = {"bytes": len(picture), "picture": shown}
     return {"name": run.name, "id": run.id, "plots": plots,
             "delivered_as": delivered_as(Workspace(Path(root)), tracking),
-            "page": f"{server}/#/experiments/{tracking.experiment_id}/runs/{run.id}"}
+            "page": addresses.mlflow_run(base, tracking.experiment_id, run.id)}

@@ -15,6 +15,7 @@ from ftzard.dataset import cleaning, instructions, labelling, reading, splitting
 from ftzard.errors import DataError, ModelError
 from ftzard.frozen_rules import identity
 from ftzard.inputs import given_or_latest
+from ftzard.notebooks import model_files
 from ftzard.sources import delivering
 from ftzard.steps import JOBS
 from ftzard.workspace import Workspace
@@ -96,7 +97,7 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
                                data.sample_stratified and config.task.instructions is None)
     looked, scale = _part(raw)
     rules = identity(workspace, config)
-    rows, rejected = _cleaned(looked, config, batch, rules)
+    rows, rejected = _cleaned(looked, workspace, config, batch, rules)
     earlier = workspace.root / config.paths.cleaned
     everything, repeated = cleaning.append(
         storage.read_parquet(earlier) if earlier.is_file() else None, rows, identity=rules)
@@ -134,7 +135,7 @@ def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
     raw = _read(path, config, answers=False)
     looked, scale = _part(raw)
     rules = identity(workspace, config)
-    rows, rejected = _cleaned(looked, config, reading.batch_of(path), rules)
+    rows, rejected = _cleaned(looked, workspace, config, reading.batch_of(path), rules)
     told = f"{workspace.relative(path)}, cleaned here: {len(raw):,} rows, of which " \
            f"{len(rejected) * scale:,.0f} cannot be used"
     return _prepared(rows.assign(label=""), config, tokenizer, told, scale, whole=False,
@@ -156,7 +157,7 @@ def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
         **more)
 
 
-def _cleaned(rows: pd.DataFrame, config: Config, batch: str, identity: int
+def _cleaned(rows: pd.DataFrame, workspace: Workspace, config: Config, batch: str, identity: int
              ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return rows as they are cleaned, and those that cannot be used."""
     data = config.data
@@ -164,8 +165,7 @@ def _cleaned(rows: pd.DataFrame, config: Config, batch: str, identity: int
         return instructions.clean(rows, batch=batch, max_characters=data.max_characters,
                                   identity=identity)
     return cleaning.clean(rows, batch=batch, labels=data.labels if "label" in rows else None,
-                          mention=data.mention, link=data.link, identity=identity,
-                          max_characters=data.max_characters)
+                          identity=identity, **model_files.cleaning_now(workspace, data))
 
 
 def _part(raw: pd.DataFrame) -> tuple[pd.DataFrame, float]:

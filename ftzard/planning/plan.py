@@ -140,12 +140,15 @@ def plan_of(workspace: Workspace, job: str, config: Config, device: Device | Non
         _tried(wrong, lambda: _check_class_weights(config, expected))
     if wrong:
         raise ConfigError("\n".join(dict.fromkeys(wrong)))
-    return _of(workspace, job, config, base, expected, training, device)
+    return plan_for(workspace, job, config, base, expected, training, device)
 
 
-def _of(workspace: Workspace, job: str, config: Config, base: Base, expected: Expected,
-        training: Training | None, device: Device | None) -> Plan:
-    """Return the plan of a job for a base, rows and a training that are known."""
+def plan_for(workspace: Workspace, job: str, config: Config, base: Base, expected: Expected,
+             training: Training | None, device: Device | None, *, changes: bool = True) -> Plan:
+    """Return the plan of a job for a base, rows and a training that are known.
+
+    changes: look for values that make it fit, if it does not.
+    """
     from ftzard.models import estimate
     from ftzard.models.memory import device as found
 
@@ -155,11 +158,11 @@ def _of(workspace: Workspace, job: str, config: Config, base: Base, expected: Ex
     batch = estimate.largest_batch(lengths, batches)
     answers = [name for name in JOBS[job] if BY_NAME[name].models]
     sizes = memory = None
-    changes: tuple[tuple[str, int], ...] = ()
+    mended: tuple[tuple[str, int], ...] = ()
     if training or set(answers) - {"preprocessing", "inference_preprocessing"}:
         sizes, memory = needed(config, base, training, expected, batch, device.kind)
-        if memory.total > room(device):
-            changes = _changes(workspace, job, config, base, expected, device, memory.total)
+        if changes and memory.total > room(device):
+            mended = _changes(workspace, job, config, base, expected, device, memory.total)
     rate, measured = _rate(workspace, config, sizes, device)
     whole = _whole(tokens, expected, "train" if training else None)
     passes = training.trials * training.epochs if training else 0
@@ -170,7 +173,7 @@ def _of(workspace: Workspace, job: str, config: Config, base: Base, expected: Ex
         job=job, source=expected.source,
         rows={side: expected.count(side) for side in ("train", "validation", "test")},
         tokens=tokens, training=training, base=_said(config, sizes), sizes=sizes, memory=memory,
-        batch=batch, device=device, changes=changes, rate=rate, seconds=seconds,
+        batch=batch, device=device, changes=mended, rate=rate, seconds=seconds,
         assumptions=(*expected.assumptions, *_assumed(config, training, sizes, measured, device)))
 
 
@@ -466,11 +469,12 @@ def lines(told: Plan) -> list[str]:
                     + (", fits" if size <= room(told.device) else ""))
     if told.changes and told.changes[-1][1] > room(told.device):
         said.append("          nothing here makes it fit: take a smaller base or a larger device")
-    said.append(f"time      about {_clock(told.seconds)} at {told.rate:,.0f} tokens/s")
+    said.append(f"time      about {clock(told.seconds)} at {told.rate:,.0f} tokens/s")
     return [*said, *(f"assumed   {line}" for line in told.assumptions)]
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a time as a person reads it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import yaml
 
-from ftzard.evaluation import measures, standings
+from ftzard.escaping import markdown, markdown_code
+from ftzard.evaluation import gate, measures, standings
+from ftzard.evaluation.calibration import temperature_of
 from ftzard.notebooks import as_trained
+from ftzard.tracking.card import intended, limits
 
 _LOAD = {
     "adapter": """import torch
@@ -37,7 +40,7 @@ texts = ["A text of yours.", "Another one."]
 batch = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
 batch.pop("token_type_ids", None)
 with torch.inference_mode():
-    chances = model(**batch).logits.float().softmax(dim=-1)
+    chances = model(**batch).logits.float(){calibrated}.softmax(dim=-1)
 for row in chances:
     print(model.config.id2label[int(row.argmax())], float(row.max()))
 """
@@ -70,11 +73,6 @@ for answer in tokenizer.batch_decode(
         ids[:, batch["input_ids"].shape[1]:], skip_special_tokens=True):
     print(answer.strip())
 """
-_LIMITS = (
-    "It knows the language, the domain and the time of its training texts, with their bias; "
-    "nobody has looked for harm to groups of people.",
-    "It is not meant for decisions about a person without a person.",
-)
 
 
 @dataclass(frozen=True)
@@ -111,11 +109,12 @@ class Card:
 
 def render(card: Card) -> str:
     """Return the text of README.md."""
-    title = f"# {card.name}"
+    title = f"# {markdown(card.name)}"
     parts = [_front_matter(card), title, _what(card), "## Loading it", _loading(card),
              "## How good it is", *_scores(card),
              *(() if card.answering else ("## Calibration", _calibration(card))),
-             "## What it is for", _intended(card), "## Limits", _limits(card),
+             "## What it is for", intended(() if card.answering else card.labels),
+             "## Limits", _limits(card),
              "## Data", *_data(card), "## Where it comes from", _lineage(card)]
     return "\n\n".join(parts) + "\n"
 
@@ -127,7 +126,10 @@ def snippet(card: Card, folder: str = ".") -> str:
         labels=list(card.labels), folder=folder, base=base,
         revision=None if card.beside else card.base.get("revision"),
         dtype=card.spec["compute_dtype"])
-    return code + (_ASK_TO_WRITE.format(folder=folder) if card.answering else _ASK)
+    temperature = temperature_of(card.record)
+    calibrated = "" if temperature is None else f".div({temperature!r})"
+    return code + (_ASK_TO_WRITE.format(folder=folder) if card.answering
+                   else _ASK.format(calibrated=calibrated))
 
 
 def _front_matter(card: Card) -> str:
@@ -164,8 +166,8 @@ def _what(card: Card) -> str:
     stored = {"none": "", "nf4": " quantised to 4 bit (NF4)", "int8": " quantised to 8 bit"}
     quantised = stored.get(card.spec["quantisation"], "")
     what = "A model that writes answers to instructions" if card.answering else (
-        f"A classifier of texts into {len(card.labels)} labels ({', '.join(card.labels)})")
-    text = f"{what}: `{base}`{quantised}, {how}."
+        f"A classifier of texts into {len(card.labels)} labels ({_named(card.labels)})")
+    text = f"{what}: {markdown_code(base)}{quantised}, {how}."
     if card.form == "merged":
         return (f"{text} Here adapter and base are one model, unquantised; its logits differ from "
                 f"the registered model's by at most {card.parity['largest']:.2g} on "
@@ -192,13 +194,21 @@ def _loading(card: Card) -> str:
                 "trust your texts.")
     cleaned = []
     if card.cleaning.get("mention"):
-        cleaned.append(f"mentions became `{card.cleaning['mention']}`")
+        cleaned.append(f"mentions became {markdown_code(card.cleaning['mention'])}")
     if card.cleaning.get("link"):
-        cleaned.append(f"links became `{card.cleaning['link']}`")
+        cleaned.append(f"links became {markdown_code(card.cleaning['link'])}")
+    own = card.cleaning.get("own")
+    if own:
+        cleaned.append(f"the function {markdown_code(own['function'])} (sha256 "
+                       f"`{own['sha256'][:12]}`, its source in the adapter's ftzard.json) was called")
     before = (f" In training {' and '.join(cleaned)}, HTML entities their character, and runs of "
               "space one space; do the same to a raw text first.") if cleaned else ""
     return (f"{told}\n\nThe tokenizer puts the right tokens around a text by itself and cuts it at "
             f"{card.max_length} tokens.{before}")
+
+
+def _named(names: Sequence[object]) -> str:
+    return ", ".join(map(markdown, names))
 
 
 def _own_scores(card: Card) -> Mapping:
@@ -209,7 +219,8 @@ def _scores(card: Card) -> list[str]:
     metrics = card.record.get("metrics") or {}
     if not metrics:
         return ["It was not measured: this export had no record of the model's test."]
-    names = {"challenger": f"**{card.name}**", "champion": "the champion it was held against",
+    names = {"challenger": f"**{markdown(card.name)}**",
+             "champion": "the champion it was held against",
              "base": "the base, untrained head", "TF-IDF": "TF-IDF with logistic regression",
              "majority": "the most frequent label"}
     if card.answering:
@@ -223,8 +234,8 @@ def _scores(card: Card) -> list[str]:
     per_class = (card.record.get("test_metrics") or {}).get("per_class")
     if per_class:
         rows = ["| label | precision | recall | F1 | test rows |", "|---|---|---|---|---|"]
-        rows += [f"| {label} | {s['precision']:.3f} | {s['recall']:.3f} | {s['f1']:.3f} | "
-                 f"{s['support']:,} |" for label, s in per_class.items()]
+        rows += [f"| {markdown(label)} | {s['precision']:.3f} | {s['recall']:.3f} | "
+                 f"{s['f1']:.3f} | {s['support']:,} |" for label, s in per_class.items()]
         told.append("\n".join(rows))
     return told
 
@@ -234,7 +245,9 @@ def _judged(card: Card) -> list[str]:
     verdict = card.record.get("verdict")
     if verdict:
         told.append(f"The gate's verdict: **{verdict['decision']}**. "
-                    f"{' '.join(verdict['reasons'])}")
+                    f"{markdown(' '.join(verdict['reasons']))}")
+    if gate.is_trial(verdict):
+        told.append(f"**{gate.TRIAL}** {markdown(' '.join(verdict.get('warnings') or []))}".strip())
     return told
 
 
@@ -276,34 +289,14 @@ def _calibration(card: Card) -> str:
             f"{said['ece_after']:.3f} with its logits divided by the temperature "
             f"{said['temperature']:.3f}, which was fitted on {said['validation_rows']:,} "
             f"validation rows and measured on {said['n']:,} test rows. The files hold the logits "
-            "as they are: divide by the temperature yourself where confidence counts.")
-
-
-def _intended(card: Card) -> str:
-    if card.answering:
-        return ("Answering instructions like those it was trained on. Hold it against instructions "
-                "of your own before you rely on it elsewhere.")
-    return (f"Telling which of {', '.join(card.labels)} a text is, for texts like those it was "
-            "trained on. Hold it against your own labelled texts before you rely on it elsewhere.")
+            "as they are; the code above divides them by the temperature.")
 
 
 def _limits(card: Card) -> str:
-    if card.answering:
-        return "\n".join(f"- {line}" for line in (
-            "It answers everything, also what it does not know, and sounds as sure.",
-            f"An answer has at most {card.answering['max_new_tokens']} tokens unless you allow "
-            "more; a longer one breaks off.",
-            *_LIMITS))
-    lines = [
-        f"Every text gets one of the {len(card.labels)} labels, also one that none of them fits.",
-        f"Texts longer than {card.max_length} tokens are cut; what is behind is not read.",
-        *_LIMITS,
-    ]
-    scores = _own_scores(card)
-    if scores:
-        lines.insert(0, f"About {100 * (1 - scores['accuracy']):.0f} of 100 texts like the test "
-                        "rows get a wrong label.")
-    return "\n".join(f"- {line}" for line in lines)
+    return "\n".join(f"- {line}" for line in limits(
+        () if card.answering else card.labels, max_length=card.max_length,
+        accuracy=_own_scores(card).get("accuracy"),
+        max_new_tokens=card.answering["max_new_tokens"] if card.answering else None))
 
 
 def _data(card: Card) -> list[str]:
@@ -314,7 +307,7 @@ def _data(card: Card) -> list[str]:
     if rows:
         sides = ", ".join(f"{n:,} {side} rows" for side, n in rows.items())
         told.append(f"{_trained_on(card.record)} Its table has {sides}, batches: "
-                    f"{', '.join(card.record.get('batches') or []) or 'unknown'}.")
+                    f"{_named(card.record.get('batches') or []) or 'unknown'}.")
     return [*told, "\n".join(lines)] if lines else [*told, "Its data version is not on record."]
 
 
@@ -331,8 +324,9 @@ def _trained_on(record: Mapping) -> str:
 def _lineage(card: Card) -> str:
     base = card.base
     lines = [
-        f"base: {base.get('source') or base.get('name') or 'unknown'}, revision "
-        f"{base.get('revision') or 'none'}, weights `{base.get('weight_hash') or 'unknown'}`",
+        f"base: {markdown(base.get('source') or base.get('name') or 'unknown')}, revision "
+        f"{markdown(base.get('revision') or 'none')}, weights "
+        f"`{base.get('weight_hash') or 'unknown'}`",
         f"method: {card.method}, {_values(as_trained.params(card.record))}",
         *card.lineage,
     ]

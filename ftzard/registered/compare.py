@@ -6,12 +6,13 @@ of all batches, or a labelled file. What comes out are values; `ftzard.terminal.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ftzard import custom
 from ftzard.config.schema import Config
 from ftzard.dataset import cleaning, reading, storage
 from ftzard.errors import DataError, ModelError
@@ -35,7 +36,8 @@ class Comparison:
 
     names: as people call them; asked: as they were asked for; rows: {source, n, batches, rejected
     {reason: rows} and, of a file, learned, as `learned.counted` has it}; result: scores and
-    differences (second minus first); speeds: of each; disagreements: as
+    differences (second minus first); speeds: of each; own: the workspace's own metrics, {name:
+    {first, second}}; disagreements: as
     `side_by_side.disagreements` returns them, with each row's id and batch.
     """
 
@@ -45,6 +47,7 @@ class Comparison:
     result: SideBySide
     speeds: "tuple[Speed, Speed]"
     disagreements: pd.DataFrame
+    own: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_dict(self, examples: int | None = None) -> dict:
         """Return it as plain values; examples: how many rows they disagree on, default all."""
@@ -53,6 +56,7 @@ class Comparison:
                        name, asked, speed in zip(self.names, self.asked, self.speeds, strict=True)],
             "rows": self.rows,
             **self.result.to_dict(),
+            "own_metrics": self.own,
             "disagreements": self.disagreements.head(
                 len(self.disagreements) if examples is None else examples).to_dict("records"),
             "disagreements_in_all": len(self.disagreements),
@@ -102,14 +106,21 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
         told["learned"] = learned.counted(workspace, models, rows)
     if free:
         return compare_answers.held(models, rows, told, asked=asked, config=config, say=say)
+    sources = custom.read(workspace.root) if config.metrics else {}
+    own = {short: custom.packed(name, sources, "metrics")
+           for short, name in custom.short_names(config.metrics or ()).items()}
     return held(models, rows, told, asked=asked, threads=config.threads, seed=config.seed,
-                confidence=config.gate.confidence, resamples=config.gate.resamples, say=say)
+                confidence=config.gate.confidence, resamples=config.gate.resamples, own=own,
+                say=say)
 
 
 def held(models: list[Files], rows: pd.DataFrame, told: Mapping, *, asked: tuple[str, str],
          threads: int, seed: int, confidence: float, resamples: int,
-         say: Callable[[str], object]) -> Comparison:
-    """Compare two models on rows (id, batch, text, label)."""
+         own: Mapping[str, Mapping] | None = None, say: Callable[[str], object]) -> Comparison:
+    """Compare two models on rows (id, batch, text, label).
+
+    own: the workspace's own metrics, as `custom.packed` returns each.
+    """
     from ftzard.models.measured import Subject, measured
     from ftzard.models.spec import BaseSpec
 
@@ -129,7 +140,17 @@ def held(models: list[Files], rows: pd.DataFrame, told: Mapping, *, asked: tuple
     where = rows[["id", "batch"]].iloc[apart["row"]].reset_index(drop=True)
     return Comparison(
         (models[0].name, models[1].name), asked, dict(told), result, tuple(speeds),
-        pd.concat([where, apart.drop(columns="row")], axis=1))
+        pd.concat([where, apart.drop(columns="row")], axis=1), _own(own or {}, rows, chances,
+                                                                    classes))
+
+
+def _own(metrics: Mapping[str, Mapping], rows: pd.DataFrame, chances: list, classes: list[str]
+         ) -> dict[str, dict[str, float]]:
+    """Return {name: {first, second}} of a workspace's own metrics."""
+    first, second = (custom.measured(
+        metrics, rows["label"], [classes[i] for i in p.argmax(axis=1)],
+        pd.DataFrame(p, columns=classes)) for p in chances)
+    return {name: {"first": first[name], "second": second[name]} for name in metrics}
 
 
 def require_same_task(first: Files, second: Files) -> None:

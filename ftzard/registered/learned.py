@@ -28,7 +28,10 @@ def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -
         if trained is None:
             by[model.name] = None
             continue
-        found = repeats(rows, trained, rules)
+        if model.cleaning.get("own"):  # of another model the texts may be others
+            found = repeats(rows.assign(text=model.cleaned(rows["text"])), trained, rules)
+        else:
+            found = repeats(rows, trained, rules)
         by[model.name] = int(found.sum())
         any_of_them |= found
     return {"rows": int(any_of_them.sum()), "by": by}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ftzard.config.schema import Config
 from ftzard.errors import ModelError, TrackingError, nearest
+from ftzard.evaluation import calibration, gate
 from ftzard.evaluation.standings import Standings
 from ftzard.models import archive
 from ftzard.models.spec import CLASSIFICATION
@@ -45,7 +46,8 @@ class Files:
     name: as people call it; version: in the registry, None for a base that is in none; adapter:
     folder of the saved adapter, None for a bare base; base: values of a `BaseSpec`; labels: in the
     order of the logits, none of a model that writes answers; cleaning: what is done to a raw text
-    first; answering: {template, max_new_tokens} of a model that writes answers, else {}.
+    first; answering: {template, max_new_tokens} of a model that writes answers, else {};
+    temperature: of its confidence, None for a bare base and where none is known.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Files:
     labels: list[str]
     cleaning: dict
     answering: dict = field(default_factory=dict)
+    temperature: float | None = None
 
     @property
     def task(self) -> str:
@@ -152,6 +155,8 @@ def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int],
         "measured_on": table.rows if same else apart.rows if apart else None,
         "apart": apart.why if apart else None,
         "verdict": (record.get("verdict") or {}).get("decision"),
+        "reasons": (record.get("verdict") or {}).get("reasons") or [],
+        "trial": gate.is_trial(record.get("verdict")) or tags.get("gate.trial") == "true",
         "base": tags.get("base_model"),
         "data_version": _known(tags.get("data_version")),
         "size_bytes": int(tags[registry.SIZE]) if registry.SIZE in tags else None,
@@ -331,31 +336,49 @@ def _fetch(workspace: Workspace, version: Version, record: Mapping) -> None:
 def files_of(workspace: Workspace, tracking: Tracking, version: Version) -> Files:
     """Return what a version is opened from."""
     archived = model_files.adapter_archive(workspace, version)
-    if archived.is_file() and model_files.read_record(workspace, version) is not None:
+    record = model_files.read_record(workspace, version)
+    if archived.is_file() and record is not None:
         folder, spec = model_files.version_files(workspace, version)
-        return _tuned(version, folder, asdict(spec))
+        return _tuned(version, folder, asdict(spec), calibration.temperature_of(record))
     found = registry.files(tracking, version, workspace.cache / "registered")
     packed = {name: archive.unpack(path, workspace.cache)
               for name, path in registry.archives(found).items()}
     if "adapter" in packed:
         from ftzard.models.meta import read_meta
 
-        spec = read_meta(packed["adapter"])["base"]["spec"]
-        return _tuned(version, packed["adapter"], _at(spec, packed.get("base")))
+        meta = read_meta(packed["adapter"])
+        model_files.require_recorded_code(workspace, version, meta)
+        spec = meta["base"]["spec"]
+        return _tuned(version, packed["adapter"], _at(spec, packed.get("base")),
+                      registry.temperature(found))
     said = registry.model_config(found)
     if said is None:
         raise ModelError(f"{version} was not registered by FTzard: its files in MLflow "
                          f"({version.source}) hold neither an adapter nor a base.")
+    _require_known_code(workspace, version, said["cleaning"])
     return Files(str(version), version, None, _at(said["spec"], packed.get("base")),
                  said["labels"], said["cleaning"], _answering(said))
 
 
-def _tuned(version: Version, folder: Path, spec: dict) -> Files:
+def _require_known_code(workspace: Workspace, base: Version, cleaning: Mapping) -> None:
+    """Refuse a base that cleans with code which no record of its model names; it has none itself.
+    """
+    own = cleaning.get("own")
+    records = model_files.records(workspace, base.name.removesuffix(registry.base_name("")))
+    if own is not None and own["sha256"] not in {
+            (record.get("clean") or {}).get("sha256") for record in records}:
+        raise ModelError(
+            f"{base} cleans texts with code of its own ({own['function']}, hash "
+            f"{own['sha256'][:12]}), which no model's record in this workspace names; it is not "
+            "run. Bring the records with 'git pull'.")
+
+
+def _tuned(version: Version, folder: Path, spec: dict, temperature: float | None) -> Files:
     from ftzard.models.meta import read_meta
 
     meta = read_meta(folder)
     return Files(str(version), version, folder, spec, meta["labels"], meta.get("cleaning", {}),
-                 _answering(meta))
+                 _answering(meta), temperature)
 
 
 def _answering(told: Mapping) -> dict:
@@ -369,7 +392,7 @@ def _at(spec: Mapping, source: Path | None) -> dict:
 def _unregistered_base(workspace: Workspace, config: Config, like: Files) -> Files:
     spec = model_files.base_spec(workspace, config.model, config.task.kind)
     return Files(BASE, None, None, asdict(spec), like.labels,
-                 model_files.cleaning_values(config.data), like.answering)
+                 model_files.cleaning_now(workspace, config.data), like.answering)
 
 
 def opened(model: Files) -> "Classifier | Answerer":

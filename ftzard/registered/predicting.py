@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ftzard import escaping
+from ftzard.custom import FunctionError
 from ftzard.dataset import json_lines
 from ftzard.dataset.instructions import one_turn
 from ftzard.errors import DataError, ModelError, nearest
@@ -28,6 +30,7 @@ from ftzard.workspace import Workspace
 if TYPE_CHECKING:
     from ftzard.models.answering import Answerer
     from ftzard.models.prediction import Classifier
+    from ftzard.registered.lookup import Files
 
 FORMATS = ("txt", "jsonl", "csv", "parquet")
 STREAM = "-"
@@ -91,14 +94,17 @@ def format_of(source: str) -> str:
     return kind
 
 
-def predict_texts(workspace: Workspace, asked: Asked) -> list[dict]:
-    """Return a prediction per text: text, label, confidence, probabilities, cut (tokens lost).
+def predict_texts(workspace: Workspace, asked: Asked,
+                  note: Callable[[str], object] | None = None) -> list[dict]:
+    """Return a prediction per text: text, label, confidence, probabilities, calibrated, abstains,
+    cut (tokens lost).
 
-    Of a model that writes answers the label is the answer, and tokens (written) and finished (it
-    ended by itself) stand in place of the last two. Raises ModelError, a line for each, for texts
-    that are empty or too long for it.
+    note: gets the sentence on a confidence that is not calibrated. Of a model that writes answers
+    the label is the answer, and tokens (written) and finished (it ended by itself) stand in place
+    of what follows the confidence. Raises ModelError, a line for each, for texts that are empty or
+    too long for it.
     """
-    answer = _opened(workspace, asked.model)
+    answer = _opened(workspace, asked.model, note)
     lines = [Line(number, text, text) for number, text in enumerate(asked.texts, 1)]
     found = answer(lines)
     wrong = [f"text {line.number} {line.text[:60]!r}: {said['error']}"
@@ -264,44 +270,78 @@ def _answered(batch: list[Line], answer: Callable[[list[Line]], list[dict]]) -> 
             yield {**told, "text": line.text, **found}
 
 
-def _opened(workspace: Workspace, model: str) -> Callable[[list[Line]], list[dict]]:
+def _opened(workspace: Workspace, model: str, note: Callable[[str], object] | None = None
+            ) -> Callable[[list[Line]], list[dict]]:
     """Return the function that a model answers the texts of lines with."""
     from ftzard.registered import lookup
 
     files = lookup.files(workspace, model)
     opened = lookup.opened(files)
     if files.task == CLASSIFICATION:
+        if files.temperature is None and note is not None:
+            note(f"the confidence of {files.name} is as the model says it, not calibrated: no "
+                 "temperature is on its record")
         return lambda lines: _each_with_text(
-            files.cleaned(line.text for line in lines), partial(answers, opened))
+            cleaned_each(files, [line.text for line in lines]),
+            partial(answers, opened, temperature=files.temperature,
+                    abstain_below=workspace.config().task.abstain_below))
     return lambda lines: _each_with_text(
         [line.messages or files.cleaned([line.text])[0] for line in lines],
         lambda asked: written(opened, [one_turn(turns) if isinstance(turns, str) else turns
                                        for turns in asked]))
 
 
+def cleaned_each(files: "Files", texts: list[str]) -> list[str | FunctionError]:
+    """Return texts as the model's were cleaned; in place of one on which its own function fails,
+    the error."""
+    try:
+        return files.cleaned(texts)
+    except FunctionError as error:
+        if len(texts) == 1:
+            return [error]
+    return [found for text in texts for found in cleaned_each(files, [text])]
+
+
 def _each_with_text(asked: list, answer: Callable[[list], list[dict]]) -> list[dict]:
     """Return the answer to each, or its error: what is empty once cleaned is no text."""
-    empty = [isinstance(text, str) and is_blank(text) for text in asked]
-    full = [text for text, missing in zip(asked, empty, strict=True) if not missing]
+    wrong = [{"error": text.about} if isinstance(text, FunctionError) else
+             {"error": "empty text"} if isinstance(text, str) and is_blank(text) else None
+             for text in asked]
+    full = [text for text, error in zip(asked, wrong, strict=True) if error is None]
     found = iter(answer(full) if full else ())
-    return [{"error": "empty text"} if missing else next(found) for missing in empty]
+    return [next(found) if error is None else error for error in wrong]
 
 
-def answers(classifier: "Classifier", texts: list[str]) -> list[dict]:
-    """Return label, confidence, {label: probability} and the tokens cut, for cleaned texts."""
-    from ftzard.models.prediction import probabilities
+def answers(classifier: "Classifier", texts: list[str], *, temperature: float | None = None,
+            abstain_below: float | None = None) -> list[dict]:
+    """Return label, confidence, {label: probability}, calibrated, abstains and the tokens cut.
+
+    texts: cleaned; temperature, abstain_below: as for `Classifier.predict`.
+    """
+    from ftzard.models.prediction import abstains, probabilities
     from ftzard.models.tokenizing import encode
 
     input_ids, _, cut = encode(texts, classifier.tokenizer, classifier.max_length)
+    chances = probabilities(classifier.logits(input_ids), temperature)
+    unsure = abstains(chances.max(axis=1), temperature, abstain_below)
     found = []
-    for row, lost in zip(probabilities(classifier.logits(input_ids)), cut, strict=True):
+    for row, silent, lost in zip(chances, unsure, cut, strict=True):
         best = int(row.argmax())
         found.append({
             "label": classifier.labels[best], "confidence": float(row[best]),
             "probabilities": {label: float(p) for label, p in
                               zip(classifier.labels, row, strict=True)},
+            "calibrated": temperature is not None, "abstains": bool(silent),
             **({"cut": int(lost)} if lost else {})})
     return found
+
+
+def shown(row: Mapping) -> str:
+    """Return a prediction of `predict_texts` as a line for a terminal."""
+    silent = "  (abstains)" if row.get("abstains") else ""
+    label = row["label"]  # an answer may have lines
+    label = escaping.one_line(label) if "probabilities" in row else label
+    return f"{label}  {row['confidence']:.3f}  {escaping.one_line(row['text'])}{silent}"
 
 
 def written(answerer: "Answerer", messages: Sequence[Sequence[Mapping]]) -> list[dict]:

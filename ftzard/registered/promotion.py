@@ -48,8 +48,16 @@ def promote(workspace: Workspace, number: int, *, reason: str, who: str | None =
         before = registry.by_alias(tracking, name, registry.CHAMPION)
         if before is not None and before.number == number:
             raise TrackingError(f"{version} is the champion already; nothing was changed.")
+        _say_verdict(workspace, version, say)
         return _move(workspace, tracking, version, before, f"Promote {version} by hand",
                      reason, who, say)
+
+
+def _say_verdict(workspace: Workspace, version: Version, say: Callable[[str], None]) -> None:
+    """Say why the gate did not promote a version, before a person does."""
+    verdict = (model_files.read_record(workspace, version) or {}).get("verdict") or {}
+    if verdict and not verdict.get("promoted"):
+        say(f"the gate on {version}: {verdict['decision']}. {' '.join(verdict['reasons'])}")
 
 
 def rollback(workspace: Workspace, *, reason: str | None = None, who: str | None = None,

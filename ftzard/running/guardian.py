@@ -55,14 +55,15 @@ def send(group: int, number: int) -> bool:
 
 
 def end(groups: set[int]) -> None:
-    """Interrupt process groups, and kill what is left of them after a while."""
-    for group in living(groups):
-        send(group, signal.SIGINT)
-    last = time.monotonic() + PATIENCE_S
-    while (left := living(groups)) and time.monotonic() < last:
-        time.sleep(0.1)
-    for group in left:
-        send(group, signal.SIGKILL)
+    """Interrupt process groups, terminate and in the end kill what is left of them."""
+    left = living(groups)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        for group in left:
+            send(group, number)
+        last = time.monotonic() + PATIENCE_S / 2
+        while number != signal.SIGKILL and left and time.monotonic() < last:
+            time.sleep(0.1)
+            left = living(set(left))
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from ftzard.config.compose import typed
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError, nearest
 from ftzard.running import lease
+from ftzard.running.code_location import job_origin
 from ftzard.running.environment import QUIET
 from ftzard.running.kernel_server import Server, reconstructable_job
 from ftzard.steps import BY_NAME, DELIVERIES, DROP_FOLDERS, JOBS, STEPS
@@ -38,12 +39,17 @@ _FORMER = ("Files have other places and formats, too: leave base_path and file_n
            "usual ones, but for the file that comes in. Each job has a ready YAML: "
            "ftzard/config/dagster/<job>.yaml.")
 
-_CHATTER = ("Executing Cell", "Ending Cell", "Input Notebook:", "Output Notebook:",
+#: What papermill says of its own progress.
+CHATTER = ("Executing Cell", "Ending Cell", "Input Notebook:", "Output Notebook:",
             "Executing notebook with kernel")
 
 
 def environment(workspace: Workspace) -> dict[str, str]:
-    """Return the environment in which Dagster works on a workspace."""
+    """Return the environment in which Dagster works on a workspace.
+
+    Raises WorkspaceError where this user may not write, as Dagster will.
+    """
+    workspace.require_writable()
     return {**python_settings.cleaned(os.environ), **QUIET, "FTZARD_WORKSPACE": str(workspace.root),
             "DAGSTER_HOME": str(workspace.dagster_home)}
 
@@ -99,7 +105,7 @@ class _Printed(logging.Handler):
 
 def _say_printed(text: str, say: Callable[[str], None]) -> None:
     text = text.strip()
-    if text and not text.startswith(_CHATTER):
+    if text and not text.startswith(CHATTER):
         for line in text.splitlines()[:12]:
             say(f"    {line}")
 
@@ -132,7 +138,7 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
         with DagsterInstance.get() as instance:
             close_dead_runs(instance, workspace)
             recon = reconstructable_job(job)
-            made = _created(instance, recon, job, config, tags or {})
+            made = _created(instance, recon, job, config, tags or {}, job_origin(workspace, job))
             for event in execute_run_iterator(recon, made, instance):
                 if was_interrupted(event):
                     raise KeyboardInterrupt
@@ -147,14 +153,14 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
                    report.failed_step, report.seconds)
 
 
-def _created(instance, recon, job: str, config: Mapping, tags: Mapping[str, str]):
+def _created(instance, recon, job: str, config: Mapping, tags: Mapping[str, str], remote):
     """Make the run; what Dagster refuses of the config is said in a line per mistake."""
     from dagster import DagsterInvalidConfigError
 
     try:
         return instance.create_run_for_job(
             job_def=recon.get_definition(), run_config=config, tags=dict(tags),
-            job_code_origin=recon.get_python_origin())
+            job_code_origin=recon.get_python_origin(), remote_job_origin=remote)
     except DagsterInvalidConfigError as error:
         raise ConfigError("\n".join(
             f"{job}: {_refused(mistake.message)}" for mistake in error.errors)) from error

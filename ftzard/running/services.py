@@ -12,13 +12,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from ftzard.errors import TrackingError, WorkspaceError
-from ftzard.running import dagster_settings, guardian, launch
+from ftzard.running import (
+    addresses,
+    code_location,
+    dagster_settings,
+    guardian,
+    launch,
+)
 from ftzard.running.launch import dead_runs, environment
 from ftzard.workspace import Workspace
 
@@ -28,17 +36,19 @@ Started = dict[str, subprocess.Popen]
 
 def daemon(workspace: Workspace) -> list[str]:
     """Return the command of Dagster's daemon, which serves the sensors."""
-    return [tool("dagster-daemon"), "run", "-m", "ftzard.definitions"]
+    return [tool("dagster-daemon"), "run", "-m", code_location.MODULE]
 
 
 def webserver(workspace: Workspace, host: str, port: int) -> list[str]:
     """Return the command of Dagster's web server."""
-    return [tool("dagster-webserver"), "-h", host, "-p", str(port), "-m", "ftzard.definitions"]
+    return [tool("dagster-webserver"), "-h", host, "-p", str(port), "-m", code_location.MODULE]
 
 
 def mlflow(workspace: Workspace, host: str, port: int) -> list[str]:
     """Return the command of MLflow's server on the workspace's database."""
-    return [tool("mlflow"), "server", "--backend-store-uri", database(workspace),
+    experiment = workspace.config().tracking.experiment
+    return [sys.executable, "-m", "ftzard.tracking.landing_page", experiment, "server",
+            "--backend-store-uri", database(workspace),
             "--default-artifact-root", workspace.mlflow_artifacts.as_uri(),
             "--workers", "1", "--host", host, "--port", str(port)]
 
@@ -69,9 +79,35 @@ def free_port(host: str, wanted: int) -> int:
             raise WorkspaceError(f"--host is '{host}', which is no address of this machine; "
                                  "expected one, such as 127.0.0.1 or 0.0.0.0.") from error
         except OSError as error:
-            raise WorkspaceError(f"port {wanted} on {host} is taken ({error.strerror}); choose "
+            raise _Taken(f"port {wanted} on {host} is taken ({error.strerror}); choose "
                                  "another one.") from error
     return wanted
+
+
+def port_for(workspace: Workspace, page: str, host: str, wanted: int | None) -> int:
+    """Return the port at which a page is to be served.
+
+    Args:
+        workspace: The workspace, which keeps the ports that it was served at.
+        page: `addresses.DAGSTER` or `addresses.MLFLOW`.
+        host: The address to listen on.
+        wanted: A port that a person has named; None takes the last one, or the next that is free.
+
+    Raises:
+        WorkspaceError: If the named port is taken, or none of the next ones is free.
+    """
+    if wanted is not None:
+        return free_port(host, wanted)
+    usual = addresses.port(workspace, page)
+    for number in range(usual, min(usual + 20, 65536)):
+        with contextlib.suppress(_Taken):
+            return free_port(host, number)
+    raise WorkspaceError(f"ports {usual} to {number} on {host} are all taken; name a free one, as "
+                         f"in --{'port' if page == addresses.DAGSTER else 'mlflow-port'} 8123.")
+
+
+class _Taken(WorkspaceError):
+    """Something listens on a port already."""
 
 
 @contextmanager
@@ -97,7 +133,12 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
     try:
         with running(commands, env, workspace.root,
                      logs=workspace.state / "logs" if logs else None) as started:
-            yield started
+            try:
+                yield started
+            finally:
+                if "daemon" in commands:  # seconds of imports, while the servers end
+                    threading.Thread(target=import_module, args=("ftzard.notebooks.chapter",),
+                                     daemon=True, name="before closing").start()
     finally:
         if "daemon" in commands:
             close_open_runs(workspace, "the server that ran it was stopped")

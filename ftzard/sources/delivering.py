@@ -40,7 +40,7 @@ def materialise(workspace: Workspace, config: Config, given: str | None = None, 
     if alone is not None and len(alone.files) == 1 and not alone.own:
         path = keep_bytes(workspace, alone.files[0].read_bytes(), reading.file_type(
             alone.files[0], reading.KEPT))
-        count = _count(path, config)
+        count = rows_of(path, config)
         told = [alone.told(rows=count, taken=count)]
     else:
         reader = Reader(config, answers, lacking(config, opened))
@@ -126,7 +126,7 @@ def _record(workspace: Workspace, delivery: Path) -> Path | None:
     return next((place / name for place in places if (place / name).is_file()), None)
 
 
-def _count(path: Path, config: Config) -> int | None:
+def rows_of(path: Path, config: Config) -> int | None:
     """Return how many rows a file has, None for one of another type."""
     if path.name.endswith(".parquet"):
         return storage.rows(path)

@@ -1,23 +1,22 @@
 """Labelling in a terminal: one text at a time, a key per label, every answer saved at once.
 
-Where the answers are free, there are no keys for them: the suggestion is taken with enter, changed
-in place, or another answer is written.
+Where the answers are free, there are no keys for them: an answer is written.
+
+Whether the model's suggestion is shown, and when, `sampling.show_suggestions` says: `never`; once
+the person has answered, who may then change the answer (`after`); or from the beginning, to be
+taken with enter or changed in place (`before`). Of a row of the test side it is never shown. What
+was seen is kept with each answer, and so is the answer that was given before.
 
 The queue's file is only read. A person's answers stand in a file of their own under
 .ftzard/labelling until they are handed in, so a closed terminal loses nothing and two people may
 label the same batch. Handing in writes them into data/labelled, where the sensor finds them.
 """
 
-import contextlib
-import os
-import select
 import shutil
 import string
 import sys
-import termios
 import textwrap
-import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,78 +24,29 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from ftzard import escaping
 from ftzard.config.schema import Config
-from ftzard.dataset import handed_in, labelling
+from ftzard.dataset import handed_in, labelling, spreadsheet
 from ftzard.dataset.identity import label_list
+from ftzard.dataset.label_studio import AUDITED
+from ftzard.dataset.labelling import AFTER, BEFORE, NEVER, NO
 from ftzard.dataset.storage import read_parquet, write_csv
 from ftzard.errors import DataError, WorkspaceError, nearest
 from ftzard.frozen_rules import identity
+from ftzard.terminal.keys import ENTER, ESCAPE, MARK, Draft, draw, whole_screen
 from ftzard.texts import wording
 from ftzard.workspace import Workspace
 
 SKIP, UNDO, QUIT, HAND_IN = "s", "u", "q", "h"
-EDIT, WRITE = "e", "w"
-ENTER = ("\r", "\n")
-ESCAPE = "\x1b"
+EDIT, WRITE, TAKE = "e", "w", "t"
 #: Keys of the labels, in their order: the digits, then letters that mean nothing else.
 KEYS = [k for k in "123456789" + string.ascii_lowercase if k not in (SKIP, UNDO, QUIT, HAND_IN)]
-ANSWERS = ["id", "label", "labelled_by", "labelled_at", "handed_in"]
+ANSWERS = ["id", "label", "labelled_by", "labelled_at", "handed_in", *labelling.SEEN]
 
-# Keys of a free answer's editor: as a terminal sends them, beside the usual ones with Ctrl.
-MARK = "▏"
-NEW_LINE = ("\x0e", "\x1b\r", "\x1b\n")  # Ctrl-N, or Alt and enter
-BACKSPACE, DELETE = ("\x7f", "\x08"), ("\x1b[3~", "\x04")
-WORD_AWAY, ALL_AWAY = "\x17", "\x15"  # Ctrl-W, Ctrl-U
-# What a terminal that was asked to (bracketed paste) puts around a pasted text.
-PASTED, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
-#: Key -> where it moves to, of the text before and after.
-MOVES: dict[str, Callable[[str, str], int]] = {
-    "\x1b[D": lambda before, after: len(before) - 1,
-    "\x1b[C": lambda before, after: len(before) + 1,
-    **dict.fromkeys(("\x1b[H", "\x1bOH", "\x1b[1~", "\x01"),
-                    lambda before, after: before.rfind("\n") + 1),
-    **dict.fromkeys(("\x1b[F", "\x1bOF", "\x1b[4~", "\x05"),
-                    lambda before, after: len(before) + len(after.split("\n", 1)[0])),
-}
-
-ASKING = " enter takes the suggestion   e edit   w write   s skip   u undo   h hand in   q quit"
-WRITING = " enter saves   ctrl-n new line   ctrl-u clear   esc back to the suggestion"
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A free answer while it is written: its text, and where the next character goes."""
-
-    text: str
-    at: int
-
-    def key(self, key: str) -> "Draft":
-        """Return the draft after a key; one that means nothing here changes nothing."""
-        before, after = self.text[:self.at], self.text[self.at:]
-        if key in NEW_LINE:
-            return Draft(f"{before}\n{after}", self.at + 1)
-        if key in BACKSPACE:
-            return Draft(before[:-1] + after, max(0, self.at - 1))
-        if key in DELETE:
-            return Draft(before + after[1:], self.at)
-        if key == WORD_AWAY:
-            kept = before.rstrip()
-            kept = kept[:max(kept.rfind(" "), kept.rfind("\n")) + 1]
-            return Draft(kept + after, len(kept))
-        if key == ALL_AWAY:
-            return Draft("", 0)
-        if key in MOVES:
-            return Draft(self.text, min(max(MOVES[key](before, after), 0), len(self.text)))
-        if key.startswith(PASTED):
-            key = key.removeprefix(PASTED).removesuffix(PASTE_ENDS).replace("\r", "\n")
-        elif not (key.isprintable() or key == "\u200d"):  # which joins several emoji to one
-            return self
-        return Draft(before + key + after, self.at + len(key))
-
-    @property
-    def shown(self) -> str:
-        """The text with a mark where the next character goes."""
-        return f"{self.text[:self.at]}{MARK}{self.text[self.at:]}"
+REST = "   s skip   u undo   h hand in   q quit"
+TAKING = " enter takes the suggestion"
+KEEPING = " enter keeps your answer   u takes it back   h hand in   q quit"
+WRITING = " enter saves   ctrl-n new line   ctrl-u clear   esc back"
 
 
 @dataclass
@@ -105,8 +55,10 @@ class Sitting:
 
     queue: the rows of the batch as asked; rows: those put before this person now; labels: names
     in the order of their keys, or None where answers are free; answers: this person's of all
-    sittings, as saved; place: where they are saved; folder: where they are handed in to; draft:
-    the free answer that is being written, None while none is.
+    sittings, as saved (an empty label was taken back once the suggestion had been seen after it);
+    place: where they are saved; folder: where they are handed in to; show: as
+    `sampling.show_suggestions`; reviewing: whether the row has been answered, and the suggestion is
+    shown now; draft: the free answer that is being written, None while none is.
     """
 
     batch: str
@@ -117,7 +69,9 @@ class Sitting:
     answers: pd.DataFrame
     place: Path
     folder: Path
+    show: str = NEVER
     at: int = 0
+    reviewing: bool = False
     draft: Draft | None = None
 
     @property
@@ -126,12 +80,19 @@ class Sitting:
         return dict(zip(KEYS, self.labels or [], strict=False))
 
     @property
-    def suggested(self) -> str | None:
-        """The suggestion for the row that is shown, if it can be taken as its label."""
-        suggestion = self.row["suggestion"]
+    def offered(self) -> str:
+        """The suggestion for the row that may be shown before or after its answer; '' for none."""
+        row = self.row
+        if self.show == NEVER or row["side"] == AUDITED:
+            return ""
         if self.labels is None:
-            return wording(suggestion) or None
-        return suggestion if suggestion in self.labels else None
+            return wording(row["suggestion"])
+        return row["suggestion"] if row["suggestion"] in self.labels else ""
+
+    @property
+    def suggested(self) -> str:
+        """The suggestion that is shown now, '' for none."""
+        return self.offered if self.show == BEFORE or self.reviewing else ""
 
     @property
     def row(self) -> pd.Series | None:
@@ -141,26 +102,48 @@ class Sitting:
     @property
     def pending(self) -> pd.DataFrame:
         """The answers that are not handed in yet."""
-        return self.answers[self.answers["handed_in"] == ""]
+        return self.answers[(self.answers["handed_in"] == "") & (self.answers["label"] != "")]
+
+    @property
+    def given(self) -> str:
+        """The label that this person has saved for the row that is shown, '' for none."""
+        return "".join(self._kept()["label"])
 
     def answer(self, label: str) -> None:
-        """Save a label for the row that is shown, at once, and go on."""
+        """Save a label for the row that is shown, at once, and go on.
+
+        With 'after', an answer that differs from the suggestion is first shown beside it.
+        """
+        kept, offered, differs = self._kept(), self.offered, False
+        own, seen = kept[labelling.SEEN].iloc[0] if len(kept) else ("", "")
+        if self.show == BEFORE and not seen:
+            own, seen = "", offered
+        elif self.show == AFTER and not self.reviewing and offered:
+            differs = _same(label) != _same(offered)
+            if differs and not seen:
+                own, seen = label, offered
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        line = pd.DataFrame([[self.row["id"], label, self.person, now, ""]], columns=ANSWERS,
-                            dtype="str")
+        line = pd.DataFrame([[self.row["id"], label, self.person, now, "", own, seen]],
+                            columns=ANSWERS, dtype="str")
         self._save(pd.concat([self._without(self.row["id"]), line], ignore_index=True))
-        self.at += 1
+        self.reviewing = differs
+        self.at += not differs
 
     def skip(self) -> None:
-        """Leave the row that is shown in the queue and go on."""
+        """Go on: a row without an answer stays in the queue, one with an answer keeps it."""
+        self.reviewing = False
         self.at += 1
 
     def undo(self) -> None:
-        """Go back to the row before, and take its answer back."""
-        if self.at == 0:
-            return
-        self.at -= 1
-        self._save(self._without(self.row["id"]))
+        """Take the answer to the row back, or where it has none, go back to the row before."""
+        if not self.reviewing:
+            if self.at == 0:
+                return
+            self.at -= 1
+        self.reviewing = False
+        kept = self._kept()
+        taken_back = kept[kept["own_answer"] != ""].assign(label="", handed_in="")
+        self._save(pd.concat([self._without(self.row["id"]), taken_back], ignore_index=True))
 
     def hand_in(self) -> Path | None:
         """Write the answers into data/labelled and mark them as handed in; None without any."""
@@ -168,16 +151,20 @@ class Sitting:
         if pending.empty:
             return None
         now = datetime.now(UTC)
-        rows = self.queue.drop(columns="label").merge(pending.drop(columns="handed_in"), on="id")
+        rows = self.queue.drop(columns=["label", "suggestion", "confidence"])
+        rows = rows.merge(pending.drop(columns="handed_in"), on="id")
         person = "".join(c if c.isalnum() or c in "-_" else "-" for c in self.person)
         path = self.folder / f"{self.batch}_{person}_{now:%Y-%m-%d_%H-%M-%S}.csv"
         while path.exists():
             path = path.with_stem(f"{path.stem}_more")
         write_csv(rows, path, encoding="utf-8-sig")
-        mark = self.answers["id"].isin(pending["id"]) & (self.answers["handed_in"] == "")
+        mark = self.answers.index.isin(pending.index)
         self._save(self.answers.assign(
             handed_in=self.answers["handed_in"].where(~mark, path.name)))
         return path
+
+    def _kept(self) -> pd.DataFrame:
+        return self.answers[self.answers["id"] == self.row["id"]]
 
     def _without(self, row_id: str) -> pd.DataFrame:
         return self.answers[self.answers["id"] != row_id]
@@ -227,12 +214,14 @@ def _sitting(workspace: Workspace, config: Config, file: Path, person: str,
              cleaned: pd.DataFrame | None, refused: set[str], twice: bool) -> Sitting:
     """Return what is left; an answer that was handed in and refused is asked for again."""
     queue, rules = labelling.read_queue(file), identity(workspace, config)
+    queue = labelling.with_suggestions(file, queue)
     again = queue.loc[queue["text"].isin(refused), "id"]
     if cleaned is not None:
         again = again[~again.isin(cleaned["id"])]
 
     def counts(answers: pd.DataFrame) -> pd.Series:
-        return answers.loc[(answers["handed_in"] == "") | ~answers["id"].isin(again), "id"]
+        waits = (answers["handed_in"] == "") | ~answers["id"].isin(again)
+        return answers.loc[waits & (answers["label"] != ""), "id"]
 
     folder = workspace.state / "labelling" / file.stem
     place = folder / f"{quote(person, safe='')}.csv"
@@ -247,7 +236,8 @@ def _sitting(workspace: Workspace, config: Config, file: Path, person: str,
         own = cleaned[cleaned["labelled_by"] == person]
         rows = rows[~rows["id"].isin(own["id"])]
     return Sitting(file.stem, person, queue, rows.reset_index(drop=True),
-                   _labels(config, cleaned, queue, rules), mine, place, workspace.labelled)
+                   _labels(config, cleaned, queue, rules), mine, place, workspace.labelled,
+                   config.sampling.show_suggestions)
 
 
 def _labels(config: Config, cleaned: pd.DataFrame | None, queue: pd.DataFrame, rules: int
@@ -256,8 +246,8 @@ def _labels(config: Config, cleaned: pd.DataFrame | None, queue: pd.DataFrame, r
     if config.task.kind == "instruction_tuning":
         return None
     labels = label_list(config.data.labels, rules)
-    labels = labels or sorted((cleaned["label"] if cleaned is not None
-                               else queue["suggestion"]).unique())
+    labels = labels or sorted(set(cleaned["label"] if cleaned is not None
+                                  else queue["suggestion"]) - {""})
     if len(labels) > len(KEYS):
         raise DataError(f"there are {len(labels)} labels but {len(KEYS)} keys; label this batch in "
                         "a spreadsheet or in Label Studio.")
@@ -267,31 +257,66 @@ def _labels(config: Config, cleaned: pd.DataFrame | None, queue: pd.DataFrame, r
 def _answers(place: Path) -> pd.DataFrame:
     if not place.is_file():
         return pd.DataFrame({name: pd.Series(dtype="str") for name in ANSWERS})
-    return pd.read_csv(place, dtype="str", keep_default_na=False)
+    answers = pd.read_csv(place, dtype="str", keep_default_na=False)
+    if "seen" in answers:
+        return spreadsheet.unescaped(answers)
+    return answers.reindex(columns=ANSWERS, fill_value="")  # as they were written before
+
+
+def _same(answer: str) -> str:
+    """Return what two answers share if they say the same."""
+    return " ".join(answer.split()).casefold()
 
 
 def screen(sitting: Sitting, width: int = 80, height: int = 24) -> str:
-    """Return what the terminal shows: how far, the text, the suggestion, the keys."""
-    row, free = sitting.row, sitting.labels is None
-    lines = [f" {sitting.batch}   {sitting.at + 1} of {len(sitting.rows)}"
-             f"   {len(sitting.pending)} answers not handed in   {sitting.person}", ""]
-    confidence = f" ({float(row['confidence']):.2f})" if row["confidence"] else ""
+    """Return what the terminal shows: how far, the text, the suggestion if it may be, the keys."""
+    head = (f" {sitting.batch}   {sitting.at + 1} of {len(sitting.rows)}"
+            f"   {len(sitting.pending)} answers not handed in   {sitting.person}")
+    free = sitting.labels is None
+    room = (height - 8) // 2 if free else height - 9 - len(sitting.labels)
+    text = sitting.row["text"] if free else sitting.row["text"].replace("\n", " ")
+    lines = [escaping.one_line(head), "", *_indented(text, width, max(3, room))]
     if free:
-        room = max(3, (height - 8) // 2)
-        lines += [f"  {line}" for line in _paragraphs(row["text"], width, room)]
-        what, shown = f"suggestion{confidence}", row["suggestion"] or "none"
-        if sitting.draft is not None:
-            what, shown = "your answer", sitting.draft.shown
-        lines += ["", f"  {what}:"]
-        lines += [f"  {line}" for line in _paragraphs(shown, width, room, MARK)]
-        return "\n".join([*lines, "", WRITING if sitting.draft is not None else ASKING])
-    text = "".join(c if c.isprintable() else " " for c in row["text"])
-    room = max(3, height - 9 - len(sitting.labels))
-    lines += [f"  {line}" for line in _paragraphs(text, width, room)]
-    lines += ["", f"  suggestion: {row['suggestion']}{confidence}", ""]
-    lines += [f"  {key}  {label}" for key, label in sitting.keys.items()]
-    lines += ["", " enter takes the suggestion   s skip   u undo   h hand in   q quit"]
-    return "\n".join(lines)
+        return "\n".join([*lines, *_answer(sitting, width, max(3, room // (1 + sitting.reviewing))),
+                          "", _free_keys(sitting)])
+    if sitting.reviewing:
+        lines += ["", f"  your answer: {escaping.one_line(sitting.given)}"]
+    if sitting.suggested:
+        lines += ["", f"  suggestion: {escaping.one_line(sitting.suggested)}{_confidence(sitting)}"]
+    lines += ["", *(f"  {key}  {escaping.one_line(label)}" for key, label in sitting.keys.items())]
+    if sitting.reviewing:
+        return "\n".join([*lines, "", f"{KEEPING}; another key changes it"])
+    return "\n".join([*lines, "", (TAKING if sitting.suggested else " a key labels") + REST])
+
+
+def _answer(sitting: Sitting, width: int, room: int) -> list[str]:
+    """Return the lines of a free answer that is being written, was given, or is suggested."""
+    parts = []
+    if sitting.draft is not None:
+        parts.append(("your answer", sitting.draft.shown))
+    elif sitting.reviewing:
+        parts.append(("your answer", sitting.given))
+    if sitting.suggested and (sitting.draft is None or sitting.reviewing):
+        parts.append((f"suggestion{_confidence(sitting)}", sitting.suggested))
+    return [line for what, shown in parts
+            for line in ("", f"  {what}:", *_indented(shown, width, room, MARK))]
+
+
+def _free_keys(sitting: Sitting) -> str:
+    if sitting.draft is not None:
+        return WRITING
+    if sitting.reviewing:
+        return " enter keeps your answer   e edit   w write   t takes the suggestion   u undo"
+    return (f"{TAKING}   e edit   w write" if sitting.suggested else " w write") + REST
+
+
+def _confidence(sitting: Sitting) -> str:
+    value = sitting.row["confidence"]
+    return f" ({float(value):.2f})" if value else ""
+
+
+def _indented(text: str, width: int, room: int, mark: str = "") -> list[str]:
+    return [f"  {line}" for line in _paragraphs(text, width, room, mark)]
 
 
 def _paragraphs(text: str, width: int, room: int, mark: str = "") -> list[str]:
@@ -300,9 +325,8 @@ def _paragraphs(text: str, width: int, room: int, mark: str = "") -> list[str]:
     mark: what must be seen of it, if it is there; else a text that is too long shows its beginning.
     """
     lines = []
-    for paragraph in text.split("\n"):
-        plain = "".join(c if c.isprintable() else " " for c in paragraph)
-        lines += textwrap.wrap(plain, max(20, width - 4), drop_whitespace=not mark) or [""]
+    for paragraph in escaping.visible(text, tab=" ").split("\n"):
+        lines += textwrap.wrap(paragraph, max(20, width - 4), drop_whitespace=not mark) or [""]
     if len(lines) <= room:
         return lines
     at = next((n for n, line in enumerate(lines) if mark and mark in line), 0)
@@ -317,16 +341,18 @@ def _paragraphs(text: str, width: int, room: int, mark: str = "") -> list[str]:
 
 def press(sitting: Sitting, key: str) -> bool:
     """Do what a key asks for; False when the sitting is to end without handing in."""
+    free = sitting.labels is None
     if sitting.draft is not None:
         _written(sitting, key)
-        return True
-    if key == QUIT:
+    elif key == QUIT:
         return False
-    if key in ENTER:
-        if sitting.suggested is not None:
-            sitting.answer(sitting.suggested)
-    elif sitting.labels is None and key in (EDIT, WRITE):
-        text = (sitting.suggested or "") if key == EDIT else ""
+    elif key in ENTER and sitting.reviewing:
+        sitting.skip()
+    elif key in ENTER and sitting.suggested or free and key == TAKE and sitting.reviewing:
+        sitting.answer(sitting.suggested)
+    elif free and (key == WRITE or key == EDIT and (sitting.suggested or sitting.reviewing)):
+        edited = sitting.given if sitting.reviewing else sitting.suggested
+        text = edited if key == EDIT else ""
         sitting.draft = Draft(text, len(text))
     elif key in sitting.keys:
         sitting.answer(sitting.keys[key])
@@ -350,6 +376,15 @@ def _written(sitting: Sitting, key: str) -> None:
         sitting.draft = sitting.draft.key(key)
 
 
+def seen_audits(sitting: Sitting) -> str:
+    """Return a sentence if rows of the test side were asked with a suggestion, '' else."""
+    count = int(((sitting.queue["side"] == AUDITED) & (sitting.queue["blind"] == NO)).sum())
+    return "" if not count else (
+        f"{count:,} test rows of batch {sitting.batch} were asked with a suggestion in their file, "
+        "as earlier versions did. It is not shown any more; their labels are used, and do not "
+        "count as given blind.")
+
+
 def run(sitting: Sitting, say: Callable[[str], None]) -> None:
     """Let a person label at the terminal until the last row or a key that ends it.
 
@@ -360,11 +395,14 @@ def run(sitting: Sitting, say: Callable[[str], None]) -> None:
         raise WorkspaceError(
             f"'ftzard label' needs a terminal; without one fill in data/labelling/{sitting.batch}"
             ".csv in a spreadsheet and put it into data/labelled.")
+    seen = seen_audits(sitting)
+    if seen:
+        say(seen)
     hand_in = True
-    with _whole_screen() as keys:
+    with whole_screen() as keys:
         while sitting.row is not None:
             size = shutil.get_terminal_size()
-            _draw(screen(sitting, size.columns, size.lines))
+            draw(screen(sitting, size.columns, size.lines))
             key = next(keys, None)
             if key is None:  # the terminal has been closed
                 hand_in = False
@@ -384,70 +422,3 @@ def run(sitting: Sitting, say: Callable[[str], None]) -> None:
     else:
         rows = len(labelling.read_queue(path))
         say(f"{rows} labels handed in: data/labelled/{path.name}")
-
-
-def _draw(text: str) -> None:
-    sys.stdout.write("\x1b[2J\x1b[H" + text.replace("\n", "\r\n"))
-    sys.stdout.flush()
-
-
-@contextlib.contextmanager
-def _whole_screen() -> Iterator[Iterator[str]]:
-    """Show a screen of its own and yield the keys; the terminal is as before, however it ends."""
-    source = sys.stdin.fileno()
-    before = termios.tcgetattr(source)
-    try:
-        tty.setcbreak(source)  # Ctrl-C stays Ctrl-C
-        sys.stdout.write("\x1b[?1049h\x1b[?2004h")
-        yield _pressed(source)
-    finally:
-        termios.tcsetattr(source, termios.TCSADRAIN, before)
-        sys.stdout.write("\x1b[?2004l\x1b[?1049l")
-        sys.stdout.flush()
-
-
-def _pressed(source: int) -> Iterator[str]:
-    """Yield what each key sends until the terminal is gone: a character, or an escape sequence.
-
-    A pasted text is one key, so that nothing in it is taken for a command.
-    """
-    while data := _read(source):
-        if data == b"\x1b":
-            data += _sequence(source)
-            while data.startswith(PASTED.encode()) and not data.endswith(PASTE_ENDS.encode()):
-                more = _read(source)
-                if not more:
-                    return
-                data += more
-            yield data.decode("utf-8", errors="replace")
-            continue
-        while 0xC0 <= data[0] < 0xF8 and len(data) < 2 + (data[0] >= 0xE0) + (data[0] >= 0xF0):
-            more = _read(source)
-            if not more:
-                return
-            data += more
-        yield data.decode("utf-8", errors="replace")
-
-
-def _sequence(source: int) -> bytes:
-    """Return what follows an escape character at once: nothing if the key was Escape itself."""
-    if not _more(source):
-        return b""
-    found = last = _read(source)
-    if found in (b"[", b"O"):
-        while _more(source) and (last := _read(source)):
-            found += last
-            if b"@" <= last <= b"~":
-                break  # the parameters of a sequence end with such a byte
-    return found
-
-
-def _more(source: int) -> bool:
-    return bool(select.select([source], [], [], 0.02)[0])
-
-
-def _read(source: int) -> bytes:
-    try:
-        return os.read(source, 1)
-    except OSError:
-        return b""  # the terminal has been closed

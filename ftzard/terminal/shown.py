@@ -7,12 +7,13 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from ftzard import escaping
 from ftzard.evaluation import measures
 from ftzard.history.lineage import NOT_HERE
 
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 #: Artifacts of which there are many files: shown with what tells them apart.
-_MANY = ("delivery", "queue", "queue_tasks", "base", "adapter", "record")
+_MANY = ("delivery", "queue", "queue_tasks", "suggestions", "base", "adapter", "record")
 
 
 def history_table(versions: Iterable[Mapping]) -> Table:
@@ -153,4 +154,4 @@ def _branch(tree: Tree, title: str, lines: Iterable[str]) -> None:
     if lines:
         branch = tree.add(Text(title, style="bold"))
         for line in lines:
-            branch.add(Text(line))
+            branch.add(Text(escaping.one_line(line)))

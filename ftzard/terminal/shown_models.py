@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from ftzard import escaping
 from ftzard.evaluation import measures
 from ftzard.evaluation.comparison_page import speed_of
 from ftzard.terminal.shown import size
@@ -25,8 +26,7 @@ def list_table(lines: list[Mapping]) -> Table:
         scores = (_score(line),) if not apart else (
             ("-", _score(line)) if line.get("apart") else (_score(line), "-"))
         table.add_row(f"{line['model']}@{line['version']}", ", ".join(line["aliases"]) or "-",
-                      *scores, line["verdict"] or ("-" if line["kind"] != "base" else
-                                                           "bare base"),
+                      *scores, _verdict(line),
                       line["base"] or "-", (line["data_version"] or "-")[:10],
                       size(line["size_bytes"]), _time(line["created"]))
     rows = {line["model"]: line["measured_on"] for line in lines
@@ -53,8 +53,8 @@ def model_tree(told: Mapping) -> Tree:
         where += f"; {told['apart']}"
     _branch(tree, "metrics" + (f", on {where}" if where else ""),
             [_metrics(role, said) for role, said in told["metrics"].items()])
-    if told["verdict"]:
-        _branch(tree, "verdict", [told["verdict"]])
+    if told["verdict"] or told["trial"]:
+        _branch(tree, "verdict", [_verdict(told), *told["reasons"]])
     calibration = told["calibration"]
     if calibration:
         _branch(tree, "calibration", [
@@ -75,6 +75,12 @@ def model_tree(told: Mapping) -> Tree:
                                        for p in told["promotions"]])
     _branch(tree, "tags", [f"{key} = {value}" for key, value in told["tags"].items()])
     return tree
+
+
+def _verdict(line: Mapping) -> str:
+    """Return a version's verdict, and whether it was spoken in a trial workspace."""
+    said = line["verdict"] or ("-" if line["kind"] != "base" else "bare base")
+    return f"{said} (trial)" if line["trial"] else said
 
 
 def score_table(told: Mapping) -> Table:
@@ -119,6 +125,9 @@ def _add_scores(table: Table, told: Mapping) -> None:
     for key, name in (("loss", "loss"), ("ece", "calibration error")):
         one, two = told["first"][key], told["second"][key]
         table.add_row(name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−"))
+    for name, found in told.get("own_metrics", {}).items():
+        one, two = found["first"], found["second"]
+        table.add_row(name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−"))
 
 
 def _add_answer_scores(table: Table, told: Mapping) -> None:
@@ -164,14 +173,15 @@ def disagreement_table(told: Mapping) -> Table:
     table = _table("text", "true label", f"{first} says", f"{second} says")
     for row in told["disagreements"]:
         table.add_row(Text(_short(row["text"])),
-                      row["label"], *(
-                          Text(f"{row[side]} {row[f'{side}_confidence']:.2f}",
+                      Text(escaping.one_line(row["label"])), *(
+                          Text(f"{escaping.one_line(row[side])} {row[f'{side}_confidence']:.2f}",
                                style="bold" if row["right"] == side else "")
                           for side in ("first", "second")))
     return table
 
 
 def _short(text: str) -> str:
+    text = escaping.one_line(text)
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
@@ -215,4 +225,4 @@ def _branch(tree: Tree, title: str, lines: list[str]) -> None:
     if lines:
         branch = tree.add(Text(title, style="bold"))
         for line in lines:
-            branch.add(Text(line))
+            branch.add(Text(escaping.one_line(line)))

@@ -1,6 +1,8 @@
 """The model card: what a registered version is, for a person who has only the platform's page."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+from ftzard.escaping import markdown
 
 NAME = "model_card.md"
 
@@ -10,17 +12,18 @@ def model_card(record: Mapping) -> str:
     base, verdict = record["base"], record.get("verdict") or {}
     task = ((record.get("config") or {}).get("task") or {}).get("kind", "classification")
     lines = [
-        f"# {record['model']}@{record['version']}", "",
+        f"# {markdown(record['model'])}@{record['version']}", "",
         f"Made by {record['step']} at {record['created']}.", "",
-        f"- base: {base.get('source') or base['name']}, revision {base.get('revision') or 'none'}, "
+        f"- base: {markdown(base.get('source') or base['name'])}, revision "
+        f"{markdown(base.get('revision') or 'none')}, "
         f"weights {base['weight_hash']}",
         f"- parent: {record.get('parent') or 'none'}",
         *([f"- task: {task}, template {_template(record)}"] if task != "classification" else
-          [f"- labels: {', '.join(map(str, record.get('labels') or [])) or 'none'}"]),
-        f"- batches: {', '.join(map(str, record.get('batches') or [])) or 'none'}",
+          [f"- labels: {_listed(record.get('labels'))}"]),
+        f"- batches: {_listed(record.get('batches'))}",
         "- rows: " + (", ".join(f"{k} {v:,}" for k, v in (record.get("rows") or {}).items())
                       or "none"),
-        *(f"- data {name}: {said['path']}, sha256 {said['sha256'][:16]}, version "
+        *(f"- data {name}: {markdown(said['path'])}, sha256 {said['sha256'][:16]}, version "
           f"{said['commit'] or 'not versioned'}"
           for name, said in (record.get("data") or {}).items()),
         f"- config {record['config_hash']}, code {record['code_hash']}, commit "
@@ -43,8 +46,66 @@ def model_card(record: Mapping) -> str:
                   f"{s['lower']:.3f} to {s['upper']:.3f} | {s['macro_f1']:.3f} | {s['n']:,} |"
                   for name, s in scores.items()]
     if verdict:
-        lines += ["", "## The gate", "", f"{verdict['decision']}. {' '.join(verdict['reasons'])}"]
+        lines += ["", "## The gate", "",
+                  f"{verdict['decision']}. {markdown(' '.join(verdict['reasons']))}"]
+    if (verdict.get("limits") or {}).get("trial"):
+        lines += ["", "**A trial** (gate.trial=true): the rules for a first champion only warned.",
+                  *(f"- {markdown(warning)}" for warning in verdict.get("warnings") or [])]
+    config = record.get("config") or {}
+    own, labels = scores.get("challenger") or {}, list(map(str, record.get("labels") or []))
+    told = (config.get("task") or {}).get("instructions") or {}
+    lines += ["", "## What it is for", "", intended(labels), "", "## Limits", ""]
+    lines += [f"- {line}" for line in limits(
+        labels, max_length=(config.get("model") or {}).get("max_length"),
+        accuracy=own.get("accuracy"), max_new_tokens=told.get("max_new_tokens"))]
+    lines += ["", "## Loading it", "", "```python", *_LOAD.format(
+        uri=f"models:/{record['model']}/{record['version']}").splitlines(), "```"]
     return "\n".join(lines) + "\n"
+
+
+def _listed(names: Iterable[object] | None) -> str:
+    return ", ".join(map(markdown, names or [])) or "none"
+
+
+_LOAD = """import mlflow, pandas as pd
+model = mlflow.pyfunc.load_model("{uri}")
+print(model.predict(pd.DataFrame({{"text": ["A text of yours."]}})))
+"""
+
+
+def intended(labels: Sequence[str]) -> str:
+    """Return what a model is for; labels: those it gives, none of one that writes answers."""
+    if not labels:
+        return ("Answering instructions like those it was trained on. Hold it against instructions "
+                "of your own before you rely on it elsewhere.")
+    return (f"Telling which of {_listed(labels)} a text is, for texts like those it was "
+            "trained on. Hold it against your own labelled texts before you rely on it elsewhere.")
+
+
+def limits(labels: Sequence[str], *, max_length: int | None, accuracy: float | None = None,
+           max_new_tokens: int | None = None) -> list[str]:
+    """Return what a model cannot do, a sentence each.
+
+    Args:
+        labels: Those it gives; none of a model that writes answers.
+        max_length: Most tokens of a text that it reads, None if that is not known.
+        accuracy: Its share of right labels on test rows, None if it was not measured.
+        max_new_tokens: Most tokens of an answer unless one asks for more.
+    """
+    always = [
+        "It knows the language, the domain and the time of its training texts, with their bias; "
+        "nobody has looked for harm to groups of people.",
+        "It is not meant for decisions about a person without a person.",
+    ]
+    if not labels:
+        return ["It answers everything, also what it does not know, and sounds as sure.",
+                *([f"An answer has at most {max_new_tokens} tokens unless you allow more; a longer "
+                   "one breaks off."] if max_new_tokens else []), *always]
+    return [*([f"About {100 * (1 - accuracy):.0f} of 100 texts like the test rows get a wrong "
+               "label."] if accuracy is not None else []),
+            f"Every text gets one of the {len(labels)} labels, also one that none of them fits.",
+            *([f"Texts longer than {max_length} tokens are cut; what is behind is not read."]
+              if max_length else []), *always]
 
 
 def _heading(record: Mapping) -> str:
@@ -58,14 +119,15 @@ def _heading(record: Mapping) -> str:
 def _name(record: Mapping, role: str) -> str:
     """Return what a line of scores is of: the versions by their numbers."""
     if role == "challenger":
-        return f"{record['model']}@{record['version']}"
+        return markdown(f"{record['model']}@{record['version']}")
     if role == "champion" and record.get("challenged") is not None:
-        return f"{record['model']}@{record['challenged']}, champion then"
-    return role
+        return markdown(f"{record['model']}@{record['challenged']}, champion then")
+    return markdown(role)
 
 
 def _template(record: Mapping) -> str:
-    return ((record["config"]["task"].get("instructions") or {}).get("template")) or "unknown"
+    told = (record["config"]["task"].get("instructions") or {}).get("template")
+    return markdown(told or "unknown")
 
 
 def _share(value: float | None) -> str:

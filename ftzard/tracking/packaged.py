@@ -22,6 +22,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
 import ftzard
+from ftzard import custom
 from ftzard.errors import TrackingError
 from ftzard.models.archive import read_entry
 from ftzard.models.meta import META
@@ -44,7 +45,8 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
 
     name: for the message; archives: 'adapter' and 'base', those that are shipped; example: raw
     texts; labels: in the order of the probabilities, none of a model that writes answers; config:
-    what a bare base is opened with. Raises TrackingError if there is no space for it.
+    what a bare base is opened with, or how a tuned model's confidence is told. Raises TrackingError
+    if there is no space for it.
     """
     task = _task(archives, config)
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +57,8 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
                 model, python_model=str(_SERVED), signature=signature(task),
                 artifacts={key: str(path) for key, path in archives.items()},
                 input_example=pd.DataFrame({"text": list(example)}),
-                code_paths=[str(_copy_code(Path(folder) / "code"))], pip_requirements=pinned(),
+                code_paths=[str(_copy_code(Path(folder) / "code"))],
+                pip_requirements=_required(archives, config),
                 model_config=json.loads(json.dumps(config, default=str)) if config else None,
                 metadata={"labels": list(labels)} if task == CLASSIFICATION else {"task": task})
         except OSError as error:
@@ -68,11 +71,24 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
 
 def _task(archives: Mapping[str, Path], config: Mapping | None) -> str:
     """Return what a model was made for, as its adapter says, or the config of a bare base."""
-    if "adapter" in archives:
-        told = json.loads(read_entry(archives["adapter"], META) or b"{}")
-    else:
-        told = (config or {}).get("spec", {})
-    return told.get("task", CLASSIFICATION)
+    told = _told(archives, config)
+    return told.get("task") or told.get("spec", {}).get("task", CLASSIFICATION)
+
+
+def _told(archives: Mapping[str, Path], config: Mapping | None) -> dict:
+    """Return what an adapter's ftzard.json says, or the config of a bare base."""
+    if "adapter" not in archives:
+        return dict(config or {})
+    return json.loads(read_entry(archives["adapter"], META) or b"{}")
+
+
+def _required(archives: Mapping[str, Path], config: Mapping | None) -> list[str]:
+    """Return the requirements of a model, those of a function of the workspace's own included."""
+    own = (_told(archives, config).get("cleaning") or {}).get("own")
+    needed = pinned()
+    there = {line.partition("==")[0] for line in needed}
+    return [*needed, *(line for line in custom.requirements(own)
+                       if line.partition("==")[0].lower() not in there)]
 
 
 def signature(task: str = CLASSIFICATION) -> ModelSignature:
@@ -80,7 +96,8 @@ def signature(task: str = CLASSIFICATION) -> ModelSignature:
 
     The label of a model that writes answers is the answer.
     """
-    told = [ColSpec(Array(DataType.double), "probabilities")] if task == CLASSIFICATION else [
+    told = [ColSpec(Array(DataType.double), "probabilities"),
+            ColSpec(DataType.boolean, "abstains")] if task == CLASSIFICATION else [
         ColSpec(DataType.long, "tokens"), ColSpec(DataType.boolean, "finished")]
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, "text")]),

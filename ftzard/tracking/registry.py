@@ -16,6 +16,7 @@ from mlflow.models import Model
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_MODELS
 
 from ftzard import private_folder
 from ftzard.artifact import write_json
@@ -28,6 +29,15 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
 KIND, TUNED, BASE = "ftzard.kind", "tuned", "base"
 IDENTITY, SIZE = "ftzard.identity", "ftzard.size_bytes"
+#: What the page of a registered model says, by its kind.
+_ABOUT = {
+    TUNED: "Fine-tuned models of one workspace. The version with the alias champion predicts; the "
+           "challenger was judged last and not promoted; previous was champion before. Each "
+           "version's page holds its model card.",
+    BASE: "The bare base of the models that are fine-tuned from it, for comparison.",
+}
+#: Longest description that MLflow's database takes.
+_LONGEST = 5000
 #: How MLflow says that there is no such alias, version or model; a server with logins denies it.
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED")
 
@@ -56,15 +66,17 @@ def base_name(name: str) -> str:
 
 
 def register(run: Run, name: str, *, adapter: Path, base: Path | None, example: Sequence[str],
-             labels: Sequence[str], tags: Mapping[str, object], taken: int = 0) -> Version:
+             labels: Sequence[str], tags: Mapping[str, object], taken: int = 0,
+             asked: Mapping[str, float | None] | None = None) -> Version:
     """Log an adapter (and its base's archive, if no hub has it) as a pyfunc and register it.
 
     adapter, base: zip archives; example: raw texts; labels: in the order of the probabilities;
-    taken: no number up to this one is given, since a record has it already. Returns the new
-    version, which has no alias yet.
+    taken: no number up to this one is given, since a record has it already; asked: how its
+    confidence is told, {temperature, abstain_below}, or nothing. Returns the new version, which has
+    no alias yet.
     """
     archives = {"adapter": adapter, **({"base": base} if base else {})}
-    with packaged(name, archives, example=example, labels=labels) as model:
+    with packaged(name, archives, example=example, labels=labels, config=asked) as model:
         return _registered(run, name, model, "model", {KIND: TUNED, **tags}, taken)
 
 
@@ -99,11 +111,14 @@ def _registered(run: Run, name: str, model: Path, folder: str, tags: Mapping[str
     folder = next(place for place in (folder, *(f"{folder}_{n}" for n in range(2, 1000)))
                   if place not in taken_up)  # a run may register several
     client.log_artifacts(run.id, str(model), folder)
+    _note_logged(run, model, folder)
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=_ABOUT[tags[KIND]])
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+        if not client.get_registered_model(name).description:  # made to own the name, or before
+            client.update_registered_model(name, _ABOUT[tags[KIND]])
     said = {SIZE: size(model), **tags}
     while True:
         made = client.create_model_version(
@@ -113,6 +128,24 @@ def _registered(run: Run, name: str, model: Path, folder: str, tags: Mapping[str
             return _version(made)
         # A registry that was emptied begins at 1 again, where records of deleted versions stand.
         client.delete_model_version(name, made.version)
+
+
+def _note_logged(run: Run, model: Path, folder: str) -> None:
+    """Let MLflow's page of a run show a model among its files as one, with how to load it."""
+    before = run.tracking.client.get_run(run.id).data.tags.get(MLFLOW_LOGGED_MODELS, "[]")
+    made = Model.load(str(model))
+    flavor = made.flavors.get("python_function", {})
+    entry = {"run_id": run.id, "artifact_path": folder, "model_uuid": made.model_uuid,
+             "utc_time_created": str(made.utc_time_created),
+             "flavors": {"python_function": {
+                 key: flavor[key] for key in ("loader_module", "python_version") if key in flavor}}}
+    run.tags({MLFLOW_LOGGED_MODELS: json.dumps([*json.loads(before), entry][-10:])})
+
+
+def describe(tracking: Tracking, version: Version, text: str) -> None:
+    """Let a version's page show a text, such as its model card; what is cut off is marked."""
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST - 1]}…"
+    tracking.client.update_model_version(version.name, str(version.number), cut)
 
 
 def _version(found) -> Version:
@@ -352,8 +385,17 @@ def archives(folder: Path) -> dict[str, Path]:
 
 def model_config(folder: Path) -> dict | None:
     """Return what a registered bare base is opened with, from its files; None if they say none."""
-    found = Model.load(str(folder)).flavors.get("python_function", {}).get("config")
-    return found if found and "spec" in found else None
+    found = _config(folder)
+    return found if "spec" in found else None
+
+
+def temperature(folder: Path) -> float | None:
+    """Return the temperature that a version was registered with, from its files, or None."""
+    return _config(folder).get("temperature")
+
+
+def _config(folder: Path) -> dict:
+    return Model.load(str(folder)).flavors.get("python_function", {}).get("config") or {}
 
 
 def input_example(folder: Path) -> list[str]:

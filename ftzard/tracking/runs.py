@@ -20,10 +20,11 @@ import mlflow
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_USER
 
 from ftzard.artifact import write_atomically
 from ftzard.errors import TrackingError
+from ftzard.escaping import markdown
 from ftzard.tracking import card
 from ftzard.tracking import mirror as mirroring
 from ftzard.tracking.mirror import Mirror
@@ -32,7 +33,16 @@ from ftzard.workspace import alive, locked
 
 LEVEL, STEP, PID, HOST = "ftzard.level", "ftzard.step", "ftzard.pid", "ftzard.host"
 TOP, CHILD, TRIAL = "top", "child", "trial"
+#: The tag that MLflow shows as a run's description, Markdown.
+NOTE = MLFLOW_RUN_NOTE
 _LONGEST_TAG, _LONGEST_PARAM = 5000, 6000
+#: What an experiment's page says of it.
+_ABOUT = (
+    "The rounds of an FTzard workspace: a run for each step, and each execution of it nested in "
+    "that, named by its time (UTC). The step's run shows its latest execution; its metrics are "
+    "curves over the rounds. Tags: round, batch (the delivery), version and verdict.")
+#: Most metrics that MLflow takes at once.
+_MOST_METRICS = 1000
 
 
 @dataclass(frozen=True)
@@ -77,12 +87,42 @@ class Run:
         if self.mirror is not None:
             self.mirror.metrics(values, step)
 
-    def card(self, record: Mapping) -> None:
-        """Record the model card of a version that this run has made, from its record."""
+    def series(self, name: str, values: Mapping[int, float]) -> None:
+        """Record a metric at many steps, {step: value}, with few requests."""
+        now = int(time.time() * 1000)
+        points = [Metric(name, float(value), now, step) for step, value in values.items()]
+        for start in range(0, len(points), _MOST_METRICS):
+            self._batch(metrics=points[start:start + _MOST_METRICS])
+        if self.mirror is not None:
+            for step, value in values.items():
+                self.mirror.metrics({name: value}, step)
+
+    def show_latest(self, child: "Run", *, note: str, tags: Mapping[str, object],
+                    metrics: Mapping[str, float], step: int) -> None:
+        """Let this top-level run show what its latest execution has done.
+
+        Its duration becomes the time from the first execution to the end of this one.
+
+        Args:
+            child: The execution.
+            note: What is to stand first on the page, Markdown.
+            tags: Of the execution, those that tell it from others.
+            metrics: Its key numbers; each has a point per round, so that they are curves.
+            step: Which round it was.
+        """
+        now = int(time.time() * 1000)
+        said = {NOTE: note, "latest_run": child.name, "latest_run_id": child.id, **tags}
+        self._batch(tags=[RunTag(k, _cut(v, _LONGEST_TAG)) for k, v in said.items()],
+                    metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
+        self.tracking.client.set_terminated(self.id, "FINISHED")
+
+    def card(self, record: Mapping) -> str:
+        """Record the model card of a version that this run has made, from its record; return it."""
         text = card.model_card(record)
         self.text(text, card.NAME)
         if self.mirror is not None:
             self.mirror.card(text, card.NAME)
+        return text
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self.tracking.client.log_artifact(self.id, str(path), folder)
@@ -129,7 +169,7 @@ class Run:
     def end(self, status: str = "FINISHED", reason: str | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED; the reason becomes a tag and its note."""
         if reason:
-            self.tags({"ftzard.reason": reason, "mlflow.note.content": reason})
+            self.tags({"ftzard.reason": reason, NOTE: markdown(reason)})
         self.tracking.client.set_terminated(self.id, status)
         if self.mirror is not None:
             where = self.mirror.end(status)
@@ -191,7 +231,8 @@ def opened(uri: str, experiment: str, *, patience_s: float | None = None) -> Tra
 
 def _create_experiment(client: Store, name: str, location: str | None):
     try:
-        return client.get_experiment(client.create_experiment(name, artifact_location=location))
+        return client.get_experiment(client.create_experiment(
+            name, artifact_location=location, tags={NOTE: _ABOUT}))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -213,13 +254,16 @@ def closing(status: str) -> Iterator[None]:
               "'ftzard doctor --fix'.", file=sys.stderr, flush=True)
 
 
-def top_level(tracking: Tracking, name: str, lock: Path) -> Run:
-    """Return the one top-level run of a step, making it (finished) if there is none."""
+def top_level(tracking: Tracking, name: str, lock: Path, about: str = "") -> Run:
+    """Return the one top-level run of a step, making it (finished) if there is none.
+
+    about: what the step does, for its description until it has been executed.
+    """
     with locked(lock, {"pid": os.getpid(), "doing": f"opening {name}"}):
         found = _search(tracking, f"tags.`{LEVEL}` = '{TOP}' and tags.`{STEP}` = '{name}'")
         if found:
             return found[0]
-        run = _create(tracking, name, {LEVEL: TOP, STEP: name})
+        run = _create(tracking, name, {LEVEL: TOP, STEP: name, **({NOTE: about} if about else {})})
         run.end()
         return run
 

@@ -18,10 +18,13 @@ SHIPPED = Path(__file__).with_name("code")
 class Served(mlflow.pyfunc.PythonModel):
     """A registered version as a pyfunc.
 
-    predict takes a table with a `text` column and returns a table with label, confidence and
-    probabilities (in the order of the labels); of a model that writes answers label is the answer
-    to a text, and tokens and finished stand in place of the probabilities. Texts are cleaned as
-    those of training were.
+    predict takes a table with a `text` column and returns a table with label, confidence,
+    probabilities (in the order of the labels) and abstains: whether the confidence is too low to
+    rely on the label. Confidence and probabilities are calibrated with the temperature that the
+    version was registered with; one without is told as the model says it, and never abstains.
+    `load_model(…, model_config={"abstain_below": None})` turns abstaining off. Of a model that
+    writes answers label is the answer to a text, and tokens and finished stand in place of the last
+    two. Texts are cleaned as those of training were.
     """
 
     def load_context(self, context) -> None:
@@ -40,6 +43,8 @@ class Served(mlflow.pyfunc.PythonModel):
             told = context.model_config
             self.spec = told["spec"]
         self.cleaning = told.get("cleaning", {})
+        self.asked = {key: value for key, value in (context.model_config or {}).items()
+                      if key in ("temperature", "abstain_below") and "adapter" in packed}
         source = packed.get("base") or self.spec["source"]
         self.model = opening.opened(packed.get("adapter"), {**self.spec, "source": source}, told)
 
@@ -53,7 +58,7 @@ class Served(mlflow.pyfunc.PythonModel):
         if empty:
             raise DataError(f"row {empty[0]} has no text, or an empty text once cleaned "
                             f"({len(empty)} rows in all); expected a text in every row.")
-        return self.model.predict(texts)
+        return self.model.predict(texts, **self.asked)
 
 
 def require_own_code(shipped: Path) -> None:

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.server import auth, handlers
 
-from ftzard.tracking import team_routes
+from ftzard.tracking import landing_page, team_routes
 from ftzard.tracking.login_attempts import Attempts
 
 #: Address and path of a request that FastAPI serves; MLflow hands on the path only, decoded again.
@@ -24,6 +24,8 @@ _served: ContextVar[tuple[str, str] | None] = ContextVar("served", default=None)
 _attempts = Attempts(time.monotonic)
 #: What is no part of a request's fields: the bytes of a file that is stored.
 _FILES = ("PUT",)
+
+landing_page.install(auth.app)
 
 
 def authenticate():

@@ -34,7 +34,8 @@ class Versioned:
 
     handles: as given, each with the commit at which its `.dvc` file says what it says; commit:
     HEAD, which holds them all; changed: whether this call made that commit; pushed: 'pushed',
-    'not pushed' or 'off'; reason: a sentence when not pushed, else None.
+    'not pushed' or 'off'; reason: a sentence when not pushed, else None; code_commit: one that
+    holds all code as it ran, None if there was none or each file is in another one.
     """
 
     handles: tuple[Handle, ...]
@@ -42,6 +43,20 @@ class Versioned:
     changed: bool
     pushed: str
     reason: str | None
+    code_commit: str | None = None
+
+
+@dataclass(frozen=True)
+class CodeFile:
+    """A file of the user's code as a run used it.
+
+    path: below the root, where it stood; kept: a file with the bytes that ran; seen_at: HEAD when
+    they were read, None before the first commit.
+    """
+
+    path: str
+    kept: Path
+    seen_at: str | None
 
 
 def version(
@@ -49,6 +64,7 @@ def version(
     artifacts: Sequence[Handle],
     *,
     also: Sequence[Path] = (),
+    code: Sequence[CodeFile] = (),
     delivered_as: Mapping[str, str] | None = None,
     message: str,
     run_id: str,
@@ -58,7 +74,9 @@ def version(
 ) -> Versioned:
     """Version artifacts with DVC and git; return their handles with commits.
 
-    also: small text files that git itself keeps (a model record), below `root`. delivered_as:
+    also: small text files that git itself keeps (a model record), below `root`. code: the user's
+    files that the run used; they are committed as they ran, and what the user has made of them
+    since stays as it is, in the working tree, the index or a commit of their own. delivered_as:
     {path of a delivery: name of the file it came as}. message: the commit's text; run_id: goes into
     its trailer `FTzard-Run`. push: send data, then git. require_push: raise if that fails instead
     of reporting it. say: told when this has to wait.
@@ -84,7 +102,8 @@ def version(
         for handle, pointer in zip(artifacts, pointers, strict=True):
             verify(handle, root)
             _note(root, pointer, handle.rows, (delivered_as or {}).get(handle.path))
-        made = commit_paths(root, [*pointers, *texts], message=message, run_id=run_id, say=say)
+        made, code_commit = _commit_with_code(root, [*pointers, *texts], code, message=message,
+                                              run_id=run_id, say=say)
         last = {path: data_version(root, path) for path in pointers}
         handles = tuple(h.at(last[dvc_path(p)]) for h, p in zip(artifacts, data, strict=True))
         state, reason = publish(root, dvc, run_id, say) if push else ("off", None)
@@ -95,35 +114,84 @@ def version(
             "It stays local; mend that and run 'ftzard push'. "
             "(versioning.require_push is on, so the step fails.)"
         )
-    return Versioned(handles, commit, made is not None, state, reason)
+    return Versioned(handles, commit, made is not None, state, reason, code_commit)
+
+
+def _commit_with_code(root: Path, paths: Sequence[str], code: Sequence[CodeFile], *, message: str,
+                      run_id: str, say: Callable[[str], object]) -> tuple[str | None, str | None]:
+    """Commit files and code; return (the commit that was made, one that holds all the code).
+
+    Code of which somebody has committed another version since it was read is committed as it ran,
+    unless a commit has it already, and then set back to what was committed in between.
+    """
+    ran = {file.path: git(root, *_ANY_LINE_END, "hash-object", "-w", f"--path={file.path}",
+                          str(file.kept)).strip() for file in code}
+    head = _git.head(root)
+    now, elsewhere = _blobs(root, head, list(ran)), set()
+    back: dict[str, str | None] = {}
+    for file in code:
+        path, there = file.path, now.get(file.path)
+        if there in (ran[path], _blobs(root, file.seen_at, [path]).get(path)):
+            continue
+        held = head is not None and git(
+            root, "--literal-pathspecs", "log", "-1", "--format=%H", f"--find-object={ran[path]}",
+            "--", path).strip()
+        if held:
+            elsewhere.add(path)
+        else:
+            back[path] = there
+    blobs = {path: blob for path, blob in ran.items() if path not in elsewhere}
+    made = commit_paths(root, paths, blobs=blobs, message=message, run_id=run_id, say=say)
+    holds = None if elsewhere or not ran else made or _git.head(root)
+    if back:
+        commit_paths(root, [], blobs=back, run_id=run_id, say=say,
+                     message=f"{', '.join(sorted(back))} as committed while the run worked")
+    return made, holds
+
+
+def _blobs(root: Path, revision: str | None, paths: Sequence[str]) -> dict[str, str]:
+    """Return {path: git's name of the blob} for those of the paths that a revision holds."""
+    if revision is None or not paths or not _git.attempt(
+            root, "cat-file", "-e", f"{revision}^{{commit}}").returncode == 0:
+        return {}
+    listed = git(root, "--literal-pathspecs", "ls-tree", "-z", revision, "--", *paths)
+    return {entry.split("\t", 1)[1]: entry.split("\t", 1)[0].split()[2]
+            for entry in listed.split("\0") if entry}
 
 
 def commit_paths(
     root: Path,
     paths: Sequence[str],
     *,
+    blobs: Mapping[str, str | None] | None = None,
     message: str,
     run_id: str,
     say: Callable[[str], object] = print,
 ) -> str | None:
     """Commit exactly these files as they are in the working tree; None if nothing changed.
 
-    paths: relative to `root`. The user's index keeps what it holds; only entries for these paths
-    that the user had not staged otherwise follow the commit, so that `git status` shows no ghosts.
+    paths: relative to `root`. blobs: {path: git's name of a blob, None for no file}, committed
+    whatever is in the working tree. The user's index keeps what it holds; only entries for these
+    paths that the user had not staged otherwise follow the commit, so that `git status` shows no
+    ghosts.
     """
     require_identity(root)
-    paths = sorted(set(paths))
+    blobs = blobs or {}
+    paths = sorted({*paths} - {*blobs})
+    every = sorted({*paths, *blobs})
     text = f"{message.strip()}\n\n{_git.TRAILER}: {run_id}\n"
     for _ in range(10):
         old = _git.head(root)
         with _private_index() as env:
             git(root, "read-tree", old or "--empty", env=env)
-            before = _entries(root, paths, env)
-            git(root, *_ANY_LINE_END, "update-index", "--add", "--", *paths, env=env)
-            after = _entries(root, paths, env)
-            changed = [path for path in paths if before.get(path) != after[path]]
+            before = _entries(root, every, env)
+            if paths:
+                git(root, *_ANY_LINE_END, "update-index", "--add", "--", *paths, env=env)
+            _set_blobs(root, blobs, before, env)
+            after = _entries(root, every, env)
+            changed = [path for path in every if before.get(path) != after.get(path)]
             tree = git(root, "write-tree", env=env).strip()
-        _follow(root, before, after, say)
+        _follow(root, before, after, every, blobs, say)
         if not changed:
             return None
         parent = ["-p", old] if old else []
@@ -175,19 +243,38 @@ def wait_for_index(root: Path, say: Callable[[str], object] = print) -> None:
         time.sleep(0.1)
 
 
-def _follow(root: Path, before: dict, after: dict, say: Callable[[str], object]) -> None:
+def _set_blobs(root: Path, blobs: Mapping[str, str | None], before: Mapping[str, tuple[str, ...]],
+               env: dict[str, str]) -> None:
+    """Let an index hold these blobs under their paths; a path keeps the mode that it had."""
+    lines = []
+    for path, blob in blobs.items():
+        mode = before[path][0].split()[0] if before.get(path) else "100644"
+        mode = mode if mode in ("100644", "100755") else "100644"
+        lines.append(f"0 {_NO_COMMIT}\t{path}\0" if blob is None else f"{mode} {blob}\t{path}\0")
+    if lines:
+        git(root, "update-index", "-z", "--index-info", input="".join(lines), env=env)
+
+
+def _follow(root: Path, before: dict, after: dict, every: Sequence[str],
+            blobs: Mapping[str, str | None], say: Callable[[str], object]) -> None:
     """Let the user's index hold the committed files, where it holds what HEAD held before.
 
     It runs before the branch moves: a kill in between leaves files that are merely staged, and
     the next commit takes them; the other order would leave their removal staged.
     """
-    staged = _entries(root, list(after), {})
-    ours = [p for p in after if staged.get(p) == before.get(p) and staged.get(p) != after[p]]
+    staged = _entries(root, every, {})
+    ours = [p for p in every if staged.get(p) == before.get(p) and staged.get(p) != after.get(p)]
     if not ours:
         return
+    files = [path for path in ours if path not in blobs]
+    entries = [f"{entry}\t{path}\0" for path in ours if path in blobs
+               for entry in after.get(path) or (f"0 {_NO_COMMIT}",)]
     while True:
         wait_for_index(root, say)
-        done = attempt(root, *_ANY_LINE_END, "update-index", "--add", "--", *ours)
+        done = attempt(root, *_ANY_LINE_END, "update-index", "--add", "-z", "--stdin",
+                       input="".join(f"{path}\0" for path in files))
+        if done.returncode == 0 and entries:
+            done = attempt(root, "update-index", "-z", "--index-info", input="".join(entries))
         if done.returncode == 0:
             return
         if "index.lock" not in done.stderr:

@@ -15,7 +15,8 @@ from ftzard.versioning.git import attempt
 
 #: Lines of a workspace's own .gitignore that go over the rules of every file that is not nearer.
 TAKEN_BACK = ("!/data", "!/models", "!/notebooks", "!/notebooks/*.ipynb", "!/config",
-              "!/config/**", "!/.dvc", "!/.dvc/*", "!/.dvcignore", "!/.gitignore", "!/ftzard.yaml")
+              "!/config/**", "!/custom", "!/custom/*.py", "!/.dvc", "!/.dvc/*", "!/.dvcignore",
+              "!/.gitignore", "!/ftzard.yaml")
 #: Where versions are kept, for example: what git must see, and what it must not.
 VISIBLE = ("data/raw/file.csv.dvc", "data/cleaned/cleaned.parquet.dvc",
            "data/labelling/batch.csv.dvc", "models/Model/1.zip.dvc", "models/Model/1.yaml",

@@ -31,7 +31,7 @@ def exclusive(
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        raise WorkspaceError(not_writable(path.parent, error)) from error
+        raise WorkspaceError(not_writable(path.parent)) from error
     try:
         began = spoke = None
         while not _taken(file):

@@ -32,8 +32,9 @@ def predictions() -> pd.DataFrame:
 def asked(predictions, tmp_path):
     """Choose the rows, write the queue; returns the folder of queues and the queue as written."""
     queue, _ = sampling.select(predictions, strategy="least_confidence", budget=2, audit_rows=1,
-                               seed=0)
+                               seed=6)
     folder = tmp_path / "labelling"
+    labelling.keep_suggestions(folder / "b1.csv", queue, predictions, "M@1")
     labelling.queue_csv(queue, folder / "b1.csv")
     return folder, labelling.read_queue(folder / "b1.csv")
 
@@ -48,7 +49,7 @@ class TestAsking:
     def test_the_least_confident_answers_come_first(self):
         rows = pd.concat([self.rows([0.9, 0.1, 0.5]), self.rows([0.3] * 4, "test")])
         queue, threshold = sampling.select(rows, strategy="least_confidence", budget=2,
-                                           audit_rows=2, seed=0)
+                                           audit_rows=2, seed=8)
         assert queue["id"].tolist()[:2] == ["train01", "train02"] and threshold == 0.5
         assert queue["side"].tolist() == ["train", "train", "test", "test"]
         assert list(queue) == labelling.QUEUE, "without messages as ever"
@@ -91,7 +92,7 @@ class TestHandedIn:
         back = handed_in.read(tmp_path / "back.csv", batch="d", queue=handed_in.queues(folder),
                               labels=None, at="noon")
         assert list(back.cleaned) == ["id", "batch", "row", "text", "label", "messages", "source",
-                                      "labelled_by", "labelled_at"]
+                                      "labelled_by", "labelled_at", "own_answer"]
         assert back.cleaned["label"].tolist() == ["2\n(cat, dog)", "a model,\nthat is"]
         assert back.cleaned["messages"].tolist() == MESSAGES[:2]
         assert back.cleaned["source"].tolist() == ["one", "two"]
@@ -165,7 +166,9 @@ class TestLabelStudio:
         view = ElementTree.fromstring(label_studio.interface(None))
         area = view.find("TextArea")
         assert area.get("maxSubmissions") == "1" and area.get("editable") == "true"
-        made = label_studio.tasks(queue, "Model@3")
+        said = queue.assign(suggestion=["two", "a model,\nthat is", "x"], confidence="0.9")
+        made = label_studio.tasks(said, "Model@3")
+        assert ["predictions" in task for task in made] == [True, True, False], "no audit row's"
         result = made[1]["predictions"][0]["result"][0]
         assert result["type"] == "textarea" and result["value"] == {"text": ["a model,\nthat is"]}
         assert (result["from_name"], result["to_name"]) == (area.get("name"), area.get("toName"))

@@ -19,7 +19,7 @@ def asked(count: int = 20) -> pd.DataFrame:
         "text": [f"a text of some words number {n} of them" for n in range(count)],
         "suggestion": ["positive", "negative"] * (count // 2), "confidence": "0.5",
         "side": "train", "chosen_by": ["random"] * 4 + ["margin"] * (count - 4), "group": "",
-        "label": ""})
+        "blind": "yes", "label": ""})
 
 
 def filled(queue: pd.DataFrame) -> pd.DataFrame:
@@ -150,8 +150,8 @@ def test_a_label_that_left_the_queue_can_still_be_corrected(tmp_path):
     earlier = pd.DataFrame({"id": ["old1", "old2"], "batch": "b0", "row": [0, 1],
                             "text": ["an old text", "a text of the first training"],
                             "label": ["negative", "negative"], "labelled_by": ["ann", ""],
-                            "labelled_at": ["", ""]})
-    given = earlier.assign(label="positive", labelled_by="bob")
+                            "labelled_at": ["", ""], "own_answer": ["negative", ""]})
+    given = earlier.drop(columns="own_answer").assign(label="positive", labelled_by="bob")
     given.to_csv(tmp_path / "c.csv", index=False)
     back = handed_in.read(tmp_path / "c.csv", batch="d", queue=queue, labels=NAMES, earlier=earlier)
     assert back.cleaned["id"].tolist() == ["old1"] and back.facts["changed"] == 1

@@ -165,7 +165,7 @@ def delivery(folder, labels, name="rows.csv"):
     ([SAD, "f\u00e2ch\u00e9", "calme"], ["calme", "f\u00e2ch\u00e9"]),
 ])
 def test_init_writes_canonical_names(tmp_path, labels, names):
-    found = describe_data(delivery(tmp_path, labels), "text", "label")["labels"]
+    found = describe_data(delivery(tmp_path, labels), "text", "label")[0]["labels"]
     assert found == dict(zip(names, names, strict=True))
 
 

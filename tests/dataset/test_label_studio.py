@@ -172,7 +172,7 @@ def test_free_answers_are_the_texts_and_labels_the_choices(tmp_path):
     ([{**item, "annotations": [{**item["annotations"][0], "was_cancelled": True}]}
       for item in full(choice("positive"), choice("negative"))], ["no answer of a person"]),
     (tasks(pd.DataFrame({"id": ["a1"], "batch": "b", "text": "x", "suggestion": "positive",
-                         "confidence": "0.5"}), "M@1"),
+                         "confidence": "0.5", "side": "train"}), "M@1"),
      ["no answer of a person, only the predictions of a model in 1 of them"])])
 def test_an_export_without_labels_that_can_be_read_is_refused(tmp_path, items, words):
     path = tmp_path / "export.json"

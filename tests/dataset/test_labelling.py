@@ -28,6 +28,7 @@ def queue() -> pd.DataFrame:
             "side": ["train", "train", "train", "test"],
             "chosen_by": ["margin", "margin", "random", "audit"],
             "group": "",
+            "blind": "yes",
             "label": "",
         }
     )
@@ -40,7 +41,8 @@ def test_a_queue_comes_back_as_it_was_asked(queue, tmp_path):
     assert back["id"].tolist() == queue["id"].tolist()
     assert back["text"].tolist() == queue["text"].tolist()
     accepted, refused = accept(back.assign(label="positive"), queue, NAMES)
-    assert list(accepted) == ["row", "id", "batch", "text", "label", "labelled_by", "labelled_at"]
+    assert list(accepted) == ["row", "id", "batch", "text", "label", "labelled_by", "labelled_at",
+                              "own_answer"]
     assert len(accepted) == 4 and refused.empty
 
 
@@ -191,7 +193,7 @@ class TestTwoPeople:
         assert labelled_twice(self.both(queue, second), queue, NAMES) == [
             ("positive", "positive"), ("positive", "positive"), ("positive", "negative")]
         earlier = pd.DataFrame({"id": ["a1", "c3"], "label": ["negative", "positive"],
-                                "labelled_by": ["zoe", ""]})
+                                "own_answer": ["negative", ""], "labelled_by": ["zoe", ""]})
         one = queue.head(3).assign(label="positive", labelled_by="ann")
         assert labelled_twice(one, queue, NAMES, earlier) == [("positive", "negative")]
         assert labelled_twice(one, queue, NAMES) == []

@@ -212,7 +212,7 @@ def described(file, options: dict) -> dict:
     if told:
         return new_workspace.describe_instructions(file, **{
             "instruction": "instruction", "output": "output", **options})
-    return new_workspace.describe_data(file, **{"text": "text", "label": "label", **options})
+    return new_workspace.describe_data(file, **{"text": "text", "label": "label", **options})[0]
 
 
 OPTIONS = {"--text": "instruction", "--label": "output", "--input": "input",

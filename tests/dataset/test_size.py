@@ -110,17 +110,17 @@ def test_a_parquet_file_that_says_it_is_large_is_not_begun(tmp_path):
 
 def test_a_step_says_how_much_memory_its_rows_need_before_it_begins(tmp_path):
     path = tmp_path / "rows.csv"
-    path.write_bytes(b"x" * (20 * MB))
-    said = within(path, 100 * MB, "step")
-    assert said.startswith("refused: cleaning needs about 300 MB of memory for its rows"), said
+    path.write_bytes((b"x" * 63 + b"\n") * (5 * MB // 64))  # 20 a byte and 550 a row make 143
+    said = within(path, 80 * MB, "step")
+    assert said.startswith("refused: cleaning needs about 143 MB of memory for its rows"), said
     assert "hand the rows in in parts" in said
-    assert within(path, 400 * MB, "step") == "begins\n"
+    assert within(path, 200 * MB, "step") == "begins\n"
     with gzip.open(tmp_path / "rows.csv.gz", "wb", compresslevel=1) as stream:
         stream.write(path.read_bytes())
-    assert "needs about 300 MB" in within(tmp_path / "rows.csv.gz", 100 * MB, "step")
-    pq.write_table(pa.table({"text": ["x" * 1000 + str(n) for n in range(20_000)]}),
+    assert "needs about 143 MB" in within(tmp_path / "rows.csv.gz", 80 * MB, "step")
+    pq.write_table(pa.table({"text": ["x" * 100 + str(n) for n in range(60_000)]}),
                    tmp_path / "rows.parquet", compression="gzip", use_dictionary=False)
-    assert "cleaning needs about" in within(tmp_path / "rows.parquet", 100 * MB, "step")
+    assert "cleaning needs about" in within(tmp_path / "rows.parquet", 80 * MB, "step")
 
 
 @pytest.mark.parametrize(("kind", "encoding"), [("txt", "utf-8"), ("txt", "utf-16"),

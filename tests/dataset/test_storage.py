@@ -62,7 +62,7 @@ def test_what_does_not_fit_leaves_the_old_file(tmp_path):
 def test_csv_keeps_texts_and_refuses_lists(tmp_path):
     frame = pd.DataFrame({"text": ['a "b", c', "NA", ""], "row": [0, 1, 2]})
     path = write_csv(frame, tmp_path / "t.csv")
-    assert path.read_text() == 'text,row\n"a ""b"", c",0\nNA,1\n,2\n'
+    assert path.read_text() == '"text","row"\n"a ""b"", c",0\n"NA",1\n"",2\n'
     assert rows(path) == 3
     with pytest.raises(DataError, match="Column 'input_ids' holds lists"):
         write_csv(tokenized(), tmp_path / "u.csv")

@@ -42,6 +42,19 @@ def test_calibration_mends_confidence_and_changes_no_answer():
     assert set(found.to_dict()) >= {"temperature", "ece_before", "ece_after"}
 
 
+@pytest.mark.parametrize("rows", [200, 2000])
+def test_the_error_of_a_calibrated_model_is_rarely_above_what_chance_gives(rows):
+    above = 0
+    for seed in range(100):
+        validation, test = answered(1000, 1.0, seed=2 * seed), answered(rows, 1.0, seed=2 * seed + 1)
+        found = calibrate(*validation, *test, CLASSES)
+        above += found.ece_after > found.ece_chance
+    assert above <= 6
+    assert found.ece_chance == pytest.approx(0.12 if rows == 200 else 0.04, abs=0.02)
+    spoilt = calibration.measure(0.2, 1000, *test, CLASSES)
+    assert spoilt.ece_after > 2 * spoilt.ece_chance, "one that is too sure is above it"
+
+
 def test_the_test_rows_have_no_part_in_the_temperature():
     validation, (labels, logits) = answered(500, 2.0, seed=4), answered(500, 2.0, seed=5)
     one = calibrate(*validation, labels, logits, CLASSES)

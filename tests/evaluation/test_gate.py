@@ -7,7 +7,7 @@ import pytest
 
 from ftzard.config.compose import compose
 from ftzard.errors import DataError
-from ftzard.evaluation.gate import judge, means
+from ftzard.evaluation.gate import NO_CHAMPION, is_trial, judge, means
 from ftzard.evaluation.paired import Predicted, mcnemar
 from tests.evaluation.simulated import CLASSES, answers, counted, pair
 
@@ -198,8 +198,66 @@ def test_the_first_model_must_beat_the_majority_class():
     assert accepted.champion_score == pytest.approx(0.6)
     assert not any(p["veto"] for p in accepted.per_class)
     refused = decide(lazy, None)
-    assert refused.decision == "refuse"
+    assert refused.decision == NO_CHAMPION == "no champion yet" and not refused.promoted
     assert "majority class" in refused.reasons[0]
+    assert not decide(lazy, None, trial=True).promoted
+
+
+def first(right: int, baseline: int, n: int = 1000, **changed):
+    """Judge a first model that is right on some of n rows; TF-IDF is right on the first ones."""
+    labels = np.arange(n) % 2
+    challenger = answers(labels, np.arange(n) < right)
+    best = answers(labels, np.arange(n) < baseline)
+    return decide(challenger, None, baselines={"TF-IDF": best, "majority": answers(
+        labels, labels == 1)}, **changed)
+
+
+class TestFirstModel:
+    def test_one_that_is_surely_worse_than_a_count_of_words_is_no_champion(self):
+        verdict = first(right=700, baseline=800)
+        assert verdict.decision == NO_CHAMPION and verdict.lower > 0
+        said = " ".join(verdict.reasons)
+        assert "Baseline 'TF-IDF' is surely better: 80.0 % against 70.0 %" in said
+        assert "all of it below −2.0 points (gate.first_baseline_margin)" in said
+        assert first(right=700, baseline=800, first_baseline_margin=0.15).promoted
+
+    def test_one_that_is_worse_as_far_as_chance_goes_is_warned_of(self):
+        """51.3 % against 53.9 % on 300 rows: the interval reaches above the margin."""
+        labels = np.r_[np.zeros(129, int), np.ones(171, int)]
+        draw = np.random.default_rng(3)
+        mine = answers(labels, draw.permutation(300) < 200)
+        other = answers(labels, draw.permutation(300) < 208)
+        verdict = decide(mine, None, baselines={"TF-IDF": other})
+        assert verdict.baselines[0]["difference"] < -0.02 < verdict.baselines[0]["upper"]
+        assert "TF-IDF" in verdict.warnings[0]
+        assert not any("surely better" in reason for reason in verdict.reasons)
+
+    def test_one_whose_confidence_is_far_off_is_no_champion(self):
+        verdict = first(right=700, baseline=600, calibration_error=0.372)
+        assert verdict.decision == NO_CHAMPION
+        assert "off by 37.2 points" in verdict.reasons[-1] and "10.0 points" in verdict.reasons[-1]
+        assert first(right=700, baseline=600, calibration_error=0.1).promoted
+        assert first(right=700, baseline=600, calibration_error=0.372,
+                     first_calibration_error=0.4).promoted
+        assert first(right=700, baseline=600, calibration_error=0.12,
+                     calibration_chance=0.13).promoted, "so few rows cannot tell it from chance"
+
+    def test_in_a_trial_both_only_warn_and_the_verdict_says_that_it_is_one(self):
+        verdict = first(right=700, baseline=800, calibration_error=0.372, trial=True)
+        assert verdict.promoted and is_trial(verdict.to_dict())
+        assert sum("only a warning" in warning for warning in verdict.warnings) == 2
+        assert not is_trial(first(right=700, baseline=600).to_dict()) and not is_trial(None)
+
+    def test_a_challenger_of_a_champion_is_judged_as_ever(self):
+        sides = counted(wins=80, losses=20, both=800)
+        best, _ = counted(wins=100, losses=0, both=800)
+        assert decide(*sides, baselines={"TF-IDF": best}, first_baseline_margin=0.0,
+                      calibration_error=0.9).promoted
+
+    def test_the_rows_that_would_show_a_gain_are_told(self):
+        labels = np.arange(400) % 2
+        verdict = decide(answers(labels, np.random.default_rng(0).permutation(400) < 210), None)
+        assert verdict.decision == NO_CHAMPION and verdict.rows_needed > 400
 
 
 def test_the_first_model_needs_no_least_gain_but_evidence():

@@ -344,6 +344,7 @@ def test_histories_as_training_writes_them_give_curves():
         ("cannot tell", "champion", "Cannot tell: too few test rows, so the champion stays"),
         ("promote", "majority class", "Promoted: the first champion"),
         ("refuse", "majority class", "Refused: no better than always naming"),
+        ("no champion yet", "majority class", "No champion yet: the first model is not good"),
     ],
 )
 def test_the_banner_says_the_verdict(facts, decision, against, headline):
@@ -352,7 +353,9 @@ def test_the_banner_says_the_verdict(facts, decision, against, headline):
     }  # fmt: skip
     text = Reader(report.render({"comparison": verdict})).text
     assert headline in text
-    assert "Warning: A baseline is better." in text
+    assert "Warning: A baseline is better." in text and "A trial" not in text
+    tried = verdict | {"limits": verdict["limits"] | {"trial": True}}
+    assert "A trial (gate.trial=true)" in Reader(report.render({"comparison": tried})).text
 
 
 def test_an_unknown_fact_is_refused_by_name(facts):

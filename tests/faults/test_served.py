@@ -70,10 +70,13 @@ def pid_of(story, command: str) -> int:
 
 
 def ends_in_time(story, process) -> None:
+    """Assert that the servers end, and the command, which then still closes the record."""
     last = time.monotonic() + LIMIT_S
-    while (living(story.workspace) or process.poll() is None) and time.monotonic() < last:
+    while living(story.workspace) and time.monotonic() < last:
         time.sleep(0.05)
-    assert living(story.workspace) == [] and process.poll() is not None
+    assert living(story.workspace) == []
+    process.wait(timeout=60)
+    assert living(story.workspace) == []
 
 
 def test_a_termination_while_the_servers_start_leaves_none(story, serve):

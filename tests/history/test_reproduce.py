@@ -25,6 +25,8 @@ def test_a_tuned_and_a_retrained_model_come_out_equal_in_a_fresh_clone(story, cl
     name = story.record.status["champion"]["name"]
     files = sorted((clone / "models" / name).glob("*.yaml"), key=lambda p: int(p.stem))
     records = [yaml.safe_load(p.read_text()) for p in files]
+    edited = "notebooks/Step1_Data_Cleaning.ipynb"
+    assert (clone / edited).read_bytes() == (story.root / edited).read_bytes()
     tuned = next(r for r in records if r["parent"] is None)
     retrained = next(r for r in records if r["parent"] is not None)
     assert retrained["recipe"]["replayed"]["known"]
@@ -38,6 +40,8 @@ def test_a_tuned_and_a_retrained_model_come_out_equal_in_a_fresh_clone(story, cl
         assert f"✓ equal: {model}" in done.stdout
         assert record["recipe"]["weights_sha256"][:12] in done.stdout
         assert "packages" not in done.stdout and "code_hash" not in done.stdout
+        assert record["clean"]["function"] == "texts:quiet" and "own_code" not in done.stdout
+        assert {"custom/texts.py", "ftzard.yaml"} <= set(record["own_code"])
     assert story.git("status", "--porcelain", at=clone) == ""
     assert story.git("worktree", "list", at=clone).count("\n") == 0
 
@@ -49,6 +53,7 @@ def test_what_is_not_as_recorded_is_listed(story, clone, tool):
     record = record_of(clone, name, 1)
     record["recipe"]["seed"] += 1
     record["packages"]["torch"] = "1.0.0"
+    record["clean"]["sha256"], record["own_code"]["custom/texts.py"] = "0" * 64, "1" * 64
     file.write_text(yaml.safe_dump(record))
     try:
         done = tool("ftzard", "reproduce", f"{name}@1", "-w", clone, at=clone)
@@ -58,6 +63,8 @@ def test_what_is_not_as_recorded_is_listed(story, clone, tool):
     assert f"✗ not equal: {name}@1" in done.stdout
     assert re.search(r"weights_sha256: recorded '\w+', now '\w+'", done.stdout)
     assert re.search(r"packages.torch: recorded '1.0.0', now '\S+'", done.stdout)
+    assert re.search(r"clean: recorded '0{64}', now '\w{64}'", done.stdout)
+    assert "own_code.custom/texts.py at" in done.stdout
 
 
 @pytest.mark.jobs

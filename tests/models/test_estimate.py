@@ -110,7 +110,7 @@ def test_every_base_that_ships_is_known_without_a_network(choice):
     model = compose({"model": choice}).model
     found = inspect(BaseSpec(source=model.source, name=choice, lora_targets=model.lora_targets), 2,
                     known.architecture(model.source))
-    assert found.parameters > 6e7 and found.longest >= model.max_length
+    assert found.parameters > 2e7 and found.longest >= model.max_length
 
 
 class TestRehearsal:
@@ -296,7 +296,7 @@ class TestBasesThatWrite:
 
     @pytest.mark.parametrize("choice", [
         c for c in available("model") if compose({"model": c}).model.revision
-        and c != "distilbert"])
+        and c not in ("distilbert", "minilm")])
     def test_every_shipped_decoder_writes_and_keeps_its_head(self, choice):
         model = compose({"model": choice}).model
         spec = BaseSpec(source=model.source, name=choice, lora_targets=model.lora_targets,

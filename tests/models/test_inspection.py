@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from transformers import (
+    BertConfig,
     DistilBertConfig,
     FalconConfig,
     GPT2Config,
@@ -29,6 +30,8 @@ ARCHITECTURES = {
         multi_query=True, parallel_attn=True, new_decoder_architecture=False, bias=False,
         alibi=False),
     "distilbert": DistilBertConfig(),
+    "minilm": BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536),
     "mistral_7b_instruct": MistralConfig(
         vocab_size=32768, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
         num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=32768),
@@ -43,11 +46,14 @@ ARCHITECTURES = {
 PARAMETERS = {
     "falcon_7b": 6_921_720_704 + 2 * 4544,
     "distilbert": 66_955_010,
+    "minilm": 22_713_216 + 2 * 384 + 2,
     "mistral_7b_instruct": 7_248_023_552 - 32768 * 4096 + 2 * 4096,
     "llama_3_8b": 8_030_261_248 - 128256 * 4096 + 2 * 4096,
     "qwen_2_5_7b": 7_615_616_512 - 152064 * 3584 + 2 * 3584,
 }
-LINEAR = {"falcon_7b": 32 * 4, "distilbert": 6 * 6, "mistral_7b_instruct": 32 * 7,
+ENCODERS = ("distilbert", "minilm")
+LINEAR = {"falcon_7b": 32 * 4, "distilbert": 6 * 6, "minilm": 6 * 6 + 1,
+          "mistral_7b_instruct": 32 * 7,
           "llama_3_8b": 32 * 7, "qwen_2_5_7b": 28 * 7}
 
 
@@ -61,8 +67,8 @@ def test_the_shipped_models_have_their_published_sizes(choice):
     found = inspect(spec, 2, ARCHITECTURES[choice])
     assert found.parameters == PARAMETERS[choice]
     assert len(found.linear) == LINEAR[choice] == len(found.adapted)
-    assert found.quantised == (0 if choice == "distilbert" else LINEAR[choice])
-    assert found.family == ("encoder" if choice == "distilbert" else "decoder")
+    assert found.quantised == (0 if choice in ENCODERS else LINEAR[choice])
+    assert found.family == ("encoder" if choice in ENCODERS else "decoder")
     assert found.trainable(method="full") == found.parameters
     assert spec.max_length <= found.longest
 

@@ -7,7 +7,7 @@ import torch
 from ftzard.errors import ModelError
 from ftzard.models.adapter import attach, bare_classifier
 from ftzard.models.batching import pad
-from ftzard.models.prediction import answers, logits
+from ftzard.models.prediction import answers, logits, probabilities
 
 
 @pytest.fixture
@@ -46,6 +46,20 @@ def test_a_bare_base_has_embeddings_too_and_nothing_is_left_behind(loaded, rows)
     classifier.answers(rows["input_ids"].tolist()[:5])
     assert dict(loaded.model.score._forward_pre_hooks) == before
     assert [a.shape for a in classifier.answers([])] == [(0, 2), (0, 64)]
+
+
+def test_a_temperature_changes_how_sure_it_is_and_no_label(loaded):
+    texts = ["so good", "so bad", "what a day", "the train was late again"]
+    classifier = bare_classifier(loaded)
+    plain, hot = classifier.predict(texts), classifier.predict(
+        texts, temperature=3.0, abstain_below=1.0)
+    assert (plain["label"] == hot["label"]).all()
+    assert (hot["confidence"] < plain["confidence"]).all() and (hot["confidence"] >= 0.5).all()
+    raw = classifier.logits([loaded.tokenizer(text)["input_ids"] for text in texts])
+    assert numpy.allclose(probabilities(raw, 3.0), probabilities(raw / 3.0))
+    assert not plain["abstains"].any() and hot["abstains"].all()
+    assert not classifier.predict(texts, temperature=3.0)["abstains"].any()
+    assert not classifier.predict(texts, abstain_below=1.0)["abstains"].any(), "not calibrated"
 
 
 def test_a_failure_on_the_way_leaves_nothing_behind_either(adapted, loaded, rows):

@@ -31,6 +31,10 @@ def test_it_learns_and_says_how(adapted, train_rows, validation_rows, settings):
         on_step=lambda done, total: steps.append((done, total)), on_epoch=epochs.append,
     )
     assert trained.best["accuracy"] > 0.9
+    losses = [entry.pop("step_losses") for entry in epochs]
+    assert [list(steps) for steps in losses] == [
+        list(range(start, start + 10)) for start in (1, 11, 21)]
+    assert epochs[0]["train_loss"] == pytest.approx(sum(losses[0].values()) / 10, rel=0.05)
     assert trained.history == epochs and [entry["epoch"] for entry in epochs] == [1, 2, 3]
     assert steps == [(n, 30) for n in range(1, 31)] and trained.steps == 30
     assert set(epochs[0]) == {

@@ -26,6 +26,8 @@ def test_a_notebook_runs_by_hand_and_git_dvc_after_it(story, tmp_path):
                    and "data_sha256.raw" in r.data.tags)
     assert run.data.tags["notebook_hash"] == earlier.data.tags["notebook_hash"]
     assert run.data.tags["git_commit"] == before
+    told = json.loads(runs.read(tracking, run.info.run_id, "metadata.json"))
+    assert told["facts"]["cells_not_saved"] == 0  # what ran is the file, cell by cell
     assert story.artifacts() == artifacts
 
     done = story.tool("papermill", story.workspace.notebooks / "Git_Dvc.ipynb",

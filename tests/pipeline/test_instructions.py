@@ -19,7 +19,7 @@ from ftzard.workspace import Workspace
 
 pytestmark = pytest.mark.jobs
 
-NAME = "FalconAnswers"
+NAME = "ws"  # as its folder
 SMALL = {
     "model": {"max_length": 192, "build": {"layers": 2, "width": 64, "heads": 2,
                                            "vocabulary": 1024, "seed": 0}},
@@ -30,7 +30,8 @@ SMALL = {
     "tuning": {"metric": "validation_loss", "trials": 1},
     "sampling": {"strategy": "least_confidence", "budget": 60, "audit_rows": 30,
                  "min_labelled": 10},
-    "gate": {"min_gain": 0.01, "min_rows": 30, "max_forgetting": 0.5, "resamples": 500},
+    "gate": {"min_gain": 0.01, "min_rows": 30, "max_forgetting": 0.5, "resamples": 500,
+             "trial": True},
 }
 
 

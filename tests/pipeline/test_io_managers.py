@@ -10,6 +10,7 @@ from dagster import build_input_context, build_output_context
 from ftzard import delivery_names
 from ftzard.config.compose import compose
 from ftzard.errors import ConfigError, DataError
+from ftzard.pipeline import recorded
 from ftzard.pipeline.experiment import Experiment
 from ftzard.pipeline.io_managers import (
     ArtifactIOManager,
@@ -17,6 +18,7 @@ from ftzard.pipeline.io_managers import (
     metadata_place,
     read_metadata,
 )
+from ftzard.running import addresses
 from ftzard.tracking import runs
 from ftzard.workspace import Workspace
 
@@ -63,7 +65,8 @@ def test_a_versioned_artifact_is_materialised_with_rows_commit_and_preview(exper
     event, = context.get_logged_events()
     told = {name: value.value for name, value in event.metadata.items()}
     assert told["dagster/row_count"] == 2 and told["commit"] == "c0ffee"
-    assert "a ¦ b c" in told["preview"]
+    assert [record.data["text"] for record in event.metadata["preview"].records] == [
+        "one", "a | b c"]
     columns = event.metadata["dagster/column_schema"].schema.columns
     assert [column.name for column in columns] == ["text"] and "string" in columns[0].type
 
@@ -76,8 +79,8 @@ def test_its_page_counts_the_rows_of_each_file_that_was_delivered(experiment):
     ArtifactIOManager(experiment).handle_output(
         context, experiment.workspace.handle("cleaned", place, 4).at("c0ffee").to_dict())
     event, = context.get_logged_events()
-    lines = event.metadata["batches"].value.splitlines()[2:]
-    assert lines == [f"| march¦april.csv ({'a' * 7}) | 3 |", f"| {'b' * 12} | 1 |"]
+    lines = [tuple(record.data.values()) for record in event.metadata["batches"].records]
+    assert lines == [(f"march|april.csv ({'a' * 7})", 3), ("b" * 12, 1)]
 
 
 def test_without_an_mlflow_store_the_page_says_so_and_none_is_made(experiment, handle):
@@ -90,6 +93,7 @@ def test_without_an_mlflow_store_the_page_says_so_and_none_is_made(experiment, h
 
 def page_of(rounds, run) -> dict:
     """Return what the asset's page tells of a version that this MLflow run has made."""
+    recorded.forget()
     handle = rounds.workspace.handle("cleaned", rounds.config.paths.cleaned, 5).at("c0ffee")
     context = output()
     experiment = Experiment(rounds.workspace, rounds.config, run.data.tags["dagster_run_id"])
@@ -103,14 +107,22 @@ def test_a_page_leads_to_the_mlflow_run_and_shows_its_plots(rounds):
     told = page_of(rounds, run)
     assert told["MLflow run"] == f"{run.info.run_name} ({run.info.run_id})"
     assert told["MLflow page"].endswith(
-        f"/#/experiments/{rounds.tracking.experiment_id}/runs/{run.info.run_id}")
-    assert told["plot: cleaning plot"] == "![cleaning plot](data:image/png;base64,c21hbGw=)"
+        f"/#/experiments/{rounds.tracking.experiment_id}/runs/{run.info.run_id}"
+        "?workflowType=machine_learning")
+    assert told["plots"] == "![cleaning plot](data:image/png;base64,c21hbGw=)"
+
+
+def test_a_page_s_link_follows_where_mlflow_is_served(rounds, tmp_path):
+    own = rounds.copy(tmp_path)
+    addresses.remember(own.workspace, {addresses.MLFLOW: ("127.0.0.1", 5017)})
+    told = page_of(own, runs.known(own.tracking, own.ids["clean 1"]))
+    assert told["MLflow page"].startswith("http://127.0.0.1:5017/#/experiments/")
 
 
 def test_a_large_plot_is_named_only(rounds, monkeypatch):
     monkeypatch.setattr("ftzard.pipeline.recorded.LARGEST_PLOT", 4)
     told = page_of(rounds, runs.known(rounds.tracking, rounds.ids["clean 2"]))
-    assert told["plot: cleaning plot"] == (
+    assert told["plots"] == (
         "plots/cleaning_plot.png, an artifact of the MLflow run (5 bytes)")
 
 

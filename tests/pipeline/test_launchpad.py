@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dagster import validate_run_config
 
 from ftzard import definitions, former_names
-from ftzard.config.compose import PACKAGED, compose
+from ftzard.config import effects
+from ftzard.config.compose import PACKAGED, compose, resolve
 from ftzard.errors import ConfigError
-from ftzard.pipeline.experiment import request
-from ftzard.pipeline.jobs import resources
+from ftzard.pipeline.experiment import goes_over, request
+from ftzard.pipeline.jobs import build, resources
+from ftzard.pipeline.launchpad import opens_with
 from ftzard.running.launch import RESOURCES, launchpad, merged, resources_of
 from ftzard.steps import JOBS, job_named
 
@@ -207,3 +210,66 @@ def test_dagster_s_own_keys_are_handed_on():
     loggers = {"console": {"config": {"log_level": "INFO"}}}
     told = launchpad({"loggers": loggers, "ops": None, "resources": None})
     assert (told.experiment, told.resources, told.dagster) == ({}, {}, {"loggers": loggers})
+
+
+class TestOpensWith:
+    """What a person sees first: the experiment alone, with the workspace's own values."""
+
+    def test_it_is_the_experiment_with_what_has_an_effect_in_the_job(self, workspace):
+        for name in JOBS:
+            opened = opens_with(name, workspace)["resources"]
+            assert list(opened) == ["experiment"]
+            values = opened["experiment"]["config"]
+            assert values.pop("overrides") == []
+            effects.refuse_without_effect(
+                resolve(values, names=[effects.LAUNCHPAD]), name)  # which raises
+            assert "training" not in values and "tuning" not in values  # a recipe's
+        training = opens_with("training_pipeline_job", workspace)["resources"]["experiment"]
+        assert training["config"] == {
+            "data": {"source": None, "sample_rows": None}, "gate": {"min_gain": 0.005},
+            "model": {"choice": "falcon_tiny"}, "overrides": [], "seed": 0}
+
+    def test_it_holds_what_the_workspace_says(self, workspace):
+        (workspace.root / "ftzard.yaml").write_text(
+            "model: mine\ndata: {source: data/raw/a.csv}\nseed: 7\noverrides: [gate.min_gain=0.02]")
+        own = workspace.root / "config" / "model"
+        own.mkdir(parents=True)
+        (own / "mine.yaml").write_text("defaults: [falcon_tiny, _self_]\nname: mine\n")
+        opened = opens_with("training_pipeline_job", workspace)
+        assert opened["resources"]["experiment"]["config"] == {
+            "data": {"source": "data/raw/a.csv", "sample_rows": None}, "gate": {"min_gain": 0.02},
+            "model": {"choice": "mine"}, "overrides": [], "seed": 7}
+        job = build("training_pipeline_job", workspace)
+        assert validate_run_config(job, opened)
+        incoming = opens_with("inference_pipeline_job", workspace)["resources"]["experiment"]
+        assert incoming["config"]["data"] == {"incoming": "data/incoming/new_data.csv"}
+
+    def test_running_it_as_it_opens_changes_no_value(self, workspace):
+        (workspace.root / "ftzard.yaml").write_text("model: distilbert\nseed: 7\n")
+        values = opens_with("training_pipeline_job", workspace)["resources"]["experiment"]["config"]
+        assert workspace.config(values) == workspace.config()
+
+    @pytest.mark.parametrize("said", ["seed: [", "model: nowhere\nseed: many\n", "nosuch: 1\n"])
+    def test_a_broken_ftzard_yaml_stops_no_code_location(self, workspace, said):
+        (workspace.root / "ftzard.yaml").write_text(said)
+        opened = opens_with("training_pipeline_job", workspace)
+        assert validate_run_config(build("training_pipeline_job", workspace), opened)
+
+    def test_every_place_and_value_is_described_beside_the_editor(self):
+        job = definitions.jobs["training_pipeline_job"]
+        fields = job.resource_defs["experiment"].config_schema.config_type.fields
+        assert "Passes over the training rows" in (
+            fields["training"].config_type.fields["epochs"].description)
+        assert fields["seed"].description.startswith("Seed of everything random")
+        place = job.resource_defs["cleaned_io_manager"]
+        assert "paths.cleaned" in place.description
+        assert "paths.cleaned" in place.config_schema.config_type.fields["base_path"].description
+        assert "data.source" in job.resource_defs["raw_input_manager"].description
+
+
+def test_a_value_of_the_launchpad_that_goes_over_ftzard_yaml_is_said(workspace):
+    (workspace.root / "ftzard.yaml").write_text("model: distilbert\nseed: 7\n")
+    told = workspace.resolve({"model": {"choice": "falcon_tiny"}, "seed": 7,
+                              "gate": {"min_gain": 0.02}})
+    assert list(goes_over(workspace, told)) == [
+        "model=falcon_tiny of the Launchpad goes over distilbert of ftzard.yaml"]

@@ -11,6 +11,8 @@ import yaml
 from dagster import DagsterInstance
 
 from ftzard.config.compose import PACKAGED
+from ftzard.running import launch
+from ftzard.running.kernel_server import reconstructable_job
 from ftzard.running.launch import follow
 from ftzard.running.services import answers
 from tests.pipeline.texts import easy_texts, end, interrupt, living, started
@@ -24,6 +26,13 @@ LAUNCH = """mutation($job: String!, $config: RunConfigData) { launchRun(executio
   ... on PythonError { message } ... on RunConfigValidationInvalid { errors { message } } } }"""
 LOADED = """{ workspaceOrError { ... on Workspace { locationEntries { loadStatus
   locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+SELECTOR = {"pipelineName": "cleaning_job", "repositoryName": "__repository__",
+            "repositoryLocationName": "ftzard.definitions"}
+JOB = """query($job: PipelineSelector!) { pipelineOrError(params: $job) { ... on Pipeline {
+  description presets { runConfigYaml } runs { runId } metadataEntries {
+  label ... on UrlMetadataEntry { url } } } } }"""
+ASSETS = """{ assetNodes { assetKey { path } groupName description
+  dependencyKeys { path } } }"""
 STATE = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
@@ -56,6 +65,16 @@ def wait_until(ready, seconds: float) -> None:
         time.sleep(0.2)
 
 
+def run_of_the_command_line(workspace) -> str:
+    """Make a run as `ftzard run` does, and leave it as one that was cancelled before it began."""
+    recon = reconstructable_job("cleaning_job")
+    with DagsterInstance.from_config(str(workspace.dagster_home)) as instance:
+        made = launch._created(instance, recon, "cleaning_job", {}, {},
+                               launch.job_origin(workspace, "cleaning_job"))
+        instance.report_run_canceled(made)
+        return made.run_id
+
+
 def test_a_launchpad_job_runs_on_the_served_workspace_and_ctrl_c_ends_it_all(workspace):
     easy_texts(200, seed=8).to_csv(workspace.raw / "training.csv", index=False)
     (workspace.root / "ftzard.yaml").write_text(yaml.safe_dump(
@@ -73,6 +92,7 @@ def test_a_launchpad_job_runs_on_the_served_workspace_and_ctrl_c_ends_it_all(wor
         assert re.search(rf"MLflow +http://127\.0\.0\.1:{mlflow}", said)
 
         wait_until(lambda: jobs_are_there(dagster), 150)
+        by_command = run_of_the_command_line(workspace)
         config = yaml.safe_load((PACKAGED / "dagster" / "cleaning_job.yaml").read_text())
         launched = ask(dagster, LAUNCH, job="cleaning_job", config=config)["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
@@ -84,6 +104,26 @@ def test_a_launchpad_job_runs_on_the_served_workspace_and_ctrl_c_ends_it_all(wor
         assert ask(dagster, STATE, id=run_id)["runOrError"]["status"] == "SUCCESS"
         with urllib.request.urlopen(f"http://127.0.0.1:{mlflow}/", timeout=60) as page:
             assert page.status == 200
+            start = page.read().decode()
+        assert 'var name = "sentiment_analysis"' in start and "static-files/static/js" in start
+        job = ask(dagster, JOB, job=SELECTOR)["pipelineOrError"]
+        assert {run["runId"] for run in job["runs"]} == {run_id, by_command}
+        assert job["description"].startswith("Keep the rows that can be used")
+        assert "Step1_Data_Cleaning" in job["description"]
+        assert {"label": "MLflow", "url": f"http://127.0.0.1:{mlflow}/#/experiments"
+                "?workflowType=machine_learning"} in job["metadataEntries"]
+        opens = yaml.safe_load(job["presets"][0]["runConfigYaml"])
+        assert opens == {"resources": {"experiment": {"config": {
+            "data": {"sample_rows": None, "source": "data/raw/training.csv"}, "overrides": [],
+            "seed": 0}}}}
+        nodes = {"/".join(node["assetKey"]["path"]): node for node in
+                 ask(dagster, ASSETS)["assetNodes"]}
+        made_of = {name: {"/".join(key["path"]) for key in node["dependencyKeys"]}
+                   for name, node in nodes.items()}
+        assert made_of["cleaned"] == {"delivery"} and made_of["champion"] == {"model_version"}
+        assert "champion" in made_of["report"] and "tokenized" in made_of["model_version"]
+        assert not [name for name in nodes if "notebook" in name]
+        assert all(node["description"] for node in nodes.values())
         assert (workspace.root / "data/cleaned/cleaned.parquet.dvc").is_file()
     finally:
         interrupt(process)
@@ -95,7 +135,10 @@ def test_a_launchpad_job_runs_on_the_served_workspace_and_ctrl_c_ends_it_all(wor
     assert living(workspace) == []
     assert not answers("127.0.0.1", dagster) and not answers("127.0.0.1", mlflow)
     with DagsterInstance.from_config(str(workspace.dagster_home)) as instance:
-        assert [r.status.value for r in instance.get_runs()] == ["SUCCESS"]
+        assert {r.run_id: r.status.value for r in instance.get_runs()} == {
+            run_id: "SUCCESS", by_command: "CANCELED"}
+        origins = {r.run_id: r.remote_job_origin for r in instance.get_runs()}
+        assert origins[by_command] == origins[run_id]
 
 
 def test_a_taken_port_is_refused_with_its_number(tool, workspace):

@@ -16,9 +16,12 @@ from ftzard.dataset.normalising import normalise_all
 from ftzard.steps import BY_NAME, JOBS, STEPS
 from ftzard.tracking import record, runs
 from tests.pipeline.texts import mood_of
+from tests.story import OWN, OWN_LINE
 
 pytestmark = pytest.mark.jobs
 
+#: What of the user's own code the jobs use.
+CODE = ("ftzard.yaml", "notebooks/Step1_Data_Cleaning.ipynb", *(f"custom/{name}" for name in OWN))
 EXECUTIONS = [(job, step) for job, steps in JOBS.items() for step in steps]
 UNCHANGED = ("inference_preprocessing_job", "inference_job", "sampling_job", "cleaning_job",
              "preprocessing_job")
@@ -73,7 +76,7 @@ class TestGitAndDvc:
             assert subject.split(":")[0] in BY_NAME
             files = story.git("show", "--format=", "--name-only", commit).splitlines()
             assert files and all(f.endswith(".dvc") or re.fullmatch(r"models/\w+/\d+\.yaml", f)
-                                 for f in files), files
+                                 or f in CODE for f in files), files
             trailer = story.git("show", "-s", "--format=%(trailers:key=FTzard-Run,valueonly)",
                                 commit)
             assert trailer in ids
@@ -85,9 +88,48 @@ class TestGitAndDvc:
         assert story.record.status["commits_not_pushed"] == []
 
     def test_the_user_s_own_work_survives_the_whole_round_byte_for_byte(self, story):
-        assert set(story.mine["status"].split("\n")) == {
-            "M ftzard.yaml", "AM notes.md", "?? draft.txt"}
+        assert set(story.mine["status"].split("\n")) == {"AM notes.md", "?? draft.txt"}
         assert story.record.own_work == story.mine
+
+    def test_the_code_that_ran_is_committed_with_the_first_version_and_is_no_change_then(
+            self, story):
+        subjects = {path: story.git("log", "--format=%s", story.record.head, "--", path)
+                    for path in CODE}
+        assert all(subject.startswith("cleaning: ") for path, subject in subjects.items()
+                   if path != "ftzard.yaml" and "Step1" not in path), subjects
+        for path in CODE:
+            assert story.git("show", f"{story.record.head}:{path}") == (
+                story.root / path).read_text().strip()
+        said = "rows, said by a line of my own"
+        assert said in OWN_LINE and said in story.ran["training_pipeline_job"].said
+        assert story.record.status["code_not_committed"] == {}
+        held = {r.data.tags["code_commit"] for r in story.record.children
+                if BY_NAME[step_of(r)].versioned}
+        for commit in held:
+            assert story.git("show", f"{commit}:custom/texts.py") == OWN["texts.py"].strip()
+
+    def test_the_own_function_has_cleaned_what_was_trained_on_and_what_was_predicted(self, story):
+        paths = story.workspace.config().paths
+        for path in (paths.cleaned, paths.tokenized, paths.incoming_tokenized, paths.predictions):
+            texts = pd.read_parquet(story.root / path)["text"]
+            assert texts.str.contains(r"\bpass\b").any() and not texts.str.contains("ticket").any()
+
+    def test_the_own_metric_stands_beside_the_others_for_every_model(self, story):
+        record_file = max(story.root.glob("models/*/*.yaml"), key=lambda p: int(p.stem))
+        entry = yaml.safe_load(record_file.read_text())
+        for role, line in entry["metrics"].items():
+            wrong = round((1 - line["accuracy"]) * line["n"])
+            assert wrong <= line["cost"] <= 10 * wrong, role
+        last = next(r for r in story.record.children if step_of(r) == "evaluation")
+        assert last.data.metrics["base_test_cost"] > last.data.metrics["challenger_test_cost"]
+        assert entry["own_metrics"]["cost"]["function"] == "money:cost"
+
+    def test_every_row_that_came_in_is_accounted_for(self, story):
+        counted = [step_of(r) for r in story.record.children
+                   if r.data.metrics.get("rows_dropped_by_own_code") == 0]
+        assert {"cleaning", "preprocessing", "inference_preprocessing", "inference"} <= {*counted}
+        assert not [r for r in story.record.children
+                    if r.data.metrics.get("rows_dropped_by_own_code", 0) != 0]
 
     def test_a_clone_of_the_remotes_has_every_artifact(self, story, tmp_path):
         story.git("clone", "-q", str(story.remotes / "git"), str(tmp_path / "clone"))
@@ -118,6 +160,54 @@ class TestRuns:
             assert run.info.status == "FINISHED"
             assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", run.info.run_name)
             assert parents[run.data.tags["mlflow.parentRunId"]] == BY_NAME[step_of(run)].run_name
+
+    def test_each_says_which_round_delivery_and_version_it_was(self, story):
+        for run in story.record.children:
+            tags, step = run.data.tags, step_of(run)
+            assert tags[runs.NOTE].startswith(f"**Round {tags['round']}**, "), tags[runs.NOTE]
+            assert f"/runs/{tags['dagster_run_id']})" in tags[runs.NOTE]
+            assert (tags.get("verdict") in ("promote", "refuse")) is (
+                step in ("choosing", "evaluation"))
+            if step in ("choosing", "retraining", "evaluation"):
+                assert tags["model_version"] == f"FalconSentiAnalysis@{tags['version']}"
+                assert tags["model_version"] in tags[runs.NOTE]
+            assert run.data.metrics["system/peak_memory_megabytes"] > 10
+        first = {step_of(run): run.data.tags for run in story.record.children}  # newest come first
+        assert {first[step]["round"] for step in JOBS["training_pipeline_job"]} == {"1"}
+        assert {first[step]["batch"] for step in JOBS["training_pipeline_job"]} == {"mine.csv"}
+        assert {first[step]["round"] for step in JOBS["inference_pipeline_job"]} == {"2"}
+        assert {first[step]["batch"] for step in JOBS["inference_pipeline_job"]} == {"new_data.csv"}
+        assert first["evaluation"]["round"] == "2"
+
+    def test_a_step_s_run_shows_its_latest_execution(self, story):
+        for run in story.record.top:
+            latest = next(r for r in story.record.children
+                          if r.data.tags["mlflow.parentRunId"] == run.info.run_id)
+            tags = run.data.tags
+            assert (tags["latest_run"], tags["latest_run_id"]) == (
+                latest.info.run_name, latest.info.run_id)
+            assert latest.data.tags[runs.NOTE] in tags[runs.NOTE]
+            assert f"/runs/{latest.info.run_id}?workflowType=machine_learning" in tags[runs.NOTE]
+            assert tags["round"] == latest.data.tags["round"]
+            shared = {name: value for name, value in latest.data.metrics.items()
+                      if name in run.data.metrics}
+            assert shared and {name: run.data.metrics[name] for name in shared} == shared
+            assert run.info.end_time >= latest.info.start_time
+
+    def test_training_has_a_loss_per_step_beside_those_per_epoch(self, story):
+        client = story.tracking().client
+        retraining = [r for r in story.record.children if step_of(r) == "retraining"]
+        for run in (*story.record.trials, *retraining):
+            steps = client.get_metric_history(run.info.run_id, "train_loss_per_step")
+            epochs = client.get_metric_history(run.info.run_id, "train_loss")
+            assert [m.step for m in steps] == list(range(1, len(steps) + 1))
+            assert len(steps) > len(epochs) > 0
+        assert all("validation loss" in trial.data.tags[runs.NOTE] for trial in story.record.trials)
+
+    def test_runs_of_the_command_line_are_runs_of_their_job_in_dagster(self, story):
+        for run_id, job in story.record.dagster_runs.items():
+            if job != "inference_job":  # through `dagster job execute`, which gives none
+                assert story.record.origins[run_id] == "__repository__@ftzard.definitions"
 
     def test_nothing_is_left_running(self, story):
         assert story.record.open_runs == []
@@ -257,14 +347,38 @@ class TestArtifacts:
                 assert story.git("cat-file", "-t", told["commit"]) == "commit"
 
     def test_batches_are_called_by_their_files_in_dagster_and_report(self, story):
-        told = story.record.materializations["cleaned"]["batches"]
-        assert "| mine.csv (" in told and "| new_data.csv (" in told
+        told = [record.data["delivered as"]
+                for record in story.record.materializations["cleaned"]["batches"].records]
+        assert any(name.startswith("mine.csv (") for name in told)
+        assert any(name.startswith("new_data.csv (") for name in told)
         page = story.workspace.report.read_text(encoding="utf-8")
         assert "mine.csv" in page and "new_data.csv" in page
 
     def test_executed_notebooks_are_on_the_run_s_page(self, story):
-        told = story.record.materializations["notebooks/cleaning"]
-        assert Path(told["Executed notebook"]).is_file()
+        for run_id, job in story.record.dagster_runs.items():
+            told = story.record.notebooks[run_id]
+            assert set(JOBS[job]) <= set(told), job
+            assert all(Path(place).is_file() for place in told.values())
+        assert not [key for key in story.record.materializations if "notebooks" in key]
+
+    def test_a_run_s_events_are_no_counters_of_cells(self, story):
+        assert not [line for line in story.record.logged if "Executing Cell" in line
+                    or "Ending Cell" in line]
+        assert any("rows are in the table" in line for line in story.record.logged)
+
+    def test_delivery_model_champion_and_report_have_their_pages(self, story):
+        told = story.record.materializations
+        for name in ("delivery", "incoming", "labelled"):
+            assert Path(told[name]["path"]).is_file() and len(told[name]["commit"]) == 40
+        assert told["delivery"]["delivered as"]
+        assert len(told["trials"]["trials"].records) == 2
+        champion = story.tracking().client.get_model_version_by_alias(
+            "FalconSentiAnalysis", "champion")
+        assert told["champion"]["model"] == f"FalconSentiAnalysis@{champion.version}"
+        assert told["report"]["path"] == str(story.workspace.report)
+        assert told["report"]["verdict"] and told["report"]["scores"].records
+        assert f"/#/models/{told['model_version']['model'].replace('@', '/versions/')}?" in (
+            told["model_version"]["MLflow model"])
 
     def test_no_trained_text_is_a_test_text(self, story):
         rows = pd.read_parquet(story.root / "data/tokenized/tokenized.parquet")
@@ -310,6 +424,22 @@ class TestArtifacts:
     def test_the_raw_delivery_is_stored_under_its_content(self, story):
         stored = [p for p in story.workspace.raw.iterdir() if p.suffix == ".csv"]
         assert len(stored) >= 3 and all(sha256(p) == p.stem for p in stored)
+
+
+class TestDescriptions:
+    def test_experiment_model_and_versions_say_what_they_are(self, story):
+        tracking = story.tracking()
+        experiment = tracking.client.get_experiment(tracking.experiment_id)
+        assert "round" in experiment.tags[runs.NOTE]
+        model = tracking.client.get_registered_model("FalconSentiAnalysis")
+        assert "champion" in model.description
+        for version in tracking.client.search_model_versions("name = 'FalconSentiAnalysis'"):
+            for words in ("## What it is for", "Telling which of glad, sad", "## Limits",
+                          f'load_model("models:/FalconSentiAnalysis/{version.version}")'):
+                assert words in version.description, version.version
+            logged = json.loads(tracking.client.get_run(version.run_id).data.tags[
+                "mlflow.log-model.history"])
+            assert version.source.rsplit("/", 1)[-1] in [one["artifact_path"] for one in logged]
 
 
 class TestModels:

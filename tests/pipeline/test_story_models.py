@@ -27,6 +27,24 @@ def test_every_version_has_its_base_registered_once(story):
     assert {v.tags["base_version"] for v in registry.versions(tracking, NAME)} == {str(bases[0])}
 
 
+def test_every_page_says_that_the_workspace_is_a_trial(story):
+    tracking, mark = story.tracking(), "A trial (gate.trial=true)"
+    version = registry.version(tracking, NAME, 1)
+    assert version.tags["gate.trial"] == "true"
+    choosing = runs.children(tracking, "CHOOSE_BEST_MODEL")[-1]
+    assert choosing.data.tags["gate.trial"] == "true"
+    card = tracking.client.download_artifacts(choosing.info.run_id, "model_card.md")
+    assert "**A trial** (gate.trial=true)" in open(card).read()
+    assert mark in story.workspace.report.read_text()
+    assert story.record.status["trial"] and story.record.status["champion"]["trial"]
+    assert story.record.materializations["cleaned"]["trial"].startswith(mark)
+    assert story.record.materializations["notebooks/choosing"]["trial"].startswith(mark)
+    done = story.tool("ftzard", "models", "list", "-w", story.root, at=story.root)
+    assert "promote (trial)" in done.stdout
+    done = story.tool("ftzard", "models", "show", f"{NAME}@1", "-w", story.root, at=story.root)
+    assert "promote (trial)" in done.stdout
+
+
 def test_champion_and_base_are_compared_on_all_test_rows(story, tmp_path):
     done = story.tool("ftzard", "compare", "base", "champion", "--json", "--html",
                       tmp_path / "page.html", "-w", story.root, at=story.root, seconds=600)
@@ -35,6 +53,7 @@ def test_champion_and_base_are_compared_on_all_test_rows(story, tmp_path):
     names = [model["name"] for model in told["models"]]
     assert names[0] == f"{NAME}-base@1" and names[1].startswith(f"{NAME}@")
     assert len(told["rows"]["batches"]) > 1 and told["rows"]["n"] == told["n"]
+    assert told["own_metrics"]["cost"]["first"] > told["own_metrics"]["cost"]["second"]
     accuracy = told["scores"]["accuracy"]
     assert accuracy["second"]["value"] > 0.9 and accuracy["difference"]["lower"] > 0
     assert told["agreed"] + told["disagreements_in_all"] == told["n"]
@@ -90,14 +109,17 @@ def test_mlflow_serves_the_champion(story, tmp_path):
                 "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"})
     try:
         question = json.dumps({"dataframe_split": {
-            "columns": ["text"], "data": [["a lovely happy day"], ["boring and awful train"]]}})
+            "columns": ["text"], "data": [["a lovely happy day"], ["boring and awful train"],
+                                          ["the ticket and a train"], ["the pass and a train"]]}})
         answer = json.loads(ask(f"http://127.0.0.1:{port}/invocations", question, server))
     finally:
         os.killpg(server.pid, 15)
         server.wait(30)
     said = answer["predictions"]
-    assert [row["label"] for row in said] == ["glad", "sad"]
+    assert [row["label"] for row in said[:2]] == ["glad", "sad"]
+    assert said[2] == said[3]  # cleaned by the workspace's own function
     assert all(abs(sum(row["probabilities"]) - 1) < 1e-6 for row in said)
+    assert [row["abstains"] for row in said] == [False, False]
 
 
 def ask(url: str, question: str, server: subprocess.Popen) -> bytes:

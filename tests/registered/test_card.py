@@ -44,3 +44,16 @@ def test_a_card_without_the_config_claims_nothing():
 def test_the_rows_it_was_trained_on_are_not_those_of_its_table(record, sentence):
     card = told(rows={"train": 5000, "test": 900}, batches=["a", "b"], **record)
     assert f"{sentence} Its table has 5,000 train rows, 900 test rows, batches: a, b." in card
+
+
+def test_the_code_of_a_card_divides_by_the_temperature_on_record():
+    assert ".logits.float().div(1.25).softmax(dim=-1)" in told(temperature=1.25)
+    assert ".logits.float().softmax(dim=-1)" in told()
+
+
+def test_a_trial_says_that_it_is_one_and_what_it_was_warned_of():
+    verdict = {"decision": "promote", "reasons": ["So it is."], "warnings": ["TF-IDF is better."],
+               "limits": {"trial": True}}
+    assert "**A trial (gate.trial=true)" in told(verdict=verdict)
+    assert "TF-IDF is better." in told(verdict=verdict)
+    assert "A trial" not in told(verdict=verdict | {"limits": {"trial": False}})

@@ -89,7 +89,8 @@ def test_the_base_is_registered_once_with_hash_signature_and_example(trained):  
     for version in (bare, tuned):
         info = mlflow.models.get_model_info(f"models:/{version.name}/{version.number}")
         assert info.signature.inputs.input_names() == ["text"]
-        assert info.signature.outputs.input_names() == ["label", "confidence", "probabilities"]
+        assert info.signature.outputs.input_names() == ["label", "confidence", "probabilities",
+                                                        "abstains"]
         assert len(info.saved_input_example_info) and info.metadata["labels"] == ["glad", "sad"]
 
 
@@ -207,6 +208,37 @@ class TestPredicting:
         assert f"{rows[0]['confidence']:.3f}" not in said.splitlines()[0]
         code, bare = ftzard("predict", "base", TEXTS[0], "-w", trained.root)
         assert code == 0 and bare.split()[0] in ("glad", "sad")
+        assert f"the confidence of {BASE}@1 is as the model says it, not calibrated" in bare
+        assert "not calibrated" not in said
+
+    def test_confidence_is_calibrated_and_a_key_says_when_the_model_abstains(
+            self, own, ftzard):  # noqa: F811
+        from math import log
+
+        def told(*options: str) -> list[dict]:
+            code, said = ftzard("predict", *TEXTS, "--json", "-w", own.root)
+            assert code == 0, said
+            return [json.loads(line) for line in said.splitlines()]
+
+        marker, record = own.root / "ftzard.yaml", own.root / f"models/{NAME}/1.yaml"
+        config, kept = yaml.safe_load(marker.read_text()), yaml.safe_load(record.read_text())
+        assert kept["temperature"] == 1.2
+        calibrated = told()
+        assert [row["calibrated"] for row in calibrated] == [True, True]
+        assert not any(row["abstains"] for row in calibrated), "of two labels one has half"
+        marker.write_text(yaml.safe_dump(config | {"task": {"abstain_below": 1.0}}))
+        code, said = ftzard("predict", *TEXTS, "-w", own.root)
+        assert code == 0 and said.count("(abstains)") == 2
+        assert [row["label"] for row in told()] == [row["label"] for row in calibrated]
+        marker.write_text(yaml.safe_dump(config | {"task": {"abstain_below": None}}))
+        assert not any(row["abstains"] for row in told())
+        # A record of before has no temperature of its own, and none with its calibration either.
+        record.write_text(yaml.safe_dump({k: v for k, v in kept.items() if k not in (
+            "temperature", "calibration")}))
+        for row, raw in zip(calibrated, told(), strict=True):
+            odds, before = ((lambda p: log(p["glad"] / p["sad"]))(r["probabilities"])
+                            for r in (row, raw))
+            assert not raw["calibrated"] and odds == pytest.approx(before / 1.2, rel=1e-4)
 
     def test_a_file_comes_out_line_by_line_with_its_bad_lines(self, trained, ftzard,  # noqa: F811
                                                               tmp_path):
@@ -302,7 +334,8 @@ class TestOwnCode:
 
         model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
         answered = model.predict(pandas.DataFrame({"text": TEXTS}))
-        assert set(answered) == {"label", "confidence", "probabilities"} and len(answered) == 2
+        assert set(answered) == {"label", "confidence", "probabilities", "abstains"}
+        assert len(answered) == 2
         for missing in (None, "", " \u200b", "\0"):
             with pytest.raises(Exception, match="row 1 has no text"):
                 model.predict(pandas.DataFrame({"text": ["a", missing]}))
@@ -376,7 +409,8 @@ def test_every_version_loads_where_ftzard_is_not_installed(trained, without_ftza
         _, told = ftzard("predict", which, *TEXTS, "--json", "-w", trained.root)
         ours = [json.loads(line) for line in told.splitlines()]
         for row, mine in zip(rows, ours, strict=True):
-            assert row["label"] == mine["label"]
+            assert (row["label"], row["abstains"]) == (mine["label"], mine["abstains"])
+            assert mine["calibrated"] == (which != "base")
             assert row["probabilities"] == pytest.approx(list(mine["probabilities"].values()),
                                                          abs=1e-6)
 

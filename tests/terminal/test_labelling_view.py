@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ftzard.dataset import handed_in
+from ftzard.dataset import handed_in, labelling, sampling
 from ftzard.dataset.instructions import one_turn, to_json
 from ftzard.dataset.labelling import queue_csv, read_labelled
 from ftzard.dataset.storage import write_parquet
@@ -24,7 +24,13 @@ TEXTS = ["a lovely day", "boring and awful", "it rains again", "sweet \x1b[31mmu
 
 @pytest.fixture
 def asked(workspace):
-    """A workspace in which five rows wait, with two labels known from earlier rows."""
+    """A workspace in which five rows wait, with two labels known from earlier rows.
+
+    Suggestions are shown from the beginning.
+    """
+    marker = workspace.root / "ftzard.yaml"
+    marker.write_text(marker.read_text().replace("{}", "")
+                      + "\nsampling: {show_suggestions: before}\n")
     queue = pd.DataFrame({
         "id": [f"r{n}" for n in range(5)], "batch": "abc123", "text": TEXTS,
         "suggestion": ["glad", "sad", "sad", "glad", "sad"], "confidence": "0.6", "side": "train",
@@ -109,7 +115,8 @@ def test_a_whole_sitting(asked):
     accepted = handed_in.read(path, batch="d", queue=handed_in.queues(asked.labelling),
                               labels=["glad", "sad"])
     assert len(accepted.cleaned) == 4 and accepted.refused.empty
-    assert accepted.facts["model"]["share"] == 1.0
+    assert given["seen"].tolist() == ["glad", "sad", "glad", "sad"], "what was seen is on record"
+    assert accepted.facts["model"]["rows"] == 0, "and is no agreement"
 
 
 def test_quit_keeps_the_answers_and_the_next_sitting_goes_on(asked):
@@ -257,7 +264,7 @@ def instructed(workspace):
     """A workspace of instruction tuning in which three instructions wait for an answer."""
     (workspace.root / "ftzard.yaml").write_text(
         "task: instruction_tuning\ndata: {choice: instructions}\n"
-        "tuning: {metric: validation_loss}\n")
+        "tuning: {metric: validation_loss}\nsampling: {show_suggestions: before}\n")
     queue = pd.DataFrame({
         "id": ["r0", "r1", "r2"], "batch": "abc123",
         "text": ["Count them.\n\ncat, dog", "Say \x1b[31mhello", "long " * 900],
@@ -285,9 +292,8 @@ class TestFreeAnswers:
         terminal.press("\x7f\x7f\x7f\r")
         terminal.until("2 of 3")
         assert saved(instructed)[["id", "label"]].values.tolist() == [["r0", "two or 2 ☺"]]
-        terminal.until("q quit")
+        assert "suggestion" not in terminal.until("q quit")
         terminal.press("\r")  # there is no suggestion to take
-        assert "suggestion (0.60):" in terminal.until("q quit")
         terminal.press("w")
         terminal.until("esc back")
         terminal.press("\x1b[200~Hello,\nquiet\nworld\x1b[201~\x1b[D\x1b[D!\r")
@@ -331,11 +337,144 @@ class TestFreeAnswers:
     def test_nothing_pushes_the_keys_or_the_draft_s_end_off_the_screen(self, instructed):
         sitting = labelling_view.open_sitting(instructed, None, "ann")
         self.written(sitting, "s")
-        assert "\x1b" not in labelling_view.screen(sitting) and "none" in labelling_view.screen(
-            sitting)
+        assert "\x1b" not in labelling_view.screen(sitting)
+        assert "suggestion" not in labelling_view.screen(sitting), "there is none"
         self.written(sitting, "s")
-        for keys, last in (((), "q quit"), (("e", *"the end"), "esc back to the suggestion")):
+        for keys, last in (((), "q quit"), (("e", *"the end"), "esc back")):
             self.written(sitting, *keys)
             shown = labelling_view.screen(sitting, width=60, height=24)
             assert shown.count("\n") < 24 and last in shown and "…" in shown
         assert f"the end{labelling_view.MARK}" in shown
+
+
+MACHINE = "machine words"
+
+
+def chosen(workspace, show: str, *, free: bool) -> pd.DataFrame:
+    """Ask for six rows of either side as step 6 does; the suggestion of each is always 'glad', or
+    words that stand nowhere else."""
+    rows = pd.DataFrame({
+        "id": [f"r{n}" for n in range(12)], "batch": "abc123", "split": ["train", "test"] * 6,
+        "text": [f"one{n} two{n} three{n}" for n in range(12)],
+        "suggestion": [f"{MACHINE} {n}" for n in range(12)] if free else "glad",
+        "confidence": 0.8})
+    task = "task: instruction_tuning\ndata: {choice: instructions}\n" \
+           "tuning: {metric: validation_loss}\n" if free else "data: {labels: {a: glad, b: sad}}\n"
+    (workspace.root / "ftzard.yaml").write_text(
+        f"{task}sampling: {{show_suggestions: {show}}}\n")
+    if free:
+        rows["messages"] = [to_json(one_turn(text)) for text in rows["text"]]
+        rows["source"] = ""
+    else:
+        rows["probabilities"] = [[0.8, 0.2]] * len(rows)
+    queue, _ = sampling.select(rows, strategy="least_confidence", budget=6, audit_rows=6, seed=0,
+                               show_suggestions=show)
+    place = workspace.labelling / "abc123.csv"
+    labelling.keep_suggestions(place, queue, rows, "M@1")
+    queue_csv(queue, place)
+    return queue
+
+
+def label_all(workspace, words: str, free: bool) -> tuple[dict[str, str], pd.DataFrame]:
+    """Answer every row otherwise than the model; return what was shown of each, and the answers."""
+    sitting, shown = labelling_view.open_sitting(workspace, None, "ann"), {}
+
+    def look() -> None:
+        row_id = sitting.row["id"]
+        shown[row_id] = shown.get(row_id, "") + labelling_view.screen(sitting)
+
+    while sitting.row is not None:
+        look()
+        for key in (["w", *words, "\r"] if free else ["2"]):
+            labelling_view.press(sitting, key)
+            if sitting.row is not None:
+                look()
+        if sitting.reviewing:
+            labelling_view.press(sitting, "\r")
+    return shown, read_labelled(sitting.hand_in())
+
+
+@pytest.mark.parametrize("free", [False, True])
+@pytest.mark.parametrize("show", ["never", "after", "before"])
+def test_of_an_audit_row_no_suggestion_is_shown_whatever_the_setting(workspace, show, free):
+    queue = chosen(workspace, show, free=free).set_index("id")
+    shown, given = label_all(workspace, "own", free)
+    assert set(shown) == set(queue.index)
+    for row_id, screens in shown.items():
+        hidden = show == "never" or queue.at[row_id, "side"] == "test"
+        assert ("suggestion" in screens) != hidden, screens
+        assert not (hidden and MACHINE in screens)
+    audits = given["id"].map(queue["side"]).eq("test")
+    assert set(given.loc[audits, "seen"]) == {""}
+    back = handed_in.read(next(workspace.labelled.iterdir()), batch="d",
+                          queue=handed_in.queues(workspace.labelling),
+                          labels=None if free else ["glad", "sad"])
+    counted = 6 if show == "before" else 12
+    assert back.facts["blind"] == back.facts["model"]["rows"] == counted
+    assert back.facts["model"]["share"] == 0, "all were answered otherwise"
+
+
+class TestAfter:
+    def test_the_first_answer_is_kept_beside_the_last(self, workspace):
+        queue = chosen(workspace, "after", free=False)
+        sitting = labelling_view.open_sitting(workspace, None, "ann")
+        train = [n for n, side in enumerate(sitting.rows["side"]) if side == "train"]
+        sitting.at = train[0]
+        assert "suggestion" not in labelling_view.screen(sitting)
+        labelling_view.press(sitting, "2")
+        review = labelling_view.screen(sitting)
+        assert "your answer: sad" in review and "suggestion: glad (0.80)" in review
+        labelling_view.press(sitting, "1")
+        assert sitting.at == train[0] + 1 and not sitting.reviewing
+        sitting.at = train[1]
+        labelling_view.press(sitting, "1")
+        assert sitting.at == train[1] + 1, "what agrees needs no second look"
+        sitting.at = train[2]
+        labelling_view.press(sitting, "2")
+        labelling_view.press(sitting, "u")
+        assert sitting.at == train[2] and len(sitting.pending) == 2
+        again = labelling_view.open_sitting(workspace, None, "ann")
+        assert len(again.rows) == len(queue) - 2, "what was taken back is asked again"
+        again.at = again.rows["id"].tolist().index(sitting.rows["id"][train[2]])
+        labelling_view.press(again, "1")
+        given = read_labelled(again.hand_in())
+        assert given[["label", "own_answer", "seen"]].values.tolist() == [
+            ["glad", "sad", "glad"], ["glad", "", ""], ["glad", "sad", "glad"]]
+
+    def test_a_free_answer_is_written_before_the_suggestion_is_seen(self, workspace):
+        chosen(workspace, "after", free=True)
+        sitting = labelling_view.open_sitting(workspace, None, "ann")
+        sitting.at = sitting.rows["side"].tolist().index("train")
+        for key in ("\r", "e", "t"):
+            labelling_view.press(sitting, key)
+        assert sitting.draft is None and sitting.pending.empty
+        for key in ("w", *"mine", "\r"):
+            labelling_view.press(sitting, key)
+        shown = labelling_view.screen(sitting)
+        assert "mine" in shown and MACHINE in shown and "t takes the suggestion" in shown
+        labelling_view.press(sitting, "t")
+        line = sitting.answers.iloc[0]
+        assert line["label"].startswith(MACHINE) and line["own_answer"] == "mine"
+
+
+def test_a_queue_of_before_hides_its_audit_rows_suggestions_and_says_so(workspace):
+    queue = chosen(workspace, "before", free=False)
+    older = queue.drop(columns="blind").assign(suggestion="glad", confidence="0.8")
+    older.to_csv(workspace.labelling / "abc123.csv", index=False)
+    sitting = labelling_view.open_sitting(workspace, None, "ann")
+    assert labelling_view.seen_audits(sitting).startswith("6 test rows of batch abc123 were asked")
+    sitting.at = sitting.rows["side"].tolist().index("test")
+    assert "suggestion" not in labelling_view.screen(sitting)
+
+
+def test_the_whole_output_of_a_terminal_has_no_suggestion_for_an_audit_row(workspace):
+    queue = chosen(workspace, "before", free=False)
+    terminal, every = Terminal(workspace, "--as", "ann"), []
+    for number in range(1, len(queue) + 1):
+        terminal.until(f"{number} of {len(queue)}")
+        every.append(terminal.until("q quit"))
+        terminal.press("2")
+    terminal.until("12 labels handed in")
+    assert terminal.ended() == 0
+    for side, screen in zip(queue["side"], every, strict=True):
+        assert ("suggestion" in screen) == (side == "train")

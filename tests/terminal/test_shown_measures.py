@@ -21,7 +21,7 @@ def line(**scores) -> dict:
     return {"model": "m", "version": 1, "aliases": ["champion"], "kind": "tuned", "verdict":
             "promote", "base": "b", "data_version": None, "size_bytes": None, "created": None,
             "accuracy": None, "lower": None, "upper": None, "test_rows": 1200, "score": None,
-            "measure": None, "task": "classification", **scores}
+            "measure": None, "task": "classification", "trial": False, "reasons": [], **scores}
 
 
 def test_the_list_of_models_names_what_its_scores_are():

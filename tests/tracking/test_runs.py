@@ -102,6 +102,31 @@ def test_a_child_is_named_by_its_time_in_utc_and_found_by_tags(tracking, tmp_pat
     assert runs.of_dagster_step(tracking, "d1", "other") is None
 
 
+def test_a_top_level_run_shows_its_latest_execution_and_curves_over_rounds(tracking, tmp_path):
+    parent = runs.top_level(tracking, "EVALUATION", tmp_path / "lock", "Compare and decide.")
+    assert entity(tracking, parent).data.tags[runs.NOTE] == "Compare and decide."
+    made = entity(tracking, parent).info.end_time
+    for number, accuracy in ((1, 0.7), (2, 0.8)):
+        child = runs.start_child(tracking, parent, {})
+        child.end()
+        parent.show_latest(child, note=f"round {number}", tags={"round": number},
+                           metrics={"accuracy": accuracy}, step=number)
+    found = entity(tracking, parent)
+    assert found.info.status == "FINISHED" and found.info.end_time >= made
+    assert found.data.tags[runs.NOTE] == "round 2" and found.data.tags["round"] == "2"
+    assert found.data.tags["latest_run_id"] == child.id
+    assert found.data.metrics == {"accuracy": 0.8}
+    history = tracking.client.get_metric_history(parent.id, "accuracy")
+    assert [(m.step, m.value) for m in history] == [(1, 0.7), (2, 0.8)]
+
+
+def test_a_long_series_is_recorded_whole(tracking, tmp_path):
+    run = runs.start_child(tracking, runs.top_level(tracking, "HP_TUNING", tmp_path / "lock"), {})
+    run.series("loss", {step: 1 / step for step in range(1, 1203)})
+    history = tracking.client.get_metric_history(run.id, "loss")
+    assert [m.step for m in history] == list(range(1, 1203))
+
+
 def test_a_trial_is_a_grandchild_with_its_own_params_and_curve(tracking, tmp_path):
     parent = runs.top_level(tracking, "HP_TUNING", tmp_path / "lock")
     child = runs.start_child(tracking, parent, {})

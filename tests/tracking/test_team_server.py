@@ -202,6 +202,13 @@ def team_free_socket():
         yield taken.getsockname()[1]
 
 
+def test_its_start_page_asks_for_a_login_and_leads_to_the_experiments(team):
+    assert team.ask("GET", "/")[0] == 401
+    team.passwords.get("guest") or team.add("guest")
+    status, page = team.ask("GET", "/", team.basic("guest"))
+    assert status == 200 and b"var name = null" in page and b"mlflow.workflowType_v1" in page
+
+
 # What a server holds
 
 
