@@ -120,7 +120,7 @@ def test_the_command_says_rows_labels_sides_and_time(ftzard, tmp_path, mine):
                         "mood")
     assert code == 0
     assert "rows: 400 with 2 labels: " in said and "; the rarest has " in said
-    assert "rows to train on" in said and "the first training takes about " in said
+    assert "rows to train on" in said and "the first training computes for about " in said
     assert "the gate wants 200 test rows (gate.min_rows)" in said
     assert "trial" not in (tmp_path / "ws" / "ftzard.yaml").read_text()
 

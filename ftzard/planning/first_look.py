@@ -24,5 +24,6 @@ def lines(workspace: Workspace) -> list[str]:
                     "cannot tell: bring more rows, or set it lower")
     fits = "" if told.fits else (f"; it does not fit this machine, see 'ftzard plan {JOB} -w "
                                  f"{workspace.in_shell}'")
-    said.append(f"the first training takes about {plan.clock(told.seconds)} here{fits}")
+    said.append(f"the first training computes for about {plan.clock(told.seconds)} on an idle "
+                f"machine like this; loading and the other steps come on top{fits}")
     return said
