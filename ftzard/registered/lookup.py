@@ -373,7 +373,7 @@ def _require_known_code(workspace: Workspace, base: Version, cleaning: Mapping) 
     """Refuse a base that cleans with code which no record of its model names; it has none itself.
     """
     own = cleaning.get("own")
-    records = model_files.records(workspace, base.name.removesuffix(registry.base_name("")))
+    records = model_files.records(workspace, base.name.removesuffix(model_version.base_name("")))
     if own is not None and own["sha256"] not in {
             (record.get("clean") or {}).get("sha256") for record in records}:
         raise ModelError(
