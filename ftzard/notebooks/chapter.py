@@ -39,7 +39,7 @@ from ftzard.notebooks import run_notes
 from ftzard.running import addresses, disk, memory, orphan
 from ftzard.steps import CHAINS, JOBS, Step, step_named
 from ftzard.tracking import access, record, runs
-from ftzard.tracking import reading as tracking_reading
+from ftzard.tracking.reading import of_workspace
 from ftzard.versioning import git
 from ftzard.workspace import Workspace, find, locked
 
@@ -587,7 +587,7 @@ def _require_restored(workspace: Workspace) -> None:
 
 def connect(workspace: Workspace, config: Config) -> runs.Tracking:
     """Return the connection to the workspace's MLflow, as `reading.Reading.tracking` does."""
-    return tracking_reading.of_workspace(workspace, config).tracking
+    return of_workspace(workspace, config).tracking
 
 
 def _plain(value: object) -> object:
