@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ftzard.notebooks import model_files
 from ftzard.notebooks.chapter import connect
@@ -29,12 +30,13 @@ def contents(root: Path) -> dict[str, tuple]:
 
 
 @pytest.fixture
-def cloned(own, ftzard) -> Workspace:  # noqa: F811
+def cloned(own) -> Workspace:  # noqa: F811
     """A clone whose records name a champion, and which has no MLflow store."""
-    tracking_less = own.root
-    assert ftzard("promote", "1", "--reason", "it is the only one", "-w", own.root)[0] == 0
+    file = model_files.record_path(own, Version(NAME, 1, "", {}))
+    record = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(record | {"verdict": {"decision": "promote", "promoted": True}}))
     for path in ("mlflow.db", "mlartifacts"):
-        place = tracking_less / ".ftzard" / path
+        place = own.root / ".ftzard" / path
         shutil.rmtree(place) if place.is_dir() else place.unlink()
     return own
 
