@@ -203,7 +203,9 @@ def pages(workspace: Workspace) -> list[Page]:
         Page("mlflow-version", addresses.mlflow_model(mlflow, name, newest)),
         Page("report", workspace.report.as_uri(), 3.0, whole=True)]
     compared = workspace.root / "reports" / "compare.html"
-    return [*here, *([Page("comparison", compared.as_uri(), 3.0, whole=True)] if compared.is_file() else [])]
+    if compared.is_file():
+        here = [*here, Page("comparison", compared.as_uri(), 3.0, whole=True)]
+    return here
 
 
 def terminal(workspace: Workspace, out: Path) -> None:

@@ -30,9 +30,9 @@ NEAR_WORDS = 4
 # may: six syllables are four words, and twelve letters are. Measured on 7,752 Chinese reviews of at
 # most 40 signs: 0.3 % of them leave training, and of English tweets of at most ten words 1.1 %.
 WORD, SYLLABLE_SIGN, LETTER = 6, 4, 2
-# How much neighbouring signs that differ may weigh, by the version of the rules of identity; two may
-# differ in any case. From version 3, as much as a long word: five syllables or ten letters, if they
-# are no more of their text than one word is of the shortest text that is compared.
+# How much neighbouring signs that differ may weigh, by the version of the rules of identity; two
+# may differ in any case. From version 3, as much as a long word: five syllables or ten letters, if
+# they are no more of their text than one word is of the shortest text that is compared.
 LONGEST_WORD = {FIRST: 0, 2: 2, LATEST: 20}
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C13)
 _INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))

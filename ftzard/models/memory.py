@@ -95,7 +95,8 @@ def device() -> Device:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = min((_limit(path) for path in LIMITS), default=None, key=lambda v: v or total)
     total = min(total, limit or total)
-    return Device("cpu", f"{os.cpu_count()} CPU cores", total, min(total, free_memory.of_machine() or total))
+    free = min(total, free_memory.of_machine() or total)
+    return Device("cpu", f"{os.cpu_count()} CPU cores", total, free)
 
 
 def _status(key: str) -> int | None:

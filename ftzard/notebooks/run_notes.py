@@ -85,7 +85,8 @@ def _verdict(facts: Mapping, verdict: Mapping) -> str:
     if not verdict:
         return ""
     reasons = markdown(" ".join(verdict.get("reasons", [])))
-    return f"{markdown(facts['model'])}@{facts['version']}, verdict {verdict['decision']}. {reasons}"
+    model = f"{markdown(facts['model'])}@{facts['version']}"
+    return f"{model}, verdict {verdict['decision']}. {reasons}"
 
 
 def _training(facts: Mapping) -> str:

@@ -200,7 +200,8 @@ def _loading(card: Card) -> str:
     own = card.cleaning.get("own")
     if own:
         cleaned.append(f"the function {markdown_code(own['function'])} (sha256 "
-                       f"`{own['sha256'][:12]}`, its source in the adapter's ftzard.json) was called")
+                       f"`{own['sha256'][:12]}`, its source in the adapter's ftzard.json) was "
+                       "called")
     before = (f" In training {' and '.join(cleaned)}, HTML entities their character, and runs of "
               "space one space; do the same to a raw text first.") if cleaned else ""
     return (f"{told}\n\nThe tokenizer puts the right tokens around a text by itself and cuts it at "

@@ -28,8 +28,10 @@ def leads(pid: int) -> bool:
 
 
 def living(groups: set[int]) -> dict[int, set[int]]:
-    """Return the processes of those of these groups of which one lives; those that only wait to be buried,
-    for which nobody may look in a container, do not."""
+    """Return {group: its processes} of the groups in which one lives.
+
+    Zombies do not live: in a container there may be nobody who reaps them.
+    """
     found: dict[int, set[int]] = {group: set() for group in groups}
     if not os.path.exists("/proc/self"):
         return {group: {group} for group in groups if send(group, 0)}

@@ -69,8 +69,10 @@ class Attempts:
                 self._known.popitem(last=False)
 
     def _until(self, key: tuple[str, ...], free: int, now: float) -> float:
-        """Return when a limit is over: FIRST_S after its first failure too many, twice as long after
-        each further one."""
+        """Return when a limit is over.
+
+        It is FIRST_S after its first failure too many, and twice as long after each further one.
+        """
         found = self._failures.get(key)
         if found is None or found.count < free or now - found.last > FORGOTTEN_AFTER_S:
             return now

@@ -209,7 +209,8 @@ def _all_match(text: object, pattern: re.Pattern) -> bool:
 def fields(query: Mapping[str, Sequence[str]], body: bytes) -> dict[str, object] | None:
     """Return the fields of a request, of its query and of its body.
 
-    query: the values of each name; what stands there twice is a list. Text in JSON that is JSON itself is opened, as MLflow does. None for a body that is no object.
+    query: the values of each name; what stands there twice is a list. Text in JSON that is JSON
+    itself is opened, as MLflow does. None for a body that is no object.
     """
     values: dict[str, object] = {name: said[0] if len(said) == 1 else list(said)
                                  for name, said in query.items()}
