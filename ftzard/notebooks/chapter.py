@@ -259,7 +259,8 @@ class Chapter:
 
     def keep(self, name: str, path: Path) -> Handle:
         """Add a file that stands in the workspace already to what Git_Dvc will version."""
-        handle = self.workspace.handle(name, path)
+        rows = storage.rows(path) if path.suffix == ".parquet" else None
+        handle = self.workspace.handle(name, path, rows)
         self.outputs[name] = handle
         return handle
 

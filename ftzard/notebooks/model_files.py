@@ -152,7 +152,7 @@ def version_folder(workspace: Workspace, version: Version) -> Path:
             f"the adapter of {version} is not at {workspace.relative(path)}; bring it back with "
             f"'dvc pull {in_shell(workspace.relative(path))}.dvc'.")
     folder = archive.unpack(path, workspace.cache)
-    require_recorded_code(workspace, version, read_meta(folder))
+    require_recorded_code(workspace, version, read_meta(folder).get("cleaning") or {})
     return folder
 
 
@@ -295,28 +295,38 @@ def cleaning_now(workspace: Workspace, data: Data) -> dict:
             "own": custom.packed(data.clean, custom.read(workspace.root), "data.clean")}
 
 
-def require_recorded_code(workspace: Workspace, version: Version, meta: Mapping) -> None:
-    """Refuse a model with code of its own that is not the code on record.
+def require_recorded_code(workspace: Workspace, version: Version, cleaning: Mapping) -> None:
+    """Refuse a model with code of its own that is not code on record in this workspace's git.
 
-    meta: its ftzard.json. Raises ModelError if the hashes differ, or if no record of this workspace
-    says which code the model was trained with.
+    A version with a record of its own must bring the code that it names; a base, or a copy of a
+    model under another name, code that some model's record names.
+
+    Args:
+        workspace: The workspace whose records count.
+        version: What is to be opened.
+        cleaning: How it cleans texts, from its ftzard.json or its MLflow configuration.
+
+    Raises:
+        ModelError: Its code is not on record, or the record's code is not with it.
     """
-    kept = (meta.get("cleaning") or {}).get("own")
-    record = read_record(workspace, version)
-    told = (record or {}).get("clean")
-    if kept is None and not told:
-        return
-    if kept is not None and record is None:
-        raise ModelError(
-            f"{version} cleans texts with a function of its own ({kept['function']}), and "
-            f"{workspace.relative(record_path(workspace, version))} is not here to say which code "
-            "that is; it is not run without. Bring the record with 'git pull'.")
-    if kept is None or not told or kept["sha256"] != told["sha256"]:
-        one = kept["sha256"][:12] if kept else "none"
-        raise ModelError(
-            f"{version} brings code of its own with hash {one}, but its record says "
-            f"{told['sha256'][:12] if told else 'none'}; it is not run. Bring model and record "
-            "back with git and DVC.")
+    kept, record = cleaning.get("own"), read_record(workspace, version)
+    one = kept["sha256"][:12] if kept else "none"
+    if record is not None:
+        told = record.get("clean")
+        if (kept or {}).get("sha256") != (told or {}).get("sha256"):
+            raise ModelError(
+                f"{version} brings code of its own with hash {one}, but its record says "
+                f"{told['sha256'][:12] if told else 'none'}; it is not run. Bring model and record "
+                "back with git and DVC.")
+    elif kept is not None:
+        names = sorted({path.parent.name for path in (workspace.root / "models").glob("*/*.yaml")})
+        known = {(each.get("clean") or {}).get("sha256")
+                 for name in names for each in records(workspace, name)}
+        if kept["sha256"] not in known:
+            raise ModelError(
+                f"{version} cleans texts with a function of its own ({kept['function']}, hash "
+                f"{one}), which no model's record in this workspace names; it is not run. Bring "
+                "the records with 'git pull'.")
 
 
 def curves(trials: list[dict]) -> list[dict]:

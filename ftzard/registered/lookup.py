@@ -356,7 +356,7 @@ def files_of(workspace: Workspace, store: "Reading | Tracking", version: Version
         from ftzard.models.meta import read_meta
 
         meta = read_meta(packed["adapter"])
-        model_files.require_recorded_code(workspace, version, meta)
+        model_files.require_recorded_code(workspace, version, meta.get("cleaning") or {})
         spec = meta["base"]["spec"]
         return _tuned(version, packed["adapter"], _at(spec, packed.get("base")),
                       registry.temperature(found))
@@ -364,22 +364,9 @@ def files_of(workspace: Workspace, store: "Reading | Tracking", version: Version
     if said is None:
         raise ModelError(f"{version} was not registered by FTzard: its files in MLflow "
                          f"({version.source}) hold neither an adapter nor a base.")
-    _require_known_code(workspace, version, said["cleaning"])
+    model_files.require_recorded_code(workspace, version, said["cleaning"])
     return Files(str(version), version, None, _at(said["spec"], packed.get("base")),
                  said["labels"], said["cleaning"], _answering(said))
-
-
-def _require_known_code(workspace: Workspace, base: Version, cleaning: Mapping) -> None:
-    """Refuse a base that cleans with code which no record of its model names; it has none itself.
-    """
-    own = cleaning.get("own")
-    records = model_files.records(workspace, base.name.removesuffix(model_version.base_name("")))
-    if own is not None and own["sha256"] not in {
-            (record.get("clean") or {}).get("sha256") for record in records}:
-        raise ModelError(
-            f"{base} cleans texts with code of its own ({own['function']}, hash "
-            f"{own['sha256'][:12]}), which no model's record in this workspace names; it is not "
-            "run. Bring the records with 'git pull'.")
 
 
 def _tuned(version: Version, folder: Path, spec: dict, temperature: float | None) -> Files:

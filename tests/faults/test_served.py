@@ -141,7 +141,7 @@ def memory(story) -> int:
 
 
 def test_ten_thousand_files_at_once_are_taken_in_order_in_little_memory(story, serve):
-    """The first ten are run to their end; `bench/queue.py` runs more."""
+    """The first ten are run to their end; `bench/dropped_files.py` runs more."""
     story.run("training_pipeline_job")
     for number in range(10_000):
         file = story.workspace.incoming / f"{number:05}.csv"

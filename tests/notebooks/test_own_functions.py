@@ -175,7 +175,7 @@ class TestModels:
         with pytest.raises(ModelError, match="its record says none; it is not run"):
             lookup.files(own, "champion")
         model_files.record_path(own, Version(NAME, 1, "", {})).unlink()
-        with pytest.raises(ModelError, match="is not here to say which code that is"):
+        with pytest.raises(ModelError, match="which no model.s record in this workspace names"):
             model_files.version_folder(own, Version(NAME, 1, "", {}))
 
     def test_a_record_that_names_a_function_refuses_a_model_without_one(self, own):  # noqa

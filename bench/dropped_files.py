@@ -3,7 +3,7 @@
 A workspace with a champion gets them all in data/incoming, `ftzard ui` is started, and so many runs
 as asked may end. Then it is told to stop.
 
-    python bench/queue.py [RUNS] [FILES]
+    python bench/dropped_files.py [RUNS] [FILES]
 
 RUNS: how many files are run to the end, 10 unless told; FILES: how many are dropped. Memory is the
 proportional set size of all processes of the workspace together, looked at every second.
