@@ -125,7 +125,8 @@ READERS = {
     "sensors": ["pipeline/deliveries.py"],
 }
 READERS["evaluation"] = READERS["choosing"]
-EVERYWHERE = ["notebooks/chapter.py", "notebooks/versions.py", "running/disk.py", "workspace.py"]
+EVERYWHERE = ["notebooks/chapter.py", "notebooks/versions.py", "running/disk.py",
+              "tracking/reading.py", "workspace.py"]
 
 
 def cells_of(step: str) -> str:

@@ -281,7 +281,7 @@ def test_predictions_of_raw_texts_come_in_order(trained, loaded, texts):
     texts = texts[:50]
     classifier = open_classifier(trained[0], loaded)
     table = classifier.predict(texts["text"], batch_size=8)
-    assert list(table.columns) == ["label", "confidence", "probabilities"]
+    assert list(table.columns) == ["label", "confidence", "probabilities", "abstains"]
     one_by_one = [classifier.predict([text]).iloc[0] for text in texts["text"][:5]]
     assert [row["label"] for row in one_by_one] == table["label"][:5].tolist()
     for row, (_, expected) in zip(one_by_one, table.iterrows()):

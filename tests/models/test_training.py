@@ -40,7 +40,7 @@ def test_it_learns_and_says_how(adapted, train_rows, validation_rows, settings):
     assert set(epochs[0]) == {
         "epoch", "train_loss", "validation_loss", "accuracy", "balanced_accuracy",
         "macro_precision", "macro_recall", "macro_f1", "learning_rate", "tokens_per_second",
-        "padding_share",
+        "padding_share", "calibrated_loss", "temperature",
     }  # fmt: skip
     assert epochs[2]["train_loss"] < epochs[0]["train_loss"]
     assert epochs[0]["padding_share"] < 0.2
