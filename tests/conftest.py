@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"with pytest {pytest.__version__}, pytest-xdist 3.8 does not keep the tests of a file "
             "in one process; install what constraints.txt says (its issue 1386).")
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup; commands would inherit it
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -130,6 +132,22 @@ def rounds(tmp_path_factory):
     from tests.rounds import two_rounds
 
     return two_rounds(tmp_path_factory.mktemp("rounds"))
+
+
+def _signals() -> dict:
+    """Return what this process, and every command that it starts, does on being told to stop."""
+    return {number: (number in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+                     signal.getsignal(number))
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+
+@pytest.fixture(autouse=True)
+def signals_stay_as_they_are() -> Iterator[None]:
+    """Fail the test that leaves a signal ignored, blocked or handled otherwise, not those after it.
+    """
+    before = _signals()
+    yield
+    assert _signals() == before
 
 
 @pytest.fixture

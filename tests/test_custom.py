@@ -195,11 +195,11 @@ class TestInTheConfig:
         with pytest.raises(ConfigError, match=words):
             compose(values)
 
-    def test_a_run_is_refused_before_it_starts_if_the_function_is_not_there(self, ftzard,
-                                                                            workspace):
+    def test_a_run_is_refused_before_it_starts_if_the_function_is_not_there(self, tool, workspace):
         (workspace.root / "ftzard.yaml").write_text("data: {clean: 'texts:nothing'}\n")
-        code, said = ftzard("run", "cleaning_job", "-w", workspace.root)
-        assert code == 1 and "no module custom/texts.py" in said and "Traceback" not in said
+        done = tool("ftzard", "run", "cleaning_job", "-w", workspace.root, at=workspace.root)
+        assert done.returncode == 1 and "no module custom/texts.py" in done.stdout
+        assert "Traceback" not in done.stdout
 
     def test_a_known_secret_in_own_code_stops_a_run_since_it_would_be_committed(
             self, workspace, monkeypatch):

@@ -324,7 +324,7 @@ def _on_record(workspace: Workspace, config: Config, store: "Reading", which: st
           "not here.", file=sys.stderr, flush=True)
     _fetch(workspace, version, known[number])
     folder, spec = model_files.version_files(workspace, version)
-    return _tuned(version, folder, asdict(spec))
+    return _tuned(version, folder, asdict(spec), calibration.temperature_of(known[number]))
 
 
 def _fetch(workspace: Workspace, version: Version, record: Mapping) -> None:

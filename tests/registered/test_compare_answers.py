@@ -53,7 +53,7 @@ def test_the_lower_loss_is_better_and_answers_are_scored_too(tmp_path):
     assert "second is better" in page and "nothing" in page and "word 7" in page
     told = found.to_dict(3)
     assert len(told["disagreements"]) == 3 and told["disagreements_in_all"] == 20
-    assert shown_models.disagreement_table(told).row_count == 3
+    assert len(shown_models.disagreement_table(told).rows) == 3
     assert any("20 of 20 rows differently" in line for line in shown_models.rows_told(told))
     assert compared(written(1.0, RIGHT), written(2.0, WRONG)).verdict().endswith("first is better.")
 

@@ -611,7 +611,8 @@ class TestBeforeARun:
         (workspace.root / "ftzard.yaml").write_text(
             "tracking: {uri: 'https://mlflow.example.org'}\n")
         code, said = ftzard("ui", "--only", "mlflow", "-w", workspace.root)
-        assert code == 0 and "https://mlflow.example.org (tracking.uri)" in said
+        assert code == 0 and "(tracking.uri); it is not started here" in said
+        assert "https://mlflow.example.org/#/experiments?workflowType=machine_learning" in said
 
 
 @pytest.mark.jobs
