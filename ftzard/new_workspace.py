@@ -45,7 +45,7 @@ def init(folder: Path | str, *, git_remote: Path | str | None = None,
     gone. Raises FtzardError.
     """
     _refuse_link_out(folder, options.get("data"))
-    names = workspace_names.tracking(Path(folder).resolve())
+    names = workspace_names.tracking(Path(os.path.abspath(folder)))
     return _make(folder, lambda staging: {**config_for(staging, **options), "tracking": names},
                  git_remote=git_remote, dvc_remote=dvc_remote, invent_identity=True)
 

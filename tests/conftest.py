@@ -28,8 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"with pytest {pytest.__version__}, pytest-xdist 3.8 does not keep the tests of a file "
             "in one process; install what constraints.txt says (its issue 1386).")
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup; commands would inherit it
+    # As a shell lets its background ignore them; every command would inherit that, and Dagster
+    # handles SIGTERM as it finds SIGINT.
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -135,16 +139,15 @@ def rounds(tmp_path_factory):
 
 
 def _signals() -> dict:
-    """Return what this process, and every command that it starts, does on being told to stop."""
+    """Return whether this process, and so every command that it starts, blocks or ignores a stop."""
     return {number: (number in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
-                     signal.getsignal(number))
+                     signal.getsignal(number) == signal.SIG_IGN)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
 @pytest.fixture(autouse=True)
 def signals_stay_as_they_are() -> Iterator[None]:
-    """Fail the test that leaves a signal ignored, blocked or handled otherwise, not those after it.
-    """
+    """Fail the test that leaves a signal ignored or blocked, not those after it."""
     before = _signals()
     yield
     assert _signals() == before

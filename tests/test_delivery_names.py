@@ -72,6 +72,7 @@ def test_a_workspace_of_before_has_the_names_that_mlflow_knows_and_gets_no_commi
     subprocess.run(["git", "config", "user.name", "Ada"], cwd=place.root, check=True)
     subprocess.run(["git", "config", "user.email", "ada@example.org"], cwd=place.root, check=True)
     monkeypatch.chdir(place.root)
+    subprocess.run(["git", "commit", "-qam", "my own settings"], cwd=place.root, check=True)
     first = place.config().data.source
     names = delivered.delivered_as(place, connect(place, place.config()))
     assert "may.csv" in names.values() and batch_of(place.root / first) not in names

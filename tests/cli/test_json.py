@@ -11,7 +11,7 @@ import yaml
 
 from ftzard.cli.start import COMMANDS
 from tests.tracking.stores import registered
-from tests.trained import template, trained  # noqa: F401 - fixtures
+from tests.trained import trained  # noqa: F401 - a fixture
 
 NAME = "FalconSentiAnalysis"
 PIPELINE = (Path(__file__).parents[2] / "Pipeline.md").read_text(encoding="utf-8")

@@ -170,9 +170,9 @@ class TestRuns:
 def test_the_card_is_a_page_with_base_data_scores_and_verdict():
     said = card.model_card(RECORD)
     assert said.startswith("# Model@2\n") and "falcon_tiny" in said and "weights ab12" in said
-    assert "| challenger | 0.812 | 0.760 to 0.850 | 0.810 | 300 |" in said
+    assert "| Model@2 | 0.812 | 0.760 to 0.850 | 0.810 | 300 |" in said
     assert "refused. It gains nothing." in said and "train 1,200" in said
-    assert card.model_card({**RECORD, "metrics": {}, "verdict": None}).count("##") == 0
+    assert card.model_card({**RECORD, "metrics": {}, "verdict": None}).count("## The gate") == 0
 
 
 def test_comet_offline_gets_it_all_and_no_secret(tracking, tmp_path, monkeypatch):
