@@ -265,7 +265,8 @@ def select(
     if kept.empty and ranked.empty and by_chance.empty and audited.empty:
         raise DataError(
             f"None of {len(rows)} predicted rows is left to label: {rows['known'].sum()} are "
-            f"labelled already, {rows['repeated'].sum()} repeat another's words; bring a new batch."
+            f"labelled already, {rows['repeated'].sum()} repeat another's words, "
+            f"{rows['measured'].sum()} are like a test row; bring a new batch."
         )
     chosen_by = "least_confidence" if strategy == "mix" else strategy
     new = pd.concat([
