@@ -139,7 +139,7 @@ def rounds(tmp_path_factory):
 
 
 def _signals() -> dict:
-    """Return whether this process, and so every command that it starts, blocks or ignores a stop."""
+    """Return whether this process, and so each command it starts, blocks or ignores a stop."""
     return {number: (number in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
                      signal.getsignal(number) == signal.SIG_IGN)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

@@ -121,7 +121,7 @@ def test_plan(both, workspace):
 
 
 @pytest.mark.slow
-def test_predict_and_compare(both, trained):
+def test_predict_and_compare(both, trained):  # noqa: F811
     text, _ = both_lines(trained, "predict", "a lovely happy day")
     label, confidence = text[0].split("  ")[:2]
     _, rows = both_lines(trained, "predict", "a lovely happy day", "--json")
