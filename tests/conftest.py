@@ -169,3 +169,16 @@ def ftzard(monkeypatch, capsys):
         return ended.value.code, said.out + said.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def guest() -> Iterator[tuple[int, int]]:
+    """A second user of this machine, made for these tests: (number, group)."""
+    name = f"ftzard-guest-{os.getpid()}"
+    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
+    try:
+        number, group = (int(subprocess.run(["id", option, name], check=True, text=True,
+                                            capture_output=True).stdout) for option in ("-u", "-g"))
+        yield number, group
+    finally:
+        subprocess.run(["userdel", name], check=True)

@@ -60,19 +60,6 @@ def test_without_a_home_that_can_be_written_to_the_cache_is_among_temporary_file
     assert private_folder.user_cache("served") == other  # one for as long as the process lives
 
 
-@pytest.fixture(scope="module")
-def guest():
-    """A second user of this machine, made for these tests: (number, group)."""
-    name = f"ftzard-guest-{os.getpid()}"
-    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
-    try:
-        number, group = (int(subprocess.run(["id", option, name], check=True, text=True,
-                                            capture_output=True).stdout) for option in ("-u", "-g"))
-        yield number, group
-    finally:
-        subprocess.run(["userdel", name], check=True)
-
-
 @pytest.fixture
 def shared():
     """A folder that everybody may write to, as the one for temporary files."""

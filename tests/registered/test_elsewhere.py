@@ -96,19 +96,6 @@ def test_a_command_that_is_printed_names_its_folder_as_a_shell_takes_it(
 # Workspaces that this user may only read
 
 
-@pytest.fixture(scope="module")
-def guest():
-    """A second user of this machine, made for these tests: (number, group)."""
-    name = f"ftzard-reader-{os.getpid()}"
-    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
-    try:
-        number, group = (int(subprocess.run(["id", option, name], check=True, text=True,
-                                            capture_output=True).stdout) for option in ("-u", "-g"))
-        yield number, group
-    finally:
-        subprocess.run(["userdel", name], check=True)
-
-
 @pytest.fixture
 def readable(trained):  # noqa: F811
     """A copy of the trained workspace where everybody may read and only its owner may write."""
