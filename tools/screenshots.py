@@ -81,7 +81,7 @@ class Browser:
                                     timeout=30) as answer:
             address = next(one["webSocketDebuggerUrl"] for one in json.load(answer)
                            if one["type"] == "page")
-        self._socket, self._asked = websocket.create_connection(address, timeout=60), 0
+        self._socket, self._asked = websocket.create_connection(address, timeout=180), 0
         return self
 
     def __exit__(self, *failure: object) -> None:
