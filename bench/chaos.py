@@ -25,14 +25,14 @@ from pathlib import Path
 
 from machine import store
 
-from ftzard import drop_tally
-from ftzard.artifact import dvc_hash
-from ftzard.dataset import sample
-from ftzard.dataset.reading import store_raw
-from ftzard.new_workspace import create
-from ftzard.running.services import answers
+from ftzard.core.artifacts import dvc_hash
+from ftzard.data import sample
+from ftzard.data.reading import store_raw
+from ftzard.orchestration.create_workspace import create
+from ftzard.orchestration.services import answers
 from ftzard.versioning import dvc_hash as recorded_hash
-from ftzard.workspace import Workspace
+from ftzard.workspace import drop_tally
+from ftzard.workspace.workspace import Workspace
 
 FTZARD = str(Path(sys.executable).parent / "ftzard")
 SMALL = {

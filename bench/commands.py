@@ -46,8 +46,8 @@ def seconds(command: list[str], **environment: str) -> float:
 
 def made(home: Path) -> Path:
     """Return a workspace with two versions of a small model, with data, runs and queue."""
-    from ftzard.new_workspace import create
-    from ftzard.workspace import Workspace
+    from ftzard.orchestration.create_workspace import create
+    from ftzard.workspace.workspace import Workspace
     from tests.trained import train
 
     workspace = create(home / "few", config={}, invent_identity=True)
@@ -60,8 +60,8 @@ def made(home: Path) -> Path:
 def grown(few: Path, many: Path) -> Path:
     """Return a copy in which the model has MANY versions: runs, records, tags, commits."""
     from ftzard.tracking import registry, runs
-    from ftzard.tracking.reading import of_workspace
-    from ftzard.workspace import Workspace
+    from ftzard.tracking.sqlite_reading import of_workspace
+    from ftzard.workspace.workspace import Workspace
 
     shutil.copytree(few, many, symlinks=True)
     place = Workspace(many)

@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 from machine import store
 
-from ftzard.dataset import cleaning, splitting
+from ftzard.data import cleaning, splitting
 from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Ruler, Sample
-from ftzard.models import adapter, reproducibility, tiny_falcon
-from ftzard.models.base import BaseSpec, load_base
-from ftzard.models.prediction import probabilities
-from ftzard.models.tokenizing import encode
-from ftzard.models.training import train
+from ftzard.modeling import adapter, reproducibility, tiny_falcon
+from ftzard.modeling.base_model import BaseSpec, load_base
+from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification.predictor import probabilities
+from ftzard.training.trainer import train
 
 ROWS, SAME = 8_000, 40_000
 SIZES = (100, 500, 2_000)

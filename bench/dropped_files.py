@@ -22,7 +22,7 @@ from chaos import FTZARD, free_port, prepared, processes
 from dagster import DagsterInstance, RunsFilter
 from machine import store
 
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 
 JOB = "inference_pipeline_job"
 

@@ -7,7 +7,7 @@ The weights are random: what is measured (bytes, seconds) does not depend on the
 to FOLDER once (14 GB in bfloat16), in shards, and loaded from there as any base is. The texts are
 the sample's. Beside FTzard's training stands the plain Hugging Face Trainer with the settings of
 the system that FTzard replaces: float16, alpha half the rank, random batches padded to their
-longest row. It runs only with what `ftzard.models` and `ftzard.dataset` import.
+longest row. It runs only with what `ftzard.modeling` and `ftzard.data` import.
 """
 
 import argparse
@@ -25,15 +25,16 @@ from machine import store
 from safetensors.torch import save_file
 from transformers import FalconForCausalLM, PretrainedConfig
 
-from ftzard.artifact import write_json
-from ftzard.dataset.sample import generate
-from ftzard.models import adapter, known, memory, rehearsal, tiny_falcon
-from ftzard.models.base import BaseSpec, LoadedBase, load_base
-from ftzard.models.batching import pad, padding_share, shuffled_batches
-from ftzard.models.estimate import MB, largest_batch
-from ftzard.models.fitting import fit
-from ftzard.models.reproducibility import set_threads
-from ftzard.models.tokenizing import encode
+from ftzard.core.artifacts import write_json
+from ftzard.data.sample import generate
+from ftzard.modeling import adapter, known_architectures, memory, tiny_falcon
+from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
+from ftzard.modeling.batching import pad, padding_share, shuffled_batches
+from ftzard.modeling.reproducibility import set_threads
+from ftzard.modeling.tokenizer import encode
+from ftzard.training import memory_trace
+from ftzard.training.fit import fit
+from ftzard.training.memory_estimate import MB, largest_batch
 
 LABELS = ["negative", "positive"]
 SHARD = 2_000 * MB
@@ -67,7 +68,7 @@ def main() -> None:
         raise SystemExit("no GPU here: expected one for the full size, or --tiny")
     if device == "cpu":
         set_threads(2)
-    architecture = tiny() if arguments.tiny else known.architecture("tiiuae/falcon-7b")
+    architecture = tiny() if arguments.tiny else known_architectures.architecture("tiiuae/falcon-7b")
     folder = arguments.folder / ("tiny" if arguments.tiny else "falcon_7b")
     sample = generate(0).training.dropna()
     write_base(folder, architecture, sample["text"].tolist(), device)
@@ -189,7 +190,7 @@ def ours(spec: BaseSpec, sample: pd.DataFrame, arguments: argparse.Namespace, de
     rows, held_out = tokenized(sample, loaded, arguments)
     lengths = rows["input_ids"].map(len).to_numpy()
     batches = shuffled_batches(lengths, arguments.batch_size, np.random.default_rng(0))
-    _, expected = rehearsal.peak(
+    _, expected = memory_trace.peak(
         spec, loaded.model.config, len(LABELS), *largest_batch(lengths, batches), device=device,
         rank=RANK, dropout=0.05, keeps=False)
     clock = Clock(device)

@@ -18,11 +18,11 @@ from pathlib import Path
 import pandas as pd
 from machine import store
 
-from ftzard.inputs import metadata_if_any
-from ftzard.new_workspace import init
-from ftzard.notebooks.model_files import records
-from ftzard.planning import first_look
-from ftzard.running import launch
+from ftzard.orchestration import launch
+from ftzard.orchestration.create_workspace import init
+from ftzard.registry.model_records import records
+from ftzard.steps import first_look
+from ftzard.steps.inputs import metadata_if_any
 
 
 def main(model: Path, emotions: Path, rows: int = 1_500) -> None:

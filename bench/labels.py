@@ -26,14 +26,14 @@ import pandas as pd
 from machine import RESULTS, store
 
 from ftzard.config.compose import compose
-from ftzard.dataset import sampling, splitting
-from ftzard.dataset.cleaning import clean
-from ftzard.models import adapter, tiny_falcon
-from ftzard.models.base import BaseSpec, LoadedBase, load_base
-from ftzard.models.prediction import Classifier, probabilities
-from ftzard.models.reproducibility import set_threads
-from ftzard.models.tokenizing import encode
-from ftzard.models.training import train
+from ftzard.data import query_strategies, splitting
+from ftzard.data.cleaning import clean
+from ftzard.modeling import adapter, tiny_falcon
+from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
+from ftzard.modeling.reproducibility import set_threads
+from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification.predictor import Classifier, probabilities
+from ftzard.training.trainer import train
 
 LABELS = ["negative", "positive"]
 RESAMPLES = 2000
@@ -92,7 +92,7 @@ def asked_for() -> argparse.Namespace:
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")],
                         default=[0, 1, 2])
     parser.add_argument("--strategies", type=lambda text: text.split(","),
-                        default=["random", *(s for s in sampling.STRATEGIES if s != "random")])
+                        default=["random", *(s for s in query_strategies.STRATEGIES if s != "random")])
     return parser.parse_args()
 
 
@@ -215,7 +215,7 @@ def sequence(loaded: LoadedBase, tables: dict, setting: Setting, seed: int, stra
     """
     start, pool = drawn(tables, setting, seed)
     chances, embeddings = first["chances"], first["embeddings"]
-    disputed = sampling.disagreement(members)
+    disputed = query_strategies.disagreement(members)
     asked: list[str] = []
     points = []
     for number in range(1, setting.rounds + 1):
@@ -224,7 +224,7 @@ def sequence(loaded: LoadedBase, tables: dict, setting: Setting, seed: int, stra
         predictions = pool[free].assign(
             split="train", suggestion="", confidence=chances[free].max(axis=1),
             probabilities=list(chances[free]))
-        queue, _ = sampling.select(
+        queue, _ = query_strategies.select(
             predictions, strategy=strategy, budget=setting.ask, audit_rows=0,
             seed=seed + number, random_share=setting.random_share,
             exclude_texts=start["text"], test_texts=tables["test"]["text"],
@@ -264,7 +264,7 @@ def summary(runs: dict, setting: Setting) -> dict:
     weights = np.random.default_rng(0).multinomial(
         setting.test, np.full(setting.test, 1 / setting.test), size=RESAMPLES) / setting.test
     lines, verdicts = [], {}
-    for strategy in sampling.STRATEGIES:
+    for strategy in query_strategies.STRATEGIES:
         seeds = [s for s in runs if strategy in runs[s] and "random" in runs[s]]
         if not seeds:
             continue

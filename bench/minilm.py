@@ -17,13 +17,13 @@ import pandas as pd
 from machine import store
 
 from ftzard.config.compose import compose
-from ftzard.dataset.cleaning import clean_texts
-from ftzard.models import adapter, reproducibility
-from ftzard.models.base import BaseSpec, load_base
-from ftzard.models.fitting import fit
-from ftzard.models.objectives import measure
-from ftzard.models.tokenizing import encode
-from ftzard.notebooks import model_files
+from ftzard.data.cleaning import clean_texts
+from ftzard.modeling import adapter, reproducibility
+from ftzard.modeling.base_model import BaseSpec, load_base
+from ftzard.modeling.tokenizer import encode
+from ftzard.registry import model_records
+from ftzard.training.fit import fit
+from ftzard.training.objective import measure
 
 LIMIT = 0.75
 OVERRIDES = ["model=local", "model.name=minilm", "training.epochs=3", "training.rank=16",
@@ -52,7 +52,7 @@ def main() -> None:
             params={"rank": t.rank, "alpha": t.alpha_ratio * t.rank, "dropout": t.dropout,
                     "learning_rate": t.learning_rate, "batch_size": t.batch_size,
                     "weight_decay": t.weight_decay},
-            training=model_files.training_values(t), folder=Path(folder) / "adapter",
+            training=model_records.training_values(t), folder=Path(folder) / "adapter",
             on_epoch=lambda entry: print(f"epoch {entry['epoch']}: loss {entry['train_loss']:.3f}, "
                                          f"macro F1 {entry['macro_f1']:.3f}", flush=True))
         seconds = time.perf_counter() - began

@@ -84,7 +84,7 @@ def asked_for() -> argparse.Namespace:
 def build(case: Case, folder: Path) -> None:
     """Write a Falcon with random weights, in a process of its own, which forgets them."""
     code = (
-        "from pathlib import Path; from ftzard.models.tiny_falcon import build; "
+        "from pathlib import Path; from ftzard.modeling.tiny_falcon import build; "
         f"build(Path({str(folder)!r}), ['some words to learn letters from'] * 4, seed=0, "
         f"layers={case.layers}, width={case.width}, heads={max(2, case.width // 64)}, "
         "vocabulary=8192, max_positions=512)")
@@ -105,13 +105,13 @@ def measure(case: Case, folder: Path) -> dict:
 
 def estimate(case: Case, folder: Path) -> dict:
     """Return what the plan says, by parts."""
-    from ftzard.models import rehearsal
-    from ftzard.models.inspection import read_config
+    from ftzard.modeling.inspection import read_config
+    from ftzard.training import memory_trace
 
     spec, batch = spec_of(case, folder), case.batch
     if case.micro_batch_tokens:
         batch = min(batch, max(1, case.micro_batch_tokens // case.length))
-    _, memory = rehearsal.peak(
+    _, memory = memory_trace.peak(
         spec, read_config(spec), len(LABELS), batch, case.length, device="cpu",
         method=case.method, rank=16, dropout=0.05, keeps=True, accumulates=batch < case.batch,
         gradient_checkpointing=case.gradient_checkpointing)
@@ -119,7 +119,7 @@ def estimate(case: Case, folder: Path) -> dict:
 
 
 def spec_of(case: Case, folder: Path):
-    from ftzard.models.spec import BaseSpec
+    from ftzard.modeling.spec import BaseSpec
 
     return BaseSpec(source=folder, name="bench", quantisation=case.quantisation, max_length=512)
 
@@ -129,10 +129,10 @@ def inside(request: dict) -> None:
     import numpy
     import pandas
 
-    from ftzard.models import memory
-    from ftzard.models.base import load_base
-    from ftzard.models.fitting import fit
-    from ftzard.models.reproducibility import set_threads
+    from ftzard.modeling import memory
+    from ftzard.modeling.base_model import load_base
+    from ftzard.modeling.reproducibility import set_threads
+    from ftzard.training.fit import fit
 
     case, folder = Case(**request["case"]), Path(request["folder"])
     set_threads(2)

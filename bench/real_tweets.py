@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 from machine import store
 
-from ftzard.dataset.reading import store_raw
-from ftzard.inputs import metadata_if_any
-from ftzard.new_workspace import create
-from ftzard.running import launch
+from ftzard.data.reading import store_raw
+from ftzard.orchestration import launch
+from ftzard.orchestration.create_workspace import create
+from ftzard.steps.inputs import metadata_if_any
 
 
 def main(source: Path, rows: int = 16_000) -> None:

@@ -25,12 +25,13 @@ from rounds import deliveries
 from scipy.stats import t
 
 from ftzard.config.compose import compose
-from ftzard.dataset import replay, splitting
-from ftzard.dataset.cleaning import clean
-from ftzard.models import adapter, fitting
-from ftzard.models.base import LoadedBase
-from ftzard.models.tokenizing import encode
-from ftzard.notebooks.model_files import scaled, training_values
+from ftzard.data import replay, splitting
+from ftzard.data.cleaning import clean
+from ftzard.modeling import adapter
+from ftzard.modeling.base_model import LoadedBase
+from ftzard.modeling.tokenizer import encode
+from ftzard.registry.model_records import scaled, training_values
+from ftzard.training import fit as fitting
 
 FIRST, LABELLED = 4_000, 700
 

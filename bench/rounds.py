@@ -18,14 +18,14 @@ from pathlib import Path
 import pandas as pd
 from machine import store
 
-from ftzard import drift_log
-from ftzard.dataset.reading import store_raw
-from ftzard.demo import dagster_instance, drop, hand_in, sensed
+from ftzard.cli.demo import dagster_instance, drop, hand_in, sensed
+from ftzard.data.reading import store_raw
 from ftzard.evaluation.forgetting import Matrix, summary
-from ftzard.new_workspace import create
-from ftzard.notebooks.model_files import records
-from ftzard.running import launch, services
-from ftzard.workspace import Workspace
+from ftzard.orchestration import launch, services
+from ftzard.orchestration.create_workspace import create
+from ftzard.registry.model_records import records
+from ftzard.workspace import drift_log
+from ftzard.workspace.workspace import Workspace
 
 FIRST, EACH = 6_000, 2_500
 TARGETS = {"anger": "0", "sadness": "0", "joy": "4", "optimism": "4"}

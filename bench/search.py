@@ -26,14 +26,15 @@ from labels import packed
 from machine import RESULTS, store
 
 from ftzard.config.compose import compose
-from ftzard.dataset import splitting
-from ftzard.dataset.cleaning import clean
-from ftzard.models import adapter, tiny_falcon, tuning
-from ftzard.models.base import BaseSpec, LoadedBase, load_base
-from ftzard.models.objectives import better
-from ftzard.models.reproducibility import set_threads
-from ftzard.models.tokenizing import encode
-from ftzard.notebooks import model_files
+from ftzard.data import splitting
+from ftzard.data.cleaning import clean
+from ftzard.modeling import adapter, tiny_falcon
+from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
+from ftzard.modeling.reproducibility import set_threads
+from ftzard.modeling.tokenizer import encode
+from ftzard.registry import model_records
+from ftzard.training import search
+from ftzard.training.objective import better
 
 SPACE = {"learning_rate": [0.001, 0.008], "rank": [8, 16, 32]}
 TRIALS = 4
@@ -116,9 +117,9 @@ def searched(loaded: LoadedBase, tables: dict, seed: int, folder: Path) -> list[
     config, began = compose(), time.monotonic()
     t = config.training
     fixed = {name: getattr(t, name) for name in ("batch_size", "weight_decay", "dropout")}
-    trials = tuning.search(
+    trials = search.search(
         loaded, tables["train"], tables["validation"], space={**fixed, **SPACE}, trials=TRIALS,
-        metric=config.tuning.metric, seed=seed, training=model_files.training_values(t),
+        metric=config.tuning.metric, seed=seed, training=model_records.training_values(t),
         folder=folder, alpha_ratio=t.alpha_ratio, train_embeddings=config.model.train_embeddings,
         first={"learning_rate": t.learning_rate, "rank": t.rank})
     found = []

@@ -16,11 +16,13 @@ from pathlib import Path
 import yaml
 from machine import store
 
-from ftzard.dataset import instructions, labelling, storage
-from ftzard.new_workspace import config_for, create
-from ftzard.notebooks.model_files import records
-from ftzard.running import launch
-from ftzard.workspace import MARKER, Workspace
+from ftzard.data import storage
+from ftzard.data.labeling import labeling_queue
+from ftzard.orchestration import launch
+from ftzard.orchestration.create_workspace import config_for, create
+from ftzard.registry.model_records import records
+from ftzard.tasks.instruction_tuning import instructions
+from ftzard.workspace.workspace import MARKER, Workspace
 
 FIRST = 330
 #: 427 rows leave some sixty to test on, and some of them are long.
@@ -44,7 +46,7 @@ def facts(workspace: Workspace, step: str) -> dict:
 def answered(workspace: Workspace, file: Path) -> Path:
     """Fill in the newest queue with the answers that the data has, and return the file."""
     newest = max(workspace.labelling.glob("*.csv"), key=lambda p: p.stat().st_mtime_ns)
-    queue = labelling.read_queue(newest)
+    queue = labeling_queue.read_queue(newest)
     rows, _ = instructions.clean(instructions.read(file, output_column="output", **COLUMNS),
                                  batch="answers")
     known = dict(zip(rows["text"], rows["label"], strict=True))

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from machine import store
 
-from ftzard.dataset import sample
-from ftzard.dataset.reading import store_raw
-from ftzard.new_workspace import create
-from ftzard.running import launch
+from ftzard.data import sample
+from ftzard.data.reading import store_raw
+from ftzard.orchestration import launch
+from ftzard.orchestration.create_workspace import create
 
 SMALL = {
     "data": {"choice": "sentiment140"},
@@ -34,7 +34,7 @@ WITH_TORCH = ("preprocessing", "inference_preprocessing", "tuning", "choosing", 
 def torch_import() -> float:
     """Return the seconds that a process takes longer if it imports what the models import."""
     took = []
-    for statement in ("pass", "import torch, transformers, peft, ftzard.models.adapter"):
+    for statement in ("pass", "import torch, transformers, peft, ftzard.modeling.adapter"):
         began = time.perf_counter()
         subprocess.run([sys.executable, "-c", statement], check=True, capture_output=True)
         took.append(time.perf_counter() - began)

@@ -21,15 +21,15 @@ import pandas as pd
 import torch
 from machine import store
 
-from ftzard.dataset import cleaning, splitting
-from ftzard.models import adapter, tiny_falcon
-from ftzard.models.base import BaseSpec, LoadedBase, load_base
-from ftzard.models.batching import pad
-from ftzard.models.objectives import measure
-from ftzard.models.prediction import logits
-from ftzard.models.reproducibility import set_threads
-from ftzard.models.tokenizing import encode
-from ftzard.models.training import train
+from ftzard.data import cleaning, splitting
+from ftzard.modeling import adapter, tiny_falcon
+from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
+from ftzard.modeling.batching import pad
+from ftzard.modeling.reproducibility import set_threads
+from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification.predictor import logits
+from ftzard.training.objective import measure
+from ftzard.training.trainer import train
 
 LABELS = ["negative", "positive"]
 VALUES = {"epochs": 1, "batch_size": 32, "learning_rate": 0.002, "weight_decay": 0.01,

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ftzard import cli
-from ftzard.new_workspace import create
-from ftzard.running.launch import QUIET
-from ftzard.workspace import Workspace
+from ftzard.orchestration.create_workspace import create
+from ftzard.orchestration.launch import QUIET
+from ftzard.workspace.workspace import Workspace
 from tests.story import story  # noqa: F401 - the fixture of the whole-job tests
 
 TOOLS = Path(sys.executable).parent

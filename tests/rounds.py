@@ -12,15 +12,15 @@ import pandas as pd
 import yaml
 
 from ftzard.config.compose import digest, to_record
-from ftzard.dataset.reading import store_raw
-from ftzard.dataset.storage import write_csv, write_parquet
-from ftzard.new_workspace import create
-from ftzard.notebooks.chapter import Place, connect
-from ftzard.notebooks.versions import Following
-from ftzard.steps import BY_NAME
+from ftzard.data.reading import store_raw
+from ftzard.data.storage import write_csv, write_parquet
+from ftzard.orchestration.create_workspace import create
+from ftzard.steps.step_run import Place, connect
+from ftzard.steps.versioning import Following
 from ftzard.tracking import runs
 from ftzard.versioning.commit import Versioned
-from ftzard.workspace import Workspace
+from ftzard.workspace.pipeline import BY_NAME
+from ftzard.workspace.workspace import Workspace
 
 MODEL = "FalconSentiAnalysis"
 

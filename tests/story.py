@@ -15,11 +15,11 @@ import pytest
 import yaml
 from dagster import DagsterInstance
 
-from ftzard.artifact import sha256
-from ftzard.notebooks.chapter import connect
+from ftzard.core.artifacts import sha256
+from ftzard.steps.step_run import connect
 from ftzard.tracking import runs
-from ftzard.workspace import Workspace
-from tests.pipeline.texts import SHIPPED, easy_texts, mood_of
+from ftzard.workspace.workspace import Workspace
+from tests.orchestration.texts import SHIPPED, easy_texts, mood_of
 
 SMALL = {
     "model": {"build": {"layers": 2, "width": 64, "heads": 2, "vocabulary": 1024, "seed": 0}},

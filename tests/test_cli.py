@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard import __version__, status
+from ftzard import __version__
 from ftzard.cli import jobs, printing
+from ftzard.cli.layout import Column, Table
 from ftzard.config.compose import PACKAGED
-from ftzard.running.launch import Outcome
-from ftzard.steps import STEPS
-from ftzard.terminal.layout import Column, Table
-from ftzard.workspace import Workspace
+from ftzard.orchestration.launch import Outcome
+from ftzard.registry import status
+from ftzard.workspace.pipeline import STEPS
+from ftzard.workspace.workspace import Workspace
 
 
 @pytest.mark.parametrize("job", ["training_pipeline_job", "tuning_job"])

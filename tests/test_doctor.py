@@ -16,13 +16,13 @@ import yaml
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from ftzard import doctor
-from ftzard.artifact import Handle, sha256, write_atomically
+from ftzard.core.artifacts import Handle, sha256, write_atomically
 from ftzard.doctor import OK, WARNING, WRONG, leftovers, machine, records, registered, versioned
-from ftzard.new_workspace import config_for, create
-from ftzard.notebooks.chapter import connect
+from ftzard.orchestration.create_workspace import config_for, create
+from ftzard.steps.step_run import connect
 from ftzard.tracking import registry, runs
 from ftzard.versioning.commit import version
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
@@ -193,7 +193,7 @@ class TestWhole:
 
 
 def leftovers_lock(place: Workspace):
-    from ftzard.workspace import locked
+    from ftzard.workspace.workspace import locked
 
     return locked(place.state / "run.lock", {"pid": os.getpid(), "run_id": "r1"})
 

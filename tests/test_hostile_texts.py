@@ -6,23 +6,25 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard import delivery_names
-from ftzard.artifact import write_json
+from ftzard.cli import labeling_session
 from ftzard.config.compose import compose
-from ftzard.config.yaml_file import dump
-from ftzard.dataset import handed_in, label_studio, labelling, sampling
-from ftzard.dataset.storage import write_parquet
-from ftzard.evaluation import report
-from ftzard.evaluation.facts import Facts
-from ftzard.notebooks import model_files, run_notes
-from ftzard.notebooks.chapter import connect
-from ftzard.pipeline import io_managers
-from ftzard.registered import card as export_card
-from ftzard.terminal import labelling_view
+from ftzard.core.artifacts import write_json
+from ftzard.core.yaml_file import dump
+from ftzard.data import query_strategies
+from ftzard.data.labeling import label_studio, labeling_queue, submissions
+from ftzard.data.storage import write_parquet
+from ftzard.orchestration import io_managers
+from ftzard.registry import model_card as export_card
+from ftzard.registry import model_records
+from ftzard.reporting import report
+from ftzard.reporting.report_data import Facts
+from ftzard.steps import run_description
+from ftzard.steps.step_run import connect
 from ftzard.tracking import card, registry, runs
-from ftzard.workspace import Workspace
+from ftzard.workspace import delivery_names
+from ftzard.workspace.workspace import Workspace
 from tests.hostile import HOSTILE, markdown_is_safe, page_is_safe, traces, unseen
-from tests.pipeline.texts import easy_texts
+from tests.orchestration.texts import easy_texts
 from tests.trained import NAME, train
 
 LABELS = list(HOSTILE.values())
@@ -93,7 +95,7 @@ class TestPlatforms:
     def test_mlflow_s_notes_and_cards(self, hostile):
         tracking = connect(hostile, hostile.config())
         version = registry.champion(tracking, NAME)
-        entry = model_files.read_record(hostile, version)
+        entry = model_records.read_record(hostile, version)
         assert traces(markdown_is_safe(card.model_card(entry))) == ALL
         parent = runs.top_level(tracking, "DATA_CLEANING", hostile.state / "mlflow.lock")
         run = runs.start_child(tracking, parent, {})
@@ -111,13 +113,13 @@ class TestPlatforms:
             words = " ".join(str(cell) for record in table.records for cell in record.data.values())
             assert len(table.records) == rows and unseen(words) == set() and traces(words)
             assert rows > 1 or traces(words) == ALL
-        note = run_notes.of_step("cleaning", {"model": LABELS[4], "version": 1, "verdict": {
+        note = run_description.of_step("cleaning", {"model": LABELS[4], "version": 1, "verdict": {
             "decision": "refuse", "reasons": LABELS}}, {}, round=1, batch=LABELS[6], dagster=None)
         assert traces(markdown_is_safe(note.note)) == ALL
 
     def test_the_card_of_an_export(self, hostile):
         version = registry.champion(connect(hostile, hostile.config()), NAME)
-        entry = model_files.read_record(hostile, version)
+        entry = model_records.read_record(hostile, version)
         entry |= {"test_metrics": {"per_class": {label: {
             "precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1} for label in LABELS}}}
         text = export_card.render(export_card.Card(
@@ -153,11 +155,11 @@ class TestLabels:
             "id": [f"r{n}" for n in range(len(LABELS))], "batch": "b1", "split": "train",
             "text": LABELS, "suggestion": LABELS, "confidence": 0.5,
             "probabilities": [[0.5, 0.5]] * len(LABELS)})
-        queue, _ = sampling.select(rows, strategy="random", budget=99, audit_rows=0, seed=0,
+        queue, _ = query_strategies.select(rows, strategy="random", budget=99, audit_rows=0, seed=0,
                                    show_suggestions="before")
         place = workspace.labelling / "b1.csv"
-        labelling.keep_suggestions(place, queue, rows, "M@1")
-        labelling.queue_csv(queue, place)
+        labeling_queue.keep_suggestions(place, queue, rows, "M@1")
+        labeling_queue.queue_csv(queue, place)
         write_json(place.with_suffix(".json"), label_studio.tasks(queue, "M@1"))
         cleaned = pd.DataFrame({"id": ["x"], "batch": "b0", "row": [0], "text": ["y"],
                                 "label": LABELS[0]})
@@ -165,24 +167,24 @@ class TestLabels:
         return workspace
 
     def test_the_labelling_view(self, asked):
-        sitting = labelling_view.open_sitting(asked, None, LABELS[2])
+        sitting = labeling_session.open_sitting(asked, None, LABELS[2])
         shown = ""
         while sitting.row is not None:
-            shown += labelling_view.screen(sitting, 200, 60)
+            shown += labeling_session.screen(sitting, 200, 60)
             sitting.skip()
         assert unseen(shown) == set() and traces(shown) == ALL
 
     def test_the_queue_and_what_comes_back(self, asked):
-        queue = labelling.read_queue(asked.labelling / "b1.csv")
+        queue = labeling_queue.read_queue(asked.labelling / "b1.csv")
         assert sorted(queue["text"]) == sorted(LABELS)
         raw = (asked.labelling / "b1.csv").read_text(encoding="utf-8-sig")
         assert '"=HYPERLINK' not in raw and "\"'=HYPERLINK" in raw
         label_studio.interface(LABELS)
         given = queue.assign(label="no such", labelled_by="ann")
-        labelling.queue_csv(given, asked.root / "given.csv")
-        back = handed_in.read(asked.root / "given.csv", batch="d", labels=LABELS,
-                              queue=handed_in.queues(asked.labelling))
-        kept = handed_in.report_refused(back.refused, asked.quarantine, "given.csv", at="noon")
+        labeling_queue.queue_csv(given, asked.root / "given.csv")
+        back = submissions.read(asked.root / "given.csv", batch="d", labels=LABELS,
+                              queue=submissions.queues(asked.labelling))
+        kept = submissions.report_refused(back.refused, asked.quarantine, "given.csv", at="noon")
         told = kept.with_name(f"{kept.name}.report.txt").read_text(encoding="utf-8")
         assert unseen(told) == set()
 

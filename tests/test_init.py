@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import yaml
 
-import ftzard.notebooks
-from ftzard.dataset import instructions
-from ftzard.new_workspace import copy_notebooks, create
-from ftzard.workspace import Workspace
+import ftzard.steps
+from ftzard.orchestration.create_workspace import copy_notebooks, create
+from ftzard.tasks.instruction_tuning import instructions
+from ftzard.workspace.workspace import Workspace
 
-PACKAGED = Path(ftzard.notebooks.__file__).parent
+PACKAGED = Path(ftzard.steps.__file__).parent
 
 
 @pytest.fixture

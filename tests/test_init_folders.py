@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ftzard import doctor
-from ftzard.new_workspace import create
+from ftzard.orchestration.create_workspace import create
 from ftzard.versioning import Dvc
 from ftzard.versioning.dvc import default_remote
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from ftzard.config.compose import compose
-from ftzard.dataset.reading import find_layout, layout, read_raw
+from ftzard.data.reading import find_layout, layout, read_raw
 from ftzard.errors import ConfigError, DataError
-from ftzard.new_workspace import config_for
+from ftzard.orchestration.create_workspace import config_for
 
 ROWS = [f"{'good' if n % 2 else 'bad'}\ttext number {n}" for n in range(60)]
 

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from ftzard.config.compose import compose
-from ftzard.dataset.language import looks_english
-from ftzard.models import hub as hubs
-from ftzard.new_workspace import config_for, instruction_config
-from tests.pipeline.texts import easy_texts
+from ftzard.data.language import looks_english
+from ftzard.modeling import hub as hubs
+from ftzard.orchestration.create_workspace import config_for, instruction_config
+from tests.orchestration.texts import easy_texts
 
 MINILM = compose({"model": "minilm"}).model
 GERMAN = ("Ich habe das Paket erst nach drei Wochen bekommen und niemand hat mir geantwortet",

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ftzard import doctor, new_workspace
+from ftzard import doctor
 from ftzard.doctor import leftovers
 from ftzard.errors import FtzardError, WorkspaceError
-from ftzard.init_journal import all_or_nothing
-from ftzard.workspace import MARKER, Workspace
+from ftzard.orchestration import create_workspace
+from ftzard.orchestration.init_journal import all_or_nothing
+from ftzard.workspace.workspace import MARKER, Workspace
 
 #: A git that fails, or sends its caller a signal, when it is called for the Nth time.
 GIT = """#!/bin/sh
@@ -139,7 +140,7 @@ def test_after_a_failure_or_a_kill_at_any_call_of_git_the_same_command_works(
     remotes = tmp_path / "remotes"
 
     def init(file=data):
-        new_workspace.init(root, data=file, git_remote=remotes / "git", dvc_remote=remotes / "dvc")
+        create_workspace.init(root, data=file, git_remote=remotes / "git", dvc_remote=remotes / "dvc")
 
     def fresh(name: str) -> Path:
         shutil.rmtree(remotes, ignore_errors=True)
@@ -193,7 +194,7 @@ def test_ctrl_c_takes_everything_back(tmp_path, data, breaking, before):
     was = snapshot(root)
     for number in (4, 9, 13):
         breaking(number, kill=signal.SIGINT)
-        status = in_a_child(lambda: new_workspace.init(
+        status = in_a_child(lambda: create_workspace.init(
             root, data=data, git_remote=tmp_path / "git", dvc_remote=tmp_path / "dvc"))
         breaking.off()
         assert os.waitstatus_to_exitcode(status) == 130, number
@@ -209,7 +210,7 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path, data, room):
 
     def init():
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-        new_workspace.init(root, data=data)
+        create_workspace.init(root, data=data)
 
     assert os.waitstatus_to_exitcode(in_a_child(init)) == 1
     assert snapshot(root) == was
@@ -219,7 +220,7 @@ def test_a_second_init_at_once_is_refused(tmp_path, data):
     root = tmp_path / "ws"
     with all_or_nothing(root) as journal:
         with pytest.raises(WorkspaceError, match="another 'ftzard init' is at work"):
-            new_workspace.init(root, data=data)
+            create_workspace.init(root, data=data)
         assert leftovers.unfinished_init(Workspace(root))[0].state == doctor.OK
         journal.drop()
     assert sorted(path.name for path in root.iterdir()) == [".ftzard"]
@@ -230,7 +231,7 @@ def test_a_journal_that_cannot_be_read_is_named(tmp_path, data):
     (root / ".ftzard").mkdir(parents=True)
     (root / ".ftzard" / "init.json").write_text("{")
     with pytest.raises(WorkspaceError, match="init.json.*remove that file"):
-        new_workspace.init(root, data=data)
+        create_workspace.init(root, data=data)
     (root / ".ftzard" / "init.json").unlink()
-    new_workspace.init(root, data=data)
+    create_workspace.init(root, data=data)
     whole(root)

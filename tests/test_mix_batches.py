@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from ftzard import sources
-from ftzard.dataset import arrival, cleaning, instructions, reading, storage
+from ftzard.data import cleaning, intake_summary, reading, storage
 from ftzard.errors import DataError
-from ftzard.new_workspace import create
-from ftzard.sources import delivering
+from ftzard.orchestration.create_workspace import create
+from ftzard.sources import ingest
+from ftzard.tasks.instruction_tuning import instructions
 from ftzard.versioning.commit import version
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 
 
 def lines(path, who: str, count: int):
@@ -46,11 +47,11 @@ def come(ws, earlier, mix, **said):
     told = config(ws, mix, **said)
     stored = reading.store_raw(sources.materialise(ws, told), ws.root / "data")
     sources.keep(ws, stored)
-    batch = delivering.batch_of(ws, stored)
+    batch = ingest.batch_of(ws, stored)
     raw = instructions.read(stored, instruction_column="instruction", output_column="output")
     cleaned, rejected = instructions.clean(raw, batch=batch)
     table, repeated = cleaning.append(earlier, cleaned)
-    found = arrival.arrived(earlier, table, cleaned, rejected, repeated,
+    found = intake_summary.arrived(earlier, table, cleaned, rejected, repeated,
                             sources.describe(ws, stored))
     return table, found, batch
 
@@ -94,23 +95,23 @@ def test_another_set_of_sources_is_another_batch_and_adds_its_rows(ws):
 def test_a_draw_is_known_by_its_record_wherever_that_stands(ws):
     told = config(ws, {"ours.jsonl": 2, "theirs.jsonl": 1})
     made = sources.materialise(ws, told)
-    batch = delivering.batch_of(ws, made)
+    batch = ingest.batch_of(ws, made)
     stored = reading.store_raw(made, ws.root / "data")
     sources.keep(ws, stored)
     shutil.rmtree(ws.cache)
-    assert delivering.batch_of(ws, stored) == batch != reading.batch_of(stored)
+    assert ingest.batch_of(ws, stored) == batch != reading.batch_of(stored)
     again = sources.materialise(ws, told)
-    assert again == stored and delivering.batch_of(ws, again) == batch
+    assert again == stored and ingest.batch_of(ws, again) == batch
 
 
 def test_any_other_delivery_is_its_content(ws):
     plain = reading.store_raw(ws.root / "ours.jsonl", ws.root / "data")
-    assert delivering.batch_of(ws, plain) == reading.batch_of(plain) == plain.name[:12]
+    assert ingest.batch_of(ws, plain) == reading.batch_of(plain) == plain.name[:12]
     (ws.root / "both").mkdir()
     for name in ("ours.jsonl", "theirs.jsonl"):
         shutil.copy(ws.root / name, ws.root / "both" / name)
     folder = sources.materialise(ws, config(ws, {"ours.jsonl": 1}), "both")
-    assert delivering.batch_of(ws, folder) == folder.name[:12]
+    assert ingest.batch_of(ws, folder) == folder.name[:12]
 
 
 def test_a_draw_that_was_recorded_without_its_batch_stays_its_content(ws):
@@ -119,7 +120,7 @@ def test_a_draw_that_was_recorded_without_its_batch_stays_its_content(ws):
     for record in ws.cache.rglob("*.json"):
         told = {k: v for k, v in json.loads(record.read_text()).items() if k != "batch"}
         record.write_text(json.dumps(told))
-    assert delivering.batch_of(ws, made) == made.name[:12]
+    assert ingest.batch_of(ws, made) == made.name[:12]
 
 
 def test_rows_of_the_table_itself_cannot_be_weighed_against_new_ones(ws):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ftzard.tracking.store import make_sqlite
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 
 CASES = 310
 SECONDS = 120  # none of the cases has anything to do that takes long on an idle machine

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from ftzard import cli
+from ftzard.cli import output as tolerant
 from ftzard.cli import printing
-from ftzard.terminal import output as tolerant
-from ftzard.terminal.layout import Column, Table
+from ftzard.cli.layout import Column, Table
 from ftzard.tracking.store import make_sqlite
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 from tests.conftest import TOOLS
 
 SHOWN = [["status"], ["doctor"], ["config"], ["history"], ["models", "list"], ["--help"],
@@ -126,7 +126,7 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_and_a_file(ftzard, monkeypat
     def broken(*_):
         raise ZeroDivisionError("deep inside")
 
-    monkeypatch.setattr("ftzard.status.gather", broken)
+    monkeypatch.setattr("ftzard.registry.status.gather", broken)
     code, said = ftzard("status", "-w", workspace.root)
     assert code == 1 and said.startswith("✗ an error that FTzard did not foresee: ZeroDivision")
     file = re.search(r"its details are in (\S+\.txt);", said)[1]

@@ -18,15 +18,15 @@ import pytest
 import yaml
 
 from ftzard.config.compose import compose
-from ftzard.dataset import instructions
-from ftzard.running.launch import launchpad
+from ftzard.orchestration.launch import launchpad
+from ftzard.tasks.instruction_tuning import instructions
 
 ROOT = Path(__file__).parents[1]
 NEEDS = ("# GPU", "# Docker", "# pixi", "# server")
 ELSEWHERE = {
     "make demo": "it is a whole demo; run by hand on a fresh clone",
     "make test": "it is this test run",
-    "ftzard ui -w reviews": "tests/pipeline/test_story.py serves it and launches a job",
+    "ftzard ui -w reviews": "tests/orchestration/test_story.py serves it and launches a job",
     "ftzard lab -w reviews": "test_lab_serves_the_notebooks",
 }
 

@@ -11,14 +11,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ftzard import inputs, sources
-from ftzard.artifact import sha256
+from ftzard import sources
 from ftzard.config.compose import digest, flat, to_record
-from ftzard.dataset import cleaning, instructions, reading, storage
+from ftzard.core.artifacts import sha256
+from ftzard.data import cleaning, reading, storage
 from ftzard.errors import ConfigError, DataError, TrackingError, VersioningError, WorkspaceError
-from ftzard.new_workspace import create
+from ftzard.orchestration.create_workspace import create
+from ftzard.steps import inputs
+from ftzard.tasks.instruction_tuning import instructions
 from ftzard.versioning.commit import version
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 
@@ -501,7 +503,7 @@ class TestHub:
         chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
         lines(tmp_path / "set/train.jsonl", [{"messages": chat}])
         source = sources.parse(self.name)
-        from ftzard.sources.opening import loaded
+        from ftzard.sources.open import loaded
 
         opened = loaded(ws, source, tmp_path / "set")
         raw = instructions.read(opened.files[0], instruction_column="instruction",
@@ -513,7 +515,7 @@ class TestHub:
 
     def test_files_that_the_library_would_leave_out_are_refused(self, ws, tmp_path):
         """It reads the commonest format alone, and, where a name tells a split, such names."""
-        from ftzard.sources.opening import loaded
+        from ftzard.sources.open import loaded
 
         source, folder = sources.parse(self.name), tmp_path / "set"
         lines(folder / "part1.jsonl", answered("one", 3))

@@ -16,7 +16,7 @@ import ftzard
 from ftzard import definitions
 from ftzard.cli.start import COMMANDS
 from ftzard.config.compose import PACKAGED
-from ftzard.steps import BY_NAME, CHAINS, JOBS, STEPS
+from ftzard.workspace.pipeline import BY_NAME, CHAINS, JOBS, STEPS
 
 ROOT = Path(ftzard.__file__).parent
 LIBRARY = ("dataset", "models", "evaluation", "tracking", "versioning")
@@ -139,8 +139,8 @@ def test_the_five_library_packages_do_not_know_each_other():
 
 
 def test_the_library_knows_nothing_above_it():
-    above = {"ftzard.pipeline", "ftzard.notebooks", "ftzard.definitions", "ftzard.cli",
-             "ftzard.running", "ftzard.demo", "ftzard.status", "ftzard.registered",
+    above = {"ftzard.orchestration", "ftzard.steps", "ftzard.definitions", "ftzard.cli",
+             "ftzard.running", "ftzard.cli.demo", "ftzard.registry.status", "ftzard.registry",
              "ftzard.history", "ftzard.planning", "ftzard.team", "ftzard.terminal"}
     for module, targets in arrows().items():
         if module.split(".")[1:2] and module.split(".")[1] in LIBRARY:
@@ -152,7 +152,7 @@ def test_pipeline_knows_notebooks_by_path_only():
     """What a chapter needs from tracking it gets through `connect`, never by a notebook's code."""
     chapters = {p.stem for p in CHAPTERS.glob("*.py")} - {"__init__", "chapter"}
     for module, targets in arrows().items():
-        if module.startswith("ftzard.pipeline"):
+        if module.startswith("ftzard.orchestration"):
             assert not {t for t in targets if t.split(".")[-1] in chapters}, module
 
 
@@ -255,8 +255,8 @@ def test_the_code_location_loads_nothing_heavy():
 
 
 def test_what_a_job_process_says_and_prints_before_its_first_step_is_light():
-    loaded = fresh("import sys, ftzard.cli, ftzard.inputs, ftzard.running.launch, "
-                   "ftzard.workspace; print([n for n in ('torch', 'mlflow', 'dagster', 'pandas') "
+    loaded = fresh("import sys, ftzard.cli, ftzard.steps.inputs, ftzard.orchestration.launch, "
+                   "ftzard.workspace.workspace; print([n for n in ('torch', 'mlflow', 'dagster', 'pandas') "
                    "if n in sys.modules])")
     assert loaded.strip() == "[]"
 

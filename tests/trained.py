@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard.dataset import storage
-from ftzard.notebooks import model_files
-from ftzard.notebooks.chapter import begin, connect
-from ftzard.notebooks.versions import follow
+from ftzard.data import storage
+from ftzard.registry import model_records
+from ftzard.steps.step_run import begin, connect
+from ftzard.steps.versioning import follow
 from ftzard.tracking import registry
-from ftzard.workspace import Workspace
-from tests.pipeline.texts import easy_texts
+from ftzard.workspace.workspace import Workspace
+from tests.orchestration.texts import easy_texts
 from tests.story import SMALL
 
 NAME = "FalconSentiAnalysis"
@@ -60,19 +60,19 @@ def move_store(database: Path, before: Path, now: Path) -> None:
 
 def train(workspace: Workspace, rows: pd.DataFrame | None = None, **verdict: object) -> Workspace:
     """Train and register two versions; rows: 220 of text and label, else easy ones."""
-    from ftzard.models.base import load_base
-    from ftzard.models.fitting import fit
-    from ftzard.models.tokenizing import encode, load_tokenizer
-    from ftzard.notebooks import candidates
+    from ftzard.modeling.base_model import load_base
+    from ftzard.modeling.tokenizer import encode, load_tokenizer
+    from ftzard.steps import candidate
+    from ftzard.training.fit import fit
 
     config_file = workspace.root / "ftzard.yaml"
     config_file.write_text(yaml.safe_dump(SMALL | {"versioning": {"push": False}}))
     config = workspace.config()
     if rows is None:
         rows = easy_texts(220, seed=4).set_axis(["text", "label"], axis=1)
-    base = model_files.build_base(workspace, config.model, rows["text"], workspace.root / "scratch")
+    base = model_records.build_base(workspace, config.model, rows["text"], workspace.root / "scratch")
     shutil.rmtree(workspace.root / "scratch")
-    spec = model_files.base_spec(workspace, config.model)
+    spec = model_records.base_spec(workspace, config.model)
     input_ids, length, cut = encode(rows["text"], load_tokenizer(spec.source), spec.max_length)
     sides = ["train"] * 140 + ["validation"] * 20 + ["test"] * 60
     rows = rows.assign(id=[f"row{n}" for n in range(len(rows))], batch="b1", split=sides,
@@ -91,10 +91,10 @@ def train(workspace: Workspace, rows: pd.DataFrame | None = None, **verdict: obj
                     "batch_size": 16, "weight_decay": 0.0},
             training={"epochs": 1, "warmup_ratio": 0.1, "max_grad_norm": 1.0, "patience": 2},
             folder=workspace.state / "adapter", train_embeddings=True,
-            extra={"cleaning": model_files.cleaning_values(config.data)})
-        version = candidates.register(run, fitted.folder, rows, params={"rank": 4},
+            extra={"cleaning": model_records.cleaning_values(config.data)})
+        version = candidate.register(run, fitted.folder, rows, params={"rank": 4},
                                       recipe=fitted.recipe)
-        candidates.put_on_record(run, version, MEASURED | {
+        candidate.put_on_record(run, version, MEASURED | {
             "verdict": {"decision": "promote" if number == 1 else "refuse",
                         "promoted": number == 1, "reasons": ["So it was measured."],
                         **verdict}})

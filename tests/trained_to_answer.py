@@ -9,12 +9,12 @@ import shutil
 
 import pytest
 
-from ftzard.dataset import storage
-from ftzard.new_workspace import create, instruction_config
-from ftzard.notebooks import model_files
-from ftzard.notebooks.chapter import begin
+from ftzard.data import storage
+from ftzard.orchestration.create_workspace import create, instruction_config
+from ftzard.registry import model_records
+from ftzard.steps.step_run import begin
 from ftzard.tracking import registry
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 
 NAME = "Answers"
 ANSWERS = {"the sky": "blue", "the grass": "green", "the sun": "yellow", "the snow": "white"}
@@ -63,22 +63,22 @@ def rows_of(count: int):
 
 
 def _train(workspace: Workspace) -> Workspace:
-    from ftzard.models import instructions
-    from ftzard.models.base import load_base
-    from ftzard.models.fitting import fit
-    from ftzard.notebooks import candidates, instructing
+    from ftzard.modeling.base_model import load_base
+    from ftzard.steps import candidate
+    from ftzard.tasks.instruction_tuning import tokenization, tokenize_rows
+    from ftzard.training.fit import fit
 
     config, rows = workspace.config(), rows_of(120)
-    base = model_files.build_base(
-        workspace, config.model, instructing.tokenizer_texts(config, rows),
+    base = model_records.build_base(
+        workspace, config.model, tokenize_rows.tokenizer_texts(config, rows),
         workspace.root / "scratch")
     shutil.rmtree(workspace.root / "scratch")
-    spec = model_files.base_spec(workspace, config.model, config.task.kind)
+    spec = model_records.base_spec(workspace, config.model, config.task.kind)
     loaded = load_base(spec)
-    kept = instructing.kept(config, loaded.tokenizer)
-    encoded = instructions.encode(
+    kept = tokenize_rows.kept(config, loaded.tokenizer)
+    encoded = tokenization.encode(
         rows["messages"].map(json.loads).tolist(), rows["label"].tolist(), loaded.tokenizer,
-        instructing.template_of(config, loaded.tokenizer), spec.max_length)
+        tokenize_rows.template_of(config, loaded.tokenizer), spec.max_length)
     sides = ["train"] * 80 + ["validation"] * 16 + ["test"] * 24
     rows = rows.assign(
         id=[f"row{n}" for n in range(len(rows))], batch="b1", source="", split=sides,
@@ -96,9 +96,9 @@ def _train(workspace: Workspace) -> Workspace:
             training={"epochs": 6 if number == 1 else 1, "warmup_ratio": 0.1, "max_grad_norm": 1.0,
                       "patience": 6, "packing": False},
             folder=workspace.state / "adapter", train_embeddings=True, extra=kept)
-        version = candidates.register(run, fitted.folder, rows, params={"rank": 4},
+        version = candidate.register(run, fitted.folder, rows, params={"rank": 4},
                                       recipe=fitted.recipe)
-        candidates.put_on_record(run, version, {
+        candidate.put_on_record(run, version, {
             "measure": "loss", "metrics": {"challenger": {"model": "challenger", **line(0.9)},
                                            "base": {"model": "base", **line(5.0)}},
             "verdict": {"decision": "promote" if number == 1 else "refuse",

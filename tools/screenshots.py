@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.text import Text
 
 from ftzard.errors import FtzardError, WorkspaceError
-from ftzard.running import addresses, services
+from ftzard.orchestration import addresses, services
 from ftzard.tracking import registry, runs
-from ftzard.workspace import Workspace, find
+from ftzard.workspace.workspace import Workspace, find
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDE, NARROW = (1400, 1000), (390, 844)

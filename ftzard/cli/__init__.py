@@ -5,7 +5,7 @@ says which module has which command.
 """
 
 # ruff: noqa: E402
-from ftzard import python_settings
+from ftzard.core import python_settings
 
 python_settings.apply()  # before anything is imported that a user's module could hide
 

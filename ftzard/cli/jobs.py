@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
+from ftzard.cli.layout import Column, Table
 from ftzard.cli.printing import say, say_value, show_whole, telling
-from ftzard.running import launch
-from ftzard.steps import JOBS, job_named
-from ftzard.terminal.layout import Column, Table
+from ftzard.orchestration import launch
+from ftzard.workspace.pipeline import JOBS, job_named
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -29,7 +29,7 @@ def run(
 ) -> None:
     """Run a job here and now, showing each step."""
     from ftzard.config import effects, unusual
-    from ftzard.workspace import find
+    from ftzard.workspace.workspace import find
 
     place = find(workspace)
     job = job_named(job)
@@ -54,7 +54,7 @@ def run(
 def outcome_values(place, job: str, outcome) -> dict:
     """Return how a run ended as plain values: its steps, what was made, verdicts, or its failure.
     """
-    from ftzard.inputs import metadata_if_any
+    from ftzard.steps.inputs import metadata_if_any
 
     made = {name: metadata_if_any(name, place) or {} for name in JOBS[job]} if (
         outcome.success) else {}
@@ -79,8 +79,8 @@ def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[st
     os.environ.update(launch.environment(place))
     from dagster import DagsterInstance
 
-    from ftzard.pipeline.deliveries import told
-    from ftzard.pipeline.taking import DELIVERY, taken
+    from ftzard.orchestration.drop_folder_runs import told
+    from ftzard.orchestration.file_selection import DELIVERY, taken
 
     with DagsterInstance.get() as instance:
         found = taken(instance, place, job, request, resources)
@@ -95,7 +95,7 @@ def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[st
 
 def show_outcome(place, job: str, outcome) -> None:
     """Print how a run ended: what was made and where to look, or what went wrong."""
-    from ftzard.inputs import made
+    from ftzard.steps.inputs import made
 
     began = time.time() - outcome.seconds
     if not outcome.success:
@@ -123,9 +123,9 @@ def show_outcome(place, job: str, outcome) -> None:
 def verdicts(place, steps) -> list[str]:
     """Return the gate's sentences of the steps that have a verdict, and who is champion if nobody.
     """
-    from ftzard import delivery_names
-    from ftzard.evaluation import batches
-    from ftzard.inputs import metadata_if_any
+    from ftzard.reporting import batch_names
+    from ftzard.steps.inputs import metadata_if_any
+    from ftzard.workspace import delivery_names
 
     lines, names = [], delivery_names.known(place)
     for name in steps:
@@ -133,7 +133,7 @@ def verdicts(place, steps) -> list[str]:
         verdict = facts.get("verdict")
         if not verdict:
             continue
-        lines.append(batches.told(
+        lines.append(batch_names.told(
             f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]), names))
         lines += [f"warning: {warning}" for warning in verdict.get("warnings") or []]
         if (verdict.get("limits") or {}).get("trial"):
@@ -163,8 +163,8 @@ def plan(
     """Say what a job would take, and whether it fits. Before it runs: rows, steps, memory, time.
 
     The exit code is 0 if it fits and 1 if it does not."""
-    from ftzard.planning import machine, plan
-    from ftzard.workspace import find
+    from ftzard.steps import machine, plan
+    from ftzard.workspace.workspace import find
 
     told = plan.plan(find(workspace), job_named(job), {"overrides": overrides or []},
                      machine=machine.named(gpu, ram, cpus))

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from ftzard.cli.arguments import AsJson, confirmed
+from ftzard.cli.layout import Column, Table
 from ftzard.cli.printing import say, say_value, show_whole
-from ftzard.terminal.layout import Column, Table
 
 app = typer.Typer(rich_markup_mode=None)
 mlflow_user = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
@@ -26,7 +26,7 @@ def mlflow_user_add(
     server: OnServer = None, person: AsUser = None,
 ) -> None:
     """Make a user; the password is asked, or taken from FTZARD_NEW_PASSWORD."""
-    from ftzard.team import users as team_users
+    from ftzard.orchestration import mlflow_users as team_users
     from ftzard.tracking import users
 
     login = team_users.login(server, person)
@@ -41,7 +41,7 @@ def mlflow_user_password(
     server: OnServer = None, person: AsUser = None,
 ) -> None:
     """Change a password, in .env as well; it is asked, or taken from FTZARD_NEW_PASSWORD."""
-    from ftzard.team import users as team_users
+    from ftzard.orchestration import mlflow_users as team_users
     from ftzard.tracking import users
 
     outside = dict(os.environ)
@@ -59,7 +59,7 @@ def mlflow_user_list(
     as_json: AsJson = False,
 ) -> None:
     """List the users, and what each may do."""
-    from ftzard.team import users as team_users
+    from ftzard.orchestration import mlflow_users as team_users
     from ftzard.tracking import users
 
     found = users.listing(team_users.login(server, person))
@@ -83,7 +83,7 @@ def mlflow_user_delete(
 ) -> None:
     """Delete a user; the experiments and models they have made stay, for an heir or an
     administrator."""
-    from ftzard.team import users as team_users
+    from ftzard.orchestration import mlflow_users as team_users
     from ftzard.tracking import users
 
     login = team_users.login(server, person)
@@ -119,7 +119,7 @@ def mlflow_user_grant(
     server: OnServer = None, person: AsUser = None,
 ) -> None:
     """Give a user access to someone else's experiment or registered model."""
-    from ftzard.team import users as team_users
+    from ftzard.orchestration import mlflow_users as team_users
     from ftzard.tracking import users
 
     login = team_users.login(server, person)

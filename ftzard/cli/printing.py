@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from ftzard import escaping
-from ftzard.terminal import layout, output
-from ftzard.terminal.layout import Table, Tree, paint, wrapped
+from ftzard.cli import layout, output
+from ftzard.cli.layout import Table, Tree, paint, wrapped
+from ftzard.core import escaping
 
 #: The first sign of a line, or its first word, and how the line is shown.
 _WHOLE = {"✗": "bad"}

@@ -20,9 +20,9 @@ def models_list(
     as_json: AsJson = False,
 ) -> None:
     """List the versions of registered models with aliases, scores, base, data and size."""
-    from ftzard.registered import lookup
-    from ftzard.terminal import shown_models
-    from ftzard.workspace import find
+    from ftzard.cli import model_tables
+    from ftzard.registry import lookup
+    from ftzard.workspace.workspace import find
 
     lines = lookup.listing(find(workspace), name)
     if as_json:
@@ -30,7 +30,7 @@ def models_list(
     elif not lines:
         say("no model is registered yet; 'ftzard run training_pipeline_job' registers the first")
     else:
-        show_whole(shown_models.list_table(lines))
+        show_whole(model_tables.list_table(lines))
 
 
 @models.command("show")
@@ -40,15 +40,15 @@ def models_show(
     as_json: AsJson = False,
 ) -> None:
     """Show a version: aliases, tags, metrics, data versions, base, size, run."""
-    from ftzard.registered import lookup
-    from ftzard.terminal import shown_models
-    from ftzard.workspace import find
+    from ftzard.cli import model_tables
+    from ftzard.registry import lookup
+    from ftzard.workspace.workspace import find
 
     told = lookup.describe(find(workspace), model)
     if as_json:
         say_value(told)
     else:
-        show_whole(shown_models.model_tree(told))
+        show_whole(model_tables.model_tree(told))
 
 
 @models.command("tag")
@@ -60,8 +60,8 @@ def models_tag(
     as_json: AsJson = False,
 ) -> None:
     """Set or take away tags of a version."""
-    from ftzard.registered import lookup
-    from ftzard.workspace import find
+    from ftzard.registry import lookup
+    from ftzard.workspace.workspace import find
 
     tags = lookup.parsed_tags(pairs)
     version = lookup.set_tags(find(workspace), model, tags)
@@ -84,18 +84,18 @@ def models_delete(
     workspace: InWorkspace = None,
 ) -> None:
     """Delete a version, or a whole model, and its files in MLflow; the record in git stays."""
-    from ftzard.registered import deletion
-    from ftzard.workspace import find
+    from ftzard.registry import delete
+    from ftzard.workspace.workspace import find
 
     place = find(workspace)
-    plan = deletion.planned(place, model, force=force)
+    plan = delete.planned(place, model, force=force)
     for mark, lines in (("-", plan.goes), ("stays:", plan.stays)):
         for line in lines:
             say(f"  {mark} {line}")
     if not yes and not confirmed(f"Delete {plan.name}?"):
         say("nothing was deleted")
         raise typer.Exit(1)
-    done = deletion.delete(place, plan, reason=reason, say=say)
+    done = delete.delete(place, plan, reason=reason, say=say)
     for line in done.stays:
         say(f"! {line}")
     say(f"✓ {done.name} is deleted" + (
@@ -112,8 +112,8 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a version the champion by hand. The champion before becomes previous."""
-    from ftzard.registered import promotion
-    from ftzard.workspace import find
+    from ftzard.registry import promote as promotion
+    from ftzard.workspace.workspace import find
 
     show_promotion(promotion.promote(find(workspace), version, reason=reason, who=person,
                                      say=telling(as_json)), as_json)
@@ -127,8 +127,8 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Make the previous champion the champion again."""
-    from ftzard.registered import promotion
-    from ftzard.workspace import find
+    from ftzard.registry import promote as promotion
+    from ftzard.workspace.workspace import find
 
     show_promotion(promotion.rollback(find(workspace), reason=reason, who=person,
                                       say=telling(as_json)), as_json)

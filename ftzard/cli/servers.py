@@ -27,8 +27,8 @@ def ui(
     only: Annotated[str | None, typer.Option(help="dagster or mlflow.")] = None,
 ) -> None:
     """Serve Dagster with its sensors, and MLflow. On this workspace, until Ctrl-C."""
-    from ftzard.running import addresses, services
-    from ftzard.workspace import find
+    from ftzard.orchestration import addresses, services
+    from ftzard.workspace.workspace import find
 
     place = find(workspace)
     commands, served = {}, {}
@@ -71,7 +71,7 @@ def as_they_answer(addresses: Mapping[str, tuple[str, int]], started: Mapping, s
 
     Raises WorkspaceError, as `services.wait_for_answer` does, for one that ends or takes too long.
     """
-    from ftzard.running import services
+    from ftzard.orchestration import services
 
     waiting, deadline = dict(addresses), time.monotonic() + seconds
     while waiting:
@@ -112,9 +112,9 @@ def mlflow_server(
         "--dir", help="Folder of all its files.", **A_PATH)] = Path("mlflow-server"),
 ) -> None:
     """Serve MLflow to a team, with logins. Until Ctrl-C; everyone sees only what is theirs."""
-    from ftzard import credentials
-    from ftzard.running import services
-    from ftzard.team import server as team_server
+    from ftzard.core import credentials
+    from ftzard.orchestration import mlflow_server as team_server
+    from ftzard.orchestration import services
 
     credentials.load_for_server(Path.cwd())
     plan = team_server.plan(folder, host=host, port=services.free_port(host, port),
@@ -133,8 +133,8 @@ def lab(
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Open JupyterLab on the workspace's notebooks until Ctrl-C."""
-    from ftzard.running import services
-    from ftzard.workspace import find
+    from ftzard.orchestration import services
+    from ftzard.workspace.workspace import find
 
     place = find(workspace)
     command = services.jupyter(place, host, services.free_port(host, port), browser)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ftzard.cli import completing
+from ftzard.cli import completion as completing
 from ftzard.cli.printing import complain, say_data
 from ftzard.errors import FtzardError, nearest
 

@@ -15,11 +15,10 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 import ftzard
-from ftzard.cli import completing
+from ftzard.cli import completion, output
 from ftzard.cli.printing import complain, say, say_data, say_value
+from ftzard.core.environment import QUIET
 from ftzard.errors import FtzardError, described
-from ftzard.running.environment import QUIET
-from ftzard.terminal import output
 
 #: Every command, in the order of the help, and the module of this package that has it.
 COMMANDS = {
@@ -121,8 +120,8 @@ def main() -> None:
         os.environ.setdefault(name, value)
     gc.set_threshold(100_000)  # most commands import more than they compute, and import no rubbish
     output.make_tolerant()
-    if completing.LINE in os.environ:
-        complete(os.environ.pop(completing.LINE))
+    if completion.LINE in os.environ:
+        complete(os.environ.pop(completion.LINE))
     try:
         require_text(sys.argv[1:])
         code = app(standalone_mode=False)
@@ -175,7 +174,7 @@ def complete(line: str) -> NoReturn:
     """Print what may stand behind a half-typed line, and end; whatever is wrong, nothing is said.
     """
     with contextlib.suppress(Exception):
-        for found in completing.answer(get_command(app), line):
+        for found in completion.answer(get_command(app), line):
             say_data(found)
     sys.exit(0)
 

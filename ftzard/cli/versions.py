@@ -15,14 +15,14 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command()
 def push(workspace: InWorkspace = None, as_json: AsJson = False) -> None:
     """Send what is not pushed yet: data first, then commits."""
-    from ftzard.history import lineage
+    from ftzard.registry import lineage
     from ftzard.versioning.publish import push as send
-    from ftzard.workspace import find
+    from ftzard.workspace.workspace import find
 
     place = find(workspace)
     tracking = lineage.store(place, place.config())
     if tracking is not None:
-        from ftzard.registered.promotion import complete
+        from ftzard.registry.promote import complete
 
         complete(place, tracking, telling(as_json))  # a decision is never sent half done
     state, reason = send(place.root, telling(as_json))
@@ -33,7 +33,7 @@ def push(workspace: InWorkspace = None, as_json: AsJson = False) -> None:
     if reason:
         raise typer.Exit(1)
     if tracking is not None:
-        from ftzard.notebooks.versions import settle
+        from ftzard.steps.versioning import settle
 
         settle(place, tracking)
 
@@ -46,17 +46,17 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Show the versions of an artifact. When, how large, by which run, in which models."""
-    from ftzard.history import lineage
-    from ftzard.terminal import shown
+    from ftzard.cli import tables
+    from ftzard.registry import lineage
     from ftzard.versioning.versions import why_not_pushed
-    from ftzard.workspace import find
+    from ftzard.workspace.workspace import find
 
     place = find(workspace)
     versions = lineage.history(place, artifact)
     if as_json:
         say_value(versions)
         return
-    show_whole(shown.history_table(versions))
+    show_whole(tables.history_table(versions))
     if not all(version["pushed"] for version in versions):
         say(f"not pushed: {why_not_pushed(place.root)}")
 
@@ -69,15 +69,15 @@ def lineage(
     as_json: AsJson = False,
 ) -> None:
     """Show what a model is made of. Rows, code, config, base, parents, runs and notebooks."""
-    from ftzard.history import lineage
-    from ftzard.terminal import shown
-    from ftzard.workspace import find
+    from ftzard.cli import tables
+    from ftzard.registry import lineage
+    from ftzard.workspace.workspace import find
 
     told = lineage.lineage(find(workspace), model)
     if as_json:
         say_value(told)
     else:
-        show_whole(shown.lineage_tree(told))
+        show_whole(tables.lineage_tree(told))
 
 
 @app.command()
@@ -89,9 +89,9 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Bring artifacts of an earlier version back. From the cache or the remote."""
-    from ftzard.history import restore
-    from ftzard.terminal import shown
-    from ftzard.workspace import find
+    from ftzard.cli import tables
+    from ftzard.registry import restore
+    from ftzard.workspace.workspace import find
 
     done = restore.restore(find(workspace), which, artifacts or (), say=telling(as_json))
     if as_json:
@@ -100,7 +100,7 @@ def restore(
     if not done["files"]:
         say(f"nothing to restore: everything is as it was at {which}")
         return
-    show_whole(shown.restored_table(done["files"]))
+    show_whole(tables.restored_table(done["files"]))
     say(f"committed {done['commit'][:10]}; it goes out with the next run, or with 'ftzard push'"
         if done["commit"] else "nothing to commit: git had these versions, their data was away")
 
@@ -113,8 +113,8 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Train a version again and say whether it comes out equal. From its record alone."""
-    from ftzard.history.reproduce import reproduce as again
-    from ftzard.workspace import find
+    from ftzard.steps.reproduce import reproduce as again
+    from ftzard.workspace.workspace import find
 
     place = find(workspace)
     name, _, number = model.rpartition("@")

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
+from ftzard.cli.layout import Column, Table
 from ftzard.cli.printing import TONES, say, say_data, say_value, show_whole
-from ftzard.terminal.layout import Column, Table
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -48,15 +48,15 @@ def init(
     dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
 ) -> None:
     """Make a workspace: git, DVC, notebooks and config. With --data, ready to train on it."""
-    from ftzard import new_workspace
+    from ftzard.orchestration import create_workspace
 
-    workspace = new_workspace.init(
+    workspace = create_workspace.init(
         folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
         ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
         delimiter=delimiter, quoting=quoting, say=say, git_remote=git_remote,
         dvc_remote=dvc_remote)
     if data is not None:
-        from ftzard.planning import first_look
+        from ftzard.steps import first_look
 
         for line in first_look.lines(workspace):
             say(line)
@@ -73,7 +73,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of training.")] = 0,
 ) -> None:
     """Run three rounds on sample data, in a fresh workspace."""
-    from ftzard import demo as story
+    from ftzard.cli import demo as story
 
     story.run(folder, seed=seed, say=say, table=show_whole)
 
@@ -84,9 +84,9 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show models, steps, rows to label and what is not pushed."""
-    from ftzard.evaluation import measures
-    from ftzard.status import gather
-    from ftzard.workspace import find
+    from ftzard.evaluation import metric_info
+    from ftzard.registry.status import gather
+    from ftzard.workspace.workspace import find
 
     state = gather(find(workspace))
     if as_json:
@@ -103,7 +103,7 @@ def status(
                 if waiting and waiting["verdict"] else ""))
             continue
         scores = model["metrics"] or {}
-        right = f", {measures.sentence(scores)}" if scores else ""
+        right = f", {metric_info.sentence(scores)}" if scores else ""
         if model["apart"]:
             right += f" (other rows than the others': {model['measured_on']}; {model['apart']})"
         say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
@@ -145,7 +145,7 @@ def doctor(
 ) -> None:
     """Say what is wrong with a workspace and what mends it. With --fix, mend it."""
     from ftzard import doctor as doctors
-    from ftzard.workspace import find
+    from ftzard.workspace.workspace import find
 
     place, said = find(workspace), []
     if fix:
@@ -169,7 +169,7 @@ def config(
 ) -> None:
     """Show the config that a run would get. With the source of each value."""
     from ftzard.config import listing
-    from ftzard.workspace import find
+    from ftzard.workspace.workspace import find
 
     resolved = find(workspace).resolve({"overrides": overrides or []})
     if as_json:

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import yaml
 
-from ftzard.config import composed_file, own_choices, yaml_file
+from ftzard.config import composed_file, own_choices
 from ftzard.config.limits import problems
 from ftzard.config.overrides import parse_override
 from ftzard.config.schema import GROUPS, MAPS, PARTS, Config, hint_of, parse
 from ftzard.config.search import is_packaged, settle_search
+from ftzard.core import yaml_file
 from ftzard.errors import ConfigError, nearest
 
 PACKAGED = Path(__file__).parent

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from ftzard.artifact import write_atomically
+from ftzard.core.artifacts import write_atomically
 from ftzard.errors import FtzardError
 
 

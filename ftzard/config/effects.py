@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ftzard.config.compose import DEFAULT, OVERRIDE, Resolved, leaves, to_record
 from ftzard.config.schema import SEARCHED, Config
 from ftzard.errors import ConfigError
-from ftzard.steps import DELIVERIES, JOBS
+from ftzard.workspace.pipeline import DELIVERIES, JOBS
 
 #: The Launchpad as a source; ftzard.yaml, presets and files serve all jobs and are never refused.
 LAUNCHPAD = "Launchpad"

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any
 
-from ftzard import custom
 from ftzard.config.schema import GROUPS, SEARCHED, Config, Paths, Tuning, hint_of
+from ftzard.workspace import custom_functions
 
 #: Largest whole number where nothing smaller is said: what every library here can count with.
 LARGEST = 2**31 - 1
@@ -249,12 +249,12 @@ def _of_own_functions(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     """Yield what the names of a workspace's own functions must look like."""
     clean, metrics = config.data.clean, config.metrics
     classifies = config.task.kind == "classification"
-    yield "data.clean", clean, clean is None or bool(custom.NAME.fullmatch(clean)), (
-        f"{custom.EXPECTED}; or null")
+    yield "data.clean", clean, clean is None or bool(custom_functions.NAME.fullmatch(clean)), (
+        f"{custom_functions.EXPECTED}; or null")
     yield ("data.clean", clean, clean is None or classifies,
            f"null with task={config.task.kind}, where texts stay as they are written")
-    yield ("metrics", metrics, all(custom.NAME.fullmatch(m) for m in metrics or ()),
-           f"names such as {custom.EXPECTED}; or null")
+    yield ("metrics", metrics, all(custom_functions.NAME.fullmatch(m) for m in metrics or ()),
+           f"names such as {custom_functions.EXPECTED}; or null")
     yield ("metrics", metrics, not metrics or classifies,
            f"null with task={config.task.kind}, whose answers have no probabilities of labels")
     short = [m.partition(":")[2] for m in metrics or ()]

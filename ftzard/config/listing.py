@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterable, Mapping
 
-from ftzard.config import yaml_file
 from ftzard.config.compose import DEFAULT, Resolved, leaves, to_record
 from ftzard.config.schema import GROUPS, PARTS
+from ftzard.core import yaml_file
 
 WIDTH = 44
 

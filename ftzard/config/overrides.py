@@ -8,8 +8,8 @@ import re
 from types import NoneType, UnionType
 from typing import Literal, Union, get_args, get_origin
 
-from ftzard.config import yaml_file
 from ftzard.config.schema import GROUPS, hint_of, is_map
+from ftzard.core import yaml_file
 from ftzard.errors import ConfigError
 
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.S)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from ftzard.config import text_file, yaml_file
 from ftzard.config.schema import GROUPS, MAPS
+from ftzard.core import text_file, yaml_file
 from ftzard.errors import ConfigError, nearest
 
 SELF = "_self_"

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from ftzard.doctor import credentials, dropped, leftovers, machine, records, registered, versioned
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, settings
 from ftzard.errors import FtzardError
-from ftzard.workspace import Workspace, locked
+from ftzard.workspace.workspace import Workspace, locked
 
 __all__ = ["CHECKS", "OK", "WARNING", "WRONG", "Finding", "cure", "examine", "lines", "mend",
            "settings"]

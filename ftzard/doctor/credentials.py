@@ -5,11 +5,11 @@ import os
 import stat
 from urllib.parse import urlsplit
 
-from ftzard import credentials
+from ftzard.core import credentials
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, listed, settings
 from ftzard.errors import ConfigError, in_shell, nearest
 from ftzard.versioning import git
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 
 _HERE = ("localhost", "127.0.0.1", "::1")
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO

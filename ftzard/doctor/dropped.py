@@ -2,9 +2,9 @@
 
 import shlex
 
-from ftzard import drop_folders, drop_tally
 from ftzard.doctor.finding import OK, WARNING, Finding, counted, listed, settings
-from ftzard.workspace import Workspace
+from ftzard.workspace import drop_folders, drop_tally
+from ftzard.workspace.workspace import Workspace
 
 
 def files(place: Workspace) -> list[Finding]:

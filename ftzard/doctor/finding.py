@@ -7,7 +7,7 @@ from functools import lru_cache
 from ftzard.config.compose import compose
 from ftzard.config.schema import Config
 from ftzard.errors import FtzardError
-from ftzard.workspace import MARKER, Workspace
+from ftzard.workspace.workspace import MARKER, Workspace
 
 OK, WARNING, WRONG = "ok", "warning", "wrong"
 

@@ -9,12 +9,12 @@ import os
 import shutil
 from pathlib import Path
 
-from ftzard import init_journal
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed
 from ftzard.errors import in_shell
+from ftzard.orchestration import init_journal
 from ftzard.versioning import git
 from ftzard.versioning.worktree import lock_of
-from ftzard.workspace import Workspace, alive
+from ftzard.workspace.workspace import Workspace, alive
 
 #: Folders of the state that hold other programs' files; nothing half-written of ours is in them.
 _NOT_OURS = {"mlartifacts", "dagster", "worktrees", "logs"}
@@ -143,7 +143,7 @@ def unfinished_restore(place: Workspace) -> list[Finding]:
 
 
 def _finish_restore(place: Workspace) -> str:
-    from ftzard.history import restore
+    from ftzard.registry import restore
 
     return restore.finish(place, say=lambda line: None)
 

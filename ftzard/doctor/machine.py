@@ -9,9 +9,9 @@ from pathlib import Path
 import ftzard
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.errors import ConfigError
-from ftzard.running import disk as space
 from ftzard.tracking.record import notebook_hash
-from ftzard.workspace import MARKER, Workspace
+from ftzard.workspace import disk as space
+from ftzard.workspace.workspace import MARKER, Workspace
 
 
 def config(place: Workspace) -> list[Finding]:

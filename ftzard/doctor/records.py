@@ -15,8 +15,8 @@ import yaml
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.doctor.versioned import answers
 from ftzard.errors import TrackingError
-from ftzard.running import dagster_settings, lease
-from ftzard.workspace import Workspace
+from ftzard.orchestration import dagster_settings, lease
+from ftzard.workspace.workspace import Workspace
 
 #: How long a check of a server may take, in seconds.
 SERVER_S = 5
@@ -189,6 +189,6 @@ def _worker_gone(place: Workspace, run_id: str, made: int) -> bool:
 
 
 def _close_dead(place: Workspace) -> str:
-    from ftzard.running import services
+    from ftzard.orchestration import services
 
     return f"closed {listed([run_id[:8] for run_id in services.close_dead_runs(place)])}."

@@ -10,7 +10,7 @@ from ftzard.doctor.leftovers import at_work
 from ftzard.doctor.records import impatient, tracking_of, uri_of
 from ftzard.errors import TrackingError, in_shell
 from ftzard.versioning import git
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 
 
 def models(place: Workspace) -> list[Finding]:
@@ -158,9 +158,9 @@ def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict
              ) -> list[Finding]:
     """A champion on record that the alias does not name; the alias is moved only along the chain.
     """
-    from ftzard.notebooks import decisions, reigning
+    from ftzard.registry import champion_alias, promotions
 
-    last = decisions.latest(records.values())
+    last = promotions.latest(records.values())
     champion = aliases.get("champion")
     if not last or champion in {decision.version for decision in last[:1]} and len(last) == 1:
         return []
@@ -181,7 +181,7 @@ def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict
             f"does not know it; it has {counted(len(versions), 'version')} of {name}.",
             f"set tracking.uri to the server that has it, or bring {place.state / 'mlflow.db'} "
             "back")]
-    version = reigning.pending(tracking, name, last)
+    version = champion_alias.pending(tracking, name, last)
     if version is None or _settled_before_the_chain(place, name, last[0]):
         elsewhere = champion is not None and _decided_elsewhere(versions[champion], records)
         return [Finding(
@@ -212,18 +212,18 @@ def _settled_before_the_chain(place: Workspace, name: str, decision) -> bool:
 
 def _decided_elsewhere(champion, records: dict) -> bool:
     """Return whether no record here knows the decision by which a version is champion."""
-    from ftzard.notebooks import decisions
+    from ftzard.registry import promotions
 
-    known = {decision.id for decision in decisions.on_record(records.values())}
-    return champion.tags.get(decisions.TAG) not in (None, *known)
+    known = {decision.id for decision in promotions.on_record(records.values())}
+    return champion.tags.get(promotions.TAG) not in (None, *known)
 
 
 def _carry_out(place: Workspace, tracking, version, decision_id: str) -> str:
-    from ftzard.notebooks import reigning
+    from ftzard.registry import champion_alias
 
-    sentence = reigning.complete(place, tracking)
+    sentence = champion_alias.complete(place, tracking)
     if sentence is None:
-        reigning.carry_out(tracking, version, decision_id)
+        champion_alias.carry_out(tracking, version, decision_id)
     return sentence or f"{version} is champion."
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ftzard import own_code
-from ftzard.artifact import dvc_hash, write_atomically
+from ftzard.core.artifacts import dvc_hash, write_atomically
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed
 from ftzard.doctor.leftovers import at_work
 from ftzard.errors import VersioningError, in_shell
@@ -19,7 +18,8 @@ from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder, r
 from ftzard.versioning.publish import last_push, push, why_git_refused
 from ftzard.versioning.publish import unpushed as commits_here
 from ftzard.versioning.repository import branch, upstream
-from ftzard.workspace import Workspace
+from ftzard.workspace import own_code
+from ftzard.workspace.workspace import Workspace
 
 NETWORK_S = 8.0
 

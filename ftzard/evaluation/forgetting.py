@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ftzard.errors import DataError
-from ftzard.evaluation import measures
-from ftzard.evaluation.measures import ACCURACY, Measure
+from ftzard.evaluation import metric_info
+from ftzard.evaluation.metric_info import ACCURACY, Measure
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +52,8 @@ class Matrix:
         measure than the newest one's: losses and shares have no difference.
         """
         told = sorted((r for r in records if r.get("tested")), key=_evaluated)
-        measure = measures.told_in(told[-1] if told else None)
-        told = [r for r in told if measures.told_in(r) is measure]
+        measure = metric_info.told_in(told[-1] if told else None)
+        told = [r for r in told if metric_info.told_in(r) is measure]
         key = "accuracy" if measure is ACCURACY else "score"
         versions = tuple(sorted({int(v) for r in told for v in r["tested"]}))
         batches = tuple(dict.fromkeys(

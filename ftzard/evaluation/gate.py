@@ -19,8 +19,8 @@ from statistics import NormalDist
 import numpy as np
 
 from ftzard.errors import DataError
-from ftzard.evaluation import measures, paired
-from ftzard.evaluation.measures import ACCURACY, Measure
+from ftzard.evaluation import metric_info, paired
+from ftzard.evaluation.metric_info import ACCURACY, Measure
 from ftzard.evaluation.paired import Predicted, Scored
 
 POWER = 0.8
@@ -203,7 +203,7 @@ def judge_scores(
     max_forgetting (of a test set's mean) are; trial: kept with the verdict. Raises DataError if
     sets, ids or weights do not match, no row is left, or the base is missing where it is needed.
     """
-    told = measures.of(measure)
+    told = metric_info.of(measure)
     rows = paired.union_of_scores(challenger)
     first = champion is None
     if first and BASE not in baselines:
@@ -260,7 +260,7 @@ def interval(
 
     answers: test set name -> Scored; the interval is a bootstrap of the rows.
     """
-    told, rows = measures.of(measure), paired.union_of_scores(answers)
+    told, rows = metric_info.of(measure), paired.union_of_scores(answers)
     lower, upper = paired.bootstrap(rows["scores"], rows["weights"], confidence, resamples,
                                     np.random.default_rng(seed))
     ends = sorted((told.goodness(lower), told.goodness(upper)))

@@ -7,7 +7,7 @@ plain file is written out once, under the hash of its content, and goes on as an
 record of what it was made of stands beside it.
 """
 
-from ftzard.sources.delivering import describe, keep, materialise
-from ftzard.sources.names import Source, check, named, parse
+from ftzard.sources.ingest import describe, keep, materialise
+from ftzard.sources.source import Source, check, named, parse
 
 __all__ = ["Source", "check", "describe", "keep", "materialise", "named", "parse"]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.config.schema import Config
-from ftzard.dataset import cleaning, instructions, mixing, reading, storage
+from ftzard.data import cleaning, mixing, reading, storage
 from ftzard.errors import DataError
-from ftzard.sources.opening import Opened
+from ftzard.sources.open import Opened
+from ftzard.tasks.instruction_tuning import instructions
 
 
 def _columns(config: Config, answers: bool = True) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ftzard.escaping import markdown
+from ftzard.core.escaping import markdown
 
 NAME = "model_card.md"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from ftzard.credentials import mask
+from ftzard.core.credentials import mask
 from ftzard.errors import TrackingError
 from ftzard.tracking.mirror import KEY, QUIET
 

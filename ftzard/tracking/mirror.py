@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ftzard.credentials import mask
+from ftzard.core.credentials import mask
 from ftzard.errors import TrackingError
 
 #: The tag of an MLflow run that says where its copy is, or why there is none.

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ftzard import __version__
-from ftzard.artifact import Handle
+from ftzard.core.artifacts import Handle
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "optuna", "pandas",
             "numpy", "scikit-learn", "mlflow-skinny", "dagster", "dvc", "hydra-core")

@@ -18,10 +18,11 @@ from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_MODELS
 
-from ftzard import private_folder
-from ftzard.artifact import write_json
+from ftzard.core import private_folder
+from ftzard.core.archive import hashes, whole_folder
+from ftzard.core.artifacts import write_json
 from ftzard.errors import TrackingError
-from ftzard.models.archive import hashes, whole_folder
+from ftzard.registry.packaging import packaged, size
 from ftzard.tracking import model_version
 from ftzard.tracking.model_version import (  # noqa: F401  (others know them as the registry's)
     ALIASES,
@@ -36,7 +37,6 @@ from ftzard.tracking.model_version import (  # noqa: F401  (others know them as 
     Version,
     base_name,
 )
-from ftzard.tracking.packaged import packaged, size
 from ftzard.tracking.runs import Run, Tracking
 
 #: What the page of a registered model says, by its kind.

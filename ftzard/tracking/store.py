@@ -24,9 +24,9 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
-from ftzard.artifact import write_atomically
+from ftzard.core.artifacts import write_atomically
 from ftzard.errors import TrackingError
-from ftzard.workspace import locked
+from ftzard.workspace.workspace import locked
 
 # What MLflow says while it makes its tables, and its own traceback of a database error, would
 # stand before our sentence.

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ftzard.artifact import Handle, verify, write_atomically
+from ftzard.core.artifacts import Handle, verify, write_atomically
 from ftzard.errors import VersioningError, in_shell
 from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, dvc_path, read_dvc, with_name, with_rows

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftzard import artifact
+from ftzard.core import artifacts
 from ftzard.errors import VersioningError, in_shell
 from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, cached, default_remote, dvc_path, read_dvc, usual_cache
@@ -77,7 +77,7 @@ def content(root: Path, path: str, revision: str, *, say: Callable[[str], object
             f"neither DVC's cache nor {where} has the data of {path} at {revision[:10]}"
             f"{f': {said}' if said else ''}. If the machine that made it has it still, run 'ftzard "
             "push' there.")
-    if artifact.dvc_hash(file) != pointer.md5:
+    if artifacts.dvc_hash(file) != pointer.md5:
         raise VersioningError(f"DVC's cache holds damaged data for {path} of {revision[:10]}. "
                               f"Remove it, and it is fetched again from the remote: rm -f "
                               f"{in_shell(file)}")

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import yaml
 
-from ftzard import python_settings
-from ftzard.artifact import write_atomically
+from ftzard.core import python_settings
+from ftzard.core.artifacts import write_atomically
 from ftzard.errors import VersioningError
 from ftzard.versioning.git import environment, mask, remedy
 

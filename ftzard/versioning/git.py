@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftzard.credentials import mask
+from ftzard.core.credentials import mask
 from ftzard.errors import VersioningError
 from ftzard.versioning.repository import REPOSITORY_VARIABLES, upstream
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ftzard.errors import WorkspaceError
-from ftzard.workspace import not_writable
+from ftzard.workspace.workspace import not_writable
 
 LOCK = ".ftzard/git_dvc.lock"
 

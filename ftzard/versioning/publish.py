@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ftzard.artifact import write_json
+from ftzard.core.artifacts import write_json
 from ftzard.errors import VersioningError, in_shell
 from ftzard.versioning import git as _git
 from ftzard.versioning import repository

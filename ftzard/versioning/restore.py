@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ftzard import artifact
-from ftzard.artifact import write_atomically
+from ftzard.core import artifacts
+from ftzard.core.artifacts import write_atomically
 from ftzard.errors import VersioningError, in_shell
 from ftzard.versioning import git as _git
 from ftzard.versioning.commit import commit_paths, require_identity, wait_for_index
@@ -171,7 +171,7 @@ def _target(root: Path, path: str, revision: str) -> _Target:
         if head:
             head_md5 = read_dvc(git(root, "cat-file", "blob", head), f"{kept} at HEAD").md5
         file = root / path
-        file_md5 = artifact.dvc_hash(file) if file.is_file() else None
+        file_md5 = artifacts.dvc_hash(file) if file.is_file() else None
     return _Target(path, kept, revision, text, blob, md5, head, index, tree, head_md5, file_md5)
 
 
@@ -224,7 +224,7 @@ def _require_whole(cache: Path, data: list[_Target]) -> None:
     """Refuse data that the cache does not hold as its name promises."""
     for target in data:
         file = cached(cache, target.md5)
-        if artifact.dvc_hash(file) != target.md5:
+        if artifacts.dvc_hash(file) != target.md5:
             raise VersioningError(
                 f"Nothing was restored: DVC's cache holds damaged data for {target.path} of "
                 f"{target.commit[:10]}. Remove it, then restore again from the remote: rm -f "

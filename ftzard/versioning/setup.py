@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ftzard.artifact import write_atomically
+from ftzard.core.artifacts import write_atomically
 from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
 from ftzard.versioning.commit import (

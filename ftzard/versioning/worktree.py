@@ -11,7 +11,7 @@ from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder, quoted
 from ftzard.versioning.git import attempt, git
-from ftzard.workspace import locked
+from ftzard.workspace.workspace import locked
 
 FOLDER = ".ftzard/worktrees"
 

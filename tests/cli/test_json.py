@@ -22,7 +22,7 @@ def place(template, tmp_path_factory):
     """A workspace with two versions, the second with a record."""
     import shutil
 
-    from ftzard.workspace import Workspace
+    from ftzard.workspace.workspace import Workspace
 
     workspace = Workspace(Path(shutil.copytree(
         template, tmp_path_factory.mktemp("json") / "ws", symlinks=True)))
@@ -107,7 +107,7 @@ def test_config_plan_and_doctor(both, place):
 
 
 def test_plan(both, workspace):
-    from tests.pipeline.texts import easy_texts
+    from tests.orchestration.texts import easy_texts
 
     easy_texts(200, seed=1).to_csv(workspace.root / "mine.csv", index=False)
     (workspace.root / "ftzard.yaml").write_text(yaml.safe_dump({

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from ftzard.history import lineage
+from ftzard.registry import lineage
 from ftzard.versioning import publish
 from tests.tracking.stores import registered
 
@@ -115,7 +115,7 @@ def test_a_push_file_that_says_nothing_is_named_with_its_remedy(workspace, ftzar
 class TestPlanElsewhere:
     @pytest.fixture
     def ready(self, workspace):
-        from tests.pipeline.texts import easy_texts
+        from tests.orchestration.texts import easy_texts
 
         easy_texts(200, seed=1).to_csv(workspace.root / "mine.csv", index=False)
         (workspace.root / "ftzard.yaml").write_text(json.dumps({

@@ -19,7 +19,7 @@ from ftzard.config.compose import (
 )
 from ftzard.config.schema import GROUPS, Config
 from ftzard.errors import ConfigError
-from ftzard.workspace import Workspace
+from ftzard.workspace.workspace import Workspace
 
 CHOICES = [(group, choice) for group in GROUPS for choice in available(group)]
 FILES = sorted(PACKAGED.rglob("*.yaml"))

@@ -15,9 +15,9 @@ from ftzard.config import effects
 from ftzard.config.compose import Resolved, compose, resolve
 from ftzard.config.schema import GROUPS, Config
 from ftzard.errors import ConfigError
-from ftzard.notebooks import as_trained
-from ftzard.notebooks.chapter import begin
-from ftzard.steps import JOBS, STEPS
+from ftzard.steps import effective_config
+from ftzard.steps.step_run import begin
+from ftzard.workspace.pipeline import JOBS, STEPS
 
 LIBRARY = Path(ftzard.__file__).parent
 
@@ -112,21 +112,21 @@ READERS = {
     "cleaning": ["sources", "inputs.py", "dataset"],
     "labels": ["inputs.py"],
     "labelled": ["inputs.py"],
-    "preprocessing": ["notebooks/model_files.py", "notebooks/instructing.py"],
-    "inference_preprocessing": ["sources", "inputs.py", "notebooks/instructing.py"],
-    "tuning": ["config/unusual.py", "notebooks/model_files.py", "notebooks/instructing.py"],
-    "choosing": ["notebooks/model_files.py", "notebooks/instructing.py", "notebooks/contests.py",
-                 "notebooks/answer_contests.py", "notebooks/candidates.py", "evaluation/gate.py",
-                 "pipeline/io_managers.py"],
-    "inference": ["notebooks/reference.py"],
-    "sampling": ["notebooks/signals.py"],
-    "retraining": ["notebooks/model_files.py", "notebooks/instructing.py",
-                   "notebooks/candidates.py"],
-    "sensors": ["pipeline/deliveries.py"],
+    "preprocessing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py"],
+    "inference_preprocessing": ["sources", "inputs.py", "tasks/instruction_tuning/tokenize_rows.py"],
+    "tuning": ["config/unusual.py", "registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py"],
+    "choosing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py", "tasks/classification/evaluation.py",
+                 "tasks/instruction_tuning/evaluation.py", "steps/candidate.py", "evaluation/gate.py",
+                 "orchestration/io_managers.py"],
+    "inference": ["steps/drift_reference.py"],
+    "sampling": ["steps/query_inputs.py"],
+    "retraining": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py",
+                   "steps/candidate.py"],
+    "sensors": ["orchestration/drop_folder_runs.py"],
 }
 READERS["evaluation"] = READERS["choosing"]
-EVERYWHERE = ["notebooks/chapter.py", "notebooks/versions.py", "running/disk.py",
-              "tracking/reading.py", "workspace.py"]
+EVERYWHERE = ["steps/step_run.py", "steps/versioning.py", "workspace/disk.py",
+              "tracking/sqlite_reading.py", "workspace.py"]
 
 
 def cells_of(step: str) -> str:
@@ -214,7 +214,7 @@ class TestRetraining:
 
     def test_it_takes_the_champion_s_values_and_those_of_its_own_group(self):
         config = compose({"retraining": {"epochs": 7, "learning_rate_ratio": 0.5}})
-        training = as_trained.retrained(config, self.RECORD).training
+        training = effective_config.retrained(config, self.RECORD).training
         assert (training.learning_rate, training.batch_size, training.weight_decay, training.rank,
                 training.alpha_ratio, training.dropout, training.epochs) == (
                     0.005, 8, 0.5, 4, 3.0, 0.2, 7)
@@ -222,20 +222,20 @@ class TestRetraining:
 
     def test_what_somebody_set_otherwise_is_told_and_a_default_is_not(self):
         resolved = resolve({"training": {"rank": 8, "dropout": 0.2}}, names=("ftzard.yaml",))
-        taken = as_trained.retrained(resolved.config, self.RECORD)
-        assert as_trained.not_used(resolved.config, taken, resolved.sources) == {
+        taken = effective_config.retrained(resolved.config, self.RECORD)
+        assert effective_config.not_used(resolved.config, taken, resolved.sources) == {
             "training.rank": (8, 4)}
-        assert list(as_trained.passed_over(resolved, "retraining_job", self.RECORD)) == [
+        assert list(effective_config.passed_over(resolved, "retraining_job", self.RECORD)) == [
             "training.rank=8 is not used: a retraining takes the champion's value, here 4"]
 
     def test_a_record_says_what_a_fit_took(self):
         recipe = {"params": self.RECORD["params"], "training": {"epochs": 2, "packing": True}}
-        training = as_trained.made(compose(), recipe).training
+        training = effective_config.made(compose(), recipe).training
         assert (training.rank, training.learning_rate, training.epochs) == (4, 0.01, 2)
 
     def test_an_old_record_without_values_leaves_the_config_as_it_is(self):
         config = replace(compose(), seed=3)
-        assert as_trained.made(config, {}) == config
+        assert effective_config.made(config, {}) == config
 
     @pytest.mark.parametrize("job", ["retraining_job", "retraining_pipeline_job"])
     @pytest.mark.parametrize(("value", "remedy"), [

@@ -5,8 +5,8 @@ import os
 import pytest
 import yaml
 
-from ftzard.config import yaml_file
 from ftzard.config.compose import compose, resolve
+from ftzard.core import yaml_file
 from ftzard.errors import ConfigError
 
 TWICE = "training: {epochs: 1}\ndata: {}\ntraining: {rank: 8}\n"

@@ -6,10 +6,10 @@ from typing import get_args
 import pytest
 import yaml
 
-from ftzard.config import yaml_file
 from ftzard.config.compose import PACKAGED, compose, defaults, leaves
 from ftzard.config.limits import RANGES, Range
 from ftzard.config.schema import hint_of
+from ftzard.core import yaml_file
 from ftzard.errors import ConfigError
 
 RANGE = re.compile(r"\b(int|float)(?: \w+)? (>=|>) ([\d.]+)|\b(int|float) in ([\[(])([\w.]+), "

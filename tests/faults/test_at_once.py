@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance
 
-from ftzard.running import launch
-from ftzard.workspace import locked
+from ftzard.orchestration import launch
+from ftzard.workspace.workspace import locked
 from tests.faults.test_killed import sound
-from tests.pipeline.texts import end, started
+from tests.orchestration.texts import end, started
 
 pytestmark = pytest.mark.jobs
 

@@ -11,18 +11,18 @@ import pandas as pd
 import pytest
 
 from ftzard import doctor
-from ftzard.artifact import Handle, dvc_hash, sha256, write_atomically
 from ftzard.config.compose import compose
-from ftzard.dataset import storage
+from ftzard.core.archive import whole_folder
+from ftzard.core.artifacts import Handle, dvc_hash, sha256, write_atomically
+from ftzard.data import storage
 from ftzard.doctor import leftovers
 from ftzard.errors import DataError, TrackingError, VersioningError, WorkspaceError
-from ftzard.models.archive import whole_folder
-from ftzard.new_workspace import create
-from ftzard.running import disk
-from ftzard.steps import BY_NAME
+from ftzard.orchestration.create_workspace import create
 from ftzard.tracking import runs
 from ftzard.versioning.commit import version
-from ftzard.workspace import Workspace
+from ftzard.workspace import disk
+from ftzard.workspace.pipeline import BY_NAME
+from ftzard.workspace.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
@@ -239,7 +239,7 @@ class TestRequireSpace:
         assert asked("choosing") == asked("evaluation") == (2400, 1200)
 
     def test_a_notebook_refuses_before_it_writes_anything(self, workspace, monkeypatch):
-        from ftzard.notebooks.chapter import begin
+        from ftzard.steps.step_run import begin
 
         (workspace.raw / "mine.csv").write_text("text,label\nhello,glad\n")
         monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from ftzard import doctor
-from ftzard.artifact import dvc_hash
-from ftzard.running.launch import environment
-from ftzard.running.services import answers
+from ftzard.core.artifacts import dvc_hash
+from ftzard.orchestration.launch import environment
+from ftzard.orchestration.services import answers
 from ftzard.tracking import runs
 from ftzard.versioning.dvc import dvc_hash as recorded_hash
-from tests.pipeline.test_servers import LAUNCH, ask, free_port, jobs_are_there, wait_until
-from tests.pipeline.texts import end, living, processes
+from tests.orchestration.test_servers import LAUNCH, ask, free_port, jobs_are_there, wait_until
+from tests.orchestration.texts import end, living, processes
 from tests.story import begun
 
 pytestmark = pytest.mark.jobs
@@ -84,27 +84,27 @@ def run(story, job: str, *overrides: str, **environment: str) -> subprocess.Comp
 
 POINTS = {
     "tuning_job": [
-        ("the kernel in the middle of an epoch", "ftzard.models.training:_gradients:before:30",
+        ("the kernel in the middle of an epoch", "ftzard.training.trainer:_gradients:before:30",
          "self"),
-        ("the kernel while it saves a checkpoint", "ftzard.models.checkpoint:write_json:before:2",
+        ("the kernel while it saves a checkpoint", "ftzard.training.checkpoint:write_json:before:2",
          "self"),
         ("the process of the run in the middle of an epoch",
-         "ftzard.models.training:_gradients:before:20", "run"),
-        ("the kernel between two trials", "ftzard.models.fitting:_keep_ended:after:1", "self")],
+         "ftzard.training.trainer:_gradients:before:20", "run"),
+        ("the kernel between two trials", "ftzard.training.fit:_keep_ended:after:1", "self")],
     "preprocessing_job": [
         ("the kernel while an artifact is written",
-         "ftzard.dataset.storage:write_atomically:before:1", "self"),
+         "ftzard.data.storage:write_atomically:before:1", "self"),
         ("the kernel between the artifact and its handle",
-         "ftzard.notebooks.chapter:Chapter._hand_on:before:1", "self"),
+         "ftzard.steps.step_run:Chapter._hand_on:before:1", "self"),
         ("the process of the run between a step and Git_Dvc",
-         "ftzard.notebooks.versions:follow:before:1", "run"),
+         "ftzard.steps.versioning:follow:before:1", "run"),
         ("between dvc add and git commit", "ftzard.versioning.commit:commit_paths:before:1",
          "self"),
         ("between commit and push", "ftzard.versioning.commit:publish:before:1", "self"),
         ("between the data's push and git's", "ftzard.versioning.publish:_why_not_git:before:1",
          "self")],
     "choosing_job": [
-        ("during registration", "ftzard.notebooks.model_files:write_record:before:1", "self"),
+        ("during registration", "ftzard.registry.model_records:write_record:before:1", "self"),
         ("while an alias moves", "ftzard.tracking.registry:move:after:1", "self")],
 }
 
@@ -150,7 +150,7 @@ def test_no_kernel_depends_on_the_process_that_forked_it_and_the_next_gets_a_new
         story, tmp_path):
     before = story.git("rev-parse", "HEAD")
     done = run(story, "preprocessing_job", f"model.max_length={40 + next(SEEDS) % 60}", **killing(
-        tmp_path, "ftzard.notebooks.chapter:Chapter._hand_on:before:1", "server"))
+        tmp_path, "ftzard.steps.step_run:Chapter._hand_on:before:1", "server"))
     assert (tmp_path / "struck").exists() and done.returncode == 0, done.stdout[-2000:]
     assert gone(story) == []
     sound(story, before)
@@ -160,7 +160,7 @@ def test_a_kernel_that_has_long_to_train_ends_with_the_process_of_its_run(story,
     before = story.git("rev-parse", "HEAD")
     known = {r.info.run_id for r in runs.children(story.tracking())}
     run(story, "tuning_job", f"seed={next(SEEDS)}", "training.epochs=500", "training.patience=500",
-        **killing(tmp_path, "ftzard.models.training:_gradients:before:20", "run"))
+        **killing(tmp_path, "ftzard.training.trainer:_gradients:before:20", "run"))
     assert (tmp_path / "struck").exists()
     assert gone(story) == []
     mine = [r for r in runs.children(story.tracking()) if r.info.run_id not in known]
@@ -173,14 +173,14 @@ def test_a_killed_run_is_re_executed_from_failure_and_goes_on_where_it_was(story
     """The steps before the failure are not done again; the failed one goes on from its state."""
     changes = [f"seed={next(SEEDS)}", "training.checkpoint_steps=10"]
     struck = run(story, "training_pipeline_job", *changes, **killing(
-        tmp_path, "ftzard.models.training:_gradients:before:40", "self"))
+        tmp_path, "ftzard.training.trainer:_gradients:before:40", "self"))
     assert struck.returncode != 0 and (tmp_path / "struck").exists(), struck.stdout[-2000:]
     assert gone(story) == []
     code = """
 import os, sys
 from pathlib import Path
-from ftzard.running.launch import environment, reconstructable_job
-from ftzard.workspace import Workspace
+from ftzard.orchestration.launch import environment, reconstructable_job
+from ftzard.workspace.workspace import Workspace
 os.environ.update(environment(Workspace(Path(sys.argv[1]))))
 from dagster import DagsterInstance, ReexecutionOptions, execute_job
 with DagsterInstance.get() as instance:

@@ -16,10 +16,11 @@ import psutil
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from ftzard import doctor, drop_tally
-from ftzard.running.services import answers
-from tests.pipeline.test_servers import free_port, wait_until
-from tests.pipeline.texts import easy_texts, end, living, processes, started
+from ftzard import doctor
+from ftzard.orchestration.services import answers
+from ftzard.workspace import drop_tally
+from tests.orchestration.test_servers import free_port, wait_until
+from tests.orchestration.texts import easy_texts, end, living, processes, started
 from tests.story import begun
 from tests.tracking import team
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from ftzard.team import server as team_server
+from ftzard.orchestration import mlflow_server as team_server
 from ftzard.tracking import runs, team_routes
 from tests.tracking.team import ADMIN, Team, end, free_port, start, until_it_serves
 

@@ -1,7 +1,7 @@
 """A store with registered versions and executions that took no training."""
 
 from ftzard.tracking import registry, runs
-from ftzard.tracking.reading import of_workspace
+from ftzard.tracking.sqlite_reading import of_workspace
 
 
 def registered(workspace, name: str, *, versions: int, champion: int | None = None

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ftzard import credentials
+from ftzard.core import credentials
 from ftzard.errors import TrackingError
 from ftzard.tracking import registry, runs, users
 

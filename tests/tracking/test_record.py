@@ -4,8 +4,8 @@ import json
 
 import nbformat
 
-from ftzard.artifact import Handle
 from ftzard.config.compose import compose, digest, to_record
+from ftzard.core.artifacts import Handle
 from ftzard.tracking import record
 
 HANDLE = Handle("cleaned", "data/cleaned/cleaned.parquet", "ab" * 32, 5, "parquet", "c0ffee")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ftzard.errors import TrackingError
-from ftzard.team import server as team_server
+from ftzard.orchestration import mlflow_server as team_server
 from tests.tracking.team import free_port, records_and_keeps_its_password
 
 pytestmark = pytest.mark.system

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ftzard.errors import TrackingError
-from ftzard.team import server as team_server
+from ftzard.orchestration import mlflow_server as team_server
 from ftzard.tracking import runs
 from tests.tracking.team import free_port, records_and_keeps_its_password
 

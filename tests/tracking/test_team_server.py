@@ -12,10 +12,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from ftzard import credentials
 from ftzard.config.schema import Tracking
+from ftzard.core import credentials
 from ftzard.errors import ConfigError, FtzardError, TrackingError
-from ftzard.team import server as team_server
+from ftzard.orchestration import mlflow_server as team_server
 from ftzard.tracking import access, registry, runs, users
 from ftzard.tracking.store import Store
 from tests.tracking.penetration import (
@@ -165,7 +165,7 @@ class TestStart:
     def test_another_place_is_refused_before_anything_is_made(self, tmp_path, monkeypatch, place,
                                                              words):
         monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN[1])
-        monkeypatch.setattr("ftzard.team.storage.find_spec", lambda name: None)
+        monkeypatch.setattr("ftzard.orchestration.mlflow_artifacts.find_spec", lambda name: None)
         with pytest.raises(ConfigError, match=words) as refused:
             self.plan(tmp_path, artifacts=place)
         assert "s3cret" not in str(refused.value) and not (tmp_path / "server").exists()

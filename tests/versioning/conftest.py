@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ftzard.artifact import Handle, sha256, write_atomically
+from ftzard.core.artifacts import Handle, sha256, write_atomically
 from ftzard.versioning import Versioned, init_repository, version
 
 IGNORE = "*\n!*/\n!.gitignore\n!*.dvc\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ftzard.artifact import write_atomically
+from ftzard.core.artifacts import write_atomically
 from ftzard.versioning.commit import CodeFile
 
 PATH = "notebooks/Step1.ipynb"

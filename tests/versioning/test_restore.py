@@ -227,7 +227,7 @@ class TestDataThatIsGone:
 def test_killed_at_any_moment_nothing_is_lost_and_the_same_restore_finishes(two, moment):
     code = f"""
         import os
-        from ftzard import artifact
+        from ftzard.core import artifacts as artifact
         from ftzard.versioning import commit, restore
         bring = restore.restore
         {moment} = lambda *args, **more: os.kill(os.getpid(), 9)

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from ftzard.artifact import Handle
+from ftzard.core.artifacts import Handle
 from ftzard.errors import DataError, VersioningError
 from ftzard.versioning import commit as commit_module
 from ftzard.versioning import data_version, dvc_hash, history
@@ -205,7 +205,7 @@ def _run_and_kill_at(ws, function: str) -> None:
     handle = ws.write("rows")
     code = f"""
         import os
-        from ftzard.artifact import Handle
+        from ftzard.core.artifacts import Handle
         from ftzard.versioning import commit
         commit.{function} = lambda *args, **more: os.kill(os.getpid(), 9)
         commit.version({str(ws.root)!r}, [Handle(**{handle.to_dict()!r})], message="m", run_id="r")

@@ -9,7 +9,7 @@ import pytest
 
 from ftzard.doctor import leftovers
 from ftzard.versioning.worktree import lock_of, pull, worktree
-from ftzard.workspace import Workspace as Place
+from ftzard.workspace.workspace import Workspace as Place
 
 PATH = "data/cleaned.parquet"
 

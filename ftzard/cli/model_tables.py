@@ -1,0 +1,226 @@
+"""How registered models and their comparison look in a terminal: tables of values."""
+
+from collections.abc import Mapping
+
+from ftzard.cli.layout import Column, Table, Tree
+from ftzard.cli.tables import size
+from ftzard.core import escaping
+from ftzard.evaluation import metric_info
+from ftzard.tasks.classification.comparison_page import speed_of
+
+SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+LONGEST_TEXT = 90
+
+
+def list_table(lines: list[Mapping]) -> Table:
+    """Return the table of `registered.listing`: a line per version."""
+    judged = {line["measure"] for line in lines} - {None}
+    what = "accuracy" if judged <= {"accuracy"} else "score"
+    apart = any(line.get("apart") for line in lines)
+    table = Table((
+        Column("model"), Column("aliases", prose=True), Column(what, prose=True),
+        *((Column(f"{what} on other rows", prose=True),) if apart else ()),
+        Column("verdict", prose=True, rank=1, tone=verdict_tone),
+        Column("base", rank=3), Column("data version", rank=5),
+        Column("size", right=True, rank=4), Column("registered (UTC)", rank=2)),
+        more="'ftzard models show NAME@VERSION' and --json show all")
+    for line in lines:
+        scores = (_score(line),) if not apart else (
+            ("-", _score(line)) if line.get("apart") else (_score(line), "-"))
+        table.add_row(f"{line['model']}@{line['version']}", ", ".join(line["aliases"]) or "-",
+                      *scores, _verdict(line),
+                      line["base"] or "-", (line["data_version"] or "-")[:10],
+                      size(line["size_bytes"]), _time(line["created"]))
+    rows = {line["model"]: line["measured_on"] for line in lines
+            if line.get("measured_on") and not line.get("apart")}
+    if rows:
+        table.caption = "\n".join(f"{what} of {model}: on {told}" for model, told in rows.items())
+    return table
+
+
+def model_tree(told: Mapping) -> Tree:
+    """Return the tree of `registered.describe`."""
+    tree = Tree(f"{told['model']}@{told['version']}  {', '.join(told['aliases'])}".rstrip(), "bold")
+    _branch(tree, "registered", [f"{_time(told['created'])} UTC, {size(told['size_bytes'])} in "
+                                 f"MLflow, {told['source']}"])
+    _branch(tree, "record", [told["record"] or "none in this workspace"])
+    if told["task"] != "classification":
+        _branch(tree, "task", [told["task"]])
+    _branch(tree, "labels", [", ".join(told["labels"])] if told["labels"] else [])
+    where = told.get("measured_on")
+    if where and told.get("apart"):
+        where += f"; {told['apart']}"
+    _branch(tree, "metrics" + (f", on {where}" if where else ""),
+            [_metrics(role, said) for role, said in told["metrics"].items()])
+    if told["verdict"] or told["trial"]:
+        _branch(tree, "verdict", [_verdict(told), *told["reasons"]])
+    calibration = told["calibration"]
+    if calibration:
+        _branch(tree, "calibration", [
+            f"error {calibration['ece_before']:.3f}, {calibration['ece_after']:.3f} at temperature "
+            f"{calibration['temperature']:.2f}"])
+    _branch(tree, "data", [f"{name} at {(commit or 'no version')[:10]}"
+                           for name, commit in told["data"].items()])
+    base = told["base"]
+    _branch(tree, "base", [
+        f"{base['source'] or base['name'] or 'unknown'}, revision {base['revision'] or 'none'}",
+        f"weights {base['weight_hash'] or 'unknown'}",
+        *([f"registered as {base['registered']}"] if base["registered"] else [])])
+    _branch(tree, "parent", [f"{told['model']}@{told['parent']}"] if told["parent"] else [])
+    run = told["run"]
+    _branch(tree, "run", [f"{run['name'] or 'not in this store'}  {run['state'] or ''}  {run['id']}"
+                          .replace("    ", "  ")])
+    _branch(tree, "promoted by hand", [f"{p['time'][:19]} by {p['who']}: {p['reason']}"
+                                       for p in told["promotions"]])
+    _branch(tree, "tags", [f"{key} = {value}" for key, value in told["tags"].items()])
+    return tree
+
+
+def _verdict(line: Mapping) -> str:
+    """Return a version's verdict, and whether it was spoken in a trial workspace."""
+    said = line["verdict"] or ("-" if line["kind"] != "base" else "bare base")
+    return f"{said} (trial)" if line["trial"] else said
+
+
+def score_table(told: Mapping) -> Table:
+    """Return the scores and costs of a comparison, with intervals, a column per model."""
+    first, second = (model["name"] for model in told["models"])
+    table = Table((Column(""), Column(first, right=True), Column(second, right=True),
+                   Column("difference", right=True, rank=1)), more="--json shows it")
+    if _written(told):
+        _add_answer_scores(table, told)
+    else:
+        _add_scores(table, told)
+    one, two = (model["speed"] for model in told["models"])
+    for key, name in (("latency_ms", "one row"), ("rows_per_second", "rows per second"),
+                      ("tokens_per_second", "tokens per second")):
+        table.add_row(name, speed_of(one, key), speed_of(two, key), _times(one, two, key))
+    table.add_row("loading, s", f"{one['load_s']:,.1f}", f"{two['load_s']:,.1f}", "")
+    table.add_row(f"peak memory ({one['device']})", size(one["peak_bytes"]),
+                  size(two["peak_bytes"]), "")
+    table.add_row("texts cut", f"{one['cut_rows']:,}", f"{two['cut_rows']:,}", "")
+    return table
+
+
+def _times(one: Mapping, two: Mapping, key: str) -> str:
+    """Say by how much the second is faster or slower, if the passes of the two do not overlap."""
+    if not one.get(key) or two.get(key) is None:
+        return ""
+    (low, high), (least, most) = (s.get(f"{key}_range") or (s[key], s[key]) for s in (one, two))
+    return f"{two[key] / one[key]:.2f} ×" if least > high or most < low else "alike"
+
+
+def _written(told: Mapping) -> bool:
+    """Return whether a comparison is of models that write answers."""
+    return told.get("task", "classification") != "classification"
+
+
+def _add_scores(table: Table, told: Mapping) -> None:
+    for key, name in SCORES.items():
+        score = told["scores"][key]
+        gap = score["difference"]
+        table.add_row(name, _interval(score["first"]), _interval(score["second"]),
+                      f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
+                      f"{100 * gap['upper']:+.1f})".replace("-", "−"))
+    for key, name in (("loss", "loss"), ("ece", "calibration error")):
+        one, two = told["first"][key], told["second"][key]
+        table.add_row(name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−"))
+    for name, found in told.get("own_metrics", {}).items():
+        one, two = found["first"], found["second"]
+        table.add_row(name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−"))
+
+
+def _add_answer_scores(table: Table, told: Mapping) -> None:
+    for key, score in told["scores"].items():
+        measure, gap = metric_info.of(key), score["difference"]
+        table.add_row(measure.short, *(
+            f"{measure.value(score[side]['value'], unit=False)} "
+            f"({measure.range(score[side]['lower'], score[side]['upper'])})"
+            for side in ("first", "second")),
+            f"{measure.gain(gap['value'], unit=False)} ({measure.gain(gap['lower'], unit=False)} "
+            f"to {measure.gain(gap['upper'], unit=False)})")
+
+
+def rows_told(told: Mapping) -> list[str]:
+    """Return sentences on the rows: how many, from where, what was left out, where they differ."""
+    rows = told["rows"]
+    lines = [f"rows: {rows['n']:,} of {rows['source']}, {len(rows['batches'])} "
+             f"batch{'es' if len(rows['batches']) > 1 else ''}"]
+    if rows["rejected"]:
+        lines.append("left out: " + ", ".join(f"{n:,} {why}" for why, n in
+                                              rows["rejected"].items()))
+    first, second = (model["name"] for model in told["models"])
+    apart = told["disagreements_in_all"]
+    if _written(told):
+        return [*lines, f"they answer {apart:,} of {told['generated']:,} rows differently"
+                + (f"; the {len(told['disagreements'])} on which they differ most:"
+                   if told["disagreements"] else "")]
+    lines.append(f"they disagree on {apart:,} rows: {first} alone is right on "
+                 f"{told['only_first']:,}, {second} alone on {told['only_second']:,}"
+                 + (f"; the {len(told['disagreements'])} both are surest of:"
+                    if told["disagreements"] else ""))
+    return lines
+
+
+def disagreement_table(told: Mapping) -> Table:
+    """Return the rows on which two models disagree: text, true label, what either says."""
+    first, second = (model["name"] for model in told["models"])
+    if _written(told):
+        table = Table([Column(title, prose=True) for title in (
+            "text", "wanted", f"{first} says", f"{second} says")])
+        for row in told["disagreements"]:
+            table.add_row(*(_short(row[key]) for key in ("text", "label", "first", "second")))
+        return table
+    table = Table((Column("text", prose=True), Column("true label"), Column(f"{first} says"),
+                   Column(f"{second} says")))
+    for row in told["disagreements"]:
+        table.add_row(_short(row["text"]), escaping.one_line(row["label"]), *(
+            f"{escaping.one_line(row[side])} {row[f'{side}_confidence']:.2f}"
+            + (" ✓" if row["right"] == side else "") for side in ("first", "second")))
+    return table
+
+
+def verdict_tone(verdict: str) -> str | None:
+    """Return the colour of a gate's decision."""
+    return {"promote": "good", "refuse": "bad", "cannot tell": "warn"}.get(verdict)
+
+
+def _short(text: str) -> str:
+    text = escaping.one_line(text)
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+
+
+def _interval(score: Mapping) -> str:
+    return f"{100 * score['value']:.1f} % ({100 * score['lower']:.1f}–{100 * score['upper']:.1f})"
+
+
+def _score(line: Mapping) -> str:
+    if line["score"] is None:
+        return "-"
+    measure = metric_info.told_in(line)
+    if measure is not metric_info.ACCURACY:
+        return (f"{measure.short} {measure.value(line['score'], unit=False)} "
+                f"({measure.range(line['lower'], line['upper'])}) of {line['test_rows']:,}")
+    return (f"{100 * line['accuracy']:.1f} % ({100 * line['lower']:.1f}–"
+            f"{100 * line['upper']:.1f}) of {line['test_rows']:,}")
+
+
+def _metrics(role: str, said: Mapping) -> str:
+    if "accuracy" in said and "lower" in said:
+        return (f"{role}: {said['accuracy']:.1%} ({said['lower']:.1%}–{said['upper']:.1%}) of "
+                f"{said['n']:,} test rows, macro F1 {said['macro_f1']:.3f}")
+    if "measure" in said:
+        return f"{role}: {metric_info.sentence(said)}"
+    return f"{role}: " + ", ".join(f"{key} {value:.4g}" for key, value in said.items()
+                                   if isinstance(value, (int, float)))
+
+
+def _time(iso: str | None) -> str:
+    return "-" if iso is None else iso[:19].replace("T", " ")
+
+
+def _branch(tree: Tree, title: str, lines: list[str]) -> None:
+    if lines:
+        branch = tree.add(title, "bold")
+        for line in lines:
+            branch.add(escaping.one_line(line))

@@ -1,0 +1,57 @@
+"""Answers that are worked out once for the same facts: a question that is asked again reads a file.
+
+Each answer stands in `.ftzard/cache/answers` beside a digest of all that it was worked out from.
+Where one of those facts has changed, whoever changed it, the digest is another one and the answer
+is worked out anew. A workspace that cannot be written to works it out each time.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ftzard.core.artifacts import sha256, write_json
+from ftzard.errors import FtzardError
+from ftzard.workspace.workspace import Workspace
+
+
+def remembered(workspace: Workspace, name: str, facts: Sequence[object],
+               work_out: Callable[[], Any]) -> Any:
+    """Return the answer that was worked out from the same facts before, or work it out.
+
+    name: of the question; facts: plain values that the answer follows from, all of them; work_out:
+    returns plain values, as JSON keeps them.
+    """
+    import ftzard
+
+    told = json.dumps([ftzard.__version__, *facts], sort_keys=True)
+    key = hashlib.sha256(told.encode()).hexdigest()
+    file = workspace.cache / "answers" / f"{name}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["facts"] == key:
+            return kept["answer"]
+    answer = work_out()
+    with contextlib.suppress(OSError, FtzardError):
+        if workspace.state.is_dir():
+            write_json(file, {"facts": key, "answer": answer})
+    return answer
+
+
+def content(path: Path) -> str | None:
+    """Return what tells a file that people edit from every other: its content's hash."""
+    return sha256(path) if path.is_file() else None
+
+
+def version(path: Path) -> list[int] | None:
+    """Return what tells a file that is only ever replaced whole from every other.
+
+    The time of its last change is the system's own and cannot be set back.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]

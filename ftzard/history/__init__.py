@@ -1,1 +1,0 @@
-"""What was made of what: lineage, restored versions, models made again."""

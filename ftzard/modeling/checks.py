@@ -1,0 +1,516 @@
+"""Checked, not hoped: what must be true of a base, an adapter and a tokenizer, in one place.
+
+`before_load` asks everything that can be known without weights; `after_load` looks at what came;
+`attached` at what will train; `trained` and `saved` at what came out. Loading, attaching and
+fitting go through here and nowhere else, so that a load that only looks successful is refused.
+"""
+
+import importlib.util
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import bitsandbytes
+import pandas
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ftzard.errors import ModelError, nearest
+from ftzard.modeling import architecture
+from ftzard.modeling.adapter_meta import read_meta
+from ftzard.modeling.batching import pad
+from ftzard.modeling.hub import require_token
+from ftzard.modeling.inspection import Inspection, inspect
+from ftzard.modeling.spec import ATTENTIONS, COMPUTE_TYPES, METHODS, QUANTISATIONS, TASKS, BaseSpec
+from ftzard.modeling.tokenizer import encode, end_id, load_tokenizer, tokenizer_hash
+from ftzard.tasks.instruction_tuning import packing, tokenization
+from ftzard.tasks.instruction_tuning.chat_template import Template
+
+OPTIMIZERS = ("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit")
+#: Two texts of different lengths, whose answers may not depend on each other.
+PROBE = ("yes", "no, and not even a maybe, however long this one goes on and on")
+#: How far a logit may move with its company, as a share of the largest one: rounding only.
+COMPANY = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.1, "int8": 0.2}
+COMPARED_ROWS = 32
+
+
+def before_load(spec: BaseSpec, labels: Sequence[str], device: torch.device) -> Inspection:
+    """Return what the base is made of, having asked all that needs no weights.
+
+    Raises ModelError for an unknown value, labels that are none (or labels for a base that writes),
+    a gated base without a token, an attention or a compute type this machine cannot do, an encoder
+    that would have to write, lora_targets that match nothing, and texts that are longer than the
+    base was made for.
+    """
+    for key, value, valid in (
+        ("quantisation", spec.quantisation, QUANTISATIONS),
+        ("compute_dtype", spec.compute_dtype, COMPUTE_TYPES),
+        ("attention", spec.attention, ATTENTIONS),
+    ):
+        if value not in valid:
+            raise ModelError(f"model.{key} is '{value}'{nearest(value, valid)}")
+    if spec.task not in TASKS:
+        raise ModelError(f"task.kind is '{spec.task}'{nearest(spec.task, TASKS)}")
+    if spec.writes and labels:
+        raise ModelError(
+            f"labels are {list(labels)} for a base that is loaded for {spec.task}; expected none, "
+            "because an answer is free text."
+        )
+    if not spec.writes and (len(set(labels)) < 2 or len(set(labels)) != len(labels)):
+        raise ModelError(f"labels are {list(labels)}; expected at least two, each once.")
+    require_token(spec)
+    if spec.attention == "flash_attention_2" and (
+        device.type != "cuda"
+        or spec.compute_dtype == "float32"
+        or importlib.util.find_spec("flash_attn") is None
+    ):
+        raise ModelError(
+            f"model.attention is 'flash_attention_2' with compute_dtype {spec.compute_dtype} on "
+            f"{device.type}; expected bfloat16 or float16 on a GPU and the package flash-attn. "
+            "Install it, or set model.attention=sdpa."
+        )
+    if device.type == "cuda" and spec.compute_dtype == "bfloat16" and (
+        torch.cuda.get_device_capability(device) < (8, 0)
+    ):
+        raise ModelError(
+            "model.compute_dtype is 'bfloat16', which this GPU only imitates; expected one of "
+            "compute capability 8.0 or newer. Set model.compute_dtype=float16 or float32."
+        )
+    inspection = inspect(spec, len(labels))
+    if inspection.longest is not None and spec.max_length > inspection.longest:
+        raise ModelError(
+            f"model.max_length is {spec.max_length}, but base '{spec.name}' was made for at most "
+            f"{inspection.longest} tokens; expected no more than that."
+        )
+    return inspection
+
+
+def after_load(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    spec: BaseSpec,
+    inspection: Inspection,
+) -> int:
+    """Return how many layers are quantised, having looked at everything that a load can get wrong.
+
+    Raises ModelError for a layer that is not stored as asked, a number of quantised layers that is
+    not the architecture's, a quantised head, a head for labels that is not in float32, a pad token
+    that the model does not know or that ends texts, and answers that depend on the company of a
+    text.
+    """
+    quantised = assert_quantised(model, spec.quantisation, double=spec.double_quantisation)
+    if quantised != inspection.quantised:
+        raise ModelError(
+            f"quantisation: {quantised} layers of base '{spec.name}' are quantised; expected "
+            f"{inspection.quantised}, which is how many its config.json makes. The weights belong "
+            "to another architecture: take a complete copy of the base."
+        )
+    assert_head(model, getattr(torch, spec.compute_dtype) if spec.writes else torch.float32)
+    assert_padding(model, tokenizer, inspection.family)
+    assert_alone_as_in_company(model, tokenizer, spec)
+    return quantised
+
+
+def assert_quantised(model: PreTrainedModel, quantisation: str, *, double: bool = False) -> int:
+    """Return how many layers are quantised, having looked at every linear one but the head's.
+
+    Raises ModelError unless each is stored as `quantisation` (and, of nf4, `double`) says.
+    """
+    wanted = _storage_name(quantisation, double)
+    found: dict[str, Counter] = {}
+    for name, module in architecture.linear_layers(model).items():
+        found.setdefault(name.rsplit(".", 1)[-1], Counter())[_storage(module)] += 1
+    for name, storages in found.items():
+        wrong = {storage: n for storage, n in storages.items() if storage != wanted}
+        if wrong:
+            raise ModelError(
+                f"quantisation: {sum(wrong.values())} of {sum(storages.values())} layers "
+                f"'{name}' are stored as {', '.join(sorted(wrong))}; expected {wanted}. The "
+                "loading library skipped them without an error: nothing is trained on such a "
+                "base. Set model.quantisation=none if full precision is wanted."
+            )
+    return sum(s.total() for s in found.values()) if quantisation != "none" else 0
+
+
+def assert_head(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
+    """Raise ModelError if a layer of the head is quantised or not of `dtype`.
+
+    A head over the vocabulary is of the compute type: it may be one matrix with the embeddings.
+    """
+    for name, part in architecture.head_parts(model).items():
+        for inner in part.modules():
+            weight = getattr(inner, "weight", None)
+            plain = not isinstance(inner, nn.Linear) or type(inner) is nn.Linear
+            if weight is not None and not (plain and weight.dtype == dtype):
+                raise ModelError(
+                    f"head '{name}' is {type(inner).__name__} of {weight.dtype}; expected an "
+                    f"unquantised layer of {dtype}."
+                )
+
+
+def assert_padding(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: str
+) -> None:
+    """Raise ModelError unless tokenizer and model agree on a pad token that ends no text.
+
+    kind: 'decoder', which answers from the last token that is no padding, or 'encoder', which
+    answers from the first token, for which the tokenizer must have one of its own.
+    """
+    padding, end = tokenizer.pad_token_id, end_id(tokenizer)
+    if padding is None or padding == end:
+        raise ModelError(
+            f"pad token {tokenizer.pad_token!r} (id {padding}) ends texts too (id {end}); expected "
+            "one distinct from it, or the model cannot tell where a text ends."
+        )
+    known = model.config.get_text_config().pad_token_id
+    if known != padding:
+        raise ModelError(
+            f"the model takes id {known} for padding, the tokenizer pads with id {padding}; "
+            "expected the same, because the model answers from the last token that is no padding."
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    if padding >= rows:
+        raise ModelError(
+            f"pad token {tokenizer.pad_token!r} has id {padding}, but the model has {rows} token "
+            "embeddings; expected one of them."
+        )
+    if tokenizer.padding_side != "right":
+        raise ModelError(
+            f"padding_side is '{tokenizer.padding_side}'; expected 'right', as in training."
+        )
+    if kind == architecture.ENCODER and tokenizer.cls_token_id is None:
+        raise ModelError(
+            "this encoder answers from the first token of a text, but its tokenizer has no cls "
+            "token to put there; expected one. Take the tokenizer that belongs to the base."
+        )
+
+
+def assert_alone_as_in_company(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: BaseSpec
+) -> None:
+    """Raise ModelError if a short text is answered otherwise beside a longer one than alone.
+
+    The longer one pads it: on the right, as everywhere here, and on the left as well where the
+    architecture allows it (a decoder whose positions are relative). A wrong pad token, a wrong
+    token to answer from and a mask that is not used show here, at the cost of three small batches.
+    Of a base that writes, the answer is what it says of the token that would come next.
+    """
+    ids, _, _ = encode(PROBE, tokenizer, spec.max_length)
+    device, padding = next(model.parameters()).device, tokenizer.pad_token_id
+    inside = architecture.headed_in(model)
+    together = pad(ids, padding, device)
+    companies = {"right": together}
+    if architecture.family(inside.config) == architecture.DECODER and not architecture.counts_positions(inside):
+        companies["left"] = {name: _to_the_left(values, together["attention_mask"])
+                             for name, values in together.items()}
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            alone = _first_answer(model, pad(ids[:1], padding, device), len(ids[0]) - 1)
+            last = {"right": len(ids[0]) - 1, "left": -1}
+            answers = {side: _first_answer(model, batch, last[side])
+                       for side, batch in companies.items()}
+    finally:
+        model.train(training)
+    limit = max(COMPANY[spec.compute_dtype], COMPANY.get(spec.quantisation, 0.0))
+    limit *= float(alone.abs().max())
+    for side, found in answers.items():
+        difference = float((found - alone).abs().max())
+        if not difference <= limit:
+            raise ModelError(
+                f"base '{spec.name}': a text padded on the {side} beside a longer one is answered "
+                f"with logits that differ by {difference:.2g} from those of the text alone; "
+                f"expected at most {limit:.1g}. Its pad token, its attention mask or the token it "
+                "answers from is wrong: nothing is trained on such a base."
+            )
+
+
+def _first_answer(model: nn.Module, batch: dict[str, torch.Tensor], last: int) -> torch.Tensor:
+    """Return what the first row of a batch is answered: logits of labels, or of the next token.
+
+    last: place of the row's last token.
+    """
+    found = model(**batch).logits.float()[0]
+    return found[last] if found.ndim > 1 else found
+
+
+def assert_packing(model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: BaseSpec) -> None:
+    """Raise ModelError if texts that are packed into one sequence are not read as each alone.
+
+    Asked of the model itself, at the cost of three small batches: an attention without masks of
+    its own (flash_attention_2), a window that is shorter than a text, and a model that does not
+    heed a mask or the places of tokens.
+    """
+    said = "Set task.instructions.packing=false"
+    if spec.attention == "flash_attention_2":
+        raise ModelError(
+            "task.instructions.packing is true with model.attention=flash_attention_2, which takes "
+            f"no mask that keeps packed rows apart; expected sdpa or eager. {said}, or "
+            "model.attention=sdpa."
+        )
+    config = architecture.headed_in(model).config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < spec.max_length:
+        raise ModelError(
+            f"task.instructions.packing is true, but base '{spec.name}' looks back {window} tokens "
+            f"only and model.max_length is {spec.max_length}; expected no more than that. {said}, "
+            f"or model.max_length={window}."
+        )
+    ids, _, _ = encode(PROBE, tokenizer, spec.max_length)
+    device, padding = next(model.parameters()).device, tokenizer.pad_token_id
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            alone = torch.cat([model(**pad([one], padding, device)).logits.float()[0]
+                               for one in ids])
+            batch = packing.together([ids], padding, device, **packing.mask_of(model))
+            together = model(**batch).logits.float()[0]
+    finally:
+        model.train(training)
+    difference = float((together - alone).abs().max())
+    limit = max(COMPANY[spec.compute_dtype], COMPANY.get(spec.quantisation, 0.0))
+    limit *= float(alone.abs().max())
+    if not difference <= limit:
+        raise ModelError(
+            f"base '{spec.name}': of texts packed into one sequence it gives logits that differ by "
+            f"{difference:.2g} from those of each alone; expected at most {limit:.1g}. It lets "
+            f"packed rows see each other. {said}."
+        )
+
+
+def method_fits(spec: BaseSpec, method: str, *, train_embeddings: bool = False) -> None:
+    """Raise ModelError for an unknown method and for one that this base cannot be trained with."""
+    if method not in METHODS:
+        raise ModelError(f"training.method is '{method}'{nearest(method, METHODS)}")
+    if method == "full" and spec.quantisation != "none":
+        raise ModelError(
+            f"training.method is 'full' on a base in {spec.quantisation}; quantised weights cannot "
+            "be trained. Set model.quantisation=none, or training.method=lora."
+        )
+    if method == "full" and spec.compute_dtype != "float32":
+        raise ModelError(
+            f"training.method is 'full' with compute_dtype {spec.compute_dtype}; expected float32, "
+            "because small steps are lost to rounding. Set model.compute_dtype=float32, or "
+            "training.method=lora."
+        )
+    if train_embeddings and method != "full" and spec.compute_dtype != "float32":
+        raise ModelError(
+            f"train_embeddings with compute_dtype {spec.compute_dtype}; expected float32, "
+            "because small steps are lost to rounding. Set model.train_embeddings=false."
+        )
+
+
+def optimizer_fits(name: str, device: torch.device) -> None:
+    """Raise ModelError for an unknown optimizer and for a paged one without a GPU to page from."""
+    if name not in OPTIMIZERS:
+        raise ModelError(f"training.optimizer is '{name}'{nearest(name, OPTIMIZERS)}")
+    if name.startswith("paged") and device.type != "cuda":
+        raise ModelError(
+            f"training.optimizer is '{name}', which moves its state between a GPU's memory and the "
+            f"machine's, but training is on {device.type}; expected a GPU. Set training.optimizer="
+            f"{name.removeprefix('paged_')}."
+        )
+
+
+def attached(
+    adapted: nn.Module, inspection: Inspection, *, method: str, rank: int | None,
+    train_embeddings: bool,
+) -> None:
+    """Raise ModelError unless exactly what the method trains is trainable, in float32.
+
+    A target that was passed over, a head that stayed frozen and a base that trains along unasked
+    all change the count.
+    """
+    trainable = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
+    found = sum(parameter.numel() for parameter in trainable.values())
+    wanted = inspection.trainable(method=method, rank=rank, train_embeddings=train_embeddings)
+    if found != wanted:
+        raise ModelError(
+            f"training.method={method}: {found:,} parameters are trainable; expected {wanted:,}, "
+            f"those of {len(inspection.adapted)} adapted layers and the head "
+            f"({', '.join(inspection.head)}{', with embeddings' if inspection.writes else ''}). "
+            "The adapter was not put where the config says."
+        )
+    narrow = {str(p.dtype): name for name, p in trainable.items() if p.dtype != torch.float32}
+    for dtype, name in narrow.items():
+        raise ModelError(
+            f"the trainable parameter {name} is of {dtype}; expected torch.float32, because small "
+            "steps are lost to rounding."
+        )
+
+
+def tokenized_as(
+    rows: pandas.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> None:
+    """Raise ModelError if the first rows' token ids are not what this tokenizer makes of them.
+
+    rows: a table with input_ids and, to be compared with, text.
+    """
+    if "text" not in rows:
+        return
+    head = rows.head(COMPARED_ROWS)
+    expected, _, _ = encode(head["text"].tolist(), tokenizer, max_length)
+    for text, found, ids in zip(head["text"], head["input_ids"], expected, strict=True):
+        if list(found) != ids:
+            raise ModelError(
+                f"the rows were tokenized otherwise than this base does it: {text[:40]!r} stands "
+                f"as {list(found)[:6]}… ({len(found)} ids), this tokenizer makes {ids[:6]}… "
+                f"({len(ids)} ids of at most {max_length}). Run the preprocessing step again with "
+                "this model."
+            )
+
+
+def answered_as(
+    rows: pandas.DataFrame,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    max_length: int,
+) -> None:
+    """Raise ModelError if the first rows' token ids are not what this template makes of them.
+
+    rows: a table with input_ids, prompt_length and, to be compared with, messages (JSON) and label.
+    """
+    if not {"messages", "label"} <= set(rows):
+        return
+    head = rows.head(COMPARED_ROWS)
+    messages = [json.loads(text) for text in head["messages"]]
+    made = tokenization.encode(messages, head["label"].tolist(), tokenizer, template, max_length)
+    for place, (found, prompt) in enumerate(
+        zip(head["input_ids"], head["prompt_length"], strict=True)
+    ):
+        ids, expected = list(made.input_ids[place]), int(made.prompt_length[place])
+        if list(found) != ids or prompt != expected:
+            raise ModelError(
+                f"the rows were tokenized otherwise than template '{template.name}' does it with "
+                f"this base: row {row_name(head, place)} stands as {list(found)[:6]}… "
+                f"({len(found)} ids, {prompt} of the prompt), it makes {ids[:6]}… ({len(ids)} ids "
+                f"of at most {max_length}, {expected} of the prompt). Run the preprocessing step "
+                "again with this model and template."
+            )
+
+
+def row_name(rows: pandas.DataFrame, place: int) -> str:
+    """Return what a person finds a row by: its id if the table has ids, else its number."""
+    return f"'{rows['id'].iloc[place]}'" if "id" in rows else str(place)
+
+
+def trained(model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: BaseSpec) -> None:
+    """Raise ModelError if a trained model's answers depend on the company of a text."""
+    assert_alone_as_in_company(model, tokenizer, spec)
+
+
+def saved(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise ModelError if the tokenizer in `folder` is not the one that was trained with."""
+    kept = load_tokenizer(folder)
+    if kept.pad_token_id != tokenizer.pad_token_id or (
+        tokenizer_hash(kept) != tokenizer_hash(tokenizer)
+    ):
+        raise ModelError(
+            f"{folder}: the saved tokenizer pads with {kept.pad_token!r} (hash "
+            f"{tokenizer_hash(kept)[:12]}…), the one trained with pads with "
+            f"{tokenizer.pad_token!r} (hash {tokenizer_hash(tokenizer)[:12]}…); expected the same."
+        )
+
+
+def adapter_weights(folder: Path, spec: BaseSpec, weight_hash: str) -> None:
+    """Raise ModelError if a saved adapter was trained on a base with other weights."""
+    meta = read_meta(folder)
+    trained_on = meta["base"]["weight_hash"]
+    if trained_on != weight_hash:
+        raise ModelError(
+            f"adapter {folder} was trained on base '{meta['base']['spec']['name']}' with weights "
+            f"{trained_on[:12]}…, but the base here is '{spec.name}' with weights "
+            f"{weight_hash[:12]}…; expected the same weights. Load the adapter's own base, or "
+            "train on this one."
+        )
+
+
+def adapter_fits(
+    folder: Path, spec: BaseSpec, *, weight_hash: str, tokens: str, labels: Sequence[str]
+) -> None:
+    """Raise ModelError, naming both sides, if a saved adapter does not belong on this base.
+
+    tokens: hash of the base's tokenizer; labels: in the order of the logits.
+    """
+    adapter_weights(folder, spec, weight_hash)
+    meta = read_meta(folder)
+    for what, then, now in (
+        ("task", meta["task"], spec.task),
+        ("tokenizer", meta["tokenizer_hash"], tokens),
+        ("labels", meta["labels"], list(labels)),
+        ("quantisation", meta["quantisation"], spec.quantisation),
+    ):
+        if then != now:
+            raise ModelError(
+                f"adapter {folder} was trained with {what} {then}, but the base has {now}; "
+                "expected the same. Load the base as the adapter's ftzard.json says."
+            )
+
+
+def same_targets(folder: Path, targets: Sequence[str]) -> None:
+    """Raise ModelError unless a saved adapter stands on the layers of these names, and no others.
+
+    targets: the last parts of the layers' names, in any order.
+    """
+    path = Path(folder) / "adapter_config.json"
+    saved = set(json.loads(path.read_text(encoding="utf-8"))["target_modules"])
+    if saved == set(targets):
+        return
+    missing, more = sorted(saved - set(targets)), sorted(set(targets) - saved)
+    differ = "; ".join(f"{said}: {', '.join(names)}" for said, names in (
+        ("only the adapter's", missing), ("only the config's", more)) if names)
+    raise ModelError(
+        f"adapter {folder} adapts the layers {', '.join(sorted(saved))}, but model.lora_targets is "
+        f"{', '.join(sorted(targets))} ({differ}); expected the same to go on from it. Set "
+        f"model.lora_targets=[{','.join(sorted(saved))}], or retraining.start=base."
+    )
+
+
+def same_labels(
+    ours: Sequence[str], theirs: Sequence[str], *, whose: str, others: str, subset: bool = False
+) -> None:
+    """Raise ModelError if two label maps differ, naming both, before anything is loaded for them.
+
+    ours, theirs: labels in the order of the logits; whose, others: what people call the two sides;
+    subset: rather than the same in the same order, `ours` may be any of `theirs`.
+    """
+    ours, theirs = [str(label) for label in ours], [str(label) for label in theirs]
+    if set(ours) <= set(theirs) if subset else ours == theirs:
+        return
+    unknown = [label for label in ours if label not in theirs]
+    raise ModelError(
+        f"{whose} has the labels {ours}, {others} has {theirs}"
+        + (f"; unknown to it: {unknown}" if unknown else "")
+        + ". A model answers with the labels it was trained with: map the new names in "
+        "data.labels, or train afresh under another tracking.registered_model."
+    )
+
+
+def _to_the_left(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return (rows, tokens) with each row's padding moved from its right to its left."""
+    lengths, longest = mask.sum(dim=1).tolist(), mask.shape[1]
+    return torch.stack([row.roll(longest - length) for row, length in zip(
+        values, lengths, strict=True)])
+
+
+def _storage_name(quantisation: str, double: bool) -> str:
+    if quantisation == "none":
+        return "full precision"
+    return f"{quantisation} with double quantisation" if double and quantisation == "nf4" else (
+        quantisation)
+
+
+def _storage(module: nn.Linear) -> str:
+    if isinstance(module, bitsandbytes.nn.Linear8bitLt):
+        filled = module.weight.dtype == torch.int8 and not module.state.has_fp16_weights
+        return "int8" if filled else f"unfilled Linear8bitLt ({module.weight.dtype})"
+    if not isinstance(module, bitsandbytes.nn.Linear4bit):
+        return "full precision" if module.weight.is_floating_point() else type(module).__name__
+    state = getattr(module.weight, "quant_state", None)
+    if state is None or module.weight.dtype != torch.uint8:
+        return f"unfilled Linear4bit ({module.weight.dtype})"
+    return _storage_name(state.quant_type, state.nested)

@@ -1,0 +1,189 @@
+"""What models have answered to test sets, kept by content, so that nothing is computed twice.
+
+A test set is answered in batches of its own. Its answers are then a function of the model, of the
+set's token ids and of the machinery (packages, threads, processor, this library's code) alone, to
+the last bit, whatever other sets there are; the hashes of these are the key. A set that has grown
+by a row has another key and is answered anew as a whole, since a batch in other company gives other
+last bits. The folder may be deleted at any time: it is filled again.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy
+import torch
+
+from ftzard.core.artifacts import sha256, write_atomically
+from ftzard.modeling.adapter_meta import read_meta, weights_file
+from ftzard.modeling.base_model import LoadedBase
+from ftzard.modeling.reproducibility import processor
+from ftzard.modeling.spec import BaseSpec
+
+#: The way in which sets are put into batches; a change of it makes every kept answer worthless.
+SCHEME = 1
+#: Hex digits of a name; bytes of the checksum that a file begins with.
+_NAME, _CHECKSUM = 32, 32
+
+Arrays = dict[str, numpy.ndarray]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One test set as a model is asked it.
+
+    kind: what is asked for, such as 'logits'; input_ids: of each row; lengths: a further number per
+    row that the answer depends on (of the prompt), or none.
+    """
+
+    kind: str
+    input_ids: Sequence[Sequence[int]]
+    lengths: Sequence[int] = ()
+
+    @property
+    def key(self) -> str:
+        """The hash of all that is asked, in its order."""
+        counts = numpy.array([len(ids) for ids in self.input_ids], dtype="<i8")
+        hasher = hashlib.sha256(f"{self.kind}\0{len(counts)}\0".encode())
+        hasher.update(counts.tobytes())
+        for ids in self.input_ids:
+            hasher.update(numpy.asarray(ids, dtype="<i8").tobytes())
+        hasher.update(numpy.asarray(self.lengths, dtype="<i8").tobytes())
+        return hasher.hexdigest()[:_NAME]
+
+
+@dataclass
+class AnswerStore:
+    """Kept answers of many models.
+
+    folder: where they are, one file per model and set; machinery: what computes them (`machinery`);
+    doubt: why nothing is taken from it any more, None as long as what was checked was equal;
+    recalled, computed: rows that were taken from it and rows that were answered.
+    """
+
+    folder: Path
+    machinery: Mapping
+    doubt: str | None = None
+    recalled: int = 0
+    computed: int = 0
+    _used: set[str] = field(default_factory=set)
+
+    def answers(
+        self,
+        model: Mapping,
+        questions: Sequence[Question],
+        answer: Callable[[Question], Arrays],
+        *,
+        check: bool = False,
+    ) -> list[Arrays]:
+        """Return a model's answers to each question, from the store or from `answer`.
+
+        model: its identity (`identity`); answer: computes one question's answers, whose arrays have
+        an entry per row; check: compute the smallest kept set again and compare every bit with what
+        is kept. If they differ, nothing of the store is taken any more, of any model, and `doubt`
+        says so.
+        """
+        place = self._place(model)
+        kept = {} if self.doubt else {
+            i: found for i, question in enumerate(questions)
+            if (found := _read(place / f"{question.key}.npz")) is not None}
+        if check and kept:
+            smallest = min(kept, key=lambda i: len(questions[i].input_ids))
+            again = answer(questions[smallest])
+            if not _equal(again, kept[smallest]):
+                self.doubt = (f"of {len(questions[smallest].input_ids):,} rows that were answered "
+                              "again, the answers are not those that are kept")
+                kept = {}
+            self._count(0, len(questions[smallest].input_ids))
+        found = []
+        for i, question in enumerate(questions):
+            if i in kept:
+                found.append(kept[i])
+                self._count(len(question.input_ids), 0)
+                continue
+            found.append(answer(question))
+            self._count(0, len(question.input_ids))
+            self.keep(model, question, found[-1])
+        return found
+
+    def keep(self, model: Mapping, question: Question, arrays: Arrays) -> None:
+        """Keep a model's answers to a question, in place of what is kept of it."""
+        _write(self._place(model) / f"{question.key}.npz", arrays)
+
+    def forget_others(self) -> None:
+        """Remove the answers of models that were not asked since this store was opened."""
+        if self.folder.is_dir():
+            for place in self.folder.iterdir():
+                if place.name not in self._used:
+                    shutil.rmtree(place, ignore_errors=True)
+
+    def _place(self, model: Mapping) -> Path:
+        told = json.dumps([SCHEME, self.machinery, model], sort_keys=True, default=str)
+        name = hashlib.sha256(told.encode()).hexdigest()[:_NAME]
+        self._used.add(name)
+        return self.folder / name
+
+    def _count(self, recalled: int, computed: int) -> None:
+        self.recalled, self.computed = self.recalled + recalled, self.computed + computed
+
+
+def machinery(device: torch.device, **more: object) -> dict:
+    """Return what computes answers here; more: versions of packages, hash of the code and the like.
+
+    Two processes for which it is the same give the same bits for the same batches.
+    """
+    return {"device": device.type, "processor": processor(), "threads": torch.get_num_threads(),
+            **more}
+
+
+def identity(folder: Path | None, base: LoadedBase | BaseSpec, **more: object) -> dict:
+    """Return what a model is: hashes of all its weights and of its tokenizer, and how it is loaded.
+
+    folder: of its adapter, None for the bare base, which then is in memory; more: anything else
+    that its answers depend on, such as a template.
+    """
+    spec = base.spec if isinstance(base, LoadedBase) else base
+    loaded = {key: value for key, value in spec.to_dict().items()
+              if key not in ("source", "name", "revision", "gated")}
+    if folder is None:
+        return {"adapter": None, "base": base.weight_hash, "tokenizer": base.tokenizer_hash,
+                "labels": base.labels, "loaded": loaded, **more}
+    meta = read_meta(folder)
+    return {"adapter": sha256(weights_file(folder)), "base": meta["base"]["weight_hash"],
+            "tokenizer": meta["tokenizer_hash"], "meta": meta, "loaded": loaded, **more}
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    stream = io.BytesIO()
+    numpy.savez(stream, **arrays)
+    payload = stream.getvalue()
+    write_atomically(path, lambda part: part.write_bytes(
+        hashlib.sha256(payload).digest() + payload))
+
+
+def _read(path: Path) -> Arrays | None:
+    """Return kept arrays, None if there are none or the file is not what was written."""
+    try:
+        told = path.read_bytes()
+    except OSError:
+        return None
+    payload = told[_CHECKSUM:]
+    if hashlib.sha256(payload).digest() != told[:_CHECKSUM]:
+        return None
+    try:
+        with numpy.load(io.BytesIO(payload), allow_pickle=False) as found:
+            return dict(found)
+    except (ValueError, OSError, zipfile.BadZipFile):
+        return None
+
+
+def _equal(one: Arrays, other: Arrays) -> bool:
+    """Return whether both hold the same arrays, bit by bit."""
+    return set(one) == set(other) and all(
+        one[name].dtype == other[name].dtype and one[name].shape == other[name].shape
+        and one[name].tobytes() == other[name].tobytes() for name in one)

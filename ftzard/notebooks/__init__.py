@@ -1,1 +1,0 @@
-"""The chapters: one notebook per step, and what each of them opens with."""

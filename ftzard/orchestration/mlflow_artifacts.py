@@ -1,0 +1,72 @@
+"""Where a team's MLflow server keeps the files of runs: in a folder, or in a bucket of S3.
+
+The server hands files out itself, under addresses that do not say where they are. So the place may
+not change in silence: what was kept before would be gone for everybody.
+"""
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ftzard.core import credentials
+from ftzard.errors import ConfigError
+
+_KEPT = "artifacts.txt"
+
+
+def chosen(folder: Path, asked: str | None) -> str:
+    """Return the URL of the place where a server keeps files.
+
+    folder: the server's own; asked: a folder or an s3:// URL, None for the place of before. Raises
+    ConfigError for what is neither, or if files are kept elsewhere already.
+    """
+    before = _before(folder)
+    if asked is None:
+        return before or (folder / "artifacts").as_uri()
+    place = _url(asked)
+    if before is not None and place != before:
+        file = folder / _KEPT
+        raise ConfigError(
+            f"--artifacts is {place}, but this server keeps its files in {before}, where nobody "
+            f"would find them any more. Leave --artifacts out; or move them there, and write "
+            f"{place} into {file}.")
+    return place
+
+
+def keep(folder: Path, place: str) -> None:
+    """Put on record where a server keeps files, and make that place if it is a folder."""
+    (folder / _KEPT).write_text(f"{place}\n", encoding="utf-8")
+    if place.startswith("file:"):
+        Path(unquote(urlsplit(place).path)).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def environment(said: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return what a server needs of the environment to reach S3."""
+    return {name: value for name, value in said.items()
+            if name.startswith(("AWS_", "MLFLOW_S3_")) and value}
+
+
+def _before(folder: Path) -> str | None:
+    file, usual = folder / _KEPT, folder / "artifacts"
+    if file.is_file():
+        return file.read_text(encoding="utf-8").strip()
+    return usual.as_uri() if usual.is_dir() and any(usual.iterdir()) else None
+
+
+def _url(asked: str) -> str:
+    scheme, mark, rest = asked.partition("://")
+    if not mark:
+        return Path(os.path.abspath(os.path.expanduser(asked))).as_uri()
+    if scheme != "s3" or not rest.strip("/"):
+        raise ConfigError(f"--artifacts is '{credentials.mask(asked)}'; expected a folder, or "
+                          "s3://BUCKET or s3://BUCKET/FOLDER.")
+    if "@" in rest.split("/", 1)[0]:
+        raise ConfigError("--artifacts holds a login, which everybody on this machine can read in "
+                          "the list of processes. Leave it out and set AWS_ACCESS_KEY_ID and "
+                          "AWS_SECRET_ACCESS_KEY, in the environment or in .env.")
+    if find_spec("boto3") is None:
+        raise ConfigError("S3 needs a package that is not installed (boto3); install it with: pip "
+                          "install boto3")
+    return asked.rstrip("/")

@@ -1,0 +1,261 @@
+"""One resource holds the experiment for a whole job: the workspace and its resolved config.
+
+It is resolved when the run starts, written beside the run, and read again by every kernel, so all
+steps of a run see the same values. The Launchpad's fields are made from the schema and the files
+of the config groups: nested, typed, with the choices as an enum.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Literal, Union, get_args, get_origin
+
+import yaml
+from dagster import (
+    Any,
+    Array,
+    Enum,
+    EnumValue,
+    Field,
+    Noneable,
+    Permissive,
+    ResourceDefinition,
+    Shape,
+)
+
+from ftzard.config import comments, effects, unusual
+from ftzard.config.compose import (
+    MARKER,
+    PACKAGED,
+    Resolved,
+    available,
+    from_record,
+    leaves,
+    stated,
+    to_record,
+)
+from ftzard.config.schema import GROUPS, Config, Paths
+from ftzard.core.artifacts import write_json
+from ftzard.errors import ConfigError, nearest
+from ftzard.orchestration import kernel_engine, lease
+from ftzard.orchestration.drop_folder_runs import refuse_taken
+from ftzard.steps.inputs import DELIVERIES
+from ftzard.workspace import own_code
+from ftzard.workspace.pipeline import JOBS, STEPS
+from ftzard.workspace.workspace import Workspace, find, locked
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What `context.resources.experiment` is in an op and in a notebook.
+
+    parents: the runs that this one re-executes, latest first; what it does not do again it takes
+    from them; sources: where each value of the config comes from.
+    """
+
+    workspace: Workspace
+    config: Config
+    run_id: str
+    parents: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+def _dagster_type(hint: object, name: str, offered: Mapping[str, set[str]]) -> object:
+    """Return what Dagster shall take for a type; of a group only the keys that a job offers."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return _shape(hint, name, offered)
+    if origin in (Union, UnionType):
+        kinds = [a for a in arguments if a is not NoneType]
+        if len(kinds) > 1:  # a word or a map, which is checked when the config is resolved
+            return Any
+        return Noneable(_dagster_type(kinds[0], name, offered))
+    if origin is Literal:
+        return Enum(f"{name.replace('.', '_')}_values", [EnumValue(str(a)) for a in arguments])
+    if origin is list:
+        return Array(_dagster_type(arguments[0], name, offered))
+    if origin is dict:
+        return Permissive()
+    return hint
+
+
+def _shape(kind: type, name: str, offered: Mapping[str, set[str]], **first: Field) -> Shape:
+    return Shape({**first, **{
+        f.name: Field(_dagster_type(f.type, f"{name}.{f.name}", offered), is_required=False,
+                      description=comments.described().get(f"{name}.{f.name}"))
+        for f in fields(kind) if f.name in offered[name]
+    }})
+
+
+def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
+    """Return what the Launchpad of a job offers: the keys of the config that have an effect in it.
+
+    folder: a workspace's own `config/` with more choices for the groups, or None.
+    """
+    offered, found = effects.offered(job), {}
+    for f in fields(Config):
+        if f.name not in offered[""]:
+            continue
+        if f.name in GROUPS:
+            known = available(f.name, folder)
+            own = "".join(f"_{c.encode().hex()}" for c in known if c not in available(f.name))
+            choices = Enum(f"{f.name}_choices{own}",  # Dagster knows a type by its name
+                           [EnumValue(c) for c in known])
+            shape = _shape(f.type, f.name, offered, choice=Field(
+                choices, is_required=False, description=f"ftzard/config/{f.name}/<choice>.yaml"))
+            found[f.name] = Field(shape, is_required=False)
+        else:
+            found[f.name] = Field(_dagster_type(f.type, f.name, offered), is_required=False,
+                                  description=comments.described().get(f.name))
+    found["overrides"] = Field(
+        Array(str), is_required=False,
+        description='hydra overrides, such as "model=falcon_tiny" or "training.epochs=1"; the '
+                    "same key may not be said twice with different values")
+    return found
+
+
+def experiment(job: str, folder: Path | None = None) -> ResourceDefinition:
+    """Return a job's `experiment`: its Launchpad offers what has an effect in this job.
+
+    folder: as for `launchpad_fields`.
+    """
+    return ResourceDefinition(
+        _opened, config_schema=launchpad_fields(job, folder),
+        description="The experiment's config for the whole job, over ftzard.yaml: choices and "
+                    "values as nested YAML, or overrides. What is left out stays as the workspace "
+                    "has it.")
+
+
+@contextmanager
+def _opened(context) -> Iterator[Experiment]:
+    """Resolve the run's config (in the run's process) or read it back (in a kernel)."""
+    workspace = find()
+    run_id = context.run_id or "none"
+    folder = workspace.run_folder(run_id)
+    resolved, lineage = folder / "config.json", folder / "parents.json"
+    sources = folder / "sources.json"
+    if os.environ.get(kernel_engine.IN_KERNEL):
+        config = from_record(json.loads(resolved.read_text(encoding="utf-8")))
+        parents = json.loads(lineage.read_text(encoding="utf-8"))
+        yield Experiment(workspace, config, run_id, tuple(parents),
+                         json.loads(sources.read_text(encoding="utf-8")))
+        return
+    run_config = context.dagster_run.run_config if context.dagster_run else {}
+    told, code = own_code.resolved(
+        workspace, request(context.resource_config, run_config, workspace.root))
+    config = told.config
+    if context.dagster_run:
+        job = context.dagster_run.job_name
+        effects.refuse_without_effect(told, job)
+        unusual.require_usual(told, JOBS.get(job, ()))
+    for line in goes_over(workspace, told):
+        logging.getLogger("papermill").info(line)  # which Dagster and the terminal show
+    with ExitStack() as stack:
+        # Before the lock: one that waits for it is alive, too.
+        stack.enter_context(lease.held(workspace, run_id))
+        _require_tracking(config)
+        _require_sources(config)
+        stack.enter_context(locked(
+            workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
+            waiting=logging.getLogger("papermill").info))  # which Dagster and the terminal show
+        if context.dagster_run:
+            refuse_taken(context.instance, context.dagster_run)
+        write_json(resolved, to_record(config))
+        write_json(sources, told.sources)
+        own_code.note(workspace, run_id, code)
+        parents = _parents(workspace, context.dagster_run)
+        write_json(lineage, parents)
+        stack.enter_context(kernel_engine.session(workspace, context.dagster_run, context.instance))
+        yield Experiment(workspace, config, run_id, tuple(parents), told.sources)
+
+
+def goes_over(workspace: Workspace, resolved: Resolved) -> Iterator[str]:
+    """Yield a line for each value of the Launchpad that ftzard.yaml says otherwise.
+
+    The Launchpad keeps what it was filled in with when ftzard.yaml is changed afterwards.
+    """
+    choices, values = stated(workspace.own_config())
+    said = {**{group: (own, *resolved.choices[group]) for group, own in choices.items()},
+            **{key: (own, value, resolved.sources[key])
+               for key, value in leaves(to_record(resolved.config)).items()
+               if key not in choices and (own := values.get(key)) is not None}}
+    for key, (own, value, source) in said.items():
+        if source == effects.LAUNCHPAD and own != value:
+            yield f"{key}={value} of the Launchpad goes over {own} of {MARKER}"
+
+
+def _require_tracking(config: Config) -> None:
+    """Raise TrackingError if the run could not record; a store of our own is always there."""
+    if config.tracking.server is not None or config.tracking.mirror:
+        from ftzard.tracking import access
+
+        access.require(config.tracking)
+
+
+def _require_sources(config: Config) -> None:
+    """Raise ConfigError or TrackingError for a source elsewhere that could not be asked for."""
+    if any("://" in name for name in (config.data.source or "", *(config.data.mix or ()))):
+        from ftzard import sources
+
+        sources.check(config)
+
+
+def _parents(workspace: Workspace, run) -> list[str]:
+    """Return the runs that `run` re-executes, latest first."""
+    if run is None or run.parent_run_id is None:
+        return []
+    earlier = workspace.run_folder(run.parent_run_id) / "parents.json"
+    known = json.loads(earlier.read_text(encoding="utf-8")) if earlier.is_file() else []
+    return [run.parent_run_id, *known]
+
+
+def request(values: Mapping, run_config: Mapping, root: Path) -> dict:
+    """Join what `experiment` says with the base_path and file_name of the other resources.
+
+    Raises ConfigError where both say the same key differently.
+    """
+    asked = {k: dict(v) if isinstance(v, Mapping) else v for k, v in (values or {}).items()}
+    for name, said in ((run_config or {}).get("resources") or {}).items():
+        said = (said or {}).get("config") or {}
+        base, file = said.get("base_path"), said.get("file_name")
+        if name == "experiment" or not (base or file):
+            continue
+        group, key, path = _target(name, base, file, root)
+        if key is None:
+            continue
+        inner = asked.setdefault(group, {})
+        if inner.get(key) not in (None, path):
+            raise ConfigError(
+                f"'{group}.{key}' is said twice: {inner[key]!r} in the experiment and {path!r} in "
+                f"{name}; keep one of them.")
+        inner[key] = path
+    return asked
+
+
+def _target(name: str, base: str | None, file: str | None, root: Path
+            ) -> tuple[str, str | None, str]:
+    artifact = name.removesuffix("_input_manager").removesuffix("_io_manager")
+    if artifact in DELIVERIES:
+        folder = Path(base or "data/incoming")
+        if not file:
+            raise ConfigError(f"{name} has base_path {base!r} but no file_name; give both.")
+        return "data", DELIVERIES[artifact], str(folder / file)
+    known = {f.name for f in fields(Paths) if f.type is str}
+    if artifact in {s.metadata for s in STEPS} or name == "output_notebook_io_manager":
+        return "paths", None, ""
+    if artifact not in known:
+        raise ConfigError(f"there is no artifact '{artifact}'{nearest(artifact, known)}")
+    default = Path(yaml.safe_load((PACKAGED / "paths" / "workspace.yaml").read_text())[artifact])
+    path = Path(base or default.parent) / (file or default.name)
+    if path.is_absolute():
+        if not path.is_relative_to(root):
+            raise ConfigError(
+                f"{name}: {path} is outside the workspace {root}; a run writes only inside it, so "
+                "give a base_path below it.")
+        path = path.relative_to(root)
+    return "paths", artifact, path.as_posix()

@@ -1,0 +1,46 @@
+"""Schedules: the same as the file sensors, once an hour, for whoever wants no sensor.
+
+They are off until somebody turns them on in Dagster. Sensors and schedules ask the same run
+storage what has run already, so a delivery runs once even where both are on.
+"""
+
+from collections.abc import Mapping
+
+from dagster import (
+    DefaultScheduleStatus,
+    JobDefinition,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    schedule,
+)
+
+from ftzard.orchestration import drop_folder_runs, quarantine
+from ftzard.workspace.workspace import find
+
+HOURLY = "0 * * * *"
+
+
+def schedules(jobs: Mapping[str, JobDefinition]) -> list[ScheduleDefinition]:
+    """Return every schedule of the code location."""
+
+    def hourly(name: str, job: str, about: str, look: drop_folder_runs.LookInto):
+        @schedule(name=name, job=jobs[job], cron_schedule=HOURLY, description=about,
+                  default_status=DefaultScheduleStatus.STOPPED)
+        def evaluate(context: ScheduleEvaluationContext):
+            found = quarantine.looked(context.instance, find(), look)
+            return found.requests or SkipReason(found.reason)
+
+        return evaluate
+
+    return [
+        hourly("incoming_schedule", "inference_pipeline_job",
+               "Once an hour: inference for each new file in data/incoming.",
+               drop_folder_runs.incoming),
+        hourly("raw_incoming_schedule", "training_pipeline_job",
+               "Once an hour: training for each new file of labelled rows in data/raw_incoming.",
+               drop_folder_runs.raw_incoming),
+        hourly("labelled_schedule", "retraining_pipeline_job",
+               "Once an hour: retraining when data/labelled holds enough new labels.",
+               drop_folder_runs.labelled),
+    ]

@@ -1,1 +1,0 @@
-"""What is done with registered models: found, asked, compared, promoted, given away, deleted."""

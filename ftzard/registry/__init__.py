@@ -1,0 +1,1 @@
+"""Registered models: their records in git, the champion, and what is done with a version."""

@@ -1,0 +1,147 @@
+"""What the chapter Registry_Life_Cycle does: a registered model from its first version to its end.
+
+It works on registered names of its own, so that the champion is never touched, and leaves nothing
+of them behind but its run.
+"""
+
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pandas as pd
+
+from ftzard.core import archive
+from ftzard.modeling.adapter_meta import read_meta
+from ftzard.modeling.base_model import load_base
+from ftzard.registry import compare as comparing
+from ftzard.registry import delete as deletion
+from ftzard.registry import lookup, model_records
+from ftzard.registry.compare import Comparison
+from ftzard.steps.step_run import Chapter, scratch
+from ftzard.steps.trials import log_epoch
+from ftzard.tasks.classification.comparison_page import speed_of
+from ftzard.tracking import registry
+from ftzard.tracking.registry import Version
+from ftzard.training.fit import fit
+from ftzard.workspace.pipeline import Step
+
+#: Not one of the steps that Dagster runs: a person reads it and runs it by hand.
+STEP = Step("registry_life_cycle", "Registry_Life_Cycle", "REGISTRY_LIFE_CYCLE", ("tokenized",),
+            models=True, about="Register base and tuned model, compare them, delete them again.")
+#: Rows that are trained on: enough to differ from the base, and soon done.
+ROWS = 400
+EXAMPLE = ("The best day in a long time.", "It never arrived, and nobody answers.")
+
+
+def name(run: Chapter) -> str:
+    """Return the name of the chapter's own registered model."""
+    return f"{run.config.tracking.registered_model}-life-cycle"
+
+
+def who(run: Chapter) -> pd.DataFrame:
+    """Return where is recorded and as whom: the login comes from the environment."""
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    return pd.DataFrame({"": {
+        "tracking URI": run.tracking.client.shown,
+        "user": user or "none (MLFLOW_TRACKING_USERNAME is not set)",
+        "experiment": run.config.tracking.experiment, "model": name(run),
+        "base": registry.base_name(name(run))}})
+
+
+def train(run: Chapter, rows: pd.DataFrame) -> Path:
+    """Return the folder of an adapter, trained on the first rows."""
+    config = run.config
+    loaded = load_base(model_records.base_spec(run.workspace, config.model),
+                       sorted(rows["label"].unique()))
+    parts = {side: rows[rows["split"] == side].head(ROWS) for side in ("train", "validation")}
+    chosen = config.training
+    values = {key: getattr(chosen, key) for key in
+              ("rank", "dropout", "learning_rate", "batch_size", "weight_decay")}
+    values["alpha"] = chosen.rank * chosen.alpha_ratio
+    return fit(loaded, parts["train"], parts["validation"], params=values, seed=config.seed,
+               training=model_records.training_values(config.training),
+               metric=config.tuning.metric, train_embeddings=config.model.train_embeddings,
+               folder=scratch() / "adapter",
+               extra={"cleaning": run.cleaning},
+               on_epoch=lambda entry: log_epoch(run.run, entry)).folder
+
+
+def register(run: Chapter, folder: Path) -> Version:
+    """Register a trained adapter as a new version."""
+    meta = read_meta(folder)
+    return registry.register(
+        run.run, name(run), adapter=archive.pack(folder, scratch() / "adapter.zip"),
+        base=model_records.shipped_base(run.workspace, run.config.model, scratch()),
+        example=EXAMPLE, labels=meta["labels"],
+        tags={"base_model": run.config.model.source or run.config.model.name,
+              **model_records.hashes(meta), "ftzard_run": run.run.id})
+
+
+def register_base(run: Chapter, folder: Path, **loaded: object) -> Version:
+    """Register the bare base of an adapter; the same base again is no new version.
+
+    loaded: how it is loaded, where that differs, as quantisation='none'.
+    """
+    meta = read_meta(folder)
+    version, new = registry.register_base(
+        run.run, registry.base_name(name(run)), spec={**meta["base"]["spec"], **loaded},
+        hashes=model_records.hashes(meta), labels=meta["labels"], cleaning=meta["cleaning"],
+        archive=model_records.shipped_base(run.workspace, run.config.model, scratch()),
+        example=EXAMPLE, tags={"base_model": run.config.model.source or run.config.model.name,
+                               "ftzard_run": run.run.id})
+    print(f"{version} {'is new' if new else 'was there already'}")
+    return version
+
+
+def table(run: Chapter) -> pd.DataFrame:
+    """Return the versions of the chapter's own models as `ftzard models list` shows them."""
+    there = registry.names(run.tracking)
+    lines = [line for model in (name(run), registry.base_name(name(run))) if model in there
+             for line in lookup.listing(run.workspace, model)]
+    columns = ["model", "version", "kind", "base", "size_bytes", "created"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def infer(run: Chapter, versions: list[Version], texts: list[str]) -> pd.DataFrame:
+    """Return what each version says of raw texts, loaded from MLflow as anybody loads it."""
+    asked = pd.DataFrame({"text": texts})
+    found = {}
+    for version in versions:
+        said = registry.load(run.tracking, version).predict(asked)
+        found[str(version)] = [f"{row.label} {row.confidence:.2f}" for row in said.itertuples()]
+    return asked.assign(**found)
+
+
+def compare(run: Chapter, first: Version, second: Version, rows: pd.DataFrame) -> Comparison:
+    """Return two versions side by side on the test rows, each in a process of its own."""
+    test = rows[rows["split"] == "test"].reset_index(drop=True)
+    models = [lookup.files_of(run.workspace, run.tracking, v) for v in (first, second)]
+    found = comparing.held(
+        models, test, {"source": "the test rows", "n": len(test), "rejected": {},
+                       "batches": test["batch"].value_counts(sort=False).to_dict()},
+        asked=(str(first), str(second)), threads=run.config.threads, seed=run.config.seed,
+        confidence=run.config.gate.confidence, resamples=run.config.gate.resamples, say=print)
+    run.log(**{f"{side}_{score}": values[side]["value"]
+               for score, values in found.result.scores.items() for side in ("first", "second")})
+    print(found.verdict())
+    return found
+
+
+def scores(found: Comparison) -> pd.DataFrame:
+    """Return a comparison as a table: scores with intervals, latency, throughput, memory."""
+    lines = {}
+    for score, values in found.result.scores.items():
+        lines[score] = [f"{100 * v['value']:.1f} % ({100 * v['lower']:.1f} to "
+                        f"{100 * v['upper']:.1f})" for v in (values["first"], values["second"])]
+    lines["one row"] = [speed_of(asdict(s), "latency_ms") for s in found.speeds]
+    lines["tokens per second"] = [speed_of(asdict(s), "tokens_per_second") for s in found.speeds]
+    lines["peak memory, MB"] = ["unknown" if s.peak_bytes is None else f"{s.peak_bytes / 1e6:,.0f}"
+                                for s in found.speeds]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=list(found.names))
+
+
+def delete(run: Chapter, what: str | Version) -> None:
+    """Delete a version or a whole model of the chapter, with its files in MLflow."""
+    plan = deletion.planned(run.workspace, str(what))
+    done = deletion.carry_out(run.workspace, replace(plan, force=False), say=print)
+    print("\n".join([f"{done.name} is deleted: {', '.join(done.versions)}", *done.stays]))

@@ -1,0 +1,150 @@
+"""A model as MLflow keeps it: archives, signature, example, requirements, and the code it needs.
+
+What is shipped is the part of FTzard that opens and asks a model, so that one loads with
+`mlflow.pyfunc.load_model` where FTzard is not installed.
+"""
+
+import ast
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version as installed
+from pathlib import Path
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
+
+import ftzard
+from ftzard.core.archive import read_entry
+from ftzard.errors import TrackingError
+from ftzard.modeling.adapter_meta import META
+from ftzard.modeling.spec import CLASSIFICATION
+from ftzard.workspace import custom_functions
+
+#: What opens a model and asks it; it is shipped with whatever it imports of FTzard.
+NEEDED = ("ftzard", "ftzard.tasks.loading", "ftzard.core.archive")
+#: What the shipped code imports; MLflow installs these versions for `mlflow models serve`.
+REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "peft", "bitsandbytes",
+                "accelerate", "safetensors", "numpy", "pandas", "pyarrow")
+# A bar for each file that is copied would stand between the lines of a notebook.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+_SERVED = Path(__file__).with_name("pyfunc_model.py")
+
+
+@contextmanager
+def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
+             labels: Sequence[str], config: Mapping | None = None) -> Iterator[Path]:
+    """Yield the folder of a model as MLflow keeps it; it is gone afterwards.
+
+    name: for the message; archives: 'adapter' and 'base', those that are shipped; example: raw
+    texts; labels: in the order of the probabilities, none of a model that writes answers; config:
+    what a bare base is opened with, or how a tuned model's confidence is told. Raises TrackingError
+    if there is no space for it.
+    """
+    task = _task(archives, config)
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it tells of every step
+        try:
+            mlflow.pyfunc.save_model(
+                model, python_model=str(_SERVED), signature=signature(task),
+                artifacts={key: str(path) for key, path in archives.items()},
+                input_example=pd.DataFrame({"text": list(example)}),
+                code_paths=[str(_copy_code(Path(folder) / "code"))],
+                pip_requirements=_required(archives, config),
+                model_config=json.loads(json.dumps(config, default=str)) if config else None,
+                metadata={"labels": list(labels)} if task == CLASSIFICATION else {"task": task})
+        except OSError as error:
+            raise TrackingError(
+                f"the files of '{name}' for MLflow cannot be written to {folder}: {error}. Free "
+                "space there, or let TMPDIR name another folder, and run the step again; nothing "
+                "was registered.") from error
+        yield model
+
+
+def _task(archives: Mapping[str, Path], config: Mapping | None) -> str:
+    """Return what a model was made for, as its adapter says, or the config of a bare base."""
+    told = _told(archives, config)
+    return told.get("task") or told.get("spec", {}).get("task", CLASSIFICATION)
+
+
+def _told(archives: Mapping[str, Path], config: Mapping | None) -> dict:
+    """Return what an adapter's ftzard.json says, or the config of a bare base."""
+    if "adapter" not in archives:
+        return dict(config or {})
+    return json.loads(read_entry(archives["adapter"], META) or b"{}")
+
+
+def _required(archives: Mapping[str, Path], config: Mapping | None) -> list[str]:
+    """Return the requirements of a model, those of a function of the workspace's own included."""
+    own = (_told(archives, config).get("cleaning") or {}).get("own")
+    needed = pinned()
+    there = {line.partition("==")[0] for line in needed}
+    return [*needed, *(line for line in custom_functions.requirements(own)
+                       if line.partition("==")[0].lower() not in there)]
+
+
+def signature(task: str = CLASSIFICATION) -> ModelSignature:
+    """Return what goes in and what comes out, for MLflow to check.
+
+    The label of a model that writes answers is the answer.
+    """
+    told = [ColSpec(Array(DataType.double), "probabilities"),
+            ColSpec(DataType.boolean, "abstains")] if task == CLASSIFICATION else [
+        ColSpec(DataType.long, "tokens"), ColSpec(DataType.boolean, "finished")]
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "text")]),
+        outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "confidence"),
+                        *told]))
+
+
+def pinned() -> list[str]:
+    """Return the requirements with the versions that are installed here."""
+    return [f"{name}=={installed(name).split('+')[0]}" for name in REQUIREMENTS]
+
+
+def size(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def shipped() -> list[Path]:
+    """Return the files of FTzard that a model needs: those of NEEDED and all that these import."""
+    root = Path(ftzard.__file__).parents[1]
+    waiting, found = list(NEEDED), set()
+    while waiting:
+        name = waiting.pop()
+        place = root.joinpath(*name.split("."))
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        if file.is_file() and file not in found:  # a name may be that of a function in a module
+            found.add(file)
+            waiting += [name.rpartition(".")[0], *_imported(file)]
+    return sorted(found)
+
+
+def _imported(file: Path) -> list[str]:
+    """Return the names of FTzard that a file imports anywhere: modules, and what is in them."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] == "ftzard"]
+
+
+def _copy_code(target: Path) -> Path:
+    """Copy what is shipped below `target` and return the package's folder."""
+    root = Path(ftzard.__file__).parents[1]
+    for file in shipped():
+        place = target / file.relative_to(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return target / "ftzard"

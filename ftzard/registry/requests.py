@@ -1,0 +1,164 @@
+"""What one line or record asks of a model: a text, an instruction with its input, or a chat.
+
+What cannot be asked is the line's error. Values are read as training reads them: a number is its
+text, a missing value is no text.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ftzard.core.text import is_blank, wording
+from ftzard.data import json_lines
+from ftzard.registry.input_lines import Text
+from ftzard.tasks.instruction_tuning import prompt_columns
+from ftzard.tasks.instruction_tuning.instructions import NO_LIST, as_text, chat, one_turn, preceded
+
+_HALF = "{} is half of a surrogate pair, no character; write both halves, or leave it out"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the input: its number from 1, the text in it or why there is none, its id.
+
+    messages: what is asked in place of the text alone, where the line brings an input or a chat.
+    """
+
+    number: int
+    raw: str
+    text: str | None = None
+    error: str | None = None
+    id: object = None
+    messages: tuple[dict, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a record has what is asked: the text, and what may stand beside it, or None.
+
+    ignored: columns of the prompt that are left out on purpose; None: the model classifies texts,
+    and no other column belongs to them.
+    """
+
+    text: str
+    input: str | None = None
+    messages: str | None = None
+    ignored: tuple[str, ...] | None = None
+
+
+def of_text(said: Text) -> Line:
+    """Return a line that is a text as it stands."""
+    half = "" if said.error else json_lines.half_pair(said.raw)
+    error = _HALF.format(half) if half else said.error
+    return Line(said.number, said.raw, None if error else said.raw, error)
+
+
+def of_json(line: Line, column: Columns) -> Line:
+    """Return a line of JSON with what it asks, or with the error why it cannot."""
+    if not line.raw.strip():
+        return line
+    try:
+        said = json_lines.parse(line.raw)
+    except ValueError as error:
+        return Line(line.number, line.raw, error=f"not JSON ({error})")
+    half = json_lines.half_pair(said)
+    if half:
+        id_ = said.get("id") if isinstance(said, dict) else None
+        return Line(line.number, line.raw, id=None if json_lines.half_pair(id_) else id_,
+                    error=_HALF.format(half))
+    if isinstance(said, str):
+        return Line(line.number, line.raw, said)
+    if not isinstance(said, dict):
+        return Line(line.number, line.raw, error=f"no text under '{column.text}' (there is: "
+                                                 f"{type(said).__name__})")
+    return of_record(Line(line.number, line.raw, id=said.get("id")), said, column)
+
+
+def of_record(line: Line, said: Mapping, column: Columns) -> Line:
+    """Return a line with all that its record asks, or with the error why it cannot."""
+    text, messages = said.get(column.text), said.get(column.messages) if column.messages else None
+    text = _number_as_text(text)
+    about, wrong = _about(said, column)
+    system, history, lost = _beside(said, column)
+    if wrong or lost:
+        return replace(line, error=wrong or lost)
+    if not (messages is None or isinstance(messages, str) and not messages.strip()):
+        beside = column.text if text not in (None, "") else column.input if about else None
+        if beside:
+            return replace(line, error=f"both '{column.messages}' and '{beside}', expected one")
+        return _chat(line, messages, system, history)
+    if text is None and column.text in said:
+        text = ""  # a missing value, as it is in training
+    if text is None:
+        return replace(line, error=f"no text under '{column.text}' (there is: {sorted(said)})")
+    if not isinstance(text, str):
+        return replace(line, error=f"'{column.text}' holds a {type(text).__name__}, expected a "
+                                   "text or a number")
+    if is_blank(text) or not (about or system or history):
+        # An input without an instruction asks nothing: it is an empty text.
+        return replace(line, text=text)
+    kept, wrong = preceded(one_turn(wording(text), about), system, history)
+    if wrong:
+        return replace(line, error=wrong)
+    return replace(line, text=as_text(kept), messages=tuple(kept))
+
+
+def _number_as_text(value: object) -> object:
+    """Return a number, and true or false, as the text that training makes of it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
+    return json.dumps(value) if isinstance(value, bool | int | float) else value
+
+
+def _beside(said: Mapping, column: Columns) -> tuple[str, object, str]:
+    """Return (system prompt, history, '' or why the record cannot be asked) of other columns."""
+    if column.ignored is None:
+        return "", None, ""
+    found = prompt_columns.find(said, (column.text, column.input, column.messages),
+                                ignored=column.ignored, answers=False)
+    question = [text for text in (said.get(column.text), said.get(column.input))
+                if isinstance(text, str)]
+    lost = [name for name in found.unlearned if not prompt_columns.is_blank(said[name])
+            and prompt_columns.filled(name, [_as_cell(said[name])], [question], [[]])]
+    if lost:
+        return "", None, (f"'{lost[0]}' is filled, but the model is not asked with it; leave it "
+                          f"out, or name it in data.ignored_columns=[{','.join(lost)}]")
+    system = said[found.system] if found.system is not None else ""
+    if not (system is None or isinstance(system, str)):
+        return "", None, f"'{found.system}' holds a {type(system).__name__}, expected a text"
+    history = said[found.history] if found.history is not None else None
+    return system or "", None if prompt_columns.is_blank(history) else history, ""
+
+
+def _as_cell(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _about(said: Mapping, column: Columns) -> tuple[str, str]:
+    """Return (the input that a record brings, '' or why it has none that can be read)."""
+    about = said.get(column.input) if column.input else None
+    if isinstance(about, list | dict):
+        return "", f"'{column.input}' holds a {type(about).__name__}, expected a text or a number"
+    if about is None:
+        return "", ""
+    return wording(about if isinstance(about, str) else json.dumps(about)), ""
+
+
+def _chat(line: Line, messages: object, system: str = "", history: object = None) -> Line:
+    """Return a line with a chat, read as training reads one; messages: a list, in CSV its JSON."""
+    if isinstance(messages, str):
+        try:
+            messages = json_lines.parse(messages)
+        except ValueError as error:
+            return replace(line, error=f"its messages are not JSON ({error})")
+    kept, wrong = chat(messages)
+    if wrong == NO_LIST or not messages:
+        wrong = "its messages are no list of objects with a 'role' and a 'content'"
+    if not wrong:
+        kept, wrong = preceded(kept, system, history)
+    if not wrong and kept[-1]["role"] != "user":
+        wrong = "nothing is asked: the last message is the assistant's"
+    if wrong:
+        return replace(line, error=wrong)
+    return replace(line, text=as_text(kept), messages=tuple(kept))

@@ -1,0 +1,63 @@
+"""Which rows of a file the compared models have learned: on those, neither shows what it can."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ftzard.data.splitting import repeats
+from ftzard.errors import VersioningError
+from ftzard.registry import model_records
+from ftzard.registry.lookup import Files
+from ftzard.workspace.identity_rules import identity
+from ftzard.workspace.workspace import Workspace
+
+
+def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -> dict:
+    """Return {'rows': n, 'by': {model: n}}: rows that stand, or nearly, in their training data.
+
+    rows: (text, and messages and label of free answers). A bare base has none; None is for a model
+    whose training data is not on record, or cannot be had. Nearly is what
+    `splitting.drop_near_duplicates` means by it.
+    """
+    by, any_of_them = {}, pd.Series(False, rows.index)
+    rules = identity(workspace, workspace.config())
+    for model in models:
+        if model.adapter is None or model.version is None:
+            continue
+        trained = _training_rows(workspace, model)
+        if trained is None:
+            by[model.name] = None
+            continue
+        if model.cleaning.get("own"):  # of another model the texts may be others
+            found = repeats(rows.assign(text=model.cleaned(rows["text"])), trained, rules)
+        else:
+            found = repeats(rows, trained, rules)
+        by[model.name] = int(found.sum())
+        any_of_them |= found
+    return {"rows": int(any_of_them.sum()), "by": by}
+
+
+def sentence(rows: Mapping) -> str:
+    """Return what is to be said of the rows of a comparison, with a space before it, or ''.
+
+    rows: {n, learned}; without the second, as for test rows, there is nothing to say.
+    """
+    learned = rows.get("learned") or {"rows": 0, "by": {}}
+    told, by = "", {name: n for name, n in learned["by"].items() if n}
+    if learned["rows"]:
+        told = (f" {learned['rows']:,} of {rows['n']:,} rows stand in the training data, up to one "
+                f"word ({', '.join(f'{n:,} in that of {name}' for name, n in by.items())}): who "
+                "has learned them looks better there than on new rows.")
+    unknown = [name for name, n in learned["by"].items() if n is None]
+    if unknown:
+        told += (f" Whether {' and '.join(unknown)} learned any of these rows is not known: the "
+                 "training data is not here.")
+    return told
+
+
+def _training_rows(workspace: Workspace, model: Files) -> pd.DataFrame | None:
+    record = model_records.read_record(workspace, model.version) or {}
+    try:
+        return model_records.tokenized_rows(workspace, record, "train")
+    except VersioningError:
+        return None

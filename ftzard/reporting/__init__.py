@@ -1,0 +1,1 @@
+"""Reports and plots: values in, HTML pages and figures out."""

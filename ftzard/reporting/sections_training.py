@@ -1,0 +1,320 @@
+"""The sections of the page that tell what was learned from: the trials, and the rows they had."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ftzard.reporting import plots
+from ftzard.reporting.html import (
+    Markup,
+    joined,
+    missing,
+    opening,
+    pairs,
+    percent,
+    picture,
+    plural,
+    shortened,
+    table,
+    tag,
+)
+from ftzard.reporting.report_data import Answers, Facts, Trial, measured
+
+EXAMPLES = 12
+#: What is drawn per epoch: measure, title, caption.
+OF_CLASSES = (
+    ("loss", "Loss", "Mean cross entropy{of} after each epoch."),
+    ("accuracy", "Accuracy", "Share of rows that {it} gets right after each epoch."),
+)
+OF_ANSWERS = (
+    ("loss", "Loss", "Nats per token of the wanted answers{of}, after each epoch."),
+    ("token_accuracy", "Token accuracy", "Share of the wanted answers' tokens that {it} thinks the "
+                                         "most likely, given those before."),
+)
+
+
+def learning(facts: Facts) -> list[Markup]:
+    """Learning curves of all trials and what each tried."""
+    trials, free = facts.trials, facts.answers is not None
+    if not trials:
+        return [missing("No trial was reported in this round, so there are no learning curves.")]
+    curves = [{"name": t.name, "best": t.best, "history": list(t.history),
+               "best_epoch": t.best_epoch} for t in trials]
+    many = len(trials) > 1
+    words = {"of": " of every trial" if many else "", "it": "every trial" if many else "the model"}
+    drawn = [
+        picture(title, caption.format(**words), plots.svg(plots.learning_curves(curves, [measure])))
+        if any(
+            measured(entry, side, measure) is not None
+            for t in trials
+            for entry in t.history
+            for side in ("train", "validation")
+        )
+        else missing(f"No trial recorded its {measure.replace('_', ' ')} per epoch, so there are "
+                     "no such curves.")
+        for measure, title, caption in (OF_ANSWERS if free else OF_CLASSES)
+    ]
+    heading = "What each trial tried" if many else "Values used"
+    tried = tag("div", tag("h3", heading), _trials_table(trials, free),
+                class_="gap")
+    sure = _confidence_sentence(trials)
+    return [opening(_trials_sentence(trials, free)),
+            *([tag("p", sure, class_="soft small")] if sure else []),
+            tag("div", *drawn, class_="two"), *_search(trials, free), tried]
+
+
+def data(facts: Facts) -> list[Markup]:
+    """Class balance or supervised tokens, lengths with what was cut, rejected rows."""
+    told = facts.answers
+    shares = _classes(facts) if told is None else _supervised(told)
+    parts = [opening(_data_sentence(facts)), tag("div", shares, _lengths(facts), class_="two")]
+    rejected = _rejected(facts)
+    if told is not None and told.rows and len(told.rows) > 1:
+        parts += [tag("div", _sources(told), rejected[0], class_="two gap"),
+                  *(tag("div", part, class_="gap") for part in rejected[1:])]
+    else:
+        parts.append(tag("div", *rejected, class_="two gap"))
+    return [*parts, _leaks(facts)]
+
+
+def _trials_sentence(trials: Sequence[Trial], free: bool) -> str:
+    only = len(trials) == 1
+    best = trials[0] if only else next((t for t in trials if t.best), None)
+    if best is None:
+        return f"{len(trials)} trials; none is marked as chosen."
+    chosen = f"{best.name[:1].upper()}{best.name[1:]} of {len(trials)} was chosen"
+    peak = _peak(best, free)
+    if peak is None:
+        return "It was trained once." if only else f"{chosen}."
+    whose = "The" if only else f"{chosen}; its"
+    if best.best_epoch is not None:
+        said = (f"validation loss is {peak[0]:.3f} nats per token" if free
+                else f"validation accuracy is {percent(peak[0])}")
+        return f"{whose} {said} with the weights of epoch {peak[1]:g}, which were kept."
+    said = (f"lowest validation loss is {peak[0]:.3f} nats per token" if free
+            else f"best validation accuracy is {percent(peak[0])}")
+    return f"{whose} {said}, after epoch {peak[1]:g}."
+
+
+def _confidence_sentence(trials: Sequence[Trial]) -> str | None:
+    """Say whether the epoch that was kept is surer than it should be, if training measured it."""
+    best = trials[0] if len(trials) == 1 else next((t for t in trials if t.best), None)
+    kept = None if best is None or best.best_epoch is None else next(
+        (e for e in best.history if e["epoch"] == best.best_epoch), None)
+    if kept is None or kept.get("temperature") is None:
+        return None
+    temperature = kept["temperature"]
+    how = ("surer than it should be" if temperature > 1.05 else
+           "less sure than it could be" if temperature < 0.95 else "as sure as it should be")
+    return (f"In that epoch it is {how}: the loss is {kept['validation_loss']:.3f} on validation "
+            f"rows and {kept['train_loss']:.3f} on training rows, and with its logits divided by "
+            f"{temperature:.2f} it is {kept['calibrated_loss']:.3f} on validation rows.")
+
+
+def _search(trials: Sequence[Trial], free: bool) -> list[Markup]:
+    """Return the picture of a search: what each trial reached with its values."""
+    tried = [{"name": t.name, "params": t.params, "best": t.best, "pruned": t.pruned,
+              "value": peak[0]} for t in trials if (peak := _peak(t, free)) and t.params]
+    if len(tried) < 2:
+        return []
+    drawing = plots.svg(plots.trials(tried, "validation_loss" if free else "accuracy"))
+    caption = "The epoch that was kept of each trial, against each value that differs among them."
+    return [tag("div", picture("The search", caption, drawing), class_="gap")]
+
+
+def _trials_table(trials: Sequence[Trial], free: bool) -> Markup:
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    many = len(trials) > 1
+    head = ["trial" if many else "",
+            *(key.rsplit(".", 1)[-1].replace("_", " ") for key in keys),
+            *(("validation loss", "perplexity") if free else ("validation accuracy",))]
+    rows = []
+    for trial in trials:
+        peak = _peak(trial, free)
+        if free:
+            results = ("–", "–") if peak is None else (
+                f"{peak[0]:.3f}", f"{np.exp(min(peak[0], 700.0)):,.2f}")
+        else:
+            results = ("–" if peak is None else percent(peak[0]),)
+        rows.append(
+            [trial.name + (" (chosen)" if trial.best and many else "")
+             + (" (stopped early)" if trial.pruned else ""),
+             *(_value(trial.params.get(key, "")) for key in keys), *results]
+        )
+    kinds = [None, *("number" for _ in head[1:])]
+    return table(head, rows, kinds, strong=[i for i, t in enumerate(trials) if t.best and many])
+
+
+def _peak(trial: Trial, free: bool) -> tuple[float, float] | None:
+    """Return the accuracy, or loss, on validation rows of the epoch that was kept, and which it is.
+
+    Where it is not known which one was kept, the best one counts, and the first that reached it.
+    """
+    measure, sign = ("loss", -1) if free else ("accuracy", 1)
+    found = [(measured(entry, "validation", measure), entry["epoch"]) for entry in trial.history
+             if trial.best_epoch in (None, entry["epoch"])]
+    known = [(sign * value, -epoch) for value, epoch in found if value is not None]
+    if not known:
+        return None
+    value, epoch = max(known)
+    return sign * value, -epoch
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value)
+
+
+def _data_sentence(facts: Facts) -> str:
+    by_split = (facts.class_counts if facts.answers is None else facts.answers.rows) or {}
+    usable = sum(n for splits in by_split.values() for n in splits.values())
+    rejected = None if facts.rejected is None else sum(facts.rejected.values())
+    like_test = None if facts.leaks is None else sum(facts.leaks.values())
+    lost = 0 if facts.answers is None else facts.answers.lost_rows or 0
+    parts = []
+    if facts.rows_read is not None:
+        parts.append(f"{facts.rows_read:,} raw rows were read")
+    if rejected is not None:
+        parts.append(f"{rejected:,} were rejected")
+    dropped = facts.dropped_by_own_code or {}
+    for step, count in dropped.items():
+        parts.append(f"{count:,} were dropped by this workspace's own code in the {step} step")
+    if like_test:
+        parts.append(f"{like_test:,} left training because they are like a test or validation row")
+    if lost:
+        parts.append(f"{lost:,} had no room for a token of their answer")
+    if usable:
+        parts.append(f"{usable:,} are in use")
+    if not parts:
+        return "The counts of rows were not reported."
+    told = ", ".join(parts) + "."
+    if not usable or None in (facts.rows_read, rejected, like_test):
+        return told
+    away = facts.rows_read - rejected - like_test - lost - usable - sum(dropped.values())
+    return told if not away else (
+        f"{told} These counts are {abs(away):,} {plural(abs(away), 'row')} apart: they come from "
+        "steps that ran on different data.")
+
+
+def _classes(facts: Facts) -> Markup:
+    counts = facts.class_counts
+    if not counts:
+        return missing("The rows per class were not reported.")
+    total = sum(sum(by_split.values()) for by_split in counts.values())
+    caption = f"{total:,} usable rows in {len(counts)} classes."
+    return picture("Class balance", caption, plots.svg(plots.class_balance(counts)))
+
+
+def _supervised(told: Answers) -> Markup:
+    """Say how many tokens were learned, how many stood before them, and what was lost."""
+    tokens, prompts, rows = told.supervised_tokens, told.prompt_tokens or {}, told.rows or {}
+    if not tokens:
+        return missing("The supervised tokens were not reported.")
+    lines = []
+    for split, n in tokens.items():
+        count = sum(by_split.get(split, 0) for by_split in rows.values())
+        before = prompts.get(split)
+        lines.append((split, f"{count:,}" if count else "–",
+                      "–" if before is None else f"{before:,}", f"{n:,}",
+                      "–" if before is None else percent(n / max(n + before, 1))))
+    told_of = [
+        ("put to the model as", told.template),
+        ("short rows packed together", None if told.packing is None
+         else "yes" if told.packing else "no"),
+        ("answers cut by the length limit", None if told.cut_answers is None
+         else f"{told.cut_answers:,}"),
+        ("rows left out, no token of their answer left", None if told.lost_rows is None
+         else f"{told.lost_rows:,}"),
+    ]
+    return tag(
+        "div", tag("h3", "What was supervised"),
+        tag("p", "The loss is on the tokens of the wanted answers alone; those of instructions are "
+                 "read, never learned.", class_="soft small"),
+        table(("", "rows", "instruction tokens", "answer tokens", "supervised"), lines,
+              (None, "number", "number", "number", "number")),
+        tag("div", pairs(told_of, numbers=True), class_="gap"))
+
+
+def _sources(told: Answers) -> Markup:
+    total = sum(sum(by_split.values()) for by_split in told.rows.values())
+    return picture("Where the rows come from",
+                   f"{total:,} usable rows of {len(told.rows)} sources.",
+                   plots.svg(plots.class_balance(told.rows)))
+
+
+def _lengths(facts: Facts) -> Markup:
+    lengths, limit = facts.token_lengths, facts.max_length
+    if lengths is None or len(lengths) == 0 or limit is None:
+        return missing("Token lengths were not reported, so it is not known what was cut.")
+    values = np.asarray(lengths)
+    rows, tokens = int((values > limit).sum()), int(np.clip(values - limit, 0, None).sum())
+    share = tokens / values.sum() if values.sum() else 0
+    free = facts.answers is not None
+    whose = "rows have at most {:,.0f} tokens, instruction and answer together. " if free else (
+        "texts have at most {:,.0f} tokens. ")
+    caption = f"Half of the {len(values):,} {whose.format(np.median(values))}"
+    caption += (
+        f"{rows:,} ({percent(rows / len(values))}) were cut at {limit:,}, which lost "
+        f"{tokens:,} tokens ({percent(share)})."
+        if rows
+        else f"None was cut at {limit:,}."
+    )
+    return picture("Token lengths", caption,
+                   plots.svg(plots.token_lengths(values, limit, "row" if free else "text")))
+
+
+def _rejected(facts: Facts) -> list[Markup]:
+    if facts.rejected is None:
+        return [missing("Rejected rows were not reported.")]
+    total = sum(facts.rejected.values())
+    if not total:
+        return [tag("div", tag("h3", "Rejected rows"), tag("p", "None: every row was usable."))]
+    part = f" of {facts.rows_read:,}" if facts.rows_read else ""
+    share = f" ({percent(total / facts.rows_read)})" if facts.rows_read else ""
+    shown = {reason: n for reason, n in facts.rejected.items() if n}
+    drawing = picture(
+        "Rejected rows",
+        f"{total:,}{part} rows{share} could not be used; they are kept in the rejected file.",
+        plots.svg(plots.rejected_rows(shown)),
+    )
+    if not facts.rejected_examples:
+        return [drawing, missing("No example of a rejected row was given.")]
+    rows = [
+        (e.get("reason", ""), "" if e.get("row") is None else f"{int(e['row']):,}",
+         shortened(e.get("text"), 120))
+        for e in facts.rejected_examples[:EXAMPLES]
+    ]
+    examples = table(("reason", "row", "text"), rows, (None, "number", "text"))
+    return [drawing, tag("div", tag("h3", "Examples of them"), examples)]
+
+
+def _leaks(facts: Facts) -> Markup:
+    """Say how many rows left training because they stand on the test side, or nearly."""
+    if facts.leaks is None:
+        return missing("It was not reported whether test rows were found in training.")
+    parts = [tag("h3", "Training rows left out: too like a test row", class_="gap")]
+    found = {reason: n for reason, n in facts.leaks.items() if n}
+    if found:
+        rows = [(reason, f"{n:,}") for reason, n in sorted(found.items(), key=lambda x: -x[1])]
+        parts += [
+            tag("p", "These rows were in a delivery or among the labels, and left training or "
+                     "validation because they repeat a row that models are tested or chosen with, "
+                     "up to one word or to the case of letters.", class_="soft small"),
+            table(("what they were", "rows"), rows, (None, "number"))]
+    else:
+        parts.append(tag("p", "None was found among the training rows.", class_="soft"))
+    arrived = sum((facts.arrived_leaks or {}).values())
+    if arrived:
+        parts.append(tag(
+            "p", f"{arrived:,} {plural(arrived, 'row')} of the latest incoming batch repeat a test "
+                 "row in the same way: nobody is asked to label them for training.",
+            class_="soft small gap"))
+    if facts.learned_before:
+        n = facts.learned_before
+        parts.append(tag(
+            "p", f"{n:,} new test {plural(n, 'row')} that earlier models have been trained on, or "
+                 "nearly, stay in the test; on them those models, and what starts from them, look "
+                 "better than they are.", class_=f"soft small{'' if arrived else ' gap'}"))
+    return joined(parts)

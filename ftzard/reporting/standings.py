@@ -1,0 +1,134 @@
+"""How the versions of a model stand to each other: their scores on the same test rows.
+
+A version is measured when it is judged, and the test rows grow from round to round: its score of
+then is of other rows than the score of a version that was judged later, and the two say nothing of
+each other. So each evaluation measures all versions that it can on all current test rows, and its
+record keeps them together under `same_rows`. The newest such table is what is shown wherever
+versions stand beside each other: one place for every number. A version that is not in it is shown
+apart, with the rows that it was measured on.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ftzard.evaluation import metric_info
+from ftzard.evaluation.metric_info import Measure
+
+#: Why a version of a record without a reason has no score on the newest rows.
+NOT_MEASURED = "it was not measured on these rows"
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A version that has no score on the newest test rows.
+
+    why: in a part of a sentence; line: its own scores, of the rows it was judged on; rows: which
+    these were, in words.
+    """
+
+    version: int
+    why: str
+    line: Mapping
+    rows: str
+
+
+@dataclass(frozen=True)
+class Standings:
+    """The newest evaluation's table.
+
+    judged: the version that was judged, in whose record the table is; n: the test rows;
+    data_version, time: of the evaluation, None where the record says none; scores: {version: line},
+    oldest first; beside: {role: line} of the base and the baselines on the same rows; apart: the
+    versions without a score on them, oldest first. A line is as a record's `metrics` has it.
+    """
+
+    judged: int
+    n: int
+    data_version: str | None
+    time: str | None
+    measure: Measure
+    scores: Mapping[int, Mapping]
+    beside: Mapping[str, Mapping]
+    apart: tuple[Apart, ...]
+
+    @classmethod
+    def of(cls, records: Iterable[Mapping]) -> "Standings | None":
+        """Return what the records of one model tell, or None if none was evaluated.
+
+        A record of before has no `same_rows`: its challenger and the champion that it was held
+        against were measured on the same rows.
+        """
+        told = [r for r in records if (r.get("metrics") or {}).get("challenger")]
+        if not told:
+            return None
+        newest = max(told, key=_when)
+        number, scores = int(newest["version"]), _scores(newest)
+        others = {role: _line(newest, role) for role in newest["metrics"]
+                  if role not in ("challenger", "champion")}
+        table = newest.get("same_rows") or {}
+        rows, reasons = table.get("rows") or {}, table.get("apart") or {}
+        apart = [Apart(int(r["version"]), reasons.get(str(r["version"]), NOT_MEASURED),
+                       _line(r, "challenger"), own_rows(r))
+                 for r in told if int(r["version"]) not in scores]
+        return cls(
+            judged=number, n=int(scores[number]["n"]),
+            data_version=rows.get("data_version") or _data_version(newest),
+            time=table.get("time"), measure=metric_info.told_in(_line(newest, "challenger")),
+            scores=scores, beside=others, apart=tuple(sorted(apart, key=lambda a: a.version)))
+
+    @property
+    def rows(self) -> str:
+        """Say which rows the scores are of, in a part of a sentence."""
+        return _rows(self.n, self.data_version, self.time)
+
+    def line(self, version: int) -> Mapping | None:
+        """Return a version's scores on these rows, None if it has none."""
+        return self.scores.get(version)
+
+    def apart_of(self, version: int) -> Apart | None:
+        """Return what is told of a version that has no score on these rows."""
+        return next((a for a in self.apart if a.version == version), None)
+
+
+def own_rows(record: Mapping) -> str:
+    """Say which rows a version was judged on, in a part of a sentence."""
+    line = (record.get("metrics") or {}).get("challenger") or {}
+    table = record.get("same_rows") or {}
+    return _rows(line.get("n"), (table.get("rows") or {}).get("data_version")
+                 or _data_version(record), table.get("time"))
+
+
+def _scores(record: Mapping) -> dict[int, Mapping]:
+    table = (record.get("same_rows") or {}).get("scores")
+    measure = metric_info.told_in(_line(record, "challenger"))
+    if table:
+        return {int(v): _named(line, measure) for v, line in
+                sorted(table.items(), key=lambda pair: int(pair[0]))}
+    found = {int(record["version"]): _line(record, "challenger")}
+    if record.get("challenged") is not None and "champion" in record["metrics"]:
+        found[int(record["challenged"])] = _line(record, "champion")
+    return dict(sorted(found.items()))
+
+
+def _line(record: Mapping, role: str) -> Mapping:
+    return metric_info.scores_of(record, role) or {}
+
+
+def _named(line: Mapping, measure: Measure) -> Mapping:
+    """Return a line with its measure beside it, as `measures.scores_of` does."""
+    return line if measure is metric_info.ACCURACY else {"measure": measure.name, **line}
+
+
+def _when(record: Mapping) -> tuple[str, int]:
+    return (record.get("same_rows") or {}).get("time") or "", int(record["version"])
+
+
+def _data_version(record: Mapping) -> str | None:
+    return ((record.get("data") or {}).get("tokenized") or {}).get("commit")
+
+
+def _rows(n: int | None, data_version: str | None, time: str | None) -> str:
+    told = "an unknown number of test rows" if n is None else f"the {n:,} test rows"
+    if data_version:
+        told += f" of data version {data_version[:10]}"
+    return told if time is None else f"{told}, measured {time[:10]}"

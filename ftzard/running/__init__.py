@@ -1,1 +1,0 @@
-"""How runs are launched, served, watched and ended."""

@@ -1,0 +1,1 @@
+"""The steps of a round as functions, which the notebooks call act by act."""

@@ -1,0 +1,270 @@
+"""A candidate for promotion: checked, registered, placed in the workspace, put on record."""
+
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+import ftzard
+from ftzard.config import compose
+from ftzard.core import archive
+from ftzard.data import replay, storage
+from ftzard.errors import DataError, ModelError, VersioningError
+from ftzard.evaluation import forgetting, metric_info
+from ftzard.evaluation.forgetting import Matrix
+from ftzard.modeling import adapter
+from ftzard.registry import champion_alias, model_records, promotions
+from ftzard.steps import drift_reference, effective_config, version_scores
+from ftzard.steps.step_run import Chapter, scratch
+from ftzard.tasks import verification
+from ftzard.tasks.classification import temperature
+from ftzard.tracking import record, registry
+from ftzard.tracking.card import model_card
+from ftzard.tracking.registry import Version
+from ftzard.training import rows_used
+from ftzard.versioning import git
+from ftzard.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ftzard.tasks.classification.evaluation import Contest
+    from ftzard.tasks.instruction_tuning.evaluation import AnswerContest
+
+
+def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
+    """Refuse an adapter that answers differently when a fresh process opens it.
+
+    rows: tokenized validation rows, of which the first `sample` are answered; of a classifier the
+    temperature of its confidence is fitted on all of them. Returns the largest difference.
+    """
+    task = chapter.config.task.kind
+    spec = model_records.base_spec(chapter.workspace, chapter.config.model, task)
+    input_ids = rows["input_ids"].head(sample).tolist()
+    if task == "classification":
+        classifier = adapter.open_classifier(folder, spec)
+        difference = verification.verify_saved(folder, spec, input_ids, classifier.logits(input_ids))
+        temperature.fit(chapter, classifier, rows)
+    else:
+        prompts = rows["prompt_length"].head(sample).tolist()
+        losses, _ = adapter.open_answerer(folder, spec).losses(input_ids, prompts)
+        difference = verification.verify_losses(folder, spec, input_ids, prompts, losses)
+    chapter.log(fresh_process_difference=difference)
+    return difference
+
+
+def learned(chapter: Chapter, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
+    """Return what `replay.mix` is told of the champion: known batches, fresh rows within them.
+
+    train: training rows of all batches. The champion and those it comes from have learned the
+    training rows of its own data version, which the working tree or DVC still has; if that version
+    was never committed, its batches count as learned as a whole, which is told. Raises
+    VersioningError if the version cannot be had.
+    """
+    before = model_records.tokenized_rows(chapter.workspace, record, "train")
+    told = replay.told(train, before, record["batches"])
+    if before is None:
+        print(f"the rows that {champion} has learned were never committed: all rows of its "
+              f"{len(told['known'])} batches count as learned, new labels among them too")
+    elif told["fresh"]:
+        print(f"{len(told['fresh'])} rows of batches that {champion} knows are new to it, by their "
+              "label or as a whole")
+    chapter.say(learned_by="batches" if before is None else "rows")
+    chapter.log(new_rows_of_known_batches=len(told["fresh"]))
+    return told
+
+
+def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict, recipe: dict,
+             parent: Version | None = None, replayed: dict | None = None,
+             trained_rows: int | None = None) -> Version:
+    """Register an adapter as a new version and place it and its record in the workspace.
+
+    rows: all tokenized rows it was made from; params: the values the search found; recipe: all
+    that `fit` was told, to make it again, which the record's config says too; parent: the version
+    whose adapter it started from;
+    replayed: what `replay.mix` was told, if earlier rows were replayed; trained_rows: how many it
+    was trained on, None for all of the training side. The new version has no alias yet. Its bare
+    base is registered too, unless that was done before.
+    """
+    workspace, config = chapter.workspace, chapter.config
+    ran = effective_config.made(config, recipe)
+    meta = adapter.read_meta(folder)
+    _require_own_clean(chapter, meta)
+    train = rows[rows["split"] == "train"]
+    if replayed is not None:
+        train, _ = replay.mix(train, **replayed, seed=recipe["seed"])
+    chosen = rows_used.settle(folder, train, rows[rows["split"] == "validation"])
+    if chosen:
+        print("the notebook chose the rows of training itself; they are kept with the model")
+    chapter.say(rows_chosen_by_own_code=chosen)
+    packed = archive.pack(folder, scratch() / "adapter.zip")
+    base = model_records.shipped_base(workspace, config.model, scratch())
+    fitted = (temperature.known(chapter) or {}).get("temperature")
+    name, hashes = config.tracking.registered_model, model_records.hashes(meta)
+    tags = {"base_model": config.model.source or config.model.name,
+            "base_revision": config.model.revision or "none", **hashes}
+    example = rows["text"].head(3).tolist()
+    bare, _ = registry.register_base(
+        chapter.run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
+        labels=meta["labels"], cleaning=chapter.cleaning, archive=base,
+        example=example, tags={**tags, "ftzard_run": chapter.run.id},
+        answering={key: meta[key] for key in adapter.ANSWERING if key in meta})
+    version = registry.register(
+        chapter.run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
+        taken=model_records.last_number(workspace, name),
+        asked={"temperature": fitted, "abstain_below": config.task.abstain_below} if fitted else {},
+        tags={**tags, "base_version": bare, **_trial_tag(chapter),
+              "config_hash": compose.digest(ran),
+              "data_version": chapter.inputs["tokenized"].commit or "not versioned",
+              "ftzard_run": chapter.run.id})
+    place = model_records.adapter_archive(workspace, version)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(packed, place)
+    chapter.keep("adapter", place)
+    chapter.run.tags({**hashes, "model_version": str(version)})
+    chapter.say(version=version.number, model=version.name)
+    put_on_record(chapter, version, {
+        "model": version.name,
+        "version": version.number,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "step": chapter.step.name,
+        "mlflow_run": chapter.run.id,
+        "dagster_run": chapter.dagster_run_id,
+        "parent": parent.number if parent else None,
+        "base": {"name": config.model.name, "source": config.model.source,
+                 "revision": config.model.revision, "registered": str(bare),
+                 "weight_hash": hashes["base_hash"], "tokenizer_hash": hashes["tokenizer_hash"]},
+        "labels": meta["labels"],
+        "batches": list(dict.fromkeys(rows["batch"])),
+        "rows": {k: int(v) for k, v in rows["split"].value_counts().items()},
+        "new_rows": new_rows(workspace, version.name, rows),
+        "trained_rows": int((rows["split"] == "train").sum()) if trained_rows is None
+        else trained_rows,
+        "data": {name: {"path": h.path, "sha256": h.sha256, "commit": h.commit}
+                 for name, h in chapter.inputs.items()},
+        "identity": storage.identity_of(chapter.path("tokenized")),
+        "params": params,
+        **({"temperature": fitted} if fitted else {}),
+        "recipe": {**recipe, "replayed": replayed},
+        "git_commit": git.head(workspace.root),
+        "code_hash": record.code_hash(Path(ftzard.__file__).parent),
+        **own_functions(chapter),
+        **({"rows_chosen": True} if chosen else {}),
+        "packages": record.package_versions(),
+        "config_hash": compose.digest(ran),
+        "config": compose.to_record(ran),
+    })
+    registry.describe(chapter.tracking, version, model_card(
+        model_records.read_record(workspace, version)))
+    return version
+
+
+def _require_own_clean(chapter: Chapter, meta: Mapping) -> None:
+    """Refuse an adapter that does not keep the function with which its texts were cleaned."""
+    kept, wanted = meta.get("cleaning", {}).get("own"), chapter.own_clean
+    if kept == wanted:
+        return
+    keeps = f"{kept['function']} of {kept['sha256'][:12]}" if kept else "no function"
+    raise ModelError(
+        f"data.clean is {chapter.config.data.clean or 'null'}, but the adapter keeps {keeps}: "
+        "predictions would not clean texts as training did. Let the notebooks of tuning and "
+        "retraining pass extra={'cleaning': run.cleaning}; if they are of an earlier release, "
+        "move them away and run 'ftzard init' for new copies; if the function was edited since, "
+        "train again.")
+
+
+def own_functions(chapter: Chapter) -> dict:
+    """Return what a record says of the workspace's own code: which files ran, which functions.
+
+    own_code: {path: sha256}, of files that git has at the record's commit; clean, own_metrics: the
+    functions with the hashes of their sources.
+    """
+    found: dict = {"own_code": {path: used.sha256 for path, used in sorted(chapter.code.items())}}
+    if chapter.own_clean is not None:
+        found["clean"] = {key: chapter.own_clean[key] for key in ("function", "sha256")}
+    if chapter.own_metrics:
+        found["own_metrics"] = {name: {key: value[key] for key in ("function", "sha256")}
+                                for name, value in chapter.own_metrics.items()}
+    return found
+
+
+def put_on_record(chapter: Chapter, version: Version, entries: dict) -> None:
+    """Add entries to a version's record; Git_Dvc commits it with this step."""
+    path = model_records.write_record(chapter.workspace, version, entries)
+    relative = chapter.workspace.relative(path)
+    if relative not in chapter.records:
+        chapter.records.append(relative)
+
+
+def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest") -> None:
+    """Carry out the gate's verdict: move the aliases, record it with run, version and model."""
+    verdict = contest.verdict
+    if verdict.promoted:  # on record first: what is cut off here is completed by whoever is next
+        decision = promotions.following(model_records.records(chapter.workspace, version.name))
+        with champion_alias.deciding(chapter.workspace, chapter.tracking, version, decision["id"]):
+            put_on_record(chapter, version, {"verdict": verdict.to_dict(), "decision": decision})
+    else:
+        registry.move(chapter.tracking, version.name, challenger=version)
+    registry.tag(chapter.tracking, version, {
+        "gate.decision": verdict.decision, "gate.reasons": " ".join(verdict.reasons),
+        "gate.difference": round(verdict.difference, 6), "gate.lower": round(verdict.lower, 6),
+        "gate.upper": round(verdict.upper, 6), "gate.n": verdict.n, **_trial_tag(chapter)})
+    chapter.run.tags({"verdict": verdict.decision, "verdict_reasons": " ".join(verdict.reasons),
+                      "model_version": str(version), **_trial_tag(chapter)})
+    chapter.log(**contest.flat())
+    chapter.say(verdict=verdict.to_dict(), version=version.number, model=version.name,
+                models=contest.table().to_dict("records"),
+                champion=contest.champion.number if contest.champion else None)
+    put_on_record(chapter, version, {
+        "verdict": verdict.to_dict(),
+        "challenged": contest.champion.number if contest.champion else None,
+        "metrics": {line["model"]: line for line in contest.table().to_dict("records")},
+        **contest.entries(),
+        "tested": contest.tested(version),
+        "same_rows": version_scores.entry(
+            chapter, contest.rows, contest.scores(version), contest.apart),
+    })
+    chapter.log(**_by_version(contest, version))
+    told = forgetting.summary(matrix(chapter, version), version.number)
+    put_on_record(chapter, version, {"forgetting": told.flat()})
+    chapter.log(**told.flat())
+    chapter.say(**contest.facts())
+    drift_reference.remember(chapter, version, contest.sample)
+    registry.describe(chapter.tracking, version,
+                      chapter.run.card(model_records.read_record(chapter.workspace, version)))
+
+
+def _trial_tag(chapter: Chapter) -> dict[str, str]:
+    """Return the tag of what is made in a trial workspace, or none."""
+    return {"gate.trial": "true"} if chapter.config.gate.trial else {}
+
+
+def _by_version(contest: "Contest | AnswerContest", version: Version) -> dict[str, float]:
+    """Return the score of each version on these rows, under a name that tracking takes."""
+    return {f"version_{number}_test_{metric_info.told_in(line).name}": metric_info.score(line)
+            for number, line in contest.scores(version).items()}
+
+
+def new_rows(workspace: Workspace, name: str, rows: pd.DataFrame) -> dict[str, int] | None:
+    """Return {side: rows} that the last evaluated version's data did not have with this answer.
+
+    rows: all tokenized rows; of a model without an evaluated version all are new. None if the rows
+    of that version cannot be had any more.
+    """
+    before = [r for r in model_records.records(workspace, name) if r.get("verdict")]
+    if before:
+        try:
+            earlier = model_records.tokenized_rows(workspace, before[-1])
+        except (DataError, VersioningError) as error:
+            print(f"how many rows are new in this round is not known: {error}")
+            return None
+        if earlier is None:
+            return None
+        rows = rows[replay.is_new(rows, earlier)]
+    return {str(side): int(n) for side, n in rows["split"].value_counts().items()}
+
+
+def matrix(chapter: Chapter, version: Version) -> Matrix:
+    """Return the forgetting matrix of all versions so far, from their records."""
+    return Matrix.of(model_records.records(chapter.workspace, version.name))

@@ -1,0 +1,145 @@
+"""What a champion's new batches are compared with: the test rows of what it was trained on.
+
+They are kept once per version as a small file in the workspace's cache: written when the version
+is judged, since it answers those rows then anyway, and made again where it is missing.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ftzard.data import storage
+from ftzard.errors import DataError
+from ftzard.evaluation import drift
+from ftzard.evaluation.drift import Drift, Sample
+from ftzard.registry import model_records
+from ftzard.steps.step_run import Chapter
+from ftzard.tasks.classification.predictor import Classifier, probabilities
+from ftzard.tasks.instruction_tuning import tokenize_rows
+from ftzard.tracking.registry import Version
+from ftzard.workspace import drift_log
+from ftzard.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ftzard.tasks.instruction_tuning.generator import Answerer
+
+
+def compare(chapter: Chapter, champion: Version, classifier: Classifier, rows: pd.DataFrame,
+            chances: np.ndarray, embeddings: np.ndarray) -> Drift:
+    """Compare a predicted batch with what the champion was trained on; record, log and keep it.
+
+    rows: tokenized rows of one batch; chances, embeddings: the champion's answers to them.
+    """
+    return _compared(chapter, champion, rows, sample(rows, chances, embeddings),
+                     of(chapter, champion, classifier), classifier.labels)
+
+
+def compare_answers(chapter: Chapter, champion: Version, answerer: "Answerer", rows: pd.DataFrame,
+                    answers: pd.DataFrame) -> Drift:
+    """Compare an answered batch with what the champion was trained on, as `compare` does.
+
+    rows: tokenized prompts of one batch; answers: what the champion wrote, a line per row.
+    """
+    path = place(chapter.workspace, champion)
+    if not path.is_file():
+        test = test_rows(chapter.workspace, champion)
+        test = test.iloc[tokenize_rows.drawn(
+            len(test), chapter.config.task.instructions.generated_rows, chapter.config.seed)]
+        prompts = [list(ids[:length]) for ids, length in
+                   zip(test["input_ids"], test["prompt_length"], strict=True)]
+        keep(chapter.workspace, champion, answer_sample(
+            test, answerer.generate(prompts), answerer.embeddings(prompts)))
+    embeddings = answerer.embeddings(rows["input_ids"].tolist())
+    return _compared(chapter, champion, rows, answer_sample(rows, answers, embeddings),
+                     kept(path), ())
+
+
+def _compared(chapter: Chapter, champion: Version, rows: pd.DataFrame, arrived: Sample,
+              before: Sample, classes: Sequence[str]) -> Drift:
+    settings, batch = chapter.config.drift, rows["batch"].iloc[0]
+    found = drift.compare(
+        arrived, before, classes,
+        false_alarms=settings.false_alarms, clearing=settings.clearing, seed=chapter.config.seed,
+        stood=drift_log.stood_before(chapter.workspace, batch, champion.number))
+    told = found.to_dict()
+    chapter.log(**found.flat())
+    chapter.say(drift=told, batch=batch)
+    chapter.run.tags({"drift": found.verdict, "drift_alarm": str(found.alarm).lower()})
+    chapter.keep("drift", drift_log.add(chapter.workspace, told, batch=batch,
+                                        champion=champion.number))
+    return found
+
+
+def sample(rows: pd.DataFrame, chances: np.ndarray, embeddings: np.ndarray) -> Sample:
+    """Return what drift is told of tokenized rows (text, length, cut) and a model's answers."""
+    return Sample.of(rows["text"].tolist(), rows["length"] + rows["cut"], chances, embeddings)
+
+
+def answer_sample(rows: pd.DataFrame, answers: pd.DataFrame, embeddings: np.ndarray) -> Sample:
+    """Return what drift is told of prompts (text, prompt_length), answers and embeddings."""
+    return Sample.of_answers(rows["text"].tolist(), rows["prompt_length"].tolist(),
+                             answers["confidence"].tolist(), embeddings)
+
+
+def of(chapter: Chapter, version: Version, classifier: Classifier) -> Sample:
+    """Return a version's reference: as it is kept, or else made of its own data version."""
+    path = place(chapter.workspace, version)
+    if not path.is_file():
+        rows = test_rows(chapter.workspace, version)
+        logits, embeddings = classifier.answers(rows["input_ids"].tolist())
+        keep(chapter.workspace, version, sample(rows, probabilities(logits), embeddings))
+    return kept(path)
+
+
+def kept(path: Path) -> Sample:
+    """Return a reference from its file."""
+    found = storage.read_parquet(path)
+    return Sample(*(np.stack(found[name]) for name in Sample.__dataclass_fields__))
+
+
+def remember(chapter: Chapter, version: Version, answered: Sample) -> None:
+    """Keep a version's answers to this step's test rows, if they are those it was trained with."""
+    if chapter.inputs["tokenized"].sha256 == _trained_on(chapter.workspace, version)["sha256"]:
+        keep(chapter.workspace, version, answered)
+
+
+def keep(workspace: Workspace, version: Version, reference: Sample) -> Path:
+    """Write a version's reference into the cache, at most 4,000 rows of it, and return the file."""
+    reference = drift.fewer(reference, np.random.default_rng(version.number))
+    table = pd.DataFrame({name: list(getattr(reference, name).astype("float32"))
+                          for name in Sample.__dataclass_fields__})
+    return storage.write_parquet(table, place(workspace, version))
+
+
+def place(workspace: Workspace, version: Version) -> Path:
+    """Return where a version's reference is kept, by the hash of the rows it was trained on."""
+    trained_on = _trained_on(workspace, version)
+    return (workspace.cache / "drift"
+            / f"{version.name}-{version.number}-{trained_on['sha256'][:16]}.parquet")
+
+
+def test_rows(workspace: Workspace, version: Version) -> pd.DataFrame:
+    """Return the test rows of the data version that a version was trained on.
+
+    They are those of the working tree while it still holds that version, else DVC brings it.
+    """
+    told = _trained_on(workspace, version)
+    rows = model_records.tokenized_rows(
+        workspace, model_records.read_record(workspace, version), "test")
+    if rows is None:
+        raise DataError(f"{told['path']} has changed since {version} was trained on it, and that "
+                        "version was never committed; train again, or run Git_Dvc after each step.")
+    return rows
+
+
+def _trained_on(workspace: Workspace, version: Version) -> dict:
+    record = model_records.read_record(workspace, version)
+    told = (record or {}).get("data", {}).get("tokenized")
+    if not told:
+        raise DataError(f"{version} has no record of the rows it was trained on in "
+                        f"{workspace.relative(model_records.record_path(workspace, version))}; bring "
+                        "it back with git.")
+    return told

@@ -1,0 +1,88 @@
+"""What a training really takes, where that is not what the config asks for.
+
+A retraining takes rank, batch size and the like from the champion's record, and a search replaces
+what it searches. A record says what ran: these functions give the config that did.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+
+from ftzard.config import effects
+from ftzard.config.compose import DEFAULT, Resolved
+from ftzard.config.effects import INSTEAD
+from ftzard.config.schema import Config, Training
+from ftzard.workspace.pipeline import JOBS
+
+_PARAMS = ("learning_rate", "batch_size", "weight_decay", "rank", "dropout")
+
+
+def retrained(config: Config, record: Mapping) -> Config:
+    """Return the config that a retraining of the model with this record takes.
+
+    Keys that an old record lacks stay as the config has them.
+    """
+    params = dict(record.get("params") or {})
+    if "learning_rate" in params:
+        params["learning_rate"] *= config.retraining.learning_rate_ratio
+    taken = {**_of_params(params), "epochs": config.retraining.epochs,
+             "class_weights": ((record.get("recipe") or {}).get("training") or {}).get(
+                 "class_weights")}
+    return replace(config, training=replace(config.training, **taken))
+
+
+def made(config: Config, recipe: Mapping) -> Config:
+    """Return the config with the values of `training` that a fit's recipe says it took."""
+    known = {f.name for f in fields(Training)}
+    taken = {k: v for k, v in (recipe.get("training") or {}).items() if k in known}
+    return replace(config, training=replace(
+        config.training, **taken, **_of_params(recipe.get("params") or {})))
+
+
+def params(record: Mapping) -> dict:
+    """Return the values that a version was trained with.
+
+    A record's own `params` are what the search found; a retraining trains with another learning
+    rate, which its recipe has.
+    """
+    return dict((record.get("recipe") or {}).get("params") or record.get("params") or {})
+
+
+def not_used(asked: Config, taken: Config, sources: Mapping[str, str]) -> dict[str, tuple]:
+    """Return {key: (asked, taken)} of what somebody set and a retraining takes otherwise.
+
+    sources: of the keys, as `Resolved` has them; packaged values were set by nobody.
+    """
+    found = {}
+    for key in INSTEAD:
+        name = key.partition(".")[2]
+        one, other = getattr(asked.training, name), getattr(taken.training, name)
+        source = sources.get(key, DEFAULT)
+        if one != other and source != DEFAULT and not source.startswith("preset "):
+            found[key] = (one, other)
+    return found
+
+
+def sentence(key: str, values: tuple) -> str:
+    """Return what is said of a value that a retraining does not use."""
+    return f"{key}={values[0]} is not used: {INSTEAD[key].partition(';')[0]}, here {values[1]}"
+
+
+def passed_over(resolved: Resolved, job: str, champion: Mapping | None) -> Iterator[str]:
+    """Yield a sentence for every value that the workspace sets and a job does not use.
+
+    champion: its record, where the job retrains it.
+    """
+    replaced = {} if champion is None else not_used(
+        resolved.config, retrained(resolved.config, champion), resolved.sources)
+    for key, value, why in effects.without_effect(resolved, job):
+        if key in replaced:
+            yield sentence(key, replaced[key])
+        elif key not in effects.INSTEAD or "retraining" not in JOBS[job]:
+            yield f"{key}={value} is not used: {why}"
+
+
+def _of_params(params: Mapping) -> dict:
+    found = {name: params[name] for name in _PARAMS if params.get(name) is not None}
+    if params.get("alpha") is not None and params.get("rank"):
+        found["alpha_ratio"] = params["alpha"] / params["rank"]
+    return found

@@ -1,0 +1,115 @@
+"""What a step takes when nobody hands it over: the latest artifact, the latest run's metadata.
+
+Used by hand, and by the input managers of a job that starts in the middle. Light: it is imported
+by the process that runs a job, before its first kernel is there.
+"""
+
+import json
+from pathlib import Path
+
+from ftzard.config.schema import Config
+from ftzard.core.artifacts import Handle, dvc_hash
+from ftzard.errors import DataError, WorkspaceError
+from ftzard.versioning.versions import history
+from ftzard.workspace import drop_folders
+from ftzard.workspace.pipeline import Step
+from ftzard.workspace.workspace import Workspace
+
+#: What is delivered from outside: its name and the key under `data` that says where it is.
+DELIVERIES = {"raw": "source", "labelled": "labelled", "incoming": "incoming"}
+
+
+def given_or_latest(name: str, given: str | None, workspace: Workspace, config: Config) -> Handle:
+    """Return the handle of a path a person gave, or of the workspace's latest artifact `name`.
+
+    A delivery may be given as a source that has to be made a file first: a folder, a version of
+    the workspace's data, a data set on a hub, a mix (see `ftzard.sources`).
+    """
+    if name in DELIVERIES:
+        chosen = given or getattr(config.data, DELIVERIES[name])
+        if chosen is None and name == "raw" and config.data.mix is not None:
+            chosen = _made(None, workspace, config)
+        elif chosen is not None and name != "labelled" and (
+                "://" in chosen or (workspace.root / chosen).is_dir()):
+            chosen = _made(chosen, workspace, config, answers=name == "raw")
+        if chosen is None:
+            raise DataError(
+                f"no file was given for '{name}': set data.{DELIVERIES[name]} in ftzard.yaml, in "
+                "the Launchpad, on the command line or in the notebook's parameters cell"
+                + (", or put a file of labelled rows into data/raw_incoming." if name == "raw"
+                   else "."))
+    else:
+        chosen = given or _latest_place(name, workspace, config)
+    path = workspace.root / chosen
+    drop_folders.refuse_outside(workspace, path)
+    if not path.is_file():
+        raise DataError(f"{name}: {chosen} does not exist in {workspace.root}; expected a file"
+                        + ("." if name in DELIVERIES else ", written by the step before."))
+    if name == "raw" and path.is_relative_to(workspace.labelled):
+        name = "labelled"
+    return workspace.handle(name, path, _rows(path)).at(_version(workspace, path))
+
+
+def _made(source: str | None, workspace: Workspace, config: Config, **more: bool) -> str:
+    """Return the file that holds the rows of a source, or of the config's mix."""
+    from ftzard import sources
+
+    return str(sources.materialise(workspace, config, source, **more))
+
+
+def _version(workspace: Workspace, path: Path) -> str | None:
+    """Return the commit that versions a file as it stands; None if it has changed since then."""
+    if not path.is_relative_to(workspace.root):
+        return None
+    found = history(workspace.root, workspace.relative(path))[:1]
+    return found[0].commit if found and found[0].md5 == dvc_hash(path) else None
+
+
+def latest_metadata(step: Step, workspace: Workspace) -> dict:
+    """Return the metadata of a step's latest finished execution."""
+    path = workspace.metadata / f"{step.name}.json"
+    if not path.is_file():
+        raise WorkspaceError(
+            f"{step.name} has not run in {workspace.root} yet; run '{step.name}_job' or its "
+            f"notebook {step.notebook}.ipynb first.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _latest_place(name: str, workspace: Workspace, config: Config) -> str:
+    pattern = getattr(config.paths, name)
+    if "{batch}" not in pattern:
+        return pattern
+    found = sorted(workspace.root.glob(pattern.replace("{batch}", "*")),
+                   key=lambda p: p.stat().st_mtime_ns)
+    return str(found[-1]) if found else pattern
+
+
+def _rows(path: Path) -> int | None:
+    if path.suffix != ".parquet":
+        return None
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        return parquet.read_metadata(path).num_rows
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"{path} is no whole parquet file ({' '.join(str(error).split())[:160]}); expected the "
+            "table that its step wrote. Bring it back with 'dvc checkout', or run the step again."
+        ) from error
+
+
+def metadata_if_any(step: str, workspace: Workspace) -> dict | None:
+    """Return the metadata of a step's latest execution, or None if it has not run."""
+    path = workspace.metadata / f"{step}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def made(workspace: Workspace, steps: tuple[str, ...]) -> list[tuple[str, str, str, str, str]]:
+    """Return what steps have written last: step, artifact, rows, path, data version."""
+    lines = []
+    for step in steps:
+        for a in (metadata_if_any(step, workspace) or {}).get("artifacts", []):
+            rows = f"{a['rows']:,}" if a["rows"] is not None else ""
+            lines.append((step, a["name"], rows, a["path"], (a["commit"] or "not versioned")[:10]))
+    return lines

@@ -1,0 +1,278 @@
+"""The facts of a round, gathered for the report from what the steps left in the workspace."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ftzard.config import compose
+from ftzard.data import query_strategies, storage
+from ftzard.evaluation import metric_info
+from ftzard.registry import model_records, promotions
+from ftzard.reporting import report
+from ftzard.reporting.report_data import (
+    AnsweringModel,
+    Answers,
+    Facts,
+    Lineage,
+    Model,
+    Round,
+    Test,
+    Trial,
+)
+from ftzard.reporting.standings import Standings
+from ftzard.steps import candidate
+from ftzard.steps.step_run import Chapter
+from ftzard.tracking import record
+from ftzard.tracking.registry import Version
+from ftzard.workspace import drift_log
+from ftzard.workspace.pipeline import STEPS
+
+if TYPE_CHECKING:
+    from ftzard.tasks.classification.evaluation import Contest
+    from ftzard.tasks.instruction_tuning.evaluation import AnswerContest
+
+#: What preprocessing counts among the leaks although it stays, on the test side.
+LEARNED_BEFORE = "test row like one learned before"
+ROLES = {"challenger": "challenger", "champion": "champion", "base": "base"}
+
+
+def write_report(chapter: Chapter, version: Version, contest: "Contest | AnswerContest",
+                 rows: pd.DataFrame) -> Path:
+    """Write reports/index.html for this round, record it with the run and return its path."""
+    path = report.write(facts(chapter, version, contest, rows), chapter.workspace.report)
+    chapter.run.artifact(path, "report")
+    return path
+
+
+def facts(chapter: Chapter, version: Version, contest: "Contest | AnswerContest",
+          rows: pd.DataFrame) -> Facts:
+    """Return what the report tells of this round."""
+    config, steps = chapter.config, _metadata(chapter)
+    rejected = chapter.earlier("rejected")
+    cleaning = steps.get("cleaning", {}).get("facts", {})
+    dropped = {name: count for name in ("cleaning", "preprocessing")
+               if (count := steps.get(name, {}).get("facts", {}).get("rows_dropped_by_own_code"))}
+    trained = steps.get("tuning" if chapter.step.name == "choosing" else "retraining", {})
+    of_the_task = _of_classes if config.task.instructions is None else _of_answers
+    return Facts(
+        title=f"{version.name}: {_what(chapter, contest, version)}",
+        subtitle=f"{config.tracking.experiment}, base {config.model.name}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        comparison=contest.verdict.to_dict(),
+        token_lengths=(rows["length"] + rows["cut"]).tolist(),
+        max_length=config.model.max_length,
+        cut_rows=int((rows["cut"] > 0).sum()),
+        cut_tokens=int(rows["cut"].sum()),
+        rejected=rejected["reason"].value_counts().to_dict() if rejected is not None else None,
+        rejected_examples=_examples(rejected),
+        rows_read=int(cleaning["rows_in_all"] + len(rejected) + dropped.get("cleaning", 0))
+        if cleaning else None,
+        dropped_by_own_code=dropped,
+        **leaks(steps),
+        trials=[Trial(**t) for t in model_records.curves(trained.get("facts", {}).get("trials", []))],
+        rounds=rounds(chapter, version),
+        forgetting=candidate.matrix(chapter, version).to_dict(),
+        drift=drift_log.entries(chapter.workspace),
+        delivered_as=chapter.delivered_as,
+        lineage=_lineage(chapter, version, steps),
+        **of_the_task(chapter, version, contest, rows, steps),
+        **_uncertainty(chapter, steps))
+
+
+def _of_classes(chapter: Chapter, version: Version, contest: "Contest", rows: pd.DataFrame,
+                steps: dict) -> dict:
+    """Return what only a round of classification has to tell."""
+    return {
+        "models": [_model(line, version, contest) for line in contest.table().to_dict("records")],
+        "class_counts": {label: part["split"].value_counts().to_dict()
+                         for label, part in rows.groupby("label")},
+        "test": Test(contest.classes, contest.rows["label"].tolist(),
+                     contest.probabilities["challenger"], contest.rows["text"].tolist(),
+                     contest.rows["id"].tolist(), contest.calibration.temperature,
+                     contest.calibration.validation_rows)}
+
+
+def _of_answers(chapter: Chapter, version: Version, contest: "AnswerContest", rows: pd.DataFrame,
+                steps: dict) -> dict:
+    """Return what only a round of instruction tuning has to tell."""
+    told = chapter.config.task.instructions
+    names, prepared = _names(version, contest), steps.get("preprocessing", {}).get("facts", {})
+    answers = (rows["length"] - rows["prompt_length"]).groupby(rows["split"]).sum()
+    kinds = {f.name for f in fields(AnsweringModel)}
+    return {"answers": Answers(
+        measure=contest.measure,
+        models=[AnsweringModel(
+            name=names[line["model"]], role=line["model"],
+            **{key: value for key, value in line.items() if key in kinds})
+            for line in contest.table().to_dict("records")],
+        generations=contest.side_by_side().to_dict("records"),
+        differences=contest.differences().tolist(),
+        template=told.template, packing=told.packing,
+        supervised_tokens={side: int(count) for side, count in answers.items()},
+        prompt_tokens={side: int(count) for side, count in
+                       rows.groupby("split")["prompt_length"].sum().items()},
+        rows={source or "one file": part["split"].value_counts().to_dict()
+              for source, part in rows.groupby("source")},
+        cut_answers=int((rows["cut"] > 0).sum()),
+        lost_rows=prepared.get("rows_without_room"), max_new_tokens=told.max_new_tokens)}
+
+
+def rounds(chapter: Chapter, version: Version) -> list[Round]:
+    """Return the story so far from the models' records, oldest first.
+
+    Scores are those of the newest evaluation, of the same rows for all; a version that is not among
+    them is told with its own, apart.
+    """
+    records = model_records.records(chapter.workspace, version.name)
+    table, champions = Standings.of(records), champions_after(records)
+    return [_round(entry, table, champions[int(entry["version"])]) for entry in records
+            if entry.get("verdict") and (entry.get("metrics") or {}).get("challenger")]
+
+
+def _round(entry: Mapping, table: Standings, champion: int | None) -> Round:
+    number, verdict = int(entry["version"]), entry["verdict"]
+    scores, apart = table.line(number), table.apart_of(number)
+    line = apart.line if scores is None else scores
+    measure = metric_info.told_in(line)
+    accurate = measure is metric_info.ACCURACY
+    return Round(
+        name=f"v{number}", verdict=verdict["decision"],
+        **({"accuracy": line["accuracy"]} if accurate
+           else {"measure": measure.name, "score": line["score"]}),
+        lower=line["lower"], upper=line["upper"], n=line["n"], date=entry["created"],
+        apart=apart and apart.why, measured_on=apart.rows if apart else table.rows,
+        champion=None if champion is None else f"v{champion}",
+        data_version=(entry["data"]["tokenized"]["commit"] or "")[:10] or None,
+        model=f"{entry['model']}@{number}", **_labels(entry),
+        reason=" ".join([*verdict["reasons"][1:], *_by_hand(entry)]),
+        **{("average_score" if not accurate and name.startswith("average_") else name): value
+           for name, value in entry.get("forgetting", {}).items()})
+
+
+def _labels(entry: Mapping) -> dict[str, int | None]:
+    """Return how many labelled rows came in with a round, and how many of them are trained on.
+
+    A record of before does not say it, but for the first version, to which all rows were new.
+    """
+    told = entry.get("new_rows")
+    if told is None and int(entry["version"]) == 1:
+        told = entry["rows"]
+    if told is None:
+        return {"labels": None, "new_training_rows": None}
+    return {"labels": sum(told.values()), "new_training_rows": told.get("train", 0)}
+
+
+def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
+    """Return, for each version, who was champion once the round that judged it was over.
+
+    That includes what a person decided before the next version was made.
+    """
+    chain = promotions.on_record(records)
+    found: dict[int, int | None] = {}
+    standing, done = None, 0
+    begun = [str(entry.get("created") or "") for entry in records[1:]]
+    for entry, next_one in zip_longest(records, begun):
+        number = int(entry["version"])
+        own = next((i for i, d in enumerate(chain) if d.version == number and not d.by_hand), -1)
+        if own >= done:
+            standing, done = number, own + 1
+        while done < len(chain) and chain[done].by_hand and chain[done].version <= number and (
+                next_one is None or chain[done].time <= next_one):
+            standing, done = chain[done].version, done + 1
+        found[number] = standing
+    return found
+
+
+def _by_hand(entry: dict) -> list[str]:
+    """Return a sentence for each time a person made this version champion."""
+    return [f"Made champion by {p['who']} on {p['time'][:10]}: {p['reason'].rstrip('.')}."
+            for p in entry.get("promotions") or []]
+
+
+def leaks(steps: dict) -> dict:
+    """Return the facts of rows that repeat a test row, or nearly: what left training, what stays.
+
+    steps: every step's metadata, by name.
+    """
+    told = steps.get("preprocessing", {}).get("facts", {})
+    if told.get("leaks") is None:
+        return {}
+    return {"leaks": {reason: n for reason, n in told["leaks"].items() if reason != LEARNED_BEFORE},
+            "learned_before": told["leaks"].get(LEARNED_BEFORE, 0),
+            "arrived_leaks": steps.get("inference_preprocessing", {}).get("facts", {}).get("leaks")}
+
+
+def _metadata(chapter: Chapter) -> dict[str, dict]:
+    """Return the latest metadata of every step that has run, this one's as it stands."""
+    found = {step.name: json.loads(path.read_text(encoding="utf-8")) for step in STEPS
+             if (path := chapter.workspace.metadata / f"{step.name}.json").is_file()}
+    return {**found, chapter.step.name: {"facts": chapter.facts, "run_id": chapter.run.id}}
+
+
+def _what(chapter: Chapter, contest: "Contest | AnswerContest", version: Version) -> str:
+    if contest.verdict.promoted:
+        return f"version {version.number} is the new champion"
+    before = contest.champion
+    kept = f"version {before.number} stays champion" if before else "no champion yet"
+    return f"{kept}, version {version.number} was not promoted"
+
+
+def _model(line: dict, version: Version, contest: "Contest") -> Model:
+    role, names = ROLES.get(line["model"], "baseline"), _names(version, contest)
+    return Model(name=names.get(line["model"], line["model"]), role=role,
+                 accuracy=line["accuracy"], n=line["n"], lower=line["lower"], upper=line["upper"],
+                 macro_f1=line["macro_f1"])
+
+
+def _names(version: Version, contest: "Contest | AnswerContest") -> dict[str, str]:
+    now = " (now champion)" if contest.verdict.promoted else ""
+    return {"challenger": f"challenger {version}{now}", "champion": f"champion {contest.champion}",
+            "base": "base, before fine-tuning", "majority": "majority class"}
+
+
+def _examples(rejected: pd.DataFrame | None, each: int = 2) -> list[dict]:
+    if rejected is None or rejected.empty:
+        return []
+    first = rejected.groupby("reason", sort=False).head(each)
+    return first[["reason", "text", "row"]].to_dict("records")
+
+
+def _uncertainty(chapter: Chapter, steps: dict) -> dict:
+    """Return the latest unlabelled batch's uncertainty, in the round that was trained on it."""
+    path, sampled = chapter.place("predictions"), steps.get("sampling")
+    if chapter.step.name != "evaluation" or sampled is None or not path.is_file():
+        return {}
+    predictions = storage.read_parquet(path)
+    told = sampled["facts"]
+    if "probabilities" in predictions:
+        scores = query_strategies.uncertainty(np.stack(predictions["probabilities"]), told["shown_by"])
+    else:
+        scores = 1 - predictions["confidence"].to_numpy()
+    return {"uncertainty": scores.tolist(), "threshold": told["shown_threshold"],
+            "strategy": told["strategy"].replace("_", " "),
+            "quantile": told.get("quantile"),
+            "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"],
+            "asked_of": told.get("batch")}
+
+
+def _lineage(chapter: Chapter, version: Version, steps: dict) -> Lineage:
+    entry = model_records.read_record(chapter.workspace, version) or {}
+    base = entry.get("base", {})
+    versions = {h["name"]: h["commit"] for m in steps.values() for h in m.get("artifacts", [])
+                if h.get("commit")}
+    return Lineage(
+        git_commit=chapter.tracking.client.get_run(chapter.run.id).data.tags.get("git_commit"),
+        config_hash=compose.digest(chapter.config), model_version=str(version),
+        base=" ".join(filter(None, (base.get("source") or base.get("name"), base.get("revision")))),
+        base_hash=base.get("weight_hash"), tokenizer_hash=base.get("tokenizer_hash"),
+        dagster_run=chapter.dagster_run_id, seed=chapter.config.seed, data_versions=versions,
+        mlflow_runs={name: m["run_id"] for name, m in steps.items() if m.get("run_id")},
+        packages=record.package_versions(),
+        more={"parent": f"version {entry['parent']}" if entry.get("parent") else "none"})

@@ -1,0 +1,121 @@
+"""Where the rows of a step went: every one that came in is kept, rejected, or said to be gone.
+
+Notebooks are there to be edited, and a line of a user's own may drop rows. The counts here come
+from files and handles, not from what a notebook says of itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ftzard.config.schema import Config
+from ftzard.core.artifacts import Handle
+from ftzard.data import storage
+from ftzard.errors import VersioningError
+from ftzard.evaluation.gate import Verdict
+from ftzard.registry import model_records
+from ftzard.sources import ingest
+from ftzard.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ftzard.tracking.registry import Version
+
+
+def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str, Handle],
+            outputs: Mapping[str, Handle], facts: Mapping) -> int | None:
+    """Return how many rows of a step the workspace's own code has dropped.
+
+    They are those that came in and are neither among its outputs nor counted as rejected. None for
+    a step that has no such account, or whose input cannot be counted; below zero if rows were
+    added.
+
+    Args:
+        step: its name.
+        workspace: where it ran.
+        config: with which it ran.
+        inputs: by name, as are outputs.
+        outputs: what it has written.
+        facts: what it has said of itself.
+    """
+    came: int | None
+    if step == "cleaning" and {"delivery", "cleaned", "rejected"} <= outputs.keys():
+        if any(handle.name == "labelled" for handle in inputs.values()):
+            return None  # each has its own answer: used, or refused one by one
+        delivery = workspace.root / outputs["delivery"].path
+        batch = ingest.batch_of(workspace, delivery)
+        came = _delivered(workspace, config, outputs, facts)
+        if came is not None and config.data.sample_rows is not None:
+            came = min(came, config.data.sample_rows)
+        left = [int((storage.read_parquet(workspace.root / outputs[name].path, columns=["batch"]
+                                          )["batch"] == batch).sum())
+                for name in ("cleaned", "rejected")]
+    elif step == "preprocessing" and "tokenized" in outputs:
+        came = inputs["cleaned"].rows
+        left = [outputs["tokenized"].rows, facts.get("near_duplicates", 0)]
+    elif step == "inference_preprocessing" and {"delivery", "incoming_tokenized"} <= outputs.keys():
+        came = _delivered(workspace, config, outputs, facts)
+        left = [outputs["incoming_tokenized"].rows, facts.get("rows_rejected", 0)]
+    elif step == "inference" and "predictions" in outputs:
+        came, left = inputs["incoming_tokenized"].rows, [outputs["predictions"].rows]
+    else:
+        return None
+    return None if came is None or None in left else (
+        came - sum(left) - facts.get("rows_without_room", 0))
+
+
+def _delivered(workspace: Workspace, config: Config, outputs: Mapping[str, Handle],
+               facts: Mapping) -> int | None:
+    """Return the rows of the delivery; the step has counted them if its file has lines."""
+    counted = facts.get("file_rows")
+    return ingest.rows_of(workspace.root / outputs["delivery"].path, config) \
+        if counted is None else counted
+
+
+def sentence(count: int) -> str:
+    """Return what is said of rows that the workspace's own code has dropped, or added."""
+    rows = "1 row" if abs(count) == 1 else f"{abs(count):,} rows"
+    if count < 0:
+        return f"{rows} more come out than went in: this workspace's code has added them"
+    return f"{rows} went in that are neither kept nor rejected: this workspace's code dropped them"
+
+
+def vanished_test_rows(workspace: Workspace, champion: "Version | None", rows: pd.DataFrame
+                       ) -> dict[str, int]:
+    """Return {batch: rows}: test rows of the champion's data version that there are no more.
+
+    rows: tokenized rows of now. Nothing is returned if its data version cannot be had; that is
+    said.
+    """
+    record = None if champion is None else model_records.read_record(workspace, champion)
+    if record is None:
+        return {}
+    try:
+        before = model_records.tokenized_rows(workspace, record, "test")
+    except VersioningError as error:
+        print(f"whether test rows of {champion} have disappeared is not known: {error}")
+        return {}
+    if before is None:
+        return {}
+    now = set(rows.loc[rows["split"] == "test", "id"])
+    gone = before[~before["id"].isin(now)]
+    return {str(batch): int(count) for batch, count in
+            gone["batch"].value_counts(sort=False).items()}
+
+
+def with_vanished(verdict: Verdict, vanished: dict[str, int], champion: "Version | None"
+                  ) -> Verdict:
+    """Return the gate's verdict with a warning of test rows that have disappeared, if any have."""
+    if not vanished:
+        return verdict
+    return replace(verdict, warnings=[*verdict.warnings, vanished_sentence(vanished, champion)])
+
+
+def vanished_sentence(vanished: dict[str, int], champion: "Version") -> str:
+    """Return what the gate says of test rows that have disappeared."""
+    count = sum(vanished.values())
+    rows, have = ("1 test row", "has") if count == 1 else (f"{count:,} test rows", "have")
+    told = ", ".join(f"{n:,} of batch {batch}" for batch, n in vanished.items())
+    return (f"{rows} that {champion} was judged on {have} disappeared ({told}): this comparison is "
+            "made on the rows that are left.")

@@ -1,0 +1,202 @@
+"""What the Git_Dvc chapter does: version what a step wrote, tag its run, hand its outputs on.
+
+Every version is told twice in MLflow: as tags of the execution that made it, and in the list
+`commit_history.json` of its step's top-level run, which only grows.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from ftzard.core.artifacts import Handle, write_json
+from ftzard.errors import TrackingError, WorkspaceError
+from ftzard.steps.inputs import latest_metadata
+from ftzard.steps.step_run import Place, connect, locate, notebook_used, sentences_first
+from ftzard.tracking import runs
+from ftzard.versioning import commit, versions
+from ftzard.versioning.commit import CodeFile, Versioned
+from ftzard.workspace import own_code
+from ftzard.workspace.pipeline import STEPS, Step, step_named
+from ftzard.workspace.workspace import Workspace, locked
+
+HISTORY = "commit_history.json"
+
+
+@dataclass
+class Following:
+    """A finished step whose files are to be versioned; code: the notebook that does it."""
+
+    step: Step
+    place: Place
+    metadata: dict
+    artifacts: list[Handle]
+    dagstermill: object | None
+    code: dict[str, own_code.Used] = field(default_factory=dict)
+
+    def version(self) -> Versioned:
+        """Add, commit and push; raises VersioningError if adding or committing fails."""
+        settings, root = self.place.config.versioning, self.place.workspace.root
+        name = self.metadata.get("facts", {}).get("delivered_as")
+        return commit.version(
+            root, self.artifacts, also=[root / p for p in self.metadata["records"]],
+            delivered_as={h.path: name for h in self.artifacts if h.name == "delivery" and name},
+            code=[CodeFile(used.path, own_code.kept(self.place.workspace, used), used.seen_at)
+                  for used in own_code.changed(self.place.workspace, {
+                      **self.code, **own_code.from_dict(self.metadata.get("code"))})],
+            message=f"{self.step.name}: {self._summary()}", run_id=self.metadata["run_id"],
+            push=settings.push, require_push=settings.require_push)
+
+    def hand_on(self, versioned: Versioned) -> pd.DataFrame:
+        """Tag the step's run with the versions, hand the handles on, return them as a table."""
+        tracking = connect(self.place.workspace, self.place.config)
+        run = runs.reopen(tracking, self.metadata["run_id"])
+        run.tags({f"data_version.{h.name}": h.commit for h in versioned.handles})
+        run.tags({"data_commit": versioned.commit, "data_pushed": versioned.pushed,
+                  **({"data_not_pushed": versioned.reason} if versioned.reason else {})})
+        if versioned.code_commit is not None:
+            run.tags({"code_commit": versioned.code_commit})
+        if not versioned.reason and "data_not_pushed" in runs.known(tracking, run.id).data.tags:
+            run.untag("data_not_pushed")
+        parent = runs.reopen(tracking, self.metadata["base_run_id"])
+        places = {h.path: h.name for h in versioned.handles}
+        places |= dict.fromkeys(self.metadata["records"], "record")
+        extend_history(self.place.workspace, parent, places)
+        if versioned.pushed == "pushed":
+            settle(self.place.workspace, tracking)
+        metadata = {**self.metadata, "commit": versioned.commit, "pushed": versioned.pushed,
+                    "changed": versioned.changed,
+                    "artifacts": [h.to_dict() for h in versioned.handles]}
+        write_json(self.place.workspace.metadata / f"{self.step.name}.json", metadata)
+        by_name = {h.name: h for h in versioned.handles}
+        if self.dagstermill is not None:
+            for name in self.step.yields:
+                self.dagstermill.yield_result(by_name[name].to_dict(), name)
+            self.dagstermill.yield_result(json.loads(json.dumps(metadata)), self.step.metadata)
+        return pd.DataFrame([{"artifact": h.name, "path": h.path, "rows": h.rows,
+                              "data version": h.commit[:10]} for h in versioned.handles])
+
+    def _summary(self) -> str:
+        counted = [f"{h.name} {h.rows:,} rows" for h in self.artifacts if h.rows is not None]
+        files = [h.path for h in self.artifacts if h.rows is None]
+        return ", ".join(counted or files or self.metadata["records"])
+
+
+def follow(namespace: Mapping) -> Following:
+    """Return the step to follow: the one that handed its outputs over, or by hand `step`."""
+    sentences_first()
+    place = locate(namespace)
+    for step in STEPS:
+        if isinstance(namespace.get(step.metadata), Mapping):
+            metadata = dict(namespace[step.metadata])
+            break
+    else:
+        if not namespace.get("step"):
+            raise WorkspaceError(
+                "Git_Dvc follows a step: name it in the parameters cell, as in step = 'cleaning'; "
+                f"the steps are {', '.join(s.name for s in STEPS if s.versioned)}.")
+        step = step_named(namespace["step"])
+        metadata = latest_metadata(step, place.workspace)
+    artifacts = [Handle.from_dict(h) for h in metadata["artifacts"]]
+    return Following(step, place, metadata, artifacts, namespace.get("__dm_dagstermill"),
+                     notebook_used("Git_Dvc", place))
+
+
+def extend_history(workspace: Workspace, parent: runs.Run, places: Mapping[str, str]) -> list[dict]:
+    """Let `commit_history.json` of a step's top-level run hold every version of these artifacts.
+
+    places: {path: the artifact's name}. An entry per artifact and commit says artifact, path,
+    commit, time (UTC), run_id and run_name (of the run that made it), rows, pushed, and the reason
+    if it is not pushed. Raises TrackingError if the list that is there cannot be read.
+    """
+    root = workspace.root
+    kept = [path if path.endswith(".yaml") else f"{path}.dvc" for path in places]
+    found = versions.every_version(root, paths=[f":(top,literal){path}" for path in kept])
+    with _one_writer(workspace):
+        before = read_history(parent)
+        entries = {(entry["artifact"], entry["commit"]): entry for entry in before}
+        age = {version.commit: number for number, version in enumerate(found)}
+        for version in sorted(found, key=lambda v: age[v.commit], reverse=True):
+            key = (places[version.path], version.commit)
+            if key not in entries:
+                entries[key] = _entry(parent.tracking, key[0], version)
+        return _write(parent, before, _up_to_date(list(entries.values()), *_pushed(root)))
+
+
+def _entry(tracking: runs.Tracking, artifact: str, version: versions.Version) -> dict:
+    run = runs.known(tracking, version.run_id) if version.run_id else None
+    at = datetime.fromisoformat(version.time).astimezone(UTC)
+    return {"artifact": artifact, "path": version.path, "commit": version.commit,
+            "time": at.isoformat(timespec="seconds"), "run_id": version.run_id,
+            "run_name": run.info.run_name if run else None, "rows": version.rows,
+            "pushed": False, "reason": None}
+
+
+def _write(parent: runs.Run, before: list[dict], entries: list[dict]) -> list[dict]:
+    if entries != before:
+        parent.replace_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n", HISTORY)
+    return entries
+
+
+def read_history(parent: runs.Run) -> list[dict]:
+    """Return the entries of a top-level run's `commit_history.json`; none if it has none yet."""
+    content = runs.read(parent.tracking, parent.id, HISTORY)
+    if content is None:
+        return []
+    try:
+        entries = json.loads(content)
+        if not all(entry["artifact"] and entry["commit"] for entry in entries):
+            raise ValueError("an entry without artifact or commit")
+    except (ValueError, TypeError, KeyError) as error:
+        raise TrackingError(
+            f"{HISTORY} of {parent.name} (MLflow run {parent.id}) cannot be read: {error}. It is "
+            "not replaced, since it may be the only copy: mend it among the run's artifacts, or "
+            "move it away, and the next Git_Dvc begins it again from git.") from error
+    return entries
+
+
+def settle(workspace: Workspace, tracking: runs.Tracking) -> int:
+    """Bring up to date what MLflow says of pushes; return how many runs and lists have changed.
+
+    Versions that went out with a later push become pushed: in every `commit_history.json`, and in
+    the tags of the executions that made them.
+    """
+    waiting = [run for state in ("not pushed", "off")
+               for run in runs.tagged(tracking, "data_pushed", state)]
+    if not waiting:
+        return 0
+    (pushed, reason), changed = _pushed(workspace.root), 0
+    for found in runs.children(tracking, level=runs.TOP):
+        parent = runs.Run(tracking, found.info.run_id, found.info.run_name)
+        with _one_writer(workspace):
+            before = read_history(parent)
+            changed += _write(parent, before, _up_to_date(before, pushed, reason)) != before
+    for found in waiting:
+        if pushed.get(found.data.tags.get("data_commit")):
+            run = runs.Run(tracking, found.info.run_id, found.info.run_name)
+            run.tags({"data_pushed": "pushed"})
+            if "data_not_pushed" in found.data.tags:
+                run.untag("data_not_pushed")
+            changed += 1
+    return changed
+
+
+def _pushed(root: Path) -> tuple[dict[str, bool], str]:
+    return versions.whether_pushed(root), versions.why_not_pushed(root)
+
+
+def _up_to_date(entries: list[dict], pushed: Mapping[str, bool], reason: str) -> list[dict]:
+    """Return the entries with what is pushed by now; a commit that is not here stays as told."""
+    return [entry if entry["commit"] not in pushed else
+            {**entry, "pushed": pushed[entry["commit"]],
+             "reason": None if pushed[entry["commit"]] else reason} for entry in entries]
+
+
+def _one_writer(workspace: Workspace) -> AbstractContextManager:
+    return locked(workspace.state / "commit_history.lock",
+                  {"pid": os.getpid(), "doing": f"writing {HISTORY}"})

@@ -1,0 +1,363 @@
+"""Two models answer the same rows, each in a process of its own: what they say, speed, memory.
+
+A fresh process (`python -m ftzard.tasks.benchmark REQUEST.json`) has nothing of another model in
+memory or warmed up. How fast a model is depends on what else the machine does just then, so both
+are timed in turns: a pass of the one, a pass of the other, several times, after a pass of each that
+does not count. What is told is the median with the range of the passes.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import torch
+from torch import nn
+
+from ftzard.core import python_settings
+from ftzard.errors import ModelError
+from ftzard.modeling import memory
+from ftzard.modeling.reproducibility import set_threads
+from ftzard.modeling.spec import BaseSpec
+from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification.predictor import Classifier
+from ftzard.tasks.instruction_tuning.generator import Answerer
+from ftzard.tasks.instruction_tuning.tokenization import Messages
+from ftzard.tasks.instruction_tuning.tokenization import encode as encode_answers
+from ftzard.tasks.loading import opened
+
+#: Passes of each model that count, and of these the rows that are answered one at a time and
+#: together: by a model that chooses labels, and by one that writes.
+PASSES = 5
+CHOSEN, WRITTEN = (32, 512), (4, 32)
+TIMES = ("latency_ms", "rows_per_second", "tokens_per_second")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How a model answered.
+
+    latency_ms: of one row at a time; rows_per_second, tokens_per_second: of real tokens,
+    in batches, and of answers and the tokens in them where they are written; each the median of the
+    passes, and its `_range` the lowest and the highest of them. All six are None where the two
+    models have no room in memory side by side, since they could not take turns. passes: how many;
+    load_s: until it could answer; peak_bytes: of loading and answering, beyond what the process
+    held before, None where nobody says; device: 'cpu' or 'cuda'; threads: of torch; cut_rows:
+    texts, or prompts with the wanted answer, that are longer than the model reads.
+    """
+
+    load_s: float
+    peak_bytes: int | None
+    device: str
+    threads: int
+    cut_rows: int
+    passes: int = 0
+    latency_ms: float | None = None
+    rows_per_second: float | None = None
+    tokens_per_second: float | None = None
+    latency_ms_range: tuple[float, float] | None = None
+    rows_per_second_range: tuple[float, float] | None = None
+    tokens_per_second_range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is to answer.
+
+    adapter: folder of a saved adapter, or None for the bare base with its untrained head; base: how
+    to load its base; told: what a bare base has no folder for: {labels}, in the order of the
+    logits, or {template, max_new_tokens}.
+    """
+
+    adapter: Path | None
+    base: BaseSpec
+    told: Mapping
+
+
+def weights_mb(model: nn.Module) -> float:
+    """Return how many MiB a model's weights take, an adapter's that is on it included."""
+    return sum(t.numel() * t.element_size()
+               for t in (*model.parameters(), *model.buffers())) / 2**20
+
+
+def measured(
+    subjects: Sequence[Subject],
+    texts: Sequence[Sequence[str]],
+    *,
+    threads: int,
+    batch_size: int = 64,
+    timeout: float = 3600,
+    on_start: Callable[[int], object] = lambda number: None,
+) -> list[tuple[numpy.ndarray, Speed]]:
+    """Return each model's float32 logits (rows, labels) of its cleaned texts, and its speed.
+
+    texts: of each model; on_start: called with a model's number before it answers; timeout: seconds
+    of loading and answering, of each. Raises ModelError with the process's own sentence if one
+    fails.
+    """
+    found = _asked(subjects, [{"texts": list(part)} for part in texts], threads, batch_size,
+                   timeout, on_start)
+    return [(told["logits"], speed) for told, speed in found]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model that writes answers said.
+
+    loss: float64 (rows,), of the wanted answers, in nats per token; tokens: int64 (rows,); both are
+    0 where lost, bool (rows,), says that a row leaves no room for its answer; cut: int32 (rows,),
+    tokens of the answer beyond the longest input. answers: of the rows that were to be answered, ''
+    where lost.
+    """
+
+    loss: numpy.ndarray
+    tokens: numpy.ndarray
+    lost: numpy.ndarray
+    cut: numpy.ndarray
+    answers: list[str]
+
+
+def measured_answers(
+    subjects: Sequence[Subject],
+    messages: Sequence[Messages],
+    wanted: Sequence[str],
+    asked: Sequence[int],
+    *,
+    threads: int,
+    batch_size: int = 32,
+    timeout: float = 3600,
+    on_start: Callable[[int], object] = lambda number: None,
+) -> list[tuple[Written, Speed]]:
+    """Return how likely each model finds wanted answers, what it writes itself, and its speed.
+
+    asked: the numbers of the rows for which it writes; the rest as for `measured`. Raises
+    ModelError as `measured` does.
+    """
+    task = {"messages": [list(turns) for turns in messages], "wanted": list(wanted),
+            "asked": [int(number) for number in asked]}
+    found = _asked(subjects, [task] * len(subjects), threads, batch_size, timeout, on_start)
+    return [(Written(told["loss"], told["tokens"], told["lost"], told["cut"],
+                     told["answers"].tolist()), speed) for told, speed in found]
+
+
+def _asked(subjects: Sequence[Subject], tasks: Sequence[Mapping], threads: int, batch_size: int,
+           timeout: float, on_start: Callable[[int], object]
+           ) -> list[tuple[dict[str, numpy.ndarray], Speed]]:
+    with ExitStack() as open_ones:
+        workers: list[_Worker] = []
+        for number, (subject, task) in enumerate(zip(subjects, tasks, strict=True)):
+            on_start(number)
+            if workers and not workers[-1].leaves_room():
+                for worker in workers:
+                    worker.close()
+            workers.append(open_ones.enter_context(
+                _Worker(subject, task, threads, batch_size, timeout)))
+            workers[-1].wait()
+        together = all(worker.alive for worker in workers)
+        passes = [[worker.turn() for worker in workers]
+                  for _ in range(1 + PASSES)][1:] if together else []
+        return [(worker.found, _speed(worker.told, [each[i] for each in passes]))
+                for i, worker in enumerate(workers)]
+
+
+def _speed(told: Mapping, passes: Sequence[Mapping]) -> Speed:
+    known = {key: told[key] for key in ("load_s", "peak_bytes", "device", "threads", "cut_rows")}
+    if not passes:
+        return Speed(**known)
+    values = {key: [each[key] for each in passes] for key in TIMES}
+    return Speed(**known, passes=len(passes),
+                 **{key: statistics.median(each) for key, each in values.items()},
+                 **{f"{key}_range": (min(each), max(each)) for key, each in values.items()})
+
+
+class _Worker:
+    """A process with one model in it, which answers its rows and is then timed pass by pass.
+
+    told: what it says of its answering; found: its answers; alive: whether it still can be timed.
+    """
+
+    def __init__(self, subject: Subject, task: Mapping, threads: int, batch_size: int,
+                 timeout: float):
+        self.name, self.timeout, self.alive = subject.base.name, timeout, False
+        self.told: dict = {}
+        self.found: dict[str, numpy.ndarray] = {}
+        self._late = False
+        self._request = {
+            "adapter": subject.adapter and str(Path(subject.adapter).resolve()),
+            "base": {**subject.base.to_dict(), "source": _anywhere(subject.base.source)},
+            "told": dict(subject.told), **task, "threads": threads, "batch_size": batch_size}
+
+    def __enter__(self) -> "_Worker":
+        self._scratch = tempfile.TemporaryDirectory(prefix="ftzard-measured-")
+        folder = Path(self._scratch.name)
+        request, self._answer = folder / "request.json", folder / "answer.npz"
+        request.write_text(json.dumps({**self._request, "answer": str(self._answer)}),
+                           encoding="utf-8")
+        self._said = folder / "stderr"
+        with open(self._said, "wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "ftzard.tasks.benchmark", str(request)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+                encoding="utf-8",
+                env={**python_settings.for_child(), "OMP_WAIT_POLICY": "PASSIVE"})
+        self.alive = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._scratch.cleanup()
+
+    def wait(self) -> None:
+        """Wait until it has answered its rows."""
+        self.told = self._heard()
+        with numpy.load(self._answer) as found:
+            self.found = dict(found)
+
+    def leaves_room(self) -> bool:
+        """Return whether a second model like this one has room in memory beside it."""
+        peak, free = self.told["peak_bytes"], self.told["free_bytes"]
+        return peak is None or free is None or 1.2 * peak < free
+
+    def turn(self) -> dict:
+        """Let it answer some rows once more, and return how fast it was."""
+        with suppress(BrokenPipeError):  # of one that has died, the next line says why
+            self._process.stdin.write("turn\n")
+            self._process.stdin.flush()
+        return self._heard()
+
+    def close(self) -> None:
+        """End the process."""
+        if self.alive:
+            self.alive = False
+            self._process.kill()
+            self._process.communicate()
+
+    def _heard(self) -> dict:
+        timer = threading.Timer(self.timeout, self._too_late)
+        timer.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            timer.cancel()
+        if line:
+            return json.loads(line)
+        code = self._process.wait()
+        if self._late:
+            raise ModelError(
+                f"a model on base '{self.name}' did not answer within {self.timeout:.0f} s; "
+                "expected an answer. Give it fewer rows, or try again when the machine is less "
+                "busy.")
+        said = self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = (said or ["no message"])[-1]
+        raise ModelError(f"a model on base '{self.name}' cannot answer (exit code {code}): "
+                         f"{last.partition('ModelError: ')[2] or last}")
+
+    def _too_late(self) -> None:
+        self._late = True
+        self._process.kill()
+
+
+def _anywhere(source: str | Path) -> str:
+    """Return a source that means the same in another working directory."""
+    return str(Path(source).resolve()) if Path(source).is_dir() else str(source)
+
+
+def _answer(request: Path) -> None:
+    """Answer what is asked, say so, and then take a turn for every line that comes in."""
+    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints does not stand between our lines
+    task = json.loads(request.read_text(encoding="utf-8"))
+    set_threads(task["threads"])
+    held, began = memory.resident(), time.perf_counter()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with memory.watched(device, held) as peak:
+        model = opened(task["adapter"] and Path(task["adapter"]), task["base"], task["told"])
+        loaded = time.perf_counter() - began
+        say = _choose if isinstance(model, Classifier) else _write
+        found, cut_rows, turn = say(model, task)
+    numpy.savez(task["answer"], **found)
+    _tell(told, {"load_s": loaded, "peak_bytes": peak.bytes, "device": device,
+                 "free_bytes": memory.device().free, "threads": task["threads"],
+                 "cut_rows": cut_rows})
+    for _ in sys.stdin:
+        _tell(told, turn())
+
+
+def _tell(to: object, values: Mapping) -> None:
+    to.write(json.dumps(values) + "\n")
+    to.flush()
+
+
+def _choose(classifier: Classifier, task: Mapping) -> tuple[dict, int, Callable[[], dict]]:
+    """Return the logits of a classifier, how many texts were cut, and what times it once."""
+    input_ids, lengths, cut = encode(task["texts"], classifier.tokenizer, classifier.max_length)
+    logits = classifier.logits(input_ids, batch_size=task["batch_size"])
+    singles, together = (_spread(len(input_ids), most) for most in CHOSEN)
+    tokens = int(sum(lengths[i] for i in together))
+
+    def turn() -> dict:
+        latency = _latency(lambda ids: classifier.logits([ids]), [input_ids[i] for i in singles])
+        began = time.perf_counter()
+        classifier.logits([input_ids[i] for i in together], batch_size=task["batch_size"])
+        return _times(latency, len(together), tokens, time.perf_counter() - began)
+
+    return {"logits": logits}, int((cut > 0).sum()), turn
+
+
+def _write(answerer: Answerer, task: Mapping) -> tuple[dict, int, Callable[[], dict]]:
+    """Return the losses and answers of an answerer, how many were cut, and what times it once."""
+    rows = encode_answers(task["messages"], task["wanted"], answerer.tokenizer, answerer.template,
+                          answerer.max_length)
+    fit = numpy.flatnonzero(~rows.lost)
+    loss, tokens = numpy.zeros(len(rows.lost)), numpy.zeros(len(rows.lost), dtype=numpy.int64)
+    loss[fit], tokens[fit] = answerer.losses(
+        [rows.input_ids[i] for i in fit], rows.prompt_length[fit], batch_size=task["batch_size"])
+    asked = [i for i in task["asked"] if not rows.lost[i]]
+    prompts = [rows.input_ids[i][:rows.prompt_length[i]] for i in asked]
+    said = answerer.generate(prompts, batch_size=task["batch_size"])
+    answers = dict(zip(asked, said["answer"], strict=True))
+    singles, together = (_spread(len(prompts), most) for most in WRITTEN)
+
+    def turn() -> dict:
+        latency = _latency(lambda ids: answerer.generate([ids]), [prompts[i] for i in singles])
+        began = time.perf_counter()
+        written = answerer.generate([prompts[i] for i in together], batch_size=task["batch_size"])
+        return _times(latency, len(together), int(written["tokens"].sum()),
+                      time.perf_counter() - began)
+
+    return {"loss": loss, "tokens": tokens, "lost": rows.lost, "cut": rows.cut,
+            "answers": numpy.array([answers.get(i, "") for i in task["asked"]], dtype=str)}, int(
+                (rows.cut[fit] > 0).sum()), turn
+
+
+def _times(latency: float, rows: int, tokens: int, seconds: float) -> dict:
+    return {"latency_ms": 1000 * latency, "rows_per_second": rows / seconds,
+            "tokens_per_second": tokens / seconds}
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return at most so many of `count` rows, evenly spread."""
+    return numpy.unique(numpy.linspace(0, count - 1, min(most, count), dtype=int)).tolist()
+
+
+def _latency(answer: Callable[[list[int]], object], input_ids: Sequence[Sequence[int]]) -> float:
+    """Return the median seconds of one row at a time."""
+    seconds = []
+    for ids in input_ids:
+        began = time.perf_counter()
+        answer(list(ids))
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds or [0.0])
+
+
+if __name__ == "__main__":
+    _answer(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Classification: one label of a fixed set per text."""

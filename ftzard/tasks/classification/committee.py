@@ -1,0 +1,47 @@
+"""A committee: several adapters of one base that answer the same texts, one after the other."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy
+
+from ftzard.errors import ModelError
+from ftzard.modeling.adapter import detach, open_classifier
+from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
+from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification.predictor import Progress, probabilities
+
+
+def answers(
+    folders: Sequence[Path],
+    base: BaseSpec | LoadedBase,
+    labels: Sequence[str],
+    texts: Sequence[str],
+    *,
+    on_member: Callable[[int], Progress | None] | None = None,
+) -> list[numpy.ndarray]:
+    """Return each member's probabilities (rows, labels) of the texts, in label order.
+
+    folders: of two or more saved adapters; base: theirs, as a spec or in memory without an
+    adapter, which it is without afterwards. on_member: given a member's number (from 0), returns
+    what to call with (rows done, rows in all). Raises ModelError for fewer than two members, or
+    for one that was trained on another base or with other labels.
+    """
+    if len(folders) < 2:
+        raise ModelError(
+            f"a committee needs two or more adapters, got {len(folders)}; tune with "
+            "tuning.trials=2 or more."
+        )
+    loaded = base
+    if isinstance(base, BaseSpec):
+        loaded = load_base(base, labels, continues=folders[0])
+    found = []
+    for number, folder in enumerate(folders):
+        classifier = open_classifier(folder, loaded)
+        try:
+            input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
+            on_step = on_member(number) if on_member is not None else None
+            found.append(probabilities(classifier.logits(input_ids, on_step=on_step)))
+        finally:
+            detach(loaded)
+    return found

@@ -1,0 +1,1 @@
+"""Instruction tuning: an answer is written for an instruction."""

@@ -1,0 +1,215 @@
+"""The sections of the page that tell of free answers: figures, models, comparison, generations."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftzard.evaluation import metric_info
+from ftzard.evaluation.gate import means
+from ftzard.evaluation.metric_info import EXACT_MATCH, LOSS, ROUGE_L, Measure
+from ftzard.reporting import batch_names, plots
+from ftzard.reporting.html import (
+    Markup,
+    joined,
+    missing,
+    opening,
+    percent,
+    picture,
+    range_bar,
+    shortened,
+    table,
+    tag,
+)
+from ftzard.reporting.report_data import AnsweringModel, Facts
+from ftzard.reporting.sections_rounds import new_labels
+from ftzard.tasks.instruction_tuning.answer_metrics import APART, DRAWN, normalised
+
+LONGEST_ANSWER = 600
+NATS = "Loss is in nats per token: the training loss; lower is better."
+MEANING = ("Losses are nats per token of the wanted answers, over all such tokens of the test "
+           "rows; perplexity is the loss's exponential. ROUGE-L is the F-measure of the longest "
+           "common subsequence of words, from 0 to 1. Intervals are of 95 %, from resampled rows.")
+_COLOURS = {"challenger": "#0064a4", "champion": "#1f2933"}
+
+
+def colour(role: str) -> str:
+    """Return the colour of a model's line in the table of models."""
+    return _COLOURS.get(role, "#8a96a3")
+
+
+def figures(facts: Facts) -> Markup:
+    """Return the figures a reader remembers, those of the challenger first."""
+    told, verdict, cells = facts.answers, facts.comparison, []
+    measure = metric_info.of(told.measure)
+    lead = next((m for m in told.models if m.role == "challenger"), None)
+    before = next((m for m in told.models if m.role == "champion"), None) or next(
+        (m for m in told.models if m.role == "base"), None)
+    if lead and _score(lead, measure) is not None:
+        of = f"{measure.title} of the challenger"
+        if measure.lower_is_better:
+            of += f", in{measure.unit}"
+        if lead.lower is not None:
+            of += f", {measure.range(lead.lower, lead.upper).replace('–', 'to')}"
+        cells.append((measure.value(_score(lead, measure), unit=measure.scale == 100),
+                      f"{of} on {_rows(lead, measure):,} test rows"))
+    if verdict:
+        cells.append((measure.gain(verdict["difference"], unit=measure.scale == 100),
+                      f"gain over the {verdict.get('against', 'champion')}, "
+                      f"{measure.gain(verdict['lower'], unit=False)} to "
+                      f"{measure.gain(verdict['upper'], unit=False)}"))
+    if lead:
+        than = f", the {before.role}'s {before.perplexity:,.2f}" if before else ""
+        cells.append((f"{lead.perplexity:,.2f}", f"perplexity of the wanted answers{than}"))
+        for other in (ROUGE_L, EXACT_MATCH):
+            value = getattr(lead, other.name)
+            if other is measure or value is None:
+                continue
+            than = getattr(before, other.name) if before else None
+            of = "" if than is None else f", the {before.role}'s {other.value(than)}"
+            cells.append((other.value(value), f"{other.short} of {lead.generated:,} generated "
+                                              f"answers{of}"))
+    cells += new_labels(facts.rounds, "answered")
+    return tag("div", *(tag("div", tag("b", big), tag("span", small)) for big, small in cells),
+               class_="figures")
+
+
+def models(facts: Facts) -> Markup:
+    """Return the table of models: what the gate compared first, with its interval."""
+    lines, measure = facts.answers.models, metric_info.of(facts.answers.measure)
+    if not lines:
+        return missing("No model was measured in this round.")
+    ends = [(m.lower, m.upper) if m.lower is not None and m.upper is not None
+            else (_score(m, measure),) * 2 for m in lines]
+    known = [end for pair in ends for end in pair if end is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    others = [m for m in (LOSS, ROUGE_L, EXACT_MATCH) if m is not measure]
+    rows = []
+    for model, (lower, upper) in zip(lines, ends, strict=True):
+        value = _score(model, measure)
+        rows.append((
+            model.name, model.role, measure.value(value, unit=measure.scale == 100),
+            "–" if model.lower is None else measure.range(lower, upper),
+            "" if value is None else range_bar(
+                value, lower, upper, low, high, colour=colour(model.role),
+                label=measure.range(lower, upper).replace("–", "to")),
+            f"{model.perplexity:,.2f}",
+            *(o.value(getattr(model, o.name), unit=o.scale == 100) for o in others),
+            f"{model.n:,}", f"{model.generated:,}"))
+    told = table(
+        ("model", "role", measure.short, "95 % interval", "", "perplexity",
+         *(o.short for o in others), "rows", "answered"),
+        rows,
+        (None, None, "number", "number", "bar", "number", *("number" for _ in others), "number id",
+         "number id"),
+        strong=[i for i, m in enumerate(lines) if m.role == "challenger"],
+    )
+    return joined([tag("p", NATS, class_="soft small"), told])
+
+
+def comparison(facts: Facts) -> list[Markup]:
+    """Return the gain with its intervals, over all rows and each test set, and row by row."""
+    verdict, told = facts.comparison, facts.answers
+    measure, other = metric_info.told_in(verdict), verdict.get("against", "champion")
+    lead = (
+        f"Both were measured on the same {verdict['n']:,} rows; on {verdict['discordant']:,} of "
+        f"them their {measure.short} differs (test of the signs, p {p_value(means(verdict)[2])})."
+    )
+    if other != "champion":
+        lead += " There was no champion yet, so the challenger had to beat the bare base."
+    drawing = picture(
+        f"The challenger's gain over the {other}",
+        f"By how much its {measure.title} is better, with its interval; the line at zero means no "
+        "difference.",
+        plots.svg(plots.comparison(verdict, facts.delivered_as)),
+    )
+    counts = [tag("h3", measure.title[0].upper() + measure.title[1:]), _means(facts, measure),
+              *_rules(verdict, measure)]
+    if told.differences is None or not len(told.differences):
+        return [opening(lead), tag("div", drawing, tag("div", *counts), class_="two")]
+    row_by_row = picture(
+        "Row by row", "How many test rows the challenger answers better, and by how much; a mean "
+        "can hide a few rows that are far off.",
+        plots.svg(plots.score_differences(told.differences, measure.name, other)))
+    return [opening(lead), tag("div", drawing, row_by_row, class_="two"),
+            tag("div", *counts, class_="gap")]
+
+
+def generations(facts: Facts) -> list[Markup]:
+    """Return generated answers of all models under their instructions."""
+    told = facts.answers
+    lead = next((m for m in told.models if m.role == "challenger"), None)
+    if not told.generations:
+        return [missing("No generated answers were given, so there is nothing to read here.")]
+    said = "The models answered the same instructions, taking the likeliest token each time."
+    if lead and lead.generated:
+        said = (f"The models answered {lead.generated:,} of the {lead.n:,} test rows, taking the "
+                "likeliest token each time")
+        said += f", at most {told.max_new_tokens:,} tokens." if told.max_new_tokens else "."
+    if lead and lead.finished is not None:
+        said += f" {percent(lead.finished, 0)} of the challenger's answers ended by themselves."
+    parts = [opening(said)]
+    headings = {DRAWN: "Rows drawn by chance",
+                APART: "Rows on which the challenger and the model before it differ most"}
+    for why in dict.fromkeys(row.get("why", DRAWN) for row in told.generations):
+        rows = [row for row in told.generations if row.get("why", DRAWN) == why]
+        parts += [tag("h3", headings.get(why, why), class_="gap" if len(parts) > 1 else None),
+                  tag("div", *(_example(row) for row in rows))]
+    return parts
+
+
+def p_value(p: float) -> str:
+    """Return a p-value with its sign of equality."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _example(row: Mapping[str, Any]) -> Markup:
+    roles = [r for r in ("base", "champion", "challenger") if r in row]
+    said = [tag("div", tag("h4", "wanted"), tag("p", shortened(row["wanted"], LONGEST_ANSWER)),
+                class_="wanted")]
+    for role in roles:
+        heading, score = [role], row.get(f"{role} score")
+        if normalised(row[role]) == normalised(row["wanted"]):
+            heading.append(" · exact")
+        elif score is not None:
+            heading.append(f" · {ROUGE_L.short} {ROUGE_L.value(score)}")
+        said.append(tag("div", tag("h4", joined(heading)),
+                        tag("p", shortened(row[role], LONGEST_ANSWER)), class_=role))
+    return tag("div", tag("p", shortened(row["text"], LONGEST_ANSWER), class_="asked"),
+               tag("div", *said, class_="said"), class_="example")
+
+
+def _means(facts: Facts, measure: Measure) -> Markup:
+    verdict = facts.comparison
+    parts = [("all test rows", *means(verdict)[:2], verdict["n"])]
+    if len(verdict["per_test_set"]) > 1:
+        parts += [(batch_names.named(p["name"], facts.delivered_as), p["challenger"], p["champion"],
+                   p["n"]) for p in verdict["per_test_set"]]
+    unit = measure.scale == 100
+    rows = [(name, measure.value(new, unit), measure.value(old, unit), f"{n:,}")
+            for name, new, old, n in parts]
+    return table(("", "challenger", verdict.get("against", "champion"), "rows"), rows,
+                 (None, "number", "number", "number"), strong=[0])
+
+
+def _rules(verdict: Mapping, measure: Measure) -> list[Markup]:
+    """Say what the challenger had to show, in the numbers of this round."""
+    limits = verdict.get("limits")
+    if not limits:
+        return []
+    rule = f"The rule: the {100 * limits['confidence']:g} % interval of the gain lies above zero"
+    if verdict.get("against", "champion") != "champion":
+        rule += "."
+    else:
+        moved = "rose" if measure.lower_is_better else "fell"
+        rule += (f" and the gain is at least {measure.gain(limits['min_gain'], sign=False)}. A "
+                 f"test set vetoes if its {measure.short} surely {moved} by more than "
+                 f"{measure.gain(limits['max_forgetting'], sign=False)}.")
+    return [tag("p", f"{rule} Below {limits['min_rows']:,} rows the gate does not decide.",
+                class_="soft small gap")]
+
+
+def _score(model: AnsweringModel, measure: Measure) -> float | None:
+    return getattr(model, measure.name) if model.score is None else model.score
+
+
+def _rows(model: AnsweringModel, measure: Measure) -> int:
+    return model.n if measure is LOSS else model.generated or model.n

@@ -1,0 +1,38 @@
+"""A model of either task, opened from its files: what chooses labels, or what writes answers."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ftzard.core.text import cleaned_as, wording
+from ftzard.modeling import adapter as adapters
+from ftzard.modeling.base_model import load_base
+from ftzard.modeling.spec import BaseSpec
+from ftzard.tasks.classification.predictor import Classifier
+from ftzard.tasks.instruction_tuning import chat_template
+from ftzard.tasks.instruction_tuning.generator import Answerer
+
+
+def opened(adapter: Path | None, spec: Mapping, told: Mapping) -> Classifier | Answerer:
+    """Return the model of a saved adapter on its base, or a bare base, loaded and checked.
+
+    spec: values of a `BaseSpec`, its source where the base is; told: of a bare base, its labels, or
+    the template and max_new_tokens that it answers with.
+    """
+    base = BaseSpec(**spec)
+    if adapter is not None:
+        found = adapters.open_answerer if base.writes else adapters.open_classifier
+        return found(adapter, base)
+    if base.writes:
+        return adapters.bare_answerer(
+            load_base(base, ()), chat_template.from_meta(told["template"]), told["max_new_tokens"])
+    return adapters.bare_classifier(load_base(base, told["labels"]))
+
+
+def cleaned(texts: Iterable[str], spec: Mapping, cleaning: Mapping) -> list[str]:
+    """Return raw texts as the model's training rows were cleaned.
+
+    spec: values of a `BaseSpec`; cleaning: what the model's ftzard.json keeps of it.
+    """
+    if BaseSpec(**spec).writes:
+        return [wording(text) for text in texts]
+    return cleaned_as(texts, cleaning)

@@ -1,0 +1,169 @@
+"""Does a saved adapter, opened in a fresh process, answer as it was seen to do in training?
+
+`verify_saved` has that process (a spare one, if it is there, else a new interpreter) load the base
+and the adapter from their files, predict the same rows in the same batches and write the logits
+down; `verify_losses` does the same for a model that writes, with its losses. A head that was not
+saved or a base that differs shows here, before anything is registered.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy
+import torch
+
+from ftzard.core import forked_worker, python_settings
+from ftzard.core.archive import unpack
+from ftzard.errors import ModelError
+from ftzard.modeling.adapter import open_answerer, open_classifier
+from ftzard.modeling.base_model import BaseSpec
+from ftzard.modeling.reproducibility import set_threads
+
+#: The garbage collector would look through what imports leave, again and again.
+_FRESH = ("import gc, sys; gc.disable(); from ftzard.tasks import verification as verify; gc.freeze(); "
+          "gc.enable(); verify.answer(sys.argv[1])")
+
+# float32 on the same threads gives the same bits; a GPU in bf16 may add up in another order.
+TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
+
+
+def verify_saved(
+    adapter: Path,
+    base: BaseSpec,
+    input_ids: Sequence[Sequence[int]],
+    expected: numpy.ndarray,
+    *,
+    batch_size: int = 64,
+    timeout: float = 900,
+) -> float:
+    """Return the largest difference between `expected` and a fresh process's logits.
+
+    adapter: folder or packed file of the saved adapter; base: where its base is; input_ids: rows to
+    predict; expected: float32 (rows, labels) that the trained model gave for them with the same
+    `batch_size`; timeout: seconds, for a copy and then for an interpreter. Raises ModelError if the
+    process fails or the logits differ.
+    """
+    found = _fresh(adapter, base, {"input_ids": _plain(input_ids)}, batch_size, timeout)
+    if found.shape != expected.shape:
+        raise ModelError(
+            f"adapter {adapter}: a fresh process gives logits of shape {found.shape}; expected "
+            f"{expected.shape}. The saved adapter has other labels than the trained one."
+        )
+    return _compared(adapter, base, "logits", found, expected)
+
+
+def verify_losses(
+    adapter: Path,
+    base: BaseSpec,
+    input_ids: Sequence[Sequence[int]],
+    prompt_lengths: Sequence[int],
+    expected: numpy.ndarray,
+    *,
+    batch_size: int = 64,
+    timeout: float = 900,
+) -> float:
+    """Return the largest difference between `expected` and a fresh process's losses.
+
+    As `verify_saved`, for a model that writes: input_ids, prompt_lengths: rows of instructions with
+    their answers; expected: float64 (rows,), the mean losses per supervised token that the trained
+    model's answerer gave for them with the same `batch_size`. Raises ModelError alike.
+    """
+    rows = {"input_ids": _plain(input_ids), "prompt_lengths": [int(n) for n in prompt_lengths]}
+    found = _fresh(adapter, base, rows, batch_size, timeout)
+    if found.shape != expected.shape:
+        raise ModelError(
+            f"adapter {adapter}: a fresh process gives losses of {len(found)} rows; expected "
+            f"{expected.shape}."
+        )
+    return _compared(adapter, base, "losses", found, expected)
+
+
+def _plain(input_ids: Sequence[Sequence[int]]) -> list[list[int]]:
+    return [[int(number) for number in ids] for ids in input_ids]
+
+
+def _compared(adapter: Path, base: BaseSpec, what: str, found: numpy.ndarray,
+              expected: numpy.ndarray) -> float:
+    difference = float(numpy.abs(found - expected).max()) if found.size else 0.0
+    limit = TOLERANCE[base.compute_dtype]
+    if not difference <= limit:
+        raise ModelError(
+            f"adapter {adapter}: opened in a fresh process its {what} differ from the trained "
+            f"model's by up to {difference:.2g}; expected at most {limit:.0e}. What was saved is "
+            "not what was trained: do not register it."
+        )
+    return difference
+
+
+def _fresh(
+    adapter: Path, base: BaseSpec, rows: dict, batch_size: int, timeout: float
+) -> numpy.ndarray:
+    """Return what a fresh process makes of rows with a saved adapter."""
+    adapter = Path(adapter)
+    with tempfile.TemporaryDirectory(prefix="ftzard-verify-") as scratch:
+        folder = adapter if adapter.is_dir() else unpack(adapter, Path(scratch) / "adapter")
+        request, answer = Path(scratch) / "request.json", Path(scratch) / "answer.npy"
+        request.write_text(
+            json.dumps(
+                rows
+                | {
+                    "adapter": str(folder.resolve()),
+                    "base": {**asdict(base), "source": _anywhere(base.source)},
+                    "batch_size": batch_size,
+                    "threads": torch.get_num_threads(),
+                    "answer": str(answer),
+                }
+            ),
+            encoding="utf-8",
+        )
+        return _fresh_logits(request, answer, adapter, timeout)
+
+
+def _fresh_logits(request: Path, answer: Path, adapter: Path, timeout: float) -> numpy.ndarray:
+    said = request.with_name("said.json")
+    if forked_worker.do(f"{__name__}:answer", {"request": str(request)}, said, timeout=timeout):
+        return numpy.load(answer)
+    environment = {**python_settings.for_child(), "OMP_WAIT_POLICY": "PASSIVE"}
+    try:
+        process = subprocess.run(
+            [sys.executable, "-P", "-c", _FRESH, str(request)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(
+            f"adapter {adapter}: opening it in a fresh process took longer than {timeout:.0f} s; "
+            "expected an answer. Try again when the machine is less busy."
+        ) from error
+    if process.returncode != 0 or not answer.is_file():
+        lines = process.stderr.strip().splitlines() or ["no message"]
+        raise ModelError(
+            f"adapter {adapter} cannot be opened in a fresh process (exit code "
+            f"{process.returncode}): {lines[-1]} Expected it to load; it is not registered."
+        )
+    return numpy.load(answer)
+
+
+def _anywhere(source: str | Path) -> str:
+    """Return a source that means the same in another working directory."""
+    return str(Path(source).resolve()) if Path(source).is_dir() else str(source)
+
+
+def answer(request: str) -> None:
+    """Do what the file of a request asks for: the fresh process's part."""
+    task = json.loads(Path(request).read_text(encoding="utf-8"))
+    set_threads(task["threads"])
+    folder, spec, size = Path(task["adapter"]), BaseSpec(**task["base"]), task["batch_size"]
+    if spec.writes:
+        found, _ = open_answerer(folder, spec).losses(
+            task["input_ids"], task["prompt_lengths"], batch_size=size)
+    else:
+        found = open_classifier(folder, spec).logits(task["input_ids"], batch_size=size)
+    numpy.save(task["answer"], found)

@@ -1,1 +1,0 @@
-"""An MLflow server for a team, and its users."""

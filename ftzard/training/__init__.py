@@ -1,0 +1,1 @@
+"""Training: the loop, its objective, checkpoints, the search, and what it will take in memory."""

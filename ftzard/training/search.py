@@ -1,0 +1,315 @@
+"""The search for good hyperparameters: trials on one shared base, ranked on validation rows only.
+
+Each trial has an adapter of its own, attached before and taken off after, and all begin with the
+same seed, so that only their values tell them apart. The first trial may take given values, so that
+no search ends below them on validation. The next ones are points of a low-discrepancy sequence:
+few random draws often lie side by side. From the tenth trial on TPE proposes. Everything is
+seeded: the same search on the same rows proposes and finds the same.
+"""
+
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import optuna
+import pandas
+from scipy.stats import qmc
+
+from ftzard.errors import ModelError, nearest
+from ftzard.modeling.adapter import read_meta
+from ftzard.modeling.base_model import LoadedBase
+from ftzard.tasks.classification.predictor import Progress
+from ftzard.training.fit import fit
+from ftzard.training.objective import LOWER, METRICS, better
+from ftzard.training.trainer import Trained
+
+RANGES = {"learning_rate": True, "weight_decay": False, "dropout": False}
+CHOICES = ("rank", "batch_size")
+#: What only an adapter has, so that the method 'full' does not search it.
+ADAPTER_ONLY = ("rank", "dropout")
+#: Trials whose values are set beforehand; TPE learns from them. All, if the space is finite.
+STARTUP = 10
+#: Least distance of two of them, where each searched range has length 1.
+APART = 0.25
+
+
+@dataclass
+class Trial:
+    """One trial: number (from 0), its values, its history, where its adapter is.
+
+    params: learning_rate, batch_size, weight_decay and, of an adapter, rank, alpha and dropout;
+    recipe: all it was made with, for the model's record; peak: as for `fit`, in bytes.
+    """
+
+    number: int
+    params: dict
+    trained: Trained
+    folder: Path
+    recipe: dict
+    peak: int | None = None
+
+    @property
+    def metrics(self) -> dict:
+        """The entry of the epoch whose weights were kept."""
+        return self.trained.best
+
+
+def search(
+    loaded: LoadedBase,
+    train_rows: pandas.DataFrame,
+    validation_rows: pandas.DataFrame,
+    *,
+    space: dict,
+    trials: int,
+    metric: str,
+    seed: int,
+    training: dict,
+    folder: Path,
+    alpha_ratio: float = 2.0,
+    train_embeddings: bool = False,
+    start_from: Path | None = None,
+    extra: dict | None = None,
+    checkpoints: Path | None = None,
+    checkpoint_steps: int = 0,
+    prune: bool = False,
+    first: dict | None = None,
+    on_trial_start: Callable[[int, dict], object] | None = None,
+    on_step: Progress | None = None,
+    on_epoch: Callable[[dict], object] | None = None,
+    on_trial_end: Callable[[Trial], object] | None = None,
+) -> list[Trial]:
+    """Return the trials, best first; equal ones by number.
+
+    space: rank and batch_size as lists of choices, learning_rate (drawn on a log scale),
+    weight_decay and dropout as [lowest, highest]; any of them as one value to fix it. trials: how
+    many; metric: one of METRICS of the base's task, on the validation rows; training: the method
+    and further keyword values of `train`, as for `fit`; folder: gets `trial_<number>` per
+    trial; alpha_ratio: alpha = alpha_ratio * rank; start_from: adapter whose weights every trial
+    begins with, and whose rank and alpha it then has; extra: goes into each adapter's ftzard.json;
+    checkpoints, checkpoint_steps: as for `fit`, so that a search that was cut off goes on in the
+    trial it was in; prune: stop a trial that, from its second epoch on, is below the median of the
+    earlier trials at the same epoch; first: values of the first trial, each used if it is within
+    its entry of `space`. Raises ModelError for an unknown or empty entry of `space`, and for more
+    trials than it has points.
+    """
+    metrics = METRICS[loaded.spec.task]
+    if metric not in metrics:
+        raise ModelError(f"tuning.metric is '{metric}'{nearest(metric, metrics)}")
+    if trials < 1:
+        raise ModelError(f"tuning.trials is {trials}; expected at least 1.")
+    check_space(space)
+    saved = None if start_from is None else read_meta(start_from)["lora"]
+    if training.get("method") == "full":
+        space = {name: value for name, value in space.items() if name not in ADAPTER_ONLY}
+    elif saved is not None:
+        space = {**space, "rank": saved["rank"]}
+    require_points(space, trials)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="minimize" if metric in LOWER else "maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2)
+        if prune
+        else optuna.pruners.NopPruner(),
+    )
+    startup = trials if points(space) < math.inf else min(trials, STARTUP)
+    for values in startup_points(space, startup, seed, first or {}):
+        study.enqueue_trial(values)
+    done: list[Trial] = []
+    for number in range(trials):
+        proposal = study.ask()
+        params = _propose(proposal, space)
+        if "rank" in params:
+            params["alpha"] = saved["alpha"] if saved else alpha_ratio * params["rank"]
+        if on_trial_start is not None:
+            on_trial_start(number, dict(params))
+        stop = _watch(proposal, metric)
+        fitted = fit(
+            loaded,
+            train_rows,
+            validation_rows,
+            params=params,
+            seed=seed,
+            metric=metric,
+            training=training,
+            folder=Path(folder) / f"trial_{number}",
+            train_embeddings=train_embeddings,
+            start_from=start_from,
+            extra=extra,
+            checkpoints=checkpoints,
+            checkpoint_steps=checkpoint_steps,
+            stop=stop,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+        trial = Trial(
+            number, params, fitted.trained, fitted.folder, fitted.recipe, fitted.peak)
+        stop(trial.trained.history)  # the study learns of the last epoch, too
+        if trial.trained.pruned:
+            study.tell(proposal, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(proposal, trial.metrics[metric])
+        done.append(trial)
+        if on_trial_end is not None:
+            on_trial_end(trial)
+    return rank_trials(done, metric)
+
+
+def rank_trials(trials: Sequence[Trial], metric: str) -> list[Trial]:
+    """Return the trials, best first, by `metric` on validation; the earlier wins a tie.
+
+    Those that were pruned come last: what they would have become is not known.
+    """
+    ranked: list[Trial] = []
+    for trial in sorted(trials, key=lambda trial: trial.trained.pruned):
+        place = next(
+            (i for i, other in enumerate(ranked) if trial.trained.pruned == other.trained.pruned
+             and better(trial.metrics, other.metrics, metric)),
+            len(ranked),
+        )
+        ranked.insert(place, trial)
+    return ranked
+
+
+def _watch(proposal: optuna.trial.Trial, metric: str) -> Callable[[list[dict]], bool]:
+    """Return what tells the study a trial's epochs and says whether to stop the trial."""
+    told: set[int] = set()
+
+    def stop(history: list[dict]) -> bool:
+        for entry in history:
+            if entry["epoch"] not in told:
+                told.add(entry["epoch"])
+                proposal.report(entry[metric], entry["epoch"])
+        return proposal.should_prune()
+
+    return stop
+
+
+def check_space(space: dict) -> None:
+    """Raise ModelError unless `space` has every entry, each one value, choices or a range."""
+    valid = (*CHOICES, *RANGES)
+    for name in space:
+        if name not in valid:
+            raise ModelError(f"tuning.space has '{name}'{nearest(name, valid)}")
+    for name in valid:
+        if name not in space:
+            raise ModelError(
+                f"tuning.space lacks '{name}'; expected one value, or "
+                f"{'a list of choices' if name in CHOICES else '[lowest, highest]'}."
+            )
+        value = space[name]
+        if _is_number(value):
+            continue
+        good = len(value) >= 1 and all(_is_number(v) for v in value)
+        if name in RANGES:
+            good = good and len(value) == 2 and 0 <= value[0] <= value[1]
+            good = good and not (RANGES[name] and value[0] <= 0)
+        if not good:
+            raise ModelError(
+                f"tuning.space.{name} is {value!r}; expected one number, or "
+                + (
+                    "a list of numbers."
+                    if name in CHOICES
+                    else "[lowest, highest]" + (" above 0." if RANGES[name] else ".")
+                )
+            )
+
+
+def points(space: dict) -> float:
+    """Return how many different trials a checked space allows; infinite with an open range."""
+    count = 1.0
+    for name, value in _searched(space).items():
+        count *= len(set(value)) if name in CHOICES else math.inf
+    return count
+
+
+def require_points(space: dict, trials: int) -> None:
+    """Raise ModelError if some of the trials would have to repeat another's values."""
+    count = points(space)
+    if trials > count:
+        raise ModelError(
+            f"tuning.trials is {trials}, but the search space has {count:.0f} different "
+            f"{'set' if count == 1 else 'sets'} of values; expected at most {count:.0f}. Set "
+            f"tuning.trials={count:.0f}, or give a wider space, such as "
+            "tuning.learning_rate=[0.001,0.004].")
+
+
+def startup_points(space: dict, count: int, seed: int, first: dict) -> list[dict]:
+    """Return the values of the first trials, at least APART from each other where there is room.
+
+    space: checked, as for `search`; first: values of the first of them, each used if it is within
+    its entry of the space.
+    """
+    searched = _searched(space)
+    if not searched:
+        return []
+    draws = qmc.Halton(len(searched), rng=numpy.random.default_rng(seed)).random(64 * count)
+    proposals = [{name: _value(name, searched[name], at)
+                  for name, at in zip(searched, draw, strict=True)} for draw in draws]
+    given = {name: first[name] for name, values in searched.items()
+             if _place(name, values, first.get(name)) is not None}
+    chosen = [proposals[0] | given]
+    for least in (APART, APART / 4, 0):
+        for proposal in proposals:
+            apart = min(_distance(proposal, other, searched) for other in chosen)
+            if len(chosen) < count and apart > least:
+                chosen.append(proposal)
+    return chosen
+
+
+def _distance(one: dict, other: dict, searched: dict) -> float:
+    return math.dist(*([_place(name, values, trial[name]) for name, values in searched.items()]
+                       for trial in (one, other)))
+
+
+def _searched(space: dict) -> dict:
+    """Return the entries of a space that have more than one value, the learning rate first."""
+    order = sorted((*CHOICES, *RANGES), key=lambda name: name != "learning_rate")
+    return {name: space[name] for name in order
+            if name in space and not _is_number(space[name]) and len(set(space[name])) > 1}
+
+
+def _value(name: str, values: Sequence, at: float) -> float:
+    """Return the value at a place from 0 to 1 of a space's entry."""
+    if name in CHOICES:
+        ordered = sorted(set(values))
+        return ordered[min(int(at * len(ordered)), len(ordered) - 1)]
+    low, high = values
+    if RANGES[name]:
+        return float(min(max(low * (high / low) ** at, low), high))
+    return float(min(max(low + at * (high - low), low), high))
+
+
+def _place(name: str, values: Sequence, value: float | None) -> float | None:
+    """Return where a value is within a space's entry, from 0 to 1; None if it is not."""
+    if value is None:
+        return None
+    if name in CHOICES:
+        ordered = sorted(set(values))
+        return ordered.index(value) / (len(ordered) - 1) if value in ordered else None
+    low, high = values
+    if not low <= value <= high:
+        return None
+    if RANGES[name]:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _propose(proposal: optuna.trial.Trial, space: dict) -> dict:
+    params = {}
+    for name in (name for name in (*CHOICES, *RANGES) if name in space):
+        value = space[name]
+        if _is_number(value):
+            params[name] = value
+        elif name in CHOICES:
+            params[name] = proposal.suggest_categorical(name, list(value))
+        else:
+            params[name] = proposal.suggest_float(name, *value, log=RANGES[name])
+    return params

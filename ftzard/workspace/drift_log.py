@@ -1,0 +1,73 @@
+"""What became of each incoming batch's comparison with the training data, and whether an alarm
+stands.
+
+One JSON file beside the predictions, versioned like them: an entry per batch and champion, oldest
+first. Light: a sensor reads it, and so does `ftzard status`.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ftzard.core.artifacts import write_json
+from ftzard.errors import DataError, in_shell
+from ftzard.workspace.workspace import Workspace
+
+
+def place(workspace: Workspace) -> Path:
+    """Return where the log stands."""
+    return workspace.root / "data" / "predictions" / "drift.json"
+
+
+def entries(workspace: Workspace) -> list[dict]:
+    """Return all entries, oldest first; raises DataError for a file that is no such log."""
+    path = place(workspace)
+    if not path.is_file():
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON ({error}); bring it back with 'dvc "
+                        f"checkout {in_shell(path.name)}.dvc', or remove it to begin anew."
+                        ) from error
+    return found
+
+
+def last(workspace: Workspace) -> dict | None:
+    """Return the latest batch's entry, or None."""
+    return next(reversed(entries(workspace)), None)
+
+
+def alarm(workspace: Workspace) -> bool:
+    """Return whether an alarm stands after the latest batch."""
+    return bool((last(workspace) or {}).get("alarm"))
+
+
+def stood_before(workspace: Workspace, batch: str, champion: int) -> bool:
+    """Return whether an alarm stood before this batch was compared with this champion's data.
+
+    A batch that is compared once more takes its own place again, and so the state before it.
+    """
+    before = []
+    for entry in entries(workspace):
+        if (entry["batch"], entry["champion"]) == (batch, champion):
+            break
+        before.append(entry)
+    return bool(before and before[-1]["alarm"])
+
+
+def add(workspace: Workspace, found: Mapping, *, batch: str, champion: int) -> Path:
+    """Put what was found on record and return the file; the same again changes no byte of it.
+
+    found: `Drift.to_dict()`. An entry of the same batch and champion is replaced where it stands.
+    """
+    entry = {**found, "batch": batch, "champion": champion}
+    told = entries(workspace)
+    for place_in_log, known in enumerate(told):
+        if (known["batch"], known["champion"]) == (batch, champion):
+            told[place_in_log] = {**entry, "time": known["time"]}
+            break
+    else:
+        told.append({**entry, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+    return write_json(place(workspace), told)

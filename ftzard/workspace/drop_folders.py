@@ -1,0 +1,186 @@
+"""What lies in the drop folders, told without Dagster: for the sensors, the status and the doctor.
+
+Anybody may put anything there. What an entry is, is asked without opening it; a file is opened only
+through `opened`, which looks at what was opened and not at the name, so that nothing can be
+exchanged in between, and no link leads out of the workspace.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from ftzard.errors import DataError
+from ftzard.workspace.workspace import Workspace
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
+#: Tables in other formats are no rows that FTzard reads: their run says so, and they are set aside.
+FOREIGN = (".json", ".tsv", ".xls", ".xlsx", ".ods", ".feather", ".zip", ".gz")
+#: Where small files of labels lie once they were joined: no delivery, and nothing to be told.
+JOINED = "joined"
+
+
+class Look(NamedTuple):
+    """What a file looks like without being read; another content gives another look."""
+
+    size: int
+    changed: int
+    renewed: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What lies in a drop folder under a name.
+
+    look: of a file that can be taken, else None; why: why it cannot be, '' if it can; data: whether
+    its name is that of a file of rows.
+    """
+
+    path: Path
+    look: Look | None
+    why: str
+    data: bool
+
+    @property
+    def shown(self) -> str:
+        """The name as text, whatever bytes it has."""
+        return self.path.name.encode("utf-8", "backslashreplace").decode()
+
+
+def folders(workspace: Workspace) -> tuple[Path, ...]:
+    """Return the folders into which files are dropped."""
+    return workspace.raw_incoming, workspace.incoming, workspace.labelled
+
+
+def entries(workspace: Workspace, folder: Path) -> list[Entry]:
+    """Return what lies in a drop folder, oldest first; hidden and half-written files do not count.
+
+    None of it is opened. What vanishes meanwhile is left out.
+    """
+    try:
+        with os.scandir(folder) as there:
+            names = [entry.name for entry in there if not entry.name.startswith(".")]
+    except OSError:
+        return []
+    roots = _roots(workspace, folder)
+    found = [entry for name in names if (entry := _entry(folder / name, roots)) is not None]
+    return sorted(found, key=lambda e: (e.look.changed if e.look else 0, e.path.name))
+
+
+def _entry(path: Path, roots: tuple[str, ...]) -> Entry | None:
+    data = path.name.lower().endswith((*SUFFIXES, *FOREIGN))
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            target = os.path.realpath(path)
+            if not _inside(target, roots):
+                return Entry(path, None, _LEADS_OUT.format(os.readlink(path)), data)
+            status = os.stat(target, follow_symlinks=False)
+    except FileNotFoundError:
+        return Entry(path, None, "is a link to nothing", data) if path.is_symlink() else None
+    except OSError as error:
+        return Entry(path, None, f"cannot be looked at ({error.strerror})", data)
+    kind = next((name for name, test in _KINDS if test(status.st_mode)), None)
+    if kind is not None:
+        if kind == "folder" and path.name == JOINED:
+            return None
+        return Entry(path, None, f"is a {kind}; expected a file", data)
+    if not data:
+        return Entry(path, None, f"ends in none of {', '.join(SUFFIXES)}", data)
+    try:
+        path.name.encode("utf-8")
+    except UnicodeEncodeError:  # neither YAML, JSON nor a database can hold it
+        return Entry(path, None, "its name holds bytes that are not UTF-8; rename it", data)
+    if not os.access(path, os.R_OK):
+        return Entry(path, None, "may not be read by whoever runs this; expected permission to "
+                                 "read it", data)
+    return Entry(path, look_of(status), "", data)
+
+
+_KINDS = (("folder", stat.S_ISDIR), ("named pipe", stat.S_ISFIFO), ("socket", stat.S_ISSOCK),
+          ("device", stat.S_ISBLK), ("device", stat.S_ISCHR), ("link", stat.S_ISLNK))
+_LEADS_OUT = ("is a link to {}, which is outside the workspace or hidden in it; put the file "
+              "itself there")
+
+
+def look_of(status: os.stat_result) -> Look:
+    """Return a file's look from what the system says of it."""
+    return Look(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def _roots(workspace: Workspace, folder: Path) -> tuple[str, ...]:
+    """Return where a file of a drop folder may be: the folder itself may lie on another disk."""
+    return os.path.realpath(workspace.root), os.path.realpath(folder)
+
+
+def _inside(path: str, roots: tuple[str, ...]) -> bool:
+    """Return whether a place is below one of the roots and not in a hidden folder or file there,
+    where secrets and the workspace's state are."""
+    for root in roots:
+        start = root.rstrip(os.sep) + os.sep
+        if path.startswith(start):
+            below = path[len(start):].split(os.sep)
+            if not any(part.startswith(".") for part in below):
+                return True
+    return False
+
+
+@contextmanager
+def opened(workspace: Workspace, path: Path) -> Iterator[BinaryIO]:
+    """Open a dropped file to be read.
+
+    Raises DataError for what is no regular file, or lies outside the workspace whatever its name
+    says: asked of what was opened. Raises OSError if it cannot be opened.
+    """
+    # Without O_NONBLOCK a named pipe would be waited for until somebody writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise DataError(f"{path} is no regular file; put the file itself there.")
+        if not _inside(_place(descriptor, path), _roots(workspace, path.parent)):
+            raise DataError(f"{path} {_LEADS_OUT.format('a place')}.")
+        yield stream
+
+
+def _place(descriptor: int, path: Path) -> str:
+    """Return where an open file lies, links resolved."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:  # a system without /proc: the name must still lead to what was opened
+        place, status = os.path.realpath(path), os.fstat(descriptor)
+        there = os.stat(place, follow_symlinks=False)
+        same = (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
+        return place if same else ""
+
+
+def opener(workspace: Workspace, path: Path
+           ) -> Callable[[Path], AbstractContextManager[BinaryIO]] | None:
+    """Return how a file is to be opened if it was dropped, None if it may be opened by its name."""
+    return partial(opened, workspace) if _dropped(workspace, path) else None
+
+
+def refuse_outside(workspace: Workspace, path: Path) -> None:
+    """Raise DataError, unread, for a file of a drop folder whose content is outside the workspace.
+
+    What is named by a path outside the drop folders is meant, and is not looked at here.
+    """
+    if not _dropped(workspace, path) or not path.is_symlink():
+        return
+    entry = _entry(path, _roots(workspace, path.parent))
+    if entry is not None and entry.look is None:
+        raise DataError(f"{workspace.relative(path)} {entry.why}.")
+
+
+def _dropped(workspace: Workspace, path: Path) -> bool:
+    return Path(os.path.abspath(path)).parent in folders(workspace)
+
+
+def passed_over(workspace: Workspace) -> list[str]:
+    """Return what lies in drop folders and is never taken, by its path, each with the reason."""
+    return [f"{workspace.relative(folder)}/{entry.shown}: {entry.why}"
+            for folder in folders(workspace) for entry in entries(workspace, folder) if entry.why]

@@ -1,0 +1,98 @@
+"""The table of steps: which notebook, which MLflow run, what it takes and what it yields.
+
+Ops, jobs, IO managers, notebooks and the command line all read this one table.
+"""
+
+from dataclasses import dataclass
+
+from ftzard.config import former_names
+from ftzard.errors import WorkspaceError, nearest
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the table.
+
+    takes and yields name artifacts; `after` names the step whose run metadata this one reads;
+    versioned says whether Git_Dvc follows; models, whether the step needs torch.
+    """
+
+    name: str
+    notebook: str
+    run_name: str
+    takes: tuple[str, ...] = ()
+    yields: tuple[str, ...] = ()
+    after: str | None = None
+    versioned: bool = False
+    models: bool = False
+    about: str = ""
+
+    @property
+    def metadata(self) -> str:
+        """The name of the step's run metadata."""
+        return f"{self.name}_metadata"
+
+
+STEPS = (
+    Step("cleaning", "Step1_Data_Cleaning", "DATA_CLEANING", ("raw",), ("cleaned", "rejected"),
+         versioned=True, about="Keep the rows that can be used; keep the others with the reason."),
+    Step("preprocessing", "Step2_Data_Preprocessing", "DATA_PREPROCESSING", ("cleaned",),
+         ("tokenized",), versioned=True, models=True,
+         about="Give every row its side by its text, and turn texts into tokens."),
+    Step("inference_preprocessing", "Step2.1_Inference_Preprocessing", "INFERENCE_PREPROCESSING",
+         ("incoming",), ("incoming_tokenized",), versioned=True, models=True,
+         about="Clean and tokenize an unlabelled batch as the champion was trained."),
+    Step("tuning", "Step3_Hyperparameter_Tuning", "HP_TUNING", ("tokenized",), models=True,
+         about="Train one adapter per trial; rank the trials on validation rows only."),
+    Step("choosing", "Step4_Choose_Best_Model", "CHOOSE_BEST_MODEL", ("tokenized",),
+         after="tuning", versioned=True, models=True,
+         about="Register the best trial and let the gate decide whether it becomes champion."),
+    Step("inference", "Step5_Inference", "INFERENCE", ("incoming_tokenized",), ("predictions",),
+         versioned=True, models=True, about="Predict the batch with the champion."),
+    Step("sampling", "Step6_Sampling", "DATA_SAMPLING", ("predictions",), ("queue",),
+         versioned=True, about="Choose the rows that a person should label."),
+    Step("retraining", "Step7_Retraining", "RETRAINING", ("tokenized",), versioned=True,
+         models=True, about="Train a challenger on all batches, starting from the champion."),
+    Step("evaluation", "Step8_Evaluation", "EVALUATION", ("tokenized",), after="retraining",
+         versioned=True, models=True,
+         about="Compare challenger and champion on the same rows and decide."),
+)
+
+BY_NAME = {step.name: step for step in STEPS}
+
+#: The chained jobs, in order of their steps; each step has a job of its own besides.
+CHAINS = {
+    "training_pipeline_job": ("cleaning", "preprocessing", "tuning", "choosing"),
+    "inference_pipeline_job": ("inference_preprocessing", "inference", "sampling"),
+    "retraining_pipeline_job": ("cleaning", "preprocessing", "retraining", "evaluation"),
+}
+
+JOBS = {**{f"{step.name}_job": (step.name,) for step in STEPS}, **CHAINS}
+
+#: What a job's first step takes from outside, where it is not what the table says.
+DELIVERIES = {"retraining_pipeline_job": {"raw": "labelled"}}
+
+#: What a job's first step takes -> the drop folder below data/ where a file of it may be put, and
+#: the key under `data` that names one.
+DROP_FOLDERS = {"raw": ("raw_incoming", "source"), "incoming": ("incoming", "incoming"),
+                "labelled": ("labelled", "labelled")}
+
+
+def step_named(name: str) -> Step:
+    """Return a step of the table, or refuse a name that is not in it."""
+    if name not in BY_NAME:
+        raise WorkspaceError(f"there is no step '{name}'{nearest(name, BY_NAME)}")
+    return BY_NAME[name]
+
+
+def job_named(name: str) -> str:
+    """Return a job's full name; 'training_pipeline' and 'cleaning' are understood as well."""
+    for candidate in (name, f"{name}_job", f"{name}_pipeline_job"):
+        if candidate in JOBS:
+            return candidate
+    former = former_names.job(name)
+    if former is not None:
+        raise WorkspaceError(former)
+    near = nearest(name, [job for job in JOBS if job[:3] == name[:3]] or JOBS)
+    raise WorkspaceError(f"there is no job '{name}'{near if 'did you mean' in near else '.'} The "
+                         f"jobs are: {', '.join(JOBS)}.")

@@ -1,0 +1,53 @@
+"""Reading a model's record, a YAML file in git that a merge or an editor may have broken.
+
+YAML takes many times as long to read as JSON, and a workspace has a record per version: what one
+says is kept as JSON in `.ftzard/cache/records`, under the hash of the record's very bytes.
+"""
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+import yaml
+
+from ftzard.core.artifacts import write_atomically
+from ftzard.errors import FtzardError, WorkspaceError
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_record_file(path: Path) -> dict:
+    """Return what a record says; raises WorkspaceError, with the remedy, for what is none."""
+    try:
+        text = path.read_bytes()
+        kept = _kept(path, text)
+        with contextlib.suppress(OSError, ValueError):
+            record = json.loads(kept.read_text(encoding="utf-8"))
+            if isinstance(record, dict):
+                return record
+        record = yaml.load(text.decode(encoding="utf-8"), Loader=_LOADER)
+        if isinstance(record, dict):
+            _keep(kept, record)
+            return record
+        reason = f"it holds {type(record).__name__}, expected keys and values"
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+    except OSError as error:
+        reason = error.strerror
+    raise WorkspaceError(f"{path} is no readable model record: {reason}. Bring it back with "
+                         f"'git restore {'/'.join(path.parts[-3:])}'.")
+
+
+def _kept(path: Path, text: bytes) -> Path:
+    """Return where the JSON of a record stands: in the state of its workspace, by its content."""
+    name = f"{hashlib.sha256(text).hexdigest()}.json"
+    return path.absolute().parents[2] / ".ftzard" / "cache" / "records" / name
+
+
+def _keep(place: Path, record: dict) -> None:
+    """Keep what a record says, if JSON says the same and the workspace can be written to."""
+    with contextlib.suppress(OSError, FtzardError, TypeError, ValueError):
+        if place.parents[2].is_dir() and json.loads(json.dumps(record)) == record:
+            text = json.dumps(record)  # its keys in their order
+            write_atomically(place, lambda part: part.write_text(text, encoding="utf-8"))

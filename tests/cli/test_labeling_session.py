@@ -1,0 +1,481 @@
+"""`ftzard label`: keys in a real terminal, answers saved one by one, and what is handed in."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ftzard.cli import labeling_session
+from ftzard.data import query_strategies
+from ftzard.data.labeling import labeling_queue, submissions
+from ftzard.data.labeling.labeling_queue import queue_csv, read_labelled
+from ftzard.data.storage import write_parquet
+from ftzard.errors import DataError, WorkspaceError
+from ftzard.tasks.instruction_tuning.instructions import one_turn, to_json
+
+TEXTS = ["a lovely day", "boring and awful", "it rains again", "sweet \x1b[31mmusic\x1b[0m", "meh"]
+
+
+@pytest.fixture
+def asked(workspace):
+    """A workspace in which five rows wait, with two labels known from earlier rows.
+
+    Suggestions are shown from the beginning.
+    """
+    marker = workspace.root / "ftzard.yaml"
+    marker.write_text(marker.read_text().replace("{}", "")
+                      + "\nsampling: {show_suggestions: before}\n")
+    queue = pd.DataFrame({
+        "id": [f"r{n}" for n in range(5)], "batch": "abc123", "text": TEXTS,
+        "suggestion": ["glad", "sad", "sad", "glad", "sad"], "confidence": "0.6", "side": "train",
+        "chosen_by": "margin", "label": ""})
+    queue_csv(queue, workspace.labelling / "abc123.csv")
+    cleaned = pd.DataFrame({"id": ["x", "y"], "batch": "b0", "row": [0, 1],
+                            "text": ["one", "two"], "label": ["sad", "glad"]})
+    write_parquet(cleaned, workspace.root / "data/cleaned/cleaned.parquet")
+    return workspace
+
+
+class Terminal:
+    """`ftzard label` at the other end of a pseudo-terminal."""
+
+    def __init__(self, workspace, *arguments: str):
+        self.mine, theirs = pty.openpty()
+        self.before = termios.tcgetattr(theirs)
+        tool = Path(sys.executable).parent / "ftzard"
+        self.process = subprocess.Popen(
+            [str(tool), "label", "-w", str(workspace.root), *arguments], stdin=theirs,
+            stdout=theirs, stderr=theirs, start_new_session=True, cwd=workspace.root,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"})
+        self.theirs, self.unread = theirs, ""
+
+    def until(self, words: str, seconds: float = 60) -> str:
+        """Return what the terminal has shown since the last call, up to these words."""
+        while words not in self.unread:
+            assert select.select([self.mine], [], [], seconds)[0], (words, self.unread)
+            data = os.read(self.mine, 65536)
+            assert data, f"ended without {words!r}: {self.unread}"
+            self.unread += data.decode()
+        end = self.unread.index(words) + len(words)
+        shown, self.unread = self.unread[:end], self.unread[end:]
+        return shown
+
+    def press(self, keys: str) -> None:
+        os.write(self.mine, keys.encode())
+
+    def ended(self) -> int:
+        code = self.process.wait(60)
+        os.close(self.mine)
+        os.close(self.theirs)
+        return code
+
+
+def saved(workspace, person: str = "ann") -> pd.DataFrame:
+    return pd.read_csv(workspace.state / "labelling/abc123" / f"{person}.csv", dtype="str",
+                       keep_default_na=False)
+
+
+def test_a_whole_sitting(asked):
+    queue = (asked.labelling / "abc123.csv").read_bytes()
+    terminal = Terminal(asked, "--as", "ann")
+    first = terminal.until("1 of 5")
+    assert "abc123" in first
+    first += terminal.until("q quit")
+    assert "a lovely day" in first and "suggestion: glad (0.60)" in first
+    assert "1  glad" in first and "2  sad" in first
+    terminal.press("\r")
+    terminal.until("2 of 5")
+    assert saved(asked)[["id", "label"]].values.tolist() == [["r0", "glad"]], "saved at once"
+    terminal.press("1")  # a slip
+    terminal.until("3 of 5")
+    terminal.press("u")
+    back = terminal.until("2 of 5")
+    assert saved(asked)["id"].tolist() == ["r0"], "and taken back at once"
+    terminal.press("2")
+    terminal.until("3 of 5")
+    terminal.press("xyz\x1b[A9")  # keys that mean nothing here, and an arrow
+    terminal.press("s")
+    shown = terminal.until("4 of 5") + terminal.until("q quit")
+    assert "\x1b[31m" not in shown and "sweet" in shown, "a text cannot command the terminal"
+    terminal.press("12")
+    terminal.until("4 labels handed in: data/labelled/abc123_ann_")
+    assert terminal.ended() == 0 and back
+    path, = asked.labelled.glob("abc123_ann_*.csv")
+    given = read_labelled(path)
+    assert given[["id", "label", "labelled_by"]].values.tolist() == [
+        ["r0", "glad", "ann"], ["r1", "sad", "ann"], ["r3", "glad", "ann"], ["r4", "sad", "ann"]]
+    assert given["labelled_at"].str.match(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00").all()
+    assert (asked.labelling / "abc123.csv").read_bytes() == queue, "the queue itself is only read"
+    accepted = submissions.read(path, batch="d", queue=submissions.queues(asked.labelling),
+                              labels=["glad", "sad"])
+    assert len(accepted.cleaned) == 4 and accepted.refused.empty
+    assert given["seen"].tolist() == ["glad", "sad", "glad", "sad"], "what was seen is on record"
+    assert accepted.facts["model"]["rows"] == 0, "and is no agreement"
+
+
+def test_quit_keeps_the_answers_and_the_next_sitting_goes_on(asked):
+    terminal = Terminal(asked, "abc", "--as", "ann")
+    terminal.until("1 of 5")
+    terminal.press("2")
+    terminal.until("2 of 5")
+    assert termios.tcgetattr(terminal.theirs)[3] != terminal.before[3], "keys come without enter"
+    terminal.press("q")
+    terminal.until("1 answers are saved and not handed in")
+    terminal.process.wait(60)
+    assert termios.tcgetattr(terminal.theirs) == terminal.before
+    assert terminal.ended() == 0 and list(asked.labelled.iterdir()) == []
+    terminal = Terminal(asked, "--as", "ann")
+    assert "boring and awful" in terminal.until("1 of 4") + terminal.until("q quit")
+    terminal.press("h")
+    terminal.until("1 labels handed in")
+    assert terminal.ended() == 0
+    path, = asked.labelled.iterdir()
+    assert read_labelled(path)["id"].tolist() == ["r0"]
+
+
+def test_ctrl_c_and_a_closed_terminal_lose_no_answer(asked):
+    terminal = Terminal(asked, "--as", "ann")
+    terminal.until("1 of 5")
+    terminal.press("1")
+    terminal.until("2 of 5")
+    os.killpg(terminal.process.pid, signal.SIGINT)
+    assert terminal.process.wait(60) == 130
+    assert saved(asked)["id"].tolist() == ["r0"]
+    assert termios.tcgetattr(terminal.theirs) == terminal.before
+    terminal.ended()
+
+
+def test_without_a_terminal_it_names_the_file_to_fill_in(asked, tool):
+    done = tool("ftzard", "label", "-w", asked.root, at=asked.root)
+    assert done.returncode == 1
+    assert done.stdout.startswith("✗ 'ftzard label' needs a terminal")
+    assert "data/labelling/abc123.csv" in done.stdout
+
+
+class TestSitting:
+    def test_two_people_get_different_rows_unless_both_shall_label_them(self, asked):
+        ann = labeling_session.open_sitting(asked, None, "ann")
+        labeling_session.press(ann, "1")
+        labeling_session.press(ann, "2")
+        bob = labeling_session.open_sitting(asked, None, "bob")
+        assert bob.rows["id"].tolist() == ["r2", "r3", "r4"]
+        both = labeling_session.open_sitting(asked, None, "bob", twice=True)
+        assert both.rows["id"].tolist() == [f"r{n}" for n in range(5)]
+        assert labeling_session.open_sitting(asked, None, "ann").rows["id"].tolist() == [
+            "r2", "r3", "r4"]
+
+    def test_labelled_rows_are_asked_no_more_but_by_a_second_person_on_request(self, asked):
+        place = asked.root / "data/cleaned/cleaned.parquet"
+        rows = pd.read_parquet(place).assign(labelled_by="", labelled_at="")
+        new = pd.DataFrame({"id": ["r0", "r1"], "batch": "abc123", "row": [0, 1],
+                            "text": TEXTS[:2], "label": ["glad", "sad"], "labelled_by": "ann",
+                            "labelled_at": ""})
+        write_parquet(pd.concat([rows, new]), place)
+
+        def names(who: str, twice: bool) -> list[str]:
+            sitting = labeling_session.open_sitting(asked, None, who, twice=twice)
+            return sitting.rows["id"].tolist()
+
+        assert names("bob", False) == ["r2", "r3", "r4"]
+        assert names("bob", True) == ["r0", "r1", "r2", "r3", "r4"]
+        assert names("ann", True) == ["r2", "r3", "r4"]
+
+    def test_the_config_s_labels_come_first_and_in_its_order(self, asked):
+        marker = asked.root / "ftzard.yaml"
+        marker.write_text(marker.read_text().replace("{}", "") +
+                          "\ndata: {labels: {'4': positive, '0': negative, '2': neutral}}\n")
+        sitting = labeling_session.open_sitting(asked, None, "ann")
+        assert sitting.keys == {"1": "positive", "2": "negative", "3": "neutral"}
+        assert labeling_session.press(sitting, "\r") and sitting.at == 0, (
+            "a suggestion that is no label any more is not taken")
+
+    def test_nothing_to_label_says_why(self, asked, workspace):
+        with pytest.raises(DataError, match="there is no batch 'zz' in data/labelling"):
+            labeling_session.open_sitting(asked, "zz", "ann")
+        sitting = labeling_session.open_sitting(asked, None, "ann")
+        for _ in range(5):
+            labeling_session.press(sitting, "1")
+        sitting.hand_in()
+        with pytest.raises(DataError, match="nothing is left for ann .* in batch abc123"):
+            labeling_session.open_sitting(asked, None, "ann")
+        (asked.labelling / "abc123.csv").unlink()
+        with pytest.raises(DataError, match="no batch waits for labels"):
+            labeling_session.open_sitting(asked, None, "ann")
+
+    def test_handing_in_twice_at_once_writes_two_files(self, asked):
+        sitting = labeling_session.open_sitting(asked, None, "a/nn ☺")
+        labeling_session.press(sitting, "1")
+        first = sitting.hand_in()
+        labeling_session.press(sitting, "2")
+        second = sitting.hand_in()
+        assert first != second and sitting.hand_in() is None
+        assert read_labelled(first)["id"].tolist() == ["r0"]
+        assert read_labelled(second)["id"].tolist() == ["r1"]
+        assert set(read_labelled(second)["labelled_by"]) == {"a/nn ☺"}
+
+    def test_an_answer_that_was_refused_is_asked_for_again(self, asked):
+        for person, key in (("ann", "1"), ("bob", "2")):
+            sitting = labeling_session.open_sitting(asked, None, person, twice=True)
+            for _ in range(5):
+                labeling_session.press(sitting, key)
+            sitting.hand_in()
+        rejected = pd.DataFrame({"batch": "d", "row": [0], "text": [TEXTS[2]],
+                                 "reason": "labelled differently by two people"})
+        write_parquet(rejected, asked.root / "data/cleaned/rejected.parquet")
+        sitting = labeling_session.open_sitting(asked, None, "ann")
+        assert sitting.rows["id"].tolist() == ["r2"]
+        labeling_session.press(sitting, "2")
+        with pytest.raises(DataError, match="nothing is left for bob"):
+            labeling_session.open_sitting(asked, None, "bob")
+        assert read_labelled(sitting.hand_in())["label"].tolist() == ["sad"]
+
+    def test_a_long_text_does_not_push_the_keys_off_the_screen(self, asked):
+        sitting = labeling_session.open_sitting(asked, None, "ann")
+        sitting.rows.loc[0, "text"] = "word " * 2000
+        shown = labeling_session.screen(sitting, width=60, height=24)
+        assert shown.count("\n") < 24 and "q quit" in shown and "…" in shown
+        assert max(map(len, shown.splitlines())) <= 80
+
+    def test_more_labels_than_keys_are_refused(self, asked):
+        place = asked.root / "data/cleaned/cleaned.parquet"
+        names = [str(n) for n in range(40)]
+        rows = pd.DataFrame({"id": names, "text": [f"text {n}" for n in names], "label": names})
+        write_parquet(rows, place)
+        with pytest.raises(DataError, match="40 labels but 31 keys"):
+            labeling_session.open_sitting(asked, None, "ann")
+
+
+def test_run_itself_refuses_what_is_no_terminal(asked, monkeypatch):
+    sitting = labeling_session.open_sitting(asked, None, "ann")
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        with pytest.raises(WorkspaceError, match="needs a terminal"):
+            labeling_session.run(sitting, print)
+
+
+@pytest.fixture
+def instructed(workspace):
+    """A workspace of instruction tuning in which three instructions wait for an answer."""
+    (workspace.root / "ftzard.yaml").write_text(
+        "task: instruction_tuning\ndata: {choice: instructions}\n"
+        "tuning: {metric: validation_loss}\nsampling: {show_suggestions: before}\n")
+    queue = pd.DataFrame({
+        "id": ["r0", "r1", "r2"], "batch": "abc123",
+        "text": ["Count them.\n\ncat, dog", "Say \x1b[31mhello", "long " * 900],
+        "suggestion": ["two", "", "an answer " * 300], "confidence": "0.6", "side": "train",
+        "chosen_by": "random", "source": "", "label": ""})
+    queue["messages"] = [to_json(one_turn(text)) for text in queue["text"]]
+    queue_csv(queue, workspace.labelling / "abc123.csv")
+    return workspace
+
+
+class TestFreeAnswers:
+    def written(self, sitting, *keys: str) -> None:
+        for key in keys:
+            assert labeling_session.press(sitting, key)
+
+    def test_a_whole_sitting(self, instructed):
+        terminal = Terminal(instructed, "--as", "ann")
+        first = terminal.until("q quit")
+        assert "Count them." in first and "cat, dog" in first and "suggestion (0.60):" in first
+        assert "e edit" in first and "two" in first
+        terminal.press("e")
+        terminal.until("esc back")
+        terminal.press(" or 2 ☺sqh")  # letters that are commands elsewhere, and one of three bytes
+        terminal.until("sqh")
+        terminal.press("\x7f\x7f\x7f\r")
+        terminal.until("2 of 3")
+        assert saved(instructed)[["id", "label"]].values.tolist() == [["r0", "two or 2 ☺"]]
+        assert "suggestion" not in terminal.until("q quit")
+        terminal.press("\r")  # there is no suggestion to take
+        terminal.press("w")
+        terminal.until("esc back")
+        terminal.press("\x1b[200~Hello,\nquiet\nworld\x1b[201~\x1b[D\x1b[D!\r")
+        terminal.until("3 of 3")
+        terminal.until("q quit")
+        terminal.press("h")
+        terminal.until("2 labels handed in")
+        assert terminal.ended() == 0
+        path, = instructed.labelled.iterdir()
+        assert read_labelled(path)["label"].tolist() == ["two or 2 ☺", "Hello,\nquiet\nwor!ld"]
+        back = submissions.read(path, batch="d", queue=submissions.queues(instructed.labelling),
+                              labels=None)
+        assert len(back.cleaned) == 2
+
+    def test_taking_leaving_and_undoing(self, instructed):
+        sitting = labeling_session.open_sitting(instructed, None, "ann")
+        assert sitting.labels is None and sitting.keys == {}
+        self.written(sitting, "1", "x", "\x1b[A", "\x1b[200~sss\x1b[201~")
+        assert sitting.at == 0, "keys of labels mean nothing here, and neither does a paste"
+        self.written(sitting, "w", "n", "o", "\x1b")
+        assert sitting.draft is None and sitting.at == 0 and sitting.pending.empty
+        self.written(sitting, "w", " ", "\r")
+        assert sitting.draft is not None and sitting.at == 0, "an empty answer is none"
+        self.written(sitting, "\x1b", "\r")
+        assert sitting.answers["label"].tolist() == ["two"]
+        self.written(sitting, "w", "q", "\r", "u")
+        assert sitting.answers["label"].tolist() == ["two"] and sitting.at == 1
+
+    @pytest.mark.parametrize(("keys", "text"), [
+        (["a", "b", "\x1b[D", "c"], "acb"), (["a", "b", "\x01", "c", "\x05", "d"], "cabd"),
+        (["a", "\x0e", "b", "\x1b[H", "c"], "a\ncb"), (["a", "\x1b\n", "b"], "a\nb"),
+        (["a", " ", "b", "c", "\x17", "d"], "a d"), (["a", "b", "\x15", "c"], "c"),
+        (["a", "b", "\x1b[D", "\x1b[3~", "\x1b[3~"], "a"), (["\x7f", "a", "\x1b[C"], "a"),
+        (["\x1b[200~x\ry\x1b[201~", "\t", "\x1b[99~"], "x\ny")])
+    def test_what_each_key_does_to_a_draft(self, keys, text):
+        draft = labeling_session.Draft("", 0)
+        for key in keys:
+            draft = draft.key(key)
+        assert draft.text == text and 0 <= draft.at <= len(text)
+
+    def test_nothing_pushes_the_keys_or_the_draft_s_end_off_the_screen(self, instructed):
+        sitting = labeling_session.open_sitting(instructed, None, "ann")
+        self.written(sitting, "s")
+        assert "\x1b" not in labeling_session.screen(sitting)
+        assert "suggestion" not in labeling_session.screen(sitting), "there is none"
+        self.written(sitting, "s")
+        for keys, last in (((), "q quit"), (("e", *"the end"), "esc back")):
+            self.written(sitting, *keys)
+            shown = labeling_session.screen(sitting, width=60, height=24)
+            assert shown.count("\n") < 24 and last in shown and "…" in shown
+        assert f"the end{labeling_session.MARK}" in shown
+
+
+MACHINE = "machine words"
+
+
+def chosen(workspace, show: str, *, free: bool) -> pd.DataFrame:
+    """Ask for six rows of either side as step 6 does; the suggestion of each is always 'glad', or
+    words that stand nowhere else."""
+    rows = pd.DataFrame({
+        "id": [f"r{n}" for n in range(12)], "batch": "abc123", "split": ["train", "test"] * 6,
+        "text": [f"one{n} two{n} three{n}" for n in range(12)],
+        "suggestion": [f"{MACHINE} {n}" for n in range(12)] if free else "glad",
+        "confidence": 0.8})
+    task = "task: instruction_tuning\ndata: {choice: instructions}\n" \
+           "tuning: {metric: validation_loss}\n" if free else "data: {labels: {a: glad, b: sad}}\n"
+    (workspace.root / "ftzard.yaml").write_text(
+        f"{task}sampling: {{show_suggestions: {show}}}\n")
+    if free:
+        rows["messages"] = [to_json(one_turn(text)) for text in rows["text"]]
+        rows["source"] = ""
+    else:
+        rows["probabilities"] = [[0.8, 0.2]] * len(rows)
+    queue, _ = query_strategies.select(rows, strategy="least_confidence", budget=6, audit_rows=6, seed=0,
+                               show_suggestions=show)
+    place = workspace.labelling / "abc123.csv"
+    labeling_queue.keep_suggestions(place, queue, rows, "M@1")
+    queue_csv(queue, place)
+    return queue
+
+
+def label_all(workspace, words: str, free: bool) -> tuple[dict[str, str], pd.DataFrame]:
+    """Answer every row otherwise than the model; return what was shown of each, and the answers."""
+    sitting, shown = labeling_session.open_sitting(workspace, None, "ann"), {}
+
+    def look() -> None:
+        row_id = sitting.row["id"]
+        shown[row_id] = shown.get(row_id, "") + labeling_session.screen(sitting)
+
+    while sitting.row is not None:
+        look()
+        for key in (["w", *words, "\r"] if free else ["2"]):
+            labeling_session.press(sitting, key)
+            if sitting.row is not None:
+                look()
+        if sitting.reviewing:
+            labeling_session.press(sitting, "\r")
+    return shown, read_labelled(sitting.hand_in())
+
+
+@pytest.mark.parametrize("free", [False, True])
+@pytest.mark.parametrize("show", ["never", "after", "before"])
+def test_of_an_audit_row_no_suggestion_is_shown_whatever_the_setting(workspace, show, free):
+    queue = chosen(workspace, show, free=free).set_index("id")
+    shown, given = label_all(workspace, "own", free)
+    assert set(shown) == set(queue.index)
+    for row_id, screens in shown.items():
+        hidden = show == "never" or queue.at[row_id, "side"] == "test"
+        assert ("suggestion" in screens) != hidden, screens
+        assert not (hidden and MACHINE in screens)
+    audits = given["id"].map(queue["side"]).eq("test")
+    assert set(given.loc[audits, "seen"]) == {""}
+    back = submissions.read(next(workspace.labelled.iterdir()), batch="d",
+                          queue=submissions.queues(workspace.labelling),
+                          labels=None if free else ["glad", "sad"])
+    counted = 6 if show == "before" else 12
+    assert back.facts["blind"] == back.facts["model"]["rows"] == counted
+    assert back.facts["model"]["share"] == 0, "all were answered otherwise"
+
+
+class TestAfter:
+    def test_the_first_answer_is_kept_beside_the_last(self, workspace):
+        queue = chosen(workspace, "after", free=False)
+        sitting = labeling_session.open_sitting(workspace, None, "ann")
+        train = [n for n, side in enumerate(sitting.rows["side"]) if side == "train"]
+        sitting.at = train[0]
+        assert "suggestion" not in labeling_session.screen(sitting)
+        labeling_session.press(sitting, "2")
+        review = labeling_session.screen(sitting)
+        assert "your answer: sad" in review and "suggestion: glad (0.80)" in review
+        labeling_session.press(sitting, "1")
+        assert sitting.at == train[0] + 1 and not sitting.reviewing
+        sitting.at = train[1]
+        labeling_session.press(sitting, "1")
+        assert sitting.at == train[1] + 1, "what agrees needs no second look"
+        sitting.at = train[2]
+        labeling_session.press(sitting, "2")
+        labeling_session.press(sitting, "u")
+        assert sitting.at == train[2] and len(sitting.pending) == 2
+        again = labeling_session.open_sitting(workspace, None, "ann")
+        assert len(again.rows) == len(queue) - 2, "what was taken back is asked again"
+        again.at = again.rows["id"].tolist().index(sitting.rows["id"][train[2]])
+        labeling_session.press(again, "1")
+        given = read_labelled(again.hand_in())
+        assert given[["label", "own_answer", "seen"]].values.tolist() == [
+            ["glad", "sad", "glad"], ["glad", "", ""], ["glad", "sad", "glad"]]
+
+    def test_a_free_answer_is_written_before_the_suggestion_is_seen(self, workspace):
+        chosen(workspace, "after", free=True)
+        sitting = labeling_session.open_sitting(workspace, None, "ann")
+        sitting.at = sitting.rows["side"].tolist().index("train")
+        for key in ("\r", "e", "t"):
+            labeling_session.press(sitting, key)
+        assert sitting.draft is None and sitting.pending.empty
+        for key in ("w", *"mine", "\r"):
+            labeling_session.press(sitting, key)
+        shown = labeling_session.screen(sitting)
+        assert "mine" in shown and MACHINE in shown and "t takes the suggestion" in shown
+        labeling_session.press(sitting, "t")
+        line = sitting.answers.iloc[0]
+        assert line["label"].startswith(MACHINE) and line["own_answer"] == "mine"
+
+
+def test_a_queue_of_before_hides_its_audit_rows_suggestions_and_says_so(workspace):
+    queue = chosen(workspace, "before", free=False)
+    older = queue.drop(columns="blind").assign(suggestion="glad", confidence="0.8")
+    older.to_csv(workspace.labelling / "abc123.csv", index=False)
+    sitting = labeling_session.open_sitting(workspace, None, "ann")
+    assert labeling_session.seen_audits(sitting).startswith("6 test rows of batch abc123 were asked")
+    sitting.at = sitting.rows["side"].tolist().index("test")
+    assert "suggestion" not in labeling_session.screen(sitting)
+
+
+def test_the_whole_output_of_a_terminal_has_no_suggestion_for_an_audit_row(workspace):
+    queue = chosen(workspace, "before", free=False)
+    terminal, every = Terminal(workspace, "--as", "ann"), []
+    for number in range(1, len(queue) + 1):
+        terminal.until(f"{number} of {len(queue)}")
+        every.append(terminal.until("q quit"))
+        terminal.press("2")
+    terminal.until("12 labels handed in")
+    assert terminal.ended() == 0
+    for side, screen in zip(queue["side"], every, strict=True):
+        assert ("suggestion" in screen) == (side == "train")

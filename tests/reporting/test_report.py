@@ -1,0 +1,444 @@
+"""The page tells what it was told, says what it was not, and needs nothing from outside."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from ftzard.errors import DataError
+from ftzard.evaluation import drift
+from ftzard.evaluation.forgetting import Matrix, summary
+from ftzard.evaluation.gate import judge
+from ftzard.reporting import report
+from ftzard.reporting.report_data import Facts
+from tests.evaluation.simulated import CLASSES, made, pair, record
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects words, tags and attributes, and whether every element is closed."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open, self.attributes, self.words, self.tags = [], [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+RECORDS = [
+    record(1, "a", True, v1={"a": 0.90}),
+    record(2, "ab", False, v2={"a": 0.85, "b": 0.80}, v1={"a": 0.90, "b": 0.60}),
+]
+
+
+def drifts() -> list[dict]:
+    """A batch like the reference, then one of much longer texts."""
+    found, stood = [], False
+    for batch, change in (("b1a5", {}), ("b2f7", {"longer": 1.6})):
+        one = drift.compare(made(400, 5, **change), made(800, 0), CLASSES, stood=stood)
+        found.append({**one.to_dict(), "batch": batch, "champion": 1})
+        stood = one.alarm
+    return found
+
+
+@pytest.fixture(scope="module")
+def facts() -> dict:
+    rng = np.random.default_rng(0)
+    challenger, champion = pair(rng, 600, 0.12, 0.2)
+    verdict = judge(
+        challenger, champion, CLASSES, min_gain=0.01, max_class_loss=0.05, max_forgetting=0.05,
+        min_rows=200, baselines={"TF-IDF": champion}, baseline_veto=False, seed=0,
+    )  # fmt: skip
+    labels = ["negative", "positive"] * 30
+    sure = np.linspace(0.5, 0.99, 60)
+    probabilities = np.c_[sure, 1 - sure]  # always 'negative': every 'positive' row is wrong
+    return {
+        "title": "Sentiment & more",
+        "created": "2026-11-21T03:05:22",
+        "comparison": verdict.to_dict(),
+        "models": [
+            {"name": "tiny v2", "role": "challenger", "accuracy": 0.813, "n": 600},
+            {"name": "tiny v1", "role": "champion", "accuracy": 0.75, "n": 600, "macro_f1": 0.74},
+        ],
+        "class_counts": {
+            "negative": {"train": 1200, "test": 345},
+            "positive": {"train": 1100, "test": 300},
+        },
+        "token_lengths": [5] * 90 + [60] * 10,
+        "max_length": 48,
+        "cut_rows": 10,
+        "cut_tokens": 120,
+        "rejected": {"text is empty": 7, "label is missing": 4},
+        "rejected_examples": [{"reason": "text is empty", "row": 1234, "text": " "}],
+        "rows_read": 4673,
+        "trials": [
+            {
+                "name": f"trial_{i}",
+                "params": {"rank": 8 * i, "learning_rate": 0.0123 / i},
+                "best": i == 2,
+                "history": [
+                    {
+                        "epoch": e,
+                        "train_loss": 0.6 / e,
+                        "validation_loss": 0.7 / e,
+                        "train_accuracy": 0.7,
+                        "validation_accuracy": 0.70 + 0.01 * i,
+                    }
+                    for e in (1, 2)
+                ],
+            }
+            for i in (1, 2, 3)
+        ],
+        "test": {
+            "classes": CLASSES,
+            "labels": labels,
+            "probabilities": probabilities,
+            "texts": [f"<script>alert({i})</script> fish & chips" for i in range(60)],
+            "ids": [f"row-{i}" for i in range(60)],
+            "temperature": 1.75,
+            "validation_rows": 222,
+        },
+        "leaks": {"near-duplicate of a test row": 1717, "duplicate of a validation row": 0},
+        "arrived_leaks": {"duplicate of a test row": 6, "near-duplicate of a test row": 3},
+        "learned_before": 5,
+        "forgetting": Matrix.of(RECORDS).to_dict(),
+        "drift": drifts(),
+        "uncertainty": np.linspace(0, 1, 400),
+        "threshold": 0.75,
+        "strategy": "least confidence",
+        "asked": 111,
+        "asked_of": "b2f7",
+        "delivered_as": {"b2f7": "march.csv"},
+        "rounds": [
+            {"name": "Round 0", "verdict": "promote", "accuracy": 0.75, "data_version": "a1" * 20},
+            {"name": "Round 1", "verdict": "refuse", "accuracy": 0.74, "reason": "A tie.",
+             "labels": 321, **summary(Matrix.of(RECORDS), 2).flat()},
+        ],
+        "lineage": {
+            "git_commit": "deadbeef" * 5,
+            "dagster_run": "0c5e4c51-6b0f",
+            "data_versions": {"tokenized": "cafe1234"},
+            "mlflow_runs": {"EVALUATION": "bb7f0a2f"},
+            "packages": {"torch": "2.13.0"},
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(facts) -> str:
+    return report.render(facts)
+
+
+def test_the_page_tells_what_it_was_told(facts, whole):
+    text = Reader(whole).text.replace("\u00a0", " ")
+    for said in (
+        "Sentiment & more",
+        "Promoted: the challenger becomes the champion",
+        *facts["comparison"]["reasons"],
+        "81.3 %",  # the challenger
+        "74.0 %",  # the champion's macro F1
+        "1,545 (52 %)",  # rows of a class, in the picture
+        "cut at 48 tokens",
+        "lost 120 tokens",
+        "label is missing",
+        "1,234",  # the row of a rejected example
+        "Trial_2 of 3 was chosen; its best validation accuracy is 72.0 %, after epoch 1",
+        "0.00615",  # its learning rate
+        "The search",
+        "threshold 0.75",
+        "100 of 400 rows at or above",
+        "400 rows of march.csv (b2f7) without labels were predicted. A person was asked to label "
+        "111 of them",
+        "0: the model is sure; 1: all classes are equally likely",
+        "4,673 raw rows were read, 11 were rejected, 1,717 left training because they are like a "
+        "test or validation row, 2,945 are in use. Class",
+        "9 rows of the latest incoming batch repeat a test row",
+        "5 new test rows that earlier models have been trained on, or nearly, stay in the test",
+        "321 labelled rows new in this round",
+        "exactly one of the two is right",
+        "A tie.",
+        "321",
+        "deadbeef" * 5,
+        "cafe1234",
+        "bb7f0a2f",
+        "torch",
+        "tokenizer not recorded",
+        "With the temperature 1.75, fitted on 222 validation rows, it is",
+        "If only the surest 50 % of the rows were answered",
+        "near-duplicate of a test row 1,717",
+        "Round 1 82.5 % −5.0 points +5.0 points",  # average accuracy, transfer, forgetting
+        "Alarm: the batch differs from what the champion was trained on in words",
+        "2 batches compared so far, 1 with an alarm",
+        "400 rows against 800 test rows",
+        "Drift over time",
+        "The latest batch, march.csv (b2f7)",
+    ):
+        assert said in text, said
+    assert "duplicate of a validation row" not in text
+    assert "not reported" not in text
+
+
+def test_a_round_on_other_rows_stands_apart_and_in_no_picture():
+    told = [{"name": "v1", "verdict": "promote", "accuracy": 0.878, "lower": 0.8, "upper": 0.9,
+             "n": 41, "apart": "its adapter is not in this workspace",
+             "measured_on": "the 41 test rows of data version aaaa"},
+            *({"name": f"v{i}", "verdict": "refuse", "accuracy": 0.81 + i / 100, "lower": 0.8,
+               "upper": 0.9, "n": 83, "measured_on": "the 83 test rows of data version bbbb",
+               "labels": 70, "new_training_rows": 63} for i in (2, 3))]
+    page = report.render({"rounds": told, "models": [
+        {"name": "m", "role": "challenger", "accuracy": 0.84, "n": 83}]})
+    text = Reader(page).text.replace("\u00a0", " ")
+    assert "all measured on the same rows: the 83 test rows of data version bbbb" in text
+    together, apart = text.split("Measured on other rows")
+    assert "87.8 %" not in together and "measured on other rows, see below" in together
+    assert "accuracy 87.8 % 80.0 – 90.0 % the 41 test rows of data version aaaa" in apart
+    assert "70 labelled rows new in this round, 63 of them to train on" in text
+
+
+def test_how_sure_the_kept_epoch_is_stands_with_the_learning_curves():
+    epochs = [{"epoch": e, "train_loss": loss, "validation_loss": val, "accuracy": right,
+               "calibrated_loss": cooled, "temperature": t}
+              for e, loss, val, right, cooled, t in (
+                  (1, 0.41, 0.52, 0.80, 0.51, 1.1), (2, 0.008, 2.03, 0.81, 0.61, 3.4))]
+    trial = {"name": "retraining", "history": epochs, "best": True, "best_epoch": 1}
+    text = Reader(report.render({"trials": [trial]})).text.replace("\u00a0", " ")
+    assert "validation accuracy is 80.0 % with the weights of epoch 1, which were kept" in text
+    assert ("surer than it should be: the loss is 0.520 on validation rows and 0.410 on training "
+            "rows, and with its logits divided by 1.10 it is 0.510") in text
+    old = Reader(report.render({"trials": [{**trial, "best_epoch": None}]})).text
+    assert "best validation accuracy is 81.0" in old and "surer" not in old
+
+
+def test_the_confident_mistakes_are_the_surest_first_and_twenty(whole):
+    text = Reader(whole).text
+    start = text.index("The most confident mistakes")
+    rows = re.findall(r"row-(\d+)", text[start:])
+    assert rows == [str(i) for i in range(59, 20, -2)]
+
+
+def test_texts_cannot_become_markup(whole):
+    reader = Reader(whole)
+    assert "script" not in reader.tags
+    assert "<script>alert(59)</script> fish & chips" in reader.text
+
+
+def test_classes_and_names_cannot_become_markup():
+    nasty = '"><img src=x onerror=alert(1)>'
+    page = report.render(
+        {
+            "title": nasty,
+            "class_counts": {nasty: {nasty: 3}},
+            "rejected": {nasty: 2},
+            "models": [{"name": nasty, "role": nasty, "accuracy": 0.5, "n": 9}],
+            "trials": [
+                {"name": nasty, "history": [{"epoch": 1, "validation_loss": 0.5}],
+                 "params": {nasty: nasty}}
+            ],
+            "lineage": {"more": {nasty: nasty}},
+        }
+    )  # fmt: skip
+    reader = Reader(page)
+    assert "img" not in reader.tags
+    assert not any(name.startswith("on") for _, name, _ in reader.attributes)
+
+
+def test_the_page_needs_nothing_from_outside(whole):
+    reader = Reader(whole)
+    for tag, name, value in reader.attributes:
+        if name in {"src", "href", "xlink:href", "data", "action"}:
+            assert value.startswith("#"), (tag, name, value)
+    assert not {"script", "link", "iframe", "img", "object"} & set(reader.tags)
+    assert "@import" not in whole
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", whole))
+
+
+def test_every_element_is_closed_and_every_link_has_its_target(whole):
+    reader = Reader(whole)
+    assert reader.open == []
+    ids = {value for _, name, value in reader.attributes if name == "id"}
+    links = {v[1:] for tag, name, v in reader.attributes if tag == "a" and name == "href"}
+    assert links and links <= ids
+
+
+def test_missing_sections_are_said_and_no_chart_is_empty():
+    reader = Reader(report.render({}))
+    assert "svg" not in reader.tags
+    for said in (
+        "No verdict",
+        "No model was measured",
+        "No comparison was made",
+        "no confusion matrix",
+        "no learning curves",
+        "rows per class were not reported",
+        "not known what was cut",
+        "Rejected rows were not reported",
+        "nothing was picked",
+        "no story to tell",
+        "nothing shows what was forgotten",
+        "No incoming batch was compared",
+        "not reported whether test rows were found",
+        "no lineage",
+    ):
+        assert said in reader.text, said
+
+
+@pytest.mark.parametrize(
+    ("left_out", "section", "said"),
+    [
+        ("comparison", "comparison", "No comparison was made"),
+        ("models", "glance", "No model was measured"),
+        ("class_counts", "data", "rows per class were not reported"),
+        ("max_length", "data", "not known what was cut"),
+        ("rejected", "data", "Rejected rows were not reported"),
+        ("rejected_examples", "data", "No example of a rejected row"),
+        ("leaks", "data", "not reported whether test rows were found"),
+        ("trials", "learning", "no learning curves"),
+        ("test", "answers", "no confusion matrix"),
+        ("uncertainty", "labelling", "nothing was picked"),
+        ("threshold", "labelling", "No threshold was reported"),
+        ("rounds", "rounds", "no story to tell"),
+        ("forgetting", "forgetting", "nothing shows what was forgotten"),
+        ("drift", "drift", "No incoming batch was compared"),
+        ("lineage", "lineage", "no lineage"),
+    ],
+)
+def test_one_missing_fact_is_said_where_it_belongs(facts, left_out, section, said):
+    told = Facts.of({k: v for k, v in facts.items() if k != left_out})
+    assert said in Reader("".join(getattr(report, section)(told))).text
+    assert said not in Reader("".join(getattr(report, section)(Facts.of(facts)))).text
+
+
+def test_histories_as_training_writes_them_give_curves():
+    entry = {"epoch": 1, "train_loss": 0.6, "validation_loss": 0.5, "accuracy": 0.654}
+    text = Reader(report.render({"trials": [{"name": "t", "history": [entry], "best": True}]})).text
+    assert "best validation accuracy is 65.4" in text
+    assert "there are no such curves" not in text
+    bare = [{"name": "t", "history": [{"epoch": 1, "train_loss": 0.6}]}]
+    assert "No trial recorded its accuracy" in Reader(report.render({"trials": bare})).text
+
+
+@pytest.mark.parametrize(
+    ("decision", "against", "headline"),
+    [
+        ("refuse", "champion", "Refused: the champion stays"),
+        ("cannot tell", "champion", "Cannot tell: too few test rows, so the champion stays"),
+        ("promote", "majority class", "Promoted: the first champion"),
+        ("refuse", "majority class", "Refused: no better than always naming"),
+        ("no champion yet", "majority class", "No champion yet: the first model is not good"),
+    ],
+)
+def test_the_banner_says_the_verdict(facts, decision, against, headline):
+    verdict = facts["comparison"] | {
+        "decision": decision, "against": against, "warnings": ["A baseline is better."],
+    }  # fmt: skip
+    text = Reader(report.render({"comparison": verdict})).text
+    assert headline in text
+    assert "Warning: A baseline is better." in text and "A trial" not in text
+    tried = verdict | {"limits": verdict["limits"] | {"trial": True}}
+    assert "A trial (gate.trial=true)" in Reader(report.render({"comparison": tried})).text
+
+
+def test_an_unknown_fact_is_refused_by_name(facts):
+    with pytest.raises(DataError, match="did you mean 'uncertainty'"):
+        report.render({"uncertainy": [0.1]})
+    with pytest.raises(DataError, match="did you mean 'params'"):
+        report.render({"trials": [{"name": "a", "history": [], "parms": {}}]})
+
+
+def test_lengths_counted_after_cutting_are_refused():
+    with pytest.raises(DataError, match="counted before cutting"):
+        report.render({"token_lengths": [48, 48, 7], "max_length": 48, "cut_rows": 2})
+
+
+def test_the_same_facts_give_the_same_page_and_it_is_written_whole(facts, whole, tmp_path):
+    path = report.write(Facts.of(facts), tmp_path / "reports" / "index.html")
+    assert path.read_text(encoding="utf-8") == whole
+    assert [p.name for p in path.parent.iterdir()] == ["index.html"]
+
+
+def test_counts_that_do_not_add_up_say_by_how_much(facts):
+    text = Reader(report.render({**facts, "rows_read": 4700})).text
+    assert "2,945 are in use. These counts are 27 rows apart" in text
+    bare = {k: v for k, v in facts.items() if k != "leaks"}
+    assert "apart" not in Reader(report.render(bare)).text
+
+
+def test_a_batch_is_called_by_its_file_wherever_the_page_names_it(facts):
+    first, second = "7d0a323bc6a8", "caaac4d6aecf"
+    sets = [part | {"name": name} for part in facts["comparison"]["per_test_set"] * 2
+            for name in (first, second)][:2]
+    drift = [{**entry, "batch": batch, "sentence": f"Batch {batch} differs."}
+             for entry, batch in zip(facts["drift"], (first, second), strict=True)]
+    told = {
+        **facts, "drift": drift, "delivered_as": {first: "march.csv", second: "march.csv"},
+        "comparison": {**facts["comparison"], "per_test_set": sets, "decision": "refuse",
+                       "reasons": [f"Veto by test set '{first}'."]},
+        "rounds": [{"name": "v1", "verdict": "refuse", "accuracy": 0.7, "reason": f"By {first}."}],
+        "forgetting": {**facts["forgetting"], "batches": [first, second]}, "asked_of": second}
+    text = Reader(report.render(told)).text
+    for said in ("Veto by test set 'march.csv (7d0a323)'", "Batch march.csv (caaac4d) differs.",
+                 "The latest batch, march.csv (caaac4d)", "By march.csv (7d0a323).",
+                 "rows of march.csv (caaac4d) without labels", "march.csv 7d0a323"):
+        assert said in text, said
+    shares = text[text.index("Share that is right"):text.index("The rule")]
+    assert "march.csv (7d0a323)" in shares and "march.csv (caaac4d)" in shares
+    assert first not in text and second not in text
+
+
+def test_a_model_trained_once_is_no_choice_among_trials(facts):
+    once = [facts["trials"][1] | {"name": "retraining"}]
+    text = Reader(report.render({"trials": once})).text
+    assert "The best validation accuracy is 72.0 %, after epoch 1." in text.replace("\u00a0", " ")
+    assert "Values used" in text and "0.00615" in text
+    for choice in ("chosen", "trial 1", "every trial", "each trial"):
+        assert choice not in text.split("How it learned")[2].split("The data")[0], choice
+
+
+def test_long_hashes_are_short_and_whole_as_hover_text(facts):
+    weights, row = "ab12" * 16, "159cd6819de8afe8"
+    test = {**facts["test"], "ids": [row] * 60}
+    reader = Reader(report.render({"test": test, "lineage": {"base_hash": weights}}))
+    assert weights[:12] in reader.text and weights not in reader.text
+    assert row[:12] in reader.text and row not in reader.text
+    assert {weights, row} <= {value for _, name, value in reader.attributes if name == "title"}
+
+
+def test_a_baseline_that_counts_words_is_only_mentioned_when_it_is_as_good(facts):
+    verdict, (baseline,) = facts["comparison"], facts["comparison"]["baselines"]
+
+    def page(**changed) -> str:
+        return Reader(report.render({"comparison": {**verdict, "baselines": [
+            {**baseline, **changed}]}})).text
+
+    assert "(TF-IDF) is as good" in page(lower=-0.01, upper=0.02)
+    assert "(TF-IDF) is better" in page(lower=-0.03, upper=-0.01)
+    assert "counts words" not in page(lower=0.01, upper=0.03)
+    assert "counts words" not in page(name="majority", lower=-0.01, upper=0.02)
+
+
+def test_an_accuracy_that_leaves_nothing_to_gain_needs_no_table(facts):
+    labels = ["negative"] * 60
+    text = Reader(report.render({"test": {**facts["test"], "labels": labels}})).text
+    assert "Accuracy if it answers only when it is sure" in text
+    assert "No table: accuracy on all rows is 100.0" in text
