@@ -15,7 +15,7 @@ from ftzard.cli import jobs, printing
 from ftzard.cli.layout import Column, Table
 from ftzard.config.compose import PACKAGED
 from ftzard.orchestration.launch import Outcome
-from ftzard.registry import status
+from ftzard.steps import status
 from ftzard.workspace.pipeline import STEPS
 from ftzard.workspace.workspace import Workspace
 

@@ -193,7 +193,7 @@ class TestWhole:
 
 
 def leftovers_lock(place: Workspace):
-    from ftzard.workspace.workspace import locked
+    from ftzard.core.locks import locked
 
     return locked(place.state / "run.lock", {"pid": os.getpid(), "run_id": "r1"})
 

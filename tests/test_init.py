@@ -7,12 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
-import ftzard.steps
 from ftzard.orchestration.create_workspace import copy_notebooks, create
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.workspace.pipeline import NOTEBOOKS as PACKAGED
 from ftzard.workspace.workspace import Workspace
-
-PACKAGED = Path(ftzard.steps.__file__).parent
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_and_a_file(ftzard, monkeypat
     def broken(*_):
         raise ZeroDivisionError("deep inside")
 
-    monkeypatch.setattr("ftzard.registry.status.gather", broken)
+    monkeypatch.setattr("ftzard.steps.status.gather", broken)
     code, said = ftzard("status", "-w", workspace.root)
     assert code == 1 and said.startswith("✗ an error that FTzard did not foresee: ZeroDivision")
     file = re.search(r"its details are in (\S+\.txt);", said)[1]

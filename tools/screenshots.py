@@ -28,8 +28,9 @@ from rich.console import Console
 from rich.text import Text
 
 from ftzard.errors import FtzardError, WorkspaceError
-from ftzard.orchestration import addresses, services
+from ftzard.orchestration import services
 from ftzard.tracking import registry, runs
+from ftzard.workspace import addresses
 from ftzard.workspace.workspace import Workspace, find
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

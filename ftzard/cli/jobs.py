@@ -125,7 +125,7 @@ def verdicts(place, steps) -> list[str]:
     """
     from ftzard.reporting import batch_names
     from ftzard.steps.inputs import metadata_if_any
-    from ftzard.workspace import delivery_names
+    from ftzard.versioning import delivery_names
 
     lines, names = [], delivery_names.known(place)
     for name in steps:

@@ -27,7 +27,8 @@ def ui(
     only: Annotated[str | None, typer.Option(help="dagster or mlflow.")] = None,
 ) -> None:
     """Serve Dagster with its sensors, and MLflow. On this workspace, until Ctrl-C."""
-    from ftzard.orchestration import addresses, services
+    from ftzard.orchestration import services
+    from ftzard.workspace import addresses
     from ftzard.workspace.workspace import find
 
     place = find(workspace)

@@ -85,7 +85,7 @@ def status(
 ) -> None:
     """Show models, steps, rows to label and what is not pushed."""
     from ftzard.evaluation import metric_info
-    from ftzard.registry.status import gather
+    from ftzard.steps.status import gather
     from ftzard.workspace.workspace import find
 
     state = gather(find(workspace))

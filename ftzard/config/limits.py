@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ftzard.config.schema import GROUPS, SEARCHED, Config, Paths, Tuning, hint_of
-from ftzard.workspace import custom_functions
+from ftzard.core import custom_functions
 
 #: Largest whole number where nothing smaller is said: what every library here can count with.
 LARGEST = 2**31 - 1

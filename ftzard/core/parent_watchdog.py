@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ftzard.workspace.workspace import alive
+from ftzard.core.locks import alive
 
 #: In a kernel's environment: the process whose end is its own.
 OF = "FTZARD_RUN_PROCESS"

@@ -67,12 +67,12 @@ def clean_texts(
 
     HTML entities become their character, unicode its NFC form, a link the token `link`, a mention
     the token `mention`; control characters, line ends and runs of space become one space. own: a
-    workspace's own function, as `ftzard.workspace.custom_functions.packed` returns it; it gets the text when all this
+    workspace's own function, as `ftzard.core.custom_functions.packed` returns it; it gets the text when all this
     is done, and what it returns is cleaned once more. Raises DataError, with the row by
     its index, if it fails.
     """
     if own is not None:
-        from ftzard.workspace import custom_functions
+        from ftzard.core import custom_functions
 
         settings = {"unescape_html": unescape_html, "mention": mention, "link": link}
         rows = texts.index.tolist() if isinstance(texts, pd.Series) else None
@@ -101,7 +101,7 @@ def cleaned_as(texts: Iterable[str], cleaning: Mapping) -> list[str]:
     """Return raw texts cleaned as a model's training rows were.
 
     cleaning: what the model's ftzard.json keeps of it: mention, link and, if it was trained with a
-    function of its workspace's, own (as `ftzard.workspace.custom_functions.packed` returns it). Raises DataError if
+    function of its workspace's, own (as `ftzard.core.custom_functions.packed` returns it). Raises DataError if
     that function fails.
     """
     settings = {k: v for k, v in cleaning.items() if k in ("mention", "link", "own")}

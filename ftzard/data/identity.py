@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ftzard.core.text import SPACES, arrow, composed, replace
-from ftzard.data.identity_version import FIRST, LATEST  # noqa: F401
 from ftzard.errors import ConfigError, DataError
+from ftzard.workspace.identity_version import FIRST, LATEST  # noqa: F401
 
 #: What has no width and no meaning in a name: soft hyphen, zero-width space, marks of direction.
 _UNSEEN = (r"[\x{AD}\x{34F}\x{61C}\x{180E}\x{200B}\x{200E}\x{200F}\x{202A}-\x{202E}"

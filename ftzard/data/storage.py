@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from ftzard.core.artifacts import write_atomically
 from ftzard.data import spreadsheet
-from ftzard.data.identity_version import FIRST, KEY, identity_of  # noqa: F401
 from ftzard.errors import DataError
+from ftzard.workspace.identity_version import FIRST, KEY, identity_of  # noqa: F401
 
 # The types of the columns that artifacts have, whatever the frame in memory happens to hold: an
 # empty table and a full one have the same schema.

@@ -8,10 +8,11 @@ only what loses nothing: it finishes or clears what a killed process has left.
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from ftzard.core.locks import locked
 from ftzard.doctor import credentials, dropped, leftovers, machine, records, registered, versioned
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, settings
 from ftzard.errors import FtzardError
-from ftzard.workspace.workspace import Workspace, locked
+from ftzard.workspace.workspace import Workspace
 
 __all__ = ["CHECKS", "OK", "WARNING", "WRONG", "Finding", "cure", "examine", "lines", "mend",
            "settings"]

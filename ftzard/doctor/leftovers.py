@@ -9,12 +9,13 @@ import os
 import shutil
 from pathlib import Path
 
+from ftzard.core.locks import alive
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed
 from ftzard.errors import in_shell
 from ftzard.orchestration import init_journal
 from ftzard.versioning import git
 from ftzard.versioning.worktree import lock_of
-from ftzard.workspace.workspace import Workspace, alive
+from ftzard.workspace.workspace import Workspace
 
 #: Folders of the state that hold other programs' files; nothing half-written of ours is in them.
 _NOT_OURS = {"mlartifacts", "dagster", "worktrees", "logs"}

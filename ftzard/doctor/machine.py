@@ -7,10 +7,11 @@ from importlib import metadata
 from pathlib import Path
 
 import ftzard
+from ftzard.core.notebook_hash import notebook_hash
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.errors import ConfigError
-from ftzard.tracking.record import notebook_hash
 from ftzard.workspace import disk as space
+from ftzard.workspace.pipeline import NOTEBOOKS
 from ftzard.workspace.workspace import MARKER, Workspace
 
 
@@ -157,7 +158,7 @@ def _task(place: Workspace) -> str:
 
 def notebooks(place: Workspace) -> list[Finding]:
     """Which of the workspace's notebooks are its own; that is what they are there for."""
-    folder = Path(ftzard.__file__).parent / "notebooks"
+    folder = NOTEBOOKS
     packaged = {path.name: path for source in (folder, folder / _task(place))
                 for path in source.glob("*.ipynb")}
     changed, torn = [], []

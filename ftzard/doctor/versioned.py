@@ -11,14 +11,13 @@ from ftzard.core.artifacts import dvc_hash, write_atomically
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed
 from ftzard.doctor.leftovers import at_work
 from ftzard.errors import VersioningError, in_shell
-from ftzard.versioning import git
+from ftzard.versioning import git, own_code
 from ftzard.versioning import ignored as hiding
 from ftzard.versioning.commit import version
 from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder, read_dvc
 from ftzard.versioning.publish import last_push, push, why_git_refused
 from ftzard.versioning.publish import unpushed as commits_here
 from ftzard.versioning.repository import branch, upstream
-from ftzard.workspace import own_code
 from ftzard.workspace.workspace import Workspace
 
 NETWORK_S = 8.0

@@ -12,8 +12,8 @@ from math import exp, lgamma, log
 import numpy as np
 
 from ftzard.errors import DataError
+from ftzard.evaluation.intervals import class_indices
 from ftzard.evaluation.metric_info import Measure
-from ftzard.tasks.classification.metrics import class_indices
 
 #: So few rows that differ are tested with every pattern of signs, more with drawn ones.
 _ALL_SIGNS = 12

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from dagster import AssetMaterialization, AssetSpec, MetadataValue
 
-from ftzard.orchestration import addresses, metadata_tables
+from ftzard.orchestration import metadata_tables
+from ftzard.workspace import addresses
 from ftzard.workspace.workspace import Workspace
 
 #: All assets stand in one group, so that one page shows how they hang together.

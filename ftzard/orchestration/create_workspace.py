@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-import ftzard.steps
 from ftzard.config.compose import compose
 from ftzard.core import yaml_file
 from ftzard.data import language, reading, rejection, target_checks
@@ -18,9 +17,10 @@ from ftzard.data.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
 from ftzard.orchestration import dagster_settings, init_journal
 from ftzard.tasks.instruction_tuning import instructions
-from ftzard.versioning import setup
+from ftzard.versioning import delivery_names, setup
 from ftzard.versioning.ignored import TAKEN_BACK, require_hidden
-from ftzard.workspace import delivery_names, workspace_names
+from ftzard.workspace import workspace_names
+from ftzard.workspace.pipeline import NOTEBOOKS
 from ftzard.workspace.workspace import MARKER, Workspace
 from ftzard.workspace.workspace_folder import FOLDERS, usable_folder
 
@@ -130,7 +130,7 @@ def copy_notebooks(workspace: Workspace) -> list[Path]:
 
     Those written for the workspace's task (in a folder of its name) win over the others.
     """
-    packaged, copied = Path(ftzard.steps.__file__).parent, []
+    packaged, copied = NOTEBOOKS, []
     chosen = {path.name: path for folder in (packaged, packaged / workspace.task)
               for path in folder.glob("*.ipynb")}
     if workspace.task != "classification":

@@ -1,4 +1,7 @@
-"""Imports dagstermill without two costs: a warning per op, and a grammar that nothing uses."""
+"""What is used of dagstermill and papermill, imported without two costs.
+
+The costs: a warning per op, and a grammar of web addresses that nothing here needs.
+"""
 
 import sys
 import warnings
@@ -12,7 +15,17 @@ _hidden = "rfc3987_syntax" not in sys.modules
 if _hidden:
     sys.modules["rfc3987_syntax"] = None  # not to be had, for the time of this import
 
-import dagstermill  # noqa: E402, F401
+import dagstermill.factory as factory  # noqa: E402
+from dagstermill import define_dagstermill_op  # noqa: E402
+from dagstermill.engine import DagstermillEngine, DagstermillNotebookClient  # noqa: E402
+from nbclient.exceptions import DeadKernelError  # noqa: E402
+from papermill.clientwrap import PapermillNotebookClient  # noqa: E402
+from papermill.exceptions import PapermillExecutionError  # noqa: E402
+from papermill.log import logger  # noqa: E402
 
 if _hidden:
     del sys.modules["rfc3987_syntax"]
+
+__all__ = ["DagstermillEngine", "DagstermillNotebookClient", "DeadKernelError",
+           "PapermillExecutionError", "PapermillNotebookClient", "define_dagstermill_op",
+           "factory", "logger"]

@@ -26,10 +26,11 @@ from dagster._core.storage.input_manager import input_manager
 
 from ftzard.core.artifacts import Handle, verify, write_atomically, write_json
 from ftzard.errors import ConfigError, DataError
-from ftzard.orchestration import addresses, assets, kernel_engine, metadata_tables, mlflow_bridge
+from ftzard.orchestration import assets, kernel_engine, metadata_tables, mlflow_bridge
 from ftzard.registry import lineage
 from ftzard.steps.inputs import DELIVERIES
-from ftzard.workspace import delivery_names
+from ftzard.versioning import delivery_names
+from ftzard.workspace import addresses
 from ftzard.workspace.pipeline import Step
 from ftzard.workspace.workspace import Workspace
 

@@ -21,26 +21,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import dagstermill.factory
 from dagster import DagsterRun, Failure, MetadataValue
 from dagster._core.errors import DagsterExecutionInterruptedError
-from dagstermill.engine import DagstermillEngine, DagstermillNotebookClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import run_sync
-from nbclient.exceptions import DeadKernelError
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.exceptions import PapermillExecutionError
-from papermill.log import logger
 
 from ftzard.core.escaping import markdown_block
+from ftzard.core.locks import alive
 from ftzard.orchestration import launch, mlflow_bridge
+from ftzard.orchestration.dagstermill_import import (
+    DagstermillEngine,
+    DagstermillNotebookClient,
+    DeadKernelError,
+    PapermillExecutionError,
+    PapermillNotebookClient,
+    factory,
+    logger,
+)
 from ftzard.orchestration.kernel_server import IN_KERNEL, Server
-from ftzard.workspace import own_code
-from ftzard.workspace.workspace import Workspace, alive
+from ftzard.versioning import own_code
+from ftzard.workspace.workspace import Workspace
 
-_original_execute = dagstermill.factory.execute_notebook
+_original_execute = factory.execute_notebook
 
 
 def in_kernel() -> bool:
@@ -306,6 +310,6 @@ def _is_no_counter(record: logging.LogRecord) -> bool:
 def install() -> None:
     """Make dagstermill use this module; done once, where the ops are defined."""
     logger.addFilter(_is_no_counter)  # a run's events are what happened, and what notebooks say
-    dagstermill.factory.DagstermillEngine = Engine
-    dagstermill.factory.execute_notebook = execute_notebook
+    factory.DagstermillEngine = Engine
+    factory.execute_notebook = execute_notebook
 

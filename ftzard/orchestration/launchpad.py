@@ -20,8 +20,8 @@ from ftzard.config.compose import PACKAGED, available, defaults, leaves, stated
 from ftzard.config.schema import hint_of, parse
 from ftzard.core.credentials import without_password
 from ftzard.errors import FtzardError
-from ftzard.orchestration import addresses
 from ftzard.orchestration.launch import drop_folder
+from ftzard.workspace import addresses
 from ftzard.workspace.workspace import MARKER, Workspace
 
 #: The values that people change from run to run; each stands in the jobs in which it has an effect.

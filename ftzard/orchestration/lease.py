@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ftzard.core.artifacts import write_json
-from ftzard.workspace.workspace import Workspace, alive
+from ftzard.core.locks import alive
+from ftzard.workspace.workspace import Workspace
 
 #: Seconds for which a lease counts, and between two renewals. The clocks of two machines that share
 #: a workspace may differ by a minute.

@@ -9,8 +9,8 @@ import base64
 from pathlib import Path
 
 from ftzard.config.compose import from_record, to_record
-from ftzard.orchestration import addresses
 from ftzard.orchestration.kernel_server import Server
+from ftzard.workspace import addresses
 from ftzard.workspace.workspace import Workspace
 
 #: A picture that takes more stays in MLflow: it would be kept in Dagster's log for every version.
@@ -81,7 +81,7 @@ def about(root: str, config: dict, run_id: str, step: str) -> dict | None:
     delivered_as: what the batches of the workspace are called.
     """
     from ftzard.registry import lineage
-    from ftzard.registry.delivery_files import delivered_as
+    from ftzard.sources.delivery_files import delivered_as
     from ftzard.tracking import runs
 
     tracking = lineage.store(Workspace(Path(root)), from_record(config))

@@ -4,28 +4,25 @@ import os
 from pathlib import Path
 
 from dagster import In, OpDefinition, Out
-from dagstermill import define_dagstermill_op
 
-import ftzard.steps
 from ftzard.orchestration import kernel_engine
-from ftzard.workspace.pipeline import BY_NAME, DELIVERIES, Step
+from ftzard.orchestration.dagstermill_import import define_dagstermill_op
+from ftzard.workspace.pipeline import BY_NAME, DELIVERIES, NOTEBOOKS, Step
 from ftzard.workspace.workspace import MARKER, Workspace
 
 kernel_engine.install()
-
-PACKAGED = Path(ftzard.steps.__file__).parent
 
 
 def notebook_path(name: str) -> str:
     """Return the workspace's copy of a notebook, else the packaged one of its task."""
     workspace = Workspace(Path(os.environ.get("FTZARD_WORKSPACE") or os.getcwd()))
     if not (workspace.root / MARKER).is_file():
-        return str(PACKAGED / f"{name}.ipynb")
+        return str(NOTEBOOKS / f"{name}.ipynb")
     own = workspace.notebooks / f"{name}.ipynb"
     if own.is_file():
         return str(own.resolve())
-    of_the_task = PACKAGED / workspace.task / f"{name}.ipynb"
-    return str(of_the_task if of_the_task.is_file() else PACKAGED / f"{name}.ipynb")
+    of_the_task = NOTEBOOKS / workspace.task / f"{name}.ipynb"
+    return str(of_the_task if of_the_task.is_file() else NOTEBOOKS / f"{name}.ipynb")
 
 
 def step_op(step: Step, job: str, upstream: set[str]) -> OpDefinition:

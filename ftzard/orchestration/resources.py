@@ -41,13 +41,14 @@ from ftzard.config.compose import (
 )
 from ftzard.config.schema import GROUPS, Config, Paths
 from ftzard.core.artifacts import write_json
+from ftzard.core.locks import locked
 from ftzard.errors import ConfigError, nearest
 from ftzard.orchestration import kernel_engine, lease
 from ftzard.orchestration.drop_folder_runs import refuse_taken
 from ftzard.steps.inputs import DELIVERIES
-from ftzard.workspace import own_code
+from ftzard.versioning import own_code
 from ftzard.workspace.pipeline import JOBS, STEPS
-from ftzard.workspace.workspace import Workspace, find, locked
+from ftzard.workspace.workspace import Workspace, find
 
 
 @dataclass(frozen=True)

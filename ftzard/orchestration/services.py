@@ -20,8 +20,9 @@ from importlib import import_module
 from pathlib import Path
 
 from ftzard.errors import TrackingError, WorkspaceError
-from ftzard.orchestration import addresses, code_location, dagster_settings, launch, server_guard
+from ftzard.orchestration import code_location, dagster_settings, launch, server_guard
 from ftzard.orchestration.launch import dead_runs, environment
+from ftzard.workspace import addresses
 from ftzard.workspace.workspace import Workspace
 
 #: The processes of commands that were started, by name.

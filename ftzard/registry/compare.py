@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ftzard.config.schema import Config
+from ftzard.core import custom_functions
 from ftzard.core.text import cleaned_as
 from ftzard.data import cleaning, reading, storage
 from ftzard.errors import DataError, ModelError
@@ -23,7 +24,6 @@ from ftzard.tasks.classification.calibration import scaled
 from ftzard.tasks.classification.comparison import SideBySide, disagreements, side_by_side
 from ftzard.tasks.instruction_tuning import comparison as compare_answers
 from ftzard.tasks.instruction_tuning.comparison import AnswerComparison
-from ftzard.workspace import custom_functions
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 

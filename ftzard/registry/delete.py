@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ftzard.core.artifacts import write_atomically
+from ftzard.core.locks import locked
 from ftzard.errors import TrackingError, nearest
 from ftzard.registry import lookup, model_records
 from ftzard.steps.step_run import connect
@@ -20,7 +21,7 @@ from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.tracking.runs import Tracking
 from ftzard.versioning import commit, publish, repository
-from ftzard.workspace.workspace import Workspace, locked
+from ftzard.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from ftzard.config.schema import Config, Paths
 from ftzard.core import result_cache
 from ftzard.errors import WorkspaceError, nearest
-from ftzard.registry import promotions
+from ftzard.registry import effective_config, promotions
 from ftzard.reporting.standings import Standings
-from ftzard.steps import effective_config
 from ftzard.tracking import sqlite_reading
 from ftzard.tracking.model_version import ALIASES, CHAMPION, role_with_version
 from ftzard.versioning import git, versions

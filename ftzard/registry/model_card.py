@@ -10,8 +10,8 @@ import yaml
 
 from ftzard.core.escaping import markdown, markdown_code
 from ftzard.evaluation import gate, metric_info
+from ftzard.registry import effective_config
 from ftzard.reporting import standings
-from ftzard.steps import effective_config
 from ftzard.tasks.classification.calibration import temperature_of
 from ftzard.tracking.card import intended, limits
 

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 import yaml
 
 from ftzard.config.schema import Data, Model, Training, Tuning
-from ftzard.core import archive
+from ftzard.core import archive, custom_functions
 from ftzard.core.artifacts import sha256, write_atomically
 from ftzard.errors import DataError, ModelError, in_shell
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.tracking.model_version import Version
 from ftzard.versioning.content import content
-from ftzard.workspace import custom_functions
 from ftzard.workspace.record_file import read_record_file
 from ftzard.workspace.workspace import Workspace
 

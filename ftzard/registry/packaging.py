@@ -22,11 +22,11 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
 import ftzard
+from ftzard.core import custom_functions
 from ftzard.core.archive import read_entry
 from ftzard.errors import TrackingError
 from ftzard.modeling.adapter_meta import META
 from ftzard.modeling.spec import CLASSIFICATION
-from ftzard.workspace import custom_functions
 
 #: What opens a model and asks it; it is shipped with whatever it imports of FTzard.
 NEEDED = ("ftzard", "ftzard.tasks.loading", "ftzard.core.archive")

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ftzard.core import escaping
+from ftzard.core.custom_functions import FunctionError
 from ftzard.core.text import is_blank
 from ftzard.data import json_lines
+from ftzard.data.messages import one_turn
 from ftzard.errors import DataError, ModelError, nearest
 from ftzard.modeling.spec import CLASSIFICATION
 from ftzard.registry import input_lines, requests
 from ftzard.registry.input_lines import BATCH
 from ftzard.registry.requests import Columns, Line
-from ftzard.tasks.instruction_tuning.instructions import one_turn
-from ftzard.workspace.custom_functions import FunctionError
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ftzard.core.locks import locked
 from ftzard.errors import TrackingError
 from ftzard.registry import champion_alias, model_records, promotions
 from ftzard.steps.step_run import connect
@@ -18,7 +19,7 @@ from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.tracking.runs import Tracking
 from ftzard.versioning import commit, publish
-from ftzard.workspace.workspace import Workspace, locked
+from ftzard.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from ftzard.config.schema import Config
 from ftzard.core.artifacts import write_json
+from ftzard.core.locks import locked
 from ftzard.errors import WorkspaceError
 from ftzard.registry import lineage
 from ftzard.steps.inputs import DELIVERIES
 from ftzard.versioning import restore as versioned
 from ftzard.versioning import versions
 from ftzard.versioning.versions import Version
-from ftzard.workspace.workspace import Workspace, locked
+from ftzard.workspace.workspace import Workspace
 
 EVERYTHING = (versions.POINTERS, versions.RECORDS)
 

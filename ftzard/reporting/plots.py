@@ -17,10 +17,10 @@ from ftzard.core.escaping import visible
 from ftzard.errors import DataError
 from ftzard.evaluation import metric_info
 from ftzard.evaluation.gate import NO_CHAMPION
+from ftzard.evaluation.intervals import wilson_interval
 from ftzard.evaluation.metric_info import ACCURACY, Measure
 from ftzard.reporting import batch_names
 from ftzard.reporting.report_data import measured
-from ftzard.tasks.classification.metrics import wilson_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

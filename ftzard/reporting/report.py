@@ -13,6 +13,7 @@ import numpy as np
 from ftzard.core.artifacts import write_atomically
 from ftzard.evaluation import gate
 from ftzard.evaluation.gate import means
+from ftzard.evaluation.intervals import wilson_interval
 from ftzard.reporting import batch_names, plots
 from ftzard.reporting.html import (
     Markup,
@@ -34,7 +35,7 @@ from ftzard.reporting.report_data import Facts, Model, Test
 from ftzard.reporting.sections_rounds import drift, forgetting, new_labels, rounds
 from ftzard.reporting.sections_training import data, learning
 from ftzard.tasks.classification import calibration
-from ftzard.tasks.classification.metrics import classification_metrics, reliability, wilson_interval
+from ftzard.tasks.classification.metrics import classification_metrics, reliability
 from ftzard.tasks.instruction_tuning import report
 
 MISTAKES = 20

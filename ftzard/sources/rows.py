@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.config.schema import Config
-from ftzard.data import cleaning, mixing, reading, storage
+from ftzard.data import cleaning, messages, mixing, reading, storage
 from ftzard.errors import DataError
 from ftzard.sources.open import Opened
 from ftzard.tasks.instruction_tuning import instructions
@@ -98,7 +98,7 @@ class Reader:
             row=range(len(rows)), source="",
             text=["" if chat else m[0]["content"] for m, chat in zip(turns, chats, strict=True)],
             input=["" if chat else i for i, chat in zip(about, chats, strict=True)],
-            messages=[instructions.to_json(m) if chat else ""
+            messages=[messages.to_json(m) if chat else ""
                       for m, chat in zip(turns, chats, strict=True)])
 
 

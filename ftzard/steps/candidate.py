@@ -16,8 +16,8 @@ from ftzard.errors import DataError, ModelError, VersioningError
 from ftzard.evaluation import forgetting, metric_info
 from ftzard.evaluation.forgetting import Matrix
 from ftzard.modeling import adapter
-from ftzard.registry import champion_alias, model_records, promotions
-from ftzard.steps import drift_reference, effective_config, version_scores
+from ftzard.registry import champion_alias, effective_config, model_records, promotions, register
+from ftzard.steps import drift_reference, version_scores
 from ftzard.steps.step_run import Chapter, scratch
 from ftzard.tasks import verification
 from ftzard.tasks.classification import temperature
@@ -105,12 +105,12 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     tags = {"base_model": config.model.source or config.model.name,
             "base_revision": config.model.revision or "none", **hashes}
     example = rows["text"].head(3).tolist()
-    bare, _ = registry.register_base(
+    bare, _ = registering.register_base(
         chapter.run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
         labels=meta["labels"], cleaning=chapter.cleaning, archive=base,
         example=example, tags={**tags, "ftzard_run": chapter.run.id},
         answering={key: meta[key] for key in adapter.ANSWERING if key in meta})
-    version = registry.register(
+    version = registering.register(
         chapter.run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
         taken=model_records.last_number(workspace, name),
         asked={"temperature": fitted, "abstain_below": config.task.abstain_below} if fitted else {},

@@ -16,8 +16,7 @@ import numpy as np
 from ftzard.config import compose, effects, listing, unusual
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError
-from ftzard.registry import lineage, model_records
-from ftzard.steps import effective_config
+from ftzard.registry import effective_config, lineage, model_records
 from ftzard.steps.plan_rows import Expected, expected_rows
 from ftzard.workspace.pipeline import BY_NAME, JOBS
 from ftzard.workspace.workspace import Workspace

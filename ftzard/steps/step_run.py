@@ -25,24 +25,24 @@ import yaml
 import ftzard
 from ftzard.config import compose, effects, unusual
 from ftzard.config.schema import Config
-from ftzard.core import parent_watchdog
+from ftzard.core import custom_functions, parent_watchdog
 from ftzard.core.artifacts import Handle, dvc_hash, verify, write_json
+from ftzard.core.locks import locked
 from ftzard.data import reading, storage
 from ftzard.data.cleaning import cleaned_by
 from ftzard.data.identity import FIRST
 from ftzard.errors import DataError, FtzardError, WorkspaceError
-from ftzard.orchestration import addresses
-from ftzard.registry import delivery_files
 from ftzard.reporting import plots
+from ftzard.sources import delivery_files
 from ftzard.steps import run_description
 from ftzard.steps.inputs import given_or_latest, latest_metadata, metadata_if_any
 from ftzard.tracking import access, record, runs
 from ftzard.tracking.sqlite_reading import of_workspace
-from ftzard.versioning import git
-from ftzard.workspace import custom_functions, delivery_names, disk, drop_folders, memory, own_code
+from ftzard.versioning import delivery_names, git, own_code
+from ftzard.workspace import addresses, disk, drop_folders, memory
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.pipeline import CHAINS, JOBS, Step, step_named
-from ftzard.workspace.workspace import Workspace, find, locked
+from ftzard.workspace.workspace import Workspace, find
 
 #: The steps that are about a delivery without labels.
 INFERENCE = CHAINS["inference_pipeline_job"]
@@ -519,8 +519,7 @@ def _as_it_runs(step: Step, place: "Place", tracking: runs.Tracking
     """
     if step.name != "retraining":
         return place, {}
-    from ftzard.registry import champion_alias, model_records
-    from ftzard.steps import effective_config
+    from ftzard.registry import champion_alias, effective_config, model_records
 
     name = place.config.tracking.registered_model
     champion = champion_alias.champion(place.workspace, tracking, name)
@@ -535,7 +534,7 @@ def _note_not_used(chapter: Chapter, passed_over: Mapping[str, tuple]) -> None:
     """Say and record which values somebody set that this step does not use."""
     if not passed_over:
         return
-    from ftzard.steps import effective_config
+    from ftzard.registry import effective_config
 
     for key, values in passed_over.items():
         print(effective_config.sentence(key, values), flush=True)

@@ -15,15 +15,15 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.core.artifacts import Handle, write_json
+from ftzard.core.locks import locked
 from ftzard.errors import TrackingError, WorkspaceError
 from ftzard.steps.inputs import latest_metadata
 from ftzard.steps.step_run import Place, connect, locate, notebook_used, sentences_first
 from ftzard.tracking import runs
-from ftzard.versioning import commit, versions
+from ftzard.versioning import commit, own_code, versions
 from ftzard.versioning.commit import CodeFile, Versioned
-from ftzard.workspace import own_code
 from ftzard.workspace.pipeline import STEPS, Step, step_named
-from ftzard.workspace.workspace import Workspace, locked
+from ftzard.workspace.workspace import Workspace
 
 HISTORY = "commit_history.json"
 

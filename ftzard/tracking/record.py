@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ftzard import __version__
 from ftzard.core.artifacts import Handle
+from ftzard.core.notebook_hash import notebook_hash
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "optuna", "pandas",
             "numpy", "scikit-learn", "mlflow-skinny", "dagster", "dvc", "hydra-core")
@@ -36,21 +37,6 @@ def code_hash(folder: Path) -> str:
     for path in sorted(folder.rglob("*.py")):
         hasher.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return hasher.hexdigest()[:16]
-
-
-def notebook_hash(path: Path) -> str:
-    """Return the first 16 hex of the SHA-256 over a notebook's cell sources.
-
-    Outputs and execution counts do not count: running a notebook does not change what it is.
-    """
-    return notebook_text_hash(path.read_text(encoding="utf-8"))
-
-
-def notebook_text_hash(notebook: str) -> str:
-    """Return the same of a notebook's text; raises ValueError or KeyError if it is none."""
-    cells = json.loads(notebook)["cells"]
-    text = json.dumps([[c["cell_type"], "".join(c["source"])] for c in cells])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def tags(*, step: str, config: Mapping, config_hash: str, commit: str | None,

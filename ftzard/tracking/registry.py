@@ -22,7 +22,6 @@ from ftzard.core import private_folder
 from ftzard.core.archive import hashes, whole_folder
 from ftzard.core.artifacts import write_json
 from ftzard.errors import TrackingError
-from ftzard.registry.packaging import packaged, size
 from ftzard.tracking import model_version
 from ftzard.tracking.model_version import (  # noqa: F401  (others know them as the registry's)
     ALIASES,
@@ -75,47 +74,12 @@ class _Client:
         return by_alias(self.tracking, name, alias)
 
 
-def register(run: Run, name: str, *, adapter: Path, base: Path | None, example: Sequence[str],
-             labels: Sequence[str], tags: Mapping[str, object], taken: int = 0,
-             asked: Mapping[str, float | None] | None = None) -> Version:
-    """Log an adapter (and its base's archive, if no hub has it) as a pyfunc and register it.
-
-    adapter, base: zip archives; example: raw texts; labels: in the order of the probabilities;
-    taken: no number up to this one is given, since a record has it already; asked: how its
-    confidence is told, {temperature, abstain_below}, or nothing. Returns the new version, which has
-    no alias yet.
-    """
-    archives = {"adapter": adapter, **({"base": base} if base else {})}
-    with packaged(name, archives, example=example, labels=labels, config=asked) as model:
-        return _registered(run, name, model, "model", {KIND: TUNED, **tags}, taken)
-
-
-def register_base(run: Run, name: str, *, spec: Mapping, hashes: Mapping[str, str],
-                  labels: Sequence[str], cleaning: Mapping, archive: Path | None,
-                  example: Sequence[str], tags: Mapping[str, object],
-                  answering: Mapping | None = None) -> tuple[Version, bool]:
-    """Register a bare base, with an untrained head for labels; return its version, whether new.
-
-    spec: how it is loaded, its source such that anybody finds it, or any name if `archive` holds
-    its files; hashes: of its weights and tokenizer; answering: {template, max_new_tokens} of a base
-    that writes answers. A base that is registered already, with the same hashes, labels and way of
-    loading and asking, is no new version.
-    """
-    said = {"spec": dict(spec), "labels": list(labels), "cleaning": dict(cleaning),
-            **(answering or {})}
-    told = json.dumps({**said, "hashes": dict(hashes)}, sort_keys=True, default=str)
-    identity = hashlib.sha256(told.encode()).hexdigest()
-    for known in versions(run.tracking, name):
-        if known.tags.get(IDENTITY) == identity:
-            return known, False
-    archives = {"base": archive} if archive else {}
-    with packaged(name, archives, example=example, labels=labels, config=said) as model:
-        return _registered(run, name, model, "base",
-                           {KIND: BASE, IDENTITY: identity, **hashes, **tags}, 0), True
-
-
-def _registered(run: Run, name: str, model: Path, folder: str, tags: Mapping[str, object],
+def add_version(run: Run, name: str, model: Path, folder: str, tags: Mapping[str, object],
                 taken: int) -> Version:
+    """Log a packaged model as files of a run and register it as a new version of `name`.
+
+    folder: its place among the run's files; taken: no number up to this one is given.
+    """
     client = run.tracking.client
     taken_up = {file.path for file in client.list_artifacts(run.id)}
     folder = next(place for place in (folder, *(f"{folder}_{n}" for n in range(2, 1000)))
@@ -129,7 +93,7 @@ def _registered(run: Run, name: str, model: Path, folder: str, tags: Mapping[str
             raise
         if not client.get_registered_model(name).description:  # made to own the name, or before
             client.update_registered_model(name, _ABOUT[tags[KIND]])
-    said = {SIZE: size(model), **tags}
+    said = {SIZE: sum(p.stat().st_size for p in model.rglob("*") if p.is_file()), **tags}
     while True:
         made = client.create_model_version(
             name, source=f"runs:/{run.id}/{folder}", run_id=run.id,

@@ -24,12 +24,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFL
 
 from ftzard.core.artifacts import write_atomically
 from ftzard.core.escaping import markdown
+from ftzard.core.locks import alive, locked
 from ftzard.errors import TrackingError
 from ftzard.tracking import card
 from ftzard.tracking import mirror as mirroring
 from ftzard.tracking.mirror import Mirror
 from ftzard.tracking.store import Store, bring_here, make_sqlite
-from ftzard.workspace.workspace import alive, locked
 
 LEVEL, STEP, PID, HOST = "ftzard.level", "ftzard.step", "ftzard.pid", "ftzard.host"
 TOP, CHILD, TRIAL = "top", "child", "trial"

@@ -25,8 +25,8 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
 from ftzard.core.artifacts import write_atomically
+from ftzard.core.locks import locked
 from ftzard.errors import TrackingError
-from ftzard.workspace.workspace import locked
 
 # What MLflow says while it makes its tables, and its own traceback of a database error, would
 # stand before our sentence.

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ftzard.core.locks import not_writable
 from ftzard.errors import WorkspaceError
-from ftzard.workspace.workspace import not_writable
 
 LOCK = ".ftzard/git_dvc.lock"
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ftzard.core.locks import locked
 from ftzard.errors import VersioningError
 from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, default_remote, dvc_path, local_folder, quoted
 from ftzard.versioning.git import attempt, git
-from ftzard.workspace.workspace import locked
 
 FOLDER = ".ftzard/worktrees"
 

@@ -4,9 +4,13 @@ Ops, jobs, IO managers, notebooks and the command line all read this one table.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ftzard.config import former_names
 from ftzard.errors import WorkspaceError, nearest
+
+#: The notebooks as packaged; a workspace has copies of them.
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
 @dataclass(frozen=True)

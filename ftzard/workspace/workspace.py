@@ -5,23 +5,17 @@ Here stands where things are. `ftzard.yaml` marks the root and holds the workspa
 executed notebooks.
 """
 
-import errno
-import fcntl
-import json
 import os
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TextIO
 
 from ftzard.config.compose import MARKER, Resolved, resolve, to_record
 from ftzard.config.schema import Config
 from ftzard.core import credentials, yaml_file
 from ftzard.core.artifacts import Handle, sha256
+from ftzard.core.locks import not_writable
 from ftzard.errors import ConfigError, WorkspaceError, in_shell
 
 
@@ -255,65 +249,3 @@ def _root(start: Path | str | None) -> Path:
     )
 
 
-def alive(pid: int) -> bool:
-    """Return whether a process with this id runs on this machine; one that only waits to be
-    buried (a zombie) does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:  # gone in between, or a system without /proc
-        return not Path("/proc/self").exists()
-
-
-def _lock_file(path: Path) -> TextIO:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "a+", encoding="utf-8")
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
-        raise WorkspaceError(not_writable(path.parent)) from error
-
-
-def not_writable(folder: Path) -> str:
-    """Return why a command that changes a workspace cannot be used, with the remedy."""
-    return (f"{folder} may not be written to by this user, and this command "
-            "writes there. Ask whoever owns the workspace to let you, or work in a clone of it "
-            "(git clone), which is a workspace of your own.")
-
-
-@contextmanager
-def locked(
-    path: Path, holder: dict, waiting: Callable[[str], None] | None = None
-) -> Iterator[None]:
-    """Hold the file lock `path`; wait for whoever has it, saying so once through `waiting`.
-
-    The lock ends with the process that holds it, however that process ends. Raises WorkspaceError
-    where this user may not write.
-    """
-    with _lock_file(path) as stream:
-        said = False
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if waiting and not said:
-                    stream.seek(0)
-                    waiting(f"waiting: {stream.read().strip() or 'another run'} holds {path}")
-                    said = True
-                time.sleep(0.2)
-        stream.seek(0)
-        stream.truncate()
-        stream.write(json.dumps(holder))
-        stream.flush()
-        try:
-            yield
-        finally:
-            stream.seek(0)
-            stream.truncate()

@@ -16,9 +16,9 @@ from ftzard.cli import labeling_session
 from ftzard.data import query_strategies
 from ftzard.data.labeling import labeling_queue, submissions
 from ftzard.data.labeling.labeling_queue import queue_csv, read_labelled
+from ftzard.data.messages import one_turn, to_json
 from ftzard.data.storage import write_parquet
 from ftzard.errors import DataError, WorkspaceError
-from ftzard.tasks.instruction_tuning.instructions import one_turn, to_json
 
 TEXTS = ["a lovely day", "boring and awful", "it rains again", "sweet \x1b[31mmusic\x1b[0m", "meh"]
 

@@ -15,7 +15,7 @@ from ftzard.config import effects
 from ftzard.config.compose import Resolved, compose, resolve
 from ftzard.config.schema import GROUPS, Config
 from ftzard.errors import ConfigError
-from ftzard.steps import effective_config
+from ftzard.registry import effective_config
 from ftzard.steps.step_run import begin
 from ftzard.workspace.pipeline import JOBS, STEPS
 

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from ftzard.core.artifacts import write_json
+from ftzard.data import messages
 from ftzard.data.labeling import label_studio, submissions
 from ftzard.data.labeling.labeling_queue import queue_csv, read_queue
 from ftzard.errors import DataError
-from ftzard.tasks.instruction_tuning import instructions
 
 SHOWN = ["Add the numbers 1 and 2 please", "Name a colour", "Say it in\ntwo lines"]
 
@@ -22,7 +22,7 @@ def asked(**more) -> pd.DataFrame:
 
 
 def with_messages() -> pd.DataFrame:
-    return asked(source="", messages=[instructions.to_json(instructions.one_turn(t))
+    return asked(source="", messages=[messages.to_json(messages.one_turn(t))
                                       for t in SHOWN])
 
 
@@ -60,13 +60,13 @@ def test_a_changed_instruction_is_refused_and_the_others_count(folder, tasks):
     found = back(folder, rows)
     assert found.refused[["id", "reason"]].values.tolist() == [["i0", "changed text"]]
     assert found.cleaned["id"].tolist() == ["i1", "i2"]
-    told = [instructions.as_text(json.loads(cell)) for cell in found.cleaned["messages"]]
+    told = [messages.as_text(json.loads(cell)) for cell in found.cleaned["messages"]]
     assert told == found.cleaned["text"].tolist() == SHOWN[1:]
 
 
 @pytest.mark.parametrize("tasks", [True, False])
 def test_so_are_changed_messages(folder, tasks):
-    other = instructions.to_json(instructions.one_turn("Add the numbers 1 and 20 please"))
+    other = messages.to_json(messages.one_turn("Add the numbers 1 and 20 please"))
     rows = edit(put(with_messages(), folder, tasks=tasks), messages=other)
     assert back(folder, rows).refused["id"].tolist() == ["i0"]
     broken = edit(put(with_messages(), folder, tasks=tasks), messages="no JSON")
@@ -76,7 +76,7 @@ def test_so_are_changed_messages(folder, tasks):
 def test_and_text_and_messages_that_were_changed_together(folder):
     text = "Add the numbers 1 and 20 please"
     rows = edit(put(with_messages(), folder), text=text,
-                messages=instructions.to_json(instructions.one_turn(text)))
+                messages=messages.to_json(messages.one_turn(text)))
     assert back(folder, rows).refused["id"].tolist() == ["i0"]
 
 

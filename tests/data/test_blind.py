@@ -9,8 +9,8 @@ import pytest
 from ftzard.core.artifacts import write_json
 from ftzard.data import query_strategies, spreadsheet
 from ftzard.data.labeling import label_studio, labeling_queue, submissions
+from ftzard.data.messages import one_turn, to_json
 from ftzard.data.storage import write_csv
-from ftzard.tasks.instruction_tuning.instructions import one_turn, to_json
 
 NAMES = ["glad", "sad"]
 SHOW = ("never", "after", "before")

@@ -9,8 +9,8 @@ import pytest
 
 from ftzard.data import query_strategies, splitting
 from ftzard.data.labeling import label_studio, labeling_queue, submissions
+from ftzard.data.messages import one_turn, to_json
 from ftzard.errors import ConfigError, DataError
-from ftzard.tasks.instruction_tuning.instructions import one_turn, to_json
 
 ABOUT = "Count them.\n\ncat, dog"
 CHAT = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"},

@@ -6,7 +6,7 @@ import random
 import pandas as pd
 import pytest
 
-from ftzard.data import cleaning
+from ftzard.data import cleaning, messages
 from ftzard.data.identity import FIRST, LATEST
 from ftzard.data.labeling import submissions
 from ftzard.data.normalization import normalise_all
@@ -204,7 +204,7 @@ def test_the_same_question_with_another_answer_or_input_is_another_row(tmp_path)
     asked = "Which of these four words is the longest one of all?"
     rows = chats([([], asked, "Elephant"), ([SYSTEM], asked, "Crocodile"),
                   (GREETING, asked, "elephant!")], tmp_path)
-    about = instructions.to_json([SYSTEM, {"role": "user", "content": asked, "input": "cat, dog"}])
+    about = messages.to_json([SYSTEM, {"role": "user", "content": asked, "input": "cat, dog"}])
     other = rows.head(1).assign(messages=about, text="system: something with an input of its own")
     rows = pd.concat([rows, other], ignore_index=True).assign(
         split=["test", "train", "train", "train"])

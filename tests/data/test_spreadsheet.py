@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from ftzard.data.labeling import labeling_queue, submissions
+from ftzard.data.messages import one_turn, to_json
 from ftzard.data.spreadsheet import escape, escaped, unescape, unescaped
 from ftzard.data.storage import write_csv
-from ftzard.tasks.instruction_tuning.instructions import one_turn, to_json
 
 FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(1;1)", "\t=1+1", "\r=1+1", "\n=1+1", " =1+1",
             "\u200b=1+1", "\ufeff=1+1", "\uff1d1+1", "\uff0b1+1", "\uff0d1+1", "\uff201",

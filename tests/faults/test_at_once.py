@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance
 
+from ftzard.core.locks import locked
 from ftzard.orchestration import launch
-from ftzard.workspace.workspace import locked
 from tests.faults.test_killed import sound
 from tests.orchestration.texts import end, started
 

@@ -15,7 +15,8 @@ from ftzard.modeling import adapter
 from ftzard.registry import model_records
 from ftzard.steps import drift_reference
 from ftzard.tracking import registry, runs
-from ftzard.workspace import delivery_names, drift_log
+from ftzard.versioning import delivery_names
+from ftzard.workspace import drift_log
 from ftzard.workspace.workspace import Workspace
 from tests.orchestration.texts import easy_texts, mood_of
 

@@ -9,7 +9,7 @@ from dagster import build_input_context, build_output_context
 
 from ftzard.config.compose import compose
 from ftzard.errors import ConfigError, DataError
-from ftzard.orchestration import addresses, mlflow_bridge
+from ftzard.orchestration import mlflow_bridge
 from ftzard.orchestration.io_managers import (
     ArtifactIOManager,
     MetadataIOManager,
@@ -18,7 +18,8 @@ from ftzard.orchestration.io_managers import (
 )
 from ftzard.orchestration.resources import Experiment
 from ftzard.tracking import runs
-from ftzard.workspace import delivery_names
+from ftzard.versioning import delivery_names
+from ftzard.workspace import addresses
 from ftzard.workspace.workspace import Workspace
 
 

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from ftzard.workspace.workspace import alive
+from ftzard.core.locks import alive
 
 COMMAND = """
 import os, sys, time

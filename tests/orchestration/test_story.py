@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from ftzard.config.compose import compose, digest, flat, from_record, to_record
+from ftzard.core import notebook_hash
 from ftzard.core.artifacts import sha256
 from ftzard.data import splitting
 from ftzard.data.labeling.labeling_queue import read_queue
@@ -223,7 +224,7 @@ class TestRuns:
             assert tags["packages"] == packages
             assert re.fullmatch("[0-9a-f]{16}", tags["code_hash"])
             notebook = story.workspace.notebooks / f"{step.notebook}.ipynb"
-            assert tags["notebook_hash"] == record.notebook_hash(notebook)
+            assert tags["notebook_hash"] == notebook_hash.notebook_hash(notebook)
             assert story.git("cat-file", "-t", tags["git_commit"]) == "commit"
 
     def test_the_recorded_config_is_what_the_yaml_and_the_workspace_said(self, story):

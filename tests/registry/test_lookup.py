@@ -13,7 +13,7 @@ import yaml
 
 from ftzard.doctor import registered as doctor
 from ftzard.errors import ModelError, TrackingError
-from ftzard.registry import delete, lookup
+from ftzard.registry import delete, lookup, register
 from ftzard.registry.pyfunc_model import require_own_code
 from ftzard.steps.step_run import connect
 from ftzard.tracking import registry, runs
@@ -183,7 +183,7 @@ class TestDeleting:
         tracking = connect(own, own.config())
         parent = runs.top_level(tracking, "RETRAINING", own.state / "lock")
         run = runs.start_child(tracking, parent, {})
-        made = registry.register(run, NAME, adapter=own.root / f"models/{NAME}/1.zip", base=None,
+        made = register.register(run, NAME, adapter=own.root / f"models/{NAME}/1.zip", base=None,
                                  example=["a"], labels=["glad", "sad"], tags={}, taken=2)
         run.end()
         assert made.number == 3 and models(own)[NAME] == [3]

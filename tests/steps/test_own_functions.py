@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard.core import archive
+from ftzard.core import archive, custom_functions
 from ftzard.core.artifacts import write_json
 from ftzard.data import storage
 from ftzard.errors import DataError, ModelError
@@ -22,7 +22,7 @@ from ftzard.steps.versioning import follow
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.training import rows_used
-from ftzard.workspace import custom_functions, own_code
+from ftzard.versioning import own_code
 from tests.orchestration.texts import easy_texts
 from tests.trained import NAME, own, trained  # noqa: F401 - fixtures
 

@@ -8,7 +8,7 @@ import ftzard
 from ftzard import sources
 from ftzard.core.artifacts import sha256
 from ftzard.data.reading import batch_of
-from ftzard.registry import delivery_files
+from ftzard.sources import delivery_files
 from ftzard.steps import report_facts
 from ftzard.steps.step_run import begin, connect
 

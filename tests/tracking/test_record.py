@@ -5,6 +5,7 @@ import json
 import nbformat
 
 from ftzard.config.compose import compose, digest, to_record
+from ftzard.core import notebook_hash
 from ftzard.core.artifacts import Handle
 from ftzard.tracking import record
 
@@ -40,14 +41,14 @@ def test_what_is_not_known_is_said_not_left_out():
 def test_the_hash_of_a_notebook_is_of_its_cells_not_of_its_outputs(tmp_path):
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1", id="a")])
     nbformat.write(book, tmp_path / "book.ipynb")
-    before = record.notebook_hash(tmp_path / "book.ipynb")
+    before = notebook_hash.notebook_hash(tmp_path / "book.ipynb")
     book.cells[0].outputs = [nbformat.v4.new_output("stream", text="2")]
     book.cells[0].execution_count = 9
     nbformat.write(book, tmp_path / "book.ipynb")
-    assert record.notebook_hash(tmp_path / "book.ipynb") == before
+    assert notebook_hash.notebook_hash(tmp_path / "book.ipynb") == before
     book.cells[0].source = "1 + 2"
     nbformat.write(book, tmp_path / "book.ipynb")
-    assert record.notebook_hash(tmp_path / "book.ipynb") != before
+    assert notebook_hash.notebook_hash(tmp_path / "book.ipynb") != before
 
 
 def test_the_hash_of_the_code_sees_a_change_and_a_new_file(tmp_path):

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from ftzard.errors import TrackingError
-from ftzard.registry import lookup, status
+from ftzard.registry import lookup
+from ftzard.steps import status
 from ftzard.tracking import registry, runs
 from ftzard.tracking.mlflow_reading import Asked
 from ftzard.tracking.sqlite_reading import SCHEMA, of_workspace

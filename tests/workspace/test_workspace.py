@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from ftzard.core.artifacts import Handle, verify, write_atomically
+from ftzard.core.locks import alive, locked
 from ftzard.data import storage
 from ftzard.errors import ConfigError, DataError, WorkspaceError
 from ftzard.orchestration.create_workspace import config_for, create
@@ -17,7 +18,7 @@ from ftzard.orchestration.ops import notebook_path
 from ftzard.steps.inputs import given_or_latest, latest_metadata
 from ftzard.versioning import version
 from ftzard.workspace.pipeline import BY_NAME, job_named, step_named
-from ftzard.workspace.workspace import alive, find, locked
+from ftzard.workspace.workspace import find
 
 
 class TestFinding:

@@ -29,10 +29,10 @@ from ftzard.data.identity import canonical
 from ftzard.data.labeling import label_studio_export
 from ftzard.data.labeling.label_studio import AUDITED, task_texts
 from ftzard.data.line_counts import LineCounts
+from ftzard.data.messages import as_text
 from ftzard.data.reading import file_type
 from ftzard.data.storage import read_parquet, write_csv, write_parquet
 from ftzard.errors import DataError, nearest
-from ftzard.tasks.instruction_tuning.instructions import as_text
 
 QUEUE = ["id", "batch", "text", "suggestion", "confidence", "side", "chosen_by", "group", "blind",
          "label"]

@@ -18,10 +18,10 @@ from ftzard.data.identity import FIRST
 from ftzard.data.labeling import labeling_queue
 from ftzard.data.labeling.label_studio import AUDITED
 from ftzard.data.line_counts import LineCounts
+from ftzard.data.messages import one_turn, to_json
 from ftzard.data.normalization import asked_keys
 from ftzard.data.storage import read_parquet, write_csv
 from ftzard.errors import DataError
-from ftzard.tasks.instruction_tuning.instructions import one_turn, to_json
 
 #: Whose agreement with a person's blind answers is told: the model's on all rows, on those drawn
 #: by chance of either side, and that of another person.

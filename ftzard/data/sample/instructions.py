@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from ftzard.core.artifacts import write_atomically
+from ftzard.data import messages
 from ftzard.data.identity import LATEST
 from ftzard.data.normalization import normalise_all
 from ftzard.data.sample.tasks import FAMILIAR, LATER, World, task
@@ -124,9 +125,9 @@ def hurried(rng: Random, row: dict, audited: bool) -> dict:
 
 def audited(made: list[dict]) -> list[bool]:
     """Whether each row is one of those that a queue draws its audit rows from."""
-    texts = [instructions.as_text(
+    texts = [messages.as_text(
         row["messages"][:-1] if "messages" in row else
-        instructions.one_turn(row["instruction"], row["input"])) for row in made]
+        messages.one_turn(row["instruction"], row["input"])) for row in made]
     return [position(key, SALT) < TEST_SHARE for key in normalise_all(texts, LATEST).to_pylist()]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ftzard.errors import DataError
-from ftzard.tasks.classification.metrics import class_indices
+from ftzard.evaluation.intervals import class_indices
 
 
 def majority(train_labels: Sequence[str], n: int, classes: Sequence[str]) -> np.ndarray:

@@ -13,12 +13,8 @@ from math import exp, log
 import numpy as np
 
 from ftzard.errors import DataError
-from ftzard.tasks.classification.metrics import (
-    checked,
-    classification_metrics,
-    reliability,
-    wilson_interval,
-)
+from ftzard.evaluation.intervals import wilson_interval
+from ftzard.tasks.classification.metrics import checked, classification_metrics, reliability
 
 COLDEST, HOTTEST = 0.05, 20.0
 _GOLDEN = (5 ** 0.5 - 1) / 2

@@ -13,12 +13,9 @@ import numpy as np
 import pandas as pd
 
 from ftzard.errors import DataError
+from ftzard.evaluation.intervals import class_indices, wilson_interval
 from ftzard.evaluation.paired import mcnemar
-from ftzard.tasks.classification.metrics import (
-    class_indices,
-    classification_metrics,
-    wilson_interval,
-)
+from ftzard.tasks.classification.metrics import classification_metrics
 
 #: Scores with an interval: they follow from the counts of answers alone.
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1")

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ftzard.core import custom_functions
 from ftzard.data import storage
 from ftzard.errors import ModelError
 from ftzard.evaluation import gate
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Predicted, Verdict
+from ftzard.evaluation.intervals import wilson_interval
 from ftzard.modeling import adapter, checks, prediction_cache
 from ftzard.modeling.base_model import LoadedBase, load_base
 from ftzard.modeling.prediction_cache import AnswerStore, Question
@@ -23,15 +25,9 @@ from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.classification import baselines, calibration, temperature
 from ftzard.tasks.classification.calibration import Calibration
 from ftzard.tasks.classification.comparison import disagreements
-from ftzard.tasks.classification.metrics import (
-    classification_metrics,
-    flat,
-    reliability,
-    wilson_interval,
-)
+from ftzard.tasks.classification.metrics import classification_metrics, flat, reliability
 from ftzard.tasks.classification.predictor import Classifier
 from ftzard.tracking.registry import Version
-from ftzard.workspace import custom_functions
 
 
 @dataclass

@@ -5,11 +5,11 @@ checked before anything is computed, because a wrong column order gives a plausi
 """
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 
-from ftzard.errors import DataError, nearest
+from ftzard.errors import DataError
+from ftzard.evaluation.intervals import class_indices
 
 BINS = 15
 SCALARS = (
@@ -93,21 +93,6 @@ def reliability(
     return _bins(scores.max(axis=1), scores.argmax(axis=1) == true, bins)
 
 
-def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson interval of the share correct / n, both ends within 0 and 1."""
-    if n < 1 or not 0 <= correct <= n:
-        raise DataError(
-            f"an interval needs 0 <= correct <= n and n >= 1, got correct={correct}, n={n}; "
-            "count the rows again."
-        )
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share = correct / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    lower = 0.0 if correct == 0 else float(centre - half)
-    return lower, 1.0 if correct == n else float(centre + half)
-
-
 def checked(
     labels: Sequence[str] | np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -137,17 +122,6 @@ def checked(
             "values of at least 0 that sum to 1; apply softmax to logits first."
         )
     return class_indices(labels, names), scores
-
-
-def class_indices(labels: Sequence[str] | np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Return the position of every label in `classes`, or refuse the first unknown one."""
-    index = {str(name): i for i, name in enumerate(classes)}
-    found = np.fromiter((index.get(str(v), -1) for v in labels), dtype=np.int64, count=len(labels))
-    if len(found) and found.min() < 0:
-        row = int(found.argmin())
-        label = str(np.asarray(labels)[row])
-        raise DataError(f"label '{label}' of row {row} is no known class{nearest(label, index)}")
-    return found
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

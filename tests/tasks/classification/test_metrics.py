@@ -6,12 +6,8 @@ import pytest
 from sklearn import metrics as reference
 
 from ftzard.errors import DataError
-from ftzard.tasks.classification.metrics import (
-    classification_metrics,
-    flat,
-    reliability,
-    wilson_interval,
-)
+from ftzard.evaluation.intervals import wilson_interval
+from ftzard.tasks.classification.metrics import classification_metrics, flat, reliability
 
 CLASSES = ["anger", "joy", "sadness"]
 

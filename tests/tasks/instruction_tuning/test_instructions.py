@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from ftzard.data import cleaning, replay, splitting, storage
+from ftzard.data import cleaning, messages, replay, splitting, storage
 from ftzard.errors import DataError
 from ftzard.tasks.instruction_tuning import instructions
 
@@ -284,4 +284,4 @@ def test_all_rows_of_real_instructions_are_accounted_for(shared_data):
     told = [json.loads(cell) for cell in good["messages"]]
     assert all(len(m) == 1 and m[0]["role"] == "user" for m in told)
     assert sum("input" in m[0] for m in told) > 200
-    assert [instructions.as_text(m) for m in told] == good["text"].tolist()
+    assert [messages.as_text(m) for m in told] == good["text"].tolist()

@@ -6,15 +6,15 @@ from pathlib import Path
 from ftzard.core import result_cache
 from ftzard.evaluation import gate
 from ftzard.registry import model_records
-from ftzard.registry.delivery_files import delivered_as
 from ftzard.reporting import batch_names
 from ftzard.reporting.standings import Standings
+from ftzard.sources.delivery_files import delivered_as
 from ftzard.tracking import sqlite_reading
 from ftzard.tracking.model_version import CHALLENGER, CHAMPION
 from ftzard.tracking.sqlite_reading import Reading
-from ftzard.versioning import git
+from ftzard.versioning import git, own_code
 from ftzard.versioning.publish import unpushed, why_not_pushed
-from ftzard.workspace import drift_log, drop_folders, drop_tally, own_code
+from ftzard.workspace import drift_log, drop_folders, drop_tally
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.pipeline import STEPS
 from ftzard.workspace.workspace import Workspace

@@ -15,7 +15,7 @@ from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import load_base
 from ftzard.registry import compare as comparing
 from ftzard.registry import delete as deletion
-from ftzard.registry import lookup, model_records
+from ftzard.registry import lookup, model_records, register
 from ftzard.registry.compare import Comparison
 from ftzard.steps.step_run import Chapter, scratch
 from ftzard.steps.trials import log_epoch
@@ -69,7 +69,7 @@ def train(run: Chapter, rows: pd.DataFrame) -> Path:
 def register(run: Chapter, folder: Path) -> Version:
     """Register a trained adapter as a new version."""
     meta = read_meta(folder)
-    return registry.register(
+    return registering.register(
         run.run, name(run), adapter=archive.pack(folder, scratch() / "adapter.zip"),
         base=model_records.shipped_base(run.workspace, run.config.model, scratch()),
         example=EXAMPLE, labels=meta["labels"],
@@ -83,7 +83,7 @@ def register_base(run: Chapter, folder: Path, **loaded: object) -> Version:
     loaded: how it is loaded, where that differs, as quantisation='none'.
     """
     meta = read_meta(folder)
-    version, new = registry.register_base(
+    version, new = registering.register_base(
         run.run, registry.base_name(name(run)), spec={**meta["base"]["spec"], **loaded},
         hashes=model_records.hashes(meta), labels=meta["labels"], cleaning=meta["cleaning"],
         archive=model_records.shipped_base(run.workspace, run.config.model, scratch()),

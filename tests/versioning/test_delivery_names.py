@@ -9,11 +9,12 @@ import pytest
 
 from ftzard.data.reading import batch_of
 from ftzard.orchestration.create_workspace import config_for, create
-from ftzard.registry import delivery_files
 from ftzard.reporting import batch_names
+from ftzard.sources import delivery_files
 from ftzard.steps.step_run import begin, connect
 from ftzard.steps.versioning import follow
-from ftzard.workspace import delivery_names, drift_log
+from ftzard.versioning import delivery_names
+from ftzard.workspace import drift_log
 from ftzard.workspace.workspace import Workspace
 
 ROWS = "text,label\n" + "".join(f"a fine day number {n},{'glad' if n % 2 else 'sad'}\n"

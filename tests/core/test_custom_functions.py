@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from ftzard.config.compose import compose
+from ftzard.core import custom_functions
 from ftzard.core.text import cleaned_as
 from ftzard.data import cleaning
 from ftzard.errors import ConfigError, DataError, ModelError
-from ftzard.workspace import custom_functions, own_code
+from ftzard.versioning import own_code
 
 TEXTS = """
 from .words import GONE

@@ -15,13 +15,12 @@ from pathlib import Path
 
 from ftzard.config.compose import MARKER, Resolved
 from ftzard.config.schema import Config
-from ftzard.core import credentials
+from ftzard.core import credentials, custom_functions
 from ftzard.core.artifacts import sha256, write_atomically, write_json
+from ftzard.core.custom_functions import FOLDER, source_files
+from ftzard.core.notebook_hash import notebook_hash, notebook_text_hash
 from ftzard.errors import ConfigError, WorkspaceError
-from ftzard.tracking.record import notebook_hash, notebook_text_hash
 from ftzard.versioning import git, repository
-from ftzard.workspace import custom_functions
-from ftzard.workspace.custom_functions import FOLDER, source_files
 from ftzard.workspace.workspace import Workspace
 
 #: The list of what a run has read, in the run's folder.

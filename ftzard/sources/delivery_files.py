@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftzard.tracking import sqlite_reading
-from ftzard.workspace import delivery_names
+from ftzard.versioning import delivery_names
 from ftzard.workspace.pipeline import BY_NAME
 from ftzard.workspace.workspace import Workspace
 

@@ -5,8 +5,9 @@ import socket
 import pytest
 
 from ftzard.errors import WorkspaceError
-from ftzard.orchestration import addresses, services
-from ftzard.orchestration.addresses import DAGSTER, MLFLOW
+from ftzard.orchestration import services
+from ftzard.workspace import addresses
+from ftzard.workspace.addresses import DAGSTER, MLFLOW
 
 
 @pytest.fixture
