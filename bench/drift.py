@@ -24,8 +24,8 @@ from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Ruler, Sample
 from ftzard.modeling import adapter, reproducibility, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, load_base
+from ftzard.modeling.inference import probabilities
 from ftzard.modeling.tokenizer import encode
-from ftzard.tasks.classification.predictor import probabilities
 from ftzard.training.trainer import train
 
 ROWS, SAME = 8_000, 40_000

@@ -30,9 +30,10 @@ from ftzard.data import query_strategies, splitting
 from ftzard.data.cleaning import clean
 from ftzard.modeling import adapter, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
+from ftzard.modeling.inference import probabilities
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
-from ftzard.tasks.classification.predictor import Classifier, probabilities
+from ftzard.tasks.classification.predictor import Classifier
 from ftzard.training.trainer import train
 
 LABELS = ["negative", "positive"]

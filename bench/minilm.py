@@ -18,12 +18,13 @@ from machine import store
 
 from ftzard.config.compose import compose
 from ftzard.data.cleaning import clean_texts
-from ftzard.modeling import adapter, reproducibility
+from ftzard.modeling import reproducibility
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.tokenizer import encode
 from ftzard.registry import model_records
+from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification.objective import measure
 from ftzard.training.fit import fit
-from ftzard.training.objective import measure
 
 LIMIT = 0.75
 OVERRIDES = ["model=local", "model.name=minilm", "training.epochs=3", "training.rank=16",
@@ -56,7 +57,7 @@ def main() -> None:
             on_epoch=lambda entry: print(f"epoch {entry['epoch']}: loss {entry['train_loss']:.3f}, "
                                          f"macro F1 {entry['macro_f1']:.3f}", flush=True))
         seconds = time.perf_counter() - began
-        classifier = adapter.open_classifier(fitted.folder, loaded)
+        classifier = open_classifier(fitted.folder, loaded)
         scores = classifier.logits(sides["test"]["input_ids"].tolist())
     targets = sides["test"]["label"].map(labels.index).to_numpy(copy=True)
     found = measure(scores, targets)

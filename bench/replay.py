@@ -31,6 +31,7 @@ from ftzard.modeling import adapter
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.tokenizer import encode
 from ftzard.registry.model_records import scaled, training_values
+from ftzard.tasks.classification.loading import open_classifier
 from ftzard.training import fit as fitting
 
 FIRST, LABELLED = 4_000, 700
@@ -86,7 +87,7 @@ class Line:
 
     def accuracy(self, at: Path, test: pd.DataFrame) -> float:
         """Return the accuracy of a saved adapter."""
-        answered = right(adapter.open_classifier(at, self.loaded), test)
+        answered = right(open_classifier(at, self.loaded), test)
         adapter.detach(self.loaded)
         return float(answered.mean())
 

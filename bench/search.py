@@ -33,6 +33,7 @@ from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
 from ftzard.registry import model_records
+from ftzard.tasks.classification.loading import open_classifier
 from ftzard.training import search
 from ftzard.training.objective import better
 
@@ -124,7 +125,7 @@ def searched(loaded: LoadedBase, tables: dict, seed: int, folder: Path) -> list[
         first={"learning_rate": t.learning_rate, "rank": t.rank})
     found = []
     for trial in sorted(trials, key=lambda trial: trial.number):
-        classifier = adapter.open_classifier(trial.folder, loaded)
+        classifier = open_classifier(trial.folder, loaded)
         logits = classifier.logits(tables["test"]["input_ids"].tolist(), batch_size=128)
         adapter.detach(loaded)
         hits = np.array(loaded.labels)[logits.argmax(axis=1)] == tables["test"]["label"].to_numpy()

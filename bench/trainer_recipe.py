@@ -25,10 +25,10 @@ from ftzard.data import cleaning, splitting
 from ftzard.modeling import adapter, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.batching import pad
+from ftzard.modeling.inference import logits
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
-from ftzard.tasks.classification.predictor import logits
-from ftzard.training.objective import measure
+from ftzard.tasks.classification.objective import measure
 from ftzard.training.trainer import train
 
 LABELS = ["negative", "positive"]

@@ -4,11 +4,11 @@ import os
 
 from dagster import Definitions
 
+from ftzard.config.pipeline import JOBS
 from ftzard.orchestration import assets, launchpad
 from ftzard.orchestration.jobs import build
 from ftzard.orchestration.schedules import schedules
 from ftzard.orchestration.sensors import sensors
-from ftzard.workspace.pipeline import JOBS
 
 workspace = launchpad.workspace_here(os.environ.get("FTZARD_WORKSPACE") or os.getcwd())
 jobs = {name: build(name, workspace) for name in JOBS}

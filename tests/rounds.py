@@ -12,14 +12,15 @@ import pandas as pd
 import yaml
 
 from ftzard.config.compose import digest, to_record
+from ftzard.config.pipeline import BY_NAME
 from ftzard.data.reading import store_raw
 from ftzard.data.storage import write_csv, write_parquet
 from ftzard.orchestration.create_workspace import create
-from ftzard.steps.step_run import Place, connect
+from ftzard.steps.step_run import Place
 from ftzard.steps.versioning import Following
 from ftzard.tracking import runs
+from ftzard.tracking.workspace_store import connect
 from ftzard.versioning.commit import Versioned
-from ftzard.workspace.pipeline import BY_NAME
 from ftzard.workspace.workspace import Workspace
 
 MODEL = "FalconSentiAnalysis"

@@ -16,8 +16,8 @@ import yaml
 from dagster import DagsterInstance
 
 from ftzard.core.artifacts import sha256
-from ftzard.steps.step_run import connect
 from ftzard.tracking import runs
+from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
 from tests.orchestration.texts import SHIPPED, easy_texts, mood_of
 

@@ -14,9 +14,9 @@ from ftzard import __version__
 from ftzard.cli import jobs, printing
 from ftzard.cli.layout import Column, Table
 from ftzard.config.compose import PACKAGED
+from ftzard.config.pipeline import STEPS
 from ftzard.orchestration.launch import Outcome
 from ftzard.steps import status
-from ftzard.workspace.pipeline import STEPS
 from ftzard.workspace.workspace import Workspace
 
 

@@ -19,8 +19,8 @@ from ftzard import doctor
 from ftzard.core.artifacts import Handle, sha256, write_atomically
 from ftzard.doctor import OK, WARNING, WRONG, leftovers, machine, records, registered, versioned
 from ftzard.orchestration.create_workspace import config_for, create
-from ftzard.steps.step_run import connect
 from ftzard.tracking import registry, runs
+from ftzard.tracking.workspace_store import connect
 from ftzard.versioning.commit import version
 from ftzard.workspace.workspace import Workspace
 

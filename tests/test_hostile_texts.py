@@ -19,8 +19,8 @@ from ftzard.registry import model_records
 from ftzard.reporting import report
 from ftzard.reporting.report_data import Facts
 from ftzard.steps import run_description
-from ftzard.steps.step_run import connect
 from ftzard.tracking import card, registry, runs
+from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names
 from ftzard.workspace.workspace import Workspace
 from tests.hostile import HOSTILE, markdown_is_safe, page_is_safe, traces, unseen

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from ftzard.config.pipeline import NOTEBOOKS as PACKAGED
 from ftzard.orchestration.create_workspace import copy_notebooks, create
 from ftzard.tasks.instruction_tuning import instructions
-from ftzard.workspace.pipeline import NOTEBOOKS as PACKAGED
 from ftzard.workspace.workspace import Workspace
 
 

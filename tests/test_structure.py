@@ -16,7 +16,7 @@ import ftzard
 from ftzard import definitions
 from ftzard.cli.start import COMMANDS
 from ftzard.config.compose import PACKAGED
-from ftzard.workspace.pipeline import BY_NAME, CHAINS, JOBS, STEPS
+from ftzard.config.pipeline import BY_NAME, CHAINS, JOBS, STEPS
 
 ROOT = Path(ftzard.__file__).parent
 LIBRARY = ("dataset", "models", "evaluation", "tracking", "versioning")

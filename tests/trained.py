@@ -13,9 +13,10 @@ import yaml
 
 from ftzard.data import storage
 from ftzard.registry import model_records
-from ftzard.steps.step_run import begin, connect
+from ftzard.steps.step_run import begin
 from ftzard.steps.versioning import follow
 from ftzard.tracking import registry
+from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
 from tests.orchestration.texts import easy_texts
 from tests.story import SMALL

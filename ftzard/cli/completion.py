@@ -174,7 +174,7 @@ def _values(name: str, given: dict[str, str], words: list[str], place: int = 0
 
 
 def _jobs(given: dict[str, str], words: list[str]) -> Iterator[Candidate]:
-    from ftzard.workspace.pipeline import BY_NAME, JOBS
+    from ftzard.config.pipeline import BY_NAME, JOBS
 
     for job, steps in JOBS.items():
         yield job, BY_NAME[steps[0]].about if len(steps) == 1 else ", ".join(steps)

@@ -15,13 +15,13 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.cli.layout import Column, Table
+from ftzard.config.pipeline import JOBS
 from ftzard.data import sample
 from ftzard.errors import FtzardError, WorkspaceError, in_shell
 from ftzard.orchestration import launch, services
 from ftzard.orchestration.create_workspace import create, keep_delivery
 from ftzard.steps.inputs import metadata_if_any
 from ftzard.workspace import workspace_names
-from ftzard.workspace.pipeline import JOBS
 from ftzard.workspace.workspace import Workspace
 from ftzard.workspace.workspace_folder import usable_folder
 

@@ -11,8 +11,8 @@ import typer
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
 from ftzard.cli.layout import Column, Table
 from ftzard.cli.printing import say, say_value, show_whole, telling
+from ftzard.config.pipeline import JOBS, job_named
 from ftzard.orchestration import launch
-from ftzard.workspace.pipeline import JOBS, job_named
 
 app = typer.Typer(rich_markup_mode=None)
 

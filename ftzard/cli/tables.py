@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from ftzard.cli.layout import Column, Table, Tree
 from ftzard.core import escaping
 from ftzard.evaluation import metric_info
-from ftzard.registry.lineage import NOT_HERE
+from ftzard.tracking.workspace_store import NOT_HERE
 
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 #: Artifacts of which there are many files: shown with what tells them apart.

@@ -15,12 +15,12 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command()
 def push(workspace: InWorkspace = None, as_json: AsJson = False) -> None:
     """Send what is not pushed yet: data first, then commits."""
-    from ftzard.registry import lineage
+    from ftzard.tracking import workspace_store
     from ftzard.versioning.publish import push as send
     from ftzard.workspace.workspace import find
 
     place = find(workspace)
-    tracking = lineage.store(place, place.config())
+    tracking = workspace_store.store(place, place.config())
     if tracking is not None:
         from ftzard.registry.promote import complete
 

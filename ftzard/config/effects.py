@@ -7,9 +7,9 @@ it takes what people handed in. What other values leave without an effect stands
 from collections.abc import Iterator
 
 from ftzard.config.compose import DEFAULT, OVERRIDE, Resolved, leaves, to_record
+from ftzard.config.pipeline import DELIVERIES, JOBS
 from ftzard.config.schema import SEARCHED, Config
 from ftzard.errors import ConfigError
-from ftzard.workspace.pipeline import DELIVERIES, JOBS
 
 #: The Launchpad as a source; ftzard.yaml, presets and files serve all jobs and are never refused.
 LAUNCHPAD = "Launchpad"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""File locks that end with their process, and whether a process is alive."""
 
 import errno
 import fcntl

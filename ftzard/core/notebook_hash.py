@@ -1,4 +1,4 @@
-"""TODO."""
+"""The hash of a notebook: of its cells, whatever its outputs and metadata say."""
 
 import hashlib
 import json

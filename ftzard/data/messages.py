@@ -1,12 +1,11 @@
-"""TODO."""
+"""Chats: a list of messages with role and content, read from the shapes that are in use."""
 
 import json
 import unicodedata
 from collections.abc import Sequence
 
 from ftzard.core.text import wording
-from ftzard.data import json_lines
-from ftzard.tasks.instruction_tuning import prompt_columns
+from ftzard.data import json_lines, prompt_columns
 
 ROLES = ("system", "user", "assistant")
 

@@ -7,11 +7,11 @@ from importlib import metadata
 from pathlib import Path
 
 import ftzard
+from ftzard.config.pipeline import NOTEBOOKS
 from ftzard.core.notebook_hash import notebook_hash
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.errors import ConfigError
 from ftzard.workspace import disk as space
-from ftzard.workspace.pipeline import NOTEBOOKS
 from ftzard.workspace.workspace import MARKER, Workspace
 
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Confidence intervals of shares, and the indices of classes."""
 
 from collections.abc import Sequence
 from statistics import NormalDist

@@ -24,14 +24,7 @@ from ftzard.modeling import checks
 from ftzard.modeling.adapter_meta import META, WEIGHTS, WHOLE, read_meta
 from ftzard.modeling.base_model import LoadedBase, load_base
 from ftzard.modeling.hf_logging import quiet_loading
-from ftzard.modeling.spec import CLASSIFICATION, INSTRUCTION_TUNING, BaseSpec
-from ftzard.tasks.classification.predictor import Classifier
-from ftzard.tasks.instruction_tuning import chat_template
-from ftzard.tasks.instruction_tuning.chat_template import Template
-from ftzard.tasks.instruction_tuning.generator import Answerer
-
-#: What ftzard.json must say beside the rest for a model that writes.
-ANSWERING = ("template", "max_new_tokens")
+from ftzard.modeling.spec import BaseSpec
 
 
 @dataclass
@@ -165,54 +158,7 @@ def base_spec(folder: Path, source: str | Path) -> BaseSpec:
     return BaseSpec(**{**read_meta(folder)["base"]["spec"], "source": source})
 
 
-def open_classifier(folder: Path, base: BaseSpec | LoadedBase) -> Classifier:
-    """Return the classifier of a saved adapter on its base.
-
-    base: a spec, which is loaded, or a base in memory, to which the adapter is attached (one at a
-    time: `detach` first). Raises ModelError if the base has other weights, another tokenizer or
-    other labels than the adapter was trained with, before weights are loaded.
-    """
-    adapted, base, meta = _opened(folder, base, CLASSIFICATION)
-    return Classifier(adapted, base.tokenizer, list(base.labels), meta["max_length"], meta)
-
-
-def bare_classifier(loaded: LoadedBase) -> Classifier:
-    """Return the base itself with its untrained head, to compare with."""
-    _require_bare(loaded, CLASSIFICATION)
-    return Classifier(
-        loaded.model, loaded.tokenizer, list(loaded.labels), loaded.spec.max_length, {}
-    )
-
-
-def open_answerer(folder: Path, base: BaseSpec | LoadedBase) -> Answerer:
-    """Return what answers instructions with a saved adapter on its base.
-
-    base: as for `open_classifier`; the template that was trained with and the longest answer are
-    those of the folder. Raises ModelError as `open_classifier` does, and for a folder that names no
-    template.
-    """
-    meta = read_meta(folder)
-    missing = [key for key in ANSWERING if key not in meta]
-    if meta["task"] == INSTRUCTION_TUNING and missing:
-        raise ModelError(
-            f"{Path(folder) / META} names no {' and no '.join(missing)}; expected what the model "
-            "was trained with, because it answers in no other. Take a complete copy, or train "
-            "again."
-        )
-    adapted, base, meta = _opened(folder, base, INSTRUCTION_TUNING)
-    return Answerer(
-        adapted, base.tokenizer, chat_template.from_meta(meta["template"]), meta["max_length"],
-        meta["max_new_tokens"], meta)
-
-
-def bare_answerer(loaded: LoadedBase, template: Template, max_new_tokens: int) -> Answerer:
-    """Return the base itself as it answers instructions in this template, to compare with."""
-    _require_bare(loaded, INSTRUCTION_TUNING)
-    return Answerer(
-        loaded.model, loaded.tokenizer, template, loaded.spec.max_length, max_new_tokens, {})
-
-
-def _opened(
+def open_adapter(
     folder: Path, base: BaseSpec | LoadedBase, task: str
 ) -> tuple[nn.Module, LoadedBase, dict]:
     """Return a saved adapter on its base for prediction, the base, and what the folder says."""
@@ -225,7 +171,7 @@ def _opened(
     return adapted, base, meta
 
 
-def _require_bare(loaded: LoadedBase, task: str) -> None:
+def require_bare(loaded: LoadedBase, task: str) -> None:
     _require_task(f"base '{loaded.spec.name}'", loaded.spec.task, task)
     if loaded.attachment is not None:
         raise ModelError("an adapter is attached to the base; detach it to get the bare base.")

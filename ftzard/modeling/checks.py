@@ -25,8 +25,6 @@ from ftzard.modeling.hub import require_token
 from ftzard.modeling.inspection import Inspection, inspect
 from ftzard.modeling.spec import ATTENTIONS, COMPUTE_TYPES, METHODS, QUANTISATIONS, TASKS, BaseSpec
 from ftzard.modeling.tokenizer import encode, end_id, load_tokenizer, tokenizer_hash
-from ftzard.tasks.instruction_tuning import packing, tokenization
-from ftzard.tasks.instruction_tuning.chat_template import Template
 
 OPTIMIZERS = ("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit")
 #: Two texts of different lengths, whose answers may not depend on each other.
@@ -237,51 +235,6 @@ def _first_answer(model: nn.Module, batch: dict[str, torch.Tensor], last: int) -
     return found[last] if found.ndim > 1 else found
 
 
-def assert_packing(model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: BaseSpec) -> None:
-    """Raise ModelError if texts that are packed into one sequence are not read as each alone.
-
-    Asked of the model itself, at the cost of three small batches: an attention without masks of
-    its own (flash_attention_2), a window that is shorter than a text, and a model that does not
-    heed a mask or the places of tokens.
-    """
-    said = "Set task.instructions.packing=false"
-    if spec.attention == "flash_attention_2":
-        raise ModelError(
-            "task.instructions.packing is true with model.attention=flash_attention_2, which takes "
-            f"no mask that keeps packed rows apart; expected sdpa or eager. {said}, or "
-            "model.attention=sdpa."
-        )
-    config = architecture.headed_in(model).config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    if window is not None and window < spec.max_length:
-        raise ModelError(
-            f"task.instructions.packing is true, but base '{spec.name}' looks back {window} tokens "
-            f"only and model.max_length is {spec.max_length}; expected no more than that. {said}, "
-            f"or model.max_length={window}."
-        )
-    ids, _, _ = encode(PROBE, tokenizer, spec.max_length)
-    device, padding = next(model.parameters()).device, tokenizer.pad_token_id
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            alone = torch.cat([model(**pad([one], padding, device)).logits.float()[0]
-                               for one in ids])
-            batch = packing.together([ids], padding, device, **packing.mask_of(model))
-            together = model(**batch).logits.float()[0]
-    finally:
-        model.train(training)
-    difference = float((together - alone).abs().max())
-    limit = max(COMPANY[spec.compute_dtype], COMPANY.get(spec.quantisation, 0.0))
-    limit *= float(alone.abs().max())
-    if not difference <= limit:
-        raise ModelError(
-            f"base '{spec.name}': of texts packed into one sequence it gives logits that differ by "
-            f"{difference:.2g} from those of each alone; expected at most {limit:.1g}. It lets "
-            f"packed rows see each other. {said}."
-        )
-
-
 def method_fits(spec: BaseSpec, method: str, *, train_embeddings: bool = False) -> None:
     """Raise ModelError for an unknown method and for one that this base cannot be trained with."""
     if method not in METHODS:
@@ -341,56 +294,6 @@ def attached(
             f"the trainable parameter {name} is of {dtype}; expected torch.float32, because small "
             "steps are lost to rounding."
         )
-
-
-def tokenized_as(
-    rows: pandas.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> None:
-    """Raise ModelError if the first rows' token ids are not what this tokenizer makes of them.
-
-    rows: a table with input_ids and, to be compared with, text.
-    """
-    if "text" not in rows:
-        return
-    head = rows.head(COMPARED_ROWS)
-    expected, _, _ = encode(head["text"].tolist(), tokenizer, max_length)
-    for text, found, ids in zip(head["text"], head["input_ids"], expected, strict=True):
-        if list(found) != ids:
-            raise ModelError(
-                f"the rows were tokenized otherwise than this base does it: {text[:40]!r} stands "
-                f"as {list(found)[:6]}… ({len(found)} ids), this tokenizer makes {ids[:6]}… "
-                f"({len(ids)} ids of at most {max_length}). Run the preprocessing step again with "
-                "this model."
-            )
-
-
-def answered_as(
-    rows: pandas.DataFrame,
-    tokenizer: PreTrainedTokenizerBase,
-    template: Template,
-    max_length: int,
-) -> None:
-    """Raise ModelError if the first rows' token ids are not what this template makes of them.
-
-    rows: a table with input_ids, prompt_length and, to be compared with, messages (JSON) and label.
-    """
-    if not {"messages", "label"} <= set(rows):
-        return
-    head = rows.head(COMPARED_ROWS)
-    messages = [json.loads(text) for text in head["messages"]]
-    made = tokenization.encode(messages, head["label"].tolist(), tokenizer, template, max_length)
-    for place, (found, prompt) in enumerate(
-        zip(head["input_ids"], head["prompt_length"], strict=True)
-    ):
-        ids, expected = list(made.input_ids[place]), int(made.prompt_length[place])
-        if list(found) != ids or prompt != expected:
-            raise ModelError(
-                f"the rows were tokenized otherwise than template '{template.name}' does it with "
-                f"this base: row {row_name(head, place)} stands as {list(found)[:6]}… "
-                f"({len(found)} ids, {prompt} of the prompt), it makes {ids[:6]}… ({len(ids)} ids "
-                f"of at most {max_length}, {expected} of the prompt). Run the preprocessing step "
-                "again with this model and template."
-            )
 
 
 def row_name(rows: pandas.DataFrame, place: int) -> str:
@@ -467,26 +370,6 @@ def same_targets(folder: Path, targets: Sequence[str]) -> None:
         f"adapter {folder} adapts the layers {', '.join(sorted(saved))}, but model.lora_targets is "
         f"{', '.join(sorted(targets))} ({differ}); expected the same to go on from it. Set "
         f"model.lora_targets=[{','.join(sorted(saved))}], or retraining.start=base."
-    )
-
-
-def same_labels(
-    ours: Sequence[str], theirs: Sequence[str], *, whose: str, others: str, subset: bool = False
-) -> None:
-    """Raise ModelError if two label maps differ, naming both, before anything is loaded for them.
-
-    ours, theirs: labels in the order of the logits; whose, others: what people call the two sides;
-    subset: rather than the same in the same order, `ours` may be any of `theirs`.
-    """
-    ours, theirs = [str(label) for label in ours], [str(label) for label in theirs]
-    if set(ours) <= set(theirs) if subset else ours == theirs:
-        return
-    unknown = [label for label in ours if label not in theirs]
-    raise ModelError(
-        f"{whose} has the labels {ours}, {others} has {theirs}"
-        + (f"; unknown to it: {unknown}" if unknown else "")
-        + ". A model answers with the labels it was trained with: map the new names in "
-        "data.labels, or train afresh under another tracking.registered_model."
     )
 
 

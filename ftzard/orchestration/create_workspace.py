@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.config.compose import compose
+from ftzard.config.pipeline import NOTEBOOKS
 from ftzard.core import yaml_file
 from ftzard.data import language, reading, rejection, target_checks
 from ftzard.data.identity import LATEST, canonical, canonical_labels
@@ -20,7 +21,6 @@ from ftzard.tasks.instruction_tuning import instructions
 from ftzard.versioning import delivery_names, setup
 from ftzard.versioning.ignored import TAKEN_BACK, require_hidden
 from ftzard.workspace import workspace_names
-from ftzard.workspace.pipeline import NOTEBOOKS
 from ftzard.workspace.workspace import MARKER, Workspace
 from ftzard.workspace.workspace_folder import FOLDERS, usable_folder
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
+from ftzard.config.pipeline import CHAINS
 from ftzard.config.schema import Config
 from ftzard.errors import DataError
 from ftzard.orchestration import drop_folder_runs, launch, past_runs
 from ftzard.orchestration.drop_folder_runs import BY_HAND, CONTENT, DELIVERY
 from ftzard.orchestration.resources import request
 from ftzard.workspace import delivery_hashes, drop_folders
-from ftzard.workspace.pipeline import CHAINS
 from ftzard.workspace.workspace import Workspace
 
 

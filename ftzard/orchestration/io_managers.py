@@ -24,14 +24,14 @@ from dagster import (
 )
 from dagster._core.storage.input_manager import input_manager
 
+from ftzard.config.pipeline import Step
 from ftzard.core.artifacts import Handle, verify, write_atomically, write_json
 from ftzard.errors import ConfigError, DataError
 from ftzard.orchestration import assets, kernel_engine, metadata_tables, mlflow_bridge
-from ftzard.registry import lineage
-from ftzard.steps.inputs import DELIVERIES
+from ftzard.tracking import workspace_store
 from ftzard.versioning import delivery_names
 from ftzard.workspace import addresses
-from ftzard.workspace.pipeline import Step
+from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace
 
 
@@ -166,7 +166,7 @@ def _batches(handle: Handle, workspace: Workspace, run: dict | None) -> dict:
 def _way_to(run: dict | None) -> dict:
     """Return the way from an asset's page to the MLflow run that made it."""
     if run is None:
-        return {"MLflow run": lineage.NOT_HERE}
+        return {"MLflow run": workspace_store.NOT_HERE}
     return {"MLflow run": f"{run['name']} ({run['id']})",
             "MLflow page": MetadataValue.url(run["page"])}
 

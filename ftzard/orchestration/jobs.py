@@ -10,6 +10,7 @@ from dagster import (
     in_process_executor,
 )
 
+from ftzard.config.pipeline import BY_NAME, JOBS, STEPS
 from ftzard.orchestration import launchpad
 from ftzard.orchestration.io_managers import (
     artifact_io_manager,
@@ -20,7 +21,6 @@ from ftzard.orchestration.io_managers import (
 )
 from ftzard.orchestration.ops import git_dvc_op, step_op
 from ftzard.orchestration.resources import experiment
-from ftzard.workspace.pipeline import BY_NAME, JOBS, STEPS
 from ftzard.workspace.workspace import Workspace
 
 #: What a chain is for; a job of one step is described by its step.

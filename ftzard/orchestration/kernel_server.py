@@ -27,12 +27,12 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+from ftzard.config.pipeline import BY_NAME, JOBS
 from ftzard.core import forked_worker, parent_watchdog, python_settings
 from ftzard.core.artifacts import write_json
 from ftzard.core.environment import SPARING
 from ftzard.core.locks import alive
 from ftzard.errors import WorkspaceError
-from ftzard.workspace.pipeline import BY_NAME, JOBS
 from ftzard.workspace.workspace import Workspace
 
 #: Set in every kernel that a run starts, so that code loaded there knows where it is.

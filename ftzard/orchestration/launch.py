@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ftzard.config import former_names
 from ftzard.config.compose import typed
+from ftzard.config.pipeline import BY_NAME, DELIVERIES, DROP_FOLDERS, JOBS, STEPS
 from ftzard.config.schema import Config
 from ftzard.core import python_settings, yaml_file
 from ftzard.core.environment import QUIET
@@ -22,7 +23,6 @@ from ftzard.errors import ConfigError, FtzardError, nearest
 from ftzard.orchestration import lease
 from ftzard.orchestration.code_location import job_origin
 from ftzard.orchestration.kernel_server import Server, reconstructable_job
-from ftzard.workspace.pipeline import BY_NAME, DELIVERIES, DROP_FOLDERS, JOBS, STEPS
 from ftzard.workspace.workspace import Workspace
 
 #: Top-level keys of a Launchpad YAML that Dagster itself reads.

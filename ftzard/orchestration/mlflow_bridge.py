@@ -54,8 +54,8 @@ def forget() -> None:
 
 def keep_notebook(root: str, config: dict, run_id: str, step: str, executed: str) -> None:
     """Keep the notebook of a step as it was executed with the step's run in MLflow."""
-    from ftzard.steps.step_run import connect
     from ftzard.tracking import runs
+    from ftzard.tracking.workspace_store import connect
 
     tracking = connect(Workspace(Path(root)), from_record(config))
     run = runs.of_dagster_step(tracking, run_id, step)
@@ -66,8 +66,8 @@ def keep_notebook(root: str, config: dict, run_id: str, step: str, executed: str
 
 def close(root: str, config: dict, run_id: str, status: str, reason: str) -> None:
     """Close what a run left open in MLflow."""
-    from ftzard.steps.step_run import connect
     from ftzard.tracking import runs
+    from ftzard.tracking.workspace_store import connect
 
     with runs.closing(status):
         tracking = connect(Workspace(Path(root)), from_record(config))
@@ -80,11 +80,10 @@ def about(root: str, config: dict, run_id: str, step: str) -> dict | None:
     plots: by name, each with its bytes and, unless it is large, the picture in base 64;
     delivered_as: what the batches of the workspace are called.
     """
-    from ftzard.registry import lineage
     from ftzard.sources.delivery_files import delivered_as
-    from ftzard.tracking import runs
+    from ftzard.tracking import runs, workspace_store
 
-    tracking = lineage.store(Workspace(Path(root)), from_record(config))
+    tracking = workspace_store.store(Workspace(Path(root)), from_record(config))
     run = None if tracking is None else runs.of_dagster_step(tracking, run_id, step)
     if run is None:
         return None

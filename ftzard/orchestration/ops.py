@@ -5,9 +5,9 @@ from pathlib import Path
 
 from dagster import In, OpDefinition, Out
 
+from ftzard.config.pipeline import BY_NAME, DELIVERIES, NOTEBOOKS, Step
 from ftzard.orchestration import kernel_engine
 from ftzard.orchestration.dagstermill_import import define_dagstermill_op
-from ftzard.workspace.pipeline import BY_NAME, DELIVERIES, NOTEBOOKS, Step
 from ftzard.workspace.workspace import MARKER, Workspace
 
 kernel_engine.install()

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun
 
+from ftzard.config.pipeline import JOBS
 from ftzard.core.artifacts import write_atomically
 from ftzard.core.escaping import visible
 from ftzard.errors import DataError
 from ftzard.orchestration.drop_folder_runs import CONTENT, Found, LookInto
 from ftzard.workspace import delivery_hashes
-from ftzard.workspace.pipeline import JOBS
 from ftzard.workspace.workspace import Workspace
 
 #: Bytes that a file's name may have, and what is added to that of one that is set aside: a report's

@@ -39,15 +39,15 @@ from ftzard.config.compose import (
     stated,
     to_record,
 )
+from ftzard.config.pipeline import JOBS, STEPS
 from ftzard.config.schema import GROUPS, Config, Paths
 from ftzard.core.artifacts import write_json
 from ftzard.core.locks import locked
 from ftzard.errors import ConfigError, nearest
 from ftzard.orchestration import kernel_engine, lease
 from ftzard.orchestration.drop_folder_runs import refuse_taken
-from ftzard.steps.inputs import DELIVERIES
 from ftzard.versioning import own_code
-from ftzard.workspace.pipeline import JOBS, STEPS
+from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace, find
 
 

@@ -54,8 +54,8 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
         return answer(context, drop_folder_runs.labelled)
 
     def close(run_id: str, status: str, reason: str) -> None:
-        from ftzard.steps.step_run import connect
         from ftzard.tracking import runs
+        from ftzard.tracking.workspace_store import connect
 
         workspace = find()
         runs.close_failed(connect(workspace, workspace.config()), run_id, status, reason)

@@ -285,8 +285,8 @@ def close_open_runs(workspace: Workspace, reason: str) -> int:
     os.environ.update(environment(workspace))
     from dagster import DagsterInstance
 
-    from ftzard.steps.step_run import connect
     from ftzard.tracking import runs
+    from ftzard.tracking.workspace_store import connect
 
     tracking, closed = connect(workspace, workspace.config()), 0
     with DagsterInstance.get() as instance:
@@ -304,8 +304,8 @@ def close_dead_runs(workspace: Workspace) -> list[str]:
     with DagsterInstance.get() as instance:
         closed = launch.close_dead_runs(instance, workspace)
     if closed:
-        from ftzard.steps.step_run import connect
         from ftzard.tracking import runs
+        from ftzard.tracking.workspace_store import connect
 
         tracking = connect(workspace, workspace.config())
         for run_id in closed:

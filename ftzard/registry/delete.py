@@ -16,10 +16,10 @@ from ftzard.core.artifacts import write_atomically
 from ftzard.core.locks import locked
 from ftzard.errors import TrackingError, nearest
 from ftzard.registry import lookup, model_records
-from ftzard.steps.step_run import connect
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.tracking.runs import Tracking
+from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import commit, publish, repository
 from ftzard.workspace.workspace import Workspace
 

@@ -10,8 +10,8 @@ from dataclasses import fields, replace
 from ftzard.config import effects
 from ftzard.config.compose import DEFAULT, Resolved
 from ftzard.config.effects import INSTEAD
+from ftzard.config.pipeline import JOBS
 from ftzard.config.schema import Config, Training
-from ftzard.workspace.pipeline import JOBS
 
 _PARAMS = ("learning_rate", "batch_size", "weight_decay", "rank", "dropout")
 

@@ -15,8 +15,8 @@ from ftzard.errors import ModelError, WorkspaceError
 from ftzard.modeling.spec import CLASSIFICATION
 from ftzard.registry import lineage, lookup, model_card, model_records
 from ftzard.registry.lookup import Files
-from ftzard.steps.step_run import connect
 from ftzard.tracking import registry
+from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
 
 #: Texts on which what was exported is held against the registered model.

@@ -7,22 +7,22 @@ only: `ftzard.cli.tables` draws them.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ftzard.config.pipeline import BY_NAME
 from ftzard.config.schema import Config, Paths
-from ftzard.core import result_cache
 from ftzard.errors import WorkspaceError, nearest
 from ftzard.registry import effective_config, promotions
 from ftzard.reporting.standings import Standings
 from ftzard.tracking import sqlite_reading
 from ftzard.tracking.model_version import ALIASES, CHAMPION, role_with_version
+from ftzard.tracking.workspace_store import NOT_HERE, store
 from ftzard.versioning import git, versions
 from ftzard.versioning.versions import Version
-from ftzard.workspace.artifact_names import ELSEWHERE, NAMES
-from ftzard.workspace.pipeline import BY_NAME
+from ftzard.workspace import result_cache
+from ftzard.workspace.artifact_names import ELSEWHERE, name_of, select
 from ftzard.workspace.record_file import read_record_file
 from ftzard.workspace.workspace import Workspace
 
@@ -30,53 +30,8 @@ if TYPE_CHECKING:
     from ftzard.tracking.runs import Tracking
     from ftzard.tracking.sqlite_reading import Reading
 
-NOT_HERE = "not in this MLflow store"
 #: What a training run was fed, beside the deliveries: named in its record by this chain.
 CHAIN = ("cleaned", "tokenized")
-
-
-def store(workspace: Workspace, config: Config) -> "Tracking | None":
-    """Return the connection to the workspace's MLflow store; None where there is none yet."""
-    if config.tracking.uri is None and not (workspace.state / "mlflow.db").is_file():
-        return None
-    from ftzard.tracking import runs
-
-    return runs.opened(config.tracking.uri or workspace.mlflow_uri, config.tracking.experiment)
-
-
-def name_of(path: str, paths: Paths) -> str:
-    """Return the name of the artifact at a path, or the path itself if it has none."""
-    places = {f.name: getattr(paths, f.name) for f in fields(Paths) if f.type is str}
-    queue = PurePosixPath(paths.queue)
-    places["queue_tasks"] = str(queue.with_suffix(".json"))
-    places["suggestions"] = str(queue.parent / "suggestions" / f"{queue.stem}.parquet")
-    known = {name: re.escape(place).replace(r"\{batch\}", "[^/]+")
-             for name, place in places.items()} | ELSEWHERE
-    return next((name for name, pattern in known.items() if re.fullmatch(pattern, path)), path)
-
-
-def select(workspace: Workspace, config: Config, asked: str, known: Iterable[str]) -> list[str]:
-    """Return those of the known paths that an artifact's name, or a path, means.
-
-    Raises WorkspaceError for a name or path that is none of them, with the nearest.
-    """
-    known = sorted(set(known))
-    named = [path for path in known if name_of(path, config.paths) == asked]
-    if named:
-        return named
-    path = workspace.relative(workspace.root / asked.removesuffix(".dvc"))
-    if path in known:
-        return [path]
-    if asked in NAMES:
-        raise WorkspaceError(f"'{asked}' has no version there; the step that writes it had not "
-                             "run, or Git_Dvc had not followed it.")
-    there = dict.fromkeys(name for path in known
-                          if "/" not in (name := name_of(path, config.paths)))
-    near = nearest(asked, {*NAMES, *there, *known})
-    raise WorkspaceError(
-        f"there is no artifact '{asked}'{near if 'did you mean' in near else '.'}"
-        + (f" There are versions of {', '.join(there)}; name one of these, or a file by its path."
-           if there else " Nothing has a version yet."))
 
 
 def history(workspace: Workspace, artifact: str | None = None) -> list[dict]:

@@ -318,8 +318,9 @@ def answers(classifier: "Classifier", texts: list[str], *, temperature: float | 
 
     texts: cleaned; temperature, abstain_below: as for `Classifier.predict`.
     """
+    from ftzard.modeling.inference import probabilities
     from ftzard.modeling.tokenizer import encode
-    from ftzard.tasks.classification.predictor import abstains, probabilities
+    from ftzard.tasks.classification.predictor import abstains
 
     input_ids, _, cut = encode(texts, classifier.tokenizer, classifier.max_length)
     chances = probabilities(classifier.logits(input_ids), temperature)

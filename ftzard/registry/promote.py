@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from ftzard.core.locks import locked
 from ftzard.errors import TrackingError
 from ftzard.registry import champion_alias, model_records, promotions
-from ftzard.steps.step_run import connect
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.tracking.runs import Tracking
+from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import commit, publish
 from ftzard.workspace.workspace import Workspace
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ftzard.core.text import is_blank, wording
-from ftzard.data import json_lines
+from ftzard.data import json_lines, prompt_columns
 from ftzard.data.messages import NO_LIST, as_text, chat, one_turn, preceded
 from ftzard.registry.input_lines import Text
-from ftzard.tasks.instruction_tuning import prompt_columns
 
 _HALF = "{} is half of a surrogate pair, no character; write both halves, or leave it out"
 

@@ -10,11 +10,12 @@ from ftzard.config.schema import Config
 from ftzard.core.artifacts import write_json
 from ftzard.core.locks import locked
 from ftzard.errors import WorkspaceError
-from ftzard.registry import lineage
-from ftzard.steps.inputs import DELIVERIES
+from ftzard.tracking import workspace_store
 from ftzard.versioning import restore as versioned
 from ftzard.versioning import versions
 from ftzard.versioning.versions import Version
+from ftzard.workspace import artifact_names
+from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace
 
 EVERYTHING = (versions.POINTERS, versions.RECORDS)
@@ -42,7 +43,7 @@ def restore(workspace: Workspace, which: str, artifacts: Sequence[str] = (), *,
         known = _standing(workspace, config, which)
         told = _described(root, known)
         wanted = _wanted(workspace, config, known, artifacts, told)
-        names = {path: lineage.name_of(path, config.paths) for path in wanted}
+        names = {path: artifact_names.name_of(path, config.paths) for path in wanted}
         done = versioned.restore(root, wanted, say=say, message=_message(wanted, names),
                                  begin=lambda: write_json(workspace.unfinished_restore,
                                                           {"wanted": wanted, "names": names}))
@@ -86,7 +87,7 @@ def _standing(workspace: Workspace, config: Config, which: str) -> dict[str, str
     """Return {path: commit of its version} of what stood at a commit or with a run."""
     root, tags = workspace.root, None
     if re.fullmatch("[0-9a-f]{32}", which):
-        tracking = lineage.store(workspace, config)
+        tracking = workspace_store.store(workspace, config)
         if tracking is not None:
             from ftzard.tracking import runs
 
@@ -114,7 +115,7 @@ def _taken(workspace: Workspace, config: Config, run_id: str, tags: Mapping[str,
             continue
         kind = "delivery" if name in DELIVERIES else name
         found |= {path: made for path, made in versions.in_force(workspace.root, commit).items()
-                  if made == commit and lineage.name_of(path, config.paths) == kind}
+                  if made == commit and artifact_names.name_of(path, config.paths) == kind}
     if not found:
         raise WorkspaceError(f"the run {run_id} names no data version: Git_Dvc has not followed "
                              "it, and what it took was not versioned here.")
@@ -130,7 +131,7 @@ def _wanted(workspace: Workspace, config: Config, known: Mapping[str, str],
     """
     if artifacts:
         wanted = {path: known[path] for asked in artifacts
-                  for path in lineage.select(workspace, config, asked, known)}
+                  for path in artifact_names.select(workspace, config, asked, known)}
     else:
         wanted = {path: commit for path, commit in known.items() if not path.endswith(".yaml")}
     now = versions.in_force(workspace.root, "HEAD")

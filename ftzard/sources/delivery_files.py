@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftzard.config.pipeline import BY_NAME
 from ftzard.tracking import sqlite_reading
 from ftzard.versioning import delivery_names
-from ftzard.workspace.pipeline import BY_NAME
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -9,11 +9,10 @@ from ftzard.config.schema import Config
 from ftzard.core.artifacts import dvc_hash, sha256, write_atomically
 from ftzard.data import reading
 from ftzard.errors import DataError
-from ftzard.registry import lineage
 from ftzard.sources.source import FORMS, Source
 from ftzard.versioning import versions
 from ftzard.versioning.content import content, exact_commit
-from ftzard.workspace import drop_folders
+from ftzard.workspace import artifact_names, drop_folders
 from ftzard.workspace.workspace import Workspace
 
 
@@ -113,7 +112,7 @@ def _version(workspace: Workspace, config: Config, source: Source) -> Opened:
     """Open a version of an artifact of this workspace."""
     commit = exact_commit(workspace.root, source.version)
     there = versions.in_force(workspace.root, commit)
-    paths = lineage.select(workspace, config, source.place, there)
+    paths = artifact_names.select(workspace, config, source.place, there)
     if len(paths) > 1:
         raise DataError(f"{source.name}: {len(paths)} artifacts are called '{source.place}' there: "
                         f"{', '.join(paths[:5])}{', …' if len(paths) > 5 else ''}; expected the "

@@ -16,11 +16,15 @@ from ftzard.errors import DataError, ModelError, VersioningError
 from ftzard.evaluation import forgetting, metric_info
 from ftzard.evaluation.forgetting import Matrix
 from ftzard.modeling import adapter
-from ftzard.registry import champion_alias, effective_config, model_records, promotions, register
+from ftzard.registry import champion_alias, effective_config, model_records, promotions
+from ftzard.registry.register import register as register_adapter
+from ftzard.registry.register import register_base
 from ftzard.steps import drift_reference, version_scores
 from ftzard.steps.step_run import Chapter, scratch
 from ftzard.tasks import verification
 from ftzard.tasks.classification import temperature
+from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.instruction_tuning.loading import ANSWERING, open_answerer
 from ftzard.tracking import record, registry
 from ftzard.tracking.card import model_card
 from ftzard.tracking.registry import Version
@@ -43,12 +47,12 @@ def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) 
     spec = model_records.base_spec(chapter.workspace, chapter.config.model, task)
     input_ids = rows["input_ids"].head(sample).tolist()
     if task == "classification":
-        classifier = adapter.open_classifier(folder, spec)
+        classifier = open_classifier(folder, spec)
         difference = verification.verify_saved(folder, spec, input_ids, classifier.logits(input_ids))
         temperature.fit(chapter, classifier, rows)
     else:
         prompts = rows["prompt_length"].head(sample).tolist()
-        losses, _ = adapter.open_answerer(folder, spec).losses(input_ids, prompts)
+        losses, _ = open_answerer(folder, spec).losses(input_ids, prompts)
         difference = verification.verify_losses(folder, spec, input_ids, prompts, losses)
     chapter.log(fresh_process_difference=difference)
     return difference
@@ -105,12 +109,12 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     tags = {"base_model": config.model.source or config.model.name,
             "base_revision": config.model.revision or "none", **hashes}
     example = rows["text"].head(3).tolist()
-    bare, _ = registering.register_base(
+    bare, _ = register_base(
         chapter.run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
         labels=meta["labels"], cleaning=chapter.cleaning, archive=base,
         example=example, tags={**tags, "ftzard_run": chapter.run.id},
-        answering={key: meta[key] for key in adapter.ANSWERING if key in meta})
-    version = registering.register(
+        answering={key: meta[key] for key in ANSWERING if key in meta})
+    version = register_adapter(
         chapter.run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
         taken=model_records.last_number(workspace, name),
         asked={"temperature": fitted, "abstain_below": config.task.abstain_below} if fitted else {},

@@ -15,9 +15,10 @@ from ftzard.data import storage
 from ftzard.errors import DataError
 from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
+from ftzard.modeling.inference import probabilities
 from ftzard.registry import model_records
 from ftzard.steps.step_run import Chapter
-from ftzard.tasks.classification.predictor import Classifier, probabilities
+from ftzard.tasks.classification.predictor import Classifier
 from ftzard.tasks.instruction_tuning import tokenize_rows
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log

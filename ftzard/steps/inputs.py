@@ -7,16 +7,14 @@ by the process that runs a job, before its first kernel is there.
 import json
 from pathlib import Path
 
+from ftzard.config.pipeline import Step
 from ftzard.config.schema import Config
 from ftzard.core.artifacts import Handle, dvc_hash
 from ftzard.errors import DataError, WorkspaceError
 from ftzard.versioning.versions import history
 from ftzard.workspace import drop_folders
-from ftzard.workspace.pipeline import Step
+from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace
-
-#: What is delivered from outside: its name and the key under `data` that says where it is.
-DELIVERIES = {"raw": "source", "labelled": "labelled", "incoming": "incoming"}
 
 
 def given_or_latest(name: str, given: str | None, workspace: Workspace, config: Config) -> Handle:

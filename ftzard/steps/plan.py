@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ftzard.config import compose, effects, listing, unusual
+from ftzard.config.pipeline import BY_NAME, JOBS
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError
-from ftzard.registry import effective_config, lineage, model_records
+from ftzard.registry import effective_config, model_records
 from ftzard.steps.plan_rows import Expected, expected_rows
-from ftzard.workspace.pipeline import BY_NAME, JOBS
+from ftzard.tracking import workspace_store
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ def training_of(workspace: Workspace, job: str, config: Config, expected: Expect
 def _check_class_weights(config: Config, expected: Expected) -> None:
     """Raise ModelError unless the weights name the labels, where all rows were looked at."""
     if isinstance(config.training.class_weights, dict) and expected.scale == 1:
-        from ftzard.training.objective import check_class_weights
+        from ftzard.tasks.classification.objective import check_class_weights
 
         check_class_weights(config.training.class_weights,
                             sorted(expected.rows["label"].unique()))
@@ -356,7 +357,7 @@ def _champion(workspace: Workspace, config: Config) -> dict:
     """Return the champion's record."""
     from ftzard.tracking import registry
 
-    tracking, name = lineage.store(workspace, config), config.tracking.registered_model
+    tracking, name = workspace_store.store(workspace, config), config.tracking.registered_model
     if tracking is None:
         raise ConfigError(f"there is no champion of '{name}' yet, and retraining goes on from it; "
                           "run 'training_pipeline_job' first.")
@@ -384,7 +385,7 @@ def _rate(workspace: Workspace, config: Config, sizes: Sizes | None, device: Dev
 
 def _measured(workspace: Workspace, config: Config) -> tuple[float, str] | None:
     """Return what the latest training of the same base in the same storage has reached."""
-    tracking = lineage.store(workspace, config)
+    tracking = workspace_store.store(workspace, config)
     if tracking is None:
         return None
     from ftzard.tracking import runs

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ftzard.config.pipeline import JOBS
 from ftzard.config.schema import Config
 from ftzard.data import cleaning, reading, splitting, storage
 from ftzard.data.labeling import labeling_queue
@@ -17,9 +18,10 @@ from ftzard.errors import DataError, ModelError
 from ftzard.registry import model_records
 from ftzard.sources import ingest
 from ftzard.steps.inputs import given_or_latest
+from ftzard.tasks.classification.checks import tokenized_as
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.instruction_tuning.checks import answered_as
 from ftzard.workspace.identity_rules import identity
-from ftzard.workspace.pipeline import JOBS
 from ftzard.workspace.workspace import Workspace
 
 #: Of a larger delivery this many rows are looked at, and the counts are scaled up.
@@ -230,14 +232,13 @@ def _lengths(rows: pd.DataFrame, tokenizer, config: Config
 
 def _require_tokens_of(rows: pd.DataFrame, config: Config, tokenizer) -> None:
     """Raise ModelError if rows were tokenized otherwise than this base, as configured, does it."""
-    from ftzard.modeling import checks
 
     if config.task.instructions is None:
-        checks.tokenized_as(rows, tokenizer, config.model.max_length)
+        tokenized_as(rows, tokenizer, config.model.max_length)
         return
     from ftzard.tasks.instruction_tuning import tokenize_rows
 
-    checks.answered_as(rows, tokenizer, tokenize_rows.template_of(config, tokenizer),
+    answered_as(rows, tokenizer, tokenize_rows.template_of(config, tokenizer),
                        config.model.max_length)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from ftzard.data import query_strategies
 from ftzard.errors import ModelError
 from ftzard.steps.step_run import Chapter
+from ftzard.tasks.classification.loading import open_classifier
 from ftzard.tracking import registry, runs
 from ftzard.tracking.registry import Version
 
@@ -48,13 +49,13 @@ def _disagreement(chapter: Chapter, texts: list[str]) -> np.ndarray:
 
 
 def _embeddings(chapter: Chapter, texts: list[str]) -> np.ndarray:
-    from ftzard.modeling import adapter, reproducibility
+    from ftzard.modeling import reproducibility
     from ftzard.modeling.tokenizer import encode
     from ftzard.registry import model_records
 
     reproducibility.set_threads(chapter.config.threads)
     files = model_records.version_files(chapter.workspace, _champion(chapter))
-    classifier = adapter.open_classifier(*files)
+    classifier = open_classifier(*files)
     input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
     return classifier.answers(input_ids, on_step=chapter.progress)[1]
 

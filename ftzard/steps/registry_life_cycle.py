@@ -10,20 +10,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from ftzard.config.pipeline import Step
 from ftzard.core import archive
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import load_base
 from ftzard.registry import compare as comparing
 from ftzard.registry import delete as deletion
-from ftzard.registry import lookup, model_records, register
+from ftzard.registry import lookup, model_records
 from ftzard.registry.compare import Comparison
+from ftzard.registry.register import register as register_adapter
+from ftzard.registry.register import register_base
 from ftzard.steps.step_run import Chapter, scratch
 from ftzard.steps.trials import log_epoch
 from ftzard.tasks.classification.comparison_page import speed_of
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.training.fit import fit
-from ftzard.workspace.pipeline import Step
 
 #: Not one of the steps that Dagster runs: a person reads it and runs it by hand.
 STEP = Step("registry_life_cycle", "Registry_Life_Cycle", "REGISTRY_LIFE_CYCLE", ("tokenized",),
@@ -69,7 +71,7 @@ def train(run: Chapter, rows: pd.DataFrame) -> Path:
 def register(run: Chapter, folder: Path) -> Version:
     """Register a trained adapter as a new version."""
     meta = read_meta(folder)
-    return registering.register(
+    return register_adapter(
         run.run, name(run), adapter=archive.pack(folder, scratch() / "adapter.zip"),
         base=model_records.shipped_base(run.workspace, run.config.model, scratch()),
         example=EXAMPLE, labels=meta["labels"],
@@ -83,7 +85,7 @@ def register_base(run: Chapter, folder: Path, **loaded: object) -> Version:
     loaded: how it is loaded, where that differs, as quantisation='none'.
     """
     meta = read_meta(folder)
-    version, new = registering.register_base(
+    version, new = register_base(
         run.run, registry.base_name(name(run)), spec={**meta["base"]["spec"], **loaded},
         hashes=model_records.hashes(meta), labels=meta["labels"], cleaning=meta["cleaning"],
         archive=model_records.shipped_base(run.workspace, run.config.model, scratch()),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ftzard.config import compose
+from ftzard.config.pipeline import STEPS
 from ftzard.data import query_strategies, storage
 from ftzard.evaluation import metric_info
 from ftzard.registry import model_records, promotions
@@ -32,7 +33,6 @@ from ftzard.steps.step_run import Chapter
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
-from ftzard.workspace.pipeline import STEPS
 
 if TYPE_CHECKING:
     from ftzard.tasks.classification.evaluation import Contest

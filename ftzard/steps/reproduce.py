@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftzard.errors import ModelError
+from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.instruction_tuning.loading import open_answerer
 from ftzard.workspace.workspace import Workspace
 
 #: What two processors may differ by, relative to a number, or to `SMALL` for smaller ones. Measured
@@ -119,7 +121,7 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     from ftzard.core.artifacts import Handle, verify
     from ftzard.data import replay, storage
     from ftzard.data.identity import FIRST
-    from ftzard.modeling import adapter, reproducibility
+    from ftzard.modeling import reproducibility
     from ftzard.modeling.base_model import load_base
     from ftzard.registry import model_records
     from ftzard.steps.version_scores import BY_SET
@@ -163,9 +165,9 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         if task == "instruction_tuning":
             compared = rows[~rows["id"].isin(record.get("left_out") or [])]
             metrics = _answer_metrics(
-                adapter.open_answerer(fitted.folder, loaded), compared, config, by_set)
+                open_answerer(fitted.folder, loaded), compared, config, by_set)
         else:
-            metrics = _test_metrics(adapter.open_classifier(fitted.folder, loaded), rows, by_set)
+            metrics = _test_metrics(open_classifier(fitted.folder, loaded), rows, by_set)
     now = {**fitted.recipe, "history": _as_recorded(fitted.recipe, recipe),
            "replayed": recipe["replayed"], "identity": storage.identity_of(path),
            "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics,

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftzard.config.pipeline import BY_NAME
 from ftzard.core.escaping import markdown
-from ftzard.workspace.pipeline import BY_NAME
 from ftzard.workspace.workspace import Workspace
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ftzard.core import result_cache
+from ftzard.config.pipeline import STEPS
 from ftzard.evaluation import gate
 from ftzard.registry import model_records
 from ftzard.reporting import batch_names
@@ -14,9 +14,8 @@ from ftzard.tracking.model_version import CHALLENGER, CHAMPION
 from ftzard.tracking.sqlite_reading import Reading
 from ftzard.versioning import git, own_code
 from ftzard.versioning.publish import unpushed, why_not_pushed
-from ftzard.workspace import drift_log, drop_folders, drop_tally
+from ftzard.workspace import drift_log, drop_folders, drop_tally, result_cache
 from ftzard.workspace.identity_rules import identity
-from ftzard.workspace.pipeline import STEPS
 from ftzard.workspace.workspace import Workspace
 
 

@@ -24,6 +24,7 @@ import yaml
 
 import ftzard
 from ftzard.config import compose, effects, unusual
+from ftzard.config.pipeline import CHAINS, JOBS, Step, step_named
 from ftzard.config.schema import Config
 from ftzard.core import custom_functions, parent_watchdog
 from ftzard.core.artifacts import Handle, dvc_hash, verify, write_json
@@ -37,11 +38,10 @@ from ftzard.sources import delivery_files
 from ftzard.steps import run_description
 from ftzard.steps.inputs import given_or_latest, latest_metadata, metadata_if_any
 from ftzard.tracking import access, record, runs
-from ftzard.tracking.sqlite_reading import of_workspace
+from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names, git, own_code
 from ftzard.workspace import addresses, disk, drop_folders, memory
 from ftzard.workspace.identity_rules import identity
-from ftzard.workspace.pipeline import CHAINS, JOBS, Step, step_named
 from ftzard.workspace.workspace import Workspace, find
 
 #: The steps that are about a delivery without labels.
@@ -585,11 +585,6 @@ def _require_restored(workspace: Workspace) -> None:
         raise WorkspaceError(
             "an 'ftzard restore' was cut off, so some files here may be of one version and some of "
             f"another. Finish it: ftzard doctor --fix -w {workspace.in_shell}")
-
-
-def connect(workspace: Workspace, config: Config) -> runs.Tracking:
-    """Return the connection to the workspace's MLflow, as `reading.Reading.tracking` does."""
-    return of_workspace(workspace, config).tracking
 
 
 def _plain(value: object) -> object:

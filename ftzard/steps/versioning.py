@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from ftzard.config.pipeline import STEPS, Step, step_named
 from ftzard.core.artifacts import Handle, write_json
 from ftzard.core.locks import locked
 from ftzard.errors import TrackingError, WorkspaceError
 from ftzard.steps.inputs import latest_metadata
-from ftzard.steps.step_run import Place, connect, locate, notebook_used, sentences_first
+from ftzard.steps.step_run import Place, locate, notebook_used, sentences_first
 from ftzard.tracking import runs
+from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import commit, own_code, versions
 from ftzard.versioning.commit import CodeFile, Versioned
-from ftzard.workspace.pipeline import STEPS, Step, step_named
 from ftzard.workspace.workspace import Workspace
 
 HISTORY = "commit_history.json"

@@ -24,14 +24,15 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from ftzard.core.archive import whole_folder
 from ftzard.core.artifacts import write_json
 from ftzard.errors import ModelError
-from ftzard.modeling.adapter import open_answerer, open_classifier
 from ftzard.modeling.adapter_meta import WEIGHTS, read_meta
 from ftzard.modeling.architecture import linear_layers
 from ftzard.modeling.base_model import LoadedBase, load_base
 from ftzard.modeling.hf_logging import quiet_loading
 from ftzard.modeling.hub import cause, said, token
 from ftzard.modeling.spec import BaseSpec
+from ftzard.tasks.classification.loading import open_classifier
 from ftzard.tasks.exporters import Answers, Labels
+from ftzard.tasks.instruction_tuning.loading import open_answerer
 
 ADAPTER, MERGED = "adapter", "merged"
 FORMS = (ADAPTER, MERGED)

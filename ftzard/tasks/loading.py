@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ftzard.core.text import cleaned_as, wording
-from ftzard.modeling import adapter as adapters
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.spec import BaseSpec
+from ftzard.tasks.classification.loading import bare_classifier, open_classifier
 from ftzard.tasks.classification.predictor import Classifier
 from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning.generator import Answerer
+from ftzard.tasks.instruction_tuning.loading import bare_answerer, open_answerer
 
 
 def opened(adapter: Path | None, spec: Mapping, told: Mapping) -> Classifier | Answerer:
@@ -20,12 +21,12 @@ def opened(adapter: Path | None, spec: Mapping, told: Mapping) -> Classifier | A
     """
     base = BaseSpec(**spec)
     if adapter is not None:
-        found = adapters.open_answerer if base.writes else adapters.open_classifier
+        found = open_answerer if base.writes else open_classifier
         return found(adapter, base)
     if base.writes:
-        return adapters.bare_answerer(
+        return bare_answerer(
             load_base(base, ()), chat_template.from_meta(told["template"]), told["max_new_tokens"])
-    return adapters.bare_classifier(load_base(base, told["labels"]))
+    return bare_classifier(load_base(base, told["labels"]))
 
 
 def cleaned(texts: Iterable[str], spec: Mapping, cleaning: Mapping) -> list[str]:

@@ -20,9 +20,10 @@ import torch
 from ftzard.core import forked_worker, python_settings
 from ftzard.core.archive import unpack
 from ftzard.errors import ModelError
-from ftzard.modeling.adapter import open_answerer, open_classifier
 from ftzard.modeling.base_model import BaseSpec
 from ftzard.modeling.reproducibility import set_threads
+from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.instruction_tuning.loading import open_answerer
 
 #: The garbage collector would look through what imports leave, again and again.
 _FRESH = ("import gc, sys; gc.disable(); from ftzard.tasks import verification as verify; gc.freeze(); "

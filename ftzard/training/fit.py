@@ -19,12 +19,15 @@ from ftzard.core.archive import whole_folder
 from ftzard.core.artifacts import sha256, write_json
 from ftzard.errors import ModelError
 from ftzard.modeling import checks, memory
-from ftzard.modeling.adapter import ANSWERING, attach, detach, save
+from ftzard.modeling.adapter import attach, detach, save
 from ftzard.modeling.adapter_meta import weights_file
 from ftzard.modeling.base_model import LoadedBase
+from ftzard.modeling.inference import Progress
 from ftzard.modeling.reproducibility import made_with, processor
-from ftzard.tasks.classification.predictor import Progress
+from ftzard.tasks.classification.checks import tokenized_as
 from ftzard.tasks.instruction_tuning import chat_template
+from ftzard.tasks.instruction_tuning.checks import answered_as, assert_packing
+from ftzard.tasks.instruction_tuning.loading import ANSWERING
 from ftzard.training import rows_used
 from ftzard.training.checkpoint import Checkpoints
 from ftzard.training.trainer import Trained, train
@@ -82,7 +85,7 @@ def fit(
     packing = training.get("packing", False)
     _check_rows(loaded, train_rows, validation_rows, extra or {})
     if packing and loaded.spec.writes:
-        checks.assert_packing(loaded.model, loaded.tokenizer, loaded.spec)
+        assert_packing(loaded.model, loaded.tokenizer, loaded.spec)
     values = {
         "params": params,
         "training": training,
@@ -152,10 +155,10 @@ def _check_rows(
         )
     for rows in (train_rows, validation_rows):
         if loaded.spec.writes:
-            checks.answered_as(rows, loaded.tokenizer, chat_template.from_meta(extra["template"]),
+            answered_as(rows, loaded.tokenizer, chat_template.from_meta(extra["template"]),
                                loaded.spec.max_length)
         else:
-            checks.tokenized_as(rows, loaded.tokenizer, loaded.spec.max_length)
+            tokenized_as(rows, loaded.tokenizer, loaded.spec.max_length)
 
 
 def _recipe(values: dict, folder: Path, trained: Trained) -> dict:

@@ -21,7 +21,7 @@ from scipy.stats import qmc
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling.adapter import read_meta
 from ftzard.modeling.base_model import LoadedBase
-from ftzard.tasks.classification.predictor import Progress
+from ftzard.modeling.inference import Progress
 from ftzard.training.fit import fit
 from ftzard.training.objective import LOWER, METRICS, better
 from ftzard.training.trainer import Trained

@@ -21,8 +21,8 @@ from ftzard.errors import ModelError, nearest
 from ftzard.modeling.architecture import headed_in
 from ftzard.modeling.batching import shuffled_batches
 from ftzard.modeling.checks import OPTIMIZERS, optimizer_fits
+from ftzard.modeling.inference import TOKENS, Progress
 from ftzard.modeling.reproducibility import set_seed
-from ftzard.tasks.classification.predictor import TOKENS, Progress
 from ftzard.training.checkpoint import Checkpoints, random_state, set_random_state
 from ftzard.training.objective import METRICS, better, objective_of, task_of
 

@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from ftzard.config.pipeline import Step
 from ftzard.config.schema import Config
 from ftzard.core.artifacts import Handle
 from ftzard.core.free_memory import shown
 from ftzard.errors import WorkspaceError
-from ftzard.workspace.pipeline import Step
 from ftzard.workspace.workspace import Workspace
 
 MB = 1 << 20

@@ -129,9 +129,9 @@ def not_in_table(workspace: Workspace, cleaned: Path) -> list[str]:
     files = [e.path for e in drop_folders.entries(workspace, workspace.raw_incoming) if e.look]
     if not files or not cleaned.is_file():
         return [path.name for path in files]
-    from ftzard.data.storage import read_parquet
+    from pyarrow import parquet
 
-    known, missing = set(read_parquet(cleaned, columns=["batch"])["batch"]), []
+    known, missing = set(parquet.read_table(cleaned, columns=["batch"])["batch"].unique().to_pylist()), []
     for path in files:
         with suppress(OSError, DataError):  # it has vanished, or cannot be read
             if delivery_hashes.of(workspace, path, keep=False)[:12] not in known:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ftzard.config.schema import Config
-from ftzard.core import result_cache
 from ftzard.errors import DataError
+from ftzard.workspace import result_cache
 from ftzard.workspace.identity_version import FIRST, LATEST, identity_of
 from ftzard.workspace.record_file import read_record_file
 from ftzard.workspace.workspace import Workspace

@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from ftzard.config.pipeline import Step
 from ftzard.core import free_memory
 from ftzard.core.artifacts import Handle
 from ftzard.core.free_memory import shown
 from ftzard.errors import WorkspaceError
-from ftzard.workspace.pipeline import Step
 from ftzard.workspace.workspace import Workspace
 
 #: What a step takes in memory, in bytes: for each byte of text that it reads, and for each row.

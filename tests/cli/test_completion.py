@@ -10,8 +10,8 @@ import time
 import pytest
 
 from ftzard.cli import completion
+from ftzard.config.pipeline import JOBS
 from ftzard.tracking.store import make_sqlite
-from ftzard.workspace.pipeline import JOBS
 from tests.conftest import TOOLS
 from tests.tracking.stores import registered
 

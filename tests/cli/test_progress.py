@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from ftzard.cli.servers import as_they_answer
+from ftzard.config.pipeline import BY_NAME, JOBS
 from ftzard.errors import WorkspaceError
 from ftzard.orchestration.launch import Report, ops_of, usual_seconds
 from ftzard.tracking import runs
 from ftzard.tracking.sqlite_reading import of_workspace
-from ftzard.workspace.pipeline import BY_NAME, JOBS
 
 
 def test_a_step_says_its_place_and_what_is_left_where_that_is_known():

@@ -13,11 +13,11 @@ import ftzard
 from ftzard import definitions
 from ftzard.config import effects
 from ftzard.config.compose import Resolved, compose, resolve
+from ftzard.config.pipeline import JOBS, STEPS
 from ftzard.config.schema import GROUPS, Config
 from ftzard.errors import ConfigError
 from ftzard.registry import effective_config
 from ftzard.steps.step_run import begin
-from ftzard.workspace.pipeline import JOBS, STEPS
 
 LIBRARY = Path(ftzard.__file__).parent
 

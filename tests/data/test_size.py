@@ -21,7 +21,7 @@ import ftzard.registry.input_lines as input_lines, ftzard.registry.predict
 from ftzard.data import reading; from ftzard.data.labeling import labeling_queue as labelling
 from ftzard.errors import FtzardError
 from ftzard.workspace import memory
-from ftzard.workspace.pipeline import BY_NAME
+from ftzard.config.pipeline import BY_NAME
 from ftzard.core.artifacts import Handle
 from ftzard.workspace.workspace import Workspace
 path, room, what = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

@@ -12,6 +12,7 @@ import pytest
 
 from ftzard import doctor
 from ftzard.config.compose import compose
+from ftzard.config.pipeline import BY_NAME
 from ftzard.core.archive import whole_folder
 from ftzard.core.artifacts import Handle, dvc_hash, sha256, write_atomically
 from ftzard.data import storage
@@ -21,7 +22,6 @@ from ftzard.orchestration.create_workspace import create
 from ftzard.tracking import runs
 from ftzard.versioning.commit import version
 from ftzard.workspace import disk
-from ftzard.workspace.pipeline import BY_NAME
 from ftzard.workspace.workspace import Workspace
 
 pytestmark = pytest.mark.slow

@@ -13,18 +13,11 @@ from safetensors.torch import load_file, save_file
 from ftzard.core.archive import pack
 from ftzard.core.artifacts import sha256
 from ftzard.errors import ModelError
-from ftzard.modeling.adapter import (
-    attach,
-    bare_classifier,
-    base_spec,
-    detach,
-    open_classifier,
-    read_meta,
-    save,
-)
+from ftzard.modeling.adapter import attach, base_spec, detach, read_meta, save
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.tiny_falcon import build
 from ftzard.tasks import verification
+from ftzard.tasks.classification.loading import bare_classifier, open_classifier
 from ftzard.tasks.verification import verify_saved
 from ftzard.training.trainer import train
 

@@ -16,21 +16,15 @@ from ftzard.core.artifacts import sha256
 from ftzard.errors import ModelError
 from ftzard.modeling import base_model as base_module
 from ftzard.modeling import checks
-from ftzard.modeling.adapter import (
-    attach,
-    bare_answerer,
-    bare_classifier,
-    base_spec,
-    detach,
-    open_answerer,
-    open_classifier,
-    save,
-)
+from ftzard.modeling.adapter import attach, base_spec, detach, save
 from ftzard.modeling.adapter_meta import read_meta, weights_file
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.batching import pad
 from ftzard.tasks import verification
-from ftzard.tasks.instruction_tuning import chat_template
+from ftzard.tasks.classification.loading import bare_classifier, open_classifier
+from ftzard.tasks.instruction_tuning import chat_template, objective
+from ftzard.tasks.instruction_tuning.checks import answered_as
+from ftzard.tasks.instruction_tuning.loading import bare_answerer, open_answerer
 from ftzard.tasks.instruction_tuning.token_loss import row_losses
 from ftzard.tasks.instruction_tuning.tokenization import encode
 from ftzard.tasks.verification import verify_losses
@@ -373,7 +367,7 @@ def test_only_the_tokens_of_answers_are_learned(falcon, rows):
     """As transformers has it with the labels of a prompt left out, gradients included."""
     ids, prompts = rows["input_ids"][:12].tolist(), rows["prompt_length"][:12].tolist()
     model = attach(falcon, seed=1, rank=4, alpha=8.0, train_embeddings=True)
-    objective = objectives.Answers(model, rows[:12], rows[:12], None)
+    objective = Answers(model, rows[:12], rows[:12], None)
     parts = [objective.batch(part, 0, torch.device("cpu"))
              for part in objective.parts(numpy.arange(12), 3 * LENGTH)]
     assert len(parts) > 2
@@ -496,7 +490,7 @@ def test_rows_of_another_template_or_length_are_refused(falcon, texts, tmp_path)
         "id": texts.index[:40].astype(str), "label": answers, "input_ids": list(made.input_ids),
         "messages": [json.dumps(one) for one in messages],
         "prompt_length": made.prompt_length})[~made.lost]
-    checks.answered_as(table, falcon.tokenizer, template, LENGTH)
+    answered_as(table, falcon.tokenizer, template, LENGTH)
     shifted = table.assign(prompt_length=table["prompt_length"] + 1)
     shorter = table.assign(input_ids=[ids[:-1] for ids in table["input_ids"]])
     for wrong in (shifted, shorter):

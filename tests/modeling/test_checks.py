@@ -10,10 +10,12 @@ from peft import LoraConfig
 from ftzard.errors import ModelError
 from ftzard.modeling import adapter, base_model, checks
 from ftzard.modeling import tokenizer as tokenizing
-from ftzard.modeling.adapter import attach, detach, open_classifier, save
+from ftzard.modeling.adapter import attach, detach, save
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.batching import pad
 from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification.checks import same_labels
+from ftzard.tasks.classification.loading import open_classifier
 from ftzard.training.fit import fit
 from tests.modeling.families import build
 
@@ -184,14 +186,14 @@ def test_an_adapter_that_does_not_fit_is_refused_before_any_weight_is_loaded(
 
 
 def test_label_maps_that_differ_are_named_on_both_sides():
-    checks.same_labels(["a", "b"], ["a", "b"], whose="x", others="y")
-    checks.same_labels(["b"], ["a", "b"], whose="x", others="y", subset=True)
+    same_labels(["a", "b"], ["a", "b"], whose="x", others="y")
+    same_labels(["b"], ["a", "b"], whose="x", others="y", subset=True)
     with pytest.raises(ModelError, match=r"the data has the labels \['a', 'c'\], tweets@3 has "
                                          r"\['a', 'b'\]; unknown to it: \['c'\]"):
-        checks.same_labels(["a", "c"], ["a", "b"], whose="the data", others="tweets@3",
+        same_labels(["a", "c"], ["a", "b"], whose="the data", others="tweets@3",
                            subset=True)
     with pytest.raises(ModelError, match=r"\['b', 'a'\], y has \['a', 'b'\]\."):
-        checks.same_labels(["b", "a"], ["a", "b"], whose="x", others="y")
+        same_labels(["b", "a"], ["a", "b"], whose="x", others="y")
 
 
 # Around a training

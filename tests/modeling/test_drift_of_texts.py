@@ -9,8 +9,8 @@ import pytest
 from ftzard.evaluation.drift import Ruler, Sample, compare
 from ftzard.modeling.adapter import attach, detach
 from ftzard.modeling.base_model import load_base
+from ftzard.modeling.inference import answers, probabilities
 from ftzard.modeling.tokenizer import encode
-from ftzard.tasks.classification.predictor import answers, probabilities
 from ftzard.training.trainer import train
 from tests.modeling.conftest import LABELS, make_texts
 

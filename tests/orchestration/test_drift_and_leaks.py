@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard.modeling import adapter
 from ftzard.registry import model_records
 from ftzard.steps import drift_reference
+from ftzard.tasks.classification.loading import open_classifier
 from ftzard.tracking import registry, runs
 from ftzard.versioning import delivery_names
 from ftzard.workspace import drift_log
@@ -62,7 +62,7 @@ class TestDrift:
         version = registry.version(story.tracking(), "FalconSentiAnalysis", number)
         kept = pd.read_parquet(drift_reference.place(workspace, version))
         shutil.rmtree(workspace.cache / "drift")
-        classifier = adapter.open_classifier(*model_records.version_files(workspace, version))
+        classifier = open_classifier(*model_records.version_files(workspace, version))
         made = drift_reference.of(SimpleNamespace(workspace=workspace), version, classifier)
         assert len(made) == len(kept) > 100
         for name in ("words", "characters", "tokens"):

@@ -14,9 +14,9 @@ from ftzard.errors import ModelError
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.registry import model_records
 from ftzard.reporting.standings import Standings
-from ftzard.steps.step_run import connect
 from ftzard.tasks.instruction_tuning import instructions, tokenize_rows
 from ftzard.tracking import registry, runs
+from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
 
 pytestmark = pytest.mark.jobs

@@ -10,12 +10,12 @@ from dagster import validate_run_config
 from ftzard import definitions
 from ftzard.config import effects, former_names
 from ftzard.config.compose import PACKAGED, compose, resolve
+from ftzard.config.pipeline import JOBS, job_named
 from ftzard.errors import ConfigError
 from ftzard.orchestration.jobs import build, resources
 from ftzard.orchestration.launch import RESOURCES, launchpad, merged, resources_of
 from ftzard.orchestration.launchpad import opens_with
 from ftzard.orchestration.resources import goes_over, request
-from ftzard.workspace.pipeline import JOBS, job_named
 
 ROOT = Path("/somewhere/ws")
 

@@ -24,15 +24,15 @@ from dagster._core.execution.plan.objects import StepFailureData, UserFailureDat
 from dagster._core.utils import make_new_run_id
 
 from ftzard import definitions
+from ftzard.config.pipeline import JOBS
 from ftzard.core.artifacts import write_json
 from ftzard.data.labeling.labeling_queue import queue_csv
 from ftzard.data.storage import write_parquet
 from ftzard.errors import WorkspaceError
 from ftzard.orchestration import drop_folder_runs
-from ftzard.steps.step_run import connect
 from ftzard.tracking import runs
+from ftzard.tracking.workspace_store import connect
 from ftzard.workspace import delivery_hashes, drop_folders
-from ftzard.workspace.pipeline import JOBS
 
 INFERENCE, RETRAINING = "inference_pipeline_job", "retraining_pipeline_job"
 TRAINING = "training_pipeline_job"

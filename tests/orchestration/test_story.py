@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from ftzard.config.compose import compose, digest, flat, from_record, to_record
+from ftzard.config.pipeline import BY_NAME, JOBS, STEPS
 from ftzard.core import notebook_hash
 from ftzard.core.artifacts import sha256
 from ftzard.data import splitting
 from ftzard.data.labeling.labeling_queue import read_queue
 from ftzard.data.normalization import normalise_all
 from ftzard.tracking import record, runs
-from ftzard.workspace.pipeline import BY_NAME, JOBS, STEPS
 from tests.orchestration.texts import mood_of
 from tests.story import OWN, OWN_LINE
 

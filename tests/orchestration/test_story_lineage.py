@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ftzard.config.pipeline import STEPS
 from ftzard.registry.lineage import history, lineage, records
 from ftzard.steps.versioning import HISTORY
 from ftzard.tracking import runs
-from ftzard.workspace.pipeline import STEPS
 
 pytestmark = pytest.mark.jobs
 

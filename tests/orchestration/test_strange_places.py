@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from ftzard.errors import WorkspaceError
-from ftzard.steps.step_run import connect
 from ftzard.tracking import runs
+from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import find, unusable_folder_name
 
 pytestmark = pytest.mark.jobs

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ftzard.steps.step_run import connect
 from ftzard.tracking import registry
+from ftzard.tracking.workspace_store import connect
 from tests.registry.test_lookup import without_ftzard  # noqa: F401 - the fixture
 from tests.trained_to_answer import ANSWERS, NAME, answering  # noqa: F401 - the fixture
 

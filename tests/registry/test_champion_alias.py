@@ -7,8 +7,9 @@ from ftzard.data.storage import write_parquet
 from ftzard.doctor.registered import models as looked_at
 from ftzard.errors import TrackingError
 from ftzard.registry import champion_alias, model_records
-from ftzard.steps.step_run import begin, connect
+from ftzard.steps.step_run import begin
 from ftzard.tracking import registry, runs
+from ftzard.tracking.workspace_store import connect
 
 NAME = "FalconSentiAnalysis"
 

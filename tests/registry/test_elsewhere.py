@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from ftzard.registry import lookup, model_records
-from ftzard.steps.step_run import connect
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
+from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
 from tests.trained import NAME, move_store, own, trained  # noqa: F401
 

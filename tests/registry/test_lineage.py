@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 import pytest
 
 from ftzard.errors import WorkspaceError
-from ftzard.registry.lineage import NOT_HERE, history, lineage
+from ftzard.registry.lineage import history, lineage
 from ftzard.tracking import registry
+from ftzard.tracking.workspace_store import NOT_HERE
 from tests.rounds import MODEL
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ from ftzard.doctor import registered as doctor
 from ftzard.errors import ModelError, TrackingError
 from ftzard.registry import delete, lookup, register
 from ftzard.registry.pyfunc_model import require_own_code
-from ftzard.steps.step_run import connect
 from ftzard.tracking import registry, runs
+from ftzard.tracking.workspace_store import connect
 from tests.trained import NAME, models, own, trained  # noqa: F401 - the fixtures
 
 pytestmark = pytest.mark.slow

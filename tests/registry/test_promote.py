@@ -11,8 +11,8 @@ from ftzard.core.archive import pack
 from ftzard.doctor.registered import models as looked_at
 from ftzard.errors import FtzardError, TrackingError
 from ftzard.registry import champion_alias, model_records, promote, promotions
-from ftzard.steps.step_run import connect
 from ftzard.tracking import registry, runs
+from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
 from tests.tracking.conftest import store  # noqa: F401 - a store made once
 

@@ -9,8 +9,8 @@ import yaml
 from ftzard.config.compose import digest, from_record
 from ftzard.data import storage
 from ftzard.registry import lookup, seen_rows
-from ftzard.steps.step_run import connect
 from ftzard.tracking import registry
+from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import git
 from tests.trained import NAME, own, trained  # noqa: F401 - the fixtures
 

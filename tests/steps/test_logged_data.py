@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from ftzard.data.storage import rows_digest, write_parquet
-from ftzard.steps.step_run import begin, connect
+from ftzard.steps.step_run import begin
 from ftzard.tracking import runs
+from ftzard.tracking.workspace_store import connect
 
 ROWS = pd.DataFrame({"id": [f"r{n}" for n in range(6)], "batch": "b1",
                      "text": [f"text {n}" for n in range(6)], "label": ["a", "b"] * 3,

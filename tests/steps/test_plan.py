@@ -170,8 +170,8 @@ class TestMemoryAndTime:
         assert full.memory.optimizer == 8 * full.sizes.parameters
 
     def test_the_speed_is_that_of_an_earlier_run_of_the_same_base(self, tokenized):
-        from ftzard.steps.step_run import connect
         from ftzard.tracking import runs
+        from ftzard.tracking.workspace_store import connect
 
         before = told(tokenized, "tuning_job")
         assert any("until a run here has measured it" in line for line in before.assumptions)

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from ftzard.steps.step_run import connect
 from ftzard.tracking import runs
+from ftzard.tracking.workspace_store import connect
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ from ftzard.core.artifacts import sha256
 from ftzard.data.reading import batch_of
 from ftzard.sources import delivery_files
 from ftzard.steps import report_facts
-from ftzard.steps.step_run import begin, connect
+from ftzard.steps.step_run import begin
+from ftzard.tracking.workspace_store import connect
 
 CHAPTERS = Path(ftzard.__file__).parent / "notebooks"
 

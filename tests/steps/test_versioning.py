@@ -7,10 +7,10 @@ import json
 
 import pytest
 
+from ftzard.config.pipeline import BY_NAME
 from ftzard.errors import TrackingError
 from ftzard.steps.versioning import HISTORY, read_history
 from ftzard.tracking import runs
-from ftzard.workspace.pipeline import BY_NAME
 from tests.rounds import Rounds
 
 

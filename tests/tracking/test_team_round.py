@@ -16,8 +16,8 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
+from ftzard.config.pipeline import JOBS
 from ftzard.tracking import mirror
-from ftzard.workspace.pipeline import JOBS
 from tests.story import Story, begun
 from tests.tracking.team import TOOLS, Team, no_credentials
 

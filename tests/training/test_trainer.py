@@ -7,9 +7,10 @@ import torch
 from ftzard.errors import ModelError
 from ftzard.modeling.adapter import attach, detach
 from ftzard.modeling.batching import pad
-from ftzard.tasks.classification.predictor import logits
+from ftzard.modeling.inference import logits
+from ftzard.tasks.classification.objective import measure
 from ftzard.training import objective, trainer
-from ftzard.training.objective import better, measure
+from ftzard.training.objective import better
 from ftzard.training.trainer import train
 
 LABELS = ["negative", "positive"]

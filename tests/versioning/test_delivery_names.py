@@ -11,8 +11,9 @@ from ftzard.data.reading import batch_of
 from ftzard.orchestration.create_workspace import config_for, create
 from ftzard.reporting import batch_names
 from ftzard.sources import delivery_files
-from ftzard.steps.step_run import begin, connect
+from ftzard.steps.step_run import begin
 from ftzard.steps.versioning import follow
+from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names
 from ftzard.workspace import drift_log
 from ftzard.workspace.workspace import Workspace

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ftzard.config.pipeline import BY_NAME, job_named, step_named
 from ftzard.core.artifacts import Handle, verify, write_atomically
 from ftzard.core.locks import alive, locked
 from ftzard.data import storage
@@ -17,7 +18,6 @@ from ftzard.orchestration.create_workspace import config_for, create
 from ftzard.orchestration.ops import notebook_path
 from ftzard.steps.inputs import given_or_latest, latest_metadata
 from ftzard.versioning import version
-from ftzard.workspace.pipeline import BY_NAME, job_named, step_named
 from ftzard.workspace.workspace import find
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy
 
 from ftzard.errors import ModelError
-from ftzard.modeling.adapter import detach, open_classifier
+from ftzard.modeling.adapter import detach
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
+from ftzard.modeling.inference import Progress, probabilities
 from ftzard.modeling.tokenizer import encode
-from ftzard.tasks.classification.predictor import Progress, probabilities
+from ftzard.tasks.classification.loading import open_classifier
 
 
 def answers(

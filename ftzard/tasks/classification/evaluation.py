@@ -13,7 +13,7 @@ from ftzard.evaluation import gate
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Predicted, Verdict
 from ftzard.evaluation.intervals import wilson_interval
-from ftzard.modeling import adapter, checks, prediction_cache
+from ftzard.modeling import adapter, prediction_cache
 from ftzard.modeling.base_model import LoadedBase, load_base
 from ftzard.modeling.prediction_cache import AnswerStore, Question
 from ftzard.modeling.spec import BaseSpec
@@ -24,7 +24,9 @@ from ftzard.steps.step_run import Chapter
 from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.classification import baselines, calibration, temperature
 from ftzard.tasks.classification.calibration import Calibration
+from ftzard.tasks.classification.checks import same_labels, tokenized_as
 from ftzard.tasks.classification.comparison import disagreements
+from ftzard.tasks.classification.loading import bare_classifier, open_classifier
 from ftzard.tasks.classification.metrics import classification_metrics, flat, reliability
 from ftzard.tasks.classification.predictor import Classifier
 from ftzard.tracking.registry import Version
@@ -180,11 +182,11 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     defender = None
     if champion is not None:
         defender = model_records.version_files(workspace, champion)
-        checks.same_labels(classes, adapter.read_meta(defender[0])["labels"],
+        same_labels(classes, adapter.read_meta(defender[0])["labels"],
                            whose="the challenger", others=str(champion))
     loaded = load_base(model_records.base_spec(workspace, config.model), classes,
                        continues=challenger)
-    checks.tokenized_as(test, loaded.tokenizer, meta["max_length"])
+    tokenized_as(test, loaded.tokenizer, meta["max_length"])
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
     chapter.run.tags(hashes)
     chapter.say(**hashes, quantised_layers=loaded.quantised)
@@ -258,7 +260,7 @@ class _TestRows:
 
         validation: None where its temperature is known already; then there are none of these.
         """
-        classifier = adapter.open_classifier(folder, self.loaded)
+        classifier = open_classifier(folder, self.loaded)
         try:
             told = [classifier.answers(question.input_ids) for question in self.questions]
             model = prediction_cache.identity(folder, self.loaded)
@@ -275,7 +277,7 @@ class _TestRows:
 
     def base(self) -> np.ndarray:
         """Return the logits of the bare base."""
-        classifier = adapter.bare_classifier(self.loaded)
+        classifier = bare_classifier(self.loaded)
         self.memory["base"] = weights_mb(classifier.model)
         told = self.store.answers(
             prediction_cache.identity(None, self.loaded), self.questions,
@@ -295,7 +297,7 @@ class _TestRows:
 
         def answer(question: Question) -> dict[str, np.ndarray]:
             if not opened:
-                opened.append(adapter.open_classifier(folder, self.loaded if same else spec))
+                opened.append(open_classifier(folder, self.loaded if same else spec))
             return {"logits": opened[0].logits(question.input_ids)}
 
         questions = self.questions
@@ -326,7 +328,7 @@ def _earlier(chapter: Chapter, test_rows: _TestRows, classes: list[str], champio
         if why is None:
             try:
                 folder, spec = model_records.version_files(chapter.workspace, version)
-                checks.same_labels(classes, adapter.read_meta(folder)["labels"],
+                same_labels(classes, adapter.read_meta(folder)["labels"],
                                    whose="the challenger", others=str(version))
                 found[version.number] = test_rows.version(folder, spec, check=False)
                 continue

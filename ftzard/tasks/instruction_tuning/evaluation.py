@@ -16,7 +16,7 @@ from ftzard.errors import ModelError
 from ftzard.evaluation import gate, metric_info
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Scored, Verdict
-from ftzard.modeling import adapter, checks, prediction_cache
+from ftzard.modeling import adapter, prediction_cache
 from ftzard.modeling.base_model import LoadedBase, load_base
 from ftzard.modeling.prediction_cache import AnswerStore, Arrays, Question
 from ftzard.modeling.spec import BaseSpec
@@ -26,7 +26,9 @@ from ftzard.steps import drift_reference, first_model, row_accounts, version_sco
 from ftzard.steps.step_run import Chapter
 from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.instruction_tuning import answer_metrics, tokenization, tokenize_rows
+from ftzard.tasks.instruction_tuning.checks import answered_as
 from ftzard.tasks.instruction_tuning.generator import COLUMNS, Answerer
+from ftzard.tasks.instruction_tuning.loading import open_answerer
 from ftzard.tracking.registry import Version
 
 
@@ -195,7 +197,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
     loaded = load_base(model_records.base_spec(workspace, config.model, config.task.kind),
                        continues=challenger)
     meta = adapter.read_meta(challenger)
-    checks.answered_as(test, loaded.tokenizer, tokenize_rows.template_in(meta), meta["max_length"])
+    answered_as(test, loaded.tokenizer, tokenize_rows.template_in(meta), meta["max_length"])
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
     chapter.run.tags(hashes)
     chapter.say(**hashes, quantised_layers=loaded.quantised)
@@ -208,7 +210,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
     test_rows = _TestRows(
         kept, tokenize_rows.drawn(len(kept), told.generated_rows, config.seed),
         version_scores.store(chapter, loaded), chapter)
-    answerer = adapter.open_answerer(challenger, loaded)
+    answerer = open_answerer(challenger, loaded)
     try:
         by_role = {"challenger": test_rows.answered(
             prediction_cache.identity(challenger, loaded), lambda: answerer, anew=True)}
@@ -372,7 +374,7 @@ class _Version:
 
         def open_model() -> Answerer:
             if not opened:
-                opened.append(adapter.open_answerer(self.folder, base))
+                opened.append(open_answerer(self.folder, base))
             return opened[0]
 
         try:

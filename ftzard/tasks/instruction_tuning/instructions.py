@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ftzard.core.text import wording
-from ftzard.data import json_lines, reading
+from ftzard.data import json_lines, prompt_columns, reading
 from ftzard.data.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys, whole_characters
 from ftzard.data.identity import FIRST, canonical, refuse_rounded
 from ftzard.data.messages import (
@@ -30,7 +30,6 @@ from ftzard.data.messages import (
 )
 from ftzard.data.splitting import canonical_split
 from ftzard.errors import DataError
-from ftzard.tasks.instruction_tuning import prompt_columns
 
 
 def read(

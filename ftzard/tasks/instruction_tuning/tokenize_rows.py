@@ -13,7 +13,6 @@ import pandas as pd
 
 from ftzard.config.schema import Config
 from ftzard.errors import DataError, ModelError
-from ftzard.modeling import adapter
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.tokenizer import PreTrainedTokenizerBase
@@ -22,6 +21,7 @@ from ftzard.steps.step_run import Chapter
 from ftzard.tasks.instruction_tuning import chat_template, tokenization
 from ftzard.tasks.instruction_tuning.chat_template import Template
 from ftzard.tasks.instruction_tuning.generator import Answerer
+from ftzard.tasks.instruction_tuning.loading import bare_answerer
 
 #: What the learning curves show of each epoch.
 CURVES = ("loss", "token_accuracy")
@@ -103,7 +103,7 @@ def kept(config: Config, tokenizer: PreTrainedTokenizerBase,
 
 def bare(config: Config, loaded: LoadedBase) -> Answerer:
     """Return the base itself as the config asks it, to compare with."""
-    return adapter.bare_answerer(loaded, template_of(config, loaded.tokenizer),
+    return bare_answerer(loaded, template_of(config, loaded.tokenizer),
                                  config.task.instructions.max_new_tokens)
 
 

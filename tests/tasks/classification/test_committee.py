@@ -4,8 +4,9 @@ import numpy
 import pytest
 
 from ftzard.errors import ModelError
-from ftzard.modeling.adapter import attach, detach, open_classifier, save
+from ftzard.modeling.adapter import attach, detach, save
 from ftzard.tasks.classification import committee
+from ftzard.tasks.classification.loading import open_classifier
 from ftzard.training.trainer import train
 from tests.modeling.conftest import LABELS
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from ftzard.errors import ModelError
-from ftzard.modeling.adapter import attach, bare_classifier
+from ftzard.modeling.adapter import attach
 from ftzard.modeling.batching import pad
-from ftzard.tasks.classification.predictor import answers, logits, probabilities
+from ftzard.modeling.inference import answers, logits, probabilities
+from ftzard.tasks.classification.loading import bare_classifier
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from ftzard.modeling.tiny_falcon import build
 from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning.generator import Answerer
+from ftzard.tasks.instruction_tuning.loading import bare_answerer, open_answerer
 from ftzard.tasks.instruction_tuning.tokenization import asked, encode
 from tests.modeling import families
 
@@ -198,7 +199,7 @@ def test_a_quantised_base_with_an_adapter_answers_like_a_loop_without_cache(tmp_
             weight.add_(0.1 * torch.randn(weight.shape, generator=torch.manual_seed(number)))
     saved = adapter.save(loaded, tmp_path / "adapter", kept)
     adapter.detach(loaded)
-    answerer = adapter.open_answerer(saved, loaded)
+    answerer = open_answerer(saved, loaded)
     rows = encoded(answerer)
     loss, _ = answerer.losses(rows.input_ids, rows.prompt_length)
     assert loss[1] == pytest.approx(by_hand(answerer, rows.input_ids[1], rows.prompt_length[1]),
@@ -212,5 +213,5 @@ def test_a_quantised_base_with_an_adapter_answers_like_a_loop_without_cache(tmp_
         [n for n in ids[begins:] if n not in answerer.template.stops(answerer.tokenizer)],
         skip_special_tokens=True).strip()
     adapter.detach(loaded)
-    bare = adapter.bare_answerer(loaded, answerer.template, 6)
+    bare = bare_answerer(loaded, answerer.template, 6)
     assert abs(bare.losses(rows.input_ids, rows.prompt_length)[0] - loss).min() > 1e-3

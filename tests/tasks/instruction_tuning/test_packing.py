@@ -8,14 +8,14 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ftzard.errors import ModelError
-from ftzard.modeling import checks
 from ftzard.modeling.adapter import attach, detach
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.tasks.instruction_tuning import packing
+from ftzard.tasks.instruction_tuning.checks import assert_packing
+from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.tasks.instruction_tuning.token_loss import row_losses
 from ftzard.training import trainer
 from ftzard.training.fit import fit
-from ftzard.training.objective import Answers
 from tests.modeling.families import FAMILIES, build
 from tests.modeling.instruction_rows import EXTRA, LENGTH, rows_of
 
@@ -96,7 +96,7 @@ def test_without_the_mask_rows_would_see_each_other(loaded, rows, monkeypatch):
                        pad_id=0)
     assert numpy.abs(found - alone.loss).max() > 1e-2
     with pytest.raises(ModelError, match="packed into one sequence .*packing=false"):
-        checks.assert_packing(loaded.model, loaded.tokenizer, loaded.spec)
+        assert_packing(loaded.model, loaded.tokenizer, loaded.spec)
 
 
 def moved(loaded, rows, **changes):

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from ftzard.config.compose import compose
+from ftzard.data import prompt_columns
 from ftzard.errors import DataError
 from ftzard.orchestration.create_workspace import config_for, instruction_config
 from ftzard.sources import rows as source_rows
-from ftzard.tasks.instruction_tuning import instructions, prompt_columns
+from ftzard.tasks.instruction_tuning import instructions
 
 COLUMNS = {"instruction_column": "instruction", "output_column": "output",
            "messages_column": "messages"}

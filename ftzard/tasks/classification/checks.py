@@ -1,0 +1,51 @@
+"""Checks of classification: rows are tokenized as configured, models have the same labels."""
+
+from collections.abc import Sequence
+
+import pandas
+from transformers import PreTrainedTokenizerBase
+
+from ftzard.errors import ModelError
+from ftzard.modeling.checks import COMPARED_ROWS
+from ftzard.modeling.tokenizer import encode
+
+
+def tokenized_as(
+    rows: pandas.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> None:
+    """Raise ModelError if the first rows' token ids are not what this tokenizer makes of them.
+
+    rows: a table with input_ids and, to be compared with, text.
+    """
+    if "text" not in rows:
+        return
+    head = rows.head(COMPARED_ROWS)
+    expected, _, _ = encode(head["text"].tolist(), tokenizer, max_length)
+    for text, found, ids in zip(head["text"], head["input_ids"], expected, strict=True):
+        if list(found) != ids:
+            raise ModelError(
+                f"the rows were tokenized otherwise than this base does it: {text[:40]!r} stands "
+                f"as {list(found)[:6]}… ({len(found)} ids), this tokenizer makes {ids[:6]}… "
+                f"({len(ids)} ids of at most {max_length}). Run the preprocessing step again with "
+                "this model."
+            )
+
+
+def same_labels(
+    ours: Sequence[str], theirs: Sequence[str], *, whose: str, others: str, subset: bool = False
+) -> None:
+    """Raise ModelError if two label maps differ, naming both, before anything is loaded for them.
+
+    ours, theirs: labels in the order of the logits; whose, others: what people call the two sides;
+    subset: rather than the same in the same order, `ours` may be any of `theirs`.
+    """
+    ours, theirs = [str(label) for label in ours], [str(label) for label in theirs]
+    if set(ours) <= set(theirs) if subset else ours == theirs:
+        return
+    unknown = [label for label in ours if label not in theirs]
+    raise ModelError(
+        f"{whose} has the labels {ours}, {others} has {theirs}"
+        + (f"; unknown to it: {unknown}" if unknown else "")
+        + ". A model answers with the labels it was trained with: map the new names in "
+        "data.labels, or train afresh under another tracking.registered_model."
+    )
