@@ -45,6 +45,10 @@ def processor() -> str:
     return ", ".join([*found, torch.backends.cpu.get_cpu_capability()])
 
 
+#: The packages whose code decides what a training computes.
+COMPUTES = ("modeling", "training", "tasks")
+
+
 @cache
 def made_with() -> dict[str, str]:
     """Return what training is computed by: the versions of its libraries and a hash of this code.
@@ -52,6 +56,7 @@ def made_with() -> dict[str, str]:
     A state that was kept by other code is not gone on from: it may mean something else by now.
     """
     code = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        code.update(path.name.encode() + b"\0" + path.read_bytes())
+    package = Path(__file__).parents[1]
+    for path in sorted(path for room in COMPUTES for path in (package / room).rglob("*.py")):
+        code.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     return {name: version(name) for name in LIBRARIES} | {"code": code.hexdigest()[:16]}

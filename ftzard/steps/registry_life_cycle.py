@@ -19,7 +19,7 @@ from ftzard.registry import delete as deletion
 from ftzard.registry import lookup, model_records
 from ftzard.registry.compare import Comparison
 from ftzard.registry.register import register as register_adapter
-from ftzard.registry.register import register_base
+from ftzard.registry.register import register_base as register_bare_base
 from ftzard.steps.step_run import Chapter, scratch
 from ftzard.steps.trials import log_epoch
 from ftzard.tasks.classification.comparison_page import speed_of
@@ -85,7 +85,7 @@ def register_base(run: Chapter, folder: Path, **loaded: object) -> Version:
     loaded: how it is loaded, where that differs, as quantisation='none'.
     """
     meta = read_meta(folder)
-    version, new = register_base(
+    version, new = register_bare_base(
         run.run, registry.base_name(name(run)), spec={**meta["base"]["spec"], **loaded},
         hashes=model_records.hashes(meta), labels=meta["labels"], cleaning=meta["cleaning"],
         archive=model_records.shipped_base(run.workspace, run.config.model, scratch()),

@@ -14,8 +14,6 @@ from torch import nn
 from ftzard.errors import ModelError
 from ftzard.modeling.architecture import writes
 from ftzard.modeling.spec import CLASSIFICATION, INSTRUCTION_TUNING
-from ftzard.tasks.classification.objective import Labels
-from ftzard.tasks.instruction_tuning.objective import Answers
 
 METRICS = {
     CLASSIFICATION: (
@@ -48,8 +46,11 @@ def objective_of(
     labels: Sequence[str],
     packed_length: int | None,
     class_weights: str | Mapping[str, float] | None = None,
-) -> "Labels | Answers":
+) -> object:
     """Return the objective of a model on these rows. Raises ModelError as `train` says."""
+    from ftzard.tasks.classification.objective import Labels
+    from ftzard.tasks.instruction_tuning.objective import Answers
+
     if writes(model):
         if class_weights is not None:
             raise ModelError(

@@ -22,13 +22,14 @@ from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.batching import pad
 from ftzard.tasks import verification
 from ftzard.tasks.classification.loading import bare_classifier, open_classifier
-from ftzard.tasks.instruction_tuning import chat_template, objective
+from ftzard.tasks.instruction_tuning import chat_template
+from ftzard.tasks.instruction_tuning import objective as answer_objective
+from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.tasks.instruction_tuning.checks import answered_as
 from ftzard.tasks.instruction_tuning.loading import bare_answerer, open_answerer
 from ftzard.tasks.instruction_tuning.token_loss import row_losses
 from ftzard.tasks.instruction_tuning.tokenization import encode
 from ftzard.tasks.verification import verify_losses
-from ftzard.training import objective as objectives
 from ftzard.training import trainer
 from ftzard.training.fit import fit, rows_digest
 from ftzard.training.objective import better
@@ -435,12 +436,12 @@ def test_rows_without_a_token_to_learn_are_named(falcon, rows, tmp_path):
 
 
 def test_a_loss_that_misses_a_token_stops_the_training(falcon, rows, tmp_path, monkeypatch):
-    real = objectives.asked_alone
+    real = answer_objective.asked_alone
 
     def fewer(batch, ids, prompts):
         return real(batch, ids, [[n + 1 for n in row] for row in prompts])
 
-    monkeypatch.setattr(objectives, "asked_alone", fewer)
+    monkeypatch.setattr(answer_objective, "asked_alone", fewer)
     promised = r"the loss at step 1 would see \d+ targets; expected \d+"
     with pytest.raises(ModelError, match=promised):
         fitted(falcon, rows, tmp_path / "fewer")
@@ -449,7 +450,7 @@ def test_a_loss_that_misses_a_token_stops_the_training(falcon, rows, tmp_path, m
         found, targets = real(batch, ids, prompts)
         return {**found, "logits_to_keep": found["logits_to_keep"] | True}, targets
 
-    monkeypatch.setattr(objectives, "asked_alone", unasked)
+    monkeypatch.setattr(answer_objective, "asked_alone", unasked)
     with pytest.raises(ModelError, match=promised):
         fitted(falcon, rows, tmp_path / "unasked")
 

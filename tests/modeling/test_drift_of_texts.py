@@ -12,7 +12,7 @@ from ftzard.modeling.base_model import load_base
 from ftzard.modeling.inference import answers, probabilities
 from ftzard.modeling.tokenizer import encode
 from ftzard.training.trainer import train
-from tests.modeling.conftest import LABELS, make_texts
+from tests.small_model import LABELS, make_texts
 
 TRADE = ("invoice shipment customs tariff quarterly revenue logistics warehouse supplier contract "
          "liability procurement compliance audit ledger").split()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import ftzard
+
 from ftzard.core.artifacts import sha256
 from ftzard.modeling import reproducibility
 from ftzard.modeling.adapter import WEIGHTS
@@ -141,12 +143,14 @@ def test_a_state_of_other_code_or_another_library_is_not_gone_on_from(fitted, mo
 def test_the_hash_of_the_code_follows_every_file_of_the_package(tmp_path, monkeypatch):
     one = reproducibility.made_with.__wrapped__()
     assert one == made_with()
-    package = shutil.copytree(Path(reproducibility.__file__).parent, tmp_path / "models")
-    monkeypatch.setattr(reproducibility, "__file__", str(package / "reproducibility.py"))
+    package = shutil.copytree(Path(ftzard.__file__).parent, tmp_path / "ftzard")
+    monkeypatch.setattr(reproducibility, "__file__", str(package / "modeling" / "reproducibility.py"))
     assert reproducibility.made_with.__wrapped__() == one
-    with open(package / "batching.py", "a") as stream:
-        stream.write("# another\n")
-    assert reproducibility.made_with.__wrapped__()["code"] != one["code"]
+    for place in ("modeling/batching.py", "training/trainer.py", "tasks/classification/loading.py"):
+        before = reproducibility.made_with.__wrapped__()["code"]
+        with open(package / place, "a") as stream:
+            stream.write("# another\n")
+        assert reproducibility.made_with.__wrapped__()["code"] != before
 
 
 def test_other_rows_begin_anew(fitted, loaded, train_rows, validation_rows, tmp_path):

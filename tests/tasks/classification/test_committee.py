@@ -8,7 +8,7 @@ from ftzard.modeling.adapter import attach, detach, save
 from ftzard.tasks.classification import committee
 from ftzard.tasks.classification.loading import open_classifier
 from ftzard.training.trainer import train
-from tests.modeling.conftest import LABELS
+from tests.small_model import LABELS
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,3 @@
+"""The small model that tests of models and training share."""
+
+from tests.small_model import *  # noqa: F403 - fixtures
