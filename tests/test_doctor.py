@@ -16,7 +16,7 @@ import yaml
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from ftzard import doctor
-from ftzard.core.artifacts import Handle, sha256, write_atomically
+from ftzard.core.artifacts import ArtifactRef, sha256, write_atomically
 from ftzard.doctor import OK, WARNING, WRONG, leftovers, machine, records, registered, versioned
 from ftzard.orchestration.create_workspace import config_for, create
 from ftzard.tracking import registry, runs
@@ -65,7 +65,7 @@ def add_version(place: Workspace, tracking: runs.Tracking, *, promoted: bool, en
 
 
 def commit(place: Workspace, path: str, also=(), push: bool = False) -> None:
-    handle = Handle("artifact", path, sha256(place.root / path), None, Path(path).suffix[1:])
+    handle = ArtifactRef("artifact", path, sha256(place.root / path), None, Path(path).suffix[1:])
     version(place.root, [handle], also=also, message=f"Write {path}", run_id="run-1", push=push,
             say=lambda text: None)
 

@@ -13,7 +13,7 @@ import yaml
 
 from ftzard.data import storage
 from ftzard.registry import model_records
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 from ftzard.steps.versioning import follow
 from ftzard.tracking import registry
 from ftzard.tracking.workspace_store import connect
@@ -82,8 +82,8 @@ def train(workspace: Workspace, rows: pd.DataFrame | None = None, **verdict: obj
     labels = sorted(rows["label"].unique())
     loaded = load_base(spec, labels)
     for number in (1, 2):
-        run = begin("retraining", {"overrides": []})
-        run.say(temperature={"temperature": MEASURED["calibration"]["temperature"],
+        run = start_step("retraining", {"overrides": []})
+        run.record_facts(temperature={"temperature": MEASURED["calibration"]["temperature"],
                              "validation_rows": 20})
         fitted = fit(
             loaded, rows[rows["split"] == "train"], rows[rows["split"] == "validation"],
@@ -95,7 +95,7 @@ def train(workspace: Workspace, rows: pd.DataFrame | None = None, **verdict: obj
             extra={"cleaning": model_records.cleaning_values(config.data)})
         version = candidate.register(run, fitted.folder, rows, params={"rank": 4},
                                       recipe=fitted.recipe)
-        candidate.put_on_record(run, version, MEASURED | {
+        candidate.update_record(run, version, MEASURED | {
             "verdict": {"decision": "promote" if number == 1 else "refuse",
                         "promoted": number == 1, "reasons": ["So it was measured."],
                         **verdict}})

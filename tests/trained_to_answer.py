@@ -12,7 +12,7 @@ import pytest
 from ftzard.data import storage
 from ftzard.orchestration.create_workspace import create, instruction_config
 from ftzard.registry import model_records
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 from ftzard.tracking import registry
 from ftzard.workspace.workspace import Workspace
 
@@ -86,7 +86,7 @@ def _train(workspace: Workspace) -> Workspace:
         cut=encoded.cut)
     storage.write_parquet(rows, workspace.root / config.paths.tokenized)
     for number in (1, 2):
-        run = begin("retraining", {"overrides": []})
+        run = start_step("retraining", {"overrides": []})
         fitted = fit(
             loaded, rows[rows["split"] == "train"], rows[rows["split"] == "validation"],
             seed=number, metric="validation_loss",
@@ -98,7 +98,7 @@ def _train(workspace: Workspace) -> Workspace:
             folder=workspace.state / "adapter", train_embeddings=True, extra=kept)
         version = candidate.register(run, fitted.folder, rows, params={"rank": 4},
                                       recipe=fitted.recipe)
-        candidate.put_on_record(run, version, {
+        candidate.update_record(run, version, {
             "measure": "loss", "metrics": {"challenger": {"model": "challenger", **line(0.9)},
                                            "base": {"model": "base", **line(5.0)}},
             "verdict": {"decision": "promote" if number == 1 else "refuse",

@@ -27,7 +27,7 @@ import pandas as pd
 from ftzard.cli.keys import ENTER, ESCAPE, MARK, Draft, draw, whole_screen
 from ftzard.config.schema import Config
 from ftzard.core import escaping
-from ftzard.core.text import wording
+from ftzard.core.text import normalize_instruction
 from ftzard.data import spreadsheet
 from ftzard.data.identity import label_list
 from ftzard.data.labeling import labeling_queue, submissions
@@ -87,7 +87,7 @@ class Sitting:
         if self.show == NEVER or row["side"] == AUDITED:
             return ""
         if self.labels is None:
-            return wording(row["suggestion"])
+            return normalize_instruction(row["suggestion"])
         return row["suggestion"] if row["suggestion"] in self.labels else ""
 
     @property
@@ -369,7 +369,7 @@ def _written(sitting: Sitting, key: str) -> None:
     if key == ESCAPE:
         sitting.draft = None
     elif key in ENTER:
-        answer = wording(sitting.draft.text)
+        answer = normalize_instruction(sitting.draft.text)
         if answer:
             sitting.draft = None
             sitting.answer(answer)

@@ -18,7 +18,7 @@ from ftzard.errors import DataError, FtzardError
 
 
 @dataclass(frozen=True)
-class Handle:
+class ArtifactRef:
     """What travels between steps.
 
     name: the artifact's name in the table of steps ('cleaned'); path: relative to the workspace,
@@ -37,10 +37,10 @@ class Handle:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, value: dict) -> "Handle":
+    def from_dict(cls, value: dict) -> "ArtifactRef":
         return cls(**value)
 
-    def at(self, commit: str | None) -> "Handle":
+    def at(self, commit: str | None) -> "ArtifactRef":
         """Return the same handle, versioned at `commit`."""
         return replace(self, commit=commit)
 
@@ -104,7 +104,7 @@ def write_json(path: Path, value: object) -> Path:
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def verify(handle: Handle, root: Path) -> Path:
+def verify(handle: ArtifactRef, root: Path) -> Path:
     """Return the file behind a handle, or refuse one that is missing or has other bytes."""
     path = Path(root) / handle.path
     if not path.is_file():

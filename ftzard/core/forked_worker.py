@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-_waiting: list["Spare"] = []
+_waiting: list["ForkedWorker"] = []
 
 
 def keep(work: Callable[..., None]) -> None:
     """Have a copy of this process wait. `work` is what it calls then, with what it is told."""
-    _waiting.append(Spare(work))
+    _waiting.append(ForkedWorker(work))
 
 
 def do(function: str, arguments: Mapping, answer: Path, *, timeout: float) -> bool:
@@ -34,7 +34,7 @@ def do(function: str, arguments: Mapping, answer: Path, *, timeout: float) -> bo
                               "answer": str(answer), "env": dict(os.environ)}, timeout) == 0
 
 
-class Spare:
+class ForkedWorker:
     """The copy, as the process sees it that it is a copy of."""
 
     def __init__(self, work: Callable[..., None]):

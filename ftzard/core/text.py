@@ -111,7 +111,7 @@ def cleaned_as(texts: Iterable[str], cleaning: Mapping) -> list[str]:
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff]")
 
 
-def wording(text: str) -> str:
+def normalize_instruction(text: str) -> str:
     """Return an instruction or an answer as a model is to see it.
 
     Line ends become '\\n', unicode its NFC form; control characters, zero-width spaces and the

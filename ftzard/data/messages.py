@@ -4,7 +4,7 @@ import json
 import unicodedata
 from collections.abc import Sequence
 
-from ftzard.core.text import wording
+from ftzard.core.text import normalize_instruction
 from ftzard.data import json_lines, prompt_columns
 
 ROLES = ("system", "user", "assistant")
@@ -55,7 +55,7 @@ def preceded(messages: Sequence[dict], system: str, history: object
         system: the system prompt; '' is none.
         history: earlier turns as `prompt_columns.turns` takes them.
     """
-    system = wording(system)
+    system = normalize_instruction(system)
     earlier, reason = prompt_columns.turns(history)
     if not reason and earlier:
         earlier, reason = chat(earlier)
@@ -100,12 +100,12 @@ def chat(given: object) -> tuple[list[dict], str]:
         content, wrong = _content(message.get(content_key))
         if wrong:
             return [], wrong
-        turn = {"role": _OLDER.get(role, role), "content": wording(content)}
+        turn = {"role": _OLDER.get(role, role), "content": normalize_instruction(content)}
         about = message.get("input") if turn["role"] == "user" else None
         if isinstance(about, list | dict) and about:
             return [], f"an input that is a {type(about).__name__}, no text or number"
         if not _empty(about):
-            about = wording(about if isinstance(about, str) else json.dumps(about))
+            about = normalize_instruction(about if isinstance(about, str) else json.dumps(about))
             turn |= {"input": about} if not blank(about) else {}
         known = {role_key, content_key, *HARMLESS, *(["input"] if turn["role"] == "user" else [])}
         for key, said in message.items():

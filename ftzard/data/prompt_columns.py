@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ftzard.core.text import wording
+from ftzard.core.text import normalize_instruction
 
 
 def canonical(name: str) -> str:
@@ -131,7 +131,7 @@ def _repeats(cell: str, own: Sequence[str], read: Sequence[str]) -> bool:
 
 def _spaced(text: str) -> str:
     """Return a text as `wording` has it, with one space for white space of any kind."""
-    return " ".join(wording(text).split())
+    return " ".join(normalize_instruction(text).split())
 
 
 def _as_words(text: str) -> re.Pattern:

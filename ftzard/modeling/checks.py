@@ -107,7 +107,7 @@ def after_load(
         )
     assert_head(model, getattr(torch, spec.compute_dtype) if spec.writes else torch.float32)
     assert_padding(model, tokenizer, inspection.family)
-    assert_alone_as_in_company(model, tokenizer, spec)
+    assert_batch_invariance(model, tokenizer, spec)
     return quantised
 
 
@@ -185,7 +185,7 @@ def assert_padding(
         )
 
 
-def assert_alone_as_in_company(
+def assert_batch_invariance(
     model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: BaseSpec
 ) -> None:
     """Raise ModelError if a short text is answered otherwise beside a longer one than alone.
@@ -303,7 +303,7 @@ def row_name(rows: pandas.DataFrame, place: int) -> str:
 
 def trained(model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: BaseSpec) -> None:
     """Raise ModelError if a trained model's answers depend on the company of a text."""
-    assert_alone_as_in_company(model, tokenizer, spec)
+    assert_batch_invariance(model, tokenizer, spec)
 
 
 def saved(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:

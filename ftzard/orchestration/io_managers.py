@@ -25,7 +25,7 @@ from dagster import (
 from dagster._core.storage.input_manager import input_manager
 
 from ftzard.config.pipeline import Step
-from ftzard.core.artifacts import Handle, verify, write_atomically, write_json
+from ftzard.core.artifacts import ArtifactRef, verify, write_atomically, write_json
 from ftzard.errors import ConfigError, DataError
 from ftzard.orchestration import assets, kernel_engine, metadata_tables, mlflow_bridge
 from ftzard.tracking import workspace_store
@@ -42,7 +42,7 @@ class ArtifactIOManager(IOManager):
         self.experiment = experiment
 
     def handle_output(self, context: OutputContext, obj: dict) -> None:
-        handle = Handle.from_dict(obj)
+        handle = ArtifactRef.from_dict(obj)
         verify(handle, self.experiment.workspace.root)
         write_json(self._stored(context), handle.to_dict())
         if not kernel_engine.in_kernel() and handle.commit:
@@ -126,7 +126,7 @@ def _trial(experiment) -> dict:
     return {"trial": TRIAL}
 
 
-def _described(handle: Handle, root: Path) -> dict:
+def _described(handle: ArtifactRef, root: Path) -> dict:
     """Return what an artifact's page says of the file: place, hash, version, rows, columns."""
     metadata = {
         "path": MetadataValue.path(str(root / handle.path)),
@@ -145,7 +145,7 @@ def _described(handle: Handle, root: Path) -> dict:
     return metadata
 
 
-def _batches(handle: Handle, workspace: Workspace, run: dict | None) -> dict:
+def _batches(handle: ArtifactRef, workspace: Workspace, run: dict | None) -> dict:
     """Return the table's rows by the file that each batch was delivered as."""
     if handle.format != "parquet":
         return {}

@@ -27,7 +27,7 @@ from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.tasks.classification.predictor import Classifier
-    from ftzard.tasks.instruction_tuning.generator import Answerer
+    from ftzard.tasks.instruction_tuning.generator import Generator
     from ftzard.tracking.runs import Tracking
     from ftzard.tracking.sqlite_reading import Reading
 
@@ -392,7 +392,7 @@ def _unregistered_base(workspace: Workspace, config: Config, like: Files) -> Fil
                  model_records.cleaning_now(workspace, config.data), like.answering)
 
 
-def opened(model: Files) -> "Classifier | Answerer":
+def opened(model: Files) -> "Classifier | Generator":
     """Return what a model predicts with, loaded and checked."""
     from ftzard.tasks import loading
 

@@ -30,7 +30,7 @@ from ftzard.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from ftzard.registry.lookup import Files
     from ftzard.tasks.classification.predictor import Classifier
-    from ftzard.tasks.instruction_tuning.generator import Answerer
+    from ftzard.tasks.instruction_tuning.generator import Generator
 
 FORMATS = ("txt", "jsonl", "csv", "parquet")
 STREAM = "-"
@@ -345,7 +345,7 @@ def shown(row: Mapping) -> str:
     return f"{label}  {row['confidence']:.3f}  {escaping.one_line(row['text'])}{silent}"
 
 
-def written(answerer: "Answerer", messages: Sequence[Sequence[Mapping]]) -> list[dict]:
+def written(answerer: "Generator", messages: Sequence[Sequence[Mapping]]) -> list[dict]:
     """Return label (the answer), confidence, tokens and finished for each, or its error."""
     found: list[dict | None] = [None] * len(messages)
     prompts = {}

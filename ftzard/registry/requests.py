@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ftzard.core.text import is_blank, wording
+from ftzard.core.text import is_blank, normalize_instruction
 from ftzard.data import json_lines, prompt_columns
 from ftzard.data.messages import NO_LIST, as_text, chat, one_turn, preceded
 from ftzard.registry.input_lines import Text
@@ -97,7 +97,7 @@ def of_record(line: Line, said: Mapping, column: Columns) -> Line:
     if is_blank(text) or not (about or system or history):
         # An input without an instruction asks nothing: it is an empty text.
         return replace(line, text=text)
-    kept, wrong = preceded(one_turn(wording(text), about), system, history)
+    kept, wrong = preceded(one_turn(normalize_instruction(text), about), system, history)
     if wrong:
         return replace(line, error=wrong)
     return replace(line, text=as_text(kept), messages=tuple(kept))
@@ -141,7 +141,7 @@ def _about(said: Mapping, column: Columns) -> tuple[str, str]:
         return "", f"'{column.input}' holds a {type(about).__name__}, expected a text or a number"
     if about is None:
         return "", ""
-    return wording(about if isinstance(about, str) else json.dumps(about)), ""
+    return normalize_instruction(about if isinstance(about, str) else json.dumps(about)), ""
 
 
 def _chat(line: Line, messages: object, system: str = "", history: object = None) -> Line:

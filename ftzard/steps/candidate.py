@@ -20,11 +20,11 @@ from ftzard.registry import champion_alias, effective_config, model_records, pro
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base
 from ftzard.steps import drift_reference, version_scores
-from ftzard.steps.step_run import Chapter, scratch
+from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tasks import verification
 from ftzard.tasks.classification import temperature
 from ftzard.tasks.classification.loading import open_classifier
-from ftzard.tasks.instruction_tuning.loading import ANSWERING, open_answerer
+from ftzard.tasks.instruction_tuning.loading import ANSWERING, open_generator
 from ftzard.tracking import record, registry
 from ftzard.tracking.card import model_card
 from ftzard.tracking.registry import Version
@@ -33,32 +33,32 @@ from ftzard.versioning import git
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from ftzard.tasks.classification.evaluation import Contest
-    from ftzard.tasks.instruction_tuning.evaluation import AnswerContest
+    from ftzard.tasks.classification.evaluation import Evaluation
+    from ftzard.tasks.instruction_tuning.evaluation import AnswerEvaluation
 
 
-def check(chapter: Chapter, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
+def check(run: StepRun, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
     """Refuse an adapter that answers differently when a fresh process opens it.
 
     rows: tokenized validation rows, of which the first `sample` are answered; of a classifier the
     temperature of its confidence is fitted on all of them. Returns the largest difference.
     """
-    task = chapter.config.task.kind
-    spec = model_records.base_spec(chapter.workspace, chapter.config.model, task)
+    task = run.config.task.kind
+    spec = model_records.base_spec(run.workspace, run.config.model, task)
     input_ids = rows["input_ids"].head(sample).tolist()
     if task == "classification":
         classifier = open_classifier(folder, spec)
         difference = verification.verify_saved(folder, spec, input_ids, classifier.logits(input_ids))
-        temperature.fit(chapter, classifier, rows)
+        temperature.fit(run, classifier, rows)
     else:
         prompts = rows["prompt_length"].head(sample).tolist()
-        losses, _ = open_answerer(folder, spec).losses(input_ids, prompts)
+        losses, _ = open_generator(folder, spec).losses(input_ids, prompts)
         difference = verification.verify_losses(folder, spec, input_ids, prompts, losses)
-    chapter.log(fresh_process_difference=difference)
+    run.log(fresh_process_difference=difference)
     return difference
 
 
-def learned(chapter: Chapter, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
+def learned(run: StepRun, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
     """Return what `replay.mix` is told of the champion: known batches, fresh rows within them.
 
     train: training rows of all batches. The champion and those it comes from have learned the
@@ -66,7 +66,7 @@ def learned(chapter: Chapter, champion: Version, record: Mapping, train: pd.Data
     was never committed, its batches count as learned as a whole, which is told. Raises
     VersioningError if the version cannot be had.
     """
-    before = model_records.tokenized_rows(chapter.workspace, record, "train")
+    before = model_records.tokenized_rows(run.workspace, record, "train")
     told = replay.told(train, before, record["batches"])
     if before is None:
         print(f"the rows that {champion} has learned were never committed: all rows of its "
@@ -74,12 +74,12 @@ def learned(chapter: Chapter, champion: Version, record: Mapping, train: pd.Data
     elif told["fresh"]:
         print(f"{len(told['fresh'])} rows of batches that {champion} knows are new to it, by their "
               "label or as a whole")
-    chapter.say(learned_by="batches" if before is None else "rows")
-    chapter.log(new_rows_of_known_batches=len(told["fresh"]))
+    run.record_facts(learned_by="batches" if before is None else "rows")
+    run.log(new_rows_of_known_batches=len(told["fresh"]))
     return told
 
 
-def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict, recipe: dict,
+def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, recipe: dict,
              parent: Version | None = None, replayed: dict | None = None,
              trained_rows: int | None = None) -> Version:
     """Register an adapter as a new version and place it and its record in the workspace.
@@ -91,50 +91,50 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
     was trained on, None for all of the training side. The new version has no alias yet. Its bare
     base is registered too, unless that was done before.
     """
-    workspace, config = chapter.workspace, chapter.config
+    workspace, config = run.workspace, run.config
     ran = effective_config.made(config, recipe)
     meta = adapter.read_meta(folder)
-    _require_own_clean(chapter, meta)
+    _require_own_clean(run, meta)
     train = rows[rows["split"] == "train"]
     if replayed is not None:
         train, _ = replay.mix(train, **replayed, seed=recipe["seed"])
     chosen = rows_used.settle(folder, train, rows[rows["split"] == "validation"])
     if chosen:
         print("the notebook chose the rows of training itself; they are kept with the model")
-    chapter.say(rows_chosen_by_own_code=chosen)
+    run.record_facts(rows_chosen_by_own_code=chosen)
     packed = archive.pack(folder, scratch() / "adapter.zip")
     base = model_records.shipped_base(workspace, config.model, scratch())
-    fitted = (temperature.known(chapter) or {}).get("temperature")
+    fitted = (temperature.known(run) or {}).get("temperature")
     name, hashes = config.tracking.registered_model, model_records.hashes(meta)
     tags = {"base_model": config.model.source or config.model.name,
             "base_revision": config.model.revision or "none", **hashes}
     example = rows["text"].head(3).tolist()
     bare, _ = register_base(
-        chapter.run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
-        labels=meta["labels"], cleaning=chapter.cleaning, archive=base,
-        example=example, tags={**tags, "ftzard_run": chapter.run.id},
+        run.mlflow_run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
+        labels=meta["labels"], cleaning=run.cleaning, archive=base,
+        example=example, tags={**tags, "ftzard_run": run.mlflow_run.id},
         answering={key: meta[key] for key in ANSWERING if key in meta})
     version = register_adapter(
-        chapter.run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
+        run.mlflow_run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
         taken=model_records.last_number(workspace, name),
         asked={"temperature": fitted, "abstain_below": config.task.abstain_below} if fitted else {},
-        tags={**tags, "base_version": bare, **_trial_tag(chapter),
+        tags={**tags, "base_version": bare, **_trial_tag(run),
               "config_hash": compose.digest(ran),
-              "data_version": chapter.inputs["tokenized"].commit or "not versioned",
-              "ftzard_run": chapter.run.id})
+              "data_version": run.inputs["tokenized"].commit or "not versioned",
+              "ftzard_run": run.mlflow_run.id})
     place = model_records.adapter_archive(workspace, version)
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(packed, place)
-    chapter.keep("adapter", place)
-    chapter.run.tags({**hashes, "model_version": str(version)})
-    chapter.say(version=version.number, model=version.name)
-    put_on_record(chapter, version, {
+    run.add_artifact("adapter", place)
+    run.mlflow_run.tags({**hashes, "model_version": str(version)})
+    run.record_facts(version=version.number, model=version.name)
+    update_record(run, version, {
         "model": version.name,
         "version": version.number,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "step": chapter.step.name,
-        "mlflow_run": chapter.run.id,
-        "dagster_run": chapter.dagster_run_id,
+        "step": run.step.name,
+        "mlflow_run": run.mlflow_run.id,
+        "dagster_run": run.dagster_run_id,
         "parent": parent.number if parent else None,
         "base": {"name": config.model.name, "source": config.model.source,
                  "revision": config.model.revision, "registered": str(bare),
@@ -146,105 +146,105 @@ def register(chapter: Chapter, folder: Path, rows: pd.DataFrame, *, params: dict
         "trained_rows": int((rows["split"] == "train").sum()) if trained_rows is None
         else trained_rows,
         "data": {name: {"path": h.path, "sha256": h.sha256, "commit": h.commit}
-                 for name, h in chapter.inputs.items()},
-        "identity": storage.identity_of(chapter.path("tokenized")),
+                 for name, h in run.inputs.items()},
+        "identity": storage.identity_of(run.path("tokenized")),
         "params": params,
         **({"temperature": fitted} if fitted else {}),
         "recipe": {**recipe, "replayed": replayed},
         "git_commit": git.head(workspace.root),
         "code_hash": record.code_hash(Path(ftzard.__file__).parent),
-        **own_functions(chapter),
+        **own_functions(run),
         **({"rows_chosen": True} if chosen else {}),
         "packages": record.package_versions(),
         "config_hash": compose.digest(ran),
         "config": compose.to_record(ran),
     })
-    registry.describe(chapter.tracking, version, model_card(
+    registry.describe(run.tracking, version, model_card(
         model_records.read_record(workspace, version)))
     return version
 
 
-def _require_own_clean(chapter: Chapter, meta: Mapping) -> None:
+def _require_own_clean(run: StepRun, meta: Mapping) -> None:
     """Refuse an adapter that does not keep the function with which its texts were cleaned."""
-    kept, wanted = meta.get("cleaning", {}).get("own"), chapter.own_clean
+    kept, wanted = meta.get("cleaning", {}).get("own"), run.own_clean
     if kept == wanted:
         return
     keeps = f"{kept['function']} of {kept['sha256'][:12]}" if kept else "no function"
     raise ModelError(
-        f"data.clean is {chapter.config.data.clean or 'null'}, but the adapter keeps {keeps}: "
+        f"data.clean is {run.config.data.clean or 'null'}, but the adapter keeps {keeps}: "
         "predictions would not clean texts as training did. Let the notebooks of tuning and "
         "retraining pass extra={'cleaning': run.cleaning}; if they are of an earlier release, "
         "move them away and run 'ftzard init' for new copies; if the function was edited since, "
         "train again.")
 
 
-def own_functions(chapter: Chapter) -> dict:
+def own_functions(run: StepRun) -> dict:
     """Return what a record says of the workspace's own code: which files ran, which functions.
 
     own_code: {path: sha256}, of files that git has at the record's commit; clean, own_metrics: the
     functions with the hashes of their sources.
     """
-    found: dict = {"own_code": {path: used.sha256 for path, used in sorted(chapter.code.items())}}
-    if chapter.own_clean is not None:
-        found["clean"] = {key: chapter.own_clean[key] for key in ("function", "sha256")}
-    if chapter.own_metrics:
+    found: dict = {"own_code": {path: used.sha256 for path, used in sorted(run.code.items())}}
+    if run.own_clean is not None:
+        found["clean"] = {key: run.own_clean[key] for key in ("function", "sha256")}
+    if run.own_metrics:
         found["own_metrics"] = {name: {key: value[key] for key in ("function", "sha256")}
-                                for name, value in chapter.own_metrics.items()}
+                                for name, value in run.own_metrics.items()}
     return found
 
 
-def put_on_record(chapter: Chapter, version: Version, entries: dict) -> None:
+def update_record(run: StepRun, version: Version, entries: dict) -> None:
     """Add entries to a version's record; Git_Dvc commits it with this step."""
-    path = model_records.write_record(chapter.workspace, version, entries)
-    relative = chapter.workspace.relative(path)
-    if relative not in chapter.records:
-        chapter.records.append(relative)
+    path = model_records.write_record(run.workspace, version, entries)
+    relative = run.workspace.relative(path)
+    if relative not in run.records:
+        run.records.append(relative)
 
 
-def decide(chapter: Chapter, version: Version, contest: "Contest | AnswerContest") -> None:
+def decide(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluation") -> None:
     """Carry out the gate's verdict: move the aliases, record it with run, version and model."""
     verdict = contest.verdict
     if verdict.promoted:  # on record first: what is cut off here is completed by whoever is next
-        decision = promotions.following(model_records.records(chapter.workspace, version.name))
-        with champion_alias.deciding(chapter.workspace, chapter.tracking, version, decision["id"]):
-            put_on_record(chapter, version, {"verdict": verdict.to_dict(), "decision": decision})
+        decision = promotions.following(model_records.records(run.workspace, version.name))
+        with champion_alias.deciding(run.workspace, run.tracking, version, decision["id"]):
+            update_record(run, version, {"verdict": verdict.to_dict(), "decision": decision})
     else:
-        registry.move(chapter.tracking, version.name, challenger=version)
-    registry.tag(chapter.tracking, version, {
+        registry.move(run.tracking, version.name, challenger=version)
+    registry.tag(run.tracking, version, {
         "gate.decision": verdict.decision, "gate.reasons": " ".join(verdict.reasons),
         "gate.difference": round(verdict.difference, 6), "gate.lower": round(verdict.lower, 6),
-        "gate.upper": round(verdict.upper, 6), "gate.n": verdict.n, **_trial_tag(chapter)})
-    chapter.run.tags({"verdict": verdict.decision, "verdict_reasons": " ".join(verdict.reasons),
-                      "model_version": str(version), **_trial_tag(chapter)})
-    chapter.log(**contest.flat())
-    chapter.say(verdict=verdict.to_dict(), version=version.number, model=version.name,
+        "gate.upper": round(verdict.upper, 6), "gate.n": verdict.n, **_trial_tag(run)})
+    run.mlflow_run.tags({"verdict": verdict.decision, "verdict_reasons": " ".join(verdict.reasons),
+                      "model_version": str(version), **_trial_tag(run)})
+    run.log(**contest.flat())
+    run.record_facts(verdict=verdict.to_dict(), version=version.number, model=version.name,
                 models=contest.table().to_dict("records"),
                 champion=contest.champion.number if contest.champion else None)
-    put_on_record(chapter, version, {
+    update_record(run, version, {
         "verdict": verdict.to_dict(),
         "challenged": contest.champion.number if contest.champion else None,
         "metrics": {line["model"]: line for line in contest.table().to_dict("records")},
         **contest.entries(),
         "tested": contest.tested(version),
         "same_rows": version_scores.entry(
-            chapter, contest.rows, contest.scores(version), contest.apart),
+            run, contest.rows, contest.scores(version), contest.apart),
     })
-    chapter.log(**_by_version(contest, version))
-    told = forgetting.summary(matrix(chapter, version), version.number)
-    put_on_record(chapter, version, {"forgetting": told.flat()})
-    chapter.log(**told.flat())
-    chapter.say(**contest.facts())
-    drift_reference.remember(chapter, version, contest.sample)
-    registry.describe(chapter.tracking, version,
-                      chapter.run.card(model_records.read_record(chapter.workspace, version)))
+    run.log(**_by_version(contest, version))
+    told = forgetting.summary(matrix(run, version), version.number)
+    update_record(run, version, {"forgetting": told.flat()})
+    run.log(**told.flat())
+    run.record_facts(**contest.facts())
+    drift_reference.remember(run, version, contest.sample)
+    registry.describe(run.tracking, version,
+                      run.mlflow_run.card(model_records.read_record(run.workspace, version)))
 
 
-def _trial_tag(chapter: Chapter) -> dict[str, str]:
+def _trial_tag(run: StepRun) -> dict[str, str]:
     """Return the tag of what is made in a trial workspace, or none."""
-    return {"gate.trial": "true"} if chapter.config.gate.trial else {}
+    return {"gate.trial": "true"} if run.config.gate.trial else {}
 
 
-def _by_version(contest: "Contest | AnswerContest", version: Version) -> dict[str, float]:
+def _by_version(contest: "Evaluation | AnswerEvaluation", version: Version) -> dict[str, float]:
     """Return the score of each version on these rows, under a name that tracking takes."""
     return {f"version_{number}_test_{metric_info.told_in(line).name}": metric_info.score(line)
             for number, line in contest.scores(version).items()}
@@ -269,6 +269,6 @@ def new_rows(workspace: Workspace, name: str, rows: pd.DataFrame) -> dict[str, i
     return {str(side): int(n) for side, n in rows["split"].value_counts().items()}
 
 
-def matrix(chapter: Chapter, version: Version) -> Matrix:
+def matrix(run: StepRun, version: Version) -> Matrix:
     """Return the forgetting matrix of all versions so far, from their records."""
-    return Matrix.of(model_records.records(chapter.workspace, version.name))
+    return Matrix.of(model_records.records(run.workspace, version.name))

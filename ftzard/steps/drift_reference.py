@@ -17,7 +17,7 @@ from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
 from ftzard.modeling.inference import probabilities
 from ftzard.registry import model_records
-from ftzard.steps.step_run import Chapter
+from ftzard.steps.step_run import StepRun
 from ftzard.tasks.classification.predictor import Classifier
 from ftzard.tasks.instruction_tuning import tokenize_rows
 from ftzard.tracking.registry import Version
@@ -25,51 +25,51 @@ from ftzard.workspace import drift_log
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from ftzard.tasks.instruction_tuning.generator import Answerer
+    from ftzard.tasks.instruction_tuning.generator import Generator
 
 
-def compare(chapter: Chapter, champion: Version, classifier: Classifier, rows: pd.DataFrame,
+def compare(run: StepRun, champion: Version, classifier: Classifier, rows: pd.DataFrame,
             chances: np.ndarray, embeddings: np.ndarray) -> Drift:
     """Compare a predicted batch with what the champion was trained on; record, log and keep it.
 
     rows: tokenized rows of one batch; chances, embeddings: the champion's answers to them.
     """
-    return _compared(chapter, champion, rows, sample(rows, chances, embeddings),
-                     of(chapter, champion, classifier), classifier.labels)
+    return _compared(run, champion, rows, sample(rows, chances, embeddings),
+                     of(run, champion, classifier), classifier.labels)
 
 
-def compare_answers(chapter: Chapter, champion: Version, answerer: "Answerer", rows: pd.DataFrame,
+def compare_answers(run: StepRun, champion: Version, answerer: "Generator", rows: pd.DataFrame,
                     answers: pd.DataFrame) -> Drift:
     """Compare an answered batch with what the champion was trained on, as `compare` does.
 
     rows: tokenized prompts of one batch; answers: what the champion wrote, a line per row.
     """
-    path = place(chapter.workspace, champion)
+    path = place(run.workspace, champion)
     if not path.is_file():
-        test = test_rows(chapter.workspace, champion)
+        test = test_rows(run.workspace, champion)
         test = test.iloc[tokenize_rows.drawn(
-            len(test), chapter.config.task.instructions.generated_rows, chapter.config.seed)]
+            len(test), run.config.task.instructions.generated_rows, run.config.seed)]
         prompts = [list(ids[:length]) for ids, length in
                    zip(test["input_ids"], test["prompt_length"], strict=True)]
-        keep(chapter.workspace, champion, answer_sample(
+        keep(run.workspace, champion, answer_sample(
             test, answerer.generate(prompts), answerer.embeddings(prompts)))
     embeddings = answerer.embeddings(rows["input_ids"].tolist())
-    return _compared(chapter, champion, rows, answer_sample(rows, answers, embeddings),
+    return _compared(run, champion, rows, answer_sample(rows, answers, embeddings),
                      kept(path), ())
 
 
-def _compared(chapter: Chapter, champion: Version, rows: pd.DataFrame, arrived: Sample,
+def _compared(run: StepRun, champion: Version, rows: pd.DataFrame, arrived: Sample,
               before: Sample, classes: Sequence[str]) -> Drift:
-    settings, batch = chapter.config.drift, rows["batch"].iloc[0]
+    settings, batch = run.config.drift, rows["batch"].iloc[0]
     found = drift.compare(
         arrived, before, classes,
-        false_alarms=settings.false_alarms, clearing=settings.clearing, seed=chapter.config.seed,
-        stood=drift_log.stood_before(chapter.workspace, batch, champion.number))
+        false_alarms=settings.false_alarms, clearing=settings.clearing, seed=run.config.seed,
+        stood=drift_log.stood_before(run.workspace, batch, champion.number))
     told = found.to_dict()
-    chapter.log(**found.flat())
-    chapter.say(drift=told, batch=batch)
-    chapter.run.tags({"drift": found.verdict, "drift_alarm": str(found.alarm).lower()})
-    chapter.keep("drift", drift_log.add(chapter.workspace, told, batch=batch,
+    run.log(**found.flat())
+    run.record_facts(drift=told, batch=batch)
+    run.mlflow_run.tags({"drift": found.verdict, "drift_alarm": str(found.alarm).lower()})
+    run.add_artifact("drift", drift_log.add(run.workspace, told, batch=batch,
                                         champion=champion.number))
     return found
 
@@ -85,13 +85,13 @@ def answer_sample(rows: pd.DataFrame, answers: pd.DataFrame, embeddings: np.ndar
                              answers["confidence"].tolist(), embeddings)
 
 
-def of(chapter: Chapter, version: Version, classifier: Classifier) -> Sample:
+def of(run: StepRun, version: Version, classifier: Classifier) -> Sample:
     """Return a version's reference: as it is kept, or else made of its own data version."""
-    path = place(chapter.workspace, version)
+    path = place(run.workspace, version)
     if not path.is_file():
-        rows = test_rows(chapter.workspace, version)
+        rows = test_rows(run.workspace, version)
         logits, embeddings = classifier.answers(rows["input_ids"].tolist())
-        keep(chapter.workspace, version, sample(rows, probabilities(logits), embeddings))
+        keep(run.workspace, version, sample(rows, probabilities(logits), embeddings))
     return kept(path)
 
 
@@ -101,10 +101,10 @@ def kept(path: Path) -> Sample:
     return Sample(*(np.stack(found[name]) for name in Sample.__dataclass_fields__))
 
 
-def remember(chapter: Chapter, version: Version, answered: Sample) -> None:
+def remember(run: StepRun, version: Version, answered: Sample) -> None:
     """Keep a version's answers to this step's test rows, if they are those it was trained with."""
-    if chapter.inputs["tokenized"].sha256 == _trained_on(chapter.workspace, version)["sha256"]:
-        keep(chapter.workspace, version, answered)
+    if run.inputs["tokenized"].sha256 == _trained_on(run.workspace, version)["sha256"]:
+        keep(run.workspace, version, answered)
 
 
 def keep(workspace: Workspace, version: Version, reference: Sample) -> Path:

@@ -8,14 +8,14 @@ import pandas as pd
 from ftzard.errors import FtzardError
 from ftzard.evaluation.gate import NO_CHAMPION, Verdict
 from ftzard.steps import presets
-from ftzard.steps.step_run import Chapter
+from ftzard.steps.step_run import StepRun
 
 #: With so many rows the base that is built here came within three points of TF-IDF on tweets; with
 #: 2,400 it was five points below (bench/real_tweets.py).
 ROWS_FOR_A_BUILT_BASE = 16_000
 
 
-def advised(chapter: Chapter, verdict: Verdict, rows: pd.DataFrame) -> Verdict:
+def advised(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> Verdict:
     """Return a verdict with sentences on what would help, if it says that there is no champion yet.
 
     rows: tokenized rows of all splits.
@@ -23,30 +23,30 @@ def advised(chapter: Chapter, verdict: Verdict, rows: pd.DataFrame) -> Verdict:
     if verdict.decision != NO_CHAMPION:
         return verdict
     return replace(verdict, reasons=[
-        *verdict.reasons, _more_rows(chapter, verdict, rows), *_another_base(chapter)])
+        *verdict.reasons, _more_rows(run, verdict, rows), *_another_base(run)])
 
 
-def _more_rows(chapter: Chapter, verdict: Verdict, rows: pd.DataFrame) -> str:
+def _more_rows(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> str:
     """Say how many labelled rows would help, as far as that is known."""
     there = f"there are {len(rows):,}"
     if verdict.rows_needed:
         in_all = math.ceil(verdict.rows_needed * len(rows) / verdict.n)
         return (f"What would help: about {in_all:,} labelled rows in all, of which "
                 f"{verdict.rows_needed:,} are test rows; {there}.")
-    if chapter.config.model.build is not None and len(rows) < ROWS_FOR_A_BUILT_BASE and (
-            chapter.config.task.kind == "classification"):
+    if run.config.model.build is not None and len(rows) < ROWS_FOR_A_BUILT_BASE and (
+            run.config.task.kind == "classification"):
         return ("What would help: more labelled rows. A base that is built here comes near a count "
                 f"of words with about {ROWS_FOR_A_BUILT_BASE:,}; {there}.")
     return f"What would help: more labelled rows; {there}, which do not tell how many more."
 
 
-def _another_base(chapter: Chapter) -> list[str]:
+def _another_base(run: StepRun) -> list[str]:
     """Name the presets of pretrained bases that this machine can train."""
-    if chapter.config.task.kind != "classification":
+    if run.config.task.kind != "classification":
         return []
-    other = "a pretrained" if chapter.config.model.build is not None else "another"
+    other = "a pretrained" if run.config.model.build is not None else "another"
     try:
-        found = presets.fitting(chapter.workspace, chapter.config)
+        found = presets.fitting(run.workspace, run.config)
     except FtzardError as error:  # advice is no reason to fail: the verdict stands
         return [f"Which pretrained bases fit this machine could not be reckoned: {error}"]
     if not found:

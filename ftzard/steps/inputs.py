@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ftzard.config.pipeline import Step
 from ftzard.config.schema import Config
-from ftzard.core.artifacts import Handle, dvc_hash
+from ftzard.core.artifacts import ArtifactRef, dvc_hash
 from ftzard.errors import DataError, WorkspaceError
 from ftzard.versioning.versions import history
 from ftzard.workspace import drop_folders
@@ -17,7 +17,7 @@ from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace
 
 
-def given_or_latest(name: str, given: str | None, workspace: Workspace, config: Config) -> Handle:
+def given_or_latest(name: str, given: str | None, workspace: Workspace, config: Config) -> ArtifactRef:
     """Return the handle of a path a person gave, or of the workspace's latest artifact `name`.
 
     A delivery may be given as a source that has to be made a file first: a folder, a version of

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ftzard.data import query_strategies
 from ftzard.errors import ModelError
-from ftzard.steps.step_run import Chapter
+from ftzard.steps.step_run import StepRun
 from ftzard.tasks.classification.loading import open_classifier
 from ftzard.tracking import registry, runs
 from ftzard.tracking.registry import Version
@@ -18,58 +18,58 @@ from ftzard.tracking.registry import Version
 INSTEAD = "or choose another sampling.strategy, such as least_confidence"
 
 
-def of(chapter: Chapter, predictions: pd.DataFrame) -> dict[str, np.ndarray]:
+def of(run: StepRun, predictions: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return what `sampling.select` needs for the config's strategy, by its argument's name."""
-    strategy = chapter.config.sampling.strategy
+    strategy = run.config.sampling.strategy
     if strategy == "committee":
-        return {"disagreement": _disagreement(chapter, predictions["text"].tolist())}
+        return {"disagreement": _disagreement(run, predictions["text"].tolist())}
     if strategy == "diversity":
-        return {"embeddings": _embeddings(chapter, predictions["text"].tolist())}
+        return {"embeddings": _embeddings(run, predictions["text"].tolist())}
     return {}
 
 
-def _champion(chapter: Chapter) -> Version:
-    return registry.champion(chapter.tracking, chapter.config.tracking.registered_model)
+def _champion(run: StepRun) -> Version:
+    return registry.champion(run.tracking, run.config.tracking.registered_model)
 
 
-def _disagreement(chapter: Chapter, texts: list[str]) -> np.ndarray:
+def _disagreement(run: StepRun, texts: list[str]) -> np.ndarray:
     from ftzard.modeling import adapter, reproducibility
     from ftzard.registry import model_records
     from ftzard.tasks.classification import committee
 
-    reproducibility.set_threads(chapter.config.threads)
-    champion = _champion(chapter)
-    folder, spec = model_records.version_files(chapter.workspace, champion)
-    members = committee_of(chapter, champion)
-    chapter.say(committee=len(members))
+    reproducibility.set_threads(run.config.threads)
+    champion = _champion(run)
+    folder, spec = model_records.version_files(run.workspace, champion)
+    members = committee_of(run, champion)
+    run.record_facts(committee=len(members))
     return query_strategies.disagreement(committee.answers(
         members, spec, adapter.read_meta(folder)["labels"], texts,
-        on_member=lambda number: lambda done, total: chapter.progress(
+        on_member=lambda number: lambda done, total: run.progress(
             done, total, f"trial {number + 1} of {len(members)}, row")))
 
 
-def _embeddings(chapter: Chapter, texts: list[str]) -> np.ndarray:
+def _embeddings(run: StepRun, texts: list[str]) -> np.ndarray:
     from ftzard.modeling import reproducibility
     from ftzard.modeling.tokenizer import encode
     from ftzard.registry import model_records
 
-    reproducibility.set_threads(chapter.config.threads)
-    files = model_records.version_files(chapter.workspace, _champion(chapter))
+    reproducibility.set_threads(run.config.threads)
+    files = model_records.version_files(run.workspace, _champion(run))
     classifier = open_classifier(*files)
     input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
-    return classifier.answers(input_ids, on_step=chapter.progress)[1]
+    return classifier.answers(input_ids, on_step=run.progress)[1]
 
 
-def committee_of(chapter: Chapter, champion: Version) -> list[Path]:
+def committee_of(run: StepRun, champion: Version) -> list[Path]:
     """Return the unpacked adapters of the trials that the champion, or its ancestor, won.
 
     Raises ModelError, saying what to do, if they cannot be found or are fewer than two.
     """
     from ftzard.steps.trials import fetch_adapter
 
-    tuning = _tuning_run(chapter, champion)
-    client = chapter.tracking.client
-    trials = runs.children(chapter.tracking, level=runs.TRIAL, parent=tuning, status="FINISHED")
+    tuning = _tuning_run(run, champion)
+    client = run.tracking.client
+    trials = runs.children(run.tracking, level=runs.TRIAL, parent=tuning, status="FINISHED")
     kept = [{"run_id": trial.info.run_id, "adapter": files[0].path} for trial in reversed(trials)
             if (files := client.list_artifacts(trial.info.run_id, "adapter"))]
     if len(kept) < 2:
@@ -77,21 +77,21 @@ def committee_of(chapter: Chapter, champion: Version) -> list[Path]:
             f"sampling.strategy=committee: the tuning that {champion} comes from (MLflow run "
             f"{tuning}) has {len(kept)} trials with an adapter; a committee needs two or more. "
             f"Train again with tuning.trials=3, {INSTEAD}.")
-    return [fetch_adapter(chapter, trial) for trial in kept]
+    return [fetch_adapter(run, trial) for trial in kept]
 
 
-def _tuning_run(chapter: Chapter, champion: Version) -> str:
+def _tuning_run(run: StepRun, champion: Version) -> str:
     """Return the id of the HP_TUNING run that the first of the champion's line was chosen from."""
     from ftzard.registry import model_records
 
     version = champion
     while True:
-        entry = model_records.read_record(chapter.workspace, version)
+        entry = model_records.read_record(run.workspace, version)
         if entry is None or entry.get("parent") is None:
             break
-        version = registry.version(chapter.tracking, champion.name, entry["parent"])
+        version = registry.version(run.tracking, champion.name, entry["parent"])
     entry = entry or {}
-    found = runs.children(chapter.tracking, "HP_TUNING", status="FINISHED")
+    found = runs.children(run.tracking, "HP_TUNING", status="FINISHED")
     known = {run.info.run_id for run in found}
     if entry.get("tuning_run") in known:
         return entry["tuning_run"]

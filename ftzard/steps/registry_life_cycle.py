@@ -20,7 +20,7 @@ from ftzard.registry import lookup, model_records
 from ftzard.registry.compare import Comparison
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base as register_bare_base
-from ftzard.steps.step_run import Chapter, scratch
+from ftzard.steps.step_run import StepRun, scratch
 from ftzard.steps.trials import log_epoch
 from ftzard.tasks.classification.comparison_page import speed_of
 from ftzard.tracking import registry
@@ -35,12 +35,12 @@ ROWS = 400
 EXAMPLE = ("The best day in a long time.", "It never arrived, and nobody answers.")
 
 
-def name(run: Chapter) -> str:
+def name(run: StepRun) -> str:
     """Return the name of the chapter's own registered model."""
     return f"{run.config.tracking.registered_model}-life-cycle"
 
 
-def who(run: Chapter) -> pd.DataFrame:
+def who(run: StepRun) -> pd.DataFrame:
     """Return where is recorded and as whom: the login comes from the environment."""
     user = os.environ.get("MLFLOW_TRACKING_USERNAME")
     return pd.DataFrame({"": {
@@ -50,7 +50,7 @@ def who(run: Chapter) -> pd.DataFrame:
         "base": registry.base_name(name(run))}})
 
 
-def train(run: Chapter, rows: pd.DataFrame) -> Path:
+def train(run: StepRun, rows: pd.DataFrame) -> Path:
     """Return the folder of an adapter, trained on the first rows."""
     config = run.config
     loaded = load_base(model_records.base_spec(run.workspace, config.model),
@@ -65,37 +65,37 @@ def train(run: Chapter, rows: pd.DataFrame) -> Path:
                metric=config.tuning.metric, train_embeddings=config.model.train_embeddings,
                folder=scratch() / "adapter",
                extra={"cleaning": run.cleaning},
-               on_epoch=lambda entry: log_epoch(run.run, entry)).folder
+               on_epoch=lambda entry: log_epoch(run.mlflow_run, entry)).folder
 
 
-def register(run: Chapter, folder: Path) -> Version:
+def register(run: StepRun, folder: Path) -> Version:
     """Register a trained adapter as a new version."""
     meta = read_meta(folder)
     return register_adapter(
-        run.run, name(run), adapter=archive.pack(folder, scratch() / "adapter.zip"),
+        run.mlflow_run, name(run), adapter=archive.pack(folder, scratch() / "adapter.zip"),
         base=model_records.shipped_base(run.workspace, run.config.model, scratch()),
         example=EXAMPLE, labels=meta["labels"],
         tags={"base_model": run.config.model.source or run.config.model.name,
-              **model_records.hashes(meta), "ftzard_run": run.run.id})
+              **model_records.hashes(meta), "ftzard_run": run.mlflow_run.id})
 
 
-def register_base(run: Chapter, folder: Path, **loaded: object) -> Version:
+def register_base(run: StepRun, folder: Path, **loaded: object) -> Version:
     """Register the bare base of an adapter; the same base again is no new version.
 
     loaded: how it is loaded, where that differs, as quantisation='none'.
     """
     meta = read_meta(folder)
     version, new = register_bare_base(
-        run.run, registry.base_name(name(run)), spec={**meta["base"]["spec"], **loaded},
+        run.mlflow_run, registry.base_name(name(run)), spec={**meta["base"]["spec"], **loaded},
         hashes=model_records.hashes(meta), labels=meta["labels"], cleaning=meta["cleaning"],
         archive=model_records.shipped_base(run.workspace, run.config.model, scratch()),
         example=EXAMPLE, tags={"base_model": run.config.model.source or run.config.model.name,
-                               "ftzard_run": run.run.id})
+                               "ftzard_run": run.mlflow_run.id})
     print(f"{version} {'is new' if new else 'was there already'}")
     return version
 
 
-def table(run: Chapter) -> pd.DataFrame:
+def table(run: StepRun) -> pd.DataFrame:
     """Return the versions of the chapter's own models as `ftzard models list` shows them."""
     there = registry.names(run.tracking)
     lines = [line for model in (name(run), registry.base_name(name(run))) if model in there
@@ -104,7 +104,7 @@ def table(run: Chapter) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns)
 
 
-def infer(run: Chapter, versions: list[Version], texts: list[str]) -> pd.DataFrame:
+def infer(run: StepRun, versions: list[Version], texts: list[str]) -> pd.DataFrame:
     """Return what each version says of raw texts, loaded from MLflow as anybody loads it."""
     asked = pd.DataFrame({"text": texts})
     found = {}
@@ -114,7 +114,7 @@ def infer(run: Chapter, versions: list[Version], texts: list[str]) -> pd.DataFra
     return asked.assign(**found)
 
 
-def compare(run: Chapter, first: Version, second: Version, rows: pd.DataFrame) -> Comparison:
+def compare(run: StepRun, first: Version, second: Version, rows: pd.DataFrame) -> Comparison:
     """Return two versions side by side on the test rows, each in a process of its own."""
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     models = [lookup.files_of(run.workspace, run.tracking, v) for v in (first, second)]
@@ -142,7 +142,7 @@ def scores(found: Comparison) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index", columns=list(found.names))
 
 
-def delete(run: Chapter, what: str | Version) -> None:
+def delete(run: StepRun, what: str | Version) -> None:
     """Delete a version or a whole model of the chapter, with its files in MLflow."""
     plan = deletion.planned(run.workspace, str(what))
     done = deletion.carry_out(run.workspace, replace(plan, force=False), say=print)

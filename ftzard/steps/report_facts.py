@@ -29,40 +29,40 @@ from ftzard.reporting.report_data import (
 )
 from ftzard.reporting.standings import Standings
 from ftzard.steps import candidate
-from ftzard.steps.step_run import Chapter
+from ftzard.steps.step_run import StepRun
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
 
 if TYPE_CHECKING:
-    from ftzard.tasks.classification.evaluation import Contest
-    from ftzard.tasks.instruction_tuning.evaluation import AnswerContest
+    from ftzard.tasks.classification.evaluation import Evaluation
+    from ftzard.tasks.instruction_tuning.evaluation import AnswerEvaluation
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
 LEARNED_BEFORE = "test row like one learned before"
 ROLES = {"challenger": "challenger", "champion": "champion", "base": "base"}
 
 
-def write_report(chapter: Chapter, version: Version, contest: "Contest | AnswerContest",
+def write_report(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluation",
                  rows: pd.DataFrame) -> Path:
     """Write reports/index.html for this round, record it with the run and return its path."""
-    path = report.write(facts(chapter, version, contest, rows), chapter.workspace.report)
-    chapter.run.artifact(path, "report")
+    path = report.write(facts(run, version, contest, rows), run.workspace.report)
+    run.mlflow_run.artifact(path, "report")
     return path
 
 
-def facts(chapter: Chapter, version: Version, contest: "Contest | AnswerContest",
+def facts(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluation",
           rows: pd.DataFrame) -> Facts:
     """Return what the report tells of this round."""
-    config, steps = chapter.config, _metadata(chapter)
-    rejected = chapter.earlier("rejected")
+    config, steps = run.config, _metadata(run)
+    rejected = run.previous("rejected")
     cleaning = steps.get("cleaning", {}).get("facts", {})
     dropped = {name: count for name in ("cleaning", "preprocessing")
                if (count := steps.get(name, {}).get("facts", {}).get("rows_dropped_by_own_code"))}
-    trained = steps.get("tuning" if chapter.step.name == "choosing" else "retraining", {})
+    trained = steps.get("tuning" if run.step.name == "choosing" else "retraining", {})
     of_the_task = _of_classes if config.task.instructions is None else _of_answers
     return Facts(
-        title=f"{version.name}: {_what(chapter, contest, version)}",
+        title=f"{version.name}: {_what(run, contest, version)}",
         subtitle=f"{config.tracking.experiment}, base {config.model.name}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         comparison=contest.verdict.to_dict(),
@@ -77,16 +77,16 @@ def facts(chapter: Chapter, version: Version, contest: "Contest | AnswerContest"
         dropped_by_own_code=dropped,
         **leaks(steps),
         trials=[Trial(**t) for t in model_records.curves(trained.get("facts", {}).get("trials", []))],
-        rounds=rounds(chapter, version),
-        forgetting=candidate.matrix(chapter, version).to_dict(),
-        drift=drift_log.entries(chapter.workspace),
-        delivered_as=chapter.delivered_as,
-        lineage=_lineage(chapter, version, steps),
-        **of_the_task(chapter, version, contest, rows, steps),
-        **_uncertainty(chapter, steps))
+        rounds=rounds(run, version),
+        forgetting=candidate.matrix(run, version).to_dict(),
+        drift=drift_log.entries(run.workspace),
+        delivered_as=run.delivered_as,
+        lineage=_lineage(run, version, steps),
+        **of_the_task(run, version, contest, rows, steps),
+        **_uncertainty(run, steps))
 
 
-def _of_classes(chapter: Chapter, version: Version, contest: "Contest", rows: pd.DataFrame,
+def _of_classes(run: StepRun, version: Version, contest: "Evaluation", rows: pd.DataFrame,
                 steps: dict) -> dict:
     """Return what only a round of classification has to tell."""
     return {
@@ -99,10 +99,10 @@ def _of_classes(chapter: Chapter, version: Version, contest: "Contest", rows: pd
                      contest.calibration.validation_rows)}
 
 
-def _of_answers(chapter: Chapter, version: Version, contest: "AnswerContest", rows: pd.DataFrame,
+def _of_answers(run: StepRun, version: Version, contest: "AnswerEvaluation", rows: pd.DataFrame,
                 steps: dict) -> dict:
     """Return what only a round of instruction tuning has to tell."""
-    told = chapter.config.task.instructions
+    told = run.config.task.instructions
     names, prepared = _names(version, contest), steps.get("preprocessing", {}).get("facts", {})
     answers = (rows["length"] - rows["prompt_length"]).groupby(rows["split"]).sum()
     kinds = {f.name for f in fields(AnsweringModel)}
@@ -124,13 +124,13 @@ def _of_answers(chapter: Chapter, version: Version, contest: "AnswerContest", ro
         lost_rows=prepared.get("rows_without_room"), max_new_tokens=told.max_new_tokens)}
 
 
-def rounds(chapter: Chapter, version: Version) -> list[Round]:
+def rounds(run: StepRun, version: Version) -> list[Round]:
     """Return the story so far from the models' records, oldest first.
 
     Scores are those of the newest evaluation, of the same rows for all; a version that is not among
     them is told with its own, apart.
     """
-    records = model_records.records(chapter.workspace, version.name)
+    records = model_records.records(run.workspace, version.name)
     table, champions = Standings.of(records), champions_after(records)
     return [_round(entry, table, champions[int(entry["version"])]) for entry in records
             if entry.get("verdict") and (entry.get("metrics") or {}).get("challenger")]
@@ -209,14 +209,14 @@ def leaks(steps: dict) -> dict:
             "arrived_leaks": steps.get("inference_preprocessing", {}).get("facts", {}).get("leaks")}
 
 
-def _metadata(chapter: Chapter) -> dict[str, dict]:
+def _metadata(run: StepRun) -> dict[str, dict]:
     """Return the latest metadata of every step that has run, this one's as it stands."""
     found = {step.name: json.loads(path.read_text(encoding="utf-8")) for step in STEPS
-             if (path := chapter.workspace.metadata / f"{step.name}.json").is_file()}
-    return {**found, chapter.step.name: {"facts": chapter.facts, "run_id": chapter.run.id}}
+             if (path := run.workspace.metadata / f"{step.name}.json").is_file()}
+    return {**found, run.step.name: {"facts": run.facts, "run_id": run.mlflow_run.id}}
 
 
-def _what(chapter: Chapter, contest: "Contest | AnswerContest", version: Version) -> str:
+def _what(run: StepRun, contest: "Evaluation | AnswerEvaluation", version: Version) -> str:
     if contest.verdict.promoted:
         return f"version {version.number} is the new champion"
     before = contest.champion
@@ -224,14 +224,14 @@ def _what(chapter: Chapter, contest: "Contest | AnswerContest", version: Version
     return f"{kept}, version {version.number} was not promoted"
 
 
-def _model(line: dict, version: Version, contest: "Contest") -> Model:
+def _model(line: dict, version: Version, contest: "Evaluation") -> Model:
     role, names = ROLES.get(line["model"], "baseline"), _names(version, contest)
     return Model(name=names.get(line["model"], line["model"]), role=role,
                  accuracy=line["accuracy"], n=line["n"], lower=line["lower"], upper=line["upper"],
                  macro_f1=line["macro_f1"])
 
 
-def _names(version: Version, contest: "Contest | AnswerContest") -> dict[str, str]:
+def _names(version: Version, contest: "Evaluation | AnswerEvaluation") -> dict[str, str]:
     now = " (now champion)" if contest.verdict.promoted else ""
     return {"challenger": f"challenger {version}{now}", "champion": f"champion {contest.champion}",
             "base": "base, before fine-tuning", "majority": "majority class"}
@@ -244,10 +244,10 @@ def _examples(rejected: pd.DataFrame | None, each: int = 2) -> list[dict]:
     return first[["reason", "text", "row"]].to_dict("records")
 
 
-def _uncertainty(chapter: Chapter, steps: dict) -> dict:
+def _uncertainty(run: StepRun, steps: dict) -> dict:
     """Return the latest unlabelled batch's uncertainty, in the round that was trained on it."""
-    path, sampled = chapter.place("predictions"), steps.get("sampling")
-    if chapter.step.name != "evaluation" or sampled is None or not path.is_file():
+    path, sampled = run.artifact_path("predictions"), steps.get("sampling")
+    if run.step.name != "evaluation" or sampled is None or not path.is_file():
         return {}
     predictions = storage.read_parquet(path)
     told = sampled["facts"]
@@ -262,17 +262,17 @@ def _uncertainty(chapter: Chapter, steps: dict) -> dict:
             "asked_of": told.get("batch")}
 
 
-def _lineage(chapter: Chapter, version: Version, steps: dict) -> Lineage:
-    entry = model_records.read_record(chapter.workspace, version) or {}
+def _lineage(run: StepRun, version: Version, steps: dict) -> Lineage:
+    entry = model_records.read_record(run.workspace, version) or {}
     base = entry.get("base", {})
     versions = {h["name"]: h["commit"] for m in steps.values() for h in m.get("artifacts", [])
                 if h.get("commit")}
     return Lineage(
-        git_commit=chapter.tracking.client.get_run(chapter.run.id).data.tags.get("git_commit"),
-        config_hash=compose.digest(chapter.config), model_version=str(version),
+        git_commit=run.tracking.client.get_run(run.mlflow_run.id).data.tags.get("git_commit"),
+        config_hash=compose.digest(run.config), model_version=str(version),
         base=" ".join(filter(None, (base.get("source") or base.get("name"), base.get("revision")))),
         base_hash=base.get("weight_hash"), tokenizer_hash=base.get("tokenizer_hash"),
-        dagster_run=chapter.dagster_run_id, seed=chapter.config.seed, data_versions=versions,
+        dagster_run=run.dagster_run_id, seed=run.config.seed, data_versions=versions,
         mlflow_runs={name: m["run_id"] for name, m in steps.items() if m.get("run_id")},
         packages=record.package_versions(),
         more={"parent": f"version {entry['parent']}" if entry.get("parent") else "none"})

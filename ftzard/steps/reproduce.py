@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ftzard.errors import ModelError
 from ftzard.tasks.classification.loading import open_classifier
-from ftzard.tasks.instruction_tuning.loading import open_answerer
+from ftzard.tasks.instruction_tuning.loading import open_generator
 from ftzard.workspace.workspace import Workspace
 
 #: What two processors may differ by, relative to a number, or to `SMALL` for smaller ones. Measured
@@ -118,7 +118,7 @@ def _files(record: Mapping) -> list[str]:
 
 def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]) -> Reproduction:
     from ftzard.config.compose import from_record
-    from ftzard.core.artifacts import Handle, verify
+    from ftzard.core.artifacts import ArtifactRef, verify
     from ftzard.data import replay, storage
     from ftzard.data.identity import FIRST
     from ftzard.modeling import reproducibility
@@ -133,7 +133,7 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     config, recipe = from_record(record["config"]), record["recipe"]
     tokenized = record["data"]["tokenized"]
     path = verify(
-        Handle("tokenized", tokenized["path"], tokenized["sha256"], None, "parquet"), place.root)
+        ArtifactRef("tokenized", tokenized["path"], tokenized["sha256"], None, "parquet"), place.root)
     rows = storage.read_parquet(path)
     train, validation = (rows[rows["split"] == side] for side in ("train", "validation"))
     if record.get("rows_chosen"):
@@ -165,7 +165,7 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         if task == "instruction_tuning":
             compared = rows[~rows["id"].isin(record.get("left_out") or [])]
             metrics = _answer_metrics(
-                open_answerer(fitted.folder, loaded), compared, config, by_set)
+                open_generator(fitted.folder, loaded), compared, config, by_set)
         else:
             metrics = _test_metrics(open_classifier(fitted.folder, loaded), rows, by_set)
     now = {**fitted.recipe, "history": _as_recorded(fitted.recipe, recipe),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ftzard.config.schema import Config
-from ftzard.core.artifacts import Handle
+from ftzard.core.artifacts import ArtifactRef
 from ftzard.data import storage
 from ftzard.errors import VersioningError
 from ftzard.evaluation.gate import Verdict
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ftzard.tracking.registry import Version
 
 
-def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str, Handle],
-            outputs: Mapping[str, Handle], facts: Mapping) -> int | None:
+def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str, ArtifactRef],
+            outputs: Mapping[str, ArtifactRef], facts: Mapping) -> int | None:
     """Return how many rows of a step the workspace's own code has dropped.
 
     They are those that came in and are neither among its outputs nor counted as rejected. None for
@@ -65,7 +65,7 @@ def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str
         came - sum(left) - facts.get("rows_without_room", 0))
 
 
-def _delivered(workspace: Workspace, config: Config, outputs: Mapping[str, Handle],
+def _delivered(workspace: Workspace, config: Config, outputs: Mapping[str, ArtifactRef],
                facts: Mapping) -> int | None:
     """Return the rows of the delivery; the step has counted them if its file has lines."""
     counted = facts.get("file_rows")

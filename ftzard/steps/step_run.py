@@ -27,7 +27,7 @@ from ftzard.config import compose, effects, unusual
 from ftzard.config.pipeline import CHAINS, JOBS, Step, step_named
 from ftzard.config.schema import Config
 from ftzard.core import custom_functions, parent_watchdog
-from ftzard.core.artifacts import Handle, dvc_hash, verify, write_json
+from ftzard.core.artifacts import ArtifactRef, dvc_hash, verify, write_json
 from ftzard.core.locks import locked
 from ftzard.data import reading, storage
 from ftzard.data.cleaning import cleaned_by
@@ -59,7 +59,7 @@ class Picture:
 
 
 @dataclass
-class Chapter:
+class StepRun:
     """One execution of one step.
 
     config: the resolved experiment; workspace: where; run: the MLflow child; inputs: the handles
@@ -70,14 +70,14 @@ class Chapter:
     step: Step
     config: Config
     workspace: Workspace
-    run: runs.Run
+    mlflow_run: runs.Run
     parent: runs.Run
     tracking: runs.Tracking
-    inputs: dict[str, Handle]
+    inputs: dict[str, ArtifactRef]
     metadata: dict
     dagster_run_id: str | None
     code: dict[str, own_code.Used] = field(default_factory=dict)
-    outputs: dict[str, Handle] = field(default_factory=dict)
+    outputs: dict[str, ArtifactRef] = field(default_factory=dict)
     records: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
     logged: dict[str, float] = field(default_factory=dict)
@@ -142,13 +142,13 @@ class Chapter:
         """Return an input's rows, after checking that they are the bytes the handle promises."""
         return storage.read_parquet(self.path(name))
 
-    def place(self, name: str, **parts: str) -> Path:
+    def artifact_path(self, name: str, **parts: str) -> Path:
         """Return where the artifact `name` belongs in this workspace."""
         return self.workspace.root / getattr(self.config.paths, name).format(**parts)
 
-    def earlier(self, name: str) -> pd.DataFrame | None:
+    def previous(self, name: str) -> pd.DataFrame | None:
         """Return the artifact as an earlier run left it, or None if there is none yet."""
-        place = self.place(name)
+        place = self.artifact_path(name)
         return storage.read_parquet(place) if place.is_file() else None
 
     def store_delivery(self, name: str) -> Path:
@@ -159,7 +159,7 @@ class Chapter:
         from ftzard import sources
 
         given = self.workspace.root / self.inputs[name].path
-        self.say(sources=sources.describe(self.workspace, given))
+        self.record_facts(sources=sources.describe(self.workspace, given))
         digest = self.inputs[name].sha256
         called = (delivery_names.remembered(self.workspace, digest)
                   or delivery_files.name_of(self.workspace, given, digest))
@@ -168,21 +168,21 @@ class Chapter:
         self.outputs["delivery"] = self.workspace.handle("delivery", stored)
         made_of = sources.keep(self.workspace, stored)
         if made_of is not None:
-            self.keep("sources", made_of)
+            self.add_artifact("sources", made_of)
         if called is not None:
             called = delivery_names.remember(self.workspace, digest, called)
-            self.say(delivered_as=called)
-            self.run.tags({"delivered_as": called})
+            self.record_facts(delivered_as=called)
+            self.mlflow_run.tags({"delivered_as": called})
         return stored
 
     def write(self, name: str, rows: pd.DataFrame, *, identity: int = FIRST, **parts: str
-              ) -> Handle:
+              ) -> ArtifactRef:
         """Write an artifact under its place, complete or not at all, and return its handle.
 
         identity: version of the rules by which its texts and names are the same. Raises DataError
         if the artifact that stands there was made under another.
         """
-        path = self.place(name, **parts)
+        path = self.artifact_path(name, **parts)
         if name in ("cleaned", "tokenized") and path.is_file():
             self._require_identity(path, identity)
         if name == "cleaned":
@@ -249,7 +249,7 @@ class Chapter:
 
     def trial(self, number: int, params: Mapping[str, object]) -> runs.Run:
         """Open a grandchild run for one trial; it is closed with this run at the latest."""
-        trial = self.run.trial(number, params)
+        trial = self.mlflow_run.trial(number, params)
         self._trials.append(trial)
         return trial
 
@@ -258,7 +258,7 @@ class Chapter:
         trial.end()
         self._trials.remove(trial)
 
-    def keep(self, name: str, path: Path) -> Handle:
+    def add_artifact(self, name: str, path: Path) -> ArtifactRef:
         """Add a file that stands in the workspace already to what Git_Dvc will version."""
         rows = storage.rows(path) if path.suffix == ".parquet" else None
         handle = self.workspace.handle(name, path, rows)
@@ -274,24 +274,24 @@ class Chapter:
         handle = self.inputs[artifact]
         for context, part in rows.items():
             side = "+".join(sorted(part["split"].unique())) or "none"
-            self.run.dataset(f"{artifact}.{side}", storage.rows_digest(part), handle.path,
+            self.mlflow_run.dataset(f"{artifact}.{side}", storage.rows_digest(part), handle.path,
                              len(part), context, sha256=handle.sha256, commit=handle.commit,
                              split=side)
 
     def plot(self, figure: object, name: str) -> "Picture":
         """Record a figure with the run and return it as a picture for the notebook to show."""
         picture = Picture(plots.png(figure))
-        self.run.binary(picture.png, f"plots/{name}.png")
+        self.mlflow_run.binary(picture.png, f"plots/{name}.png")
         return picture
 
     def log(self, **metrics: float) -> None:
         """Record numbers with the run and keep them for the step's summary."""
-        self.run.metrics(_plain(metrics))
+        self.mlflow_run.metrics(_plain(metrics))
         self.facts.update(_plain(metrics))
         self.logged |= {name: value for name, value in _plain(metrics).items()
                         if isinstance(value, (int, float)) and value == value}
 
-    def say(self, **facts: object) -> None:
+    def record_facts(self, **facts: object) -> None:
         """Keep facts for the step's metadata, where the next step and the report find them."""
         self.facts.update(_plain(facts))
 
@@ -310,13 +310,13 @@ class Chapter:
         self._add_imported_code()
         self._account_for_rows()
         for handle in self.outputs.values():
-            self.run.dataset(handle.name, dvc_hash(self.workspace.root / handle.path),
+            self.mlflow_run.dataset(handle.name, dvc_hash(self.workspace.root / handle.path),
                              handle.path, handle.rows, "output")
-            self.run.tags({f"data_sha256.{handle.name}": handle.sha256})
+            self.mlflow_run.tags({f"data_sha256.{handle.name}": handle.sha256})
         metadata = {
             "step": self.step.name,
-            "run_name": self.run.name,
-            "run_id": self.run.id,
+            "run_name": self.mlflow_run.name,
+            "run_id": self.mlflow_run.id,
             "base_run_name": self.parent.name,
             "base_run_id": self.parent.id,
             "dagster_run_id": self.dagster_run_id,
@@ -326,7 +326,7 @@ class Chapter:
             "code": own_code.to_dict(self.code),
             "facts": self.facts,
         }
-        self.run.text(json.dumps(metadata, indent=1, default=str), "metadata.json")
+        self.mlflow_run.text(json.dumps(metadata, indent=1, default=str), "metadata.json")
         self._describe()
         write_json(self.workspace.metadata / f"{self.step.name}.json", metadata)
         self._hand_on(metadata)
@@ -347,12 +347,12 @@ class Chapter:
             self.step.name, self.facts, {h.name: h.rows for h in self.outputs.values()},
             round=number, batch=run_description.batch_of(self.facts, latest),
             dagster=dagster)
-        self.run.tags({runs.NOTE: said.note, **said.tags})
-        self.run.metrics(usage())
+        self.mlflow_run.tags({runs.NOTE: said.note, **said.tags})
+        self.mlflow_run.metrics(usage())
         base = addresses.mlflow_address(self.workspace, self.config.tracking.server)
-        page = addresses.mlflow_run(base, self.tracking.experiment_id, self.run.id)
+        page = addresses.mlflow_run(base, self.tracking.experiment_id, self.mlflow_run.id)
         self.parent.show_latest(
-            self.run, note=f"Latest execution: [{self.run.name}]({page}).\n\n{said.note}",
+            self.mlflow_run, note=f"Latest execution: [{self.mlflow_run.name}]({page}).\n\n{said.note}",
             tags=said.tags, metrics=self.logged, step=number)
     def _add_imported_code(self) -> None:
         """Add other modules of the workspace that this process has imported, and record them all.
@@ -365,7 +365,7 @@ class Chapter:
         more = [path for path in own_code.imported(self.workspace) if path not in self.code]
         self.code = {**before, **self.code, **own_code.keep(self.workspace, more)}
         self._note_cells_not_saved()
-        self.run.tags({"own_code": json.dumps(
+        self.mlflow_run.tags({"own_code": json.dumps(
             {path: used.sha256[:16] for path, used in sorted(self.code.items())})})
 
     def _note_cells_not_saved(self) -> None:
@@ -375,7 +375,7 @@ class Chapter:
             return
         ran = getattr(shell.history_manager, "input_hist_raw", [])
         count = own_code.not_saved(own_code.kept(self.workspace, used), ran)
-        self.say(cells_not_saved=count)
+        self.record_facts(cells_not_saved=count)
         if count:
             print(f"{count} of the cells that ran are not in {used.path} as it was saved when the "
                   "step began: what Git_Dvc commits is the file. Save the notebook, then run it "
@@ -408,7 +408,7 @@ class Chapter:
             with runs.closing(status):
                 for trial in self._trials:
                     trial.end(status, reason)
-                self.run.end(status, reason)
+                self.mlflow_run.end(status, reason)
         finally:
             self._open.close()
 
@@ -421,7 +421,7 @@ def usage() -> dict[str, float]:
             "system/peak_memory_megabytes": round(taken.ru_maxrss * unit / 2**20, 1)}
 
 
-def begin(step: str | Step, namespace: Mapping) -> Chapter:
+def begin(step: str | Step, namespace: Mapping) -> StepRun:
     """Open the execution of a step, named or of a chapter's own, from the notebook's `globals()`.
 
     Raises FtzardError subclasses: no workspace, a config that does not hold, an input that is
@@ -449,7 +449,7 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
         place, passed_over = _as_it_runs(step, place, tracking)
         parent = runs.top_level(tracking, step.run_name, place.workspace.state / "mlflow.lock",
                                 step.about)
-        run = runs.start_child(tracking, parent, record.tags(
+        child = runs.start_child(tracking, parent, record.tags(
             step=step.name,
             config=compose.to_record(place.config),
             config_hash=compose.digest(place.config),
@@ -462,20 +462,20 @@ def begin(step: str | Step, namespace: Mapping) -> Chapter:
     except BaseException:
         opened.close()
         raise
-    chapter = Chapter(step, place.config, place.workspace, run, parent, tracking, inputs, metadata,
-                      place.dagster_run_id, code, _dagstermill=namespace.get("__dm_dagstermill"),
-                      _open=opened)
-    _close_with_the_kernel(chapter)
-    run.params(compose.flat(compose.to_record(place.config)))
-    _note_not_used(chapter, passed_over)
-    run.text(yaml.safe_dump(compose.to_record(place.config), sort_keys=False), "config.yaml")
+    run = StepRun(step, place.config, place.workspace, child, parent, tracking, inputs, metadata,
+                  place.dagster_run_id, code, _dagstermill=namespace.get("__dm_dagstermill"),
+                  _open=opened)
+    _close_with_the_kernel(run)
+    child.params(compose.flat(compose.to_record(place.config)))
+    _note_not_used(run, passed_over)
+    child.text(yaml.safe_dump(compose.to_record(place.config), sort_keys=False), "config.yaml")
     for handle in inputs.values():
-        run.dataset(handle.name, dvc_hash(place.workspace.root / handle.path), handle.path,
-                    handle.rows, "input")
-    return chapter
+        child.dataset(handle.name, dvc_hash(place.workspace.root / handle.path), handle.path,
+                      handle.rows, "input")
+    return run
 
 
-def notebook_used(notebook: str, place: "Place") -> dict[str, own_code.Used]:
+def notebook_used(notebook: str, place: "StepLocation") -> dict[str, own_code.Used]:
     """Return a notebook of the workspace as its run has read it, or by hand as it is, by its path;
     nothing for one that is packaged."""
     path = f"notebooks/{notebook}.ipynb"
@@ -484,7 +484,7 @@ def notebook_used(notebook: str, place: "Place") -> dict[str, own_code.Used]:
     return {name: used for name, used in found.items() if name == path}
 
 
-def _code(notebook: str, place: "Place") -> dict[str, own_code.Used]:
+def _code(notebook: str, place: "StepLocation") -> dict[str, own_code.Used]:
     """Return the workspace's own code that this execution uses: what its run has read, or by hand
     what there is now."""
     found = own_code.of_run(place.workspace, place.dagster_run_id)
@@ -495,7 +495,7 @@ def _code(notebook: str, place: "Place") -> dict[str, own_code.Used]:
             **notebook_used(notebook, place)}
 
 
-def _notebook(notebook: str, place: "Place", code: Mapping[str, own_code.Used]) -> Path:
+def _notebook(notebook: str, place: "StepLocation", code: Mapping[str, own_code.Used]) -> Path:
     """Return the file of a notebook as it runs."""
     used = code.get(f"notebooks/{notebook}.ipynb")
     if used is None:
@@ -503,7 +503,7 @@ def _notebook(notebook: str, place: "Place", code: Mapping[str, own_code.Used]) 
     return own_code.kept(place.workspace, used)
 
 
-def _require_registry(step: Step, place: "Place", tracking: runs.Tracking) -> None:
+def _require_registry(step: Step, place: "StepLocation", tracking: runs.Tracking) -> None:
     """Refuse a step with models on a registry that has lost the champion, before it trains."""
     if step.models:
         from ftzard.registry import champion_alias
@@ -511,8 +511,8 @@ def _require_registry(step: Step, place: "Place", tracking: runs.Tracking) -> No
         champion_alias.champion(place.workspace, tracking, place.config.tracking.registered_model)
 
 
-def _as_it_runs(step: Step, place: "Place", tracking: runs.Tracking
-                ) -> tuple["Place", dict[str, tuple]]:
+def _as_it_runs(step: Step, place: "StepLocation", tracking: runs.Tracking
+                ) -> tuple["StepLocation", dict[str, tuple]]:
     """Return the place with the config that this step takes, and what of it is passed over.
 
     A retraining takes values from the champion's record; every other step takes them as asked.
@@ -530,7 +530,7 @@ def _as_it_runs(step: Step, place: "Place", tracking: runs.Tracking
     return replace(place, config=taken), effective_config.not_used(place.config, taken, place.sources)
 
 
-def _note_not_used(chapter: Chapter, passed_over: Mapping[str, tuple]) -> None:
+def _note_not_used(run: StepRun, passed_over: Mapping[str, tuple]) -> None:
     """Say and record which values somebody set that this step does not use."""
     if not passed_over:
         return
@@ -539,12 +539,12 @@ def _note_not_used(chapter: Chapter, passed_over: Mapping[str, tuple]) -> None:
     for key, values in passed_over.items():
         print(effective_config.sentence(key, values), flush=True)
     told = {key: {"asked": asked, "used": used} for key, (asked, used) in passed_over.items()}
-    chapter.say(config_not_used=told)
-    chapter.run.tags({"config_not_used": json.dumps(told)})
+    run.record_facts(config_not_used=told)
+    run.mlflow_run.tags({"config_not_used": json.dumps(told)})
 
 
 @dataclass(frozen=True)
-class Place:
+class StepLocation:
     """Where a notebook runs: which workspace and config, and under which Dagster run, if any.
 
     sources: where each value of the config comes from; code: by hand, the files that it was made
@@ -559,7 +559,7 @@ class Place:
     code: tuple[str, ...] = ()
 
 
-def locate(namespace: Mapping, step: Step | None = None) -> Place:
+def locate(namespace: Mapping, step: Step | None = None) -> StepLocation:
     """Return where this notebook runs, from what its parameters cell holds.
 
     step: refuse overrides that have no effect in it; under Dagster the run has refused its own.
@@ -567,7 +567,7 @@ def locate(namespace: Mapping, step: Step | None = None) -> Place:
     context = namespace.get("context")
     if context is not None:
         experiment = context.resources.experiment
-        return Place(experiment.workspace, experiment.config, context.run_id,
+        return StepLocation(experiment.workspace, experiment.config, context.run_id,
                      context.step_context.step.key, experiment.sources)
     workspace = find()
     resolved = workspace.resolve({"overrides": namespace.get("overrides") or []})
@@ -575,7 +575,7 @@ def locate(namespace: Mapping, step: Step | None = None) -> Place:
         effects.refuse_without_effect(resolved, f"{step.name}_job")
         unusual.require_usual(resolved, (step.name,))
     own_code.require_functions(workspace, resolved.config)
-    return Place(workspace, resolved.config, None, None, resolved.sources,
+    return StepLocation(workspace, resolved.config, None, None, resolved.sources,
                  tuple(own_code.config_files(resolved)))
 
 
@@ -614,27 +614,27 @@ def _shell():
     return ipython.get_ipython() if ipython else None
 
 
-def _close_with_the_kernel(chapter: Chapter) -> None:
+def _close_with_the_kernel(run: StepRun) -> None:
     """Close the run as FAILED when a cell fails, as KILLED when the kernel ends before the end."""
     shell = _shell()
 
     def after_cell(result):
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
-            chapter._close("FAILED", f"{type(error).__name__}: {error}")
+            run._close("FAILED", f"{type(error).__name__}: {error}")
 
     if shell is not None:
         shell.events.register("post_run_cell", after_cell)
-    atexit.register(lambda: chapter._close("KILLED", "the kernel ended before the last cell"))
-    parent_watchdog.on_orphaned(lambda: chapter._close("KILLED", "the process of its run was killed"))
+    atexit.register(lambda: run._close("KILLED", "the kernel ended before the last cell"))
+    parent_watchdog.on_orphaned(lambda: run._close("KILLED", "the process of its run was killed"))
 
 
-def _inputs(step: Step, namespace: Mapping, place: Place) -> tuple[dict[str, Handle], dict]:
+def _inputs(step: Step, namespace: Mapping, place: StepLocation) -> tuple[dict[str, ArtifactRef], dict]:
     inputs = {}
     for name in step.takes:
         given = namespace.get(name)
         if isinstance(given, Mapping):
-            handle = Handle.from_dict(given)
+            handle = ArtifactRef.from_dict(given)
         else:
             handle = given_or_latest(name, given, place.workspace, place.config)
         verify(handle, place.workspace.root)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from ftzard.core import archive
 from ftzard.steps import plan, run_description
-from ftzard.steps.step_run import Chapter, scratch
+from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tracking import runs
 
 
 class TrialLog:
     """Records a search as it goes; pass `callbacks` to `tuning.search`."""
 
-    def __init__(self, chapter: Chapter):
-        self.chapter, self.run, self.number, self.done = chapter, None, 0, []
-        note_plan(chapter)
+    def __init__(self, run: StepRun):
+        self.run, self.trial, self.number, self.done = run, None, 0, []
+        note_plan(run)
 
     @property
     def callbacks(self) -> dict:
@@ -22,28 +22,28 @@ class TrialLog:
                 "on_trial_end": self.end}
 
     def start(self, number: int, params: dict) -> None:
-        self.number, self.run = number, self.chapter.trial(number, params)
+        self.number, self.trial = number, self.run.trial(number, params)
         shown = ", ".join(f"{k} {v:.3g}" for k, v in params.items())
         print(f"trial {number}: {shown}", flush=True)
 
     def step(self, done: int, total: int) -> None:
-        self.chapter.progress(done, total, f"trial {self.number}, step")
+        self.run.progress(done, total, f"trial {self.number}, step")
 
     def epoch(self, entry: dict) -> None:
-        log_epoch(self.run, entry)
+        log_epoch(self.trial, entry)
 
     def end(self, trial) -> None:
         packed = archive.pack(trial.folder, trial.folder.with_suffix(".zip"))
-        self.run.artifact(packed, "adapter")
-        note_resumption(self.run, trial.trained.resumed_at)
+        self.trial.artifact(packed, "adapter")
+        note_resumption(self.trial, trial.trained.resumed_at)
         if trial.trained.pruned:
             print(f"trial {trial.number} stopped: below the earlier ones at this epoch", flush=True)
-            self.run.tags({"pruned": True})
-        self.run.metrics({f"best_{k}": v for k, v in trial.metrics.items()})
-        self.run.tags({runs.NOTE: run_description.of_trial(trial.params, trial.metrics)})
-        self.chapter.end_trial(self.run)
+            self.trial.tags({"pruned": True})
+        self.trial.metrics({f"best_{k}": v for k, v in trial.metrics.items()})
+        self.trial.tags({runs.NOTE: run_description.of_trial(trial.params, trial.metrics)})
+        self.run.end_trial(self.trial)
         self.done.append({
-            "name": f"trial {trial.number}", "number": trial.number, "run_id": self.run.id,
+            "name": f"trial {trial.number}", "number": trial.number, "run_id": self.trial.id,
             "params": trial.params, "metrics": trial.metrics,
             "pruned": trial.trained.pruned, "history": trial.trained.history,
             "best_epoch": trial.trained.best_epoch,
@@ -51,7 +51,7 @@ class TrialLog:
 
     def ranked(self, trials: list) -> list[dict]:
         """Return the recorded trials in the search's order, best first; record their peak."""
-        note_peak(self.chapter, *(trial.peak for trial in trials))
+        note_peak(self.run, *(trial.peak for trial in trials))
         by_number = {t["number"]: t for t in self.done}
         return [by_number[t.number] for t in trials]
 
@@ -66,17 +66,17 @@ def log_epoch(run: runs.Run, entry: dict) -> None:
           f"{entry['validation_loss']:.3f}, {right} {entry[right]:.3f}", flush=True)
 
 
-def note_plan(chapter: Chapter) -> None:
+def note_plan(run: StepRun) -> None:
     """Record what the step is expected to take, before it begins: `plan.json` and the peak."""
-    told = plan.plan_of(chapter.workspace, f"{chapter.step.name}_job", chapter.config)
-    chapter.run.text(json.dumps(told.to_dict(), indent=1), "plan.json")
-    chapter.log(estimated_peak_mb=told.memory.to_dict()["total_mb"])
+    told = plan.plan_of(run.workspace, f"{run.step.name}_job", run.config)
+    run.mlflow_run.text(json.dumps(told.to_dict(), indent=1), "plan.json")
+    run.log(estimated_peak_mb=told.memory.to_dict()["total_mb"])
 
 
-def note_peak(chapter: Chapter, *peaks: int | None) -> None:
+def note_peak(run: StepRun, *peaks: int | None) -> None:
     """Record the largest of the measured peaks beside the estimate, if one was measured."""
     if any(peaks):
-        chapter.log(measured_peak_mb=round(max(filter(None, peaks)) / 2**20, 1))
+        run.log(measured_peak_mb=round(max(filter(None, peaks)) / 2**20, 1))
 
 
 def note_resumption(run: runs.Run, steps: int) -> None:
@@ -86,9 +86,9 @@ def note_resumption(run: runs.Run, steps: int) -> None:
         run.tags({"resumed_at_step": steps})
 
 
-def fetch_adapter(chapter: Chapter, trial: dict) -> Path:
+def fetch_adapter(run: StepRun, trial: dict) -> Path:
     """Return the unpacked adapter of a recorded trial, from MLflow's artifacts."""
     folder = scratch()
-    zipped = chapter.tracking.client.download_artifacts(trial["run_id"], trial["adapter"],
+    zipped = run.tracking.client.download_artifacts(trial["run_id"], trial["adapter"],
                                                         str(folder))
-    return archive.unpack(Path(zipped), chapter.workspace.cache)
+    return archive.unpack(Path(zipped), run.workspace.cache)

@@ -19,7 +19,7 @@ from ftzard.modeling import prediction_cache
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.prediction_cache import AnswerStore
 from ftzard.registry import model_records
-from ftzard.steps.step_run import Chapter
+from ftzard.steps.step_run import StepRun
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
 from ftzard.workspace.workspace import Workspace
@@ -33,9 +33,9 @@ NO_ADAPTER = "its adapter is not in this workspace"
 DELETED = "it was deleted from the registry"
 
 
-def store(chapter: Chapter, loaded: LoadedBase) -> AnswerStore:
+def store(run: StepRun, loaded: LoadedBase) -> AnswerStore:
     """Return the workspace's store of answers, for what computes them here and now."""
-    return AnswerStore(chapter.workspace.cache / "answers", prediction_cache.machinery(
+    return AnswerStore(run.workspace.cache / "answers", prediction_cache.machinery(
         loaded.device, packages=record.package_versions(),
         code=record.code_hash(Path(ftzard.__file__).parent)))
 
@@ -80,12 +80,12 @@ def reason(error: ModelError) -> str:
     return " ".join(str(error).split())
 
 
-def challenger_number(chapter: Chapter) -> int | None:
+def challenger_number(run: StepRun) -> int | None:
     """Return the number of the version that a step judges, None if it has none yet."""
-    return (chapter.metadata.get("facts") or {}).get("version")
+    return (run.metadata.get("facts") or {}).get("version")
 
 
-def entry(chapter: Chapter, rows: pd.DataFrame, scores: Mapping[int, Mapping],
+def entry(run: StepRun, rows: pd.DataFrame, scores: Mapping[int, Mapping],
           apart: Mapping[int, str]) -> dict:
     """Return what a record keeps of an evaluation of all versions on the same rows.
 
@@ -96,7 +96,7 @@ def entry(chapter: Chapter, rows: pd.DataFrame, scores: Mapping[int, Mapping],
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": {"n": len(rows), "digest": storage.rows_digest(rows),
-                 "data_version": chapter.inputs["tokenized"].commit,
+                 "data_version": run.inputs["tokenized"].commit,
                  "batches": {str(batch): int(n) for batch, n in counts.items()}},
         "scores": {str(number): dict(line) for number, line in sorted(scores.items())},
         "apart": {str(number): why for number, why in sorted(apart.items())},

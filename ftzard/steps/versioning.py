@@ -15,11 +15,11 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.config.pipeline import STEPS, Step, step_named
-from ftzard.core.artifacts import Handle, write_json
+from ftzard.core.artifacts import ArtifactRef, write_json
 from ftzard.core.locks import locked
 from ftzard.errors import TrackingError, WorkspaceError
 from ftzard.steps.inputs import latest_metadata
-from ftzard.steps.step_run import Place, locate, notebook_used, sentences_first
+from ftzard.steps.step_run import StepLocation, locate, notebook_used, sentences_first
 from ftzard.tracking import runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import commit, own_code, versions
@@ -30,13 +30,13 @@ HISTORY = "commit_history.json"
 
 
 @dataclass
-class Following:
+class StepVersion:
     """A finished step whose files are to be versioned; code: the notebook that does it."""
 
     step: Step
-    place: Place
+    place: StepLocation
     metadata: dict
-    artifacts: list[Handle]
+    artifacts: list[ArtifactRef]
     dagstermill: object | None
     code: dict[str, own_code.Used] = field(default_factory=dict)
 
@@ -88,7 +88,7 @@ class Following:
         return ", ".join(counted or files or self.metadata["records"])
 
 
-def follow(namespace: Mapping) -> Following:
+def follow(namespace: Mapping) -> StepVersion:
     """Return the step to follow: the one that handed its outputs over, or by hand `step`."""
     sentences_first()
     place = locate(namespace)
@@ -103,8 +103,8 @@ def follow(namespace: Mapping) -> Following:
                 f"the steps are {', '.join(s.name for s in STEPS if s.versioned)}.")
         step = step_named(namespace["step"])
         metadata = latest_metadata(step, place.workspace)
-    artifacts = [Handle.from_dict(h) for h in metadata["artifacts"]]
-    return Following(step, place, metadata, artifacts, namespace.get("__dm_dagstermill"),
+    artifacts = [ArtifactRef.from_dict(h) for h in metadata["artifacts"]]
+    return StepVersion(step, place, metadata, artifacts, namespace.get("__dm_dagstermill"),
                      notebook_used("Git_Dvc", place))
 
 

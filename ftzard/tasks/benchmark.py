@@ -30,7 +30,7 @@ from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import encode
 from ftzard.tasks.classification.predictor import Classifier
-from ftzard.tasks.instruction_tuning.generator import Answerer
+from ftzard.tasks.instruction_tuning.generator import Generator
 from ftzard.tasks.instruction_tuning.tokenization import Messages
 from ftzard.tasks.instruction_tuning.tokenization import encode as encode_answers
 from ftzard.tasks.loading import opened
@@ -313,7 +313,7 @@ def _choose(classifier: Classifier, task: Mapping) -> tuple[dict, int, Callable[
     return {"logits": logits}, int((cut > 0).sum()), turn
 
 
-def _write(answerer: Answerer, task: Mapping) -> tuple[dict, int, Callable[[], dict]]:
+def _write(answerer: Generator, task: Mapping) -> tuple[dict, int, Callable[[], dict]]:
     """Return the losses and answers of an answerer, how many were cut, and what times it once."""
     rows = encode_answers(task["messages"], task["wanted"], answerer.tokenizer, answerer.template,
                           answerer.max_length)

@@ -32,7 +32,7 @@ from ftzard.modeling.hub import cause, said, token
 from ftzard.modeling.spec import BaseSpec
 from ftzard.tasks.classification.loading import open_classifier
 from ftzard.tasks.exporters import Answers, Labels
-from ftzard.tasks.instruction_tuning.loading import open_answerer
+from ftzard.tasks.instruction_tuning.loading import open_generator
 
 ADAPTER, MERGED = "adapter", "merged"
 FORMS = (ADAPTER, MERGED)
@@ -81,7 +81,7 @@ def export(
         raise ModelError("this model was trained in full and has no adapter; export it with "
                          "--merged.")
     loaded = load_base(base, meta["labels"], continues=Path(adapter))
-    task = Answers(open_answerer(adapter, loaded)) if base.writes else Labels(
+    task = Answers(open_generator(adapter, loaded)) if base.writes else Labels(
         open_classifier(adapter, loaded))
     texts = task.usable(texts)
     expected, input_ids = task.expected(texts), task.input_ids(texts)

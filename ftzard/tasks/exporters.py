@@ -20,8 +20,8 @@ from ftzard.core.artifacts import write_json
 from ftzard.modeling.hf_logging import quiet_loading
 from ftzard.modeling.tokenizer import encode, frame
 from ftzard.tasks.classification.predictor import Classifier
-from ftzard.tasks.instruction_tuning.generator import Answerer
-from ftzard.tasks.instruction_tuning.literal_text import Plain
+from ftzard.tasks.instruction_tuning.generator import Generator
+from ftzard.tasks.instruction_tuning.literal_text import LiteralTextEncoder
 from ftzard.tasks.instruction_tuning.tokenization import asked
 
 
@@ -84,7 +84,7 @@ class Answers:
 
     loader, said, values = AutoModelForCausalLM, "answer", {}
 
-    def __init__(self, answerer: Answerer) -> None:
+    def __init__(self, answerer: Generator) -> None:
         self.model, self.tokenizer, self._answerer = answerer.model, answerer.tokenizer, answerer
         self.template, self.max_length = answerer.template, answerer.max_length
         self.generation = GenerationConfig(
@@ -95,7 +95,7 @@ class Answers:
 
     def usable(self, texts: Sequence[str]) -> list[str]:
         """Return the texts that fit, without those in which plain transformers reads markup."""
-        controls = Plain.of(self.tokenizer, self.template.source).controls
+        controls = LiteralTextEncoder.of(self.tokenizer, self.template.source).controls
         texts = [text for text in texts if not controls.search(text)]
         fit = [text for text, ids in zip(texts, self.input_ids(texts), strict=True)
                if len(ids) < self.max_length]

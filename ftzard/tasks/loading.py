@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ftzard.core.text import cleaned_as, wording
+from ftzard.core.text import cleaned_as, normalize_instruction
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.spec import BaseSpec
 from ftzard.tasks.classification.loading import bare_classifier, open_classifier
 from ftzard.tasks.classification.predictor import Classifier
 from ftzard.tasks.instruction_tuning import chat_template
-from ftzard.tasks.instruction_tuning.generator import Answerer
-from ftzard.tasks.instruction_tuning.loading import bare_answerer, open_answerer
+from ftzard.tasks.instruction_tuning.generator import Generator
+from ftzard.tasks.instruction_tuning.loading import bare_generator, open_generator
 
 
-def opened(adapter: Path | None, spec: Mapping, told: Mapping) -> Classifier | Answerer:
+def opened(adapter: Path | None, spec: Mapping, told: Mapping) -> Classifier | Generator:
     """Return the model of a saved adapter on its base, or a bare base, loaded and checked.
 
     spec: values of a `BaseSpec`, its source where the base is; told: of a bare base, its labels, or
@@ -21,10 +21,10 @@ def opened(adapter: Path | None, spec: Mapping, told: Mapping) -> Classifier | A
     """
     base = BaseSpec(**spec)
     if adapter is not None:
-        found = open_answerer if base.writes else open_classifier
+        found = open_generator if base.writes else open_classifier
         return found(adapter, base)
     if base.writes:
-        return bare_answerer(
+        return bare_generator(
             load_base(base, ()), chat_template.from_meta(told["template"]), told["max_new_tokens"])
     return bare_classifier(load_base(base, told["labels"]))
 
@@ -35,5 +35,5 @@ def cleaned(texts: Iterable[str], spec: Mapping, cleaning: Mapping) -> list[str]
     spec: values of a `BaseSpec`; cleaning: what the model's ftzard.json keeps of it.
     """
     if BaseSpec(**spec).writes:
-        return [wording(text) for text in texts]
+        return [normalize_instruction(text) for text in texts]
     return cleaned_as(texts, cleaning)

@@ -23,7 +23,7 @@ from ftzard.errors import ModelError
 from ftzard.modeling.base_model import BaseSpec
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.tasks.classification.loading import open_classifier
-from ftzard.tasks.instruction_tuning.loading import open_answerer
+from ftzard.tasks.instruction_tuning.loading import open_generator
 
 #: The garbage collector would look through what imports leave, again and again.
 _FRESH = ("import gc, sys; gc.disable(); from ftzard.tasks import verification as verify; gc.freeze(); "
@@ -163,7 +163,7 @@ def answer(request: str) -> None:
     set_threads(task["threads"])
     folder, spec, size = Path(task["adapter"]), BaseSpec(**task["base"]), task["batch_size"]
     if spec.writes:
-        found, _ = open_answerer(folder, spec).losses(
+        found, _ = open_generator(folder, spec).losses(
             task["input_ids"], task["prompt_lengths"], batch_size=size)
     else:
         found = open_classifier(folder, spec).logits(task["input_ids"], batch_size=size)

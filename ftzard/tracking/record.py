@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ftzard import __version__
-from ftzard.core.artifacts import Handle
+from ftzard.core.artifacts import ArtifactRef
 from ftzard.core.notebook_hash import notebook_hash
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "optuna", "pandas",
@@ -41,7 +41,7 @@ def code_hash(folder: Path) -> str:
 
 def tags(*, step: str, config: Mapping, config_hash: str, commit: str | None,
          notebook: Path | None, library: Path, dagster_run_id: str | None,
-         dagster_step: str | None, inputs: Iterable[Handle]) -> dict[str, str]:
+         dagster_step: str | None, inputs: Iterable[ArtifactRef]) -> dict[str, str]:
     """Return the tags that every child run carries from its start."""
     model = config["model"]
     return {

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ftzard.core.artifacts import Handle, verify, write_atomically
+from ftzard.core.artifacts import ArtifactRef, verify, write_atomically
 from ftzard.errors import VersioningError, in_shell
 from ftzard.versioning import git as _git
 from ftzard.versioning.dvc import Dvc, dvc_path, read_dvc, with_name, with_rows
@@ -38,7 +38,7 @@ class Versioned:
     holds all code as it ran, None if there was none or each file is in another one.
     """
 
-    handles: tuple[Handle, ...]
+    handles: tuple[ArtifactRef, ...]
     commit: str
     changed: bool
     pushed: str
@@ -61,7 +61,7 @@ class CodeFile:
 
 def version(
     root: Path,
-    artifacts: Sequence[Handle],
+    artifacts: Sequence[ArtifactRef],
     *,
     also: Sequence[Path] = (),
     code: Sequence[CodeFile] = (),

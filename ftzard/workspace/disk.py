@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ftzard.config.pipeline import Step
 from ftzard.config.schema import Config
-from ftzard.core.artifacts import Handle
+from ftzard.core.artifacts import ArtifactRef
 from ftzard.core.free_memory import shown
 from ftzard.errors import WorkspaceError
 from ftzard.workspace.workspace import Workspace
@@ -24,7 +24,7 @@ TRAINING = ("tuning", "retraining")
 JUDGING = ("choosing", "evaluation")
 
 
-def require_space(step: Step, inputs: Iterable[Handle], workspace: Workspace, config: Config
+def require_space(step: Step, inputs: Iterable[ArtifactRef], workspace: Workspace, config: Config
                   ) -> None:
     """Refuse a step whose folder, or the one for temporary files, has too little free space.
 
@@ -48,7 +48,7 @@ def require_space(step: Step, inputs: Iterable[Handle], workspace: Workspace, co
                 "asked for.")
 
 
-def needed(step: Step, inputs: Iterable[Handle], workspace: Workspace, config: Config
+def needed(step: Step, inputs: Iterable[ArtifactRef], workspace: Workspace, config: Config
            ) -> tuple[int, int]:
     """Return the estimated bytes that a step writes in the workspace and in temporary files.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ftzard.config.pipeline import Step
 from ftzard.core import free_memory
-from ftzard.core.artifacts import Handle
+from ftzard.core.artifacts import ArtifactRef
 from ftzard.core.free_memory import shown
 from ftzard.errors import WorkspaceError
 from ftzard.workspace.workspace import Workspace
@@ -24,7 +24,7 @@ TAKES = {"cleaning": (20, 550), "preprocessing": (31, 900), "inference_preproces
 _HEAD = 1 << 20
 
 
-def require_memory(step: Step, inputs: Iterable[Handle], workspace: Workspace) -> None:
+def require_memory(step: Step, inputs: Iterable[ArtifactRef], workspace: Workspace) -> None:
     """Refuse a step for whose rows this process has too little free memory.
 
     Raises WorkspaceError with the step, what is needed, what is free, and what to do.
@@ -39,7 +39,7 @@ def require_memory(step: Step, inputs: Iterable[Handle], workspace: Workspace) -
             "memory.")
 
 
-def needed(step: Step, inputs: Iterable[Handle], workspace: Workspace) -> int:
+def needed(step: Step, inputs: Iterable[ArtifactRef], workspace: Workspace) -> int:
     """Return the estimated bytes of memory that the rows of a step's inputs take, 0 for a step
     whose rows are few beside its model."""
     a_byte, a_row = TAKES.get(step.name, (0, 0))

@@ -14,7 +14,7 @@ from pathlib import Path
 from ftzard.config.compose import MARKER, Resolved, resolve, to_record
 from ftzard.config.schema import Config
 from ftzard.core import credentials, yaml_file
-from ftzard.core.artifacts import Handle, sha256
+from ftzard.core.artifacts import ArtifactRef, sha256
 from ftzard.core.locks import not_writable
 from ftzard.errors import ConfigError, WorkspaceError, in_shell
 
@@ -128,13 +128,13 @@ class Workspace:
         """The file that says what a restore is about to bring back, for as long as it has not."""
         return self.state / "restore.json"
 
-    def handle(self, name: str, path: Path | str, rows: int | None = None) -> Handle:
+    def handle(self, name: str, path: Path | str, rows: int | None = None) -> ArtifactRef:
         """Return the handle of a file as it stands now; raises WorkspaceError if it is missing."""
         path = Path(path) if Path(path).is_absolute() else self.root / path
         if not path.is_file():
             raise WorkspaceError(f"{name}: {self.relative(path)} does not exist in {self.root}.")
         suffix = path.suffix.lstrip(".") or "file"
-        return Handle(name, self.relative(path), sha256(path), rows, suffix)
+        return ArtifactRef(name, self.relative(path), sha256(path), rows, suffix)
 
     def own_config(self) -> dict:
         """Return what ftzard.yaml says, as a request for `compose`."""

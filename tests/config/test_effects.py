@@ -17,7 +17,7 @@ from ftzard.config.pipeline import JOBS, STEPS
 from ftzard.config.schema import GROUPS, Config
 from ftzard.errors import ConfigError
 from ftzard.registry import effective_config
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 
 LIBRARY = Path(ftzard.__file__).parent
 
@@ -205,7 +205,7 @@ class TestBesideOtherValues:
 def test_a_notebook_by_hand_refuses_likewise(workspace, monkeypatch):
     monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))
     with pytest.raises(ConfigError, match="sampling.budget=3 has no effect in cleaning_job"):
-        begin("cleaning", {"raw": None, "overrides": ["sampling.budget=3"]})
+        start_step("cleaning", {"raw": None, "overrides": ["sampling.budget=3"]})
 
 
 class TestRetraining:

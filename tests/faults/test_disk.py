@@ -14,7 +14,7 @@ from ftzard import doctor
 from ftzard.config.compose import compose
 from ftzard.config.pipeline import BY_NAME
 from ftzard.core.archive import whole_folder
-from ftzard.core.artifacts import Handle, dvc_hash, sha256, write_atomically
+from ftzard.core.artifacts import ArtifactRef, dvc_hash, sha256, write_atomically
 from ftzard.data import storage
 from ftzard.doctor import leftovers
 from ftzard.errors import DataError, TrackingError, VersioningError, WorkspaceError
@@ -47,18 +47,18 @@ print(json.dumps(said))
 BIG = 3_000_000
 
 
-def artifact(root: Path) -> Handle:
+def artifact(root: Path) -> ArtifactRef:
     """Write the rows of an artifact anew, larger than before."""
     path = root / "data/cleaned/cleaned.parquet"
     rows = pd.DataFrame({"text": [os.urandom(30).hex() for _ in range(BIG // 60)]})
     storage.write_parquet(rows, path)
-    return Handle("cleaned", "data/cleaned/cleaned.parquet", sha256(path), len(rows), "parquet")
+    return ArtifactRef("cleaned", "data/cleaned/cleaned.parquet", sha256(path), len(rows), "parquet")
 
 
 def versioned(root: Path) -> None:
     """Version a file that is complete in the workspace and has no room in DVC's cache."""
     path = root / "data/raw/big.csv"
-    version(root, [Handle("delivery", "data/raw/big.csv", sha256(path), None, "csv")],
+    version(root, [ArtifactRef("delivery", "data/raw/big.csv", sha256(path), None, "csv")],
             message="Again", run_id="again", push=False)
 
 
@@ -99,8 +99,8 @@ def fill(root: Path) -> None:
     path = root / "data/cleaned/cleaned.parquet"
     storage.write_parquet(pd.DataFrame({"text": ["first", "version"]}), path)
     (root / "data/raw/big.csv").write_text("text,label\nfirst,glad\n")
-    handles = [Handle("cleaned", "data/cleaned/cleaned.parquet", sha256(path), 2, "parquet"),
-               Handle("delivery", "data/raw/big.csv", sha256(root / "data/raw/big.csv"), 1, "csv")]
+    handles = [ArtifactRef("cleaned", "data/cleaned/cleaned.parquet", sha256(path), 2, "parquet"),
+               ArtifactRef("delivery", "data/raw/big.csv", sha256(root / "data/raw/big.csv"), 1, "csv")]
     version(root, handles, message="First", run_id="first", push=False)
     with whole_folder(root / ".ftzard/cache/adapter") as part:
         (part / "weights").write_bytes(b"first")
@@ -215,7 +215,7 @@ class TestRequireSpace:
         big = workspace.root / "data/raw/huge.csv"
         with open(big, "wb") as stream:
             os.truncate(stream.fileno(), disk.free(workspace.root))  # sparse: it takes no space
-        handle = Handle("raw", "data/raw/huge.csv", "", None, "csv")
+        handle = ArtifactRef("raw", "data/raw/huge.csv", "", None, "csv")
         config = compose({"paths": {"min_free_mb": 0}})
         assert disk.needed(BY_NAME["cleaning"], [handle], workspace, config) == (
             3 * big.stat().st_size, 0)
@@ -239,14 +239,14 @@ class TestRequireSpace:
         assert asked("choosing") == asked("evaluation") == (2400, 1200)
 
     def test_a_notebook_refuses_before_it_writes_anything(self, workspace, monkeypatch):
-        from ftzard.steps.step_run import begin
+        from ftzard.steps.step_run import start_step
 
         (workspace.raw / "mine.csv").write_text("text,label\nhello,glad\n")
         monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))
         least = disk.free(workspace.root) // disk.MB + 1000
         before = sorted(workspace.root.rglob("*"))
         with pytest.raises(WorkspaceError, match="cleaning needs about"):
-            begin("cleaning", {"raw": "data/raw/mine.csv",
+            start_step("cleaning", {"raw": "data/raw/mine.csv",
                                "overrides": [f"paths.min_free_mb={least}"]})
         new = [p for p in sorted(workspace.root.rglob("*")) if p not in before]
         assert [p for p in new if not p.is_relative_to(workspace.cache)] == [

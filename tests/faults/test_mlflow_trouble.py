@@ -70,13 +70,13 @@ def short_lock(file) -> Iterator[Callable[[], None]]:
     """Lock the store now, and let go when whoever wants it has had time to wait."""
     begun = []
 
-    def begin() -> None:
+    def start_step() -> None:
         process = locked(file)
         letting_go = threading.Timer(0.5, process.stdin.close)
         letting_go.start()
         begun.append((process, letting_go))
 
-    yield begin
+    yield start_step
     for process, letting_go in begun:
         letting_go.join()
         assert process.wait() == 0

@@ -26,7 +26,7 @@ from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning import objective as answer_objective
 from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.tasks.instruction_tuning.checks import answered_as
-from ftzard.tasks.instruction_tuning.loading import bare_answerer, open_answerer
+from ftzard.tasks.instruction_tuning.loading import bare_generator, open_generator
 from ftzard.tasks.instruction_tuning.token_loss import row_losses
 from ftzard.tasks.instruction_tuning.tokenization import encode
 from ftzard.tasks.verification import verify_losses
@@ -97,7 +97,7 @@ def losses(answerer, rows):
 
 
 def bare(base):
-    return bare_answerer(base, chat_template.from_meta(EXTRA["template"]), 4)
+    return bare_generator(base, chat_template.from_meta(EXTRA["template"]), 4)
 
 
 # A load
@@ -189,7 +189,7 @@ def test_two_matrices_stay_two_whatever_the_config_says(folders, rows, tmp_path)
     kept = load_file(weights_file(done.folder))
     assert not torch.equal(*(kept[f"base_model.model.{name}.weight"]
                              for name in ("lm_head", "transformer.word_embeddings")))
-    assert numpy.average(losses(open_answerer(done.folder, base), rows[160:200]),
+    assert numpy.average(losses(open_generator(done.folder, base), rows[160:200]),
                          weights=(rows["input_ids"].str.len() - rows["prompt_length"])[160:200]
                          ) == done.trained.best["validation_loss"]
 
@@ -221,7 +221,7 @@ def test_it_learns_answers_and_comes_back_to_the_same_losses(
     assert (meta["task"], meta["method"], meta["quantisation"]) == (
         "instruction_tuning", method, quantisation)
     assert meta["labels"] == [] and base_spec(done.folder, base.spec.source) == base.spec
-    answerer = open_answerer(done.folder, base)
+    answerer = open_generator(done.folder, base)
     pad_id = base.tokenizer.pad_token_id
     found = row_losses(answerer.model, validation["input_ids"].tolist(),
                        validation["prompt_length"], pad_id=pad_id, batch_size=16)
@@ -247,7 +247,7 @@ def test_tied_embeddings_are_trained_as_one_matrix_and_come_back_so(
     detach(falcon)
     done = fitted(falcon, rows, tmp_path / "adapter", train_embeddings=True)
     assert read_meta(done.folder)["lora"]["train_embeddings"] is True
-    answerer = open_answerer(done.folder, falcon)
+    answerer = open_generator(done.folder, falcon)
     inside = answerer.model.base_model.model
     head = inside.lm_head.modules_to_save["default"].weight
     assert head is inside.transformer.word_embeddings.modules_to_save["default"].weight
@@ -271,7 +271,7 @@ def test_tied_embeddings_are_trained_as_one_matrix_and_come_back_so(
 
 def test_training_goes_on_from_tied_embeddings_that_were_saved(falcon, rows, tmp_path):
     first = fitted(falcon, rows, tmp_path / "one", train_embeddings=True)
-    expected = losses(open_answerer(first.folder, falcon), rows[160:200])
+    expected = losses(open_generator(first.folder, falcon), rows[160:200])
     detach(falcon)
     adapted = attach(falcon, seed=3, rank=4, alpha=8.0, train_embeddings=True,
                      start_from=first.folder)
@@ -294,7 +294,7 @@ def test_untied_embeddings_and_head_are_both_trained(base_of, texts, tmp_path):
     whole = set(kept)
     save_file({n: t for n, t in kept.items() if "lm_head" not in n}, weights_file(done.folder))
     with pytest.raises(ModelError, match=f"lacks 1 of {len(whole)} weights .first: .*lm_head"):
-        open_answerer(done.folder, base)
+        open_generator(done.folder, base)
 
 
 def test_without_them_neither_head_nor_embeddings_train(falcon):
@@ -309,7 +309,7 @@ def test_a_model_trained_in_full_is_opened_by_a_fresh_process(family, base_of, t
     rows = rows_of(texts, base.tokenizer)
     done = fitted(base, rows, tmp_path / "whole", "full")
     assert ("lm_head.weight" in load_file(weights_file(done.folder))) == (family == "llama")
-    answerer = open_answerer(done.folder, base)
+    answerer = open_generator(done.folder, base)
     assert (answerer.model.lm_head.weight is answerer.model.get_input_embeddings().weight) == (
         family == "falcon")
     expected = losses(answerer, rows[160:180])
@@ -338,11 +338,11 @@ def test_a_task_s_adapter_is_not_opened_as_the_other_s(
     with pytest.raises(ModelError, match="for instruction_tuning; expected one for classif"):
         open_classifier(writing, falcon.spec)
     with pytest.raises(ModelError, match="for classification; expected one for instruction"):
-        open_answerer(labelling, spec)
+        open_generator(labelling, spec)
     with pytest.raises(ModelError, match="trained with task instruction_tuning, but the base has"):
         load_base(replace(falcon.spec, task="classification"), ["a", "b"], continues=writing)
     with pytest.raises(ModelError, match="names no template and no max_new_tokens"):
-        open_answerer(untold, falcon.spec)
+        open_generator(untold, falcon.spec)
     with pytest.raises(ModelError, match="base 'falcon' is for instruction_tuning"):
         bare_classifier(falcon)
     with pytest.raises(ModelError, match="base 'falcon_test' is for classification"):

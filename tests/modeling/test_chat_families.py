@@ -10,7 +10,7 @@ import pytest
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.spec import BaseSpec
 from ftzard.tasks.instruction_tuning import chat_template
-from ftzard.tasks.instruction_tuning.loading import open_answerer
+from ftzard.tasks.instruction_tuning.loading import open_generator
 from ftzard.tasks.instruction_tuning.tokenization import encode
 from ftzard.training.fit import fit
 from tests.modeling import families
@@ -51,7 +51,7 @@ def test_a_family_learns_in_its_own_template_and_ends_its_turns(tmp_path, family
                  training={"epochs": 12, "warmup_ratio": 0.1, "max_grad_norm": 1.0,
                            "patience": 12, "packing": False},
                  folder=tmp_path / "adapter", train_embeddings=True, extra=told)
-    answerer = open_answerer(fitted.folder, base)
+    answerer = open_generator(fitted.folder, base)
     assert answerer.template == template
     answers = answerer.predict(list(SAID))
     assert answers["label"].tolist() == list(SAID.values()) and answers["finished"].all()

@@ -125,7 +125,7 @@ def test_a_wrong_token_to_answer_from_is_seen(decoder):
     loaded = load_base(decoder, LABELS, device="cpu")
     loaded.model.config.pad_token_id = 9
     with pytest.raises(ModelError, match="padded on the right .* differ"):
-        checks.assert_alone_as_in_company(loaded.model, loaded.tokenizer, decoder)
+        checks.assert_batch_invariance(loaded.model, loaded.tokenizer, decoder)
 
 
 def test_padding_on_the_left_is_tried_where_positions_are_relative(decoder, encoder, monkeypatch):
@@ -255,7 +255,7 @@ def test_the_probe_leaves_model_and_random_state_as_they_were(loaded, spec):
     torch.manual_seed(4)
     before = torch.get_rng_state()
     loaded.model.train()
-    checks.assert_alone_as_in_company(loaded.model, loaded.tokenizer, spec)
+    checks.assert_batch_invariance(loaded.model, loaded.tokenizer, spec)
     assert loaded.model.training and torch.equal(before, torch.get_rng_state())
     loaded.model.eval()
     assert not numpy.isnan(checks.COMPANY["float32"])

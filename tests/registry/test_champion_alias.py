@@ -7,7 +7,7 @@ from ftzard.data.storage import write_parquet
 from ftzard.doctor.registered import models as looked_at
 from ftzard.errors import TrackingError
 from ftzard.registry import champion_alias, model_records
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 from ftzard.tracking import registry, runs
 from ftzard.tracking.workspace_store import connect
 
@@ -71,7 +71,7 @@ def test_a_step_that_trains_is_refused_before_it_begins(tracking, workspace, mon
     place = workspace.root / "data/tokenized/tokenized.parquet"
     write_parquet(pd.DataFrame({"id": ["a"], "text": ["one"]}), place)
     with pytest.raises(TrackingError, match="does not know that version"):
-        begin("tuning", {})
+        start_step("tuning", {})
     assert runs.children(tracking) == []
 
 

@@ -12,7 +12,7 @@ from ftzard import doctor
 from ftzard.doctor import leftovers
 from ftzard.errors import WorkspaceError
 from ftzard.registry.restore import restore
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 from ftzard.versioning import data_version, version
 from ftzard.versioning.versions import in_force
 from tests.rounds import MODEL, Rounds
@@ -166,7 +166,7 @@ command.restore(Workspace(Path({str(mine.root)!r})), {mine.commits["tokens 1"]!r
     monkeypatch.setenv("FTZARD_WORKSPACE", str(mine.root))
     assert rows(mine, "cleaned") == 3 and place.unfinished_restore.is_file()
     with pytest.raises(WorkspaceError, match="'ftzard restore' was cut off.*doctor --fix"):
-        begin("tuning", {"tokenized": None, "overrides": []})
+        start_step("tuning", {"tokenized": None, "overrides": []})
     found, = leftovers.unfinished_restore(place)
     assert found.state == doctor.WRONG
     if "commit" in moment:

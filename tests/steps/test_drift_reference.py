@@ -25,15 +25,15 @@ class Opened(SimpleNamespace):
     def __init__(self, workspace, **config):
         super().__init__(workspace=workspace, config=compose(config), logged={}, said={}, kept={},
                          tagged={}, inputs={})
-        self.run = SimpleNamespace(tags=self.tagged.update)
+        self.mlflow_run = SimpleNamespace(tags=self.tagged.update)
 
     def log(self, **metrics):
         self.logged.update(metrics)
 
-    def say(self, **facts):
+    def record_facts(self, **facts):
         self.said.update(facts)
 
-    def keep(self, name, path):
+    def add_artifact(self, name, path):
         self.kept[name] = path
 
 
@@ -58,18 +58,18 @@ def batch(name: str, seed: int, **change) -> tuple[pd.DataFrame, np.ndarray, np.
 
 
 def compared(workspace, name: str, seed: int, *, config=None, **change):
-    chapter = Opened(workspace, **(config or {}))
-    found = drift_reference.compare(chapter, CHAMPION, SimpleNamespace(labels=CLASSES),
+    run = Opened(workspace, **(config or {}))
+    found = drift_reference.compare(run, CHAMPION, SimpleNamespace(labels=CLASSES),
                               *batch(name, seed, **change))
-    return found, chapter
+    return found, run
 
 
 def test_what_was_found_is_logged_said_tagged_and_kept(ready):
-    found, chapter = compared(ready, "b1", 7, share=0.85)
-    assert found.alarm and chapter.logged["drift_alarm"] == 1
-    assert chapter.said["drift"]["raised_by"] == found.raised_by
-    assert chapter.tagged == {"drift": "drift", "drift_alarm": "true"}
-    assert chapter.kept == {"drift": drift_log.place(ready)}
+    found, run = compared(ready, "b1", 7, share=0.85)
+    assert found.alarm and run.logged["drift_alarm"] == 1
+    assert run.said["drift"]["raised_by"] == found.raised_by
+    assert run.tagged == {"drift": "drift", "drift_alarm": "true"}
+    assert run.kept == {"drift": drift_log.place(ready)}
     entry = drift_log.last(ready)
     assert entry["batch"] == "b1" and entry["champion"] == 3 and entry["alarm"] is True
 
@@ -100,13 +100,13 @@ def test_rows_of_another_data_version_are_not_taken_for_it(ready):
     """A later round's test rows are more than those that the version was trained beside."""
     place = drift_reference.place(ready, CHAMPION)
     place.unlink()
-    chapter = Opened(ready)
-    chapter.inputs = {"tokenized": SimpleNamespace(sha256="0" * 64)}
-    drift_reference.remember(chapter, CHAMPION, made(50, 1))
+    run = Opened(ready)
+    run.inputs = {"tokenized": SimpleNamespace(sha256="0" * 64)}
+    drift_reference.remember(run, CHAMPION, made(50, 1))
     assert not place.exists()
-    chapter.inputs = {"tokenized": SimpleNamespace(
+    run.inputs = {"tokenized": SimpleNamespace(
         sha256=sha256(ready.root / "data/tokenized/tokenized.parquet"))}
-    drift_reference.remember(chapter, CHAMPION, made(50, 1))
+    drift_reference.remember(run, CHAMPION, made(50, 1))
     assert place.is_file()
 
 

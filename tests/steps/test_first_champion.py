@@ -13,7 +13,7 @@ import yaml
 from ftzard.data import storage
 from ftzard.errors import TrackingError
 from ftzard.registry import model_records
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 from ftzard.tracking import registry, runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
@@ -63,7 +63,7 @@ def judge(workspace: Workspace) -> Judged:
                        input_ids=input_ids)
     storage.write_parquet(rows, workspace.root / config.paths.tokenized)
     validation = rows[rows["split"] == "validation"]
-    run = begin("retraining", {"overrides": []})
+    run = start_step("retraining", {"overrides": []})
     fitted = fit(
         load_base(spec, ["glad", "sad"]), rows[rows["split"] == "train"], validation, seed=0,
         metric="accuracy", params={"rank": 4, "alpha": 8.0, "dropout": 0.0, "learning_rate": 5e-3,
@@ -79,7 +79,7 @@ def judge(workspace: Workspace) -> Judged:
     run.finish()
     tracking = connect(workspace, config)
     return Judged(workspace, model_records.read_record(workspace, version),
-                  tracking.client.get_run(run.run.id).data.tags)
+                  tracking.client.get_run(run.mlflow_run.id).data.tags)
 
 
 def test_the_verdict_is_no_champion_yet_and_says_what_would_help(judged):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ftzard.data.storage import rows_digest, write_parquet
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 from ftzard.tracking import runs
 from ftzard.tracking.workspace_store import connect
 
@@ -18,7 +18,7 @@ ROWS = pd.DataFrame({"id": [f"r{n}" for n in range(6)], "batch": "b1",
 def test_two_inputs_with_name_digest_and_source_while_the_run_is_open(workspace, monkeypatch):
     monkeypatch.chdir(workspace.root)
     write_parquet(ROWS, workspace.root / workspace.config().paths.tokenized)
-    run = begin("preprocessing", {"cleaned": workspace.config().paths.tokenized})
+    run = start_step("preprocessing", {"cleaned": workspace.config().paths.tokenized})
     train, test = (ROWS[ROWS["split"] == side] for side in ("train", "test"))
     run.log_data(artifact="cleaned", training=train, testing=test)
     found, = runs.children(connect(workspace, workspace.config()))

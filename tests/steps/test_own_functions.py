@@ -17,7 +17,7 @@ from ftzard.modeling.adapter_meta import META, read_meta
 from ftzard.modeling.tokenizer import encode, load_tokenizer
 from ftzard.registry import lookup, model_records, packaging, predict
 from ftzard.steps import row_accounts
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 from ftzard.steps.versioning import follow
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
@@ -87,7 +87,7 @@ class TestStep1:
         assert held["notebooks/Step1_Data_Cleaning.ipynb"] == ran
         assert held["custom/texts.py"] == CLEAN.encode() and "ftzard.yaml" in held
         assert own_code.uncommitted(place) == {"notebooks/Step1_Data_Cleaning.ipynb": "changed"}
-        tags = run.tracking.client.get_run(run.run.id).data.tags
+        tags = run.tracking.client.get_run(run.mlflow_run.id).data.tags
         assert tags["code_commit"] == versioned.commit
         assert json.loads(tags["own_code"]) == {p: u.sha256[:16] for p, u in run.code.items()}
 
@@ -100,7 +100,7 @@ class TestStep1:
         gone = run.facts["rows_dropped_by_own_code"]
         assert gone > 0 and len(cleaned) + len(rejected) + gone == 80
         assert f"{gone} rows went in that are neither kept nor rejected" in capsys.readouterr().out
-        found = run.tracking.client.get_run(run.run.id)
+        found = run.tracking.client.get_run(run.mlflow_run.id)
         assert found.data.metrics["rows_dropped_by_own_code"] == gone
 
     def test_a_notebook_that_passes_the_function_over_is_refused(self, place):
@@ -205,7 +205,7 @@ class TestModels:
 class TestRows:
     def test_test_rows_that_disappeared_are_a_finding_of_the_gate(self, own, monkeypatch):  # noqa
         monkeypatch.setenv("FTZARD_WORKSPACE", str(own.root))
-        run = begin("evaluation", {"overrides": [], "retraining_metadata": {}})
+        run = start_step("evaluation", {"overrides": [], "retraining_metadata": {}})
         rows = run.read("tokenized")
         champion = registry.champion(run.tracking, NAME)
         model_records.write_record(own, champion, {"data": {"tokenized": {

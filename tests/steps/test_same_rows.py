@@ -12,7 +12,7 @@ from ftzard.data import storage
 from ftzard.registry import model_records
 from ftzard.reporting.standings import Standings
 from ftzard.steps import candidate, version_scores
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 from ftzard.tasks.classification import evaluation as contests
 from ftzard.tasks.instruction_tuning import evaluation as answer_contests
 from ftzard.tracking.registry import Version
@@ -40,7 +40,7 @@ class Evaluation:
         """Return what comes of an evaluation on the first so many test sets."""
         kept = [f"set {number}" for number in range(sets)]
         rows = self.rows[(self.rows["split"] != "test") | self.rows["batch"].isin(kept)]
-        self.run = begin("evaluation", {"overrides": [], "retraining_metadata": {
+        self.run = start_step("evaluation", {"overrides": [], "retraining_metadata": {
             "facts": {"model": self.version.name, "version": self.version.number}}})
         folder, _ = model_records.version_files(self.workspace, self.version)
         return self.hold(self.run, rows.reset_index(drop=True), folder)

@@ -10,7 +10,7 @@ from ftzard.core.artifacts import sha256
 from ftzard.data.reading import batch_of
 from ftzard.sources import delivery_files
 from ftzard.steps import report_facts
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 from ftzard.tracking.workspace_store import connect
 
 CHAPTERS = Path(ftzard.__file__).parent / "notebooks"
@@ -22,7 +22,7 @@ def take(workspace, monkeypatch):
     monkeypatch.chdir(workspace.root)
 
     def taking(step: str, name: str, place: str) -> str:
-        run = begin(step, {name: place, "overrides": ["data.text_column=text"]})
+        run = start_step(step, {name: place, "overrides": ["data.text_column=text"]})
         stored = run.store_delivery(name)
         run.finish()
         return batch_of(stored)
@@ -78,5 +78,5 @@ def test_what_left_training_is_told_apart_from_what_stays_and_from_the_incoming_
 
 def test_preprocessing_still_says_it_under_that_name():
     for folder in ("", "instruction_tuning"):
-        chapter = CHAPTERS / folder / "Step2_Data_Preprocessing.ipynb"
-        assert report_facts.LEARNED_BEFORE in chapter.read_text(encoding="utf-8")
+        run = CHAPTERS / folder / "Step2_Data_Preprocessing.ipynb"
+        assert report_facts.LEARNED_BEFORE in run.read_text(encoding="utf-8")

@@ -6,10 +6,10 @@ import nbformat
 
 from ftzard.config.compose import compose, digest, to_record
 from ftzard.core import notebook_hash
-from ftzard.core.artifacts import Handle
+from ftzard.core.artifacts import ArtifactRef
 from ftzard.tracking import record
 
-HANDLE = Handle("cleaned", "data/cleaned/cleaned.parquet", "ab" * 32, 5, "parquet", "c0ffee")
+HANDLE = ArtifactRef("cleaned", "data/cleaned/cleaned.parquet", "ab" * 32, 5, "parquet", "c0ffee")
 
 
 def tags(**changed) -> dict:

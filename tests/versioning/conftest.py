@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ftzard.core.artifacts import Handle, sha256, write_atomically
+from ftzard.core.artifacts import ArtifactRef, sha256, write_atomically
 from ftzard.versioning import Versioned, init_repository, version
 
 IGNORE = "*\n!*/\n!.gitignore\n!*.dvc\n"
@@ -20,12 +20,12 @@ class Workspace:
         self.origin, self.store = home / "origin.git", home / "store"
         self.said: list[str] = []
 
-    def write(self, text: str, path: str = "data/cleaned.parquet") -> Handle:
+    def write(self, text: str, path: str = "data/cleaned.parquet") -> ArtifactRef:
         """Write an artifact as a step would; return its handle."""
         file = write_atomically(self.root / path, lambda part: part.write_text(text))
-        return Handle(Path(path).stem, path, sha256(file), 1, "parquet")
+        return ArtifactRef(Path(path).stem, path, sha256(file), 1, "parquet")
 
-    def version(self, *handles: Handle, **more) -> Versioned:
+    def version(self, *handles: ArtifactRef, **more) -> Versioned:
         settings = {"message": "Clean the data", "run_id": "run-1", "say": self.said.append} | more
         return version(self.root, handles, **settings)
 

@@ -11,7 +11,7 @@ from ftzard.data.reading import batch_of
 from ftzard.orchestration.create_workspace import config_for, create
 from ftzard.reporting import batch_names
 from ftzard.sources import delivery_files
-from ftzard.steps.step_run import begin
+from ftzard.steps.step_run import start_step
 from ftzard.steps.versioning import follow
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names
@@ -32,7 +32,7 @@ def begun(tmp_path_factory) -> Workspace:
                        git_remote=home / "git", dvc_remote=home / "dvc", invent_identity=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        run = begin("cleaning", {"overrides": ["versioning.push=false"]})
+        run = start_step("cleaning", {"overrides": ["versioning.push=false"]})
         run.store_delivery("raw")
         run.finish()
         follow({"step": "cleaning", "overrides": ["versioning.push=false"]}).version()
@@ -61,7 +61,7 @@ def test_the_same_bytes_under_another_name_make_no_commit_and_keep_the_first(beg
     monkeypatch.chdir(begun.root)
     (begun.root / "data" / "again.csv").write_text(ROWS)
     more = {"overrides": ["versioning.push=false"]}
-    run = begin("cleaning", {"raw": "data/again.csv", **more})
+    run = start_step("cleaning", {"raw": "data/again.csv", **more})
     run.store_delivery("raw")
     assert run.finish()["facts"]["delivered_as"] == "reviews of march.csv"
     assert not follow({"step": "cleaning", **more}).version().changed
@@ -79,7 +79,7 @@ def test_a_workspace_of_before_has_the_names_that_mlflow_knows_and_gets_no_commi
     names = delivery_files.delivered_as(place, connect(place, place.config()))
     assert "may.csv" in names.values() and batch_of(place.root / first) not in names
     shutil.copyfile(place.root / first, place.root / "data" / "first.csv")
-    run = begin("cleaning", {"raw": "data/first.csv", "overrides": ["versioning.push=false"]})
+    run = start_step("cleaning", {"raw": "data/first.csv", "overrides": ["versioning.push=false"]})
     run.store_delivery("raw")
     run.finish()
     followed = follow({"step": "cleaning", "overrides": ["versioning.push=false"]})

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from ftzard.core.artifacts import Handle
+from ftzard.core.artifacts import ArtifactRef
 from ftzard.errors import DataError, VersioningError
 from ftzard.versioning import commit as commit_module
 from ftzard.versioning import data_version, dvc_hash, history
@@ -142,7 +142,7 @@ def test_a_file_that_git_does_not_ignore_is_refused_rather_than_ignore_files_edi
 
 def test_a_file_outside_the_workspace_is_refused(ws):
     with pytest.raises(VersioningError, match="outside the workspace"):
-        ws.version(Handle("x", "../x.csv", "0", None, "csv"))
+        ws.version(ArtifactRef("x", "../x.csv", "0", None, "csv"))
 
 
 def test_a_record_that_does_not_exist_is_refused_before_anything_is_added(ws):

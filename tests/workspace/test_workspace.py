@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ftzard.config.pipeline import BY_NAME, job_named, step_named
-from ftzard.core.artifacts import Handle, verify, write_atomically
+from ftzard.core.artifacts import ArtifactRef, verify, write_atomically
 from ftzard.core.locks import alive, locked
 from ftzard.data import storage
 from ftzard.errors import ConfigError, DataError, WorkspaceError
@@ -187,7 +187,7 @@ class TestArtifacts:
         place.write_text("x\n")
         handle = workspace.handle("a", place, 1)
         assert handle.path == "data/a.csv" and handle.format == "csv"
-        assert Handle.from_dict(handle.to_dict()) == handle
+        assert ArtifactRef.from_dict(handle.to_dict()) == handle
         assert verify(handle, workspace.root) == place
         place.write_text("y\n")
         with pytest.raises(DataError, match="Run the step again"):

@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from ftzard.core.text import wording
+from ftzard.core.text import normalize_instruction
 from ftzard.data import reading, spreadsheet
 from ftzard.data.decoding import content_of, encoding_of, garbled
 from ftzard.data.identity import canonical
@@ -285,7 +285,7 @@ class _Names:
 
 def _chosen(answers: pd.Series, names: _Names | None) -> pd.Series:
     if names is None:
-        return answers.map(wording)
+        return answers.map(normalize_instruction)
     chosen = names.form(answers).map(names.names)
     if chosen.isna().any():  # of a file whose columns a person has cut down, say
         chosen = chosen.fillna(names.form(answers.map(spreadsheet.unescape)).map(names.names))

@@ -20,7 +20,7 @@ from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import encode, load_tokenizer
 from ftzard.registry import champion_alias, model_records
 from ftzard.steps import drift_reference, first_model, row_accounts, version_scores
-from ftzard.steps.step_run import Chapter
+from ftzard.steps.step_run import StepRun
 from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.classification import baselines, calibration, temperature
 from ftzard.tasks.classification.calibration import Calibration
@@ -33,7 +33,7 @@ from ftzard.tracking.registry import Version
 
 
 @dataclass
-class Contest:
+class Evaluation:
     """What came of it.
 
     rows: the test rows; classes: label names in the order of the columns; probabilities: (rows,
@@ -166,19 +166,19 @@ class Contest:
                 "gate_lower": verdict.lower, "gate_upper": verdict.upper}
 
 
-def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
+def hold(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evaluation:
     """Let challenger, champion, bare base and baselines answer all test rows; ask the gate.
 
     rows: tokenized rows of all splits and batches; challenger: its unpacked adapter. The base is
     loaded once and the adapters are put on it in turn; a champion on another base brings its own.
     The earlier versions answer the same rows, too (see `measured_again`).
     """
-    config, workspace = chapter.config, chapter.workspace
+    config, workspace = run.config, run.workspace
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     train, validation = rows[rows["split"] == "train"], rows[rows["split"] == "validation"]
     meta = adapter.read_meta(challenger)
     classes = meta["labels"]
-    champion = champion_alias.champion(workspace, chapter.tracking, config.tracking.registered_model)
+    champion = champion_alias.champion(workspace, run.tracking, config.tracking.registered_model)
     defender = None
     if champion is not None:
         defender = model_records.version_files(workspace, champion)
@@ -188,10 +188,10 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
                        continues=challenger)
     tokenized_as(test, loaded.tokenizer, meta["max_length"])
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
-    chapter.run.tags(hashes)
-    chapter.say(**hashes, quantised_layers=loaded.quantised)
-    test_rows = _TestRows(test, loaded, version_scores.store(chapter, loaded))
-    fitted = temperature.known(chapter)
+    run.mlflow_run.tags(hashes)
+    run.record_facts(**hashes, quantised_layers=loaded.quantised)
+    test_rows = _TestRows(test, loaded, version_scores.store(run, loaded))
+    fitted = temperature.known(run)
     logits, embeddings, validated = test_rows.challenger(
         challenger, validation if fitted is None else None)
     calibrated = calibration.calibrate(
@@ -202,7 +202,7 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
     if defender is not None:
         answers["champion"] = test_rows.version(*defender, check=True)
     answers["base"] = test_rows.base()
-    earlier, apart = _earlier(chapter, test_rows, classes, champion)
+    earlier, apart = _earlier(run, test_rows, classes, champion)
     chances = {role: calibration.scaled(logits, 1.0) for role, logits in answers.items()}
     chances["TF-IDF"] = baselines.tfidf(train["text"], train["label"], test["text"], classes,
                                         config.seed)
@@ -214,16 +214,16 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> Contest:
         baselines={"TF-IDF": predicted["TF-IDF"], "majority": predicted["majority"]},
         seed=config.seed, calibration_error=calibrated.ece_after,
         calibration_chance=calibrated.ece_chance, **limits)
-    vanished = row_accounts.vanished_test_rows(chapter.workspace, champion, rows)
-    chapter.log(test_rows_vanished=sum(vanished.values()))
+    vanished = row_accounts.vanished_test_rows(run.workspace, champion, rows)
+    run.log(test_rows_vanished=sum(vanished.values()))
     verdict = row_accounts.with_vanished(verdict, vanished, champion)
-    verdict = first_model.advised(chapter, verdict, rows)
+    verdict = first_model.advised(run, verdict, rows)
     own = {role: custom_functions.measured(
-        chapter.own_metrics, test["label"], np.array(classes)[p.argmax(axis=1)],
+        run.own_metrics, test["label"], np.array(classes)[p.argmax(axis=1)],
         pd.DataFrame(p, columns=classes)) for role, p in chances.items()}
     print(version_scores.said(test_rows.store))
-    chapter.log(rows_answered=test_rows.store.computed, answers_known=test_rows.store.recalled)
-    return Contest(
+    run.log(rows_answered=test_rows.store.computed, answers_known=test_rows.store.recalled)
+    return Evaluation(
         test, classes, chances, verdict, champion, calibrated,
         drift_reference.sample(test, chances["challenger"], embeddings), test_rows.memory,
         {number: calibration.scaled(told, 1.0) for number, told in earlier.items()}, apart, own)
@@ -317,17 +317,17 @@ class _TestRows:
                 adapter.detach(self.loaded)
 
 
-def _earlier(chapter: Chapter, test_rows: _TestRows, classes: list[str], champion: Version | None
+def _earlier(run: StepRun, test_rows: _TestRows, classes: list[str], champion: Version | None
              ) -> tuple[dict[int, np.ndarray], dict[int, str]]:
     """Return the logits of the earlier versions by number, and why the others have none."""
-    name = chapter.config.tracking.registered_model
+    name = run.config.tracking.registered_model
     found, apart = {}, {}
     for version, why in version_scores.earlier(
-            chapter.workspace, name, version_scores.challenger_number(chapter),
+            run.workspace, name, version_scores.challenger_number(run),
             champion.number if champion else None):
         if why is None:
             try:
-                folder, spec = model_records.version_files(chapter.workspace, version)
+                folder, spec = model_records.version_files(run.workspace, version)
                 same_labels(classes, adapter.read_meta(folder)["labels"],
                                    whose="the challenger", others=str(version))
                 found[version.number] = test_rows.version(folder, spec, check=False)

@@ -5,25 +5,25 @@ It is fitted once. The registered version, its record and its evaluation all hav
 
 import pandas as pd
 
-from ftzard.steps.step_run import Chapter
+from ftzard.steps.step_run import StepRun
 from ftzard.tasks.classification import calibration
 from ftzard.tasks.classification.predictor import Classifier
 
 FACT = "temperature"
 
 
-def fit(chapter: Chapter, classifier: Classifier, rows: pd.DataFrame) -> float:
+def fit(run: StepRun, classifier: Classifier, rows: pd.DataFrame) -> float:
     """Fit the temperature of a classifier and keep it for this step and the one after it.
 
     rows: tokenized validation rows with their labels. Raises DataError if there are none.
     """
     value = calibration.fit_temperature(
         rows["label"], classifier.logits(rows["input_ids"].tolist()), classifier.labels)
-    chapter.say(**{FACT: {"temperature": value, "validation_rows": len(rows)}})
+    run.record_facts(**{FACT: {"temperature": value, "validation_rows": len(rows)}})
     return value
 
 
-def known(chapter: Chapter) -> dict | None:
+def known(run: StepRun) -> dict | None:
     """Return {temperature, validation_rows} of the model in hand: fitted by this step or by the one
     that made it. None if neither did."""
-    return chapter.facts.get(FACT) or (chapter.metadata.get("facts") or {}).get(FACT)
+    return run.facts.get(FACT) or (run.metadata.get("facts") or {}).get(FACT)

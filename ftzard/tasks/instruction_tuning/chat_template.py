@@ -17,7 +17,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling.tokenizer import end_id, frame
-from ftzard.tasks.instruction_tuning.literal_text import Piece, Plain
+from ftzard.tasks.instruction_tuning.literal_text import Piece, LiteralTextEncoder
 
 MODEL, ALPACA, CHATML = NAMES = ("model", "alpaca", "chatml")
 _SOURCES = {
@@ -92,7 +92,7 @@ class Template:
         answers: None for none, then the second is empty. Raises ModelError as `render` does, with
         the row's number.
         """
-        plain = Plain.of(tokenizer, self.source)
+        plain = LiteralTextEncoder.of(tokenizer, self.source)
         rows = []
         for number, turns in enumerate(messages):
             try:
@@ -109,7 +109,7 @@ class Template:
 
     def end(self, tokenizer: PreTrainedTokenizerBase) -> int:
         """Return the id that ends an answer: the template's end of turn if it has one, else eos."""
-        plain, after = Plain.of(tokenizer, self.source), _shape(self.source, self.name).after
+        plain, after = LiteralTextEncoder.of(tokenizer, self.source), _shape(self.source, self.name).after
         found = plain.controls.match(after.lstrip())
         return plain.special[found.group()] if found else end_id(tokenizer)
 

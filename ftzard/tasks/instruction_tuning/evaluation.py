@@ -23,12 +23,12 @@ from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.registry import champion_alias, model_records
 from ftzard.steps import drift_reference, first_model, row_accounts, version_scores
-from ftzard.steps.step_run import Chapter
+from ftzard.steps.step_run import StepRun
 from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.instruction_tuning import answer_metrics, tokenization, tokenize_rows
 from ftzard.tasks.instruction_tuning.checks import answered_as
-from ftzard.tasks.instruction_tuning.generator import COLUMNS, Answerer
-from ftzard.tasks.instruction_tuning.loading import open_answerer
+from ftzard.tasks.instruction_tuning.generator import COLUMNS, Generator
+from ftzard.tasks.instruction_tuning.loading import open_generator
 from ftzard.tracking.registry import Version
 
 
@@ -48,7 +48,7 @@ class Answered:
 
 
 @dataclass
-class AnswerContest:
+class AnswerEvaluation:
     """What came of it.
 
     rows: the test rows; asked: the numbers of those whose answers were generated; by_role: answers
@@ -182,7 +182,7 @@ class AnswerContest:
         return _by_batch(self.measure, self.rows, self.asked, told)
 
 
-def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContest:
+def hold(run: StepRun, rows: pd.DataFrame, challenger: Path) -> AnswerEvaluation:
     """Let challenger, champion and bare base answer the test rows of all batches; ask the gate.
 
     rows: tokenized rows of all splits and batches; challenger: its unpacked adapter. The base is
@@ -190,27 +190,27 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
     on another base, brings its own. The earlier versions answer the same rows, too (see
     `measured_again`).
     """
-    config, workspace = chapter.config, chapter.workspace
+    config, workspace = run.config, run.workspace
     told = config.task.instructions
     test = rows[rows["split"] == "test"].reset_index(drop=True)
-    champion = champion_alias.champion(workspace, chapter.tracking, config.tracking.registered_model)
+    champion = champion_alias.champion(workspace, run.tracking, config.tracking.registered_model)
     loaded = load_base(model_records.base_spec(workspace, config.model, config.task.kind),
                        continues=challenger)
     meta = adapter.read_meta(challenger)
     answered_as(test, loaded.tokenizer, tokenize_rows.template_in(meta), meta["max_length"])
     hashes = {"base_hash": loaded.weight_hash, "tokenizer_hash": loaded.tokenizer_hash}
-    chapter.run.tags(hashes)
-    chapter.say(**hashes, quantised_layers=loaded.quantised)
+    run.mlflow_run.tags(hashes)
+    run.record_facts(**hashes, quantised_layers=loaded.quantised)
     defender, lost = None, np.zeros(len(test), dtype=bool)
     if champion is not None:
         defender = _Version.of(loaded, *model_records.version_files(workspace, champion), test)
         lost = defender.lost
-        chapter.log(test_rows_without_room_for_champion=int(lost.sum()))
+        run.log(test_rows_without_room_for_champion=int(lost.sum()))
     kept = test[~lost].reset_index(drop=True)
     test_rows = _TestRows(
         kept, tokenize_rows.drawn(len(kept), told.generated_rows, config.seed),
-        version_scores.store(chapter, loaded), chapter)
-    answerer = open_answerer(challenger, loaded)
+        version_scores.store(run, loaded), run)
+    answerer = open_generator(challenger, loaded)
     try:
         by_role = {"challenger": test_rows.answered(
             prediction_cache.identity(challenger, loaded), lambda: answerer, anew=True)}
@@ -225,31 +225,31 @@ def hold(chapter: Chapter, rows: pd.DataFrame, challenger: Path) -> AnswerContes
     by_role["base"] = test_rows.answered(
         prediction_cache.identity(None, loaded, template=bare.template.to_dict(),
                               max_new_tokens=bare.max_new_tokens), lambda: bare, check=True)
-    earlier, apart = _earlier(chapter, test_rows, loaded, champion, told.score != "loss")
+    earlier, apart = _earlier(run, test_rows, loaded, champion, told.score != "loss")
     scored = {role: _by_batch(told.score, kept, test_rows.asked, answered)
               for role, answered in by_role.items()}
     limits = {k: v for k, v in vars(config.gate).items() if k not in gate.OF_CLASSES}
     verdict = gate.judge_scores(
         scored["challenger"], scored.get("champion"), measure=told.score,
         baselines={"base": scored["base"]}, seed=config.seed, **limits)
-    verdict = first_model.advised(chapter, verdict, rows)
+    verdict = first_model.advised(run, verdict, rows)
     if lost.any():
         verdict = replace(verdict, warnings=[
             *verdict.warnings, f"{int(lost.sum()):,} of {len(test):,} test rows are not compared: "
             "the champion has no room for them, or cuts their answer elsewhere."])
-    vanished = row_accounts.vanished_test_rows(chapter.workspace, champion, rows)
-    chapter.log(test_rows_vanished=sum(vanished.values()))
+    vanished = row_accounts.vanished_test_rows(run.workspace, champion, rows)
+    run.log(test_rows_vanished=sum(vanished.values()))
     verdict = row_accounts.with_vanished(verdict, vanished, champion)
     print(version_scores.said(test_rows.store))
-    chapter.log(rows_answered=test_rows.store.computed, answers_known=test_rows.store.recalled)
-    return AnswerContest(
+    run.log(rows_answered=test_rows.store.computed, answers_known=test_rows.store.recalled)
+    return AnswerEvaluation(
         kept, test_rows.asked, by_role, told.score, verdict, champion,
         drift_reference.answer_sample(kept.iloc[test_rows.asked], by_role["challenger"].generated,
                                 embeddings),
         config.gate, config.seed, test_rows.memory, tuple(test.loc[lost, "id"]), earlier, apart)
 
 
-def metrics_of(answerer: Answerer, test: pd.DataFrame, generated_rows: int, seed: int,
+def metrics_of(answerer: Generator, test: pd.DataFrame, generated_rows: int, seed: int,
                by_set: bool = True) -> dict:
     """Return every measure of one model on test rows, as `AnswerContest.metrics` does.
 
@@ -270,14 +270,14 @@ class _TestRows:
     """
 
     def __init__(self, test: pd.DataFrame, asked: np.ndarray, store: AnswerStore | None = None,
-                 chapter: Chapter | None = None):
-        self.test, self.asked, self.store, self.chapter = test, asked, store, chapter
+                 run: StepRun | None = None):
+        self.test, self.asked, self.store, self.run = test, asked, store, run
         self.memory: dict[str, float] = {}
         self.sets = version_scores.test_sets(test)
         self.written = [part for places in self.sets
                         if len(part := np.flatnonzero(np.isin(asked, places)))]
 
-    def answered(self, model: dict, open_model: Callable[[], Answerer], *, check: bool = False,
+    def answered(self, model: dict, open_model: Callable[[], Generator], *, check: bool = False,
                  anew: bool = False, writes: bool = True, rows: pd.DataFrame | None = None
                  ) -> Answered:
         """Return a model's losses, and its answers to the rows that are asked.
@@ -315,14 +315,14 @@ class _TestRows:
                 self.store.computed += len(question.input_ids)
         return found
 
-    def _generated(self, answerer: Answerer, question: Question) -> Arrays:
+    def _generated(self, answerer: Generator, question: Question) -> Arrays:
         written = answerer.generate(
-            question.input_ids, on_step=self.chapter.progress if self.chapter else None)
+            question.input_ids, on_step=self.run.progress if self.run else None)
         return {"answer": np.array(written["answer"].tolist(), dtype=str),
                 **{name: written[name].to_numpy() for name in COLUMNS if name != "answer"}}
 
 
-def _losses(answerer: Answerer, question: Question) -> Arrays:
+def _losses(answerer: Generator, question: Question) -> Arrays:
     loss, tokens = answerer.losses(question.input_ids, question.lengths)
     return {"loss": loss, "tokens": tokens}
 
@@ -370,11 +370,11 @@ class _Version:
                            prompt_length=[self.prompt_lengths[i] for i in places])
         ours = (test["length"] - test["prompt_length"]).to_numpy()
         base = self.loaded if self.same else self.spec
-        opened: list[Answerer] = []
+        opened: list[Generator] = []
 
-        def open_model() -> Answerer:
+        def open_model() -> Generator:
             if not opened:
-                opened.append(open_answerer(self.folder, base))
+                opened.append(open_generator(self.folder, base))
             return opened[0]
 
         try:
@@ -388,20 +388,20 @@ class _Version:
         return Answered(answer_metrics.in_tokens(told.loss, told.tokens, ours), ours, told.generated)
 
 
-def _earlier(chapter: Chapter, test_rows: _TestRows, loaded: LoadedBase, champion: Version | None,
+def _earlier(run: StepRun, test_rows: _TestRows, loaded: LoadedBase, champion: Version | None,
              writes: bool) -> tuple[dict[int, Answered], dict[int, str]]:
     """Return the answers of the earlier versions by number, and why the others have none.
 
     writes: whether they are asked to write, which they are not where losses are compared.
     """
-    name, test = chapter.config.tracking.registered_model, test_rows.test
+    name, test = run.config.tracking.registered_model, test_rows.test
     found, apart = {}, {}
     for version, why in version_scores.earlier(
-            chapter.workspace, name, version_scores.challenger_number(chapter),
+            run.workspace, name, version_scores.challenger_number(run),
             champion.number if champion else None):
         if why is None:
             try:
-                it = _Version.of(loaded, *model_records.version_files(chapter.workspace, version),
+                it = _Version.of(loaded, *model_records.version_files(run.workspace, version),
                                  test)
                 if it.lost.any():
                     why = (f"it has no room for {int(it.lost.sum()):,} of these rows, or cuts "

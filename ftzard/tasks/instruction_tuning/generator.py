@@ -31,7 +31,7 @@ COLUMNS = ("answer", "confidence", "tokens", "finished")
 
 
 @dataclass
-class Answerer:
+class Generator:
     """A model that is ready to answer instructions.
 
     model: causal, with or without an adapter; template: how it is asked; max_length: tokens that a

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ftzard.core.text import wording
+from ftzard.core.text import normalize_instruction
 from ftzard.data import json_lines, prompt_columns, reading
 from ftzard.data.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys, whole_characters
 from ftzard.data.identity import FIRST, canonical, refuse_rounded
@@ -199,8 +199,8 @@ def clean(
 
 def _understood(row, answered: bool, most: int) -> tuple[list[dict], str, str]:
     """Return (messages, answer, '' or why the row cannot be used) of one raw row."""
-    instruction, about = wording(row.text), wording(row.input)
-    answer = wording(row.label) if answered else ""
+    instruction, about = normalize_instruction(row.text), normalize_instruction(row.input)
+    answer = normalize_instruction(row.label) if answered else ""
     system, history = (getattr(row, name, "") for name in ("system", "history"))
     if not blank(row.messages):
         if not (blank(instruction) and blank(about)):

@@ -23,16 +23,16 @@ class Piece(NamedTuple):
     written: bool
 
 
-class Plain:
+class LiteralTextEncoder:
     """Encodes texts of one template: its special tokens are ids, all the rest is characters.
 
     special: the id of each token that the frame may hold; controls: finds them.
     """
 
-    _known: "WeakKeyDictionary[PreTrainedTokenizerBase, dict[str, Plain]]" = WeakKeyDictionary()
+    _known: "WeakKeyDictionary[PreTrainedTokenizerBase, dict[str, LiteralTextEncoder]]" = WeakKeyDictionary()
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, source: str) -> "Plain":
+    def of(cls, tokenizer: PreTrainedTokenizerBase, source: str) -> "LiteralTextEncoder":
         """Return the encoder of a tokenizer and a template's source, made once."""
         known = cls._known.setdefault(tokenizer, {})
         if source not in known:

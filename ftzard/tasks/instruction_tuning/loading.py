@@ -9,13 +9,13 @@ from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.spec import INSTRUCTION_TUNING, BaseSpec
 from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning.chat_template import Template
-from ftzard.tasks.instruction_tuning.generator import Answerer
+from ftzard.tasks.instruction_tuning.generator import Generator
 
 #: What ftzard.json must say beside the rest for a model that writes.
 ANSWERING = ("template", "max_new_tokens")
 
 
-def open_answerer(folder: Path, base: BaseSpec | LoadedBase) -> Answerer:
+def open_generator(folder: Path, base: BaseSpec | LoadedBase) -> Generator:
     """Return what answers instructions with a saved adapter on its base.
 
     base: as for `open_classifier`; the template that was trained with and the longest answer are
@@ -31,13 +31,13 @@ def open_answerer(folder: Path, base: BaseSpec | LoadedBase) -> Answerer:
             "again."
         )
     adapted, base, meta = open_adapter(folder, base, INSTRUCTION_TUNING)
-    return Answerer(
+    return Generator(
         adapted, base.tokenizer, chat_template.from_meta(meta["template"]), meta["max_length"],
         meta["max_new_tokens"], meta)
 
 
-def bare_answerer(loaded: LoadedBase, template: Template, max_new_tokens: int) -> Answerer:
+def bare_generator(loaded: LoadedBase, template: Template, max_new_tokens: int) -> Generator:
     """Return the base itself as it answers instructions in this template, to compare with."""
     require_bare(loaded, INSTRUCTION_TUNING)
-    return Answerer(
+    return Generator(
         loaded.model, loaded.tokenizer, template, loaded.spec.max_length, max_new_tokens, {})

@@ -17,11 +17,11 @@ from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.tokenizer import PreTrainedTokenizerBase
 from ftzard.registry import model_records
-from ftzard.steps.step_run import Chapter
+from ftzard.steps.step_run import StepRun
 from ftzard.tasks.instruction_tuning import chat_template, tokenization
 from ftzard.tasks.instruction_tuning.chat_template import Template
-from ftzard.tasks.instruction_tuning.generator import Answerer
-from ftzard.tasks.instruction_tuning.loading import bare_answerer
+from ftzard.tasks.instruction_tuning.generator import Generator
+from ftzard.tasks.instruction_tuning.loading import bare_generator
 
 #: What the learning curves show of each epoch.
 CURVES = ("loss", "token_accuracy")
@@ -52,28 +52,28 @@ def tokenizer_texts(config: Config, rows: pd.DataFrame) -> Iterator[str]:
         yield from filter(None, (answer, around))
 
 
-def tokenize(chapter: Chapter, rows: pd.DataFrame, tokenizer: PreTrainedTokenizerBase,
+def tokenize(run: StepRun, rows: pd.DataFrame, tokenizer: PreTrainedTokenizerBase,
              template: Template, max_length: int | None = None) -> pd.DataFrame:
     """Return rows with their ids as the model will see them; log what is learned and what is cut.
 
     Rows without room for one token of their answer leave, counted; above data.max_rejected the
     step fails. max_length: None takes the config's.
     """
-    longest = max_length or chapter.config.model.max_length
+    longest = max_length or run.config.model.max_length
     found = tokenization.encode(
         rows["messages"].map(turns).tolist(), rows["label"].tolist() if "label" in rows else None,
         tokenizer, template, longest)
     tokenized = rows.filter(COLUMNS).assign(
         input_ids=found.input_ids, prompt_length=found.prompt_length, length=found.length,
         cut=found.cut)
-    lost, limit = int(np.sum(found.lost)), chapter.config.data.max_rejected
+    lost, limit = int(np.sum(found.lost)), run.config.data.max_rejected
     if lost > limit * len(rows):
         raise DataError(
             f"{lost:,} of {len(rows):,} rows have no room for one token of their answer within "
             f"model.max_length={longest}; expected at most {limit:.0%} (data.max_rejected). Raise "
             "model.max_length, or shorten the instructions.")
     kept = tokenized[~np.asarray(found.lost)].reset_index(drop=True)
-    chapter.log(
+    run.log(
         rows=len(kept), tokens=int(kept["length"].sum()), rows_without_room=lost,
         **{f"supervised_tokens_{side}": int(count) for side, count in
            (kept["length"] - kept["prompt_length"]).groupby(kept["split"]).sum().items() if count},
@@ -101,9 +101,9 @@ def kept(config: Config, tokenizer: PreTrainedTokenizerBase,
             "max_new_tokens": config.task.instructions.max_new_tokens, "cleaning": {}}
 
 
-def bare(config: Config, loaded: LoadedBase) -> Answerer:
+def bare(config: Config, loaded: LoadedBase) -> Generator:
     """Return the base itself as the config asks it, to compare with."""
-    return bare_answerer(loaded, template_of(config, loaded.tokenizer),
+    return bare_generator(loaded, template_of(config, loaded.tokenizer),
                                  config.task.instructions.max_new_tokens)
 
 
@@ -113,7 +113,7 @@ def training_values(config: Config) -> dict:
             "packing": config.task.instructions.packing}
 
 
-def loss_of(answerer: Answerer, rows: pd.DataFrame) -> float:
+def loss_of(answerer: Generator, rows: pd.DataFrame) -> float:
     """Return the mean loss per token of the wanted answers, in nats."""
     loss, tokens = answerer.losses(rows["input_ids"].tolist(), rows["prompt_length"].tolist())
     return float(np.average(loss, weights=tokens))

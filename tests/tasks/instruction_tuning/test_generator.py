@@ -13,8 +13,8 @@ from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tiny_falcon import build
 from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.tasks.instruction_tuning import chat_template
-from ftzard.tasks.instruction_tuning.generator import Answerer
-from ftzard.tasks.instruction_tuning.loading import bare_answerer, open_answerer
+from ftzard.tasks.instruction_tuning.generator import Generator
+from ftzard.tasks.instruction_tuning.loading import bare_generator, open_generator
 from ftzard.tasks.instruction_tuning.tokenization import asked, encode
 from tests.modeling import families
 
@@ -24,12 +24,12 @@ PAIRS = [("Say hello", "hello there"), ("Name the capital of France", "Paris"),
 ROWS = [asked(question) for question, _ in PAIRS]
 
 
-def answerer_of(folder, **changes) -> Answerer:
+def answerer_of(folder, **changes) -> Generator:
     tokenizer = load_tokenizer(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     model.config.pad_token_id, model.config.use_cache = tokenizer.pad_token_id, False
     model.eval().requires_grad_(False)
-    return Answerer(model, tokenizer, chat_template.of("alpaca", tokenizer),
+    return Generator(model, tokenizer, chat_template.of("alpaca", tokenizer),
                     **{"max_length": 200, "max_new_tokens": 12, "meta": {}, **changes})
 
 
@@ -58,7 +58,7 @@ def learned(untrained):
         optimizer.step()
         optimizer.zero_grad()
     model.eval().requires_grad_(False)
-    return Answerer(model, untrained.tokenizer, untrained.template, 200, 12, {})
+    return Generator(model, untrained.tokenizer, untrained.template, 200, 12, {})
 
 
 def encoded(answerer, answers=tuple(a for _, a in PAIRS)):
@@ -102,7 +102,7 @@ def test_what_was_learned_is_answered_with_its_end_and_confidence(learned):
 
 
 def test_an_answer_that_does_not_end_is_cut_at_the_limit_and_says_so(learned):
-    short = Answerer(learned.model, learned.tokenizer, learned.template, 200, 2, {})
+    short = Generator(learned.model, learned.tokenizer, learned.template, 200, 2, {})
     found = short.answers(ROWS[4:5])
     assert found["finished"].tolist() == [False] and found["tokens"].tolist() == [2]
     assert PAIRS[4][1].startswith(found["answer"][0]) and found["answer"][0]
@@ -180,7 +180,7 @@ def test_broken_weights_are_refused(untrained):
     model = copy.deepcopy(untrained.model)
     with torch.no_grad():
         model.transformer.ln_f.weight.fill_(float("nan"))
-    broken = Answerer(model, untrained.tokenizer, untrained.template, 200, 12, {})
+    broken = Generator(model, untrained.tokenizer, untrained.template, 200, 12, {})
     with pytest.raises(ModelError, match="losses of 1 of 1 rows are not finite"):
         broken.losses([[5, 6]], [1])
     with pytest.raises(ModelError, match="probabilities of an answer are not finite"):
@@ -199,7 +199,7 @@ def test_a_quantised_base_with_an_adapter_answers_like_a_loop_without_cache(tmp_
             weight.add_(0.1 * torch.randn(weight.shape, generator=torch.manual_seed(number)))
     saved = adapter.save(loaded, tmp_path / "adapter", kept)
     adapter.detach(loaded)
-    answerer = open_answerer(saved, loaded)
+    answerer = open_generator(saved, loaded)
     rows = encoded(answerer)
     loss, _ = answerer.losses(rows.input_ids, rows.prompt_length)
     assert loss[1] == pytest.approx(by_hand(answerer, rows.input_ids[1], rows.prompt_length[1]),
@@ -213,5 +213,5 @@ def test_a_quantised_base_with_an_adapter_answers_like_a_loop_without_cache(tmp_
         [n for n in ids[begins:] if n not in answerer.template.stops(answerer.tokenizer)],
         skip_special_tokens=True).strip()
     adapter.detach(loaded)
-    bare = bare_answerer(loaded, answerer.template, 6)
+    bare = bare_generator(loaded, answerer.template, 6)
     assert abs(bare.losses(rows.input_ids, rows.prompt_length)[0] - loss).min() > 1e-3
