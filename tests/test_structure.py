@@ -19,10 +19,9 @@ from ftzard.config.compose import PACKAGED
 from ftzard.config.pipeline import BY_NAME, CHAINS, JOBS, STEPS
 
 ROOT = Path(ftzard.__file__).parent
-LIBRARY = ("dataset", "models", "evaluation", "tracking", "versioning")
 FILES = sorted(ROOT.rglob("*.py"))
-CHAPTERS = ROOT / "notebooks"
-NOTEBOOKS = sorted(CHAPTERS.rglob("*.ipynb"))
+PACKAGED_NOTEBOOKS = ROOT / "notebooks"
+NOTEBOOKS = sorted(PACKAGED_NOTEBOOKS.rglob("*.ipynb"))
 #: Chapters that are no step, and what their parameters cells name.
 BESIDE_THE_STEPS = {"Git_Dvc": {"step"}, "Registry_Life_Cycle": {"tokenized"}}
 
@@ -61,14 +60,22 @@ def place(file: str) -> str:
     return file.split("/")[0] if "/" in file else file
 
 
-@pytest.mark.parametrize(("package", "owner"), [
-    ("mlflow", "tracking"), ("comet_ml", "tracking"), ("torch", "models"),
-    ("transformers", "models"), ("peft", "models"), ("bitsandbytes", "models"),
-    ("optuna", "models"), ("safetensors", "models"),
-    ("tokenizers", "models"), ("papermill", "pipeline"), ("typer", "cli"),
+MODELS = {"modeling", "training", "tasks"}
+
+
+@pytest.mark.parametrize(("package", "owners"), [
+    ("mlflow", {"tracking", "registry"}), ("comet_ml", {"tracking"}), ("torch", MODELS),
+    ("transformers", MODELS), ("peft", MODELS), ("bitsandbytes", MODELS),
+    ("optuna", {"training"}), ("safetensors", MODELS), ("tokenizers", MODELS),
+    ("papermill", {"orchestration"}), ("typer", {"cli"}),
 ])
-def test_a_package_has_one_place_that_imports_it(package, owner):
-    assert {place(file) for file in importers(package)} <= {owner}
+def test_a_package_is_imported_in_its_rooms_only(package, owners):
+    assert {place(file) for file in importers(package)} <= owners
+
+
+def test_of_the_registry_only_what_ships_into_mlflow_imports_it():
+    assert {file for file in importers("mlflow") if place(file) == "registry"} <= {
+        "registry/packaging.py", "registry/pyfunc_model.py"}
 
 
 def test_git_is_read_as_a_library_in_one_module_which_writes_nothing():
@@ -100,8 +107,8 @@ def test_only_versioning_runs_git_and_dvc():
 
 
 def test_only_three_places_start_processes():
-    allowed = {"versioning": "git and DVC", "models": "an adapter's check in a fresh process",
-               "running": "the servers and the kernels"}
+    allowed = {"versioning": "git and DVC", "tasks": "an adapter's check in a fresh process",
+               "orchestration": "the servers and the kernels"}
     assert {place(file) for file in importers("subprocess")} <= set(allowed)
 
 
@@ -109,11 +116,9 @@ def test_dagster_stays_out_of_the_library_and_the_notebooks():
     at_the_top = {path.relative_to(ROOT).as_posix() for path in FILES
                   if any(name.split(".")[0] in ("dagster", "dagstermill")
                          for name in imports(tree_of(path), top_only=True))}
-    assert {place(file) for file in at_the_top} <= {
-        "pipeline", "definitions.py"}
+    assert {place(file) for file in at_the_top} <= {"orchestration", "definitions.py"}
     anywhere = importers("dagster") | importers("dagstermill")
-    assert {place(f) for f in anywhere} <= {
-        "pipeline", "definitions.py", "running", "demo.py", "cli"}
+    assert {place(f) for f in anywhere} <= {"orchestration", "definitions.py", "cli"}
 
 
 def arrows() -> dict[str, set[str]]:
@@ -127,33 +132,43 @@ def arrows() -> dict[str, set[str]]:
     return found
 
 
-def test_the_five_library_packages_do_not_know_each_other():
-    crossing = set()
-    for module, targets in arrows().items():
-        source = module.split(".")[1] if "." in module else ""
-        for target in targets:
-            package = target.split(".")[1]
-            if source in LIBRARY and package in LIBRARY and source != package:
-                crossing.add((source, package))
-    assert crossing <= {("tracking", "models")}
+#: From the ground up: a room imports only from rooms that stand before it, and from itself.
+RANKS = ("errors", "core", "config", "evaluation", "workspace", "versioning", "data", "modeling",
+         "reporting", "tracking", "training", "tasks", "registry", "sources", "steps",
+         "orchestration", "doctor", "cli", "definitions")
 
 
-def test_the_library_knows_nothing_above_it():
-    above = {"ftzard.orchestration", "ftzard.steps", "ftzard.definitions", "ftzard.cli",
-             "ftzard.running", "ftzard.cli.demo", "ftzard.steps.status", "ftzard.registry",
-             "ftzard.history", "ftzard.planning", "ftzard.team", "ftzard.terminal"}
-    for module, targets in arrows().items():
-        if module.split(".")[1:2] and module.split(".")[1] in LIBRARY:
-            wrong = {t for t in targets if any(t == a or t.startswith(f"{a}.") for a in above)}
-            assert not wrong, f"{module} imports {wrong}"
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
 
 
-def test_pipeline_knows_notebooks_by_path_only():
-    """What a chapter needs from tracking it gets through `connect`, never by a notebook's code."""
-    chapters = {p.stem for p in CHAPTERS.glob("*.py")} - {"__init__", "chapter"}
-    for module, targets in arrows().items():
-        if module.startswith("ftzard.orchestration"):
-            assert not {t for t in targets if t.split(".")[-1] in chapters}, module
+def test_imports_point_down_only():
+    up = sorted(f"{source} imports {target}" for source, targets in arrows().items()
+                for target in targets if room(source) and room(target)
+                and RANKS.index(room(target)) > RANKS.index(room(source)))
+    assert up == []
+
+
+def test_there_are_few_rooms_and_few_arrows_between_them():
+    between = {(room(source), room(target)) for source, targets in arrows().items()
+               for target in targets if room(source) and room(target)}
+    between = {(source, target) for source, target in between if source != target}
+    assert len({one for pair in between for one in pair}) <= 24
+    assert len(between) <= 130
+
+
+def test_no_file_is_longer_than_450_lines():
+    assert [path.name for path in FILES
+            if len(path.read_text(encoding="utf-8").splitlines()) > 450] == []
+
+
+def test_a_task_is_named_only_in_its_folder_and_in_the_config():
+    """Outside `tasks/` and `config/` nobody asks which task it is."""
+    named = {f"{path.relative_to(ROOT)}: {task}" for path in (*FILES, *NOTEBOOKS)
+             for task in ("instruction_tuning", "multi_label")
+             if task in path.read_text(encoding="utf-8")
+             and place(path.relative_to(ROOT).as_posix()) not in ("tasks", "config")}
+    assert named == set()
 
 
 def test_no_module_imports_itself_in_a_circle():
@@ -193,11 +208,11 @@ def test_no_asset_selection_is_a_string():
 
 def test_every_step_has_its_notebook_and_no_notebook_is_extra():
     steps = {s.notebook for s in STEPS}
-    assert {p.stem for p in CHAPTERS.glob("*.ipynb")} == steps | set(BESIDE_THE_STEPS)
-    assert {p.stem for p in (CHAPTERS / "instruction_tuning").glob("*.ipynb")} == steps
+    assert {p.stem for p in PACKAGED_NOTEBOOKS.glob("*.ipynb")} == steps | set(BESIDE_THE_STEPS)
+    assert {p.stem for p in (PACKAGED_NOTEBOOKS / "instruction_tuning").glob("*.ipynb")} == steps
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(CHAPTERS).as_posix())
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(PACKAGED_NOTEBOOKS).as_posix())
 class TestNotebook:
     def test_is_a_valid_notebook_without_outputs(self, path):
         notebook = nbformat.read(path, as_version=4)

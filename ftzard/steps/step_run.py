@@ -1,6 +1,6 @@
 """What every chapter opens and closes: config, inputs, MLflow child, outputs.
 
-`begin` works the same by hand and under Dagster. Under Dagster the parameters cell has been
+`start_step` works the same by hand and under Dagster. Under Dagster the parameters cell has been
 replaced: `context` is there and the inputs are handles. By hand the inputs are None (the
 workspace's latest artifact) or a path, and `overrides` changes the config. No Dagster is imported
 here; what dagstermill put into the notebook's namespace is used as it stands.
@@ -421,7 +421,7 @@ def usage() -> dict[str, float]:
             "system/peak_memory_megabytes": round(taken.ru_maxrss * unit / 2**20, 1)}
 
 
-def begin(step: str | Step, namespace: Mapping) -> StepRun:
+def start_step(step: str | Step, namespace: Mapping) -> StepRun:
     """Open the execution of a step, named or of a chapter's own, from the notebook's `globals()`.
 
     Raises FtzardError subclasses: no workspace, a config that does not hold, an input that is
