@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftzard.errors import ModelError
-from ftzard.tasks.classification.loading import open_classifier
-from ftzard.tasks.instruction_tuning.loading import open_generator
 from ftzard.workspace.workspace import Workspace
 
 #: What two processors may differ by, relative to a number, or to `SMALL` for smaller ones. Measured
@@ -124,7 +122,8 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
     from ftzard.modeling import reproducibility
     from ftzard.modeling.base_model import load_base
     from ftzard.registry import model_records
-    from ftzard.steps.version_scores import BY_SET
+    from ftzard.tasks.base import task_named
+    from ftzard.tasks.evaluation import BY_SET
     from ftzard.tasks.instruction_tuning import tokenize_rows
     from ftzard.tracking.registry import Version
     from ftzard.training import rows_used
@@ -162,12 +161,11 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
             on_epoch=lambda e: say(f"epoch {e['epoch']}: train loss {e['train_loss']:.3f}, "
                                    f"validation loss {e['validation_loss']:.3f}"))
         by_set = record.get("answered_by") == BY_SET
-        if task == "instruction_tuning":
-            compared = rows[~rows["id"].isin(record.get("left_out") or [])]
-            metrics = _answer_metrics(
-                open_generator(fitted.folder, loaded), compared, config, by_set)
-        else:
-            metrics = _test_metrics(open_classifier(fitted.folder, loaded), rows, by_set)
+        left_out = rows["id"].isin(record.get("left_out") or [])
+        test = rows[(rows["split"] == "test") & ~left_out].reset_index(drop=True)
+        evaluation = task_named(task).evaluation
+        metrics = _plain(evaluation.test_metrics(
+            evaluation.EVALUATION.open_model(fitted.folder, loaded), test, config, by_set=by_set))
     now = {**fitted.recipe, "history": _as_recorded(fitted.recipe, recipe),
            "replayed": recipe["replayed"], "identity": storage.identity_of(path),
            "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics,
@@ -205,26 +203,6 @@ def _as_recorded(now: Mapping, then: Mapping) -> list[dict]:
     known = {key for epoch in then.get("history") or [] for key in epoch}
     return [{key: value for key, value in epoch.items() if key in known}
             for epoch in now["history"]]
-
-
-def _test_metrics(classifier, rows, by_set: bool) -> dict:
-    from ftzard.tasks.classification import evaluation
-    from ftzard.tasks.classification.calibration import scaled
-    from ftzard.tasks.classification.metrics import classification_metrics
-
-    test = rows[rows["split"] == "test"].reset_index(drop=True)
-    logits = evaluation.test_logits(classifier, test) if by_set else (
-        classifier.logits(test["input_ids"].tolist()))
-    chances = scaled(logits, 1.0)
-    return _plain(classification_metrics(test["label"], chances, classifier.meta["labels"]))
-
-
-def _answer_metrics(answerer, rows, config, by_set: bool) -> dict:
-    from ftzard.tasks.instruction_tuning import evaluation
-
-    test = rows[rows["split"] == "test"].reset_index(drop=True)
-    return _plain(evaluation.metrics_of(
-        answerer, test, config.task.instructions.generated_rows, config.seed, by_set))
 
 
 def differences(then: object, now: object, at: str = "") -> list[str]:

@@ -62,6 +62,11 @@ class Task:
         return self._part("evaluation")
 
     @cached_property
+    def comparison(self) -> ModuleType:
+        """Two registered models on the same rows."""
+        return self._part("comparison")
+
+    @cached_property
     def report(self) -> ModuleType:
         """Sections of the report, model card, signature of the registered model."""
         return self._part("report")

@@ -90,7 +90,7 @@ def test_the_thresholds_are_those_of_the_config(ready):
 
 
 def test_the_reference_is_kept_as_it_was(ready):
-    kept = drift_reference.of(SimpleNamespace(workspace=ready), CHAMPION, None)
+    kept = drift_reference.reference(SimpleNamespace(workspace=ready), CHAMPION, None)
     original = made(900, 0)
     assert np.allclose(kept.embeddings, original.embeddings, atol=1e-5)
     assert (kept.words == original.words).all()
@@ -115,7 +115,7 @@ def test_rows_that_changed_and_were_never_versioned_are_refused(ready):
     storage.write_parquet(pd.DataFrame({"text": ["c"], "split": ["test"]}),
                           ready.root / "data/tokenized/tokenized.parquet")
     with pytest.raises(DataError, match="never committed"):
-        drift_reference.of(SimpleNamespace(workspace=ready), CHAMPION, None)
+        drift_reference.reference(SimpleNamespace(workspace=ready), CHAMPION, None)
 
 
 def test_a_version_without_a_record_is_refused(ready):
