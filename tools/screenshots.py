@@ -269,7 +269,7 @@ def main() -> None:
             if of not in missing:
                 shutil.copyfile(out / f"{of}.png", out / f"{name}.png")
     if missing:
-        raise WorkspaceError(f"the browser did not draw {', '.join(missing)} within {PATIENCE_S} s; "
+        raise WorkspaceError(f"the browser did not draw {', '.join(missing)} in {PATIENCE_S} s; "
                              "try again on an idle machine with --only NAME.")
 
 
