@@ -140,7 +140,8 @@ class Workspace:
             say: called with each line of progress; `print` shows what `ftzard run` shows.
 
         Raises:
-            ConfigError: an unknown job, key or value; nothing was run.
+            WorkspaceError: there is no such job.
+            ConfigError: an unknown key or value; nothing was run.
             DataError: the job takes a dropped file, and none or more than one waits.
             JobError: the run failed.
         """

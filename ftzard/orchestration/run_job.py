@@ -77,7 +77,8 @@ def run_job(workspace: Workspace, job: str, overrides: Sequence[str] = (), *,
         say: called with each line of progress.
 
     Raises:
-        ConfigError: an unknown job, key or value.
+        WorkspaceError: there is no such job.
+        ConfigError: an unknown key or value.
         DataError: the job takes a file from its drop folder and none, or more than one, waits.
     """
     job = job_named(job)
