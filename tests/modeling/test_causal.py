@@ -359,8 +359,8 @@ def test_the_history_says_what_was_learned(falcon, rows, tmp_path):
                           "token_accuracy", "supervised_tokens", "learning_rate",
                           "tokens_per_second", "padding_share"}
     assert first["supervised_tokens"] == sum(
-        len(ids) - n for ids,
-        n in zip(rows["input_ids"][:64], rows["prompt_length"][:64], strict=False))
+        len(ids) - n for ids, n in
+        zip(rows["input_ids"][:64], rows["prompt_length"][:64], strict=False))
     assert first["perplexity"] == pytest.approx(numpy.exp(first["validation_loss"]))
     assert last["token_accuracy"] > 0.5 and last["perplexity"] < first["perplexity"]
 
