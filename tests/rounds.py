@@ -108,8 +108,9 @@ class Rounds:
         parent = runs.known(self.tracking, run.id).data.tags["mlflow.parentRunId"]
         metadata = {"step": step, "run_id": run.id, "run_name": run.name, "base_run_id": parent,
                     "records": list(records), "artifacts": [h.to_dict() for h in handles]}
-        following = StepVersion(BY_NAME[step], StepLocation(self.workspace, self.config, None, None),
-                              metadata, list(handles), None)
+        following = StepVersion(BY_NAME[step],
+                                StepLocation(self.workspace, self.config, None, None),
+                                metadata, list(handles), None)
         versioned = following.version()
         following.hand_on(versioned)
         return versioned
