@@ -50,6 +50,10 @@ def init(
     """Make a workspace: git, DVC, notebooks and config. With --data, ready to train on it."""
     from ftzard.orchestration import create_workspace
 
+    if data is None and not sample and (updated := create_workspace.update_notebooks(folder)):
+        for line in updated:
+            say(line)
+        return
     workspace = create_workspace.init(
         folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
         ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
