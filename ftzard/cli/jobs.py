@@ -95,7 +95,7 @@ def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[st
 
 def show_outcome(place, job: str, outcome) -> None:
     """Print how a run ended: what was made and where to look, or what went wrong."""
-    from ftzard.steps.inputs import made
+    from ftzard.steps.inputs import latest_outputs
 
     began = time.time() - outcome.seconds
     if not outcome.success:
@@ -105,7 +105,7 @@ def show_outcome(place, job: str, outcome) -> None:
         return
     table = Table((Column("step", rank=2), Column("artifact"), Column("rows", right=True, rank=1),
                    Column("where"), Column("data version", rank=3)))
-    lines = made(place, JOBS[job])
+    lines = latest_outputs(place, JOBS[job])
     for line in lines:
         table.add_row(*line)
     say(f"\n✓ {job} in {outcome.seconds:.0f} s")
