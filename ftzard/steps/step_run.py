@@ -31,8 +31,13 @@ from ftzard.data import reading, storage
 from ftzard.data.identity import FIRST
 from ftzard.errors import DataError
 from ftzard.reporting import plots
-from ftzard.sources import delivery_files
-from ftzard.steps import artifact_checks, notebook_shell, run_description, step_location
+from ftzard.steps import (
+    artifact_checks,
+    delivery_files,
+    notebook_shell,
+    run_description,
+    step_location,
+)
 from ftzard.steps.inputs import step_inputs
 from ftzard.steps.step_location import locate
 from ftzard.tracking import access, record, runs
