@@ -163,7 +163,7 @@ def plan(
     """Say what a job would take, and whether it fits. Before it runs: rows, steps, memory, time.
 
     The exit code is 0 if it fits and 1 if it does not."""
-    from ftzard.steps import machine, plan
+    from ftzard.steps import machine, plan, plan_text
     from ftzard.workspace.workspace import find
 
     told = plan.plan(find(workspace), job_named(job), {"overrides": overrides or []},
@@ -171,7 +171,7 @@ def plan(
     if as_json:
         say_value(told.to_dict())
     else:
-        for line in plan.lines(told):
+        for line in plan_text.lines(told):
             say(line)
     if not told.fits:
         raise typer.Exit(1)

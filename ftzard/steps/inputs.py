@@ -135,7 +135,8 @@ def metadata_if_any(step: str, workspace: Workspace) -> dict | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def latest_outputs(workspace: Workspace, steps: tuple[str, ...]) -> list[tuple[str, str, str, str, str]]:
+def latest_outputs(workspace: Workspace, steps: tuple[str, ...]
+                   ) -> list[tuple[str, str, str, str, str]]:
     """Return the latest outputs of steps as (step, artifact, rows, path, data version)."""
     lines = []
     for step in steps:

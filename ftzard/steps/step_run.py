@@ -211,7 +211,7 @@ class StepRun:
                 "checkpoint_steps": self.config.training.checkpoint_steps}
 
     def trial(self, number: int, params: Mapping[str, object]) -> runs.Run:
-        """Open an MLflow run for one trial below this one; it is closed with this run at the latest.
+        """Open an MLflow run for a trial below this one; it is closed with this one at the latest.
         """
         trial = self.mlflow_run.trial(number, params)
         self._trials.append(trial)
