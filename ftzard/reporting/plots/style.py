@@ -23,7 +23,7 @@ INK, SOFT, PALE, GRID = "#1f2933", "#66727f", "#b8c2cc", "#e6eaee"
 ON_LIGHT = "#1e2832"
 VARIABLES = {BLUE: "blue", ORANGE: "orange", GREEN: "green", INK: "ink", SOFT: "soft", PALE: "pale",
              GRID: "grid", "#ffffff": "paper"}
-SPLITS = (BLUE, "#56b4e9", "#d98e04", GREEN, "#b0629a")
+SPLITS = ("#0065a5", "#56b4e9", "#d98e04", GREEN, "#b0629a")
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 WIDTH = 5.2
 #: Least range of an axis of shares; on a smaller one, noise looks like a trend.

@@ -28,12 +28,12 @@ NATS = "Loss is in nats per token: the training loss; lower is better."
 MEANING = ("Losses are nats per token of the wanted answers, over all such tokens of the test "
            "rows; perplexity is the loss's exponential. ROUGE-L is the F-measure of the longest "
            "common subsequence of words, from 0 to 1. Intervals are of 95 %, from resampled rows.")
-_COLOURS = {"challenger": "#0064a4", "champion": "#1f2933"}
+_COLOURS = {"challenger": "var(--blue)", "champion": "var(--ink)"}
 
 
 def colour(role: str) -> str:
     """Return the colour of a model's line in the table of models."""
-    return _COLOURS.get(role, "#8a96a3")
+    return _COLOURS.get(role, "var(--mark)")
 
 
 def figures(facts: Facts) -> Markup:
