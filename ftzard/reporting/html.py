@@ -74,6 +74,8 @@ opening = _element("lead")
 pairs = _element("definitions")
 digits = _element("short_hash")
 shortened = _element("truncated")
+detailed = _element("detailed")
+badge = _element("badge")
 key_figures = _element("key_figures")
 _interval_bar = _element("interval_bar")
 
@@ -86,8 +88,10 @@ def tag(name: str, *children: object, **attributes: str | None) -> Markup:
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), given, joined(children))
 
 
-def joined(parts: Iterable[object]) -> Markup:
-    """Return the parts one after the other."""
+def joined(parts: Iterable[object] | Markup) -> Markup:
+    """Return the parts one after the other; what is Markup already stays as it is."""
+    if isinstance(parts, Markup):
+        return parts
     return Markup("").join(map(text, parts))
 
 

@@ -10,6 +10,7 @@ from ftzard.reporting import batch_names, plots
 from ftzard.reporting.html import (
     Markup,
     joined,
+    key_figures,
     missing,
     opening,
     percent,
@@ -68,8 +69,7 @@ def figures(facts: Facts) -> Markup:
             cells.append((other.value(value), f"{other.short} of {lead.generated:,} generated "
                                               f"answers{of}"))
     cells += new_labels(facts.rounds, "answered")
-    return tag("div", *(tag("div", tag("b", big), tag("span", small)) for big, small in cells),
-               class_="figures")
+    return key_figures(cells)
 
 
 def models(facts: Facts) -> Markup:
