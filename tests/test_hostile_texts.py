@@ -19,6 +19,7 @@ from ftzard.registry import model_records
 from ftzard.reporting import report
 from ftzard.reporting.report_data import Facts
 from ftzard.steps import run_description
+from ftzard.tasks.base import task_named
 from ftzard.tracking import card, registry, runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names
@@ -141,7 +142,8 @@ class TestPages:
             rejected_examples=[{"reason": label, "text": label, "row": 1} for label in LABELS],
             leaks=dict.fromkeys(LABELS, 1), uncertainty=[0.1, 0.5], strategy=LABELS[4],
             asked=1, asked_of="b1", delivered_as={"b1": " ".join(LABELS)})
-        assert traces(page_is_safe(report.render(facts))) == ALL
+        assert traces(page_is_safe(
+            report.render(facts, task_named("classification").report.sections))) == ALL
 
 
 class TestLabels:

@@ -8,7 +8,7 @@ from ftzard.cli.layout import Column, Table, Tree
 from ftzard.cli.tables import size
 from ftzard.core import escaping
 from ftzard.evaluation import metric_info
-from ftzard.reporting.comparison_page import speed_of
+from ftzard.tasks.comparison_page import speed_of
 
 if TYPE_CHECKING:
     from ftzard.tasks.comparison import Comparison

@@ -16,7 +16,7 @@ from ftzard.data import storage
 from ftzard.errors import DataError, ModelError
 from ftzard.registry import lookup, seen_rows
 from ftzard.registry.lookup import Files
-from ftzard.reporting import comparison_page
+from ftzard.tasks import comparison_page
 from ftzard.tasks.base import task_named
 from ftzard.tasks.comparison import Comparison, description
 from ftzard.workspace.identity_rules import identity

@@ -19,10 +19,10 @@ from ftzard.registry import delete as deletion
 from ftzard.registry import lookup, model_records
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base as register_bare_base
-from ftzard.reporting.comparison_page import speed_of
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.steps.trials import log_epoch
 from ftzard.tasks.comparison import Comparison, description
+from ftzard.tasks.comparison_page import speed_of
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.training.fit import fit

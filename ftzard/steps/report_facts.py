@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -17,18 +16,15 @@ from ftzard.evaluation import metric_info
 from ftzard.registry import model_records, promotions
 from ftzard.reporting import report
 from ftzard.reporting.report_data import (
-    AnsweringModel,
-    Answers,
     Facts,
     Lineage,
-    Model,
     Round,
-    Test,
     Trial,
 )
 from ftzard.reporting.standings import Standings
 from ftzard.steps import candidate
 from ftzard.steps.step_run import StepRun
+from ftzard.tasks.base import task_named
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
@@ -36,13 +32,13 @@ from ftzard.workspace import drift_log
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
 LEARNED_BEFORE = "test row like one learned before"
-ROLES = {"challenger": "challenger", "champion": "champion", "base": "base"}
 
 
 def write_report(run: StepRun, version: Version, evaluation: Evaluation,
                  rows: pd.DataFrame) -> Path:
     """Write reports/index.html for this round, record it with the run and return its path."""
-    path = report.write(facts(run, version, evaluation, rows), run.workspace.report)
+    path = report.write(facts(run, version, evaluation, rows),
+                        task_named(run.config.task.kind).report.sections, run.workspace.report)
     run.mlflow_run.artifact(path, "report")
     return path
 
@@ -56,7 +52,6 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
     dropped = {name: count for name in ("cleaning", "preprocessing")
                if (count := steps.get(name, {}).get("facts", {}).get("rows_dropped_by_own_code"))}
     trained = steps.get("tuning" if run.step.name == "choosing" else "retraining", {})
-    of_the_task = _of_classes if config.task.instructions is None else _of_answers
     return Facts(
         title=f"{version.name}: {_what(run, evaluation, version)}",
         subtitle=f"{config.tracking.experiment}, base {config.model.name}",
@@ -72,52 +67,17 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
         if cleaning else None,
         dropped_by_own_code=dropped,
         **leaks(steps),
-        trials=[Trial(**t) for t in model_records.curves(trained.get("facts", {}).get("trials", []))],
+        trials=[Trial(**t) for t in
+                model_records.curves(trained.get("facts", {}).get("trials", []))],
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
         drift=drift_log.entries(run.workspace),
         delivered_as=run.delivered_as,
         lineage=_lineage(run, version, steps),
-        **of_the_task(run, version, evaluation, rows, steps),
+        **task_named(config.task.kind).report.facts(
+            evaluation, rows, _names(version, evaluation),
+            steps.get("preprocessing", {}).get("facts", {})),
         **_uncertainty(run, steps))
-
-
-def _of_classes(run: StepRun, version: Version, evaluation: Evaluation, rows: pd.DataFrame,
-                steps: dict) -> dict:
-    """Return what only a round of classification has to tell."""
-    return {
-        "models": [_model(line, version, evaluation) for line in evaluation.table().to_dict("records")],
-        "class_counts": {label: part["split"].value_counts().to_dict()
-                         for label, part in rows.groupby("label")},
-        "test": Test(evaluation.classes, evaluation.rows["label"].tolist(),
-                     evaluation.answers["challenger"], evaluation.rows["text"].tolist(),
-                     evaluation.rows["id"].tolist(), evaluation.calibration.temperature,
-                     evaluation.calibration.validation_rows)}
-
-
-def _of_answers(run: StepRun, version: Version, evaluation: Evaluation, rows: pd.DataFrame,
-                steps: dict) -> dict:
-    """Return what only a round of instruction tuning has to tell."""
-    told = run.config.task.instructions
-    names, prepared = _names(version, evaluation), steps.get("preprocessing", {}).get("facts", {})
-    answers = (rows["length"] - rows["prompt_length"]).groupby(rows["split"]).sum()
-    kinds = {f.name for f in fields(AnsweringModel)}
-    return {"answers": Answers(
-        measure=evaluation.measure,
-        models=[AnsweringModel(
-            name=names[line["model"]], role=line["model"],
-            **{key: value for key, value in line.items() if key in kinds})
-            for line in evaluation.table().to_dict("records")],
-        generations=evaluation.examples().to_dict("records"),
-        differences=evaluation.differences().tolist(),
-        template=told.template, packing=told.packing,
-        supervised_tokens={side: int(count) for side, count in answers.items()},
-        prompt_tokens={side: int(count) for side, count in
-                       rows.groupby("split")["prompt_length"].sum().items()},
-        rows={source or "one file": part["split"].value_counts().to_dict()
-              for source, part in rows.groupby("source")},
-        cut_answers=int((rows["cut"] > 0).sum()),
-        lost_rows=prepared.get("rows_without_room"), max_new_tokens=told.max_new_tokens)}
 
 
 def rounds(run: StepRun, version: Version) -> list[Round]:
@@ -220,16 +180,10 @@ def _what(run: StepRun, evaluation: Evaluation, version: Version) -> str:
     return f"{kept}, version {version.number} was not promoted"
 
 
-def _model(line: dict, version: Version, evaluation: Evaluation) -> Model:
-    role, names = ROLES.get(line["model"], "baseline"), _names(version, evaluation)
-    return Model(name=names.get(line["model"], line["model"]), role=role,
-                 accuracy=line["accuracy"], n=line["n"], lower=line["lower"], upper=line["upper"],
-                 macro_f1=line["macro_f1"])
-
-
 def _names(version: Version, evaluation: Evaluation) -> dict[str, str]:
     now = " (now champion)" if evaluation.verdict.promoted else ""
-    return {"challenger": f"challenger {version}{now}", "champion": f"champion {evaluation.champion}",
+    return {"challenger": f"challenger {version}{now}",
+            "champion": f"champion {evaluation.champion}",
             "base": "base, before fine-tuning", "majority": "majority class"}
 
 
@@ -248,7 +202,8 @@ def _uncertainty(run: StepRun, steps: dict) -> dict:
     predictions = storage.read_parquet(path)
     told = sampled["facts"]
     if "probabilities" in predictions:
-        scores = query_strategies.uncertainty(np.stack(predictions["probabilities"]), told["shown_by"])
+        scores = query_strategies.uncertainty(
+            np.stack(predictions["probabilities"]), told["shown_by"])
     else:
         scores = 1 - predictions["confidence"].to_numpy()
     return {"uncertainty": scores.tolist(), "threshold": told["shown_threshold"],

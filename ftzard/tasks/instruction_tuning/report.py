@@ -1,7 +1,10 @@
 """The sections of the page that tell of free answers: figures, models, comparison, generations."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
+
+import pandas as pd
 
 from ftzard.evaluation import metric_info
 from ftzard.evaluation.gate import means
@@ -13,31 +16,71 @@ from ftzard.reporting.html import (
     key_figures,
     missing,
     opening,
+    p_value,
     percent,
     picture,
     range_bar,
+    role_colour,
     shortened,
     table,
     tag,
 )
-from ftzard.reporting.report_data import AnsweringModel, Facts
+from ftzard.reporting.report_data import AnsweringModel, Answers, Facts, TaskSections
 from ftzard.reporting.sections_rounds import new_labels
 from ftzard.tasks.instruction_tuning.answer_metrics import APART, DRAWN, normalised
+from ftzard.tasks.instruction_tuning.evaluation import AnswerEvaluation
 
 LONGEST_ANSWER = 600
 NATS = "Loss is in nats per token: the training loss; lower is better."
 MEANING = ("Losses are nats per token of the wanted answers, over all such tokens of the test "
            "rows; perplexity is the loss's exponential. ROUGE-L is the F-measure of the longest "
            "common subsequence of words, from 0 to 1. Intervals are of 95 %, from resampled rows.")
-_COLOURS = {"challenger": "var(--blue)", "champion": "var(--ink)"}
 
 
-def colour(role: str) -> str:
-    """Return the colour of a model's line in the table of models."""
-    return _COLOURS.get(role, "var(--mark)")
+def facts(evaluation: AnswerEvaluation, rows: pd.DataFrame, names: Mapping[str, str],
+          prepared: Mapping) -> dict:
+    """Return the facts of a round that only instruction tuning has.
+
+    Args:
+        evaluation: of the round.
+        rows: all tokenized rows.
+        names: of models in the report, by role.
+        prepared: what preprocessing recorded.
+    """
+    instructions = evaluation.config.task.instructions
+    answers = (rows["length"] - rows["prompt_length"]).groupby(rows["split"]).sum()
+    known = {f.name for f in fields(AnsweringModel)}
+    return {"answers": Answers(
+        measure=evaluation.measure,
+        models=[AnsweringModel(
+            name=names[line["model"]], role=line["model"],
+            **{key: value for key, value in line.items() if key in known})
+            for line in evaluation.table().to_dict("records")],
+        generations=evaluation.examples().to_dict("records"),
+        differences=evaluation.differences().tolist(),
+        template=instructions.template, packing=instructions.packing,
+        supervised_tokens={side: int(count) for side, count in answers.items()},
+        prompt_tokens={side: int(count) for side, count in
+                       rows.groupby("split")["prompt_length"].sum().items()},
+        rows={source or "one file": part["split"].value_counts().to_dict()
+              for source, part in rows.groupby("source")},
+        cut_answers=int((rows["cut"] > 0).sum()), lost_rows=prepared.get("rows_without_room"),
+        max_new_tokens=instructions.max_new_tokens)}
 
 
-def figures(facts: Facts) -> Markup:
+def sections(facts: Facts) -> TaskSections:
+    """Return what the report says of models that write answers."""
+    return TaskSections(
+        figures=_figures(facts), models=[_models(facts)],
+        comparison=_comparison(facts) if facts.comparison else [], answers=_generations(facts),
+        meaning=MEANING, no_better="no better than the bare base",
+        predicted="{n} instructions{of} were answered.",
+        asked=" A person was asked to write the answers of {asked} of them.",
+        uncertainty=" Uncertainty is 1 less the confidence, which is the geometric mean of the "
+                    "probabilities of an answer's tokens.")
+
+
+def _figures(facts: Facts) -> Markup:
     """Return the figures a reader remembers, those of the challenger first."""
     told, verdict, cells = facts.answers, facts.comparison, []
     measure = metric_info.of(told.measure)
@@ -72,7 +115,7 @@ def figures(facts: Facts) -> Markup:
     return key_figures(cells)
 
 
-def models(facts: Facts) -> Markup:
+def _models(facts: Facts) -> Markup:
     """Return the table of models: what the gate compared first, with its interval."""
     lines, measure = facts.answers.models, metric_info.of(facts.answers.measure)
     if not lines:
@@ -89,7 +132,7 @@ def models(facts: Facts) -> Markup:
             model.name, model.role, measure.value(value, unit=measure.scale == 100),
             "–" if model.lower is None else measure.range(lower, upper),
             "" if value is None else range_bar(
-                value, lower, upper, low, high, colour=colour(model.role),
+                value, lower, upper, low, high, colour=role_colour(model.role),
                 label=measure.range(lower, upper).replace("–", "to")),
             f"{model.perplexity:,.2f}",
             *(o.value(getattr(model, o.name), unit=o.scale == 100) for o in others),
@@ -105,7 +148,7 @@ def models(facts: Facts) -> Markup:
     return joined([tag("p", NATS, class_="soft small"), told])
 
 
-def comparison(facts: Facts) -> list[Markup]:
+def _comparison(facts: Facts) -> list[Markup]:
     """Return the gain with its intervals, over all rows and each test set, and row by row."""
     verdict, told = facts.comparison, facts.answers
     measure, other = metric_info.told_in(verdict), verdict.get("against", "champion")
@@ -133,7 +176,7 @@ def comparison(facts: Facts) -> list[Markup]:
             tag("div", *counts, class_="gap")]
 
 
-def generations(facts: Facts) -> list[Markup]:
+def _generations(facts: Facts) -> list[Markup]:
     """Return generated answers of all models under their instructions."""
     told = facts.answers
     lead = next((m for m in told.models if m.role == "challenger"), None)
@@ -154,11 +197,6 @@ def generations(facts: Facts) -> list[Markup]:
         parts += [tag("h3", headings.get(why, why), class_="gap" if len(parts) > 1 else None),
                   tag("div", *(_example(row) for row in rows))]
     return parts
-
-
-def p_value(p: float) -> str:
-    """Return a p-value with its sign of equality."""
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _example(row: Mapping[str, Any]) -> Markup:

@@ -9,10 +9,10 @@ import pytest
 from ftzard.cli import model_tables
 from ftzard.config.compose import compose
 from ftzard.errors import DataError
-from ftzard.reporting.comparison_page import costs, render
 from ftzard.tasks.benchmark import Speed
 from ftzard.tasks.classification.comparison import compared, disagreements, paired_scores
 from ftzard.tasks.classification.metrics import classification_metrics
+from ftzard.tasks.comparison_page import costs, render
 
 CLASSES = ["bad", "fine", "good"]
 

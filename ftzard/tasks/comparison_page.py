@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from ftzard.reporting.html import Markup, joined, missing, opening, page, percent, table, tag
-
-if TYPE_CHECKING:
-    from ftzard.tasks.comparison import Comparison
+from ftzard.tasks.comparison import Comparison
 
 LONGEST_TEXT = 320
 
 
-def render(comparison: "Comparison", examples: int) -> str:
+def render(comparison: Comparison, examples: int) -> str:
     """Return a comparison as self-contained HTML, with so many rows on which the models disagree.
     """
     first, second = comparison.names
@@ -31,7 +28,7 @@ def render(comparison: "Comparison", examples: int) -> str:
                          f"intervals of {percent(comparison.confidence, 0)}."))
 
 
-def _scores(comparison: "Comparison", first: str, second: str) -> list[Markup]:
+def _scores(comparison: Comparison, first: str, second: str) -> list[Markup]:
     kinds = ("whole", "number", "number", "number")
     parts = [table(("", first, second, "difference"), comparison.score_lines(), kinds)]
     classes = comparison.class_lines()
@@ -71,7 +68,7 @@ def speed_of(speed: Mapping, key: str) -> str:
     return f"{value} ({low:,.{digits}f}–{high:,.{digits}f})"
 
 
-def _disagreements(comparison: "Comparison", examples: int) -> list[Markup]:
+def _disagreements(comparison: Comparison, examples: int) -> list[Markup]:
     if comparison.disagreements.empty:
         return [missing("They give the same answer to every row.")]
     lines = comparison.disagreement_lines(examples)
