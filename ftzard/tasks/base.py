@@ -5,13 +5,26 @@ implement the protocols below: `data`, `model`, `evaluation`, `report` and `labe
 imported when they are first asked for, so that naming a task loads no torch.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ftzard.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from ftzard.config.schema import Config
+    from ftzard.evaluation.drift import Sample
+    from ftzard.modeling.spec import BaseSpec
+    from ftzard.reporting.report_data import Facts, TaskSections
+    from ftzard.tasks.comparison import ComparedModel, Comparison
+    from ftzard.tasks.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,64 @@ class HeadSpec:
     def is_causal_lm(self) -> bool:
         """Whether the head predicts the next token."""
         return self.auto_class == "AutoModelForCausalLM"
+
+
+class EvaluationPart(Protocol):
+    """How models are evaluated on test rows, and what drift and sampling look at.
+
+    EVALUATION: the task's `tasks.evaluation.Evaluation`; ROWS_FOR_A_BUILT_BASE: labelled rows with
+    which a base that is built here does as well as a cheap baseline, None where nobody knows.
+    `embeddings` and `committee_probabilities` are needed only where the task's config allows the
+    strategies that rank by them.
+    """
+
+    EVALUATION: "type[Evaluation]"
+    ROWS_FOR_A_BUILT_BASE: int | None
+
+    def test_metrics(self, model: Any, rows: "pd.DataFrame", config: "Config", *,
+                     by_set: bool = True) -> dict:
+        """Return every score of a model on test rows, answered test set by test set, or at once."""
+
+    def drift_sample(self, rows: "pd.DataFrame", answers: Any, embeddings: "np.ndarray"
+                     ) -> "Sample":
+        """Return what drift compares of tokenized rows and a model's answers to them."""
+
+    def reference_sample(self, model: Any, rows: "pd.DataFrame", config: "Config") -> "Sample":
+        """Return the drift sample of test rows that the model answers now."""
+
+    def embeddings(self, folder: Path, base: "BaseSpec", texts: list[str], *,
+                   on_step: Any = None) -> "np.ndarray":
+        """Return a saved model's embeddings (rows, width) of texts."""
+
+    def committee_probabilities(self, folders: "Sequence[Path]", base: "BaseSpec",
+                                texts: list[str], *, on_member: Any = None
+                                ) -> "list[np.ndarray]":
+        """Return the probabilities (rows, labels) of each of several saved models of one base."""
+
+
+class ComparisonPart(Protocol):
+    """Two registered models on the same rows."""
+
+    def compare(self, models: "Sequence[ComparedModel]", rows: "pd.DataFrame", described: dict, *,
+                asked: tuple[str, str], config: "Config", caveat: str,
+                own_metrics: Mapping[str, Mapping], say: "Callable[[str], object]"
+                ) -> "Comparison":
+        """Return both models' scores on rows, each measured in a process of its own."""
+
+    def labelled_rows(self, config: "Config", file: Path, identity: int
+                      ) -> "tuple[pd.DataFrame, dict]":
+        """Return the usable rows of a labelled file, and what they are."""
+
+
+class ReportPart(Protocol):
+    """What the report of a round says of the task's own."""
+
+    def facts(self, evaluation: Any, rows: "pd.DataFrame", names: Mapping[str, str],
+              prepared: Mapping) -> dict:
+        """Return the facts of a round that only this task has, by their names in `Facts`."""
+
+    def sections(self, facts: "Facts") -> "TaskSections":
+        """Return the task's parts of the page."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +128,18 @@ class Task:
         return self._part("model")
 
     @cached_property
-    def evaluation(self) -> ModuleType:
+    def evaluation(self) -> EvaluationPart:
         """Scores, baselines, uncertainty, drift."""
         return self._part("evaluation")
 
     @cached_property
-    def comparison(self) -> ModuleType:
+    def comparison(self) -> ComparisonPart:
         """Two registered models on the same rows."""
         return self._part("comparison")
 
     @cached_property
-    def report(self) -> ModuleType:
-        """Sections of the report, model card, signature of the registered model."""
+    def report(self) -> ReportPart:
+        """Sections of the report."""
         return self._part("report")
 
     @cached_property
