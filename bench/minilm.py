@@ -22,7 +22,7 @@ from ftzard.modeling import reproducibility
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.tokenizer import encode
 from ftzard.registry import model_records
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.tasks.classification.objective import measure
 from ftzard.training.fit import fit
 

@@ -31,7 +31,7 @@ from ftzard.modeling import adapter
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.tokenizer import encode
 from ftzard.registry.model_records import scaled, training_values
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.training import fit as fitting
 
 FIRST, LABELLED = 4_000, 700

@@ -33,7 +33,7 @@ from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
 from ftzard.registry import model_records
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.training import search
 from ftzard.training.objective import better
 

@@ -17,9 +17,9 @@ from ftzard.core import custom_functions
 from ftzard.core.text import cleaned_as
 from ftzard.data import cleaning, reading, storage
 from ftzard.errors import DataError, ModelError
-from ftzard.modeling.spec import INSTRUCTION_TUNING
 from ftzard.registry import lookup, seen_rows
 from ftzard.registry.lookup import Files
+from ftzard.tasks.base import task_named
 from ftzard.tasks.classification.calibration import scaled
 from ftzard.tasks.classification.comparison import SideBySide, disagreements, side_by_side
 from ftzard.tasks.instruction_tuning import comparison as compare_answers
@@ -96,7 +96,7 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
         raise ModelError(f"'{first}' and '{second}' are both {models[0].name}; expected two models "
                          "to compare.")
     require_same_task(*models)
-    free = models[0].task == INSTRUCTION_TUNING
+    free = task_named(models[0].task).head.is_causal_lm
     if not free:
         require_same_labels(*models)
     if file is None:
@@ -122,12 +122,12 @@ def held(models: list[Files], rows: pd.DataFrame, told: Mapping, *, asked: tuple
 
     own: the workspace's own metrics, as `custom.packed` returns each.
     """
-    from ftzard.modeling.spec import BaseSpec
+    from ftzard.tasks.base import base_spec
     from ftzard.tasks.benchmark import Subject, measured
 
     classes, chances, speeds = models[0].labels, [], []
     found = measured(
-        [Subject(model.adapter, BaseSpec(**model.base), {"labels": list(model.labels)})
+        [Subject(model.adapter, base_spec(model.base), {"labels": list(model.labels)})
          for model in models],
         [cleaned_as(rows["text"], model.cleaning) for model in models], threads=threads,
         on_start=lambda i: say(f"{models[i].name} answers {len(rows):,} rows"))

@@ -4,9 +4,7 @@ They are kept once per version as a small file in the workspace's cache: written
 is judged, since it answers those rows then anyway, and made again where it is missing.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,54 +13,29 @@ from ftzard.data import storage
 from ftzard.errors import DataError
 from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
-from ftzard.modeling.inference import probabilities
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.classification.predictor import Classifier
-from ftzard.tasks.instruction_tuning import tokenize_rows
+from ftzard.tasks.base import Predictor
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
 from ftzard.workspace.workspace import Workspace
 
-if TYPE_CHECKING:
-    from ftzard.tasks.instruction_tuning.generator import Generator
 
-
-def compare(run: StepRun, champion: Version, classifier: Classifier, rows: pd.DataFrame,
-            chances: np.ndarray, embeddings: np.ndarray) -> Drift:
+def compare(run: StepRun, champion: Version, predictor: Predictor, rows: pd.DataFrame,
+            sample: Sample) -> Drift:
     """Compare a predicted batch with what the champion was trained on; record, log and keep it.
 
-    rows: tokenized rows of one batch; chances, embeddings: the champion's answers to them.
+    Args:
+        run: The step.
+        champion: The version that predicted.
+        predictor: Its model, for a reference that has to be made first.
+        rows: Tokenized rows of one batch.
+        sample: What drift is measured on, of the predicted rows.
     """
-    return _compared(run, champion, rows, sample(rows, chances, embeddings),
-                     of(run, champion, classifier), classifier.labels)
-
-
-def compare_answers(run: StepRun, champion: Version, answerer: "Generator", rows: pd.DataFrame,
-                    answers: pd.DataFrame) -> Drift:
-    """Compare an answered batch with what the champion was trained on, as `compare` does.
-
-    rows: tokenized prompts of one batch; answers: what the champion wrote, a line per row.
-    """
-    path = place(run.workspace, champion)
-    if not path.is_file():
-        test = test_rows(run.workspace, champion)
-        test = test.iloc[tokenize_rows.drawn(
-            len(test), run.config.task.instructions.generated_rows, run.config.seed)]
-        prompts = [list(ids[:length]) for ids, length in
-                   zip(test["input_ids"], test["prompt_length"], strict=True)]
-        keep(run.workspace, champion, answer_sample(
-            test, answerer.generate(prompts), answerer.embeddings(prompts)))
-    embeddings = answerer.embeddings(rows["input_ids"].tolist())
-    return _compared(run, champion, rows, answer_sample(rows, answers, embeddings),
-                     kept(path), ())
-
-
-def _compared(run: StepRun, champion: Version, rows: pd.DataFrame, arrived: Sample,
-              before: Sample, classes: Sequence[str]) -> Drift:
+    before = reference(run, champion, predictor)
     settings, batch = run.config.drift, rows["batch"].iloc[0]
     found = drift.compare(
-        arrived, before, classes,
+        sample, before, predictor.labels,
         false_alarms=settings.false_alarms, clearing=settings.clearing, seed=run.config.seed,
         stood=drift_log.stood_before(run.workspace, batch, champion.number))
     told = found.to_dict()
@@ -85,13 +58,13 @@ def answer_sample(rows: pd.DataFrame, answers: pd.DataFrame, embeddings: np.ndar
                              answers["confidence"].tolist(), embeddings)
 
 
-def of(run: StepRun, version: Version, classifier: Classifier) -> Sample:
+def reference(run: StepRun, version: Version, predictor: Predictor) -> Sample:
     """Return a version's reference: as it is kept, or else made of its own data version."""
     path = place(run.workspace, version)
     if not path.is_file():
-        rows = test_rows(run.workspace, version)
-        logits, embeddings = classifier.answers(rows["input_ids"].tolist())
-        keep(run.workspace, version, sample(rows, probabilities(logits), embeddings))
+        part = run.task.model
+        test = part.reference_rows(test_rows(run.workspace, version), run.config)
+        keep(run.workspace, version, part.predict(predictor, test).sample)
     return kept(path)
 
 

@@ -30,6 +30,7 @@ from ftzard.reporting.report_data import (
 from ftzard.reporting.standings import Standings
 from ftzard.steps import candidate
 from ftzard.steps.step_run import StepRun
+from ftzard.steps.trials import curves
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
@@ -76,7 +77,7 @@ def facts(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluatio
         if cleaning else None,
         dropped_by_own_code=dropped,
         **leaks(steps),
-        trials=[Trial(**t) for t in model_records.curves(trained.get("facts", {}).get("trials", []))],
+        trials=[Trial(**t) for t in curves(trained.get("facts", {}).get("trials", []))],
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
         drift=drift_log.entries(run.workspace),

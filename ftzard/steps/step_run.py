@@ -37,6 +37,7 @@ from ftzard.reporting import plots
 from ftzard.sources import delivery_files
 from ftzard.steps import run_description
 from ftzard.steps.inputs import given_or_latest, latest_metadata, metadata_if_any
+from ftzard.tasks.base import Task, task_named
 from ftzard.tracking import access, record, runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names, git, own_code
@@ -87,6 +88,11 @@ class StepRun:
     _closed: bool = False
 
     @property
+    def task(self) -> Task:
+        """What the workspace's models are for."""
+        return task_named(self.config.task.kind)
+
+    @property
     def labelled(self) -> bool:
         """Whether the delivery came back from a person, with labels for rows that were asked."""
         return any(handle.name == "labelled" for handle in self.inputs.values())
@@ -117,12 +123,10 @@ class StepRun:
     def cleaning(self) -> dict:
         """How texts are cleaned, as `data.cleaning.clean` and an adapter's ftzard.json take it.
         """
-        from ftzard.registry import model_records
-
         own = self.own_clean
         if "tokenized" in self.inputs:
             self._require_rows_cleaned(own)
-        values = model_records.cleaning_values(self.config.data)
+        values = self.config.data.cleaning
         return values if own is None else {**values, "own": own}
 
     @cached_property

@@ -17,7 +17,7 @@ from ftzard.modeling.adapter import attach, base_spec, detach, read_meta, save
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.tiny_falcon import build
 from ftzard.tasks import verification
-from ftzard.tasks.classification.loading import bare_classifier, open_classifier
+from ftzard.tasks.classification.predictor import bare_classifier, open_classifier
 from ftzard.tasks.verification import verify_saved
 from ftzard.training.trainer import train
 

@@ -21,12 +21,12 @@ from ftzard.modeling.adapter_meta import read_meta, weights_file
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.batching import pad
 from ftzard.tasks import verification
-from ftzard.tasks.classification.loading import bare_classifier, open_classifier
+from ftzard.tasks.classification.predictor import bare_classifier, open_classifier
 from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning import objective as answer_objective
 from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.tasks.instruction_tuning.checks import answered_as
-from ftzard.tasks.instruction_tuning.loading import bare_generator, open_generator
+from ftzard.tasks.instruction_tuning.predictor import bare_generator, open_generator
 from ftzard.tasks.instruction_tuning.token_loss import row_losses
 from ftzard.tasks.instruction_tuning.tokenization import encode
 from ftzard.tasks.verification import verify_losses

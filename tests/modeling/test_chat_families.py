@@ -10,7 +10,7 @@ import pytest
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.spec import BaseSpec
 from ftzard.tasks.instruction_tuning import chat_template
-from ftzard.tasks.instruction_tuning.loading import open_generator
+from ftzard.tasks.instruction_tuning.predictor import open_generator
 from ftzard.tasks.instruction_tuning.tokenization import encode
 from ftzard.training.fit import fit
 from tests.modeling import families

@@ -15,7 +15,7 @@ from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.batching import pad
 from ftzard.modeling.tokenizer import encode
 from ftzard.tasks.classification.checks import same_labels
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.training.fit import fit
 from tests.modeling.families import build
 

@@ -14,7 +14,7 @@ from ftzard.modeling.adapter_meta import read_meta, weights_file
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.inference import answers, logits
 from ftzard.modeling.tokenizer import encode, frame
-from ftzard.tasks.classification.loading import bare_classifier, open_classifier
+from ftzard.tasks.classification.predictor import bare_classifier, open_classifier
 from ftzard.tasks.verification import verify_saved
 from ftzard.training.fit import fit
 from tests.modeling.families import FAMILIES, LAYERS, LINEAR, build

@@ -13,7 +13,7 @@ import yaml
 
 from ftzard.registry import model_records
 from ftzard.steps import drift_reference
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.tracking import registry, runs
 from ftzard.versioning import delivery_names
 from ftzard.workspace import drift_log

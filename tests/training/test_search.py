@@ -9,7 +9,7 @@ import pytest
 from ftzard.errors import ModelError
 from ftzard.modeling.adapter import read_meta
 from ftzard.modeling.base_model import load_base
-from ftzard.tasks.classification.loading import bare_classifier, open_classifier
+from ftzard.tasks.classification.predictor import bare_classifier, open_classifier
 from ftzard.tasks.classification.objective import measure
 from ftzard.training.search import check_space, search, startup_points
 

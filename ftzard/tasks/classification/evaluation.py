@@ -19,16 +19,15 @@ from ftzard.modeling.prediction_cache import AnswerStore, Question
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import encode, load_tokenizer
 from ftzard.registry import champion_alias, model_records
-from ftzard.steps import drift_reference, first_model, row_accounts, version_scores
+from ftzard.steps import drift_reference, first_model, row_accounts, temperature, version_scores
 from ftzard.steps.step_run import StepRun
 from ftzard.tasks.benchmark import weights_mb
-from ftzard.tasks.classification import baselines, calibration, temperature
+from ftzard.tasks.classification import baselines, calibration
 from ftzard.tasks.classification.calibration import Calibration
 from ftzard.tasks.classification.checks import same_labels, tokenized_as
 from ftzard.tasks.classification.comparison import disagreements
-from ftzard.tasks.classification.loading import bare_classifier, open_classifier
 from ftzard.tasks.classification.metrics import classification_metrics, flat, reliability
-from ftzard.tasks.classification.predictor import Classifier
+from ftzard.tasks.classification.predictor import Classifier, bare_classifier, open_classifier
 from ftzard.tracking.registry import Version
 
 

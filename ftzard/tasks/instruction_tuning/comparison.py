@@ -18,6 +18,7 @@ from ftzard.evaluation.paired import Scored, sign_flips
 from ftzard.modeling.spec import INSTRUCTION_TUNING
 from ftzard.registry import seen_rows
 from ftzard.registry.lookup import Files
+from ftzard.tasks.base import base_spec
 from ftzard.tasks.instruction_tuning import answer_metrics, instructions
 
 if TYPE_CHECKING:
@@ -79,14 +80,13 @@ class AnswerComparison:
 def held(models: list[Files], rows: pd.DataFrame, told: Mapping, *, asked: tuple[str, str],
          config: Config, say: Callable[[str], object]) -> AnswerComparison:
     """Compare two models on rows (id, batch, text, label, messages), each in its own process."""
-    from ftzard.modeling.spec import BaseSpec
     from ftzard.tasks.benchmark import Subject, measured_answers
 
     rows = rows.reset_index(drop=True)
     most = config.task.instructions.generated_rows
     drawn = np.sort(np.random.default_rng(config.seed).permutation(len(rows))[:most])
     found = measured_answers(
-        [Subject(model.adapter, BaseSpec(**model.base), model.answering) for model in models],
+        [Subject(model.adapter, base_spec(model.base), model.answering) for model in models],
         rows["messages"].map(json.loads).tolist(), rows["label"].tolist(), drawn,
         threads=config.threads, on_start=lambda i: say(
             f"{models[i].name} reads {len(rows):,} rows and answers {len(drawn):,}"))

@@ -28,7 +28,8 @@ from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.instruction_tuning import answer_metrics, tokenization, tokenize_rows
 from ftzard.tasks.instruction_tuning.checks import answered_as
 from ftzard.tasks.instruction_tuning.generator import COLUMNS, Generator
-from ftzard.tasks.instruction_tuning.loading import open_generator
+from ftzard.tasks.instruction_tuning.model import bare as open_bare
+from ftzard.tasks.instruction_tuning.predictor import open_generator
 from ftzard.tracking.registry import Version
 
 
@@ -220,7 +221,7 @@ def hold(run: StepRun, rows: pd.DataFrame, challenger: Path) -> AnswerEvaluation
         adapter.detach(loaded)
     if defender is not None:
         by_role["champion"] = defender.answered(test_rows, ~lost, check=True)
-    bare = tokenize_rows.bare(config, loaded)
+    bare = open_bare(loaded, config)
     test_rows.memory["base"] = weights_mb(bare.model)
     by_role["base"] = test_rows.answered(
         prediction_cache.identity(None, loaded, template=bare.template.to_dict(),

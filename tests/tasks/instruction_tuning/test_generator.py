@@ -14,7 +14,7 @@ from ftzard.modeling.tiny_falcon import build
 from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning.generator import Generator
-from ftzard.tasks.instruction_tuning.loading import bare_generator, open_generator
+from ftzard.tasks.instruction_tuning.predictor import bare_generator, open_generator
 from ftzard.tasks.instruction_tuning.tokenization import asked, encode
 from tests.modeling import families
 
