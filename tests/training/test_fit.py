@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import ftzard
-
 from ftzard.core.artifacts import sha256
+from ftzard.errors import ModelError
 from ftzard.modeling import reproducibility
 from ftzard.modeling.adapter import WEIGHTS
 from ftzard.modeling.reproducibility import made_with
 from ftzard.training import fit as fitting
-from ftzard.training.fit import fit, rows_digest
-from ftzard.training.search import search
+from ftzard.training.fit import rows_digest
+from tests.training_calls import fit, search
 
 pytestmark = pytest.mark.slow
 
@@ -197,3 +197,9 @@ def test_a_search_that_was_cut_off_goes_on_in_the_trial_it_was_in(
     assert [t.number for t in found] == [t.number for t in expected]
     assert [t.recipe for t in found] == [t.recipe for t in expected]
     assert {t.number: t.trained.resumed_at for t in found} == {0: 20, 1: 10, 2: 0}
+
+
+def test_an_unknown_metric_is_named_before_anything_is_attached(fitted, loaded):
+    with pytest.raises(ModelError, match="did you mean 'accuracy'"):
+        fitted("other", metric="accurracy")
+    assert loaded.attachment is None

@@ -49,14 +49,6 @@ class Calibration:
                 "test_loss_scaled": self.loss_after}
 
 
-def temperature_of(record: Mapping) -> float | None:
-    """Return the temperature that a model's record tells of, or None.
-
-    A record from before models were registered with one has it with its calibration.
-    """
-    return record.get("temperature") or (record.get("calibration") or {}).get("temperature")
-
-
 def scaled(logits: np.ndarray, temperature: float) -> np.ndarray:
     """Return the probabilities (n, k) of logits divided by a temperature above 0.
 

@@ -15,11 +15,10 @@ from ftzard.config.schema import Config
 from ftzard.errors import DataError
 from ftzard.evaluation import gate, metric_info
 from ftzard.evaluation.paired import Scored, sign_flips
-from ftzard.modeling.spec import INSTRUCTION_TUNING
 from ftzard.registry import seen_rows
 from ftzard.registry.lookup import Files
 from ftzard.tasks.base import base_spec
-from ftzard.tasks.instruction_tuning import answer_metrics, instructions
+from ftzard.tasks.instruction_tuning import TASK, answer_metrics, instructions
 
 if TYPE_CHECKING:
     from ftzard.tasks.benchmark import Speed, Written
@@ -51,7 +50,7 @@ class AnswerComparison:
     def to_dict(self, examples: int | None = None) -> dict:
         """Return it as plain values; examples: how many rows they disagree on, default all."""
         return {
-            "task": INSTRUCTION_TUNING,
+            "task": TASK.name,
             "models": [{"name": name, "asked": asked, "speed": asdict(speed)} for
                        name, asked, speed in zip(self.names, self.asked, self.speeds, strict=True)],
             "rows": self.rows, "scores": self.scores, "p": self.p, "n": self.n,

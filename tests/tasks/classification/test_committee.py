@@ -7,8 +7,8 @@ from ftzard.errors import ModelError
 from ftzard.modeling.adapter import attach, detach, save
 from ftzard.tasks.classification import committee
 from ftzard.tasks.classification.predictor import open_classifier
-from ftzard.training.trainer import train
 from tests.small_model import LABELS
+from tests.training_calls import train
 
 
 @pytest.fixture(scope="module")
