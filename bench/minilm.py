@@ -47,7 +47,7 @@ def main() -> None:
     for rows in sides.values():
         rows["input_ids"], _, rows["cut"] = encode(
             rows["text"].tolist(), loaded.tokenizer, config.model.max_length)
-    t, began = config.training, time.perf_counter()
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         fitted = fit(
             loaded, sides["train"], sides["val"], task=TASK, config=TrainingConfig.of(config),

@@ -289,7 +289,7 @@ def test_every_command_is_in_the_table_and_asking_for_one_imports_only_its_modul
     loaded = fresh("import sys, ftzard.cli.start as start; start.Lazy()['promote']; "
                    "print(sorted(n for n in sys.modules if n.startswith('ftzard.cli.')))")
     assert ast.literal_eval(loaded) == [f"ftzard.cli.{name}" for name in (
-        "arguments", "completing", "printing", "registry", "start")]
+        "arguments", "completion", "layout", "output", "printing", "registry", "start")]
 
 
 @pytest.mark.parametrize("name", JOBS)

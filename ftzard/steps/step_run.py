@@ -34,7 +34,7 @@ from ftzard.data.cleaning import cleaned_by
 from ftzard.data.identity import FIRST
 from ftzard.errors import DataError, FtzardError, WorkspaceError
 from ftzard.reporting import plots
-from ftzard.sources import delivery_files
+from ftzard.steps import delivery_files
 from ftzard.steps import run_description
 from ftzard.steps.inputs import given_or_latest, latest_metadata, metadata_if_any
 from ftzard.tasks.base import Task, task_named

@@ -109,11 +109,11 @@ class TestEveryKeyInEveryJob:
 
 
 READERS = {
-    "cleaning": ["sources", "inputs.py", "dataset"],
-    "labels": ["inputs.py"],
-    "labelled": ["inputs.py"],
+    "cleaning": ["sources", "steps/inputs.py", "data"],
+    "labels": ["steps/inputs.py"],
+    "labelled": ["steps/inputs.py"],
     "preprocessing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py"],
-    "inference_preprocessing": ["sources", "inputs.py", "tasks/instruction_tuning/tokenize_rows.py"],
+    "inference_preprocessing": ["sources", "steps/inputs.py", "tasks/instruction_tuning/tokenize_rows.py"],
     "tuning": ["config/unusual.py", "registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py"],
     "choosing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py", "tasks/classification/evaluation.py",
                  "tasks/instruction_tuning/evaluation.py", "steps/candidate.py", "evaluation/gate.py",
@@ -126,7 +126,7 @@ READERS = {
 }
 READERS["evaluation"] = READERS["choosing"]
 EVERYWHERE = ["steps/step_run.py", "steps/versioning.py", "workspace/disk.py",
-              "tracking/sqlite_reading.py", "workspace.py"]
+              "tracking/sqlite_reading.py", "workspace/workspace.py"]
 
 
 def cells_of(step: str) -> str:

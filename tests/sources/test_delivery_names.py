@@ -10,7 +10,7 @@ import pytest
 from ftzard.data.reading import batch_of
 from ftzard.orchestration.create_workspace import config_for, create
 from ftzard.reporting import batch_names
-from ftzard.sources import delivery_files
+from ftzard.steps import delivery_files
 from ftzard.steps.step_run import start_step
 from ftzard.steps.versioning import follow
 from ftzard.tracking.workspace_store import connect
