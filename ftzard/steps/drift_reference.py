@@ -62,9 +62,10 @@ def reference(run: StepRun, version: Version, predictor: Predictor) -> Sample:
     """Return a version's reference: as it is kept, or else made of its own data version."""
     path = place(run.workspace, version)
     if not path.is_file():
+        test = test_rows(run.workspace, version)
         part = run.task.model
-        test = part.reference_rows(test_rows(run.workspace, version), run.config)
-        keep(run.workspace, version, part.predict(predictor, test).sample)
+        keep(run.workspace, version,
+             part.predict(predictor, part.reference_rows(test, run.config)).sample)
     return kept(path)
 
 
