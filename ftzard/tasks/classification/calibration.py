@@ -6,7 +6,7 @@ Networks"). The abstention curve says how accurate the model is on the share of 
 of (El-Yaniv and Wiener, 2010, "On the Foundations of Noise-free Selective Classification").
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import exp, log
 
