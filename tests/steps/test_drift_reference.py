@@ -10,6 +10,7 @@ from ftzard.config.compose import compose
 from ftzard.core.artifacts import sha256
 from ftzard.data import storage
 from ftzard.errors import DataError
+from ftzard.evaluation.drift import Sample
 from ftzard.registry import model_records
 from ftzard.steps import drift_reference
 from ftzard.tracking.registry import Version
