@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -22,16 +21,13 @@ from ftzard.registry.register import register_base
 from ftzard.steps import drift_reference, temperature, version_scores
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tasks import verification
+from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record, registry
 from ftzard.tracking.card import model_card
 from ftzard.tracking.registry import Version
 from ftzard.training import rows_used
 from ftzard.versioning import git
 from ftzard.workspace.workspace import Workspace
-
-if TYPE_CHECKING:
-    from ftzard.tasks.classification.evaluation import Evaluation
-    from ftzard.tasks.instruction_tuning.evaluation import AnswerEvaluation
 
 
 def check(run: StepRun, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
@@ -50,8 +46,8 @@ def check(run: StepRun, folder: Path, rows: pd.DataFrame, sample: int = 64) -> f
     return difference
 
 
-def learned(run: StepRun, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
-    """Return what `replay.mix` is told of the champion: known batches, fresh rows within them.
+def seen_rows(run: StepRun, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
+    """Return the batches that the champion knows, and the rows of them that it has not seen.
 
     train: training rows of all batches. The champion and those it comes from have learned the
     training rows of its own data version, which the working tree or DVC still has; if that version
@@ -193,9 +189,9 @@ def update_record(run: StepRun, version: Version, entries: dict) -> None:
         run.records.append(relative)
 
 
-def decide(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluation") -> None:
+def apply_verdict(run: StepRun, version: Version, evaluation: Evaluation) -> None:
     """Carry out the gate's verdict: move the aliases, record it with run, version and model."""
-    verdict = contest.verdict
+    verdict = evaluation.verdict
     if verdict.promoted:  # on record first: what is cut off here is completed by whoever is next
         decision = promotions.following(model_records.records(run.workspace, version.name))
         with champion_alias.deciding(run.workspace, run.tracking, version, decision["id"]):
@@ -208,25 +204,25 @@ def decide(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluati
         "gate.upper": round(verdict.upper, 6), "gate.n": verdict.n, **_trial_tag(run)})
     run.mlflow_run.tags({"verdict": verdict.decision, "verdict_reasons": " ".join(verdict.reasons),
                       "model_version": str(version), **_trial_tag(run)})
-    run.log(**contest.flat())
+    run.log(**evaluation.flat())
     run.record_facts(verdict=verdict.to_dict(), version=version.number, model=version.name,
-                models=contest.table().to_dict("records"),
-                champion=contest.champion.number if contest.champion else None)
+                models=evaluation.table().to_dict("records"),
+                champion=evaluation.champion.number if evaluation.champion else None)
     update_record(run, version, {
         "verdict": verdict.to_dict(),
-        "challenged": contest.champion.number if contest.champion else None,
-        "metrics": {line["model"]: line for line in contest.table().to_dict("records")},
-        **contest.entries(),
-        "tested": contest.tested(version),
+        "challenged": evaluation.champion.number if evaluation.champion else None,
+        "metrics": {line["model"]: line for line in evaluation.table().to_dict("records")},
+        **evaluation.entries(),
+        "tested": evaluation.tested(version),
         "same_rows": version_scores.entry(
-            run, contest.rows, contest.scores(version), contest.apart),
+            run, evaluation.rows, evaluation.scores(version), evaluation.apart),
     })
-    run.log(**_by_version(contest, version))
-    told = forgetting.summary(matrix(run, version), version.number)
-    update_record(run, version, {"forgetting": told.flat()})
-    run.log(**told.flat())
-    run.record_facts(**contest.facts())
-    drift_reference.remember(run, version, contest.sample)
+    run.log(**_by_version(evaluation, version))
+    forgotten = forgetting.summary(matrix(run, version), version.number).flat()
+    update_record(run, version, {"forgetting": forgotten})
+    run.log(**forgotten)
+    run.record_facts(**evaluation.facts())
+    drift_reference.remember(run, version, evaluation.sample)
     registry.describe(run.tracking, version,
                       run.mlflow_run.card(model_records.read_record(run.workspace, version)))
 
@@ -236,10 +232,10 @@ def _trial_tag(run: StepRun) -> dict[str, str]:
     return {"gate.trial": "true"} if run.config.gate.trial else {}
 
 
-def _by_version(contest: "Evaluation | AnswerEvaluation", version: Version) -> dict[str, float]:
+def _by_version(evaluation: Evaluation, version: Version) -> dict[str, float]:
     """Return the score of each version on these rows, under a name that tracking takes."""
     return {f"version_{number}_test_{metric_info.told_in(line).name}": metric_info.score(line)
-            for number, line in contest.scores(version).items()}
+            for number, line in evaluation.scores(version).items()}
 
 
 def new_rows(workspace: Workspace, name: str, rows: pd.DataFrame) -> dict[str, int] | None:

@@ -1,10 +1,11 @@
 """What a champion's new batches are compared with: the test rows of what it was trained on.
 
 They are kept once per version as a small file in the workspace's cache: written when the version
-is judged, since it answers those rows then anyway, and made again where it is missing.
+is evaluated, since it answers those rows then anyway, and made again where it is missing.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,64 +16,53 @@ from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.base import Predictor
+from ftzard.tasks.base import task_named
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
 from ftzard.workspace.workspace import Workspace
 
 
-def compare(run: StepRun, champion: Version, predictor: Predictor, rows: pd.DataFrame,
-            sample: Sample) -> Drift:
-    """Compare a predicted batch with what the champion was trained on; record, log and keep it.
+def compare(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, answers: Any,
+            embeddings: np.ndarray) -> Drift:
+    """Compare a predicted batch with what the champion was trained on; record and log the result.
 
     Args:
-        run: The step.
-        champion: The version that predicted.
-        predictor: Its model, for a reference that has to be made first.
-        rows: Tokenized rows of one batch.
-        sample: What drift is measured on, of the predicted rows.
+        run: the step.
+        champion: whose batch it is.
+        model: the champion, opened; asked only if its reference is missing.
+        rows: tokenized rows of one batch.
+        answers: the champion's answers to them: probabilities of labels, or a table of texts.
+        embeddings: of the rows.
     """
-    before = reference(run, champion, predictor)
     settings, batch = run.config.drift, rows["batch"].iloc[0]
-    found = drift.compare(
-        sample, before, predictor.labels,
+    arrived = task_named(run.config.task.kind).evaluation.drift_sample(rows, answers, embeddings)
+    result = drift.compare(
+        arrived, reference(run, champion, model), getattr(model, "labels", ()),
         false_alarms=settings.false_alarms, clearing=settings.clearing, seed=run.config.seed,
         stood=drift_log.stood_before(run.workspace, batch, champion.number))
-    told = found.to_dict()
-    run.log(**found.flat())
-    run.record_facts(drift=told, batch=batch)
-    run.mlflow_run.tags({"drift": found.verdict, "drift_alarm": str(found.alarm).lower()})
-    run.add_artifact("drift", drift_log.add(run.workspace, told, batch=batch,
+    entry = result.to_dict()
+    run.log(**result.flat())
+    run.record_facts(drift=entry, batch=batch)
+    run.mlflow_run.tags({"drift": result.verdict, "drift_alarm": str(result.alarm).lower()})
+    run.add_artifact("drift", drift_log.add(run.workspace, entry, batch=batch,
                                         champion=champion.number))
-    return found
+    return result
 
 
-def sample(rows: pd.DataFrame, chances: np.ndarray, embeddings: np.ndarray) -> Sample:
-    """Return what drift is told of tokenized rows (text, length, cut) and a model's answers."""
-    return Sample.of(rows["text"].tolist(), rows["length"] + rows["cut"], chances, embeddings)
-
-
-def answer_sample(rows: pd.DataFrame, answers: pd.DataFrame, embeddings: np.ndarray) -> Sample:
-    """Return what drift is told of prompts (text, prompt_length), answers and embeddings."""
-    return Sample.of_answers(rows["text"].tolist(), rows["prompt_length"].tolist(),
-                             answers["confidence"].tolist(), embeddings)
-
-
-def reference(run: StepRun, version: Version, predictor: Predictor) -> Sample:
-    """Return a version's reference: as it is kept, or else made of its own data version."""
+def reference(run: StepRun, version: Version, model: Any) -> Sample:
+    """Return a version's reference: from the cache, or else made of its own data version."""
     path = place(run.workspace, version)
     if not path.is_file():
-        test = test_rows(run.workspace, version)
-        part = run.task.model
-        keep(run.workspace, version,
-             part.predict(predictor, part.reference_rows(test, run.config)).sample)
-    return kept(path)
+        rows = test_rows(run.workspace, version)
+        keep(run.workspace, version, task_named(run.config.task.kind).evaluation.reference_sample(
+            model, rows, run.config))
+    return read(path)
 
 
-def kept(path: Path) -> Sample:
+def read(path: Path) -> Sample:
     """Return a reference from its file."""
-    found = storage.read_parquet(path)
-    return Sample(*(np.stack(found[name]) for name in Sample.__dataclass_fields__))
+    table = storage.read_parquet(path)
+    return Sample(*(np.stack(table[name]) for name in Sample.__dataclass_fields__))
 
 
 def remember(run: StepRun, version: Version, answered: Sample) -> None:

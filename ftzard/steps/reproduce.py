@@ -125,7 +125,7 @@ def _train_again(place: Workspace, record: ModelRecord, say: Callable[[str], obj
     from ftzard.data.identity import FIRST
     from ftzard.modeling import reproducibility
     from ftzard.modeling.base_model import load_base
-    from ftzard.steps.version_scores import BY_SET
+    from ftzard.tasks.evaluation import BY_SET
     from ftzard.training.fit import fit
 
     config, recipe, task = record.config, record.recipe, record.task
@@ -151,9 +151,9 @@ def _train_again(place: Workspace, record: ModelRecord, say: Callable[[str], obj
             on_epoch=lambda e: say(f"epoch {e['epoch']}: train loss {e['train_loss']:.3f}, "
                                    f"validation loss {e['validation_loss']:.3f}"))
         compared = rows[(rows["split"] == "test") & ~rows["id"].isin(record.get("left_out") or [])]
-        metrics = _plain(task.model.test_metrics(
-            task.predictor.open_predictor(fitted.folder, loaded),
-            compared.reset_index(drop=True), config, record.get("answered_by") == BY_SET))
+        metrics = _plain(task.evaluation.test_metrics(
+            task.predictor.open_predictor(fitted.folder, loaded), compared.reset_index(drop=True),
+            config, by_set=record.get("answered_by") == BY_SET))
     now = {**_as_recorded(fitted.recipe, recipe),
            "replayed": recipe["replayed"], "identity": storage.identity_of(path),
            "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics,

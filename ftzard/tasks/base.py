@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ftzard.config.schema import Config
     from ftzard.config.training_config import TrainingConfig
-    from ftzard.evaluation.drift import Sample
     from ftzard.modeling.base_model import LoadedBase
     from ftzard.training.objective import Objective
 
@@ -90,12 +89,13 @@ class Predicted:
     """What a model predicts for rows.
 
     columns: values per row, `suggestion` and `confidence` among them; metrics: numbers for
-    tracking; sample: what drift is measured on.
+    tracking; answers: what the task's `drift_sample` takes; embeddings: float32 (rows, width).
     """
 
     columns: dict[str, "Sequence"]
     metrics: dict[str, float]
-    sample: "Sample"
+    answers: Any
+    embeddings: "np.ndarray"
 
 
 class ModelPart(Protocol):
@@ -140,13 +140,6 @@ class ModelPart(Protocol):
 
     def predict(self, predictor: Any, rows: "pd.DataFrame", on_step: Any = None) -> Predicted:
         """Return what a model predicts for tokenized rows."""
-
-    def reference_rows(self, test: "pd.DataFrame", config: "Config") -> "pd.DataFrame":
-        """Return the test rows that new batches are compared with."""
-
-    def test_metrics(self, predictor: Any, test: "pd.DataFrame", config: "Config", by_set: bool
-                     ) -> dict:
-        """Return the metrics of a model on test rows."""
 
     def benchmark(self, predictor: Any, request: Mapping) -> tuple[dict, int, "Callable[[], dict]"]:
         """Return arrays of what a model answers, how many rows were cut, and what times it once."""
@@ -197,6 +190,11 @@ class Task:
     def evaluation(self) -> ModuleType:
         """Scores, baselines, uncertainty, drift."""
         return self._part("evaluation")
+
+    @cached_property
+    def comparison(self) -> ModuleType:
+        """Two registered models on the same rows."""
+        return self._part("comparison")
 
     @cached_property
     def report(self) -> ModuleType:

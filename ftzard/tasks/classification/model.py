@@ -1,7 +1,7 @@
 """Classification's part of training, and of what is measured around a model."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerBase
 from ftzard.config.schema import Config
 from ftzard.config.training_config import TrainingConfig
 from ftzard.errors import ModelError
-from ftzard.evaluation.drift import Sample
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress, probabilities
@@ -103,26 +102,7 @@ def predict(predictor: Classifier, rows: pd.DataFrame, on_step: Progress | None 
     columns = {
         "suggestion": np.array(predictor.labels)[chances.argmax(axis=1)],
         "confidence": chances.max(axis=1), "logits": list(logits), "probabilities": list(chances)}
-    return Predicted(columns, {}, Sample.of(
-        rows["text"].tolist(), rows["length"] + rows["cut"], chances, embeddings))
-
-
-def reference_rows(test: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Return the test rows that a new batch is compared with: all."""
-    return test
-
-
-def test_metrics(predictor: Classifier, test: pd.DataFrame, config: Config, by_set: bool) -> dict:
-    """Return the metrics of a model on test rows.
-
-    by_set: answer each test set by itself; else all rows together, which gives other last digits.
-    """
-    from ftzard.tasks.classification.evaluation import test_logits
-
-    logits = test_logits(predictor, test) if by_set else (
-        predictor.logits(test["input_ids"].tolist()))
-    labels: Sequence[str] = predictor.meta["labels"]
-    return classification_metrics(test["label"], calibration.scaled(logits, 1.0), labels)
+    return Predicted(columns, {}, chances, embeddings)
 
 
 def benchmark(classifier: Classifier, request: Mapping

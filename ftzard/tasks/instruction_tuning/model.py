@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerBase
 from ftzard.config.schema import Config
 from ftzard.config.training_config import TrainingConfig
 from ftzard.errors import ModelError
-from ftzard.evaluation.drift import Sample
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress
@@ -22,7 +21,7 @@ from ftzard.tasks.instruction_tuning.checks import answered_as, assert_packing
 from ftzard.tasks.instruction_tuning.generator import Generator
 from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.tasks.instruction_tuning.predictor import bare_generator
-from ftzard.tasks.instruction_tuning.tokenization import drawn, encode
+from ftzard.tasks.instruction_tuning.tokenization import encode
 
 #: The column by which training rows are counted.
 ROWS_BY = "source"
@@ -124,24 +123,7 @@ def predict(predictor: Generator, rows: pd.DataFrame, on_step: Progress | None =
     columns = {"suggestion": answers["answer"].tolist(),
                **{name: answers[name].tolist() for name in ("confidence", "tokens", "finished")}}
     return Predicted(columns, {"answers_unfinished": int((~answers["finished"]).sum())},
-                     Sample.of_answers(rows["text"].tolist(), rows["prompt_length"].tolist(),
-                                       columns["confidence"], predictor.embeddings(prompts)))
-
-
-def reference_rows(test: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Return the test rows that a new batch is compared with: those that are answered in step 8."""
-    return test.iloc[drawn(len(test), config.task.instructions.generated_rows, config.seed)]
-
-
-def test_metrics(predictor: Generator, test: pd.DataFrame, config: Config, by_set: bool) -> dict:
-    """Return the metrics of a model on test rows.
-
-    by_set: answer each test set by itself; else all rows together, which gives other last digits.
-    """
-    from ftzard.tasks.instruction_tuning.evaluation import metrics_of
-
-    return metrics_of(
-        predictor, test, config.task.instructions.generated_rows, config.seed, by_set)
+                     answers, predictor.embeddings(prompts))
 
 
 def benchmark(answerer: Generator, request: Mapping) -> tuple[dict, int, Callable[[], dict]]:
