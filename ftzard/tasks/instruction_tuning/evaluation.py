@@ -24,6 +24,7 @@ from ftzard.tasks.evaluation import BY_SET, Evaluation, in_row_order, test_sets
 from ftzard.tasks.instruction_tuning import answer_metrics, tokenization, tokenize_rows
 from ftzard.tasks.instruction_tuning.checks import answered_as
 from ftzard.tasks.instruction_tuning.generator import COLUMNS, Generator
+from ftzard.tasks.instruction_tuning.model import bare as open_bare
 from ftzard.tasks.instruction_tuning.predictor import open_generator
 
 #: No number of rows is known with which a base that is built here would do.
