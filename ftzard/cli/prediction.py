@@ -132,5 +132,5 @@ def export(
         return
     say(f"✓ {done.model} is in {done.folder}; loaded by transformers, its logits differ by at "
         f"most {done.parity['largest']:.2g} on {done.parity['rows']} texts, "
-        f"{done.parity['changed']} with another {done.said}"
+        f"{done.parity['changed']} with another {done.output}"
         + (f"; pushed to {done.url}" if done.url else ""))

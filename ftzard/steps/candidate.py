@@ -18,13 +18,10 @@ from ftzard.modeling import adapter
 from ftzard.registry import champion_alias, effective_config, model_records, promotions
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base
-from ftzard.steps import drift_reference, version_scores
+from ftzard.steps import drift_reference, temperature, version_scores
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tasks import verification
-from ftzard.tasks.classification import temperature
-from ftzard.tasks.classification.loading import open_classifier
 from ftzard.tasks.evaluation import Evaluation
-from ftzard.tasks.instruction_tuning.loading import ANSWERING, open_generator
 from ftzard.tracking import record, registry
 from ftzard.tracking.card import model_card
 from ftzard.tracking.registry import Version
@@ -36,20 +33,15 @@ from ftzard.workspace.workspace import Workspace
 def check(run: StepRun, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
     """Refuse an adapter that answers differently when a fresh process opens it.
 
-    rows: tokenized validation rows, of which the first `sample` are answered; of a classifier the
-    temperature of its confidence is fitted on all of them. Returns the largest difference.
+    rows: tokenized validation rows, of which the first `sample` are answered; the temperature of
+    its confidence, if the task has one, is fitted on all of them. Returns the largest difference.
     """
-    task = run.config.task.kind
-    spec = model_records.base_spec(run.workspace, run.config.model, task)
-    input_ids = rows["input_ids"].head(sample).tolist()
-    if task == "classification":
-        classifier = open_classifier(folder, spec)
-        difference = verification.verify_saved(folder, spec, input_ids, classifier.logits(input_ids))
-        temperature.fit(run, classifier, rows)
-    else:
-        prompts = rows["prompt_length"].head(sample).tolist()
-        losses, _ = open_generator(folder, spec).losses(input_ids, prompts)
-        difference = verification.verify_losses(folder, spec, input_ids, prompts, losses)
+    part = run.task.predictor
+    spec = model_records.base_spec(run.workspace, run.config.model, run.config.task.kind)
+    predictor, sampled = part.open_predictor(folder, spec), rows.head(sample)
+    difference = verification.verify_saved(
+        folder, spec, sampled, part.fingerprint(predictor, sampled.to_dict("list")))
+    temperature.fit(run, predictor, rows)
     run.log(fresh_process_difference=difference)
     return difference
 
@@ -109,7 +101,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, re
         run.mlflow_run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
         labels=meta["labels"], cleaning=run.cleaning, archive=base,
         example=example, tags={**tags, "ftzard_run": run.mlflow_run.id},
-        answering={key: meta[key] for key in ANSWERING if key in meta})
+        answering={key: meta[key] for key in run.task.predictor_meta if key in meta})
     version = register_adapter(
         run.mlflow_run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
         taken=model_records.last_number(workspace, name),

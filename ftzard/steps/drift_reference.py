@@ -16,7 +16,6 @@ from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.base import task_named
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
 from ftzard.workspace.workspace import Workspace
@@ -35,7 +34,7 @@ def compare(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, ans
         embeddings: of the rows.
     """
     settings, batch = run.config.drift, rows["batch"].iloc[0]
-    arrived = task_named(run.config.task.kind).evaluation.drift_sample(rows, answers, embeddings)
+    arrived = run.task.evaluation.drift_sample(rows, answers, embeddings)
     result = drift.compare(
         arrived, reference(run, champion, model), getattr(model, "labels", ()),
         false_alarms=settings.false_alarms, clearing=settings.clearing, seed=run.config.seed,
@@ -54,7 +53,7 @@ def reference(run: StepRun, version: Version, model: Any) -> Sample:
     path = place(run.workspace, version)
     if not path.is_file():
         rows = test_rows(run.workspace, version)
-        keep(run.workspace, version, task_named(run.config.task.kind).evaluation.reference_sample(
+        keep(run.workspace, version, run.task.evaluation.reference_sample(
             model, rows, run.config))
     return read(path)
 
@@ -105,6 +104,6 @@ def _trained_on(workspace: Workspace, version: Version) -> dict:
     told = (record or {}).get("data", {}).get("tokenized")
     if not told:
         raise DataError(f"{version} has no record of the rows it was trained on in "
-                        f"{workspace.relative(model_records.record_path(workspace, version))}; bring "
-                        "it back with git.")
+                        f"{workspace.relative(model_records.record_path(workspace, version))}; "
+                        "bring it back with git.")
     return told

@@ -11,7 +11,6 @@ import pandas as pd
 from ftzard.data import query_strategies
 from ftzard.errors import ModelError
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.base import EvaluationPart, task_named
 from ftzard.tracking import registry, runs
 from ftzard.tracking.registry import Version
 
@@ -41,7 +40,7 @@ def _disagreement(run: StepRun, texts: list[str]) -> np.ndarray:
     _, spec = model_records.version_files(run.workspace, champion)
     members = committee_of(run, champion)
     run.record_facts(committee=len(members))
-    return query_strategies.disagreement(_part(run).committee_probabilities(
+    return query_strategies.disagreement(run.task.evaluation.committee_probabilities(
         members, spec, texts,
         on_member=lambda number: lambda done, total: run.progress(
             done, total, f"trial {number + 1} of {len(members)}, row")))
@@ -53,11 +52,7 @@ def _embeddings(run: StepRun, texts: list[str]) -> np.ndarray:
 
     reproducibility.set_threads(run.config.threads)
     files = model_records.version_files(run.workspace, _champion(run))
-    return _part(run).embeddings(*files, texts, on_step=run.progress)
-
-
-def _part(run: StepRun) -> EvaluationPart:
-    return task_named(run.config.task.kind).evaluation
+    return run.task.evaluation.embeddings(*files, texts, on_step=run.progress)
 
 
 def committee_of(run: StepRun, champion: Version) -> list[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.config.pipeline import Step
+from ftzard.config.training_config import TrainingConfig
 from ftzard.core import archive
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import load_base
@@ -53,19 +54,14 @@ def who(run: StepRun) -> pd.DataFrame:
 def train(run: StepRun, rows: pd.DataFrame) -> Path:
     """Return the folder of an adapter, trained on the first rows."""
     config = run.config
-    loaded = load_base(model_records.base_spec(run.workspace, config.model),
-                       sorted(rows["label"].unique()))
+    loaded = load_base(model_records.base_spec(run.workspace, config.model, config.task.kind),
+                       run.task.model.head_labels(rows))
     parts = {side: rows[rows["split"] == side].head(ROWS) for side in ("train", "validation")}
-    chosen = config.training
-    values = {key: getattr(chosen, key) for key in
-              ("rank", "dropout", "learning_rate", "batch_size", "weight_decay")}
-    values["alpha"] = chosen.rank * chosen.alpha_ratio
-    return fit(loaded, parts["train"], parts["validation"], params=values, seed=config.seed,
-               training=model_records.training_values(config.training),
-               metric=config.tuning.metric, train_embeddings=config.model.train_embeddings,
-               folder=scratch() / "adapter",
-               extra={"cleaning": run.cleaning},
-               on_epoch=lambda entry: log_epoch(run.mlflow_run, entry)).folder
+    return fit(loaded, parts["train"], parts["validation"], task=run.task,
+               config=TrainingConfig.of(config), folder=scratch() / "adapter",
+               extra=run.task.model.adapter_meta(config, loaded.tokenizer, run.cleaning),
+               on_epoch=lambda entry: log_epoch(
+                   run.mlflow_run, entry, run.task.model.EPOCH_METRIC)).folder
 
 
 def register(run: StepRun, folder: Path) -> Version:

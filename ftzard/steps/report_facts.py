@@ -24,7 +24,7 @@ from ftzard.reporting.report_data import (
 from ftzard.reporting.standings import Standings
 from ftzard.steps import candidate
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.base import task_named
+from ftzard.steps.trials import curves
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
@@ -38,7 +38,7 @@ def write_report(run: StepRun, version: Version, evaluation: Evaluation,
                  rows: pd.DataFrame) -> Path:
     """Write reports/index.html for this round, record it with the run and return its path."""
     path = report.write(facts(run, version, evaluation, rows),
-                        task_named(run.config.task.kind).report.sections, run.workspace.report)
+                        run.task.report.sections, run.workspace.report)
     run.mlflow_run.artifact(path, "report")
     return path
 
@@ -67,14 +67,13 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
         if cleaning else None,
         dropped_by_own_code=dropped,
         **leaks(steps),
-        trials=[Trial(**t) for t in
-                model_records.curves(trained.get("facts", {}).get("trials", []))],
+        trials=[Trial(**t) for t in curves(trained.get("facts", {}).get("trials", []))],
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
         drift=drift_log.entries(run.workspace),
         delivered_as=run.delivered_as,
         lineage=_lineage(run, version, steps),
-        **task_named(config.task.kind).report.facts(
+        **run.task.report.facts(
             evaluation, rows, _names(version, evaluation),
             steps.get("preprocessing", {}).get("facts", {})),
         **_uncertainty(run, steps))

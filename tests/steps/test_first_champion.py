@@ -47,7 +47,7 @@ def judge(workspace: Workspace) -> Judged:
     from ftzard.modeling.tokenizer import encode, load_tokenizer
     from ftzard.steps import candidate
     from ftzard.steps.evaluation import evaluate_models
-    from ftzard.training.fit import fit
+    from tests.training_calls import fit
 
     (workspace.root / "ftzard.yaml").write_text(yaml.safe_dump(SMALL | {
         "gate": SMALL["gate"] | {"trial": False}, "versioning": {"push": False}}))
@@ -70,7 +70,7 @@ def judge(workspace: Workspace) -> Judged:
                                    "batch_size": 16, "weight_decay": 0.0},
         training={"epochs": 1, "warmup_ratio": 0.1, "max_grad_norm": 1.0, "patience": 2},
         folder=workspace.state / "adapter", train_embeddings=True,
-        extra={"cleaning": model_records.cleaning_values(config.data)})
+        extra={"cleaning": config.data.cleaning})
     candidate.check(run, fitted.folder, validation)
     evaluation = evaluate_models(run, rows, fitted.folder)
     version = candidate.register(run, fitted.folder, rows, params={"rank": 4},

@@ -21,7 +21,7 @@ from ftzard.errors import DataError
 from ftzard.evaluation.intervals import class_indices, wilson_interval
 from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.evaluation.paired import mcnemar
-from ftzard.modeling.spec import BaseSpec
+from ftzard.tasks.base import base_spec
 from ftzard.tasks.classification.calibration import scaled
 from ftzard.tasks.classification.metrics import classification_metrics
 from ftzard.tasks.comparison import ComparedModel, Comparison, Line, description
@@ -116,7 +116,7 @@ def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict
 
     classes = models[0].labels
     results = measured(
-        [Subject(model.adapter, BaseSpec(**model.base), {"labels": list(model.labels)})
+        [Subject(model.adapter, base_spec(model.base), {"labels": list(model.labels)})
          for model in models],
         [cleaned_as(rows["text"], model.cleaning) for model in models], threads=config.threads,
         on_start=lambda i: say(f"{models[i].name} answers {len(rows):,} rows"))

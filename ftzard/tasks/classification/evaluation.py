@@ -26,9 +26,8 @@ from ftzard.tasks.classification import baselines, calibration, committee
 from ftzard.tasks.classification.calibration import Calibration
 from ftzard.tasks.classification.checks import same_labels, tokenized_as
 from ftzard.tasks.classification.comparison import disagreements
-from ftzard.tasks.classification.loading import bare_classifier, open_classifier
 from ftzard.tasks.classification.metrics import classification_metrics, flat, reliability
-from ftzard.tasks.classification.predictor import Classifier
+from ftzard.tasks.classification.predictor import Classifier, bare_classifier, open_classifier
 from ftzard.tasks.evaluation import BY_SET, Evaluation, in_row_order, test_sets
 
 #: With so many rows the base that is built here came within three points of TF-IDF on tweets; with
@@ -61,11 +60,6 @@ class LabelEvaluation(Evaluation):
                           ) -> None:
         """Raise ModelError if the rows were not tokenized as the challenger does it."""
         tokenized_as(rows, tokenizer, meta["max_length"])
-
-    @staticmethod
-    def open_model(folder: Path, base: BaseSpec | LoadedBase) -> Classifier:
-        """Return the classifier of a saved adapter."""
-        return open_classifier(folder, base)
 
     @staticmethod
     def bare_model(config: Config, loaded: LoadedBase) -> tuple[Classifier, dict]:

@@ -17,9 +17,9 @@ from ftzard.data import reading
 from ftzard.errors import DataError
 from ftzard.evaluation import gate, metric_info
 from ftzard.evaluation.paired import Scored, sign_flips
-from ftzard.modeling.spec import BaseSpec
+from ftzard.tasks.base import base_spec
 from ftzard.tasks.comparison import ComparedModel, Comparison, Line, description
-from ftzard.tasks.instruction_tuning import answer_metrics, instructions
+from ftzard.tasks.instruction_tuning import TASK, answer_metrics, instructions
 
 if TYPE_CHECKING:
     from ftzard.tasks.benchmark import Speed, Written
@@ -42,7 +42,7 @@ class AnswerComparison(Comparison):
 
     def measures(self) -> dict:
         """Return what is measured of answers, as plain values."""
-        return {"task": "instruction_tuning", "p": self.p, "generated": self.generated}
+        return {"task": TASK.name, "p": self.p, "generated": self.generated}
 
     def better(self) -> str:
         """Return in sentences whether one is better, by the loss on all rows."""
@@ -94,7 +94,7 @@ def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict
     most = config.task.instructions.generated_rows
     drawn = np.sort(np.random.default_rng(config.seed).permutation(len(rows))[:most])
     results = measured_answers(
-        [Subject(model.adapter, BaseSpec(**model.base), model.answering) for model in models],
+        [Subject(model.adapter, base_spec(model.base), model.answering) for model in models],
         rows["messages"].map(json.loads).tolist(), rows["label"].tolist(), drawn,
         threads=config.threads, on_start=lambda i: say(
             f"{models[i].name} reads {len(rows):,} rows and answers {len(drawn):,}"))

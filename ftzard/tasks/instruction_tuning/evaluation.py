@@ -5,7 +5,6 @@ Every model tells how likely it finds each wanted answer, and writes its own for
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,14 +16,13 @@ from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Scored, Verdict
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.prediction_cache import Arrays, CachedModel, Question
-from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import PreTrainedTokenizerBase
 from ftzard.reporting import plots
 from ftzard.tasks.evaluation import BY_SET, Evaluation, in_row_order, test_sets
 from ftzard.tasks.instruction_tuning import answer_metrics, tokenization, tokenize_rows
 from ftzard.tasks.instruction_tuning.checks import answered_as
 from ftzard.tasks.instruction_tuning.generator import COLUMNS, Generator
-from ftzard.tasks.instruction_tuning.loading import open_generator
+from ftzard.tasks.instruction_tuning.model import bare as open_bare
 
 #: No number of rows is known with which a base that is built here would do.
 ROWS_FOR_A_BUILT_BASE = None
@@ -64,14 +62,9 @@ class AnswerEvaluation(Evaluation):
         answered_as(rows, tokenizer, tokenize_rows.template_in(meta), meta["max_length"])
 
     @staticmethod
-    def open_model(folder: Path, base: BaseSpec | LoadedBase) -> Generator:
-        """Return the generator of a saved adapter."""
-        return open_generator(folder, base)
-
-    @staticmethod
     def bare_model(config: Config, loaded: LoadedBase) -> tuple[Generator, dict]:
         """Return the base as the config asks it, and how that is."""
-        bare = tokenize_rows.bare(config, loaded)
+        bare = open_bare(loaded, config)
         return bare, {"template": bare.template.to_dict(), "max_new_tokens": bare.max_new_tokens}
 
     @staticmethod
