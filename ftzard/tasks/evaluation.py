@@ -207,11 +207,6 @@ class Evaluation(ABC):
         return {str(number): self.batch_scores(answers)
                 for number, answers in sorted(self._by_number(version).items())}
 
-    def costs(self) -> pd.DataFrame:
-        """Return a line per model that was opened: memory_mb of its weights."""
-        return pd.DataFrame([{"model": role, "memory_mb": size}
-                             for role, size in self.memory.items()])
-
     def flat(self) -> dict[str, float]:
         """Return the scores of all models under names that tracking takes."""
         scores = {f"test_{name}": value for name, value in self.scalars("challenger").items()}

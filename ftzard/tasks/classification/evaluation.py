@@ -194,8 +194,8 @@ class LabelEvaluation(Evaluation):
         return np.array(self.classes)[answers.argmax(axis=1)]
 
     def _predicted(self, answers: np.ndarray) -> dict[str, Predicted]:
-        chosen = self._chosen(answers)
-        return {batch: Predicted(part["id"], part["label"], chosen[part.index])
+        return {batch: Predicted.from_probabilities(
+            part["id"], part["label"], answers[part.index], self.classes)
                 for batch, part in self.rows.groupby("batch", sort=False)}
 
 
