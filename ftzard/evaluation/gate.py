@@ -78,10 +78,10 @@ class Verdict:
         Of accuracy it has the names that records have always had: challenger_accuracy,
         champion_accuracy and mcnemar_p, and no measure. `means` reads both.
         """
-        told = asdict(self)
+        values = asdict(self)
         if self.measure != ACCURACY.name:
-            return told
-        return {_OF_ACCURACY.get(k, k): v for k, v in told.items() if k != "measure"}
+            return values
+        return {_OF_ACCURACY.get(k, k): v for k, v in values.items() if k != "measure"}
 
 
 def is_trial(verdict: Mapping | None) -> bool:
@@ -144,8 +144,8 @@ def judge(
     total = compare(EVERY_ROW, before)
 
     def part(name: str, where: np.ndarray | slice, limit: float, key: str = "name") -> dict:
-        found = total if where is EVERY_ROW else compare(where, before)
-        return {key: name} | _with_veto(found, inf if first else limit, limits.confidence)
+        result = total if where is EVERY_ROW else compare(where, before)
+        return {key: name} | _with_veto(result, inf if first else limit, limits.confidence)
 
     per_class = [part(name, where, limits.max_class_loss, "label")
                  for name, where in pairs.by_class()]

@@ -90,20 +90,20 @@ def test_rows(workspace: Workspace, version: Version) -> pd.DataFrame:
 
     They are those of the working tree while it still holds that version, else DVC brings it.
     """
-    told = _trained_on(workspace, version)
+    artifact = _trained_on(workspace, version)
     rows = model_records.tokenized_rows(
         workspace, model_records.read_record(workspace, version), "test")
     if rows is None:
-        raise DataError(f"{told['path']} has changed since {version} was trained on it, and that "
-                        "version was never committed; train again, or run Git_Dvc after each step.")
+        raise DataError(f"{artifact['path']} has changed since {version} was trained on it, and "
+                        "that version was never committed; train again, or run Git_Dvc after each step.")
     return rows
 
 
 def _trained_on(workspace: Workspace, version: Version) -> dict:
     record = model_records.read_record(workspace, version)
-    told = (record or {}).get("data", {}).get("tokenized")
-    if not told:
+    artifact = (record or {}).get("data", {}).get("tokenized")
+    if not artifact:
         raise DataError(f"{version} has no record of the rows it was trained on in "
                         f"{workspace.relative(model_records.record_path(workspace, version))}; "
                         "bring it back with git.")
-    return told
+    return artifact

@@ -116,12 +116,12 @@ def _labels(entry: Mapping) -> dict[str, int | None]:
 
     A record of before does not say it, but for the first version, to which all rows were new.
     """
-    told = entry.get("new_rows")
-    if told is None and int(entry["version"]) == 1:
-        told = entry["rows"]
-    if told is None:
+    rows = entry.get("new_rows")
+    if rows is None and int(entry["version"]) == 1:
+        rows = entry["rows"]
+    if rows is None:
         return {"labels": None, "new_training_rows": None}
-    return {"labels": sum(told.values()), "new_training_rows": told.get("train", 0)}
+    return {"labels": sum(rows.values()), "new_training_rows": rows.get("train", 0)}
 
 
 def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
@@ -130,7 +130,7 @@ def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
     That includes what a person decided before the next version was made.
     """
     chain = promotions.on_record(records)
-    found: dict[int, int | None] = {}
+    champions: dict[int, int | None] = {}
     standing, done = None, 0
     begun = [str(entry.get("created") or "") for entry in records[1:]]
     for entry, next_one in zip_longest(records, begun):
@@ -141,8 +141,8 @@ def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
         while done < len(chain) and chain[done].by_hand and chain[done].version <= number and (
                 next_one is None or chain[done].time <= next_one):
             standing, done = chain[done].version, done + 1
-        found[number] = standing
-    return found
+        champions[number] = standing
+    return champions
 
 
 def _by_hand(entry: dict) -> list[str]:
@@ -156,27 +156,28 @@ def leaks(steps: dict) -> dict:
 
     steps: every step's metadata, by name.
     """
-    told = steps.get("preprocessing", {}).get("facts", {})
-    if told.get("leaks") is None:
+    prepared = steps.get("preprocessing", {}).get("facts", {})
+    if prepared.get("leaks") is None:
         return {}
-    return {"leaks": {reason: n for reason, n in told["leaks"].items() if reason != LEARNED_BEFORE},
-            "learned_before": told["leaks"].get(LEARNED_BEFORE, 0),
+    return {"leaks": {reason: n for reason, n in prepared["leaks"].items()
+                      if reason != LEARNED_BEFORE},
+            "learned_before": prepared["leaks"].get(LEARNED_BEFORE, 0),
             "arrived_leaks": steps.get("inference_preprocessing", {}).get("facts", {}).get("leaks")}
 
 
 def _metadata(run: StepRun) -> dict[str, dict]:
     """Return the latest metadata of every step that has run, this one's as it stands."""
-    found = {step.name: json.loads(path.read_text(encoding="utf-8")) for step in STEPS
-             if (path := run.workspace.metadata / f"{step.name}.json").is_file()}
-    return {**found, run.step.name: {"facts": run.facts, "run_id": run.mlflow_run.id}}
+    metadata = {step.name: json.loads(path.read_text(encoding="utf-8")) for step in STEPS
+                if (path := run.workspace.metadata / f"{step.name}.json").is_file()}
+    return {**metadata, run.step.name: {"facts": run.facts, "run_id": run.mlflow_run.id}}
 
 
 def _what(run: StepRun, evaluation: Evaluation, version: Version) -> str:
     if evaluation.verdict.promoted:
         return f"version {version.number} is the new champion"
     before = evaluation.champion
-    kept = f"version {before.number} stays champion" if before else "no champion yet"
-    return f"{kept}, version {version.number} was not promoted"
+    outcome = f"version {before.number} stays champion" if before else "no champion yet"
+    return f"{outcome}, version {version.number} was not promoted"
 
 
 def _names(version: Version, evaluation: Evaluation) -> dict[str, str]:
@@ -199,17 +200,17 @@ def _uncertainty(run: StepRun, steps: dict) -> dict:
     if run.step.name != "evaluation" or sampled is None or not path.is_file():
         return {}
     predictions = storage.read_parquet(path)
-    told = sampled["facts"]
+    sampling = sampled["facts"]
     if "probabilities" in predictions:
         scores = query_strategies.uncertainty(
-            np.stack(predictions["probabilities"]), told["shown_by"])
+            np.stack(predictions["probabilities"]), sampling["shown_by"])
     else:
         scores = 1 - predictions["confidence"].to_numpy()
-    return {"uncertainty": scores.tolist(), "threshold": told["shown_threshold"],
-            "strategy": told["strategy"].replace("_", " "),
-            "quantile": told.get("quantile"),
-            "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"],
-            "asked_of": told.get("batch")}
+    return {"uncertainty": scores.tolist(), "threshold": sampling["shown_threshold"],
+            "strategy": sampling["strategy"].replace("_", " "),
+            "quantile": sampling.get("quantile"),
+            "asked": sampling["uncertain_rows_asked"] + sampling["audit_rows_asked"],
+            "asked_of": sampling.get("batch")}
 
 
 def _lineage(run: StepRun, version: Version, steps: dict) -> Lineage:

@@ -227,10 +227,10 @@ def disagreements(
         raise DataError(
             f"{len(texts)} texts, {len(labels)} labels, {len(first)} and {len(second)} answers; "
             "expected one of each per row.")
-    said = names[first.argmax(axis=1)], names[second.argmax(axis=1)]
+    chosen = names[first.argmax(axis=1)], names[second.argmax(axis=1)]
     table = pd.DataFrame({
         "row": np.arange(len(texts)), "text": list(texts), "label": list(labels),
-        "first": said[0], "second": said[1],
+        "first": chosen[0], "second": chosen[1],
         "first_confidence": first.max(axis=1), "second_confidence": second.max(axis=1)})
     table["right"] = np.select([table["first"] == table["label"],
                                 table["second"] == table["label"]], ["first", "second"], "neither")

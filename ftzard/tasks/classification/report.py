@@ -129,19 +129,19 @@ def _answers(facts: Facts) -> list[Markup]:
         "Rows are the true classes, columns what the model said; percentages are of the row.",
         plots.svg(plots.confusion_matrix(scores["confusion"], test.classes)),
     )
-    scaled, told = [], ""
+    scaled, scaling = [], ""
     if test.temperature is not None:
         cooled = calibration.scaled(np.log(_above_zero(test.probabilities)), test.temperature)
         scaled = reliability(test.labels, cooled, test.classes)
         after = classification_metrics(test.labels, cooled, test.classes)
-        told = (
+        scaling = (
             f" With the temperature {test.temperature:.2f}, fitted on "
             f"{test.validation_rows or 0:,} validation rows, it is {100 * after['ece']:.1f} points."
         )
     trust = picture(
         "Reliability",
         f"Mean confidence {percent(surety)} against {percent(scores['accuracy'])} right: it "
-        f"{manner}. Expected calibration error {100 * scores['ece']:.1f} points.{told}",
+        f"{manner}. Expected calibration error {100 * scores['ece']:.1f} points.{scaling}",
         plots.svg(plots.reliability_diagram(bins, scaled)),
     )
     curve = calibration.abstention(test.labels, test.probabilities, test.classes)
@@ -224,13 +224,13 @@ def _models(facts: Facts) -> Markup:
 
 def _word_counts(facts: Facts) -> list[Markup]:
     """Say so if counting words does as well as the model: no gain over it is shown."""
-    found = [b for b in (facts.comparison or {}).get("baselines", [])
+    baselines = [b for b in (facts.comparison or {}).get("baselines", [])
              if b["name"] == "TF-IDF" and b["lower"] <= 0]
     return [
         tag("p", f"A baseline that counts words (TF-IDF) is "
                  f"{'better' if b['upper'] < 0 else 'as good'}, as far as these {b['n']:,} rows "
                  "can tell: this task may not need a language model.", class_="soft small gap")
-        for b in found]
+        for b in baselines]
 
 
 def _shares(facts: Facts) -> Markup:

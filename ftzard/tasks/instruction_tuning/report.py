@@ -82,11 +82,11 @@ def sections(facts: Facts) -> TaskSections:
 
 def _figures(facts: Facts) -> Markup:
     """Return the figures a reader remembers, those of the challenger first."""
-    told, verdict, cells = facts.answers, facts.comparison, []
-    measure = metric_info.of(told.measure)
-    lead = next((m for m in told.models if m.role == "challenger"), None)
-    before = next((m for m in told.models if m.role == "champion"), None) or next(
-        (m for m in told.models if m.role == "base"), None)
+    answers, verdict, cells = facts.answers, facts.comparison, []
+    measure = metric_info.of(answers.measure)
+    lead = next((m for m in answers.models if m.role == "challenger"), None)
+    before = next((m for m in answers.models if m.role == "champion"), None) or next(
+        (m for m in answers.models if m.role == "base"), None)
     if lead and _score(lead, measure) is not None:
         of = f"{measure.title} of the challenger"
         if measure.lower_is_better:
@@ -137,7 +137,7 @@ def _models(facts: Facts) -> Markup:
             f"{model.perplexity:,.2f}",
             *(o.value(getattr(model, o.name), unit=o.scale == 100) for o in others),
             f"{model.n:,}", f"{model.generated:,}"))
-    told = table(
+    listed = table(
         ("model", "role", measure.short, "95 % interval", "", "perplexity",
          *(o.short for o in others), "rows", "answered"),
         rows,
@@ -145,12 +145,12 @@ def _models(facts: Facts) -> Markup:
          "number id"),
         strong=[i for i, m in enumerate(lines) if m.role == "challenger"],
     )
-    return joined([tag("p", NATS, class_="soft small"), told])
+    return joined([tag("p", NATS, class_="soft small"), listed])
 
 
 def _comparison(facts: Facts) -> list[Markup]:
     """Return the gain with its intervals, over all rows and each test set, and row by row."""
-    verdict, told = facts.comparison, facts.answers
+    verdict, answers = facts.comparison, facts.answers
     measure, other = metric_info.told_in(verdict), verdict.get("against", "champion")
     lead = (
         f"Both were measured on the same {verdict['n']:,} rows; on {verdict['discordant']:,} of "
@@ -166,34 +166,34 @@ def _comparison(facts: Facts) -> list[Markup]:
     )
     counts = [tag("h3", measure.title[0].upper() + measure.title[1:]), _means(facts, measure),
               *_rules(verdict, measure)]
-    if told.differences is None or not len(told.differences):
+    if answers.differences is None or not len(answers.differences):
         return [opening(lead), tag("div", drawing, tag("div", *counts), class_="two")]
     row_by_row = picture(
         "Row by row", "How many test rows the challenger answers better, and by how much; a mean "
         "can hide a few rows that are far off.",
-        plots.svg(plots.score_differences(told.differences, measure.name, other)))
+        plots.svg(plots.score_differences(answers.differences, measure.name, other)))
     return [opening(lead), tag("div", drawing, row_by_row, class_="two"),
             tag("div", *counts, class_="gap")]
 
 
 def _generations(facts: Facts) -> list[Markup]:
     """Return generated answers of all models under their instructions."""
-    told = facts.answers
-    lead = next((m for m in told.models if m.role == "challenger"), None)
-    if not told.generations:
+    answers = facts.answers
+    lead = next((m for m in answers.models if m.role == "challenger"), None)
+    if not answers.generations:
         return [missing("No generated answers were given, so there is nothing to read here.")]
-    said = "The models answered the same instructions, taking the likeliest token each time."
+    text = "The models answered the same instructions, taking the likeliest token each time."
     if lead and lead.generated:
-        said = (f"The models answered {lead.generated:,} of the {lead.n:,} test rows, taking the "
+        text = (f"The models answered {lead.generated:,} of the {lead.n:,} test rows, taking the "
                 "likeliest token each time")
-        said += f", at most {told.max_new_tokens:,} tokens." if told.max_new_tokens else "."
+        text += f", at most {answers.max_new_tokens:,} tokens." if answers.max_new_tokens else "."
     if lead and lead.finished is not None:
-        said += f" {percent(lead.finished, 0)} of the challenger's answers ended by themselves."
-    parts = [opening(said)]
+        text += f" {percent(lead.finished, 0)} of the challenger's answers ended by themselves."
+    parts = [opening(text)]
     headings = {DRAWN: "Rows drawn by chance",
                 APART: "Rows on which the challenger and the model before it differ most"}
-    for why in dict.fromkeys(row.get("why", DRAWN) for row in told.generations):
-        rows = [row for row in told.generations if row.get("why", DRAWN) == why]
+    for why in dict.fromkeys(row.get("why", DRAWN) for row in answers.generations):
+        rows = [row for row in answers.generations if row.get("why", DRAWN) == why]
         parts += [tag("h3", headings.get(why, why), class_="gap" if len(parts) > 1 else None),
                   tag("div", *(_example(row) for row in rows))]
     return parts
@@ -201,7 +201,7 @@ def _generations(facts: Facts) -> list[Markup]:
 
 def _example(row: Mapping[str, Any]) -> Markup:
     roles = [r for r in ("base", "champion", "challenger") if r in row]
-    said = [tag("div", tag("h4", "wanted"), tag("p", shortened(row["wanted"], LONGEST_ANSWER)),
+    columns = [tag("div", tag("h4", "wanted"), tag("p", shortened(row["wanted"], LONGEST_ANSWER)),
                 class_="wanted")]
     for role in roles:
         heading, score = [role], row.get(f"{role} score")
@@ -209,10 +209,10 @@ def _example(row: Mapping[str, Any]) -> Markup:
             heading.append(" · exact")
         elif score is not None:
             heading.append(f" · {ROUGE_L.short} {ROUGE_L.value(score)}")
-        said.append(tag("div", tag("h4", joined(heading)),
+        columns.append(tag("div", tag("h4", joined(heading)),
                         tag("p", shortened(row[role], LONGEST_ANSWER)), class_=role))
     return tag("div", tag("p", shortened(row["text"], LONGEST_ANSWER), class_="asked"),
-               tag("div", *said, class_="said"), class_="example")
+               tag("div", *columns, class_="said"), class_="example")
 
 
 def _means(facts: Facts, measure: Measure) -> Markup:
