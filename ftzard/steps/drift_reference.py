@@ -95,7 +95,8 @@ def test_rows(workspace: Workspace, version: Version) -> pd.DataFrame:
         workspace, model_records.read_record(workspace, version), "test")
     if rows is None:
         raise DataError(f"{artifact['path']} has changed since {version} was trained on it, and "
-                        "that version was never committed; train again, or run Git_Dvc after each step.")
+                        "that version was never committed; train again, or run Git_Dvc after each "
+                        "step.")
     return rows
 
 
