@@ -14,10 +14,10 @@ from ftzard.config.pipeline import NOTEBOOKS
 from ftzard.core import yaml_file
 from ftzard.data import language, reading, rejection, target_checks
 from ftzard.data.identity import LATEST, canonical, canonical_labels
-from ftzard.data.sample import instructions as instruction_sample
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
 from ftzard.orchestration import dagster_settings, init_journal
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.sample import write_sample
 from ftzard.versioning import delivery_names, setup
 from ftzard.versioning.ignored import TAKEN_BACK, require_hidden
 from ftzard.workspace import workspace_names
@@ -401,7 +401,7 @@ def describe_sample(root: Path) -> dict:
     Its training rows become a delivery; all five files lie in data/sample: the two batches are to
     be dropped into data/incoming, the answers to them are what a person would give.
     """
-    files = instruction_sample.write(root / "data" / "sample")
+    files = write_sample("instruction_tuning", root / "data" / "sample")
     stored = keep_delivery(root, files["training"])
     return {"choice": "instructions", "source": f"data/raw/{stored.name}",
             "messages_column": "messages"}
