@@ -70,7 +70,7 @@ def _train(workspace: Workspace) -> Workspace:
 
     config, rows = workspace.config(), rows_of(120)
     base = model_records.build_base(
-        workspace, config.model, tokenize_rows.tokenizer_texts(config, rows),
+        workspace, config.model, data.tokenizer_corpus(rows, config),
         workspace.root / "scratch")
     shutil.rmtree(workspace.root / "scratch")
     spec = model_records.base_spec(workspace, config.model, config.task.kind)

@@ -116,7 +116,7 @@ def read_raw(
 
     All but `row` are strings exactly as in the file; a missing value is ''. `row` counts the
     file's records, so that a rejected one can be found again. Labels that are a list are JSON, for
-    `target_checks` to refuse. A file that was made of several sources has a column `source` as
+    `label_lists` to refuse. A file that was made of several sources has a column `source` as
     well. Raises DataError, naming the file and the line, for whatever cannot be read without
     guessing.
     """

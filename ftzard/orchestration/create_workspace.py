@@ -12,7 +12,7 @@ import pandas as pd
 from ftzard.config.compose import compose
 from ftzard.config.pipeline import NOTEBOOKS
 from ftzard.core import yaml_file
-from ftzard.data import language, reading, rejection, target_checks
+from ftzard.data import label_lists, language, reading, rejection
 from ftzard.data.identity import LATEST, canonical, canonical_labels
 from ftzard.errors import ConfigError, DataError, WorkspaceError, nearest
 from ftzard.orchestration import dagster_settings, init_journal
@@ -220,7 +220,7 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
     rows = reading.read_raw(file, text_column=text, label_column=label, **written)
     tidied = canonical(rows["label"])
     found = tidied[tidied != ""].value_counts()
-    problem = None if single_label else target_checks.problem("classification", rows["label"])
+    problem = None if single_label else label_lists.problem(rows["label"])
     if len(found) < 2 or len(found) > found.sum() / 2 and problem is None:
         other = _like_labels(file, there, {text, label}, written)
         named = None if other is None else shlex.quote(other)

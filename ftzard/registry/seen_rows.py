@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ftzard.data.splitting import repeats
+from ftzard.data.near_duplicates import repeats
 from ftzard.errors import VersioningError
 from ftzard.registry import model_records
 from ftzard.registry.lookup import Files

@@ -11,6 +11,7 @@ from ftzard.config.schema import Config
 from ftzard.data import cleaning, messages, mixing, reading, storage
 from ftzard.errors import DataError
 from ftzard.sources.open import Opened
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
 
 
@@ -138,7 +139,7 @@ def _cleaned(config: Config, raw: pd.DataFrame, name: str, identity: int
              ) -> tuple[pd.DataFrame, pd.DataFrame]:
     data = config.data
     if config.task.kind == "classification":
-        return cleaning.clean(raw, batch=name, labels=data.labels, mention=data.mention,
+        return text_rows.clean(raw, batch=name, labels=data.labels, mention=data.mention,
                               link=data.link, max_characters=data.max_characters,
                               identity=identity)
     return instructions.clean(raw, batch=name, max_characters=data.max_characters,

@@ -12,12 +12,13 @@ import pandas as pd
 
 from ftzard.config.pipeline import JOBS
 from ftzard.config.schema import Config
-from ftzard.data import cleaning, reading, splitting, storage
+from ftzard.data import cleaning, near_duplicates, reading, splitting, storage
 from ftzard.data.labeling import labeling_queue
 from ftzard.errors import DataError, ModelError
 from ftzard.registry import model_records
 from ftzard.sources import ingest
 from ftzard.steps.inputs import given_or_latest
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.classification.checks import tokenized_as
 from ftzard.tasks.instruction_tuning import instructions
 from ftzard.tasks.instruction_tuning.checks import answered_as
@@ -105,7 +106,7 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
     earlier = workspace.root / config.paths.cleaned
     everything, repeated = cleaning.append(
         storage.read_parquet(earlier) if earlier.is_file() else None, rows, identity=rules)
-    cleaning.check(rows, rejected, repeated, labels=data.labels, max_rejected=data.max_rejected,
+    text_rows.check(rows, rejected, repeated, labels=data.labels, max_rejected=data.max_rejected,
                    min_rows=min(data.min_rows, len(looked)))
     told = f"{workspace.relative(path)}, cleaned and split here: {len(raw):,} rows, of which " \
            f"{(len(rejected) + len(repeated)) * scale:,.0f} cannot be used"
@@ -168,7 +169,7 @@ def _cleaned(rows: pd.DataFrame, workspace: Workspace, config: Config, batch: st
     if config.task.instructions is not None:
         return instructions.clean(rows, batch=batch, max_characters=data.max_characters,
                                   identity=identity)
-    return cleaning.clean(rows, batch=batch, labels=data.labels if "label" in rows else None,
+    return text_rows.clean(rows, batch=batch, labels=data.labels if "label" in rows else None,
                           identity=identity, **model_records.cleaning_now(workspace, data))
 
 
@@ -192,7 +193,7 @@ def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: f
              "test": data.test_share}
     rows = splitting.assign(rows, salt=data.salt, ratio=ratio,
                             by=data.split if "split" in rows else "text", identity=identity)
-    rows, leaving = splitting.drop_near_duplicates(rows, identity)
+    rows, leaving = near_duplicates.drop_near_duplicates(rows, identity)
     if len(leaving):
         told += f"; {len(leaving) * scale:,.0f} leave training, since they are like a test or " \
                 "validation row"
@@ -211,10 +212,12 @@ def _lengths(rows: pd.DataFrame, tokenizer, config: Config
     texts, most = rows["text"], config.model.max_length
     if config.task.instructions is not None and tokenizer is not None and "messages" in rows:
         from ftzard.tasks.instruction_tuning import tokenize_rows
-        from ftzard.tasks.instruction_tuning.tokenization import encode as encode_answers
+        from ftzard.tasks.instruction_tuning.tokenization import (
+            encode as encode_answers,
+        )
 
         found = encode_answers(
-            rows["messages"].map(tokenize_rows.turns).tolist(), rows["label"].tolist(), tokenizer,
+            rows["messages"].map(data.turns).tolist(), rows["label"].tolist(), tokenizer,
             tokenize_rows.template_of(config, tokenizer), most)
         return found.length, found.cut, ()
     if tokenizer is not None:

@@ -37,6 +37,7 @@ from ftzard.reporting import plots
 from ftzard.sources import delivery_files
 from ftzard.steps import run_description
 from ftzard.steps.inputs import given_or_latest, latest_metadata, metadata_if_any
+from ftzard.tasks.base import Task, task_named
 from ftzard.tracking import access, record, runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names, git, own_code
@@ -85,6 +86,11 @@ class StepRun:
     _open: ExitStack = field(default_factory=ExitStack)
     _trials: list[runs.Run] = field(default_factory=list)
     _closed: bool = False
+
+    @cached_property
+    def task(self) -> Task:
+        """What differs between kinds of fine-tuning, of this workspace's kind."""
+        return task_named(self.config.task.kind)
 
     @property
     def labelled(self) -> bool:
@@ -214,8 +220,7 @@ class StepRun:
         if by is None or not (by == now).any():
             raise DataError(
                 f"data.clean is '{name}', and {self.step.notebook}.ipynb has cleaned no row with "
-                "it. Let it call cleaning.clean(…, **run.cleaning) in place of mention, link and "
-                "max_characters; if the notebook is of an earlier release, move it away and run "
+                "it. Let it call cleaning.clean(run, …); if the notebook is of an earlier release, move it away and run "
                 "'ftzard init' for a new copy.")
         others = rows[(by != now) & (rows.get("labelled_by", pd.Series("", rows.index)) == "")]
         self.log(rows_cleaned_otherwise=len(others))

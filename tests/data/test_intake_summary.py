@@ -6,6 +6,7 @@ import pytest
 from ftzard.data import cleaning, intake_summary
 from ftzard.data.line_counts import LineCounts
 from ftzard.errors import DataError
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
 
 
@@ -57,7 +58,7 @@ def test_a_corrected_edition_is_told_to_stand_beside_the_old_one(first):
 
 def test_labels_that_contradict_earlier_ones_are_told(raw):
     def batch(name: str, label: str, texts: list[str]):
-        return cleaning.clean(raw(texts, [label] * len(texts)), batch=name)
+        return text_rows.clean(raw(texts, [label] * len(texts)), batch=name)
 
     table, _, told = come(batch("b1", "sad", ["one", "two"])[0],
                           *batch("b2", "glad", ["two", "three"]))
@@ -105,30 +106,30 @@ class TestCheck:
     def test_rows_are_counted_after_repeats_have_left(self, first):
         cleaned, rejected = delivered("b2", range(60, 120))
         _, repeated = cleaning.append(first, cleaned)
-        cleaning.check(cleaned, rejected, **self.limits)
+        text_rows.check(cleaned, rejected, **self.limits)
         with pytest.raises(DataError, match="Only 20 of 60 rows are left .*40 others are dup"):
-            cleaning.check(cleaned, rejected, repeated, **self.limits)
+            text_rows.check(cleaned, rejected, repeated, **self.limits)
 
     def test_a_delivery_without_a_new_row_is_refused_however_few_are_enough(self, first):
         cleaned, rejected = delivered("b2", range(60))
         _, repeated = cleaning.append(first, cleaned)
         with pytest.raises(DataError, match="None of 60 rows is new .60 duplicate of an earlier"):
-            cleaning.check(cleaned, rejected, repeated, min_rows=0, max_rejected=0.1)
+            text_rows.check(cleaned, rejected, repeated, min_rows=0, max_rejected=0.1)
 
     def test_the_very_same_batch_again_passes(self, first):
         cleaned, rejected = delivered("b1", range(100))
         _, repeated = cleaning.append(first, cleaned)
-        cleaning.check(cleaned, rejected, repeated, **self.limits)
+        text_rows.check(cleaned, rejected, repeated, **self.limits)
 
     def test_labels_against_earlier_ones_count_as_rows_that_cannot_be_used(self, raw):
         texts = [f"text {n}" for n in range(100)]
-        old, _ = cleaning.clean(raw(texts, ["sad", "glad"] * 50), batch="b1")
-        new, rejected = cleaning.clean(raw(texts[50:] + [f"new {n}" for n in range(60)],
+        old, _ = text_rows.clean(raw(texts, ["sad", "glad"] * 50), batch="b1")
+        new, rejected = text_rows.clean(raw(texts[50:] + [f"new {n}" for n in range(60)],
                                            ["glad", "sad"] * 55), batch="b2")
         _, repeated = cleaning.append(old, new)
         with pytest.raises(DataError, match="50 of 110 rows cannot be used .*50 contradicts the "
                                             "label of an earlier batch.*never replaces"):
-            cleaning.check(new, rejected, repeated, **self.limits)
+            text_rows.check(new, rejected, repeated, **self.limits)
 
 
 class TestRejected:

@@ -9,8 +9,14 @@ import pytest
 from ftzard.data import cleaning, messages
 from ftzard.data.identity import FIRST, LATEST
 from ftzard.data.labeling import submissions
+from ftzard.data.near_duplicates import (
+    drop_near_duplicates,
+    learned_before,
+    like_test_rows,
+)
 from ftzard.data.normalization import normalise_all
-from ftzard.data.splitting import assign, drop_near_duplicates, learned_before, like_test_rows
+from ftzard.data.splitting import assign
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
 from tests.data.conftest import RATIO
 
@@ -44,7 +50,7 @@ def raw(rows: list[str]) -> pd.DataFrame:
 
 
 def clean(rows: list[str], batch: str):
-    return cleaning.clean(raw(rows), batch=batch, labels={"0": "sad", "4": "glad"})
+    return text_rows.clean(raw(rows), batch=batch, labels={"0": "sad", "4": "glad"})
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +104,7 @@ def test_in_a_later_delivery_with_labels(known, plants, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_an_incoming_batch(known, plants, kind):
     """All are counted as they arrive; labelled all the same, none of them reaches training."""
-    arrived, _ = cleaning.clean(raw(texts(200, 4) + plants[kind]).drop(columns="label"),
+    arrived, _ = text_rows.clean(raw(texts(200, 4) + plants[kind]).drop(columns="label"),
                                 batch="third")
     reasons = like_test_rows(arrived["text"], known.loc[known["split"] == "test", "text"])
     expected = "near-duplicate" if kind == "word" else "duplicate"
@@ -124,7 +130,7 @@ def test_a_new_test_row_like_one_that_was_learned_before_is_counted(known):
 
 def test_in_a_labelled_file(known, plants, tmp_path):
     """Rows that nobody asked for, and other texts under ids that were asked for, are refused."""
-    arrived, _ = cleaning.clean(raw(texts(90, 5)).drop(columns="label"), batch="fourth")
+    arrived, _ = text_rows.clean(raw(texts(90, 5)).drop(columns="label"), batch="fourth")
     queue = arrived.head(60).assign(side="train", suggestion="sad", confidence="0.5", label="",
                                     chosen_by="least_confidence", group="")
     filled = queue.assign(label="glad")

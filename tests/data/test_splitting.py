@@ -4,8 +4,9 @@ import random
 import pandas as pd
 import pytest
 
+from ftzard.data.near_duplicates import NEAR_WORDS, drop_near_duplicates
 from ftzard.data.normalization import normalise
-from ftzard.data.splitting import NEAR_WORDS, assign, check_splits, drop_near_duplicates, position
+from ftzard.data.splitting import assign, check_splits, position
 from ftzard.errors import ConfigError, DataError
 
 RATIO = {"train": 0.7, "validation": 0.1, "test": 0.2}

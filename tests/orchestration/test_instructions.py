@@ -185,7 +185,7 @@ def test_an_answer_of_spaces_stays_in_the_queue_and_the_others_are_learned(tutor
     cleaned = tutor.table("cleaned")
     back = cleaned[cleaned["labelled_by"].fillna("") != ""]
     assert 70 <= len(back) <= 89 and (back["label"].str.strip() != "").all()
-    assert (back["messages"].map(tokenize_rows.turns).map(len) > 0).all()
+    assert (back["messages"].map(data.turns).map(len) > 0).all()
 
 
 def test_the_report_and_mlflow_show_what_each_model_writes(tutor):

@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from ftzard.data import cleaning, splitting
+from ftzard.data import near_duplicates, splitting
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
 from tools.sample_data import instructions as sample
 from tools.sample_data import tasks, words
@@ -35,7 +36,7 @@ def test_a_seed_always_gives_the_same_sample(files):
 def test_sizes_and_flaws(files):
     good, bad = cleaned(files["training"])
     assert 1_100 <= len(good) <= 1_250
-    cleaning.check(good, bad, min_rows=50, max_rejected=0.1)
+    text_rows.check(good, bad, min_rows=50, max_rejected=0.1)
     assert 0.02 < len(bad) / (len(good) + len(bad)) < 0.04
     reasons = Counter(bad["reason"])
     assert reasons["duplicate"] == sample.REPEATED and len(reasons) >= 8
@@ -47,14 +48,14 @@ def test_sizes_and_flaws(files):
 
 def test_its_sides_can_be_trained_on_and_measured_with(files):
     good, _ = cleaned(files["training"])
-    kept, near = splitting.drop_near_duplicates(splitting.assign(good, ratio=RATIO, salt="ftzard"))
+    kept, near = near_duplicates.drop_near_duplicates(splitting.assign(good, ratio=RATIO, salt="ftzard"))
     splitting.check_splits(kept, min_rows={"train": 700, "validation": 80, "test": 200})
     assert len(near) < 0.06 * len(good)
     test_texts = kept.loc[kept["split"] == "test", "text"]
     for name in ("batch_1", "batch_2"):
         batch, rejected = cleaned(files[name], answers=False)
         assert len(batch) == sample.BATCH_ROWS and rejected.empty
-        assert (splitting.like_test_rows(batch["text"], test_texts) != "").mean() < 0.05
+        assert (near_duplicates.like_test_rows(batch["text"], test_texts) != "").mean() < 0.05
 
 
 def test_the_answers_are_to_the_batches_rows(files):

@@ -6,12 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ftzard.data import cleaning, reading, splitting
-from ftzard.tasks.classification import baselines
+from ftzard.data import near_duplicates, reading, splitting
+from ftzard.tasks.classification import baselines, text_rows
 from ftzard.tasks.sample import write_sample
 from tools.sample_data import lexicon
 from tools.sample_data.__main__ import MAKERS
-from tools.sample_data.generator import careless, first_impression, generate, posts, write
+from tools.sample_data.generator import (
+    careless,
+    first_impression,
+    generate,
+    posts,
+    write,
+)
 from tools.sample_data.grammar import PLAIN_VOICE, SLANG_VOICE, Voice, contrast
 
 SEEDS = (0, 1, 2)
@@ -28,7 +34,7 @@ def sample(request):
 def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     raw = pd.DataFrame({"row": np.arange(len(table)), "text": table["text"].fillna(""),
                         "label": table["target"].astype(str)})
-    return cleaning.clean(raw, batch="sample", labels=LABELS)
+    return text_rows.clean(raw, batch="sample", labels=LABELS)
 
 
 def by_words(train: pd.DataFrame, test: pd.DataFrame) -> float:
@@ -39,7 +45,7 @@ def by_words(train: pd.DataFrame, test: pd.DataFrame) -> float:
 
 def sided(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     cleaned, _ = usable(table)
-    return splitting.drop_near_duplicates(splitting.assign(cleaned, ratio=RATIO, salt="ftzard"))
+    return near_duplicates.drop_near_duplicates(splitting.assign(cleaned, ratio=RATIO, salt="ftzard"))
 
 
 def side(rows: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -17,7 +17,6 @@ from ftzard.core.escaping import visible
 from ftzard.data.identity import FIRST
 from ftzard.data.labeling import labeling_queue
 from ftzard.data.labeling.label_studio import AUDITED
-from ftzard.data.line_counts import LineCounts
 from ftzard.data.messages import one_turn, to_json
 from ftzard.data.normalization import asked_keys
 from ftzard.data.storage import read_parquet, write_csv
@@ -34,15 +33,13 @@ class HandedIn:
 
     cleaned: the rows that count, as `clean` would return them, with labelled_by and labelled_at;
     rejected: those that do not, as `clean` would reject them; refused: the same as they were
-    given, to be mended; facts: who labelled how much, what of it blind, and who agreed with whom;
-    lines: how the lines of the file became rows, None where it has none.
+    given, to be mended; facts: who labelled how much, what of it blind, and who agreed with whom.
     """
 
     cleaned: pd.DataFrame
     rejected: pd.DataFrame
     refused: pd.DataFrame
     facts: dict
-    lines: LineCounts | None = None
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -120,19 +117,39 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
          earlier: pd.DataFrame | None = None, at: str = "") -> HandedIn:
     """Return what counts and what does not of a file with labels that a person handed in.
 
-    queue: what was asked; labels: the label names, or None for free answers, whose rows get the
-    messages and the source that they were asked with; batch: of the delivery, under which refused
-    rows are kept; earlier: the cleaned rows of all batches, whose labels may be corrected if they
-    came from a person; at: when it was labelled, if the file does not say so. Accepted rows keep
-    the id and batch under which they were asked. Rows left empty are neither: they stay in the
-    queue. Raises DataError if nothing was asked for yet.
+    path: the file; at: when it was labelled, if the file does not say so; the others: see `accept`.
     """
-    if queue is None:
-        raise DataError(
-            f"{path.name} holds labels, but no row was ever asked for: data/labelling is empty. "
-            "Run the inference job on a batch first, or hand the rows in as raw data.")
+    require_queue(path.name, queue)
     labels = None if labels is None else list(labels)
     given = labeling_queue.read_labelled(path, at=at, free=labels is None)
+    return accept(given, path.name, batch=batch, queue=queue, labels=labels, earlier=earlier)
+
+
+def require_queue(name: str, queue: pd.DataFrame | None) -> None:
+    """Raise DataError for a file with labels where nothing was asked for yet."""
+    if queue is None:
+        raise DataError(
+            f"{name} holds labels, but no row was ever asked for: data/labelling is empty. "
+            "Run the inference job on a batch first, or hand the rows in as raw data.")
+
+
+def accept(given: pd.DataFrame, name: str, *, batch: str, queue: pd.DataFrame,
+           labels: list[str] | None, earlier: pd.DataFrame | None = None) -> HandedIn:
+    """Return what counts and what does not of rows with labels that a person handed in.
+
+    Accepted rows keep the id and batch under which they were asked. Rows left empty are neither:
+    they stay in the queue.
+
+    Args:
+        given: the rows, as `labeling_queue.read_labelled` returns them.
+        name: of their file.
+        batch: of the delivery, under which refused rows are kept.
+        queue: what was asked.
+        labels: the label names, or None for free answers, whose rows get the messages and the
+            source that they were asked with.
+        earlier: the cleaned rows of all batches, whose labels may be corrected if they came from a
+            person.
+    """
     by_hand = None
     if earlier is not None and "labelled_by" in earlier:
         by_hand = earlier[earlier["labelled_by"] != ""]
@@ -149,7 +166,7 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
     cleaned = cleaned[["id", "batch", "row", "text", "label", *labeling_queue.GIVEN, "own_answer"]]
     empty = int((refused["reason"] == labeling_queue.EMPTY).sum())
     if empty == len(given):
-        raise DataError(f"{path.name}: none of its {empty} rows has a label; fill in the column "
+        raise DataError(f"{name}: none of its {empty} rows has a label; fill in the column "
                         "'label' and put the file back into data/labelled.")
     refused = refused[refused["reason"] != labeling_queue.EMPTY].reset_index(drop=True)
     rejected = pd.DataFrame({
@@ -181,7 +198,7 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
     if labels is None:  # agreement by chance is for labels that come from a few names
         for who in COMPARED:
             facts[who]["kappa"] = None
-    return HandedIn(cleaned, rejected, refused, facts, labeling_queue.count_lines(path))
+    return HandedIn(cleaned, rejected, refused, facts)
 
 
 def _with_messages(cleaned: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:

@@ -351,7 +351,7 @@ class _Version:
             loaded.weight_hash, loaded.tokenizer_hash)
         tokenizer = loaded.tokenizer if same else load_tokenizer(spec.source, spec.revision)
         found = tokenization.encode(
-            test["messages"].map(tokenize_rows.turns).tolist(), test["label"].tolist(), tokenizer,
+            test["messages"].map(data.turns).tolist(), test["label"].tolist(), tokenizer,
             tokenize_rows.template_in(meta), meta["max_length"])
         otherwise = np.array([list(mine) != list(ours) for mine, ours in
                               zip(found.input_ids, test["input_ids"], strict=True)], dtype=bool)

@@ -1,7 +1,6 @@
 import pandas as pd
 import pytest
 
-from ftzard.data.cleaning import clean
 from ftzard.data.labeling.labeling_queue import (
     accept,
     agreement,
@@ -11,6 +10,7 @@ from ftzard.data.labeling.labeling_queue import (
     read_queue,
 )
 from ftzard.errors import DataError
+from ftzard.tasks.classification.text_rows import clean
 
 NAMES = ["negative", "positive"]
 

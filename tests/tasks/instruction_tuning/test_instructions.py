@@ -5,8 +5,9 @@ import json
 import pandas as pd
 import pytest
 
-from ftzard.data import cleaning, messages, replay, splitting, storage
+from ftzard.data import cleaning, messages, near_duplicates, replay, splitting, storage
 from ftzard.errors import DataError
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
 
 COLUMNS = {"instruction_column": "instruction", "input_column": "input",
@@ -222,14 +223,14 @@ class TestTogetherWithTheRest:
     def test_free_answers_are_no_classes(self, cleaned):
         good = self.table(cleaned, [f"text number {n}" for n in range(40)], ["the same"] * 40)
         nothing = good.head(0).assign(reason="")
-        cleaning.check(good, nothing, min_rows=10, max_rejected=0.1)
+        text_rows.check(good, nothing, min_rows=10, max_rejected=0.1)
         sides = splitting.assign(good, ratio=RATIO, salt="ftzard")
         splitting.check_splits(sides.assign(label=[str(n) for n in range(40)]))
         with pytest.raises(DataError, match="Only 40 of 40 rows"):
-            cleaning.check(good, nothing, min_rows=50, max_rejected=0.1)
+            text_rows.check(good, nothing, min_rows=50, max_rejected=0.1)
         _, bad = cleaned([alone(""), alone("b")])
         with pytest.raises(DataError, match="1 empty instruction. Fill or .*max_rejected to 0.51"):
-            cleaning.check(good.head(1), bad, min_rows=1, max_rejected=0.1)
+            text_rows.check(good.head(1), bad, min_rows=1, max_rejected=0.1)
 
     def test_a_later_batch_loses_the_same_answers_only(self, cleaned):
         first = self.table(cleaned, ["Say a", "Say b"], ["a", "b"])
@@ -255,7 +256,7 @@ class TestTogetherWithTheRest:
         good = self.table(cleaned, ["Name the old capital of France", "Name the new capital of "
                                     "France", "Sing"], ["a", "b", "c"])
         rows = good.assign(split=["test", "train", "train"])
-        kept, dropped = splitting.drop_near_duplicates(rows)
+        kept, dropped = near_duplicates.drop_near_duplicates(rows)
         assert kept["text"].tolist() == ["Name the old capital of France", "Sing"]
         assert dropped["reason"].tolist() == ["near-duplicate of a test row"]
 
@@ -276,9 +277,9 @@ def test_all_rows_of_real_instructions_are_accounted_for(shared_data):
     good, bad = instructions.clean(instructions.read(path, **COLUMNS), batch="b")
     assert len(good) + len(bad) == 427
     assert bad["reason"].tolist() == ["text longer than 5000 characters"]
-    cleaning.check(good, bad, min_rows=50, max_rejected=0.1)
+    text_rows.check(good, bad, min_rows=50, max_rejected=0.1)
     sides = splitting.assign(good, ratio=RATIO, salt="ftzard")
-    kept, dropped = splitting.drop_near_duplicates(sides)
+    kept, dropped = near_duplicates.drop_near_duplicates(sides)
     splitting.check_splits(kept, min_rows=20)
     assert len(kept) + len(dropped) == 426 and len(dropped) < 10
     told = [json.loads(cell) for cell in good["messages"]]
