@@ -179,7 +179,7 @@ class TestLabels:
         assert sorted(queue["text"]) == sorted(LABELS)
         raw = (asked.labelling / "b1.csv").read_text(encoding="utf-8-sig")
         assert '"=HYPERLINK' not in raw and "\"'=HYPERLINK" in raw
-        label_studio.interface(LABELS)
+        label_studio.choices_interface(LABELS)
         given = queue.assign(label="no such", labelled_by="ann")
         labeling_queue.queue_csv(given, asked.root / "given.csv")
         back = submissions.read(asked.root / "given.csv", batch="d", labels=LABELS,

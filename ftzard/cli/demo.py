@@ -131,7 +131,7 @@ def hand_in(workspace: Workspace, answers: Path, name: str) -> int:
 
 def clean(text: str) -> str:
     """Return a text as the queue shows it."""
-    from ftzard.data.cleaning import clean_texts
+    from ftzard.core.text import clean_texts
 
     return clean_texts(pd.Series([text]))[0].as_py()
 

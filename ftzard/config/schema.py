@@ -61,6 +61,10 @@ class Instructions:
     generated_rows: int
 
 
+#: The task of a workspace whose ftzard.yaml names none.
+DEFAULT_TASK = "classification"
+
+
 @dataclass
 class Task:
     kind: Literal["classification", "instruction_tuning"]

@@ -4,9 +4,8 @@ A test would measure what the model was trained on; so training rows that repeat
 validation row leave.
 """
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ftzard.data.identity import FIRST, LATEST
-from ftzard.data.normalization import SIGN, SYLLABLE, arrow, normalise_all, spaced_all
+from ftzard.data.normalization import SIGN, SYLLABLE, normalise_all, spaced_all
 
 # Shorter texts are compared as a whole: 'so good' and 'not good' differ by one word too. Measured
 # on 16,000 tweets: at four words 0.4 % of them leave training, and of test rows with one word

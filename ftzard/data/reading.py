@@ -18,7 +18,13 @@ import pyarrow as pa
 
 from ftzard.core.artifacts import sha256, write_atomically
 from ftzard.data import formats, json_lines, parquet
-from ftzard.data.csv_table import CsvText, delimiter_of, fitting_quoting, line_counts, quoting_of
+from ftzard.data.csv_table import (
+    CsvText,
+    delimiter_of,
+    fitting_quoting,
+    line_counts,
+    quoting_of,
+)
 from ftzard.data.decoding import read_text
 from ftzard.data.formats import KEPT, TYPES, file_type
 from ftzard.data.line_counts import LineCounts

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ftzard
 from ftzard.config.pipeline import NOTEBOOKS
+from ftzard.config.schema import DEFAULT_TASK
 from ftzard.core.notebook_hash import notebook_hash
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.errors import ConfigError
@@ -153,7 +154,7 @@ def _task(place: Workspace) -> str:
     try:
         return place.task
     except (ConfigError, OSError, ValueError):
-        return "classification"
+        return DEFAULT_TASK
 
 
 def notebooks(place: Workspace) -> list[Finding]:

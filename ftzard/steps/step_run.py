@@ -220,8 +220,8 @@ class StepRun:
         if by is None or not (by == now).any():
             raise DataError(
                 f"data.clean is '{name}', and {self.step.notebook}.ipynb has cleaned no row with "
-                "it. Let it call cleaning.clean(run, …); if the notebook is of an earlier release, move it away and run "
-                "'ftzard init' for a new copy.")
+                "it. Let it call cleaning.clean(run, …); if it is of an earlier release, move it "
+                "away and run 'ftzard init' for a new copy.")
         others = rows[(by != now) & (rows.get("labelled_by", pd.Series("", rows.index)) == "")]
         self.log(rows_cleaned_otherwise=len(others))
         if len(others):

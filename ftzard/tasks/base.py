@@ -1,8 +1,8 @@
 """A `Task` says what differs between kinds of fine-tuning; everything else asks it and knows none.
 
-A task is one package, `ftzard/tasks/<name>/`, with a `TASK` in its `__init__` and five modules that
-implement the protocols below: `data`, `model`, `evaluation`, `report` and `labeling`. They are
-imported when they are first asked for, so that naming a task loads no torch.
+A task is one package, `ftzard/tasks/<name>/`, with a `TASK` in its `__init__` and six modules that
+implement the protocols below: `data`, `model`, `evaluation`, `report`, `labeling` and `setup`. They
+are imported when they are first asked for, so that naming a task loads no torch.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from ftzard.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     import pandas as pd
     from transformers import PreTrainedTokenizerBase
@@ -124,6 +124,39 @@ class DataPart(Protocol):
         ...
 
 
+class LabelingPart(Protocol):
+    """How a person is asked for labels, and how they come back: the module `labeling`."""
+
+    #: Whether a label is a text that the person writes, and not one of a few names.
+    FREE_TEXT: bool
+
+    def label_studio_interface(self, labels: "list[str]") -> str:
+        """Return the labelling interface (XML) of a Label Studio project."""
+        ...
+
+    def label_studio_value(self, suggestion: str) -> tuple[str, dict]:
+        """Return the type and the value of a suggestion in a task of Label Studio."""
+        ...
+
+
+class SetupPart(Protocol):
+    """What a new workspace of the task begins with: the module `setup`."""
+
+    #: Options of `ftzard init` that are of this task.
+    OPTIONS: frozenset[str]
+    #: File names of notebooks that only workspaces of this task have.
+    NOTEBOOKS: frozenset[str]
+
+    def config_for(self, file: Path | None, layout: "Mapping[str, str]",
+                   say: "Callable[[str], object]", **options: object) -> dict:
+        """Return what ftzard.yaml says of a user's file."""
+        ...
+
+    def sample_config(self) -> dict:
+        """Return what ftzard.yaml says of the sample, with a group `data`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Task:
     """One kind of fine-tuning.
@@ -158,9 +191,14 @@ class Task:
         return self._part("report")
 
     @cached_property
-    def labeling(self) -> ModuleType:
+    def labeling(self) -> LabelingPart:
         """How a person is asked for labels, and how they come back."""
-        return self._part("labeling")
+        return cast(LabelingPart, self._part("labeling"))
+
+    @cached_property
+    def setup(self) -> SetupPart:
+        """What a new workspace begins with."""
+        return cast(SetupPart, self._part("setup"))
 
     def _part(self, name: str) -> ModuleType:
         return import_module(f"ftzard.tasks.{self.name}.{name}")

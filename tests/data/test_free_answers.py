@@ -164,11 +164,11 @@ class TestLabelStudio:
 
     def test_the_interface_takes_one_text_and_the_tasks_suggest_one(self, asked):
         _, queue = asked
-        view = ElementTree.fromstring(label_studio.interface(None))
+        view = ElementTree.fromstring(label_studio.text_interface())
         area = view.find("TextArea")
         assert area.get("maxSubmissions") == "1" and area.get("editable") == "true"
         said = queue.assign(suggestion=["two", "a model,\nthat is", "x"], confidence="0.9")
-        made = label_studio.tasks(said, "Model@3")
+        made = label_studio.tasks(said, "Model@3", label_studio.free_text)
         assert ["predictions" in task for task in made] == [True, True, False], "no audit row's"
         result = made[1]["predictions"][0]["result"][0]
         assert result["type"] == "textarea" and result["value"] == {"text": ["a model,\nthat is"]}
@@ -176,7 +176,7 @@ class TestLabelStudio:
 
     def test_both_exports_come_back(self, asked, tmp_path):
         folder, queue = asked
-        made = label_studio.tasks(queue, "Model@3")
+        made = label_studio.tasks(queue, "Model@3", label_studio.free_text)
         full = [self.export(made[0], ["it is\n2"]), self.export(made[1], ["me"], ["ME "]),
                 self.export(made[2])]
         short = [{"id": 1, **made[0]["data"], "label": "it is\n2", "annotator": 0},
@@ -191,7 +191,7 @@ class TestLabelStudio:
 
     def test_two_texts_of_one_person_for_one_task_are_refused(self, asked, tmp_path):
         folder, queue = asked
-        made = label_studio.tasks(queue, "Model@3")
+        made = label_studio.tasks(queue, "Model@3", label_studio.free_text)
         (tmp_path / "two.json").write_text(json.dumps([self.export(made[0], ["suggested", "own"])]))
         back = submissions.read(tmp_path / "two.json", batch="d", queue=submissions.queues(folder),
                               labels=None)

@@ -10,8 +10,8 @@ from ftzard.data.identity import FIRST, LATEST, canonical, canonical_labels, lab
 from ftzard.data.labeling import labeling_queue
 from ftzard.data.splitting import assign, canonical_split
 from ftzard.errors import ConfigError, DataError
-from ftzard.orchestration.create_workspace import describe_data
 from ftzard.tasks.classification import text_rows
+from ftzard.tasks.classification.setup import describe_data
 
 RATIO = {"train": 0.7, "validation": 0.1, "test": 0.2}
 SAD = "fa\u0302che\u0301"  # fâché, with its accents apart

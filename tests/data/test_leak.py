@@ -18,6 +18,7 @@ from ftzard.data.normalization import normalise_all
 from ftzard.data.splitting import assign
 from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.instruction_tuning.exchanges import exchanges_of
 from tests.data.conftest import RATIO
 
 WORDS = ("the a my this day phone song train lunch with and again really very some house street "
@@ -193,7 +194,7 @@ def test_a_question_and_its_answer_behind_another_beginning(tmp_path, beginning)
                  tmp_path)
     assert len(rows) == 600, "to cleaning they are two rows"
     sides = assign(rows, ratio=RATIO, salt="ftzard")
-    kept, dropped = drop_near_duplicates(sides)
+    kept, dropped = drop_near_duplicates(sides, repeated_of=exchanges_of)
     test = set(asked_and_answered(kept[kept["split"] == "test"]))
     validation = set(asked_and_answered(kept[kept["split"] == "validation"]))
     train = set(asked_and_answered(kept[kept["split"] == "train"]))
@@ -214,7 +215,7 @@ def test_the_same_question_with_another_answer_or_input_is_another_row(tmp_path)
     other = rows.head(1).assign(messages=about, text="system: something with an input of its own")
     rows = pd.concat([rows, other], ignore_index=True).assign(
         split=["test", "train", "train", "train"])
-    kept, dropped = drop_near_duplicates(rows)
+    kept, dropped = drop_near_duplicates(rows, repeated_of=exchanges_of)
     assert kept["label"].tolist() == ["Elephant", "Crocodile", "Elephant"]
     assert dropped["label"].tolist() == ["elephant!"]
     assert dropped["reason"].tolist() == ["question and answer of a test row"]
@@ -227,7 +228,8 @@ def test_a_new_test_row_whose_question_and_answer_were_learned_before_is_counted
     late = chats([([SYSTEM], *row) for row in zip(asked[:12], answers[:12], strict=True)]
                  + [([SYSTEM], *row) for row in zip(asked[12:20], answers[:8], strict=True)],
                  tmp_path).assign(split="test", id=[f"new{n}" for n in range(20)])
-    assert learned_before(pd.concat([before, late], ignore_index=True), before) == 12
+    both = pd.concat([before, late], ignore_index=True)
+    assert learned_before(both, before, repeated_of=exchanges_of) == 12
 
 
 def by_turn(dialogues: int, folder) -> tuple[pd.DataFrame, list[list[tuple[str, str]]]]:
@@ -254,14 +256,14 @@ def test_a_dialogue_that_became_a_row_for_each_turn_gives_no_test_answer_away(tm
         return sum(any(asked in text and answer in text for text in seen)
                    for asked, answer in asked_and_answered(kept[kept["split"] == side]))
 
-    kept, dropped = drop_near_duplicates(sides, LATEST)
+    kept, dropped = drop_near_duplicates(sides, LATEST, repeated_of=exchanges_of)
     assert told(sides, "test", "train") > 10, "they were there"
     assert told(kept, "test", "train") == told(kept, "test", "validation") == 0
     assert told(kept, "validation", "train") == 0
     assert (kept["split"] == "test").sum() == (sides["split"] == "test").sum(), "test rows stay"
     assert set(dropped["reason"]) == {"question and answer of a test row",
                                       "question and answer of a validation row"}
-    of_before, _ = drop_near_duplicates(sides, FIRST)
+    of_before, _ = drop_near_duplicates(sides, FIRST, repeated_of=exchanges_of)
     assert len(of_before) == len(sides), "in a workspace of before no row leaves"
 
 
@@ -271,8 +273,9 @@ def test_a_test_row_that_was_an_earlier_turn_of_a_learned_dialogue_is_counted(tm
     late = chats([([SYSTEM], *turns[1]) for turns in told], tmp_path)
     late = late.assign(split="test", id=[f"new{n}" for n in range(10)])
     both = pd.concat([before, late], ignore_index=True)
-    assert learned_before(both, before, LATEST) == 10
+    assert learned_before(both, before, LATEST, exchanges_of) == 10
     # The other way round nothing is learned: an old question stands before a new one.
     first = chats([([], *turns[0]) for turns in told], tmp_path).assign(split="train")
     new = rows[rows["row"] % 3 == 2].assign(split="test")
-    assert learned_before(pd.concat([first, new], ignore_index=True), first, LATEST) == 0
+    both = pd.concat([first, new], ignore_index=True)
+    assert learned_before(both, first, LATEST, exchanges_of) == 0

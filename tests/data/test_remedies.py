@@ -8,9 +8,11 @@ import pytest
 
 from ftzard.data import cleaning, reading, rejection
 from ftzard.errors import DataError
-from ftzard.orchestration import create_workspace
+from ftzard.tasks.base import task_named
 from ftzard.tasks.classification import text_rows
+from ftzard.tasks.classification.setup import describe_data
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.instruction_tuning.setup import describe_data as describe_instructions
 
 DATA = {"max_characters": 100, "max_rejected": 0.1, "min_rows": 10, "labels": None}
 
@@ -30,8 +32,9 @@ def step(path, said: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
                                label_column=data.get("label_column", "label"))
         good, bad = text_rows.clean(raw, batch="b", labels=data["labels"],
                                    max_characters=data["max_characters"])
-    text_rows.check(good, bad, labels=data["labels"], min_rows=data["min_rows"],
-                   max_rejected=data["max_rejected"])
+    check = task_named(data.get("task", "classification")).data.check
+    check(good, bad, labels=data["labels"], min_rows=data["min_rows"],
+          max_rejected=data["max_rejected"])
     return good, bad
 
 
@@ -212,9 +215,9 @@ def described(file, options: dict) -> dict:
     """What init's options are to the functions behind them."""
     told = options.pop("task", "classification") == "instruction_tuning"
     if told:
-        return create_workspace.describe_instructions(file, **{
+        return describe_instructions(file, **{
             "instruction": "instruction", "output": "output", **options})
-    return create_workspace.describe_data(file, **{"text": "text", "label": "label", **options})[0]
+    return describe_data(file, **{"text": "text", "label": "label", **options})[0]
 
 
 OPTIONS = {"--text": "instruction", "--label": "output", "--input": "input",

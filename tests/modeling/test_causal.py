@@ -24,9 +24,9 @@ from ftzard.tasks import verification
 from ftzard.tasks.classification.loading import bare_classifier, open_classifier
 from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning import objective as answer_objective
-from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.tasks.instruction_tuning.checks import answered_as
 from ftzard.tasks.instruction_tuning.loading import bare_generator, open_generator
+from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.tasks.instruction_tuning.token_loss import row_losses
 from ftzard.tasks.instruction_tuning.tokenization import encode
 from ftzard.tasks.verification import verify_losses

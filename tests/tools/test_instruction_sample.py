@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from ftzard.data import near_duplicates, splitting
-from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.instruction_tuning.exchanges import exchanges_of
 from tools.sample_data import instructions as sample
 from tools.sample_data import tasks, words
 
@@ -36,7 +36,7 @@ def test_a_seed_always_gives_the_same_sample(files):
 def test_sizes_and_flaws(files):
     good, bad = cleaned(files["training"])
     assert 1_100 <= len(good) <= 1_250
-    text_rows.check(good, bad, min_rows=50, max_rejected=0.1)
+    cleaning.check(good, bad, min_rows=50, max_rejected=0.1)
     assert 0.02 < len(bad) / (len(good) + len(bad)) < 0.04
     reasons = Counter(bad["reason"])
     assert reasons["duplicate"] == sample.REPEATED and len(reasons) >= 8
@@ -48,7 +48,8 @@ def test_sizes_and_flaws(files):
 
 def test_its_sides_can_be_trained_on_and_measured_with(files):
     good, _ = cleaned(files["training"])
-    kept, near = near_duplicates.drop_near_duplicates(splitting.assign(good, ratio=RATIO, salt="ftzard"))
+    kept, near = near_duplicates.drop_near_duplicates(
+        splitting.assign(good, ratio=RATIO, salt="ftzard"), repeated_of=exchanges_of)
     splitting.check_splits(kept, min_rows={"train": 700, "validation": 80, "test": 200})
     assert len(near) < 0.06 * len(good)
     test_texts = kept.loc[kept["split"] == "test", "text"]

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import ftzard
-
 from ftzard.core.artifacts import sha256
 from ftzard.modeling import reproducibility
 from ftzard.modeling.adapter import WEIGHTS

@@ -76,7 +76,7 @@ def clean(
     text and one reason each. Both are in the order of `raw`. With a published split, repeats are
     only taken out of training: validation and test stay as they were published. identity: version
     of the rules by which texts and names are the same. own: the workspace's own function (see
-    `texts.clean_texts`); cleaned then has a column cleaning.cleaned_by with the beginning of its hash.
+    `texts.clean_texts`); cleaned then has a column cleaned_by with the beginning of its hash.
     Raises DataError for labels or names of splits that might be meant as one (from version 2), and
     for a function of one's own that fails or is not steady.
     """

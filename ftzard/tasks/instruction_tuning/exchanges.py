@@ -1,14 +1,14 @@
 """Questions and answers of chats: a row may repeat an exchange whose text differs."""
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from ftzard.data.identity import FIRST, LATEST
-from ftzard.data.normalization import SIGN, SYLLABLE, arrow, normalise_all, spaced_all
+
+from ftzard.data.normalization import arrow, normalise_all
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ftzard.core.text import normalize_instruction
-from ftzard.data import json_lines, prompt_columns, reading
-from ftzard.data import cleaning
+from ftzard.data import cleaning, json_lines, prompt_columns, reading
 from ftzard.data.cleaning import DUPLICATE, rejected_rows, row_ids, whole_characters
 from ftzard.data.identity import FIRST, canonical, refuse_rounded
 from ftzard.data.messages import (

@@ -4,21 +4,18 @@ A template is chosen once, kept with the adapter and used again at prediction, s
 always asked in the words it was trained with.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ftzard.config.schema import Config
-from ftzard.errors import DataError, ModelError
+from ftzard.errors import ModelError
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.tokenizer import PreTrainedTokenizerBase
-from ftzard.registry import model_records
-from ftzard.steps.step_run import StepRun
-from ftzard.tasks.instruction_tuning import chat_template, tokenization
+from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning.chat_template import Template
 from ftzard.tasks.instruction_tuning.generator import Generator
 from ftzard.tasks.instruction_tuning.loading import bare_generator

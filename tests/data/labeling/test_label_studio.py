@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from ftzard.data.labeling.label_studio import interface, tasks
+from ftzard.data.labeling.label_studio import choices_interface, tasks
 from ftzard.data.labeling.labeling_queue import accept, read_labelled
 from ftzard.errors import DataError
 
@@ -39,7 +39,7 @@ def test_tasks_carry_the_suggestion_as_a_prediction_and_fit_the_interface(queue)
     prediction, = made[0]["predictions"]
     assert prediction["model_version"] == "Model@3" and prediction["score"] == 0.51
     result, = prediction["result"]
-    view = ElementTree.fromstring(interface([*NAMES, 'so "so" & <so>']))
+    view = ElementTree.fromstring(choices_interface([*NAMES, 'so "so" & <so>']))
     choices = view.find("Choices")
     assert result["from_name"] == choices.get("name") and result["to_name"] == choices.get("toName")
     assert view.find("Text").get("name") == result["to_name"]

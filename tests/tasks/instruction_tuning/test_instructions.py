@@ -7,8 +7,8 @@ import pytest
 
 from ftzard.data import cleaning, messages, near_duplicates, replay, splitting, storage
 from ftzard.errors import DataError
-from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.instruction_tuning.exchanges import exchanges_of
 
 COLUMNS = {"instruction_column": "instruction", "input_column": "input",
            "output_column": "output"}
@@ -223,24 +223,24 @@ class TestTogetherWithTheRest:
     def test_free_answers_are_no_classes(self, cleaned):
         good = self.table(cleaned, [f"text number {n}" for n in range(40)], ["the same"] * 40)
         nothing = good.head(0).assign(reason="")
-        text_rows.check(good, nothing, min_rows=10, max_rejected=0.1)
+        cleaning.check(good, nothing, min_rows=10, max_rejected=0.1)
         sides = splitting.assign(good, ratio=RATIO, salt="ftzard")
         splitting.check_splits(sides.assign(label=[str(n) for n in range(40)]))
         with pytest.raises(DataError, match="Only 40 of 40 rows"):
-            text_rows.check(good, nothing, min_rows=50, max_rejected=0.1)
+            cleaning.check(good, nothing, min_rows=50, max_rejected=0.1)
         _, bad = cleaned([alone(""), alone("b")])
         with pytest.raises(DataError, match="1 empty instruction. Fill or .*max_rejected to 0.51"):
-            text_rows.check(good.head(1), bad, min_rows=1, max_rejected=0.1)
+            cleaning.check(good.head(1), bad, min_rows=1, max_rejected=0.1)
 
     def test_a_later_batch_loses_the_same_answers_only(self, cleaned):
         first = self.table(cleaned, ["Say a", "Say b"], ["a", "b"])
         second = self.table(cleaned, ["Say  a", "Say b", "Say c", "say A!"], ["a", "B?", "c", "a"])
-        both, repeated = cleaning.append(first, second.assign(batch="b2"))
+        both, repeated = instructions.append(first, second.assign(batch="b2"))
         assert both["label"].tolist() == ["a", "b", "B?", "c", "a"]
         assert repeated["reason"].tolist() == ["duplicate of an earlier batch"]
         by_hand = second.tail(1).assign(batch="b3", labelled_by="ann", labelled_at="now",
                                         label="d", source=pd.NA)
-        more, _ = cleaning.append(both, by_hand, replace_batch=False)
+        more, _ = instructions.append(both, by_hand, replace_batch=False)
         assert len(more) == 6 and more["source"].tolist() == [""] * 6
 
     def test_replayed_rows_keep_the_shares_of_batch_and_source(self, cleaned):
@@ -277,9 +277,9 @@ def test_all_rows_of_real_instructions_are_accounted_for(shared_data):
     good, bad = instructions.clean(instructions.read(path, **COLUMNS), batch="b")
     assert len(good) + len(bad) == 427
     assert bad["reason"].tolist() == ["text longer than 5000 characters"]
-    text_rows.check(good, bad, min_rows=50, max_rejected=0.1)
+    cleaning.check(good, bad, min_rows=50, max_rejected=0.1)
     sides = splitting.assign(good, ratio=RATIO, salt="ftzard")
-    kept, dropped = near_duplicates.drop_near_duplicates(sides)
+    kept, dropped = near_duplicates.drop_near_duplicates(sides, repeated_of=exchanges_of)
     splitting.check_splits(kept, min_rows=20)
     assert len(kept) + len(dropped) == 426 and len(dropped) < 10
     told = [json.loads(cell) for cell in good["messages"]]
