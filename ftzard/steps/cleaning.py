@@ -26,7 +26,7 @@ def read(run: StepRun, delivery: Path) -> pd.DataFrame:
         submissions.require_queue(delivery.name, submissions.queues(run.workspace.labelling))
         run.record_facts(not_read=[])
         return labeling_queue.read_labelled(
-            delivery, at=submissions.time_of(_given(run)), free=_labels(run) is None)
+            delivery, at=submissions.time_of(_given(run)), free=run.task.labeling.FREE_TEXT)
     rows = run.task.data.read(delivery, data)
     unread = run.task.data.unread_columns(delivery, data)
     if unread:
@@ -45,10 +45,12 @@ def clean(run: StepRun, delivery: Path, rows: pd.DataFrame
     if not run.labelled:
         return run.task.data.clean(rows, run.config.data, batch=batch, identity=run.identity,
                                    cleaning=run.cleaning)
-    given = _given(run)
+    given, earlier = _given(run), run.previous("cleaned")
+    labels = run.task.labeling.label_format(run.config.data, run.identity,
+                                            [] if earlier is None else earlier["label"])
     accepted = submissions.accept(
         rows, delivery.name, batch=batch, queue=submissions.queues(run.workspace.labelling),
-        labels=_labels(run), earlier=run.previous("cleaned"))
+        labels=labels, earlier=earlier)
     submissions.report_refused(accepted.refused, run.workspace.quarantine, given.name,
                                at=submissions.time_of(given))
     run.log(**accepted.numbers)
@@ -105,9 +107,3 @@ def plot_rejected(run: StepRun, rejected: pd.DataFrame) -> Picture | str:
 def _given(run: StepRun) -> Path:
     """Return the file that was handed in, before it was stored."""
     return run.workspace.root / run.inputs["raw"].path
-
-
-def _labels(run: StepRun) -> list[str] | None:
-    earlier = run.previous("cleaned")
-    return run.task.data.label_names(run.config.data, run.identity,
-                                     [] if earlier is None else earlier["label"])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ftzard.config.schema import Config, Data
+    from ftzard.data.labeling.label_formats import LabelFormat
     from ftzard.data.near_duplicates import RepeatedOf
 
 
@@ -94,13 +95,6 @@ class DataPart(Protocol):
         """Raise DataError for splits that cannot be trained on or measured with."""
         ...
 
-    def label_names(self, data: "Data", identity: int, labels: "Iterable[str]") -> list[str] | None:
-        """Return the names that a label may have, or None for free text.
-
-        labels: those that are known, for a config that names none.
-        """
-        ...
-
     def tokenizer_corpus(self, rows: "pd.DataFrame", config: "Config") -> "Iterable[str]":
         """Return the texts that a new tokenizer learns from."""
         ...
@@ -129,6 +123,13 @@ class LabelingPart(Protocol):
 
     #: Whether a label is a text that the person writes, and not one of a few names.
     FREE_TEXT: bool
+
+    def label_format(self, data: "Data", identity: int, labels: "Iterable[str]") -> "LabelFormat":
+        """Return what a label may be.
+
+        labels: those that are known, for a config that names none.
+        """
+        ...
 
     def label_studio_interface(self, labels: "list[str]") -> str:
         """Return the labelling interface (XML) of a Label Studio project."""

@@ -8,6 +8,7 @@ import pytest
 from ftzard.data import cleaning
 from ftzard.data.identity import FIRST, LATEST, canonical, canonical_labels, label_list
 from ftzard.data.labeling import labeling_queue
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.splitting import assign, canonical_split
 from ftzard.errors import ConfigError, DataError
 from ftzard.tasks.classification import text_rows
@@ -142,10 +143,10 @@ def test_names_of_splits():
 def test_a_label_by_hand_is_its_name_however_it_was_typed():
     queue = pd.DataFrame({"id": list("abcd"), "batch": "b", "text": "t"})
     given = queue.assign(label=["1.0", "\u00a01", "0 ", "TRUE"], id=["a ", "b", "\u200bc", "d"])
-    accepted, refused = labeling_queue.accept(given, queue, ["0", "1"])
+    accepted, refused = labeling_queue.accept(given, queue, OneOf(["0", "1"]))
     assert accepted["label"].tolist() == ["1", "1", "0"]
     assert refused["reason"].str.startswith("unknown label 'TRUE'").all()
-    accepted, _ = labeling_queue.accept(given.assign(label=SAD), queue, ["F\u00e2ch\u00e9", "x"])
+    accepted, _ = labeling_queue.accept(given.assign(label=SAD), queue, OneOf(["F\u00e2ch\u00e9", "x"]))
     assert set(accepted["label"]) == {"F\u00e2ch\u00e9"} and len(accepted) == 4
 
 

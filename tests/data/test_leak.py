@@ -9,6 +9,7 @@ import pytest
 from ftzard.data import cleaning, messages
 from ftzard.data.identity import FIRST, LATEST
 from ftzard.data.labeling import submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.near_duplicates import (
     drop_near_duplicates,
     learned_before,
@@ -141,7 +142,7 @@ def test_in_a_labelled_file(known, plants, tmp_path):
                           + plants["word"][10:20]})
     pd.concat([filled, stray]).to_csv(tmp_path / "mine.csv", index=False)
     found = submissions.read(tmp_path / "mine.csv", batch="file", queue=queue,
-                           labels=["glad", "sad"])
+                           labels=OneOf(["glad", "sad"]))
     assert found.rejected["reason"].str.startswith("unknown id").sum() == 30
     assert (found.rejected["reason"] == "changed text").sum() == 30
     table, _ = cleaning.append(known.drop(columns="split"), found.cleaned, replace_batch=False)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from ftzard.data import near_duplicates, splitting
+from ftzard.data import cleaning, near_duplicates, splitting
 from ftzard.tasks.instruction_tuning import instructions
 from ftzard.tasks.instruction_tuning.exchanges import exchanges_of
 from tools.sample_data import instructions as sample

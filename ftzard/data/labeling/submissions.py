@@ -4,7 +4,7 @@ What cannot count comes back in a file of its own, each row with its reason, so 
 mended and handed in again; the good rows do not wait for it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,8 @@ from ftzard.core.artifacts import write_atomically
 from ftzard.core.escaping import visible
 from ftzard.data.identity import FIRST
 from ftzard.data.labeling import labeling_queue
+from ftzard.data.labeling.label_formats import LabelFormat, typed
 from ftzard.data.labeling.label_studio import AUDITED
-from ftzard.data.messages import one_turn, to_json
 from ftzard.data.normalization import asked_keys
 from ftzard.data.storage import read_parquet, write_csv
 from ftzard.errors import DataError
@@ -113,15 +113,14 @@ def time_of(path: Path) -> str:
     return datetime.fromtimestamp(Path(path).stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 
-def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable[str] | None,
+def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: LabelFormat,
          earlier: pd.DataFrame | None = None, at: str = "") -> HandedIn:
     """Return what counts and what does not of a file with labels that a person handed in.
 
     path: the file; at: when it was labelled, if the file does not say so; the others: see `accept`.
     """
     require_queue(path.name, queue)
-    labels = None if labels is None else list(labels)
-    given = labeling_queue.read_labelled(path, at=at, free=labels is None)
+    given = labeling_queue.read_labelled(path, at=at, free=labels.free_text)
     return accept(given, path.name, batch=batch, queue=queue, labels=labels, earlier=earlier)
 
 
@@ -134,7 +133,7 @@ def require_queue(name: str, queue: pd.DataFrame | None) -> None:
 
 
 def accept(given: pd.DataFrame, name: str, *, batch: str, queue: pd.DataFrame,
-           labels: list[str] | None, earlier: pd.DataFrame | None = None) -> HandedIn:
+           labels: LabelFormat, earlier: pd.DataFrame | None = None) -> HandedIn:
     """Return what counts and what does not of rows with labels that a person handed in.
 
     Accepted rows keep the id and batch under which they were asked. Rows left empty are neither:
@@ -145,15 +144,14 @@ def accept(given: pd.DataFrame, name: str, *, batch: str, queue: pd.DataFrame,
         name: of their file.
         batch: of the delivery, under which refused rows are kept.
         queue: what was asked.
-        labels: the label names, or None for free answers, whose rows get the messages and the
-            source that they were asked with.
+        labels: what a label may be.
         earlier: the cleaned rows of all batches, whose labels may be corrected if they came from a
             person.
     """
     by_hand = None
     if earlier is not None and "labelled_by" in earlier:
         by_hand = earlier[earlier["labelled_by"] != ""]
-    kept = ["id", "batch", "text", "group", *(labeling_queue.KEPT if labels is None else [])]
+    kept = ["id", "batch", "text", "group", *labels.kept]
     asked = queue.assign(blind=labeling_queue.blind(queue))
     if by_hand is not None:  # their queue may be gone: blind is what is known to be
         own = by_hand.get("own_answer", pd.Series("", by_hand.index)).fillna("")
@@ -175,8 +173,7 @@ def accept(given: pd.DataFrame, name: str, *, batch: str, queue: pd.DataFrame,
         "text": refused["text"].astype("str"),
         "reason": refused["reason"].astype("str")})
     known = asked.set_index("id").reindex(cleaned["id"])
-    if labels is None:
-        cleaned = _with_messages(cleaned, known)
+    cleaned = labels.completed(cleaned, known)
     groups = known["group"].fillna("")
     if (groups != "").any():  # it decides the side of the row, as it did when the row was asked for
         cleaned = cleaned.assign(group=groups.to_numpy())
@@ -195,25 +192,10 @@ def accept(given: pd.DataFrame, name: str, *, batch: str, queue: pd.DataFrame,
         "audit_rows": _with_model(known, cleaned["own_answer"], "audit"),
         "labellers": labeling_queue.agreement(labeling_queue.labelled_twice(given, asked, labels, by_hand)),
     }
-    if labels is None:  # agreement by chance is for labels that come from a few names
+    if labels.free_text:  # agreement by chance is for labels that come from a few names
         for who in COMPARED:
             facts[who]["kappa"] = None
     return HandedIn(cleaned, rejected, refused, facts)
-
-
-def _with_messages(cleaned: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with messages and source as they were asked; known: in the same order.
-
-    A row of a queue without messages was asked in one turn.
-    """
-    told = known.reindex(columns=labeling_queue.KEPT, fill_value="").fillna("").astype("str")
-    one = cleaned["text"].map(lambda text: to_json(one_turn(text)))
-    messages = told["messages"].where(told["messages"] != "", one.to_numpy())
-    place = cleaned.columns.get_loc("label") + 1
-    cleaned.insert(place, "messages", pd.Series(messages.to_numpy(), cleaned.index, dtype="str"))
-    cleaned.insert(place + 1, "source", pd.Series(told["source"].to_numpy(), cleaned.index,
-                                                  dtype="str"))
-    return cleaned
 
 
 def _with_model(known: pd.DataFrame, own: pd.Series, chosen_by: str | None = None) -> dict:
@@ -265,8 +247,8 @@ def new_labels(path: Path, cleaned: Path, *, free: bool | None = None) -> int:
     if not Path(cleaned).is_file():
         return len(given)
     known = read_parquet(cleaned, columns=["id", "label"]).drop_duplicates("id").set_index("id")
-    before = labeling_queue.typed(known["label"].reindex(given["id"]))
-    return int((before.to_numpy() != labeling_queue.typed(given["label"]).to_numpy()).sum())
+    before = typed(known["label"].reindex(given["id"]))
+    return int((before.to_numpy() != typed(given["label"]).to_numpy()).sum())
 
 
 def join(files: Sequence[Path], target: Path, *, free: bool | None = None) -> Path:

@@ -9,7 +9,6 @@ import pandas as pd
 from ftzard.config.schema import Config, Data
 from ftzard.data import reading, splitting
 from ftzard.data.cleaning import text_keys
-from ftzard.data.identity import label_list
 from ftzard.errors import DataError
 from ftzard.tasks.classification import text_rows
 from ftzard.tasks.classification.text_rows import check
@@ -66,11 +65,6 @@ def clean(raw: pd.DataFrame, data: Data, *, batch: str, identity: int, cleaning:
 def check_splits(rows: pd.DataFrame) -> None:
     """Raise DataError unless every split has rows of every label."""
     splitting.check_splits(rows, labels=rows["label"].unique())
-
-
-def label_names(data: Data, identity: int, labels: Iterable[str]) -> list[str]:
-    """Return the names of `data.labels`, or those of `labels`, sorted."""
-    return label_list(data.labels, identity) or sorted({*labels} - {""})
 
 
 def tokenizer_corpus(rows: pd.DataFrame, config: Config) -> Iterable[str]:

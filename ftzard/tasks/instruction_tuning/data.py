@@ -92,11 +92,6 @@ def check_splits(rows: pd.DataFrame) -> None:
     splitting.check_splits(rows)
 
 
-def label_names(data: Data, identity: int, labels: object) -> None:
-    """Return None: an answer is free text."""
-    return None
-
-
 def turns(messages: str) -> list[dict]:
     """Return the messages of a row, as its `messages` column keeps them."""
     return json.loads(messages)
