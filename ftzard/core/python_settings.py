@@ -52,7 +52,7 @@ def import_path(environ: Mapping[str, str] = os.environ) -> list[str]:
     A folder with another copy of FTzard is left out: MLflow puts the part of it that a served model
     brings along on the path when it loads one.
     """
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = [folder for folder in search_path(environ) if os.path.exists(folder) and (
         folder == package or not os.path.isdir(os.path.join(folder, "ftzard")))]
     return path if package in path else [*path, package]

@@ -18,7 +18,7 @@ def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -
 
     rows: (text, and messages and label of free answers). A bare base has none; None is for a model
     whose training data is not on record, or cannot be had. Nearly is what
-    `splitting.drop_near_duplicates` means by it.
+    `near_duplicates.drop_near_duplicates` means by it.
     """
     by, any_of_them = {}, pd.Series(False, rows.index)
     config = workspace.config()

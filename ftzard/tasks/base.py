@@ -145,8 +145,6 @@ class SetupPart(Protocol):
 
     #: Options of `ftzard init` that are of this task.
     OPTIONS: frozenset[str]
-    #: File names of notebooks that only workspaces of this task have.
-    NOTEBOOKS: frozenset[str]
 
     def config_for(self, file: Path | None, layout: "Mapping[str, str]",
                    say: "Callable[[str], object]", **options: object) -> dict:

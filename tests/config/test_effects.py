@@ -39,7 +39,7 @@ def value_at(values: object, key: str) -> object:
 
 def told(key: str, source: str, config: Config) -> Resolved:
     """Return what comes out where one key alone was given, by a source."""
-    groups = {group: ("default", "default") for group in GROUPS}
+    groups = dict.fromkeys(GROUPS, ("default", "default"))
     return Resolved(config, {**dict.fromkeys(keys(), "default"), "model.build": "default",
                              "task.instructions": "default", key: source}, groups)
 
@@ -109,14 +109,18 @@ class TestEveryKeyInEveryJob:
 
 
 READERS = {
-    "cleaning": ["sources", "inputs.py", "dataset"],
-    "labels": ["inputs.py"],
-    "labelled": ["inputs.py"],
+    "cleaning": ["sources", "steps/inputs.py", "data"],
+    "labels": ["steps/inputs.py"],
+    "labelled": ["steps/inputs.py"],
     "preprocessing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py"],
-    "inference_preprocessing": ["sources", "inputs.py", "tasks/instruction_tuning/tokenize_rows.py"],
-    "tuning": ["config/unusual.py", "registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py"],
-    "choosing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py", "tasks/classification/evaluation.py",
-                 "tasks/instruction_tuning/evaluation.py", "steps/candidate.py", "evaluation/gate.py",
+    "inference_preprocessing": ["sources", "steps/inputs.py",
+                                "tasks/instruction_tuning/tokenize_rows.py"],
+    "tuning": ["config/unusual.py", "registry/model_records.py",
+               "tasks/instruction_tuning/tokenize_rows.py"],
+    "choosing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py",
+                 "tasks/classification/evaluation.py",
+                 "tasks/instruction_tuning/evaluation.py", "steps/candidate.py",
+                 "evaluation/gate.py",
                  "orchestration/io_managers.py"],
     "inference": ["steps/drift_reference.py"],
     "sampling": ["steps/query_inputs.py"],
@@ -125,8 +129,9 @@ READERS = {
     "sensors": ["orchestration/drop_folder_runs.py"],
 }
 READERS["evaluation"] = READERS["choosing"]
-EVERYWHERE = ["steps/step_run.py", "steps/versioning.py", "workspace/disk.py",
-              "tracking/sqlite_reading.py", "workspace.py"]
+EVERYWHERE = ["steps/step_run.py", "steps/step_location.py", "steps/artifact_checks.py",
+              "steps/run_description.py", "steps/champion_config.py", "steps/versioning.py", "workspace/disk.py",
+              "tracking/sqlite_reading.py", "workspace/workspace.py"]
 
 
 def cells_of(step: str) -> str:

@@ -74,7 +74,7 @@ def as_guest(guest, code: str, shared: Path, **environment: str) -> subprocess.C
     return subprocess.run(
         [python, "-c", code], user=guest[0], group=guest[1], extra_groups=[], cwd=shared,
         text=True, capture_output=True,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1]),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]),
              "HOME": "/nonexistent", "TMPDIR": str(shared), **environment})
 
 

@@ -22,7 +22,7 @@ from ftzard.data import reading; from ftzard.data.labeling import labeling_queue
 from ftzard.errors import FtzardError
 from ftzard.workspace import memory
 from ftzard.config.pipeline import BY_NAME
-from ftzard.core.artifacts import Handle
+from ftzard.core.artifacts import ArtifactRef
 from ftzard.workspace.workspace import Workspace
 path, room, what = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 size = int(next(l for l in open("/proc/self/status") if l.startswith("VmSize")).split()[1]) * 1024
@@ -35,7 +35,7 @@ try:
     elif what == "label":
         print(labelling.count_lines(path))
     elif what == "step":
-        memory.require_memory(BY_NAME["cleaning"], [Handle("raw", path.name, "", None, "csv")],
+        memory.require_memory(BY_NAME["cleaning"], [ArtifactRef("raw", path.name, "", None, "csv")],
                               Workspace(path.parent))
         print("begins")
 except FtzardError as error:

@@ -32,7 +32,7 @@ def retraining(workspace):
     told = {"path": handle.path, "sha256": sha256(path), "commit": done.handles[0].commit}
     storage.write_parquet(NOW, path)
     logged = {}
-    run = SimpleNamespace(workspace=workspace, log=logged.update, say=logged.update,
+    run = SimpleNamespace(workspace=workspace, log=logged.update, record_facts=logged.update,
                               logged=logged)
     return run, {"batches": ["X"], "data": {"tokenized": told}}
 

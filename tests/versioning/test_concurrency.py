@@ -20,9 +20,9 @@ def test_two_processes_at_once_serialise(ws):
     handles = [ws.write("a", "data/raw/a.csv"), ws.write("b", "data/raw/b.csv")]
     both = [
         start(f"""
-            from ftzard.core.artifacts import Handle
+            from ftzard.core.artifacts import ArtifactRef
             from ftzard.versioning import version
-            handle = Handle(**{handle.to_dict()!r})
+            handle = ArtifactRef(**{handle.to_dict()!r})
             done = version({str(ws.root)!r}, [handle], message="m", run_id="r", say=lambda _: 0)
             print(done.handles[0].commit, done.pushed)
         """)

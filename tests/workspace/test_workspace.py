@@ -154,7 +154,7 @@ class TestLock:
         assert order == ["one", "two"] and len(said) == 1 and "one" in said[0]
 
     def test_it_ends_with_the_process_that_held_it(self, tmp_path):
-        code = ("import os, sys; from pathlib import Path; from ftzard.workspace.workspace import locked\n"
+        code = ("import os, sys; from pathlib import Path; from ftzard.core.locks import locked\n"
                 "with locked(Path(sys.argv[1]), {'pid': 1}):\n"
                 "    print('held', flush=True); os.kill(os.getpid(), 9)")
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run.lock")], text=True,

@@ -21,8 +21,6 @@ _TWO_SPELLINGS = (
 
 #: Options of `ftzard init` that are of this task.
 OPTIONS = frozenset({"single_label"})
-#: Notebooks of this task alone.
-NOTEBOOKS = frozenset({"Registry_Life_Cycle.ipynb"})
 
 
 def config_for(file: Path | None, layout: Mapping[str, str], say: Callable[[str], object], *,

@@ -11,8 +11,6 @@ from ftzard.tasks.instruction_tuning import instructions
 
 #: Options of `ftzard init` that are of this task.
 OPTIONS = frozenset({"input", "messages", "ignore"})
-#: Notebooks of this task alone.
-NOTEBOOKS: frozenset[str] = frozenset()
 
 
 def config_for(file: Path | None, layout: Mapping[str, str], say: Callable[[str], object], *,
