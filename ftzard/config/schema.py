@@ -50,6 +50,12 @@ class Data:
         """How texts are cleaned, but for a function of the workspace's own."""
         return {"mention": self.mention, "link": self.link, "max_characters": self.max_characters}
 
+    @property
+    def split_ratio(self) -> dict[str, float]:
+        """The share of each split."""
+        return {"train": self.train_share, "validation": self.validation_share,
+                "test": self.test_share}
+
 
 @dataclass
 class Instructions:
@@ -58,6 +64,10 @@ class Instructions:
     score: Literal["loss", "rouge_l", "exact_match"]
     max_new_tokens: int
     generated_rows: int
+
+
+#: The task of a workspace whose ftzard.yaml names none.
+DEFAULT_TASK = "classification"
 
 
 @dataclass

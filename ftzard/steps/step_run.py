@@ -90,9 +90,9 @@ class StepRun:
     _trials: list[runs.Run] = field(default_factory=list)
     _closed: bool = False
 
-    @property
+    @cached_property
     def task(self) -> Task:
-        """What the workspace's models are for."""
+        """What differs between kinds of fine-tuning, of this workspace's kind."""
         return task_named(self.config.task.kind)
 
     @property

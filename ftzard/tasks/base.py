@@ -1,9 +1,8 @@
 """A `Task` says what differs between kinds of fine-tuning; everything else asks it and knows none.
 
-A task is one package, `ftzard/tasks/<name>/`, with a `TASK` in its `__init__` and these modules,
-most with a protocol below: `data`, `model`, `predictor`, `exporter`, `evaluation`, `comparison`,
-`report` and `labeling`. They are imported when they are first asked for, so that naming a task
-loads no torch.
+A task is one package, `ftzard/tasks/<name>/`, with a `TASK` in its `__init__` and a module per
+property of `Task`, most with a protocol in `ftzard.tasks.parts`. They are imported when they are
+first asked for, so that naming a task loads no torch.
 """
 
 from collections.abc import Mapping
@@ -12,73 +11,27 @@ from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ftzard.errors import ConfigError, nearest
 from ftzard.modeling.head import DEFAULT_HEAD, HeadSpec
 from ftzard.modeling.spec import BaseSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
-    import pandas as pd
 
-    from ftzard.config.schema import Config
-    from ftzard.config.training_config import TrainingConfig
-    from ftzard.evaluation.drift import Sample
-    from ftzard.modeling.base_model import LoadedBase
-    from ftzard.reporting.report_data import Facts, TaskSections
-    from ftzard.tasks.comparison import ComparedModel, Comparison
-    from ftzard.tasks.evaluation import Evaluation
-    from ftzard.training.objective import Objective
-
-
-class Predictor(Protocol):
-    """A model that is ready to predict.
-
-    labels: in the order of the logits, none of a model that writes; meta: what the adapter's folder
-    says about it, {} for a bare base; max_length: tokens that it reads.
-    """
-
-    tokenizer: Any
-    labels: "Sequence[str]"
-    max_length: int
-    meta: dict
-
-    def predict(self, texts: "Sequence[str]", **options: Any) -> "pd.DataFrame":
-        """Return a row per cleaned text: label, confidence and the columns of `OUTPUT`."""
-
-
-class PredictorPart(Protocol):
-    """Opening models to predict; ships with a registered model.
-
-    OUTPUT: columns that the registered model returns besides label and confidence, with their
-    types; CALIBRATED: whether confidence can be calibrated with a temperature; FINGERPRINT: what
-    `fingerprint` returns; FINGERPRINT_COLUMNS: of the rows it takes.
-    """
-
-    OUTPUT: dict[str, str]
-    CALIBRATED: bool
-    FINGERPRINT: str
-    FINGERPRINT_COLUMNS: tuple[str, ...]
-
-    def open_predictor(self, folder: Path, base: "BaseSpec | LoadedBase") -> Predictor:
-        """Return the model of a saved adapter on its base."""
-
-    def bare_predictor(self, loaded: "LoadedBase", meta: Mapping) -> Predictor:
-        """Return the base itself; meta: the task's `predictor_meta` entries."""
-
-    def clean(self, texts: "Iterable[str]", cleaning: Mapping) -> list[str]:
-        """Return raw texts as the training rows were cleaned."""
-
-    def answer(self, predictor: Any, asked: "Sequence", *, temperature: float | None = None,
-               abstain_below: float | None = None) -> list[dict]:
-        """Return label, confidence and more for each cleaned text or list of messages."""
-
-    def fingerprint(self, predictor: Predictor, rows: Mapping[str, "Sequence"], batch_size: int = 64
-                    ) -> "np.ndarray":
-        """Return numbers (rows, ...) by which a saved model is known again."""
+    from ftzard.tasks.parts import (
+        ComparisonPart,
+        DataPart,
+        EvaluationPart,
+        LabelingPart,
+        ModelPart,
+        PredictorPart,
+        ReportPart,
+        SetupPart,
+    )
 
 
 @dataclass(frozen=True)
@@ -103,111 +56,6 @@ class Predicted:
     embeddings: "np.ndarray"
 
 
-class ModelPart(Protocol):
-    """Training, and what is measured around a model.
-
-    CURVES: what learning curves show of each epoch; EPOCH_METRIC: what the line of an epoch says;
-    ROWS_BY: column by which training rows are counted.
-    """
-
-    CURVES: tuple[str, ...]
-    EPOCH_METRIC: str
-    ROWS_BY: str
-
-    def head_labels(self, rows: "pd.DataFrame") -> list[str]:
-        """Return the labels that a head gets, in the order of its logits."""
-
-    def objective(self, loaded: "LoadedBase", train_rows: "pd.DataFrame",
-                  validation_rows: "pd.DataFrame", config: "TrainingConfig") -> "Objective":
-        """Return what training minimizes on tokenized rows."""
-
-    def check_rows(self, loaded: "LoadedBase", train_rows: "pd.DataFrame",
-                   validation_rows: "pd.DataFrame", config: "TrainingConfig",
-                   adapter_meta: Mapping) -> None:
-        """Raise ModelError for rows that were tokenized otherwise than this base takes them."""
-
-    def adapter_meta(self, config: "Config", tokenizer: Any, cleaning: Mapping,
-                     continues: Path | None = None) -> dict:
-        """Return what an adapter's ftzard.json keeps beside its base."""
-
-    def require_known_labels(self, rows: "pd.DataFrame", adapter: Path, name: str) -> list[str]:
-        """Return the labels of an adapter; raises ModelError if the rows have others, too."""
-
-    def bare(self, loaded: "LoadedBase", config: "Config") -> Predictor:
-        """Return the base itself as the config asks it."""
-
-    def validation_baseline(self, loaded: "LoadedBase", train: "pd.DataFrame",
-                            validation: "pd.DataFrame", config: "Config") -> Baseline:
-        """Return what a trained model has to beat on the validation rows."""
-
-    def calibrate(self, predictor: Any, rows: "pd.DataFrame") -> float | None:
-        """Return the temperature of the confidence, fitted on validation rows; None for none."""
-
-    def predict(self, predictor: Any, rows: "pd.DataFrame", on_step: Any = None) -> Predicted:
-        """Return what a model predicts for tokenized rows."""
-
-    def benchmark(self, predictor: Any, request: Mapping) -> tuple[dict, int, "Callable[[], dict]"]:
-        """Return arrays of what a model answers, how many rows were cut, and what times it once."""
-
-
-class EvaluationPart(Protocol):
-    """How models are evaluated on test rows, and what drift and sampling look at.
-
-    EVALUATION: the task's `tasks.evaluation.Evaluation`; ROWS_FOR_A_BUILT_BASE: labelled rows with
-    which a base that is built here does as well as a cheap baseline, None where nobody knows.
-    `embeddings` and `committee_probabilities` are needed only where the task's config allows the
-    strategies that rank by them.
-    """
-
-    EVALUATION: "type[Evaluation]"
-    ROWS_FOR_A_BUILT_BASE: int | None
-
-    def test_metrics(self, model: Any, rows: "pd.DataFrame", config: "Config", *,
-                     by_set: bool = True) -> dict:
-        """Return every score of a model on test rows, answered test set by test set, or at once."""
-
-    def drift_sample(self, rows: "pd.DataFrame", answers: Any, embeddings: "np.ndarray"
-                     ) -> "Sample":
-        """Return what drift compares of tokenized rows and a model's answers to them."""
-
-    def reference_sample(self, model: Any, rows: "pd.DataFrame", config: "Config") -> "Sample":
-        """Return the drift sample of test rows that the model answers now."""
-
-    def embeddings(self, folder: Path, base: "BaseSpec", texts: list[str], *,
-                   on_step: Any = None) -> "np.ndarray":
-        """Return a saved model's embeddings (rows, width) of texts."""
-
-    def committee_probabilities(self, folders: "Sequence[Path]", base: "BaseSpec",
-                                texts: list[str], *, on_member: Any = None
-                                ) -> "list[np.ndarray]":
-        """Return the probabilities (rows, labels) of each of several saved models of one base."""
-
-
-class ComparisonPart(Protocol):
-    """Two registered models on the same rows."""
-
-    def compare(self, models: "Sequence[ComparedModel]", rows: "pd.DataFrame", described: dict, *,
-                asked: tuple[str, str], config: "Config", caveat: str,
-                own_metrics: Mapping[str, Mapping], say: "Callable[[str], object]"
-                ) -> "Comparison":
-        """Return both models' scores on rows, each measured in a process of its own."""
-
-    def labelled_rows(self, config: "Config", file: Path, identity: int
-                      ) -> "tuple[pd.DataFrame, dict]":
-        """Return the usable rows of a labelled file, and what they are."""
-
-
-class ReportPart(Protocol):
-    """What the report of a round says of the task's own."""
-
-    def facts(self, evaluation: Any, rows: "pd.DataFrame", names: Mapping[str, str],
-              prepared: Mapping) -> dict:
-        """Return the facts of a round that only this task has, by their names in `Facts`."""
-
-    def sections(self, facts: "Facts") -> "TaskSections":
-        """Return the task's parts of the page."""
-
-
 @dataclass(frozen=True)
 class Task:
     """One kind of fine-tuning.
@@ -230,17 +78,17 @@ class Task:
         return self.head.task
 
     @cached_property
-    def data(self) -> ModuleType:
+    def data(self) -> "DataPart":
         """Reading, cleaning and tokenizing rows."""
         return self._part("data")
 
     @cached_property
-    def model(self) -> ModelPart:
+    def model(self) -> "ModelPart":
         """Training, and what is measured around a model."""
         return self._part("model")
 
     @cached_property
-    def predictor(self) -> PredictorPart:
+    def predictor(self) -> "PredictorPart":
         """Opening models to predict: the part that ships with a registered model."""
         return self._part("predictor")
 
@@ -250,24 +98,29 @@ class Task:
         return self._part("exporter")
 
     @cached_property
-    def evaluation(self) -> EvaluationPart:
+    def evaluation(self) -> "EvaluationPart":
         """Scores, baselines, uncertainty, drift."""
         return self._part("evaluation")
 
     @cached_property
-    def comparison(self) -> ComparisonPart:
+    def comparison(self) -> "ComparisonPart":
         """Two registered models on the same rows."""
         return self._part("comparison")
 
     @cached_property
-    def report(self) -> ReportPart:
+    def report(self) -> "ReportPart":
         """Sections of the report."""
         return self._part("report")
 
     @cached_property
-    def labeling(self) -> ModuleType:
+    def labeling(self) -> "LabelingPart":
         """How a person is asked for labels, and how they come back."""
         return self._part("labeling")
+
+    @cached_property
+    def setup(self) -> "SetupPart":
+        """What a new workspace begins with."""
+        return self._part("setup")
 
     def _part(self, name: str) -> Any:
         return import_module(f"ftzard.tasks.{self.name}.{name}")

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ftzard.config.compose import MARKER, Resolved, resolve, to_record
-from ftzard.config.schema import Config
+from ftzard.config.schema import DEFAULT_TASK, Config
 from ftzard.core import credentials, yaml_file
 from ftzard.core.artifacts import ArtifactRef, sha256
 from ftzard.core.locks import not_writable
@@ -148,12 +148,12 @@ class Workspace:
     def task(self) -> str:
         """The task that the workspace began with, as ftzard.yaml says: its notebooks are for it."""
         said = self.own_config().get("task")
-        name = str((said.get("choice") if isinstance(said, dict) else said) or "classification")
+        name = str((said.get("choice") if isinstance(said, dict) else said) or DEFAULT_TASK)
         own = self.root / "config" / "task" / f"{name}.yaml"
         if not own.is_file():
             return name
         told = yaml_file.read(own) or {}  # a choice of the workspace's
-        over = next((d for d in told.get("defaults", []) if d != "_self_"), "classification")
+        over = next((d for d in told.get("defaults", []) if d != "_self_"), DEFAULT_TASK)
         return told.get("kind") or over
 
     def config(self, *requests: dict) -> Config:

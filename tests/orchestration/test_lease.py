@@ -10,7 +10,12 @@ import time
 import pytest
 
 from ftzard.orchestration import launch, lease
-from tests.orchestration.test_launch import dead, instance, run_of, status_of  # noqa: F401
+from tests.orchestration.test_launch import (  # noqa: F401
+    dead,
+    instance,
+    run_of,
+    status_of,
+)
 from tests.orchestration.texts import queued
 
 
