@@ -68,6 +68,7 @@ class PredictorPart(Protocol):
                     ) -> np.ndarray:
         """Return numbers (rows, ...) by which a saved model is known again."""
 
+
 class ModelPart(Protocol):
     """Training, and what is measured around a model.
 
@@ -156,10 +157,6 @@ class ComparisonPart(Protocol):
                 own_metrics: Mapping[str, Mapping], say: Callable[[str], object]
                 ) -> Comparison:
         """Return both models' scores on rows, each measured in a process of its own."""
-
-    def labelled_rows(self, config: Config, file: Path, identity: int
-                      ) -> tuple[pd.DataFrame, dict]:
-        """Return the usable rows of a labelled file, and what they are."""
 
 
 class ReportPart(Protocol):

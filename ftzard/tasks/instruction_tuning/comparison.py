@@ -6,20 +6,18 @@ The losses are of all rows; answers are written for some of them, drawn by the s
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ftzard.config.schema import Config
-from ftzard.data import reading
 from ftzard.errors import DataError
 from ftzard.evaluation import gate, metric_info
 from ftzard.evaluation.paired import Scored, sign_flips
 from ftzard.tasks.base import base_spec
-from ftzard.tasks.comparison import ComparedModel, Comparison, Line, description
-from ftzard.tasks.instruction_tuning import TASK, answer_metrics, instructions
+from ftzard.tasks.comparison import ComparedModel, Comparison, Line
+from ftzard.tasks.instruction_tuning import TASK, answer_metrics
 
 if TYPE_CHECKING:
     from ftzard.tasks.benchmark import Speed, Written
@@ -165,17 +163,3 @@ def _apart(rows: pd.DataFrame, written: list[list[str]]) -> pd.DataFrame:
     order = np.argsort(-abs(first - second), kind="stable")
     table = table.iloc[order]
     return table[table["first"] != table["second"]].reset_index(drop=True)
-
-
-def labelled_rows(config: Config, file: Path, identity: int) -> tuple[pd.DataFrame, dict]:
-    """Return the usable rows of a file of instructions and answers, and what they are."""
-    data = config.data
-    raw = instructions.read(
-        file, instruction_column=data.text_column, input_column=data.input_column,
-        output_column=data.label_column, messages_column=data.messages_column,
-        **reading.layout(data), ignored=data.ignored_columns or (),
-        lacking=[column for column in (data.input_column,) if column])
-    rows, rejected = instructions.clean(raw, batch=reading.batch_of(file),
-                                        max_characters=data.max_characters, identity=identity)
-    return (rows[["id", "batch", "text", "label", "messages"]].reset_index(drop=True),
-            description(str(file), rows, rejected["reason"]))
