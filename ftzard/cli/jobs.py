@@ -11,8 +11,9 @@ import typer
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
 from ftzard.cli.layout import Column, Table
 from ftzard.cli.printing import say, say_value, show_whole, telling
+from ftzard.config import pipeline
 from ftzard.config.pipeline import JOBS, job_named
-from ftzard.orchestration import launch
+from ftzard.orchestration import launch, launchpad_file
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -33,8 +34,9 @@ def run(
 
     place = find(workspace)
     job = job_named(job)
-    told = launch.launchpad({}) if config is None else launch.launchpad_file(config, job)
-    request = launch.merged(told.experiment, overrides or [])
+    told = (launchpad_file.split_launchpad({}) if config is None
+            else launchpad_file.read_launchpad(config, job))
+    request = launchpad_file.with_overrides(told.experiment, overrides or [])
     resolved = place.resolve(request)
     effects.refuse_without_effect(resolved, job)
     unusual.require_usual(resolved, JOBS[job])
@@ -73,7 +75,7 @@ def outcome_values(place, job: str, outcome) -> dict:
 def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[str], None] = say
              ) -> tuple[dict, dict[str, str]]:
     """Return the request with the file that the job takes from its drop folder, and run tags."""
-    drop = launch.drop_folder(job)
+    drop = pipeline.drop_folder(job)
     if drop is None or drop.key == "source" and not list(getattr(place, drop.name).glob("*")):
         return request, {}  # a job of raw rows, and none was dropped: data.source says which
     os.environ.update(launch.environment(place))

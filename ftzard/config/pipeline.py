@@ -100,3 +100,24 @@ def job_named(name: str) -> str:
     near = nearest(name, [job for job in JOBS if job[:3] == name[:3]] or JOBS)
     raise WorkspaceError(f"there is no job '{name}'{near if 'did you mean' in near else '.'} The "
                          f"jobs are: {', '.join(JOBS)}.")
+
+
+@dataclass(frozen=True)
+class DropFolder:
+    """A folder in which files are put for a job.
+
+    Attributes:
+        name: of the folder below data/, and of the workspace's property.
+        key: the key under `data` that names one of its files.
+    """
+
+    name: str
+    key: str
+
+
+def drop_folder(job: str) -> DropFolder | None:
+    """Return the drop folder from which a job takes its file, if any."""
+    renamed = DELIVERIES.get(job, {})
+    return next((DropFolder(*DROP_FOLDERS[name]) for name in
+                 (renamed.get(n, n) for n in BY_NAME[JOBS[job][0]].takes)
+                 if name in DROP_FOLDERS), None)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
+from ftzard.config import pipeline
 from ftzard.config.pipeline import CHAINS
 from ftzard.config.schema import Config
 from ftzard.errors import DataError
-from ftzard.orchestration import drop_folder_runs, launch, past_runs
+from ftzard.orchestration import drop_folder_runs, past_runs
 from ftzard.orchestration.drop_folder_runs import BY_HAND, CONTENT, DELIVERY
 from ftzard.orchestration.resources import request
 from ftzard.workspace import delivery_hashes, drop_folders
@@ -41,7 +42,7 @@ def taken(instance: DagsterInstance, workspace: Workspace, job: str, asked: Mapp
     asked: what the experiment is told; resources: the Launchpad's others, one of which may name the
     file. Raises DataError if none is named and not exactly one waits.
     """
-    drop = launch.drop_folder(job)
+    drop = pipeline.drop_folder(job)
     config = workspace.config(request(asked, {"resources": resources}, workspace.root))
     named, folder = getattr(config.data, drop.key), getattr(workspace, drop.name)
     if named is None and drop.key == "source" and config.data.mix is not None:
@@ -76,7 +77,7 @@ def _waiting(instance: DagsterInstance, workspace: Workspace, folder: Path, job:
     there is passed over; the doctor names it.
     """
     jobs = {job, *(chain for chain in CHAINS if job == f"{CHAINS[chain][0]}_job"
-                   and launch.drop_folder(chain) == launch.drop_folder(job))}
+                   and pipeline.drop_folder(chain) == pipeline.drop_folder(job))}
     files = drop_folder_runs.settled(drop_folder_runs.deliveries(workspace, folder))
     contents = {}
     for path in files:
@@ -91,7 +92,7 @@ def _waiting(instance: DagsterInstance, workspace: Workspace, folder: Path, job:
 
 
 def _only(instance: DagsterInstance, workspace: Workspace, folder: Path, job: str,
-          drop: launch.DropFolder, config: Config) -> Path:
+          drop: pipeline.DropFolder, config: Config) -> Path:
     """Return the one file that waits in a drop folder."""
     files = drop_folder_runs.deliveries(workspace, folder)
     waiting = _waiting(instance, workspace, folder, job)

@@ -30,7 +30,7 @@ from jupyter_core.utils import run_sync
 
 from ftzard.core.escaping import markdown_block
 from ftzard.core.locks import alive
-from ftzard.orchestration import launch, mlflow_bridge
+from ftzard.orchestration import launch, mlflow_bridge, run_progress
 from ftzard.orchestration.dagstermill_import import (
     DagstermillEngine,
     DagstermillNotebookClient,
@@ -304,7 +304,7 @@ def _keep(experiment, step_context, folder: Path) -> Path:
 
 def _is_no_counter(record: logging.LogRecord) -> bool:
     """Return whether a record of papermill's is more than the number of a cell."""
-    return not record.getMessage().startswith(launch.CHATTER)
+    return not record.getMessage().startswith(run_progress.PAPERMILL_MESSAGES)
 
 
 def install() -> None:

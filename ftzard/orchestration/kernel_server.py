@@ -89,7 +89,8 @@ class Server:
                 "MPLBACKEND": "module://matplotlib_inline.backend_inline",
                 "JPY_PARENT_PID": "1",  # ipykernel's own watch could not know whom to look at
                 "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger would speak in the terminal
-                parent_watchdog.PARENT_PID: str(os.getpid()), "FTZARD_WORKSPACE": str(self.workspace.root)}
+                parent_watchdog.PARENT_PID: str(os.getpid()),
+                "FTZARD_WORKSPACE": str(self.workspace.root)}
 
     def fork(self, step: str, arguments: list[str], env: dict[str, str], cwd: str) -> int:
         """Return the pid of a new kernel for a step.

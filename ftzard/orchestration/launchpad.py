@@ -17,10 +17,10 @@ import yaml
 
 from ftzard.config import effects
 from ftzard.config.compose import PACKAGED, available, defaults, leaves, stated
+from ftzard.config.pipeline import drop_folder
 from ftzard.config.schema import hint_of, parse
 from ftzard.core.credentials import without_password
 from ftzard.errors import FtzardError
-from ftzard.orchestration.launch import drop_folder
 from ftzard.workspace import addresses
 from ftzard.workspace.workspace import MARKER, Workspace
 

@@ -17,7 +17,8 @@ from dagster import (
     RunsFilter,
 )
 
-from ftzard.orchestration.launch import NOT_TRIED, began_a_step, was_interrupted
+from ftzard.orchestration.dead_runs import NOT_TRIED, began_a_step
+from ftzard.orchestration.run_progress import was_interrupted
 
 #: Tags of a run: the file it takes, relative to the workspace, and the SHA-256 of its content.
 DELIVERY, CONTENT = "ftzard/delivery", "ftzard/content"

@@ -20,7 +20,7 @@ from dagster import (
     sensor,
 )
 
-from ftzard.orchestration import drop_folder_runs, launch, quarantine
+from ftzard.orchestration import dead_runs, drop_folder_runs, quarantine
 from ftzard.workspace.workspace import find
 
 
@@ -64,7 +64,7 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
             description="Reports a run as failed when the process that worked on it is gone, and "
                         "closes what it left open in MLflow.")
     def dead_run_sensor(context: SensorEvaluationContext):
-        closed = launch.close_dead_runs(context.instance, find())
+        closed = dead_runs.close_dead_runs(context.instance, find())
         for run_id in closed:  # the sensors below may not have been asked for the first time yet
             close(run_id, "KILLED", "the process that worked on the Dagster run is gone")
         yield SkipReason(f"closed {', '.join(closed)}" if closed else "every run is alive")

@@ -20,8 +20,8 @@ from importlib import import_module
 from pathlib import Path
 
 from ftzard.errors import TrackingError, WorkspaceError
-from ftzard.orchestration import code_location, dagster_settings, launch, server_guard
-from ftzard.orchestration.launch import dead_runs, environment
+from ftzard.orchestration import code_location, dagster_settings, dead_runs, server_guard
+from ftzard.orchestration.launch import environment
 from ftzard.workspace import addresses
 from ftzard.workspace.workspace import Workspace
 
@@ -290,8 +290,8 @@ def close_open_runs(workspace: Workspace, reason: str) -> int:
 
     tracking, closed = connect(workspace, workspace.config()), 0
     with DagsterInstance.get() as instance:
-        for run, _ in dead_runs(instance, workspace, start_s=0.0):
-            launch.report_ended(instance, run, reason, canceled=True)
+        for run, _ in dead_runs.find_dead_runs(instance, workspace, start_s=0.0):
+            dead_runs.report_ended(instance, run, reason, canceled=True)
             closed += 1 + runs.close_failed(tracking, run.run_id, "KILLED", reason)
     return closed + len(runs.reconcile(tracking))
 
@@ -302,7 +302,7 @@ def close_dead_runs(workspace: Workspace) -> list[str]:
     from dagster import DagsterInstance
 
     with DagsterInstance.get() as instance:
-        closed = launch.close_dead_runs(instance, workspace)
+        closed = dead_runs.close_dead_runs(instance, workspace)
     if closed:
         from ftzard.tracking import runs
         from ftzard.tracking.workspace_store import connect

@@ -7,11 +7,10 @@ import yaml
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.utils import make_new_run_id
 
-from ftzard.config.pipeline import JOBS
+from ftzard.config.pipeline import JOBS, drop_folder
 from ftzard.errors import ConfigError, DataError
 from ftzard.orchestration import drop_folder_runs
 from ftzard.orchestration.file_selection import Taken, taken
-from ftzard.orchestration.launch import drop_folder
 
 INFERENCE, RETRAINING = "inference_pipeline_job", "retraining_pipeline_job"
 TRAINING = "training_pipeline_job"
