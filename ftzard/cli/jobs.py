@@ -81,17 +81,17 @@ def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[st
     os.environ.update(launch.environment(place))
     from dagster import DagsterInstance
 
-    from ftzard.orchestration.drop_folder_runs import told
-    from ftzard.orchestration.file_selection import DELIVERY, taken
+    from ftzard.orchestration.drop_folder_runs import shortened
+    from ftzard.orchestration.file_selection import DELIVERY, select_file
 
     with DagsterInstance.get() as instance:
-        found = taken(instance, place, job, request, resources)
+        found = select_file(instance, place, job, request, resources)
     if DELIVERY in found.tags:
         tell(f"file: {found.tags[DELIVERY]}")
     if found.waiting:
         folder = f"data/{drop.name}"
-        tell(f"not taken: {told(found.waiting)} in {folder}, since the config names other rows "
-             f"(the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
+        tell(f"not taken: {shortened(found.waiting)} in {folder}, since the config names other "
+             f"rows (the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
     return found.request, found.tags
 
 

@@ -46,7 +46,8 @@ class ArtifactIOManager(IOManager):
         verify(handle, self.experiment.workspace.root)
         write_json(self._stored(context), handle.to_dict())
         if not kernel_engine.in_kernel() and handle.commit:
-            run = mlflow_bridge.about_step(kernel_engine.server(), self.experiment, context.step_key)
+            run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
+                                             context.step_key)
             context.log_event(AssetMaterialization(asset_key=handle.name, metadata={
                 **_described(handle, self.experiment.workspace.root), **_trial(self.experiment),
                 **_batches(handle, self.experiment.workspace, run),
@@ -77,7 +78,8 @@ class MetadataIOManager(ArtifactIOManager):
         if self.place is not None:
             write_json(self.place, obj)
         if not kernel_engine.in_kernel() and (obj.get("commit") or obj.get("step") == "tuning"):
-            run = mlflow_bridge.about_step(kernel_engine.server(), self.experiment, context.step_key)
+            run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
+                                             context.step_key)
             mlflow = addresses.mlflow_address(self.experiment.workspace,
                                               self.experiment.config.tracking.server)
             shared = {**_trial(self.experiment), **_way_to(run)}
@@ -99,7 +101,8 @@ class NotebookIOManager(IOManager):
     def handle_output(self, context: OutputContext, obj: bytes) -> None:
         path = self._place(context.step_key)
         write_atomically(path, lambda part: part.write_bytes(obj))
-        run = mlflow_bridge.about_step(kernel_engine.server(), self.experiment, context.step_key)
+        run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
+                                             context.step_key)
         shown = {"Executed notebook": MetadataValue.notebook(str(path)),
                  **_trial(self.experiment), **_way_to(run)}
         if not context.step_key.startswith("Git_Dvc_"):

@@ -250,7 +250,8 @@ def execute_notebook(step_context, **arguments) -> str:
     try:
         executed = _original_execute(step_context, **arguments)
         status = None
-        mlflow_bridge.through(server(), "keep_notebook", experiment, step=step_context.step.key,
+        mlflow_bridge.call_in_server(server(), "store_notebook", experiment,
+                                     step=step_context.step.key,
                          executed=executed)
         return executed
     except PapermillExecutionError as error:
@@ -276,7 +277,8 @@ def execute_notebook(step_context, **arguments) -> str:
         raise
     finally:
         if status is not None:
-            mlflow_bridge.through(server(), "close", experiment, status=status, reason=reason)
+            mlflow_bridge.call_in_server(server(), "close", experiment, status=status,
+                                         reason=reason)
 
 
 def _as_it_is_now(experiment, notebook: Path) -> str:
@@ -284,9 +286,9 @@ def _as_it_is_now(experiment, notebook: Path) -> str:
     place = experiment.workspace
     if not notebook.is_relative_to(place.root):
         return str(notebook)
-    used = own_code.keep(place, [place.relative(notebook)])
-    own_code.note(place, experiment.run_id, used)
-    return str(next((own_code.kept(place, one) for one in used.values()), notebook))
+    used = own_code.snapshot(place, [place.relative(notebook)])
+    own_code.record_used(place, experiment.run_id, used)
+    return str(next((own_code.snapshot_file(place, one) for one in used.values()), notebook))
 
 
 def _plain(traceback: list[str]) -> str:

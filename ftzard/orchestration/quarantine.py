@@ -20,7 +20,7 @@ from ftzard.config.pipeline import JOBS
 from ftzard.core.artifacts import write_atomically
 from ftzard.core.escaping import visible
 from ftzard.errors import DataError
-from ftzard.orchestration.drop_folder_runs import CONTENT, Found, LookInto
+from ftzard.orchestration.drop_folder_runs import CONTENT, FolderCheck, RequestedRuns
 from ftzard.workspace import delivery_hashes
 from ftzard.workspace.workspace import Workspace
 
@@ -54,7 +54,7 @@ def _refusal(instance: DagsterInstance, run: DagsterRun) -> tuple[str, str] | No
     return None
 
 
-def looked(instance: DagsterInstance, workspace: Workspace, look: LookInto) -> Found:
+def looked(instance: DagsterInstance, workspace: Workspace, look: FolderCheck) -> RequestedRuns:
     """Look into a drop folder, and set aside what failed runs have refused of what lies there.
 
     One that cannot be set aside is told of, and keeps no other from it.

@@ -45,7 +45,7 @@ from ftzard.core.artifacts import write_json
 from ftzard.core.locks import locked
 from ftzard.errors import ConfigError, nearest
 from ftzard.orchestration import kernel_engine, lease
-from ftzard.orchestration.drop_folder_runs import refuse_taken
+from ftzard.orchestration.drop_folder_runs import refuse_duplicate
 from ftzard.versioning import own_code
 from ftzard.workspace import notebook_copies
 from ftzard.workspace.artifact_names import DELIVERIES
@@ -166,11 +166,11 @@ def _opened(context) -> Iterator[Experiment]:
             workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
             waiting=logging.getLogger("papermill").info))  # which Dagster and the terminal show
         if context.dagster_run:
-            refuse_taken(context.instance, context.dagster_run)
+            refuse_duplicate(context.instance, context.dagster_run)
             _refresh_notebooks(workspace, context.dagster_run.job_name)
         write_json(resolved, to_record(config))
         write_json(sources, told.sources)
-        own_code.note(workspace, run_id, code)
+        own_code.record_used(workspace, run_id, code)
         parents = _parents(workspace, context.dagster_run)
         write_json(lineage, parents)
         stack.enter_context(kernel_engine.session(workspace, context.dagster_run, context.instance))

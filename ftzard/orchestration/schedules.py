@@ -24,7 +24,7 @@ HOURLY = "0 * * * *"
 def schedules(jobs: Mapping[str, JobDefinition]) -> list[ScheduleDefinition]:
     """Return every schedule of the code location."""
 
-    def hourly(name: str, job: str, about: str, look: drop_folder_runs.LookInto):
+    def hourly(name: str, job: str, about: str, look: drop_folder_runs.FolderCheck):
         @schedule(name=name, job=jobs[job], cron_schedule=HOURLY, description=about,
                   default_status=DefaultScheduleStatus.STOPPED)
         def evaluate(context: ScheduleEvaluationContext):

@@ -24,7 +24,7 @@ from ftzard.orchestration import dead_runs, drop_folder_runs, quarantine
 from ftzard.workspace.workspace import find
 
 
-def answer(context: SensorEvaluationContext, look: drop_folder_runs.LookInto) -> SensorResult:
+def answer(context: SensorEvaluationContext, look: drop_folder_runs.FolderCheck) -> SensorResult:
     """Return what a look into a drop folder finds, as a sensor says it."""
     found = quarantine.looked(context.instance, find(), look)
     return SensorResult(run_requests=found.requests,
