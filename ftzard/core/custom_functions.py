@@ -38,7 +38,7 @@ _loaded: dict[str, str] = {}
 
 
 class FunctionError(DataError):
-    """A workspace's own function failed on a text; `about` says how without naming the row."""
+    """An error of a workspace's own function on a text; `about` describes it without the row."""
 
     def __init__(self, about: str, row: object, text: str):
         self.about = about
@@ -46,7 +46,7 @@ class FunctionError(DataError):
 
 
 def source_files(root: Path) -> list[str]:
-    """Return the names, below `custom/`, of the files that a workspace's functions consist of.
+    """Return the files of `custom/`, by their paths below it.
 
     Raises ConfigError for a folder or a file that is a link.
     """
@@ -68,7 +68,7 @@ def source_files(root: Path) -> list[str]:
 
 
 def read(root: Path) -> dict[str, str]:
-    """Return {name below `custom/`: text} of a folder's files."""
+    """Return the texts of the files of `custom/` by their paths below it."""
     found = {}
     for name in source_files(root):
         try:
@@ -80,7 +80,7 @@ def read(root: Path) -> dict[str, str]:
 
 
 def packed(name: str, sources: Mapping[str, str], key: str) -> dict:
-    """Return a function as a value: {function, sha256, files}, which JSON takes.
+    """Return a function as a JSON value: {function, sha256, files}.
 
     Args:
         name: 'module:function'.
@@ -113,13 +113,13 @@ def _digest(name: str, files: Mapping[str, str]) -> str:
 
 
 def _file_of(module: str, sources: Mapping[str, str]) -> str | None:
-    """Return which of the files is a module, or None."""
+    """Return the file of a module, or None."""
     path = module.replace(".", "/")
     return next((name for name in (f"{path}.py", f"{path}/__init__.py") if name in sources), None)
 
 
 def _reached(module: str, sources: Mapping[str, str], key: str, name: str) -> dict[str, str]:
-    """Return the module's file and those that it imports from the folder, theirs included."""
+    """Return the module's file and the files of the folder that it imports, directly or not."""
     if _file_of(module, sources) is None:
         there = [n.removesuffix(".py").replace("/", ".") for n in sources if n.endswith(".py")]
         raise ConfigError(
@@ -152,7 +152,7 @@ def _parsed(file: str, text: str, key: str, name: str) -> ast.Module:
 
 
 def _imports(node: ast.AST, package: str, file: str, sources: Mapping[str, str]) -> list[str]:
-    """Return the modules of the folder that a line may import; refuse one without its dot."""
+    """Return the modules of the folder that an import statement may load."""
     if isinstance(node, ast.ImportFrom) and node.level:
         parts = package.split(".") if package else []
         parts = parts[:len(parts) - (node.level - 1)]
@@ -188,7 +188,7 @@ def _require_defined(text: str, function: str, key: str, name: str) -> None:
 
 
 def function(value: Mapping, key: str, arguments: int) -> Callable:
-    """Return the function that a value holds, imported from its own sources.
+    """Return the function of a packed value, imported from its own sources.
 
     Args:
         value: as `packed` returns it.
@@ -224,7 +224,7 @@ def function(value: Mapping, key: str, arguments: int) -> Callable:
 
 
 def _package(value: Mapping) -> str:
-    """Return the name of the package that the sources of a value are imported as, written once."""
+    """Return the name of the package under which the sources of a value are imported."""
     name = f"ftzard_custom_{value['sha256'][:24]}"
     if name not in _loaded:
         folder = Path(tempfile.mkdtemp(prefix="ftzard-custom-"))
@@ -253,7 +253,7 @@ def _said(error: BaseException) -> str:
 
 
 def cleaned(texts: Sequence[str], value: Mapping, rows: Sequence | None = None) -> list[str]:
-    """Return texts as a workspace's own `data.clean` makes them, one for each.
+    """Return texts cleaned by a workspace's own `data.clean`, one for each.
 
     rows: their numbers, for messages; None counts from 0. Raises FunctionError, with the row, for a
     function that raises or returns no text.
@@ -282,7 +282,7 @@ def _shown(value: object) -> str:
 
 def measured(names_and_values: Mapping[str, Mapping], labels: Sequence[str],
              answers: Sequence[str], probabilities: object) -> dict[str, float]:
-    """Return {name: number} of a workspace's own metrics.
+    """Return the values of a workspace's own metrics by name.
 
     Args:
         names_and_values: {short name: value as `packed` returns it}.
@@ -318,7 +318,7 @@ def measured(names_and_values: Mapping[str, Mapping], labels: Sequence[str],
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Return {name in tables and records: 'module:function'}; the function's name says enough."""
+    """Return {name in tables and records: 'module:function'}."""
     return {name.partition(":")[2]: name for name in names}
 
 

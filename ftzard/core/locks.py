@@ -39,7 +39,7 @@ def _lock_file(path: Path) -> TextIO:
 
 
 def not_writable(folder: Path) -> str:
-    """Return why a command that changes a workspace cannot be used, with the remedy."""
+    """Return why a command cannot change a workspace, with the remedy."""
     return (f"{folder} may not be written to by this user, and this command "
             "writes there. Ask whoever owns the workspace to let you, or work in a clone of it "
             "(git clone), which is a workspace of your own.")
@@ -49,7 +49,8 @@ def not_writable(folder: Path) -> str:
 def locked(
     path: Path, holder: dict, waiting: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Hold the file lock `path`; wait for whoever has it, saying so once through `waiting`.
+    """Hold the file lock `path`; wait for its holder, and report the waiting once through
+    `waiting`.
 
     The lock ends with the process that holds it, however that process ends. Raises WorkspaceError
     where this user may not write.

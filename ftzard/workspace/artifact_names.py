@@ -1,4 +1,4 @@
-"""What artifacts are called: by the config's paths, and those whose place no config says."""
+"""The names of artifacts by their paths."""
 
 import re
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ def name_of(path: str, paths: Paths) -> str:
 
 
 def select(workspace: Workspace, config: Config, asked: str, known: Iterable[str]) -> list[str]:
-    """Return those of the known paths that an artifact's name, or a path, means.
+    """Return those of the given paths that an artifact's name, or a path, means.
 
     Raises WorkspaceError for a name or path that is none of them, with the nearest.
     """

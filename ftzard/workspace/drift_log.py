@@ -1,8 +1,7 @@
-"""What became of each incoming batch's comparison with the training data, and whether an alarm
-stands.
+"""The log of drift comparisons: one per incoming batch and champion, and whether an alarm is on.
 
-One JSON file beside the predictions, versioned like them: an entry per batch and champion, oldest
-first. Light: a sensor reads it, and so does `ftzard status`.
+It is a JSON file beside the predictions, versioned like them, with the oldest entry first. Imports
+are light, since a sensor and `ftzard status` read it.
 """
 
 import json
@@ -16,7 +15,7 @@ from ftzard.workspace.workspace import Workspace
 
 
 def place(workspace: Workspace) -> Path:
-    """Return where the log stands."""
+    """Return the path of the log."""
     return workspace.root / "data" / "predictions" / "drift.json"
 
 
@@ -35,17 +34,17 @@ def entries(workspace: Workspace) -> list[dict]:
 
 
 def last(workspace: Workspace) -> dict | None:
-    """Return the latest batch's entry, or None."""
+    """Return the entry of the latest batch, or None."""
     return next(reversed(entries(workspace)), None)
 
 
 def alarm(workspace: Workspace) -> bool:
-    """Return whether an alarm stands after the latest batch."""
+    """Return whether an alarm is on after the latest batch."""
     return bool((last(workspace) or {}).get("alarm"))
 
 
 def stood_before(workspace: Workspace, batch: str, champion: int) -> bool:
-    """Return whether an alarm stood before this batch was compared with this champion's data.
+    """Return whether an alarm was on before this batch was compared.
 
     A batch that is compared once more takes its own place again, and so the state before it.
     """
@@ -58,7 +57,7 @@ def stood_before(workspace: Workspace, batch: str, champion: int) -> bool:
 
 
 def add(workspace: Workspace, found: Mapping, *, batch: str, champion: int) -> Path:
-    """Put what was found on record and return the file; the same again changes no byte of it.
+    """Add a result to the log and return the file; an equal entry does not change it.
 
     found: `Drift.to_dict()`. An entry of the same batch and champion is replaced where it stands.
     """

@@ -1,7 +1,7 @@
-"""How many dropped files wait, are in the queue, at work, or failed: for the status and the doctor.
+"""The number of dropped files that wait, are queued, running or failed.
 
-Asked of Dagster's own database without loading Dagster. What a file holds is known from the hashes
-that the sensors keep; of the others some are hashed now, and the rest counts as waiting.
+It is read from Dagster's database without importing Dagster. Contents are known from the hashes
+that the sensors cache; some of the other files are hashed now, and the rest counts as waiting.
 """
 
 import sqlite3
@@ -26,7 +26,7 @@ TOLD = 5
 
 @dataclass
 class Tally:
-    """The files of one drop folder by how far they have come.
+    """The files of one drop folder by their state.
 
     waiting: no run was made for them yet; queued: their runs wait in Dagster's queue; at_work: a
     run takes them now; failed: {name: the first signs of the run that failed}, not tried again
@@ -40,12 +40,12 @@ class Tally:
     done: int = 0
 
     def to_dict(self) -> dict:
-        """Return the counts, and the names of those that failed."""
+        """Return the counts, and the names of the failed files."""
         return {"waiting": len(self.waiting), "queued": len(self.queued),
                 "at_work": len(self.at_work), "failed": dict(self.failed), "done": self.done}
 
     def sentence(self) -> str:
-        """Say what there is to say, '' if all is done."""
+        """Return a sentence about the counts, '' if all files are done."""
         said = [f"{len(names):,} {what}" for names, what in (
             (self.waiting, "waiting"), (self.queued, "in the queue"), (self.at_work, "at work"))
             if names]
@@ -125,13 +125,14 @@ WHERE t.key = 'ftzard/content' ORDER BY r.id DESC"""
 
 
 def not_in_table(workspace: Workspace, cleaned: Path) -> list[str]:
-    """Return the names of files in data/raw_incoming of which no row is in the table yet."""
+    """Return the names of files in data/raw_incoming of which the table has no row yet."""
     files = [e.path for e in drop_folders.entries(workspace, workspace.raw_incoming) if e.look]
     if not files or not cleaned.is_file():
         return [path.name for path in files]
     from pyarrow import parquet
 
-    known, missing = set(parquet.read_table(cleaned, columns=["batch"])["batch"].unique().to_pylist()), []
+    batches = parquet.read_table(cleaned, columns=["batch"])["batch"]
+    known, missing = set(batches.unique().to_pylist()), []
     for path in files:
         with suppress(OSError, DataError):  # it has vanished, or cannot be read
             if delivery_hashes.of(workspace, path, keep=False)[:12] not in known:

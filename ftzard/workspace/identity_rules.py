@@ -1,4 +1,4 @@
-"""Which version of the rules of identity a workspace keeps: it is frozen with its first rows."""
+"""The version of the identity rules of a workspace, which is frozen with its first rows."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which folders may become a workspace: everything that is refused before anything is made."""
+"""Checks of a folder that is to become a workspace, before anything is written."""
 
 import os
 from pathlib import Path
@@ -53,7 +53,7 @@ def usable_folder(folder: Path | str) -> Path:
 
 
 def _require_name(path: Path) -> None:
-    """Refuse names that the tools a workspace is made of cannot carry."""
+    """Raise WorkspaceError for names that git, DVC or MLflow cannot handle."""
     unusable = unusable_folder_name(path)
     if unusable:
         raise WorkspaceError(unusable)
