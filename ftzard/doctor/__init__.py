@@ -1,8 +1,8 @@
-"""The doctor: what is wrong with a workspace, the command that mends it, and what it mends itself.
+"""The doctor: problems of a workspace, the commands that solve them, and automatic fixes.
 
-A list of checks, each from the workspace to findings. Looking changes nothing. A check that fails
-is a finding of its own, so a broken workspace is described and not crashed on. `mend` carries out
-only what loses nothing: it finishes or clears what a killed process has left.
+A list of checks, each from the workspace to findings. Checks change nothing. A check that fails is
+a finding, so a broken workspace is described and does not crash the doctor. `mend` does only what
+loses nothing: it finishes or removes what a killed process left.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 
 def examine(place: Workspace) -> list[Finding]:
-    """Return what every check finds; nothing is changed and nothing is raised."""
+    """Return the findings of all checks; nothing is changed and nothing is raised."""
     found: list[Finding] = []
     for area, check in CHECKS:
         try:
@@ -65,7 +65,7 @@ def examine(place: Workspace) -> list[Finding]:
 
 
 def mend(place: Workspace, found: list[Finding], say: Callable[[str], object]) -> int:
-    """Carry out what findings can mend; return how many did. One that fails is said, not raised.
+    """Apply the fixes of findings; return their number. A failing fix is reported, not raised.
 
     Nothing is touched while a run works in the workspace.
     """
@@ -89,7 +89,7 @@ def mend(place: Workspace, found: list[Finding], say: Callable[[str], object]) -
 
 
 def cure(place: Workspace, say: Callable[[str], object], rounds: int = 3) -> list[Finding]:
-    """Mend and look again until nothing more can be mended; return what is found then.
+    """Apply fixes and check again until nothing more can be fixed; return the last findings.
 
     A round may uncover the next one's work: a version that is committed is then to be pushed.
     """
@@ -102,7 +102,7 @@ def cure(place: Workspace, say: Callable[[str], object], rounds: int = 3) -> lis
 
 
 def lines(found: list[Finding]) -> list[str]:
-    """Return findings as a person reads them: a line each, and the command below it."""
+    """Return findings as text: a line each, and the command below it."""
     shown = []
     for finding in found:
         mark = {OK: "✓", WARNING: "!", WRONG: "✗"}[finding.state]

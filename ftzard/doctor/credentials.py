@@ -1,5 +1,4 @@
-"""Which credentials a workspace's runs have, and whether somebody else can read them; never what
-they are."""
+"""The credentials of a workspace's runs, and whether others can read them; values are not shown."""
 
 import os
 import stat
@@ -16,7 +15,7 @@ _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def secrets(place: Workspace) -> list[Finding]:
-    """Which credentials are set, in the environment or in .env, and what is wrong with them."""
+    """Credentials in the environment or in .env, and problems with them."""
     file = place.root / credentials.FILE
     try:
         said = credentials.read(file)
@@ -32,7 +31,7 @@ def secrets(place: Workspace) -> list[Finding]:
 
 
 def _login(place: Workspace, there: set[str]) -> list[Finding]:
-    """A login at an MLflow server that is incomplete, or that travels where others listen."""
+    """A login at an MLflow server that is incomplete, or sent without encryption."""
     server = settings(place).tracking.server
     if server is None or "MLFLOW_TRACKING_TOKEN" in there:
         return []
@@ -53,7 +52,7 @@ def _login(place: Workspace, there: set[str]) -> list[Finding]:
 
 
 def _file(place: Workspace, said: dict[str, str]) -> list[Finding]:
-    """The file itself: kept from others and from git, and every name in it one that is taken."""
+    """The file .env: its permissions, whether git ignores it, and its names."""
     file, found = place.root / credentials.FILE, []
     if stat.S_IMODE(file.stat().st_mode) & _FOR_OTHERS:
         found.append(Finding("secrets", WRONG, f"{file.name} can be read by other users of this "

@@ -1,4 +1,4 @@
-"""What lies in the drop folders: files that wait, that failed, and that nobody will take."""
+"""The drop folders: files that wait, that failed, and that are never taken."""
 
 import shlex
 
@@ -32,7 +32,7 @@ def _passed_over(place: Workspace) -> list[Finding]:
 
 
 def _failed(place: Workspace) -> list[Finding]:
-    """Files that wait or whose runs failed; each folder that has some."""
+    """Files that wait or whose runs failed, by folder."""
     found = []
     for name, tally in (drop_tally.of(place) or {}).items():
         folder = f"data/{name}"

@@ -1,6 +1,6 @@
-"""What a killed process leaves lying: files half written, locks, folders of its own.
+"""Leftovers of killed processes: half-written files, locks, folders.
 
-Nothing counts as left over while a run works in the workspace or git and DVC are busy with it.
+Nothing counts as left over while a run works in the workspace or git and DVC are busy in it.
 """
 
 import fcntl
@@ -22,12 +22,12 @@ _NOT_OURS = {"mlartifacts", "dagster", "worktrees", "logs"}
 
 
 def holder(doing: str) -> dict:
-    """Return what a lock file says about this process."""
+    """Return the content of a lock file of this process."""
     return {"pid": os.getpid(), "doing": doing}
 
 
 def at_work(place: Workspace) -> str | None:
-    """Return who works in the workspace right now, as a phrase, or None."""
+    """Return the process that works in the workspace, as a phrase, or None."""
     for name, what in (("run.lock", "a run works here"), ("git_dvc.lock", "git and DVC are busy")):
         lock = place.state / name
         if lock.is_file() and held(lock):
@@ -37,7 +37,7 @@ def at_work(place: Workspace) -> str | None:
 
 
 def held(lock: Path) -> bool:
-    """Return whether a living process holds a file lock; the system frees those of dead ones."""
+    """Return whether a living process holds a file lock; the system releases those of dead ones."""
     with open(lock, "rb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -48,7 +48,7 @@ def held(lock: Path) -> bool:
 
 
 def locks(place: Workspace) -> list[Finding]:
-    """Locks: who holds one, which are stale, and whether DVC's list of them can be read."""
+    """Locks: their holders, stale ones, and whether DVC's list of them is readable."""
     found = []
     stale = [lock for lock in sorted(place.state.glob("*.lock"))
              if lock.stat().st_size and not held(lock)]
@@ -89,7 +89,7 @@ def _dvc_lock(place: Workspace, rwlock: Path) -> list[Finding]:
 
 
 def half_written(place: Workspace) -> list[Finding]:
-    """Files and folders under temporary names, and a model's folder whose exchange was cut off."""
+    """Temporary files and folders, and a model's folder whose exchange was interrupted."""
     work = at_work(place)
     if work:
         return [Finding("files", OK, f"not looked at: {work}.")]
@@ -123,7 +123,7 @@ def half_written(place: Workspace) -> list[Finding]:
 
 
 def unfinished_init(place: Workspace) -> list[Finding]:
-    """An `init` that was killed between the files it made and their first commit."""
+    """An `init` that was killed between its files and their first commit."""
     if not init_journal.interrupted(place.root):
         return [Finding("init", OK, "it was finished.")]
     return [Finding(
@@ -133,7 +133,7 @@ def unfinished_init(place: Workspace) -> list[Finding]:
 
 
 def unfinished_restore(place: Workspace) -> list[Finding]:
-    """A `restore` that was killed between the first file it wrote and its commit."""
+    """A `restore` that was killed between its first file and its commit."""
     if not place.unfinished_restore.is_file() or at_work(place):
         return [Finding("restore", OK, "it was finished.")]
     left = place.relative(place.unfinished_restore)
@@ -167,7 +167,7 @@ def _parts(place: Workspace):
 
 
 def _exchanges(place: Workspace):
-    """Yield (temporary folder, the folder it was to become) of packing and exchanging folders."""
+    """Yield (temporary folder, its target) of folders that are packed or exchanged."""
     for folder, names, _ in _walk(place):
         for name in list(names):
             inside = folder / name
@@ -182,7 +182,7 @@ def _exchanges(place: Workspace):
 
 
 def worktrees(place: Workspace) -> list[Finding]:
-    """Worktrees under .ftzard/worktrees that no process works in any more."""
+    """Worktrees under .ftzard/worktrees without a process."""
     if not git.is_repo(place.root):
         return []
     folder = place.state / "worktrees"

@@ -1,4 +1,4 @@
-"""The machine: config, disk, GPU, packages, the notebooks' copies."""
+"""The machine: config, disk, GPU, packages, copies of the notebooks."""
 
 import ctypes
 import re
@@ -16,7 +16,7 @@ from ftzard.workspace.workspace import MARKER, Workspace
 
 
 def config(place: Workspace) -> list[Finding]:
-    """ftzard.yaml: can it be read, and does every key exist."""
+    """ftzard.yaml: whether it is readable and all keys exist."""
     try:
         place.config()
     except (ConfigError, OSError, ValueError) as error:
@@ -27,7 +27,7 @@ def config(place: Workspace) -> list[Finding]:
 
 
 def disk(place: Workspace) -> list[Finding]:
-    """Free space where the workspace is, and where temporary files go."""
+    """Free space of the workspace and of temporary files."""
     least = settings(place).paths.min_free_mb * space.MB
     found = []
     folders = [place.root]
@@ -45,7 +45,7 @@ def disk(place: Workspace) -> list[Finding]:
 
 
 def gpu(place: Workspace) -> list[Finding]:
-    """The GPU and its driver, and whether this workspace's model needs one."""
+    """The GPU and its driver, and whether the workspace's model needs one."""
     model = settings(place).model
     needs = model.build is None
     try:
@@ -134,7 +134,7 @@ def requirements(lines: list[str]) -> list[tuple[str, str, str]]:
 
 
 def fits(found: str, relation: str, wanted: str) -> bool:
-    """Return whether a version is what a requirement says; '>=' compares the numbers in it."""
+    """Return whether a version meets a requirement; '>=' compares the numbers in it."""
     if relation == "==":
         return found == wanted
     numbers = [[int(n) for n in re.findall(r"\d+", v)] for v in (found, wanted)]

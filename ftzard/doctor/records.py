@@ -1,4 +1,4 @@
-"""MLflow and Dagster: can their stores be opened, and what is left open in them."""
+"""MLflow and Dagster: whether their stores can be opened, and runs left open in them."""
 
 import os
 import shlex
@@ -32,7 +32,7 @@ def uri_of(place: Workspace) -> str:
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """Let MLflow's requests fail soon in this block: a doctor is waited for."""
+    """Let MLflow's requests fail soon in this block, since a user waits."""
     name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
     before = os.environ.get(name)
     os.environ[name] = str(SERVER_S)
@@ -46,7 +46,7 @@ def impatient() -> Iterator[None]:
 
 
 def store(place: Workspace) -> list[Finding]:
-    """MLflow's store: there, of this MLflow's version, readable, not locked."""
+    """MLflow's store: whether it exists, is readable, unlocked, and of this MLflow's version."""
     uri = uri_of(place)
     from ftzard.tracking import store as mlflow
 
@@ -88,7 +88,7 @@ def _set_aside(file: Path) -> str:
 
 
 def tracking_of(place: Workspace):
-    """Return the connection to the store as it stands, or None if there is nothing in it yet.
+    """Return the connection to the store, or None if it is empty.
 
     Raises TrackingError if it cannot be opened; why is said once, by `store`.
     """
@@ -109,7 +109,7 @@ def tracking_of(place: Workspace):
 
 
 def open_runs(place: Workspace) -> list[Finding]:
-    """MLflow runs that are RUNNING although nobody runs them."""
+    """RUNNING runs of MLflow without a process."""
     with impatient():
         tracking = tracking_of(place)
         if tracking is None:
@@ -136,7 +136,7 @@ def open_runs(place: Workspace) -> list[Finding]:
 
 
 def dagster(place: Workspace) -> list[Finding]:
-    """Dagster's home, and its runs that nobody executes any more."""
+    """Dagster's home, and its runs without a process."""
     home = place.dagster_home
     file = home / "dagster.yaml"
     if not file.is_file():
@@ -170,7 +170,7 @@ def _write_settings(place: Workspace) -> str:
 
 
 def _dead_runs(place: Workspace, database: Path) -> list[str]:
-    """Return 'job id' of each unfinished run whose worker, on this machine, is gone."""
+    """Return 'job id' of each unfinished run whose worker on this machine is gone."""
     marks = ", ".join("?" * len(_UNFINISHED))
     with sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=2) as connection:
         rows = connection.execute(
@@ -182,7 +182,7 @@ def _dead_runs(place: Workspace, database: Path) -> list[str]:
 
 
 def _worker_gone(place: Workspace, run_id: str, made: int) -> bool:
-    """Return whether a run has no process, by the rule of `launch.close_dead_runs`."""
+    """Return whether a run has no process, by the rule of `dead_runs.close_dead_runs`."""
     if not lease.was_taken(place, run_id):
         return time.time() - made > _TAKEN_UP_S
     return lease.lost(place, run_id, time.time()) is not None

@@ -1,4 +1,4 @@
-"""Do the registered models, their records in git, their adapters and the aliases agree?"""
+"""Consistency of registered models, their records in git, their adapters and the aliases."""
 
 import zipfile
 from pathlib import Path
@@ -14,7 +14,7 @@ from ftzard.workspace.workspace import Workspace
 
 
 def models(place: Workspace) -> list[Finding]:
-    """Registered versions, their records, their adapters and the aliases: do they agree?"""
+    """Registered versions, their records, adapters and aliases, and whether they agree."""
     name = settings(place).tracking.registered_model
     records, unreadable = _records(place, name)
     found = [Finding("models", WRONG, f"{place.relative(file)} is not a readable record.",
@@ -92,7 +92,7 @@ def _move(registry, tracking, version) -> str:
 
 def _half_registered(place: Workspace, tracking, records: dict, aliases: dict, versions: dict
                      ) -> list[Finding]:
-    """Versions that MLflow has and the workspace has no record of."""
+    """Versions in MLflow without a record in the workspace."""
     from ftzard.tracking import registry
 
     found = []
@@ -135,8 +135,7 @@ def _delete(place: Workspace, registry, tracking, version) -> str:
 
 def _half_deleted(place: Workspace, tracking, records: dict, aliases: dict, versions: dict
                   ) -> list[Finding]:
-    """Versions that were deleted by their record and are still registered, with or without alias.
-    """
+    """Versions that are deleted by their record and still registered."""
     from ftzard.tracking import registry
 
     roles = {number: alias for alias, number in aliases.items()}
@@ -156,8 +155,7 @@ def _finish(registry, tracking, version) -> str:
 
 def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict, versions: dict
              ) -> list[Finding]:
-    """A champion on record that the alias does not name; the alias is moved only along the chain.
-    """
+    """A recorded champion that the alias does not name; the alias moves only along the chain."""
     from ftzard.registry import champion_alias, promotions
 
     last = promotions.latest(records.values())
@@ -201,7 +199,7 @@ def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict
 
 
 def _settled_before_the_chain(place: Workspace, name: str, decision) -> bool:
-    """Return whether a verdict of a record without ids is committed: its alias had moved before."""
+    """Return whether a verdict of a record without ids is committed."""
     if decision.chained or decision.by_hand:
         return False
     listing = git.attempt(place.root, "status", "--porcelain", "--untracked-files=all", "--",
@@ -211,7 +209,7 @@ def _settled_before_the_chain(place: Workspace, name: str, decision) -> bool:
 
 
 def _decided_elsewhere(champion, records: dict) -> bool:
-    """Return whether no record here knows the decision by which a version is champion."""
+    """Return whether no record has the decision by which a version is champion."""
     from ftzard.registry import promotions
 
     known = {decision.id for decision in promotions.on_record(records.values())}
@@ -228,7 +226,7 @@ def _carry_out(place: Workspace, tracking, version, decision_id: str) -> str:
 
 
 def _adapters(place: Workspace, name: str, records: dict, aliases: dict) -> list[Finding]:
-    """Records whose adapter is not there, or is no whole archive."""
+    """Records whose adapter is missing or no complete archive."""
     found = []
     roles = {number: alias for alias, number in aliases.items()}
     for number in (n for n, said in records.items() if not said.get("deleted")):

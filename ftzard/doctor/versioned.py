@@ -1,4 +1,4 @@
-"""git, DVC and their remotes: what would stop the next version, and what is here only."""
+"""git, DVC and their remotes: obstacles to the next version, and what is not pushed."""
 
 import os
 import shlex
@@ -65,7 +65,7 @@ def repository(place: Workspace) -> list[Finding]:
 
 
 def ignored(place: Workspace) -> list[Finding]:
-    """Rules by which git hides what it must see: `.dvc` files, model records, the config."""
+    """Rules by which git hides `.dvc` files, model records or the config."""
     if not git.is_repo(place.root):
         return []
     rule = hiding.obstacle(place.root)
@@ -105,7 +105,7 @@ def _stale(place: Workspace, folder: Path, locks: list[Path]) -> Finding:
 
 
 def dvc(place: Workspace) -> list[Finding]:
-    """DVC's set-up and its default remote."""
+    """The setup of DVC and its default remote."""
     if not (place.root / ".dvc" / "config").is_file():
         return [Finding("DVC", WRONG, "not a DVC repository: .dvc/config is missing.",
                         "git checkout -- .dvc (or dvc init)")]
@@ -135,14 +135,14 @@ def dvc(place: Workspace) -> list[Finding]:
 
 
 def _address(url: str) -> tuple[str, int] | None:
-    """Return (host, port) of a remote that names its host, or None."""
+    """Return (host, port) of a remote with a host name, or None."""
     parts = urlsplit(url)
     port = {"http": 80, "https": 443, "ssh": 22, "webdav": 80, "webdavs": 443}.get(parts.scheme)
     return (parts.hostname, parts.port or port) if port and parts.hostname else None
 
 
 def answers(host: str, port: int, seconds: float = 3.0) -> bool:
-    """Return whether something listens at an address."""
+    """Return whether a server listens at an address."""
     try:
         with socket.create_connection((host, port), timeout=seconds):
             return True
@@ -151,7 +151,7 @@ def answers(host: str, port: int, seconds: float = 3.0) -> bool:
 
 
 def data(place: Workspace) -> list[Finding]:
-    """Every artifact with a `.dvc` file: whole in the cache, and as its `.dvc` file says."""
+    """Artifacts with a `.dvc` file: whether the cache is complete and the file matches."""
     pointers = sorted(_pointers(place))
     if not pointers or not (place.root / ".dvc" / "config").is_file():
         return [Finding("data", OK, "nothing is versioned yet.")] if not pointers else []
@@ -180,7 +180,7 @@ def data(place: Workspace) -> list[Finding]:
 
 
 def _cache(root: Path) -> Path:
-    """Return the folder of DVC's cache; DVC itself, a second's work, is asked where one was set."""
+    """Return the folder of DVC's cache; DVC itself is asked only where a cache is configured."""
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     files = [root / ".dvc" / "config", root / ".dvc" / "config.local", home / "dvc" / "config",
              Path("/etc/xdg/dvc/config")]
@@ -198,7 +198,7 @@ def _pointers(place: Workspace) -> Iterator[Path]:
 
 
 def same(file: Path, pointer: Path, md5: str, size: int | None) -> bool:
-    """Return whether a file holds the data of its `.dvc` file; read only if it is the newer one."""
+    """Return whether a file has the data of its `.dvc` file; it is read only if it is newer."""
     seen = file.stat()
     if size is not None and seen.st_size != size:
         return False
@@ -259,7 +259,7 @@ def _uncached(place: Workspace, paths: list[str]) -> list[Finding]:
 
 
 def uncommitted(place: Workspace) -> list[Finding]:
-    """`.dvc` files and model records that changed and are in no commit: a version cut off."""
+    """Changed `.dvc` files and model records without a commit, of an interrupted versioning."""
     if not git.is_repo(place.root):
         return [Finding("versions", WARNING, "not looked at: this is no git repository.")]
     listing = git.git(
@@ -289,7 +289,7 @@ def uncommitted(place: Workspace) -> list[Finding]:
 
 
 def code(place: Workspace) -> list[Finding]:
-    """Own code that is in no commit: the next run that uses it commits it, as it runs it."""
+    """Own code without a commit; the next run that uses it commits it."""
     if not git.is_repo(place.root):
         return []
     found = own_code.uncommitted(place)
@@ -309,7 +309,7 @@ def code(place: Workspace) -> list[Finding]:
 
 
 def _commit(place: Workspace, paths: list[str]) -> str:
-    """Finish what Git_Dvc had begun: the adapters of records into DVC, all of it into git."""
+    """Finish an interrupted Git_Dvc: add the records' adapters to DVC, commit everything."""
     adapters = [Path(p).with_suffix(".zip").as_posix() for p in paths if p.endswith(".yaml")]
     missing = [p for p in adapters if not (place.root / p).is_file()]
     if missing:
@@ -324,7 +324,7 @@ def _commit(place: Workspace, paths: list[str]) -> str:
 
 
 def git_remote(place: Workspace) -> list[Finding]:
-    """Whether git's remote answers, and with these credentials."""
+    """Whether git's remote answers with these credentials."""
     if not git.is_repo(place.root):
         return []
     remotes = git.git(place.root, "remote").split()

@@ -26,7 +26,7 @@ class _Failures:
 
 
 class Attempts:
-    """Failed logins of one server process.
+    """The failed logins of a server process.
 
     clock: seconds that only grow, as `time.monotonic`.
     """
@@ -37,7 +37,7 @@ class Attempts:
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def wait(self, account: str, address: str) -> float:
-        """Return for how many seconds no password of an account is looked at from an address."""
+        """Return the seconds for which logins of an account from an address are refused."""
         with self._lock:
             now = self._clock()
             limits = [(("both", account, address), FREE_OF_BOTH)]
@@ -47,7 +47,7 @@ class Attempts:
             return max(0.0, *(self._until(key, free, now) - now for key, free in limits))
 
     def failed(self, account: str, address: str) -> None:
-        """Note a wrong password."""
+        """Record a wrong password."""
         with self._lock:
             now = self._clock()
             for key in (("both", account, address), ("account", account), ("address", address)):
@@ -60,7 +60,8 @@ class Attempts:
                 self._failures.popitem(last=False)
 
     def succeeded(self, account: str, address: str) -> None:
-        """Note a login: its own failures are forgotten, and the address is known for it."""
+        """Record a login: its own failures are cleared, and the address is known for the account.
+        """
         with self._lock:
             self._failures.pop(("both", account, address), None)
             self._known[account, address] = None
@@ -69,7 +70,7 @@ class Attempts:
                 self._known.popitem(last=False)
 
     def _until(self, key: tuple[str, ...], free: int, now: float) -> float:
-        """Return when a limit is over.
+        """Return the end of a limit.
 
         It is FIRST_S after its first failure too many, and twice as long after each further one.
         """

@@ -33,7 +33,7 @@ QUIET = {"COMET_DISABLE_AUTO_LOGGING": "1", "COMET_LOGGING_CONSOLE": "ERROR",
 
 
 def require(names: Sequence[str]) -> None:
-    """Raise TrackingError if a platform that the config names could not be told anything."""
+    """Raise TrackingError if a configured platform is not accessible."""
     if "comet" not in names:
         return
     if find_spec("comet_ml") is None:
@@ -60,7 +60,7 @@ def _project_named() -> str | None:
 
 
 class Mirror:
-    """One run on another platform.
+    """A run on another platform.
 
     open_experiment: makes it there. The first thing that fails ends it, is printed and kept in
     `broken`; nothing is ever raised.
@@ -73,7 +73,7 @@ class Mirror:
         self._there = self._told(open_experiment)
 
     def part(self, name: str) -> "Mirror":
-        """Return a mirror of a part of this run, whose values are told under its name."""
+        """Return a mirror of a part of this run, whose values are recorded under its name."""
         return Mirror(lambda: self._there, f"{self.prefix}{name}/")
 
     def params(self, values: Mapping[str, object]) -> None:
@@ -88,7 +88,7 @@ class Mirror:
         self._tell(lambda there: there.log_asset_data(text, name=name, overwrite=True))
 
     def end(self, status: str) -> str | None:
-        """Close it; return where it is, or why it broke off; None for a part of a run.
+        """Close it; return its address, or why it broke off; None for a part of a run.
 
         A killed run is not waited for: what was not sent by then is not sent.
         """
@@ -116,7 +116,7 @@ class Mirror:
 
 def opened(names: Sequence[str], project: str, title: str, tags: Mapping[str, object]
            ) -> Mirror | None:
-    """Return the mirror of a run that begins, or None if the config names no platform.
+    """Return the mirror of a new run, or None if the config names no platform.
 
     project: the experiment's name in MLflow, where COMET_PROJECT_NAME names no other; title: the
     run's step and name.

@@ -1,4 +1,5 @@
-"""The questions of `reading`, put to MLflow: for a store on a server, or one it cannot read."""
+"""The queries of `sqlite_reading` through MLflow, for a store that is not a readable SQLite file.
+"""
 
 from ftzard.tracking import registry, runs
 from ftzard.tracking.model_version import Version

@@ -1,7 +1,4 @@
-"""What a version of a registered model is, its roles, and the questions that follow from them.
-
-Imports no MLflow: whoever only asks for versions does not pay for it.
-"""
+"""Versions of registered models, their roles, and queries about them. Imports no MLflow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ IDENTITY, SIZE = "ftzard.identity", "ftzard.size_bytes"
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a registered model.
+    """A version of a registered model.
 
     source: where MLflow says its files are; created: milliseconds since 1970, 0 if unknown.
     """
@@ -46,10 +43,10 @@ class Registry(Protocol):
         """Return all versions of a model, oldest first."""
 
     def aliases(self, name: str) -> dict[str, int]:
-        """Return {alias: number} as the store holds it."""
+        """Return {alias: number} as the store has it."""
 
     def by_alias(self, name: str, alias: str) -> Version | None:
-        """Return the version that carries an alias, or None."""
+        """Return the version with an alias, or None."""
 
 
 def base_name(name: str) -> str:
@@ -80,7 +77,7 @@ def champion(registry: Registry, name: str) -> Version:
 
 
 def numbered(registry: Registry, name: str, number: int) -> Version:
-    """Return a version by its number; raises TrackingError with what there is, if there is none."""
+    """Return a version by its number; raises TrackingError naming the existing ones."""
     there = registry.versions(name)
     found = next((version for version in there if version.number == number), None)
     if found is None:
@@ -89,7 +86,7 @@ def numbered(registry: Registry, name: str, number: int) -> Version:
 
 
 def missing(registry: Registry, name: str, number: int, there: list[Version]) -> TrackingError:
-    """Return the error for a version that does not exist, with what there is instead."""
+    """Return the error for a version that does not exist, naming the existing ones."""
     return TrackingError(
         f"the model '{name}' has no version {number}; it has {[v.number for v in there]}."
         if there else f"there is no model '{name}' in {registry.shown}"
@@ -98,7 +95,7 @@ def missing(registry: Registry, name: str, number: int, there: list[Version]) ->
 
 def role_with_version(role: str, of: str, own: str, numbers: Sequence[int],
                       holder: "Version | str | None") -> TrackingError:
-    """Return the error for a role with a version, as 'champion@9': a role has none of its own.
+    """Return the error for a role with a version, as 'champion@9'.
 
     own: the workspace's model; numbers: its versions; holder: who has the role now, if anybody.
     """
@@ -116,7 +113,7 @@ def role_with_version(role: str, of: str, own: str, numbers: Sequence[int],
 
 
 def held(registry: Registry, version: Version) -> list[str]:
-    """Return the aliases that a version carries, in the order of their weight."""
+    """Return the aliases of a version, the most important first."""
     found = [alias for alias, number in registry.aliases(version.name).items()
              if number == version.number]
     return sorted(found, key=lambda a: (ALIASES.index(a) if a in ALIASES else len(ALIASES), a))

@@ -42,7 +42,7 @@ def code_hash(folder: Path) -> str:
 def tags(*, step: str, config: Mapping, config_hash: str, commit: str | None,
          notebook: Path | None, library: Path, dagster_run_id: str | None,
          dagster_step: str | None, inputs: Iterable[ArtifactRef]) -> dict[str, str]:
-    """Return the tags that every child run carries from its start."""
+    """Return the tags that every child run has from its start."""
     model = config["model"]
     return {
         "config_hash": config_hash,

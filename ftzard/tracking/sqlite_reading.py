@@ -31,12 +31,12 @@ _SECONDS = 5.0  # for a file that another process is writing; then MLflow, which
 
 
 def of_workspace(workspace: Workspace, config: Config) -> "Reading":
-    """Return who answers questions to the workspace's store."""
+    """Return the reader of the workspace's store."""
     return Reading(workspace, config)
 
 
 def of(source: "Reading | Tracking") -> "Reading | Asked":
-    """Return who answers questions to the store of an open connection."""
+    """Return the reader of an open connection's store."""
     if isinstance(source, Reading):
         return source
     from ftzard.tracking.mlflow_reading import Asked
@@ -45,12 +45,12 @@ def of(source: "Reading | Tracking") -> "Reading | Asked":
 
 
 def connection(source: "Reading | Tracking") -> "Tracking":
-    """Return the open connection to a store, opening it for one that was only read so far."""
+    """Return the open connection of a store, opened if it has only been read so far."""
     return source.tracking if isinstance(source, Reading) else source
 
 
 class Reading:
-    """The questions. Each is asked of the file while that can be read, and else of MLflow."""
+    """The queries. Each reads the file if that is possible, and else asks MLflow."""
 
     def __init__(self, workspace: Workspace, config: Config) -> None:
         self.workspace, self.config = workspace, config
@@ -60,12 +60,12 @@ class Reading:
 
     @property
     def shown(self) -> str:
-        """The URI as it may be shown: without a login."""
+        """The URI without its login."""
         return mask(self.uri)
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a store: a file, or a server that is named."""
+        """Whether the store exists: a file, or a configured server."""
         file = _file_of(self.uri)
         return self.config.tracking.uri is not None if file is None else file.is_file()
 
@@ -78,11 +78,11 @@ class Reading:
         return self._answer(lambda who: who.versions(name))
 
     def aliases(self, name: str) -> dict[str, int]:
-        """Return {alias: number} as the store holds it, a version that does not exist included."""
+        """Return {alias: number} as the store has it, including versions that do not exist."""
         return self._answer(lambda who: who.aliases(name))
 
     def by_alias(self, name: str, alias: str) -> Version | None:
-        """Return the version that carries an alias, or None."""
+        """Return the version with an alias, or None."""
         return self._answer(lambda who: who.by_alias(name, alias))
 
     def executions(self, run_name: str | None = None, *, datasets: bool = False) -> list[RunFacts]:
@@ -93,11 +93,11 @@ class Reading:
         return self._answer(lambda who: who.executions(run_name, datasets=datasets))
 
     def latest(self, run_name: str) -> tuple[int, RunFacts | None]:
-        """Return how many executions a step has, and the newest of them."""
+        """Return the number of executions of a step, and the newest one."""
         return self._answer(lambda who: who.latest(run_name))
 
     def run(self, run_id: str) -> RunFacts | None:
-        """Return a run by its id, or None if the store does not know it."""
+        """Return a run by its id, or None."""
         return self._answer(lambda who: who.run(run_id))
 
     def _answer(self, question: Callable[[Any], Any]) -> Any:
@@ -118,7 +118,7 @@ class Reading:
 
     @cached_property
     def tracking(self) -> "Tracking":
-        """The open connection, for what this module has no question for.
+        """The open connection, for other queries.
 
         Where this user may not write, what is recorded can be read; raises WorkspaceError if
         nothing is.
@@ -143,7 +143,7 @@ class Reading:
 
 
 def local_versions(workspace: Workspace) -> list[tuple[Version, list[str]]]:
-    """Return the versions of a local store's models with their aliases; of no other, none.
+    """Return the versions of a local store's models with their aliases; none of a server.
 
     For who has no time to wait, such as a shell that completes a word: the config is not resolved,
     and what cannot be read is left out.
@@ -163,13 +163,13 @@ def local_versions(workspace: Workspace) -> list[tuple[Version, list[str]]]:
 
 
 def _file_of(uri: str) -> Path | None:
-    """Return the file behind a plain SQLite URI; None for any other store."""
+    """Return the file of a plain SQLite URI; None for any other store."""
     prefix = "sqlite:///"
     return Path(uri[len(prefix):]) if uri.startswith(prefix) and "?" not in uri else None
 
 
 class _Tables:
-    """The answers of a SQLite file. A file that is not there yet holds nothing.
+    """The queries on a SQLite file; a missing file has no rows.
 
     Every method raises sqlite3.Error where the file cannot be read, or is of another version.
     """

@@ -50,7 +50,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Trouble:
-    """A kind of trouble: how MLflow, SQLite or the network word it, and what to do about it.
+    """A kind of failure: how MLflow, SQLite or the network word it, and its remedy.
 
     passes: whether it may be over in a moment; safe: whether what was asked was surely not done.
     """
@@ -113,7 +113,7 @@ _OTHER = Trouble("", "refused '{asked}': {said}. Check tracking.uri, and that th
 
 
 class Store:
-    """MLflow's client, with patience: its methods, and TrackingError where the store fails.
+    """MLflow's client with retries: its methods, and TrackingError where the store fails.
 
     What MLflow answers about a thing that is missing or there already stays a MlflowException.
     patience_s: how long trouble that may pass is waited for, PATIENCE_S by default.
@@ -127,7 +127,7 @@ class Store:
 
     @property
     def shown(self) -> str:
-        """The URI as it may be shown: without a login."""
+        """The URI without its login."""
         return _LOGIN.sub("***@", self.uri)
 
     def __getattr__(self, name: str) -> Any:
@@ -163,14 +163,14 @@ class Store:
 
 
 def kind(error: BaseException) -> Trouble:
-    """Return which trouble an error of MLflow, SQLAlchemy or the system tells of."""
+    """Return the kind of failure of an error of MLflow, SQLAlchemy or the system."""
     if isinstance(error, ImportError):
         return _NO_DRIVER
     return next((t for t in _TROUBLES if re.search(t.pattern, str(error))), _OTHER)
 
 
 def sentence(trouble: Trouble, error: BaseException, uri: str, asked: str, waited: float) -> str:
-    """Return what a person reads: the store, what is wrong with it, what to do."""
+    """Return the message of a failure: the store, the problem, the remedy."""
     said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     file = sqlite_file(uri)
     holder = f" (fuser {file} names it)" if file else ""
@@ -180,14 +180,14 @@ def sentence(trouble: Trouble, error: BaseException, uri: str, asked: str, waite
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """Return the file behind a SQLite URI, or None for a server or another database."""
+    """Return the file of a SQLite URI, or None for a server or another database."""
     if not uri.startswith("sqlite:///"):
         return None
     return Path(sqlalchemy.make_url(uri).database or "")
 
 
 def make_sqlite(uri: str) -> None:
-    """Make the SQLite file of a store that is not there yet, complete or not at all.
+    """Create the SQLite file of a store atomically, unless it exists.
 
     Several processes that find it missing make it once.
     """
@@ -217,7 +217,7 @@ _ADDRESSES = (("experiments", "artifact_location"), ("runs", "artifact_uri"),
 
 
 def bring_here(uri: str, experiment: str, artifacts: Path) -> str | None:
-    """Let a SQLite store that was copied or moved find its files beside itself again.
+    """Update the file paths of a SQLite store that was copied or moved.
 
     MLflow keeps their addresses absolute: a copied workspace would go on writing into the one it
     was copied from. Only a store that lies beside `artifacts` is touched, and only where its
@@ -253,7 +253,7 @@ def bring_here(uri: str, experiment: str, artifacts: Path) -> str | None:
 
 
 def problem(uri: str, *, thorough: bool = True) -> str | None:
-    """Return what is wrong with a database that is there, or None; nothing is made or changed.
+    """Return the problem of an existing database, or None; nothing is changed.
 
     thorough: read all of a SQLite file. A store on a server has no database of ours: None.
     """
@@ -283,7 +283,7 @@ def problem(uri: str, *, thorough: bool = True) -> str | None:
 
 
 def is_empty(file: Path) -> bool:
-    """Return whether a SQLite store holds no run: nothing is lost when it is made anew."""
+    """Return whether a SQLite store has no run, so that it can be recreated."""
     import sqlite3
 
     try:

@@ -29,7 +29,7 @@ landing_page.install(auth.app)
 
 
 def authenticate():
-    """Return the login of the request at hand, or the response that refuses it."""
+    """Return the login of the current request, or the response that refuses it."""
     request = auth.request
     address, path = _served.get() or (request.remote_addr or "", request.path)
     route = team_routes.route(request.method, path)
@@ -53,7 +53,7 @@ def authenticate():
 
 
 def _login(account: str, address: str):
-    """Return MLflow's answer to a login, unless too many wrong ones came before it."""
+    """Return MLflow's answer to a login, unless there were too many wrong ones."""
     wait = _attempts.wait(account, address)
     if wait > 0:
         answer = _refused(429, "too many wrong passwords were tried; this one was not looked at. "
@@ -66,7 +66,7 @@ def _login(account: str, address: str):
 
 
 def _refused(status: int, sentence: str) -> Response:
-    """Return a refusal as MLflow's clients read it."""
+    """Return a refusal that MLflow's clients understand."""
     codes = {400: "BAD_REQUEST", 403: "PERMISSION_DENIED", 429: "REQUEST_LIMIT_EXCEEDED"}
     answer = jsonify({"error_code": codes[status], "message": sentence})
     answer.status_code = status
@@ -93,7 +93,7 @@ def _not_opened(uri: str, *_: object):
 
 
 def _only_own(resolve):
-    """Let the server resolve those addresses only that it gave itself."""
+    """Make the server resolve only addresses that it issued itself."""
     @wraps(resolve)
     def resolved(root: str, relative_path: str | None = None):
         if not team_routes.is_location(root):

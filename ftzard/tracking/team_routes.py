@@ -150,13 +150,13 @@ ROUTES = _routes()
 
 
 def route(method: str, path: str) -> Route | None:
-    """Return the open route of a request, None if there is none."""
+    """Return the open route of a request, or None."""
     method = "GET" if method == "HEAD" else method
     return next((r for r in ROUTES if r.method == method and r.pattern.fullmatch(path)), None)
 
 
 def refusal(found: Route, path: str, values: Mapping[str, object]) -> str | None:
-    """Return why a request to an open route is refused nevertheless, None if it is not.
+    """Return why a request to an open route is refused, or None.
 
     path: of the request, decoded once; values: its fields, of the query and of the body.
     """
@@ -179,7 +179,8 @@ def refusal(found: Route, path: str, values: Mapping[str, object]) -> str | None
 
 
 def is_stored(path: object) -> bool:
-    """Return whether a path below the server's folder is one of a run's or logged model's files."""
+    """Return whether a path below the server's folder is that of a run's or logged model's files.
+    """
     return _all_match(path, _STORED)
 
 
@@ -190,7 +191,7 @@ def is_location(uri: object) -> bool:
 
 
 def is_source(uri: object) -> bool:
-    """Return whether a version of a registered model may be made of what an address names."""
+    """Return whether a model version may be made of an address."""
     return _all_match(uri, _SOURCE)
 
 

@@ -1,7 +1,7 @@
-"""Git_Dvc: hand a step's artifacts to DVC and git, and say honestly how far they got.
+"""Commit a step's artifacts with DVC and git, and report how far they got.
 
-The order is: dvc add, a git commit of exactly the files that changed, dvc push, git push. The
-commit is built in an index of its own, so the user's staged and unstaged edits stay as they are.
+The order is: dvc add, a git commit of exactly the changed files, dvc push, git push. The commit is
+built in an index of its own, so the user's staged and unstaged edits stay as they are.
 """
 
 import os
@@ -30,7 +30,7 @@ _ANY_LINE_END = ("-c", "core.safecrlf=false")
 
 @dataclass(frozen=True)
 class Versioned:
-    """What became of a step's artifacts.
+    """The result of versioning a step's artifacts.
 
     handles: as given, each with the commit at which its `.dvc` file says what it says; commit:
     HEAD, which holds them all; changed: whether this call made that commit; pushed: 'pushed',
@@ -150,7 +150,7 @@ def _commit_with_code(root: Path, paths: Sequence[str], code: Sequence[CodeFile]
 
 
 def _blobs(root: Path, revision: str | None, paths: Sequence[str]) -> dict[str, str]:
-    """Return {path: git's name of the blob} for those of the paths that a revision holds."""
+    """Return {path: blob id} of the given paths in a revision."""
     if revision is None or not paths or not _git.attempt(
             root, "cat-file", "-e", f"{revision}^{{commit}}").returncode == 0:
         return {}
@@ -207,7 +207,7 @@ def commit_paths(
 
 
 def _note(root: Path, pointer: str, rows: int | None, name: str | None) -> None:
-    """Let a `.dvc` file carry the row count and the name of its data, for a clone to tell them.
+    """Write the row count and the name of the data into a `.dvc` file, for clones.
 
     Data that is committed already keeps what its `.dvc` file said: unchanged data, no commit.
     """
@@ -227,7 +227,7 @@ def _note(root: Path, pointer: str, rows: int | None, name: str | None) -> None:
 
 
 def wait_for_index(root: Path, say: Callable[[str], object] = print) -> None:
-    """Wait a bounded time until no other git command holds the repository's index."""
+    """Wait a limited time until no other git command holds the repository's index."""
     lock = root / git(root, "rev-parse", "--git-path", "index.lock").strip()
     if not lock.exists():
         return
@@ -245,7 +245,7 @@ def wait_for_index(root: Path, say: Callable[[str], object] = print) -> None:
 
 def _set_blobs(root: Path, blobs: Mapping[str, str | None], before: Mapping[str, tuple[str, ...]],
                env: dict[str, str]) -> None:
-    """Let an index hold these blobs under their paths; a path keeps the mode that it had."""
+    """Set the blobs of paths in an index; a path keeps its mode."""
     lines = []
     for path, blob in blobs.items():
         mode = before[path][0].split()[0] if before.get(path) else "100644"
@@ -257,7 +257,7 @@ def _set_blobs(root: Path, blobs: Mapping[str, str | None], before: Mapping[str,
 
 def _follow(root: Path, before: dict, after: dict, every: Sequence[str],
             blobs: Mapping[str, str | None], say: Callable[[str], object]) -> None:
-    """Let the user's index hold the committed files, where it holds what HEAD held before.
+    """Update the user's index to the commit where it equals the former HEAD.
 
     It runs before the branch moves: a kill in between leaves files that are merely staged, and
     the next commit takes them; the other order would leave their removal staged.
@@ -298,7 +298,7 @@ def index_entries(root: Path, paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 def restore_index(root: Path, paths: Sequence[str], before: dict[str, list[str]]) -> None:
-    """Let the index hold for these paths what `index_entries` returned before, and no more."""
+    """Restore the index entries of these paths that `index_entries` returned before."""
     now = index_entries(root, paths)
     changed = [path for path in paths if now.get(path) != before.get(path)]
     lines = [f"0 {'0' * 40}\t{path}\0" for path in changed if path in now]
@@ -314,7 +314,7 @@ def _private_index() -> Iterator[dict[str, str]]:
 
 
 def _relative(root: Path, path: str | Path) -> str:
-    """Return a path below the root with forward slashes; refuse one outside it."""
+    """Return a path below the root with forward slashes; raises VersioningError outside it."""
     full = Path(os.path.abspath(root / path))
     try:
         return str(PurePosixPath(full.relative_to(os.path.abspath(root))))
@@ -330,7 +330,7 @@ def _require_single_line(run_id: str) -> None:
 
 
 def _require_workspace(root: Path, data: Sequence[str]) -> None:
-    """Refuse what DVC would otherwise mend by editing the user's files."""
+    """Raise VersioningError for what DVC would otherwise fix by editing the user's files."""
     if not (root / ".dvc" / "config").is_file():
         raise VersioningError(
             f"{root} is not a DVC repository: .dvc/config is missing; bring it back with "
@@ -353,7 +353,7 @@ def _require_workspace(root: Path, data: Sequence[str]) -> None:
 
 
 def require_identity(root: Path) -> None:
-    """Raise VersioningError, with the remedy, if git does not know who commits."""
+    """Raise VersioningError, with the remedy, if git has no author identity."""
     if not _git.has_identity(root):
         raise VersioningError(
             f"git does not know who commits in {root}. {_git.IDENTITY_REMEDY}"

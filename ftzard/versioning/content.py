@@ -1,4 +1,4 @@
-"""The bytes of any version of an artifact, read without touching what stands in the workspace."""
+"""The content of any version of an artifact, read without touching the workspace's files."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Content:
 
 
 def exact_commit(root: Path, name: str) -> str:
-    """Return the commit that a commit's hash (7 digits or more), a tag or a run's id names.
+    """Return the commit of a hash (7 digits or more), a tag or a run's id.
 
     Raises VersioningError for what is none of these, such as a branch: that moves, and the same
     name would mean other data tomorrow.
@@ -49,7 +49,7 @@ def exact_commit(root: Path, name: str) -> str:
 
 def content(root: Path, path: str, revision: str, *, say: Callable[[str], object] = print
             ) -> Content:
-    """Return the content of an artifact at a revision, fetched from the remote if need be.
+    """Return the content of an artifact at a revision, fetched from the remote if needed.
 
     Raises VersioningError if the revision has no such artifact, if it is a folder, or if neither
     the cache nor the remote has its bytes whole.

@@ -1,8 +1,8 @@
-"""DVC's command line, kept alive for a few commands: the far end of `ftzard.versioning.dvc.Dvc`.
+"""A process that runs several DVC commands: the server side of `ftzard.versioning.dvc.Dvc`.
 
-Run as a script by its path, with `-P`, so that this folder's `git.py` and `dvc.py` hide nothing.
+Run as a script by its path, with `-P`, so that this folder's `git.py` and `dvc.py` hide no package.
 Each line on standard input is a JSON list of arguments; each answer is a JSON line with the exit
-code and the text printed. It ends when its standard input does.
+code and the output. It ends with its standard input.
 """
 
 import json
@@ -40,7 +40,7 @@ def answer(replies, value: dict) -> None:
 
 
 def taken(stream) -> str:
-    """Return what was written to a capture file so far and empty it."""
+    """Return the text written to a capture file so far and empty it."""
     stream.seek(0)
     text = stream.read().decode("utf-8", errors="replace")
     stream.seek(0)

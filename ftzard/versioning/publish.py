@@ -1,7 +1,7 @@
-"""Sending versions away: data first, then git, never by force, and only commits that are ours.
+"""Push versions: data first, then git, never by force, and only FTzard's own commits.
 
-A push that fails is not an error here: it is a state with a reason, kept in `.ftzard/push.json`
-so that `ftzard status` can show it, and the next version or `ftzard push` sends everything.
+A failed push is not an error here but a state with a reason, stored in `.ftzard/push.json` for
+`ftzard status`; the next version or `ftzard push` sends everything.
 """
 
 import json
@@ -26,7 +26,7 @@ _PAST = "data/.ftzard-push"  # where neither git nor DVC ignores a .dvc file
 
 
 def unpushed(root: Path) -> list[Commit]:
-    """Return the commits that are not where they belong, newest first.
+    """Return the commits that are not pushed, newest first.
 
     Those that the upstream (or, without one, any remote) has not, and those of our own line whose
     data the DVC remote has not. What was sent to another remote than today's was not sent.
@@ -47,7 +47,7 @@ def unpushed(root: Path) -> list[Commit]:
 
 
 def why_not_pushed(root: Path) -> str:
-    """Return why the last push left something here, or that none was tried."""
+    """Return why the last push did not send everything, or that there was none."""
     root = Path(root)
     last = last_push(root) or {}
     if last.get("reason"):
@@ -79,7 +79,7 @@ def _git_remote_changed(root: Path) -> bool:
 
 
 def push(root: Path, say: Callable[[str], object] = print) -> tuple[str, str | None]:
-    """Send the data of every version that is still local, then git.
+    """Send the data of every version that is only local, then git.
 
     Returns ('pushed', None), or ('not pushed', reason); never raises for a push that fails.
     """
@@ -110,7 +110,7 @@ def last_push(root: Path) -> dict | None:
 def publish(
     root: Path, dvc: Dvc, run_id: str, say: Callable[[str], object] = print
 ) -> tuple[str, str | None]:
-    """Do what `push` does, for a caller that holds the lock and an open DVC already."""
+    """Do what `push` does, for a caller with the lock and an open DVC."""
     remote = default_remote(root)
     sent = sent_until(root, remote)
     reason = _why_not_data(root, dvc, remote, sent)
@@ -128,7 +128,7 @@ def publish(
 
 
 def sent_until(root: Path, remote: tuple[str, str] | None) -> str | None:
-    """Return the commit up to which the DVC remote has all data, or None if it has none yet.
+    """Return the commit up to which the DVC remote has all data, or None.
 
     Remembered, not read from git's upstream: somebody may have pushed git by hand while the data
     was still local. Where nothing is remembered (a fresh clone), the upstream is believed.
@@ -175,7 +175,7 @@ def _why_not_data(
 
 @contextmanager
 def pointers(root: Path, versions: set[tuple[str, str]]) -> Iterator[list[str]]:
-    """Yield the `.dvc` files of versions; of those that were overwritten since, a copy.
+    """Yield the `.dvc` files of versions; a copy of those that have been overwritten.
 
     Not `dvc push --all-commits`: with a relative remote it sends to another folder (found from
     the root of the file system), and it skips what it cannot read, both with exit code 0.
@@ -354,13 +354,13 @@ _REASONS = (
 
 
 def why_git_refused(root: Path, said: str, remote: str) -> str:
-    """Return a sentence on why git could not reach or write to a remote, with git's own words."""
+    """Return a sentence on why git could not reach or write to a remote, with git's message."""
     url = _git.mask(attempt(root, "remote", "get-url", remote).stdout.strip())
     return _because(f"The git remote '{remote}' ({url})", said, "refused")
 
 
 def why_dvc_refused(said: str, remote: tuple[str, str] | None) -> str:
-    """Return a sentence on why DVC could not send data, with DVC's own words."""
+    """Return a sentence on why DVC could not send data, with DVC's message."""
     name = f"The DVC remote '{remote[0]}' ({_git.mask(remote[1])})" if remote else "The DVC remote"
     return _because(name, said, "refused the data")
 

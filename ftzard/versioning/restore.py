@@ -1,8 +1,8 @@
-"""Bringing artifacts of any version back into the workspace, without losing what stands there.
+"""Restore artifacts of any version in the workspace, without losing what is there.
 
-The order is: refuse what is not versioned; bring all data into the cache, that of the files which
-will be overwritten included; write the data, each file complete or not at all; write the `.dvc`
-files; commit them. A kill at any moment loses nothing, and the same restore then finishes.
+The order is: refuse what is not versioned; bring all data into the cache, including that of the
+files to be overwritten; write the data, each file complete or not at all; write the `.dvc` files;
+commit them.
 """
 
 import shutil
@@ -35,7 +35,7 @@ RUN_ID = "restore"
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore did.
+    """The result of a restore.
 
     commit: made by it, None if git had everything as asked; files: the paths that were written.
     """
@@ -46,7 +46,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class _Target:
-    """A file to bring back: `kept` is what git keeps of it (its `.dvc` file, or a record itself).
+    """A file to restore; `kept` is its tracked file (the `.dvc` file, or a record itself).
 
     text and blob: of `kept`, as wanted; md5: of the wanted data, None for a record; head, index
     and tree: git blobs of `kept` in HEAD, in the index and in the working tree, None where it is
@@ -72,7 +72,7 @@ class _Target:
 
     @property
     def moved(self) -> list[str]:
-        """The data that comes and the data that goes: both have to be in the cache."""
+        """The data to write and the data to overwrite, which both must be in the cache."""
         return [md5 for md5 in (self.md5, self.file_md5) if md5 is not None]
 
     @property
@@ -80,7 +80,7 @@ class _Target:
         return not self.to_write and self.head == self.tree == self.blob
 
     def unversioned(self) -> list[str]:
-        """Return what would be lost here, a phrase per file."""
+        """Return what would be lost, a phrase per file."""
         found = []
         if self.index not in (self.head, self.blob):
             found.append(f"{self.kept} (it is staged)")
@@ -102,7 +102,7 @@ def restore(
     say: Callable[[str], object] = print,
     begin: Callable[[], object] = lambda: None,
 ) -> Restored:
-    """Bring files of the workspace back as they were, and commit what then differs from HEAD.
+    """Restore files of the workspace, and commit what then differs from HEAD.
 
     wanted: {path: revision}; a path is an artifact's, or that of a text which git itself keeps (it
     ends in .yaml). message: the commit's text, given the paths in it. The commit carries the
@@ -176,7 +176,7 @@ def _target(root: Path, path: str, revision: str) -> _Target:
 
 
 def _blob(root: Path, where: str, path: str) -> str | None:
-    """Return git's name for a file in HEAD ('HEAD:'), the index (':') or the working tree ('')."""
+    """Return the blob id of a file in HEAD ('HEAD:'), the index (':') or the working tree ('')."""
     if where:
         done = attempt(root, "rev-parse", "--quiet", "--verify", f"{where}{path}")
     else:
@@ -196,7 +196,7 @@ def _refuse_unversioned(targets: list[_Target]) -> None:
 
 
 def _require_data(root: Path, dvc: Dvc, cache: Path, data: list[_Target]) -> None:
-    """Bring the wanted data into the cache; name every artifact that cannot be had."""
+    """Fetch the data into the cache; raises VersioningError naming all missing artifacts."""
     absent = [target for target in data if not cached(cache, target.md5).is_file()]
     remote, said = default_remote(root), None
     if absent and remote is not None:
@@ -221,7 +221,7 @@ def _require_data(root: Path, dvc: Dvc, cache: Path, data: list[_Target]) -> Non
 
 
 def _require_whole(cache: Path, data: list[_Target]) -> None:
-    """Refuse data that the cache does not hold as its name promises."""
+    """Raise VersioningError for cached data that does not match its hash."""
     for target in data:
         file = cached(cache, target.md5)
         if artifacts.dvc_hash(file) != target.md5:
@@ -233,6 +233,6 @@ def _require_whole(cache: Path, data: list[_Target]) -> None:
 
 
 def _keep_present(dvc: Dvc, cache: Path, data: list[_Target]) -> None:
-    """Put what will be overwritten into the cache, where it is not in it any more."""
+    """Put the files that will be overwritten into the cache, where they are not in it."""
     standing = [target for target in data if target.file_md5 is not None]
     dvc.add([t.path for t in standing if not cached(cache, t.file_md5).is_file()])
