@@ -1,4 +1,4 @@
-"""Making a workspace: folders, ftzard.yaml, a copy of the notebooks, git, DVC, Dagster's home."""
+"""Create a workspace: folders, ftzard.yaml, copies of the notebooks, git, DVC, Dagster's home."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def init(folder: Path | str, *, git_remote: Path | str | None = None,
 
 
 def _refuse_link_out(folder: Path | str, data: Path | str | None) -> None:
-    """Raise DataError, unread, for a file in the folder that is only a link to one outside it.
+    """Raise DataError for a file in the folder that is a link to one outside it.
 
     A file or a link elsewhere is what the person has named.
     """
@@ -66,7 +66,7 @@ def _refuse_link_out(folder: Path | str, data: Path | str | None) -> None:
 
 def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
            dvc_remote: Path | str | None = None, invent_identity: bool = False) -> Workspace:
-    """Make `root` a workspace and commit what makes it one, or leave it as it was; return it.
+    """Make `root` a workspace and commit its files, or leave it as it was; return it.
 
     config: what ftzard.yaml shall say. A folder that is a workspace already is refused; files of
     the user's own (a README, a .gitignore) stay as they are.
@@ -96,7 +96,7 @@ def _make(folder: Path | str, config: Callable[[Path], dict], *, git_remote: Pat
 
 
 def _finish(journal: init_journal.Journal, config: Callable[[Path], dict]) -> Workspace:
-    """Make the first commit of a workspace that lacks only that, if it is the one asked for."""
+    """Make the missing first commit of a workspace, if it is the requested one."""
     shutil.rmtree(journal.staging, ignore_errors=True)
     journal.staging.mkdir()
     wanted = _described(config(journal.staging))
@@ -108,7 +108,7 @@ def _finish(journal: init_journal.Journal, config: Callable[[Path], dict]) -> Wo
 
 
 def _fill(workspace: Workspace, config: dict) -> list[str]:
-    """Write the files of a new workspace; return the paths of those that git is to keep."""
+    """Write the files of a new workspace; return the paths of those that git tracks."""
     root = workspace.root
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -245,7 +245,7 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
 
 
 def _balance(labels: pd.Series, most: int = 8) -> str:
-    """Return a sentence on how many rows have which label, the most frequent ones first."""
+    """Return a sentence on the number of rows per label, the most frequent labels first."""
     counts = labels.value_counts()
     shown = [f"{name} {count / len(labels):.0%}" for name, count in counts.head(most).items()]
     rest = f", and {len(counts) - most} more" if len(counts) > most else ""
@@ -254,7 +254,7 @@ def _balance(labels: pd.Series, most: int = 8) -> str:
 
 
 def _chosen_model(texts: pd.Series, say: Callable[[str], object]) -> dict:
-    """Return the choice of a pretrained base for these texts, if it suits them and can be had.
+    """Return the choice of a pretrained base for these texts, if one suits and is available.
 
     say: gets the sentence on which model the workspace begins with, and what to take for results.
     """
@@ -317,14 +317,14 @@ def describe_instructions(file: Path, *, instruction: str, output: str, input: s
 
 
 def _written(encoding: str, delimiter: str, quoting: str) -> dict:
-    """Return what ftzard.yaml says of how a file is written."""
+    """Return the keys of ftzard.yaml for a file's encoding, delimiter and quoting."""
     return {"encoding": encoding, **({"delimiter": delimiter} if delimiter != "," else {}),
             **({"quoting": quoting} if quoting != "csv" else {})}
 
 
 def _require(file: Path, there: list[str], named: Mapping[str, str | None], delimiter: str, *,
              nested: Callable[[], Mapping[str, bool]] = dict) -> None:
-    """Raise DataError, with the option that mends it, for a column that a file does not have.
+    """Raise DataError, naming the option to use, for a column that a file lacks.
 
     there: the file's columns; named: option -> the column it names, or None; nested: finds the
     columns that hold lists of objects, and whether these are chats.
@@ -377,7 +377,7 @@ def _nested(file: Path, there: list[str], written: Mapping[str, str]) -> dict[st
 
 def _like_labels(file: Path, there: list[str], named: set[str], written: Mapping[str, str]
                  ) -> str | None:
-    """Return the column, of those without a name yet, that looks like labels most, or None."""
+    """Return the unnamed column that looks most like labels, or None."""
     others = {name: name for name in dict.fromkeys(there) if name not in named}
     if not others:
         return None
@@ -390,14 +390,14 @@ def _like_labels(file: Path, there: list[str], named: set[str], written: Mapping
 
 
 def keep_delivery(root: Path, file: Path) -> Path:
-    """Keep a file as a delivery of a workspace, and the name that it came with; return its path."""
+    """Store a file and its name as a delivery of a workspace; return its path."""
     stored = reading.store_raw(file, root / "data")
     delivery_names.remember(Workspace(root), stored.name.split(".", 1)[0], Path(file).name)
     return stored
 
 
 def describe_sample(root: Path) -> dict:
-    """Write the sample of instructions into a workspace's folder; return the `data` group for it.
+    """Write the instruction sample into a workspace; return its `data` group.
 
     Its training rows become a delivery; all five files lie in data/sample: the two batches are to
     be dropped into data/incoming, the answers to them are what a person would give.

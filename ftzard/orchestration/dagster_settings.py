@@ -34,14 +34,14 @@ FORMER = ({**SETTINGS, "run_coordinator": {"module": "dagster._core.run_coordina
 
 
 def write(workspace: Workspace) -> None:
-    """Write dagster.yaml as a fresh workspace has it."""
+    """Write the dagster.yaml of a new workspace."""
     text = yaml.safe_dump(SETTINGS, sort_keys=False)
     write_atomically(workspace.dagster_home / "dagster.yaml",
                      lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def refresh(workspace: Workspace) -> bool:
-    """Bring a dagster.yaml of an earlier version up to date; return whether it was one.
+    """Update a dagster.yaml of an earlier version; return whether it was one.
 
     What a person has changed in it stays as it is.
     """

@@ -1,12 +1,12 @@
-"""What a job's Launchpad opens with: `experiment` alone, with the values that people change.
+"""The default config of a job's Launchpad: `experiment` with the values that people change.
 
-Dagster shows a job's default config sorted by its keys and without comments, so only what a person
-edits stands in it, with the workspace's own values. What all other keys mean, and where the files
-of a job stand, is said by the schema beside the editor.
+Dagster shows a job's default config sorted by its keys and without comments, so it has only what a
+person edits, with the workspace's own values. The schema beside the editor describes all other keys
+and the locations of files.
 
-A value that is said in the Launchpad goes over ftzard.yaml and over the recipe of a model's preset.
-So no key that a preset's recipe sets (`training`, `tuning`) is filled in: with another
-`model: {choice: …}` the old preset's value would win.
+A value in the Launchpad overrides ftzard.yaml and the recipe of a model's preset. So no key that a
+preset's recipe sets (`training`, `tuning`) is filled in: with another `model: {choice: …}` the old
+preset's value would win.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ EXAMPLES = {"data.incoming": "data/incoming/new_data.csv",
 
 
 def opens_with(job: str, workspace: Workspace | None = None) -> dict:
-    """Return the config with which the Launchpad of a job opens.
+    """Return the default config of a job's Launchpad.
 
     Args:
         job: Name of the job.
@@ -78,13 +78,13 @@ def opens_with(job: str, workspace: Workspace | None = None) -> dict:
 
 
 def workspace_here(folder: str | Path) -> Workspace | None:
-    """Return the workspace in a folder, or None if it is none."""
+    """Return the workspace in a folder, or None."""
     workspace = Workspace(Path(folder))
     return workspace if (workspace.root / MARKER).is_file() else None
 
 
 def mlflow_page(workspace: Workspace) -> str:
-    """Return the address of MLflow's pages for a workspace: its server's, or where it was served.
+    """Return the address of MLflow's pages for a workspace: its server's, or the last one served.
     """
     try:
         uri = str(stated(workspace.own_config())[1].get("tracking.uri") or "")
@@ -96,7 +96,7 @@ def mlflow_page(workspace: Workspace) -> str:
 
 
 def _values(group: str, choice: str, folder: Path | None) -> dict:
-    """Return what the files of a choice say, without what only hydra can read."""
+    """Return the values of a choice's files, without what only hydra can read."""
     if (PACKAGED / group / f"{choice}.yaml").is_file():
         said = dict(_packaged(f"{group}/{choice}.yaml"))
     elif folder and (folder / group / f"{choice}.yaml").is_file():
@@ -114,5 +114,5 @@ def _values(group: str, choice: str, folder: Path | None) -> dict:
 
 @lru_cache(maxsize=64)
 def _packaged(name: str) -> Mapping:
-    """Return what a packaged file says; the packaged ones stay the same while we run."""
+    """Return the content of a packaged file, cached."""
     return yaml.safe_load((PACKAGED / name).read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""Where a team's MLflow server keeps the files of runs: in a folder, or in a bucket of S3.
+"""The artifact location of a team's MLflow server: a folder, or a bucket of S3.
 
-The server hands files out itself, under addresses that do not say where they are. So the place may
-not change in silence: what was kept before would be gone for everybody.
+The server serves files under addresses that do not contain the location. So the location may not
+change unnoticed: earlier files would be unreachable.
 """
 
 import os
@@ -17,7 +17,7 @@ _KEPT = "artifacts.txt"
 
 
 def chosen(folder: Path, asked: str | None) -> str:
-    """Return the URL of the place where a server keeps files.
+    """Return the URL of a server's artifact location.
 
     folder: the server's own; asked: a folder or an s3:// URL, None for the place of before. Raises
     ConfigError for what is neither, or if files are kept elsewhere already.
@@ -36,14 +36,14 @@ def chosen(folder: Path, asked: str | None) -> str:
 
 
 def keep(folder: Path, place: str) -> None:
-    """Put on record where a server keeps files, and make that place if it is a folder."""
+    """Record a server's artifact location, and create it if it is a folder."""
     (folder / _KEPT).write_text(f"{place}\n", encoding="utf-8")
     if place.startswith("file:"):
         Path(unquote(urlsplit(place).path)).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def environment(said: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what a server needs of the environment to reach S3."""
+    """Return the environment that a server needs for S3."""
     return {name: value for name, value in said.items()
             if name.startswith(("AWS_", "MLFLOW_S3_")) and value}
 

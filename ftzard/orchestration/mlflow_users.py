@@ -1,5 +1,6 @@
-"""Who administers a team's MLflow server, and the passwords it takes: from the environment or a
-terminal without echo, never as an argument, where everybody on the machine could read them."""
+"""The administrator of a team's MLflow server, and passwords: from the environment or a terminal
+without echo, never as an argument, where every user of the machine could read them.
+"""
 
 import getpass
 import os
@@ -18,7 +19,7 @@ NEW = "FTZARD_NEW_PASSWORD"
 
 
 def login(server: str | None = None, user: str | None = None) -> Login:
-    """Return who asks a server, and with which password.
+    """Return the login for a server.
 
     server: its address; default: the workspace's tracking.uri, else this machine. user: default:
     the administrator of MLFLOW_AUTH_ADMIN_USERNAME, else 'admin'. What no variable says is asked.
@@ -37,7 +38,7 @@ def login(server: str | None = None, user: str | None = None) -> Login:
 
 
 def new_password(of: str) -> str:
-    """Return the password that a user shall have: of FTZARD_NEW_PASSWORD, or asked twice."""
+    """Return the new password of a user: FTZARD_NEW_PASSWORD, or entered twice."""
     given = os.environ.get(NEW)
     if given is None:
         given = _asked(f"New password of {of}: ", NEW)
@@ -84,7 +85,7 @@ def mend_logins(of: str, uri: str, password: str, outside: Mapping[str, str]) ->
 
 
 def _files(uri: str) -> list[Path]:
-    """Return the files of credentials that belong to a server, as far as can be told."""
+    """Return the files of credentials of a server, as far as known."""
     folders = [Path.cwd()]
     with suppress(WorkspaceError):
         place = find()
@@ -97,7 +98,7 @@ def _files(uri: str) -> list[Path]:
 
 
 def _known(user: str) -> str | None:
-    """Return the password of a user that the environment says, if it does."""
+    """Return the password of a user in the environment, or None."""
     if user == (os.environ.get("MLFLOW_AUTH_ADMIN_USERNAME") or ADMINISTRATOR):
         return os.environ.get("MLFLOW_AUTH_ADMIN_PASSWORD")
     if user == os.environ.get("MLFLOW_TRACKING_USERNAME"):

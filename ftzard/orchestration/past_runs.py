@@ -1,8 +1,7 @@
-"""What Dagster's run storage says of deliveries: done, waiting or at work, failed, or not tried.
+"""The runs of deliveries in Dagster's run storage: done, waiting, running, failed, or not tried.
 
-A folder may hold ten thousand files of which nearly all are done. So the contents that had any run
-are asked for at once, those that are done are remembered for as long as they are among them, and
-only the rest is looked up, many at a time.
+A folder may hold ten thousand files of which nearly all are done. So all contents with a run are
+queried at once, done ones are cached, and only the others are queried again.
 """
 
 from collections.abc import Collection, Iterable
@@ -35,7 +34,7 @@ _AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """One run of a delivery.
+    """A run of a delivery.
 
     delivery: the file that it took, relative to the workspace; ended: when, in seconds since 1970;
     run: all that Dagster has of it, None of a content that is done.
@@ -58,7 +57,7 @@ _done: dict[tuple[str, str], dict[str, list[PastRun]]] = {}
 
 def by_content(instance: DagsterInstance, job: str, contents: Collection[str]
                ) -> dict[str, list[PastRun]]:
-    """Return the runs of a job that have taken each of these contents, newest first."""
+    """Return the runs of a job on each of these contents, newest first."""
     done = _done.setdefault((instance.run_storage.get_run_storage_id(), job), {})
     tags = dict(instance.get_run_tags([CONTENT]))
     existing = tags.get(CONTENT, set())
@@ -82,12 +81,12 @@ def _in_batches(values: list[str]) -> Iterable[list[str]]:
 
 
 def unfinished(instance: DagsterInstance, job: str) -> int:
-    """Return how many runs of a job wait in the queue or are at work."""
+    """Return the number of a job's queued and running runs."""
     return instance.get_runs_count(RunsFilter(job_name=job, statuses=list(UNFINISHED)))
 
 
 def failures(instance: DagsterInstance, runs: Collection[PastRun]) -> list[DagsterRun]:
-    """Return those runs of a content that have failed, newest first.
+    """Return the failed ones of a content's runs, newest first.
 
     One that ended before its first step and not by an error of its own (it was stopped, its process
     was killed) has not tried it; only many of them together count.
@@ -100,7 +99,7 @@ def failures(instance: DagsterInstance, runs: Collection[PastRun]) -> list[Dagst
 
 
 def not_tried(instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Return whether a run that has ended never came to a step, through no error of its own.
+    """Return whether an ended run never came to a step, without an error of its own.
 
     What comes out is kept as a tag of the run: the status reads that without Dagster. A run that a
     person has cancelled was not wanted, which is an answer.

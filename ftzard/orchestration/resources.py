@@ -68,7 +68,7 @@ class Experiment:
 
 
 def _dagster_type(hint: object, name: str, offered: Mapping[str, set[str]]) -> object:
-    """Return what Dagster shall take for a type; of a group only the keys that a job offers."""
+    """Return the Dagster type of a config type; of a group only the keys that a job offers."""
     origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
         return _shape(hint, name, offered)
@@ -95,7 +95,7 @@ def _shape(kind: type, name: str, offered: Mapping[str, set[str]], **first: Fiel
 
 
 def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
-    """Return what the Launchpad of a job offers: the keys of the config that have an effect in it.
+    """Return the fields of a job's Launchpad: the config keys that have an effect in it.
 
     folder: a workspace's own `config/` with more choices for the groups, or None.
     """
@@ -122,7 +122,7 @@ def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
 
 
 def experiment(job: str, folder: Path | None = None) -> ResourceDefinition:
-    """Return a job's `experiment`: its Launchpad offers what has an effect in this job.
+    """Return a job's `experiment` resource, with the config keys that have an effect in the job.
 
     folder: as for `launchpad_fields`.
     """
@@ -189,7 +189,7 @@ def _refresh_notebooks(workspace: Workspace, job: str) -> None:
 
 
 def goes_over(workspace: Workspace, resolved: Resolved) -> Iterator[str]:
-    """Yield a line for each value of the Launchpad that ftzard.yaml says otherwise.
+    """Yield a line for each value of the Launchpad that overrides ftzard.yaml.
 
     The Launchpad keeps what it was filled in with when ftzard.yaml is changed afterwards.
     """
@@ -204,7 +204,7 @@ def goes_over(workspace: Workspace, resolved: Resolved) -> Iterator[str]:
 
 
 def _require_tracking(config: Config) -> None:
-    """Raise TrackingError if the run could not record; a store of our own is always there."""
+    """Raise TrackingError if the run could not record to a server."""
     if config.tracking.server is not None or config.tracking.mirror:
         from ftzard.tracking import access
 
@@ -212,7 +212,7 @@ def _require_tracking(config: Config) -> None:
 
 
 def _require_sources(config: Config) -> None:
-    """Raise ConfigError or TrackingError for a source elsewhere that could not be asked for."""
+    """Raise ConfigError or TrackingError for a remote source that is not accessible."""
     if any("://" in name for name in (config.data.source or "", *(config.data.mix or ()))):
         from ftzard import sources
 
@@ -229,7 +229,7 @@ def _parents(workspace: Workspace, run) -> list[str]:
 
 
 def request(values: Mapping, run_config: Mapping, root: Path) -> dict:
-    """Join what `experiment` says with the base_path and file_name of the other resources.
+    """Merge the experiment's config with base_path and file_name of the other resources.
 
     Raises ConfigError where both say the same key differently.
     """

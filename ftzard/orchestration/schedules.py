@@ -1,7 +1,7 @@
-"""Schedules: the same as the file sensors, once an hour, for whoever wants no sensor.
+"""Schedules: the same checks as the file sensors, once an hour.
 
-They are off until somebody turns them on in Dagster. Sensors and schedules ask the same run
-storage what has run already, so a delivery runs once even where both are on.
+They are off until somebody turns them on in Dagster. Sensors and schedules read the same run
+storage, so a delivery runs once even where both are on.
 """
 
 from collections.abc import Mapping

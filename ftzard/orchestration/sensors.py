@@ -1,8 +1,7 @@
-"""Sensors: a new file starts a job; a failed run closes what it left open.
+"""Sensors: a new file starts a job; a failed run's open MLflow runs are closed.
 
-A file that a run refused as data is set aside at the next look, so that it blocks no other.
-What lies in the drop folders and which of it is new is found in deliveries.py, for the schedules
-as well.
+A file that a run refused as data is set aside at the next check, so that it blocks no other.
+`drop_folder_runs` finds the new files of the drop folders, for the schedules as well.
 """
 
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from ftzard.workspace.workspace import find
 
 
 def answer(context: SensorEvaluationContext, look: drop_folder_runs.FolderCheck) -> SensorResult:
-    """Return what a look into a drop folder finds, as a sensor says it."""
+    """Return the result of a drop folder's check as a sensor's result."""
     found = quarantine.looked(context.instance, find(), look)
     return SensorResult(run_requests=found.requests,
                         skip_reason=None if found.requests else found.reason)
