@@ -204,12 +204,12 @@ def _is_whole(folder: Path, zip_path: Path) -> bool:
     """Return whether a folder holds exactly the files of its archive."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    found = _stated(folder)
-    if _compared.get(folder) == found:
+    stats = _stated(folder)
+    if _compared.get(folder) == stats:
         return True
     with _opened(zip_path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
-        if {name for name, *_ in found} != set(entries):
+        if {name for name, *_ in stats} != set(entries):
             return False
         for name, entry in entries.items():
             file = folder / name
@@ -219,22 +219,22 @@ def _is_whole(folder: Path, zip_path: Path) -> bool:
                 while piece := expected.read(_PIECE):
                     if stream.read(len(piece)) != piece:
                         return False
-    _compared[folder] = found
+    _compared[folder] = stats
     return True
 
 
 def _stated(folder: Path) -> list[tuple]:
     """Return name, inode, size and date of the files of a folder, without Python's compiled code.
     """
-    found = []
+    stats = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name != "__pycache__"]
         for name in [*files, *(n for n in folders if os.path.islink(os.path.join(place, n)))]:
             path = Path(place) / name
-            told = path.lstat()
-            found.append((path.relative_to(folder).as_posix(), told.st_ino, told.st_size,
-                          told.st_mtime_ns, told.st_mode))
-    return sorted(found)
+            status = path.lstat()
+            stats.append((path.relative_to(folder).as_posix(), status.st_ino, status.st_size,
+                          status.st_mtime_ns, status.st_mode))
+    return sorted(stats)
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -94,7 +94,7 @@ def _no_space(error: Exception) -> bool:
     """Return whether an error means a full disk, also as torch and safetensors report it."""
     words = ("No space left", "os error 28", "file write failed")
     return (getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            or any(said in str(error) for said in words))
+            or any(phrase in str(error) for phrase in words))
 
 
 def write_json(path: Path, value: object) -> Path:
@@ -111,10 +111,11 @@ def verify(handle: ArtifactRef, root: Path) -> Path:
             f"{handle.name}: {handle.path} does not exist in {root}; run the step that writes it, "
             "or bring it back with 'dvc checkout'."
         )
-    found = sha256(path)
-    if found != handle.sha256:
+    actual = sha256(path)
+    if actual != handle.sha256:
         raise DataError(
-            f"{handle.name}: {handle.path} has sha256 {found[:12]}…, but the step before handed on "
-            f"{handle.sha256[:12]}…; something else wrote the file in between. Run the step again."
+            f"{handle.name}: {handle.path} has sha256 {actual[:12]}…, but the step before handed "
+            f"on {handle.sha256[:12]}…; something else wrote the file in between. Run the step "
+            "again."
         )
     return path

@@ -116,15 +116,15 @@ def read(file: Path) -> dict[str, str]:
     except ConfigError as error:
         raise ConfigError(f"{error} Mend it, or remove it and set the credentials in the "
                           "environment.") from error
-    found = {}
+    values = {}
     for number, line in enumerate((line.strip() for line in lines), 1):
         if not line or line.startswith("#"):
             continue
         match = _LINE.fullmatch(line)
         if match is None:
             raise ConfigError(f"{file}, line {number}: expected NAME=value, or # and a comment.")
-        found[match[1]] = _value(match[2])
-    return found
+        values[match[1]] = _value(match[2])
+    return values
 
 
 def replaced(text: str, name: str, value: str) -> str | None:
@@ -132,21 +132,21 @@ def replaced(text: str, name: str, value: str) -> str | None:
 
     Every other line stays as it is. Raises ConfigError for a value that no line can say.
     """
-    lines, found = text.splitlines(keepends=True), False
+    lines, replaced_any = text.splitlines(keepends=True), False
     for number, line in enumerate(lines):
         match = _LINE.fullmatch(line.strip())
         if match is not None and match[1] == name:
-            kept = line[:line.index(match[1])], line[len(line.rstrip("\r\n")):]
-            lines[number], found = f"{kept[0]}{name}={_said(name, value)}{kept[1]}", True
-    return "".join(lines) if found else None
+            parts = line[:line.index(match[1])], line[len(line.rstrip("\r\n")):]
+            lines[number], replaced_any = f"{parts[0]}{name}={_said(name, value)}{parts[1]}", True
+    return "".join(lines) if replaced_any else None
 
 
 def _said(name: str, value: str) -> str:
     """Return a value as a line writes it, with quotes where it needs them."""
-    for said in (value, f"'{value}'", f'"{value}"'):
-        match = _LINE.fullmatch(f"{name}={said}".strip())
+    for quoted in (value, f"'{value}'", f'"{value}"'):
+        match = _LINE.fullmatch(f"{name}={quoted}".strip())
         if match is not None and _value(match[2]) == value:
-            return said
+            return quoted
     raise ConfigError(f"the new value of {name} has quotes and '#' that a line of {FILE} cannot "
                       "say together; choose one without.")
 
@@ -189,16 +189,16 @@ def where(folder: Path) -> dict[str, str]:
     Of one that `load` has taken from the file, the file is named; of a token of Hugging Face, the
     name that it is set under.
     """
-    said = read(folder / FILE)
-    found = {c.name: FILE if said.get(c.name) == os.environ[c.name] else "environment"
-             for c in RUN if os.environ.get(c.name)}
+    values = read(folder / FILE)
+    sources = {c.name: FILE if values.get(c.name) == os.environ[c.name] else "environment"
+               for c in RUN if os.environ.get(c.name)}
     token = os.environ.get(HUB_TOKEN)
-    for name in (name for name in HUB_TOKEN_TOO if name in found):
+    for name in (name for name in HUB_TOKEN_TOO if name in sources):
         used = token in (None, "", os.environ[name])
-        found[name] += f", taken as {HUB_TOKEN}" if used else f", not used beside {HUB_TOKEN}"
-        if used and said.get(HUB_TOKEN) != token:
-            found.pop(HUB_TOKEN, None)  # it is that one
-    return found
+        sources[name] += f", taken as {HUB_TOKEN}" if used else f", not used beside {HUB_TOKEN}"
+        if used and values.get(HUB_TOKEN) != token:
+            sources.pop(HUB_TOKEN, None)  # it is that one
+    return sources
 
 
 def secrets() -> dict[str, str]:

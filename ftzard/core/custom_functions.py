@@ -54,7 +54,7 @@ def source_files(root: Path) -> list[str]:
     if folder.is_symlink():
         raise ConfigError(f"{folder} is a link; expected a folder of the workspace itself, since "
                           "its modules are versioned with it.")
-    found = []
+    files = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if any(part.startswith(".") or part == "__pycache__" for part in inside.parts):
@@ -63,20 +63,20 @@ def source_files(root: Path) -> list[str]:
             raise ConfigError(f"{path} is a link; expected the file itself, since the modules of "
                               f"{FOLDER}/ are versioned with the workspace.")
         if path.is_file() and path.suffix in SUFFIXES:
-            found.append(inside.as_posix())
-    return found
+            files.append(inside.as_posix())
+    return files
 
 
 def read(root: Path) -> dict[str, str]:
     """Return the texts of the files of `custom/` by their paths below it."""
-    found = {}
+    texts = {}
     for name in source_files(root):
         try:
-            found[name] = (Path(root) / FOLDER / name).read_text(encoding="utf-8")
+            texts[name] = (Path(root) / FOLDER / name).read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise ConfigError(f"{FOLDER}/{name} is no text in UTF-8 ({error.reason}); save it as "
                               "UTF-8.") from error
-    return found
+    return texts
 
 
 def packed(name: str, sources: Mapping[str, str], key: str) -> dict:
@@ -121,25 +121,25 @@ def _file_of(module: str, sources: Mapping[str, str]) -> str | None:
 def _reached(module: str, sources: Mapping[str, str], key: str, name: str) -> dict[str, str]:
     """Return the module's file and the files of the folder that it imports, directly or not."""
     if _file_of(module, sources) is None:
-        there = [n.removesuffix(".py").replace("/", ".") for n in sources if n.endswith(".py")]
+        modules = [n.removesuffix(".py").replace("/", ".") for n in sources if n.endswith(".py")]
         raise ConfigError(
             f"{key} is {name!r}, but there is no module {FOLDER}/{module.replace('.', '/')}.py"
-            + (nearest(module, there) if there else
+            + (nearest(module, modules) if modules else
                f"; the folder {FOLDER}/ of the workspace has none. Write the function there."))
-    found: dict[str, str] = {}
+    reached: dict[str, str] = {}
     waiting = [module]
     while waiting:
         here = waiting.pop()
         file = _file_of(here, sources)
-        if file is None or file in found:
+        if file is None or file in reached:
             continue
-        found[file] = sources[file]
+        reached[file] = sources[file]
         parents = here.split(".")
         waiting += [".".join(parents[:n]) for n in range(1, len(parents))]
         package = here if file.endswith("__init__.py") else here.rpartition(".")[0]
         for node in ast.walk(_parsed(file, sources[file], key, name)):
             waiting += _imports(node, package, file, sources)
-    return found
+    return reached
 
 
 def _parsed(file: str, text: str, key: str, name: str) -> ast.Module:
@@ -206,21 +206,21 @@ def function(value: Mapping, key: str, arguments: int) -> Callable:
                          "they were registered.")
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(import_module(f"{_package(value)}.{module}"), attribute)
+        loaded = getattr(import_module(f"{_package(value)}.{module}"), attribute)
     except (Exception, SystemExit) as error:
         raise DataError(f"{key}={name}: {FOLDER}/{module.replace('.', '/')}.py cannot be imported: "
                         f"{_said(error)}.") from error
-    if not callable(found):
-        raise DataError(f"{key}={name} is a {type(found).__name__}; expected a function.")
+    if not callable(loaded):
+        raise DataError(f"{key}={name} is a {type(loaded).__name__}; expected a function.")
     try:
-        inspect.signature(found).bind(*range(arguments))
+        inspect.signature(loaded).bind(*range(arguments))
     except TypeError as error:
         takes = "one text" if arguments == 1 else "y_true, y_pred and probabilities"
-        raise DataError(f"{key}={name}{inspect.signature(found)} cannot be called with {takes}: "
+        raise DataError(f"{key}={name}{inspect.signature(loaded)} cannot be called with {takes}: "
                         f"{error}.") from error
     except ValueError:  # a function of C has no signature that could be asked
         pass
-    return found
+    return loaded
 
 
 def _package(value: Mapping) -> str:
@@ -258,22 +258,22 @@ def cleaned(texts: Sequence[str], value: Mapping, rows: Sequence | None = None) 
     rows: their numbers, for messages; None counts from 0. Raises FunctionError, with the row, for a
     function that raises or returns no text.
     """
-    name, found = f"data.clean={value['function']}", []
+    name, results = f"data.clean={value['function']}", []
     call = function(value, "data.clean", 1)
     for row, text in zip(range(len(texts)) if rows is None else rows, texts, strict=True):
         try:
-            made = call(text)
+            result = call(text)
         except (Exception, SystemExit) as error:
             raise FunctionError(f"{name} failed: {_said(error)}", row, text) from error
-        if not isinstance(made, str):
-            raise FunctionError(f"{name} returned {_shown(made)}; expected a text", row, text)
+        if not isinstance(result, str):
+            raise FunctionError(f"{name} returned {_shown(result)}; expected a text", row, text)
         try:
-            made.encode()
+            result.encode()
         except UnicodeEncodeError:
             raise FunctionError(f"{name} returned half a character; expected a text that UTF-8 can "
                                 "write", row, text) from None
-        found.append(str(made))
-    return found
+        results.append(str(result))
+    return results
 
 
 def _shown(value: object) -> str:
@@ -294,27 +294,28 @@ def measured(names_and_values: Mapping[str, Mapping], labels: Sequence[str],
         DataError: a function raises, or returns no finite number, or another one when it is called
             again.
     """
-    found = {}
+    values = {}
     for name, value in names_and_values.items():
         call = function(value, "metrics", 3)
         numbers = []
         for _ in range(2):
             try:
-                made = call(list(labels), list(answers), probabilities.copy())
+                number = call(list(labels), list(answers), probabilities.copy())
             except (Exception, SystemExit) as error:
                 raise DataError(f"metrics: {value['function']} failed on {len(labels):,} rows: "
                                 f"{_said(error)}.") from error
-            made = made.item() if hasattr(made, "item") and getattr(made, "ndim", 1) == 0 else made
-            if isinstance(made, bool) or not isinstance(made, int | float) or (
-                    not math.isfinite(made)):
-                raise DataError(f"metrics: {value['function']} returned {_shown(made)}; expected "
+            if hasattr(number, "item") and getattr(number, "ndim", 1) == 0:
+                number = number.item()
+            if isinstance(number, bool) or not isinstance(number, int | float) or (
+                    not math.isfinite(number)):
+                raise DataError(f"metrics: {value['function']} returned {_shown(number)}; expected "
                                 "a finite number.")
-            numbers.append(float(made))
+            numbers.append(float(number))
         if numbers[0] != numbers[1]:
             raise DataError(f"metrics: {value['function']} returned {numbers[0]} and then "
                             f"{numbers[1]} for the same rows; expected the same number each time.")
-        found[name] = numbers[0]
-    return found
+        values[name] = numbers[0]
+    return values
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
@@ -328,12 +329,12 @@ def requirements(value: Mapping | None) -> list[str]:
 
     if not value:
         return []
-    known, found = packages_distributions(), set()
+    known, packages = packages_distributions(), set()
     for name, text in value["files"].items():
         if not name.endswith(".py"):
             continue
         for node in ast.walk(ast.parse(text)):
             named = ([a.name for a in node.names] if isinstance(node, ast.Import) else
                      [node.module] if isinstance(node, ast.ImportFrom) and not node.level else [])
-            found |= {d for n in named for d in known.get(n.split(".")[0], ())}
-    return [f"{name}=={version(name).split('+')[0]}" for name in sorted(found)]
+            packages |= {d for n in named for d in known.get(n.split(".")[0], ())}
+    return [f"{name}=={version(name).split('+')[0]}" for name in sorted(packages)]

@@ -39,8 +39,8 @@ def visible(text: object, *, line_end: str = "\n", tab: str = "\t") -> str:
     if not _UNSEEN.search(text):
         return text
 
-    def written_out(found: re.Match) -> str:
-        sign, at = found.group(), found.start()
+    def written_out(match: re.Match) -> str:
+        sign, at = match.group(), match.start()
         if sign == "\n":
             return line_end
         if sign == "\t":
@@ -77,8 +77,8 @@ def one_line(text: object) -> str:
 
 def json_line(line: str) -> str:
     """Return JSON of the same value without control characters for a terminal."""
-    def escaped(found: re.Match) -> str:
-        sign = found.group()
+    def escaped(match: re.Match) -> str:
+        sign = match.group()
         if sign in "\n\t" or sign in _SEEN_FORMATS:
             return sign
         return "".join(f"\\u{unit:04x}" for unit in _units(sign))
@@ -110,8 +110,8 @@ def markdown(text: object) -> str:
     entity or another cell. It is on one line.
     """
     shown = " ".join(visible(text, line_end=" ", tab=" ").split(" "))
-    shown = _INLINE.sub(lambda found: f"\\{found.group()}", shown)
-    shown = _BLOCK.sub(lambda found: f"{found[1]}{found[2][:-1]}\\{found[2][-1]}", shown)
+    shown = _INLINE.sub(lambda match: f"\\{match.group()}", shown)
+    shown = _BLOCK.sub(lambda match: f"{match[1]}{match[2][:-1]}\\{match[2][-1]}", shown)
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

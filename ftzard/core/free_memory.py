@@ -66,16 +66,16 @@ def _of_container() -> int | None:
     for most, used, stated in (("memory.max", "memory.current", "memory.stat"),
                                ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes",
                                 "memory/memory.stat")):
-        limit, taken = _number(_GROUP / most), _number(_GROUP / used)
-        if limit is not None and taken is not None:
-            return limit - taken + (_field(_GROUP / stated, "inactive_file", 1) or 0)
+        limit, used_bytes = _number(_GROUP / most), _number(_GROUP / used)
+        if limit is not None and used_bytes is not None:
+            return limit - used_bytes + (_field(_GROUP / stated, "inactive_file", 1) or 0)
     return None
 
 
 def _of_process() -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    taken = _field(Path("/proc/self/status"), "VmSize")
-    return None if limit == resource.RLIM_INFINITY or taken is None else limit - taken
+    used = _field(Path("/proc/self/status"), "VmSize")
+    return None if limit == resource.RLIM_INFINITY or used is None else limit - used
 
 
 def _number(file: Path) -> int | None:

@@ -56,16 +56,16 @@ def locked(
     where this user may not write.
     """
     with _lock_file(path) as stream:
-        said = False
+        reported = False
         while True:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if waiting and not said:
+                if waiting and not reported:
                     stream.seek(0)
                     waiting(f"waiting: {stream.read().strip() or 'another run'} holds {path}")
-                    said = True
+                    reported = True
                 time.sleep(0.2)
         stream.seek(0)
         stream.truncate()

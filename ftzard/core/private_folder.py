@@ -34,8 +34,8 @@ def user_cache(name: str) -> Path:
     refused, or were taken by somebody else, one that is gone with this process.
     """
     user = _user()
-    said = os.environ.get("XDG_CACHE_HOME", "")
-    home = Path(said) if os.path.isabs(said) else Path.home() / ".cache"
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    home = Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"
     for place in (home / "ftzard", Path(tempfile.gettempdir()) / f"ftzard-{user}"):
         if _made(place) and _made(place / name):
             return place / name
@@ -57,10 +57,10 @@ def _made(folder: Path) -> bool:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != _user():
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != _user():
             return False
-        if found.st_mode & 0o077:
+        if status.st_mode & 0o077:
             folder.chmod(0o700)
         return os.access(folder, os.W_OK | os.X_OK)
     except OSError:

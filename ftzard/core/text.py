@@ -67,9 +67,9 @@ def clean_texts(
 
     HTML entities become their character, unicode its NFC form, a link the token `link`, a mention
     the token `mention`; control characters, line ends and runs of space become one space. own: a
-    workspace's own function, as `ftzard.core.custom_functions.packed` returns it; it gets the text when all this
-    is done, and what it returns is cleaned once more. Raises DataError, with the row by
-    its index, if it fails.
+    workspace's own function, as `ftzard.core.custom_functions.packed` returns it; it is called with
+    the cleaned text, and its result is cleaned again. Raises DataError with the row's index if it
+    fails.
     """
     if own is not None:
         from ftzard.core import custom_functions
@@ -131,8 +131,8 @@ def _unescaped(texts: pa.Array) -> pa.Array:
     with_entity = pc.match_substring_regex(texts, r"&#?[a-zA-Z0-9]{2,32};")
     if not pc.any(with_entity).as_py():
         return texts
-    found = [
+    entities = [
         _ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
         for text in texts.filter(with_entity).to_pylist()
     ]
-    return pc.replace_with_mask(texts, with_entity, pa.array(found, type=pa.large_string()))
+    return pc.replace_with_mask(texts, with_entity, pa.array(entities, type=pa.large_string()))

@@ -78,9 +78,9 @@ def parse(text: str, name: str) -> object:
         node = loader.get_single_node()
         if node is None:
             return None
-        found = list(dict.fromkeys(_mistakes(node, (), set())))
-        if found:
-            raise ConfigError("\n".join(f"{name}: {mistake}" for mistake in found))
+        mistakes = list(dict.fromkeys(_mistakes(node, (), set())))
+        if mistakes:
+            raise ConfigError("\n".join(f"{name}: {mistake}" for mistake in mistakes))
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise NoYaml(f"{name} is not valid YAML: {_said(error, text)}") from error

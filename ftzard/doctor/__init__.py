@@ -51,25 +51,25 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 def examine(place: Workspace) -> list[Finding]:
     """Return the findings of all checks; nothing is changed and nothing is raised."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for area, check in CHECKS:
         try:
-            found += check(place)
+            findings += check(place)
         except FtzardError as error:
-            found.append(Finding(area, WRONG, str(error)))
+            findings.append(Finding(area, WRONG, str(error)))
         except Exception as error:  # the doctor is for workspaces that nobody has foreseen
-            found.append(Finding(
+            findings.append(Finding(
                 area, WRONG, f"could not be looked at: {type(error).__name__}: "
                              f"{' '.join(str(error).split())[:300]}"))
-    return found
+    return findings
 
 
-def mend(place: Workspace, found: list[Finding], say: Callable[[str], object]) -> int:
+def mend(place: Workspace, findings: list[Finding], say: Callable[[str], object]) -> int:
     """Apply the fixes of findings; return their number. A failing fix is reported, not raised.
 
     Nothing is touched while a run works in the workspace.
     """
-    wanted = [finding for finding in found if finding.mend is not None]
+    wanted = [finding for finding in findings if finding.mend is not None]
     holder = leftovers.at_work(place)
     if wanted and holder:
         say(f"nothing is mended while {holder}; try again when it has ended")
@@ -93,18 +93,18 @@ def cure(place: Workspace, say: Callable[[str], object], rounds: int = 3) -> lis
 
     A round may uncover the next one's work: a version that is committed is then to be pushed.
     """
-    found = examine(place)
+    findings = examine(place)
     for _ in range(rounds):
-        if not mend(place, found, say):
+        if not mend(place, findings, say):
             break
-        found = examine(place)
-    return found
+        findings = examine(place)
+    return findings
 
 
-def lines(found: list[Finding]) -> list[str]:
+def lines(findings: list[Finding]) -> list[str]:
     """Return findings as text: a line each, and the command below it."""
     shown = []
-    for finding in found:
+    for finding in findings:
         mark = {OK: "✓", WARNING: "!", WRONG: "✗"}[finding.state]
         shown.append(f"{mark} {finding.area:<10} {finding.sentence}")
         if finding.command:

@@ -31,8 +31,8 @@ def at_work(place: Workspace) -> str | None:
     for name, what in (("run.lock", "a run works here"), ("git_dvc.lock", "git and DVC are busy")):
         lock = place.state / name
         if lock.is_file() and held(lock):
-            said = lock.read_text(encoding="utf-8", errors="replace").strip()
-            return f"{what} ({said})" if said else what
+            holder_text = lock.read_text(encoding="utf-8", errors="replace").strip()
+            return f"{what} ({holder_text})" if holder_text else what
     return None
 
 
@@ -49,27 +49,27 @@ def held(lock: Path) -> bool:
 
 def locks(place: Workspace) -> list[Finding]:
     """Locks: their holders, stale ones, and whether DVC's list of them is readable."""
-    found = []
+    findings = []
     stale = [lock for lock in sorted(place.state.glob("*.lock"))
              if lock.stat().st_size and not held(lock)]
     if stale:
-        found.append(Finding(
+        findings.append(Finding(
             "locks", WARNING,
             f"{listed([lock.name for lock in stale])}: named by a process that is gone. Harmless: "
             "the system has freed it, and the next run takes it.",
             f"ftzard doctor --fix -w {place.in_shell}", lambda: _empty(stale)))
     rwlock = place.root / ".dvc" / "tmp" / "rwlock"
     if rwlock.is_file():
-        found += _dvc_lock(place, rwlock)
+        findings += _dvc_lock(place, rwlock)
     work = at_work(place)
-    return found or [Finding("locks", OK, f"{work}." if work else "none is held.")]
+    return findings or [Finding("locks", OK, f"{work}." if work else "none is held.")]
 
 
 def _dvc_lock(place: Workspace, rwlock: Path) -> list[Finding]:
     text = rwlock.read_text(encoding="utf-8", errors="replace")
     try:
-        said = json.loads(text)
-        infos = [info for mode in ("read", "write") for value in said.get(mode, {}).values()
+        content = json.loads(text)
+        infos = [info for mode in ("read", "write") for value in content.get(mode, {}).values()
                  for info in (value if isinstance(value, list) else [value])]
         pids = {int(info["pid"]) for info in infos}
     except (ValueError, TypeError, AttributeError, KeyError):
@@ -93,10 +93,10 @@ def half_written(place: Workspace) -> list[Finding]:
     work = at_work(place)
     if work:
         return [Finding("files", OK, f"not looked at: {work}.")]
-    found = []
+    findings = []
     parts = sorted(_parts(place))
     if parts:
-        found.append(Finding(
+        findings.append(Finding(
             "files", WARNING,
             f"{counted(len(parts), 'file')} half written by a process that was killed: "
             f"{listed([place.relative(part) for part in parts])}. What stands under the final "
@@ -105,7 +105,7 @@ def half_written(place: Workspace) -> list[Finding]:
     lost = [(scratch, target) for scratch, target in exchanges
             if (scratch / "old").is_dir() and not target.exists()]
     if lost:
-        found.append(Finding(
+        findings.append(Finding(
             "files", WRONG,
             f"{listed([place.relative(target) for _, target in lost])}: taken away and not yet "
             "replaced when its process was killed.", f"ftzard doctor --fix -w {place.in_shell}",
@@ -114,12 +114,12 @@ def half_written(place: Workspace) -> list[Finding]:
     past = place.root / "data" / ".ftzard-push"
     folders += [past] if past.exists() else []
     if folders:
-        found.append(Finding(
+        findings.append(Finding(
             "files", WARNING,
             f"{counted(len(folders), 'temporary folder')} left by a process that was killed: "
             f"{listed([place.relative(folder) for folder in folders])}.",
             f"ftzard doctor --fix -w {place.in_shell}", lambda: _remove(folders)))
-    return found or [Finding("files", OK, "none is half written.")]
+    return findings or [Finding("files", OK, "none is half written.")]
 
 
 def unfinished_init(place: Workspace) -> list[Finding]:
@@ -206,10 +206,10 @@ def _in_use(folder: Path) -> bool:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             here = Path(os.readlink(entry / "cwd")).is_relative_to(folder)
-            said = (entry / "cmdline").read_bytes()
+            arguments = (entry / "cmdline").read_bytes()
         except OSError:
             continue  # it has ended, or is another user's
-        if here or os.fsencode(folder) in said:
+        if here or os.fsencode(folder) in arguments:
             return True
     return not Path("/proc/self").exists()
 

@@ -117,22 +117,22 @@ def open_runs(place: Workspace) -> list[Finding]:
         from ftzard.tracking import runs
 
         running, left = runs.running(tracking), runs.abandoned(tracking)
-    found = []
+    findings = []
     if left:
         names = listed([runs.title(run) for run in left])
-        found.append(Finding(
+        findings.append(Finding(
             "runs", WRONG, f"{names}: RUNNING in MLflow, and its process is gone.",
             f"ftzard doctor --fix -w {place.in_shell}",
             lambda: f"closed as KILLED: {listed(runs.reconcile(tracking))}."))
     elsewhere = sorted({run.data.tags.get(runs.HOST) or "an unknown machine" for run in running
                         if run.data.tags.get(runs.HOST) != socket.gethostname()})
     if elsewhere:
-        found.append(Finding(
+        findings.append(Finding(
             "runs", WARNING, f"RUNNING on {listed(elsewhere)}, where this machine cannot look.",
             "ftzard doctor (on that machine)"))
     going = len(running) - len(left)
-    return found or [Finding("runs", OK, f"{counted(going, 'run')} at work." if going else
-                             "none is left open.")]
+    return findings or [Finding("runs", OK, f"{counted(going, 'run')} at work." if going else
+                                "none is left open.")]
 
 
 def dagster(place: Workspace) -> list[Finding]:
@@ -144,13 +144,13 @@ def dagster(place: Workspace) -> list[Finding]:
                                           "settings that do not fit.",
                         f"ftzard doctor --fix -w {place.in_shell}", lambda: _write_settings(place))]
     try:
-        said = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         return [Finding("Dagster", WRONG, f"{place.relative(file)} is not valid YAML: "
                                           f"{str(error).splitlines()[0]}.",
                         f"rm {shlex.quote(str(file))} && ftzard doctor --fix -w {place.in_shell}")]
     database = home / "history" / "runs.db"
-    if not database.is_file() or "storage" in said or "run_storage" in said:
+    if not database.is_file() or "storage" in settings or "run_storage" in settings:
         return [Finding("Dagster", OK, "no run yet." if not database.is_file() else
                         "its runs are in a database of its own, which is not looked at here.")]
     if not place.writable:
@@ -177,14 +177,14 @@ def _dead_runs(place: Workspace, database: Path) -> list[str]:
             "SELECT run_id, pipeline_name, CAST(max(strftime('%s', create_timestamp), "
             "strftime('%s', update_timestamp)) AS INTEGER) "
             f"FROM runs WHERE status IN ({marks})", _UNFINISHED).fetchall()
-    return [f"{job} {run_id[:8]}" for run_id, job, made in rows
-            if _worker_gone(place, run_id, made)]
+    return [f"{job} {run_id[:8]}" for run_id, job, created in rows
+            if _worker_gone(place, run_id, created)]
 
 
-def _worker_gone(place: Workspace, run_id: str, made: int) -> bool:
+def _worker_gone(place: Workspace, run_id: str, created: int) -> bool:
     """Return whether a run has no process, by the rule of `dead_runs.close_dead_runs`."""
     if not lease.was_taken(place, run_id):
-        return time.time() - made > _TAKEN_UP_S
+        return time.time() - created > _TAKEN_UP_S
     return lease.lost(place, run_id, time.time()) is not None
 
 

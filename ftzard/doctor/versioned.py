@@ -42,25 +42,25 @@ def repository(place: Workspace) -> list[Finding]:
         git.require_repo(place.root)
     except VersioningError as error:
         return [Finding("git", WRONG, str(error), f"git init {place.root}")]
-    found = []
+    findings = []
     if not git.has_identity(place.root):
-        found.append(Finding("git", WRONG, "git does not know who commits here.",
-                             "git config user.name 'Your Name'; git config user.email you@…"))
+        findings.append(Finding("git", WRONG, "git does not know who commits here.",
+                                "git config user.name 'Your Name'; git config user.email you@…"))
     if git.head(place.root) is None:
-        found.append(Finding("git", WARNING, "there is no commit yet.",
-                             "git add ftzard.yaml && git commit"))
+        findings.append(Finding("git", WARNING, "there is no commit yet.",
+                                "git add ftzard.yaml && git commit"))
     elif branch(place.root) is None:
-        found.append(Finding(
+        findings.append(Finding(
             "git", WARNING, "HEAD is detached: versions are committed, but to no branch, and "
             "cannot be pushed.", "git switch -c NAME (keeps them), or git switch main"))
     folder = Path(git.git(place.root, "rev-parse", "--absolute-git-dir").strip())
     locks = [*sorted(folder.glob("*.lock")), *sorted((folder / "refs").rglob("*.lock"))]
     if locks:
-        found.append(_stale(place, folder, locks))
+        findings.append(_stale(place, folder, locks))
     for name, (what, command) in _HALF_DONE.items():
         if (folder / name).exists():
-            found.append(Finding("git", WARNING, f"{what} of yours is in progress.", command))
-    return found or [Finding("git", OK, f"branch {branch(place.root)} at "
+            findings.append(Finding("git", WARNING, f"{what} of yours is in progress.", command))
+    return findings or [Finding("git", OK, f"branch {branch(place.root)} at "
                                         f"{git.head(place.root)[:10]}.")]
 
 
@@ -160,19 +160,19 @@ def data(place: Workspace) -> list[Finding]:
     for pointer in pointers:
         path = place.relative(pointer.with_suffix(""))
         try:
-            said = read_dvc(pointer.read_text(encoding="utf-8"), path)
+            pointed = read_dvc(pointer.read_text(encoding="utf-8"), path)
         except (VersioningError, UnicodeDecodeError):
             torn.append(place.relative(pointer))
             continue
-        if said.md5 is None or said.md5.endswith(".dir"):
+        if pointed.md5 is None or pointed.md5.endswith(".dir"):
             continue  # a folder of the user's own
-        copy, file = cache / said.md5[:2] / said.md5[2:], place.root / path
-        kept = copy.is_file() and said.size in (None, copy.stat().st_size)
+        copy, file = cache / pointed.md5[:2] / pointed.md5[2:], place.root / path
+        cached = copy.is_file() and pointed.size in (None, copy.stat().st_size)
         if not file.is_file():
-            (absent if kept else lost).append(path)
-        elif not same(file, pointer, said.md5, said.size):
+            (absent if cached else lost).append(path)
+        elif not same(file, pointer, pointed.md5, pointed.size):
             changed.append(path)
-        elif not kept:
+        elif not cached:
             uncached.append(path)
     return [*_torn(place, torn), *_changed(place, changed), *_absent(place, absent),
             *_lost(place, lost), *_uncached(place, uncached)] or [
@@ -274,27 +274,28 @@ def uncommitted(place: Workspace) -> list[Finding]:
     if work:
         return [Finding("versions", OK, f"{counted(len(entries), 'file')} not committed yet: "
                                         f"{work}.")]
-    found = []
+    findings = []
     gone = [path for state, path in entries if "D" in state]
     if gone:
-        found.append(Finding("versions", WARNING, f"{listed(gone)}: removed, and git still has it.",
-                             f"git restore --staged --worktree {' '.join(gone)}"))
+        findings.append(Finding("versions", WARNING,
+                                f"{listed(gone)}: removed, and git still has it.",
+                                f"git restore --staged --worktree {' '.join(gone)}"))
     left = [path for state, path in entries if "D" not in state and "U" not in state]
     if left:
-        found.append(Finding(
+        findings.append(Finding(
             "versions", WRONG,
             f"{listed(left)}: changed and in no commit; a process was killed between DVC and git.",
             f"ftzard doctor --fix -w {place.in_shell}", lambda: _commit(place, left)))
-    return found
+    return findings
 
 
 def code(place: Workspace) -> list[Finding]:
     """Own code without a commit; the next run that uses it commits it."""
     if not git.is_repo(place.root):
         return []
-    found = own_code.uncommitted(place)
-    left = [path for path, state in found.items() if state != "removed"]
-    gone = [path for path, state in found.items() if state == "removed"]
+    states = own_code.uncommitted(place)
+    left = [path for path, state in states.items() if state != "removed"]
+    gone = [path for path, state in states.items() if state == "removed"]
     findings = []
     if left:
         findings.append(Finding(
@@ -317,10 +318,10 @@ def _commit(place: Workspace, paths: list[str]) -> str:
                               "bring it back first.")
     new = [place.handle("adapter", p) for p in adapters
            if not (place.root / dvc_path(p)).is_file()]
-    made = version(place.root, new, also=[place.root / p for p in paths],
-                   message=f"doctor: {listed(paths)}, left by a process that was killed",
-                   run_id="doctor", push=False)
-    return f"committed {listed(paths)} as {made.commit[:10]}."
+    versioned = version(place.root, new, also=[place.root / p for p in paths],
+                        message=f"doctor: {listed(paths)}, left by a process that was killed",
+                        run_id="doctor", push=False)
+    return f"committed {listed(paths)} as {versioned.commit[:10]}."
 
 
 def git_remote(place: Workspace) -> list[Finding]:
@@ -333,10 +334,10 @@ def git_remote(place: Workspace) -> list[Finding]:
                         "git remote add origin URL")]
     target = upstream(place.root)
     name = target[0] if target and target[0] in remotes else remotes[0]
-    asked = git.attempt(place.root, "ls-remote", "--quiet", "--heads", name,
-                        env=git.askpass(place.root), timeout=NETWORK_S)
-    if asked.returncode != 0:
-        return [Finding("git remote", WRONG, why_git_refused(place.root, asked.stderr, name),
+    listed_heads = git.attempt(place.root, "ls-remote", "--quiet", "--heads", name,
+                               env=git.askpass(place.root), timeout=NETWORK_S)
+    if listed_heads.returncode != 0:
+        return [Finding("git remote", WRONG, why_git_refused(place.root, listed_heads.stderr, name),
                         f"git ls-remote {name}")]
     url = git.mask(git.attempt(place.root, "remote", "get-url", name).stdout.strip())
     return [Finding("git remote", OK, f"'{name}' at {url} answers.")]

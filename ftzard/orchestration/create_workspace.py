@@ -85,8 +85,8 @@ def _make(folder: Path | str, config: Callable[[Path], dict], *, git_remote: Pat
     setup.require_suitable(root)
     setup.require_remotes(root, git_remote, dvc_remote)
     with init_journal.all_or_nothing(root) as journal:
-        kept = _fill(Workspace(journal.staging), config(journal.staging))
-        journal.move_in(kept, lambda paths: setup.state_before(
+        tracked = _fill(Workspace(journal.staging), config(journal.staging))
+        journal.move_in(tracked, lambda paths: setup.state_before(
             root, git_remote=git_remote, dvc_remote=dvc_remote, paths=paths))
         files = setup.prepare_repository(root, git_remote=git_remote, dvc_remote=dvc_remote,
                                          invent_identity=invent_identity)
@@ -216,20 +216,20 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
     every other row, and, without single_label, for one with several labels in a row.
     """
     written = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
-    there = reading.header(file, **written)
-    _require(file, there, {"--text": text, "--label": label}, delimiter)
+    header = reading.header(file, **written)
+    _require(file, header, {"--text": text, "--label": label}, delimiter)
     rows = reading.read_raw(file, text_column=text, label_column=label, **written)
     tidied = canonical(rows["label"])
-    found = tidied[tidied != ""].value_counts()
+    counts = tidied[tidied != ""].value_counts()
     problem = None if single_label else target_checks.problem("classification", rows["label"])
-    if len(found) < 2 or len(found) > found.sum() / 2 and problem is None:
-        other = _like_labels(file, there, {text, label}, written)
+    if len(counts) < 2 or len(counts) > counts.sum() / 2 and problem is None:
+        other = _like_labels(file, header, {text, label}, written)
         named = None if other is None else shlex.quote(other)
         remedy = (f"Name the label column, as in --label {named}." if named is not None else
                   "No other column of it looks like labels: bring two labels or more, each in two "
                   "rows or more.")
         raise DataError(
-            f"{file}: column '{label}' has {len(found)} different values in {found.sum()} filled "
+            f"{file}: column '{label}' has {len(counts)} different values in {counts.sum()} filled "
             f"rows; expected 2 labels or more, and at most one for every two rows. {remedy}")
     if problem is not None:
         raise DataError(f"{file}, column '{label}': {problem}; or, if each of them is one name, "
@@ -286,21 +286,21 @@ def describe_instructions(file: Path, *, instruction: str, output: str, input: s
     that would be lost, or for a file of which no row can be used.
     """
     written = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
-    there = reading.header(file, **written)
-    columns = {"text_column": instruction, "input_column": input or ("input" if "input" in there
+    header = reading.header(file, **written)
+    columns = {"text_column": instruction, "input_column": input or ("input" if "input" in header
                                                                      else None),
                "label_column": output,
-               "messages_column": messages or ("messages" if "messages" in there else None)}
+               "messages_column": messages or ("messages" if "messages" in header else None)}
     named = {"--text": instruction, "--label": output, "--input": columns["input_column"]}
-    if columns["messages_column"] in there and instruction not in there:
+    if columns["messages_column"] in header and instruction not in header:
         named = {}  # chats alone
     if messages is not None:
         named = {"--messages": messages, **named}
-    _require(file, there, named, delimiter, nested=lambda: _nested(file, there, written))
+    _require(file, header, named, delimiter, nested=lambda: _nested(file, header, written))
     for column in ignored:
-        if column not in there or column in columns.values():
+        if column not in header or column in columns.values():
             raise ConfigError(f"--ignore {column} names no column of {file} that could be left out"
-                              f"{nearest(column, set(there) - set(columns.values()))}")
+                              f"{nearest(column, set(header) - set(columns.values()))}")
     rows = instructions.read(
         file, instruction_column=instruction, output_column=output, **written,
         input_column=columns["input_column"], messages_column=columns["messages_column"],
@@ -322,25 +322,25 @@ def _written(encoding: str, delimiter: str, quoting: str) -> dict:
             **({"quoting": quoting} if quoting != "csv" else {})}
 
 
-def _require(file: Path, there: list[str], named: Mapping[str, str | None], delimiter: str, *,
+def _require(file: Path, header: list[str], named: Mapping[str, str | None], delimiter: str, *,
              nested: Callable[[], Mapping[str, bool]] = dict) -> None:
     """Raise DataError, naming the option to use, for a column that a file lacks.
 
-    there: the file's columns; named: option -> the column it names, or None; nested: finds the
+    header: the file's columns; named: option -> the column it names, or None; nested: finds the
     columns that hold lists of objects, and whether these are chats.
     """
     for option, column in named.items():
-        if column is None or column in there:
+        if column is None or column in header:
             continue
-        others = [mark for mark in ";,\t|" if mark != delimiter and mark in "".join(there)]
-        shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}…" for name in there)
+        others = [mark for mark in ";,\t|" if mark != delimiter and mark in "".join(header)]
+        shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}…" for name in header)
         lists = nested()
         chats = [name for name, chat in lists.items() if chat and option != "--messages"]
-        close = nearest(column, there) if len(there) > 1 and not chats else ""
+        close = nearest(column, header) if len(header) > 1 and not chats else ""
         close = close if "did you mean" in close else ""
-        free = [name for name in there if name not in named.values()
+        free = [name for name in header if name not in named.values()
                 and (name not in lists or option == "--messages" and lists[name])]
-        if len(there) == 1 and others:
+        if len(header) == 1 and others:
             mark = "$'\\t'" if others[0] == "\t" else f"'{others[0]}'"
             remedy = f"Is it separated by {others[0]!r}? Then add --delimiter {mark}."
         elif chats:
@@ -359,10 +359,10 @@ def _require(file: Path, there: list[str], named: Mapping[str, str | None], deli
                         f"{remedy}")
 
 
-def _nested(file: Path, there: list[str], written: Mapping[str, str]) -> dict[str, bool]:
+def _nested(file: Path, header: list[str], written: Mapping[str, str]) -> dict[str, bool]:
     """Return the columns whose first filled cell is a list of objects, and whether it is a chat."""
-    cells = reading.read_cells(file, {name: name for name in there}, nested=there, **written)
-    found = {}
+    cells = reading.read_cells(file, {name: name for name in header}, nested=header, **written)
+    columns = {}
     for name, column in cells.items():
         first = next((cell for cell in column.to_pylist() if cell.strip() not in ("", "[]")), "")
         try:
@@ -370,22 +370,23 @@ def _nested(file: Path, there: list[str], written: Mapping[str, str]) -> dict[st
         except json.JSONDecodeError:
             continue
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            found[name] = any({"role", "content"} <= item.keys() or {"from", "value"} <= item.keys()
-                              for item in value)
-    return found
+            columns[name] = any({"role", "content"} <= item.keys()
+                                or {"from", "value"} <= item.keys()
+                                for item in value)
+    return columns
 
 
-def _like_labels(file: Path, there: list[str], named: set[str], written: Mapping[str, str]
+def _like_labels(file: Path, header: list[str], named: set[str], written: Mapping[str, str]
                  ) -> str | None:
     """Return the unnamed column that looks most like labels, or None."""
-    others = {name: name for name in dict.fromkeys(there) if name not in named}
+    others = {name: name for name in dict.fromkeys(header) if name not in named}
     if not others:
         return None
     counts = {name: pd.Series(cells.to_pylist(), dtype="str").replace("", pd.NA).value_counts()
               for name, cells in reading.read_cells(
                   file, others, nested=tuple(others), **written).items()}
-    fitting = {name: len(found) for name, found in counts.items()
-               if 2 <= len(found) <= found.sum() / 2}
+    fitting = {name: len(values) for name, values in counts.items()
+               if 2 <= len(values) <= values.sum() / 2}
     return min(fitting, key=fitting.__getitem__, default=None)
 
 

@@ -47,10 +47,10 @@ def refresh(workspace: Workspace) -> bool:
     """
     file = workspace.dagster_home / "dagster.yaml"
     try:
-        said = yaml.safe_load(file.read_text(encoding="utf-8"))
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return False
-    if said not in FORMER:
+    if settings not in FORMER:
         return False
     write(workspace)
     return True

@@ -54,10 +54,10 @@ class Journal:
         write_json(self.root / JOURNAL, {name: getattr(self, name) for name in (
             "made", "files", "commit", "repository")})
 
-    def move_in(self, kept: Sequence[str], state_before: Callable[[list[str]], dict]) -> None:
+    def move_in(self, tracked: Sequence[str], state_before: Callable[[list[str]], dict]) -> None:
         """Move the staged files, but for ftzard.yaml, to where nothing stands yet.
 
-        kept: the relative paths of those that git is to keep; state_before: called with those of
+        tracked: the relative paths of those that git tracks; state_before: called with those of
         them that are new, returns the repository's state for `undo`.
         """
         staged = sorted(self.staging.rglob("*"))
@@ -66,7 +66,7 @@ class Journal:
         new = [name for name in names if not os.path.lexists(self.root / name)]
         self.files = {name: sha256(self.staging / name) for name in new}
         self.made += [str(self.root / path) for path in folders if not (self.root / path).exists()]
-        self.commit = [name for name in kept if name in self.files]
+        self.commit = [name for name in tracked if name in self.files]
         self.repository = state_before(self.commit)
         self.write()
         for folder in folders:
@@ -113,9 +113,9 @@ def all_or_nothing(root: Path) -> Iterator[Journal]:
     Raises WorkspaceError for a folder that is a workspace already, that cannot be written, or in
     which another `init` is at work. An OSError of the body becomes one, too.
     """
-    there = next(place for place in (root, *root.parents) if place.is_dir())
-    made = [str(p) for p in reversed((root / STATE, root, *root.parents)) if not p.exists()]
-    journal = Journal(root, made)
+    existing = next(place for place in (root, *root.parents) if place.is_dir())
+    created = [str(p) for p in reversed((root / STATE, root, *root.parents)) if not p.exists()]
+    journal = Journal(root, created)
     try:
         (root / STATE).mkdir(parents=True, exist_ok=True)
         with _locked(root):
@@ -128,13 +128,13 @@ def all_or_nothing(root: Path) -> Iterator[Journal]:
                 _take_back(journal, error)
                 raise
     except OSError as error:
-        for name in reversed(made):
+        for name in reversed(created):
             with suppress(OSError):
                 Path(name).rmdir()
         where = f": {error.filename}" if error.filename else ""
         raise WorkspaceError(
             f"{root} could not be made a workspace: {error.strerror or error}{where}. It is as it "
-            f"was before; mend that (in {there}, if nothing else is named), or name another "
+            f"was before; mend that (in {existing}, if nothing else is named), or name another "
             "folder, and run the same command again.") from error
 
 

@@ -83,9 +83,9 @@ class MetadataIOManager(ArtifactIOManager):
             mlflow = addresses.mlflow_address(self.experiment.workspace,
                                               self.experiment.config.tracking.server)
             shared = {**_trial(self.experiment), **_way_to(run)}
-            for made in assets.left_by(obj, self.experiment.workspace, mlflow, shared,
-                                       _plots(run)):
-                context.log_event(made)
+            for version in assets.left_by(obj, self.experiment.workspace, mlflow, shared,
+                                          _plots(run)):
+                context.log_event(version)
 
 
 class NotebookIOManager(IOManager):

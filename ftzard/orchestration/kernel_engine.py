@@ -256,21 +256,21 @@ def execute_notebook(step_context, **arguments) -> str:
         return executed
     except PapermillExecutionError as error:
         status, reason = "FAILED", f"{error.ename}: {error.evalue}"
-        kept = _keep(experiment, step_context, folder)
+        stored = _keep(experiment, step_context, folder)
         raise Failure(
             description=str(error.evalue),
-            metadata={"notebook as executed": MetadataValue.path(str(kept)),
+            metadata={"notebook as executed": MetadataValue.path(str(stored)),
                       "cell": error.exec_count or 0, "error": error.ename,
                       "traceback": MetadataValue.md(markdown_block(_plain(error.traceback)))},
             allow_retries=False) from None
     except DeadKernelError:
         reason = (f"the kernel of {step_context.step.key} was killed from outside, or by the "
                   "system for want of memory")
-        kept = _keep(experiment, step_context, folder)
+        stored = _keep(experiment, step_context, folder)
         raise Failure(
             description=f"{reason[0].upper()}{reason[1:]}. Run the job again, or re-execute it "
                         "from failure: training goes on from its last checkpoint.",
-            metadata={"notebook so far": MetadataValue.path(str(kept))},
+            metadata={"notebook so far": MetadataValue.path(str(stored))},
             allow_retries=False) from None
     except BaseException:
         _keep(experiment, step_context, folder)

@@ -60,11 +60,11 @@ def opens_with(job: str, workspace: Workspace | None = None) -> dict:
         choice = choices.get(group, usual[group])
         if choice in available(group, folder) and any(k.startswith(f"{group}.") for k in keys):
             experiment[group] = {"choice": choice}
-    taken = drop_folder(job)
+    drop = drop_folder(job)
     for key in CHANGED:
         value = known.get(key)
         if key in EXAMPLES:
-            if taken is None or key != f"data.{taken.key}":
+            if drop is None or key != f"data.{drop.key}":
                 continue
             value = value or EXAMPLES[key]
         elif key == "data.source" and known.get("data.mix") is not None:
@@ -98,18 +98,18 @@ def mlflow_page(workspace: Workspace) -> str:
 def _values(group: str, choice: str, folder: Path | None) -> dict:
     """Return the values of a choice's files, without what only hydra can read."""
     if (PACKAGED / group / f"{choice}.yaml").is_file():
-        said = dict(_packaged(f"{group}/{choice}.yaml"))
+        values = dict(_packaged(f"{group}/{choice}.yaml"))
     elif folder and (folder / group / f"{choice}.yaml").is_file():
-        said = yaml.safe_load((folder / group / f"{choice}.yaml").read_text(encoding="utf-8"))
-        said = dict(said) if isinstance(said, Mapping) else {}
+        values = yaml.safe_load((folder / group / f"{choice}.yaml").read_text(encoding="utf-8"))
+        values = dict(values) if isinstance(values, Mapping) else {}
     else:
         return {}
-    bases = said.pop("defaults", None) or []
+    bases = values.pop("defaults", None) or []
     merged: dict = {}
     for base in bases:
         if isinstance(base, str) and base not in ("_self_", choice):
             merged |= _values(group, base, folder)
-    return {**merged, **{key: value for key, value in said.items() if "${" not in str(value)}}
+    return {**merged, **{key: value for key, value in values.items() if "${" not in str(value)}}
 
 
 @lru_cache(maxsize=64)

@@ -61,11 +61,11 @@ def _renew(lease: Path, ended: threading.Event) -> None:
 
 def machine() -> dict[str, str]:
     """Return an identifier of this machine or container and its boot."""
-    told = {"host": socket.gethostname(), "boot": "", "processes": ""}
+    identifiers = {"host": socket.gethostname(), "boot": "", "processes": ""}
     with suppress(OSError):  # not on Linux
-        told["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        told["processes"] = os.readlink("/proc/self/ns/pid")
-    return told
+        identifiers["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        identifiers["processes"] = os.readlink("/proc/self/ns/pid")
+    return identifiers
 
 
 def was_taken(workspace: Workspace, run_id: str) -> bool:

@@ -16,16 +16,16 @@ from ftzard.errors import ConfigError
 _KEPT = "artifacts.txt"
 
 
-def chosen(folder: Path, asked: str | None) -> str:
+def chosen(folder: Path, option: str | None) -> str:
     """Return the URL of a server's artifact location.
 
-    folder: the server's own; asked: a folder or an s3:// URL, None for the place of before. Raises
+    folder: the server's own; option: a folder or an s3:// URL, None for the former location. Raises
     ConfigError for what is neither, or if files are kept elsewhere already.
     """
     before = _before(folder)
-    if asked is None:
+    if option is None:
         return before or (folder / "artifacts").as_uri()
-    place = _url(asked)
+    place = _url(option)
     if before is not None and place != before:
         file = folder / _KEPT
         raise ConfigError(
@@ -42,9 +42,9 @@ def keep(folder: Path, place: str) -> None:
         Path(unquote(urlsplit(place).path)).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def environment(said: Mapping[str, str] = os.environ) -> dict[str, str]:
+def environment(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment that a server needs for S3."""
-    return {name: value for name, value in said.items()
+    return {name: value for name, value in variables.items()
             if name.startswith(("AWS_", "MLFLOW_S3_")) and value}
 
 
@@ -55,12 +55,12 @@ def _before(folder: Path) -> str | None:
     return usual.as_uri() if usual.is_dir() and any(usual.iterdir()) else None
 
 
-def _url(asked: str) -> str:
-    scheme, mark, rest = asked.partition("://")
+def _url(option: str) -> str:
+    scheme, mark, rest = option.partition("://")
     if not mark:
-        return Path(os.path.abspath(os.path.expanduser(asked))).as_uri()
+        return Path(os.path.abspath(os.path.expanduser(option))).as_uri()
     if scheme != "s3" or not rest.strip("/"):
-        raise ConfigError(f"--artifacts is '{credentials.mask(asked)}'; expected a folder, or "
+        raise ConfigError(f"--artifacts is '{credentials.mask(option)}'; expected a folder, or "
                           "s3://BUCKET or s3://BUCKET/FOLDER.")
     if "@" in rest.split("/", 1)[0]:
         raise ConfigError("--artifacts holds a login, which everybody on this machine can read in "
@@ -69,4 +69,4 @@ def _url(asked: str) -> str:
     if find_spec("boto3") is None:
         raise ConfigError("S3 needs a package that is not installed (boto3); install it with: pip "
                           "install boto3")
-    return asked.rstrip("/")
+    return option.rstrip("/")

@@ -123,12 +123,12 @@ def _with_option_file(uri: str, file: Path) -> str:
     password = os.environ.get("MYSQL_PWD")
     if not password:
         return uri
-    said = next((f"{mark}{password}{mark}" for mark in "\"'" if mark not in password), None)
-    if said is None or not password.isprintable():
+    quoted = next((f"{mark}{password}{mark}" for mark in "\"'" if mark not in password), None)
+    if quoted is None or not password.isprintable():
         raise ConfigError("MYSQL_PWD holds both kinds of quotes, or a sign that cannot be printed; "
                           "expected one that an option file of MySQL can say.")
     with os.fdopen(_private(file), "w", encoding="utf-8") as stream:
-        stream.write(f"[client]\npassword={said}\n")
+        stream.write(f"[client]\npassword={quoted}\n")
     return (f"{uri}{'&' if '?' in uri else '?'}read_default_file={quote(str(file))}"
             "&read_default_group=client")
 
@@ -281,6 +281,6 @@ def healthy(uri: str) -> bool:
 def _last_words(log: Path) -> str:
     lines = [line.strip() for line in
              log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    said = next((line for line in reversed(lines) if "Error" in line or "Exception" in line),
-                lines[-1] if lines else "it said nothing.")
-    return credentials.mask(said)[:400]
+    message = next((line for line in reversed(lines) if "Error" in line or "Exception" in line),
+                   lines[-1] if lines else "it said nothing.")
+    return credentials.mask(message)[:400]

@@ -63,17 +63,17 @@ def by_content(instance: DagsterInstance, job: str, contents: Collection[str]
     existing = tags.get(CONTENT, set())
     for content in [content for content in done if content not in existing]:
         del done[content]  # somebody has deleted its runs, so that it is new again
-    found = {content: done[content] for content in contents if content in done}
-    asked = sorted({c for c in contents if c in existing and c not in done})
-    for some in _in_batches(asked):
+    results = {content: done[content] for content in contents if content in done}
+    missing = sorted({c for c in contents if c in existing and c not in done})
+    for some in _in_batches(missing):
         records = instance.get_run_records(RunsFilter(job_name=job, tags={CONTENT: some}))
         for record in records:
-            found.setdefault(record.dagster_run.tags[CONTENT], []).append(PastRun.of(record))
-    for content in asked:
-        runs = found.get(content, [])
+            results.setdefault(record.dagster_run.tags[CONTENT], []).append(PastRun.of(record))
+    for content in missing:
+        runs = results.get(content, [])
         if any(past.status == DagsterRunStatus.SUCCESS for past in runs):
             done[content] = [replace(past, run=None) for past in runs]  # there may be very many
-    return found
+    return results
 
 
 def _in_batches(values: list[str]) -> Iterable[list[str]]:

@@ -58,14 +58,14 @@ def looked(instance: DagsterInstance, workspace: Workspace, look: FolderCheck) -
 
     One that cannot be set aside is told of, and keeps no other from it.
     """
-    found, told = look(instance, workspace), []
-    for path, run in found.failed.items():
+    result, lines = look(instance, workspace), []
+    for path, run in result.failed.items():
         try:
             if set_aside(instance, path, run, workspace):
-                told.append(f"{path.name} was set aside in data/quarantine, with its report")
+                lines.append(f"{path.name} was set aside in data/quarantine, with its report")
         except (OSError, DataError) as error:
-            told.append(f"{path.name} could not be set aside: {error}")
-    return replace(found, reason="; ".join([found.reason, *told]))
+            lines.append(f"{path.name} could not be set aside: {error}")
+    return replace(result, reason="; ".join([result.reason, *lines]))
 
 
 def set_aside(instance: DagsterInstance, path: Path, run: DagsterRun, workspace: Workspace

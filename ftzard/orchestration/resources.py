@@ -99,7 +99,7 @@ def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
 
     folder: a workspace's own `config/` with more choices for the groups, or None.
     """
-    offered, found = effects.offered(job), {}
+    offered, fields_by_name = effects.offered(job), {}
     for f in fields(Config):
         if f.name not in offered[""]:
             continue
@@ -110,15 +110,16 @@ def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
                            [EnumValue(c) for c in known])
             shape = _shape(f.type, f.name, offered, choice=Field(
                 choices, is_required=False, description=f"ftzard/config/{f.name}/<choice>.yaml"))
-            found[f.name] = Field(shape, is_required=False)
+            fields_by_name[f.name] = Field(shape, is_required=False)
         else:
-            found[f.name] = Field(_dagster_type(f.type, f.name, offered), is_required=False,
-                                  description=comments.described().get(f.name))
-    found["overrides"] = Field(
+            fields_by_name[f.name] = Field(_dagster_type(f.type, f.name, offered),
+                                           is_required=False,
+                                           description=comments.described().get(f.name))
+    fields_by_name["overrides"] = Field(
         Array(str), is_required=False,
         description='hydra overrides, such as "model=falcon_tiny" or "training.epochs=1"; the '
                     "same key may not be said twice with different values")
-    return found
+    return fields_by_name
 
 
 def experiment(job: str, folder: Path | None = None) -> ResourceDefinition:
@@ -148,14 +149,14 @@ def _opened(context) -> Iterator[Experiment]:
                          json.loads(sources.read_text(encoding="utf-8")))
         return
     run_config = context.dagster_run.run_config if context.dagster_run else {}
-    told, code = own_code.resolved(
+    resolution, code = own_code.resolved(
         workspace, request(context.resource_config, run_config, workspace.root))
-    config = told.config
+    config = resolution.config
     if context.dagster_run:
         job = context.dagster_run.job_name
-        effects.refuse_without_effect(told, job)
-        unusual.require_usual(told, JOBS.get(job, ()))
-    for line in goes_over(workspace, told):
+        effects.refuse_without_effect(resolution, job)
+        unusual.require_usual(resolution, JOBS.get(job, ()))
+    for line in goes_over(workspace, resolution):
         logging.getLogger("papermill").info(line)  # which Dagster and the terminal show
     with ExitStack() as stack:
         # Before the lock: one that waits for it is alive, too.
@@ -169,12 +170,12 @@ def _opened(context) -> Iterator[Experiment]:
             refuse_duplicate(context.instance, context.dagster_run)
             _refresh_notebooks(workspace, context.dagster_run.job_name)
         write_json(resolved, to_record(config))
-        write_json(sources, told.sources)
+        write_json(sources, resolution.sources)
         own_code.record_used(workspace, run_id, code)
         parents = _parents(workspace, context.dagster_run)
         write_json(lineage, parents)
         stack.enter_context(kernel_engine.session(workspace, context.dagster_run, context.instance))
-        yield Experiment(workspace, config, run_id, tuple(parents), told.sources)
+        yield Experiment(workspace, config, run_id, tuple(parents), resolution.sources)
 
 
 def _refresh_notebooks(workspace: Workspace, job: str) -> None:
@@ -194,11 +195,11 @@ def goes_over(workspace: Workspace, resolved: Resolved) -> Iterator[str]:
     The Launchpad keeps what it was filled in with when ftzard.yaml is changed afterwards.
     """
     choices, values = stated(workspace.own_config())
-    said = {**{group: (own, *resolved.choices[group]) for group, own in choices.items()},
-            **{key: (own, value, resolved.sources[key])
-               for key, value in leaves(to_record(resolved.config)).items()
-               if key not in choices and (own := values.get(key)) is not None}}
-    for key, (own, value, source) in said.items():
+    overridden = {**{group: (own, *resolved.choices[group]) for group, own in choices.items()},
+                  **{key: (own, value, resolved.sources[key])
+                     for key, value in leaves(to_record(resolved.config)).items()
+                     if key not in choices and (own := values.get(key)) is not None}}
+    for key, (own, value, source) in overridden.items():
         if source == effects.LAUNCHPAD and own != value:
             yield f"{key}={value} of the Launchpad goes over {own} of {MARKER}"
 
@@ -233,22 +234,22 @@ def request(values: Mapping, run_config: Mapping, root: Path) -> dict:
 
     Raises ConfigError where both say the same key differently.
     """
-    asked = {k: dict(v) if isinstance(v, Mapping) else v for k, v in (values or {}).items()}
-    for name, said in ((run_config or {}).get("resources") or {}).items():
-        said = (said or {}).get("config") or {}
-        base, file = said.get("base_path"), said.get("file_name")
+    merged = {k: dict(v) if isinstance(v, Mapping) else v for k, v in (values or {}).items()}
+    for name, block in ((run_config or {}).get("resources") or {}).items():
+        block = (block or {}).get("config") or {}
+        base, file = block.get("base_path"), block.get("file_name")
         if name == "experiment" or not (base or file):
             continue
         group, key, path = _target(name, base, file, root)
         if key is None:
             continue
-        inner = asked.setdefault(group, {})
+        inner = merged.setdefault(group, {})
         if inner.get(key) not in (None, path):
             raise ConfigError(
                 f"'{group}.{key}' is said twice: {inner[key]!r} in the experiment and {path!r} in "
                 f"{name}; keep one of them.")
         inner[key] = path
-    return asked
+    return merged
 
 
 def _target(name: str, base: str | None, file: str | None, root: Path

@@ -28,8 +28,8 @@ def schedules(jobs: Mapping[str, JobDefinition]) -> list[ScheduleDefinition]:
         @schedule(name=name, job=jobs[job], cron_schedule=HOURLY, description=about,
                   default_status=DefaultScheduleStatus.STOPPED)
         def evaluate(context: ScheduleEvaluationContext):
-            found = quarantine.looked(context.instance, find(), look)
-            return found.requests or SkipReason(found.reason)
+            result = quarantine.looked(context.instance, find(), look)
+            return result.requests or SkipReason(result.reason)
 
         return evaluate
 

@@ -25,9 +25,9 @@ from ftzard.workspace.workspace import find
 
 def answer(context: SensorEvaluationContext, look: drop_folder_runs.FolderCheck) -> SensorResult:
     """Return the result of a drop folder's check as a sensor's result."""
-    found = quarantine.looked(context.instance, find(), look)
-    return SensorResult(run_requests=found.requests,
-                        skip_reason=None if found.requests else found.reason)
+    result = quarantine.looked(context.instance, find(), look)
+    return SensorResult(run_requests=result.requests,
+                        skip_reason=None if result.requests else result.reason)
 
 
 def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:

@@ -158,7 +158,7 @@ def running(commands: Mapping[str, list[str]], env: Mapping[str, str], cwd: Path
     """
     started: Started = {}
     try:
-        with guarded(env) as told:
+        with guarded(env) as register:
             for name, command in commands.items():
                 stream = _log(logs / f"{name}.log") if logs else None
                 with _signals_later():
@@ -166,7 +166,7 @@ def running(commands: Mapping[str, list[str]], env: Mapping[str, str], cwd: Path
                         command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=stream,
                         stderr=subprocess.STDOUT, start_new_session=True,
                         preexec_fn=_tied(os.getpid()))
-                    told(started[name].pid)
+                    register(started[name].pid)
                 if stream is not None:
                     os.close(stream)
             try:

@@ -36,9 +36,9 @@ def require(tracking: Tracking, patience_s: float | None = None) -> None:
     client, now = Store(tracking.server, patience_s), datetime.now(UTC).isoformat(
         timespec="seconds")
     with _named(client, "experiment", tracking.experiment):
-        found = client.get_experiment_by_name(tracking.experiment)
-        if found is not None and found.lifecycle_stage == "active":
-            client.set_experiment_tag(found.experiment_id, OPENED, now)
+        experiment = client.get_experiment_by_name(tracking.experiment)
+        if experiment is not None and experiment.lifecycle_stage == "active":
+            client.set_experiment_tag(experiment.experiment_id, OPENED, now)
     for name in (tracking.registered_model, base_name(tracking.registered_model)):
         with _named(client, "registered_model", name):
             _own(client, name)

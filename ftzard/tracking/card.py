@@ -23,9 +23,9 @@ def model_card(record: Mapping) -> str:
         f"- batches: {_listed(record.get('batches'))}",
         "- rows: " + (", ".join(f"{k} {v:,}" for k, v in (record.get("rows") or {}).items())
                       or "none"),
-        *(f"- data {name}: {markdown(said['path'])}, sha256 {said['sha256'][:16]}, version "
-          f"{said['commit'] or 'not versioned'}"
-          for name, said in (record.get("data") or {}).items()),
+        *(f"- data {name}: {markdown(version['path'])}, sha256 {version['sha256'][:16]}, version "
+          f"{version['commit'] or 'not versioned'}"
+          for name, version in (record.get("data") or {}).items()),
         f"- config {record['config_hash']}, code {record['code_hash']}, commit "
         f"{record.get('git_commit') or 'none'}",
         f"- MLflow run {record['mlflow_run']}",
@@ -53,11 +53,11 @@ def model_card(record: Mapping) -> str:
                   *(f"- {markdown(warning)}" for warning in verdict.get("warnings") or [])]
     config = record.get("config") or {}
     own, labels = scores.get("challenger") or {}, list(map(str, record.get("labels") or []))
-    told = (config.get("task") or {}).get("instructions") or {}
+    instructions = (config.get("task") or {}).get("instructions") or {}
     lines += ["", "## What it is for", "", intended(labels), "", "## Limits", ""]
     lines += [f"- {line}" for line in limits(
         labels, max_length=(config.get("model") or {}).get("max_length"),
-        accuracy=own.get("accuracy"), max_new_tokens=told.get("max_new_tokens"))]
+        accuracy=own.get("accuracy"), max_new_tokens=instructions.get("max_new_tokens"))]
     lines += ["", "## Loading it", "", "```python", *_LOAD.format(
         uri=f"models:/{record['model']}/{record['version']}").splitlines(), "```"]
     return "\n".join(lines) + "\n"
@@ -126,8 +126,8 @@ def _name(record: Mapping, role: str) -> str:
 
 
 def _template(record: Mapping) -> str:
-    told = (record["config"]["task"].get("instructions") or {}).get("template")
-    return markdown(told or "unknown")
+    template = (record["config"]["task"].get("instructions") or {}).get("template")
+    return markdown(template or "unknown")
 
 
 def _share(value: float | None) -> str:

@@ -51,11 +51,11 @@ class Attempts:
         with self._lock:
             now = self._clock()
             for key in (("both", account, address), ("account", account), ("address", address)):
-                found = self._failures.pop(key, None)
-                if found is None or now - found.last > FORGOTTEN_AFTER_S:
-                    found = _Failures()
-                found.count, found.last = found.count + 1, now
-                self._failures[key] = found
+                failures = self._failures.pop(key, None)
+                if failures is None or now - failures.last > FORGOTTEN_AFTER_S:
+                    failures = _Failures()
+                failures.count, failures.last = failures.count + 1, now
+                self._failures[key] = failures
             while len(self._failures) > _KEPT:
                 self._failures.popitem(last=False)
 
@@ -74,8 +74,8 @@ class Attempts:
 
         It is FIRST_S after its first failure too many, and twice as long after each further one.
         """
-        found = self._failures.get(key)
-        if found is None or found.count < free or now - found.last > FORGOTTEN_AFTER_S:
+        failures = self._failures.get(key)
+        if failures is None or failures.count < free or now - failures.last > FORGOTTEN_AFTER_S:
             return now
-        wait = FIRST_S * 2.0 ** min(found.count - free, 10)
-        return found.last + min(LONGEST_S, wait)
+        wait = FIRST_S * 2.0 ** min(failures.count - free, 10)
+        return failures.last + min(LONGEST_S, wait)

@@ -58,38 +58,38 @@ def champion(registry: Registry, name: str) -> Version:
     """Return the champion; raises TrackingError if the model has none yet, with the newest version,
     why it is not, and what can be done with it.
     """
-    found = registry.by_alias(name, CHAMPION)
-    if found is not None:
-        return found
-    there = registry.versions(name)
-    if not there:
+    version = registry.by_alias(name, CHAMPION)
+    if version is not None:
+        return version
+    versions = registry.versions(name)
+    if not versions:
         raise TrackingError(f"the model '{name}' has no champion yet; run 'ftzard run "
                             "training_pipeline_job' first.")
-    newest = registry.by_alias(name, CHALLENGER) or there[-1]
-    said = ": ".join(newest.tags[key] for key in ("gate.decision", "gate.reasons")
-                     if newest.tags.get(key)).rstrip(".")
+    newest = registry.by_alias(name, CHALLENGER) or versions[-1]
+    verdict = ": ".join(newest.tags[key] for key in ("gate.decision", "gate.reasons")
+                        if newest.tags.get(key)).rstrip(".")
     which = CHALLENGER if CHALLENGER in held(registry, newest) else str(newest)
     raise TrackingError(
         f"the model '{name}' has no champion: version {newest.number} was not promoted"
-        f"{f' ({said})' if said else ''}. Give the gate what it asks for and train "
+        f"{f' ({verdict})' if verdict else ''}. Give the gate what it asks for and train "
         f"again; or ask it all the same, 'ftzard predict {which} …', or make it champion by hand, "
         f"'ftzard promote {newest.number} --reason …'.")
 
 
 def numbered(registry: Registry, name: str, number: int) -> Version:
     """Return a version by its number; raises TrackingError naming the existing ones."""
-    there = registry.versions(name)
-    found = next((version for version in there if version.number == number), None)
-    if found is None:
-        raise missing(registry, name, number, there)
-    return found
+    versions = registry.versions(name)
+    match = next((version for version in versions if version.number == number), None)
+    if match is None:
+        raise missing(registry, name, number, versions)
+    return match
 
 
-def missing(registry: Registry, name: str, number: int, there: list[Version]) -> TrackingError:
+def missing(registry: Registry, name: str, number: int, versions: list[Version]) -> TrackingError:
     """Return the error for a version that does not exist, naming the existing ones."""
     return TrackingError(
-        f"the model '{name}' has no version {number}; it has {[v.number for v in there]}."
-        if there else f"there is no model '{name}' in {registry.shown}"
+        f"the model '{name}' has no version {number}; it has {[v.number for v in versions]}."
+        if versions else f"there is no model '{name}' in {registry.shown}"
                       f"{nearest(name, registry.names())}")
 
 
@@ -114,6 +114,6 @@ def role_with_version(role: str, of: str, own: str, numbers: Sequence[int],
 
 def held(registry: Registry, version: Version) -> list[str]:
     """Return the aliases of a version, the most important first."""
-    found = [alias for alias, number in registry.aliases(version.name).items()
-             if number == version.number]
-    return sorted(found, key=lambda a: (ALIASES.index(a) if a in ALIASES else len(ALIASES), a))
+    aliases = [alias for alias, number in registry.aliases(version.name).items()
+               if number == version.number]
+    return sorted(aliases, key=lambda a: (ALIASES.index(a) if a in ALIASES else len(ALIASES), a))

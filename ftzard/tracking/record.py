@@ -22,13 +22,13 @@ PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "optu
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that can change a result."""
-    found = {"python": platform.python_version(), "ftzard": __version__}
+    versions = {"python": platform.python_version(), "ftzard": __version__}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def code_hash(folder: Path) -> str:

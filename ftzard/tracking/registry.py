@@ -92,24 +92,24 @@ def add_version(run: Run, name: str, model: Path, folder: str, tags: Mapping[str
             raise
         if not client.get_registered_model(name).description:  # made to own the name, or before
             client.update_registered_model(name, _ABOUT[tags[KIND]])
-    said = {SIZE: sum(p.stat().st_size for p in model.rglob("*") if p.is_file()), **tags}
+    all_tags = {SIZE: sum(p.stat().st_size for p in model.rglob("*") if p.is_file()), **tags}
     while True:
-        made = client.create_model_version(
+        created = client.create_model_version(
             name, source=f"runs:/{run.id}/{folder}", run_id=run.id,
-            tags={k: str(v)[:5000] for k, v in said.items()})
-        if int(made.version) > taken:
-            return _version(made)
+            tags={k: str(v)[:5000] for k, v in all_tags.items()})
+        if int(created.version) > taken:
+            return _version(created)
         # A registry that was emptied begins at 1 again, where records of deleted versions stand.
-        client.delete_model_version(name, made.version)
+        client.delete_model_version(name, created.version)
 
 
 def _note_logged(run: Run, model: Path, folder: str) -> None:
     """Make MLflow's page of a run show the model in its files, with how to load it."""
     before = run.tracking.client.get_run(run.id).data.tags.get(MLFLOW_LOGGED_MODELS, "[]")
-    made = Model.load(str(model))
-    flavor = made.flavors.get("python_function", {})
-    entry = {"run_id": run.id, "artifact_path": folder, "model_uuid": made.model_uuid,
-             "utc_time_created": str(made.utc_time_created),
+    logged = Model.load(str(model))
+    flavor = logged.flavors.get("python_function", {})
+    entry = {"run_id": run.id, "artifact_path": folder, "model_uuid": logged.model_uuid,
+             "utc_time_created": str(logged.utc_time_created),
              "flavors": {"python_function": {
                  key: flavor[key] for key in ("loader_module", "python_version") if key in flavor}}}
     run.tags({MLFLOW_LOGGED_MODELS: json.dumps([*json.loads(before), entry][-10:])})
@@ -121,9 +121,9 @@ def describe(tracking: Tracking, version: Version, text: str) -> None:
     tracking.client.update_model_version(version.name, str(version.number), cut)
 
 
-def _version(found) -> Version:
-    return Version(found.name, int(found.version), found.run_id or "", dict(found.tags or {}),
-                   found.source or "", int(found.creation_timestamp or 0))
+def _version(entity) -> Version:
+    return Version(entity.name, int(entity.version), entity.run_id or "", dict(entity.tags or {}),
+                   entity.source or "", int(entity.creation_timestamp or 0))
 
 
 def by_alias(tracking: Tracking, name: str, alias: str) -> Version | None:
@@ -135,10 +135,10 @@ def by_alias(tracking: Tracking, name: str, alias: str) -> Version | None:
         return _version(tracking.client.get_model_version_by_alias(name, alias))
     except MlflowException as error:
         if error.error_code not in _NOT_THERE:
-            said = " ".join(str(error).split())[:200]
+            message = " ".join(str(error).split())[:200]
             raise TrackingError(
                 f"the registry at {tracking.client.shown} does not say who is {alias} of '{name}' "
-                f"({error.error_code}: {said}); try again.") from error
+                f"({error.error_code}: {message}); try again.") from error
         return None
 
 
@@ -192,32 +192,32 @@ def versions(tracking: Tracking, name: str) -> list[Version]:
 
 def names(tracking: Tracking) -> list[str]:
     """Return the names of all registered models, in order."""
-    found, token = [], None
+    entities, token = [], None
     while True:
         page = tracking.client.search_registered_models(page_token=token)
-        found += [model.name for model in page]
+        entities += [model.name for model in page]
         token = page.token
         if not token:
-            return sorted(found)
+            return sorted(entities)
 
 
 def _searched(tracking: Tracking, condition: str) -> list[Version]:
-    found, token = [], None
+    entities, token = [], None
     while True:
         page = tracking.client.search_model_versions(condition, page_token=token)
-        found += [_version(v) for v in page]
+        entities += [_version(v) for v in page]
         token = page.token
         if not token:
-            return found
+            return entities
 
 
 def aliases(tracking: Tracking, name: str) -> dict[str, int]:
     """Return {alias: number} as the store has it, including versions that do not exist."""
     try:
-        found = tracking.client.get_registered_model(name).aliases
+        by_name = tracking.client.get_registered_model(name).aliases
     except MlflowException:
         return {}
-    return {alias: int(number) for alias, number in found.items()}
+    return {alias: int(number) for alias, number in by_name.items()}
 
 
 def drop(tracking: Tracking, name: str, alias: str) -> None:
@@ -232,11 +232,12 @@ def held(tracking: Tracking, version: Version) -> list[str]:
 
 def require_deletable(tracking: Tracking, version: Version, allowed: Collection[str] = ()) -> None:
     """Raise TrackingError for a version with an alias that may not be removed."""
-    kept = [alias for alias in held(tracking, version) if alias not in allowed]
-    if kept:
-        remedy = ("promote another version first" if CHAMPION in kept else
+    remaining = [alias for alias in held(tracking, version) if alias not in allowed]
+    if remaining:
+        remedy = ("promote another version first" if CHAMPION in remaining else
                   "add --force if it is to go nevertheless")
-        raise TrackingError(f"{version} is {' and '.join(kept)} and cannot be deleted; {remedy}.")
+        raise TrackingError(
+            f"{version} is {' and '.join(remaining)} and cannot be deleted; {remedy}.")
 
 
 def delete(tracking: Tracking, version: Version, allowed: Collection[str] = ()) -> str | None:
@@ -302,24 +303,24 @@ def files(tracking: Tracking, version: Version, cache: Path) -> Path:
     try:
         uri = tracking.client.get_run(run_id).info.artifact_uri
         if uri.startswith("file:"):
-            kept = Path(local_file_uri_to_path(uri))
+            local = Path(local_file_uri_to_path(uri))
         else:
-            kept = _fetched(tracking, run_id, folder, private_folder.usable(Path(cache)))
+            local = _fetched(tracking, run_id, folder, private_folder.usable(Path(cache)))
     except (MlflowException, OSError) as error:
         raise _gone(version, error) from error
-    if not (kept / folder / "MLmodel").is_file():
-        raise _gone(version, f"there is no {kept / folder / 'MLmodel'}")
-    return kept / folder
+    if not (local / folder / "MLmodel").is_file():
+        raise _gone(version, f"there is no {local / folder / 'MLmodel'}")
+    return local / folder
 
 
 def _fetched(tracking: Tracking, run_id: str, folder: str, cache: Path) -> Path:
     """Return the folder to which a run's files were fetched."""
-    kept, said = cache / run_id, cache / f"{run_id}.json"
-    if said.is_file() and json.loads(said.read_text(encoding="utf-8")) == hashes(kept):
+    kept, marker = cache / run_id, cache / f"{run_id}.json"
+    if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == hashes(kept):
         return kept
     with whole_folder(kept) as part:
         tracking.client.download_artifacts(run_id, folder, str(part))
-    write_json(said, hashes(kept))
+    write_json(marker, hashes(kept))
     return kept
 
 
@@ -331,14 +332,14 @@ def _gone(version: Version, why: object) -> TrackingError:
 
 def archives(folder: Path) -> dict[str, Path]:
     """Return the existing archives of a version's files: 'adapter' and 'base'."""
-    said = Model.load(str(folder)).flavors.get("python_function", {}).get("artifacts", {})
-    return {name: folder / entry["path"] for name, entry in said.items()}
+    paths = Model.load(str(folder)).flavors.get("python_function", {}).get("artifacts", {})
+    return {name: folder / entry["path"] for name, entry in paths.items()}
 
 
 def model_config(folder: Path) -> dict | None:
     """Return the model config of a registered bare base from its files, or None."""
-    found = _config(folder)
-    return found if "spec" in found else None
+    values = _config(folder)
+    return values if "spec" in values else None
 
 
 def temperature(folder: Path) -> float | None:

@@ -111,8 +111,8 @@ class Run:
             step: Which round it was.
         """
         now = int(time.time() * 1000)
-        said = {NOTE: note, "latest_run": child.name, "latest_run_id": child.id, **tags}
-        self._batch(tags=[RunTag(k, _cut(v, _LONGEST_TAG)) for k, v in said.items()],
+        values = {NOTE: note, "latest_run": child.name, "latest_run_id": child.id, **tags}
+        self._batch(tags=[RunTag(k, _cut(v, _LONGEST_TAG)) for k, v in values.items()],
                     metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
         self.tracking.client.set_terminated(self.id, "FINISHED")
 
@@ -204,23 +204,23 @@ def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path,
             print(f"This workspace was copied or moved: MLflow looked for its files in {left}, and "
                   f"looks in {artifacts} from now on.", file=sys.stderr, flush=True)
         client = Store(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
+        entity = client.get_experiment_by_name(experiment)
+        if entity is None:
             artifacts.mkdir(parents=True, exist_ok=True)
             location = artifacts.as_uri() if uri.startswith("sqlite:") else None
-            found = _create_experiment(client, experiment, location)
-    require_active(client, found)
+            entity = _create_experiment(client, experiment, location)
+    require_active(client, entity)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    return Tracking(client, found.experiment_id, uri, experiment, tuple(mirrors))
+    return Tracking(client, entity.experiment_id, uri, experiment, tuple(mirrors))
 
 
-def require_active(client: Store, found) -> None:
+def require_active(client: Store, entity) -> None:
     """Raise TrackingError for a deleted experiment."""
-    if found.lifecycle_stage != "active":
+    if entity.lifecycle_stage != "active":
         raise TrackingError(
-            f"the experiment '{found.name}' was deleted in MLflow. Bring it back with 'mlflow "
-            f"experiments restore -x {found.experiment_id}' (MLFLOW_TRACKING_URI={client.shown}), "
+            f"the experiment '{entity.name}' was deleted in MLflow. Bring it back with 'mlflow "
+            f"experiments restore -x {entity.experiment_id}' (MLFLOW_TRACKING_URI={client.shown}), "
             "or set tracking.experiment to another name.")
 
 
@@ -230,8 +230,8 @@ def opened(uri: str, experiment: str, *, patience_s: float | None = None) -> Tra
     patience_s: how long trouble that may pass is waited for.
     """
     client = Store(uri, patience_s)
-    found = client.get_experiment_by_name(experiment)
-    return Tracking(client, found.experiment_id, uri, experiment) if found is not None else None
+    entity = client.get_experiment_by_name(experiment)
+    return Tracking(client, entity.experiment_id, uri, experiment) if entity is not None else None
 
 
 def _create_experiment(client: Store, name: str, location: str | None):
@@ -265,9 +265,9 @@ def top_level(tracking: Tracking, name: str, lock: Path, about: str = "") -> Run
     about: what the step does, for its description until it has been executed.
     """
     with locked(lock, {"pid": os.getpid(), "doing": f"opening {name}"}):
-        found = _search(tracking, f"tags.`{LEVEL}` = '{TOP}' and tags.`{STEP}` = '{name}'")
-        if found:
-            return found[0]
+        matches = _search(tracking, f"tags.`{LEVEL}` = '{TOP}' and tags.`{STEP}` = '{name}'")
+        if matches:
+            return matches[0]
         run = _create(tracking, name, {LEVEL: TOP, STEP: name, **({NOTE: about} if about else {})})
         run.end()
         return run
@@ -395,15 +395,15 @@ def _create(tracking: Tracking, name: str, tags: Mapping[str, str],
 
 
 def _entities(tracking: Tracking, condition: str) -> list:
-    found, token = [], None
+    entities, token = [], None
     while True:
         page = tracking.client.search_runs(
             [tracking.experiment_id], condition, max_results=1000,
             order_by=["attributes.start_time DESC"], page_token=token)
-        found += page
+        entities += page
         token = page.token
         if not token:
-            return found
+            return entities
 
 
 def _search(tracking: Tracking, condition: str) -> list[Run]:
@@ -412,6 +412,6 @@ def _search(tracking: Tracking, condition: str) -> list[Run]:
 
 def of_dagster_step(tracking: Tracking, dagster_run_id: str, step_key: str) -> Run | None:
     """Return the child run of a step of a Dagster run, the latest attempt, or None."""
-    found = _search(tracking, f"tags.dagster_run_id = '{dagster_run_id}' and "
+    matches = _search(tracking, f"tags.dagster_run_id = '{dagster_run_id}' and "
                               f"tags.dagster_step = '{step_key}'")
-    return found[0] if found else None
+    return matches[0] if matches else None

@@ -127,10 +127,10 @@ class Reading:
 
         experiment = self.config.tracking.experiment
         if not self.workspace.writable:
-            found = runs.opened(self.uri, experiment) if self.is_there else None
-            if found is None:
+            connection = runs.opened(self.uri, experiment) if self.is_there else None
+            if connection is None:
                 raise self._no_record()
-            return found
+            return connection
         return runs.connect(
             self.uri, experiment, artifacts=self.workspace.mlflow_artifacts,
             lock=self.workspace.state / "mlflow.lock", mirrors=self.config.tracking.mirror)
@@ -148,16 +148,16 @@ def local_versions(workspace: Workspace) -> list[tuple[Version, list[str]]]:
     For who has no time to wait, such as a shell that completes a word: the config is not resolved,
     and what cannot be read is left out.
     """
-    said = workspace.own_config().get("tracking")
-    uri = (said.get("uri") if isinstance(said, dict) else None) or workspace.mlflow_uri
+    configured = workspace.own_config().get("tracking")
+    uri = (configured.get("uri") if isinstance(configured, dict) else None) or workspace.mlflow_uri
     file = _file_of(str(uri))
     if file is None or not file.is_file():
         return []
     tables = _Tables(file, "")
     try:
         aliases = {name: tables.aliases(name) for name in tables.names()}
-        return [(version, sorted(a for a, number in held.items() if number == version.number))
-                for name, held in aliases.items() for version in tables.versions(name)]
+        return [(version, sorted(a for a, number in numbers.items() if number == version.number))
+                for name, numbers in aliases.items() for version in tables.versions(name)]
     except sqlite3.Error:
         return []
 
@@ -183,9 +183,9 @@ class _Tables:
             return None
         connection = sqlite3.connect(f"{self.file.absolute().as_uri()}?mode=ro", uri=True,
                                      timeout=_SECONDS, isolation_level=None)
-        made = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-        if made != [(SCHEMA,)]:
-            raise sqlite3.DatabaseError(f"tables of version {made}")
+        revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        if revisions != [(SCHEMA,)]:
+            raise sqlite3.DatabaseError(f"tables of version {revisions}")
         stage = connection.execute(
             "SELECT lifecycle_stage FROM experiments WHERE name = ? AND workspace = ?",
             (self.experiment, _SPACE)).fetchone()
@@ -256,13 +256,13 @@ class _Tables:
     def _runs(self, chosen: str, values: tuple, *, limit: str = "", metrics: bool = False,
               datasets: bool = False) -> list[RunFacts]:
         ordered = f"{chosen} ORDER BY r.start_time IS NULL, r.start_time DESC, r.run_uuid{limit}"
-        found = list(self._rows(
+        rows = list(self._rows(
             "SELECT r.run_uuid, r.name, r.status, r.start_time, r.end_time FROM runs r "
             f"{ordered}", *values))
         ids = f"(SELECT r.run_uuid FROM runs r {ordered})"
-        tags: dict[str, dict] = {run_id: {} for run_id, *_ in found}
-        numbers: dict[str, dict] = {run_id: {} for run_id, *_ in found}
-        logged: dict[str, list] = {run_id: [] for run_id, *_ in found}
+        tags: dict[str, dict] = {run_id: {} for run_id, *_ in rows}
+        numbers: dict[str, dict] = {run_id: {} for run_id, *_ in rows}
+        logged: dict[str, list] = {run_id: [] for run_id, *_ in rows}
         for run_id, key, value in self._rows(
                 f"SELECT run_uuid, key, value FROM tags WHERE run_uuid IN {ids}", *values):
             tags.setdefault(run_id, {})[key] = value
@@ -279,4 +279,4 @@ class _Tables:
                 logged.setdefault(run_id, []).append((name, source))
         return [RunFacts(run_id, name, status, began or 0, ended, tags[run_id], numbers[run_id],
                          tuple(logged[run_id]))
-                for run_id, name, status, began, ended in found]
+                for run_id, name, status, began, ended in rows]

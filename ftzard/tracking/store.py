@@ -134,8 +134,8 @@ class Store:
         method = getattr(self._client, name)
 
         @wraps(method)
-        def ask(*given, **named):
-            return self._asked(name, partial(method, *given, **named))
+        def ask(*arguments, **named):
+            return self._asked(name, partial(method, *arguments, **named))
 
         return ask
 
@@ -169,13 +169,13 @@ def kind(error: BaseException) -> Trouble:
     return next((t for t in _TROUBLES if re.search(t.pattern, str(error))), _OTHER)
 
 
-def sentence(trouble: Trouble, error: BaseException, uri: str, asked: str, waited: float) -> str:
+def sentence(trouble: Trouble, error: BaseException, uri: str, call: str, waited: float) -> str:
     """Return the message of a failure: the store, the problem, the remedy."""
-    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     file = sqlite_file(uri)
     holder = f" (fuser {file} names it)" if file else ""
-    words = trouble.sentence.format(said=said.strip().rstrip(".")[:400], seconds=waited,
-                                    holder=holder, asked=asked)
+    words = trouble.sentence.format(said=message.strip().rstrip(".")[:400], seconds=waited,
+                                    holder=holder, asked=call)
     return _LOGIN.sub("***@", f"MLflow's store {uri} {words}.")
 
 
@@ -231,12 +231,12 @@ def bring_here(uri: str, experiment: str, artifacts: Path) -> str | None:
     engine = sqlalchemy.create_engine(uri, connect_args={"timeout": 30})
     try:
         with engine.begin() as connection:
-            told = connection.exec_driver_sql(
+            former = connection.exec_driver_sql(
                 "SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).scalar()
-            if not told or told == here or not told.startswith("file:") or (
-                    told.rsplit("/", 1)[-1] != artifacts.name):
+            if not former or former == here or not former.startswith("file:") or (
+                    former.rsplit("/", 1)[-1] != artifacts.name):
                 return None
-            if local_file_uri_to_path(told) == str(artifacts.resolve()):
+            if local_file_uri_to_path(former) == str(artifacts.resolve()):
                 return None  # another way to write the same place
             known = set(sqlalchemy.inspect(connection).get_table_names())
             for table, column in _ADDRESSES:
@@ -244,8 +244,8 @@ def bring_here(uri: str, experiment: str, artifacts: Path) -> str | None:
                     connection.exec_driver_sql(
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
                         f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                        (here, len(told) + 1, told, len(told) + 1, f"{told}/"))
-        return local_file_uri_to_path(told)
+                        (here, len(former) + 1, former, len(former) + 1, f"{former}/"))
+        return local_file_uri_to_path(former)
     except SQLAlchemyError as error:
         raise TrackingError(sentence(kind(error), error, uri, "bring here", 30)) from error
     finally:
@@ -263,9 +263,9 @@ def problem(uri: str, *, thorough: bool = True) -> str | None:
     try:
         with sqlalchemy.create_engine(uri, **wait).connect() as connection:
             if thorough and uri.startswith("sqlite:"):
-                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-                if found != "ok":
-                    return f"MLflow's store {uri} is damaged: {found}."
+                result = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+                if result != "ok":
+                    return f"MLflow's store {uri} is damaged: {result}."
             tables = set(sqlalchemy.inspect(connection).get_table_names())
             version = connection.exec_driver_sql(
                 "SELECT version_num FROM alembic_version").scalar() if (

@@ -35,19 +35,20 @@ def authenticate():
     route = team_routes.route(request.method, path)
     if route is None:
         return _refused(403, "this route is closed on this server.")
-    given = request.authorization
-    if given is None or given.type != "basic" or not given.username or not given.password:
+    authorization = request.authorization
+    if authorization is None or authorization.type != "basic" or not (
+            authorization.username and authorization.password):
         return auth.make_basic_auth_response()  # MLflow's own would stumble over another kind
-    login = _login(given.username, address)
+    login = _login(authorization.username, address)
     if isinstance(login, Response):
         return login
     body = b"" if request.method in _FILES else request.get_data()
     values = team_routes.fields(request.args.to_dict(flat=False), body)
     if values is None:
         return _refused(400, "the body of the request is no JSON object.")
-    if said := team_routes.refusal(route, path, values):
-        return _refused(403, said)
-    if route.administrators and not auth.store.get_user(given.username).is_admin:
+    if reason := team_routes.refusal(route, path, values):
+        return _refused(403, reason)
+    if route.administrators and not auth.store.get_user(authorization.username).is_admin:
         return _refused(403, "only an administrator of the server may ask this.")
     return login
 

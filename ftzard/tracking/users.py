@@ -98,9 +98,9 @@ class User:
 
 def listing(login: Login) -> list[User]:
     """Return the server's users by name, with their permissions; for an administrator."""
-    found = _ask(login, "GET", f"{_API}/users/list", {})["users"]
+    users = _ask(login, "GET", f"{_API}/users/list", {})["users"]
     names: dict[str, str] = {}
-    return [_user(login, u["username"], names) for u in sorted(found, key=lambda u: u["username"])]
+    return [_user(login, u["username"], names) for u in sorted(users, key=lambda u: u["username"])]
 
 
 def of(login: Login, name: str) -> User:
@@ -144,9 +144,9 @@ def grant(login: Login, name: str, *, experiment: str | None = None, model: str 
         raise TrackingError(f"there is no permission '{permission}'"
                             f"{nearest(permission, PERMISSIONS)}")
     if experiment is not None:
-        found = _ask(login, "GET", f"{_API}/experiments/get-by-name",
-                     {"experiment_name": experiment})
-        target = ("experiment", found["experiment"]["experiment_id"])
+        answer = _ask(login, "GET", f"{_API}/experiments/get-by-name",
+                      {"experiment_name": experiment})
+        target = ("experiment", answer["experiment"]["experiment_id"])
     else:
         _ask(login, "GET", f"{_API}/registered-models/get", {"name": model})
         target = ("registered_model", model)
@@ -165,11 +165,11 @@ def _ask(login: Login, method: str, endpoint: str, values: Mapping[str, str], *,
 
     missing: whether it is fine if the thing is not there.
     """
-    given = {"params": values} if method == "GET" else {"json": values}
+    payload = {"params": values} if method == "GET" else {"json": values}
     try:
         answer = http_request(
             MlflowHostCreds(login.uri, username=login.user, password=login.password), endpoint,
-            method, max_retries=0, raise_on_status=False, **given)
+            method, max_retries=0, raise_on_status=False, **payload)
     except (MlflowException, OSError) as error:
         raise TrackingError(sentence(kind(error), error, login.uri, endpoint, 0)) from error
     if answer.status_code == HTTPStatus.OK or (

@@ -130,23 +130,23 @@ def _commit_with_code(root: Path, paths: Sequence[str], code: Sequence[CodeFile]
     now, elsewhere = _blobs(root, head, list(ran)), set()
     back: dict[str, str | None] = {}
     for file in code:
-        path, there = file.path, now.get(file.path)
-        if there in (ran[path], _blobs(root, file.seen_at, [path]).get(path)):
+        path, current = file.path, now.get(file.path)
+        if current in (ran[path], _blobs(root, file.seen_at, [path]).get(path)):
             continue
-        held = head is not None and git(
+        unchanged = head is not None and git(
             root, "--literal-pathspecs", "log", "-1", "--format=%H", f"--find-object={ran[path]}",
             "--", path).strip()
-        if held:
+        if unchanged:
             elsewhere.add(path)
         else:
-            back[path] = there
+            back[path] = current
     blobs = {path: blob for path, blob in ran.items() if path not in elsewhere}
-    made = commit_paths(root, paths, blobs=blobs, message=message, run_id=run_id, say=say)
-    holds = None if elsewhere or not ran else made or _git.head(root)
+    commit = commit_paths(root, paths, blobs=blobs, message=message, run_id=run_id, say=say)
+    holds = None if elsewhere or not ran else commit or _git.head(root)
     if back:
         commit_paths(root, [], blobs=back, run_id=run_id, say=say,
                      message=f"{', '.join(sorted(back))} as committed while the run worked")
-    return made, holds
+    return commit, holds
 
 
 def _blobs(root: Path, revision: str | None, paths: Sequence[str]) -> dict[str, str]:
@@ -213,13 +213,13 @@ def _note(root: Path, pointer: str, rows: int | None, name: str | None) -> None:
     """
     file = root / pointer
     text = file.read_text(encoding="utf-8")
-    said = read_dvc(text, pointer)
-    if said.rows == rows and name in (None, said.delivered_as):
+    content = read_dvc(text, pointer)
+    if content.rows == rows and name in (None, content.delivered_as):
         return
     committed = attempt(root, "cat-file", "blob", f"HEAD:{pointer}")
     if committed.returncode == 0:
         before = read_dvc(committed.stdout, f"{pointer} at HEAD")
-        if before.md5 == said.md5:
+        if before.md5 == content.md5:
             rows, name = before.rows, before.delivered_as
     noted = with_name(with_rows(text, rows), name)
     if noted != text:
@@ -284,12 +284,12 @@ def _follow(root: Path, before: dict, after: dict, every: Sequence[str],
 def _entries(root: Path, paths: Sequence[str], env: dict[str, str]) -> dict[str, tuple[str, ...]]:
     """Return {path: its 'mode blob stage' lines} of an index."""
     listed = git(root, "--literal-pathspecs", "ls-files", "-s", "-z", "--", *paths, env=env)
-    found: dict[str, tuple[str, ...]] = {}
+    entries: dict[str, tuple[str, ...]] = {}
     for line in listed.split("\0"):
         if line:
             entry, path = line.split("\t", 1)
-            found[path] = (*found.get(path, ()), entry)
-    return found
+            entries[path] = (*entries.get(path, ()), entry)
+    return entries
 
 
 def index_entries(root: Path, paths: Sequence[str]) -> dict[str, list[str]]:
@@ -336,14 +336,14 @@ def _require_workspace(root: Path, data: Sequence[str]) -> None:
             f"{root} is not a DVC repository: .dvc/config is missing; bring it back with "
             "'git restore .dvc', or run 'ftzard init' in it if it is no workspace yet."
         )
-    asked = attempt(root, "check-ignore", "-z", "--stdin", input="".join(f"{p}\0" for p in data))
-    if asked.returncode > 1:
-        raise VersioningError(_git.failure(root, asked))
+    ignored = attempt(root, "check-ignore", "-z", "--stdin", input="".join(f"{p}\0" for p in data))
+    if ignored.returncode > 1:
+        raise VersioningError(_git.failure(root, ignored))
     hidden = obstacle(root, [dvc_path(path) for path in data])
     if hidden is not None:
         raise VersioningError(sentence(root, hidden))
     for path in data:
-        if path not in asked.stdout.split("\0"):
+        if path not in ignored.stdout.split("\0"):
             folder = path.split("/")[0]
             raise VersioningError(
                 f"{path} is not ignored by git, so git and DVC would both keep it; restore "

@@ -38,7 +38,7 @@ def remembered(workspace: Workspace, digest: str) -> str | None:
 def known(workspace: Workspace) -> dict[str, str]:
     """Return {batch: file name} of every batch with a name."""
     folder = _folder(workspace)
-    found = {file.name[:DIGITS]: file.read_text(encoding="utf-8")
+    names = {file.name[:DIGITS]: file.read_text(encoding="utf-8")
              for file in (sorted(folder.iterdir()) if folder.is_dir() else ())
              if not file.name.startswith(".")}
     for file in sorted(workspace.raw.glob("*.dvc")):
@@ -47,8 +47,8 @@ def known(workspace: Workspace) -> dict[str, str]:
         except (VersioningError, UnicodeDecodeError):
             continue  # whoever asks for its data is told
         if name:
-            found[file.name[:DIGITS]] = name
-    return found
+            names[file.name[:DIGITS]] = name
+    return names
 
 
 def _folder(workspace: Workspace) -> Path:

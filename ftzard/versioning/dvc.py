@@ -150,8 +150,8 @@ class Dvc:
             self.run("init", "--quiet")
             self.run("config", "core.analytics", "false")
             self.run("config", "core.autostage", "false")
-        made = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
-        return [path for path in made if (self.root / path).is_file()]
+        created = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
+        return [path for path in created if (self.root / path).is_file()]
 
     def require_config(self) -> None:
         """Raise VersioningError, with DVC's message, if the repository's config is invalid."""
@@ -190,9 +190,9 @@ class Pointer:
 def read_dvc(text: str, name: object) -> Pointer:
     """Return what the text of a `.dvc` file says; name: for the error."""
     try:
-        said = yaml.safe_load(text)
-        out = said["outs"][0]
-        noted = said.get("meta") or {}
+        content = yaml.safe_load(text)
+        out = content["outs"][0]
+        noted = content.get("meta") or {}
         name = noted.get("delivered_as")
         return Pointer(out["md5"], out.get("size"), noted.get("rows"),
                        None if name is None else str(name))
@@ -207,28 +207,28 @@ def with_rows(text: str, rows: int | None) -> str:
 
     It stands under `meta`, which DVC keeps and never reads.
     """
-    said = yaml.safe_load(text)
-    if (said.get("meta") or {}).get("rows") == rows:
+    content = yaml.safe_load(text)
+    if (content.get("meta") or {}).get("rows") == rows:
         return text
-    if rows is not None and "meta" not in said:
+    if rows is not None and "meta" not in content:
         return f"{text.rstrip()}\nmeta:\n  rows: {rows}\n"
     changed, times = _ROWS.subn(rf"\g<1>{rows}", text)
     if rows is not None and times:
         return changed
-    said["meta"] = {k: v for k, v in (said["meta"] or {}).items() if k != "rows"}
+    content["meta"] = {k: v for k, v in (content["meta"] or {}).items() if k != "rows"}
     if rows is not None:
-        said["meta"]["rows"] = rows
-    said = {k: v for k, v in said.items() if k != "meta" or v}
-    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+        content["meta"]["rows"] = rows
+    content = {k: v for k, v in content.items() if k != "meta" or v}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def with_name(text: str, name: str | None) -> str:
     """Return the text of a `.dvc` file with the name its data was delivered as; None: as it is."""
-    said = yaml.safe_load(text)
-    if name is None or (said.get("meta") or {}).get("delivered_as") == name:
+    content = yaml.safe_load(text)
+    if name is None or (content.get("meta") or {}).get("delivered_as") == name:
         return text
-    said["meta"] = {**(said.get("meta") or {}), "delivered_as": name}
-    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+    content["meta"] = {**(content.get("meta") or {}), "delivered_as": name}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def usual_cache(root: Path) -> Path:
@@ -288,11 +288,11 @@ def set_default_remote(root: Path, url: str, name: str = "store") -> None:
     file, config = Path(root) / ".dvc" / "config", _config(root)
     text = file.read_text(encoding="utf-8")
     section = _remote_section(name)
-    there = _unquoted(config.get(section, "url", fallback=url))
-    if there != url:
+    current = _unquoted(config.get(section, "url", fallback=url))
+    if current != url:
         raise VersioningError(
-            f"The DVC remote '{name}' of {root} is {mask(there)}, not {mask(url)}, and is not the "
-            f"default; make it so with 'dvc remote default {name}', or rename it: dvc remote "
+            f"The DVC remote '{name}' of {root} is {mask(current)}, not {mask(url)}, and is not "
+            f"the default; make it so with 'dvc remote default {name}', or rename it: dvc remote "
             f"rename {name} NAME")
     default = f"    remote = {name}\n"
     core = re.search(r"^\[core\][^\n]*\n", text, re.MULTILINE)
@@ -328,7 +328,7 @@ def local_folder(root: Path, url: str) -> Path | None:
     return folder if folder.is_absolute() else Path(root) / ".dvc" / folder
 
 
-def spoken(said: str) -> str:
+def spoken(stderr: str) -> str:
     """Return DVC's standard error as one line, without its advertisement."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return mask(" ".join(line for line in lines if not line.startswith("Having any troubles")))

@@ -13,9 +13,9 @@ import tempfile
 
 def main() -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    printed, said = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+    printed, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
     os.dup2(printed.fileno(), 1)
-    os.dup2(said.fileno(), 2)
+    os.dup2(errors.fileno(), 2)
     try:
         import dvc.repo  # noqa: F401  most of what the first command would wait for
         from dvc.cli import main as command
@@ -30,7 +30,7 @@ def main() -> None:
         code = command(json.loads(line))
         sys.stdout.flush()
         sys.stderr.flush()
-        answer(replies, {"code": code, "printed": taken(printed), "said": taken(said)})
+        answer(replies, {"code": code, "printed": taken(printed), "said": taken(errors)})
     os._exit(0)  # every command has ended; tidying up DVC's modules would take 0.2 s
 
 

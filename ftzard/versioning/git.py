@@ -77,8 +77,8 @@ def attempt(
             encoding="utf-8", errors="replace", timeout=timeout, **feed,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        said = f"timed out after {timeout:.0f} s"
-        return subprocess.CompletedProcess(command, 124, "", said)
+        message = f"timed out after {timeout:.0f} s"
+        return subprocess.CompletedProcess(command, 124, "", message)
     except FileNotFoundError as error:
         if Path(root).is_dir():
             raise VersioningError("git is not installed or not on PATH; install git.") from error
@@ -90,21 +90,22 @@ def attempt(
 def failure(root: Path, done: subprocess.CompletedProcess[str]) -> str:
     """Return the message for a failed git call: command, exit code, git's words, remedy."""
     command = mask(" ".join(["git", *done.args[1:]]))
-    said = mask((done.stderr or done.stdout).strip()) or "it said nothing"
-    return f"'{command}' failed in {root} with exit code {done.returncode}: {said} {remedy(said)}"
+    message = mask((done.stderr or done.stdout).strip()) or "it said nothing"
+    return (f"'{command}' failed in {root} with exit code {done.returncode}: {message} "
+            f"{remedy(message)}")
 
 
-def remedy(said: str) -> str:
+def remedy(message: str) -> str:
     """Return the remedy for a git or DVC command that failed with these words."""
-    if re.search(r"No space left|disk I/O error|Disk quota|File too large", said):
+    if re.search(r"No space left|disk I/O error|Disk quota|File too large", message):
         return "The disk is full: free space there, then run the step again."
-    if "index.lock" in said:
+    if "index.lock" in message:
         return "Another git command is running; if none is, remove .git/index.lock."
-    if "dubious ownership" in said:
+    if "dubious ownership" in message:
         return "Tell git that the folder is yours with the command it names."
-    if "not a git repository" in said:
+    if "not a git repository" in message:
         return "Make it one with 'ftzard init' (or 'git init')."
-    if "ident name" in said or "tell me who you are" in said:
+    if "ident name" in message or "tell me who you are" in message:
         return IDENTITY_REMEDY
     return "Run the command by hand in that folder to look closer."
 
@@ -215,8 +216,8 @@ def at_work(*folders: Path) -> bool:
 
 def has_identity(root: Path) -> bool:
     """Return whether git has a configured author, which is never derived from the host's name."""
-    asked = ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
+    identities = ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
     return all(
         attempt(root, "-c", "user.useConfigOnly=true", "var", name).returncode == 0
-        for name in asked
+        for name in identities
     )

@@ -36,14 +36,14 @@ class Rule:
 
 def rules(root: Path, paths: Sequence[str]) -> list[Rule]:
     """Return the deciding rule of each ignored path."""
-    asked = attempt(root, "check-ignore", "--no-index", "--verbose", "-z", "--stdin",
-                    input="".join(f"{path}\0" for path in paths))
-    if asked.returncode > 1:
-        raise VersioningError(_git.failure(root, asked))
-    fields = asked.stdout.split("\0")
-    found = [Rule(path, file, line, pattern) for file, line, pattern, path
-             in zip(fields[0::4], fields[1::4], fields[2::4], fields[3::4], strict=False)]
-    return [rule for rule in found if not rule.pattern.startswith("!")]
+    result = attempt(root, "check-ignore", "--no-index", "--verbose", "-z", "--stdin",
+                     input="".join(f"{path}\0" for path in paths))
+    if result.returncode > 1:
+        raise VersioningError(_git.failure(root, result))
+    fields = result.stdout.split("\0")
+    matches = [Rule(path, file, line, pattern) for file, line, pattern, path
+               in zip(fields[0::4], fields[1::4], fields[2::4], fields[3::4], strict=False)]
+    return [rule for rule in matches if not rule.pattern.startswith("!")]
 
 
 def obstacle(root: Path, paths: Sequence[str] = VISIBLE) -> Rule | None:
@@ -69,9 +69,9 @@ def sentence(root: Path, rule: Rule) -> str:
 
 def require_visible(root: Path) -> None:
     """Raise VersioningError if a rule hides a workspace's versions from git."""
-    found = obstacle(root)
-    if found is not None:
-        raise VersioningError(sentence(root, found))
+    rule = obstacle(root)
+    if rule is not None:
+        raise VersioningError(sentence(root, rule))
 
 
 def require_hidden(root: Path) -> None:

@@ -63,13 +63,13 @@ def all_files(workspace: Workspace) -> list[str]:
     root = workspace.root
     config = [p for p in (root / "config").rglob("*.yaml")]
     notebooks = list(workspace.notebooks.glob("*.ipynb"))
-    found = [path.relative_to(root).as_posix() for path in (*config, *notebooks) if path.is_file()]
+    files = [path.relative_to(root).as_posix() for path in (*config, *notebooks) if path.is_file()]
     marker = [MARKER] if (root / MARKER).is_file() else []
     try:
         own = custom_files(workspace)
     except ConfigError:  # a link, which a run refuses with its sentence
         own = []
-    return [*marker, *sorted(found), *own]
+    return [*marker, *sorted(files), *own]
 
 
 def unsaved_cells(notebook: Path, ran: Iterable[str]) -> int:
@@ -79,8 +79,8 @@ def unsaved_cells(notebook: Path, ran: Iterable[str]) -> int:
         ran: the sources of the cells that ran; a parameters cell of papermill's is not counted.
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    there = {"".join(cell["source"]).strip() for cell in cells}
-    return sum(bool(source.strip()) and source.strip() not in there
+    saved = {"".join(cell["source"]).strip() for cell in cells}
+    return sum(bool(source.strip()) and source.strip() not in saved
                and not source.startswith("# Parameters\n") for source in ran)
 
 

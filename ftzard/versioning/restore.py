@@ -81,17 +81,17 @@ class _Target:
 
     def unversioned(self) -> list[str]:
         """Return what would be lost, a phrase per file."""
-        found = []
+        phrases = []
         if self.index not in (self.head, self.blob):
-            found.append(f"{self.kept} (it is staged)")
+            phrases.append(f"{self.kept} (it is staged)")
         elif self.tree not in (self.head, self.blob, None):
-            found.append(f"{self.kept} (it differs from HEAD)")
+            phrases.append(f"{self.kept} (it differs from HEAD)")
         if self.file_md5 not in (self.head_md5, self.md5, None):
-            found.append(
+            phrases.append(
                 f"{self.path} (its bytes are not those of its .dvc file)" if self.head_md5
                 else f"{self.path} (it has no version)"
             )  # fmt: skip
-        return found
+        return phrases
 
 
 def restore(
@@ -142,37 +142,37 @@ def restore(
                     lambda part, text=target.text: part.write_text(text, encoding="utf-8"),
                 )
         changed = [target for target in targets if target.head != target.blob]
-        made = None
+        commit = None
         if changed:
-            made = commit_paths(
+            commit = commit_paths(
                 root, [target.kept for target in changed], run_id=RUN_ID, say=say,
                 message=message([target.path for target in changed]),
             )  # fmt: skip
-    return Restored(made, tuple(target.path for target in targets))
+    return Restored(commit, tuple(target.path for target in targets))
 
 
 def _target(root: Path, path: str, revision: str) -> _Target:
-    kept = path if path.endswith(".yaml") else dvc_path(path)
+    tracked = path if path.endswith(".yaml") else dvc_path(path)
     path = path.removesuffix(".dvc")
-    found = blob_at(root, revision, kept)
+    found = blob_at(root, revision, tracked)
     if found is None:
-        raise VersioningError(f"{path} has no version at {revision[:10]}: {kept} is not in it.")
+        raise VersioningError(f"{path} has no version at {revision[:10]}: {tracked} is not in it.")
     blob, text = found
-    head, index, tree = (_blob(root, where, kept) for where in ("HEAD:", ":", ""))
+    head, index, tree = (_blob(root, where, tracked) for where in ("HEAD:", ":", ""))
     md5 = head_md5 = file_md5 = None
-    if kept != path:
-        md5 = read_dvc(text, f"{kept} at {revision[:10]}").md5
+    if tracked != path:
+        md5 = read_dvc(text, f"{tracked} at {revision[:10]}").md5
         if md5.endswith(".dir"):
             raise VersioningError(
                 f"{path} is a folder in DVC, not an artifact; bring it back with "
-                f"'git checkout {revision[:10]} -- {in_shell(kept)}' and 'dvc checkout "
-                f"{in_shell(kept)}'."
+                f"'git checkout {revision[:10]} -- {in_shell(tracked)}' and 'dvc checkout "
+                f"{in_shell(tracked)}'."
             )
         if head:
-            head_md5 = read_dvc(git(root, "cat-file", "blob", head), f"{kept} at HEAD").md5
+            head_md5 = read_dvc(git(root, "cat-file", "blob", head), f"{tracked} at HEAD").md5
         file = root / path
         file_md5 = artifacts.dvc_hash(file) if file.is_file() else None
-    return _Target(path, kept, revision, text, blob, md5, head, index, tree, head_md5, file_md5)
+    return _Target(path, tracked, revision, text, blob, md5, head, index, tree, head_md5, file_md5)
 
 
 def _blob(root: Path, where: str, path: str) -> str | None:
@@ -198,14 +198,14 @@ def _refuse_unversioned(targets: list[_Target]) -> None:
 def _require_data(root: Path, dvc: Dvc, cache: Path, data: list[_Target]) -> None:
     """Fetch the data into the cache; raises VersioningError naming all missing artifacts."""
     absent = [target for target in data if not cached(cache, target.md5).is_file()]
-    remote, said = default_remote(root), None
+    remote, message = default_remote(root), None
     if absent and remote is not None:
         folder = local_folder(root, remote[1])
         if folder is not None and not folder.is_dir():
-            said = f"there is no folder {folder}"
+            message = f"there is no folder {folder}"
         else:
             with pointers(root, {(target.kept, target.blob) for target in absent}) as paths:
-                said = dvc.fetch(paths)
+                message = dvc.fetch(paths)
     absent = [target for target in absent if not cached(cache, target.md5).is_file()]
     if absent:
         names = ", ".join(f"{target.path} of {target.commit[:10]}" for target in absent)
@@ -215,8 +215,8 @@ def _require_data(root: Path, dvc: Dvc, cache: Path, data: list[_Target]) -> Non
         )  # fmt: skip
         raise VersioningError(
             f"Nothing was restored: neither DVC's cache nor {where} has the data of {names}"
-            f"{f': {said}' if said else ''}. If the machine that made it has it still, run 'ftzard "
-            "push' there, then restore again."
+            f"{f': {message}' if message else ''}. If the machine that made it has it still, run "
+            "'ftzard push' there, then restore again."
         )
 
 

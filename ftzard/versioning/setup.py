@@ -98,13 +98,13 @@ def require_suitable(root: Path) -> None:
     A bare repository, a folder inside git's own folder, one of another user's, and one whose files
     are tracked by a repository around it. A folder that merely lies in another work tree may.
     """
-    there = next(folder for folder in (root, *root.parents) if folder.is_dir())
-    asked = attempt(there, "rev-parse", "--is-inside-git-dir", "--is-bare-repository")
-    if "dubious ownership" in asked.stderr:
-        raise VersioningError(_git.failure(there, asked))
-    if asked.returncode != 0:
+    existing = next(folder for folder in (root, *root.parents) if folder.is_dir())
+    result = attempt(existing, "rev-parse", "--is-inside-git-dir", "--is-bare-repository")
+    if "dubious ownership" in result.stderr:
+        raise VersioningError(_git.failure(existing, result))
+    if result.returncode != 0:
         return
-    inside, bare = asked.stdout.split()
+    inside, bare = result.stdout.split()
     if bare == "true" or inside == "true":
         kind = "a bare repository" if bare == "true" else "git's own folder of a repository"
         raise VersioningError(f"{root} lies in {kind}, which holds no files of a work tree. Name "
@@ -121,10 +121,10 @@ def require_suitable(root: Path) -> None:
 
 def around(root: Path) -> str | None:
     """Return the top folder of the repository that encloses a new one, or None."""
-    there = next(folder for folder in (root, *root.parents) if folder.is_dir())
-    asked = attempt(there, "rev-parse", "--show-toplevel")
-    top = asked.stdout.rstrip("\n")
-    return top if asked.returncode == 0 and Path(top).resolve() != root.resolve() else None
+    existing = next(folder for folder in (root, *root.parents) if folder.is_dir())
+    result = attempt(existing, "rev-parse", "--show-toplevel")
+    top = result.stdout.rstrip("\n")
+    return top if result.returncode == 0 and Path(top).resolve() != root.resolve() else None
 
 
 def require_remotes(root: Path, git_remote: Path | str | None, dvc_remote: Path | str | None
@@ -171,13 +171,13 @@ def _require_folder(root: Path, option: str, folder: Path) -> None:
     if any(resolved.is_relative_to(own / name) for name in (".git", ".dvc", ".ftzard")):
         raise VersioningError(f"The {option} remote cannot be {folder}, which is inside of what "
                               "git, DVC and FTzard keep; name a folder beside the workspace.")
-    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    if not there.is_dir():
-        kind = "a link to nothing" if there.is_symlink() else "no folder"
-        raise VersioningError(f"The {option} remote cannot be {folder}: {there} is {kind}. Name "
+    existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not existing.is_dir():
+        kind = "a link to nothing" if existing.is_symlink() else "no folder"
+        raise VersioningError(f"The {option} remote cannot be {folder}: {existing} is {kind}. Name "
                               "another folder.")
-    if not os.access(there, os.W_OK):
-        raise VersioningError(f"The {option} remote cannot be {folder}: {there} may not be "
+    if not os.access(existing, os.W_OK):
+        raise VersioningError(f"The {option} remote cannot be {folder}: {existing} may not be "
                               "written to.")
     if option == "git" and folder.is_dir() and any(folder.iterdir()) and (
             attempt(folder, "rev-parse", "--git-dir").stdout.strip() not in (".", ".git")):

@@ -76,28 +76,28 @@ def every_version(
     _git.require_repo(root)
     if not paths or _git.head(root) is None:
         return []
-    found = _changes(root, revision, paths)
-    pointers = _pointers_of(root, {v.blob for v in found if v.path.endswith(".dvc")})
-    return [_described(version, pointers) for version in found]
+    versions = _changes(root, revision, paths)
+    pointers = _pointers_of(root, {v.blob for v in versions if v.path.endswith(".dvc")})
+    return [_described(version, pointers) for version in versions]
 
 
 def in_force(root: Path, revision: str, *, paths: Iterable[str] = (POINTERS,)) -> dict[str, str]:
     """Return {path of an artifact: commit of its version in a revision's tree}."""
     tree = repository.tree_at(root, revision)
-    found: dict[str, str] = {}
+    commits: dict[str, str] = {}
     for version in _changes(root, revision, paths):
         if tree.get(version.path) == version.blob:
-            found.setdefault(version.path.removesuffix(".dvc"), version.commit)
-    return found
+            commits.setdefault(version.path.removesuffix(".dvc"), version.commit)
+    return commits
 
 
 def commit_named(root: Path, name: str) -> str | None:
     """Return the commit of a revision or of a run's id, or None."""
     if name.startswith("-"):
         return None
-    found = attempt(root, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").stdout.strip()
-    if found or _git.head(root) is None:
-        return found or None
+    commit = attempt(root, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").stdout.strip()
+    if commit or _git.head(root) is None:
+        return commit or None
     return next((c.sha for c in _git.commits(root, "HEAD") if c.run_id == name), None)
 
 
@@ -119,7 +119,7 @@ def _changes(root: Path, revision: str, paths: Iterable[str]) -> list[Version]:
 
     Of a merge, only the files that differ from all its parents: what was decided by hand.
     """
-    found = []
+    changes = []
     for record in git(root, *_LOG, revision, "--", *paths).split("\x1e")[1:]:
         head, _, listed = record.partition("\0")
         commit, time, subject, run_id = head.rstrip("\n").split("\x1f")
@@ -128,24 +128,24 @@ def _changes(root: Path, revision: str, paths: Iterable[str]) -> list[Version]:
             parents = len(entry) - len(entry.lstrip(":"))
             blob = entry.split()[2 * parents + 1]  # modes and blobs: each parent's, then its own
             if blob != _NO_BLOB:
-                found.append(Version(path, commit, time, subject, run_id.strip() or None, blob))
-    return found
+                changes.append(Version(path, commit, time, subject, run_id.strip() or None, blob))
+    return changes
 
 
 def _pointers_of(root: Path, blobs: set[str]) -> dict[str, Pointer]:
     """Return {blob id: its content} of `.dvc` files, without unreadable ones."""
-    found = {}
+    pointers = {}
     for blob, text in repository.texts_of(root, blobs).items():
         try:
-            found[blob] = read_dvc(text, blob)
+            pointers[blob] = read_dvc(text, blob)
         except VersioningError:
             continue  # somebody committed it torn; whoever asks for its data is told
-    return found
+    return pointers
 
 
 def _described(version: Version, pointers: dict[str, Pointer]) -> Version:
-    said = pointers.get(version.blob, Pointer(None, None, None))
+    pointer = pointers.get(version.blob, Pointer(None, None, None))
     return Version(
         version.path.removesuffix(".dvc"), version.commit, version.time, version.subject,
-        version.run_id, version.blob, said.md5, said.size, said.rows,
+        version.run_id, version.blob, pointer.md5, pointer.size, pointer.rows,
     )  # fmt: skip

@@ -44,8 +44,8 @@ _by_workspace: dict[Path, _Known] = {}
 
 def known(workspace: Workspace, path: Path, look: Look) -> str | None:
     """Return the cached hash of an unchanged file, else None."""
-    kept = _of(workspace).kept.get(workspace.relative(path))
-    return kept[1] if kept is not None and kept[0] == look else None
+    entry = _of(workspace).kept.get(workspace.relative(path))
+    return entry[1] if entry is not None and entry[0] == look else None
 
 
 def of(workspace: Workspace, path: Path, seconds: float | None = None, *, keep: bool = True
@@ -59,9 +59,9 @@ def of(workspace: Workspace, path: Path, seconds: float | None = None, *, keep: 
     until = None if seconds is None else time.monotonic() + seconds
     with drop_folders.opened(workspace, path) as stream:
         look = drop_folders.look_of(os.fstat(stream.fileno()))
-        found = known(workspace, path, look)
-        if found is not None:
-            return found
+        cached = known(workspace, path, look)
+        if cached is not None:
+            return cached
         name, state = workspace.relative(path), _of(workspace)
         begun = state.begun.get(name)
         if begun is None or begun.look != look:
@@ -73,12 +73,12 @@ def of(workspace: Workspace, path: Path, seconds: float | None = None, *, keep: 
             if until is not None and begun.at < look.size and time.monotonic() > until:
                 return None
         del state.begun[name]
-        found = begun.digest.hexdigest()
+        cached = begun.digest.hexdigest()
         if drop_folders.look_of(os.fstat(stream.fileno())) == look:  # it is still being written
-            state.kept[name] = look, found
+            state.kept[name] = look, cached
             if keep:
-                _keep(workspace, name, look, found)
-        return found
+                _keep(workspace, name, look, cached)
+        return cached
 
 
 def _of(workspace: Workspace) -> _Known:
@@ -92,12 +92,12 @@ def _of(workspace: Workspace) -> _Known:
     return _by_workspace[workspace.root]
 
 
-def _keep(workspace: Workspace, name: str, look: Look, found: str) -> None:
+def _keep(workspace: Workspace, name: str, look: Look, digest: str) -> None:
     for _ in range(2):
         try:
             with closing(_connected(workspace)) as connection, connection:
                 connection.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)",
-                                   (name, *look, found))
+                                   (name, *look, digest))
             return
         except sqlite3.DatabaseError as error:
             if "not a database" not in str(error) and "malformed" not in str(error):

@@ -36,11 +36,11 @@ def require_space(step: Step, inputs: Iterable[ArtifactRef], workspace: Workspac
         inside, beside = inside + beside, 0
     for folder, size in ((workspace.root, max(inside, config.paths.min_free_mb * MB)),
                          (beside_folder, beside)):
-        there = free(folder)
-        if there < size:
+        available = free(folder)
+        if available < size:
             raise WorkspaceError(
                 f"{step.name} needs about {shown(size)} of free space in {folder}, and there are "
-                f"{shown(there)}; nothing was written. Free space there"
+                f"{shown(available)}; nothing was written. Free space there"
                 + (", or let TMPDIR name another folder" if folder is beside_folder else
                    ": .ftzard/cache and .ftzard/executed can go, 'dvc gc -w' forgets data of "
                    "earlier versions that are pushed")

@@ -25,12 +25,12 @@ def entries(workspace: Workspace) -> list[dict]:
     if not path.is_file():
         return []
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}); bring it back with 'dvc "
                         f"checkout {in_shell(path.name)}.dvc', or remove it to begin anew."
                         ) from error
-    return found
+    return content
 
 
 def last(workspace: Workspace) -> dict | None:
@@ -56,17 +56,17 @@ def stood_before(workspace: Workspace, batch: str, champion: int) -> bool:
     return bool(before and before[-1]["alarm"])
 
 
-def add(workspace: Workspace, found: Mapping, *, batch: str, champion: int) -> Path:
+def add(workspace: Workspace, result: Mapping, *, batch: str, champion: int) -> Path:
     """Add a result to the log and return the file; an equal entry does not change it.
 
-    found: `Drift.to_dict()`. An entry of the same batch and champion is replaced where it stands.
+    result: `Drift.to_dict()`. An entry of the same batch and champion is replaced where it stands.
     """
-    entry = {**found, "batch": batch, "champion": champion}
-    told = entries(workspace)
-    for place_in_log, known in enumerate(told):
+    entry = {**result, "batch": batch, "champion": champion}
+    logged = entries(workspace)
+    for place_in_log, known in enumerate(logged):
         if (known["batch"], known["champion"]) == (batch, champion):
-            told[place_in_log] = {**entry, "time": known["time"]}
+            logged[place_in_log] = {**entry, "time": known["time"]}
             break
     else:
-        told.append({**entry, "time": datetime.now(UTC).isoformat(timespec="seconds")})
-    return write_json(place(workspace), told)
+        logged.append({**entry, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+    return write_json(place(workspace), logged)

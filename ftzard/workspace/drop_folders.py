@@ -63,13 +63,13 @@ def entries(workspace: Workspace, folder: Path) -> list[Entry]:
     None of it is opened. What vanishes meanwhile is left out.
     """
     try:
-        with os.scandir(folder) as there:
-            names = [entry.name for entry in there if not entry.name.startswith(".")]
+        with os.scandir(folder) as scan:
+            names = [entry.name for entry in scan if not entry.name.startswith(".")]
     except OSError:
         return []
     roots = _roots(workspace, folder)
-    found = [entry for name in names if (entry := _entry(folder / name, roots)) is not None]
-    return sorted(found, key=lambda e: (e.look.changed if e.look else 0, e.path.name))
+    listed = [entry for name in names if (entry := _entry(folder / name, roots)) is not None]
+    return sorted(listed, key=lambda e: (e.look.changed if e.look else 0, e.path.name))
 
 
 def _entry(path: Path, roots: tuple[str, ...]) -> Entry | None:

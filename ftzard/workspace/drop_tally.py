@@ -46,15 +46,15 @@ class Tally:
 
     def sentence(self) -> str:
         """Return a sentence about the counts, '' if all files are done."""
-        said = [f"{len(names):,} {what}" for names, what in (
+        parts = [f"{len(names):,} {what}" for names, what in (
             (self.waiting, "waiting"), (self.queued, "in the queue"), (self.at_work, "at work"))
             if names]
         if self.failed:
             more = f" and {len(self.failed) - TOLD:,} more" if len(self.failed) > TOLD else ""
             names = ", ".join(f"{name} (run {run})"
                               for name, run in list(self.failed.items())[:TOLD])
-            said.append(f"{len(self.failed):,} failed: {names}{more}")
-        return ", ".join(said)
+            parts.append(f"{len(self.failed):,} failed: {names}{more}")
+        return ", ".join(parts)
 
 
 def of(workspace: Workspace) -> dict[str, Tally] | None:
@@ -63,9 +63,9 @@ def of(workspace: Workspace) -> dict[str, Tally] | None:
     runs = _runs(workspace)
     if runs is None:
         return None
-    found, left = {}, HASHED if runs else 0
+    tallies, left = {}, HASHED if runs else 0
     for name, job in JOBS.items():
-        tally = found[name] = Tally()
+        tally = tallies[name] = Tally()
         for entry in drop_folders.entries(workspace, getattr(workspace, name)):
             if not entry.look:
                 continue
@@ -75,7 +75,7 @@ def of(workspace: Workspace) -> dict[str, Tally] | None:
                 with suppress(OSError, DataError):  # it has vanished, or cannot be read
                     content = delivery_hashes.of(workspace, entry.path, keep=False)
             _count(tally, entry, runs.get((job, content), []))
-    return found
+    return tallies
 
 
 def _count(tally: Tally, entry: Entry, runs: list[tuple]) -> None:
@@ -102,8 +102,8 @@ def _runs(workspace: Workspace) -> Mapping[tuple[str, str], list[tuple]] | None:
     first; None if that cannot be read here."""
     database = workspace.dagster_home / "history" / "runs.db"
     settings = workspace.dagster_home / "dagster.yaml"
-    said = settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
-    if any(line.startswith(("storage:", "run_storage:")) for line in said.splitlines()):
+    text = settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
+    if any(line.startswith(("storage:", "run_storage:")) for line in text.splitlines()):
         return None
     if not database.is_file():
         return {}
@@ -112,10 +112,10 @@ def _runs(workspace: Workspace) -> Mapping[tuple[str, str], list[tuple]] | None:
             rows = opened.execute(_RUNS).fetchall()
     except sqlite3.Error:  # the doctor says what is wrong with it
         return None
-    found: dict[tuple[str, str], list[tuple]] = {}
+    by_content: dict[tuple[str, str], list[tuple]] = {}
     for job, content, run, status, ended, untried in rows:
-        found.setdefault((job, content), []).append((run, status, ended, bool(untried)))
-    return found
+        by_content.setdefault((job, content), []).append((run, status, ended, bool(untried)))
+    return by_content
 
 
 _RUNS = """SELECT r.pipeline_name, t.value, r.run_id, r.status, r.end_time, u.value = 'true'

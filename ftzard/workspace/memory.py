@@ -75,8 +75,8 @@ def _of_parquet(path: Path) -> tuple[int, int]:
     import pyarrow.parquet as pq
 
     try:
-        told = pq.read_metadata(path)
+        metadata = pq.read_metadata(path)
     except (pa.ArrowException, OSError):
         return path.stat().st_size, 0  # reading it says what is wrong
-    return (sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups)),
-            told.num_rows)
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    return sum(group.total_byte_size for group in groups), metadata.num_rows

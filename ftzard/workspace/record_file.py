@@ -21,14 +21,14 @@ def read_record_file(path: Path) -> dict:
     """Return the content of a record; raises WorkspaceError with the remedy for a broken one."""
     try:
         text = path.read_bytes()
-        kept = _kept(path, text)
+        cached = _kept(path, text)
         with contextlib.suppress(OSError, ValueError):
-            record = json.loads(kept.read_text(encoding="utf-8"))
+            record = json.loads(cached.read_text(encoding="utf-8"))
             if isinstance(record, dict):
                 return record
         record = yaml.load(text.decode(encoding="utf-8"), Loader=_LOADER)
         if isinstance(record, dict):
-            _keep(kept, record)
+            _keep(cached, record)
             return record
         reason = f"it holds {type(record).__name__}, expected keys and values"
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -26,13 +26,13 @@ def remembered(workspace: Workspace, name: str, facts: Sequence[object],
     """
     import ftzard
 
-    told = json.dumps([ftzard.__version__, *facts], sort_keys=True)
-    key = hashlib.sha256(told.encode()).hexdigest()
+    inputs = json.dumps([ftzard.__version__, *facts], sort_keys=True)
+    key = hashlib.sha256(inputs.encode()).hexdigest()
     file = workspace.cache / "answers" / f"{name}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if kept["facts"] == key:
-            return kept["answer"]
+        cached = json.loads(file.read_text(encoding="utf-8"))
+        if cached["facts"] == key:
+            return cached["answer"]
     answer = work_out()
     with contextlib.suppress(OSError, FtzardError):
         if workspace.state.is_dir():
@@ -51,7 +51,7 @@ def version(path: Path) -> list[int] | None:
     The time of its last change is the system's own and cannot be set back.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]

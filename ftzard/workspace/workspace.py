@@ -147,14 +147,16 @@ class Workspace:
     @property
     def task(self) -> str:
         """The task of the workspace by ftzard.yaml, for which its notebooks are written."""
-        said = self.own_config().get("task")
-        name = str((said.get("choice") if isinstance(said, dict) else said) or "classification")
+        choice = self.own_config().get("task")
+        if isinstance(choice, dict):
+            choice = choice.get("choice")
+        name = str(choice or "classification")
         own = self.root / "config" / "task" / f"{name}.yaml"
         if not own.is_file():
             return name
-        told = yaml_file.read(own) or {}  # a choice of the workspace's
-        over = next((d for d in told.get("defaults", []) if d != "_self_"), "classification")
-        return told.get("kind") or over
+        values = yaml_file.read(own) or {}  # a choice of the workspace's
+        over = next((d for d in values.get("defaults", []) if d != "_self_"), "classification")
+        return values.get("kind") or over
 
     def config(self, *requests: dict) -> Config:
         """Return the workspace's config with a run's requests applied."""
@@ -200,12 +202,12 @@ def unusable_folder_name(path: Path | str) -> str | None:
     name in braces for one that it is to fill in.
     """
     path = os.path.realpath(path)
-    found = _UNUSABLE.search(path)
-    if found is None:
+    match = _UNUSABLE.search(path)
+    if match is None:
         return None
     part = next(part for part in path.split(os.sep) if _UNUSABLE.search(part))
     shown, part, sign = (text.encode("utf-8", "backslashreplace").decode()
-                         for text in (path, part, found[0]))
+                         for text in (path, part, match[0]))
     return (f"{shown!r} cannot be used: Dagster, MLflow or DVC cannot work in a folder with "
             f"{sign!r} in its name ({part!r}). Rename that folder, or choose another one: letters "
             "of any script, spaces and most signs will do, but not ? * [ { } %41 (a percent sign "
