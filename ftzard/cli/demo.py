@@ -120,10 +120,10 @@ def hand_in(workspace: Workspace, answers: Path, name: str) -> int:
 
     newest = max(workspace.labelling.glob("*.csv"), key=lambda p: p.stat().st_mtime_ns)
     queue = labeling_queue.read_queue(newest)
-    given = pd.read_csv(answers, dtype="str", keep_default_na=False)
+    labels = pd.read_csv(answers, dtype="str", keep_default_na=False)
     names = {"0": "negative", "4": "positive"}
-    by_text = {clean(text): names[target] for text, target in zip(given["text"], given["target"],
-                                                                  strict=True)}
+    by_text = {clean(text): names[target] for text, target in zip(
+        labels["text"], labels["target"], strict=True)}
     queue["label"] = queue["text"].map(lambda text: by_text.get(clean(text), ""))
     storage.write_csv(queue, workspace.labelled / f"{name}.csv")
     return int((queue["label"] != "").sum())
@@ -140,14 +140,14 @@ def sensed(instance, job: str, say: Callable[[str], None], patience: float = 60)
     """Wait for the sensor to start a new run of a job, and follow it to its end."""
     seen = _seen.setdefault(id(instance), set())
     deadline = time.monotonic() + patience
-    while not (found := list(launch.new_runs(instance, seen, job))):
+    while not (run_ids := list(launch.new_runs(instance, seen, job))):
         if time.monotonic() > deadline:
             raise FtzardError(f"no sensor started {job} within {patience:.0f} s; see "
                               ".ftzard/logs/daemon.log in the demo.")
         time.sleep(0.3)
-    seen.update(found)
+    seen.update(run_ids)
     say(f"the sensor started {job}")
-    return launch.follow(instance, found[0], say=say)
+    return launch.follow(instance, run_ids[0], say=say)
 
 
 _seen: dict[int, set[str]] = {}
@@ -186,9 +186,9 @@ def models_table(workspace: Workspace) -> Table:
     from ftzard.registry.model_records import records
     from ftzard.reporting.standings import Standings
 
-    told = records(workspace, workspace.config().tracking.registered_model)
-    verdicts = {int(entry["version"]): entry["verdict"]["decision"] for entry in told}
-    standings = Standings.of(told)
+    model_records = records(workspace, workspace.config().tracking.registered_model)
+    verdicts = {int(entry["version"]): entry["verdict"]["decision"] for entry in model_records}
+    standings = Standings.of(model_records)
     table = Table([Column(name, right=name not in ("model", "gate")) for name in (
         "model", "accuracy", "95 % interval", "macro F1", "gate")], title=f"on {standings.rows}")
     lines = {**{f"version {n}": line for n, line in standings.scores.items()}, **standings.beside}

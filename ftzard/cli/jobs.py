@@ -34,17 +34,17 @@ def run(
 
     place = find(workspace)
     job = job_named(job)
-    told = (launchpad_file.split_launchpad({}) if config is None
-            else launchpad_file.read_launchpad(config, job))
-    request = launchpad_file.with_overrides(told.experiment, overrides or [])
+    launchpad = (launchpad_file.split_launchpad({}) if config is None
+                 else launchpad_file.read_launchpad(config, job))
+    request = launchpad_file.with_overrides(launchpad.experiment, overrides or [])
     resolved = place.resolve(request)
     effects.refuse_without_effect(resolved, job)
     unusual.require_usual(resolved, JOBS[job])
     tell = telling(as_json)
     tell(f"{job} in {place.root}")
-    request, tags = delivery(place, job, request, told.resources, tell)
-    outcome = launch.run(place, job, request, resources=told.resources, dagster=told.dagster,
-                         tags=tags, say=tell)
+    request, tags = delivery(place, job, request, launchpad.resources, tell)
+    outcome = launch.run(place, job, request, resources=launchpad.resources,
+                         dagster=launchpad.dagster, tags=tags, say=tell)
     if as_json:
         say_value(outcome_values(place, job, outcome))
     else:
@@ -58,17 +58,17 @@ def outcome_values(place, job: str, outcome) -> dict:
     """
     from ftzard.steps.inputs import metadata_if_any
 
-    made = {name: metadata_if_any(name, place) or {} for name in JOBS[job]} if (
+    metadata = {name: metadata_if_any(name, place) or {} for name in JOBS[job]} if (
         outcome.success) else {}
     return {
         "job": job, "run": outcome.run_id, "success": outcome.success,
         "seconds": round(outcome.seconds, 1), "step_seconds": outcome.step_seconds,
         "failed_step": outcome.failed_step, "failure": outcome.failure,
         "notebooks": str(place.executed / outcome.run_id),
-        "artifacts": [{"step": name, **artifact} for name, told in made.items()
-                      for artifact in told.get("artifacts", [])],
-        "verdicts": {name: told["facts"]["verdict"] for name, told in made.items()
-                     if told.get("facts", {}).get("verdict")},
+        "artifacts": [{"step": name, **artifact} for name, one in metadata.items()
+                      for artifact in one.get("artifacts", [])],
+        "verdicts": {name: one["facts"]["verdict"] for name, one in metadata.items()
+                     if one.get("facts", {}).get("verdict")},
     }
 
 
@@ -85,14 +85,14 @@ def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[st
     from ftzard.orchestration.file_selection import DELIVERY, select_file
 
     with DagsterInstance.get() as instance:
-        found = select_file(instance, place, job, request, resources)
-    if DELIVERY in found.tags:
-        tell(f"file: {found.tags[DELIVERY]}")
-    if found.waiting:
+        selection = select_file(instance, place, job, request, resources)
+    if DELIVERY in selection.tags:
+        tell(f"file: {selection.tags[DELIVERY]}")
+    if selection.waiting:
         folder = f"data/{drop.name}"
-        tell(f"not taken: {shortened(found.waiting)} in {folder}, since the config names other "
-             f"rows (the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
-    return found.request, found.tags
+        tell(f"not taken: {shortened(selection.waiting)} in {folder}, since the config names other "
+             f"rows (the sensor takes them; here: data.source={folder}/{selection.waiting[0]})")
+    return selection.request, selection.tags
 
 
 def show_outcome(place, job: str, outcome) -> None:
@@ -168,12 +168,12 @@ def plan(
     from ftzard.steps import machine, plan, plan_text
     from ftzard.workspace.workspace import find
 
-    told = plan.plan(find(workspace), job_named(job), {"overrides": overrides or []},
-                     machine=machine.named(gpu, ram, cpus))
+    estimate = plan.plan(find(workspace), job_named(job), {"overrides": overrides or []},
+                         machine=machine.named(gpu, ram, cpus))
     if as_json:
-        say_value(told.to_dict())
+        say_value(estimate.to_dict())
     else:
-        for line in plan_text.lines(told):
+        for line in plan_text.lines(estimate):
             say(line)
-    if not told.fits:
+    if not estimate.fits:
         raise typer.Exit(1)

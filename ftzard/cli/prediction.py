@@ -46,22 +46,22 @@ def predict(
     from ftzard.registry import predict as predicting
     from ftzard.workspace.workspace import find
 
-    place, asked = find(workspace), predicting.understood(what or [])
-    if asked.source is None:
-        given = {"--format": kind, "--text": column, "--encoding": encoding,
-                 "--delimiter": delimiter}
-        for option in (name for name, value in given.items() if value is not None):
+    place, texts = find(workspace), predicting.understood(what or [])
+    if texts.source is None:
+        file_options = {"--format": kind, "--text": column, "--encoding": encoding,
+                        "--delimiter": delimiter}
+        for option in (name for name, value in file_options.items() if value is not None):
             raise FtzardError(f"{option} goes with a file or a pipe, and texts were given; leave "
                               "it out.")
-        for row in predicting.predict_texts(place, asked, note=None if as_json else complain):
+        for row in predicting.predict_texts(place, texts, note=None if as_json else complain):
             if as_json:
                 say_json(json.dumps(row, ensure_ascii=False))
             else:
                 say_data(predicting.shown(row))
         return
-    if asked.source == predicting.STREAM and sys.stdin.isatty():
+    if texts.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)
-    tally = predicting.predict_stream(place, asked, say_json, kind=kind, column=column,
+    tally = predicting.predict_stream(place, texts, say_json, kind=kind, column=column,
                                       encoding=encoding, delimiter=delimiter)
     if tally.bad:
         numbers = ", ".join(map(str, tally.bad[:10])) + (", …" if len(tally.bad) > 10 else "")
@@ -87,20 +87,20 @@ def compare(
     from ftzard.registry import compare as comparing
     from ftzard.workspace.workspace import find
 
-    found = comparing.compare(find(workspace), first, second, file=file,
-                              say=(lambda line: None) if as_json else say)
+    comparison = comparing.compare(find(workspace), first, second, file=file,
+                                   say=(lambda line: None) if as_json else say)
     if html is not None:
-        comparing.report(found, html)
+        comparing.report(comparison, html)
     if as_json:
-        say_value({**found.to_dict(), "verdict": found.verdict()})
+        say_value({**comparison.to_dict(), "verdict": comparison.verdict()})
         return
-    told = found.to_dict(examples)
-    show_whole(model_tables.score_table(told))
-    say(found.verdict())
-    for line in model_tables.rows_told(told):
+    values = comparison.to_dict(examples)
+    show_whole(model_tables.score_table(values))
+    say(comparison.verdict())
+    for line in model_tables.rows_told(values):
         say(line)
-    if told["disagreements"]:
-        show_whole(model_tables.disagreement_table(told))
+    if values["disagreements"]:
+        show_whole(model_tables.disagreement_table(values))
     if html is not None:
         say(f"page: {html}")
 

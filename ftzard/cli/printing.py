@@ -131,8 +131,8 @@ def _coloured(parts: list[str], colour: bool) -> list[str]:
         return [paint(part, _WHOLE[mark], True) for part in parts]
     if mark in _MARKS and first[1:2] == " ":
         return [parts[0].replace(mark, paint(mark, _MARKS[mark], True), 1), *parts[1:]]
-    found = _SPEAKING.match(parts[0])
-    if found and found[2]:
-        parts = [found[1] + paint(found[2], TONES[found[2]], True) + parts[0][found.end():],
+    match = _SPEAKING.match(parts[0])
+    if match and match[2]:
+        parts = [match[1] + paint(match[2], TONES[match[2]], True) + parts[0][match.end():],
                  *parts[1:]]
     return parts

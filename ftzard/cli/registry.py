@@ -44,11 +44,11 @@ def models_show(
     from ftzard.registry import lookup
     from ftzard.workspace.workspace import find
 
-    told = lookup.describe(find(workspace), model)
+    description = lookup.describe(find(workspace), model)
     if as_json:
-        say_value(told)
+        say_value(description)
     else:
-        show_whole(model_tables.model_tree(told))
+        show_whole(model_tables.model_tree(description))
 
 
 @models.command("tag")

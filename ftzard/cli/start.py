@@ -80,8 +80,8 @@ class Lazy(MutableMapping):
 class Commands(TyperGroup):
     """The group of all commands, each made when it is asked for."""
 
-    def __init__(self, **given) -> None:
-        super().__init__(**{**given, "commands": None})
+    def __init__(self, **settings) -> None:
+        super().__init__(**{**settings, "commands": None})
         self.commands = Lazy()
 
     def list_commands(self, ctx) -> list[str]:
@@ -147,9 +147,9 @@ def main() -> None:
             if wants_json(sys.argv[1:]) and hasattr(error, "format_message"):
                 refuse(error.format_message())
             else:
-                told = io.StringIO()
-                error.show(told)  # a usage error of the command line itself
-                complain(told.getvalue().rstrip("\n"))
+                errors = io.StringIO()
+                error.show(errors)  # a usage error of the command line itself
+                complain(errors.getvalue().rstrip("\n"))
             sys.exit(error.exit_code)
         refuse(described(error))
         sys.exit(1)
@@ -174,8 +174,8 @@ def complete(line: str) -> NoReturn:
     """Print what may stand behind a half-typed line, and end; whatever is wrong, nothing is said.
     """
     with contextlib.suppress(Exception):
-        for found in completion.answer(get_command(app), line):
-            say_data(found)
+        for candidate in completion.answer(get_command(app), line):
+            say_data(candidate)
     sys.exit(0)
 
 

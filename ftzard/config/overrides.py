@@ -37,9 +37,9 @@ def parse_override(text: str) -> tuple[str, object]:
     if _is_text(hint):
         return key, _as_text(value, hint)
     if is_map(hint):
-        found = _as_map(key, value, text)
-        if found is not None:
-            return key, found
+        values = _as_map(key, value, text)
+        if values is not None:
+            return key, values
     return key, _by_hydra(key, value, text)
 
 
@@ -75,17 +75,17 @@ def _as_map(key: str, value: str, text: str) -> dict | None:
         return None
     if not isinstance(read, dict):
         return None
-    found: dict = {}
+    values: dict = {}
     for key_, its in read.items():
         if its is None and ":" in key_:  # {a:x}, without the space that YAML asks for
             close = _CLOSE.fullmatch(key_)
             if close is None or f"'{key_}'" in value or f'"{key_}"' in value:
                 raise ConfigError(_no_map(key, text))
             key_, its = close[1], yaml_file.parse(close[2], name)
-        if key_ in found:
+        if key_ in values:
             raise ConfigError(f"{name}: the key '{key_}' stands twice; keep one of them.")
-        found[key_] = its
-    return found
+        values[key_] = its
+    return values
 
 
 def _by_hydra(key: str, value: str, text: str) -> object:

@@ -47,16 +47,16 @@ def _outside(resolved: Resolved, steps: Iterable[str]) -> list[tuple[str, float]
     choice = resolved.choices["model"][0]
     preset = f"preset {choice}" + (
         "" if config.model.name == choice else f" (model.name={config.model.name})")
-    found = []
+    sentences = []
     for key, value in _learning_rates(config):
         factor = max(value / high, low / value)
         if factor > 1:
             where = "above" if value > high else "below"
             source = resolved.sources.get(key, "")
-            found.append((
+            sentences.append((
                 f"{key} is {value:g}{f' ({source})' if source else ''}, {factor:.3g} times {where} "
                 f"the range that is usual for {preset}, {low:g} to {high:g}.", factor))
-    return found
+    return sentences
 
 
 def _usual(resolved: Resolved) -> list[float] | None:

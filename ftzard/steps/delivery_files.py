@@ -41,20 +41,22 @@ def name_of(workspace: Workspace, path: Path, digest: str) -> str | None:
         return None
     from ftzard import sources
 
-    told = sources.describe(workspace, path)
-    name = Path(sources.parse(told[0]["name"]).place).name if len(told) == 1 else digest
+    sources_record = sources.describe(workspace, path)
+    name = digest
+    if len(sources_record) == 1:
+        name = Path(sources.parse(sources_record[0]["name"]).place).name
     return None if name.startswith(digest) else delivery_names.readable(name)
 
 
 def _by_runs(workspace: Workspace, tracking: "sqlite_reading.Reading | Tracking") -> dict[str, str]:
-    found = {}
-    for step, taken in (("cleaning", "raw"), ("inference_preprocessing", "incoming")):
+    names = {}
+    for step, artifact in (("cleaning", "raw"), ("inference_preprocessing", "incoming")):
         executions = sqlite_reading.of(tracking).executions(BY_NAME[step].run_name, datasets=True)
         for run in reversed(executions):
-            digest = run.tags.get(f"data_sha256.{taken}")
+            digest = run.tags.get(f"data_sha256.{artifact}")
             place = next((json.loads(source)["path"] for name, source in run.datasets
-                          if name == taken), None)
+                          if name == artifact), None)
             name = digest and place and name_of(workspace, Path(place), digest)
             if name:
-                found[digest[:delivery_names.DIGITS]] = name
-    return found
+                names[digest[:delivery_names.DIGITS]] = name
+    return names

@@ -46,15 +46,15 @@ def fitting(workspace: Workspace, config: Config, *, device: Device | None = Non
     FtzardError if there are no tokenized rows.
     """
     expected, where = expected_rows(workspace, config, "tuning_job", None), device or found_device()
-    found = []
+    presets = []
     for choice in PRETRAINED:
         if choice == config.model.name:
             continue
         preset = _tried(workspace, config, choice, expected, where)
         if preset is None:
             break  # the next one is larger
-        found.append(preset)
-    return found
+        presets.append(preset)
+    return presets
 
 
 def _tried(workspace: Workspace, config: Config, choice: str, expected: Expected, device: Device
@@ -64,11 +64,11 @@ def _tried(workspace: Workspace, config: Config, choice: str, expected: Expected
         changed = compose.compose({"model": choice, "seed": config.seed,
                                    "threads": config.threads})
         base = plan.base_of(workspace, changed)
-        told = plan.plan_for(workspace, "tuning_job", changed, base, expected,
-                             plan.training_of(workspace, "tuning_job", changed, expected), device,
-                             changes=False)
+        training = plan.training_of(workspace, "tuning_job", changed, expected)
+        estimate = plan.plan_for(workspace, "tuning_job", changed, base, expected, training, device,
+                                 changes=False)
     except FtzardError:
         return None
-    if not told.fits or told.seconds > PATIENCE:
+    if not estimate.fits or estimate.seconds > PATIENCE:
         return None
-    return Preset(choice, told.sizes.parameters, told.memory.total, told.seconds)
+    return Preset(choice, estimate.sizes.parameters, estimate.memory.total, estimate.seconds)

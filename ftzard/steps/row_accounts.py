@@ -116,6 +116,6 @@ def vanished_sentence(vanished: dict[str, int], champion: "Version") -> str:
     """Return what the gate says of test rows that have disappeared."""
     count = sum(vanished.values())
     rows, have = ("1 test row", "has") if count == 1 else (f"{count:,} test rows", "have")
-    told = ", ".join(f"{n:,} of batch {batch}" for batch, n in vanished.items())
-    return (f"{rows} that {champion} was judged on {have} disappeared ({told}): this comparison is "
-            "made on the rows that are left.")
+    listed = ", ".join(f"{n:,} of batch {batch}" for batch, n in vanished.items())
+    return (f"{rows} that {champion} was judged on {have} disappeared ({listed}): this comparison "
+            "is made on the rows that are left.")

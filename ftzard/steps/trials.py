@@ -68,9 +68,9 @@ def log_epoch(run: runs.Run, entry: dict) -> None:
 
 def note_plan(run: StepRun) -> None:
     """Record what the step is expected to take, before it begins: `plan.json` and the peak."""
-    told = plan.plan_of(run.workspace, f"{run.step.name}_job", run.config)
-    run.mlflow_run.text(json.dumps(told.to_dict(), indent=1), "plan.json")
-    run.log(estimated_peak_mb=told.memory.to_dict()["total_mb"])
+    estimate = plan.plan_of(run.workspace, f"{run.step.name}_job", run.config)
+    run.mlflow_run.text(json.dumps(estimate.to_dict(), indent=1), "plan.json")
+    run.log(estimated_peak_mb=estimate.memory.to_dict()["total_mb"])
 
 
 def note_peak(run: StepRun, *peaks: int | None) -> None:
