@@ -71,7 +71,8 @@ def train(workspace: Workspace, rows: pd.DataFrame | None = None, **verdict: obj
     config = workspace.config()
     if rows is None:
         rows = easy_texts(220, seed=4).set_axis(["text", "label"], axis=1)
-    base = model_records.build_base(workspace, config.model, rows["text"], workspace.root / "scratch")
+    base = model_records.build_base(workspace, config.model, rows["text"],
+                                    workspace.root / "scratch")
     shutil.rmtree(workspace.root / "scratch")
     spec = model_records.base_spec(workspace, config.model)
     input_ids, length, cut = encode(rows["text"], load_tokenizer(spec.source), spec.max_length)

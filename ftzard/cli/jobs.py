@@ -1,8 +1,6 @@
 """Commands that run a job, or say what it would take."""
 
-import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +9,7 @@ import typer
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
 from ftzard.cli.layout import Column, Table
 from ftzard.cli.printing import say, say_value, show_whole, telling
-from ftzard.config import pipeline
-from ftzard.config.pipeline import JOBS, job_named
-from ftzard.orchestration import launch, launchpad_file
+from ftzard.config.pipeline import JOBS
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -29,70 +25,16 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a job here and now, showing each step."""
-    from ftzard.config import effects, unusual
-    from ftzard.workspace.workspace import find
+    from ftzard import api
 
-    place = find(workspace)
-    job = job_named(job)
-    launchpad = (launchpad_file.split_launchpad({}) if config is None
-                 else launchpad_file.read_launchpad(config, job))
-    request = launchpad_file.with_overrides(launchpad.experiment, overrides or [])
-    resolved = place.resolve(request)
-    effects.refuse_without_effect(resolved, job)
-    unusual.require_usual(resolved, JOBS[job])
-    tell = telling(as_json)
-    tell(f"{job} in {place.root}")
-    request, tags = delivery(place, job, request, launchpad.resources, tell)
-    outcome = launch.run(place, job, request, resources=launchpad.resources,
-                         dagster=launchpad.dagster, tags=tags, say=tell)
+    place = api.open_workspace(workspace)
+    outcome = place.run(job, overrides or (), launchpad=config, check=False, say=telling(as_json))
     if as_json:
-        say_value(outcome_values(place, job, outcome))
+        say_value(outcome.to_dict())
     else:
-        show_outcome(place, job, outcome)
+        show_outcome(place.paths, outcome.job, outcome)
     if not outcome.success:
         raise typer.Exit(1)
-
-
-def outcome_values(place, job: str, outcome) -> dict:
-    """Return how a run ended as plain values: its steps, what was made, verdicts, or its failure.
-    """
-    from ftzard.steps.inputs import metadata_if_any
-
-    metadata = {name: metadata_if_any(name, place) or {} for name in JOBS[job]} if (
-        outcome.success) else {}
-    return {
-        "job": job, "run": outcome.run_id, "success": outcome.success,
-        "seconds": round(outcome.seconds, 1), "step_seconds": outcome.step_seconds,
-        "failed_step": outcome.failed_step, "failure": outcome.failure,
-        "notebooks": str(place.executed / outcome.run_id),
-        "artifacts": [{"step": name, **artifact} for name, one in metadata.items()
-                      for artifact in one.get("artifacts", [])],
-        "verdicts": {name: one["facts"]["verdict"] for name, one in metadata.items()
-                     if one.get("facts", {}).get("verdict")},
-    }
-
-
-def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[str], None] = say
-             ) -> tuple[dict, dict[str, str]]:
-    """Return the request with the file that the job takes from its drop folder, and run tags."""
-    drop = pipeline.drop_folder(job)
-    if drop is None or drop.key == "source" and not list(getattr(place, drop.name).glob("*")):
-        return request, {}  # a job of raw rows, and none was dropped: data.source says which
-    os.environ.update(launch.environment(place))
-    from dagster import DagsterInstance
-
-    from ftzard.orchestration.drop_folder_runs import shortened
-    from ftzard.orchestration.file_selection import DELIVERY, select_file
-
-    with DagsterInstance.get() as instance:
-        selection = select_file(instance, place, job, request, resources)
-    if DELIVERY in selection.tags:
-        tell(f"file: {selection.tags[DELIVERY]}")
-    if selection.waiting:
-        folder = f"data/{drop.name}"
-        tell(f"not taken: {shortened(selection.waiting)} in {folder}, since the config names other "
-             f"rows (the sensor takes them; here: data.source={folder}/{selection.waiting[0]})")
-    return selection.request, selection.tags
 
 
 def show_outcome(place, job: str, outcome) -> None:
@@ -165,11 +107,11 @@ def plan(
     """Say what a job would take, and whether it fits. Before it runs: rows, steps, memory, time.
 
     The exit code is 0 if it fits and 1 if it does not."""
-    from ftzard.steps import machine, plan, plan_text
-    from ftzard.workspace.workspace import find
+    from ftzard import api
+    from ftzard.steps import plan_text
 
-    estimate = plan.plan(find(workspace), job_named(job), {"overrides": overrides or []},
-                         machine=machine.named(gpu, ram, cpus))
+    estimate = api.open_workspace(workspace).plan(job, overrides or (), gpu=gpu, ram=ram,
+                                                  cpus=cpus)
     if as_json:
         say_value(estimate.to_dict())
     else:

@@ -277,7 +277,7 @@ def test_predictions_of_raw_texts_come_in_order(trained, loaded, texts):
     assert list(table.columns) == ["label", "confidence", "probabilities", "abstains"]
     one_by_one = [classifier.predict([text]).iloc[0] for text in texts["text"][:5]]
     assert [row["label"] for row in one_by_one] == table["label"][:5].tolist()
-    for row, (_, expected) in zip(one_by_one, table.iterrows()):
+    for row, (_, expected) in zip(one_by_one, table.iterrows(), strict=False):
         assert row["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
         assert expected["confidence"] == max(expected["probabilities"])
         assert LABELS[int(numpy.argmax(expected["probabilities"]))] == expected["label"]

@@ -359,7 +359,8 @@ def test_the_history_says_what_was_learned(falcon, rows, tmp_path):
                           "token_accuracy", "supervised_tokens", "learning_rate",
                           "tokens_per_second", "padding_share"}
     assert first["supervised_tokens"] == sum(
-        len(ids) - n for ids, n in zip(rows["input_ids"][:64], rows["prompt_length"][:64]))
+        len(ids) - n for ids, n in
+        zip(rows["input_ids"][:64], rows["prompt_length"][:64], strict=False))
     assert first["perplexity"] == pytest.approx(numpy.exp(first["validation_loss"]))
     assert last["token_accuracy"] > 0.5 and last["perplexity"] < first["perplexity"]
 
@@ -377,7 +378,7 @@ def test_only_the_tokens_of_answers_are_learned(falcon, rows):
     model.zero_grad()
     batch = pad(ids, 0)
     labels = batch["input_ids"].clone()
-    for row, (values, prompt) in enumerate(zip(ids, prompts)):
+    for row, (values, prompt) in enumerate(zip(ids, prompts, strict=False)):
         labels[row, :prompt], labels[row, len(values):] = -100, -100
     theirs = model(**batch, labels=labels).loss
     theirs.backward()
