@@ -20,7 +20,7 @@ from ftzard.workspace.workspace import Workspace
 
 #: How long a check of a server may take, in seconds.
 SERVER_S = 5
-#: How long a run may wait for its process, as in `launch.close_dead_runs`, in seconds.
+#: How long a run may wait for its process, as in `dead_runs.close_dead_runs`, in seconds.
 _TAKEN_UP_S = 300
 _UNFINISHED = ("NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 

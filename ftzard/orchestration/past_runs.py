@@ -102,7 +102,7 @@ def not_tried(instance: DagsterInstance, run: DagsterRun) -> bool:
     """Return whether an ended run never came to a step, without an error of its own.
 
     What comes out is kept as a tag of the run: the status reads that without Dagster. A run that a
-    person has cancelled was not wanted, which is an answer.
+    person has canceled was not wanted, which is an answer.
     """
     if NOT_TRIED in run.tags:
         return run.tags[NOT_TRIED] == "true"

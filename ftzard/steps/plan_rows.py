@@ -134,7 +134,7 @@ def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
 
 
 def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
-    """An unlabelled batch."""
+    """An unlabeled batch."""
     path = workspace.root / given_or_latest("incoming", None, workspace, config).path
     raw = _read(path, config, answers=False)
     looked, scale = _part(raw)

@@ -15,7 +15,7 @@ from ftzard.steps import plan
 from ftzard.steps.plan_rows import Expected, expected_rows
 from ftzard.workspace.workspace import Workspace
 
-#: Pretrained bases for classification that need no licence, the smallest first.
+#: Pretrained bases for classification that need no license, the smallest first.
 PRETRAINED = ("minilm", "distilbert", "falcon_7b")
 #: Longest training that is suggested, in seconds.
 PATIENCE = 3600
