@@ -77,14 +77,14 @@ INSTALL = {
 
 
 def answer(root, line: str) -> list[str]:
-    """Return a line per candidate for what is typed: the word, a tab, its meaning."""
+    """Return a line per candidate for a command line: the word, a tab, its meaning."""
     words, begun = split(line)
     return [f"{value}\t{' '.join(meaning.split())}".rstrip("\t")
             for value, meaning in candidates(root, words[1:], begun)]
 
 
 def split(line: str) -> tuple[list[str], str]:
-    """Return the finished words of a line, and the one that is being typed ('' for a new one)."""
+    """Return the finished words of a line, and the unfinished one ('' for a new one)."""
     reader = shlex.shlex(line, posix=True, punctuation_chars=False)
     reader.whitespace_split, reader.commenters = True, ""
     words: list[str] = []
@@ -99,7 +99,7 @@ def split(line: str) -> tuple[list[str], str]:
 
 
 def candidates(root, words: list[str], begun: str) -> Iterator[Candidate]:
-    """Yield what may stand in place of the word that is being typed.
+    """Yield the candidates for the unfinished word.
 
     root: the command that all others belong to; words: those before it, without the program.
     """
@@ -163,8 +163,7 @@ def _meaning(command) -> str:
 
 def _values(name: str, options: dict[str, str], words: list[str], place: int = 0
             ) -> Iterable[Candidate]:
-    """Return the values that an argument or an option of a name may have; none for a path or text.
-    """
+    """Return the values of an argument or an option by its name; none for a path or text."""
     kind = _KINDS.get(name)
     if kind is None or name == "what" and place > 0:
         return ()
@@ -214,7 +213,7 @@ def _numbers(options: dict[str, str], words: list[str]) -> Iterator[Candidate]:
 
 
 def _config_keys(options: dict[str, str], words: list[str]) -> Iterator[Candidate]:
-    """Yield every key as it begins an override, and the choices of each group."""
+    """Yield every key as the beginning of an override, and the choices of each group."""
     from ftzard.config import compose
     from ftzard.config.schema import Config
 

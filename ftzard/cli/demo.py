@@ -63,7 +63,7 @@ def run(folder: Path, *, seed: int, say: Callable[[str], None], table: Callable[
 
 
 def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
-    """Return a fresh demo workspace and the folder from which its files will be dropped.
+    """Return a new demo workspace and the folder of the files to drop.
 
     A folder is replaced only if it carries the demo's own marker; its remotes stand beside it in
     the same way.
@@ -91,7 +91,7 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
 
 
 def _clear(place: Path) -> None:
-    """Remove all but the demo's marker: what is cut off here is replaced the next time."""
+    """Remove all but the demo's marker; an interrupted removal is repeated at the next start."""
     for folder in (place, (place / MARK).parent):
         for entry in folder.iterdir():
             if entry.is_dir() and not entry.is_symlink():
@@ -107,14 +107,14 @@ def count(file: Path) -> int:
 
 
 def drop(source: Path, target: Path) -> None:
-    """Let a file appear in a drop folder at once, as a careful sender does."""
+    """Move a file into a drop folder atomically."""
     part = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, part)
     os.replace(part, target)
 
 
 def hand_in(workspace: Workspace, answers: Path, name: str) -> int:
-    """Fill in the newest queue as the person of the sample would, and hand it in; return rows."""
+    """Fill in the newest queue from the sample's labels, and submit it; return its rows."""
     from ftzard.data import storage
     from ftzard.data.labeling import labeling_queue
 
@@ -130,7 +130,7 @@ def hand_in(workspace: Workspace, answers: Path, name: str) -> int:
 
 
 def clean(text: str) -> str:
-    """Return a text as the queue shows it."""
+    """Return a text in the form of the queue."""
     from ftzard.data.cleaning import clean_texts
 
     return clean_texts(pd.Series([text]))[0].as_py()
@@ -155,7 +155,7 @@ _seen: dict[int, set[str]] = {}
 
 def finished(workspace: Workspace, job: str, outcome: launch.Outcome, say: Callable[[str], None]
              ) -> list[tuple]:
-    """Say the gate's verdict, and return the table's lines of a job that has succeeded."""
+    """Print the gate's verdict, and return the table lines of a successful job."""
     if not outcome.success:
         raise FtzardError(f"{job} failed in {outcome.failed_step}: {outcome.failure}\n"
                           f"  notebooks as executed: {workspace.executed / outcome.run_id}")
@@ -200,7 +200,7 @@ def models_table(workspace: Workspace) -> Table:
 
 
 def dagster_instance(workspace: Workspace):
-    """Return the workspace's Dagster instance; close it with `with`."""
+    """Return the workspace's Dagster instance, as a context manager."""
     os.environ.update(launch.environment(workspace))
     from dagster import DagsterInstance
 

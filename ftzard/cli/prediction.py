@@ -1,4 +1,4 @@
-"""Commands that put a registered model to use: predict, compare, export."""
+"""Commands that use a registered model: predict, compare, export."""
 
 import json
 import sys

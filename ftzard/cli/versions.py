@@ -1,4 +1,4 @@
-"""Commands on the versions of data and models: sent, listed, traced, brought back, made again."""
+"""Commands on the versions of data and models: push, history, lineage, restore, reproduce."""
 
 from dataclasses import asdict
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Commands on a workspace as a whole: made, shown, examined, configured."""
+"""Commands on a workspace: init, demo, status, doctor, config."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the packaged YAML files say of their keys, for whoever shows the keys elsewhere."""
+"""The comments of the packaged YAML files, for other places that show the keys."""
 
 import re
 from functools import lru_cache

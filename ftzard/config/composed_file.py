@@ -17,7 +17,7 @@ from ftzard.errors import FtzardError
 
 def composed(overrides: tuple[str, ...], packaged: Path, folder: Path | None,
              compose: Callable[[], dict]) -> dict:
-    """Return what `compose` returned for the same overrides and files before, or call it.
+    """Return the cached result of `compose` for the same overrides and files, or call it.
 
     folder: the workspace's `config/`, beside which `.ftzard` keeps it; None: it is not kept.
     """

@@ -51,7 +51,7 @@ def _is_text(hint: object) -> bool:
 
 
 def _as_text(value: str, hint: object) -> str | None:
-    """Return the text that a value stands for: without quotes around all of it, null as None."""
+    """Return the text of a value: without quotes around all of it, null as None."""
     if value.strip().lower() == "null":
         return None
     bare = value.strip()
@@ -62,7 +62,7 @@ def _as_text(value: str, hint: object) -> str | None:
 
 
 def _as_map(key: str, value: str, text: str) -> dict | None:
-    """Return a map that is written in braces, its keys as they stand; None if it is none.
+    """Return a map in braces with its keys as written; None for any other value.
 
     Raises ConfigError for a key that stands twice, and for a map that cannot be read.
     """

@@ -19,7 +19,7 @@ SELF = "_self_"
 
 @contextmanager
 def copied(folder: Path | None, packaged: Path) -> Iterator[tuple[str | None, dict[str, object]]]:
-    """Yield a folder with a workspace's own choices for hydra, and the values of the stand-ins.
+    """Yield a folder with a workspace's own choices for hydra, and the values of the placeholders.
 
     The folder is None where the workspace has none. Raises ConfigError for a file that cannot be
     read or has wrong `defaults`, and for one whose name a packaged choice has, which hydra would
@@ -60,7 +60,7 @@ def copied(folder: Path | None, packaged: Path) -> Iterator[tuple[str | None, di
 
 
 def restored(values: object, meant: Mapping[str, object]) -> object:
-    """Return composed values with what the stand-ins in them mean."""
+    """Return composed values with the placeholders replaced."""
     if isinstance(values, dict):
         return {key: restored(value, meant) for key, value in values.items()}
     if isinstance(values, list):
@@ -69,7 +69,7 @@ def restored(values: object, meant: Mapping[str, object]) -> object:
 
 
 def bases_of(file: Path, values: Mapping, folders: tuple[Path, ...], group: str) -> list[str]:
-    """Return the choices that a file is laid over; raises ConfigError for wrong `defaults`."""
+    """Return the choices that a file is based on; raises ConfigError for wrong `defaults`."""
     entries = values.get("defaults")
     if entries is None:
         return []

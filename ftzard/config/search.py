@@ -1,4 +1,6 @@
-"""How the packaged search fits what a person gave: a value that is given is not searched."""
+"""The packaged search spaces, adapted to the configured values: a value that is set is not
+searched.
+"""
 
 from collections.abc import Collection
 
@@ -6,12 +8,12 @@ from ftzard.config.schema import SEARCHED
 
 
 def is_packaged(source: str) -> bool:
-    """Return whether nobody but the package gave a value that has this source."""
+    """Return whether a value of this source is a packaged one."""
     return source == "default" or source.startswith("preset ")
 
 
 def settle_search(merged: dict, keys_set: Collection[str]) -> dict[str, str]:
-    """Fit the packaged search to what a person gave; return the sources of what that changes.
+    """Adapt the packaged search to the configured values; return the sources of the changes.
 
     A value given for `training` is not searched unless a space is given for it too; a search with
     nothing left to search is one trial; a space that is given is searched, in two trials at least.

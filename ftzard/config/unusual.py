@@ -1,4 +1,4 @@
-"""Learning rates far from those that a model's preset is trained with are not used unless meant."""
+"""A check of learning rates that are far from those of the model's preset."""
 
 from collections.abc import Iterable
 
@@ -39,7 +39,7 @@ def require_usual(resolved: Resolved, steps: Iterable[str]) -> None:
 
 
 def _outside(resolved: Resolved, steps: Iterable[str]) -> list[tuple[str, float]]:
-    """Return (sentence, factor) of each learning rate that lies outside the preset's range."""
+    """Return (sentence, factor) of each learning rate outside the preset's range."""
     config, usual = resolved.config, _usual(resolved)
     if usual is None or STEP not in steps:
         return []
@@ -60,7 +60,7 @@ def _outside(resolved: Resolved, steps: Iterable[str]) -> list[tuple[str, float]
 
 
 def _usual(resolved: Resolved) -> list[float] | None:
-    """Return the range of learning rates that is usual for the base, None if nobody knows one.
+    """Return the usual range of learning rates for the base, None if unknown.
 
     A null that somebody set takes no preset's range away: a stop is only lifted by its own key.
     """
@@ -73,7 +73,7 @@ def _usual(resolved: Resolved) -> list[float] | None:
 
 
 def _learning_rates(config: Config) -> list[tuple[str, float]]:
-    """Return (key, value) of the learning rates that trials may have; of a search, its ends."""
+    """Return (key, value) of the possible learning rates; of a search space, its ends."""
     space = config.tuning.learning_rate
     if not space:
         return [("training.learning_rate", config.training.learning_rate)]

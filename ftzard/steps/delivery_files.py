@@ -1,4 +1,4 @@
-"""What the batches of a workspace are called: by git, and by MLflow's runs for older ones."""
+"""The file names of a workspace's batches, from git, and from MLflow's runs for older ones."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def delivered_as(workspace: Workspace, tracking: "sqlite_reading.Reading | Tracking | None"
                  ) -> dict[str, str]:
-    """Return {batch: name of the file it was delivered as}, of every batch known by a name.
+    """Return {batch: file name} of every batch with a known name.
 
     git's `.dvc` files say it. Of deliveries that were versioned before they did, the runs of MLflow
     that took them say where they stood.
@@ -25,7 +25,7 @@ def delivered_as(workspace: Workspace, tracking: "sqlite_reading.Reading | Track
 
 
 def name_of(workspace: Workspace, path: Path, digest: str) -> str | None:
-    """Return the name of a file that is delivered, None for one that has only a hash.
+    """Return the name of a delivered file, None if it has only a hash.
 
     digest: the SHA-256 of its content. A file that stands under that has the name that it came
     with, or that of its source if it was made of one alone.

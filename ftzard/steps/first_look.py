@@ -1,4 +1,4 @@
-"""What `ftzard init` says of a workspace with data: its rows by side, and what training takes."""
+"""The summary of a new workspace with data: its rows by split, and the cost of a training."""
 
 from ftzard.core.durations import duration_text
 from ftzard.errors import FtzardError

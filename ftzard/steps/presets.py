@@ -1,6 +1,6 @@
-"""Which presets of pretrained bases this machine can train, as `plan` reckons it.
+"""The presets of pretrained bases that this machine can train, by their estimates.
 
-No weight is read, and no hub is asked: the architectures of the presets are known here.
+No weights are read and no hub is queried: the architectures of the presets are packaged.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,7 @@ PATIENCE = 3600
 
 @dataclass(frozen=True)
 class Preset:
-    """A preset that fits: its choice, parameters, peak of memory in bytes and seconds of training.
-    """
+    """A preset that fits: its choice, parameters, peak memory in bytes and training seconds."""
 
     choice: str
     parameters: int
@@ -59,7 +58,7 @@ def fitting(workspace: Workspace, config: Config, *, device: Device | None = Non
 
 def _tried(workspace: Workspace, config: Config, choice: str, expected: Expected, device: Device
            ) -> Preset | None:
-    """Return a preset if it fits, as the plan of its training says."""
+    """Return a preset if its training fits, by its estimate."""
     try:
         changed = compose.compose({"model": choice, "seed": config.seed,
                                    "threads": config.threads})
