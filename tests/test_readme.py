@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from ftzard.config.compose import compose
-from ftzard.orchestration.launch import launchpad
+from ftzard.orchestration.launchpad_file import split_launchpad
 from ftzard.tasks.instruction_tuning import instructions
 
 ROOT = Path(__file__).parents[1]
@@ -100,7 +100,7 @@ def test_every_command_is_run_or_says_what_it_needs():
 
 def test_the_yaml_and_the_chat_that_it_shows_are_understood(tmp_path):
     yaml_shown = [yaml.safe_load(block) for block in fenced("yaml")]
-    (told,) = [launchpad(shown) for shown in yaml_shown if "resources" in shown]
+    (told,) = [split_launchpad(shown) for shown in yaml_shown if "resources" in shown]
     config = compose(told.experiment)
     assert (config.training.epochs, config.tuning.trials) == (2, 1)
     chat = re.search(r'`(\{"conversations".*?\})`', (ROOT / "README.md").read_text(), flags=re.S)

@@ -1,4 +1,4 @@
-"""A resolved config as a person reads it: every value with its source."""
+"""A resolved config as text, every value with its source."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ WIDTH = 44
 
 
 def as_yaml(resolved: Resolved) -> str:
-    """Return the config as YAML, with the source of each value as a comment beside it."""
+    """Return the config as YAML, with the source of each value as a comment."""
     lines: list[str] = []
     for name, value in to_record(resolved.config).items():
         if name in GROUPS:
@@ -29,8 +29,7 @@ def to_dict(resolved: Resolved) -> dict:
 
 
 def not_default(resolved: Resolved, keys: Iterable[str] | None = None) -> list[tuple]:
-    """Return (key, value, source) of every value that is no packaged default, of `keys` if given.
-    """
+    """Return (key, value, source) of every value that is no packaged default, of `keys` if set."""
     values = leaves(to_record(resolved.config))
     wanted = values if keys is None else {key: values[key] for key in values if key in set(keys)}
     return [(key, value, resolved.sources[key]) for key, value in wanted.items()

@@ -205,7 +205,7 @@ class Versioning:
 
 @dataclass
 class Config:
-    """A whole experiment, resolved: what a notebook gets and what is recorded."""
+    """A resolved experiment: what a notebook gets and what is recorded."""
 
     data: Data
     task: Task
@@ -236,7 +236,7 @@ PARTS = tuple(f"{group.name}.{f.name}" for group in fields(Config) if is_datacla
 
 
 def hint_of(key: str) -> object | None:
-    """Return the type of a dotted key's value, or None if the schema has no such key."""
+    """Return the type of a dotted key's value, or None for an unknown key."""
     hint: object = Config
     for part in key.split("."):
         inner = next((h for h in (hint, *get_args(hint)) if is_dataclass(h)), None)
@@ -253,7 +253,7 @@ def hint_of(key: str) -> object | None:
 
 
 def is_map(hint: object) -> bool:
-    """Return whether a value of this type may be a map, of keys of its own or of any."""
+    """Return whether a value of this type may be a map."""
     return any(is_dataclass(h) or get_origin(h) is dict for h in (hint, *get_args(hint)))
 
 
@@ -304,13 +304,13 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
 
 
 def _as_bool(text: str) -> bool | str:
-    """Return what YAML 1.1 and people take for a boolean as one; other text as it is."""
+    """Return text that YAML 1.1 takes for a boolean as one; other text unchanged."""
     known = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
     return known.get(text.lower(), text)
 
 
 def _as_int(text: str) -> int | str:
-    """Return a number whose thousands are set apart, as 1_000, as a number; other text as it is."""
+    """Return a number with separated thousands, as 1_000, as a number; other text unchanged."""
     return int(text) if re.fullmatch(r"[-+]?[1-9]\d{0,2}(_\d{3})+", text) else text
 
 
