@@ -1,6 +1,7 @@
 """How the packaged search fits what a person gave: a value that is given is not searched."""
 
 from collections.abc import Collection
+from typing import Any
 
 from ftzard.config.schema import SEARCHED
 
@@ -10,7 +11,7 @@ def is_packaged(source: str) -> bool:
     return source == "default" or source.startswith("preset ")
 
 
-def settle_search(merged: dict, given: Collection[str]) -> dict[str, str]:
+def settle_search(merged: dict[str, Any], given: Collection[str]) -> dict[str, str]:
     """Fit the packaged search to what a person gave; return the sources of what that changes.
 
     A value given for `training` is not searched unless a space is given for it too; a search with

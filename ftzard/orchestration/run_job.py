@@ -113,8 +113,9 @@ def _with_dropped_file(workspace: Workspace, job: str, request: dict[str, Any],
     os.environ.update(launch.environment(workspace))
     from dagster import DagsterInstance
 
-    from ftzard.orchestration.drop_folder_runs import DELIVERY, told
+    from ftzard.orchestration.drop_folder_runs import told
     from ftzard.orchestration.file_selection import taken
+    from ftzard.orchestration.past_runs import DELIVERY
 
     with DagsterInstance.get() as instance:
         selected = taken(instance, workspace, job, request, resources)
