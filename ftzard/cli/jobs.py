@@ -39,7 +39,7 @@ def run(
 
 def show_outcome(place, job: str, outcome) -> None:
     """Print how a run ended: what was made and where to look, or what went wrong."""
-    from ftzard.steps.inputs import made
+    from ftzard.steps.inputs import latest_outputs
 
     began = time.time() - outcome.seconds
     if not outcome.success:
@@ -49,7 +49,7 @@ def show_outcome(place, job: str, outcome) -> None:
         return
     table = Table((Column("step", rank=2), Column("artifact"), Column("rows", right=True, rank=1),
                    Column("where"), Column("data version", rank=3)))
-    lines = made(place, JOBS[job])
+    lines = latest_outputs(place, JOBS[job])
     for line in lines:
         table.add_row(*line)
     say(f"\n✓ {job} in {outcome.seconds:.0f} s")
@@ -108,13 +108,13 @@ def plan(
 
     The exit code is 0 if it fits and 1 if it does not."""
     from ftzard import api
-    from ftzard.steps import plan
+    from ftzard.steps import plan_text
 
     told = api.open_workspace(workspace).plan(job, overrides or (), gpu=gpu, ram=ram, cpus=cpus)
     if as_json:
         say_value(told.to_dict())
     else:
-        for line in plan.lines(told):
+        for line in plan_text.lines(told):
             say(line)
     if not told.fits:
         raise typer.Exit(1)

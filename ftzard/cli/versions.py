@@ -33,9 +33,9 @@ def push(workspace: InWorkspace = None, as_json: AsJson = False) -> None:
     if reason:
         raise typer.Exit(1)
     if tracking is not None:
-        from ftzard.steps.versioning import settle
+        from ftzard.steps.versioning import sync_push_state
 
-        settle(place, tracking)
+        sync_push_state(place, tracking)
 
 
 @app.command()

@@ -49,7 +49,12 @@ def init(
 ) -> None:
     """Make a workspace: git, DVC, notebooks and config. With --data, ready to train on it."""
     from ftzard import api
+    from ftzard.orchestration import create_workspace
 
+    if data is None and not sample and (updated := create_workspace.update_notebooks(folder)):
+        for line in updated:
+            say(line)
+        return
     workspace = api.create_workspace(
         folder, task=task, data=data, text=text, label=label, input=about, messages=messages,
         ignore=ignore or (), single_label=single_label, sample=sample, encoding=encoding,

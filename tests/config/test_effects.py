@@ -129,7 +129,8 @@ READERS = {
     "sensors": ["orchestration/drop_folder_runs.py"],
 }
 READERS["evaluation"] = READERS["choosing"]
-EVERYWHERE = ["steps/step_run.py", "steps/versioning.py", "workspace/disk.py",
+EVERYWHERE = ["steps/step_run.py", "steps/step_location.py", "steps/artifact_checks.py",
+              "steps/run_description.py", "steps/champion_config.py", "steps/versioning.py", "workspace/disk.py",
               "tracking/sqlite_reading.py", "workspace/workspace.py"]
 
 
