@@ -3,8 +3,10 @@
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,6 +16,8 @@ from ftzard import api
 from ftzard.data.labeling import labeling_queue
 from ftzard.errors import ConfigError, DataError, ModelError, TrackingError, WorkspaceError
 from tests.trained import NAME, own, trained  # noqa: F401 - the small trained workspace
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +114,20 @@ class TestModels:
         assert adapters and {line["artifact"] for line in adapters} == {"adapter"}
         assert opened.status()["champion"]["version"] == 1
         assert opened.lineage("champion")["version"] == 1
+
+
+def test_the_readme_s_example_runs_on_a_trained_workspace(opened, tmp_path):
+    """The other example needs a file and a job: tests/test_readme.py runs both after the rest."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example, = (block for block in re.findall(r"```python\n(.*?)```", text, flags=re.S)
+                if 'open_workspace("reviews")' in block)
+    (tmp_path / "reviews").symlink_to(opened.root)
+    code = example.replace('versions("reviews")', f'versions("{NAME}")')
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{NAME}@1 ['champion'] promote" in done.stdout
+    assert "quick and lovely" in done.stdout and "0 rows wait for labels" in done.stdout
 
 
 @pytest.fixture
