@@ -1,5 +1,6 @@
 """The library that `import ftzard` gives: what a notebook or a script does with a workspace."""
 
+import asyncio
 import inspect
 import json
 import os
@@ -189,7 +190,11 @@ def test_a_run_has_an_outcome_and_a_failed_one_raises(tmp_path, monkeypatch):
     workspace = ftzard.create_workspace(tmp_path / "ws", data=tmp_path / "my.csv")
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     lines = []
-    outcome = workspace.run("cleaning_job", say=lines.append)
+
+    async def in_a_notebook():  # where an event loop runs already
+        return workspace.run("cleaning_job", say=lines.append)
+
+    outcome = asyncio.run(in_a_notebook())
     assert outcome.success and outcome.job == "cleaning_job" and outcome.notebooks.is_dir()
     assert {a["name"] for a in outcome.artifacts} >= {"cleaned"}
     assert any(line.startswith("✓ cleaning") for line in lines)
