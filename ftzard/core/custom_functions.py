@@ -253,7 +253,8 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def cleaned(texts: Sequence[str], value: Mapping[str, Any], rows: Sequence[Any] | None = None) -> list[str]:
+def cleaned(texts: Sequence[str], value: Mapping[str, Any],
+            rows: Sequence[Any] | None = None) -> list[str]:
     """Return texts cleaned by a workspace's own `data.clean`, one for each.
 
     rows: their numbers, for messages; None counts from 0. Raises FunctionError, with the row, for a
@@ -336,6 +337,7 @@ def requirements(value: Mapping[str, Any] | None) -> list[str]:
             continue
         for node in ast.walk(ast.parse(text)):
             named = ([a.name for a in node.names] if isinstance(node, ast.Import) else
-                     [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level else [])
+                     [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level
+                     else [])
             packages |= {d for n in named for d in known.get(n.split(".")[0], ())}
     return [f"{name}=={version(name).split('+')[0]}" for name in sorted(packages)]
