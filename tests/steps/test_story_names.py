@@ -4,15 +4,12 @@ from pathlib import Path
 
 import pytest
 
-import ftzard
 from ftzard import sources
 from ftzard.core.artifacts import sha256
 from ftzard.data.reading import batch_of
-from ftzard.steps import delivery_files, report_facts
+from ftzard.steps import delivery_files, preprocessing, report_facts
 from ftzard.steps.step_run import start_step
 from ftzard.tracking.workspace_store import connect
-
-CHAPTERS = Path(ftzard.__file__).parent / "notebooks"
 
 
 @pytest.fixture
