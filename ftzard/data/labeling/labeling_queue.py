@@ -317,8 +317,8 @@ def accept(
     `labelled`, from 0), id, batch, text, label, labelled_by, labelled_at and own_answer ('' unless
     it was given blind), with batch and text as they were asked, so that `clean` can take it;
     refused has row, id, batch, text, label, labelled_by, own_answer and seen as given, and one
-    reason each. A refused row is still in the queue: its label can be handed in again. A second person's answer that agrees
-    with the first is neither.
+    reason each. A refused row is still in the queue: its label can be handed in again. A second
+    person's answer that agrees with the first is neither.
     """
     labelled = _whole(labelled)
     chosen = labels.parse(labelled["label"])
