@@ -163,7 +163,8 @@ class TestLabels:
         assert len(rows) == 4 and set(rows["labelled_by"]) == {"bob"}
 
     @pytest.mark.parametrize(("labels", "words"), [
-        ({"b2_7": "joy"}, "unknown id 'b2_7'"), ({"b1_0": "jot"}, "unknown label 'jot'.*'joy'"), ({}, "none of the rows has a label"),
+        ({"b2_7": "joy"}, "unknown id 'b2_7'"), ({"b1_0": "jot"}, "unknown label 'jot'.*'joy'"),
+        ({}, "none of the rows has a label"),
         (pd.DataFrame({"id": ["b1_0", "b1_0"], "label": ["joy", "anger"]}), "different labels"),
         (pd.DataFrame({"id": ["b1_0"], "lable": ["joy"]}), "no column 'label'.*'lable'")])
     def test_what_cannot_count_is_refused_and_nothing_is_written(self, asked, labels, words):
