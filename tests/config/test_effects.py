@@ -131,7 +131,8 @@ READERS = {
 }
 READERS["evaluation"] = READERS["choosing"]
 EVERYWHERE = ["steps/step_run.py", "steps/step_location.py", "steps/artifact_checks.py",
-              "steps/run_description.py", "steps/champion_config.py", "steps/versioning.py", "workspace/disk.py",
+              "steps/run_description.py", "steps/champion_config.py", "steps/versioning.py",
+              "workspace/disk.py",
               "tracking/sqlite_reading.py", "workspace/workspace.py"]
 
 
