@@ -22,7 +22,7 @@ def through(server: Server | None, name: str, experiment, **arguments: str):
     arguments |= {"root": str(experiment.workspace.root), "config": to_record(experiment.config),
                   "run_id": experiment.run_id}
     if server is not None:
-        done, told = server.errand(f"{__name__}:{name}", arguments)
+        done, told = server.call(f"{__name__}:{name}", arguments)
         if done:
             return told
     return globals()[name](**arguments)
@@ -80,7 +80,7 @@ def about(root: str, config: dict, run_id: str, step: str) -> dict | None:
     plots: by name, each with its bytes and, unless it is large, the picture in base 64;
     delivered_as: what the batches of the workspace are called.
     """
-    from ftzard.sources.delivery_files import delivered_as
+    from ftzard.steps.delivery_files import delivered_as
     from ftzard.tracking import runs, workspace_store
 
     tracking = workspace_store.store(Workspace(Path(root)), from_record(config))

@@ -8,7 +8,7 @@ from ftzard.evaluation import gate
 from ftzard.registry import model_records
 from ftzard.reporting import batch_names
 from ftzard.reporting.standings import Standings
-from ftzard.sources.delivery_files import delivered_as
+from ftzard.steps.delivery_files import delivered_as
 from ftzard.tracking import sqlite_reading
 from ftzard.tracking.model_version import CHALLENGER, CHAMPION
 from ftzard.tracking.sqlite_reading import Reading
