@@ -84,13 +84,13 @@ def application(session: LabelingSession, **terminal: Any) -> Application[bool]:
         def shown() -> str:
             size = app.output.get_size()
             return "" if session.row is None else "\n".join(lines(session, size.columns, size.rows))
-        return Window(FormattedTextControl(shown), dont_extend_height=True)
+        return Window(FormattedTextControl(shown), wrap_lines=True, dont_extend_height=True)
 
     def room() -> Dimension:
         return Dimension(min=1, max=_answer_room(session, app.output.get_size().rows))
 
     answer = Window(BufferControl(editor), wrap_lines=True, height=room, dont_extend_height=True)
-    unfocused = Window(FormattedTextControl("", focusable=True), height=0)
+    unfocused = Window(FormattedTextControl(focusable=True, show_cursor=False), height=0)
     app: Application[bool] = Application(
         Layout(HSplit([
             text(_upper_lines),
@@ -226,14 +226,21 @@ def _lower_lines(session: LabelingSession, width: int, height: int) -> list[str]
             lines += ["", "  your answer:", *_indented(session.given, width, room)]
         if session.suggested and (session.reviewing or not writing):
             lines += ["", f"  suggestion{confidence}:", *_indented(session.suggested, width, room)]
-        return [*lines, "", _keys_of_free_answers(session)]
+        return [*lines, "", *_wrapped(_keys_of_free_answers(session), width)]
     if session.reviewing:
         lines += ["", f"  your answer: {escaping.one_line(session.given)}"]
     if session.suggested:
         lines += ["", f"  suggestion: {escaping.one_line(session.suggested)}{confidence}"]
     lines += ["", *(f"  {key}  {escaping.one_line(label)}" for key, label in session.keys.items())]
-    return [*lines, "", f"{KEEPING}; another key changes it" if session.reviewing else
-            (TAKING if session.suggested else " a key labels") + REST]
+    keys = f"{KEEPING}; another key changes it" if session.reviewing else (
+        TAKING if session.suggested else " a key labels") + REST
+    return [*lines, "", *_wrapped(keys, width)]
+
+
+def _wrapped(keys: str, width: int) -> list[str]:
+    """Return the line of keys on as many lines as it needs, a key beside what it does."""
+    joined = "   ".join(key.replace(" ", "\u00a0") for key in keys.split("   "))
+    return [line.replace("\u00a0", " ") for line in textwrap.wrap(joined, max(20, width))]
 
 
 def _keys_of_free_answers(session: LabelingSession) -> str:
