@@ -32,6 +32,7 @@ EDIT, WRITE, TAKE = "e", "w", "t"
 
 REST = "   s skip   u undo   h hand in   q quit"
 TAKING = " enter takes the suggestion"
+MARKING = " enter saves what is marked   a key adds or takes away"
 KEEPING = " enter keeps your answer   u takes it back   h hand in   q quit"
 WRITING = " enter saves   ctrl-n new line   ctrl-u clear   esc back"
 
@@ -174,8 +175,10 @@ def _bindings(session: LabelingSession, editor: Buffer, writing: Condition, answ
 
 def press(session: LabelingSession, key: str) -> None:
     """Do what a key asks for while no answer is being written."""
-    free = session.labels is None
-    if key in ENTER and session.reviewing:
+    free = session.format.free_text
+    if key in ENTER and session.marked:
+        session.answer(session.marked)
+    elif key in ENTER and session.reviewing:
         session.skip()
     elif key in ENTER and session.suggested or free and key == TAKE and session.reviewing:
         session.answer(session.suggested)
@@ -184,7 +187,7 @@ def press(session: LabelingSession, key: str) -> None:
     elif free and key == EDIT and (session.suggested or session.reviewing):
         session.draft = session.given if session.reviewing else session.suggested
     elif key in session.keys:
-        session.answer(session.keys[key])
+        session.choose(session.keys[key])
     elif key == SKIP:
         session.skip()
     elif key == UNDO:
@@ -210,7 +213,7 @@ def _upper_lines(session: LabelingSession, width: int, height: int) -> list[str]
     head = (f" {session.batch}   {session.at + 1} of {len(session.rows)}"
             f"   {len(session.pending)} answers not handed in   {session.person}")
     text = session.row["text"]
-    if session.labels is not None:
+    if not session.format.free_text:
         text = text.replace("\n", " ")
     return [escaping.one_line(head), "", *_indented(text, width, _text_room(session, height))]
 
@@ -220,7 +223,7 @@ def _lower_lines(session: LabelingSession, width: int, height: int) -> list[str]
     lines, writing = [], session.draft is not None
     confidence = session.row["confidence"]
     confidence = f" ({float(confidence):.2f})" if confidence else ""
-    if session.labels is None:
+    if session.format.free_text:
         room = _answer_room(session, height)
         if session.reviewing and not writing:
             lines += ["", "  your answer:", *_indented(session.given, width, room)]
@@ -229,11 +232,16 @@ def _lower_lines(session: LabelingSession, width: int, height: int) -> list[str]
         return [*lines, "", *_wrapped(_keys_of_free_answers(session), width)]
     if session.reviewing:
         lines += ["", f"  your answer: {escaping.one_line(session.given)}"]
+    if session.marked:
+        lines += ["", f"  marked: {escaping.one_line(session.marked)}"]
     if session.suggested:
         lines += ["", f"  suggestion: {escaping.one_line(session.suggested)}{confidence}"]
     lines += ["", *(f"  {key}  {escaping.one_line(label)}" for key, label in session.keys.items())]
-    keys = f"{KEEPING}; another key changes it" if session.reviewing else (
-        TAKING if session.suggested else " a key labels") + REST
+    if session.reviewing:
+        keys = f"{KEEPING}; another key changes it"
+    else:
+        keys = (MARKING if session.marked else
+                TAKING if session.suggested else " a key labels") + REST
     return [*lines, "", *_wrapped(keys, width)]
 
 
@@ -252,8 +260,8 @@ def _keys_of_free_answers(session: LabelingSession) -> str:
 
 
 def _text_room(session: LabelingSession, height: int) -> int:
-    free = session.labels is None
-    return max(3, (height - 8) // 2 if free else height - 9 - len(session.labels))
+    free = session.format.free_text
+    return max(3, (height - 8) // 2 if free else height - 9 - len(session.format.names))
 
 
 def _answer_room(session: LabelingSession, height: int) -> int:

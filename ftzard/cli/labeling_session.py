@@ -19,15 +19,15 @@ from urllib.parse import quote
 import pandas as pd
 
 from ftzard.config.schema import Config
-from ftzard.core.text import normalize_instruction
 from ftzard.data import spreadsheet
-from ftzard.data.identity import label_list
 from ftzard.data.labeling import labeling_queue, submissions
+from ftzard.data.labeling.label_formats import LabelFormat
 from ftzard.data.labeling.label_studio import AUDITED
 from ftzard.data.labeling.labeling_queue import AFTER, BEFORE, NEVER, NO
 from ftzard.data.storage import read_parquet, write_csv
 from ftzard.errors import DataError, nearest
 from ftzard.steps.label_submission import write_submission
+from ftzard.tasks.base import task_named
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -46,7 +46,7 @@ class LabelingSession:
         person: Who labels.
         queue: All rows of the batch that were selected for labeling.
         rows: Those that this person is asked for now.
-        labels: Label names in the order of their keys; None where answers are free text.
+        format: What a label may be; its names are in the order of their keys.
         answers: This person's answers to the batch so far, as saved. An empty label was taken back
             after the suggestion had been seen.
         path: File of the answers.
@@ -55,13 +55,14 @@ class LabelingSession:
         at: Position of the current row.
         reviewing: Whether the current row is answered and its suggestion is shown now.
         draft: Text that the editor starts with while an answer is being written, else None.
+        marked: The label that is being put together of several names, else ''.
     """
 
     batch: str
     person: str
     queue: pd.DataFrame
     rows: pd.DataFrame
-    labels: list[str] | None
+    format: LabelFormat
     answers: pd.DataFrame
     path: Path
     folder: Path
@@ -69,11 +70,12 @@ class LabelingSession:
     at: int = 0
     reviewing: bool = False
     draft: str | None = None
+    marked: str = ""
 
     @property
     def keys(self) -> dict[str, str]:
         """Key -> label."""
-        return dict(zip(KEYS, self.labels or [], strict=False))
+        return dict(zip(KEYS, self.format.names, strict=False))
 
     @property
     def offered(self) -> str:
@@ -81,9 +83,8 @@ class LabelingSession:
         row = self.row
         if self.show == NEVER or row["side"] == AUDITED:
             return ""
-        if self.labels is None:
-            return normalize_instruction(row["suggestion"])
-        return row["suggestion"] if row["suggestion"] in self.labels else ""
+        label = self.format.parse(pd.Series([row["suggestion"]], dtype="str")).iloc[0]
+        return label if isinstance(label, str) else ""
 
     @property
     def suggested(self) -> str:
@@ -122,16 +123,25 @@ class LabelingSession:
         line = pd.DataFrame([[self.row["id"], label, self.person, now, "", own, seen]],
                             columns=ANSWERS, dtype="str")
         self._save(pd.concat([self._without(self.row["id"]), line], ignore_index=True))
-        self.reviewing = differs
+        self.reviewing, self.marked = differs, ""
         self.at += not differs
+
+    def choose(self, name: str) -> None:
+        """Take a name for the row: save the label if that completes it, else mark it."""
+        label, complete = self.format.choose(self.marked, name)
+        if complete:
+            self.answer(label)
+        else:
+            self.marked = label
 
     def skip(self) -> None:
         """Go to the next row; an answer stays, and a row without one stays in the queue."""
-        self.reviewing = False
+        self.reviewing, self.marked = False, ""
         self.at += 1
 
     def undo(self) -> None:
         """Take the current row's answer back; without one, go back a row and take that one back."""
+        self.marked = ""
         if not self.reviewing:
             if self.at == 0:
                 return
@@ -227,22 +237,19 @@ def _session(workspace: Workspace, config: Config, file: Path, person: str,
         own = cleaned[cleaned["labelled_by"] == person]
         rows = rows[~rows["id"].isin(own["id"])]
     return LabelingSession(file.stem, person, queue, rows.reset_index(drop=True),
-                           _labels(config, cleaned, queue, rules), mine, place, workspace.labelled,
-                           config.sampling.show_suggestions)
+                           _label_format(config, cleaned, queue, rules), mine, place,
+                           workspace.labelled, config.sampling.show_suggestions)
 
 
-def _labels(config: Config, cleaned: pd.DataFrame | None, queue: pd.DataFrame, rules: int
-            ) -> list[str] | None:
-    """Return the label names in the order of their keys, or None where answers are free."""
-    if config.task.kind == "instruction_tuning":
-        return None
-    labels = label_list(config.data.labels, rules)
-    labels = labels or sorted(set(cleaned["label"] if cleaned is not None
-                                  else queue["suggestion"]) - {""})
-    if len(labels) > len(KEYS):
-        raise DataError(f"there are {len(labels)} labels but {len(KEYS)} keys; label this batch in "
-                        "a spreadsheet or in Label Studio.")
-    return labels
+def _label_format(config: Config, cleaned: pd.DataFrame | None, queue: pd.DataFrame, rules: int
+                  ) -> LabelFormat:
+    """Return what a label may be; raises DataError for more names than there are keys."""
+    known = queue["suggestion"] if cleaned is None else cleaned["label"]
+    found = task_named(config.task.kind).labeling.label_format(config.data, rules, known)
+    if len(found.names) > len(KEYS):
+        raise DataError(f"there are {len(found.names)} labels but {len(KEYS)} keys; label this "
+                        "batch in a spreadsheet or in Label Studio.")
+    return found
 
 
 def _answers(place: Path) -> pd.DataFrame:

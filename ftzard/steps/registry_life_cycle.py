@@ -1,7 +1,6 @@
-"""What the chapter Registry_Life_Cycle does: a registered model from its first version to its end.
+"""The notebook Registry_Life_Cycle: a registered model from its first version to its deletion.
 
-It works on registered names of its own, so that the champion is never touched, and leaves nothing
-of them behind but its run.
+It uses registered names of its own, so that the champion is not touched, and leaves only its run.
 """
 
 import os
@@ -36,12 +35,12 @@ EXAMPLE = ("The best day in a long time.", "It never arrived, and nobody answers
 
 
 def name(run: StepRun) -> str:
-    """Return the name of the chapter's own registered model."""
+    """Return the name of the notebook's own registered model."""
     return f"{run.config.tracking.registered_model}-life-cycle"
 
 
 def who(run: StepRun) -> pd.DataFrame:
-    """Return where is recorded and as whom: the login comes from the environment."""
+    """Return where runs are recorded and as which user, from the environment."""
     user = os.environ.get("MLFLOW_TRACKING_USERNAME")
     return pd.DataFrame({"": {
         "tracking URI": run.tracking.client.shown,
@@ -96,54 +95,57 @@ def register_base(run: StepRun, folder: Path, **loaded: object) -> Version:
 
 
 def table(run: StepRun) -> pd.DataFrame:
-    """Return the versions of the chapter's own models as `ftzard models list` shows them."""
-    there = registry.names(run.tracking)
-    lines = [line for model in (name(run), registry.base_name(name(run))) if model in there
+    """Return the versions of the notebook's own models as `ftzard models list` shows them."""
+    names = registry.names(run.tracking)
+    lines = [line for model in (name(run), registry.base_name(name(run))) if model in names
              for line in lookup.listing(run.workspace, model)]
     columns = ["model", "version", "kind", "base", "size_bytes", "created"]
     return pd.DataFrame(lines, columns=columns)
 
 
 def infer(run: StepRun, versions: list[Version], texts: list[str]) -> pd.DataFrame:
-    """Return what each version says of raw texts, loaded from MLflow as anybody loads it."""
-    asked = pd.DataFrame({"text": texts})
-    found = {}
+    """Return each version's predictions of raw texts, loaded from MLflow without FTzard's code."""
+    inputs = pd.DataFrame({"text": texts})
+    columns = {}
     for version in versions:
-        said = registry.load(run.tracking, version).predict(asked)
-        found[str(version)] = [f"{row.label} {row.confidence:.2f}" for row in said.itertuples()]
-    return asked.assign(**found)
+        predictions = registry.load(run.tracking, version).predict(inputs)
+        columns[str(version)] = [f"{row.label} {row.confidence:.2f}"
+                                 for row in predictions.itertuples()]
+    return inputs.assign(**columns)
 
 
 def compare(run: StepRun, first: Version, second: Version, rows: pd.DataFrame) -> Comparison:
-    """Return two versions side by side on the test rows, each in a process of its own."""
+    """Compare two versions on the test rows, each in its own process."""
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     models = [lookup.files_of(run.workspace, run.tracking, v) for v in (first, second)]
-    found = comparing.held(
+    comparison = comparing.held(
         models, test, {"source": "the test rows", "n": len(test), "rejected": {},
                        "batches": test["batch"].value_counts(sort=False).to_dict()},
         asked=(str(first), str(second)), threads=run.config.threads, seed=run.config.seed,
         confidence=run.config.gate.confidence, resamples=run.config.gate.resamples, say=print)
     run.log(**{f"{side}_{score}": values[side]["value"]
-               for score, values in found.result.scores.items() for side in ("first", "second")})
-    print(found.verdict())
-    return found
+               for score, values in comparison.result.scores.items()
+               for side in ("first", "second")})
+    print(comparison.verdict())
+    return comparison
 
 
-def scores(found: Comparison) -> pd.DataFrame:
+def scores(comparison: Comparison) -> pd.DataFrame:
     """Return a comparison as a table: scores with intervals, latency, throughput, memory."""
     lines = {}
-    for score, values in found.result.scores.items():
+    for score, values in comparison.result.scores.items():
         lines[score] = [f"{100 * v['value']:.1f} % ({100 * v['lower']:.1f} to "
                         f"{100 * v['upper']:.1f})" for v in (values["first"], values["second"])]
-    lines["one row"] = [speed_of(asdict(s), "latency_ms") for s in found.speeds]
-    lines["tokens per second"] = [speed_of(asdict(s), "tokens_per_second") for s in found.speeds]
+    lines["one row"] = [speed_of(asdict(s), "latency_ms") for s in comparison.speeds]
+    lines["tokens per second"] = [speed_of(asdict(s), "tokens_per_second")
+                                  for s in comparison.speeds]
     lines["peak memory, MB"] = ["unknown" if s.peak_bytes is None else f"{s.peak_bytes / 1e6:,.0f}"
-                                for s in found.speeds]
-    return pd.DataFrame.from_dict(lines, orient="index", columns=list(found.names))
+                                for s in comparison.speeds]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=list(comparison.names))
 
 
 def delete(run: StepRun, what: str | Version) -> None:
-    """Delete a version or a whole model of the chapter, with its files in MLflow."""
+    """Delete a version or a whole model of the notebook, with its files in MLflow."""
     plan = deletion.planned(run.workspace, str(what))
     done = deletion.carry_out(run.workspace, replace(plan, force=False), say=print)
     print("\n".join([f"{done.name} is deleted: {', '.join(done.versions)}", *done.stays]))

@@ -40,6 +40,7 @@ from ftzard.steps import (
 )
 from ftzard.steps.inputs import step_inputs
 from ftzard.steps.step_location import locate
+from ftzard.tasks.base import Task, task_named
 from ftzard.tracking import access, record, runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names, git, own_code
@@ -79,7 +80,7 @@ class StepRun:
     inputs: dict[str, ArtifactRef]
     metadata: dict
     dagster_run_id: str | None
-    code: dict[str, own_code.Used] = field(default_factory=dict)
+    code: dict[str, own_code.UsedFile] = field(default_factory=dict)
     outputs: dict[str, ArtifactRef] = field(default_factory=dict)
     records: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
@@ -88,6 +89,11 @@ class StepRun:
     _open: ExitStack = field(default_factory=ExitStack)
     _trials: list[runs.Run] = field(default_factory=list)
     _closed: bool = False
+
+    @cached_property
+    def task(self) -> Task:
+        """What differs between kinds of fine-tuning, of this workspace's kind."""
+        return task_named(self.config.task.kind)
 
     @property
     def labelled(self) -> bool:
@@ -309,7 +315,7 @@ class StepRun:
         if self.step.after and not step_named(self.step.after).versioned:
             preceding = own_code.from_dict(self.metadata.get("code"))
         more = [path for path in own_code.imported(self.workspace) if path not in self.code]
-        self.code = {**preceding, **self.code, **own_code.keep(self.workspace, more)}
+        self.code = {**preceding, **self.code, **own_code.snapshot(self.workspace, more)}
         self._record_unsaved_cells()
         self.mlflow_run.tags({"own_code": json.dumps(
             {path: used.sha256[:16] for path, used in sorted(self.code.items())})})
@@ -320,7 +326,7 @@ class StepRun:
         if shell is None or used is None or self.dagster_run_id is not None:
             return
         ran = getattr(shell.history_manager, "input_hist_raw", [])
-        count = own_code.not_saved(own_code.kept(self.workspace, used), ran)
+        count = own_code.unsaved_cells(own_code.snapshot_file(self.workspace, used), ran)
         self.record_facts(cells_not_saved=count)
         if count:
             print(f"{count} of the cells that ran are not in {used.path} as it was saved when the "

@@ -18,10 +18,12 @@ from prompt_toolkit.output import DummyOutput
 from ftzard.cli import labeling_screen, labeling_session
 from ftzard.data import query_strategies
 from ftzard.data.labeling import labeling_queue, submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.labeling.labeling_queue import queue_csv, read_labelled
 from ftzard.data.messages import one_turn, to_json
 from ftzard.data.storage import write_csv, write_parquet
 from ftzard.errors import DataError, WorkspaceError
+from ftzard.tasks.instruction_tuning.labeling import Answer
 
 TEXTS = ["a lovely day", "boring and awful", "it rains again", "sweet \x1b[31mmusic\x1b[0m", "meh"]
 
@@ -126,7 +128,7 @@ def test_a_whole_session(asked):
     assert given["labelled_at"].str.match(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00").all()
     assert (asked.labelling / "abc123.csv").read_bytes() == queue, "the queue itself is only read"
     accepted = submissions.read(path, batch="d", queue=submissions.queues(asked.labelling),
-                              labels=["glad", "sad"])
+                              labels=OneOf(["glad", "sad"]))
     assert len(accepted.cleaned) == 4 and accepted.refused.empty
     assert given["seen"].tolist() == ["glad", "sad", "glad", "sad"], "what was seen is on record"
     assert accepted.facts["model"]["rows"] == 0, "and is no agreement"
@@ -318,12 +320,12 @@ class TestFreeAnswers:
         path, = instructed.labelled.iterdir()
         assert read_labelled(path)["label"].tolist() == ["two or 2 ☺", "Hello,\nquiet\nwor!ld"]
         back = submissions.read(path, batch="d", queue=submissions.queues(instructed.labelling),
-                              labels=None)
+                              labels=Answer())
         assert len(back.cleaned) == 2
 
     def test_taking_leaving_and_undoing(self, instructed):
         session = labeling_session.open_session(instructed, None, "ann")
-        assert session.labels is None and session.keys == {}
+        assert session.format.free_text and session.keys == {}
         typed(session, "1x\x1b[A\x1b[200~wss\x1b[201~\x1b[15;3~q")
         assert session.at == 0, "keys of labels mean nothing here, and neither does a paste"
         assert session.draft is None and session.pending.empty
@@ -428,7 +430,7 @@ def test_of_an_audit_row_no_suggestion_is_shown_whatever_the_setting(workspace, 
     assert set(given.loc[audits, "seen"]) == {""}
     back = submissions.read(next(workspace.labelled.iterdir()), batch="d",
                           queue=submissions.queues(workspace.labelling),
-                          labels=None if free else ["glad", "sad"])
+                          labels=Answer() if free else OneOf(["glad", "sad"]))
     counted = 6 if show == "before" else 12
     assert back.facts["blind"] == back.facts["model"]["rows"] == counted
     assert back.facts["model"]["share"] == 0, "all were answered otherwise"
