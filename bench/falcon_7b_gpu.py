@@ -14,6 +14,7 @@ import argparse
 import gc
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,6 @@ from safetensors.torch import save_file
 from transformers import FalconForCausalLM, PretrainedConfig
 
 from ftzard.core.artifacts import write_json
-from ftzard.data.sample import generate
 from ftzard.modeling import adapter, known_architectures, memory, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.batching import pad, padding_share, shuffled_batches
@@ -35,6 +35,10 @@ from ftzard.modeling.tokenizer import encode
 from ftzard.training import memory_trace
 from ftzard.training.fit import fit
 from ftzard.training.memory_estimate import MB, largest_batch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.sample_data.generator import generate  # noqa: E402
 
 LABELS = ["negative", "positive"]
 SHARD = 2_000 * MB

@@ -17,7 +17,7 @@ import pandas as pd
 from machine import store
 
 from ftzard.config.compose import compose
-from ftzard.data.cleaning import clean_texts
+from ftzard.core.text import clean_texts
 from ftzard.modeling import reproducibility
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.tokenizer import encode

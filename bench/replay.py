@@ -25,13 +25,13 @@ from rounds import deliveries
 from scipy.stats import t
 
 from ftzard.config.compose import compose
-from ftzard.data import replay, splitting
-from ftzard.data.cleaning import clean
+from ftzard.data import near_duplicates, replay, splitting
 from ftzard.modeling import adapter
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.tokenizer import encode
 from ftzard.registry.model_records import scaled, training_values
 from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification.text_rows import clean
 from ftzard.training import fit as fitting
 
 FIRST, LABELLED = 4_000, 700
@@ -52,7 +52,7 @@ def tables(tweets: Path, emotions: Path) -> dict[str, pd.DataFrame]:
         pd.concat(cleaned, ignore_index=True), salt=data.salt,
         ratio={"train": data.train_share, "validation": data.validation_share,
                "test": data.test_share})
-    rows, _ = splitting.drop_near_duplicates(rows)
+    rows, _ = near_duplicates.drop_near_duplicates(rows)
     return dict(list(rows.groupby("batch", sort=False)))
 
 

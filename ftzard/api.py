@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
+from ftzard.config.schema import DEFAULT_TASK
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -342,7 +344,7 @@ def open_workspace(folder: Path | str | None = None) -> Workspace:
 
 
 def create_workspace(
-    folder: Path | str, *, task: str = "classification", data: Path | str | None = None,
+    folder: Path | str, *, task: str = DEFAULT_TASK, data: Path | str | None = None,
     text: str | None = None, label: str | None = None, input: str | None = None,
     messages: str | None = None, ignore: Sequence[str] = (), single_label: bool = False,
     sample: bool = False, encoding: str = "utf-8", delimiter: str = ",",
@@ -378,6 +380,6 @@ def create_workspace(
 
     return Workspace(create_workspace.init(
         folder, task=task, data=None if data is None else Path(data), text=text, label=label,
-        about=input, messages=messages, ignored=tuple(ignore), single_label=single_label,
+        input=input, messages=messages, ignore=tuple(ignore), single_label=single_label,
         sample=sample, encoding=encoding, delimiter=delimiter, quoting=quoting, say=say,
         git_remote=git_remote, dvc_remote=dvc_remote))

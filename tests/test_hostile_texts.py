@@ -12,6 +12,7 @@ from ftzard.core.artifacts import write_json
 from ftzard.core.yaml_file import dump
 from ftzard.data import query_strategies
 from ftzard.data.labeling import label_studio, labeling_queue, submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.storage import write_parquet
 from ftzard.orchestration import io_managers
 from ftzard.registry import model_card as export_card
@@ -179,10 +180,10 @@ class TestLabels:
         assert sorted(queue["text"]) == sorted(LABELS)
         raw = (asked.labelling / "b1.csv").read_text(encoding="utf-8-sig")
         assert '"=HYPERLINK' not in raw and "\"'=HYPERLINK" in raw
-        label_studio.interface(LABELS)
+        label_studio.choices_interface(LABELS)
         given = queue.assign(label="no such", labelled_by="ann")
         labeling_queue.queue_csv(given, asked.root / "given.csv")
-        back = submissions.read(asked.root / "given.csv", batch="d", labels=LABELS,
+        back = submissions.read(asked.root / "given.csv", batch="d", labels=OneOf(LABELS),
                               queue=submissions.queues(asked.labelling))
         kept = submissions.report_refused(back.refused, asked.quarantine, "given.csv", at="noon")
         told = kept.with_name(f"{kept.name}.report.txt").read_text(encoding="utf-8")

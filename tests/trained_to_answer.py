@@ -10,9 +10,10 @@ import shutil
 import pytest
 
 from ftzard.data import storage
-from ftzard.orchestration.create_workspace import create, instruction_config
+from ftzard.orchestration.create_workspace import create
 from ftzard.registry import model_records
 from ftzard.steps.step_run import start_step
+from ftzard.tasks.instruction_tuning.setup import instruction_config
 from ftzard.tracking import registry
 from ftzard.workspace.workspace import Workspace
 
@@ -65,12 +66,12 @@ def rows_of(count: int):
 def _train(workspace: Workspace) -> Workspace:
     from ftzard.modeling.base_model import load_base
     from ftzard.steps import candidate
-    from ftzard.tasks.instruction_tuning import tokenization, tokenize_rows
+    from ftzard.tasks.instruction_tuning import data, tokenization, tokenize_rows
     from ftzard.training.fit import fit
 
     config, rows = workspace.config(), rows_of(120)
     base = model_records.build_base(
-        workspace, config.model, tokenize_rows.tokenizer_texts(config, rows),
+        workspace, config.model, data.tokenizer_corpus(rows, config),
         workspace.root / "scratch")
     shutil.rmtree(workspace.root / "scratch")
     spec = model_records.base_spec(workspace, config.model, config.task.kind)

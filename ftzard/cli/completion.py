@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from ftzard.errors import FtzardError
+from ftzard.tasks.base import task_names
 
 LINE = "FTZARD_COMPLETE"
 Candidate = tuple[str, str]
@@ -267,7 +268,7 @@ _KINDS: dict[str, Callable[[dict[str, str], list[str]], Iterable[Candidate]]] = 
     "artifacts": _artifacts,
     "batch": _batches,
     "kind": _among("txt", "jsonl", "csv"),
-    "task": _among("classification", "instruction_tuning"),
+    "task": _among(*task_names()),
     "only": _among("dagster", "mlflow"),
     "quoting": _among("csv", "none"),
     "permission": _among("read", "edit", "manage", "none"),

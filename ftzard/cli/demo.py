@@ -16,11 +16,11 @@ import pandas as pd
 
 from ftzard.cli.layout import Column, Table
 from ftzard.config.pipeline import JOBS
-from ftzard.data import sample
 from ftzard.errors import FtzardError, WorkspaceError, in_shell
 from ftzard.orchestration import launch, services
 from ftzard.orchestration.create_workspace import create, keep_delivery
 from ftzard.steps.inputs import metadata_if_any
+from ftzard.tasks.sample import write_sample
 from ftzard.workspace import workspace_names
 from ftzard.workspace.workspace import Workspace
 from ftzard.workspace.workspace_folder import usable_folder
@@ -80,7 +80,7 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
         (place / MARK).write_text("Made by 'ftzard demo', which replaces this folder.\n")
         _clear(place)
     drops = remotes / "drops"
-    sample.write(drops)
+    write_sample("classification", drops)
     raw = keep_delivery(root, drops / "training.csv")
     workspace = create(
         root, git_remote=remotes / "git", dvc_remote=remotes / "dvc", invent_identity=True,
@@ -130,8 +130,8 @@ def hand_in(workspace: Workspace, answers: Path, name: str) -> int:
 
 
 def clean(text: str) -> str:
-    """Return a text in the form of the queue."""
-    from ftzard.data.cleaning import clean_texts
+    """Return a text as the queue shows it."""
+    from ftzard.core.text import clean_texts
 
     return clean_texts(pd.Series([text]))[0].as_py()
 

@@ -29,13 +29,14 @@ from ftzard.config.schema import Config
 from ftzard.core import escaping
 from ftzard.core.text import normalize_instruction
 from ftzard.data import spreadsheet
-from ftzard.data.identity import label_list
 from ftzard.data.labeling import labeling_queue, submissions
+from ftzard.data.labeling.label_formats import LabelFormat
 from ftzard.data.labeling.label_studio import AUDITED
 from ftzard.data.labeling.labeling_queue import AFTER, BEFORE, NEVER, NO
 from ftzard.data.storage import read_parquet, write_csv
 from ftzard.errors import DataError, WorkspaceError, nearest
 from ftzard.steps.label_submission import write_submission
+from ftzard.tasks.base import task_named
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -47,6 +48,7 @@ ANSWERS = ["id", "label", "labelled_by", "labelled_at", "handed_in", *labeling_q
 
 REST = "   s skip   u undo   h hand in   q quit"
 TAKING = " enter takes the suggestion"
+MARKING = " enter saves what is marked   a key adds or takes away"
 KEEPING = " enter keeps your answer   u takes it back   h hand in   q quit"
 WRITING = " enter saves   ctrl-n new line   ctrl-u clear   esc back"
 
@@ -55,19 +57,20 @@ WRITING = " enter saves   ctrl-n new line   ctrl-u clear   esc back"
 class Sitting:
     """One person at one queue.
 
-    queue: the rows of the batch as asked; rows: those put before this person now; labels: names
-    in the order of their keys, or None where answers are free; answers: this person's of all
+    queue: the rows of the batch as asked; rows: those put before this person now; format: what a
+    label may be, its names in the order of their keys; answers: this person's of all
     sittings, as saved (an empty label was taken back once the suggestion had been seen after it);
     place: where they are saved; folder: where they are handed in to; show: as
     `sampling.show_suggestions`; reviewing: whether the row has been answered, and the suggestion is
-    shown now; draft: the free answer that is being written, None while none is.
+    shown now; draft: the text that is being written, None while none is; marked: the label that is
+    being put together of several names, '' while none is.
     """
 
     batch: str
     person: str
     queue: pd.DataFrame
     rows: pd.DataFrame
-    labels: list[str] | None
+    format: LabelFormat
     answers: pd.DataFrame
     place: Path
     folder: Path
@@ -75,11 +78,12 @@ class Sitting:
     at: int = 0
     reviewing: bool = False
     draft: Draft | None = None
+    marked: str = ""
 
     @property
     def keys(self) -> dict[str, str]:
         """Key -> label."""
-        return dict(zip(KEYS, self.labels or [], strict=False))
+        return dict(zip(KEYS, self.format.names, strict=False))
 
     @property
     def offered(self) -> str:
@@ -87,9 +91,8 @@ class Sitting:
         row = self.row
         if self.show == NEVER or row["side"] == AUDITED:
             return ""
-        if self.labels is None:
-            return normalize_instruction(row["suggestion"])
-        return row["suggestion"] if row["suggestion"] in self.labels else ""
+        label = self.format.parse(pd.Series([row["suggestion"]], dtype="str")).iloc[0]
+        return label if isinstance(label, str) else ""
 
     @property
     def suggested(self) -> str:
@@ -128,16 +131,25 @@ class Sitting:
         line = pd.DataFrame([[self.row["id"], label, self.person, now, "", own, seen]],
                             columns=ANSWERS, dtype="str")
         self._save(pd.concat([self._without(self.row["id"]), line], ignore_index=True))
-        self.reviewing = differs
+        self.reviewing, self.marked = differs, ""
         self.at += not differs
+
+    def choose(self, name: str) -> None:
+        """Take a name for the row: save the label if that completes it, else mark it."""
+        label, complete = self.format.choose(self.marked, name)
+        if complete:
+            self.answer(label)
+        else:
+            self.marked = label
 
     def skip(self) -> None:
         """Go on: a row without an answer stays in the queue, one with an answer keeps it."""
-        self.reviewing = False
+        self.reviewing, self.marked = False, ""
         self.at += 1
 
     def undo(self) -> None:
         """Take the answer to the row back, or where it has none, go back to the row before."""
+        self.marked = ""
         if not self.reviewing:
             if self.at == 0:
                 return
@@ -233,22 +245,19 @@ def _sitting(workspace: Workspace, config: Config, file: Path, person: str,
         own = cleaned[cleaned["labelled_by"] == person]
         rows = rows[~rows["id"].isin(own["id"])]
     return Sitting(file.stem, person, queue, rows.reset_index(drop=True),
-                   _labels(config, cleaned, queue, rules), mine, place, workspace.labelled,
+                   _label_format(config, cleaned, queue, rules), mine, place, workspace.labelled,
                    config.sampling.show_suggestions)
 
 
-def _labels(config: Config, cleaned: pd.DataFrame | None, queue: pd.DataFrame, rules: int
-            ) -> list[str] | None:
-    """Return the label names in the order of their keys, or None where answers are free."""
-    if config.task.kind == "instruction_tuning":
-        return None
-    labels = label_list(config.data.labels, rules)
-    labels = labels or sorted(set(cleaned["label"] if cleaned is not None
-                                  else queue["suggestion"]) - {""})
-    if len(labels) > len(KEYS):
-        raise DataError(f"there are {len(labels)} labels but {len(KEYS)} keys; label this batch in "
-                        "a spreadsheet or in Label Studio.")
-    return labels
+def _label_format(config: Config, cleaned: pd.DataFrame | None, queue: pd.DataFrame, rules: int
+                  ) -> LabelFormat:
+    """Return what a label may be; raises DataError for more names than there are keys."""
+    known = queue["suggestion"] if cleaned is None else cleaned["label"]
+    found = task_named(config.task.kind).labeling.label_format(config.data, rules, known)
+    if len(found.names) > len(KEYS):
+        raise DataError(f"there are {len(found.names)} labels but {len(KEYS)} keys; label this "
+                        "batch in a spreadsheet or in Label Studio.")
+    return found
 
 
 def _answers(place: Path) -> pd.DataFrame:
@@ -269,8 +278,8 @@ def screen(sitting: Sitting, width: int = 80, height: int = 24) -> str:
     """Return what the terminal shows: how far, the text, the suggestion if it may be, the keys."""
     head = (f" {sitting.batch}   {sitting.at + 1} of {len(sitting.rows)}"
             f"   {len(sitting.pending)} answers not handed in   {sitting.person}")
-    free = sitting.labels is None
-    room = (height - 8) // 2 if free else height - 9 - len(sitting.labels)
+    free = sitting.format.free_text
+    room = (height - 8) // 2 if free else height - 9 - len(sitting.format.names)
     text = sitting.row["text"] if free else sitting.row["text"].replace("\n", " ")
     lines = [escaping.one_line(head), "", *_indented(text, width, max(3, room))]
     if free:
@@ -278,11 +287,15 @@ def screen(sitting: Sitting, width: int = 80, height: int = 24) -> str:
                           "", _free_keys(sitting)])
     if sitting.reviewing:
         lines += ["", f"  your answer: {escaping.one_line(sitting.given)}"]
+    if sitting.marked:
+        lines += ["", f"  marked: {escaping.one_line(sitting.marked)}"]
     if sitting.suggested:
         lines += ["", f"  suggestion: {escaping.one_line(sitting.suggested)}{_confidence(sitting)}"]
     lines += ["", *(f"  {key}  {escaping.one_line(label)}" for key, label in sitting.keys.items())]
     if sitting.reviewing:
         return "\n".join([*lines, "", f"{KEEPING}; another key changes it"])
+    if sitting.marked:
+        return "\n".join([*lines, "", MARKING + REST])
     return "\n".join([*lines, "", (TAKING if sitting.suggested else " a key labels") + REST])
 
 
@@ -338,11 +351,13 @@ def _paragraphs(text: str, width: int, room: int, mark: str = "") -> list[str]:
 
 def press(sitting: Sitting, key: str) -> bool:
     """Do what a key asks for; False when the sitting is to end without handing in."""
-    free = sitting.labels is None
+    free = sitting.format.free_text
     if sitting.draft is not None:
         _written(sitting, key)
     elif key == QUIT:
         return False
+    elif key in ENTER and sitting.marked:
+        sitting.answer(sitting.marked)
     elif key in ENTER and sitting.reviewing:
         sitting.skip()
     elif key in ENTER and sitting.suggested or free and key == TAKE and sitting.reviewing:
@@ -352,7 +367,7 @@ def press(sitting: Sitting, key: str) -> bool:
         text = edited if key == EDIT else ""
         sitting.draft = Draft(text, len(text))
     elif key in sitting.keys:
-        sitting.answer(sitting.keys[key])
+        sitting.choose(sitting.keys[key])
     elif key == SKIP:
         sitting.skip()
     elif key == UNDO:

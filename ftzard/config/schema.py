@@ -45,6 +45,12 @@ class Data:
     max_rejected: float
     trust_joblib: bool
 
+    @property
+    def split_ratio(self) -> dict[str, float]:
+        """The share of each split."""
+        return {"train": self.train_share, "validation": self.validation_share,
+                "test": self.test_share}
+
 
 @dataclass
 class Instructions:
@@ -53,6 +59,10 @@ class Instructions:
     score: Literal["loss", "rouge_l", "exact_match"]
     max_new_tokens: int
     generated_rows: int
+
+
+#: The task of a workspace whose ftzard.yaml names none.
+DEFAULT_TASK = "classification"
 
 
 @dataclass

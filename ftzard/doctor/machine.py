@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import ftzard
+from ftzard.config.schema import DEFAULT_TASK
 from ftzard.core.notebook_hash import notebook_hash
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.errors import ConfigError
@@ -154,7 +155,7 @@ def notebooks(place: Workspace) -> list[Finding]:
         task = place.task
     except (ConfigError, OSError, ValueError):
         task = None
-    torn = [name for name in sorted(notebook_copies.packaged(task or "classification"))
+    torn = [name for name in sorted(notebook_copies.packaged(task or DEFAULT_TASK))
             if (place.notebooks / name).is_file() and not _readable(place.notebooks / name)]
     if torn:
         return [Finding("notebooks", WRONG, f"{listed(torn)}: not a readable notebook.",

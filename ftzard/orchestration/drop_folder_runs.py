@@ -19,6 +19,7 @@ from ftzard.errors import DataError, WorkspaceError
 from ftzard.orchestration import past_runs
 from ftzard.orchestration.past_runs import CONTENT, DELIVERY, FAILED, PastRun
 from ftzard.orchestration.retraining_trigger import labels_needed
+from ftzard.tasks.base import task_named
 from ftzard.workspace import delivery_hashes, drift_log, drop_folders
 from ftzard.workspace.drop_folders import Entry, Look
 from ftzard.workspace.workspace import Workspace
@@ -307,7 +308,7 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> RequestedRuns:
             return RequestedRuns([], _reason("data/labelled", files), files.failed)
         if least < config.sampling.min_labelled:
             groups = {"sampling": {"min_labelled": least}}
-        free = config.task.instructions is not None
+        free = task_named(config.task.kind).labeling.FREE_TEXT
         counted = _new_labels(workspace, ready, workspace.root / config.paths.cleaned, free)
         few = {path: count for path, count in counted.items() if count < least}
         total = sum(few.values())

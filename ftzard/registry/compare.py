@@ -15,13 +15,18 @@ import pandas as pd
 from ftzard.config.schema import Config
 from ftzard.core import custom_functions
 from ftzard.core.text import cleaned_as
-from ftzard.data import cleaning, reading, storage
+from ftzard.data import reading, storage
 from ftzard.errors import DataError, ModelError
 from ftzard.modeling.spec import INSTRUCTION_TUNING
 from ftzard.registry import lookup, seen_rows
 from ftzard.registry.lookup import Files
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.classification.calibration import scaled
-from ftzard.tasks.classification.comparison import SideBySide, disagreements, side_by_side
+from ftzard.tasks.classification.comparison import (
+    SideBySide,
+    disagreements,
+    side_by_side,
+)
 from ftzard.tasks.instruction_tuning import comparison as compare_answers
 from ftzard.tasks.instruction_tuning.comparison import AnswerComparison
 from ftzard.workspace.identity_rules import identity
@@ -198,7 +203,7 @@ def labelled_rows(config: Config, file: Path, identity: int) -> tuple[pd.DataFra
     data = config.data
     raw = reading.read_raw(file, text_column=data.text_column, label_column=data.label_column,
                            **reading.layout(data))
-    rows, rejected = cleaning.clean(
+    rows, rejected = text_rows.clean(
         raw, batch=reading.batch_of(file), labels=data.labels, mention=data.mention,
         link=data.link, max_characters=data.max_characters, identity=identity)
     reasons = {str(r): int(n) for r, n in rejected["reason"].value_counts().items()}
@@ -213,7 +218,9 @@ def report(comparison: Comparison | AnswerComparison, path: Path, examples: int 
     """Write the comparison as one page that needs no other file; return its path."""
     from ftzard.core.artifacts import write_atomically
     from ftzard.tasks.classification import comparison_page
-    from ftzard.tasks.instruction_tuning import comparison_page as answer_comparison_page
+    from ftzard.tasks.instruction_tuning import (
+        comparison_page as answer_comparison_page,
+    )
 
     chosen = comparison_page if isinstance(comparison, Comparison) else answer_comparison_page
     text = chosen.render(comparison.to_dict(examples), comparison.verdict())

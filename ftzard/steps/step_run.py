@@ -40,6 +40,7 @@ from ftzard.steps import (
 )
 from ftzard.steps.inputs import step_inputs
 from ftzard.steps.step_location import locate
+from ftzard.tasks.base import Task, task_named
 from ftzard.tracking import access, record, runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names, git, own_code
@@ -88,6 +89,11 @@ class StepRun:
     _open: ExitStack = field(default_factory=ExitStack)
     _trials: list[runs.Run] = field(default_factory=list)
     _closed: bool = False
+
+    @cached_property
+    def task(self) -> Task:
+        """What differs between kinds of fine-tuning, of this workspace's kind."""
+        return task_named(self.config.task.kind)
 
     @property
     def labelled(self) -> bool:

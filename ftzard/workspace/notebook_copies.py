@@ -46,11 +46,8 @@ def packaged(task: str) -> dict[str, Path]:
 
     Those in a folder with the task's name win over the others.
     """
-    by_name = {path.name: path for folder in (NOTEBOOKS, NOTEBOOKS / task)
-               for path in sorted(folder.glob("*.ipynb"))}
-    if task != "classification":
-        del by_name["Registry_Life_Cycle.ipynb"]  # about models that choose labels
-    return by_name
+    return {path.name: path for folder in (NOTEBOOKS, NOTEBOOKS / task)
+            for path in sorted(folder.glob("*.ipynb"))}
 
 
 def copy_missing(workspace: Workspace) -> list[Path]:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ftzard.config.compose import MARKER, Resolved, resolve, to_record
-from ftzard.config.schema import Config
+from ftzard.config.schema import DEFAULT_TASK, Config
 from ftzard.core import credentials, yaml_file
 from ftzard.core.artifacts import ArtifactRef, sha256
 from ftzard.core.locks import not_writable
@@ -146,16 +146,16 @@ class Workspace:
 
     @property
     def task(self) -> str:
-        """The task of the workspace by ftzard.yaml, for which its notebooks are written."""
+        """The task of the workspace by ftzard.yaml."""
         choice = self.own_config().get("task")
         if isinstance(choice, dict):
             choice = choice.get("choice")
-        name = str(choice or "classification")
+        name = str(choice or DEFAULT_TASK)
         own = self.root / "config" / "task" / f"{name}.yaml"
         if not own.is_file():
             return name
         values = yaml_file.read(own) or {}  # a choice of the workspace's
-        over = next((d for d in values.get("defaults", []) if d != "_self_"), "classification")
+        over = next((d for d in values.get("defaults", []) if d != "_self_"), DEFAULT_TASK)
         return values.get("kind") or over
 
     def config(self, *requests: dict) -> Config:

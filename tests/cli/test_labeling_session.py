@@ -15,10 +15,12 @@ import pytest
 from ftzard.cli import labeling_session
 from ftzard.data import query_strategies
 from ftzard.data.labeling import labeling_queue, submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.labeling.labeling_queue import queue_csv, read_labelled
 from ftzard.data.messages import one_turn, to_json
 from ftzard.data.storage import write_parquet
 from ftzard.errors import DataError, WorkspaceError
+from ftzard.tasks.instruction_tuning.labeling import Answer
 
 TEXTS = ["a lovely day", "boring and awful", "it rains again", "sweet \x1b[31mmusic\x1b[0m", "meh"]
 
@@ -114,7 +116,7 @@ def test_a_whole_sitting(asked):
     assert given["labelled_at"].str.match(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00").all()
     assert (asked.labelling / "abc123.csv").read_bytes() == queue, "the queue itself is only read"
     accepted = submissions.read(path, batch="d", queue=submissions.queues(asked.labelling),
-                              labels=["glad", "sad"])
+                              labels=OneOf(["glad", "sad"]))
     assert len(accepted.cleaned) == 4 and accepted.refused.empty
     assert given["seen"].tolist() == ["glad", "sad", "glad", "sad"], "what was seen is on record"
     assert accepted.facts["model"]["rows"] == 0, "and is no agreement"
@@ -306,12 +308,12 @@ class TestFreeAnswers:
         path, = instructed.labelled.iterdir()
         assert read_labelled(path)["label"].tolist() == ["two or 2 ☺", "Hello,\nquiet\nwor!ld"]
         back = submissions.read(path, batch="d", queue=submissions.queues(instructed.labelling),
-                              labels=None)
+                              labels=Answer())
         assert len(back.cleaned) == 2
 
     def test_taking_leaving_and_undoing(self, instructed):
         sitting = labeling_session.open_sitting(instructed, None, "ann")
-        assert sitting.labels is None and sitting.keys == {}
+        assert sitting.format.free_text and sitting.keys == {}
         self.written(sitting, "1", "x", "\x1b[A", "\x1b[200~sss\x1b[201~")
         assert sitting.at == 0, "keys of labels mean nothing here, and neither does a paste"
         self.written(sitting, "w", "n", "o", "\x1b")
@@ -410,7 +412,7 @@ def test_of_an_audit_row_no_suggestion_is_shown_whatever_the_setting(workspace, 
     assert set(given.loc[audits, "seen"]) == {""}
     back = submissions.read(next(workspace.labelled.iterdir()), batch="d",
                           queue=submissions.queues(workspace.labelling),
-                          labels=None if free else ["glad", "sad"])
+                          labels=Answer() if free else OneOf(["glad", "sad"]))
     counted = 6 if show == "before" else 12
     assert back.facts["blind"] == back.facts["model"]["rows"] == counted
     assert back.facts["model"]["share"] == 0, "all were answered otherwise"

@@ -8,8 +8,8 @@ import pytest
 from ftzard.config.compose import compose
 from ftzard.core import custom_functions
 from ftzard.core.text import cleaned_as
-from ftzard.data import cleaning
 from ftzard.errors import ConfigError, DataError, ModelError
+from ftzard.tasks.classification import text_rows
 from ftzard.versioning import own_code
 
 TEXTS = """
@@ -125,26 +125,26 @@ class TestCalled:
     def test_a_wrong_function_is_said_with_the_row(self, root, name, words):
         raw = pd.DataFrame({"row": [2, 5], "text": ["a1  b", "no digit"]})
         with pytest.raises(DataError, match=words):
-            cleaning.clean(raw, batch="b", own=packed(root, f"texts:{name}"))
+            text_rows.clean(raw, batch="b", own=packed(root, f"texts:{name}"))
 
     def test_a_function_that_is_not_steady_is_refused(self, root):
         raw = pd.DataFrame({"row": range(3), "text": ["one", "two", "three"]})
         with pytest.raises(DataError, match="when it was given the same text again"):
-            cleaning.clean(raw, batch="b", own=packed(root, "texts:counting"))
+            text_rows.clean(raw, batch="b", own=packed(root, "texts:counting"))
         with pytest.raises(DataError, match="'one!!' when it was given its own result again"):
-            cleaning.clean(raw, batch="b", own=packed(root, "texts:growing"))
+            text_rows.clean(raw, batch="b", own=packed(root, "texts:growing"))
 
     def test_training_and_prediction_make_the_same_of_a_text(self, root):
         own = packed(root)
         raw = pd.DataFrame({"row": range(3), "text": [
             "really  @ann &amp; a ticket", "ticket", "fine http://x.org"]})
-        cleaned, rejected = cleaning.clean(raw, batch="b", own=own)
+        cleaned, rejected = text_rows.clean(raw, batch="b", own=own)
         assert cleaned["text"].tolist() == ["@user & a", "fine http"]
         assert set(cleaned["cleaned_by"]) == {own["sha256"][:16]}
         assert rejected[["row", "reason"]].to_numpy().tolist() == [[1, "empty text"]]
         assert cleaned_as(raw["text"], {"mention": "@user", "link": "http", "own": own}) == [
             "@user & a", "", "fine http"]
-        plain, _ = cleaning.clean(raw, batch="b")
+        plain, _ = text_rows.clean(raw, batch="b")
         assert "cleaned_by" not in plain and plain["text"].iloc[1] == "ticket"
 
 

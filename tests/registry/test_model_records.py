@@ -6,7 +6,12 @@ from ftzard.config.compose import compose
 from ftzard.errors import ModelError
 from ftzard.modeling.hub import hash_weights
 from ftzard.registry import model_records
-from ftzard.registry.model_records import base_spec, build_base, shipped_base, training_values
+from ftzard.registry.model_records import (
+    base_spec,
+    build_base,
+    shipped_base,
+    training_values,
+)
 from tests.modeling.families import build
 
 

@@ -27,6 +27,7 @@ from ftzard.steps.step_run import StepRun
 from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.instruction_tuning import answer_metrics, tokenization, tokenize_rows
 from ftzard.tasks.instruction_tuning.checks import answered_as
+from ftzard.tasks.instruction_tuning.data import turns
 from ftzard.tasks.instruction_tuning.generator import COLUMNS, Generator
 from ftzard.tasks.instruction_tuning.loading import open_generator
 from ftzard.tracking.registry import Version
@@ -351,7 +352,7 @@ class _Version:
             loaded.weight_hash, loaded.tokenizer_hash)
         tokenizer = loaded.tokenizer if same else load_tokenizer(spec.source, spec.revision)
         found = tokenization.encode(
-            test["messages"].map(tokenize_rows.turns).tolist(), test["label"].tolist(), tokenizer,
+            test["messages"].map(turns).tolist(), test["label"].tolist(), tokenizer,
             tokenize_rows.template_in(meta), meta["max_length"])
         otherwise = np.array([list(mine) != list(ours) for mine, ours in
                               zip(found.input_ids, test["input_ids"], strict=True)], dtype=bool)

@@ -4,33 +4,24 @@ A template is chosen once, kept with the adapter and used again at prediction, s
 always asked in the words it was trained with.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ftzard.config.schema import Config
-from ftzard.errors import DataError, ModelError
+from ftzard.errors import ModelError
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.tokenizer import PreTrainedTokenizerBase
-from ftzard.registry import model_records
-from ftzard.steps.step_run import StepRun
-from ftzard.tasks.instruction_tuning import chat_template, tokenization
+from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning.chat_template import Template
 from ftzard.tasks.instruction_tuning.generator import Generator
 from ftzard.tasks.instruction_tuning.loading import bare_generator
 
 #: What the learning curves show of each epoch.
 CURVES = ("loss", "token_accuracy")
-COLUMNS = ("id", "batch", "split", "text", "label", "messages", "source", "group")
-
-
-def turns(messages: str) -> list[dict]:
-    """Return the messages of a row, as its `messages` column keeps them."""
-    return json.loads(messages)
 
 
 def template_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> Template:
@@ -41,46 +32,6 @@ def template_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> Template:
 def template_in(meta: Mapping) -> Template:
     """Return the template that an adapter was trained with."""
     return chat_template.from_meta(meta["template"])
-
-
-def tokenizer_texts(config: Config, rows: pd.DataFrame) -> Iterator[str]:
-    """Yield what a tokenizer is to learn from: instructions, inputs, answers, and their frame."""
-    around = chat_template.words(config.task.instructions.template)
-    for messages, answer in zip(rows["messages"], rows["label"], strict=True):
-        for turn in turns(messages):
-            yield from filter(None, (turn["content"], turn.get("input")))
-        yield from filter(None, (answer, around))
-
-
-def tokenize(run: StepRun, rows: pd.DataFrame, tokenizer: PreTrainedTokenizerBase,
-             template: Template, max_length: int | None = None) -> pd.DataFrame:
-    """Return rows with their ids as the model will see them; log what is learned and what is cut.
-
-    Rows without room for one token of their answer leave, counted; above data.max_rejected the
-    step fails. max_length: None takes the config's.
-    """
-    longest = max_length or run.config.model.max_length
-    found = tokenization.encode(
-        rows["messages"].map(turns).tolist(), rows["label"].tolist() if "label" in rows else None,
-        tokenizer, template, longest)
-    tokenized = rows.filter(COLUMNS).assign(
-        input_ids=found.input_ids, prompt_length=found.prompt_length, length=found.length,
-        cut=found.cut)
-    lost, limit = int(np.sum(found.lost)), run.config.data.max_rejected
-    if lost > limit * len(rows):
-        raise DataError(
-            f"{lost:,} of {len(rows):,} rows have no room for one token of their answer within "
-            f"model.max_length={longest}; expected at most {limit:.0%} (data.max_rejected). Raise "
-            "model.max_length, or shorten the instructions.")
-    kept = tokenized[~np.asarray(found.lost)].reset_index(drop=True)
-    run.log(
-        rows=len(kept), tokens=int(kept["length"].sum()), rows_without_room=lost,
-        **{f"supervised_tokens_{side}": int(count) for side, count in
-           (kept["length"] - kept["prompt_length"]).groupby(kept["split"]).sum().items() if count},
-        rows_cut=int((kept["cut"] > 0).sum()), tokens_cut=int(kept["cut"].sum()))
-    if lost:
-        print(f"{lost:,} rows have no room for their answer within {longest} tokens and leave")
-    return kept
 
 
 def kept(config: Config, tokenizer: PreTrainedTokenizerBase,
@@ -105,12 +56,6 @@ def bare(config: Config, loaded: LoadedBase) -> Generator:
     """Return the base itself as the config asks it, to compare with."""
     return bare_generator(loaded, template_of(config, loaded.tokenizer),
                                  config.task.instructions.max_new_tokens)
-
-
-def training_values(config: Config) -> dict:
-    """Return what every trial is trained with and the search does not vary, packing included."""
-    return {**model_records.training_values(config.training),
-            "packing": config.task.instructions.packing}
 
 
 def loss_of(answerer: Generator, rows: pd.DataFrame) -> float:

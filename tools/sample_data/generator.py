@@ -13,9 +13,9 @@ from random import Random
 import pandas as pd
 
 from ftzard.core.artifacts import write_atomically
-from ftzard.data.sample import lexicon
-from ftzard.data.sample.grammar import PLAIN_VOICE, SLANG_VOICE, Voice, post
-from ftzard.data.sample.habits import typed
+from tools.sample_data import lexicon
+from tools.sample_data.grammar import PLAIN_VOICE, SLANG_VOICE, Voice, post
+from tools.sample_data.habits import typed
 
 NEGATIVE, POSITIVE = 0, 4  # as in the seed's raw files
 TRAINING_POSTS = 5_880

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from ftzard.data.sample import words
+from tools.sample_data import words
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ function takes a `random.Random` and gives text.
 
 from random import Random
 
-from ftzard.data.sample import lexicon
+from tools.sample_data import lexicon
 
 VOWELS = "aeiou"
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from ftzard.data.sample import lexicon
-from ftzard.data.sample.lexicon import Topic
+from tools.sample_data import lexicon
+from tools.sample_data.lexicon import Topic
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ftzard.data import cleaning, reading, splitting
-from ftzard.data.sample import generate, lexicon, write
-from ftzard.data.sample.generator import careless, first_impression, posts
-from ftzard.data.sample.grammar import PLAIN_VOICE, SLANG_VOICE, Voice, contrast
-from ftzard.tasks.classification import baselines
+from ftzard.data import near_duplicates, reading, splitting
+from ftzard.tasks.classification import baselines, text_rows
+from ftzard.tasks.sample import write_sample
+from tools.sample_data import lexicon
+from tools.sample_data.__main__ import MAKERS
+from tools.sample_data.generator import (
+    careless,
+    first_impression,
+    generate,
+    posts,
+    write,
+)
+from tools.sample_data.grammar import PLAIN_VOICE, SLANG_VOICE, Voice, contrast
 
 SEEDS = (0, 1, 2)
 LABELS = {"0": "negative", "4": "positive"}
@@ -26,7 +34,7 @@ def sample(request):
 def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     raw = pd.DataFrame({"row": np.arange(len(table)), "text": table["text"].fillna(""),
                         "label": table["target"].astype(str)})
-    return cleaning.clean(raw, batch="sample", labels=LABELS)
+    return text_rows.clean(raw, batch="sample", labels=LABELS)
 
 
 def by_words(train: pd.DataFrame, test: pd.DataFrame) -> float:
@@ -37,7 +45,7 @@ def by_words(train: pd.DataFrame, test: pd.DataFrame) -> float:
 
 def sided(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     cleaned, _ = usable(table)
-    return splitting.drop_near_duplicates(splitting.assign(cleaned, ratio=RATIO, salt="ftzard"))
+    return near_duplicates.drop_near_duplicates(splitting.assign(cleaned, ratio=RATIO, salt="ftzard"))
 
 
 def side(rows: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -50,6 +58,14 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path):
     assert all(first[name].read_bytes() == second[name].read_bytes() for name in first)
     other = write(tmp_path / "c", seed=4)
     assert all(first[name].read_bytes() != other[name].read_bytes() for name in first)
+
+
+@pytest.mark.parametrize("task", MAKERS)
+def test_the_shipped_files_are_the_generated_ones(tmp_path, task):
+    shipped, made = write_sample(task, tmp_path / "shipped"), MAKERS[task](tmp_path / "made")
+    assert shipped.keys() == made.keys() and len(made) == 5
+    assert all(shipped[name].name == made[name].name for name in made)
+    assert all(shipped[name].read_bytes() == made[name].read_bytes() for name in made)
 
 
 def test_generating_takes_less_than_two_seconds_of_cpu():

@@ -14,9 +14,8 @@ from ftzard.core.artifacts import write_atomically
 from ftzard.data import messages
 from ftzard.data.identity import LATEST
 from ftzard.data.normalization import normalise_all
-from ftzard.data.sample.tasks import FAMILIAR, LATER, World, task
 from ftzard.data.splitting import position
-from ftzard.tasks.instruction_tuning import instructions
+from tools.sample_data.tasks import FAMILIAR, LATER, World, task
 
 ANSWERED_ROWS = 1_164
 BATCH_ROWS = 400
@@ -159,11 +158,3 @@ def write(folder: Path, seed: int = 0) -> dict[str, Path]:
             Path(folder) / f"{name}.jsonl",
             lambda part, text=text: part.write_text(text, encoding="utf-8"))
     return written
-
-
-def answers(file: Path) -> dict[str, str]:
-    """Return what a person answers, by the text that a queue shows: of a file with labels."""
-    raw = instructions.read(file, instruction_column="instruction", input_column="input",
-                            output_column="output", messages_column="messages")
-    cleaned, _ = instructions.clean(raw, batch=Path(file).stem, identity=LATEST)
-    return dict(zip(cleaned["text"], cleaned["label"], strict=True))
