@@ -149,10 +149,11 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path):
                               capture_output=True, text=True, env=environment(tmp_path))
         assert done.returncode == 0, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         said += done.stdout
-    (code,) = fenced("python")
-    answered = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
+    for code in fenced("python"):
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
                               text=True, env=environment(tmp_path))
-    assert re.search(r"\bbad\b", answered.stdout), answered.stderr[-3000:]
+        assert done.returncode == 0, f"{code}\n{done.stderr[-3000:]}"
+        assert re.search(r"\bbad\b|s; notebooks as executed: ", done.stdout), done.stdout
     assert re.search(r"^bad  [01]\.\d+  arrived broken", said, flags=re.M), said
     assert "champion   reviews@1" in said
     assert "not pushed: 0 commits" in said

@@ -10,13 +10,14 @@ import json
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ftzard.core.artifacts import write_atomically
 from ftzard.errors import FtzardError
 
 
 def composed(overrides: tuple[str, ...], packaged: Path, folder: Path | None,
-             compose: Callable[[], dict]) -> dict:
+             compose: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return the cached result of `compose` for the same overrides and files, or call it.
 
     folder: the workspace's `config/`, beside which `.ftzard` keeps it; None: it is not kept.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ftzard.config.compose import DEFAULT, Resolved, leaves, to_record
 from ftzard.config.schema import GROUPS, PARTS
@@ -23,12 +24,12 @@ def as_yaml(resolved: Resolved) -> str:
     return "\n".join(lines)
 
 
-def to_dict(resolved: Resolved) -> dict:
+def to_dict(resolved: Resolved) -> dict[str, Any]:
     """Return the same for JSON: the nested values, and the source of each dotted key."""
     return {"values": to_record(resolved.config), "sources": resolved.sources}
 
 
-def not_default(resolved: Resolved, keys: Iterable[str] | None = None) -> list[tuple]:
+def not_default(resolved: Resolved, keys: Iterable[str] | None = None) -> list[tuple[Any, ...]]:
     """Return (key, value, source) of every value that is no packaged default, of `keys` if set."""
     values = leaves(to_record(resolved.config))
     wanted = values if keys is None else {key: values[key] for key in values if key in set(keys)}
@@ -36,7 +37,8 @@ def not_default(resolved: Resolved, keys: Iterable[str] | None = None) -> list[t
             if resolved.sources[key] != DEFAULT]
 
 
-def _entries(group: str, values: Mapping, sources: Mapping[str, str], indent: str) -> list[str]:
+def _entries(group: str, values: Mapping[str, Any], sources: Mapping[str, str],
+             indent: str) -> list[str]:
     lines: list[str] = []
     for name, value in values.items():
         key = f"{group}.{name}"

@@ -6,7 +6,7 @@ or separator means anything but itself. Maps are read as YAML, numbers and lists
 
 import re
 from types import NoneType, UnionType
-from typing import Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from ftzard.config.schema import GROUPS, hint_of, is_map
 from ftzard.core import yaml_file
@@ -61,7 +61,7 @@ def _as_text(value: str, hint: object) -> str | None:
     return value
 
 
-def _as_map(key: str, value: str, text: str) -> dict | None:
+def _as_map(key: str, value: str, text: str) -> dict[str, Any] | None:
     """Return a map in braces with its keys as written; None for any other value.
 
     Raises ConfigError for a key that stands twice, and for a map that cannot be read.
@@ -75,7 +75,7 @@ def _as_map(key: str, value: str, text: str) -> dict | None:
         return None
     if not isinstance(read, dict):
         return None
-    values: dict = {}
+    values: dict[str, Any] = {}
     for key_, its in read.items():
         if its is None and ":" in key_:  # {a:x}, without the space that YAML asks for
             close = _CLOSE.fullmatch(key_)
@@ -97,7 +97,8 @@ def _by_hydra(key: str, value: str, text: str) -> object:
         parsed = OverridesParser.create().parse_override(f"{key}={value}")
         if parsed.is_sweep_override():
             raise ConfigError(_sweeps(text))
-        return OmegaConf.to_container(OmegaConf.create({"value": parsed.value()}))["value"]
+        values: Any = OmegaConf.to_container(OmegaConf.create({"value": parsed.value()}))
+        return values["value"]
     except (HydraException, ValueError) as error:
         if is_map(hint_of(key)):
             raise ConfigError(_no_map(key, text)) from error

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ftzard.config.schema import GROUPS, MAPS
 from ftzard.core import text_file, yaml_file
@@ -27,7 +28,7 @@ def copied(folder: Path | None, packaged: Path) -> Iterator[tuple[str | None, di
     """
     files = [] if folder is None else sorted(
         file for group in GROUPS for file in (folder / group).rglob("*.yaml"))
-    if not files:
+    if folder is None or not files:
         yield None, {}
         return
     meant: dict[str, object] = {}
@@ -68,7 +69,8 @@ def restored(values: object, meant: Mapping[str, object]) -> object:
     return meant.get(values, values) if isinstance(values, str) else values
 
 
-def bases_of(file: Path, values: Mapping, folders: tuple[Path, ...], group: str) -> list[str]:
+def bases_of(file: Path, values: Mapping[str, Any], folders: tuple[Path, ...], group: str
+             ) -> list[str]:
     """Return the choices that a file is based on; raises ConfigError for wrong `defaults`."""
     entries = values.get("defaults")
     if entries is None:

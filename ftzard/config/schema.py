@@ -6,9 +6,10 @@ one place for those.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from ftzard.errors import nearest
 
@@ -270,8 +271,9 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
         for name in known:
             if name not in value:
                 found.append(f"key '{_join(key, name)}' is missing.")
-        return hint(**{name: parse(kind, value[name], _join(key, name), found)
-                       if name in value else None for name, kind in known.items()})
+        build = cast(Callable[..., Any], hint)
+        return build(**{name: parse(kind, value[name], _join(key, name), found)
+                        if name in value else None for name, kind in known.items()})
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         if value is None and NoneType in arguments:

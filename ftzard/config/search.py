@@ -3,6 +3,7 @@ searched.
 """
 
 from collections.abc import Collection
+from typing import Any
 
 from ftzard.config.schema import SEARCHED
 
@@ -12,7 +13,7 @@ def is_packaged(source: str) -> bool:
     return source == "default" or source.startswith("preset ")
 
 
-def settle_search(merged: dict, keys_set: Collection[str]) -> dict[str, str]:
+def settle_search(merged: dict[str, Any], keys_set: Collection[str]) -> dict[str, str]:
     """Adapt the packaged search to the configured values; return the sources of the changes.
 
     A value given for `training` is not searched unless a space is given for it too; a search with

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ftzard.core import private_folder
 from ftzard.core.artifacts import sha256, write_atomically
@@ -26,7 +27,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _PIECE = 1 << 20
 #: Folders that this process has compared with their archives, with size, date and node of each
 #: file then.
-_compared: dict[Path, list[tuple]] = {}
+_compared: dict[Path, list[tuple[Any, ...]]] = {}
 
 
 @contextmanager
@@ -223,7 +224,7 @@ def _is_whole(folder: Path, zip_path: Path) -> bool:
     return True
 
 
-def _stated(folder: Path) -> list[tuple]:
+def _stated(folder: Path) -> list[tuple[Any, ...]]:
     """Return name, inode, size and date of the files of a folder, without Python's compiled code.
     """
     stats = []

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ftzard.errors import DataError, FtzardError
 
@@ -32,11 +33,11 @@ class ArtifactRef:
     format: str
     commit: str | None = None
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, value: dict) -> "ArtifactRef":
+    def from_dict(cls, value: dict[str, Any]) -> "ArtifactRef":
         return cls(**value)
 
     def at(self, commit: str | None) -> "ArtifactRef":

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from ftzard.core import text_file
@@ -217,7 +218,7 @@ def mask(text: str) -> str:
     return text
 
 
-def refuse_in(config: Mapping) -> None:
+def refuse_in(config: Mapping[str, Any]) -> None:
     """Raise ConfigError for a config that contains a credential, since every run records it.
 
     config: nested values. Found are passwords in URLs and the values of secrets in the

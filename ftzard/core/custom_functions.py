@@ -22,6 +22,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ftzard.errors import ConfigError, DataError, ModelError, nearest
 
@@ -79,7 +80,7 @@ def read(root: Path) -> dict[str, str]:
     return texts
 
 
-def packed(name: str, sources: Mapping[str, str], key: str) -> dict:
+def packed(name: str, sources: Mapping[str, str], key: str) -> dict[str, Any]:
     """Return a function as a JSON value: {function, sha256, files}.
 
     Args:
@@ -95,7 +96,7 @@ def packed(name: str, sources: Mapping[str, str], key: str) -> dict:
         raise ConfigError(f"{key} is {name!r}; expected {EXPECTED}.")
     module, _, function = name.partition(":")
     files = _reached(module, sources, key, name)
-    _require_defined(files[_file_of(module, files)], function, key, name)
+    _require_defined(files[str(_file_of(module, files))], function, key, name)
     for other, text in sources.items():
         if not other.endswith(".py"):
             files[other] = text
@@ -159,15 +160,15 @@ def _imports(node: ast.AST, package: str, file: str, sources: Mapping[str, str])
         base = ".".join([*parts, *([node.module] if node.module else [])])
         return [base, *(f"{base}.{a.name}" if base else a.name for a in node.names)]
     named = ([a.name for a in node.names] if isinstance(node, ast.Import) else
-             [node.module] if isinstance(node, ast.ImportFrom) else [])
+             [str(node.module)] if isinstance(node, ast.ImportFrom) else [])
     for name in named:
         top = name.split(".")[0]
         if top == FOLDER or _file_of(top, sources) is not None:
             inside = name.removeprefix(f"{FOLDER}.") if top == FOLDER else name
             raise ConfigError(
-                f"{FOLDER}/{file}, line {node.lineno}, imports '{name}'; expected a dot before a "
-                f"module of the same folder, as in 'from .{inside} import …', so that the one that "
-                "is kept with a model is found.")
+                f"{FOLDER}/{file}, line {getattr(node, 'lineno', 0)}, imports '{name}'; "
+                f"expected a dot before a module of the same folder, as in 'from .{inside} import "
+                "…', so that the one that is kept with a model is found.")
     return []
 
 
@@ -187,7 +188,7 @@ def _require_defined(text: str, function: str, key: str, name: str) -> None:
                           f"no '{function}'{nearest(function, defined)}")
 
 
-def function(value: Mapping, key: str, arguments: int) -> Callable:
+def function(value: Mapping[str, Any], key: str, arguments: int) -> Callable[..., Any]:
     """Return the function of a packed value, imported from its own sources.
 
     Args:
@@ -223,7 +224,7 @@ def function(value: Mapping, key: str, arguments: int) -> Callable:
     return loaded
 
 
-def _package(value: Mapping) -> str:
+def _package(value: Mapping[str, Any]) -> str:
     """Return the name of the package under which the sources of a value are imported."""
     name = f"ftzard_custom_{value['sha256'][:24]}"
     if name not in _loaded:
@@ -252,7 +253,8 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def cleaned(texts: Sequence[str], value: Mapping, rows: Sequence | None = None) -> list[str]:
+def cleaned(texts: Sequence[str], value: Mapping[str, Any],
+            rows: Sequence[Any] | None = None) -> list[str]:
     """Return texts cleaned by a workspace's own `data.clean`, one for each.
 
     rows: their numbers, for messages; None counts from 0. Raises FunctionError, with the row, for a
@@ -280,8 +282,8 @@ def _shown(value: object) -> str:
     return f"{repr(value)[:60]} ({type(value).__name__})"
 
 
-def measured(names_and_values: Mapping[str, Mapping], labels: Sequence[str],
-             answers: Sequence[str], probabilities: object) -> dict[str, float]:
+def measured(names_and_values: Mapping[str, Mapping[str, Any]], labels: Sequence[str],
+             answers: Sequence[str], probabilities: Any) -> dict[str, float]:
     """Return the values of a workspace's own metrics by name.
 
     Args:
@@ -323,7 +325,7 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return {name.partition(":")[2]: name for name in names}
 
 
-def requirements(value: Mapping | None) -> list[str]:
+def requirements(value: Mapping[str, Any] | None) -> list[str]:
     """Return the installed packages, pinned, that a function's sources import."""
     from importlib.metadata import packages_distributions, version
 
@@ -335,6 +337,7 @@ def requirements(value: Mapping | None) -> list[str]:
             continue
         for node in ast.walk(ast.parse(text)):
             named = ([a.name for a in node.names] if isinstance(node, ast.Import) else
-                     [node.module] if isinstance(node, ast.ImportFrom) and not node.level else [])
+                     [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level
+                     else [])
             packages |= {d for n in named for d in known.get(n.split(".")[0], ())}
     return [f"{name}=={version(name).split('+')[0]}" for name in sorted(packages)]

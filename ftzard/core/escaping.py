@@ -39,7 +39,7 @@ def visible(text: object, *, line_end: str = "\n", tab: str = "\t") -> str:
     if not _UNSEEN.search(text):
         return text
 
-    def written_out(match: re.Match) -> str:
+    def written_out(match: re.Match[str]) -> str:
         sign, at = match.group(), match.start()
         if sign == "\n":
             return line_end
@@ -77,7 +77,7 @@ def one_line(text: object) -> str:
 
 def json_line(line: str) -> str:
     """Return JSON of the same value without control characters for a terminal."""
-    def escaped(match: re.Match) -> str:
+    def escaped(match: re.Match[str]) -> str:
         sign = match.group()
         if sign in "\n\t" or sign in _SEEN_FORMATS:
             return sign

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from ftzard.errors import WorkspaceError
 
@@ -47,7 +47,7 @@ def not_writable(folder: Path) -> str:
 
 @contextmanager
 def locked(
-    path: Path, holder: dict, waiting: Callable[[str], None] | None = None
+    path: Path, holder: dict[str, Any], waiting: Callable[[str], None] | None = None
 ) -> Iterator[None]:
     """Hold the file lock `path`; wait for its holder, and report the waiting once through
     `waiting`.

@@ -46,7 +46,12 @@ def user_cache(name: str) -> Path:
 def _for_this_process(user: int, name: str) -> Path:
     place = Path(tempfile.mkdtemp(prefix=f"ftzard-{user}-"))
     maker = os.getpid()
-    atexit.register(lambda: os.getpid() == maker and shutil.rmtree(place, ignore_errors=True))
+
+    def remove() -> None:
+        if os.getpid() == maker:
+            shutil.rmtree(place, ignore_errors=True)
+
+    atexit.register(remove)
     folder = place / name
     folder.mkdir(mode=0o700)
     return folder

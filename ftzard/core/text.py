@@ -9,6 +9,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -61,7 +62,7 @@ def clean_texts(
     unescape_html: bool = True,
     mention: str = "@user",
     link: str = "http",
-    own: Mapping | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> pa.Array:
     """Return the texts cleaned, one Arrow string each; cleaning a clean text changes nothing.
 
@@ -74,7 +75,8 @@ def clean_texts(
     if own is not None:
         from ftzard.core import custom_functions
 
-        settings = {"unescape_html": unescape_html, "mention": mention, "link": link}
+        settings: dict[str, Any] = {"unescape_html": unescape_html, "mention": mention,
+                                    "link": link}
         rows = texts.index.tolist() if isinstance(texts, pd.Series) else None
         made = custom_functions.cleaned(clean_texts(texts, **settings).to_pylist(), own, rows)
         return clean_texts(pd.Series(made, dtype="str"), **settings)
@@ -97,7 +99,7 @@ def _is_unseen(character: str) -> bool:
             or "\ufe00" <= character <= "\ufe0f" or character.isspace())
 
 
-def cleaned_as(texts: Iterable[str], cleaning: Mapping) -> list[str]:
+def cleaned_as(texts: Iterable[str], cleaning: Mapping[str, Any]) -> list[str]:
     """Return raw texts cleaned as a model's training rows were.
 
     cleaning: as in the model's ftzard.json: mention, link and, if it was trained with a function of

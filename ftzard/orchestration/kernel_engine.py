@@ -229,10 +229,14 @@ class Engine(DagstermillEngine):
         return "python"
 
     @classmethod
+    def execute_notebook(cls, nb, kernel_name, progress_bar=False, **kwargs):
+        """Run a notebook without papermill's progress bar: the lines of a run say how far it is."""
+        return super().execute_notebook(nb, kernel_name, progress_bar=False, **kwargs)
+
+    @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, log_output=False, stdout_file=None,
                                  stderr_file=None, start_timeout=120, execution_timeout=None,
                                  **kwargs):
-        nb_man.cleanup_pbar()
         return NotebookClient(
             nb_man, kernel_name=kernel_name, log=logger, log_output=log_output,
             stdout_file=stdout_file, stderr_file=stderr_file, startup_timeout=start_timeout,

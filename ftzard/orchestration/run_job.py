@@ -4,6 +4,7 @@ The command `ftzard run` and `ftzard.open_workspace(…).run(…)` are both this
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +90,10 @@ def run_job(workspace: Workspace, job: str, overrides: Sequence[str] = (), *,
     effects.refuse_without_effect(resolved, job)
     unusual.require_usual(resolved, JOBS[job])
     say(f"{job} in {workspace.root}")
-    with _environment_restored():
+    with _environment_restored(), warnings.catch_warnings():
+        # Dagster's own, where an event loop runs already, as in a notebook.
+        warnings.filterwarnings("ignore", category=RuntimeWarning,
+                                module="dagster._core.execution.context_creation_job")
         request, tags = _with_dropped_file(workspace, job, request, values.resources, say)
         ended = launch.run(workspace, job, request, resources=values.resources,
                            dagster=values.dagster, tags=tags, say=say)
