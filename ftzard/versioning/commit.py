@@ -202,7 +202,7 @@ def commit_paths(
             return new
         if _git.head(root) == old and ".lock" not in moved.stderr:
             raise VersioningError(_git.failure(root, moved))
-        time.sleep(0.2)  # somebody else has just committed or holds the branch: build it anew
+        time.sleep(0.2)  # another commit came first or the branch is locked: build it again
     raise VersioningError(_git.failure(root, moved))
 
 

@@ -132,8 +132,7 @@ READERS = {
 READERS["evaluation"] = READERS["choosing"]
 EVERYWHERE = ["steps/step_run.py", "steps/step_location.py", "steps/artifact_checks.py",
               "steps/run_description.py", "steps/champion_config.py", "steps/versioning.py",
-              "workspace/disk.py",
-              "tracking/sqlite_reading.py", "workspace/workspace.py"]
+              "workspace/disk.py", "tracking/sqlite_reading.py", "workspace/workspace.py"]
 
 
 def cells_of(step: str) -> str:
