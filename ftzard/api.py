@@ -7,6 +7,7 @@ The command line is written on these calls. Every import is inside its function,
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -329,6 +330,15 @@ class Workspace:
             f"{self.config().tracking.registered_model}@{which}")
 
 
+def _quiet() -> None:
+    """Switch the telemetry of libraries off, which they look up when they are imported."""
+    from ftzard.core.environment import QUIET
+
+    for name, value in QUIET.items():
+        if name not in ("TQDM_DISABLE", "PYTHONWARNINGS"):  # these are the caller's
+            os.environ.setdefault(name, value)
+
+
 def open_workspace(folder: Path | str | None = None) -> Workspace:
     """Open the workspace of a folder.
 
@@ -340,6 +350,7 @@ def open_workspace(folder: Path | str | None = None) -> Workspace:
     """
     from ftzard.workspace.workspace import find
 
+    _quiet()
     return Workspace(find(folder))
 
 
@@ -378,6 +389,7 @@ def create_workspace(
     """
     from ftzard.orchestration import create_workspace
 
+    _quiet()
     return Workspace(create_workspace.init(
         folder, task=task, data=None if data is None else Path(data), text=text, label=label,
         input=input, messages=messages, ignore=tuple(ignore), single_label=single_label,

@@ -17,6 +17,8 @@ from ftzard import definitions
 from ftzard.cli.start import COMMANDS
 from ftzard.config.compose import PACKAGED
 from ftzard.config.pipeline import BY_NAME, CHAINS, JOBS, STEPS
+from ftzard.tasks.base import task_names
+from ftzard.workspace import notebook_copies
 
 ROOT = Path(ftzard.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -121,12 +123,21 @@ def test_dagster_stays_out_of_the_library_and_the_notebooks():
     assert {place(f) for f in anywhere} <= {"orchestration", "definitions.py", "cli"}
 
 
+def running(tree: ast.Module) -> ast.Module:
+    """Return a syntax tree without its `if TYPE_CHECKING:`."""
+    return ast.Module([node for node in tree.body if not (
+        isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")], [])
+
+
 def arrows() -> dict[str, set[str]]:
-    """Return, for each module of ftzard, the modules of ftzard it imports anywhere."""
+    """Return, for each module of ftzard, the modules of ftzard it imports anywhere.
+
+    What a module imports for type checkers alone is left out: it never runs.
+    """
     modules = {module_of(path) for path in FILES}
     found = {}
     for path in FILES:
-        named = {n for n in imports(tree_of(path)) if n in modules}
+        named = {n for n in imports(running(tree_of(path))) if n in modules}
         packages = {n.rpartition(".")[0] for n in named}  # `from a import b` means a.b, not a
         found[module_of(path)] = named - packages - {module_of(path)}
     return found
@@ -208,8 +219,11 @@ def test_no_asset_selection_is_a_string():
 
 def test_every_step_has_its_notebook_and_no_notebook_is_extra():
     steps = {s.notebook for s in STEPS}
-    assert {p.stem for p in PACKAGED_NOTEBOOKS.glob("*.ipynb")} == steps | set(BESIDE_THE_STEPS)
-    assert {p.stem for p in (PACKAGED_NOTEBOOKS / "instruction_tuning").glob("*.ipynb")} == steps
+    packaged = {task: set(notebook_copies.packaged(task)) for task in task_names()}
+    for task, names in packaged.items():
+        assert {f"{step}.ipynb" for step in (*steps, "Git_Dvc")} <= names, task
+    every = {Path(name).stem for names in packaged.values() for name in names}
+    assert every == steps | set(BESIDE_THE_STEPS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS,

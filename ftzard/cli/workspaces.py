@@ -1,4 +1,4 @@
-"""Commands on a workspace as a whole: made, shown, examined, configured."""
+"""Commands on a workspace: init, demo, status, doctor, config."""
 
 import shlex
 from pathlib import Path
@@ -152,17 +152,17 @@ def doctor(
     from ftzard import doctor as doctors
     from ftzard.workspace.workspace import find
 
-    place, said = find(workspace), []
+    place, lines = find(workspace), []
     if fix:
-        found = doctors.cure(place, said.append if as_json else say)
+        findings = doctors.cure(place, lines.append if as_json else say)
     else:
-        found = doctors.examine(place)
+        findings = doctors.examine(place)
     if as_json:
-        say_value({"mended": said, "findings": [f.to_dict() for f in found]})
+        say_value({"mended": lines, "findings": [f.to_dict() for f in findings]})
     else:
-        for line in doctors.lines(found):
+        for line in doctors.lines(findings):
             say(line)
-    if any(finding.state == doctors.WRONG for finding in found):
+    if any(finding.state == doctors.WRONG for finding in findings):
         raise typer.Exit(1)
 
 

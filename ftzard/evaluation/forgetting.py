@@ -13,6 +13,7 @@ that line that was trained on it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Matrix:
     measure: Measure = ACCURACY
 
     @classmethod
-    def of(cls, records: Sequence[Mapping]) -> "Matrix":
+    def of(cls, records: Sequence[Mapping[str, Any]]) -> "Matrix":
         """Return the matrix that the models' records tell, oldest version first.
 
         Of each record are read: version, batches, verdict (promoted), promotions (by hand),
@@ -91,7 +92,7 @@ class Matrix:
         """Return R[version, batch], NaN if it was never measured."""
         return float(self.scores[self.versions.index(version), self.batches.index(batch)])
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return the matrix as plain values that JSON can hold, None where nothing was measured.
 
         The scores stand under `accuracy` where they are, else under `scores` beside the measure.
@@ -107,11 +108,11 @@ class Matrix:
         }
 
 
-def _evaluated(record: Mapping) -> tuple[str, int]:
+def _evaluated(record: Mapping[str, Any]) -> tuple[str, int]:
     return (record.get("same_rows") or {}).get("time") or "", int(record["version"])
 
 
-def _same_rows(one: Mapping, other: Mapping) -> bool:
+def _same_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two scores are of the same test set, by its digest where both have it."""
     if one.get("rows") and other.get("rows"):
         return one["rows"] == other["rows"]

@@ -7,6 +7,7 @@ none it is accuracy.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ftzard.errors import DataError, nearest
 
@@ -73,12 +74,12 @@ def of(name: str) -> Measure:
     return MEASURES[name]
 
 
-def told_in(entry: Mapping | None) -> Measure:
+def told_in(entry: Mapping[str, Any] | None) -> Measure:
     """Return the measure that a record, a verdict or a line of scores names, or accuracy."""
     return of((entry or {}).get("measure") or ACCURACY.name)
 
 
-def scores_of(record: Mapping, role: str = "challenger") -> dict | None:
+def scores_of(record: Mapping[str, Any], role: str = "challenger") -> dict[str, Any] | None:
     """Return one model's line of a record's metrics with the measure beside it, or None.
 
     A line of accuracy is returned as it stands, without a measure.
@@ -88,7 +89,7 @@ def scores_of(record: Mapping, role: str = "challenger") -> dict | None:
     return line if line is None or measure is ACCURACY else {"measure": measure.name, **line}
 
 
-def score(line: Mapping) -> float | None:
+def score(line: Mapping[str, Any]) -> float | None:
     """Return the value of a line's measure: its `score`, or what stands under the measure's name.
 
     line: of a record's metrics, told of a round of the story or of a registered version.
@@ -97,7 +98,7 @@ def score(line: Mapping) -> float | None:
     return line.get(told_in(line).name) if value is None else value
 
 
-def sentence(line: Mapping) -> str:
+def sentence(line: Mapping[str, Any]) -> str:
     """Say one model's line of scores in a part of a sentence.
 
     line: as `scores_of` returns it: accuracy and n, or measure, score, n and any of lower, upper,

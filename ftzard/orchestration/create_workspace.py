@@ -1,4 +1,4 @@
-"""Making a workspace: folders, ftzard.yaml, a copy of the notebooks, git, DVC, Dagster's home."""
+"""Create a workspace: folders, ftzard.yaml, copies of the notebooks, git, DVC, Dagster's home."""
 
 import os
 import shutil
@@ -40,7 +40,7 @@ def init(folder: Path | str, *, git_remote: Path | str | None = None,
 
 
 def _refuse_link_out(folder: Path | str, data: Path | str | None) -> None:
-    """Raise DataError, unread, for a file in the folder that is only a link to one outside it.
+    """Raise DataError for a file in the folder that is a link to one outside it.
 
     A file or a link elsewhere is what the person has named.
     """
@@ -55,7 +55,7 @@ def _refuse_link_out(folder: Path | str, data: Path | str | None) -> None:
 
 def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
            dvc_remote: Path | str | None = None, invent_identity: bool = False) -> Workspace:
-    """Make `root` a workspace and commit what makes it one, or leave it as it was; return it.
+    """Make `root` a workspace and commit its files, or leave it as it was; return it.
 
     config: what ftzard.yaml shall say. A folder that is a workspace already is refused; files of
     the user's own (a README, a .gitignore) stay as they are.
@@ -74,8 +74,8 @@ def _make(folder: Path | str, config: Callable[[Path], dict], *, git_remote: Pat
     setup.require_suitable(root)
     setup.require_remotes(root, git_remote, dvc_remote)
     with init_journal.all_or_nothing(root) as journal:
-        kept = _fill(Workspace(journal.staging), config(journal.staging))
-        journal.move_in(kept, lambda paths: setup.state_before(
+        tracked = _fill(Workspace(journal.staging), config(journal.staging))
+        journal.move_in(tracked, lambda paths: setup.state_before(
             root, git_remote=git_remote, dvc_remote=dvc_remote, paths=paths))
         files = setup.prepare_repository(root, git_remote=git_remote, dvc_remote=dvc_remote,
                                          invent_identity=invent_identity)
@@ -85,7 +85,7 @@ def _make(folder: Path | str, config: Callable[[Path], dict], *, git_remote: Pat
 
 
 def _finish(journal: init_journal.Journal, config: Callable[[Path], dict]) -> Workspace:
-    """Make the first commit of a workspace that lacks only that, if it is the one asked for."""
+    """Make the missing first commit of a workspace, if it is the requested one."""
     shutil.rmtree(journal.staging, ignore_errors=True)
     journal.staging.mkdir()
     wanted = _described(config(journal.staging))
@@ -97,7 +97,7 @@ def _finish(journal: init_journal.Journal, config: Callable[[Path], dict]) -> Wo
 
 
 def _fill(workspace: Workspace, config: dict) -> list[str]:
-    """Write the files of a new workspace; return the paths of those that git is to keep."""
+    """Write the files of a new workspace; return the paths of those that git tracks."""
     root = workspace.root
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -188,7 +188,7 @@ def config_for(root: Path, *, task: str = DEFAULT_TASK, data: Path | None = None
 
 
 def keep_delivery(root: Path, file: Path) -> Path:
-    """Keep a file as a delivery of a workspace, and the name that it came with; return its path."""
+    """Store a file and its name as a delivery of a workspace; return its path."""
     stored = reading.store_raw(file, root / "data")
     delivery_names.remember(Workspace(root), stored.name.split(".", 1)[0], Path(file).name)
     return stored

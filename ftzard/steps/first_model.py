@@ -23,7 +23,7 @@ def with_advice(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> Verdict:
 
 
 def _more_rows(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> str:
-    """Say how many labelled rows would help, as far as that is known."""
+    """Say how many labeled rows would help, as far as that is known."""
     there = f"there are {len(rows):,}"
     if verdict.rows_needed:
         in_all = math.ceil(verdict.rows_needed * len(rows) / verdict.n)

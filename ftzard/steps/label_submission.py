@@ -41,7 +41,7 @@ def submit(workspace: Workspace, labels: Mapping[str, str] | pd.DataFrame | Path
         workspace: whose queue the rows were in.
         labels: {id: label}, a table with the columns id and label (rows with an empty label are
             left out), or a file as `ftzard label`, a spreadsheet or Label Studio writes it.
-        person: who labelled, where the file does not say so.
+        person: who labeled, where the file does not say so.
 
     Raises:
         DataError: nothing was queued, an id is not in the queue, a row has two labels or none has
@@ -90,7 +90,7 @@ def _of_queue(labels: Mapping[str, str] | pd.DataFrame, queue: pd.DataFrame, per
 
 
 def write_submission(folder: Path, rows: pd.DataFrame, *, batch: str, person: str) -> Path:
-    """Write labelled rows into a folder under a name of their own; return the file."""
+    """Write labeled rows into a folder under a name of their own; return the file."""
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in person)
     path = folder / f"{batch}_{name}_{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}.csv"
     while path.exists():

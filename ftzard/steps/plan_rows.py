@@ -135,7 +135,7 @@ def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
 
 
 def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
-    """An unlabelled batch."""
+    """An unlabeled batch."""
     path = workspace.root / given_or_latest("incoming", None, workspace, config).path
     part = task_named(config.task.kind).data
     raw = part.read(path, config.data, labelled=False)

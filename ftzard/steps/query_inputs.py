@@ -86,11 +86,11 @@ def _tuning_run(run: StepRun, champion: Version) -> str:
             break
         version = registry.version(run.tracking, champion.name, entry["parent"])
     entry = entry or {}
-    tunings = runs.children(run.tracking, "HP_TUNING", status="FINISHED")
-    known = {run.info.run_id for run in tunings}
+    tuning_runs = runs.children(run.tracking, "HP_TUNING", status="FINISHED")
+    known = {run.info.run_id for run in tuning_runs}
     if entry.get("tuning_run") in known:
         return entry["tuning_run"]
-    same = [run.info.run_id for run in tunings if entry.get("dagster_run")
+    same = [run.info.run_id for run in tuning_runs if entry.get("dagster_run")
             and run.data.tags.get("dagster_run_id") == entry["dagster_run"]]
     if not same:
         raise ModelError(

@@ -112,7 +112,7 @@ def _round(entry: Mapping, table: Standings, champion: int | None) -> Round:
 
 
 def _labels(entry: Mapping) -> dict[str, int | None]:
-    """Return how many labelled rows came in with a round, and how many of them are trained on.
+    """Return how many labeled rows came in with a round, and how many of them are trained on.
 
     A record of before does not say it, but for the first version, to which all rows were new.
     """
@@ -195,7 +195,7 @@ def _examples(rejected: pd.DataFrame | None, each: int = 2) -> list[dict]:
 
 
 def _uncertainty(run: StepRun, steps: dict) -> dict:
-    """Return the latest unlabelled batch's uncertainty, in the round that was trained on it."""
+    """Return the latest unlabeled batch's uncertainty, in the round that was trained on it."""
     path, sampled = run.artifact_path("predictions"), steps.get("sampling")
     if run.step.name != "evaluation" or sampled is None or not path.is_file():
         return {}

@@ -80,7 +80,7 @@ class StepRun:
     inputs: dict[str, ArtifactRef]
     metadata: dict
     dagster_run_id: str | None
-    code: dict[str, own_code.Used] = field(default_factory=dict)
+    code: dict[str, own_code.UsedFile] = field(default_factory=dict)
     outputs: dict[str, ArtifactRef] = field(default_factory=dict)
     records: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
@@ -313,7 +313,7 @@ class StepRun:
         if self.step.after and not step_named(self.step.after).versioned:
             preceding = own_code.from_dict(self.metadata.get("code"))
         more = [path for path in own_code.imported(self.workspace) if path not in self.code]
-        self.code = {**preceding, **self.code, **own_code.keep(self.workspace, more)}
+        self.code = {**preceding, **self.code, **own_code.snapshot(self.workspace, more)}
         self._record_unsaved_cells()
         self.mlflow_run.tags({"own_code": json.dumps(
             {path: used.sha256[:16] for path, used in sorted(self.code.items())})})
@@ -324,7 +324,7 @@ class StepRun:
         if shell is None or used is None or self.dagster_run_id is not None:
             return
         ran = getattr(shell.history_manager, "input_hist_raw", [])
-        count = own_code.not_saved(own_code.kept(self.workspace, used), ran)
+        count = own_code.unsaved_cells(own_code.snapshot_file(self.workspace, used), ran)
         self.record_facts(cells_not_saved=count)
         if count:
             print(f"{count} of the cells that ran are not in {used.path} as it was saved when the "

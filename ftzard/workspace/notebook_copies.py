@@ -119,9 +119,9 @@ def update(workspace: Workspace) -> tuple[list[str], list[OutdatedCopy]]:
     Returns:
         The paths that were written, and the edited copies that the installed release cannot run.
     """
-    there = {path.name for path in workspace.notebooks.glob("*.ipynb")}
+    existing = {path.name for path in workspace.notebooks.glob("*.ipynb")}
     added = [workspace.relative(copy) for copy in copy_missing(workspace)
-             if copy.name not in there]
+             if copy.name not in existing]
     return [*added, *_replace(workspace, unedited(workspace))], outdated(workspace)
 
 

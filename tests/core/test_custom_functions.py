@@ -210,7 +210,7 @@ class TestInTheConfig:
         write(workspace.root, texts="TOKEN = 'hf_abcdefghijk'\n")
         with pytest.raises(WorkspaceError, match="custom/texts.py holds the value of HF_TOKEN"
                            ) as refused:
-            own_code.keep(workspace, own_code.custom_files(workspace))
+            own_code.snapshot(workspace, own_code.custom_files(workspace))
         assert "hf_abcdefghijk" not in str(refused.value)
 
 
@@ -220,8 +220,8 @@ def test_cells_that_ran_and_are_not_in_the_file_are_counted(tmp_path):
         {"cell_type": "code", "source": ["a = 1\n", "b = 2"]},
         {"cell_type": "code", "source": "run.finish()"}]}))
     ran = ["", "a = 1\nb = 2", "# Parameters\nraw = 'x'\n", "run.finish()"]
-    assert own_code.not_saved(book, ran) == 0
-    assert own_code.not_saved(book, [*ran, "a = 3"]) == 1
+    assert own_code.unsaved_cells(book, ran) == 0
+    assert own_code.unsaved_cells(book, [*ran, "a = 3"]) == 1
 
 
 def test_status_says_which_own_code_is_in_no_commit(workspace, ftzard):

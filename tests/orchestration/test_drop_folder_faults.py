@@ -20,14 +20,8 @@ from ftzard.core.artifacts import sha256
 from ftzard.data import reading
 from ftzard.doctor import dropped
 from ftzard.errors import DataError
-from ftzard.orchestration import (
-    create_workspace,
-    drop_folder_runs,
-    past_runs,
-    quarantine,
-    services,
-)
-from ftzard.orchestration.launch import NOT_TRIED
+from ftzard.orchestration import create_workspace, drop_folder_runs, past_runs, quarantine, services
+from ftzard.orchestration.dead_runs import NOT_TRIED
 from ftzard.steps.inputs import given_or_latest
 from ftzard.workspace import delivery_hashes, drop_folders, drop_tally
 from tests.orchestration.test_sensors import INFERENCE, ran, refused
