@@ -40,7 +40,7 @@ from ftzard.training.memory_estimate import MB, largest_batch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tools.sample_data.generator import generate  # noqa: E402
+from tools.sample_data.generator import generate
 
 LABELS = ["negative", "positive"]
 SHARD = 2_000 * MB

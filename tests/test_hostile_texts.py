@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard.cli import labeling_session
+from ftzard.cli import labeling_screen, labeling_session
 from ftzard.config.compose import compose
 from ftzard.core.artifacts import write_json
 from ftzard.core.yaml_file import dump
@@ -170,11 +170,11 @@ class TestLabels:
         return workspace
 
     def test_the_labelling_view(self, asked):
-        sitting = labeling_session.open_sitting(asked, None, LABELS[2])
+        session = labeling_session.open_session(asked, None, LABELS[2])
         shown = ""
-        while sitting.row is not None:
-            shown += labeling_session.screen(sitting, 200, 60)
-            sitting.skip()
+        while session.row is not None:
+            shown += labeling_screen.screen(session, 200, 60)
+            session.skip()
         assert unseen(shown) == set() and traces(shown) == ALL
 
     def test_the_queue_and_what_comes_back(self, asked):

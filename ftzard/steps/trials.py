@@ -59,7 +59,7 @@ class TrialLog:
 def log_epoch(run: runs.Run, entry: dict, metric: str) -> None:
     """Record and print an epoch's metrics, and record the loss of each of its steps.
 
-    metric: that is printed beside the losses.
+    metric: of the epoch, printed beside the losses.
     """
     run.metrics({k: v for k, v in entry.items() if k not in ("epoch", "step_losses")},
                 step=entry["epoch"])

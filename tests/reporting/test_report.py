@@ -279,6 +279,14 @@ def test_the_page_needs_nothing_from_outside(whole):
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", whole))
 
 
+def test_in_dark_mode_every_color_of_a_plot_has_another(whole):
+    assert "prefers-color-scheme:dark" in whole
+    plotted = set(re.findall(r"var\((--plot-[a-z]+), #[0-9a-f]{6}\)", whole))
+    assert plotted and plotted <= set(re.findall(r"(--plot-[a-z]+):", whole))
+    used = set(re.findall(r"var\((--[a-z-]+)\)", whole))
+    assert used <= set(re.findall(r"(--[a-z-]+):", whole))
+
+
 def test_every_element_is_closed_and_every_link_has_its_target(whole):
     reader = Reader(whole)
     assert reader.open == []
