@@ -79,6 +79,30 @@ class Terminal:
         return code
 
 
+class AnyOf(OneOf):
+    """Several names in one label, in their order."""
+
+    def choose(self, marked, name):
+        picked = {*filter(None, marked.split("+"))} ^ {name}
+        return "+".join(one for one in self.names if one in picked), False
+
+
+def test_a_label_of_several_names_is_marked_by_their_keys_and_saved_with_enter(asked):
+    sitting = labeling_session.open_sitting(asked, "abc123", "ann")
+    sitting.format = AnyOf(["glad", "loud", "sad"])
+    for key in "312":
+        labeling_session.press(sitting, key)
+    assert sitting.at == 0 and sitting.pending.empty
+    assert "marked: glad+loud+sad" in labeling_session.screen(sitting)
+    labeling_session.press(sitting, "2")
+    labeling_session.press(sitting, "\r")
+    assert sitting.at == 1 and sitting.marked == ""
+    assert saved(asked)[["id", "label"]].values.tolist() == [["r0", "glad+sad"]]
+    labeling_session.press(sitting, "1")
+    labeling_session.press(sitting, "s")
+    assert sitting.at == 2 and sitting.marked == "" and len(saved(asked)) == 1
+
+
 def saved(workspace, person: str = "ann") -> pd.DataFrame:
     return pd.read_csv(workspace.state / "labelling/abc123" / f"{person}.csv", dtype="str",
                        keep_default_na=False)
