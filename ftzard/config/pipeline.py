@@ -73,7 +73,7 @@ CHAINS = {
 
 JOBS = {**{f"{step.name}_job": (step.name,) for step in STEPS}, **CHAINS}
 
-#: What a job's first step takes from outside, where it is not what the table says.
+#: Inputs of a job's first step that differ from the table of steps.
 DELIVERIES = {"retraining_pipeline_job": {"raw": "labelled"}}
 
 #: What a job's first step takes -> the drop folder below data/ where a file of it may be put, and

@@ -29,7 +29,7 @@ from ftzard.errors import ConfigError, DataError, ModelError, nearest
 FOLDER = "custom"
 #: What is read of the folder: modules, and tables or lists of words that they read beside them.
 SUFFIXES = (".py", ".txt", ".json", ".csv", ".yaml")
-#: Most bytes that a function's sources may have together: they are kept with every model.
+#: The most bytes of a function's sources, which are stored with every model.
 LARGEST = 1_000_000
 NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 EXPECTED = ("'module:function', the name of a function in a module of the workspace's folder "
@@ -219,7 +219,7 @@ def function(value: Mapping[str, Any], key: str, arguments: int) -> Callable[...
         takes = "one text" if arguments == 1 else "y_true, y_pred and probabilities"
         raise DataError(f"{key}={name}{inspect.signature(loaded)} cannot be called with {takes}: "
                         f"{error}.") from error
-    except ValueError:  # a function of C has no signature that could be asked
+    except ValueError:  # a function of C has no signature
         pass
     return loaded
 

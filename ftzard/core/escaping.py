@@ -18,7 +18,7 @@ _UNSEEN = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000110bd\U000110cd\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
 _JOINERS = "\u200c\u200d"
-#: What stands in Arabic and Syriac texts before or around digits, and is seen there.
+#: Visible format characters before or around digits in Arabic and Syriac texts.
 _SEEN_FORMATS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"
 _CJK = "\u3400"
 

@@ -17,7 +17,6 @@ from ftzard.core import text_file
 from ftzard.errors import ConfigError
 
 _TAG = "tag:yaml.org,2002:"
-_MERGE = f"{_TAG}merge"
 
 
 class NoYaml(ConfigError):

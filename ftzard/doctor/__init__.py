@@ -57,7 +57,7 @@ def examine(place: Workspace) -> list[Finding]:
             findings += check(place)
         except FtzardError as error:
             findings.append(Finding(area, WRONG, str(error)))
-        except Exception as error:  # the doctor is for workspaces that nobody has foreseen
+        except Exception as error:  # a broken workspace may raise anything
             findings.append(Finding(
                 area, WRONG, f"could not be looked at: {type(error).__name__}: "
                              f"{' '.join(str(error).split())[:300]}"))

@@ -28,7 +28,7 @@ SETTINGS = {
                      "class": "NoOpComputeLogManager"},
 }
 
-#: What workspaces had before; a file that says exactly this was never edited by a person.
+#: The files of earlier versions; a file with exactly this content was never edited.
 FORMER = ({**SETTINGS, "run_coordinator": {"module": "dagster._core.run_coordinator",
                                            "class": "DefaultRunCoordinator"}},)
 

@@ -25,14 +25,14 @@ from ftzard.errors import FtzardError
 from ftzard.workspace import addresses
 from ftzard.workspace.workspace import MARKER, Workspace
 
-#: The values that people change from run to run; each stands in the jobs in which it has an effect.
+#: The values that people change from run to run, shown in the jobs in which they have an effect.
 CHANGED = ("data.source", "data.incoming", "data.labelled", "data.sample_rows",
            "drift.false_alarms", "sampling.strategy", "sampling.budget", "retraining.epochs",
            "retraining.replay_ratio", "gate.min_gain", "seed")
 #: The groups of which people choose another file.
 CHOSEN = ("model",)
 _GROUPS = {key.partition(".")[0] for key in CHANGED}
-#: The file that a person has delivered, where the workspace names none.
+#: The placeholder for a delivered file, where the workspace names none.
 EXAMPLES = {"data.incoming": "data/incoming/new_data.csv",
             "data.labelled": "data/labelled/labelled.csv"}
 

@@ -26,7 +26,7 @@ def login(server: str | None = None, user: str | None = None) -> Login:
     """
     credentials.load_for_server(Path.cwd())
     with suppress(WorkspaceError):
-        find()  # the login of its user stands in the workspace's .env
+        find()  # the login of its user is in the workspace's .env
     user = user or os.environ.get("MLFLOW_AUTH_ADMIN_USERNAME") or ADMINISTRATOR
     uri = server or _workspace_server() or LOCAL
     if credentials.without_password(uri)[1] is not None:

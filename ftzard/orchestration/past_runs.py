@@ -62,7 +62,7 @@ def by_content(instance: DagsterInstance, job: str, contents: Collection[str]
     tags = dict(instance.get_run_tags([CONTENT]))
     existing = tags.get(CONTENT, set())
     for content in [content for content in done if content not in existing]:
-        del done[content]  # somebody has deleted its runs, so that it is new again
+        del done[content]  # its runs were deleted, so it is new again
     results = {content: done[content] for content in contents if content in done}
     missing = sorted({c for c in contents if c in existing and c not in done})
     for some in _in_batches(missing):

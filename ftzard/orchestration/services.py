@@ -120,7 +120,7 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
     if "daemon" in commands:
         dagster_settings.refresh(workspace)
         make_dagster_store(workspace)
-        with contextlib.suppress(TrackingError):  # each run says so itself, and the doctor
+        with contextlib.suppress(TrackingError):  # reported by each run and by the doctor
             close_dead_runs(workspace)  # the queue would wait for them
     env = environment(workspace)
     if "jupyter" not in commands:  # a person's notebooks import what lies beside them; a server
@@ -192,7 +192,7 @@ def guarded(env: Mapping[str, str]) -> Iterator[Callable[[int], object]]:
             start_new_session=True)
 
     def tell(group: int) -> None:
-        with contextlib.suppress(OSError):  # somebody has killed it: this process still ends all
+        with contextlib.suppress(OSError):  # it was killed: this process still ends all
             process.stdin.write(f"{group}\n".encode())
             process.stdin.flush()
 

@@ -1,8 +1,10 @@
-"""Where the rows of a step went: every one that came in is kept, rejected, or said to be gone.
+"""The rows of a step: each input row is in the outputs, rejected, or reported as dropped.
 
-Notebooks are there to be edited, and a line of a user's own may drop rows. The counts here come
-from files and handles, not from what a notebook says of itself.
+Users edit notebooks, and their code may drop rows. The counts here come from files and handles, not
+from a notebook's own facts.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +22,7 @@ from ftzard.sources import ingest
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from ftzard.steps.step_run import StepRun
     from ftzard.tracking.registry import Version
 
 
@@ -71,6 +74,15 @@ def _delivered(workspace: Workspace, config: Config, outputs: Mapping[str, Artif
     counted = facts.get("file_rows")
     return ingest.rows_of(workspace.root / outputs["delivery"].path, config) \
         if counted is None else counted
+
+
+def record_dropped(run: StepRun) -> None:
+    """Record and print the number of input rows that are neither in the outputs nor rejected."""
+    count = dropped(run.step.name, run.workspace, run.config, run.inputs, run.outputs, run.facts)
+    if count is not None:
+        run.log(rows_dropped_by_own_code=count)
+        if count:
+            print(sentence(count))
 
 
 def sentence(count: int) -> str:

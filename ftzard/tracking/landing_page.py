@@ -17,7 +17,7 @@ from flask import Flask, Response
 EXPERIMENT = "FTZARD_MLFLOW_EXPERIMENT"
 #: What makes the app, as uvicorn finds it.
 APP = "ftzard.tracking.landing_page:create_app"
-#: Where MLflow's pages keep the side that a person has chosen, and the value for training.
+#: The browser's key for the chosen side of MLflow's pages, and its value for training.
 _SIDE, _TRAINING = "mlflow.workflowType_v1", "machine_learning"
 
 _SCRIPT = """<script>

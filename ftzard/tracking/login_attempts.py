@@ -15,7 +15,7 @@ from dataclasses import dataclass
 #: Failures without a wait: of an account at one address, of an account, of an address.
 FREE_OF_BOTH, FREE_OF_ACCOUNT, FREE_OF_ADDRESS = 5, 20, 50
 FIRST_S, LONGEST_S, FORGOTTEN_AFTER_S = 4.0, 60.0, 900.0
-#: So many accounts and addresses are kept in mind; the oldest are forgotten first.
+#: The most accounts and addresses that are stored; the oldest are dropped first.
 _KEPT = 20_000
 
 

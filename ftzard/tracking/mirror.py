@@ -15,13 +15,13 @@ from typing import Any
 from ftzard.core.credentials import mask
 from ftzard.errors import TrackingError
 
-#: The tag of an MLflow run that says where its copy is, or why there is none.
+#: The tag of an MLflow run with the address of its copy, or why there is none.
 TAG = "ftzard.mirror"
 KEY, FOLDER = "COMET_API_KEY", "COMET_OFFLINE_DIRECTORY"
 #: Comet's own names for the project, which go over the experiment's name.
 PROJECT = ("COMET_PROJECT_NAME", "COMET_PROJECT")
 
-#: A run says itself what is recorded: nothing of the process, its output or its machine.
+#: Settings that turn off the client's own recording of process, output and machine.
 _ONLY_WHAT_IS_SAID = dict.fromkeys((
     "log_code", "log_graph", "auto_param_logging", "auto_metric_logging", "auto_output_logging",
     "auto_log_co2", "auto_histogram_weight_logging", "parse_args", "log_git_metadata",

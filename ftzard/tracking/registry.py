@@ -37,7 +37,7 @@ from ftzard.tracking.model_version import (  # noqa: F401  (others know them as 
 )
 from ftzard.tracking.runs import Run, Tracking
 
-#: What the page of a registered model says, by its kind.
+#: The description of a registered model, by its kind.
 _ABOUT = {
     TUNED: "Fine-tuned models of one workspace. The version with the alias champion predicts; the "
            "challenger was judged last and not promoted; previous was champion before. Each "
@@ -46,7 +46,7 @@ _ABOUT = {
 }
 #: Longest description that MLflow's database takes.
 _LONGEST = 5000
-#: How MLflow says that there is no such alias, version or model; a server with logins denies it.
+#: MLflow's error codes for a missing alias, version or model; a server with logins denies access.
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED")
 
 

@@ -36,7 +36,7 @@ TOP, CHILD, TRIAL = "top", "child", "trial"
 #: The tag that MLflow shows as a run's description, Markdown.
 NOTE = MLFLOW_RUN_NOTE
 _LONGEST_TAG, _LONGEST_PARAM = 5000, 6000
-#: What an experiment's page says of it.
+#: The description of an experiment.
 _ABOUT = (
     "The rounds of an FTzard workspace: a run for each step, and each execution of it nested in "
     "that, named by its time (UTC). The step's run shows its latest execution; its metrics are "

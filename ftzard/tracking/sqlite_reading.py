@@ -106,7 +106,7 @@ class Reading:
         if self._file is not None:
             try:
                 return question(self._file)
-            except sqlite3.Error:  # locked, damaged, or other tables: MLflow says what it is
+            except sqlite3.Error:  # locked, damaged, or other tables: MLflow reports which
                 self._file = None
         return question(self._asked)
 

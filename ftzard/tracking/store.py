@@ -42,7 +42,7 @@ PATIENCE_S = 50.0
 
 _ANSWERS = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE",
             "INVALID_STATE")
-#: What a server answers alike of a model that is missing and of one that is somebody else's.
+#: A server's answer for a model that is missing or belongs to somebody else.
 _HIDING = ("get_registered_model", "get_model_version", "get_model_version_by_alias")
 _LOGIN = re.compile(r"(?<=://)[^/\s'\"]+@")
 _T = TypeVar("_T")

@@ -101,7 +101,7 @@ POST  mlflow/model-versions/set-tag name version key value
 DELETE mlflow/model-versions/delete-tag name version key
 """
 
-#: What only an administrator may ask: whoever else could would learn the names of all users.
+#: Routes for administrators only, since they list the names of all users.
 _ADMINISTRATORS = """
 GET   mlflow/users/list
 POST  mlflow/users/create username password is_admin

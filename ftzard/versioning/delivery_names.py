@@ -45,7 +45,7 @@ def known(workspace: Workspace) -> dict[str, str]:
         try:
             name = read_dvc(file.read_text(encoding="utf-8"), file).delivered_as
         except (VersioningError, UnicodeDecodeError):
-            continue  # whoever asks for its data is told
+            continue  # reported where its data is needed
         if name:
             names[file.name[:DIGITS]] = name
     return names

@@ -37,7 +37,7 @@ def unpushed(root: Path) -> list[Commit]:
         return []
     ahead = _git.commits(root, "HEAD") if _git_remote_changed(root) else _git.commits_ahead(root)
     sent = sent_until(root, default_remote(root))
-    # What a merge brought in was sent by whoever made it: our own line is the first parent's.
+    # Merged commits were pushed by their authors: our own line is that of the first parents.
     waiting = set(git(root, "rev-list", "--first-parent", "HEAD", *([f"^{sent}"] if sent else []),
                       "--", ":(top,glob)**/*.dvc").split())
     if waiting <= {commit.sha for commit in ahead}:

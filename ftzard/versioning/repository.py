@@ -31,7 +31,7 @@ def reading(root: Path) -> "Iterator[Repo]":
     Variables such as GIT_DIR, which name another repository, are dropped from the environment.
     Raises VersioningError if there is none at `root`.
     """
-    # GitPython looks for git when it is imported; that git is missing is said by whoever runs it.
+    # GitPython looks for git at its import; a missing git is reported by the first git command.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     for name in REPOSITORY_VARIABLES:
         os.environ.pop(name, None)

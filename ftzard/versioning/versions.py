@@ -139,7 +139,7 @@ def _pointers_of(root: Path, blobs: set[str]) -> dict[str, Pointer]:
         try:
             pointers[blob] = read_dvc(text, blob)
         except VersioningError:
-            continue  # somebody committed it torn; whoever asks for its data is told
+            continue  # committed broken: reported where its data is needed
     return pointers
 
 

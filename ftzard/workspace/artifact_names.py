@@ -20,7 +20,7 @@ ELSEWHERE = {
 NAMES = (*(f.name for f in fields(Paths) if f.type is str), *ELSEWHERE)
 
 
-#: What is delivered from outside: its name and the key under `data` that says where it is.
+#: Deliveries: their artifact name and the key under `data` with their path.
 DELIVERIES = {"raw": "source", "labelled": "labelled", "incoming": "incoming"}
 
 

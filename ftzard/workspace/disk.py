@@ -18,7 +18,7 @@ from ftzard.errors import WorkspaceError
 from ftzard.workspace.workspace import Workspace
 
 MB = 1 << 20
-#: Checkpoints on disk at one moment: those that are kept and the one being written.
+#: Checkpoints on disk at one moment: the stored ones and the one being written.
 CHECKPOINTS = 3
 TRAINING = ("tuning", "retraining")
 JUDGING = ("choosing", "evaluation")

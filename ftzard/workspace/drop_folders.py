@@ -18,9 +18,9 @@ from ftzard.errors import DataError
 from ftzard.workspace.workspace import Workspace
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
-#: Tables in other formats are no rows that FTzard reads: their run says so, and they are set aside.
+#: Tables in other formats, which FTzard does not read: their run fails, and they are set aside.
 FOREIGN = (".json", ".tsv", ".xls", ".xlsx", ".ods", ".feather", ".zip", ".gz")
-#: Where small files of labels lie once they were joined: no delivery, and nothing to be told.
+#: The folder of small label files after they were joined, which are no deliveries any more.
 JOINED = "joined"
 
 
@@ -137,7 +137,7 @@ def opened(workspace: Workspace, path: Path) -> Iterator[BinaryIO]:
     Raises DataError for what is no regular file, or lies outside the workspace whatever its name
     says: asked of what was opened. Raises OSError if it cannot be opened.
     """
-    # Without O_NONBLOCK a named pipe would be waited for until somebody writes into it.
+    # Without O_NONBLOCK opening a named pipe would block until it is written to.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -20,7 +20,7 @@ JOBS = {"incoming": "inference_pipeline_job", "raw_incoming": "training_pipeline
         "labelled": "retraining_pipeline_job"}
 #: Bytes of files that are hashed for a tally, of those that no sensor has looked at yet.
 HASHED = 64 << 20
-#: How many names a person is told.
+#: The most names in a message.
 TOLD = 5
 
 
@@ -110,7 +110,7 @@ def _runs(workspace: Workspace) -> Mapping[tuple[str, str], list[tuple]] | None:
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=2)) as opened:
             rows = opened.execute(_RUNS).fetchall()
-    except sqlite3.Error:  # the doctor says what is wrong with it
+    except sqlite3.Error:  # the doctor reports the problem
         return None
     by_content: dict[tuple[str, str], list[tuple]] = {}
     for job, content, run, status, ended, untried in rows:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ftzard.errors import DataError
 
 FIRST, LATEST = 1, 3
-#: Under what key a table says by which version of the rules of identity its rows were made.
+#: The schema key with the version of the identity rules of a table.
 KEY = b"ftzard.identity"
 
 

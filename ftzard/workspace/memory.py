@@ -66,7 +66,7 @@ def text_size(path: Path) -> tuple[int, int]:
             with open(path, "rb") as stream:
                 head = stream.read(_HEAD)
     except (OSError, EOFError, zlib.error, struct.error):
-        return size, 0  # reading it says what is wrong
+        return size, 0  # reading it reports the problem
     return size, size * head.count(b"\n") // max(1, len(head))
 
 
@@ -77,6 +77,6 @@ def _of_parquet(path: Path) -> tuple[int, int]:
     try:
         metadata = pq.read_metadata(path)
     except (pa.ArrowException, OSError):
-        return path.stat().st_size, 0  # reading it says what is wrong
+        return path.stat().st_size, 0  # reading it reports the problem
     groups = map(metadata.row_group, range(metadata.num_row_groups))
     return sum(group.total_byte_size for group in groups), metadata.num_rows

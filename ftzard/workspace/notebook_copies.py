@@ -145,7 +145,7 @@ def _copies(workspace: Workspace, names: Iterable[str] | None
             try:
                 notebook_hash(copy)
             except (ValueError, KeyError, TypeError):
-                continue  # not a notebook: the doctor says so, and its run fails with that
+                continue  # not a notebook: its run fails, and the doctor reports it
             yield name, copy, sources[name]
 
 

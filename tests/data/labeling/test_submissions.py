@@ -83,7 +83,8 @@ REASONS = {
 
 def test_good_rows_are_used_bad_ones_are_kept_with_their_reason(mistakes):
     queue, path = mistakes
-    back = submissions.read(path, batch="d", queue=queue, labels=OneOf(NAMES), at="2026-11-21T10:00:00")
+    back = submissions.read(path, batch="d", queue=queue, labels=OneOf(NAMES),
+                            at="2026-11-21T10:00:00")
     lost = {"row00", "row01", "row02", "row03", "row06", "row08"}
     assert set(back.cleaned["id"]) == set(queue["id"]) - lost
     assert back.cleaned["text"].tolist() == queue.set_index("id").loc[back.cleaned["id"],
@@ -142,7 +143,8 @@ def test_rows_drawn_by_chance_say_how_good_the_model_is(tmp_path):
     rows = filled(queue)
     rows.loc[[0, 5], "label"] = ["negative", "positive"]
     rows.to_csv(tmp_path / "back.csv", index=False)
-    facts = submissions.read(tmp_path / "back.csv", batch="d", queue=queue, labels=OneOf(NAMES)).facts
+    facts = submissions.read(tmp_path / "back.csv", batch="d", queue=queue,
+                             labels=OneOf(NAMES)).facts
     assert facts["random_rows"]["rows"] == 4 and facts["random_rows"]["share"] == 0.75
     assert facts["model"]["share"] == 0.9
 
