@@ -317,8 +317,8 @@ class Workspace:
             person: who labelled; the default is the current user.
 
         Raises:
-            DataError: an id that is not in the queue, two labels for one row, or no label at all;
-                nothing was written.
+            DataError: an id that is not in the queue, a label that is none of the task's, two
+                labels for one row, or no label at all; nothing was written.
         """
         from ftzard.steps.label_submission import submit
 

@@ -138,6 +138,7 @@ def asked(workspace) -> ftzard.Workspace:
         "id": [f"b1_{n}" for n in range(4)], "batch": "b1", "text": [f"text {n}" for n in range(4)],
         "suggestion": "", "confidence": "", "side": "train", "chosen_by": "uncertainty",
         "group": "", "blind": "yes", "label": ""})
+    (workspace.root / "ftzard.yaml").write_text("data: {labels: [joy, anger]}\n")
     workspace.labelling.mkdir(parents=True, exist_ok=True)
     labeling_queue.queue_csv(queue, workspace.labelling / "b1.csv")
     return ftzard.open_workspace(workspace.root)
@@ -162,7 +163,8 @@ class TestLabels:
         assert len(rows) == 4 and set(rows["labelled_by"]) == {"bob"}
 
     @pytest.mark.parametrize(("labels", "words"), [
-        ({"b2_7": "joy"}, "unknown id 'b2_7'"), ({}, "none of the rows has a label"),
+        ({"b2_7": "joy"}, "unknown id 'b2_7'"), ({"b1_0": "jot"}, "unknown label 'jot'.*'joy'"),
+        ({}, "none of the rows has a label"),
         (pd.DataFrame({"id": ["b1_0", "b1_0"], "label": ["joy", "anger"]}), "different labels"),
         (pd.DataFrame({"id": ["b1_0"], "lable": ["joy"]}), "no column 'label'.*'lable'")])
     def test_what_cannot_count_is_refused_and_nothing_is_written(self, asked, labels, words):

@@ -94,13 +94,12 @@ def compare(
     if as_json:
         say_value({**comparison.to_dict(), "verdict": comparison.verdict()})
         return
-    values = comparison.to_dict(examples)
-    show_whole(model_tables.score_table(values))
+    show_whole(model_tables.score_table(comparison))
     say(comparison.verdict())
-    for line in model_tables.rows_told(values):
+    for line in model_tables.rows_compared(comparison, examples):
         say(line)
-    if values["disagreements"]:
-        show_whole(model_tables.disagreement_table(values))
+    if examples and len(comparison.disagreements):
+        show_whole(model_tables.disagreement_table(comparison, examples))
     if html is not None:
         say(f"page: {html}")
 
@@ -133,5 +132,5 @@ def export(
         return
     say(f"✓ {done.model} is in {done.folder}; loaded by transformers, its logits differ by at "
         f"most {done.parity['largest']:.2g} on {done.parity['rows']} texts, "
-        f"{done.parity['changed']} with another {done.said}"
+        f"{done.parity['changed']} with another {done.output}"
         + (f"; pushed to {done.url}" if done.url else ""))

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ftzard.config.compose import DEFAULT, Resolved, leaves, to_record
+from ftzard.config.compose import DEFAULT, Resolved, to_record
+from ftzard.config.requests import leaves
 from ftzard.config.schema import GROUPS, PARTS
 from ftzard.core import yaml_file
 

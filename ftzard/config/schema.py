@@ -47,6 +47,11 @@ class Data:
     trust_joblib: bool
 
     @property
+    def cleaning(self) -> dict:
+        """How texts are cleaned, but for a function of the workspace's own."""
+        return {"mention": self.mention, "link": self.link, "max_characters": self.max_characters}
+
+    @property
     def split_ratio(self) -> dict[str, float]:
         """The share of each split."""
         return {"train": self.train_share, "validation": self.validation_share,

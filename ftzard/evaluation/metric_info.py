@@ -39,8 +39,8 @@ class Measure:
         """Return a difference of two values, with or without its sign; too small a one is 0."""
         small = abs(number) < 0.5 * 10.0 ** -self.digits / self.scale
         shape = f"+,.{self.digits}f" if sign and not small else f",.{self.digits}f"
-        said = f"{self.scale * (number if sign and not small else abs(number)):{shape}}"
-        return said.replace("-", "−") + (self.step if unit else "")
+        text = f"{self.scale * (number if sign and not small else abs(number)):{shape}}"
+        return text.replace("-", "−") + (self.step if unit else "")
 
     def range(self, lower: float, upper: float) -> str:
         """Return an interval of values."""
@@ -108,12 +108,12 @@ def sentence(line: Mapping[str, Any]) -> str:
     if measure is ACCURACY:
         return f"{line['accuracy']:.1%} of {line['n']:,} test rows"
     rows = line["n"] if measure is LOSS else line.get("generated") or line["n"]
-    said = f"{measure.short} {measure.value(score(line))}"
+    text = f"{measure.short} {measure.value(score(line))}"
     if line.get("lower") is not None and line.get("upper") is not None:
-        said += f" ({measure.range(line['lower'], line['upper']).replace(' – ', '–')})"
+        text += f" ({measure.range(line['lower'], line['upper']).replace(' – ', '–')})"
     others = [f"{other.short} {other.value(line[other.name])}"
               for other in (LOSS, ROUGE_L, EXACT_MATCH)
               if other is not measure and line.get(other.name) is not None]
     if line.get("perplexity") is not None:
         others.insert(0, f"perplexity {line['perplexity']:,.2f}")
-    return ", ".join([f"{said} on {rows:,} test rows", *others])
+    return ", ".join([f"{text} on {rows:,} test rows", *others])

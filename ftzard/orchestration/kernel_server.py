@@ -46,7 +46,8 @@ EVERY = ("ipykernel.kernelapp", "ipykernel.debugger", "ftzard.definitions",
          "ftzard.steps.step_run", "mlflow.store.tracking.sqlalchemy_store")
 MODELS = ("torch", "transformers", "peft", "transformers.models.falcon",
           "transformers.models.auto", "bitsandbytes", "ftzard.steps.candidate",
-          "ftzard.tasks.classification.evaluation", "ftzard.steps.trials", "ftzard.training.fit",
+          "ftzard.tasks.classification.evaluation", "ftzard.steps.evaluation",
+          "ftzard.steps.trials", "ftzard.training.fit",
           "sklearn.linear_model", "sklearn.feature_extraction.text")
 
 

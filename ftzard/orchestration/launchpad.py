@@ -16,8 +16,9 @@ from pathlib import Path
 import yaml
 
 from ftzard.config import effects
-from ftzard.config.compose import PACKAGED, available, defaults, leaves, stated
+from ftzard.config.compose import PACKAGED, available, defaults
 from ftzard.config.pipeline import drop_folder
+from ftzard.config.requests import leaves, stated
 from ftzard.config.schema import hint_of, parse
 from ftzard.core.credentials import without_password
 from ftzard.errors import FtzardError

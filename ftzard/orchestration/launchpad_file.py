@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ftzard.config import former_names
-from ftzard.config.compose import typed
 from ftzard.config.pipeline import BY_NAME, DELIVERIES, JOBS, STEPS
+from ftzard.config.requests import typed
 from ftzard.config.schema import Config
 from ftzard.core import yaml_file
 from ftzard.errors import ConfigError, nearest

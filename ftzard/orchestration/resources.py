@@ -29,17 +29,9 @@ from dagster import (
 )
 
 from ftzard.config import comments, effects, unusual
-from ftzard.config.compose import (
-    MARKER,
-    PACKAGED,
-    Resolved,
-    available,
-    from_record,
-    leaves,
-    stated,
-    to_record,
-)
+from ftzard.config.compose import MARKER, PACKAGED, Resolved, available, from_record, to_record
 from ftzard.config.pipeline import BY_NAME, JOBS, STEPS
+from ftzard.config.requests import leaves, stated
 from ftzard.config.schema import GROUPS, Config, Paths
 from ftzard.core.artifacts import write_json
 from ftzard.core.locks import locked

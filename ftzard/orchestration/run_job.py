@@ -118,8 +118,9 @@ def _with_dropped_file(workspace: Workspace, job: str, request: dict[str, Any],
     os.environ.update(launch.environment(workspace))
     from dagster import DagsterInstance
 
-    from ftzard.orchestration.drop_folder_runs import DELIVERY, shortened
+    from ftzard.orchestration.drop_folder_runs import shortened
     from ftzard.orchestration.file_selection import select_file
+    from ftzard.orchestration.past_runs import DELIVERY
 
     with DagsterInstance.get() as instance:
         selected = select_file(instance, workspace, job, request, resources)

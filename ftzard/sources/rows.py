@@ -10,7 +10,6 @@ import pandas as pd
 from ftzard.config.schema import Config
 from ftzard.data import cleaning, mixing, reading, storage
 from ftzard.errors import DataError
-from ftzard.registry import model_records
 from ftzard.sources.open import Opened
 from ftzard.tasks.base import Task, task_named
 
@@ -91,7 +90,7 @@ def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], rea
         name = source.source.name
         raw[name] = reader.rows(source)
         usable, rejected = part.clean(raw[name], config.data, batch=name, identity=identity,
-                                      cleaning=model_records.cleaning_values(config.data))
+                                      cleaning=config.data.cleaning)
         try:
             cleaning.check_rejected(usable, rejected, labels=config.data.labels,
                                     max_rejected=config.data.max_rejected)

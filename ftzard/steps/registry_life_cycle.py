@@ -10,18 +10,19 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.config.pipeline import Step
+from ftzard.config.training_config import TrainingConfig
 from ftzard.core import archive
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import load_base
 from ftzard.registry import compare as comparing
 from ftzard.registry import delete as deletion
 from ftzard.registry import lookup, model_records
-from ftzard.registry.compare import Comparison
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base as register_bare_base
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.steps.trials import log_epoch
-from ftzard.tasks.classification.comparison_page import speed_of
+from ftzard.tasks.comparison import Comparison, description
+from ftzard.tasks.comparison_page import speed_of
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.training.fit import fit
@@ -52,19 +53,14 @@ def who(run: StepRun) -> pd.DataFrame:
 def train(run: StepRun, rows: pd.DataFrame) -> Path:
     """Return the folder of an adapter, trained on the first rows."""
     config = run.config
-    loaded = load_base(model_records.base_spec(run.workspace, config.model),
-                       sorted(rows["label"].unique()))
+    loaded = load_base(model_records.base_spec(run.workspace, config.model, config.task.kind),
+                       run.task.model.head_labels(rows))
     parts = {side: rows[rows["split"] == side].head(ROWS) for side in ("train", "validation")}
-    chosen = config.training
-    values = {key: getattr(chosen, key) for key in
-              ("rank", "dropout", "learning_rate", "batch_size", "weight_decay")}
-    values["alpha"] = chosen.rank * chosen.alpha_ratio
-    return fit(loaded, parts["train"], parts["validation"], params=values, seed=config.seed,
-               training=model_records.training_values(config.training),
-               metric=config.tuning.metric, train_embeddings=config.model.train_embeddings,
-               folder=scratch() / "adapter",
-               extra={"cleaning": run.cleaning},
-               on_epoch=lambda entry: log_epoch(run.mlflow_run, entry)).folder
+    return fit(loaded, parts["train"], parts["validation"], task=run.task,
+               config=TrainingConfig.of(config), folder=scratch() / "adapter",
+               extra=run.task.model.adapter_meta(config, loaded.tokenizer, run.cleaning),
+               on_epoch=lambda entry: log_epoch(
+                   run.mlflow_run, entry, run.task.model.EPOCH_METRIC)).folder
 
 
 def register(run: StepRun, folder: Path) -> Version:
@@ -118,14 +114,11 @@ def compare(run: StepRun, first: Version, second: Version, rows: pd.DataFrame) -
     """Compare two versions on the test rows, each in its own process."""
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     models = [lookup.files_of(run.workspace, run.tracking, v) for v in (first, second)]
-    comparison = comparing.held(
-        models, test, {"source": "the test rows", "n": len(test), "rejected": {},
-                       "batches": test["batch"].value_counts(sort=False).to_dict()},
-        asked=(str(first), str(second)), threads=run.config.threads, seed=run.config.seed,
-        confidence=run.config.gate.confidence, resamples=run.config.gate.resamples, say=print)
+    comparison = comparing.compare_on(
+        models, test, description("the test rows", test), asked=(str(first), str(second)),
+        config=run.config)
     run.log(**{f"{side}_{score}": values[side]["value"]
-               for score, values in comparison.result.scores.items()
-               for side in ("first", "second")})
+               for score, values in comparison.scores.items() for side in ("first", "second")})
     print(comparison.verdict())
     return comparison
 
@@ -133,7 +126,7 @@ def compare(run: StepRun, first: Version, second: Version, rows: pd.DataFrame) -
 def scores(comparison: Comparison) -> pd.DataFrame:
     """Return a comparison as a table: scores with intervals, latency, throughput, memory."""
     lines = {}
-    for score, values in comparison.result.scores.items():
+    for score, values in comparison.scores.items():
         lines[score] = [f"{100 * v['value']:.1f} % ({100 * v['lower']:.1f} to "
                         f"{100 * v['upper']:.1f})" for v in (values["first"], values["second"])]
     lines["one row"] = [speed_of(asdict(s), "latency_ms") for s in comparison.speeds]

@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,40 +16,34 @@ from ftzard.evaluation import metric_info
 from ftzard.registry import model_records, promotions
 from ftzard.reporting import report
 from ftzard.reporting.report_data import (
-    AnsweringModel,
-    Answers,
     Facts,
     Lineage,
-    Model,
     Round,
-    Test,
     Trial,
 )
 from ftzard.reporting.standings import Standings
 from ftzard.steps import candidate
 from ftzard.steps.step_run import StepRun
+from ftzard.steps.trials import curves
+from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
 
-if TYPE_CHECKING:
-    from ftzard.tasks.classification.evaluation import Evaluation
-    from ftzard.tasks.instruction_tuning.evaluation import AnswerEvaluation
-
 #: What preprocessing counts among the leaks although it stays, on the test side.
 LEARNED_BEFORE = "test row like one learned before"
-ROLES = {"challenger": "challenger", "champion": "champion", "base": "base"}
 
 
-def write_report(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluation",
+def write_report(run: StepRun, version: Version, evaluation: Evaluation,
                  rows: pd.DataFrame) -> Path:
     """Write reports/index.html for this round, record it with the run and return its path."""
-    path = report.write(facts(run, version, contest, rows), run.workspace.report)
+    path = report.write(facts(run, version, evaluation, rows),
+                        run.task.report.sections, run.workspace.report)
     run.mlflow_run.artifact(path, "report")
     return path
 
 
-def facts(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluation",
+def facts(run: StepRun, version: Version, evaluation: Evaluation,
           rows: pd.DataFrame) -> Facts:
     """Return what the report tells of this round."""
     config, steps = run.config, _metadata(run)
@@ -60,12 +52,11 @@ def facts(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluatio
     dropped = {name: count for name in ("cleaning", "preprocessing")
                if (count := steps.get(name, {}).get("facts", {}).get("rows_dropped_by_own_code"))}
     trained = steps.get("tuning" if run.step.name == "choosing" else "retraining", {})
-    of_the_task = _of_classes if config.task.instructions is None else _of_answers
     return Facts(
-        title=f"{version.name}: {_what(run, contest, version)}",
+        title=f"{version.name}: {_what(run, evaluation, version)}",
         subtitle=f"{config.tracking.experiment}, base {config.model.name}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        comparison=contest.verdict.to_dict(),
+        comparison=evaluation.verdict.to_dict(),
         token_lengths=(rows["length"] + rows["cut"]).tolist(),
         max_length=config.model.max_length,
         cut_rows=int((rows["cut"] > 0).sum()),
@@ -76,52 +67,16 @@ def facts(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluatio
         if cleaning else None,
         dropped_by_own_code=dropped,
         **leaks(steps),
-        trials=[Trial(**t) for t in model_records.curves(trained.get("facts", {}).get("trials", []))],
+        trials=[Trial(**t) for t in curves(trained.get("facts", {}).get("trials", []))],
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
         drift=drift_log.entries(run.workspace),
         delivered_as=run.delivered_as,
         lineage=_lineage(run, version, steps),
-        **of_the_task(run, version, contest, rows, steps),
+        **run.task.report.facts(
+            evaluation, rows, _names(version, evaluation),
+            steps.get("preprocessing", {}).get("facts", {})),
         **_uncertainty(run, steps))
-
-
-def _of_classes(run: StepRun, version: Version, contest: "Evaluation", rows: pd.DataFrame,
-                steps: dict) -> dict:
-    """Return what only a round of classification has to tell."""
-    return {
-        "models": [_model(line, version, contest) for line in contest.table().to_dict("records")],
-        "class_counts": {label: part["split"].value_counts().to_dict()
-                         for label, part in rows.groupby("label")},
-        "test": Test(contest.classes, contest.rows["label"].tolist(),
-                     contest.probabilities["challenger"], contest.rows["text"].tolist(),
-                     contest.rows["id"].tolist(), contest.calibration.temperature,
-                     contest.calibration.validation_rows)}
-
-
-def _of_answers(run: StepRun, version: Version, contest: "AnswerEvaluation", rows: pd.DataFrame,
-                steps: dict) -> dict:
-    """Return what only a round of instruction tuning has to tell."""
-    told = run.config.task.instructions
-    names, prepared = _names(version, contest), steps.get("preprocessing", {}).get("facts", {})
-    answers = (rows["length"] - rows["prompt_length"]).groupby(rows["split"]).sum()
-    kinds = {f.name for f in fields(AnsweringModel)}
-    return {"answers": Answers(
-        measure=contest.measure,
-        models=[AnsweringModel(
-            name=names[line["model"]], role=line["model"],
-            **{key: value for key, value in line.items() if key in kinds})
-            for line in contest.table().to_dict("records")],
-        generations=contest.side_by_side().to_dict("records"),
-        differences=contest.differences().tolist(),
-        template=told.template, packing=told.packing,
-        supervised_tokens={side: int(count) for side, count in answers.items()},
-        prompt_tokens={side: int(count) for side, count in
-                       rows.groupby("split")["prompt_length"].sum().items()},
-        rows={source or "one file": part["split"].value_counts().to_dict()
-              for source, part in rows.groupby("source")},
-        cut_answers=int((rows["cut"] > 0).sum()),
-        lost_rows=prepared.get("rows_without_room"), max_new_tokens=told.max_new_tokens)}
 
 
 def rounds(run: StepRun, version: Version) -> list[Round]:
@@ -161,12 +116,12 @@ def _labels(entry: Mapping) -> dict[str, int | None]:
 
     A record of before does not say it, but for the first version, to which all rows were new.
     """
-    told = entry.get("new_rows")
-    if told is None and int(entry["version"]) == 1:
-        told = entry["rows"]
-    if told is None:
+    rows = entry.get("new_rows")
+    if rows is None and int(entry["version"]) == 1:
+        rows = entry["rows"]
+    if rows is None:
         return {"labels": None, "new_training_rows": None}
-    return {"labels": sum(told.values()), "new_training_rows": told.get("train", 0)}
+    return {"labels": sum(rows.values()), "new_training_rows": rows.get("train", 0)}
 
 
 def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
@@ -175,7 +130,7 @@ def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
     That includes what a person decided before the next version was made.
     """
     chain = promotions.on_record(records)
-    found: dict[int, int | None] = {}
+    champions: dict[int, int | None] = {}
     standing, done = None, 0
     begun = [str(entry.get("created") or "") for entry in records[1:]]
     for entry, next_one in zip_longest(records, begun):
@@ -186,8 +141,8 @@ def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
         while done < len(chain) and chain[done].by_hand and chain[done].version <= number and (
                 next_one is None or chain[done].time <= next_one):
             standing, done = chain[done].version, done + 1
-        found[number] = standing
-    return found
+        champions[number] = standing
+    return champions
 
 
 def _by_hand(entry: dict) -> list[str]:
@@ -201,39 +156,34 @@ def leaks(steps: dict) -> dict:
 
     steps: every step's metadata, by name.
     """
-    told = steps.get("preprocessing", {}).get("facts", {})
-    if told.get("leaks") is None:
+    prepared = steps.get("preprocessing", {}).get("facts", {})
+    if prepared.get("leaks") is None:
         return {}
-    return {"leaks": {reason: n for reason, n in told["leaks"].items() if reason != LEARNED_BEFORE},
-            "learned_before": told["leaks"].get(LEARNED_BEFORE, 0),
+    return {"leaks": {reason: n for reason, n in prepared["leaks"].items()
+                      if reason != LEARNED_BEFORE},
+            "learned_before": prepared["leaks"].get(LEARNED_BEFORE, 0),
             "arrived_leaks": steps.get("inference_preprocessing", {}).get("facts", {}).get("leaks")}
 
 
 def _metadata(run: StepRun) -> dict[str, dict]:
     """Return the latest metadata of every step that has run, this one's as it stands."""
-    found = {step.name: json.loads(path.read_text(encoding="utf-8")) for step in STEPS
-             if (path := run.workspace.metadata / f"{step.name}.json").is_file()}
-    return {**found, run.step.name: {"facts": run.facts, "run_id": run.mlflow_run.id}}
+    metadata = {step.name: json.loads(path.read_text(encoding="utf-8")) for step in STEPS
+                if (path := run.workspace.metadata / f"{step.name}.json").is_file()}
+    return {**metadata, run.step.name: {"facts": run.facts, "run_id": run.mlflow_run.id}}
 
 
-def _what(run: StepRun, contest: "Evaluation | AnswerEvaluation", version: Version) -> str:
-    if contest.verdict.promoted:
+def _what(run: StepRun, evaluation: Evaluation, version: Version) -> str:
+    if evaluation.verdict.promoted:
         return f"version {version.number} is the new champion"
-    before = contest.champion
-    kept = f"version {before.number} stays champion" if before else "no champion yet"
-    return f"{kept}, version {version.number} was not promoted"
+    before = evaluation.champion
+    outcome = f"version {before.number} stays champion" if before else "no champion yet"
+    return f"{outcome}, version {version.number} was not promoted"
 
 
-def _model(line: dict, version: Version, contest: "Evaluation") -> Model:
-    role, names = ROLES.get(line["model"], "baseline"), _names(version, contest)
-    return Model(name=names.get(line["model"], line["model"]), role=role,
-                 accuracy=line["accuracy"], n=line["n"], lower=line["lower"], upper=line["upper"],
-                 macro_f1=line["macro_f1"])
-
-
-def _names(version: Version, contest: "Evaluation | AnswerEvaluation") -> dict[str, str]:
-    now = " (now champion)" if contest.verdict.promoted else ""
-    return {"challenger": f"challenger {version}{now}", "champion": f"champion {contest.champion}",
+def _names(version: Version, evaluation: Evaluation) -> dict[str, str]:
+    now = " (now champion)" if evaluation.verdict.promoted else ""
+    return {"challenger": f"challenger {version}{now}",
+            "champion": f"champion {evaluation.champion}",
             "base": "base, before fine-tuning", "majority": "majority class"}
 
 
@@ -250,16 +200,17 @@ def _uncertainty(run: StepRun, steps: dict) -> dict:
     if run.step.name != "evaluation" or sampled is None or not path.is_file():
         return {}
     predictions = storage.read_parquet(path)
-    told = sampled["facts"]
+    sampling = sampled["facts"]
     if "probabilities" in predictions:
-        scores = query_strategies.uncertainty(np.stack(predictions["probabilities"]), told["shown_by"])
+        scores = query_strategies.uncertainty(
+            np.stack(predictions["probabilities"]), sampling["shown_by"])
     else:
         scores = 1 - predictions["confidence"].to_numpy()
-    return {"uncertainty": scores.tolist(), "threshold": told["shown_threshold"],
-            "strategy": told["strategy"].replace("_", " "),
-            "quantile": told.get("quantile"),
-            "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"],
-            "asked_of": told.get("batch")}
+    return {"uncertainty": scores.tolist(), "threshold": sampling["shown_threshold"],
+            "strategy": sampling["strategy"].replace("_", " "),
+            "quantile": sampling.get("quantile"),
+            "asked": sampling["uncertain_rows_asked"] + sampling["audit_rows_asked"],
+            "asked_of": sampling.get("batch")}
 
 
 def _lineage(run: StepRun, version: Version, steps: dict) -> Lineage:

@@ -128,12 +128,10 @@ class StepRun:
     def cleaning(self) -> dict:
         """The cleaning options, as `data.cleaning.clean` and an adapter's ftzard.json take them.
         """
-        from ftzard.registry import model_records
-
         own = self.own_clean
         if "tokenized" in self.inputs:
             artifact_checks.require_rows_cleaned(self, own)
-        values = model_records.cleaning_values(self.config.data)
+        values = self.config.data.cleaning
         return values if own is None else {**values, "own": own}
 
     @cached_property

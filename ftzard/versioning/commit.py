@@ -151,8 +151,8 @@ def _commit_with_code(root: Path, paths: Sequence[str], code: Sequence[CodeFile]
 
 def _blobs(root: Path, revision: str | None, paths: Sequence[str]) -> dict[str, str]:
     """Return {path: blob id} of the given paths in a revision."""
-    if revision is None or not paths or not _git.attempt(
-            root, "cat-file", "-e", f"{revision}^{{commit}}").returncode == 0:
+    if revision is None or not paths or _git.attempt(
+            root, "cat-file", "-e", f"{revision}^{{commit}}").returncode != 0:
         return {}
     listed = git(root, "--literal-pathspecs", "ls-tree", "-z", revision, "--", *paths)
     return {entry.split("\t", 1)[1]: entry.split("\t", 1)[0].split()[2]

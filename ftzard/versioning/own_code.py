@@ -61,7 +61,7 @@ def custom_files(workspace: Workspace) -> list[str]:
 def all_files(workspace: Workspace) -> list[str]:
     """Return all files of the workspace's own code, used or not."""
     root = workspace.root
-    config = [p for p in (root / "config").rglob("*.yaml")]
+    config = list((root / "config").rglob("*.yaml"))
     notebooks = list(workspace.notebooks.glob("*.ipynb"))
     files = [path.relative_to(root).as_posix() for path in (*config, *notebooks) if path.is_file()]
     marker = [MARKER] if (root / MARKER).is_file() else []
@@ -118,7 +118,8 @@ def snapshot(workspace: Workspace, paths: Iterable[str]) -> dict[str, UsedFile]:
         _refuse_credentials(path, content)
         folder = workspace.state / "code"
         folder.mkdir(parents=True, exist_ok=True)
-        part = write_atomically(folder / f".{os.getpid()}.read", lambda p: p.write_bytes(content))
+        part = write_atomically(folder / f".{os.getpid()}.read",
+                                lambda p, content=content: p.write_bytes(content))
         digest = sha256(part)
         os.replace(part, _place(workspace, path, digest))
         used[path] = UsedFile(path, digest, head)

@@ -146,7 +146,8 @@ class TestHandedIn:
                              queue=submissions.queues(folder))
         queue.head(1).assign(label="second", labelled_by="ann").to_csv(tmp_path / "two.csv",
                                                                        index=False)
-        two = submissions.read(tmp_path / "two.csv", batch="e", labels=Answer(), queue=queue.tail(1),
+        two = submissions.read(tmp_path / "two.csv", batch="e", labels=Answer(),
+                               queue=queue.tail(1),
                              earlier=one.cleaned)
         assert two.cleaned["label"].tolist() == ["second"] and two.facts["changed"] == 1
         assert two.cleaned["messages"].tolist() == MESSAGES[:1]
@@ -189,7 +190,8 @@ class TestLabelStudio:
         for name, export in (("full", full), ("short", short)):
             path = tmp_path / f"{name}.json"
             path.write_text(json.dumps(export))
-            back = submissions.read(path, batch="d", queue=submissions.queues(folder), labels=Answer())
+            back = submissions.read(path, batch="d", queue=submissions.queues(folder),
+                                    labels=Answer())
             assert back.cleaned[["id", "label", "labelled_by"]].values.tolist() == [
                 ["r0", "it is\n2", "0"], ["r1", "me", "0"]]
             assert back.refused.empty

@@ -146,7 +146,8 @@ def test_a_label_by_hand_is_its_name_however_it_was_typed():
     accepted, refused = labeling_queue.accept(given, queue, OneOf(["0", "1"]))
     assert accepted["label"].tolist() == ["1", "1", "0"]
     assert refused["reason"].str.startswith("unknown label 'TRUE'").all()
-    accepted, _ = labeling_queue.accept(given.assign(label=SAD), queue, OneOf(["F\u00e2ch\u00e9", "x"]))
+    accepted, _ = labeling_queue.accept(given.assign(label=SAD), queue,
+                                        OneOf(["F\u00e2ch\u00e9", "x"]))
     assert set(accepted["label"]) == {"F\u00e2ch\u00e9"} and len(accepted) == 4
 
 

@@ -12,6 +12,7 @@ from ftzard.data import storage
 from ftzard.errors import DataError
 from ftzard.registry import model_records
 from ftzard.steps import drift_reference
+from ftzard.tasks.base import task_named
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
 from tests.evaluation.simulated import CLASSES, made
@@ -24,7 +25,7 @@ class Opened(SimpleNamespace):
 
     def __init__(self, workspace, **config):
         super().__init__(workspace=workspace, config=compose(config), logged={}, said={}, kept={},
-                         tagged={}, inputs={})
+                         tagged={}, inputs={}, task=task_named("classification"))
         self.mlflow_run = SimpleNamespace(tags=self.tagged.update)
 
     def log(self, **metrics):
@@ -60,7 +61,7 @@ def batch(name: str, seed: int, **change) -> tuple[pd.DataFrame, np.ndarray, np.
 def compared(workspace, name: str, seed: int, *, config=None, **change):
     run = Opened(workspace, **(config or {}))
     found = drift_reference.compare(run, CHAMPION, SimpleNamespace(labels=CLASSES),
-                              *batch(name, seed, **change))
+                                    *batch(name, seed, **change))
     return found, run
 
 
@@ -90,7 +91,7 @@ def test_the_thresholds_are_those_of_the_config(ready):
 
 
 def test_the_reference_is_kept_as_it_was(ready):
-    kept = drift_reference.of(SimpleNamespace(workspace=ready), CHAMPION, None)
+    kept = drift_reference.reference(SimpleNamespace(workspace=ready), CHAMPION, None)
     original = made(900, 0)
     assert np.allclose(kept.embeddings, original.embeddings, atol=1e-5)
     assert (kept.words == original.words).all()
@@ -115,7 +116,7 @@ def test_rows_that_changed_and_were_never_versioned_are_refused(ready):
     storage.write_parquet(pd.DataFrame({"text": ["c"], "split": ["test"]}),
                           ready.root / "data/tokenized/tokenized.parquet")
     with pytest.raises(DataError, match="never committed"):
-        drift_reference.of(SimpleNamespace(workspace=ready), CHAMPION, None)
+        drift_reference.reference(SimpleNamespace(workspace=ready), CHAMPION, None)
 
 
 def test_a_version_without_a_record_is_refused(ready):

@@ -45,7 +45,8 @@ def by_words(train: pd.DataFrame, test: pd.DataFrame) -> float:
 
 def sided(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     cleaned, _ = usable(table)
-    return near_duplicates.drop_near_duplicates(splitting.assign(cleaned, ratio=RATIO, salt="ftzard"))
+    return near_duplicates.drop_near_duplicates(splitting.assign(cleaned, ratio=RATIO,
+                                                                 salt="ftzard"))
 
 
 def side(rows: pd.DataFrame, name: str) -> pd.DataFrame:

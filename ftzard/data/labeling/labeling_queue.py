@@ -313,18 +313,19 @@ def accept(
     """Take the labels a person gave: returns (accepted, refused).
 
     queue: what was asked (None: whatever ids come are taken), with `changed`, if it has that, for
-    rows that are not as they were asked. labels: what a label may be. Accepted has row (of `labelled`, from 0), id, batch, text,
-    label, labelled_by, labelled_at and own_answer ('' unless it was given blind), with batch and
-    text as they were asked, so that `clean` can take it; refused has row, id, batch, text, label,
-    labelled_by, own_answer and seen as given, and one reason each. A refused row
-    is still in the queue: its label can be handed in again. A second person's answer that agrees
-    with the first is neither.
+    rows that are not as they were asked. labels: what a label may be. Accepted has row (of
+    `labelled`, from 0), id, batch, text, label, labelled_by, labelled_at and own_answer ('' unless
+    it was given blind), with batch and text as they were asked, so that `clean` can take it;
+    refused has row, id, batch, text, label, labelled_by, own_answer and seen as given, and one
+    reason each. A refused row is still in the queue: its label can be handed in again. A second
+    person's answer that agrees with the first is neither.
     """
     labelled = _whole(labelled)
     chosen = labels.parse(labelled["label"])
     asked = None if queue is None else queue.drop_duplicates("id").set_index("id")
     own = _own_answers(labelled, asked, labels)
-    reasons = pd.Series(_first_look(labelled, chosen, asked, labels), labelled.index, dtype="object")
+    reasons = pd.Series(_first_look(labelled, chosen, asked, labels), labelled.index,
+                        dtype="object")
     counting = labelled.assign(name=chosen)[reasons == ""]
     second = []
     for _, same in counting.groupby("id", sort=False):

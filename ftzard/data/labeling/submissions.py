@@ -74,7 +74,8 @@ def queues(folder: Path) -> pd.DataFrame | None:
     files = sorted(Path(folder).glob("*.csv"))
     if not files:
         return None
-    return pd.concat([labeling_queue.with_suggestions(f, labeling_queue.read_asked(f)) for f in files],
+    return pd.concat([labeling_queue.with_suggestions(f, labeling_queue.read_asked(f))
+                      for f in files],
                      ignore_index=True).drop_duplicates("id")
 
 
@@ -190,7 +191,8 @@ def accept(given: pd.DataFrame, name: str, *, batch: str, queue: pd.DataFrame,
         "model": _with_model(known, cleaned["own_answer"]),
         "random_rows": _with_model(known, cleaned["own_answer"], "random"),
         "audit_rows": _with_model(known, cleaned["own_answer"], "audit"),
-        "labellers": labeling_queue.agreement(labeling_queue.labelled_twice(given, asked, labels, by_hand)),
+        "labellers": labeling_queue.agreement(
+            labeling_queue.labelled_twice(given, asked, labels, by_hand)),
     }
     if labels.free_text:  # agreement by chance is for labels that come from a few names
         for who in COMPARED:
@@ -223,8 +225,8 @@ def report_refused(refused: pd.DataFrame, folder: Path, file: str, *, at: str) -
     path = folder / f"{Path(file).name.split('.', 1)[0]}.refused.csv"
     columns = ["row", "id", "batch", "text", "label", "labelled_by", *labeling_queue.SEEN, "reason"]
     write_csv(refused[columns], path, encoding="utf-8-sig")
-    lines = [f"{row.reason}: row {row.row + 1}, id {row.id}, label '{labeling_queue.short(row.label)}'"
-             for row in refused.itertuples(index=False)]
+    lines = [f"{row.reason}: row {row.row + 1}, id {row.id}, label "
+             f"'{labeling_queue.short(row.label)}'" for row in refused.itertuples(index=False)]
     counted = "\n".join(f"  {count:>5}  {reason}" for reason, count in
                         refused["reason"].value_counts().items())
     text = (f"{len(refused)} rows of {file} were refused on {at}; all others were used.\n\n"

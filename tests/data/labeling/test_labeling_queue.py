@@ -97,7 +97,8 @@ def test_a_doubled_id_counts_once_if_it_agrees_and_never_if_not(queue):
 
 
 def test_labels_that_differ_in_case_only_are_taken_literally(queue):
-    accepted, refused = accept(queue.assign(label=["A", "a", "b", "B"]), queue, OneOf(["A", "a", "b"]))
+    accepted, refused = accept(queue.assign(label=["A", "a", "b", "B"]), queue,
+                               OneOf(["A", "a", "b"]))
     assert accepted["label"].tolist() == ["A", "a", "b"]
     assert refused["id"].tolist() == ["0012"]
 

@@ -59,7 +59,7 @@ def test_a_row_comes_back_with_its_group_and_so_on_the_side_it_was_asked_for(tmp
     groups = [f"author {n % 7}" for n in range(20)]
     unlabelled = sides(asked().assign(group=groups))
     queue_csv(filled(unlabelled), tmp_path / "queue.csv")
-    told = {"batch": "d", "queue": read_queue(tmp_path / "queue.csv"), "labels": NAMES}
+    told = {"batch": "d", "queue": read_queue(tmp_path / "queue.csv"), "labels": OneOf(NAMES)}
     back = submissions.read(tmp_path / "queue.csv", **told)
     assert back.cleaned["group"].tolist() == groups
     assert sides(back.cleaned)["split"].tolist() == unlabelled["split"].tolist()
@@ -83,7 +83,8 @@ REASONS = {
 
 def test_good_rows_are_used_bad_ones_are_kept_with_their_reason(mistakes):
     queue, path = mistakes
-    back = submissions.read(path, batch="d", queue=queue, labels=OneOf(NAMES), at="2026-11-21T10:00:00")
+    back = submissions.read(path, batch="d", queue=queue, labels=OneOf(NAMES),
+                            at="2026-11-21T10:00:00")
     lost = {"row00", "row01", "row02", "row03", "row06", "row08"}
     assert set(back.cleaned["id"]) == set(queue["id"]) - lost
     assert back.cleaned["text"].tolist() == queue.set_index("id").loc[back.cleaned["id"],
@@ -142,7 +143,8 @@ def test_rows_drawn_by_chance_say_how_good_the_model_is(tmp_path):
     rows = filled(queue)
     rows.loc[[0, 5], "label"] = ["negative", "positive"]
     rows.to_csv(tmp_path / "back.csv", index=False)
-    facts = submissions.read(tmp_path / "back.csv", batch="d", queue=queue, labels=OneOf(NAMES)).facts
+    facts = submissions.read(tmp_path / "back.csv", batch="d", queue=queue,
+                             labels=OneOf(NAMES)).facts
     assert facts["random_rows"]["rows"] == 4 and facts["random_rows"]["share"] == 0.75
     assert facts["model"]["share"] == 0.9
 
