@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from ftzard.config.schema import Config
     from ftzard.orchestration.run_job import JobOutcome
-    from ftzard.registry.compare import Comparison
     from ftzard.registry.export import Exported
     from ftzard.registry.promote import Promotion
     from ftzard.steps.plan import Plan
+    from ftzard.tasks.comparison import Comparison
     from ftzard.workspace import workspace as _workspace
 
 Say: TypeAlias = Callable[[str], None]
@@ -247,7 +247,7 @@ class Workspace:
         """
         from ftzard.registry import compare
 
-        return compare.compare(  # type: ignore[return-value]  # two classes until they are one
+        return compare.compare(
             self.paths, self._reference(first), self._reference(second),
             file=None if file is None else Path(file), say=say)
 

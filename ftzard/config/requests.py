@@ -4,13 +4,14 @@ Nothing is composed here, and nothing loads hydra.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from ftzard.config.overrides import parse_override
 from ftzard.config.schema import GROUPS, PARTS, hint_of, parse
 from ftzard.errors import ConfigError
 
 
-def leaves(values: Mapping) -> dict[str, object]:
+def leaves(values: Mapping[str, Any]) -> dict[str, object]:
     """Return nested values under the dotted keys of the schema; maps that are values stay whole."""
     found: dict[str, object] = {}
     for name, value in values.items():
@@ -22,7 +23,7 @@ def leaves(values: Mapping) -> dict[str, object]:
     return found
 
 
-def stated(request: Mapping) -> tuple[dict[str, str], dict[str, object]]:
+def stated(request: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, object]]:
     """Return the choice of each group and the dotted values that a request itself gives.
 
     Nothing is composed, and nothing loads hydra. Raises ConfigError, a line per mistake.
@@ -34,8 +35,8 @@ def stated(request: Mapping) -> tuple[dict[str, str], dict[str, object]]:
     return choices, values
 
 
-def read_request(request: Mapping, found: list[str]
-          ) -> tuple[dict[str, str], dict[str, object], set[str]]:
+def read_request(request: Mapping[str, Any], found: list[str]
+                 ) -> tuple[dict[str, str], dict[str, object], set[str]]:
     """Split a request into choices, dotted values, and the keys that an override string gives.
 
     A sentence is added to `found` for each override that cannot be read, and for each key that is
@@ -55,7 +56,10 @@ def read_request(request: Mapping, found: list[str]
                 found.append(f"{which}{earlier!r} and{',' if override else ''} {words}; keep one "
                              "of them.")
         said[key] = value
-        (choices if key in GROUPS else values)[key] = str(value) if key in GROUPS else value
+        if key in GROUPS:
+            choices[key] = str(value)
+        else:
+            values[key] = value
 
     for key, value in request.items():
         if key == "overrides" or value is None and key in GROUPS:
@@ -101,7 +105,7 @@ def _agree(key: str, value: object, other: str, its: object) -> bool:
     return isinstance(its, Mapping) and name in its and its[name] == value
 
 
-def typed(request: Mapping) -> dict:
+def typed(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request with its values as the schema's types, where they can be read so.
 
     For whoever checks them by types of its own: `yes` is a boolean in a key that wants one.
@@ -109,7 +113,8 @@ def typed(request: Mapping) -> dict:
     def of(key: str, value: object) -> object:
         if isinstance(value, Mapping) and (key in GROUPS or key in PARTS):
             return {name: of(f"{key}.{name}", inner) for name, inner in value.items()}
-        hint, misfits = hint_of(key), []
+        misfits: list[str] = []
+        hint = hint_of(key)
         found = value if hint is None or key in GROUPS else parse(hint, value, key, misfits)
         return value if misfits else found
 

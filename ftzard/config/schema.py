@@ -47,7 +47,7 @@ class Data:
     trust_joblib: bool
 
     @property
-    def cleaning(self) -> dict:
+    def cleaning(self) -> dict[str, Any]:
         """How texts are cleaned, but for a function of the workspace's own."""
         return {"mention": self.mention, "link": self.link, "max_characters": self.max_characters}
 

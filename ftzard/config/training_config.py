@@ -5,6 +5,7 @@ A model's record keeps them as its recipe, from which `ftzard reproduce` trains 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from ftzard.config.schema import SEARCHED, Config, Training, Tuning
 
@@ -64,22 +65,22 @@ class TrainingConfig:
             train_embeddings=config.model.train_embeddings)
 
     @classmethod
-    def from_recipe(cls, recipe: Mapping) -> "TrainingConfig":
+    def from_recipe(cls, recipe: Mapping[str, Any]) -> "TrainingConfig":
         """Return the values of a model's recipe; older ones lack what did not exist yet."""
         return cls(**recipe["params"], **recipe["training"],
                    **{name: recipe[name] for name in _OF_RUN if name in recipe})
 
-    def with_params(self, params: Mapping) -> "TrainingConfig":
+    def with_params(self, params: Mapping[str, Any]) -> "TrainingConfig":
         """Return these values with others for some of PARAMS."""
         return replace(self, **params)
 
     @property
-    def params(self) -> dict:
+    def params(self) -> dict[str, Any]:
         """The values of PARAMS, without those that the method has no use for."""
         return {name: getattr(self, name) for name in PARAMS
                 if not (self.method == "full" and name in ADAPTER_ONLY)}
 
-    def recipe(self) -> dict:
+    def recipe(self) -> dict[str, Any]:
         """Return the values as a model's record keeps them."""
         apart = (*PARAMS, *_OF_RUN)
         return {
@@ -90,7 +91,7 @@ class TrainingConfig:
             **{name: getattr(self, name) for name in _OF_RUN}}
 
 
-def search_space(tuning: Tuning, training: Training) -> dict:
+def search_space(tuning: Tuning, training: Training) -> dict[str, Any]:
     """Return the space of `search`: lists, and single values for what is not searched."""
     space = {name: getattr(tuning, name) or [getattr(training, name)] for name in SEARCHED}
     return {name: values[0] if len(values) == 1 else values for name, values in space.items()}

@@ -1,10 +1,12 @@
 """The sentences in which the gate gives its reasons."""
 
+from typing import Any
+
 from ftzard.config.schema import Gate
 from ftzard.evaluation.metric_info import ACCURACY, Measure
 
 
-def summary(total: dict, against: str, confidence: float, measure: Measure) -> str:
+def summary(total: dict[str, Any], against: str, confidence: float, measure: Measure) -> str:
     """Say what both models reach, and by how much they differ."""
     if measure is not ACCURACY:
         difference = total["difference"]
@@ -26,7 +28,7 @@ def summary(total: dict, against: str, confidence: float, measure: Measure) -> s
     )
 
 
-def not_shown(total: dict, against: str, confidence: float) -> str:
+def not_shown(total: dict[str, Any], against: str, confidence: float) -> str:
     """Say why no gain is shown."""
     if total["upper"] < 0:
         return f"The challenger is worse than the {against}; the interval lies below zero."
@@ -49,7 +51,7 @@ def promoted(first: bool, measure: Measure) -> str:
 
 
 def vetoes(
-    per_class: list[dict], per_test_set: list[dict], limits: Gate, measure: Measure
+    per_class: list[dict[str, Any]], per_test_set: list[dict[str, Any]], limits: Gate, measure: Measure
 ) -> list[str]:
     """Say which classes and test sets lost too much."""
     moved = "rose" if measure.lower_is_better else "fell"
@@ -69,7 +71,7 @@ def vetoes(
     ]
 
 
-def better_baseline(baseline: dict, measure: Measure) -> str:
+def better_baseline(baseline: dict[str, Any], measure: Measure) -> str:
     """Say that a baseline is better than the challenger."""
     if measure is not ACCURACY:
         return (
@@ -83,7 +85,7 @@ def better_baseline(baseline: dict, measure: Measure) -> str:
     )
 
 
-def below_baseline(baselines: list[dict], margin: float, confidence: float) -> list[str]:
+def below_baseline(baselines: list[dict[str, Any]], margin: float, confidence: float) -> list[str]:
     """Return a sentence if a model is surely worse than the most accurate of its baselines."""
     best = max(baselines, key=lambda b: b["champion"], default=None)
     if best is None or best["upper"] >= -margin:

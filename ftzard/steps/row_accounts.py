@@ -93,7 +93,7 @@ def sentence(count: int) -> str:
     return f"{rows} went in that are neither kept nor rejected: this workspace's code dropped them"
 
 
-def vanished_test_rows(workspace: Workspace, champion: "Version | None", rows: pd.DataFrame
+def vanished_test_rows(workspace: Workspace, champion: Version | None, rows: pd.DataFrame
                        ) -> dict[str, int]:
     """Return {batch: number} of the champion's test rows that do not exist any more.
 
@@ -116,7 +116,7 @@ def vanished_test_rows(workspace: Workspace, champion: "Version | None", rows: p
             gone["batch"].value_counts(sort=False).items()}
 
 
-def with_vanished(verdict: Verdict, vanished: dict[str, int], champion: "Version | None"
+def with_vanished(verdict: Verdict, vanished: dict[str, int], champion: Version | None
                   ) -> Verdict:
     """Return the gate's verdict with a warning of vanished test rows, if there are any."""
     if not vanished:
@@ -124,7 +124,7 @@ def with_vanished(verdict: Verdict, vanished: dict[str, int], champion: "Version
     return replace(verdict, warnings=[*verdict.warnings, vanished_sentence(vanished, champion)])
 
 
-def vanished_sentence(vanished: dict[str, int], champion: "Version") -> str:
+def vanished_sentence(vanished: dict[str, int], champion: Version) -> str:
     """Return the gate's sentence on vanished test rows."""
     count = sum(vanished.values())
     rows, have = ("1 test row", "has") if count == 1 else (f"{count:,} test rows", "have")

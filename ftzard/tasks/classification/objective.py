@@ -116,7 +116,8 @@ def measure(scores: numpy.ndarray, targets: numpy.ndarray) -> dict[str, float]:
         "calibrated_loss": calibrated,
         "temperature": temperature,
         "accuracy": float((predicted == targets).mean()),
-        "balanced_accuracy": float(numpy.mean([r for r, p in zip(recall, present) if p])),
+        "balanced_accuracy": float(numpy.mean(
+            [value for value, there in zip(recall, present, strict=True) if there])),
         "macro_precision": float(numpy.mean(precision)),
         "macro_recall": float(numpy.mean(recall)),
         "macro_f1": float(numpy.mean(f1)),

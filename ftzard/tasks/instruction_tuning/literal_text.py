@@ -149,10 +149,12 @@ def _encoders(tokenizer: PreTrainedTokenizerBase, controls: set[str]
 def _never_prepend(part: object) -> bool:
     """Turn "put a blank before the first word" off in a pre-tokenizer; return whether it was on."""
     if isinstance(part, list):
-        return any([_never_prepend(inside) for inside in part])
+        changed = [_never_prepend(inside) for inside in part]  # every one, not up to the first
+        return any(changed)
     if not isinstance(part, dict):
         return False
     if part.get("type") == "Metaspace" and part.get("prepend_scheme") == "first":
         part["prepend_scheme"] = "never"
         return True
-    return any([_never_prepend(inside) for inside in part.values()])
+    changed = [_never_prepend(inside) for inside in part.values()]
+    return any(changed)
