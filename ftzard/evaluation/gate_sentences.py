@@ -51,7 +51,8 @@ def promoted(first: bool, measure: Measure) -> str:
 
 
 def vetoes(
-    per_class: list[dict[str, Any]], per_test_set: list[dict[str, Any]], limits: Gate, measure: Measure
+    per_class: list[dict[str, Any]], per_test_set: list[dict[str, Any]], limits: Gate,
+    measure: Measure
 ) -> list[str]:
     """Say which classes and test sets lost too much."""
     moved = "rose" if measure.lower_is_better else "fell"

@@ -79,7 +79,7 @@ class Evaluation(ABC):
     def __post_init__(self) -> None:
         self.sets = test_sets(self.rows)
 
-    @staticmethod
+    @staticmethod  # noqa: B027
     def require_comparable(meta: Mapping, other: Mapping, name: str) -> None:
         """Raise ModelError if the challenger and another version cannot be compared.
 
