@@ -162,7 +162,7 @@ def test_the_second_round_compares_with_the_champion_on_the_same_rows(tutor):
     assert len(second["tested"]["2"]) == len(second["tested"]["1"]) == 2
     assert {"id", "champion score", "challenger score"} <= set(second["examples"][0])
     test = tutor.table("tokenized").query("split == 'test'")
-    told = yaml.safe_dump(second)
+    told = yaml.safe_dump(dict(second))
     assert not [text for text in test["text"] if len(text) > 20 and text in told]
     tracking = connect(tutor.workspace, tutor.workspace.config())
     alias = "champion" if second["verdict"]["promoted"] else "challenger"

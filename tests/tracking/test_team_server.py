@@ -430,7 +430,7 @@ class TestUsers:
                            MLFLOW_TRACKING_USERNAME="wanda",
                            MLFLOW_TRACKING_PASSWORD="first-of-wanda-1")
         assert code == 0
-        assert "MLFLOW_TRACKING_PASSWORD in the environment is the password of" in said
+        assert "MLFLOW_TRACKING_PASSWORD in the environment is the former password" in said
         assert (tmp_path / "hers" / ".env").read_text() == (
             "MLFLOW_TRACKING_USERNAME=wanda\nexport MLFLOW_TRACKING_PASSWORD=third-of-wanda-1\n")
         code, said = typed("password", "wanda", "--as", "wanda", new="fourth-of-wanda")
