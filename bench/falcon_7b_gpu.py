@@ -68,7 +68,8 @@ def main() -> None:
         raise SystemExit("no GPU here: expected one for the full size, or --tiny")
     if device == "cpu":
         set_threads(2)
-    architecture = tiny() if arguments.tiny else known_architectures.architecture("tiiuae/falcon-7b")
+    architecture = (tiny() if arguments.tiny
+                    else known_architectures.architecture("tiiuae/falcon-7b"))
     folder = arguments.folder / ("tiny" if arguments.tiny else "falcon_7b")
     sample = generate(0).training.dropna()
     write_base(folder, architecture, sample["text"].tolist(), device)

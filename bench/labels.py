@@ -93,7 +93,8 @@ def asked_for() -> argparse.Namespace:
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")],
                         default=[0, 1, 2])
     parser.add_argument("--strategies", type=lambda text: text.split(","),
-                        default=["random", *(s for s in query_strategies.STRATEGIES if s != "random")])
+                        default=["random",
+                                 *(s for s in query_strategies.STRATEGIES if s != "random")])
     return parser.parse_args()
 
 

@@ -16,7 +16,7 @@ from ftzard.config.pipeline import BY_NAME
 from ftzard.data.reading import store_raw
 from ftzard.data.storage import write_csv, write_parquet
 from ftzard.orchestration.create_workspace import create
-from ftzard.steps.step_run import StepLocation
+from ftzard.steps.step_location import StepLocation
 from ftzard.steps.versioning import StepVersion
 from ftzard.tracking import runs
 from ftzard.tracking.workspace_store import connect
@@ -108,10 +108,10 @@ class Rounds:
         parent = runs.known(self.tracking, run.id).data.tags["mlflow.parentRunId"]
         metadata = {"step": step, "run_id": run.id, "run_name": run.name, "base_run_id": parent,
                     "records": list(records), "artifacts": [h.to_dict() for h in handles]}
-        following = StepVersion(BY_NAME[step], StepLocation(self.workspace, self.config, None, None),
+        step_version = StepVersion(BY_NAME[step], StepLocation(self.workspace, self.config, None, None),
                               metadata, list(handles), None)
-        versioned = following.version()
-        following.hand_on(versioned)
+        versioned = step_version.version()
+        step_version.publish(versioned)
         return versioned
 
     def step(self, step: str, name: str, handles=(), records=(), **tags: str) -> Versioned:

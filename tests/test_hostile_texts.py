@@ -137,9 +137,9 @@ class TestPages:
         facts = Facts(
             title=LABELS[4], subtitle=LABELS[5], created="2026-11-21T03:05:22",
             class_counts={label: {"train": 3, "test": 2} for label in LABELS},
-            rejected={label: 2 for label in LABELS}, rows_read=100,
+            rejected=dict.fromkeys(LABELS, 2), rows_read=100,
             rejected_examples=[{"reason": label, "text": label, "row": 1} for label in LABELS],
-            leaks={label: 1 for label in LABELS}, uncertainty=[0.1, 0.5], strategy=LABELS[4],
+            leaks=dict.fromkeys(LABELS, 1), uncertainty=[0.1, 0.5], strategy=LABELS[4],
             asked=1, asked_of="b1", delivered_as={"b1": " ".join(LABELS)})
         assert traces(page_is_safe(report.render(facts))) == ALL
 

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from ftzard.config.pipeline import NOTEBOOKS as PACKAGED
-from ftzard.orchestration.create_workspace import copy_notebooks, create
+from ftzard.orchestration.create_workspace import create
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.workspace.notebook_copies import copy_missing
 from ftzard.workspace.workspace import Workspace
 
 
@@ -123,5 +124,5 @@ def test_notebooks_of_the_task_win_over_those_of_the_same_name(tmp_path):
         copied = {path.name: path.read_bytes() for path in workspace.notebooks.iterdir()}
         assert copied == wanted
         (workspace.notebooks / "Step1_Data_Cleaning.ipynb").write_text("changed by hand")
-        copy_notebooks(workspace)
+        copy_missing(workspace)
         assert (workspace.notebooks / "Step1_Data_Cleaning.ipynb").read_text() == "changed by hand"

@@ -140,7 +140,8 @@ def test_after_a_failure_or_a_kill_at_any_call_of_git_the_same_command_works(
     remotes = tmp_path / "remotes"
 
     def init(file=data):
-        create_workspace.init(root, data=file, git_remote=remotes / "git", dvc_remote=remotes / "dvc")
+        create_workspace.init(root, data=file, git_remote=remotes / "git",
+                              dvc_remote=remotes / "dvc")
 
     def fresh(name: str) -> Path:
         shutil.rmtree(remotes, ignore_errors=True)

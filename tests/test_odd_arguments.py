@@ -104,7 +104,7 @@ def damage(root: Path, kind: str) -> None:
         path.write_bytes(content.encode("utf-16") if content == "utf-16" else content.encode())
 
 
-DAMAGES = ["", "", "", "ftzard.yaml=", "ftzard.yaml=- a", "ftzard.yaml=: [", 
+DAMAGES = ["", "", "", "ftzard.yaml=", "ftzard.yaml=- a", "ftzard.yaml=: [",
            "ftzard.yaml=data: 3", "ftzard.yaml=utf-16", ".env=fifo",
            "ftzard.yaml=task: nothing", ".git=gone", ".git=not a repository",
            ".dvc/config=[[[", ".dvc=gone", ".dvc=a file", ".ftzard/mlflow.db=not a database",

@@ -64,7 +64,7 @@ def test_what_is_required_is_pinned_within_its_bounds(wanted):
 def test_every_requirement_has_a_bound_and_every_pin_its_reason():
     for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
-            assert re.match(r"[a-z-]+(>=|==)\d", line), line
+            assert re.match(r"[a-z0-9-]+(>=|==)\d", line), line
             assert "==" not in line or "  # " in line, f"no reason beside {line}"
 
 

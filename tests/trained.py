@@ -14,7 +14,7 @@ import yaml
 from ftzard.data import storage
 from ftzard.registry import model_records
 from ftzard.steps.step_run import start_step
-from ftzard.steps.versioning import follow
+from ftzard.steps.versioning import finished_step
 from ftzard.tracking import registry
 from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
@@ -71,7 +71,8 @@ def train(workspace: Workspace, rows: pd.DataFrame | None = None, **verdict: obj
     config = workspace.config()
     if rows is None:
         rows = easy_texts(220, seed=4).set_axis(["text", "label"], axis=1)
-    base = model_records.build_base(workspace, config.model, rows["text"], workspace.root / "scratch")
+    base = model_records.build_base(workspace, config.model, rows["text"],
+                                    workspace.root / "scratch")
     shutil.rmtree(workspace.root / "scratch")
     spec = model_records.base_spec(workspace, config.model)
     input_ids, length, cut = encode(rows["text"], load_tokenizer(spec.source), spec.max_length)
@@ -107,8 +108,8 @@ def train(workspace: Workspace, rows: pd.DataFrame | None = None, **verdict: obj
                 run.outputs[name] = workspace.handle(name, path)
             run.records.append(f"models/{NAME}/1.yaml")
         run.finish()
-    followed = follow({"step": "retraining", "overrides": []})
-    followed.hand_on(followed.version())
+    followed = finished_step({"step": "retraining", "overrides": []})
+    followed.publish(followed.version())
     shutil.rmtree(workspace.state / "adapter")
     return workspace
 

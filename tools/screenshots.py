@@ -54,6 +54,10 @@ class Page:
     whole: bool = False
 
 
+#: Longest wait for an answer of the browser.
+PATIENCE_S = 90
+
+
 def browser() -> str:
     """Return the browser that is installed; raises WorkspaceError without one."""
     for name in BROWSERS:
@@ -82,12 +86,12 @@ class Browser:
                                     timeout=30) as answer:
             address = next(one["webSocketDebuggerUrl"] for one in json.load(answer)
                            if one["type"] == "page")
-        self._socket, self._asked = websocket.create_connection(address, timeout=180), 0
+        self._socket, self._asked = websocket.create_connection(address, timeout=PATIENCE_S), 0
         return self
 
     def __exit__(self, *failure: object) -> None:
         self._socket.close()
-        self._process.terminate()
+        self._process.kill()
         self._process.wait(timeout=30)
         with contextlib.suppress(OSError):  # a helper of it may still write there
             self._home.cleanup()
@@ -229,6 +233,15 @@ def variants(only: str | None) -> Mapping[str, dict]:
                                        if key.strip("-") == only}
 
 
+def take_variants(page: Page, out: Path, only: str | None) -> None:
+    """Take a page in a browser of its own: one that hangs does not stop the others."""
+    with Browser() as shown:
+        shown.show(page.address, page.patience_s)
+        for suffix, how in variants(only).items():
+            shown.take(out / f"{page.name}{suffix}.png", **how, whole=page.whole)
+            print(out / f"{page.name}{suffix}.png", flush=True)
+
+
 def main() -> None:
     """Take all pictures of a workspace."""
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -241,18 +254,23 @@ def main() -> None:
     workspace = find(told.workspace)
     told.out.mkdir(parents=True, exist_ok=True)
     out = told.out.resolve()
-    with served(workspace), Browser() as shown:
+    missing = []
+    with served(workspace):
         for page in pages(workspace):
             if told.only and not re.search(told.only, page.name):
                 continue
-            shown.show(page.address, page.patience_s)
-            for suffix, how in variants(told.variant).items():
-                shown.take(out / f"{page.name}{suffix}.png", **how, whole=page.whole)
-                print(out / f"{page.name}{suffix}.png", flush=True)
+            try:
+                take_variants(page, out, told.variant)
+            except websocket.WebSocketTimeoutException:
+                missing.append(page.name)
     if not told.only:
         terminal(workspace, out)
         for name, of in (("dag", "dagster-job"), ("report", "report")):
-            shutil.copyfile(out / f"{of}.png", out / f"{name}.png")
+            if of not in missing:
+                shutil.copyfile(out / f"{of}.png", out / f"{name}.png")
+    if missing:
+        raise WorkspaceError(f"the browser did not draw {', '.join(missing)} in {PATIENCE_S} s; "
+                             "try again on an idle machine with --only NAME.")
 
 
 if __name__ == "__main__":

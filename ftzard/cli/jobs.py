@@ -1,8 +1,6 @@
 """Commands that run a job, or say what it would take."""
 
-import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +9,7 @@ import typer
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
 from ftzard.cli.layout import Column, Table
 from ftzard.cli.printing import say, say_value, show_whole, telling
-from ftzard.config.pipeline import JOBS, job_named
-from ftzard.orchestration import launch
+from ftzard.config.pipeline import JOBS
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -28,74 +25,21 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a job here and now, showing each step."""
-    from ftzard.config import effects, unusual
-    from ftzard.workspace.workspace import find
+    from ftzard import api
 
-    place = find(workspace)
-    job = job_named(job)
-    told = launch.launchpad({}) if config is None else launch.launchpad_file(config, job)
-    request = launch.merged(told.experiment, overrides or [])
-    resolved = place.resolve(request)
-    effects.refuse_without_effect(resolved, job)
-    unusual.require_usual(resolved, JOBS[job])
-    tell = telling(as_json)
-    tell(f"{job} in {place.root}")
-    request, tags = delivery(place, job, request, told.resources, tell)
-    outcome = launch.run(place, job, request, resources=told.resources, dagster=told.dagster,
-                         tags=tags, say=tell)
+    place = api.open_workspace(workspace)
+    outcome = place.run(job, overrides or (), launchpad=config, check=False, say=telling(as_json))
     if as_json:
-        say_value(outcome_values(place, job, outcome))
+        say_value(outcome.to_dict())
     else:
-        show_outcome(place, job, outcome)
+        show_outcome(place.paths, outcome.job, outcome)
     if not outcome.success:
         raise typer.Exit(1)
 
 
-def outcome_values(place, job: str, outcome) -> dict:
-    """Return how a run ended as plain values: its steps, what was made, verdicts, or its failure.
-    """
-    from ftzard.steps.inputs import metadata_if_any
-
-    made = {name: metadata_if_any(name, place) or {} for name in JOBS[job]} if (
-        outcome.success) else {}
-    return {
-        "job": job, "run": outcome.run_id, "success": outcome.success,
-        "seconds": round(outcome.seconds, 1), "step_seconds": outcome.step_seconds,
-        "failed_step": outcome.failed_step, "failure": outcome.failure,
-        "notebooks": str(place.executed / outcome.run_id),
-        "artifacts": [{"step": name, **artifact} for name, told in made.items()
-                      for artifact in told.get("artifacts", [])],
-        "verdicts": {name: told["facts"]["verdict"] for name, told in made.items()
-                     if told.get("facts", {}).get("verdict")},
-    }
-
-
-def delivery(place, job: str, request: dict, resources: dict, tell: Callable[[str], None] = say
-             ) -> tuple[dict, dict[str, str]]:
-    """Return the request with the file that the job takes from its drop folder, and run tags."""
-    drop = launch.drop_folder(job)
-    if drop is None or drop.key == "source" and not list(getattr(place, drop.name).glob("*")):
-        return request, {}  # a job of raw rows, and none was dropped: data.source says which
-    os.environ.update(launch.environment(place))
-    from dagster import DagsterInstance
-
-    from ftzard.orchestration.drop_folder_runs import told
-    from ftzard.orchestration.file_selection import DELIVERY, taken
-
-    with DagsterInstance.get() as instance:
-        found = taken(instance, place, job, request, resources)
-    if DELIVERY in found.tags:
-        tell(f"file: {found.tags[DELIVERY]}")
-    if found.waiting:
-        folder = f"data/{drop.name}"
-        tell(f"not taken: {told(found.waiting)} in {folder}, since the config names other rows "
-             f"(the sensor takes them; here: data.source={folder}/{found.waiting[0]})")
-    return found.request, found.tags
-
-
 def show_outcome(place, job: str, outcome) -> None:
     """Print how a run ended: what was made and where to look, or what went wrong."""
-    from ftzard.steps.inputs import made
+    from ftzard.steps.inputs import latest_outputs
 
     began = time.time() - outcome.seconds
     if not outcome.success:
@@ -105,7 +49,7 @@ def show_outcome(place, job: str, outcome) -> None:
         return
     table = Table((Column("step", rank=2), Column("artifact"), Column("rows", right=True, rank=1),
                    Column("where"), Column("data version", rank=3)))
-    lines = made(place, JOBS[job])
+    lines = latest_outputs(place, JOBS[job])
     for line in lines:
         table.add_row(*line)
     say(f"\n✓ {job} in {outcome.seconds:.0f} s")
@@ -163,15 +107,14 @@ def plan(
     """Say what a job would take, and whether it fits. Before it runs: rows, steps, memory, time.
 
     The exit code is 0 if it fits and 1 if it does not."""
-    from ftzard.steps import machine, plan
-    from ftzard.workspace.workspace import find
+    from ftzard import api
+    from ftzard.steps import plan_text
 
-    told = plan.plan(find(workspace), job_named(job), {"overrides": overrides or []},
-                     machine=machine.named(gpu, ram, cpus))
+    told = api.open_workspace(workspace).plan(job, overrides or (), gpu=gpu, ram=ram, cpus=cpus)
     if as_json:
         say_value(told.to_dict())
     else:
-        for line in plan.lines(told):
+        for line in plan_text.lines(told):
             say(line)
     if not told.fits:
         raise typer.Exit(1)

@@ -35,6 +35,7 @@ from ftzard.data.labeling.label_studio import AUDITED
 from ftzard.data.labeling.labeling_queue import AFTER, BEFORE, NEVER, NO
 from ftzard.data.storage import read_parquet, write_csv
 from ftzard.errors import DataError, WorkspaceError, nearest
+from ftzard.steps.label_submission import write_submission
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -151,14 +152,9 @@ class Sitting:
         pending = self.pending
         if pending.empty:
             return None
-        now = datetime.now(UTC)
         rows = self.queue.drop(columns=["label", "suggestion", "confidence"])
         rows = rows.merge(pending.drop(columns="handed_in"), on="id")
-        person = "".join(c if c.isalnum() or c in "-_" else "-" for c in self.person)
-        path = self.folder / f"{self.batch}_{person}_{now:%Y-%m-%d_%H-%M-%S}.csv"
-        while path.exists():
-            path = path.with_stem(f"{path.stem}_more")
-        write_csv(rows, path, encoding="utf-8-sig")
+        path = write_submission(self.folder, rows, batch=self.batch, person=self.person)
         mark = self.answers.index.isin(pending.index)
         self._save(self.answers.assign(
             handed_in=self.answers["handed_in"].where(~mark, path.name)))

@@ -43,17 +43,17 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Texts too as JSON.")] = False,
 ) -> None:
     """Predict texts, a file or a stream. A line of JSON for each of its lines, in order."""
+    from ftzard import api
     from ftzard.registry import predict as predicting
-    from ftzard.workspace.workspace import find
 
-    place, asked = find(workspace), predicting.understood(what or [])
+    place, asked = api.open_workspace(workspace), predicting.understood(what or [])
     if asked.source is None:
         given = {"--format": kind, "--text": column, "--encoding": encoding,
                  "--delimiter": delimiter}
         for option in (name for name, value in given.items() if value is not None):
             raise FtzardError(f"{option} goes with a file or a pipe, and texts were given; leave "
                               "it out.")
-        for row in predicting.predict_texts(place, asked, note=None if as_json else complain):
+        for row in place.predict(asked.texts, asked.model, **{} if as_json else {"say": complain}):
             if as_json:
                 say_json(json.dumps(row, ensure_ascii=False))
             else:
@@ -61,7 +61,7 @@ def predict(
         return
     if asked.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)
-    tally = predicting.predict_stream(place, asked, say_json, kind=kind, column=column,
+    tally = predicting.predict_stream(place.paths, asked, say_json, kind=kind, column=column,
                                       encoding=encoding, delimiter=delimiter)
     if tally.bad:
         numbers = ", ".join(map(str, tally.bad[:10])) + (", …" if len(tally.bad) > 10 else "")
@@ -83,12 +83,12 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two models on the same rows. Scores, where they disagree, speed and memory."""
+    from ftzard import api
     from ftzard.cli import model_tables
     from ftzard.registry import compare as comparing
-    from ftzard.workspace.workspace import find
 
-    found = comparing.compare(find(workspace), first, second, file=file,
-                              say=(lambda line: None) if as_json else say)
+    found = api.open_workspace(workspace).compare(
+        first, second, file=file, say=(lambda line: None) if as_json else say)
     if html is not None:
         comparing.report(found, html)
     if as_json:
@@ -121,13 +121,13 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a model as transformers and peft load it. With its card, without FTzard."""
-    from ftzard.registry import export as exporting
-    from ftzard.workspace.workspace import find
+    from ftzard import api
 
     if adapter == merged:
         raise FtzardError("say what to export: --adapter or --merged.")
-    done = exporting.export(find(workspace), model, folder, tolerance=tolerance, push=push_to,
-                            form="adapter" if adapter else "merged", say=telling(as_json))
+    done = api.open_workspace(workspace).export(
+        model, folder, form="adapter" if adapter else "merged", tolerance=tolerance, push=push_to,
+        say=telling(as_json))
     if as_json:
         say_value(asdict(done))
         return

@@ -20,11 +20,12 @@ def models_list(
     as_json: AsJson = False,
 ) -> None:
     """List the versions of registered models with aliases, scores, base, data and size."""
-    from ftzard.cli import model_tables
-    from ftzard.registry import lookup
-    from ftzard.workspace.workspace import find
+    from dataclasses import asdict
 
-    lines = lookup.listing(find(workspace), name)
+    from ftzard import api
+    from ftzard.cli import model_tables
+
+    lines = [asdict(version) for version in api.open_workspace(workspace).versions(name)]
     if as_json:
         say_value(lines)
     elif not lines:
@@ -40,11 +41,10 @@ def models_show(
     as_json: AsJson = False,
 ) -> None:
     """Show a version: aliases, tags, metrics, data versions, base, size, run."""
+    from ftzard import api
     from ftzard.cli import model_tables
-    from ftzard.registry import lookup
-    from ftzard.workspace.workspace import find
 
-    told = lookup.describe(find(workspace), model)
+    told = api.open_workspace(workspace).describe(model)
     if as_json:
         say_value(told)
     else:
@@ -112,11 +112,10 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a version the champion by hand. The champion before becomes previous."""
-    from ftzard.registry import promote as promotion
-    from ftzard.workspace.workspace import find
+    from ftzard import api
 
-    show_promotion(promotion.promote(find(workspace), version, reason=reason, who=person,
-                                     say=telling(as_json)), as_json)
+    show_promotion(api.open_workspace(workspace).promote(
+        version, reason=reason, person=person, say=telling(as_json)), as_json)
 
 
 @app.command()
@@ -127,11 +126,10 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Make the previous champion the champion again."""
-    from ftzard.registry import promote as promotion
-    from ftzard.workspace.workspace import find
+    from ftzard import api
 
-    show_promotion(promotion.rollback(find(workspace), reason=reason, who=person,
-                                      say=telling(as_json)), as_json)
+    show_promotion(api.open_workspace(workspace).rollback(
+        reason=reason, person=person, say=telling(as_json)), as_json)
 
 
 def show_promotion(done, as_json: bool) -> None:

@@ -135,9 +135,13 @@ def lab(
 ) -> None:
     """Open JupyterLab on the workspace's notebooks until Ctrl-C."""
     from ftzard.orchestration import services
+    from ftzard.workspace import notebook_copies
     from ftzard.workspace.workspace import find
 
     place = find(workspace)
+    written, outdated = notebook_copies.update(place)
+    for line in (*(f"{path} is this release's now" for path in written), *map(str, outdated)):
+        say(line)
     command = services.jupyter(place, host, services.free_port(host, port), browser)
     with services.serving(place, {"jupyter": command}, logs=False) as started:
         until_interrupted(started)

@@ -33,9 +33,9 @@ def push(workspace: InWorkspace = None, as_json: AsJson = False) -> None:
     if reason:
         raise typer.Exit(1)
     if tracking is not None:
-        from ftzard.steps.versioning import settle
+        from ftzard.steps.versioning import sync_push_state
 
-        settle(place, tracking)
+        sync_push_state(place, tracking)
 
 
 @app.command()
@@ -46,13 +46,12 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Show the versions of an artifact. When, how large, by which run, in which models."""
+    from ftzard import api
     from ftzard.cli import tables
-    from ftzard.registry import lineage
     from ftzard.versioning.versions import why_not_pushed
-    from ftzard.workspace.workspace import find
 
-    place = find(workspace)
-    versions = lineage.history(place, artifact)
+    place = api.open_workspace(workspace)
+    versions = place.history(artifact)
     if as_json:
         say_value(versions)
         return
@@ -69,11 +68,10 @@ def lineage(
     as_json: AsJson = False,
 ) -> None:
     """Show what a model is made of. Rows, code, config, base, parents, runs and notebooks."""
+    from ftzard import api
     from ftzard.cli import tables
-    from ftzard.registry import lineage
-    from ftzard.workspace.workspace import find
 
-    told = lineage.lineage(find(workspace), model)
+    told = api.open_workspace(workspace).lineage(model)
     if as_json:
         say_value(told)
     else:

@@ -48,17 +48,22 @@ def init(
     dvc_remote: Annotated[str | None, typer.Option(help="URL or folder of the DVC remote.")] = None,
 ) -> None:
     """Make a workspace: git, DVC, notebooks and config. With --data, ready to train on it."""
+    from ftzard import api
     from ftzard.orchestration import create_workspace
 
-    workspace = create_workspace.init(
-        folder, task=task, data=data, text=text, label=label, about=about, messages=messages,
-        ignored=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
+    if data is None and not sample and (updated := create_workspace.update_notebooks(folder)):
+        for line in updated:
+            say(line)
+        return
+    workspace = api.create_workspace(
+        folder, task=task, data=data, text=text, label=label, input=about, messages=messages,
+        ignore=ignore or (), single_label=single_label, sample=sample, encoding=encoding,
         delimiter=delimiter, quoting=quoting, say=say, git_remote=git_remote,
         dvc_remote=dvc_remote)
     if data is not None:
         from ftzard.steps import first_look
 
-        for line in first_look.lines(workspace):
+        for line in first_look.lines(workspace.paths):
             say(line)
     say(f"✓ {workspace.root} is a workspace; its config is {workspace.root / 'ftzard.yaml'}")
     say(f"  train:  ftzard run training_pipeline_job -w {shlex.quote(str(folder))}")
@@ -84,11 +89,10 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show models, steps, rows to label and what is not pushed."""
+    from ftzard import api
     from ftzard.evaluation import metric_info
-    from ftzard.steps.status import gather
-    from ftzard.workspace.workspace import find
 
-    state = gather(find(workspace))
+    state = api.open_workspace(workspace).status()
     if as_json:
         say_value(state)
         return

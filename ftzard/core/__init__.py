@@ -1,1 +1,1 @@
-"""What every other package may use: files, locks, processes, text, credentials. It knows no step."""
+"""What every other package may use: files, locks, processes, text, credentials."""

@@ -1,8 +1,7 @@
-"""A copy of this process from before it did anything, which waits for one piece of work.
+"""Workers forked after the imports, each used for one call.
 
-Some work must not be done where its answer is wanted: whether a saved adapter answers as the
-trained one did is seen by a process that knows nothing but the files. Such a process begins with
-seconds of imports; a copy made when this one had its imports behind it, and nothing else, does not.
+A saved adapter is verified in a process that knows only its files. Such a process would begin with
+seconds of imports; a worker that was forked after them, and before anything else, starts at once.
 """
 
 import json
@@ -13,42 +12,48 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-_waiting: list["ForkedWorker"] = []
+_workers: list["ForkedWorker"] = []
 
 
-def keep(work: Callable[..., None]) -> None:
-    """Have a copy of this process wait. `work` is what it calls then, with what it is told."""
-    _waiting.append(ForkedWorker(work))
+def prepare(work: Callable[..., None]) -> None:
+    """Fork a worker that waits for one call of `work`, with the arguments of `call`."""
+    _workers.append(ForkedWorker(work))
 
 
-def do(function: str, arguments: Mapping, answer: Path, *, timeout: float) -> bool:
-    """Have a waiting copy call `module:function`; return whether it did so without failing.
+def call(function: str, arguments: Mapping, answer: Path, *, timeout: float) -> bool:
+    """Have a worker call a function and write its result to a file.
 
-    arguments: by name, such as JSON can say; answer: a file for what is returned, as JSON; timeout:
-    seconds after which the copy is ended. A copy does one piece of work: with none left, or if it
-    fails, nothing is told, and whoever asks does it in another way.
+    Args:
+        function: the function as `module:name`.
+        arguments: its keyword arguments, as JSON takes them.
+        answer: the file for the result, as JSON.
+        timeout: seconds after which the worker is killed.
+
+    Returns:
+        Whether the call succeeded; False also if no worker is left.
     """
-    if not _waiting:
+    if not _workers:
         return False
-    return _waiting.pop().do({"function": function, "arguments": dict(arguments),
-                              "answer": str(answer), "env": dict(os.environ)}, timeout) == 0
+    return _workers.pop().call({"function": function, "arguments": dict(arguments),
+                                "answer": str(answer), "env": dict(os.environ)}, timeout) == 0
 
 
 class ForkedWorker:
-    """The copy, as the process sees it that it is a copy of."""
+    """A forked process that waits for one request, seen from its parent."""
 
     def __init__(self, work: Callable[..., None]):
-        orders, self._orders = os.pipe()
+        requests, self._requests = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(self._orders)
-            _be(orders, work)
-        os.close(orders)
+            os.close(self._requests)
+            _serve(requests, work)
+        os.close(requests)
 
-    def do(self, order: Mapping, timeout: float) -> int:
-        """Return the exit code of the copy; after `timeout` seconds it is killed."""
-        with suppress(BrokenPipeError), os.fdopen(self._orders, "w") as orders:  # it was killed
-            orders.write(json.dumps(order))
+    def call(self, request: Mapping, timeout: float) -> int:
+        """Send the request and return the worker's exit code; it is killed after `timeout` seconds.
+        """
+        with suppress(BrokenPipeError), os.fdopen(self._requests, "w") as stream:  # it was killed
+            stream.write(json.dumps(request))
         deadline = time.monotonic() + timeout
         while not (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
             if time.monotonic() > deadline:
@@ -59,15 +64,15 @@ class ForkedWorker:
         return os.waitstatus_to_exitcode(ended[1])
 
 
-def _be(orders: int, work: Callable[..., None]) -> None:
-    """Wait for an order, or for the end of whoever could give one."""
+def _serve(requests: int, work: Callable[..., None]) -> None:
+    """Handle one request; exit without one when the parent is gone."""
     try:
-        with os.fdopen(orders) as stream:
-            order = stream.read()
-        if order:
-            nothing = os.open(os.devnull, os.O_RDWR)
-            for stream in (1, 2):  # what fails here is done again, and says so there
-                os.dup2(nothing, stream)
-            work(**json.loads(order))
+        with os.fdopen(requests) as stream:
+            request = stream.read()
+        if request:
+            null = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (1, 2):  # a failed call is repeated elsewhere, with its messages
+                os.dup2(null, descriptor)
+            work(**json.loads(request))
     finally:
         os._exit(1)

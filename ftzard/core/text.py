@@ -67,9 +67,9 @@ def clean_texts(
 
     HTML entities become their character, unicode its NFC form, a link the token `link`, a mention
     the token `mention`; control characters, line ends and runs of space become one space. own: a
-    workspace's own function, as `ftzard.core.custom_functions.packed` returns it; it gets the text when all this
-    is done, and what it returns is cleaned once more. Raises DataError, with the row by
-    its index, if it fails.
+    workspace's own function, as `ftzard.core.custom_functions.packed` returns it; it gets the text
+    when all this is done, and what it returns is cleaned once more. Raises DataError, with the row
+    by its index, if it fails.
     """
     if own is not None:
         from ftzard.core import custom_functions
@@ -101,8 +101,8 @@ def cleaned_as(texts: Iterable[str], cleaning: Mapping) -> list[str]:
     """Return raw texts cleaned as a model's training rows were.
 
     cleaning: what the model's ftzard.json keeps of it: mention, link and, if it was trained with a
-    function of its workspace's, own (as `ftzard.core.custom_functions.packed` returns it). Raises DataError if
-    that function fails.
+    function of its workspace's, own (as `ftzard.core.custom_functions.packed` returns it). Raises
+    DataError if that function fails.
     """
     settings = {k: v for k, v in cleaning.items() if k in ("mention", "link", "own")}
     return clean_texts(pd.Series(list(texts), dtype="str"), **settings).to_pylist()

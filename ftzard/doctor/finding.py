@@ -52,6 +52,6 @@ def listed(names: list[str], most: int = 3) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def counted(number: int, thing: str) -> str:
-    """Return '1 file' or '3 files'."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """Return '1 file' or '3 files'; things: the plural, if it is not formed with an s."""
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"

@@ -7,11 +7,11 @@ from importlib import metadata
 from pathlib import Path
 
 import ftzard
-from ftzard.config.pipeline import NOTEBOOKS
 from ftzard.core.notebook_hash import notebook_hash
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.errors import ConfigError
 from ftzard.workspace import disk as space
+from ftzard.workspace import notebook_copies
 from ftzard.workspace.workspace import MARKER, Workspace
 
 
@@ -148,31 +148,38 @@ def _public(name: str) -> str | None:
         return None
 
 
-def _task(place: Workspace) -> str:
-    """Return the workspace's task; an ftzard.yaml that cannot be read is told elsewhere."""
-    try:
-        return place.task
-    except (ConfigError, OSError, ValueError):
-        return "classification"
-
-
 def notebooks(place: Workspace) -> list[Finding]:
-    """Which of the workspace's notebooks are its own; that is what they are there for."""
-    folder = NOTEBOOKS
-    packaged = {path.name: path for source in (folder, folder / _task(place))
-                for path in source.glob("*.ipynb")}
-    changed, torn = [], []
-    for name, path in sorted(packaged.items()):
-        own = place.notebooks / name
-        if not own.is_file():
-            continue
-        try:
-            if notebook_hash(own) != notebook_hash(path):
-                changed.append(name)
-        except (ValueError, KeyError, TypeError):
-            torn.append(name)
+    """The workspace's copies of the notebooks: edited ones, and those of another release."""
+    try:
+        task = place.task
+    except (ConfigError, OSError, ValueError):
+        task = None
+    torn = [name for name in sorted(notebook_copies.packaged(task or "classification"))
+            if (place.notebooks / name).is_file() and not _readable(place.notebooks / name)]
     if torn:
         return [Finding("notebooks", WRONG, f"{listed(torn)}: not a readable notebook.",
                         f"git restore {' '.join(f'notebooks/{name}' for name in torn)}")]
-    own = f"{counted(len(changed), 'notebook')} differ from the packaged: {listed(changed)}."
-    return [Finding("notebooks", OK, own if changed else "as packaged.")]
+    if task is None:
+        return [Finding("notebooks", OK, f"not compared: {MARKER} cannot be read.")]
+    findings = [Finding("notebooks", WRONG, str(copy),
+                        f"mv {copy.path} {copy.path.removesuffix('.ipynb')}.mine.ipynb && "
+                        "ftzard init .") for copy in notebook_copies.outdated(place)]
+    unedited = notebook_copies.unedited(place)
+    if unedited:
+        findings.append(Finding(
+            "notebooks", WARNING, f"{counted(len(unedited), 'unedited copy', 'unedited copies')} "
+                                  f"of another release: {listed(unedited)}; the next run replaces "
+                                  "those that it uses.",
+            f"ftzard doctor --fix -w {place.in_shell}",
+            lambda: f"{counted(len(notebook_copies.update(place)[0]), 'notebook')} replaced"))
+    edited = notebook_copies.edited(place)
+    own = f"{counted(len(edited), 'notebook')} differ from the packaged: {listed(edited)}."
+    return findings or [Finding("notebooks", OK, own if edited else "as packaged.")]
+
+
+def _readable(notebook: Path) -> bool:
+    try:
+        notebook_hash(notebook)
+    except (ValueError, KeyError, TypeError):
+        return False
+    return True

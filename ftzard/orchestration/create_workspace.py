@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.config.compose import compose
-from ftzard.config.pipeline import NOTEBOOKS
 from ftzard.core import yaml_file
 from ftzard.data import language, reading, rejection, target_checks
 from ftzard.data.identity import LATEST, canonical, canonical_labels
@@ -20,7 +19,7 @@ from ftzard.orchestration import dagster_settings, init_journal
 from ftzard.tasks.instruction_tuning import instructions
 from ftzard.versioning import delivery_names, setup
 from ftzard.versioning.ignored import TAKEN_BACK, require_hidden
-from ftzard.workspace import workspace_names
+from ftzard.workspace import notebook_copies, workspace_names
 from ftzard.workspace.workspace import MARKER, Workspace
 from ftzard.workspace.workspace_folder import FOLDERS, usable_folder
 
@@ -119,28 +118,30 @@ def _fill(workspace: Workspace, config: dict) -> list[str]:
         _write(root / "models" / ".gitignore", MODELS_IGNORE),
         _write(root / ".dvcignore", DVC_IGNORE),
         _write(root / ".gitignore", IGNORE),
-        *copy_notebooks(workspace),
+        *notebook_copies.copy_missing(workspace),
     ]
     dagster_settings.write(workspace)
     return [path.relative_to(root).as_posix() for path in files]
 
 
-def copy_notebooks(workspace: Workspace) -> list[Path]:
-    """Copy the packaged notebooks that the workspace does not have yet; return their paths.
+def update_notebooks(folder: Path | str) -> list[str]:
+    """Bring the notebooks of a folder that is a workspace already up to date.
 
-    Those written for the workspace's task (in a folder of its name) win over the others.
+    Returns:
+        A line for every copy that was written; none if all are there and as they should be, or if
+        the folder is no complete workspace.
+
+    Raises:
+        WorkspaceError: for edited copies that this release cannot run.
     """
-    packaged, copied = NOTEBOOKS, []
-    chosen = {path.name: path for folder in (packaged, packaged / workspace.task)
-              for path in folder.glob("*.ipynb")}
-    if workspace.task != "classification":
-        del chosen["Registry_Life_Cycle.ipynb"]  # a chapter on models that choose labels
-    for source in (chosen[name] for name in sorted(chosen)):
-        target = workspace.notebooks / source.name
-        if not target.exists():
-            shutil.copyfile(source, target)
-        copied.append(target)
-    return copied
+    root = Path(os.path.abspath(folder))
+    if not (root / MARKER).is_file() or (root / init_journal.JOURNAL).is_file():
+        return []
+    written, outdated = notebook_copies.update(Workspace(root))
+    lines = [f"✓ {path} is this release's now" for path in written]
+    if outdated:
+        raise WorkspaceError("\n".join([*lines, *map(str, outdated)]))
+    return lines
 
 
 def config_for(root: Path, *, task: str = "classification", data: Path | None = None,

@@ -89,7 +89,7 @@ class Server:
                 "MPLBACKEND": "module://matplotlib_inline.backend_inline",
                 "JPY_PARENT_PID": "1",  # ipykernel's own watch could not know whom to look at
                 "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger would speak in the terminal
-                parent_watchdog.OF: str(os.getpid()), "FTZARD_WORKSPACE": str(self.workspace.root)}
+                parent_watchdog.PARENT_PID: str(os.getpid()), "FTZARD_WORKSPACE": str(self.workspace.root)}
 
     def fork(self, step: str, arguments: list[str], env: dict[str, str], cwd: str) -> int:
         """Return the pid of a new kernel for a step.
@@ -99,7 +99,7 @@ class Server:
         """
         if step in self._models_to_come:
             self._models_to_come.remove(step)
-        order = {"arguments": arguments, "env": env, "cwd": cwd, "with_spare": _needs_models(step),
+        order = {"arguments": arguments, "env": env, "cwd": cwd, "with_worker": _needs_models(step),
                  "more": bool(self._models_to_come)}
         kind = "models" if _needs_models(step) and "models" in self._ways else "data"
         try:
@@ -114,7 +114,7 @@ class Server:
                 f"the process that starts kernels has ended with code {self.process.wait()}, so "
                 "the step cannot run; what it said is above. Run the job again.") from error
 
-    def errand(self, function: str, arguments: Mapping) -> tuple[bool, object]:
+    def call(self, function: str, arguments: Mapping) -> tuple[bool, object]:
         """Have a copy of the server call `module:function`; return (success, what it returned).
 
         arguments: by name; they and what is returned are such as JSON can say. A failure is not
@@ -185,7 +185,7 @@ def main() -> None:
 
 def end_with_the_run() -> None:
     """Look twice a second whether the run's process is there, also in the middle of an import."""
-    run = int(os.environ[parent_watchdog.OF])
+    run = int(os.environ[parent_watchdog.PARENT_PID])
     signal.signal(signal.SIGALRM, lambda *_: None if alive(run) else os._exit(1))
     signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
 
@@ -214,22 +214,22 @@ def serve(orders: int, answers: int, ahead: list[str]) -> None:
             pid = os.fork()
             if pid == 0:
                 os.close(answers)
-                (do_errand if "function" in order else become_kernel)(**order)
+                (call_function if "function" in order else become_kernel)(**order)
                 return
             os.write(answers, f"{pid}\n".encode())
 
 
-def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_spare: bool) -> None:
+def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_worker: bool) -> None:
     """Be the kernel that `python -m ipykernel_launcher arguments` would be, to its end.
 
     Modules of the workspace's own are found, behind all that is installed. What the user's IPython
     would load at its start (profiles, startup files, extensions) is not loaded: a job gives the
     same results for everybody.
 
-    with_spare: whether a copy of it waits for what must be done by a process that has done nothing.
+    with_worker: whether a copy of it waits for what must be done by a process that has done nothing.
     """
-    if with_spare:
-        forked_worker.keep(do_errand)
+    if with_worker:
+        forked_worker.prepare(call_function)
     stand_alone(env)
     os.chdir(cwd)
     sys.path.append(cwd)
@@ -253,7 +253,7 @@ def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_spar
     app.start()
 
 
-def do_errand(function: str, arguments: Mapping, answer: str, env: Mapping[str, str]) -> None:
+def call_function(function: str, arguments: Mapping, answer: str, env: Mapping[str, str]) -> None:
     """Call a function, write what it returns if it succeeds, and end."""
     stand_alone(env)
     module, _, name = function.partition(":")

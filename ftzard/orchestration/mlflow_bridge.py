@@ -22,7 +22,7 @@ def through(server: Server | None, name: str, experiment, **arguments: str):
     arguments |= {"root": str(experiment.workspace.root), "config": to_record(experiment.config),
                   "run_id": experiment.run_id}
     if server is not None:
-        done, told = server.errand(f"{__name__}:{name}", arguments)
+        done, told = server.call(f"{__name__}:{name}", arguments)
         if done:
             return told
     return globals()[name](**arguments)

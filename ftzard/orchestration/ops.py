@@ -8,6 +8,7 @@ from dagster import In, OpDefinition, Out
 from ftzard.config.pipeline import BY_NAME, DELIVERIES, NOTEBOOKS, Step
 from ftzard.orchestration import kernel_engine
 from ftzard.orchestration.dagstermill_import import define_dagstermill_op
+from ftzard.workspace.notebook_copies import packaged
 from ftzard.workspace.workspace import MARKER, Workspace
 
 kernel_engine.install()
@@ -21,8 +22,7 @@ def notebook_path(name: str) -> str:
     own = workspace.notebooks / f"{name}.ipynb"
     if own.is_file():
         return str(own.resolve())
-    of_the_task = NOTEBOOKS / workspace.task / f"{name}.ipynb"
-    return str(of_the_task if of_the_task.is_file() else NOTEBOOKS / f"{name}.ipynb")
+    return str(packaged(workspace.task)[f"{name}.ipynb"])
 
 
 def step_op(step: Step, job: str, upstream: set[str]) -> OpDefinition:

@@ -39,7 +39,7 @@ from ftzard.config.compose import (
     stated,
     to_record,
 )
-from ftzard.config.pipeline import JOBS, STEPS
+from ftzard.config.pipeline import BY_NAME, JOBS, STEPS
 from ftzard.config.schema import GROUPS, Config, Paths
 from ftzard.core.artifacts import write_json
 from ftzard.core.locks import locked
@@ -47,6 +47,7 @@ from ftzard.errors import ConfigError, nearest
 from ftzard.orchestration import kernel_engine, lease
 from ftzard.orchestration.drop_folder_runs import refuse_taken
 from ftzard.versioning import own_code
+from ftzard.workspace import notebook_copies
 from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace, find
 
@@ -166,6 +167,7 @@ def _opened(context) -> Iterator[Experiment]:
             waiting=logging.getLogger("papermill").info))  # which Dagster and the terminal show
         if context.dagster_run:
             refuse_taken(context.instance, context.dagster_run)
+            _refresh_notebooks(workspace, context.dagster_run.job_name)
         write_json(resolved, to_record(config))
         write_json(sources, told.sources)
         own_code.note(workspace, run_id, code)
@@ -173,6 +175,17 @@ def _opened(context) -> Iterator[Experiment]:
         write_json(lineage, parents)
         stack.enter_context(kernel_engine.session(workspace, context.dagster_run, context.instance))
         yield Experiment(workspace, config, run_id, tuple(parents), told.sources)
+
+
+def _refresh_notebooks(workspace: Workspace, job: str) -> None:
+    """Replace unedited copies of another release among the job's notebooks.
+
+    Raises WorkspaceError for edited ones that this release cannot run.
+    """
+    names = [f"{BY_NAME[step].notebook}.ipynb" for step in JOBS.get(job, ())]
+    for path in notebook_copies.refresh(workspace, [*names, "Git_Dvc.ipynb"]):
+        logging.getLogger("papermill").info(
+            f"{path} was the unedited copy of another release; it is this release's now")
 
 
 def goes_over(workspace: Workspace, resolved: Resolved) -> Iterator[str]:

@@ -14,15 +14,14 @@ from ftzard.core.artifacts import write_atomically
 from ftzard.evaluation import gate
 from ftzard.evaluation.gate import means
 from ftzard.evaluation.intervals import wilson_interval
-from ftzard.reporting import batch_names, plots
+from ftzard.reporting import batch_names, html, plots
 from ftzard.reporting.html import (
     Markup,
     digits,
     joined,
+    key_figures,
     missing,
     opening,
-    page,
-    pairs,
     percent,
     picture,
     range_bar,
@@ -55,8 +54,8 @@ SECTIONS = (
 
 def write(facts: Facts | Mapping[str, Any], path: Path) -> Path:
     """Render the facts and put the page under `path`, complete or not at all."""
-    html = render(facts)
-    return write_atomically(path, lambda part: part.write_text(html, encoding="utf-8"))
+    page = render(facts)
+    return write_atomically(path, lambda part: part.write_text(page, encoding="utf-8"))
 
 
 def render(facts: Facts | Mapping[str, Any]) -> str:
@@ -65,30 +64,14 @@ def render(facts: Facts | Mapping[str, Any]) -> str:
     facts: `Facts`, or nested dicts with the same names. Raises DataError for an unknown name and
     for facts that contradict each other.
     """
-    told = Facts.of(facts)
-    builders = (
-        glance,
-        comparison,
-        answers,
-        learning,
-        data,
-        labelling,
-        rounds,
-        forgetting,
-        drift,
-        lineage,
-    )
-    sections = [
-        tag("section", *build(told), id=anchor)
-        if anchor == "glance"
-        else tag("section", tag("h2", heading), *build(told), id=anchor)
-        for (anchor, heading), build in zip(SECTIONS, builders, strict=True)
-    ]
-    created = f"Made {told.created[:16].replace('T', ' ')} UTC. " if told.created else ""
-    meaning = (report.MEANING if told.answers is not None
+    checked = Facts.of(facts)
+    meaning = (report.MEANING if checked.answers is not None
                else "Accuracies are shares of test rows with 95 % intervals.")
-    footer = tag("p", f"{created}{meaning}")
-    return page(told.title, _header(told), sections, footer)
+    builders = (glance, comparison, answers, learning, data, labelling, rounds, forgetting, drift,
+                lineage)
+    sections = [(anchor, heading, joined(build(checked)))
+                for (anchor, heading), build in zip(SECTIONS, builders, strict=True)]
+    return html.render("report", facts=checked, sections=sections, meaning=meaning)
 
 
 def glance(facts: Facts) -> list[Markup]:
@@ -193,10 +176,10 @@ def answers(facts: Facts) -> list[Markup]:
     ]
 
 
-def labelling(facts: Facts) -> list[Markup]:
+def labelling(facts: Facts) -> Markup:
     """How uncertain the model was about the new rows and which ones a person is asked for."""
     if facts.uncertainty is None or len(facts.uncertainty) == 0:
-        return [missing("No unlabelled batch was predicted in this round; nothing was picked.")]
+        return missing("No unlabelled batch was predicted in this round; nothing was picked.")
     n, free = len(facts.uncertainty), facts.answers is not None
     of = "" if facts.asked_of is None else (
         f" of {batch_names.called(facts.asked_of, facts.delivered_as)}")
@@ -217,72 +200,38 @@ def labelling(facts: Facts) -> list[Markup]:
         how += " 0: the model is sure; 1: " + (
             "the two likeliest classes" if facts.strategy == "margin" else "all classes")
         how += " are equally likely."
-    drawing = plots.svg(plots.uncertainty_histogram(facts.uncertainty, facts.threshold))
     values = np.asarray(facts.uncertainty, dtype=float)
-    told = [
-        ("rows predicted", f"{n:,}"),
-        ("median uncertainty", f"{np.median(values):.3g}"),
-        ("quantile that a row has to reach", None if facts.quantile is None
-         else f"{facts.quantile:g}"),
-        ("threshold", None if facts.threshold is None else f"{facts.threshold:.3g}"),
-        ("rows at or above it", None if facts.threshold is None
-         else f"{int((values >= facts.threshold).sum()):,}"),
-        ("rows asked for", None if facts.asked is None else f"{facts.asked:,}"),
-    ]
-    numbers = tag("div", tag("h3", "In numbers"), pairs(told, numbers=True))
-    return [
-        opening(lead),
-        tag("div", picture("Uncertainty of these rows", how, drawing), numbers, class_="two"),
-    ]
+    return html.render(
+        "labeling", lead=lead, ranking=how,
+        histogram=plots.svg(plots.uncertainty_histogram(facts.uncertainty, facts.threshold)),
+        numbers=[
+            ("rows predicted", f"{n:,}"),
+            ("median uncertainty", f"{np.median(values):.3g}"),
+            ("quantile that a row has to reach", None if facts.quantile is None
+             else f"{facts.quantile:g}"),
+            ("threshold", None if facts.threshold is None else f"{facts.threshold:.3g}"),
+            ("rows at or above it", None if facts.threshold is None
+             else f"{int((values >= facts.threshold).sum()):,}"),
+            ("rows asked for", None if facts.asked is None else f"{facts.asked:,}"),
+        ])
 
 
-def lineage(facts: Facts) -> list[Markup]:
-    """What one needs to make this model again."""
-    told = facts.lineage
-    if told is None:
-        return [missing("The report was given no lineage: it does not say what it was made from.")]
-    made_from = [
-        ("model version", told.model_version),
-        ("base model", told.base),
-        ("base weights", told.base_hash),
-        ("tokenizer", told.tokenizer_hash),
-        ("git commit", told.git_commit),
-        ("config", told.config_hash),
-        ("Dagster run", told.dagster_run),
-        ("seed", told.seed),
-        *told.more.items(),
-    ]
-    runs = list(told.mlflow_runs.items())
-    versions = list(told.data_versions.items())
-    left = tag("div", tag("h3", "Made from"), pairs(made_from))
-    right = tag(
-        "div",
-        tag("h3", "Data versions (git commits)"),
-        pairs(versions) if versions else missing("No data version was recorded."),
-        tag("h3", "MLflow runs", class_="gap"),
-        pairs(runs) if runs else missing("No MLflow run was recorded."),
-    )
-    packages = (
-        tag(
-            "details",
-            tag("summary", f"{len(told.packages)} package versions"),
-            pairs(sorted(told.packages.items())),
-        )
-        if told.packages
-        else tag("p", "Package versions were not recorded.", class_="soft small")
-    )
-    return [tag("div", left, right, class_="two"), packages]
-
-
-def _header(facts: Facts) -> Markup:
-    links = (tag("a", heading, href=f"#{anchor}") for anchor, heading in SECTIONS)
-    return joined(
-        [
-            tag("h1", facts.title),
-            tag("p", facts.subtitle, class_="sub") if facts.subtitle else Markup(""),
-            tag("nav", *links),
-        ]
-    )
+def lineage(facts: Facts) -> Markup:
+    """Return what is needed to make this model again."""
+    source = facts.lineage
+    if source is None:
+        return missing("The report was given no lineage: it does not say what it was made from.")
+    return html.render("lineage", lineage=source, made_from=[
+        ("model version", source.model_version),
+        ("base model", source.base),
+        ("base weights", source.base_hash),
+        ("tokenizer", source.tokenizer_hash),
+        ("git commit", source.git_commit),
+        ("config", source.config_hash),
+        ("Dagster run", source.dagster_run),
+        ("seed", source.seed),
+        *source.more.items(),
+    ])
 
 
 def _verdict(facts: Facts) -> Markup:
@@ -300,14 +249,11 @@ def _verdict(facts: Facts) -> Markup:
         ("cannot tell", True): "Cannot tell: too few test rows to accept a first model",
         ("cannot tell", False): "Cannot tell: too few test rows, so the champion stays",
     }[decision, first]
-    parts = [
-        tag("strong", headline, class_="word"),
-        tag("ul", *(tag("li", batch_names.told(reason, facts.delivered_as))
-                    for reason in verdict["reasons"])),
-        *(tag("p", f"Warning: {w}", class_="warning") for w in verdict.get("warnings", [])),
-        *([tag("p", gate.TRIAL, class_="warning")] if gate.is_trial(verdict) else ()),
-    ]
-    return tag("div", *parts, class_=f"verdict {decision.replace(' ', '-')}")
+    warnings = [f"Warning: {warning}" for warning in verdict.get("warnings", [])]
+    return html.render(
+        "verdict", verdict=verdict, headline=headline,
+        reasons=[batch_names.told(reason, facts.delivered_as) for reason in verdict["reasons"]],
+        warnings=warnings + ([gate.TRIAL] if gate.is_trial(verdict) else []))
 
 
 def _figures(facts: Facts) -> Markup:
@@ -341,10 +287,7 @@ def _figures(facts: Facts) -> Markup:
              "confidence is off")
         )
     cells += new_labels(facts.rounds, "labelled")
-    return tag(
-        "div", *(tag("div", tag("b", big), tag("span", small)) for big, small in cells),
-        class_="figures",
-    )
+    return key_figures(cells)
 
 
 def _models(facts: Facts) -> Markup:

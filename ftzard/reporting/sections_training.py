@@ -1,4 +1,4 @@
-"""The sections of the page that tell what was learned from: the trials, and the rows they had."""
+"""Report sections of one training: the trials, and the rows they were trained on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,13 +8,11 @@ import numpy as np
 from ftzard.reporting import plots
 from ftzard.reporting.html import (
     Markup,
-    joined,
     missing,
-    opening,
-    pairs,
     percent,
     picture,
     plural,
+    render,
     shortened,
     table,
     tag,
@@ -34,48 +32,56 @@ OF_ANSWERS = (
 )
 
 
-def learning(facts: Facts) -> list[Markup]:
-    """Learning curves of all trials and what each tried."""
+def learning(facts: Facts) -> Markup:
+    """Return the learning curves of all trials and the values each of them used."""
     trials, free = facts.trials, facts.answers is not None
     if not trials:
-        return [missing("No trial was reported in this round, so there are no learning curves.")]
-    curves = [{"name": t.name, "best": t.best, "history": list(t.history),
-               "best_epoch": t.best_epoch} for t in trials]
+        return missing("No trial was reported in this round, so there are no learning curves.")
+    many = len(trials) > 1
+    return render(
+        "learning",
+        lead=_trials_sentence(trials, free),
+        confidence=_confidence_sentence(trials),
+        curves=_curves(trials, OF_ANSWERS if free else OF_CLASSES),
+        search=_search(trials, free),
+        heading="What each trial tried" if many else "Values used",
+        trials=_trials_table(trials, free))
+
+
+def data(facts: Facts) -> Markup:
+    """Return class balance or supervised tokens, lengths with truncation, rejected rows, leaks."""
+    told = facts.answers
+    rejected, examples = _rejected(facts)
+    leaks = None if facts.leaks is None else [
+        (reason, f"{n:,}") for reason, n in sorted(facts.leaks.items(), key=lambda x: -x[1]) if n]
+    return render(
+        "data",
+        lead=_data_sentence(facts),
+        balance=_classes(facts) if told is None else _supervised(told),
+        lengths=_lengths(facts),
+        sources=_sources(told) if told is not None and told.rows and len(told.rows) > 1 else "",
+        rejected=rejected,
+        examples=examples,
+        leaks=leaks,
+        arrived=sum((facts.arrived_leaks or {}).values()),
+        learned_before=facts.learned_before)
+
+
+def _curves(trials: Sequence[Trial], measures: Sequence[tuple]) -> list[tuple[str, str, str]]:
+    """Return title, caption and plot of each measure; without values, a sentence and no plot."""
+    drawn = [{"name": t.name, "best": t.best, "history": list(t.history),
+              "best_epoch": t.best_epoch} for t in trials]
     many = len(trials) > 1
     words = {"of": " of every trial" if many else "", "it": "every trial" if many else "the model"}
-    drawn = [
-        picture(title, caption.format(**words), plots.svg(plots.learning_curves(curves, [measure])))
-        if any(
-            measured(entry, side, measure) is not None
-            for t in trials
-            for entry in t.history
-            for side in ("train", "validation")
-        )
-        else missing(f"No trial recorded its {measure.replace('_', ' ')} per epoch, so there are "
-                     "no such curves.")
-        for measure, title, caption in (OF_ANSWERS if free else OF_CLASSES)
-    ]
-    heading = "What each trial tried" if many else "Values used"
-    tried = tag("div", tag("h3", heading), _trials_table(trials, free),
-                class_="gap")
-    sure = _confidence_sentence(trials)
-    return [opening(_trials_sentence(trials, free)),
-            *([tag("p", sure, class_="soft small")] if sure else []),
-            tag("div", *drawn, class_="two"), *_search(trials, free), tried]
-
-
-def data(facts: Facts) -> list[Markup]:
-    """Class balance or supervised tokens, lengths with what was cut, rejected rows."""
-    told = facts.answers
-    shares = _classes(facts) if told is None else _supervised(told)
-    parts = [opening(_data_sentence(facts)), tag("div", shares, _lengths(facts), class_="two")]
-    rejected = _rejected(facts)
-    if told is not None and told.rows and len(told.rows) > 1:
-        parts += [tag("div", _sources(told), rejected[0], class_="two gap"),
-                  *(tag("div", part, class_="gap") for part in rejected[1:])]
-    else:
-        parts.append(tag("div", *rejected, class_="two gap"))
-    return [*parts, _leaks(facts)]
+    curves = []
+    for measure, title, caption in measures:
+        recorded = any(measured(entry, side, measure) is not None
+                       for t in trials for entry in t.history for side in ("train", "validation"))
+        curves.append((title, caption.format(**words),
+                       plots.svg(plots.learning_curves(drawn, [measure]))) if recorded else (
+            title, f"No trial recorded its {measure.replace('_', ' ')} per epoch, so there are no "
+                   "such curves.", ""))
+    return curves
 
 
 def _trials_sentence(trials: Sequence[Trial], free: bool) -> str:
@@ -112,15 +118,12 @@ def _confidence_sentence(trials: Sequence[Trial]) -> str | None:
             f"{temperature:.2f} it is {kept['calibrated_loss']:.3f} on validation rows.")
 
 
-def _search(trials: Sequence[Trial], free: bool) -> list[Markup]:
-    """Return the picture of a search: what each trial reached with its values."""
+def _search(trials: Sequence[Trial], free: bool) -> str:
+    """Return the plot of a search, empty if fewer than two trials have a result."""
     tried = [{"name": t.name, "params": t.params, "best": t.best, "pruned": t.pruned,
               "value": peak[0]} for t in trials if (peak := _peak(t, free)) and t.params]
-    if len(tried) < 2:
-        return []
-    drawing = plots.svg(plots.trials(tried, "validation_loss" if free else "accuracy"))
-    caption = "The epoch that was kept of each trial, against each value that differs among them."
-    return [tag("div", picture("The search", caption, drawing), class_="gap")]
+    return "" if len(tried) < 2 else plots.svg(
+        plots.trials(tried, "validation_loss" if free else "accuracy"))
 
 
 def _trials_table(trials: Sequence[Trial], free: bool) -> Markup:
@@ -219,7 +222,7 @@ def _supervised(told: Answers) -> Markup:
         lines.append((split, f"{count:,}" if count else "–",
                       "–" if before is None else f"{before:,}", f"{n:,}",
                       "–" if before is None else percent(n / max(n + before, 1))))
-    told_of = [
+    return render("supervised_tokens", splits=lines, settings=[
         ("put to the model as", told.template),
         ("short rows packed together", None if told.packing is None
          else "yes" if told.packing else "no"),
@@ -227,14 +230,7 @@ def _supervised(told: Answers) -> Markup:
          else f"{told.cut_answers:,}"),
         ("rows left out, no token of their answer left", None if told.lost_rows is None
          else f"{told.lost_rows:,}"),
-    ]
-    return tag(
-        "div", tag("h3", "What was supervised"),
-        tag("p", "The loss is on the tokens of the wanted answers alone; those of instructions are "
-                 "read, never learned.", class_="soft small"),
-        table(("", "rows", "instruction tokens", "answer tokens", "supervised"), lines,
-              (None, "number", "number", "number", "number")),
-        tag("div", pairs(told_of, numbers=True), class_="gap"))
+    ])
 
 
 def _sources(told: Answers) -> Markup:
@@ -265,56 +261,26 @@ def _lengths(facts: Facts) -> Markup:
                    plots.svg(plots.token_lengths(values, limit, "row" if free else "text")))
 
 
-def _rejected(facts: Facts) -> list[Markup]:
+def _rejected(facts: Facts) -> tuple[Markup, Markup | str]:
+    """Return how many rows were rejected and why, and examples of them."""
     if facts.rejected is None:
-        return [missing("Rejected rows were not reported.")]
+        return missing("Rejected rows were not reported."), ""
     total = sum(facts.rejected.values())
     if not total:
-        return [tag("div", tag("h3", "Rejected rows"), tag("p", "None: every row was usable."))]
+        return tag("div", tag("h3", "Rejected rows"), tag("p", "None: every row was usable.")), ""
     part = f" of {facts.rows_read:,}" if facts.rows_read else ""
     share = f" ({percent(total / facts.rows_read)})" if facts.rows_read else ""
-    shown = {reason: n for reason, n in facts.rejected.items() if n}
     drawing = picture(
         "Rejected rows",
         f"{total:,}{part} rows{share} could not be used; they are kept in the rejected file.",
-        plots.svg(plots.rejected_rows(shown)),
+        plots.svg(plots.rejected_rows({reason: n for reason, n in facts.rejected.items() if n})),
     )
     if not facts.rejected_examples:
-        return [drawing, missing("No example of a rejected row was given.")]
+        return drawing, missing("No example of a rejected row was given.")
     rows = [
         (e.get("reason", ""), "" if e.get("row") is None else f"{int(e['row']):,}",
          shortened(e.get("text"), 120))
         for e in facts.rejected_examples[:EXAMPLES]
     ]
-    examples = table(("reason", "row", "text"), rows, (None, "number", "text"))
-    return [drawing, tag("div", tag("h3", "Examples of them"), examples)]
-
-
-def _leaks(facts: Facts) -> Markup:
-    """Say how many rows left training because they stand on the test side, or nearly."""
-    if facts.leaks is None:
-        return missing("It was not reported whether test rows were found in training.")
-    parts = [tag("h3", "Training rows left out: too like a test row", class_="gap")]
-    found = {reason: n for reason, n in facts.leaks.items() if n}
-    if found:
-        rows = [(reason, f"{n:,}") for reason, n in sorted(found.items(), key=lambda x: -x[1])]
-        parts += [
-            tag("p", "These rows were in a delivery or among the labels, and left training or "
-                     "validation because they repeat a row that models are tested or chosen with, "
-                     "up to one word or to the case of letters.", class_="soft small"),
-            table(("what they were", "rows"), rows, (None, "number"))]
-    else:
-        parts.append(tag("p", "None was found among the training rows.", class_="soft"))
-    arrived = sum((facts.arrived_leaks or {}).values())
-    if arrived:
-        parts.append(tag(
-            "p", f"{arrived:,} {plural(arrived, 'row')} of the latest incoming batch repeat a test "
-                 "row in the same way: nobody is asked to label them for training.",
-            class_="soft small gap"))
-    if facts.learned_before:
-        n = facts.learned_before
-        parts.append(tag(
-            "p", f"{n:,} new test {plural(n, 'row')} that earlier models have been trained on, or "
-                 "nearly, stay in the test; on them those models, and what starts from them, look "
-                 "better than they are.", class_=f"soft small{'' if arrived else ' gap'}"))
-    return joined(parts)
+    return drawing, tag("div", tag("h3", "Examples of them"), table(
+        ("reason", "row", "text"), rows, (None, "number", "text")))

@@ -1,7 +1,7 @@
 """What `ftzard init` says of a workspace with data: its rows by side, and what training takes."""
 
 from ftzard.errors import FtzardError
-from ftzard.steps import plan
+from ftzard.steps import plan, plan_text
 from ftzard.workspace.workspace import Workspace
 
 JOB = "training_pipeline_job"
@@ -24,6 +24,6 @@ def lines(workspace: Workspace) -> list[str]:
                     "cannot tell: bring more rows, or set it lower")
     fits = "" if told.fits else (f"; it does not fit this machine, see 'ftzard plan {JOB} -w "
                                  f"{workspace.in_shell}'")
-    said.append(f"the first training computes for about {plan.clock(told.seconds)} on an idle "
+    said.append(f"the first training computes for about {plan_text.clock(told.seconds)} on an idle "
                 f"machine like this; loading and the other steps come on top{fits}")
     return said

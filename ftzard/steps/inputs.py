@@ -1,35 +1,68 @@
-"""What a step takes when nobody hands it over: the latest artifact, the latest run's metadata.
+"""The inputs of a step: the handles it receives, or else the workspace's latest artifacts.
 
-Used by hand, and by the input managers of a job that starts in the middle. Light: it is imported
-by the process that runs a job, before its first kernel is there.
+The latest ones are used by hand, and by the input managers of a job that starts in the middle.
+Imports are light: the process that runs a job loads this module before its first kernel starts.
 """
 
-import json
-from pathlib import Path
+from __future__ import annotations
 
-from ftzard.config.pipeline import Step
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftzard.config.pipeline import Step, step_named
 from ftzard.config.schema import Config
-from ftzard.core.artifacts import ArtifactRef, dvc_hash
+from ftzard.core.artifacts import ArtifactRef, dvc_hash, verify
 from ftzard.errors import DataError, WorkspaceError
 from ftzard.versioning.versions import history
 from ftzard.workspace import drop_folders
 from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace
 
+if TYPE_CHECKING:
+    from ftzard.steps.step_location import StepLocation
 
-def given_or_latest(name: str, given: str | None, workspace: Workspace, config: Config) -> ArtifactRef:
-    """Return the handle of a path a person gave, or of the workspace's latest artifact `name`.
 
-    A delivery may be given as a source that has to be made a file first: a folder, a version of
-    the workspace's data, a data set on a hub, a mix (see `ftzard.sources`).
+def step_inputs(step: Step, namespace: Mapping, location: StepLocation
+                ) -> tuple[dict[str, ArtifactRef], dict]:
+    """Return the verified inputs of a step by name, and the metadata of the step it follows."""
+    inputs = {}
+    for name in step.takes:
+        value = namespace.get(name)
+        if isinstance(value, Mapping):
+            handle = ArtifactRef.from_dict(value)
+        else:
+            handle = given_or_latest(name, value, location.workspace, location.config)
+        verify(handle, location.workspace.root)
+        inputs[name] = handle
+    metadata = {}
+    if step.after:
+        metadata = (namespace.get(f"{step.after}_metadata")
+                    or latest_metadata(step_named(step.after), location.workspace))
+    return inputs, metadata
+
+
+def given_or_latest(name: str, given: str | None, workspace: Workspace, config: Config
+                    ) -> ArtifactRef:
+    """Return the handle of an input.
+
+    Args:
+        name: the artifact's name.
+        given: a path, or for a delivery also a source that is materialized as a file: a folder, a
+            version of the workspace's data, a dataset on a hub, a mix (see `ftzard.sources`). None
+            is the configured delivery, or the workspace's latest artifact of that name.
+
+    Raises:
+        DataError: if no delivery is configured, or the file does not exist.
     """
     if name in DELIVERIES:
         chosen = given or getattr(config.data, DELIVERIES[name])
         if chosen is None and name == "raw" and config.data.mix is not None:
-            chosen = _made(None, workspace, config)
+            chosen = _materialized(None, workspace, config)
         elif chosen is not None and name != "labelled" and (
                 "://" in chosen or (workspace.root / chosen).is_dir()):
-            chosen = _made(chosen, workspace, config, answers=name == "raw")
+            chosen = _materialized(chosen, workspace, config, answers=name == "raw")
         if chosen is None:
             raise DataError(
                 f"no file was given for '{name}': set data.{DELIVERIES[name]} in ftzard.yaml, in "
@@ -37,7 +70,7 @@ def given_or_latest(name: str, given: str | None, workspace: Workspace, config: 
                 + (", or put a file of labelled rows into data/raw_incoming." if name == "raw"
                    else "."))
     else:
-        chosen = given or _latest_place(name, workspace, config)
+        chosen = given or _latest_path(name, workspace, config)
     path = workspace.root / chosen
     drop_folders.refuse_outside(workspace, path)
     if not path.is_file():
@@ -48,7 +81,7 @@ def given_or_latest(name: str, given: str | None, workspace: Workspace, config: 
     return workspace.handle(name, path, _rows(path)).at(_version(workspace, path))
 
 
-def _made(source: str | None, workspace: Workspace, config: Config, **more: bool) -> str:
+def _materialized(source: str | None, workspace: Workspace, config: Config, **more: bool) -> str:
     """Return the file that holds the rows of a source, or of the config's mix."""
     from ftzard import sources
 
@@ -59,8 +92,8 @@ def _version(workspace: Workspace, path: Path) -> str | None:
     """Return the commit that versions a file as it stands; None if it has changed since then."""
     if not path.is_relative_to(workspace.root):
         return None
-    found = history(workspace.root, workspace.relative(path))[:1]
-    return found[0].commit if found and found[0].md5 == dvc_hash(path) else None
+    latest = next(iter(history(workspace.root, workspace.relative(path))), None)
+    return latest.commit if latest and latest.md5 == dvc_hash(path) else None
 
 
 def latest_metadata(step: Step, workspace: Workspace) -> dict:
@@ -73,13 +106,12 @@ def latest_metadata(step: Step, workspace: Workspace) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _latest_place(name: str, workspace: Workspace, config: Config) -> str:
+def _latest_path(name: str, workspace: Workspace, config: Config) -> str:
     pattern = getattr(config.paths, name)
     if "{batch}" not in pattern:
         return pattern
-    found = sorted(workspace.root.glob(pattern.replace("{batch}", "*")),
-                   key=lambda p: p.stat().st_mtime_ns)
-    return str(found[-1]) if found else pattern
+    batches = workspace.root.glob(pattern.replace("{batch}", "*"))
+    return str(max(batches, key=lambda path: path.stat().st_mtime_ns, default=pattern))
 
 
 def _rows(path: Path) -> int | None:
@@ -103,8 +135,9 @@ def metadata_if_any(step: str, workspace: Workspace) -> dict | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def made(workspace: Workspace, steps: tuple[str, ...]) -> list[tuple[str, str, str, str, str]]:
-    """Return what steps have written last: step, artifact, rows, path, data version."""
+def latest_outputs(workspace: Workspace, steps: tuple[str, ...]
+                   ) -> list[tuple[str, str, str, str, str]]:
+    """Return the latest outputs of steps as (step, artifact, rows, path, data version)."""
     lines = []
     for step in steps:
         for a in (metadata_if_any(step, workspace) or {}).get("artifacts", []):

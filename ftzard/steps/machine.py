@@ -1,4 +1,4 @@
-"""The machine that a plan is for: this one, or one that a person names by its memory and cores."""
+"""The machine that an estimate is for: this one, or another by its memory and cores."""
 
 import re
 from dataclasses import dataclass
@@ -14,24 +14,30 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(GB|GiB|G|MB|MiB|M)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Machine:
-    """Another machine than this one.
+    """A machine other than this one.
 
-    device: what would compute; threads: of its CPU, None to take the config's; told: what is
-    assumed of it, as a sentence.
+    Attributes:
+        device: the device that would compute.
+        threads: of its CPU; None is the config's.
+        assumption: what the estimate assumes of it, as a sentence.
     """
 
     device: Device
     threads: int | None
-    told: str
+    assumption: str
 
 
 def named(gpu: str | None = None, ram: str | None = None, cpus: int | None = None
           ) -> Machine | None:
-    """Return the machine that the options mean, or None if none of them is given.
+    """Return the machine that the options describe, or None without options.
 
-    gpu, ram: sizes such as '24GB' (of 2**30 bytes, as makers of memory count); cpus: cores of a
-    machine without a GPU. Raises ConfigError for what is no size, and for an option that has no
-    effect beside another.
+    Args:
+        gpu: memory of its GPU, such as '24GB' (of 2**30 bytes).
+        ram: memory of a machine without a GPU.
+        cpus: cores of a machine without a GPU.
+
+    Raises:
+        ConfigError: for an invalid size, and for an option without effect beside another.
     """
     if gpu is not None:
         for option, value in (("--ram", ram), ("--cpus", cpus)):
@@ -59,11 +65,11 @@ def named(gpu: str | None = None, ram: str | None = None, cpus: int | None = Non
 def size(text: str, option: str) -> int:
     """Return the bytes that '24GB' means; raises ConfigError naming the option for anything else.
     """
-    found = _SIZE.fullmatch(text.strip())
-    if found is None or not float(found[1]):
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or not float(match[1]):
         raise ConfigError(f"{option} is '{text}'; expected a size such as 24GB or 24576MB.")
-    unit = GB if (found[2] or "G").upper().startswith("G") else 1 << 20
-    return int(float(found[1]) * unit)
+    unit = GB if (match[2] or "G").upper().startswith("G") else 1 << 20
+    return int(float(match[1]) * unit)
 
 
 def _shown(size: int) -> str:

@@ -10,7 +10,7 @@ from ftzard.config.schema import Config
 from ftzard.errors import FtzardError
 from ftzard.modeling.memory import Device
 from ftzard.modeling.memory import device as found_device
-from ftzard.steps import plan
+from ftzard.steps import plan, plan_text
 from ftzard.steps.plan_rows import Expected, expected_rows
 from ftzard.workspace.workspace import Workspace
 
@@ -33,7 +33,7 @@ class Preset:
     def sentence(self) -> str:
         """Return the preset with its size, memory and time, as a part of a sentence."""
         return (f"model={self.choice} ({self.parameters / 1e6:,.0f} million parameters, "
-                f"{self.memory / 2**30:.1f} GB, about {plan.clock(self.seconds)})")
+                f"{self.memory / 2**30:.1f} GB, about {plan_text.clock(self.seconds)})")
 
 
 def fitting(workspace: Workspace, config: Config, *, device: Device | None = None

@@ -1,16 +1,29 @@
-"""What MLflow's pages say first of a run: a description, and the tags that tell it from others.
+"""Descriptions and tags of MLflow runs, made from a step's facts.
 
-A run keeps its time as its name. Here stands, from the facts that a step leaves, what a person
-looks for in a list of such names: which round, which delivery, which version, what came out.
+Runs are named by their time. The description and tags say what distinguishes them in a list: the
+round, the delivery, the model version and the result.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftzard.config.pipeline import BY_NAME
+from ftzard.config.pipeline import BY_NAME, CHAINS
 from ftzard.core.escaping import markdown
+from ftzard.steps import notebook_shell
+from ftzard.steps.inputs import metadata_if_any
+from ftzard.tracking import runs
+from ftzard.workspace import addresses
 from ftzard.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ftzard.steps.step_run import StepRun
+
+#: The steps of a delivery without labels.
+INFERENCE = CHAINS["inference_pipeline_job"]
 
 
 @dataclass(frozen=True)
@@ -21,17 +34,37 @@ class Summary:
     tags: dict[str, str]
 
 
+def publish(run: StepRun) -> None:
+    """Describe a finished execution on its MLflow page, and as the latest one on its step's page.
+    """
+    number = round_of(run.workspace, run.config.tracking.registered_model,
+                      decided=bool(run.facts.get("verdict")))
+    first = "inference_preprocessing" if run.step.name in INFERENCE else "cleaning"
+    delivery_facts = (metadata_if_any(first, run.workspace) or {}).get("facts", {})
+    dagster = (addresses.dagster_run(run.workspace, run.dagster_run_id)
+               if run.dagster_run_id else None)
+    summary = of_step(run.step.name, run.facts, {h.name: h.rows for h in run.outputs.values()},
+                      round=number, batch=batch_of(run.facts, delivery_facts), dagster=dagster)
+    run.mlflow_run.tags({runs.NOTE: summary.note, **summary.tags})
+    run.mlflow_run.metrics(notebook_shell.resource_usage())
+    base = addresses.mlflow_address(run.workspace, run.config.tracking.server)
+    page = addresses.mlflow_run(base, run.tracking.experiment_id, run.mlflow_run.id)
+    run.parent.show_latest(
+        run.mlflow_run, tags=summary.tags, metrics=run.logged, step=number,
+        note=f"Latest execution: [{run.mlflow_run.name}]({page}).\n\n{summary.note}")
+
+
 def of_step(step: str, facts: Mapping, rows: Mapping[str, int | None], *, round: int,
             batch: str | None, dagster: str | None) -> Summary:
     """Return the summary of a step's execution.
 
     Args:
         step: Name of the step.
-        facts: What it has said of itself.
-        rows: Of each artifact that it wrote, how many; None where it is no table.
-        round: Which round it belongs to, from 1.
-        batch: What the delivery is called that the round is about, if there is one.
-        dagster: Address of the Dagster run's page, None for a notebook that a person ran.
+        facts: The step's recorded facts.
+        rows: The number of rows of each output; None for one that is no table.
+        round: The number of the round, from 1.
+        batch: The name of the round's delivery, if there is one.
+        dagster: The address of the Dagster run's page; None for a notebook run by hand.
     """
     tags = {"round": str(round)}
     if batch:
@@ -43,10 +76,10 @@ def of_step(step: str, facts: Mapping, rows: Mapping[str, int | None], *, round:
     if verdict:
         tags["verdict"] = verdict["decision"]
     title = f"**Round {round}**" + (f", {markdown(batch)}" if batch else "")
-    came_out = _verdict(facts, verdict) or _training(facts) or _counts(rows)
+    result = _verdict(facts, verdict) or _training(facts) or _counts(rows)
     where = f"[Dagster run]({dagster})" if dagster else "Run by hand in its notebook."
     about = BY_NAME[step].about if step in BY_NAME else ""
-    return Summary("\n\n".join(part for part in (f"{title}: {came_out}", about, where) if part),
+    return Summary("\n\n".join(part for part in (f"{title}: {result}", about, where) if part),
                    tags)
 
 
@@ -59,9 +92,10 @@ def of_trial(params: Mapping, metrics: Mapping) -> str:
 
 
 def round_of(workspace: Workspace, model: str, *, decided: bool) -> int:
-    """Return which round a step belongs to: one per version that the gate has judged, and the next.
+    """Return the number of a step's round: rounds end with a verdict of the gate.
 
-    decided: whether this step is the one in which the gate has judged.
+    Args:
+        decided: whether this step recorded the verdict.
     """
     judged = sum("\nverdict:" in path.read_text(encoding="utf-8", errors="replace")
                  for path in Path(workspace.root / "models" / model).glob("*.yaml"))
@@ -69,13 +103,15 @@ def round_of(workspace: Workspace, model: str, *, decided: bool) -> int:
 
 
 def batch_of(facts: Mapping, latest: Mapping) -> str | None:
-    """Return what the delivery is called that a step is about; its hash without a name, or None.
+    """Return the name of a step's delivery, its hash if it has no name, or None.
 
-    facts: of the step; latest: of the last step that took a delivery, which later steps are about.
+    Args:
+        facts: of the step.
+        latest: of the latest step that read a delivery.
     """
-    found = (facts.get("delivered_as") or latest.get("delivered_as") or facts.get("batch")
+    batch = (facts.get("delivered_as") or latest.get("delivered_as") or facts.get("batch")
              or latest.get("batch"))
-    return str(found) if found else None
+    return str(batch) if batch else None
 
 
 _SCORES = ("accuracy", "macro_f1", "validation_loss", "perplexity", "subset_accuracy")

@@ -1,7 +1,7 @@
-"""What the Git_Dvc chapter does: version what a step wrote, tag its run, hand its outputs on.
+"""The Git_Dvc notebook: version a step's outputs, tag its run, pass the outputs on.
 
-Every version is told twice in MLflow: as tags of the execution that made it, and in the list
-`commit_history.json` of its step's top-level run, which only grows.
+MLflow has every version twice: as tags of the execution that made it, and in the append-only list
+`commit_history.json` of its step's top-level run.
 """
 
 import json
@@ -19,7 +19,8 @@ from ftzard.core.artifacts import ArtifactRef, write_json
 from ftzard.core.locks import locked
 from ftzard.errors import TrackingError, WorkspaceError
 from ftzard.steps.inputs import latest_metadata
-from ftzard.steps.step_run import StepLocation, locate, notebook_used, sentences_first
+from ftzard.steps.notebook_shell import show_messages_first
+from ftzard.steps.step_location import StepLocation, locate, used_notebook
 from ftzard.tracking import runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import commit, own_code, versions
@@ -31,31 +32,40 @@ HISTORY = "commit_history.json"
 
 @dataclass
 class StepVersion:
-    """A finished step whose files are to be versioned; code: the notebook that does it."""
+    """A finished step whose outputs are to be versioned.
+
+    Attributes:
+        metadata: of the step's execution.
+        code: the Git_Dvc notebook, if it is a copy of the workspace's.
+    """
 
     step: Step
-    place: StepLocation
+    location: StepLocation
     metadata: dict
     artifacts: list[ArtifactRef]
     dagstermill: object | None
     code: dict[str, own_code.Used] = field(default_factory=dict)
 
     def version(self) -> Versioned:
-        """Add, commit and push; raises VersioningError if adding or committing fails."""
-        settings, root = self.place.config.versioning, self.place.workspace.root
+        """Add the outputs to DVC, commit and push.
+
+        Raises:
+            VersioningError: if adding or committing fails, or pushing where it is required.
+        """
+        settings, root = self.location.config.versioning, self.location.workspace.root
         name = self.metadata.get("facts", {}).get("delivered_as")
         return commit.version(
             root, self.artifacts, also=[root / p for p in self.metadata["records"]],
             delivered_as={h.path: name for h in self.artifacts if h.name == "delivery" and name},
-            code=[CodeFile(used.path, own_code.kept(self.place.workspace, used), used.seen_at)
-                  for used in own_code.changed(self.place.workspace, {
+            code=[CodeFile(used.path, own_code.kept(self.location.workspace, used), used.seen_at)
+                  for used in own_code.changed(self.location.workspace, {
                       **self.code, **own_code.from_dict(self.metadata.get("code"))})],
             message=f"{self.step.name}: {self._summary()}", run_id=self.metadata["run_id"],
             push=settings.push, require_push=settings.require_push)
 
-    def hand_on(self, versioned: Versioned) -> pd.DataFrame:
-        """Tag the step's run with the versions, hand the handles on, return them as a table."""
-        tracking = connect(self.place.workspace, self.place.config)
+    def publish(self, versioned: Versioned) -> pd.DataFrame:
+        """Tag the step's run with the versions, pass the handles on and return them as a table."""
+        tracking = connect(self.location.workspace, self.location.config)
         run = runs.reopen(tracking, self.metadata["run_id"])
         run.tags({f"data_version.{h.name}": h.commit for h in versioned.handles})
         run.tags({"data_commit": versioned.commit, "data_pushed": versioned.pushed,
@@ -65,15 +75,15 @@ class StepVersion:
         if not versioned.reason and "data_not_pushed" in runs.known(tracking, run.id).data.tags:
             run.untag("data_not_pushed")
         parent = runs.reopen(tracking, self.metadata["base_run_id"])
-        places = {h.path: h.name for h in versioned.handles}
-        places |= dict.fromkeys(self.metadata["records"], "record")
-        extend_history(self.place.workspace, parent, places)
+        names = {h.path: h.name for h in versioned.handles}
+        names |= dict.fromkeys(self.metadata["records"], "record")
+        extend_history(self.location.workspace, parent, names)
         if versioned.pushed == "pushed":
-            settle(self.place.workspace, tracking)
+            sync_push_state(self.location.workspace, tracking)
         metadata = {**self.metadata, "commit": versioned.commit, "pushed": versioned.pushed,
                     "changed": versioned.changed,
                     "artifacts": [h.to_dict() for h in versioned.handles]}
-        write_json(self.place.workspace.metadata / f"{self.step.name}.json", metadata)
+        write_json(self.location.workspace.metadata / f"{self.step.name}.json", metadata)
         by_name = {h.name: h for h in versioned.handles}
         if self.dagstermill is not None:
             for name in self.step.yields:
@@ -83,15 +93,23 @@ class StepVersion:
                               "data version": h.commit[:10]} for h in versioned.handles])
 
     def _summary(self) -> str:
-        counted = [f"{h.name} {h.rows:,} rows" for h in self.artifacts if h.rows is not None]
+        tables = [f"{h.name} {h.rows:,} rows" for h in self.artifacts if h.rows is not None]
         files = [h.path for h in self.artifacts if h.rows is None]
-        return ", ".join(counted or files or self.metadata["records"])
+        return ", ".join(tables or files or self.metadata["records"])
 
 
-def follow(namespace: Mapping) -> StepVersion:
-    """Return the step to follow: the one that handed its outputs over, or by hand `step`."""
-    sentences_first()
-    place = locate(namespace)
+def finished_step(namespace: Mapping) -> StepVersion:
+    """Return the step whose outputs are to be versioned.
+
+    Args:
+        namespace: the notebook's `globals()`: the metadata of the step that Dagster passed on, or
+            by hand the name `step`.
+
+    Raises:
+        WorkspaceError: if no step is named, or it has not run.
+    """
+    show_messages_first()
+    location = locate(namespace)
     for step in STEPS:
         if isinstance(namespace.get(step.metadata), Mapping):
             metadata = dict(namespace[step.metadata])
@@ -102,28 +120,35 @@ def follow(namespace: Mapping) -> StepVersion:
                 "Git_Dvc follows a step: name it in the parameters cell, as in step = 'cleaning'; "
                 f"the steps are {', '.join(s.name for s in STEPS if s.versioned)}.")
         step = step_named(namespace["step"])
-        metadata = latest_metadata(step, place.workspace)
+        metadata = latest_metadata(step, location.workspace)
     artifacts = [ArtifactRef.from_dict(h) for h in metadata["artifacts"]]
-    return StepVersion(step, place, metadata, artifacts, namespace.get("__dm_dagstermill"),
-                     notebook_used("Git_Dvc", place))
+    return StepVersion(step, location, metadata, artifacts, namespace.get("__dm_dagstermill"),
+                       used_notebook("Git_Dvc", location))
 
 
-def extend_history(workspace: Workspace, parent: runs.Run, places: Mapping[str, str]) -> list[dict]:
-    """Let `commit_history.json` of a step's top-level run hold every version of these artifacts.
+def extend_history(workspace: Workspace, parent: runs.Run, names: Mapping[str, str]) -> list[dict]:
+    """Add all versions of artifacts to `commit_history.json` of their step's top-level run.
 
-    places: {path: the artifact's name}. An entry per artifact and commit says artifact, path,
-    commit, time (UTC), run_id and run_name (of the run that made it), rows, pushed, and the reason
-    if it is not pushed. Raises TrackingError if the list that is there cannot be read.
+    Args:
+        parent: the top-level run.
+        names: the artifacts' names by path.
+
+    Returns:
+        An entry per artifact and commit: artifact, path, commit, time (UTC), run_id and run_name
+        of the run that made it, rows, pushed, and the reason if it is not pushed.
+
+    Raises:
+        TrackingError: if the existing list cannot be read.
     """
     root = workspace.root
-    kept = [path if path.endswith(".yaml") else f"{path}.dvc" for path in places]
-    found = versions.every_version(root, paths=[f":(top,literal){path}" for path in kept])
+    tracked = [path if path.endswith(".yaml") else f"{path}.dvc" for path in names]
+    commits = versions.every_version(root, paths=[f":(top,literal){path}" for path in tracked])
     with _one_writer(workspace):
         before = read_history(parent)
         entries = {(entry["artifact"], entry["commit"]): entry for entry in before}
-        age = {version.commit: number for number, version in enumerate(found)}
-        for version in sorted(found, key=lambda v: age[v.commit], reverse=True):
-            key = (places[version.path], version.commit)
+        age = {version.commit: number for number, version in enumerate(commits)}
+        for version in sorted(commits, key=lambda v: age[v.commit], reverse=True):
+            key = (names[version.path], version.commit)
             if key not in entries:
                 entries[key] = _entry(parent.tracking, key[0], version)
         return _write(parent, before, _up_to_date(list(entries.values()), *_pushed(root)))
@@ -145,7 +170,7 @@ def _write(parent: runs.Run, before: list[dict], entries: list[dict]) -> list[di
 
 
 def read_history(parent: runs.Run) -> list[dict]:
-    """Return the entries of a top-level run's `commit_history.json`; none if it has none yet."""
+    """Return the entries of a top-level run's `commit_history.json`; empty if there is none."""
     content = runs.read(parent.tracking, parent.id, HISTORY)
     if content is None:
         return []
@@ -161,27 +186,29 @@ def read_history(parent: runs.Run) -> list[dict]:
     return entries
 
 
-def settle(workspace: Workspace, tracking: runs.Tracking) -> int:
-    """Bring up to date what MLflow says of pushes; return how many runs and lists have changed.
+def sync_push_state(workspace: Workspace, tracking: runs.Tracking) -> int:
+    """Update what MLflow records of pushes, for versions that a later push has sent.
 
-    Versions that went out with a later push become pushed: in every `commit_history.json`, and in
-    the tags of the executions that made them.
+    Every `commit_history.json` and the tags of the executions are updated.
+
+    Returns:
+        The number of changed runs and lists.
     """
     waiting = [run for state in ("not pushed", "off")
                for run in runs.tagged(tracking, "data_pushed", state)]
     if not waiting:
         return 0
     (pushed, reason), changed = _pushed(workspace.root), 0
-    for found in runs.children(tracking, level=runs.TOP):
-        parent = runs.Run(tracking, found.info.run_id, found.info.run_name)
+    for top in runs.children(tracking, level=runs.TOP):
+        parent = runs.Run(tracking, top.info.run_id, top.info.run_name)
         with _one_writer(workspace):
             before = read_history(parent)
             changed += _write(parent, before, _up_to_date(before, pushed, reason)) != before
-    for found in waiting:
-        if pushed.get(found.data.tags.get("data_commit")):
-            run = runs.Run(tracking, found.info.run_id, found.info.run_name)
+    for execution in waiting:
+        if pushed.get(execution.data.tags.get("data_commit")):
+            run = runs.Run(tracking, execution.info.run_id, execution.info.run_name)
             run.tags({"data_pushed": "pushed"})
-            if "data_not_pushed" in found.data.tags:
+            if "data_not_pushed" in execution.data.tags:
                 run.untag("data_not_pushed")
             changed += 1
     return changed
@@ -192,7 +219,7 @@ def _pushed(root: Path) -> tuple[dict[str, bool], str]:
 
 
 def _up_to_date(entries: list[dict], pushed: Mapping[str, bool], reason: str) -> list[dict]:
-    """Return the entries with what is pushed by now; a commit that is not here stays as told."""
+    """Return the entries with their current push state; those of unknown commits are unchanged."""
     return [entry if entry["commit"] not in pushed else
             {**entry, "pushed": pushed[entry["commit"]],
              "reason": None if pushed[entry["commit"]] else reason} for entry in entries]

@@ -127,7 +127,7 @@ def _fresh(
 
 def _fresh_logits(request: Path, answer: Path, adapter: Path, timeout: float) -> numpy.ndarray:
     said = request.with_name("said.json")
-    if forked_worker.do(f"{__name__}:answer", {"request": str(request)}, said, timeout=timeout):
+    if forked_worker.call(f"{__name__}:answer", {"request": str(request)}, said, timeout=timeout):
         return numpy.load(answer)
     environment = {**python_settings.for_child(), "OMP_WAIT_POLICY": "PASSIVE"}
     try:

@@ -4,9 +4,8 @@
 deleted here leaves no file in MLflow's artifact store.
 """
 
-import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -368,7 +368,8 @@ def chosen(workspace, show: str, *, free: bool) -> pd.DataFrame:
         rows["source"] = ""
     else:
         rows["probabilities"] = [[0.8, 0.2]] * len(rows)
-    queue, _ = query_strategies.select(rows, strategy="least_confidence", budget=6, audit_rows=6, seed=0,
+    queue, _ = query_strategies.select(rows, strategy="least_confidence", budget=6, audit_rows=6,
+                                       seed=0,
                                show_suggestions=show)
     place = workspace.labelling / "abc123.csv"
     labeling_queue.keep_suggestions(place, queue, rows, "M@1")
@@ -463,7 +464,8 @@ def test_a_queue_of_before_hides_its_audit_rows_suggestions_and_says_so(workspac
     older = queue.drop(columns="blind").assign(suggestion="glad", confidence="0.8")
     older.to_csv(workspace.labelling / "abc123.csv", index=False)
     sitting = labeling_session.open_sitting(workspace, None, "ann")
-    assert labeling_session.seen_audits(sitting).startswith("6 test rows of batch abc123 were asked")
+    told = labeling_session.seen_audits(sitting)
+    assert told.startswith("6 test rows of batch abc123 were asked")
     sitting.at = sitting.rows["side"].tolist().index("test")
     assert "suggestion" not in labeling_session.screen(sitting)
 

@@ -25,7 +25,8 @@ def words(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("width", [50, 80, 120])
-@pytest.mark.parametrize("table", [model_tables.list_table(VERSIONS), tables.history_table(HISTORY)],
+@pytest.mark.parametrize("table",
+                         [model_tables.list_table(VERSIONS), tables.history_table(HISTORY)],
                          ids=["models", "history"])
 def test_a_table_fits_its_width_with_whole_words(table, width):
     lines = table.lines(width)

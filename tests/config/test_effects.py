@@ -39,7 +39,7 @@ def value_at(values: object, key: str) -> object:
 
 def told(key: str, source: str, config: Config) -> Resolved:
     """Return what comes out where one key alone was given, by a source."""
-    groups = {group: ("default", "default") for group in GROUPS}
+    groups = dict.fromkeys(GROUPS, ("default", "default"))
     return Resolved(config, {**dict.fromkeys(keys(), "default"), "model.build": "default",
                              "task.instructions": "default", key: source}, groups)
 
@@ -113,10 +113,14 @@ READERS = {
     "labels": ["steps/inputs.py"],
     "labelled": ["steps/inputs.py"],
     "preprocessing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py"],
-    "inference_preprocessing": ["sources", "steps/inputs.py", "tasks/instruction_tuning/tokenize_rows.py"],
-    "tuning": ["config/unusual.py", "registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py"],
-    "choosing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py", "tasks/classification/evaluation.py",
-                 "tasks/instruction_tuning/evaluation.py", "steps/candidate.py", "evaluation/gate.py",
+    "inference_preprocessing": ["sources", "steps/inputs.py",
+                                "tasks/instruction_tuning/tokenize_rows.py"],
+    "tuning": ["config/unusual.py", "registry/model_records.py",
+               "tasks/instruction_tuning/tokenize_rows.py"],
+    "choosing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py",
+                 "tasks/classification/evaluation.py",
+                 "tasks/instruction_tuning/evaluation.py", "steps/candidate.py",
+                 "evaluation/gate.py",
                  "orchestration/io_managers.py"],
     "inference": ["steps/drift_reference.py"],
     "sampling": ["steps/query_inputs.py"],
@@ -125,7 +129,8 @@ READERS = {
     "sensors": ["orchestration/drop_folder_runs.py"],
 }
 READERS["evaluation"] = READERS["choosing"]
-EVERYWHERE = ["steps/step_run.py", "steps/versioning.py", "workspace/disk.py",
+EVERYWHERE = ["steps/step_run.py", "steps/step_location.py", "steps/artifact_checks.py",
+              "steps/run_description.py", "steps/champion_config.py", "steps/versioning.py", "workspace/disk.py",
               "tracking/sqlite_reading.py", "workspace/workspace.py"]
 
 

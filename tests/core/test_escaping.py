@@ -66,7 +66,8 @@ def test_what_cannot_be_seen_is_written_out(text, shown):
 @pytest.mark.parametrize(("text", "shown"), [
     ("not_hate", "not_hate"), ("very-good", "very-good"), ("3.5 stars", "3.5 stars"),
     ("_x_", r"\_x\_"), ("- x", r"\- x"), ("1. x", r"1\. x"), ("a|b", r"a\|b"),
-    ("http://a.b", r"http\:\/\/a.b"), ("Model@3", "Model@3"), ("x@y.z", r"x\@y.z"), ("&lt;", "&amp;lt;")])
+    ("http://a.b", r"http\:\/\/a.b"), ("Model@3", "Model@3"), ("x@y.z", r"x\@y.z"),
+    ("&lt;", "&amp;lt;")])
 def test_markdown_stays_readable_as_text(text, shown):
     assert escaping.markdown(text) == shown
 

@@ -222,5 +222,6 @@ class TestOlderQueues:
     def test_a_text_that_begins_like_an_escaped_one_is_not_changed(self, folder, older):
         older = older.assign(text=["''quoted", "'=1", "'tis", "=1", "a", "b", "c"])
         older.to_csv(folder / "b1.csv", index=False, encoding="utf-8-sig")
-        assert labeling_queue.read_queue(folder / "b1.csv")["text"].tolist() == older["text"].tolist()
+        read = labeling_queue.read_queue(folder / "b1.csv")
+        assert read["text"].tolist() == older["text"].tolist()
         assert spreadsheet.unescape("'=1") == "=1"

@@ -50,7 +50,7 @@ def test_rejected_rows_have_a_reason_each(raw):
     assert cleaned["text"].tolist() == ["so good", "twice", "http", "NaN"]
     assert cleaned["label"].tolist() == ["positive", "positive", "negative", "negative"]
     assert cleaned["row"].tolist() == [0, 8, 11, 12]
-    assert dict(zip(rejected["row"], rejected["reason"])) == {
+    assert dict(zip(rejected["row"], rejected["reason"], strict=False)) == {
         1: "empty text",
         2: "empty text",
         3: "text longer than 5000 characters",

@@ -32,7 +32,8 @@ def predictions() -> pd.DataFrame:
 @pytest.fixture
 def asked(predictions, tmp_path):
     """Choose the rows, write the queue; returns the folder of queues and the queue as written."""
-    queue, _ = query_strategies.select(predictions, strategy="least_confidence", budget=2, audit_rows=1,
+    queue, _ = query_strategies.select(predictions, strategy="least_confidence", budget=2,
+                                       audit_rows=1,
                                seed=6)
     folder = tmp_path / "labelling"
     labeling_queue.keep_suggestions(folder / "b1.csv", queue, predictions, "M@1")
@@ -61,18 +62,21 @@ class TestAsking:
                                    random_share=0.5)
         assert queue["chosen_by"].value_counts().to_dict() == {"least_confidence": 10,
                                                                 "random": 10}
-        queue, threshold = query_strategies.select(rows, strategy="random", budget=5, audit_rows=0, seed=0)
+        queue, threshold = query_strategies.select(rows, strategy="random", budget=5, audit_rows=0,
+                                                   seed=0)
         assert len(queue) == 5 and threshold is None
 
     @pytest.mark.parametrize("strategy", ["margin", "entropy"])
     def test_a_strategy_for_labels_is_refused(self, strategy):
         with pytest.raises(ConfigError, match=f"'{strategy}' ranks by probabilities of labels"):
-            query_strategies.select(self.rows([0.5]), strategy=strategy, budget=1, audit_rows=0, seed=0)
+            query_strategies.select(self.rows([0.5]), strategy=strategy, budget=1, audit_rows=0,
+                                    seed=0)
 
     @pytest.mark.parametrize("wrong", [np.nan, 1.2, -0.1])
     def test_what_is_no_confidence_is_refused(self, wrong):
         with pytest.raises(DataError, match="1 of 2 answers have a confidence that is none"):
-            query_strategies.select(self.rows([0.5, wrong]), strategy="mix", budget=1, audit_rows=0, seed=0)
+            query_strategies.select(self.rows([0.5, wrong]), strategy="mix", budget=1, audit_rows=0,
+                                    seed=0)
 
     def test_the_queue_keeps_what_was_asked_and_ends_with_the_label(self, asked, predictions):
         _, queue = asked

@@ -1,4 +1,4 @@
-"""A workspace keeps the rules of its first rows: in an older one nothing moves under newer rules."""
+"""A workspace keeps the rules of its first rows: in an older one nothing moves under newer ones."""
 
 import ast
 import json
@@ -75,7 +75,8 @@ def test_the_latest_rules_would_have_moved_rows_of_it(old):
 def test_a_new_delivery_moves_no_row_of_an_older_workspace(old):
     rules = identity(old, old.config())
     before = storage.read_parquet(old.root / "data/cleaned/cleaned.parquet")
-    texts = ["今天我们在学校里看书吃饭走路听歌写字画图", "how to sort it in C++", "how to sort it in C"]
+    texts = ["今天我们在学校里看书吃饭走路听歌写字画图", "how to sort it in C++",
+             "how to sort it in C"]
     groups = ["4.0", "4", "\u00a05"]
     raw = pd.DataFrame({"row": range(3), "text": texts, "label": ["glad", "sad", "glad"],
                         "group": groups})

@@ -21,7 +21,8 @@ def delivered(batch: str, numbers, answer: str = "answer {}", source: str = "", 
 def come(earlier, cleaned, rejected, sources=()):
     """Let a delivery come to a table as step 1 does; returns (table, repeated, arrival)."""
     table, repeated = cleaning.append(earlier, cleaned)
-    return table, repeated, intake_summary.arrived(earlier, table, cleaned, rejected, repeated, sources)
+    return table, repeated, intake_summary.arrived(earlier, table, cleaned, rejected, repeated,
+                                                   sources)
 
 
 def asked(*names: str, weight: float | None = 1.0) -> list[dict]:

@@ -58,7 +58,8 @@ def test_all_types_hold_the_same_rows(tmp_path, seed_file):
         {"target": [4.0, 0, 0, 4], "text": ["so, good", "NA", None, "null"], "more": 1}
     )
     table.to_parquet(tmp_path / "a.parquet")
-    lines = [json.dumps({"target": t, "text": x}) for t, x in zip("4004", table["text"])]
+    lines = [json.dumps({"target": t, "text": x})
+             for t, x in zip("4004", table["text"], strict=False)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines).replace("NaN", "null") + "\n\n")
     for name in ("a.csv.gz", "a.parquet", "a.jsonl"):
         frame = read_raw(tmp_path / name, text_column="text", label_column="target")

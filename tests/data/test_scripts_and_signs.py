@@ -27,8 +27,10 @@ SIGNS = {
     "Tibetan": "ཀཁགངཅཆཇཉཏཐདནཔཕབམཙཚཛཝཞཟའཡརལཤསཧཨིེོུ",
 }
 WORDS = {
-    "Chinese": "今天 朋友 图书馆 学校 喜欢 吃饭 音乐 电影院 火车站 天气 老师 咖啡 我们 一起 回家 公园",
-    "Japanese": "きょう ともだち レストラン 図書館 コーヒー 映画 でんしゃ 天気 先生 わたしたち がっこう おいしい",
+    "Chinese": "今天 朋友 图书馆 学校 喜欢 吃饭 音乐 电影院 火车站 天气 老师 咖啡 我们 一起 "
+               "回家 公园",
+    "Japanese": "きょう ともだち レストラン 図書館 コーヒー 映画 でんしゃ 天気 先生 わたしたち "
+                "がっこう おいしい",
     "Thai": "วันนี้ เพื่อน โรงเรียน ร้านอาหาร กาแฟ หนังสือ รถไฟ อากาศ เรา บ้าน อร่อย สวนสาธารณะ",
     "Khmer": "ថ្ងៃនេះ មិត្ត សាលារៀន កាហ្វេ សៀវភៅ រថភ្លើង ផ្ទះ ឆ្ងាញ់",
     "Myanmar": "ဒီနေ့ သူငယ်ချင်း ကျောင်း ကော်ဖီ စာအုပ် ရထား အိမ်",
@@ -79,14 +81,16 @@ def test_a_whole_word_may_differ_in_scripts_without_spaces(script):
 
 
 def test_no_more_than_a_quarter_of_a_text_may_differ():
-    texts = pd.Series(["今天天气很好我们去公园里散步吧", "今天天气很好我们在家里看电影吧"], dtype="str")
+    texts = pd.Series(["今天天气很好我们去公园里散步吧", "今天天气很好我们在家里看电影吧"],
+                      dtype="str")
     found = like_test_rows(texts, ["今天天气很好我们去大森林散步吧"], LATEST)
     assert found.tolist() == ["near-duplicate of a test row", ""]
 
 
 def test_two_neighbouring_signs_may_differ_as_a_word_may_and_mixed_texts_count_both():
     test_rows = ["今天天气很好我们去公园散步", "我每天都用 Python 写很多代码"]
-    texts = pd.Series(["今天天气很好我们去学校散步", "今天朋友很好我们去学校散步", "我每天都用 Rust 写很多代码",
+    texts = pd.Series(["今天天气很好我们去学校散步", "今天朋友很好我们去学校散步",
+                       "我每天都用 Rust 写很多代码",
                        "我每天都用 Python 写很长诗歌", "完全不同的一句话而已没有关系"], dtype="str")
     found = like_test_rows(texts, test_rows, LATEST)
     assert found.tolist() == ["near-duplicate of a test row", "", "near-duplicate of a test row",

@@ -46,10 +46,10 @@ def test_shares_follow_the_ratio():
 
 def test_a_row_keeps_its_side_whatever_stands_around_it():
     texts = [f"text {i}" for i in range(500)]
-    alone = dict(zip(texts, sides(texts)))
+    alone = dict(zip(texts, sides(texts), strict=False))
     more = texts + [f"other {i}" for i in range(500)]
     random.Random(1).shuffle(more)
-    assert {t: s for t, s in zip(more, sides(more)) if t in alone} == alone
+    assert {t: s for t, s in zip(more, sides(more), strict=False) if t in alone} == alone
 
 
 def test_texts_with_the_same_words_share_a_side():
@@ -169,10 +169,10 @@ def test_it_finds_what_comparing_all_pairs_finds():
     split = draw.choices(["train", "test"], [0.5, 0.5], k=300)
     frame = table([" ".join(words) for words in texts], split=split, row=range(300))
     kept, dropped = drop_near_duplicates(frame)
-    tests = [words for words, side in zip(texts, split) if side == "test"]
+    tests = [words for words, side in zip(texts, split, strict=False) if side == "test"]
     expected = {
         row
-        for row, (words, side) in enumerate(zip(texts, split))
+        for row, (words, side) in enumerate(zip(texts, split, strict=False))
         if side == "train" and any(_near(words, other) for other in tests)
     }
     assert 0 < len(expected) < split.count("train")

@@ -94,7 +94,8 @@ class TestFilesThatArePassedOn:
         read = labeling_queue.read_queue(path)
         assert read["text"].tolist() == TEXTS and set(read["group"]) == {"=g"}
         assert read["label"].tolist() == queue["label"].tolist()
-        back = submissions.read(path, batch="d", queue=submissions.queues(folder), labels=["-1", "+1"])
+        back = submissions.read(path, batch="d", queue=submissions.queues(folder),
+                                labels=["-1", "+1"])
         assert back.refused.empty and back.cleaned["text"].tolist() == TEXTS
         assert back.cleaned["label"].tolist() == queue["label"].tolist()
 
@@ -130,7 +131,8 @@ class TestFilesThatArePassedOn:
         queue = submissions.queues(folder)
         write_csv(asked(TEXTS).assign(label="@wrong", labelled_by="=ann", own_answer="", seen=""),
                   tmp_path / "given.csv")
-        back = submissions.read(tmp_path / "given.csv", batch="d", queue=queue, labels=["yes", "no"])
+        back = submissions.read(tmp_path / "given.csv", batch="d", queue=queue,
+                                labels=["yes", "no"])
         kept = submissions.report_refused(back.refused, tmp_path / "q", "given.csv", at="noon")
         self.safe(kept)
         head, *rows = cells(kept)

@@ -57,4 +57,5 @@ def test_a_record_s_line_is_said_by_its_measure():
 def test_a_record_of_accuracy_is_said_as_ever():
     line = {"accuracy": 0.8134, "lower": 0.79, "upper": 0.83, "macro_f1": 0.8, "n": 1200}
     assert metric_info.scores_of({"metrics": {"challenger": line}}) is line
-    assert metric_info.sentence(line) == "81.3% of 1,200 test rows" and metric_info.score(line) == 0.8134
+    assert metric_info.sentence(line) == "81.3% of 1,200 test rows"
+    assert metric_info.score(line) == 0.8134

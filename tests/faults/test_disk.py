@@ -52,7 +52,8 @@ def artifact(root: Path) -> ArtifactRef:
     path = root / "data/cleaned/cleaned.parquet"
     rows = pd.DataFrame({"text": [os.urandom(30).hex() for _ in range(BIG // 60)]})
     storage.write_parquet(rows, path)
-    return ArtifactRef("cleaned", "data/cleaned/cleaned.parquet", sha256(path), len(rows), "parquet")
+    return ArtifactRef("cleaned", "data/cleaned/cleaned.parquet", sha256(path), len(rows),
+                       "parquet")
 
 
 def versioned(root: Path) -> None:
@@ -100,7 +101,8 @@ def fill(root: Path) -> None:
     storage.write_parquet(pd.DataFrame({"text": ["first", "version"]}), path)
     (root / "data/raw/big.csv").write_text("text,label\nfirst,glad\n")
     handles = [ArtifactRef("cleaned", "data/cleaned/cleaned.parquet", sha256(path), 2, "parquet"),
-               ArtifactRef("delivery", "data/raw/big.csv", sha256(root / "data/raw/big.csv"), 1, "csv")]
+               ArtifactRef("delivery", "data/raw/big.csv", sha256(root / "data/raw/big.csv"), 1,
+                           "csv")]
     version(root, handles, message="First", run_id="first", push=False)
     with whole_folder(root / ".ftzard/cache/adapter") as part:
         (part / "weights").write_bytes(b"first")

@@ -95,9 +95,9 @@ POINTS = {
         ("the kernel while an artifact is written",
          "ftzard.data.storage:write_atomically:before:1", "self"),
         ("the kernel between the artifact and its handle",
-         "ftzard.steps.step_run:StepRun._hand_on:before:1", "self"),
+         "ftzard.steps.step_run:StepRun._yield_results:before:1", "self"),
         ("the process of the run between a step and Git_Dvc",
-         "ftzard.steps.versioning:follow:before:1", "run"),
+         "ftzard.steps.versioning:finished_step:before:1", "run"),
         ("between dvc add and git commit", "ftzard.versioning.commit:commit_paths:before:1",
          "self"),
         ("between commit and push", "ftzard.versioning.commit:publish:before:1", "self"),
@@ -150,7 +150,7 @@ def test_no_kernel_depends_on_the_process_that_forked_it_and_the_next_gets_a_new
         story, tmp_path):
     before = story.git("rev-parse", "HEAD")
     done = run(story, "preprocessing_job", f"model.max_length={40 + next(SEEDS) % 60}", **killing(
-        tmp_path, "ftzard.steps.step_run:StepRun._hand_on:before:1", "server"))
+        tmp_path, "ftzard.steps.step_run:StepRun._yield_results:before:1", "server"))
     assert (tmp_path / "struck").exists() and done.returncode == 0, done.stdout[-2000:]
     assert gone(story) == []
     sound(story, before)

@@ -303,7 +303,8 @@ def test_a_failing_cell_says_its_own_error_when_the_store_is_gone_too(workspace)
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 shell.run_cell("raw, overrides = 'data/raw/mine.csv', ['paths.min_free_mb=1']")
-shell.run_cell("from ftzard.steps.step_run import start_step; run = start_step('cleaning', globals())")
+shell.run_cell("from ftzard.steps.step_run import start_step")
+shell.run_cell("run = start_step('cleaning', globals())")
 shell.run_cell("open(run.workspace.state / 'mlflow.db', 'w').write('no database' * 4096); 1 / 0")
 """
     done = subprocess.run([sys.executable, "-c", notebook], cwd=workspace.notebooks, text=True,

@@ -29,15 +29,15 @@ LORA = dict(rank=4, alpha=8, dropout=0.1, seed=5)
 IN_A_COPY = """
 import json, numpy, sys
 from pathlib import Path
-from ftzard.core import forked_worker as spare
+from ftzard.core import forked_worker
 from ftzard.tasks import verification as verify
 from ftzard.modeling.base_model import BaseSpec
-from ftzard.orchestration.kernel_server import do_errand
+from ftzard.orchestration.kernel_server import call_function
 asked = json.loads(Path(sys.argv[1]).read_text())
 expected = numpy.load(asked["expected"])
 verify.subprocess = None
 for off in (0, 1):
-    spare.keep(do_errand)
+    forked_worker.prepare(call_function)
     try:
         print(verify.verify_saved(Path(asked["folder"]), BaseSpec(**asked["spec"]),
                                   asked["input_ids"], expected + off))
@@ -277,7 +277,7 @@ def test_predictions_of_raw_texts_come_in_order(trained, loaded, texts):
     assert list(table.columns) == ["label", "confidence", "probabilities", "abstains"]
     one_by_one = [classifier.predict([text]).iloc[0] for text in texts["text"][:5]]
     assert [row["label"] for row in one_by_one] == table["label"][:5].tolist()
-    for row, (_, expected) in zip(one_by_one, table.iterrows()):
+    for row, (_, expected) in zip(one_by_one, table.iterrows(), strict=False):
         assert row["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
         assert expected["confidence"] == max(expected["probabilities"])
         assert LABELS[int(numpy.argmax(expected["probabilities"]))] == expected["label"]

@@ -55,7 +55,7 @@ def test_a_step_keeps_its_rows_and_each_part_its_tokens(tokens):
         parts = micro_batches(rows, LENGTHS, tokens)
         assert numpy.concatenate(parts).tolist() == rows.tolist()
         assert max(len(part) * LENGTHS[part].max() for part in parts) <= tokens
-        for part, after in zip(parts, parts[1:]):  # as few parts as in turn can be
+        for part, after in zip(parts, parts[1:], strict=False):  # as few parts as in turn can be
             one_more = numpy.append(part, after[0])
             assert len(one_more) * LENGTHS[one_more].max() > tokens
 

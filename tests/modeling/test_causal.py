@@ -24,9 +24,9 @@ from ftzard.tasks import verification
 from ftzard.tasks.classification.loading import bare_classifier, open_classifier
 from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning import objective as answer_objective
-from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.tasks.instruction_tuning.checks import answered_as
 from ftzard.tasks.instruction_tuning.loading import bare_generator, open_generator
+from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.tasks.instruction_tuning.token_loss import row_losses
 from ftzard.tasks.instruction_tuning.tokenization import encode
 from ftzard.tasks.verification import verify_losses
@@ -359,7 +359,8 @@ def test_the_history_says_what_was_learned(falcon, rows, tmp_path):
                           "token_accuracy", "supervised_tokens", "learning_rate",
                           "tokens_per_second", "padding_share"}
     assert first["supervised_tokens"] == sum(
-        len(ids) - n for ids, n in zip(rows["input_ids"][:64], rows["prompt_length"][:64]))
+        len(ids) - n for ids, n in
+        zip(rows["input_ids"][:64], rows["prompt_length"][:64], strict=False))
     assert first["perplexity"] == pytest.approx(numpy.exp(first["validation_loss"]))
     assert last["token_accuracy"] > 0.5 and last["perplexity"] < first["perplexity"]
 
@@ -377,7 +378,7 @@ def test_only_the_tokens_of_answers_are_learned(falcon, rows):
     model.zero_grad()
     batch = pad(ids, 0)
     labels = batch["input_ids"].clone()
-    for row, (values, prompt) in enumerate(zip(ids, prompts)):
+    for row, (values, prompt) in enumerate(zip(ids, prompts, strict=False)):
         labels[row, :prompt], labels[row, len(values):] = -100, -100
     theirs = model(**batch, labels=labels).loss
     theirs.backward()

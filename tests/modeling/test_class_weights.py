@@ -56,7 +56,7 @@ def test_the_gradient_is_that_of_torchs_weighted_mean_however_the_step_is_cut(lo
     right = gradients()
     for bounds in ([0, 16], [0, 3, 4, 16]):  # one part without the second class
         model.zero_grad()
-        parts = [(pad(ids[a:b], 0), targets[a:b]) for a, b in zip(bounds, bounds[1:])]
+        parts = [(pad(ids[a:b], 0), targets[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
         loss = trainer._gradients(model, parts, 0, 16, weights)
         assert loss == pytest.approx(float(expected.detach()), abs=1e-6)
         assert apart(right, gradients()) < 1e-6

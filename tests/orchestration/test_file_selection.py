@@ -55,7 +55,8 @@ def test_the_only_file_that_waits_is_taken_once_and_sensors_know(instance, works
     with pytest.raises(DataError, match=(
             rf"taken already: march.csv.* data.{key}=data/{folder}/march")):
         taken(instance, workspace, job, {}, {})
-    assert drop_folder_runs.waiting(instance, workspace, getattr(workspace, folder), job).ready == {}
+    place = getattr(workspace, folder)
+    assert drop_folder_runs.waiting(instance, workspace, place, job).ready == {}
     dropped(getattr(workspace, folder), "april.csv", "text\nanother\n")
     assert taken(instance, workspace, job, {}, {}).request["data"] == {
         key: f"data/{folder}/april.csv"}

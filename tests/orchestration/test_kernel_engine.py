@@ -89,13 +89,13 @@ def test_what_models_need_is_imported_ahead_only_for_steps_that_will_come(
 def test_an_errand_is_done_by_a_process_that_has_imported_what_it_needs(session, tmp_path, capfd):
     """A run records in MLflow what only it knows, without importing MLflow itself."""
     server, made = session.server, tmp_path / "made"
-    assert server.errand("os:mkdir", {"path": str(made)}) == (True, None) and made.is_dir()
-    assert server.errand("os:mkdir", {"path": str(made)}) == (False, None)  # it is there already
-    assert server.errand("os:listdir", {"path": str(tmp_path)}) == (True, os.listdir(tmp_path))
+    assert server.call("os:mkdir", {"path": str(made)}) == (True, None) and made.is_dir()
+    assert server.call("os:mkdir", {"path": str(made)}) == (False, None)  # it is there already
+    assert server.call("os:listdir", {"path": str(tmp_path)}) == (True, os.listdir(tmp_path))
     assert capfd.readouterr().err == ""  # whoever asked will say it when it fails there, too
     os.killpg(server.process.pid, signal.SIGKILL)
     server.process.wait()
-    assert server.errand("os:rmdir", {"path": str(made)}) == (False, None) and made.is_dir()
+    assert server.call("os:rmdir", {"path": str(made)}) == (False, None) and made.is_dir()
 
 
 def test_a_kernel_with_a_model_has_a_copy_of_its_beginning_for_one_piece_of_work(
@@ -112,23 +112,23 @@ def test_a_kernel_with_a_model_has_a_copy_of_its_beginning_for_one_piece_of_work
         said = run_sync(client.execute_interactive)(f"""
 import os, psutil, string
 from pathlib import Path
-from ftzard.core import forked_worker as spare
-from ftzard.orchestration.kernel_server import do_errand
+from ftzard.core import forked_worker
+from ftzard.orchestration.kernel_server import call_function
 string.capwords = "changed in the kernel"
 ways = [("string:capwords", dict(s="a word")), ("os:mkdir", dict(path="{tmp_path}")),
         ("subprocess:run", dict(args=["sleep", "60"]))]
 found = []
 for function, arguments in ways:
     place = Path("{tmp_path}", f"{{len(found)}}.json")
-    done = spare.do(function, arguments, place, timeout=60 if len(found) < 2 else 0.2)
+    done = forked_worker.call(function, arguments, place, timeout=60 if len(found) < 2 else 0.2)
     found.append((done, place.read_text() if place.exists() else None))
-    assert not spare.do("os:listdir", dict(path="/"), place, timeout=60), "one piece of work"
-    spare.keep(do_errand)
+    assert not forked_worker.call("os:listdir", dict(path="/"), place, timeout=60), "one piece of work"
+    forked_worker.prepare(call_function)
 assert [done for done, _ in found] == [True, False, False], found
 assert found[0][1].strip() == '"A Word"', found
 for killed in psutil.Process().children():
     killed.kill()
-assert not spare.do("os:listdir", dict(path="/"), place, timeout=60), "whoever asks goes on"
+assert not forked_worker.call("os:listdir", dict(path="/"), place, timeout=60), "whoever asks goes on"
 """, timeout=120, store_history=False)
         assert said["content"]["status"] == "ok", said["content"]
         assert not copy.is_running()

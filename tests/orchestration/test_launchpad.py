@@ -102,7 +102,7 @@ def test_the_command_line_s_overrides_end_in_the_same_place():
 
 
 def test_every_resource_of_a_job_may_be_named_and_no_other():
-    assert RESOURCES == set(resources("cleaning_job"))
+    assert set(resources("cleaning_job")) == RESOURCES
 
 
 def test_the_resources_of_each_job_are_known_without_dagster():

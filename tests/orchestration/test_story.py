@@ -143,7 +143,7 @@ class TestGitAndDvc:
                 assert sha256(tmp_path / "clone" / artifact) == sha256(story.root / artifact)
 
     def test_no_temporary_file_is_left(self, story):
-        left = [p for p in story.root.rglob("*.part")]
+        left = list(story.root.rglob("*.part"))
         assert [p for p in left if story.workspace.checkpoints not in p.parents] == []
 
 
@@ -405,7 +405,7 @@ class TestArtifacts:
         assert len(both) == 67
         assert ((both["side"] == "test") == (both["split"] == "test")).all()
         asked = queue[queue["side"] == "test"]
-        assert len(asked) == 30 and set(queue_file.stem for _ in [0]) == set(queue["batch"])
+        assert len(asked) == 30 and {queue_file.stem for _ in [0]} == set(queue["batch"])
 
     def test_labels_are_refused_row_by_row_and_wait_for_another_try(self, story):
         rejected = pd.read_parquet(story.root / "data/cleaned/rejected.parquet")

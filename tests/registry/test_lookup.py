@@ -324,7 +324,8 @@ class TestOwnCode:
         other = Path(shutil.copytree(code, tmp_path / "code"))
         changed = other / "ftzard/tasks/classification/predictor.py"
         changed.write_text(changed.read_text() + "\n# another day\n")
-        with pytest.raises(TrackingError, match="tasks/classification/predictor.py is not the one") as caught:
+        with pytest.raises(TrackingError,
+                           match="tasks/classification/predictor.py is not the one") as caught:
             require_own_code(other)
         assert str(other) in str(caught.value) and "mlflow models" in str(caught.value)
 

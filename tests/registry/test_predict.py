@@ -158,9 +158,9 @@ class TestAsTrainingReads:
                 assert [line.text for batch in batches(stream, kind, "text", "utf-16")
                         for line in batch][0] == "a"
         file.write_text("gr\u00fcn\n", encoding="utf-8")
-        with pytest.raises(DataError, match="valid utf-8.*'gr|would become 'Ã¼'.*--encoding utf-8"):
-            with opened(str(file), "cp1252"):
-                pass
+        wrong = "valid utf-8.*'gr|would become 'Ã¼'.*--encoding utf-8"
+        with pytest.raises(DataError, match=wrong), opened(str(file), "cp1252"):
+            pass
         file.write_text("gr\u00fcn\n", encoding="cp1252")
         with opened(str(file), "cp1252") as stream:
             assert stream.read() == b"gr\xfcn\n"

@@ -27,7 +27,8 @@ def test_an_axis_has_the_file_alone_and_the_hash_where_no_name_is_known():
 
 def test_two_files_of_one_name_stay_apart_at_an_axis():
     names = {FIRST: "batch.csv", SECOND: "batch.csv", THIRD: "other.csv"}
-    assert batch_names.ticks(names, names) == ["batch.csv\n7d0a323", "batch.csv\ncaaac4d", "other.csv"]
+    assert batch_names.ticks(names, names) == ["batch.csv\n7d0a323", "batch.csv\ncaaac4d",
+                                               "other.csv"]
 
 
 def test_a_long_name_loses_its_type_then_its_middle_and_what_then_reads_the_same_stays_apart():

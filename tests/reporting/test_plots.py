@@ -9,6 +9,7 @@ from ftzard.errors import DataError
 from ftzard.evaluation.drift import compare
 from ftzard.evaluation.gate import judge, judge_scores
 from ftzard.reporting import plots
+from ftzard.reporting.plots.style import BLUE, SOFT
 from tests.evaluation.simulated import CLASSES, losses, made, pair
 
 
@@ -178,7 +179,7 @@ def test_a_search_is_drawn_against_what_differs_and_marks_choice_and_what_was_st
     assert [t.get_text() for t in rank.get_xticklabels()] == ["8", "16", "32"]
     for axes in figure.axes:
         faces = [line.get_markerfacecolor() for line in axes.lines]
-        assert faces == [plots.SOFT, plots.SOFT, plots.BLUE, "white"]
+        assert faces == [SOFT, SOFT, BLUE, "white"]
         assert [t.get_text() for t in axes.texts[:4]] == [f"trial {i}" for i in range(4)]
     assert "hollow: stopped early" in plots.svg(figure)
     alone = plots.trials(searched(1), "accuracy")

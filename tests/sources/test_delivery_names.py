@@ -12,7 +12,7 @@ from ftzard.orchestration.create_workspace import config_for, create
 from ftzard.reporting import batch_names
 from ftzard.steps import delivery_files
 from ftzard.steps.step_run import start_step
-from ftzard.steps.versioning import follow
+from ftzard.steps.versioning import finished_step
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names
 from ftzard.workspace import drift_log
@@ -35,7 +35,7 @@ def begun(tmp_path_factory) -> Workspace:
         run = start_step("cleaning", {"overrides": ["versioning.push=false"]})
         run.store_delivery("raw")
         run.finish()
-        follow({"step": "cleaning", "overrides": ["versioning.push=false"]}).version()
+        finished_step({"step": "cleaning", "overrides": ["versioning.push=false"]}).version()
     return workspace
 
 
@@ -64,7 +64,7 @@ def test_the_same_bytes_under_another_name_make_no_commit_and_keep_the_first(beg
     run = start_step("cleaning", {"raw": "data/again.csv", **more})
     run.store_delivery("raw")
     assert run.finish()["facts"]["delivered_as"] == "reviews of march.csv"
-    assert not follow({"step": "cleaning", **more}).version().changed
+    assert not finished_step({"step": "cleaning", **more}).version().changed
 
 
 def test_a_workspace_of_before_has_the_names_that_mlflow_knows_and_gets_no_commit(workspace_v1,
@@ -82,7 +82,7 @@ def test_a_workspace_of_before_has_the_names_that_mlflow_knows_and_gets_no_commi
     run = start_step("cleaning", {"raw": "data/first.csv", "overrides": ["versioning.push=false"]})
     run.store_delivery("raw")
     run.finish()
-    followed = follow({"step": "cleaning", "overrides": ["versioning.push=false"]})
+    followed = finished_step({"step": "cleaning", "overrides": ["versioning.push=false"]})
     assert not followed.version().changed
 
 

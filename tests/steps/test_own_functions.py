@@ -18,7 +18,7 @@ from ftzard.modeling.tokenizer import encode, load_tokenizer
 from ftzard.registry import lookup, model_records, packaging, predict
 from ftzard.steps import row_accounts
 from ftzard.steps.step_run import start_step
-from ftzard.steps.versioning import follow
+from ftzard.steps.versioning import finished_step
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.training import rows_used
@@ -78,9 +78,9 @@ class TestStep1:
             "ftzard.yaml", "custom/texts.py", "notebooks/Step1_Data_Cleaning.ipynb"}
 
         edit(place, "everything.tail(3)", "everything.tail(9)")  # before Git_Dvc comes to it
-        following = follow({"step": "cleaning", "overrides": []})
-        versioned = following.version()
-        following.hand_on(versioned)
+        step_version = finished_step({"step": "cleaning", "overrides": []})
+        versioned = step_version.version()
+        step_version.publish(versioned)
         root = place.root
         held = {path: own_code.git.git(root, "show", f"{versioned.commit}:{path}").encode()
                 for path in run.code}

@@ -11,7 +11,7 @@ from ftzard.data.storage import write_parquet
 from ftzard.errors import ConfigError
 from ftzard.modeling.memory import Device
 from ftzard.registry import model_records
-from ftzard.steps import plan, plan_rows
+from ftzard.steps import plan, plan_rows, plan_text
 from ftzard.training.memory_estimate import MB
 from tests.orchestration.texts import easy_texts
 
@@ -52,7 +52,7 @@ def refusal(workspace, job="training_pipeline_job", *overrides: str) -> str:
 
 def test_the_plan_says_where_each_value_comes_from(ready):
     found = told(ready, "training_pipeline_job", "seed=3")
-    said = [line.split() for line in plan.lines(found) if line.startswith("config ")]
+    said = [line.split() for line in plan_text.lines(found) if line.startswith("config ")]
     assert ["config", "training.epochs=2", "ftzard.yaml"] in said
     assert ["config", "seed=3", "override"] in said
     assert found.to_dict()["config"]["sources"]["threads"] == "default"
@@ -158,7 +158,7 @@ class TestMemoryAndTime:
     def test_where_nothing_helps_it_says_so(self, ready):
         found = told(ready, device=Device("cpu", "no machine", MB, MB))
         assert len(found.changes) > 2
-        assert "nothing here makes it fit" in "\n".join(plan.lines(found))
+        assert "nothing here makes it fit" in "\n".join(plan_text.lines(found))
         sizes = [found.memory.total, *(size for _, size in found.changes)]
         assert sizes == sorted(set(sizes), reverse=True), "what saves nothing is not offered"
 
@@ -230,7 +230,7 @@ class TestMistakes:
 
     def test_a_learning_rate_far_from_the_preset_s_is_warned_of(self, tokenized):
         found = told(tokenized, "tuning_job", "training.learning_rate=0.5")
-        warned, = [line for line in plan.lines(found) if line.startswith("warning")]
+        warned, = [line for line in plan_text.lines(found) if line.startswith("warning")]
         assert "0.5 (override), 62.5 times above" in warned and "preset falcon_tiny" in warned
         assert found.to_dict()["warnings"] == [warned.removeprefix("warning").strip()]
         assert told(tokenized, "tuning_job").to_dict()["warnings"] == []

@@ -15,7 +15,8 @@ import sys
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 shell.run_cell("raw, overrides = 'data/raw/mine.csv', ['seed=5']")
-shell.run_cell("from ftzard.steps.step_run import start_step; run = start_step('cleaning', globals())")
+shell.run_cell("from ftzard.steps.step_run import start_step")
+shell.run_cell("run = start_step('cleaning', globals())")
 shell.run_cell("trial = run.trial(0, {'rank': 8})")
 shell.run_cell(sys.argv[1])
 """

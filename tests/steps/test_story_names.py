@@ -8,8 +8,7 @@ import ftzard
 from ftzard import sources
 from ftzard.core.artifacts import sha256
 from ftzard.data.reading import batch_of
-from ftzard.steps import delivery_files
-from ftzard.steps import report_facts
+from ftzard.steps import delivery_files, report_facts
 from ftzard.steps.step_run import start_step
 from ftzard.tracking.workspace_store import connect
 

@@ -53,7 +53,7 @@ def test_an_entry_per_artifact_and_version_in_their_order(made):
 def test_a_version_whose_list_was_not_written_any_more_is_made_up_for(made, monkeypatch):
     """Git_Dvc was killed between its commit and MLflow: the next one tells of both."""
     with monkeypatch.context() as killed:
-        killed.setattr("ftzard.steps.versioning.StepVersion.hand_on", lambda *_: None)
+        killed.setattr("ftzard.steps.versioning.StepVersion.publish", lambda *_: None)
         made.step("inference", "e", [made.rows("predictions", 3)])
     made.step("inference", "f", [made.rows("predictions", 4)])
     assert [e["run_id"] for e in told(made, "inference")] == [made.ids["e"], made.ids["f"]]

@@ -449,8 +449,8 @@ class TestUsers:
         typed("grant", "hugo", "--experiment", "gina_experiment", "--permission", "read")
         code, said = typed("list")
         assert code == 0 and re.search(r"admin +everything: administrator", said)
-        assert re.search(r"gina +manage experiment gina_experiment *\n +manage registered model Gina",
-                         said)
+        assert re.search(r"gina +manage experiment gina_experiment *\n"
+                         r" +manage registered model Gina", said)
         assert re.search(r"hugo +read experiment gina_experiment", said)
         told = {u["name"]: u for u in json.loads(typed("list", "--json")[1])}
         assert told["admin"]["administrator"] and told["hugo"]["grants"] == [

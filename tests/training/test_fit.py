@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import ftzard
-
 from ftzard.core.artifacts import sha256
 from ftzard.modeling import reproducibility
 from ftzard.modeling.adapter import WEIGHTS
@@ -144,7 +143,8 @@ def test_the_hash_of_the_code_follows_every_file_of_the_package(tmp_path, monkey
     one = reproducibility.made_with.__wrapped__()
     assert one == made_with()
     package = shutil.copytree(Path(ftzard.__file__).parent, tmp_path / "ftzard")
-    monkeypatch.setattr(reproducibility, "__file__", str(package / "modeling" / "reproducibility.py"))
+    monkeypatch.setattr(reproducibility, "__file__",
+                        str(package / "modeling" / "reproducibility.py"))
     assert reproducibility.made_with.__wrapped__() == one
     for place in ("modeling/batching.py", "training/trainer.py", "tasks/classification/loading.py"):
         before = reproducibility.made_with.__wrapped__()["code"]

@@ -59,7 +59,8 @@ class TestArithmetic:
     @pytest.mark.parametrize(("optimizer", "per_weight"), [
         ("adamw", 8), ("adamw_8bit", 2.04), ("paged_adamw", 0)])
     def test_each_optimizer_has_its_state(self, optimizer, per_weight):
-        found = memory_estimate.training_memory(self.SIZES, Living(0, 0, 9), "cuda", optimizer=optimizer)
+        found = memory_estimate.training_memory(self.SIZES, Living(0, 0, 9), "cuda",
+                                                optimizer=optimizer)
         assert (found.optimizer, found.gaps) == (round(per_weight * 100), 0)
 
     def test_tokens_are_counted_real_padded_and_cut(self):
@@ -72,7 +73,8 @@ class TestArithmetic:
     def test_steps_and_seconds(self):
         assert memory_estimate.steps(65, 32, 3) == 9
         assert memory_estimate.seconds(1000, 1000, 100.0) == 15.0
-        assert memory_estimate.default_rate(10**9, "cpu", 2) == 2 * memory_estimate.default_rate(10**9, "cpu", 1)
+        rate = memory_estimate.default_rate
+        assert rate(10**9, "cpu", 2) == 2 * rate(10**9, "cpu", 1)
 
 
 class TestFalcon7B:
@@ -84,7 +86,8 @@ class TestFalcon7B:
     @pytest.fixture(scope="class")
     @staticmethod
     def found():
-        return memory_trace.peak(TestFalcon7B.SPEC, known_architectures.architecture("tiiuae/falcon-7b"), 2, 2, 16,
+        return memory_trace.peak(TestFalcon7B.SPEC,
+                                 known_architectures.architecture("tiiuae/falcon-7b"), 2, 2, 16,
                               device="cuda", rank=16, dropout=0.05)
 
     def test_its_parameters_and_its_quantised_layers(self, found):

@@ -83,7 +83,8 @@ def test_a_step_computed_in_parts_is_the_mean_over_its_rows(
     loaded, train_rows, validation_rows, settings, tokens, monkeypatch
 ):
     sizes, real = [], trainer._loss
-    monkeypatch.setattr(trainer, "_loss", lambda scores, targets, *more: sizes.append(len(targets)) or
+    monkeypatch.setattr(trainer, "_loss",
+                        lambda scores, targets, *more: sizes.append(len(targets)) or
                         real(scores, targets, *more))
     whole, weights = moved(loaded, train_rows, validation_rows, settings)
     assert sizes == [16] * 10
@@ -104,7 +105,7 @@ def test_the_gradient_of_parts_is_that_of_all_rows(loaded, train_rows):
     found = []
     for bounds in ([0, 16], [0, 1, 4, 16]):
         model.zero_grad()
-        parts = [(pad(ids[a:b], 0), targets[a:b]) for a, b in zip(bounds, bounds[1:])]
+        parts = [(pad(ids[a:b], 0), targets[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
         loss = trainer._gradients(model, parts, 0)
         found.append((loss, {n: p.grad.clone() for n, p in model.named_parameters()
                              if p.grad is not None}))

@@ -208,7 +208,8 @@ def _run_and_kill_at(ws, function: str) -> None:
         from ftzard.core.artifacts import ArtifactRef
         from ftzard.versioning import commit
         commit.{function} = lambda *args, **more: os.kill(os.getpid(), 9)
-        commit.version({str(ws.root)!r}, [ArtifactRef(**{handle.to_dict()!r})], message="m", run_id="r")
+        rows = ArtifactRef(**{handle.to_dict()!r})
+        commit.version({str(ws.root)!r}, [rows], message="m", run_id="r")
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=os.environ)
     assert done.returncode == -signal.SIGKILL

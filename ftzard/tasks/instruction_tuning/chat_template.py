@@ -17,7 +17,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling.tokenizer import end_id, frame
-from ftzard.tasks.instruction_tuning.literal_text import Piece, LiteralTextEncoder
+from ftzard.tasks.instruction_tuning.literal_text import LiteralTextEncoder, Piece
 
 MODEL, ALPACA, CHATML = NAMES = ("model", "alpaca", "chatml")
 _SOURCES = {

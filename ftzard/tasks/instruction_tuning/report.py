@@ -10,6 +10,7 @@ from ftzard.reporting import batch_names, plots
 from ftzard.reporting.html import (
     Markup,
     joined,
+    key_figures,
     missing,
     opening,
     percent,
@@ -28,12 +29,12 @@ NATS = "Loss is in nats per token: the training loss; lower is better."
 MEANING = ("Losses are nats per token of the wanted answers, over all such tokens of the test "
            "rows; perplexity is the loss's exponential. ROUGE-L is the F-measure of the longest "
            "common subsequence of words, from 0 to 1. Intervals are of 95 %, from resampled rows.")
-_COLOURS = {"challenger": "#0064a4", "champion": "#1f2933"}
+_COLOURS = {"challenger": "var(--blue)", "champion": "var(--ink)"}
 
 
 def colour(role: str) -> str:
     """Return the colour of a model's line in the table of models."""
-    return _COLOURS.get(role, "#8a96a3")
+    return _COLOURS.get(role, "var(--mark)")
 
 
 def figures(facts: Facts) -> Markup:
@@ -68,8 +69,7 @@ def figures(facts: Facts) -> Markup:
             cells.append((other.value(value), f"{other.short} of {lead.generated:,} generated "
                                               f"answers{of}"))
     cells += new_labels(facts.rounds, "answered")
-    return tag("div", *(tag("div", tag("b", big), tag("span", small)) for big, small in cells),
-               class_="figures")
+    return key_figures(cells)
 
 
 def models(facts: Facts) -> Markup:

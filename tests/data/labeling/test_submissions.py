@@ -154,7 +154,8 @@ def test_a_label_that_left_the_queue_can_still_be_corrected(tmp_path):
                             "labelled_at": ["", ""], "own_answer": ["negative", ""]})
     given = earlier.drop(columns="own_answer").assign(label="positive", labelled_by="bob")
     given.to_csv(tmp_path / "c.csv", index=False)
-    back = submissions.read(tmp_path / "c.csv", batch="d", queue=queue, labels=NAMES, earlier=earlier)
+    back = submissions.read(tmp_path / "c.csv", batch="d", queue=queue, labels=NAMES,
+                            earlier=earlier)
     assert back.cleaned["id"].tolist() == ["old1"] and back.facts["changed"] == 1
     assert back.refused["reason"].tolist() == ["unknown id 'old2'"]
     assert back.facts["labellers"]["rows"] == 1 and back.facts["labellers"]["share"] == 0

@@ -46,7 +46,8 @@ def test_calibration_mends_confidence_and_changes_no_answer():
 def test_the_error_of_a_calibrated_model_is_rarely_above_what_chance_gives(rows):
     above = 0
     for seed in range(100):
-        validation, test = answered(1000, 1.0, seed=2 * seed), answered(rows, 1.0, seed=2 * seed + 1)
+        validation = answered(1000, 1.0, seed=2 * seed)
+        test = answered(rows, 1.0, seed=2 * seed + 1)
         found = calibrate(*validation, *test, CLASSES)
         above += found.ece_after > found.ece_chance
     assert above <= 6

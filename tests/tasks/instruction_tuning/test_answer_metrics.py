@@ -104,12 +104,14 @@ def test_rows_are_drawn_by_seed_and_those_that_differ_most_follow():
     assert (found["challenger"] == found["wanted"]).all()
     again = answer_metrics.side_by_side(ROWS, said, scores, shown=10, apart=3, seed=4)
     assert again.equals(found)
-    assert not answer_metrics.side_by_side(ROWS, said, scores, shown=10, apart=3, seed=5).equals(found)
+    assert not answer_metrics.side_by_side(ROWS, said, scores, shown=10, apart=3,
+                                           seed=5).equals(found)
 
 
 def test_rows_on_which_they_do_not_differ_are_not_called_apart():
     said = {"challenger": ["x"] * 30, "base": ["x"] * 30}
-    found = answer_metrics.side_by_side(ROWS, said, {"challenger": np.ones(30), "base": np.ones(30)},
+    found = answer_metrics.side_by_side(ROWS, said,
+                                        {"challenger": np.ones(30), "base": np.ones(30)},
                                  seed=0)
     assert set(found["why"]) == {answer_metrics.DRAWN} and len(found) == 10
     few = answer_metrics.side_by_side(ROWS.head(3), {"challenger": list("abc")}, {}, seed=0)

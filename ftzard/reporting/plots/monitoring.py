@@ -1,0 +1,116 @@
+"""Plots of drift: one batch, and all batches over time."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftzard.reporting import batch_names
+from ftzard.reporting.plots.style import (
+    BLUE,
+    INK,
+    ORANGE,
+    PALE,
+    SOFT,
+    WIDTH,
+    category_axis,
+    new_figure,
+    require_values,
+    shorten,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@styled
+def drift(entry: Mapping) -> "Figure":
+    """Draw how far each of a batch's statistics is from what is usual, in units of its limit.
+
+    entry: as `drift.Drift.to_dict` gives it. 0 is what batches of the same distribution usually
+    have, 1 the upper threshold, the mark on each bar the lower one. The longest bar is the batch's
+    score over its threshold, which `drift_over_time` draws.
+    """
+    statistics = entry["statistics"]
+    require_values("drift", statistics)
+    figure, axes = new_figure(0.95 + 0.36 * len(statistics))
+    ratios = [_relative_to_limit(s, s["value"]) for s in statistics]
+    low = min(0.0, max(min(ratios) * 1.05, -1.0))
+    edge = max(1.6, min(max(ratios) * 1.05, 4.0))
+    for y, (s, ratio) in enumerate(zip(statistics, ratios, strict=True)):
+        color = ORANGE if s["beyond"] else BLUE
+        axes.barh(y, max(min(ratio, edge), low), height=0.56, color=color, alpha=0.85)
+        axes.plot([_relative_to_limit(s, s["lower"])] * 2, [y - 0.36, y + 0.36], color=INK, lw=1.1)
+        axes.text(
+            1.012, y,
+            f"{ratio:.2f} ×" + (" ▸" if ratio > edge else ""),
+            transform=axes.get_yaxis_transform(), va="center", size=7.5,
+            color=ORANGE if s["beyond"] else INK, weight="bold" if s["beyond"] else "normal",
+        )
+    axes.axvline(1, color=INK, lw=0.9)
+    axes.set_xlim(low, edge)
+    category_axis(axes, np.arange(len(statistics)), [s["name"] for s in statistics])
+    axes.set_xlabel("0: usual, 1: upper threshold, mark: lower threshold")
+    axes.grid(axis="x")
+    return figure
+
+
+@styled
+def drift_over_time(
+    entries: Sequence[Mapping], delivered_as: Mapping[str, str] | None = None
+) -> "Figure":
+    """Draw each batch's largest statistic as a multiple of its upper threshold, oldest first.
+
+    entries: dicts of batch, alarm, score, upper, lower, raised_by (and champion), as the
+    workspace's log of drift holds them; a batch too small to tell is left out. delivered_as:
+    {batch: file name}.
+    """
+    told = [e for e in entries if e.get("score") is not None]
+    require_values("drift_over_time", told)
+    figure, axes = new_figure(2.5, width=2 * WIDTH)
+    place = np.arange(len(told))
+    exact = np.array([e["score"] / e["upper"] for e in told])
+    ratios = np.maximum(exact, 0.05)
+    for x, entry in zip(place, told, strict=True):
+        lower = max(entry["lower"] / entry["upper"], 0.05)
+        axes.plot([x - 0.4, x + 0.4], [lower] * 2, color=SOFT, lw=1, ls=(0, (2, 2)))
+        if entry["alarm"]:
+            axes.axvspan(x - 0.5, x + 0.5, color=ORANGE, alpha=0.09, lw=0)
+    axes.axhline(1, color=INK, lw=0.9)
+    axes.plot(place, ratios, color=PALE, lw=1.2, zorder=1)
+    for x, ratio, number, entry in zip(place, ratios, exact, told, strict=True):
+        color = ORANGE if entry["alarm"] else BLUE
+        axes.plot(x, ratio, "o", ms=7, color=color, mfc=color if entry["alarm"] else "white",
+                  mew=1.6)
+        if len(told) <= 12:
+            words = shorten(entry["raised_by"][0], 22) if entry["raised_by"] else (
+                "alarm stays" if entry["alarm"] else "no alarm")
+            axes.annotate(
+                f"{number:.2f} × {words}", (x, ratio), xytext=(9, 0),
+                textcoords="offset points", va="center", color=color, size=8,
+                bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85},
+            )
+    axes.set_yscale("log")
+    low, high = min(0.25, ratios.min() * 0.7), max(2.5, ratios.max() * 1.6)
+    axes.set_ylim(low, high)
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= t <= high]
+    axes.set_yticks(ticks, [f"{t:g} ×" for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(-0.5, len(told) - 0.2)
+    under = batch_names.ticks([e["batch"] for e in told], delivered_as, 14 if len(told) <= 8 else 8)
+    names = [f"{name}\nv{e['champion']}" if e.get("champion") is not None else name
+             for name, e in zip(under, told, strict=True)]
+    axes.set_xticks(place, names if len(told) <= 16 else place + 1)
+    axes.tick_params(axis="x", length=0, labelcolor=INK)
+    axes.set_ylabel("score over its upper threshold")
+    axes.grid(axis="y")
+    return figure
+
+
+def _relative_to_limit(statistic: Mapping, value: float) -> float:
+    """Return a value's distance from what is usual over that of the upper threshold.
+
+    The unit of `drift.Drift.score` over its `upper`: both count standard deviations of the draws.
+    """
+    return (value - statistic["usual"]) / max(statistic["upper"] - statistic["usual"], 1e-12)

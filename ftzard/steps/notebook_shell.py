@@ -1,0 +1,53 @@
+"""The IPython shell around a notebook: error display, the end of the kernel, resource usage."""
+
+import atexit
+import resource
+import sys
+from collections.abc import Callable
+
+from ftzard.core import parent_watchdog
+from ftzard.errors import FtzardError
+
+
+def shell():
+    """Return the IPython shell of this process, or None."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython else None
+
+
+def show_messages_first() -> None:
+    """Print an FtzardError's message in the notebook before its traceback."""
+    running = shell()
+    if running is None:
+        return
+
+    def show(running, kind, error, traceback, tb_offset=None):
+        print(f"✗ {error}", file=sys.stderr, flush=True)
+        return running.showtraceback((kind, error, traceback), tb_offset=tb_offset)
+
+    running.set_custom_exc((FtzardError,), show)
+
+
+def close_on_exit(close: Callable[[str, str], None]) -> None:
+    """Call `close(status, reason)` when a cell fails or the kernel ends.
+
+    The status is FAILED for a failed cell, and KILLED when the kernel or its parent ends.
+    """
+    def after_cell(result):
+        error = result.error_before_exec or result.error_in_exec
+        if error is not None:
+            close("FAILED", f"{type(error).__name__}: {error}")
+
+    running = shell()
+    if running is not None:
+        running.events.register("post_run_cell", after_cell)
+    atexit.register(lambda: close("KILLED", "the kernel ended before the last cell"))
+    parent_watchdog.on_orphaned(lambda: close("KILLED", "the process of its run was killed"))
+
+
+def resource_usage() -> dict[str, float]:
+    """Return the CPU time and peak memory of this process, under MLflow's names."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"system/cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+            "system/peak_memory_megabytes": round(usage.ru_maxrss * unit / 2**20, 1)}
