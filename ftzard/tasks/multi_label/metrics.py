@@ -1,7 +1,6 @@
 """How good label sets are: F1 over all decisions, per label and per row, and sets that are right.
 
-Labels are texts as `label_sets.join` makes them; probabilities are (rows, labels), each label by
-itself.
+Labels are texts as `label_sets.join` makes them.
 """
 
 from collections.abc import Sequence
@@ -15,26 +14,25 @@ SCALARS = ("micro_f1", "macro_f1", "samples_f1", "subset_accuracy", "loss", "n")
 _SMALLEST = 1e-12
 
 
-def multi_label_metrics(labels: Sequence[str], probabilities: np.ndarray, classes: Sequence[str],
-                        thresholds: np.ndarray) -> dict:
+def multi_label_metrics(labels: Sequence[str], chosen: np.ndarray, probabilities: np.ndarray,
+                        classes: Sequence[str]) -> dict:
     """Return every score of predicted label sets.
 
     micro_f1: of all decisions together; macro_f1: the mean over labels that are right or predicted
     somewhere; samples_f1: the mean over rows; subset_accuracy: share of rows whose labels are all
     right; loss: mean binary cross entropy in nats; per_class: {label: {precision, recall, f1,
-    support, threshold}}; co_occurrence: how many rows have both labels, (labels, labels) counts.
+    support}}; co_occurrence: how many rows have both labels, (labels, labels) counts.
 
     Args:
         labels: texts of the right label sets.
-        probabilities: (rows, labels), in the order of `classes`.
+        chosen: bool (rows, labels), the labels that are given, in the order of `classes`.
+        probabilities: (rows, labels), of each label by itself.
         classes: names of the labels.
-        thresholds: (labels,), from which a label is given.
 
     Raises:
         DataError: For shapes, labels or values that cannot be right.
     """
     targets, chances = checked(labels, probabilities, classes)
-    chosen = chances >= thresholds
     scores = set_scores(targets, chosen)
     hits, support, predicted = ((targets & chosen).sum(axis=0), targets.sum(axis=0),
                                 chosen.sum(axis=0))
@@ -47,8 +45,7 @@ def multi_label_metrics(labels: Sequence[str], probabilities: np.ndarray, classe
         "per_class": {
             str(name): {
                 "precision": float(precision[k]), "recall": float(recall[k]),
-                "f1": float(_ratio(2 * hits, support + predicted)[k]), "support": int(support[k]),
-                "threshold": float(thresholds[k])}
+                "f1": float(_ratio(2 * hits, support + predicted)[k]), "support": int(support[k])}
             for k, name in enumerate(classes)},
         "co_occurrence": (counts.T @ counts).tolist()}
 
