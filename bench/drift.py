@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from machine import store
 
+from ftzard.config.training_config import TrainingConfig
 from ftzard.data import cleaning, splitting
 from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Ruler, Sample
@@ -26,6 +27,7 @@ from ftzard.modeling import adapter, reproducibility, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.inference import probabilities
 from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification.objective import Labels
 from ftzard.training.trainer import train
 
 ROWS, SAME = 8_000, 40_000
@@ -61,8 +63,8 @@ class Champion:
         self.model = adapter.attach(self.loaded, rank=16, alpha=32, dropout=0.05, seed=0,
                                     train_embeddings=True)
         tokenized = {side: self.tokenized(part) for side, part in parts.items()}
-        train(self.model, tokenized["train"], tokenized["validation"], labels=LABELS, epochs=1,
-              learning_rate=0.0015, batch_size=32, seed=0)
+        train(self.model, Labels(tokenized["train"], tokenized["validation"], LABELS),
+              TrainingConfig(epochs=1, learning_rate=0.0015, batch_size=32))
         self.classifier = adapter.Classifier(self.model, self.loaded.tokenizer, LABELS, 128, {})
         reference = self.sample(parts["test"]["text"])
         self.ruler = Ruler(reference)

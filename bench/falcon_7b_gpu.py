@@ -25,6 +25,7 @@ from machine import store
 from safetensors.torch import save_file
 from transformers import FalconForCausalLM, PretrainedConfig
 
+from ftzard.config.training_config import TrainingConfig
 from ftzard.core.artifacts import write_json
 from ftzard.data.sample import generate
 from ftzard.modeling import adapter, known_architectures, memory, tiny_falcon
@@ -32,6 +33,7 @@ from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.batching import pad, padding_share, shuffled_batches
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification import TASK
 from ftzard.training import memory_trace
 from ftzard.training.fit import fit
 from ftzard.training.memory_estimate import MB, largest_batch
@@ -197,10 +199,10 @@ def ours(spec: BaseSpec, sample: pd.DataFrame, arguments: argparse.Namespace, de
     clock = Clock(device)
     with memory.watched(device, held) as peak:
         fitted = fit(
-            loaded, rows, held_out, seed=0, metric="accuracy", folder=folder.parent / "adapter",
-            params={"rank": RANK, "alpha": 2 * RANK, "dropout": 0.05, "weight_decay": 0.01,
-                    "learning_rate": LEARNING_RATE, "batch_size": arguments.batch_size},
-            training={"epochs": 1}, on_step=clock.step)
+            loaded, rows, held_out, task=TASK, folder=folder.parent / "adapter",
+            config=TrainingConfig(
+                rank=RANK, alpha=2 * RANK, dropout=0.05, learning_rate=LEARNING_RATE,
+                batch_size=arguments.batch_size, epochs=1), on_step=clock.step)
     measured = peak.bytes / MB
     told = expected.to_dict()
     figures = {

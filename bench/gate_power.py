@@ -9,6 +9,7 @@ class and no test set is harmed.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from machine import store
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ftzard.config.compose import compose
-from ftzard.evaluation.gate import judge, judge_scores
+from ftzard.evaluation.gate import judge
 from tests.evaluation.simulated import CLASSES, losses, pair
 
 ROWS, DISCORDANT = (500, 1_000, 2_000, 4_000), (0.1, 0.2)
@@ -31,21 +32,20 @@ LIMITS = {"min_gain": 0.01, "min_rows": 50, "max_forgetting": 0.1}
 
 def promoted(rows: int, discordant: float, gain: float, pairs: int) -> float:
     """Return the share of pairs whose challenger is promoted."""
-    settings = vars(compose().gate)
+    limits = compose().gate
     rng = np.random.default_rng(0)
     return sum(
-        judge(*pair(rng, rows, gain, discordant), CLASSES, baselines={}, seed=number,
-              **settings).promoted for number in range(pairs)) / pairs
+        judge(*pair(rng, rows, gain, discordant), limits, classes=CLASSES, baselines={},
+              seed=number).promoted for number in range(pairs)) / pairs
 
 
 def promoted_by_loss(rows: int, spread: float, gain: float, pairs: int) -> float:
     """Return the same share for pairs of models that answer freely; gain, spread: in nats."""
-    settings = {**vars(compose().gate), **LIMITS}
-    del settings["max_class_loss"]
+    limits = replace(compose().gate, **LIMITS)
     rng = np.random.default_rng(0)
     return sum(
-        judge_scores(*losses(rng, rows, gain, spread), measure="loss", baselines={}, seed=number,
-                     **settings).promoted for number in range(pairs)) / pairs
+        judge(*losses(rng, rows, gain, spread), limits, measure="loss", baselines={},
+              seed=number).promoted for number in range(pairs)) / pairs
 
 
 def main(pairs: int = 1_000, measure: str = "accuracy") -> None:

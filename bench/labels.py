@@ -26,6 +26,7 @@ import pandas as pd
 from machine import RESULTS, store
 
 from ftzard.config.compose import compose
+from ftzard.config.training_config import TrainingConfig
 from ftzard.data import query_strategies, splitting
 from ftzard.data.cleaning import clean
 from ftzard.modeling import adapter, tiny_falcon
@@ -33,6 +34,7 @@ from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.inference import probabilities
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification.objective import Labels
 from ftzard.tasks.classification.predictor import Classifier
 from ftzard.training.trainer import train
 
@@ -163,11 +165,11 @@ def fitted(loaded: LoadedBase, rows: pd.DataFrame, tables: dict, setting: Settin
     model = adapter.attach(
         loaded, rank=training.rank, alpha=training.alpha_ratio * training.rank,
         dropout=training.dropout, seed=seed, train_embeddings=config.model.train_embeddings)
-    train(model, rows.reset_index(drop=True), tables["validation"], labels=LABELS,
-          epochs=setting.epochs, learning_rate=training.learning_rate * rate,
-          batch_size=training.batch_size, weight_decay=training.weight_decay,
-          warmup_ratio=training.warmup_ratio, max_grad_norm=training.max_grad_norm,
-          patience=training.patience, seed=seed)
+    train(model, Labels(rows.reset_index(drop=True), tables["validation"], LABELS), TrainingConfig(
+        epochs=setting.epochs, learning_rate=training.learning_rate * rate,
+        batch_size=training.batch_size, weight_decay=training.weight_decay,
+        warmup_ratio=training.warmup_ratio, max_grad_norm=training.max_grad_norm,
+        patience=training.patience, seed=seed))
     return Classifier(model, loaded.tokenizer, LABELS, loaded.spec.max_length, {})
 
 

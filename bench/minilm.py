@@ -17,13 +17,14 @@ import pandas as pd
 from machine import store
 
 from ftzard.config.compose import compose
+from ftzard.config.training_config import TrainingConfig
 from ftzard.data.cleaning import clean_texts
 from ftzard.modeling import reproducibility
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.tokenizer import encode
-from ftzard.registry import model_records
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification import TASK
 from ftzard.tasks.classification.objective import measure
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.training.fit import fit
 
 LIMIT = 0.75
@@ -46,14 +47,11 @@ def main() -> None:
     for rows in sides.values():
         rows["input_ids"], _, rows["cut"] = encode(
             rows["text"].tolist(), loaded.tokenizer, config.model.max_length)
-    t, began = config.training, time.perf_counter()
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         fitted = fit(
-            loaded, sides["train"], sides["val"], seed=config.seed, metric=config.tuning.metric,
-            params={"rank": t.rank, "alpha": t.alpha_ratio * t.rank, "dropout": t.dropout,
-                    "learning_rate": t.learning_rate, "batch_size": t.batch_size,
-                    "weight_decay": t.weight_decay},
-            training=model_records.training_values(t), folder=Path(folder) / "adapter",
+            loaded, sides["train"], sides["val"], task=TASK, config=TrainingConfig.of(config),
+            folder=Path(folder) / "adapter",
             on_epoch=lambda entry: print(f"epoch {entry['epoch']}: loss {entry['train_loss']:.3f}, "
                                          f"macro F1 {entry['macro_f1']:.3f}", flush=True))
         seconds = time.perf_counter() - began

@@ -129,9 +129,11 @@ def inside(request: dict) -> None:
     import numpy
     import pandas
 
+    from ftzard.config.training_config import TrainingConfig
     from ftzard.modeling import memory
     from ftzard.modeling.base_model import load_base
     from ftzard.modeling.reproducibility import set_threads
+    from ftzard.tasks.classification import TASK
     from ftzard.training.fit import fit
 
     case, folder = Case(**request["case"]), Path(request["folder"])
@@ -140,16 +142,15 @@ def inside(request: dict) -> None:
     rows = pandas.DataFrame({
         "input_ids": [draw.integers(2, 200, case.length).tolist() for _ in range(case.batch)],
         "label": [LABELS[n % 2] for n in range(case.batch)]})
+    assert TASK.model  # imported before memory is measured
     held = memory.resident()
     loaded = load_base(spec_of(case, folder), LABELS, device="cpu")
     after_load = memory.resident() - held
     with memory.watched("cpu", held) as peak:
-        fit(loaded, rows, rows.head(4), seed=0, metric="accuracy",
-            params={"rank": 16, "alpha": 32, "dropout": 0.05, "learning_rate": 1e-7,
-                    "batch_size": case.batch, "weight_decay": 0.01},
-            training={"epochs": 2, "method": case.method,
-                      "micro_batch_tokens": case.micro_batch_tokens,
-                      "gradient_checkpointing": case.gradient_checkpointing},
+        fit(loaded, rows, rows.head(4), task=TASK, config=TrainingConfig(
+            rank=16, alpha=32, dropout=0.05, learning_rate=1e-7, batch_size=case.batch, epochs=2,
+            method=case.method, micro_batch_tokens=case.micro_batch_tokens,
+            gradient_checkpointing=case.gradient_checkpointing),
             folder=folder.parent / "adapter")
     print(json.dumps({"measured_mb": round(peak.bytes / MB, 1),
                       "after_load_mb": round(after_load / MB, 1),

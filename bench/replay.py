@@ -15,6 +15,7 @@ difference of the two, paired by seed, with Student's interval over the seeds.
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,14 @@ from rounds import deliveries
 from scipy.stats import t
 
 from ftzard.config.compose import compose
+from ftzard.config.training_config import TrainingConfig
 from ftzard.data import replay, splitting
 from ftzard.data.cleaning import clean
 from ftzard.modeling import adapter
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.tokenizer import encode
-from ftzard.registry.model_records import scaled, training_values
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification import TASK
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.training import fit as fitting
 
 FIRST, LABELLED = 4_000, 700
@@ -67,23 +69,17 @@ class Line:
 
     def __init__(self, loaded: LoadedBase, folder: Path, seed: int):
         self.loaded, self.folder, self.seed, self.config = loaded, folder, seed, compose()
-        training = self.config.training
-        self.params = {"rank": training.rank, "alpha": training.alpha_ratio * training.rank,
-                       "dropout": training.dropout, "learning_rate": training.learning_rate,
-                       "batch_size": training.batch_size, "weight_decay": training.weight_decay}
 
     def fit(self, train: pd.DataFrame, validation: pd.DataFrame, name: str,
             start: Path | None = None) -> Path:
         """Train as tuning does, or go on from `start` as retraining does; return the adapter."""
-        retraining, values = self.config.retraining, training_values(self.config.training)
+        retraining = self.config.retraining
+        config = replace(TrainingConfig.of(self.config), seed=self.seed)
         if start is not None:
-            values = {**values, "epochs": retraining.epochs}
-        params = self.params if start is None else scaled(
-            self.params, retraining.learning_rate_ratio)
-        return fitting.fit(
-            self.loaded, train, validation, params=params, seed=self.seed,
-            metric=self.config.tuning.metric, training=values, folder=self.folder / name,
-            train_embeddings=self.config.model.train_embeddings, start_from=start).folder
+            config = replace(config, epochs=retraining.epochs, learning_rate=(
+                config.learning_rate * retraining.learning_rate_ratio))
+        return fitting.fit(self.loaded, train, validation, task=TASK, config=config,
+                           folder=self.folder / name, start_from=start).folder
 
     def accuracy(self, at: Path, test: pd.DataFrame) -> float:
         """Return the accuracy of a saved adapter."""

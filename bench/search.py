@@ -17,6 +17,7 @@ import gzip
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +27,15 @@ from labels import packed
 from machine import RESULTS, store
 
 from ftzard.config.compose import compose
+from ftzard.config.training_config import TrainingConfig
 from ftzard.data import splitting
 from ftzard.data.cleaning import clean
 from ftzard.modeling import adapter, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
-from ftzard.registry import model_records
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification import TASK
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.training import search
 from ftzard.training.objective import better
 
@@ -120,9 +122,7 @@ def searched(loaded: LoadedBase, tables: dict, seed: int, folder: Path) -> list[
     fixed = {name: getattr(t, name) for name in ("batch_size", "weight_decay", "dropout")}
     trials = search.search(
         loaded, tables["train"], tables["validation"], space={**fixed, **SPACE}, trials=TRIALS,
-        metric=config.tuning.metric, seed=seed, training=model_records.training_values(t),
-        folder=folder, alpha_ratio=t.alpha_ratio, train_embeddings=config.model.train_embeddings,
-        first={"learning_rate": t.learning_rate, "rank": t.rank})
+        task=TASK, config=replace(TrainingConfig.of(config), seed=seed), folder=folder)
     found = []
     for trial in sorted(trials, key=lambda trial: trial.number):
         classifier = open_classifier(trial.folder, loaded)

@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from machine import store
 
+from ftzard.config.training_config import TrainingConfig
 from ftzard.data import cleaning, splitting
 from ftzard.modeling import adapter, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
@@ -28,7 +29,7 @@ from ftzard.modeling.batching import pad
 from ftzard.modeling.inference import logits
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
-from ftzard.tasks.classification.objective import measure
+from ftzard.tasks.classification.objective import Labels, measure
 from ftzard.training.trainer import train
 
 LABELS = ["negative", "positive"]
@@ -140,9 +141,9 @@ def compare(base: Path, sides: dict[str, pd.DataFrame], seed: int, folder: Path)
             turns.end(name, ended=True)
 
     def ours() -> None:
-        train(models["ftzard"], sides["train"], sides["validation"], labels=LABELS, seed=seed,
-              on_step=lambda done, total: done % STEPS_PER_TURN or turns.hand_over("ftzard"),
-              **VALUES)
+        train(models["ftzard"], Labels(sides["train"], sides["validation"], LABELS),
+              TrainingConfig(seed=seed, **VALUES),
+              on_step=lambda done, total: done % STEPS_PER_TURN or turns.hand_over("ftzard"))
 
     def theirs() -> None:
         recipe(models["recipe"], bases["recipe"], sides, seed, folder,

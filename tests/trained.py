@@ -64,7 +64,7 @@ def train(workspace: Workspace, rows: pd.DataFrame | None = None, **verdict: obj
     from ftzard.modeling.base_model import load_base
     from ftzard.modeling.tokenizer import encode, load_tokenizer
     from ftzard.steps import candidate
-    from ftzard.training.fit import fit
+    from tests.training_calls import fit
 
     config_file = workspace.root / "ftzard.yaml"
     config_file.write_text(yaml.safe_dump(SMALL | {"versioning": {"push": False}}))
@@ -93,7 +93,7 @@ def train(workspace: Workspace, rows: pd.DataFrame | None = None, **verdict: obj
                     "batch_size": 16, "weight_decay": 0.0},
             training={"epochs": 1, "warmup_ratio": 0.1, "max_grad_norm": 1.0, "patience": 2},
             folder=workspace.state / "adapter", train_embeddings=True,
-            extra={"cleaning": model_records.cleaning_values(config.data)})
+            extra={"cleaning": config.data.cleaning})
         version = candidate.register(run, fitted.folder, rows, params={"rank": 4},
                                       recipe=fitted.recipe)
         candidate.update_record(run, version, MEASURED | {

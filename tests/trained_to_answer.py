@@ -65,8 +65,8 @@ def rows_of(count: int):
 def _train(workspace: Workspace) -> Workspace:
     from ftzard.modeling.base_model import load_base
     from ftzard.steps import candidate
-    from ftzard.tasks.instruction_tuning import tokenization, tokenize_rows
-    from ftzard.training.fit import fit
+    from ftzard.tasks.instruction_tuning import model, tokenization, tokenize_rows
+    from tests.training_calls import fit
 
     config, rows = workspace.config(), rows_of(120)
     base = model_records.build_base(
@@ -75,7 +75,7 @@ def _train(workspace: Workspace) -> Workspace:
     shutil.rmtree(workspace.root / "scratch")
     spec = model_records.base_spec(workspace, config.model, config.task.kind)
     loaded = load_base(spec)
-    kept = tokenize_rows.kept(config, loaded.tokenizer)
+    kept = model.adapter_meta(config, loaded.tokenizer, {})
     encoded = tokenization.encode(
         rows["messages"].map(json.loads).tolist(), rows["label"].tolist(), loaded.tokenizer,
         tokenize_rows.template_of(config, loaded.tokenizer), spec.max_length)

@@ -1,14 +1,18 @@
 """How registered models and their comparison look in a terminal: tables of values."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from ftzard.cli.layout import Column, Table, Tree
 from ftzard.cli.tables import size
 from ftzard.core import escaping
 from ftzard.evaluation import metric_info
-from ftzard.tasks.classification.comparison_page import speed_of
+from ftzard.reporting.comparison_page import speed_of
 
-SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+if TYPE_CHECKING:
+    from ftzard.tasks.comparison import Comparison
+
 LONGEST_TEXT = 90
 
 
@@ -82,16 +86,14 @@ def _verdict(line: Mapping) -> str:
     return f"{said} (trial)" if line["trial"] else said
 
 
-def score_table(told: Mapping) -> Table:
+def score_table(comparison: "Comparison") -> Table:
     """Return the scores and costs of a comparison, with intervals, a column per model."""
-    first, second = (model["name"] for model in told["models"])
+    first, second = comparison.names
     table = Table((Column(""), Column(first, right=True), Column(second, right=True),
                    Column("difference", right=True, rank=1)), more="--json shows it")
-    if _written(told):
-        _add_answer_scores(table, told)
-    else:
-        _add_scores(table, told)
-    one, two = (model["speed"] for model in told["models"])
+    for line in comparison.score_lines():
+        table.add_row(*line)
+    one, two = (asdict(speed) for speed in comparison.speeds)
     for key, name in (("latency_ms", "one row"), ("rows_per_second", "rows per second"),
                       ("tokens_per_second", "tokens per second")):
         table.add_row(name, speed_of(one, key), speed_of(two, key), _times(one, two, key))
@@ -110,73 +112,26 @@ def _times(one: Mapping, two: Mapping, key: str) -> str:
     return f"{two[key] / one[key]:.2f} ×" if least > high or most < low else "alike"
 
 
-def _written(told: Mapping) -> bool:
-    """Return whether a comparison is of models that write answers."""
-    return told.get("task", "classification") != "classification"
-
-
-def _add_scores(table: Table, told: Mapping) -> None:
-    for key, name in SCORES.items():
-        score = told["scores"][key]
-        gap = score["difference"]
-        table.add_row(name, _interval(score["first"]), _interval(score["second"]),
-                      f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
-                      f"{100 * gap['upper']:+.1f})".replace("-", "−"))
-    for key, name in (("loss", "loss"), ("ece", "calibration error")):
-        one, two = told["first"][key], told["second"][key]
-        table.add_row(name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−"))
-    for name, found in told.get("own_metrics", {}).items():
-        one, two = found["first"], found["second"]
-        table.add_row(name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−"))
-
-
-def _add_answer_scores(table: Table, told: Mapping) -> None:
-    for key, score in told["scores"].items():
-        measure, gap = metric_info.of(key), score["difference"]
-        table.add_row(measure.short, *(
-            f"{measure.value(score[side]['value'], unit=False)} "
-            f"({measure.range(score[side]['lower'], score[side]['upper'])})"
-            for side in ("first", "second")),
-            f"{measure.gain(gap['value'], unit=False)} ({measure.gain(gap['lower'], unit=False)} "
-            f"to {measure.gain(gap['upper'], unit=False)})")
-
-
-def rows_told(told: Mapping) -> list[str]:
+def rows_compared(comparison: "Comparison", examples: int) -> list[str]:
     """Return sentences on the rows: how many, from where, what was left out, where they differ."""
-    rows = told["rows"]
+    rows = comparison.rows
     lines = [f"rows: {rows['n']:,} of {rows['source']}, {len(rows['batches'])} "
              f"batch{'es' if len(rows['batches']) > 1 else ''}"]
     if rows["rejected"]:
         lines.append("left out: " + ", ".join(f"{n:,} {why}" for why, n in
                                               rows["rejected"].items()))
-    first, second = (model["name"] for model in told["models"])
-    apart = told["disagreements_in_all"]
-    if _written(told):
-        return [*lines, f"they answer {apart:,} of {told['generated']:,} rows differently"
-                + (f"; the {len(told['disagreements'])} on which they differ most:"
-                   if told["disagreements"] else "")]
-    lines.append(f"they disagree on {apart:,} rows: {first} alone is right on "
-                 f"{told['only_first']:,}, {second} alone on {told['only_second']:,}"
-                 + (f"; the {len(told['disagreements'])} both are surest of:"
-                    if told["disagreements"] else ""))
-    return lines
+    if comparison.disagreements.empty:
+        return [*lines, "They give the same answer to every row."]
+    shown = min(examples, len(comparison.disagreements))
+    return [*lines, comparison.disagreements_summary() + (f"; {shown} of them:" if shown else ".")]
 
 
-def disagreement_table(told: Mapping) -> Table:
+def disagreement_table(comparison: "Comparison", examples: int) -> Table:
     """Return the rows on which two models disagree: text, true label, what either says."""
-    first, second = (model["name"] for model in told["models"])
-    if _written(told):
-        table = Table([Column(title, prose=True) for title in (
-            "text", "wanted", f"{first} says", f"{second} says")])
-        for row in told["disagreements"]:
-            table.add_row(*(_short(row[key]) for key in ("text", "label", "first", "second")))
-        return table
-    table = Table((Column("text", prose=True), Column("true label"), Column(f"{first} says"),
-                   Column(f"{second} says")))
-    for row in told["disagreements"]:
-        table.add_row(_short(row["text"]), escaping.one_line(row["label"]), *(
-            f"{escaping.one_line(row[side])} {row[f'{side}_confidence']:.2f}"
-            + (" ✓" if row["right"] == side else "") for side in ("first", "second")))
+    table = Table([Column(title, prose=True) for title in (
+        *comparison.disagreement_columns, *(f"{name} says" for name in comparison.names))])
+    for line in comparison.disagreement_lines(examples):
+        table.add_row(*(_short(text) for text in line))
     return table
 
 
@@ -188,10 +143,6 @@ def verdict_tone(verdict: str) -> str | None:
 def _short(text: str) -> str:
     text = escaping.one_line(text)
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
-
-
-def _interval(score: Mapping) -> str:
-    return f"{100 * score['value']:.1f} % ({100 * score['lower']:.1f}–{100 * score['upper']:.1f})"
 
 
 def _score(line: Mapping) -> str:

@@ -87,20 +87,19 @@ def compare(
     from ftzard.cli import model_tables
     from ftzard.registry import compare as comparing
 
-    found = api.open_workspace(workspace).compare(
+    comparison = api.open_workspace(workspace).compare(
         first, second, file=file, say=(lambda line: None) if as_json else say)
     if html is not None:
-        comparing.report(found, html)
+        comparing.report(comparison, html)
     if as_json:
-        say_value({**found.to_dict(), "verdict": found.verdict()})
+        say_value({**comparison.to_dict(), "verdict": comparison.verdict()})
         return
-    told = found.to_dict(examples)
-    show_whole(model_tables.score_table(told))
-    say(found.verdict())
-    for line in model_tables.rows_told(told):
+    show_whole(model_tables.score_table(comparison))
+    say(comparison.verdict())
+    for line in model_tables.rows_compared(comparison, examples):
         say(line)
-    if told["disagreements"]:
-        show_whole(model_tables.disagreement_table(told))
+    if examples and len(comparison.disagreements):
+        show_whole(model_tables.disagreement_table(comparison, examples))
     if html is not None:
         say(f"page: {html}")
 
@@ -133,5 +132,5 @@ def export(
         return
     say(f"✓ {done.model} is in {done.folder}; loaded by transformers, its logits differ by at "
         f"most {done.parity['largest']:.2g} on {done.parity['rows']} texts, "
-        f"{done.parity['changed']} with another {done.said}"
+        f"{done.parity['changed']} with another {done.output}"
         + (f"; pushed to {done.url}" if done.url else ""))

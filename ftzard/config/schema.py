@@ -45,6 +45,11 @@ class Data:
     max_rejected: float
     trust_joblib: bool
 
+    @property
+    def cleaning(self) -> dict:
+        """How texts are cleaned, but for a function of the workspace's own."""
+        return {"mention": self.mention, "link": self.link, "max_characters": self.max_characters}
+
 
 @dataclass
 class Instructions:

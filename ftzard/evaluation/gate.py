@@ -1,39 +1,37 @@
 """Whether the challenger takes the champion's place: the evidence, the rules and the sentences.
 
 Both models have answered the same rows. The paired bootstrap gives the interval of the difference
-over all test sets together, an exact test guards it where few rows differ: McNemar's for answers
-that are right or wrong (`judge`), sign flips of the differences for scores (`judge_scores`).
-Promotion needs the interval above zero and a gain worth having; a class or a test set that
-provably lost too much vetoes; a tie keeps the champion; too few rows cannot tell.
+over all test sets together; an exact test guards it where few rows differ: McNemar's for answers
+that are right or wrong, sign flips of the differences for scores. Promotion needs the interval
+above zero and a gain worth having; a class or a test set that provably lost too much vetoes; a tie
+keeps the champion; too few rows cannot tell.
 
 The first model has no champion to beat. It must beat the majority class (or the bare base) in the
 same paired way, must not be surely worse than the best cheap baseline, and its confidence must be
 worth believing; else there is no champion yet. In a trial workspace the last two only warn.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, sqrt
-from statistics import NormalDist
+from math import inf
 
 import numpy as np
 
-from ftzard.errors import DataError
+from ftzard.config.schema import Gate
+from ftzard.evaluation import gate_sentences as sentences
 from ftzard.evaluation import metric_info, paired
-from ftzard.evaluation.metric_info import ACCURACY, Measure
-from ftzard.evaluation.paired import Predicted, Scored
+from ftzard.evaluation.gate_sentences import count
+from ftzard.evaluation.metric_info import ACCURACY
+from ftzard.evaluation.paired import EVERY_ROW, LabelPairs, Predicted, Scored, ScorePairs
 
-POWER = 0.8
-#: The bare base among the baselines: what the first model judged by scores has to beat.
-BASE = "base"
-#: What of the config's group `gate` is about labels, and has no place where scores are judged.
+#: Limits that are about labels: where scores are judged there are none.
 OF_CLASSES = ("max_class_loss", "first_baseline_margin", "first_calibration_error")
 #: The decision on a first model that is not good enough.
 NO_CHAMPION = "no champion yet"
 #: What every page says of a model that was judged in a trial workspace.
 TRIAL = ("A trial (gate.trial=true): it was made to try the loop, and the rules for a first "
          "champion only warned.")
-#: What today's records call a verdict's fields where the measure is accuracy.
+#: What records call a verdict's fields where the measure is accuracy.
 _OF_ACCURACY = {"challenger_score": "challenger_accuracy", "champion_score": "champion_accuracy",
                 "p": "mcnemar_p"}
 
@@ -97,159 +95,155 @@ def means(verdict: Mapping) -> tuple[float, float, float]:
 
 
 def judge(
-    challenger: Mapping[str, Predicted],
-    champion: Mapping[str, Predicted] | None,
-    classes: Sequence[str],
+    challenger: Mapping[str, Predicted] | Mapping[str, Scored],
+    champion: Mapping[str, Predicted] | Mapping[str, Scored] | None,
+    limits: Gate,
     *,
-    min_gain: float,
-    max_class_loss: float,
-    max_forgetting: float,
-    min_rows: int,
-    baselines: Mapping[str, Mapping[str, Predicted]],
-    baseline_veto: bool,
+    baselines: Mapping[str, Mapping[str, Predicted]] | Mapping[str, Mapping[str, Scored]],
     seed: int,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    first_baseline_margin: float = 0.02,
-    first_calibration_error: float = 0.1,
+    classes: Sequence[str] = (),
+    measure: str = ACCURACY.name,
     calibration_error: float | None = None,
     calibration_chance: float = 0.0,
-    trial: bool = False,
 ) -> Verdict:
-    """Decide whether `challenger` replaces `champion`, and say why.
+    """Decide whether `challenger` replaces `champion`.
 
-    challenger, champion: test set name -> Predicted, the same sets with the same row ids (any
-    order) and labels; champion None for the first model ever, which must beat the majority class.
-    min_gain, max_class_loss (of a class's recall), max_forgetting (of a test set's accuracy): as
-    shares, 0.01 is one point. baselines: name -> its answers on the same sets; one that is more
-    accurate than the challenger is a warning, or with `baseline_veto` a refusal.
+    Labels are right or wrong, and each class may veto. Scores are compared by their means, in the
+    unit of the measure, which is that of min_gain and max_forgetting too.
 
-    A first model is refused too where the whole interval of its difference from the most accurate
-    baseline lies below -`first_baseline_margin`, and where `calibration_error` (a share: expected
-    calibration error on the test rows after temperature scaling, None if not measured) is above
-    `first_calibration_error` and above `calibration_chance`, which a calibrated model may show on
-    so few rows; with `trial` these two are warnings. Raises DataError if sets, ids, labels or names
-    do not match, or no row is left.
+    Args:
+        challenger: by test set, its labels or scores.
+        champion: the same of the champion: the same sets with the same row ids (any order) and
+            labels or weights. None for the first model, which must beat the majority class, or of
+            scores the bare base: the baseline named 'base'.
+        limits: the configured gate; of labels, shares: 0.01 is one point.
+        baselines: by name, the same of each. One that is better than the challenger is a warning,
+            or with `limits.baseline_veto` a refusal.
+        seed: of the bootstrap.
+        classes: label names; none where scores are compared.
+        measure: what the scores are: 'loss', 'rouge_l' or 'exact_match'.
+        calibration_error: of a first model, the expected calibration error on the test rows after
+            temperature scaling, a share; None if it was not measured.
+        calibration_chance: the error that a calibrated model may show on so few rows.
+
+    Raises:
+        DataError: sets, ids, labels, weights or names do not match, no row is left, or the base is
+            missing where it has to be beaten.
     """
-    rows = paired.union(challenger, classes)
-    first = champion is None
-    other = paired.majority(rows) if first else paired.matched(rows, champion, "champion", classes)
-    rng = np.random.default_rng(seed)
+    pairs = (LabelPairs(challenger, classes) if measure == ACCURACY.name
+             else ScorePairs(challenger, metric_info.of(measure)))
+    first, rng = champion is None, np.random.default_rng(seed)
+    before = None if first else pairs.matched(champion, "champion")
+    others = {name: pairs.matched(answers, name) for name, answers in baselines.items()}
+    if first:
+        before = pairs.before_first(others)
 
-    def compare(mask: np.ndarray | slice, before: np.ndarray) -> dict:
-        return paired.compare(rows["correct"][mask], before[mask], confidence, resamples, rng)
+    def compare(where: np.ndarray | slice, other: np.ndarray) -> dict:
+        return pairs.compare(where, other, limits.confidence, limits.resamples, rng)
 
-    everything = slice(None)
-    total = compare(everything, other)
-    class_limit, set_limit = (1, 1) if first else (max_class_loss, max_forgetting)
-    per_class = [
-        {"label": str(name)} | _lost(compare(rows["true"] == i, other), class_limit, confidence)
-        for i, name in enumerate(classes)
-        if (rows["true"] == i).any()
-    ]
-    per_test_set = [
-        {"name": name} | _lost(compare(rows["set"] == i, other), set_limit, confidence)
-        for i, name in enumerate(challenger)
-    ]
-    held_against = [
-        {"name": name} | compare(everything, paired.matched(rows, answers, name, classes))
-        for name, answers in baselines.items()
-    ]
-    discordance = total["discordant"] / total["n"]
-    found = [] if not first else [
-        *_below_baseline(held_against, first_baseline_margin, confidence),
-        *_badly_calibrated(calibration_error, first_calibration_error, calibration_chance)]
-    return _decided(
-        ACCURACY, total, per_class, per_test_set, held_against, first_model=found,
-        against="majority class" if first else "champion", first=first,
-        rows_for=lambda gain: _rows_needed(gain, discordance, total["n"], confidence, min_rows),
-        where=f"where {_share(discordance)} of the rows differ",
-        limits={
-            "min_gain": float(min_gain),
-            "max_class_loss": float(max_class_loss),
-            "max_forgetting": float(max_forgetting),
-            "min_rows": int(min_rows),
-            "confidence": float(confidence),
-            "resamples": int(resamples),
-            "baseline_veto": bool(baseline_veto),
-            "first_baseline_margin": float(first_baseline_margin),
-            "first_calibration_error": float(first_calibration_error),
-            "trial": bool(trial),
-            "seed": int(seed),
-        },
+    total = compare(EVERY_ROW, before)
+
+    def part(name: str, where: np.ndarray | slice, limit: float, key: str = "name") -> dict:
+        found = total if where is EVERY_ROW else compare(where, before)
+        return {key: name} | _with_veto(found, inf if first else limit, limits.confidence)
+
+    per_class = [part(name, where, limits.max_class_loss, "label")
+                 for name, where in pairs.by_class()]
+    per_test_set = [part(name, where, limits.max_forgetting) for name, where in pairs.by_set()]
+    against_baselines = [
+        {"name": name} | (total if other is before else compare(EVERY_ROW, other))
+        for name, other in others.items()]
+    against = pairs.first_opponent if first else "champion"
+    warnings = [sentences.better_baseline(b, pairs.measure) for b in against_baselines
+                if b["difference"] < 0 and b["name"] != against]
+    vetoes = sentences.vetoes(per_class, per_test_set, limits, pairs.measure)
+    if limits.baseline_veto:
+        vetoes += [f"{warning} The configuration makes that a veto." for warning in warnings]
+    if first and pairs.measure is ACCURACY:
+        unfit = [
+            *sentences.below_baseline(
+                against_baselines, limits.first_baseline_margin, limits.confidence),
+            *sentences.badly_calibrated(
+                calibration_error, limits.first_calibration_error, calibration_chance)]
+        if limits.trial:
+            warnings += [f"{sentence} In a trial that is only a warning." for sentence in unfit]
+        else:
+            vetoes += unfit
+    decision, reasons, rows_needed = _decide(pairs, total, before, vetoes, against, limits)
+    return Verdict(
+        promoted=decision == "promote",
+        decision=decision,
+        reasons=reasons,
+        warnings=warnings,
+        against=against,
+        challenger_score=total["challenger"],
+        champion_score=total["champion"],
+        difference=total["difference"],
+        lower=total["lower"],
+        upper=total["upper"],
+        n=total["n"],
+        discordant=total["discordant"],
+        p=total["p"],
+        rows_needed=rows_needed,
+        per_class=per_class,
+        per_test_set=per_test_set,
+        baselines=against_baselines,
+        limits={name: value for name, value in vars(limits).items()
+                if pairs.measure is ACCURACY or name not in OF_CLASSES} | {"seed": int(seed)},
+        measure=pairs.measure.name,
     )
 
 
-def judge_scores(
-    challenger: Mapping[str, Scored],
-    champion: Mapping[str, Scored] | None,
-    *,
-    measure: str,
-    min_gain: float,
-    max_forgetting: float,
-    min_rows: int,
-    baselines: Mapping[str, Mapping[str, Scored]],
-    baseline_veto: bool,
-    seed: int,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    trial: bool = False,
-) -> Verdict:
-    """Decide as `judge` does, on the rows' scores instead of right and wrong.
+def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vetoes: list[str],
+            against: str, limits: Gate) -> tuple[str, list[str], int | None]:
+    """Return the decision, its reasons as sentences, and the rows that it would take, if more."""
+    first, n, measure = against != "champion", total["n"], pairs.measure
+    shown = total["lower"] > 0 and total["p"] < 1 - limits.confidence
+    excludes_zero = shown or total["upper"] < 0
+    gain = total["difference"] if first else limits.min_gain
+    needed = None
+    if n < limits.min_rows or not excludes_zero:
+        needed = limits.min_rows
+        if gain > 0 and not excludes_zero:
+            needed = max(needed, pairs.rows_needed(gain, before, limits.confidence))
+        needed = needed if needed > n else None
+    reasons = [sentences.summary(total, against, limits.confidence, measure)]
+    if n < limits.min_rows:
+        decision = "cannot tell"
+        reasons.append(f"The test sets hold {count(n)} rows, fewer than the "
+                       f"{count(limits.min_rows)} that a decision needs.")
+        if excludes_zero:
+            return decision, [*reasons, "The interval excludes zero already; it is gate.min_rows "
+                              f"that asks for {count(limits.min_rows)} rows."], needed
+    else:
+        gained = first or total["difference"] >= limits.min_gain
+        if not shown:
+            reasons.append(sentences.not_shown(total, against, limits.confidence))
+        elif not gained:
+            reasons.append(
+                f"The gain of {measure.gain(total['difference'], sign=False)} is real but smaller "
+                f"than the {measure.gain(limits.min_gain, sign=False)} that a change of model must "
+                "bring.")
+        decision = "promote" if shown and gained and not vetoes else (
+            NO_CHAMPION if first else "refuse")
+        reasons += vetoes
+        if decision == "promote":
+            reasons.append(sentences.promoted(first, measure))
+    if needed and gain > 0:
+        shows = f"show a gain of {measure.gain(gain, sign=False)} {pairs.variation(before)}."
+        reasons.append(
+            f"gate.min_rows asks for {count(needed)}, which would do to {shows}"
+            if n < limits.min_rows and needed == limits.min_rows
+            else f"About {count(needed)} test rows would be needed to {shows}")
+    return decision, reasons, needed
 
-    challenger, champion: test set name -> Scored, the same sets with the same row ids (any order)
-    and weights; champion None for the first model ever, which must beat the bare base: the baseline
-    named 'base'. measure: 'loss', 'rouge_l' or 'exact_match', in whose unit min_gain and
-    max_forgetting (of a test set's mean) are; trial: kept with the verdict. Raises DataError if
-    sets, ids or weights do not match, no row is left, or the base is missing where it is needed.
+
+def _with_veto(result: dict, limit: float, confidence: float) -> dict:
+    """Add to a class or test set whether it vetoes: its whole interval lies beyond the limit.
+
+    The exact test must agree that it lost at all: a bootstrap of a handful of rows cannot know.
     """
-    told = metric_info.of(measure)
-    rows = paired.union_of_scores(challenger)
-    first = champion is None
-    if first and BASE not in baselines:
-        raise DataError(
-            f"there is no champion and no baseline named '{BASE}' among {sorted(baselines)}; the "
-            "first model must beat the bare base, so measure it on the same rows."
-        )
-    other = paired.matched_scores(rows, baselines[BASE] if first else champion,
-                                  BASE if first else "champion")
-    rng = np.random.default_rng(seed)
-
-    def compare(mask: np.ndarray | slice, before: np.ndarray) -> dict:
-        return paired.compare_scores(rows["scores"][mask], before[mask], rows["weights"][mask],
-                                     told, confidence, resamples, rng)
-
-    everything = slice(None)
-    total = compare(everything, other)
-    limit = float("inf") if first else max_forgetting
-    single = len(challenger) == 1
-    per_test_set = [
-        {"name": name}
-        | _lost(total if single else compare(rows["set"] == i, other), limit, confidence)
-        for i, name in enumerate(challenger)
-    ]
-    held_against = [
-        {"name": name} | (total if first and name == BASE
-                          else compare(everything, paired.matched_scores(rows, answers, name)))
-        for name, answers in baselines.items()
-    ]
-    spread = paired.spread(rows["scores"] - other, rows["weights"])
-    return _decided(
-        told, total, [], per_test_set, held_against, first_model=[],
-        against=BASE if first else "champion", first=first,
-        rows_for=lambda gain: _rows_for_scores(gain, spread, total["n"], confidence, min_rows),
-        where="at how much the rows' differences vary",
-        limits={
-            "min_gain": float(min_gain),
-            "max_forgetting": float(max_forgetting),
-            "min_rows": int(min_rows),
-            "confidence": float(confidence),
-            "resamples": int(resamples),
-            "baseline_veto": bool(baseline_veto),
-            "trial": bool(trial),
-            "seed": int(seed),
-        },
-    )
+    return result | {"veto": result["upper"] < -limit and result["p"] < 1 - confidence}
 
 
 def interval(
@@ -260,257 +254,8 @@ def interval(
 
     answers: test set name -> Scored; the interval is a bootstrap of the rows.
     """
-    told, rows = metric_info.of(measure), paired.union_of_scores(answers)
-    lower, upper = paired.bootstrap(rows["scores"], rows["weights"], confidence, resamples,
+    goodness, rows = metric_info.of(measure).goodness, ScorePairs(answers, metric_info.of(measure))
+    lower, upper = paired.bootstrap(rows.scores, rows.weights, confidence, resamples,
                                     np.random.default_rng(seed))
-    ends = sorted((told.goodness(lower), told.goodness(upper)))
-    return told.goodness(paired.mean(rows["scores"], rows["weights"])), *ends
-
-
-def _decided(
-    measure: Measure,
-    total: dict,
-    per_class: list[dict],
-    per_test_set: list[dict],
-    held_against: list[dict],
-    *,
-    first_model: list[str],
-    against: str,
-    first: bool,
-    rows_for: Callable[[float], int | None],
-    where: str,
-    limits: dict,
-) -> Verdict:
-    """Apply the rules to what was compared.
-
-    first_model: what is wrong with a first model beside the comparison, as sentences; rows_for:
-    gain -> rows that would show it, or None; where: the end of the sentence that says so.
-    """
-    min_gain, min_rows, confidence = (limits[k] for k in ("min_gain", "min_rows", "confidence"))
-    better = [b for b in held_against if b["difference"] < 0 and b["name"] != against]
-    warnings = [_baseline_sentence(b, measure) for b in better]
-    n, alpha = total["n"], 1 - confidence
-    shown = total["lower"] > 0 and total["p"] < alpha
-    gained = first or total["difference"] >= min_gain
-    aim = total["difference"] if first else min_gain
-    needed = None
-    if n < min_rows and (shown or total["upper"] < 0):
-        needed = min_rows  # the interval has no zero in it: no more rows are needed to show it
-    elif n < min_rows or (not shown and total["upper"] >= 0):
-        needed = rows_for(aim)
-    vetoes = _veto_sentences(per_class, per_test_set, limits, measure)
-    if limits["baseline_veto"]:
-        vetoes += [sentence + " The configuration makes that a veto." for sentence in warnings]
-    if limits["trial"]:
-        warnings += [f"{sentence} In a trial that is only a warning." for sentence in first_model]
-    else:
-        vetoes += first_model
-
-    summary = _summary_sentence(total, against, confidence, measure)
-    if n < min_rows:
-        decision = "cannot tell"
-        reasons = [
-            f"The test sets hold {_count(n)} rows, fewer than the {_count(min_rows)} that a "
-            "decision needs."
-        ]
-    else:
-        reasons = []
-        if not shown:
-            reasons.append(_not_shown_sentence(total, against, confidence))
-        if shown and not gained:
-            reasons.append(
-                f"The gain of {measure.gain(total['difference'], sign=False)} is real but smaller "
-                f"than the {measure.gain(min_gain, sign=False)} that a change of model must bring."
-            )
-        decision = "promote" if shown and gained and not vetoes else (
-            NO_CHAMPION if first else "refuse")
-        reasons += vetoes
-        if decision == "promote":
-            reasons.append(_promoted_sentence(first, measure))
-    if n < min_rows and needed == min_rows:
-        if shown or total["upper"] < 0:
-            reasons.append("The interval excludes zero already; it is gate.min_rows that asks for "
-                           f"{_count(min_rows)} rows.")
-        elif aim > 0:
-            reasons.append(
-                f"gate.min_rows asks for {_count(min_rows)}, which would do to show a gain of "
-                f"{measure.gain(aim, sign=False)} {where}.")
-    elif needed and aim > 0:
-        reasons.append(
-            f"About {_count(needed)} test rows would be needed to show a gain of "
-            f"{measure.gain(aim, sign=False)} {where}."
-        )
-    return Verdict(
-        promoted=decision == "promote",
-        decision=decision,
-        reasons=[summary, *reasons],
-        warnings=warnings,
-        against=against,
-        challenger_score=total["challenger"],
-        champion_score=total["champion"],
-        difference=total["difference"],
-        lower=total["lower"],
-        upper=total["upper"],
-        n=n,
-        discordant=total["discordant"],
-        p=total["p"],
-        rows_needed=needed,
-        per_class=per_class,
-        per_test_set=per_test_set,
-        baselines=held_against,
-        limits=limits,
-        measure=measure.name,
-    )
-
-
-def _below_baseline(held_against: list[dict], margin: float, confidence: float) -> list[str]:
-    """Return a sentence if a model is surely worse than the most accurate of its baselines."""
-    best = max(held_against, key=lambda b: b["champion"], default=None)
-    if best is None or best["upper"] >= -margin:
-        return []
-    return [
-        f"Baseline '{best['name']}' is surely better: {_share(best['champion'])} against "
-        f"{_share(best['challenger'])}, a difference of {_points(best['difference'], sign=True)} "
-        f"({_percent(confidence)} interval {_points(best['lower'], sign=True, unit=False)} to "
-        f"{_points(best['upper'], sign=True)}), all of it below "
-        f"{_points(-margin, sign=True)} (gate.first_baseline_margin)."]
-
-
-def _badly_calibrated(error: float | None, limit: float, chance: float) -> list[str]:
-    """Return a sentence if the confidence of a model cannot be believed.
-
-    chance: the error that a calibrated model may show on as many rows.
-    """
-    if error is None or error <= max(limit, chance):
-        return []
-    return [
-        f"Its confidence is off by {_points(error)} (expected calibration error on the test rows, "
-        f"after temperature scaling); the limit for a first champion is {_points(limit)} "
-        "(gate.first_calibration_error)."]
-
-
-def _lost(result: dict, limit: float, confidence: float) -> dict:
-    """Add to a class or test set whether it vetoes: its whole interval lies beyond the limit.
-
-    The exact test must agree that it lost at all: a bootstrap of a handful of rows cannot know.
-    """
-    return result | {"veto": result["upper"] < -limit and result["p"] < 1 - confidence}
-
-
-def _rows_needed(
-    gain: float, discordance: float, n: int, confidence: float, min_rows: int
-) -> int | None:
-    """Rows to show `gain` with 80 % power if this share of rows is discordant.
-
-    None if the n rows there are should have been enough, or no number would be.
-    """
-    needed = min_rows
-    if gain > 0:
-        discordance = max(discordance, gain)
-        z_alpha = NormalDist().inv_cdf(0.5 + confidence / 2)
-        z_power = NormalDist().inv_cdf(POWER)
-        root = z_alpha * sqrt(discordance) + z_power * sqrt(max(0.0, discordance - gain * gain))
-        needed = max(min_rows, ceil((root / gain) ** 2))
-    return needed if needed > n else None
-
-
-def _rows_for_scores(
-    gain: float, spread: float, n: int, confidence: float, min_rows: int
-) -> int | None:
-    """Rows to show `gain` with 80 % power if the rows' differences spread so; None as above."""
-    needed = min_rows
-    if gain > 0:
-        normal = NormalDist()
-        root = (normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(POWER)) * spread / gain
-        needed = max(min_rows, ceil(root ** 2))
-    return needed if needed > n else None
-
-
-def _summary_sentence(total: dict, against: str, confidence: float, measure: Measure) -> str:
-    if measure is not ACCURACY:
-        difference = total["difference"]
-        word = "better" if difference > 0 else "worse"
-        how = f"{word} by {measure.gain(difference, sign=False)}" if difference else "no difference"
-        return (
-            f"On {_count(total['n'])} test rows the challenger's {measure.title} is "
-            f"{measure.value(total['challenger'])}, the {against}'s "
-            f"{measure.value(total['champion'], unit=measure.scale == 100)}: {how} "
-            f"({_percent(confidence)} interval of the gain "
-            f"{measure.gain(total['lower'], unit=False)} to {measure.gain(total['upper'])})."
-        )
-    return (
-        f"On {_count(total['n'])} test rows the challenger is right on "
-        f"{_share(total['challenger'])}, the {against} on {_share(total['champion'])}: a "
-        f"difference of {_points(total['difference'], sign=True)} ({_percent(confidence)} interval "
-        f"{_points(total['lower'], sign=True, unit=False)} to "
-        f"{_points(total['upper'], sign=True)})."
-    )
-
-
-def _not_shown_sentence(total: dict, against: str, confidence: float) -> str:
-    if total["upper"] < 0:
-        return f"The challenger is worse than the {against}; the interval lies below zero."
-    keeps = "and a tie keeps the champion" if against == "champion" else "so it is not accepted"
-    if total["lower"] > 0:
-        return (
-            f"Only {total['discordant']} rows differ, and the exact test finds no difference "
-            f"(p = {total['p']:.2f}), {keeps}."
-        )
-    return f"The interval includes zero: no difference is shown at {_percent(confidence)}, {keeps}."
-
-
-def _promoted_sentence(first: bool, measure: Measure) -> str:
-    if first:
-        beaten = "majority class" if measure is ACCURACY else "bare base"
-        return f"It is the first model and beats the {beaten}, so it becomes the champion."
-    parts = "class or test set" if measure is ACCURACY else "test set"
-    return f"The gain is shown and large enough, and no {parts} lost too much."
-
-
-def _veto_sentences(
-    per_class: list[dict], per_test_set: list[dict], limits: dict, measure: Measure
-) -> list[str]:
-    moved = "rose" if measure.lower_is_better else "fell"
-    return [
-        f"Veto by class '{p['label']}': its recall fell by {_points(-p['difference'])} "
-        f"(at least {_points(-p['upper'])}) on {_count(p['n'])} rows; the limit is "
-        f"{_points(limits['max_class_loss'])}."
-        for p in per_class
-        if p["veto"]
-    ] + [
-        f"Veto by test set '{p['name']}': its {measure.title} {moved} by "
-        f"{measure.gain(-p['difference'], sign=False)} (at least "
-        f"{measure.gain(-p['upper'], sign=False)}) on {_count(p['n'])} rows; the limit is "
-        f"{measure.gain(limits['max_forgetting'], sign=False)}."
-        for p in per_test_set
-        if p["veto"]
-    ]
-
-
-def _baseline_sentence(baseline: dict, measure: Measure) -> str:
-    if measure is not ACCURACY:
-        return (
-            f"Baseline '{baseline['name']}' has the {measure.title} "
-            f"{measure.value(baseline['champion'])}, better than the challenger's "
-            f"{measure.value(baseline['challenger'])} on the same rows."
-        )
-    return (
-        f"Baseline '{baseline['name']}' is right on {_share(baseline['champion'])}, more than the "
-        f"challenger's {_share(baseline['challenger'])} on the same rows."
-    )
-
-
-def _points(share: float, sign: bool = False, unit: bool = True) -> str:
-    return ACCURACY.gain(share, sign, unit)
-
-
-def _share(share: float) -> str:
-    return ACCURACY.value(share)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
-
-
-def _count(number: int) -> str:
-    return f"{number:,}"
+    ends = sorted((goodness(lower), goodness(upper)))
+    return goodness(paired.mean(rows.scores, rows.weights)), *ends

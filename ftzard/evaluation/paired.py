@@ -7,17 +7,23 @@ is by chance alone: McNemar's for right and wrong, sign flips of the differences
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, lgamma, log
+from math import ceil, sqrt
+from statistics import NormalDist
 
 import numpy as np
 
 from ftzard.errors import DataError
 from ftzard.evaluation.intervals import class_indices
-from ftzard.evaluation.metric_info import Measure
+from ftzard.evaluation.metric_info import ACCURACY, Measure
 
 #: So few rows that differ are tested with every pattern of signs, more with drawn ones.
 _ALL_SIGNS = 12
 _AT_ONCE = 100
+#: Of the test that tells how many rows would show a gain.
+POWER = 0.8
+#: The bare base among the baselines: what the first model judged by scores has to beat.
+BASE = "base"
+EVERY_ROW = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,16 +99,9 @@ class Scored:
 
 def mcnemar(wins: int, losses: int) -> float:
     """Return the exact two-sided McNemar p-value of `wins` against `losses` discordant rows."""
-    m, k = wins + losses, min(wins, losses)
-    if m == 0:
-        return 1.0
-    term = exp(lgamma(m + 1) - lgamma(k + 1) - lgamma(m - k + 1) - m * log(2))
-    tail = 0.0
-    while k >= 0 and term > tail * 1e-17:
-        tail += term
-        term *= k / (m - k + 1)
-        k -= 1
-    return min(1.0, 2 * tail)
+    from scipy.stats import binomtest  # half a second, which only what is measured pays
+
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def sign_flips(
@@ -156,37 +155,175 @@ def _refuse_shared(challenger: Mapping[str, Predicted] | Mapping[str, Scored]) -
         )
 
 
-def union_of_scores(answers: Mapping[str, Scored]) -> dict:
-    """Return the rows of all test sets as one: sets, scores, weights, and the set of each row."""
-    _refuse_shared(answers)
-    sets = list(answers.values())
-    return {
-        "sets": dict(answers),
-        "scores": np.concatenate([s.scores for s in sets]),
-        "weights": np.concatenate([s.weights for s in sets]),
-        "set": np.repeat(np.arange(len(sets)), [len(s.ids) for s in sets]),
-    }
+class LabelPairs:
+    """The rows of all test sets, on which models are right or wrong."""
+
+    measure = ACCURACY
+    first_opponent = "majority class"
+
+    def __init__(self, challenger: Mapping[str, Predicted], classes: Sequence[str]):
+        _refuse_shared(challenger)
+        self.sets, self.classes = dict(challenger), classes
+        joined = self.sets.values()
+        self.true = class_indices(np.concatenate([s.labels for s in joined]), classes)
+        self.correct = self.true == class_indices(
+            np.concatenate([s.predicted for s in joined]), classes)
+        self.set = np.repeat(np.arange(len(joined)), [len(s.ids) for s in joined])
+
+    def matched(self, answers: Mapping[str, Predicted], who: str) -> np.ndarray:
+        """Return which of the challenger's rows `who` got right, in the challenger's order."""
+        _refuse_other_sets(self.sets, answers, who)
+        correct = []
+        for name, mine in self.sets.items():
+            theirs = answers[name]
+            order = _order(mine.ids, theirs.ids, name, who)
+            labels, predicted = theirs.labels[order], theirs.predicted[order]
+            if (labels != mine.labels).any():
+                row = mine.ids[(labels != mine.labels).argmax()]
+                raise DataError(
+                    f"test set '{name}': row '{row}' has different labels for the challenger and "
+                    f"{who}; both must be scored against the same truth."
+                )
+            class_indices(predicted, self.classes)
+            correct.append(labels == predicted)
+        return np.concatenate(correct)
+
+    def before_first(self, baselines: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return which rows the most frequent class of the test sets gets right."""
+        return self.true == np.bincount(self.true).argmax()
+
+    def by_class(self) -> list[tuple[str, np.ndarray]]:
+        """Return the rows of each class that occurs."""
+        return [(str(name), self.true == i) for i, name in enumerate(self.classes)
+                if (self.true == i).any()]
+
+    def by_set(self) -> list[tuple[str, np.ndarray]]:
+        """Return the rows of each test set."""
+        return [(name, self.set == i) for i, name in enumerate(self.sets)]
+
+    def compare(self, where: np.ndarray | slice, before: np.ndarray, confidence: float,
+                resamples: int, rng: np.random.Generator) -> dict:
+        """Compare two models on some of the rows.
+
+        A resample of rows with replacement is a multinomial draw of how many rows were won, lost
+        and equal, so the whole bootstrap is one call.
+        """
+        after, before = self.correct[where], before[where]
+        n = len(after)
+        wins, losses = int((after & ~before).sum()), int((before & ~after).sum())
+        draws = rng.multinomial(n, [wins / n, losses / n, 1 - (wins + losses) / n], size=resamples)
+        tail = (1 - confidence) / 2
+        lower, upper = np.quantile((draws[:, 0] - draws[:, 1]) / n, [tail, 1 - tail])
+        return {
+            "difference": (wins - losses) / n,
+            "lower": float(lower),
+            "upper": float(upper),
+            "n": n,
+            "challenger": float(after.mean()),
+            "champion": float(before.mean()),
+            "discordant": wins + losses,
+            "p": mcnemar(wins, losses),
+        }
+
+    def rows_needed(self, gain: float, before: np.ndarray, confidence: float) -> int:
+        """Return the rows that show a gain with 80 % power, if as many of them differ."""
+        discordance = max(self._discordance(before), gain)
+        z_alpha, z_power = _quantiles(confidence)
+        root = z_alpha * sqrt(discordance) + z_power * sqrt(max(0.0, discordance - gain * gain))
+        return ceil((root / gain) ** 2)
+
+    def variation(self, before: np.ndarray) -> str:
+        """Return what `rows_needed` goes by, as the end of a sentence."""
+        return f"where {ACCURACY.value(self._discordance(before))} of the rows differ"
+
+    def _discordance(self, before: np.ndarray) -> float:
+        return int((self.correct != before).sum()) / len(before)
 
 
-def matched_scores(rows: dict, answers: Mapping[str, Scored], who: str) -> np.ndarray:
-    """Return the scores that `who` has on the challenger's rows, in the challenger's order."""
-    _refuse_other_sets(rows, answers, who)
-    scores = []
-    for name, mine in rows["sets"].items():
-        theirs = answers[name]
-        order = _order(mine.ids, theirs.ids, name, who)
-        weights = theirs.weights[order]
-        apart = ~np.isclose(weights, mine.weights, rtol=1e-9, atol=0)
-        if apart.any():
-            row = int(apart.argmax())
+class ScorePairs:
+    """The rows of all test sets, on which models have scores."""
+
+    first_opponent = BASE
+
+    def __init__(self, challenger: Mapping[str, Scored], measure: Measure):
+        _refuse_shared(challenger)
+        self.sets, self.measure = dict(challenger), measure
+        joined = self.sets.values()
+        self.scores = np.concatenate([s.scores for s in joined])
+        self.weights = np.concatenate([s.weights for s in joined])
+        self.set = np.repeat(np.arange(len(joined)), [len(s.ids) for s in joined])
+
+    def matched(self, answers: Mapping[str, Scored], who: str) -> np.ndarray:
+        """Return the scores that `who` has on the challenger's rows, in the challenger's order."""
+        _refuse_other_sets(self.sets, answers, who)
+        scores = []
+        for name, mine in self.sets.items():
+            theirs = answers[name]
+            order = _order(mine.ids, theirs.ids, name, who)
+            weights = theirs.weights[order]
+            apart = ~np.isclose(weights, mine.weights, rtol=1e-9, atol=0)
+            if apart.any():
+                row = int(apart.argmax())
+                raise DataError(
+                    f"test set '{name}': row '{mine.ids[row]}' counts {mine.weights[row]:g} for "
+                    f"the challenger and {weights[row]:g} for {who}; a mean over tokens is "
+                    "comparable only where both count the same tokens, so express the other's loss "
+                    "in the challenger's tokens (answer_metrics.in_tokens)."
+                )
+            scores.append(theirs.scores[order])
+        return np.concatenate(scores)
+
+    def before_first(self, baselines: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the scores of the bare base, which a first model has to beat."""
+        if BASE not in baselines:
             raise DataError(
-                f"test set '{name}': row '{mine.ids[row]}' counts {mine.weights[row]:g} for the "
-                f"challenger and {weights[row]:g} for {who}; a mean over tokens is comparable only "
-                "where both count the same tokens, so express the other's loss in the challenger's "
-                "tokens (answers.in_tokens)."
+                f"there is no champion and no baseline named '{BASE}' among {sorted(baselines)}; "
+                "the first model must beat the bare base, so measure it on the same rows."
             )
-        scores.append(theirs.scores[order])
-    return np.concatenate(scores)
+        return baselines[BASE]
+
+    def by_class(self) -> list[tuple[str, np.ndarray]]:
+        """Return nothing: rows with scores are of no class."""
+        return []
+
+    def by_set(self) -> list[tuple[str, np.ndarray | slice]]:
+        """Return the rows of each test set; those of a single one are all rows."""
+        if len(self.sets) == 1:
+            return [(name, EVERY_ROW) for name in self.sets]
+        return [(name, self.set == i) for i, name in enumerate(self.sets)]
+
+    def compare(self, where: np.ndarray | slice, before: np.ndarray, confidence: float,
+                resamples: int, rng: np.random.Generator) -> dict:
+        """Compare two models on some of the rows."""
+        after, before, weights = self.scores[where], before[where], self.weights[where]
+        difference = after - before
+        lower, upper = bootstrap(difference, weights, confidence, resamples, rng)
+        return {
+            "difference": mean(difference, weights),
+            "lower": lower,
+            "upper": upper,
+            "n": len(difference),
+            "challenger": self.measure.goodness(mean(after, weights)),
+            "champion": self.measure.goodness(mean(before, weights)),
+            "discordant": int((difference != 0).sum()),
+            "p": sign_flips(weights * difference, resamples, rng),
+        }
+
+    def rows_needed(self, gain: float, before: np.ndarray, confidence: float) -> int:
+        """Return the rows that show a gain with 80 % power, if differences vary as these do."""
+        difference = self.scores - before
+        deviation = float((self.weights * (difference - mean(difference, self.weights))).std()
+                          / self.weights.mean())
+        return ceil((sum(_quantiles(confidence)) * deviation / gain) ** 2)
+
+    def variation(self, before: np.ndarray) -> str:
+        """Return what `rows_needed` goes by, as the end of a sentence."""
+        return "at how much the rows' differences vary"
+
+
+def _quantiles(confidence: float) -> tuple[float, float]:
+    """Return the normal quantiles of a two-sided confidence and of the power."""
+    return NormalDist().inv_cdf(0.5 + confidence / 2), NormalDist().inv_cdf(POWER)
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> float:
@@ -208,79 +345,10 @@ def bootstrap(values: np.ndarray, weights: np.ndarray, confidence: float, resamp
     return float(lower), float(upper)
 
 
-def compare_scores(
-    after: np.ndarray,
-    before: np.ndarray,
-    weights: np.ndarray,
-    measure: Measure,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
-) -> dict:
-    """Compare two models' scores of the same n rows."""
-    difference = after - before
-    lower, upper = bootstrap(difference, weights, confidence, resamples, rng)
-    return {
-        "difference": mean(difference, weights),
-        "lower": lower,
-        "upper": upper,
-        "n": len(difference),
-        "challenger": measure.goodness(mean(after, weights)),
-        "champion": measure.goodness(mean(before, weights)),
-        "discordant": int((difference != 0).sum()),
-        "p": sign_flips(weights * difference, resamples, rng),
-    }
-
-
-def spread(differences: np.ndarray, weights: np.ndarray) -> float:
-    """Return the standard deviation of what each row adds to the weighted mean difference."""
-    return float((weights * (differences - mean(differences, weights))).std() / weights.mean())
-
-
-def union(challenger: Mapping[str, Predicted], classes: Sequence[str]) -> dict:
-    """Return the rows of all test sets as one: sets, true, correct, and the set of each row."""
-    _refuse_shared(challenger)
-    sets = list(challenger.values())
-    true = class_indices(np.concatenate([s.labels for s in sets]), classes)
-    guess = class_indices(np.concatenate([s.predicted for s in sets]), classes)
-    return {
-        "sets": dict(challenger),
-        "true": true,
-        "correct": guess == true,
-        "set": np.repeat(np.arange(len(sets)), [len(s.ids) for s in sets]),
-    }
-
-
-def majority(rows: dict) -> np.ndarray:
-    """Return which rows the most frequent class of the test sets gets right."""
-    return rows["true"] == np.bincount(rows["true"]).argmax()
-
-
-def matched(
-    rows: dict, answers: Mapping[str, Predicted], who: str, classes: Sequence[str]
-) -> np.ndarray:
-    """Return which of the challenger's rows `who` got right, in the challenger's order."""
-    _refuse_other_sets(rows, answers, who)
-    correct = []
-    for name, mine in rows["sets"].items():
-        theirs = answers[name]
-        order = _order(mine.ids, theirs.ids, name, who)
-        labels, predicted = theirs.labels[order], theirs.predicted[order]
-        if (labels != mine.labels).any():
-            row = mine.ids[(labels != mine.labels).argmax()]
-            raise DataError(
-                f"test set '{name}': row '{row}' has different labels for the challenger and "
-                f"{who}; both must be scored against the same truth."
-            )
-        class_indices(predicted, classes)
-        correct.append(labels == predicted)
-    return np.concatenate(correct)
-
-
-def _refuse_other_sets(rows: dict, answers: Mapping, who: str) -> None:
-    if set(answers) != set(rows["sets"]):
+def _refuse_other_sets(sets: Mapping, answers: Mapping, who: str) -> None:
+    if set(answers) != set(sets):
         raise DataError(
-            f"the challenger was tested on {sorted(rows['sets'])} but {who} on {sorted(answers)}; "
+            f"the challenger was tested on {sorted(sets)} but {who} on {sorted(answers)}; "
             "both must answer the same test sets."
         )
 
@@ -299,32 +367,3 @@ def _order(mine: np.ndarray, theirs: np.ndarray, name: str, who: str) -> np.ndar
         )
     sorter = np.argsort(theirs)
     return sorter[np.searchsorted(theirs, mine, sorter=sorter)]
-
-
-def compare(
-    after: np.ndarray,
-    before: np.ndarray,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
-) -> dict:
-    """Compare two correctness masks of the same n rows.
-
-    A resample of rows with replacement is a multinomial draw of how many rows were won, lost and
-    equal, so the whole bootstrap is one call.
-    """
-    n = len(after)
-    wins, losses = int((after & ~before).sum()), int((before & ~after).sum())
-    draws = rng.multinomial(n, [wins / n, losses / n, 1 - (wins + losses) / n], size=resamples)
-    tail = (1 - confidence) / 2
-    lower, upper = np.quantile((draws[:, 0] - draws[:, 1]) / n, [tail, 1 - tail])
-    return {
-        "difference": (wins - losses) / n,
-        "lower": float(lower),
-        "upper": float(upper),
-        "n": n,
-        "challenger": float(after.mean()),
-        "champion": float(before.mean()),
-        "discordant": wins + losses,
-        "p": mcnemar(wins, losses),
-    }

@@ -20,9 +20,10 @@ from torch import nn
 from ftzard.core.archive import whole_folder
 from ftzard.core.artifacts import write_json
 from ftzard.errors import ModelError
-from ftzard.modeling import checks
+from ftzard.modeling import adapter_checks
 from ftzard.modeling.adapter_meta import META, WEIGHTS, WHOLE, read_meta
 from ftzard.modeling.base_model import LoadedBase, load_base
+from ftzard.modeling.head import DEFAULT_HEAD
 from ftzard.modeling.hf_logging import quiet_loading
 from ftzard.modeling.spec import BaseSpec
 
@@ -68,7 +69,7 @@ def attach(
     layers that it adapts. Raises ModelError if an adapter is attached already, if the base cannot
     be trained so, or if `start_from` does not fit.
     """
-    checks.method_fits(loaded.spec, method, train_embeddings=train_embeddings)
+    adapter_checks.method_fits(loaded.spec, method, train_embeddings=train_embeddings)
     lora = {"rank": rank, "alpha": alpha, "train_embeddings": train_embeddings}
     if start_from is not None:
         meta = read_meta(start_from)
@@ -82,13 +83,13 @@ def attach(
                 "on from it, take its values, or start fresh."
             )
         if method != "full":
-            checks.same_targets(start_from, loaded.inspection.targets)
+            adapter_checks.same_targets(start_from, loaded.inspection.targets)
         adapted = _attach_saved(loaded, Path(start_from), meta, dropout=dropout)
     elif method == "full":
         adapted = _wrap(loaded, method, lambda: _whole_copy(loaded))
     else:
         config = LoraConfig(
-            task_type=TaskType.CAUSAL_LM if loaded.spec.writes else TaskType.SEQ_CLS,
+            task_type=TaskType[loaded.spec.head.peft_type],
             r=rank,
             lora_alpha=alpha,
             lora_dropout=dropout,
@@ -105,7 +106,7 @@ def attach(
 
         adapted = _wrap(loaded, method, wrap)
     try:
-        checks.attached(
+        adapter_checks.attached(
             adapted, loaded.inspection, method=method, rank=rank, train_embeddings=train_embeddings
         )
     except ModelError:
@@ -149,13 +150,8 @@ def save(loaded: LoadedBase, folder: Path, extra: dict | None = None) -> Path:
         (part / "README.md").unlink(missing_ok=True)
         _tidy_config(part, loaded)
         write_json(part / META, {**(extra or {}), **_describe(loaded)})
-        checks.saved(part, loaded.tokenizer)
+        adapter_checks.saved(part, loaded.tokenizer)
     return Path(folder)
-
-
-def base_spec(folder: Path, source: str | Path) -> BaseSpec:
-    """Return how the base of a saved adapter is to be loaded, found at `source`."""
-    return BaseSpec(**{**read_meta(folder)["base"]["spec"], "source": source})
 
 
 def open_adapter(
@@ -189,7 +185,7 @@ def _attach_saved(
     loaded: LoadedBase, folder: Path, meta: dict, *, dropout: float | None
 ) -> nn.Module:
     """Attach a saved adapter: for training if a dropout is given, else for prediction only."""
-    checks.adapter_fits(
+    adapter_checks.adapter_fits(
         folder, loaded.spec, weight_hash=loaded.weight_hash, tokens=loaded.tokenizer_hash,
         labels=loaded.labels)
     if meta["method"] == "full":
@@ -305,7 +301,7 @@ def _describe(loaded: LoadedBase) -> dict:
             "dropout": config.lora_dropout,
             "train_embeddings": _embeddings(loaded) in (config.modules_to_save or ()),
         }
-    return described | ({"task": spec.task} if spec.writes else {})
+    return described | ({} if spec.head == DEFAULT_HEAD else {"task": spec.task})
 
 
 def _tidy_config(folder: Path, loaded: LoadedBase) -> None:
@@ -335,7 +331,7 @@ def _trained_whole(loaded: LoadedBase, train_embeddings: bool) -> list[str]:
     """Return the last parts of the names of the layers of which an adapter trains a copy."""
     embeddings = [_embeddings(loaded)] if train_embeddings else []
     head = list(loaded.inspection.head)
-    return [*head, *embeddings] if train_embeddings or not loaded.spec.writes else []
+    return [*head, *embeddings] if train_embeddings or not loaded.spec.head.is_causal_lm else []
 
 
 def _embeddings(loaded: LoadedBase) -> str:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ftzard.errors import ModelError
-from ftzard.modeling.spec import CLASSIFICATION
+from ftzard.modeling.head import DEFAULT_HEAD
 
 META = "ftzard.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -17,7 +17,7 @@ WHOLE = "model.safetensors"
 def read_meta(folder: Path) -> dict:
     """Return what `ftzard.json` in an adapter's folder says.
 
-    task: 'classification', which is what folders without the entry hold, or 'instruction_tuning';
+    task: what the model is for, 'classification' in folders without the entry;
     method: 'lora', the same, 'rslora', 'dora' or 'full';
     lora: rank, alpha, dropout, train_embeddings, or None for 'full'. Raises ModelError if the
     folder is no adapter of ours.
@@ -28,7 +28,7 @@ def read_meta(folder: Path) -> dict:
             f"{folder} holds no {META}; expected the folder of an adapter saved by ftzard."
         )
     kept = json.loads(path.read_text(encoding="utf-8"))
-    return {"method": "lora", "task": CLASSIFICATION} | kept
+    return {"method": "lora", "task": DEFAULT_HEAD.task} | kept
 
 
 def weights_file(folder: Path) -> Path:

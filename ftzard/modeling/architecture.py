@@ -1,4 +1,4 @@
-"""What differs between families of models: where the head is, and which token it answers from.
+"""What differs between architectures: where the head is, and which token it answers from.
 
 A decoder (Falcon, Mistral, Llama, Qwen) answers from the last token of a text with one layer
 `score`; an encoder (DistilBERT, BERT) from the first, often with two layers of its own. A decoder
@@ -16,7 +16,7 @@ from ftzard.errors import ModelError
 DECODER, ENCODER = "decoder", "encoder"
 
 
-def family(config: PretrainedConfig) -> str:
+def architecture_of(config: PretrainedConfig) -> str:
     """Return 'decoder' or 'encoder'. Raises ModelError for a model that is both."""
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(
@@ -62,7 +62,7 @@ def head_parts(model: PreTrainedModel) -> dict[str, nn.Module]:
     return {name: getattr(inside, name) for name in head_names(inside)}
 
 
-def writes(model: nn.Module) -> bool:
+def is_causal_lm(model: nn.Module) -> bool:
     """Return whether the head is over the vocabulary, rather than over labels."""
     return headed_in(model).get_output_embeddings() is not None
 
@@ -70,7 +70,7 @@ def writes(model: nn.Module) -> bool:
 def tied(model: nn.Module) -> bool:
     """Return whether the head over the vocabulary is one matrix with the token embeddings."""
     inside = headed_in(model)
-    return writes(inside) and (
+    return is_causal_lm(inside) and (
         inside.get_output_embeddings().weight is inside.get_input_embeddings().weight
     )
 

@@ -24,7 +24,7 @@ from transformers import (
 from transformers.models.falcon import modeling_falcon
 
 from ftzard.errors import ModelError
-from ftzard.modeling import architecture, checks, hub, memory
+from ftzard.modeling import adapter_checks, architecture, checks, hub, memory
 from ftzard.modeling.hf_logging import quiet_loading
 from ftzard.modeling.hub import hash_weights
 from ftzard.modeling.inspection import Inspection
@@ -78,12 +78,12 @@ def load_base(
     held = memory.resident()
     weight_hash = hash_weights(spec.source, spec.revision)
     if continues is not None:
-        checks.adapter_weights(continues, spec, weight_hash)
+        adapter_checks.adapter_weights(continues, spec, weight_hash)
     inspection = checks.before_load(spec, labels, device)
     tokenizer = load_tokenizer(spec.source, spec.revision)
     tokens = tokenizer_hash(tokenizer)
     if continues is not None:
-        checks.adapter_fits(
+        adapter_checks.adapter_fits(
             continues, spec, weight_hash=weight_hash, tokens=tokens, labels=labels
         )
     model = _load_model(spec, labels, device, inspection)
@@ -95,7 +95,7 @@ def load_base(
     _keep_scales(model)
     if spec.quantisation != "none":
         memory.unmap(model)
-    if spec.writes:
+    if spec.head.is_causal_lm:
         inspection = _as_tied(model, inspection)
     else:
         _start_head(model)
@@ -117,7 +117,7 @@ def _load_model(
     spec: BaseSpec, labels: Sequence[str], device: torch.device, inspection: Inspection
 ) -> PreTrainedModel:
     kind, head = AutoModelForCausalLM, {}
-    if not spec.writes:
+    if not spec.head.is_causal_lm:
         kind, head = AutoModelForSequenceClassification, {
             "num_labels": len(labels),
             "id2label": dict(enumerate(labels)),
@@ -140,7 +140,7 @@ def _load_model(
             )
     except Exception as error:
         raise ModelError(hub.refusal(spec, error)) from hub.cause(error)
-    heads = () if spec.writes else tuple(f"{name}." for name in inspection.head)
+    heads = () if spec.head.is_causal_lm else tuple(f"{name}." for name in inspection.head)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(heads))
     wrong = sorted(
         str(key) for key in report["mismatched_keys"] if not _first(key).startswith(heads)
@@ -149,7 +149,7 @@ def _load_model(
         raise ModelError(
             f"base '{spec.source}' lacks weights {missing[:3]} ({len(missing)} in all) and has "
             f"{len(wrong)} of another shape {wrong[:3]}; expected a complete checkpoint"
-            + (" with the head that it writes with." if spec.writes else ".")
+            + (" with the head that it writes with." if spec.head.is_causal_lm else ".")
         )
     return model
 
@@ -163,7 +163,8 @@ def _as_tied(model: PreTrainedModel, inspection: Inspection) -> Inspection:
     if architecture.tied(model) == inspection.tied:
         return inspection
     model.config.get_text_config().tie_word_embeddings = False
-    count = sum(p.numel() for part in architecture.head_parts(model).values() for p in part.parameters())
+    head = architecture.head_parts(model).values()
+    count = sum(p.numel() for part in head for p in part.parameters())
     return replace(
         inspection, tied=False, head_parameters=count, parameters=inspection.parameters + count
     )

@@ -1,15 +1,12 @@
-"""Checked, not hoped: what must be true of a base, an adapter and a tokenizer, in one place.
+"""Checks of a loaded base: storage, head, padding, and that batches do not change answers.
 
-`before_load` asks everything that can be known without weights; `after_load` looks at what came;
-`attached` at what will train; `trained` and `saved` at what came out. Loading, attaching and
-fitting go through here and nowhere else, so that a load that only looks successful is refused.
+`before_load` checks what can be known without weights, `after_load` what was loaded. Loading goes
+through here and nowhere else, so that a load that only looks successful is refused.
 """
 
 import importlib.util
-import json
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import bitsandbytes
 import pandas
@@ -19,14 +16,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling import architecture
-from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.batching import pad
 from ftzard.modeling.hub import require_token
 from ftzard.modeling.inspection import Inspection, inspect
-from ftzard.modeling.spec import ATTENTIONS, COMPUTE_TYPES, METHODS, QUANTISATIONS, TASKS, BaseSpec
-from ftzard.modeling.tokenizer import encode, end_id, load_tokenizer, tokenizer_hash
+from ftzard.modeling.spec import ATTENTIONS, COMPUTE_TYPES, QUANTISATIONS, BaseSpec
+from ftzard.modeling.tokenizer import encode, end_id
 
-OPTIMIZERS = ("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit")
 #: Two texts of different lengths, whose answers may not depend on each other.
 PROBE = ("yes", "no, and not even a maybe, however long this one goes on and on")
 #: How far a logit may move with its company, as a share of the largest one: rounding only.
@@ -49,14 +44,12 @@ def before_load(spec: BaseSpec, labels: Sequence[str], device: torch.device) -> 
     ):
         if value not in valid:
             raise ModelError(f"model.{key} is '{value}'{nearest(value, valid)}")
-    if spec.task not in TASKS:
-        raise ModelError(f"task.kind is '{spec.task}'{nearest(spec.task, TASKS)}")
-    if spec.writes and labels:
+    if spec.head.is_causal_lm and labels:
         raise ModelError(
             f"labels are {list(labels)} for a base that is loaded for {spec.task}; expected none, "
             "because an answer is free text."
         )
-    if not spec.writes and (len(set(labels)) < 2 or len(set(labels)) != len(labels)):
+    if not spec.head.is_causal_lm and (len(set(labels)) < 2 or len(set(labels)) != len(labels)):
         raise ModelError(f"labels are {list(labels)}; expected at least two, each once.")
     require_token(spec)
     if spec.attention == "flash_attention_2" and (
@@ -105,8 +98,9 @@ def after_load(
             f"{inspection.quantised}, which is how many its config.json makes. The weights belong "
             "to another architecture: take a complete copy of the base."
         )
-    assert_head(model, getattr(torch, spec.compute_dtype) if spec.writes else torch.float32)
-    assert_padding(model, tokenizer, inspection.family)
+    own_head = spec.head.is_causal_lm
+    assert_head(model, getattr(torch, spec.compute_dtype) if own_head else torch.float32)
+    assert_padding(model, tokenizer, inspection.architecture)
     assert_batch_invariance(model, tokenizer, spec)
     return quantised
 
@@ -200,7 +194,8 @@ def assert_batch_invariance(
     inside = architecture.headed_in(model)
     together = pad(ids, padding, device)
     companies = {"right": together}
-    if architecture.family(inside.config) == architecture.DECODER and not architecture.counts_positions(inside):
+    kind = architecture.architecture_of(inside.config)
+    if kind == architecture.DECODER and not architecture.counts_positions(inside):
         companies["left"] = {name: _to_the_left(values, together["attention_mask"])
                              for name, values in together.items()}
     training = model.training
@@ -235,142 +230,9 @@ def _first_answer(model: nn.Module, batch: dict[str, torch.Tensor], last: int) -
     return found[last] if found.ndim > 1 else found
 
 
-def method_fits(spec: BaseSpec, method: str, *, train_embeddings: bool = False) -> None:
-    """Raise ModelError for an unknown method and for one that this base cannot be trained with."""
-    if method not in METHODS:
-        raise ModelError(f"training.method is '{method}'{nearest(method, METHODS)}")
-    if method == "full" and spec.quantisation != "none":
-        raise ModelError(
-            f"training.method is 'full' on a base in {spec.quantisation}; quantised weights cannot "
-            "be trained. Set model.quantisation=none, or training.method=lora."
-        )
-    if method == "full" and spec.compute_dtype != "float32":
-        raise ModelError(
-            f"training.method is 'full' with compute_dtype {spec.compute_dtype}; expected float32, "
-            "because small steps are lost to rounding. Set model.compute_dtype=float32, or "
-            "training.method=lora."
-        )
-    if train_embeddings and method != "full" and spec.compute_dtype != "float32":
-        raise ModelError(
-            f"train_embeddings with compute_dtype {spec.compute_dtype}; expected float32, "
-            "because small steps are lost to rounding. Set model.train_embeddings=false."
-        )
-
-
-def optimizer_fits(name: str, device: torch.device) -> None:
-    """Raise ModelError for an unknown optimizer and for a paged one without a GPU to page from."""
-    if name not in OPTIMIZERS:
-        raise ModelError(f"training.optimizer is '{name}'{nearest(name, OPTIMIZERS)}")
-    if name.startswith("paged") and device.type != "cuda":
-        raise ModelError(
-            f"training.optimizer is '{name}', which moves its state between a GPU's memory and the "
-            f"machine's, but training is on {device.type}; expected a GPU. Set training.optimizer="
-            f"{name.removeprefix('paged_')}."
-        )
-
-
-def attached(
-    adapted: nn.Module, inspection: Inspection, *, method: str, rank: int | None,
-    train_embeddings: bool,
-) -> None:
-    """Raise ModelError unless exactly what the method trains is trainable, in float32.
-
-    A target that was passed over, a head that stayed frozen and a base that trains along unasked
-    all change the count.
-    """
-    trainable = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
-    found = sum(parameter.numel() for parameter in trainable.values())
-    wanted = inspection.trainable(method=method, rank=rank, train_embeddings=train_embeddings)
-    if found != wanted:
-        raise ModelError(
-            f"training.method={method}: {found:,} parameters are trainable; expected {wanted:,}, "
-            f"those of {len(inspection.adapted)} adapted layers and the head "
-            f"({', '.join(inspection.head)}{', with embeddings' if inspection.writes else ''}). "
-            "The adapter was not put where the config says."
-        )
-    narrow = {str(p.dtype): name for name, p in trainable.items() if p.dtype != torch.float32}
-    for dtype, name in narrow.items():
-        raise ModelError(
-            f"the trainable parameter {name} is of {dtype}; expected torch.float32, because small "
-            "steps are lost to rounding."
-        )
-
-
 def row_name(rows: pandas.DataFrame, place: int) -> str:
     """Return what a person finds a row by: its id if the table has ids, else its number."""
     return f"'{rows['id'].iloc[place]}'" if "id" in rows else str(place)
-
-
-def trained(model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: BaseSpec) -> None:
-    """Raise ModelError if a trained model's answers depend on the company of a text."""
-    assert_batch_invariance(model, tokenizer, spec)
-
-
-def saved(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise ModelError if the tokenizer in `folder` is not the one that was trained with."""
-    kept = load_tokenizer(folder)
-    if kept.pad_token_id != tokenizer.pad_token_id or (
-        tokenizer_hash(kept) != tokenizer_hash(tokenizer)
-    ):
-        raise ModelError(
-            f"{folder}: the saved tokenizer pads with {kept.pad_token!r} (hash "
-            f"{tokenizer_hash(kept)[:12]}…), the one trained with pads with "
-            f"{tokenizer.pad_token!r} (hash {tokenizer_hash(tokenizer)[:12]}…); expected the same."
-        )
-
-
-def adapter_weights(folder: Path, spec: BaseSpec, weight_hash: str) -> None:
-    """Raise ModelError if a saved adapter was trained on a base with other weights."""
-    meta = read_meta(folder)
-    trained_on = meta["base"]["weight_hash"]
-    if trained_on != weight_hash:
-        raise ModelError(
-            f"adapter {folder} was trained on base '{meta['base']['spec']['name']}' with weights "
-            f"{trained_on[:12]}…, but the base here is '{spec.name}' with weights "
-            f"{weight_hash[:12]}…; expected the same weights. Load the adapter's own base, or "
-            "train on this one."
-        )
-
-
-def adapter_fits(
-    folder: Path, spec: BaseSpec, *, weight_hash: str, tokens: str, labels: Sequence[str]
-) -> None:
-    """Raise ModelError, naming both sides, if a saved adapter does not belong on this base.
-
-    tokens: hash of the base's tokenizer; labels: in the order of the logits.
-    """
-    adapter_weights(folder, spec, weight_hash)
-    meta = read_meta(folder)
-    for what, then, now in (
-        ("task", meta["task"], spec.task),
-        ("tokenizer", meta["tokenizer_hash"], tokens),
-        ("labels", meta["labels"], list(labels)),
-        ("quantisation", meta["quantisation"], spec.quantisation),
-    ):
-        if then != now:
-            raise ModelError(
-                f"adapter {folder} was trained with {what} {then}, but the base has {now}; "
-                "expected the same. Load the base as the adapter's ftzard.json says."
-            )
-
-
-def same_targets(folder: Path, targets: Sequence[str]) -> None:
-    """Raise ModelError unless a saved adapter stands on the layers of these names, and no others.
-
-    targets: the last parts of the layers' names, in any order.
-    """
-    path = Path(folder) / "adapter_config.json"
-    saved = set(json.loads(path.read_text(encoding="utf-8"))["target_modules"])
-    if saved == set(targets):
-        return
-    missing, more = sorted(saved - set(targets)), sorted(set(targets) - saved)
-    differ = "; ".join(f"{said}: {', '.join(names)}" for said, names in (
-        ("only the adapter's", missing), ("only the config's", more)) if names)
-    raise ModelError(
-        f"adapter {folder} adapts the layers {', '.join(sorted(saved))}, but model.lora_targets is "
-        f"{', '.join(sorted(targets))} ({differ}); expected the same to go on from it. Set "
-        f"model.lora_targets=[{','.join(sorted(saved))}], or retraining.start=base."
-    )
 
 
 def _to_the_left(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

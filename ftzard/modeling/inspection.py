@@ -20,23 +20,24 @@ from transformers import (
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling.architecture import (
     ENCODER,
-    family,
+    architecture_of,
     head_names,
     head_parts,
     linear_layers,
     tied,
     token_embeddings,
 )
+from ftzard.modeling.head import DEFAULT_HEAD, HeadSpec
 from ftzard.modeling.hf_logging import quiet_loading
 from ftzard.modeling.hub import cause, refusal, require_token, token
-from ftzard.modeling.spec import CLASSIFICATION, COMPUTE_TYPES, METHODS, BaseSpec
+from ftzard.modeling.spec import COMPUTE_TYPES, METHODS, BaseSpec
 
 
 @dataclass(frozen=True)
 class Inspection:
     """What a base is made of. All counts are of single numbers, not of bytes.
 
-    model_type: transformers' word, such as 'falcon'; family: 'decoder' or 'encoder';
+    model_type: transformers' word, such as 'falcon'; architecture: 'decoder' or 'encoder';
     parameters: of backbone and head; head: names of its layers; head_parameters: of a head for
     labels, always trained, always float32; of one over the vocabulary, trained with the token
     embeddings or not at all, and 0 where it is tied to them; embedding: name of the token
@@ -46,12 +47,12 @@ class Inspection:
     layers that get an adapter; quantised: how many layers a load must show quantised, which are
     all of `linear` or none; layers: blocks; hidden, heads, vocabulary: as in the config;
     intermediate: the widest linear layer; longest: tokens the base was made for, None where
-    nothing limits them; writes: whether the head is over the vocabulary; tied: whether that head
-    is one matrix with the token embeddings.
+    nothing limits them; is_causal_lm: whether the head is over the vocabulary; tied: whether that
+    head is one matrix with the token embeddings.
     """
 
     model_type: str
-    family: str
+    architecture: str
     parameters: int
     head: tuple[str, ...]
     head_parameters: int
@@ -67,7 +68,7 @@ class Inspection:
     heads: int
     vocabulary: int
     longest: int | None
-    writes: bool = False
+    is_causal_lm: bool = False
     tied: bool = False
 
     @property
@@ -89,7 +90,7 @@ class Inspection:
             raise ModelError(f"training.method is '{method}'{nearest(method, METHODS)}")
         if method == "full":
             return self.parameters
-        count = 0 if self.writes and not train_embeddings else self.head_parameters
+        count = 0 if self.is_causal_lm and not train_embeddings else self.head_parameters
         count += self.embedding_parameters if train_embeddings else 0
         for name in self.adapted:
             rows, columns = self.linear[name]
@@ -114,7 +115,7 @@ class Inspection:
                 "nf4": self.linear_parameters * (0.5 + scales),
                 "int8": self.linear_parameters + 4 * rows,
             }[spec.quantisation]
-        head = self.head_parameters * (width if self.writes else 4)
+        head = self.head_parameters * (width if self.is_causal_lm else 4)
         return int(stored) + rest * width + head
 
 
@@ -128,7 +129,7 @@ def inspect(spec: BaseSpec, classes: int, config: PretrainedConfig | None = None
     nearest).
     """
     config = read_config(spec) if config is None else config
-    model = outline(config, classes, spec.task)
+    model = outline(config, classes, spec.head)
     linear = linear_layers(model)
     if not linear:
         raise ModelError(
@@ -138,7 +139,7 @@ def inspect(spec: BaseSpec, classes: int, config: PretrainedConfig | None = None
     name, text = token_embeddings(model), config.get_text_config()
     return Inspection(
         model_type=config.model_type,
-        family=family(config),
+        architecture=architecture_of(config),
         parameters=sum(p.numel() for p in model.parameters()),
         head=head_names(model),
         head_parameters=sum(
@@ -156,7 +157,7 @@ def inspect(spec: BaseSpec, classes: int, config: PretrainedConfig | None = None
         heads=text.num_attention_heads,
         vocabulary=text.vocab_size,
         longest=getattr(text, "max_position_embeddings", None),
-        writes=spec.writes,
+        is_causal_lm=spec.head.is_causal_lm,
         tied=tied(model),
     )
 
@@ -178,17 +179,17 @@ def read_config(spec: BaseSpec) -> PretrainedConfig:
 
 
 def outline(
-    config: PretrainedConfig, classes: int, task: str = CLASSIFICATION
+    config: PretrainedConfig, classes: int, head: HeadSpec = DEFAULT_HEAD
 ) -> PreTrainedModel:
-    """Return the model of a config with the head of a task, on the meta device.
+    """Return the model of a config with a head, on the meta device.
 
-    classes: labels of a head for classification. Raises ModelError if transformers has no such
+    classes: labels of a head that has them. Raises ModelError if transformers has no such
     model for this architecture, and for an encoder that would have to write.
     """
     config = copy.deepcopy(config)
-    if task != CLASSIFICATION:
-        return _writing(config)
-    family(config)
+    if head.is_causal_lm:
+        return _causal_lm(config, head)
+    architecture_of(config)
     config.num_labels = classes
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"), quiet_loading():
@@ -202,12 +203,12 @@ def outline(
         ) from error
 
 
-def _writing(config: PretrainedConfig) -> PreTrainedModel:
+def _causal_lm(config: PretrainedConfig, head: HeadSpec) -> PreTrainedModel:
     expected = (
-        "task=instruction_tuning needs one that writes from left to right, such as Falcon, "
-        "Mistral, Llama or Qwen. Take such a base, or task=classification."
+        f"task={head.task} needs one that writes from left to right, such as Falcon, "
+        f"Mistral, Llama or Qwen. Take such a base, or task={DEFAULT_HEAD.task}."
     )
-    if family(config) == ENCODER:
+    if architecture_of(config) == ENCODER:
         raise ModelError(
             f"a base of type '{config.model_type}' is an encoder, which reads a text as a whole; "
             + expected

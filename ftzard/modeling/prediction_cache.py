@@ -14,7 +14,9 @@ import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -130,6 +132,45 @@ class AnswerStore:
 
     def _count(self, recalled: int, computed: int) -> None:
         self.recalled, self.computed = self.recalled + recalled, self.computed + computed
+
+
+@dataclass
+class CachedModel:
+    """A model that is asked through a store, and opened at the first question it does not know.
+
+    identity: as `identity` returns it; open_model: returns the model; store: None to know nothing;
+    check: compute a part of what is known again, and compare; refresh: compute everything again.
+    """
+
+    identity: Mapping
+    open_model: Callable[[], Any]
+    store: AnswerStore | None = None
+    check: bool = False
+    refresh: bool = False
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, opened."""
+        return self.open_model()
+
+    @property
+    def opened(self) -> bool:
+        """Whether the model has been opened."""
+        return "model" in self.__dict__
+
+    def answers(self, questions: Sequence[Question], compute: Callable[[Any, Question], Arrays]
+                ) -> list[Arrays]:
+        """Return the answers to each question; compute: what the opened model answers to one."""
+        if self.store is not None and not self.refresh:
+            return self.store.answers(self.identity, questions,
+                                      lambda question: compute(self.model, question),
+                                      check=self.check)
+        answers = [compute(self.model, question) for question in questions]
+        if self.store is not None:
+            for question, arrays in zip(questions, answers, strict=True):
+                self.store.keep(self.identity, question, arrays)
+                self.store.computed += len(question.input_ids)
+        return answers
 
 
 def machinery(device: torch.device, **more: object) -> dict:

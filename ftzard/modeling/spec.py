@@ -7,11 +7,11 @@ needs a default that means what was done before it existed.
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ftzard.modeling.head import DEFAULT_HEAD, HeadSpec
+
 QUANTISATIONS = ("none", "int8", "nf4")
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 METHODS = ("lora", "rslora", "dora", "full")
-#: What a base is loaded for: a label per text, or an answer per instruction.
-CLASSIFICATION, INSTRUCTION_TUNING = TASKS = ("classification", "instruction_tuning")
 #: Names of torch types, and the bytes that a number of each takes.
 COMPUTE_TYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
 FALCON_TARGETS = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
@@ -28,8 +28,7 @@ class BaseSpec:
     'bfloat16' or 'float16'; lora_targets: names of the linear layers that get adapters, None for
     all but the head; max_length: tokens a text may have; attention: 'sdpa', 'eager' or
     'flash_attention_2'; gated: whether the hub gives the weights only to the owner of a token;
-    task: 'classification', with a fresh head for labels, or 'instruction_tuning', with the base's
-    own head over its vocabulary.
+    head: a fresh one for labels, or the base's own over its vocabulary, as the task has it.
     """
 
     source: str | Path
@@ -42,18 +41,22 @@ class BaseSpec:
     max_length: int = 128
     attention: str = "sdpa"
     gated: bool = False
-    task: str = CLASSIFICATION
+    head: HeadSpec = DEFAULT_HEAD
 
     def __post_init__(self) -> None:
         if self.lora_targets is not None:
             object.__setattr__(self, "lora_targets", tuple(self.lora_targets))
 
     def to_dict(self) -> dict:
-        """Return the spec as plain values; the task stands there only if it is not the first."""
-        found = {**asdict(self), "source": str(self.source)}
-        return found if self.writes else {k: v for k, v in found.items() if k != "task"}
+        """Return the spec as plain values; its head is named by the task, if not the default.
+
+        `ftzard.tasks.base.base_spec` makes a spec of them again.
+        """
+        values = {**asdict(self), "source": str(self.source)}
+        del values["head"]
+        return values | ({} if self.head == DEFAULT_HEAD else {"task": self.task})
 
     @property
-    def writes(self) -> bool:
-        """Whether the base is loaded to write answers, rather than to choose labels."""
-        return self.task == INSTRUCTION_TUNING
+    def task(self) -> str:
+        """Name of the task that the base is loaded for."""
+        return self.head.task

@@ -38,15 +38,6 @@ def made(config: Config, recipe: Mapping) -> Config:
         config.training, **taken, **_of_params(recipe.get("params") or {})))
 
 
-def params(record: Mapping) -> dict:
-    """Return the values that a version was trained with.
-
-    A record's own `params` are what the search found; a retraining trains with another learning
-    rate, which its recipe has.
-    """
-    return dict((record.get("recipe") or {}).get("params") or record.get("params") or {})
-
-
 def not_used(asked: Config, taken: Config, sources: Mapping[str, str]) -> dict[str, tuple]:
     """Return {key: (asked, taken)} of what somebody set and a retraining takes otherwise.
 

@@ -12,31 +12,26 @@ from pathlib import Path
 
 from ftzard.data import storage
 from ftzard.errors import ModelError, WorkspaceError
-from ftzard.modeling.spec import CLASSIFICATION
 from ftzard.registry import lineage, lookup, model_card, model_records
 from ftzard.registry.lookup import Files
+from ftzard.tasks.base import base_spec, task_named
 from ftzard.tracking import registry
 from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
-
-#: Texts on which what was exported is held against the registered model.
-SAMPLE = 64
-#: The same of a model that writes answers, each of them many tokens.
-SAMPLE_OF_ANSWERS = 16
 
 
 @dataclass(frozen=True)
 class Exported:
     """What was written: the folder, how close it answers (Parity as values), the hub's URL.
 
-    said: what the model gives a text, 'label' or 'answer'.
+    output: what the model gives a text, such as 'label' or 'answer'.
     """
 
     model: str
     folder: Path
     parity: dict
     url: str | None
-    said: str = "label"
+    output: str = "label"
 
 
 def export(workspace: Workspace, which: str, folder: Path, *, form: str,
@@ -55,24 +50,24 @@ def export(workspace: Workspace, which: str, folder: Path, *, form: str,
         raise WorkspaceError(f"{folder} is there already and not empty; name another folder, or "
                              "take away what is in it.")
     model = lookup.files(workspace, which)
+    task = task_named(model.task)
     if model.adapter is None:
-        head = " with an untrained head" if model.task == CLASSIFICATION else ""
+        head = " with an untrained head" if task.head.trained else ""
         raise ModelError(f"{model.name} is a bare base{head}; there is nothing of it to export. "
                          "Name a version that was trained.")
-    from ftzard.modeling.spec import BaseSpec
     from ftzard.tasks import export_weights as files
 
-    texts = _sample(workspace, model)
+    exporter = task.exporter.Exporter
+    texts = _sample(workspace, model, exporter.SAMPLE)
     say(f"exporting {model.name}, {form}; asking it and its copy {len(texts)} texts")
     parity = files.export(
-        model.adapter, BaseSpec(**model.base), folder, texts, form=form, tolerance=tolerance,
+        model.adapter, base_spec(model.base), folder, texts, form=form, tolerance=tolerance,
         readme=lambda parity: model_card.render(_card(workspace, model, form, asdict(parity))))
     url = None
     if push is not None:
         say(f"pushing {folder} to {push}")
         url = files.push(folder, push, token)
-    return Exported(model.name, folder, asdict(parity), url,
-                    "label" if model.task == CLASSIFICATION else "answer")
+    return Exported(model.name, folder, asdict(parity), url, exporter.output)
 
 
 def _token(repository: str) -> str:
@@ -87,9 +82,8 @@ def _token(repository: str) -> str:
     return token
 
 
-def _sample(workspace: Workspace, model: Files) -> list[str]:
-    """Return texts to ask: test rows of the workspace, else the model's own input example."""
-    most = SAMPLE if model.task == CLASSIFICATION else SAMPLE_OF_ANSWERS
+def _sample(workspace: Workspace, model: Files, most: int) -> list[str]:
+    """Return at most so many texts to ask: test rows, else the model's own input example."""
     path = workspace.root / workspace.config().paths.tokenized
     if path.is_file():
         rows = storage.read_parquet(path, columns=["split", "text"])

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from ftzard.config.pipeline import BY_NAME
 from ftzard.config.schema import Config, Paths
 from ftzard.errors import WorkspaceError, nearest
-from ftzard.registry import effective_config, promotions
+from ftzard.registry import promotions
+from ftzard.registry.model_record import ModelRecord
 from ftzard.reporting.standings import Standings
 from ftzard.tracking import sqlite_reading
 from ftzard.tracking.model_version import ALIASES, CHAMPION, role_with_version
@@ -92,7 +93,7 @@ def lineage(workspace: Workspace, model: str | None = None) -> dict:
         "runs": [_with_notebook(run, workspace, tracking) for run in _once(runs)],
         "config": record["config"],
         "config_hash": record["config_hash"],
-        "params": effective_config.params(record),
+        "params": ModelRecord(record).trained_params,
         "recipe": record.get("recipe"),
         "labels": record["labels"],
         "rows": record["rows"],

@@ -8,7 +8,7 @@ and adapter stand there, else from MLflow. Loads no torch before a model is open
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,17 +17,17 @@ from ftzard.config.schema import Config
 from ftzard.core import archive
 from ftzard.errors import ModelError, TrackingError, nearest
 from ftzard.evaluation import gate
-from ftzard.modeling.spec import CLASSIFICATION
+from ftzard.modeling.head import DEFAULT_HEAD
+from ftzard.modeling.spec import BaseSpec
 from ftzard.registry import model_records, promotions
+from ftzard.registry.model_record import ModelRecord
 from ftzard.reporting.standings import Standings
-from ftzard.tasks.classification import calibration
+from ftzard.tasks.base import Predictor, task_in
 from ftzard.tracking import model_version, sqlite_reading
 from ftzard.tracking.model_version import ALIASES, Version
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from ftzard.tasks.classification.predictor import Classifier
-    from ftzard.tasks.instruction_tuning.generator import Generator
     from ftzard.tracking.runs import Tracking
     from ftzard.tracking.sqlite_reading import Reading
 
@@ -46,7 +46,7 @@ class Files:
     name: as people call it; version: in the registry, None for a base that is in none; adapter:
     folder of the saved adapter, None for a bare base; base: values of a `BaseSpec`; labels: in the
     order of the logits, none of a model that writes answers; cleaning: what is done to a raw text
-    first; answering: {template, max_new_tokens} of a model that writes answers, else {};
+    first; answering: what the task's `predictor_meta` names, as a template;
     temperature: of its confidence, None for a bare base and where none is known.
     """
 
@@ -61,14 +61,14 @@ class Files:
 
     @property
     def task(self) -> str:
-        """'classification' or 'instruction_tuning'."""
-        return self.base.get("task", CLASSIFICATION)
+        """Name of the task that it is for."""
+        return self.base.get("task", DEFAULT_HEAD.task)
 
     def cleaned(self, texts: Iterable[str]) -> list[str]:
         """Return raw texts as those of training were cleaned."""
-        from ftzard.tasks.loading import cleaned
+        from ftzard.tasks.loading import clean
 
-        return cleaned(texts, self.base, self.cleaning)
+        return clean(texts, self.base, self.cleaning)
 
 
 def is_reference(text: str) -> bool:
@@ -169,12 +169,6 @@ def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int],
     }
 
 
-def task_of(record: Mapping, tags: Mapping) -> str:
-    """Return a version's task from its record, or its tags; what says nothing is classification."""
-    told = (record.get("config") or {}).get("task") or {}
-    return told.get("kind") or tags.get("task") or CLASSIFICATION
-
-
 def _known(value: str | None) -> str | None:
     return None if value in (None, "none", "not versioned") else value
 
@@ -184,13 +178,13 @@ def describe(workspace: Workspace, which: str) -> dict:
     config = workspace.config()
     known = sqlite_reading.of_workspace(workspace, config)
     version = find(known, config, which)
-    record = model_records.read_record(workspace, version) or {}
+    record = model_records.read_record(workspace, version) or ModelRecord()
     run = known.run(version.run_id) if version.run_id else None
     tags, base = version.tags, record.get("base") or {}
     table = Standings.of(model_records.records(workspace, version.name))
     return {
         **_line(workspace, version, known.aliases(version.name), table),
-        "task": task_of(record, tags),
+        "task": record.task.name if record else task_in(tags).name,
         "labels": record.get("labels"),
         "tags": dict(sorted(tags.items())),
         "metrics": _metrics(version, record, table) or (
@@ -325,7 +319,7 @@ def _on_record(workspace: Workspace, config: Config, store: "Reading", which: st
           "not here.", file=sys.stderr, flush=True)
     _fetch(workspace, version, known[number])
     folder, spec = model_records.version_files(workspace, version)
-    return _tuned(version, folder, asdict(spec), calibration.temperature_of(known[number]))
+    return _tuned(version, folder, _values(spec), known[number].temperature)
 
 
 def _fetch(workspace: Workspace, version: Version, record: Mapping) -> None:
@@ -347,10 +341,11 @@ def files_of(workspace: Workspace, store: "Reading | Tracking", version: Version
     record = model_records.read_record(workspace, version)
     if archived.is_file() and record is not None:
         folder, spec = model_records.version_files(workspace, version)
-        return _tuned(version, folder, asdict(spec), calibration.temperature_of(record))
+        return _tuned(version, folder, _values(spec), record.temperature)
     from ftzard.tracking import registry
 
-    found = registry.files(sqlite_reading.connection(store), version, workspace.cache / "registered")
+    found = registry.files(
+        sqlite_reading.connection(store), version, workspace.cache / "registered")
     packed = {name: archive.unpack(path, workspace.cache)
               for name, path in registry.archives(found).items()}
     if "adapter" in packed:
@@ -367,7 +362,7 @@ def files_of(workspace: Workspace, store: "Reading | Tracking", version: Version
                          f"({version.source}) hold neither an adapter nor a base.")
     model_records.require_recorded_code(workspace, version, said["cleaning"])
     return Files(str(version), version, None, _at(said["spec"], packed.get("base")),
-                 said["labels"], said["cleaning"], _answering(said))
+                 said["labels"], said["cleaning"], _answering(said["spec"], said))
 
 
 def _tuned(version: Version, folder: Path, spec: dict, temperature: float | None) -> Files:
@@ -375,11 +370,15 @@ def _tuned(version: Version, folder: Path, spec: dict, temperature: float | None
 
     meta = read_meta(folder)
     return Files(str(version), version, folder, spec, meta["labels"], meta.get("cleaning", {}),
-                 _answering(meta), temperature)
+                 _answering(spec, meta), temperature)
 
 
-def _answering(told: Mapping) -> dict:
-    return {key: told[key] for key in ("template", "max_new_tokens") if key in told}
+def _answering(spec: Mapping, meta: Mapping) -> dict:
+    return {key: meta[key] for key in task_in(spec).predictor_meta if key in meta}
+
+
+def _values(spec: BaseSpec) -> dict:
+    return {**spec.to_dict(), "source": spec.source}
 
 
 def _at(spec: Mapping, source: Path | None) -> dict:
@@ -388,12 +387,13 @@ def _at(spec: Mapping, source: Path | None) -> dict:
 
 def _unregistered_base(workspace: Workspace, config: Config, like: Files) -> Files:
     spec = model_records.base_spec(workspace, config.model, config.task.kind)
-    return Files(BASE, None, None, asdict(spec), like.labels,
+    return Files(BASE, None, None, _values(spec), like.labels,
                  model_records.cleaning_now(workspace, config.data), like.answering)
 
 
-def opened(model: Files) -> "Classifier | Generator":
+def load_predictor(model: Files) -> Predictor:
     """Return what a model predicts with, loaded and checked."""
     from ftzard.tasks import loading
 
-    return loading.opened(model.adapter, model.base, {"labels": model.labels, **model.answering})
+    return loading.load_predictor(
+        model.adapter, model.base, {"labels": model.labels, **model.answering})

@@ -10,9 +10,8 @@ import yaml
 
 from ftzard.core.escaping import markdown, markdown_code
 from ftzard.evaluation import gate, metric_info
-from ftzard.registry import effective_config
+from ftzard.registry.model_record import ModelRecord
 from ftzard.reporting import standings
-from ftzard.tasks.classification.calibration import temperature_of
 from ftzard.tracking.card import intended, limits
 
 _LOAD = {
@@ -127,7 +126,7 @@ def snippet(card: Card, folder: str = ".") -> str:
         labels=list(card.labels), folder=folder, base=base,
         revision=None if card.beside else card.base.get("revision"),
         dtype=card.spec["compute_dtype"])
-    temperature = temperature_of(card.record)
+    temperature = ModelRecord(card.record).temperature
     calibrated = "" if temperature is None else f".div({temperature!r})"
     return code + (_ASK_TO_WRITE.format(folder=folder) if card.answering
                    else _ASK.format(calibrated=calibrated))
@@ -329,7 +328,7 @@ def _lineage(card: Card) -> str:
         f"base: {markdown(base.get('source') or base.get('name') or 'unknown')}, revision "
         f"{markdown(base.get('revision') or 'none')}, weights "
         f"`{base.get('weight_hash') or 'unknown'}`",
-        f"method: {card.method}, {_values(effective_config.params(card.record))}",
+        f"method: {card.method}, {_values(ModelRecord(card.record).trained_params)}",
         *card.lineage,
     ]
     packages = card.record.get("packages") or {}

@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from ftzard.config.schema import Data, Model, Training, Tuning
+from ftzard.config.schema import Data, Model
 from ftzard.core import archive, custom_functions
 from ftzard.core.artifacts import sha256, write_atomically
 from ftzard.errors import DataError, ModelError, in_shell
 from ftzard.modeling.adapter_meta import read_meta
+from ftzard.modeling.head import DEFAULT_HEAD
+from ftzard.modeling.spec import BaseSpec
+from ftzard.registry.model_record import ModelRecord
+from ftzard.tasks import base as tasks
+from ftzard.tasks.base import task_named
 from ftzard.tracking.model_version import Version
 from ftzard.versioning.content import content
 from ftzard.workspace.record_file import read_record_file
@@ -29,8 +34,6 @@ PACKED = "packed.json"
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ftzard.modeling.spec import BaseSpec
 
 
 def base_archive(workspace: Workspace, name: str) -> Path:
@@ -118,7 +121,7 @@ def _require_same(workspace: Workspace, folder: Path, path: Path) -> None:
             "model.name.")
 
 
-def base_spec(workspace: Workspace, model: Model, task: str = "classification") -> BaseSpec:
+def base_spec(workspace: Workspace, model: Model, task: str = DEFAULT_HEAD.task) -> BaseSpec:
     """Return how to load the base that the config names, for a task (`task.kind`).
 
     Raises ModelError for a folder that does not exist and for a hub id without its commit.
@@ -131,16 +134,15 @@ def base_spec(workspace: Workspace, model: Model, task: str = "classification") 
     return spec_at(source, model, task)
 
 
-def spec_at(source: str | Path, model: Model, task: str = "classification") -> BaseSpec:
+def spec_at(source: str | Path, model: Model, task: str = DEFAULT_HEAD.task) -> BaseSpec:
     """Return how to load the base that the config describes, found at `source`."""
-    from ftzard.modeling.spec import BaseSpec
-
     return BaseSpec(
         source=source, name=model.name,
         revision=model.revision, quantisation=model.quantisation,
         double_quantisation=model.double_quantisation, compute_dtype=model.compute_dtype,
         lora_targets=None if model.lora_targets is None else tuple(model.lora_targets),
-        max_length=model.max_length, attention=model.attention, gated=model.gated, task=task)
+        max_length=model.max_length, attention=model.attention, gated=model.gated,
+        head=task_named(task).head)
 
 
 def version_folder(workspace: Workspace, version: Version) -> Path:
@@ -157,16 +159,14 @@ def version_folder(workspace: Workspace, version: Version) -> Path:
 
 def version_files(workspace: Workspace, version: Version) -> tuple[Path, BaseSpec]:
     """Return a version's unpacked adapter and the spec of its base."""
-    from ftzard.modeling import adapter
-
     folder = version_folder(workspace, version)
-    base = (read_record(workspace, version) or {}).get("base")
-    if base is None:
+    base = (read_record(workspace, version) or ModelRecord()).base
+    if not base:
         raise ModelError(
             f"{version} has no record {workspace.relative(record_path(workspace, version))}, which "
             "says what its base is; bring it back with git.")
-    return folder, adapter.base_spec(folder, _found(
-        workspace, base["source"], base.get("revision"), base["name"]))
+    source = _found(workspace, base["source"], base.get("revision"), base["name"])
+    return folder, tasks.base_spec({**read_meta(folder)["base"]["spec"], "source": source})
 
 
 def _found(workspace: Workspace, source: str | None, revision: str | None, name: str
@@ -206,13 +206,13 @@ def replace_record(workspace: Workspace, version: Version, record: dict) -> Path
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def read_record(workspace: Workspace, version: Version) -> dict | None:
+def read_record(workspace: Workspace, version: Version) -> ModelRecord | None:
     """Return a version's record, or None if there is none."""
     path = record_path(workspace, version)
-    return read_record_file(path) if path.is_file() else None
+    return ModelRecord(read_record_file(path)) if path.is_file() else None
 
 
-def tokenized_rows(workspace: Workspace, record: Mapping, side: str | None = None
+def tokenized_rows(workspace: Workspace, record: ModelRecord, side: str | None = None
                    ) -> pd.DataFrame | None:
     """Return the rows of a version's own data version, by its record: of one side, or all.
 
@@ -222,27 +222,28 @@ def tokenized_rows(workspace: Workspace, record: Mapping, side: str | None = Non
     """
     from ftzard.data import storage
 
-    told = (record.get("data") or {}).get("tokenized")
-    if not told:
+    handle = record.tokenized
+    if not handle:
         return None
-    file = workspace.root / told["path"]
-    if not file.is_file() or sha256(file) != told["sha256"]:
-        if not told["commit"]:
+    file = workspace.root / handle["path"]
+    if not file.is_file() or sha256(file) != handle["sha256"]:
+        if not handle["commit"]:
             return None
-        file = content(workspace.root, told["path"], told["commit"]).file
-        found = sha256(file)
-        if found != told["sha256"]:
+        file = content(workspace.root, handle["path"], handle["commit"]).file
+        digest = sha256(file)
+        if digest != handle["sha256"]:
             raise DataError(
-                f"{told['path']} at {told['commit'][:10]} has sha256 {found[:12]}…, but "
+                f"{handle['path']} at {handle['commit'][:10]} has sha256 {digest[:12]}…, but "
                 f"{record.get('model')}@{record.get('version')} was trained on "
-                f"{told['sha256'][:12]}…; the record or the data was changed by hand.")
+                f"{handle['sha256'][:12]}…; the record or the data was changed by hand.")
     rows = storage.read_parquet(file)
     return rows if side is None else rows[rows["split"] == side].reset_index(drop=True)
 
 
-def records(workspace: Workspace, name: str) -> list[dict]:
+def records(workspace: Workspace, name: str) -> list[ModelRecord]:
     """Return every record of a model, oldest version first."""
-    return [read_record_file(path) for _, path in sorted(_numbered(workspace, name).items())]
+    return [ModelRecord(read_record_file(path))
+            for _, path in sorted(_numbered(workspace, name).items())]
 
 
 def _numbered(workspace: Workspace, name: str) -> dict[int, Path]:
@@ -255,43 +256,12 @@ def last_number(workspace: Workspace, name: str) -> int:
     return max(_numbered(workspace, name), default=0)
 
 
-def search_space(tuning: Tuning, training: Training) -> dict:
-    """Return the space of `tuning.search`: lists, and single values for what is not searched."""
-    space = {key: getattr(tuning, key) or [value]
-             for key, value in searched_values(training).items()}
-    return {key: values[0] if len(values) == 1 else values for key, values in space.items()}
-
-
-def searched_values(training: Training) -> dict:
-    """Return the values of `training` that a search may vary: those of its first trial."""
-    return {"rank": training.rank, "batch_size": training.batch_size,
-            "learning_rate": training.learning_rate, "weight_decay": training.weight_decay,
-            "dropout": training.dropout}
-
-
-def training_values(training: Training) -> dict:
-    """Return what every trial is trained with and the search does not vary."""
-    return {key: getattr(training, key) for key in
-            ("method", "epochs", "warmup_ratio", "max_grad_norm", "patience", "optimizer",
-             "micro_batch_tokens", "gradient_checkpointing", "class_weights")}
-
-
-def scaled(params: dict, ratio: float) -> dict:
-    """Return a champion's values with its learning rate times `ratio`: those of retraining."""
-    return {**params, "learning_rate": params["learning_rate"] * ratio}
-
-
-def cleaning_values(data: Data) -> dict:
-    """Return how texts are cleaned, but for a function of the workspace's own (`cleaning_now`)."""
-    return {"mention": data.mention, "link": data.link, "max_characters": data.max_characters}
-
-
 def cleaning_now(workspace: Workspace, data: Data) -> dict:
     """Return how texts are cleaned by the config and the modules that the workspace has now."""
     if data.clean is None:
-        return cleaning_values(data)
-    return {**cleaning_values(data),
-            "own": custom_functions.packed(data.clean, custom_functions.read(workspace.root), "data.clean")}
+        return data.cleaning
+    own = custom_functions.packed(data.clean, custom_functions.read(workspace.root), "data.clean")
+    return {**data.cleaning, "own": own}
 
 
 def require_recorded_code(workspace: Workspace, version: Version, cleaning: Mapping) -> None:
@@ -311,32 +281,17 @@ def require_recorded_code(workspace: Workspace, version: Version, cleaning: Mapp
     kept, record = cleaning.get("own"), read_record(workspace, version)
     one = kept["sha256"][:12] if kept else "none"
     if record is not None:
-        told = record.get("clean")
-        if (kept or {}).get("sha256") != (told or {}).get("sha256"):
+        recorded = record.clean_hash
+        if (kept or {}).get("sha256") != recorded:
             raise ModelError(
                 f"{version} brings code of its own with hash {one}, but its record says "
-                f"{told['sha256'][:12] if told else 'none'}; it is not run. Bring model and record "
+                f"{recorded[:12] if recorded else 'none'}; it is not run. Bring model and record "
                 "back with git and DVC.")
     elif kept is not None:
         names = sorted({path.parent.name for path in (workspace.root / "models").glob("*/*.yaml")})
-        known = {(each.get("clean") or {}).get("sha256")
-                 for name in names for each in records(workspace, name)}
+        known = {each.clean_hash for name in names for each in records(workspace, name)}
         if kept["sha256"] not in known:
             raise ModelError(
                 f"{version} cleans texts with a function of its own ({kept['function']}, hash "
                 f"{one}), which no model's record in this workspace names; it is not run. Bring "
                 "the records with 'git pull'.")
-
-
-def curves(trials: list[dict]) -> list[dict]:
-    """Return trials as the learning curves are drawn from: the first is the best."""
-    return [{"name": t["name"], "params": t["params"], "best": i == 0, "history": t["history"],
-             "best_epoch": t.get("best_epoch"), "pruned": t.get("pruned", False)}
-            for i, t in enumerate(trials)]
-
-
-def tried(trials: list[dict], metric: str) -> list[dict]:
-    """Return ranked trials as `plots.trials` draws them."""
-    return [{"name": t["name"], "params": t["params"], "best": i == 0, "pruned": t["pruned"],
-             "value": t["metrics"][metric]}
-            for i, t in enumerate(trials)]

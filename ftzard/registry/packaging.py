@@ -26,10 +26,14 @@ from ftzard.core import custom_functions
 from ftzard.core.archive import read_entry
 from ftzard.errors import TrackingError
 from ftzard.modeling.adapter_meta import META
-from ftzard.modeling.spec import CLASSIFICATION
+from ftzard.modeling.head import DEFAULT_HEAD
+from ftzard.tasks.base import Task, task_in
 
 #: What opens a model and asks it; it is shipped with whatever it imports of FTzard.
 NEEDED = ("ftzard", "ftzard.tasks.loading", "ftzard.core.archive")
+#: The types of MLflow that a predictor's OUTPUT names.
+TYPES = {"array of double": Array(DataType.double), "boolean": DataType.boolean,
+         "long": DataType.long, "double": DataType.double, "string": DataType.string}
 #: What the shipped code imports; MLflow installs these versions for `mlflow models serve`.
 REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "peft", "bitsandbytes",
                 "accelerate", "safetensors", "numpy", "pandas", "pyarrow")
@@ -57,10 +61,11 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
                 model, python_model=str(_SERVED), signature=signature(task),
                 artifacts={key: str(path) for key, path in archives.items()},
                 input_example=pd.DataFrame({"text": list(example)}),
-                code_paths=[str(_copy_code(Path(folder) / "code"))],
+                code_paths=[str(_copy_code(Path(folder) / "code", task))],
                 pip_requirements=_required(archives, config),
                 model_config=json.loads(json.dumps(config, default=str)) if config else None,
-                metadata={"labels": list(labels)} if task == CLASSIFICATION else {"task": task})
+                metadata=({"labels": list(labels)} if labels else {})
+                | ({} if task.head == DEFAULT_HEAD else {"task": task.name}))
         except OSError as error:
             raise TrackingError(
                 f"the files of '{name}' for MLflow cannot be written to {folder}: {error}. Free "
@@ -69,13 +74,13 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
         yield model
 
 
-def _task(archives: Mapping[str, Path], config: Mapping | None) -> str:
+def _task(archives: Mapping[str, Path], config: Mapping | None) -> Task:
     """Return what a model was made for, as its adapter says, or the config of a bare base."""
-    told = _told(archives, config)
-    return told.get("task") or told.get("spec", {}).get("task", CLASSIFICATION)
+    meta = _meta(archives, config)
+    return task_in(meta if "task" in meta else meta.get("spec", {}))
 
 
-def _told(archives: Mapping[str, Path], config: Mapping | None) -> dict:
+def _meta(archives: Mapping[str, Path], config: Mapping | None) -> dict:
     """Return what an adapter's ftzard.json says, or the config of a bare base."""
     if "adapter" not in archives:
         return dict(config or {})
@@ -84,25 +89,23 @@ def _told(archives: Mapping[str, Path], config: Mapping | None) -> dict:
 
 def _required(archives: Mapping[str, Path], config: Mapping | None) -> list[str]:
     """Return the requirements of a model, those of a function of the workspace's own included."""
-    own = (_told(archives, config).get("cleaning") or {}).get("own")
+    own = (_meta(archives, config).get("cleaning") or {}).get("own")
     needed = pinned()
     there = {line.partition("==")[0] for line in needed}
     return [*needed, *(line for line in custom_functions.requirements(own)
                        if line.partition("==")[0].lower() not in there)]
 
 
-def signature(task: str = CLASSIFICATION) -> ModelSignature:
+def signature(task: Task) -> ModelSignature:
     """Return what goes in and what comes out, for MLflow to check.
 
     The label of a model that writes answers is the answer.
     """
-    told = [ColSpec(Array(DataType.double), "probabilities"),
-            ColSpec(DataType.boolean, "abstains")] if task == CLASSIFICATION else [
-        ColSpec(DataType.long, "tokens"), ColSpec(DataType.boolean, "finished")]
+    columns = [ColSpec(TYPES[kind], name) for name, kind in task.predictor.OUTPUT.items()]
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, "text")]),
         outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "confidence"),
-                        *told]))
+                        *columns]))
 
 
 def pinned() -> list[str]:
@@ -115,10 +118,11 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def shipped() -> list[Path]:
-    """Return the files of FTzard that a model needs: those of NEEDED and all that these import."""
+def shipped(task: Task) -> list[Path]:
+    """Return the files of FTzard that a model of a task needs: those of NEEDED, the task's
+    predictor, and all that these import."""
     root = Path(ftzard.__file__).parents[1]
-    waiting, found = list(NEEDED), set()
+    waiting, found = [*NEEDED, f"ftzard.tasks.{task.name}.predictor"], set()
     while waiting:
         name = waiting.pop()
         place = root.joinpath(*name.split("."))
@@ -130,9 +134,14 @@ def shipped() -> list[Path]:
 
 
 def _imported(file: Path) -> list[str]:
-    """Return the names of FTzard that a file imports anywhere: modules, and what is in them."""
-    names = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    """Return the names of FTzard that a file imports: modules, and what is in them.
+
+    What is imported for type checkers alone is left out.
+    """
+    names, tree = [], ast.parse(file.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body
+                 if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -140,10 +149,10 @@ def _imported(file: Path) -> list[str]:
     return [name for name in names if name.split(".")[0] == "ftzard"]
 
 
-def _copy_code(target: Path) -> Path:
+def _copy_code(target: Path, task: Task) -> Path:
     """Copy what is shipped below `target` and return the package's folder."""
     root = Path(ftzard.__file__).parents[1]
-    for file in shipped():
+    for file in shipped(task):
         place = target / file.relative_to(root)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,18 +19,15 @@ from ftzard.core import escaping
 from ftzard.core.custom_functions import FunctionError
 from ftzard.core.text import is_blank
 from ftzard.data import json_lines
-from ftzard.data.messages import one_turn
 from ftzard.errors import DataError, ModelError, nearest
-from ftzard.modeling.spec import CLASSIFICATION
 from ftzard.registry import input_lines, requests
 from ftzard.registry.input_lines import BATCH
 from ftzard.registry.requests import Columns, Line
+from ftzard.tasks.base import task_named
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.registry.lookup import Files
-    from ftzard.tasks.classification.predictor import Classifier
-    from ftzard.tasks.instruction_tuning.generator import Generator
 
 FORMATS = ("txt", "jsonl", "csv", "parquet")
 STREAM = "-"
@@ -129,7 +126,7 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
     data = workspace.config().data
     columns = Columns(
         column or data.text_column, data.input_column, data.messages_column,
-        None if workspace.task == CLASSIFICATION else tuple(data.ignored_columns or ()))
+        tuple(data.ignored_columns or ()) if task_named(workspace.task).prompt_columns else None)
     kind = kind or (None if asked.source == STREAM else format_of(asked.source))
     _require_effect(asked, kind, encoding, delimiter)
     if encoding is None:
@@ -276,19 +273,18 @@ def _opened(workspace: Workspace, model: str, note: Callable[[str], object] | No
     from ftzard.registry import lookup
 
     files = lookup.files(workspace, model)
-    opened = lookup.opened(files)
-    if files.task == CLASSIFICATION:
-        if files.temperature is None and note is not None:
-            note(f"the confidence of {files.name} is as the model says it, not calibrated: no "
-                 "temperature is on its record")
-        return lambda lines: _each_with_text(
-            cleaned_each(files, [line.text for line in lines]),
-            partial(answers, opened, temperature=files.temperature,
-                    abstain_below=workspace.config().task.abstain_below))
-    return lambda lines: _each_with_text(
-        [line.messages or files.cleaned([line.text])[0] for line in lines],
-        lambda asked: written(opened, [one_turn(turns) if isinstance(turns, str) else turns
-                                       for turns in asked]))
+    predictor, part = lookup.load_predictor(files), task_named(files.task).predictor
+    if part.CALIBRATED and files.temperature is None and note is not None:
+        note(f"the confidence of {files.name} is as the model says it, not calibrated: no "
+             "temperature is on its record")
+    answer = partial(part.answer, predictor, temperature=files.temperature,
+                     abstain_below=workspace.config().task.abstain_below)
+
+    def answered(lines: list[Line]) -> list[dict]:
+        cleaned = iter(cleaned_each(files, [line.text for line in lines if not line.messages]))
+        return _each_with_text([line.messages or next(cleaned) for line in lines], answer)
+
+    return answered
 
 
 def cleaned_each(files: "Files", texts: list[str]) -> list[str | FunctionError]:
@@ -312,49 +308,9 @@ def _each_with_text(asked: list, answer: Callable[[list], list[dict]]) -> list[d
     return [next(found) if error is None else error for error in wrong]
 
 
-def answers(classifier: "Classifier", texts: list[str], *, temperature: float | None = None,
-            abstain_below: float | None = None) -> list[dict]:
-    """Return label, confidence, {label: probability}, calibrated, abstains and the tokens cut.
-
-    texts: cleaned; temperature, abstain_below: as for `Classifier.predict`.
-    """
-    from ftzard.modeling.inference import probabilities
-    from ftzard.modeling.tokenizer import encode
-    from ftzard.tasks.classification.predictor import abstains
-
-    input_ids, _, cut = encode(texts, classifier.tokenizer, classifier.max_length)
-    chances = probabilities(classifier.logits(input_ids), temperature)
-    unsure = abstains(chances.max(axis=1), temperature, abstain_below)
-    found = []
-    for row, silent, lost in zip(chances, unsure, cut, strict=True):
-        best = int(row.argmax())
-        found.append({
-            "label": classifier.labels[best], "confidence": float(row[best]),
-            "probabilities": {label: float(p) for label, p in
-                              zip(classifier.labels, row, strict=True)},
-            "calibrated": temperature is not None, "abstains": bool(silent),
-            **({"cut": int(lost)} if lost else {})})
-    return found
-
-
 def shown(row: Mapping) -> str:
     """Return a prediction of `predict_texts` as a line for a terminal."""
     silent = "  (abstains)" if row.get("abstains") else ""
     label = row["label"]  # an answer may have lines
     label = escaping.one_line(label) if "probabilities" in row else label
     return f"{label}  {row['confidence']:.3f}  {escaping.one_line(row['text'])}{silent}"
-
-
-def written(answerer: "Generator", messages: Sequence[Sequence[Mapping]]) -> list[dict]:
-    """Return label (the answer), confidence, tokens and finished for each, or its error."""
-    found: list[dict | None] = [None] * len(messages)
-    prompts = {}
-    for place, turns in enumerate(messages):
-        try:
-            prompts[place] = answerer.prompt(turns)
-        except ModelError as error:
-            found[place] = {"error": str(error)}
-    told = answerer.generate(list(prompts.values())).rename(columns={"answer": "label"})
-    for place, said in zip(prompts, told.to_dict("records"), strict=True):
-        found[place] = said
-    return found

@@ -37,23 +37,24 @@ class Served(mlflow.pyfunc.PythonModel):
         packed = {name: archive.unpack(Path(path), cache)
                   for name, path in context.artifacts.items()}
         if "adapter" in packed:
-            told = read_meta(packed["adapter"])
-            self.spec = told["base"]["spec"]
+            meta = read_meta(packed["adapter"])
+            self.spec = meta["base"]["spec"]
         else:
-            told = context.model_config
-            self.spec = told["spec"]
-        self.cleaning = told.get("cleaning", {})
+            meta = context.model_config
+            self.spec = meta["spec"]
+        self.cleaning = meta.get("cleaning", {})
         self.asked = {key: value for key, value in (context.model_config or {}).items()
                       if key in ("temperature", "abstain_below") and "adapter" in packed}
         source = packed.get("base") or self.spec["source"]
-        self.model = loading.opened(packed.get("adapter"), {**self.spec, "source": source}, told)
+        self.model = loading.load_predictor(
+            packed.get("adapter"), {**self.spec, "source": source}, meta)
 
     def predict(self, context, model_input: pandas.DataFrame, params=None) -> pandas.DataFrame:
         from ftzard.core.text import is_blank
         from ftzard.errors import DataError
         from ftzard.tasks import loading
 
-        texts = loading.cleaned(model_input["text"].fillna(""), self.spec, self.cleaning)
+        texts = loading.clean(model_input["text"].fillna(""), self.spec, self.cleaning)
         empty = [row for row, text in enumerate(texts) if is_blank(text)]
         if empty:
             raise DataError(f"row {empty[0]} has no text, or an empty text once cleaned "

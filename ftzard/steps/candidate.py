@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -19,12 +18,10 @@ from ftzard.modeling import adapter
 from ftzard.registry import champion_alias, effective_config, model_records, promotions
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base
-from ftzard.steps import drift_reference, version_scores
+from ftzard.steps import drift_reference, temperature, version_scores
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tasks import verification
-from ftzard.tasks.classification import temperature
-from ftzard.tasks.classification.loading import open_classifier
-from ftzard.tasks.instruction_tuning.loading import ANSWERING, open_generator
+from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record, registry
 from ftzard.tracking.card import model_card
 from ftzard.tracking.registry import Version
@@ -32,34 +29,25 @@ from ftzard.training import rows_used
 from ftzard.versioning import git
 from ftzard.workspace.workspace import Workspace
 
-if TYPE_CHECKING:
-    from ftzard.tasks.classification.evaluation import Evaluation
-    from ftzard.tasks.instruction_tuning.evaluation import AnswerEvaluation
-
 
 def check(run: StepRun, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
     """Refuse an adapter that answers differently when a fresh process opens it.
 
-    rows: tokenized validation rows, of which the first `sample` are answered; of a classifier the
-    temperature of its confidence is fitted on all of them. Returns the largest difference.
+    rows: tokenized validation rows, of which the first `sample` are answered; the temperature of
+    its confidence, if the task has one, is fitted on all of them. Returns the largest difference.
     """
-    task = run.config.task.kind
-    spec = model_records.base_spec(run.workspace, run.config.model, task)
-    input_ids = rows["input_ids"].head(sample).tolist()
-    if task == "classification":
-        classifier = open_classifier(folder, spec)
-        difference = verification.verify_saved(folder, spec, input_ids, classifier.logits(input_ids))
-        temperature.fit(run, classifier, rows)
-    else:
-        prompts = rows["prompt_length"].head(sample).tolist()
-        losses, _ = open_generator(folder, spec).losses(input_ids, prompts)
-        difference = verification.verify_losses(folder, spec, input_ids, prompts, losses)
+    part = run.task.predictor
+    spec = model_records.base_spec(run.workspace, run.config.model, run.config.task.kind)
+    predictor, sampled = part.open_predictor(folder, spec), rows.head(sample)
+    difference = verification.verify_saved(
+        folder, spec, sampled, part.fingerprint(predictor, sampled.to_dict("list")))
+    temperature.fit(run, predictor, rows)
     run.log(fresh_process_difference=difference)
     return difference
 
 
-def learned(run: StepRun, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
-    """Return what `replay.mix` is told of the champion: known batches, fresh rows within them.
+def seen_rows(run: StepRun, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
+    """Return the batches that the champion knows, and the rows of them that it has not seen.
 
     train: training rows of all batches. The champion and those it comes from have learned the
     training rows of its own data version, which the working tree or DVC still has; if that version
@@ -113,7 +101,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, re
         run.mlflow_run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
         labels=meta["labels"], cleaning=run.cleaning, archive=base,
         example=example, tags={**tags, "ftzard_run": run.mlflow_run.id},
-        answering={key: meta[key] for key in ANSWERING if key in meta})
+        answering={key: meta[key] for key in run.task.predictor_meta if key in meta})
     version = register_adapter(
         run.mlflow_run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
         taken=model_records.last_number(workspace, name),
@@ -201,9 +189,9 @@ def update_record(run: StepRun, version: Version, entries: dict) -> None:
         run.records.append(relative)
 
 
-def decide(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluation") -> None:
+def apply_verdict(run: StepRun, version: Version, evaluation: Evaluation) -> None:
     """Carry out the gate's verdict: move the aliases, record it with run, version and model."""
-    verdict = contest.verdict
+    verdict = evaluation.verdict
     if verdict.promoted:  # on record first: what is cut off here is completed by whoever is next
         decision = promotions.following(model_records.records(run.workspace, version.name))
         with champion_alias.deciding(run.workspace, run.tracking, version, decision["id"]):
@@ -216,25 +204,25 @@ def decide(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluati
         "gate.upper": round(verdict.upper, 6), "gate.n": verdict.n, **_trial_tag(run)})
     run.mlflow_run.tags({"verdict": verdict.decision, "verdict_reasons": " ".join(verdict.reasons),
                       "model_version": str(version), **_trial_tag(run)})
-    run.log(**contest.flat())
+    run.log(**evaluation.flat())
     run.record_facts(verdict=verdict.to_dict(), version=version.number, model=version.name,
-                models=contest.table().to_dict("records"),
-                champion=contest.champion.number if contest.champion else None)
+                models=evaluation.table().to_dict("records"),
+                champion=evaluation.champion.number if evaluation.champion else None)
     update_record(run, version, {
         "verdict": verdict.to_dict(),
-        "challenged": contest.champion.number if contest.champion else None,
-        "metrics": {line["model"]: line for line in contest.table().to_dict("records")},
-        **contest.entries(),
-        "tested": contest.tested(version),
+        "challenged": evaluation.champion.number if evaluation.champion else None,
+        "metrics": {line["model"]: line for line in evaluation.table().to_dict("records")},
+        **evaluation.entries(),
+        "tested": evaluation.tested(version),
         "same_rows": version_scores.entry(
-            run, contest.rows, contest.scores(version), contest.apart),
+            run, evaluation.rows, evaluation.scores(version), evaluation.apart),
     })
-    run.log(**_by_version(contest, version))
-    told = forgetting.summary(matrix(run, version), version.number)
-    update_record(run, version, {"forgetting": told.flat()})
-    run.log(**told.flat())
-    run.record_facts(**contest.facts())
-    drift_reference.remember(run, version, contest.sample)
+    run.log(**_by_version(evaluation, version))
+    forgotten = forgetting.summary(matrix(run, version), version.number).flat()
+    update_record(run, version, {"forgetting": forgotten})
+    run.log(**forgotten)
+    run.record_facts(**evaluation.facts())
+    drift_reference.remember(run, version, evaluation.sample)
     registry.describe(run.tracking, version,
                       run.mlflow_run.card(model_records.read_record(run.workspace, version)))
 
@@ -244,10 +232,10 @@ def _trial_tag(run: StepRun) -> dict[str, str]:
     return {"gate.trial": "true"} if run.config.gate.trial else {}
 
 
-def _by_version(contest: "Evaluation | AnswerEvaluation", version: Version) -> dict[str, float]:
+def _by_version(evaluation: Evaluation, version: Version) -> dict[str, float]:
     """Return the score of each version on these rows, under a name that tracking takes."""
     return {f"version_{number}_test_{metric_info.told_in(line).name}": metric_info.score(line)
-            for number, line in contest.scores(version).items()}
+            for number, line in evaluation.scores(version).items()}
 
 
 def new_rows(workspace: Workspace, name: str, rows: pd.DataFrame) -> dict[str, int] | None:

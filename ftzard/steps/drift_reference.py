@@ -1,12 +1,11 @@
 """What a champion's new batches are compared with: the test rows of what it was trained on.
 
 They are kept once per version as a small file in the workspace's cache: written when the version
-is judged, since it answers those rows then anyway, and made again where it is missing.
+is evaluated, since it answers those rows then anyway, and made again where it is missing.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,90 +14,55 @@ from ftzard.data import storage
 from ftzard.errors import DataError
 from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
-from ftzard.modeling.inference import probabilities
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.classification.predictor import Classifier
-from ftzard.tasks.instruction_tuning import tokenize_rows
+from ftzard.tasks.base import task_named
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
 from ftzard.workspace.workspace import Workspace
 
-if TYPE_CHECKING:
-    from ftzard.tasks.instruction_tuning.generator import Generator
 
+def compare(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, answers: Any,
+            embeddings: np.ndarray) -> Drift:
+    """Compare a predicted batch with what the champion was trained on; record and log the result.
 
-def compare(run: StepRun, champion: Version, classifier: Classifier, rows: pd.DataFrame,
-            chances: np.ndarray, embeddings: np.ndarray) -> Drift:
-    """Compare a predicted batch with what the champion was trained on; record, log and keep it.
-
-    rows: tokenized rows of one batch; chances, embeddings: the champion's answers to them.
+    Args:
+        run: the step.
+        champion: whose batch it is.
+        model: the champion, opened; asked only if its reference is missing.
+        rows: tokenized rows of one batch.
+        answers: the champion's answers to them: probabilities of labels, or a table of texts.
+        embeddings: of the rows.
     """
-    return _compared(run, champion, rows, sample(rows, chances, embeddings),
-                     of(run, champion, classifier), classifier.labels)
-
-
-def compare_answers(run: StepRun, champion: Version, answerer: "Generator", rows: pd.DataFrame,
-                    answers: pd.DataFrame) -> Drift:
-    """Compare an answered batch with what the champion was trained on, as `compare` does.
-
-    rows: tokenized prompts of one batch; answers: what the champion wrote, a line per row.
-    """
-    path = place(run.workspace, champion)
-    if not path.is_file():
-        test = test_rows(run.workspace, champion)
-        test = test.iloc[tokenize_rows.drawn(
-            len(test), run.config.task.instructions.generated_rows, run.config.seed)]
-        prompts = [list(ids[:length]) for ids, length in
-                   zip(test["input_ids"], test["prompt_length"], strict=True)]
-        keep(run.workspace, champion, answer_sample(
-            test, answerer.generate(prompts), answerer.embeddings(prompts)))
-    embeddings = answerer.embeddings(rows["input_ids"].tolist())
-    return _compared(run, champion, rows, answer_sample(rows, answers, embeddings),
-                     kept(path), ())
-
-
-def _compared(run: StepRun, champion: Version, rows: pd.DataFrame, arrived: Sample,
-              before: Sample, classes: Sequence[str]) -> Drift:
     settings, batch = run.config.drift, rows["batch"].iloc[0]
-    found = drift.compare(
-        arrived, before, classes,
+    arrived = task_named(run.config.task.kind).evaluation.drift_sample(rows, answers, embeddings)
+    result = drift.compare(
+        arrived, reference(run, champion, model), getattr(model, "labels", ()),
         false_alarms=settings.false_alarms, clearing=settings.clearing, seed=run.config.seed,
         stood=drift_log.stood_before(run.workspace, batch, champion.number))
-    told = found.to_dict()
-    run.log(**found.flat())
-    run.record_facts(drift=told, batch=batch)
-    run.mlflow_run.tags({"drift": found.verdict, "drift_alarm": str(found.alarm).lower()})
-    run.add_artifact("drift", drift_log.add(run.workspace, told, batch=batch,
+    entry = result.to_dict()
+    run.log(**result.flat())
+    run.record_facts(drift=entry, batch=batch)
+    run.mlflow_run.tags({"drift": result.verdict, "drift_alarm": str(result.alarm).lower()})
+    run.add_artifact("drift", drift_log.add(run.workspace, entry, batch=batch,
                                         champion=champion.number))
-    return found
+    return result
 
 
-def sample(rows: pd.DataFrame, chances: np.ndarray, embeddings: np.ndarray) -> Sample:
-    """Return what drift is told of tokenized rows (text, length, cut) and a model's answers."""
-    return Sample.of(rows["text"].tolist(), rows["length"] + rows["cut"], chances, embeddings)
-
-
-def answer_sample(rows: pd.DataFrame, answers: pd.DataFrame, embeddings: np.ndarray) -> Sample:
-    """Return what drift is told of prompts (text, prompt_length), answers and embeddings."""
-    return Sample.of_answers(rows["text"].tolist(), rows["prompt_length"].tolist(),
-                             answers["confidence"].tolist(), embeddings)
-
-
-def of(run: StepRun, version: Version, classifier: Classifier) -> Sample:
-    """Return a version's reference: as it is kept, or else made of its own data version."""
+def reference(run: StepRun, version: Version, model: Any) -> Sample:
+    """Return a version's reference: from the cache, or else made of its own data version."""
     path = place(run.workspace, version)
     if not path.is_file():
         rows = test_rows(run.workspace, version)
-        logits, embeddings = classifier.answers(rows["input_ids"].tolist())
-        keep(run.workspace, version, sample(rows, probabilities(logits), embeddings))
-    return kept(path)
+        keep(run.workspace, version, task_named(run.config.task.kind).evaluation.reference_sample(
+            model, rows, run.config))
+    return read(path)
 
 
-def kept(path: Path) -> Sample:
+def read(path: Path) -> Sample:
     """Return a reference from its file."""
-    found = storage.read_parquet(path)
-    return Sample(*(np.stack(found[name]) for name in Sample.__dataclass_fields__))
+    table = storage.read_parquet(path)
+    return Sample(*(np.stack(table[name]) for name in Sample.__dataclass_fields__))
 
 
 def remember(run: StepRun, version: Version, answered: Sample) -> None:

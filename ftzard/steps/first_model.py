@@ -9,13 +9,10 @@ from ftzard.errors import FtzardError
 from ftzard.evaluation.gate import NO_CHAMPION, Verdict
 from ftzard.steps import presets
 from ftzard.steps.step_run import StepRun
-
-#: With so many rows the base that is built here came within three points of TF-IDF on tweets; with
-#: 2,400 it was five points below (bench/real_tweets.py).
-ROWS_FOR_A_BUILT_BASE = 16_000
+from ftzard.tasks.base import task_named
 
 
-def advised(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> Verdict:
+def with_advice(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> Verdict:
     """Return a verdict with sentences on what would help, if it says that there is no champion yet.
 
     rows: tokenized rows of all splits.
@@ -33,24 +30,24 @@ def _more_rows(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> str:
         in_all = math.ceil(verdict.rows_needed * len(rows) / verdict.n)
         return (f"What would help: about {in_all:,} labelled rows in all, of which "
                 f"{verdict.rows_needed:,} are test rows; {there}.")
-    if run.config.model.build is not None and len(rows) < ROWS_FOR_A_BUILT_BASE and (
-            run.config.task.kind == "classification"):
+    enough = task_named(run.config.task.kind).evaluation.ROWS_FOR_A_BUILT_BASE
+    if run.config.model.build is not None and enough and len(rows) < enough:
         return ("What would help: more labelled rows. A base that is built here comes near a count "
-                f"of words with about {ROWS_FOR_A_BUILT_BASE:,}; {there}.")
+                f"of words with about {enough:,}; {there}.")
     return f"What would help: more labelled rows; {there}, which do not tell how many more."
 
 
 def _another_base(run: StepRun) -> list[str]:
     """Name the presets of pretrained bases that this machine can train."""
-    if run.config.task.kind != "classification":
+    if task_named(run.config.task.kind).evaluation.ROWS_FOR_A_BUILT_BASE is None:
         return []
     other = "a pretrained" if run.config.model.build is not None else "another"
     try:
-        found = presets.fitting(run.workspace, run.config)
+        fitting = presets.fitting(run.workspace, run.config)
     except FtzardError as error:  # advice is no reason to fail: the verdict stands
         return [f"Which pretrained bases fit this machine could not be reckoned: {error}"]
-    if not found:
+    if not fitting:
         return [f"What would help: {other} base, but no preset of one fits this machine."]
-    named = " or ".join(preset.sentence() for preset in found)
+    named = " or ".join(preset.sentence() for preset in fitting)
     return [f"What would help: {other} base. On this machine {named} "
-            f"{'fit' if len(found) > 1 else 'fits'}; say it for a run, or in ftzard.yaml."]
+            f"{'fit' if len(fitting) > 1 else 'fits'}; say it for a run, or in ftzard.yaml."]

@@ -11,7 +11,7 @@ import pandas as pd
 from ftzard.data import query_strategies
 from ftzard.errors import ModelError
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.tracking import registry, runs
 from ftzard.tracking.registry import Version
 

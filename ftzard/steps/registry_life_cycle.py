@@ -11,18 +11,19 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.config.pipeline import Step
+from ftzard.config.training_config import TrainingConfig
 from ftzard.core import archive
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import load_base
 from ftzard.registry import compare as comparing
 from ftzard.registry import delete as deletion
 from ftzard.registry import lookup, model_records
-from ftzard.registry.compare import Comparison
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base as register_bare_base
+from ftzard.reporting.comparison_page import speed_of
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.steps.trials import log_epoch
-from ftzard.tasks.classification.comparison_page import speed_of
+from ftzard.tasks.comparison import Comparison, description
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.training.fit import fit
@@ -53,19 +54,14 @@ def who(run: StepRun) -> pd.DataFrame:
 def train(run: StepRun, rows: pd.DataFrame) -> Path:
     """Return the folder of an adapter, trained on the first rows."""
     config = run.config
-    loaded = load_base(model_records.base_spec(run.workspace, config.model),
-                       sorted(rows["label"].unique()))
+    loaded = load_base(model_records.base_spec(run.workspace, config.model, config.task.kind),
+                       run.task.model.head_labels(rows))
     parts = {side: rows[rows["split"] == side].head(ROWS) for side in ("train", "validation")}
-    chosen = config.training
-    values = {key: getattr(chosen, key) for key in
-              ("rank", "dropout", "learning_rate", "batch_size", "weight_decay")}
-    values["alpha"] = chosen.rank * chosen.alpha_ratio
-    return fit(loaded, parts["train"], parts["validation"], params=values, seed=config.seed,
-               training=model_records.training_values(config.training),
-               metric=config.tuning.metric, train_embeddings=config.model.train_embeddings,
-               folder=scratch() / "adapter",
-               extra={"cleaning": run.cleaning},
-               on_epoch=lambda entry: log_epoch(run.mlflow_run, entry)).folder
+    return fit(loaded, parts["train"], parts["validation"], task=run.task,
+               config=TrainingConfig.of(config), folder=scratch() / "adapter",
+               extra=run.task.model.adapter_meta(config, loaded.tokenizer, run.cleaning),
+               on_epoch=lambda entry: log_epoch(
+                   run.mlflow_run, entry, run.task.model.EPOCH_METRIC)).folder
 
 
 def register(run: StepRun, folder: Path) -> Version:
@@ -118,28 +114,27 @@ def compare(run: StepRun, first: Version, second: Version, rows: pd.DataFrame) -
     """Return two versions side by side on the test rows, each in a process of its own."""
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     models = [lookup.files_of(run.workspace, run.tracking, v) for v in (first, second)]
-    found = comparing.held(
-        models, test, {"source": "the test rows", "n": len(test), "rejected": {},
-                       "batches": test["batch"].value_counts(sort=False).to_dict()},
-        asked=(str(first), str(second)), threads=run.config.threads, seed=run.config.seed,
-        confidence=run.config.gate.confidence, resamples=run.config.gate.resamples, say=print)
+    comparison = comparing.compare_on(
+        models, test, description("the test rows", test), asked=(str(first), str(second)),
+        config=run.config)
     run.log(**{f"{side}_{score}": values[side]["value"]
-               for score, values in found.result.scores.items() for side in ("first", "second")})
-    print(found.verdict())
-    return found
+               for score, values in comparison.scores.items() for side in ("first", "second")})
+    print(comparison.verdict())
+    return comparison
 
 
-def scores(found: Comparison) -> pd.DataFrame:
+def scores(comparison: Comparison) -> pd.DataFrame:
     """Return a comparison as a table: scores with intervals, latency, throughput, memory."""
     lines = {}
-    for score, values in found.result.scores.items():
+    for score, values in comparison.scores.items():
         lines[score] = [f"{100 * v['value']:.1f} % ({100 * v['lower']:.1f} to "
                         f"{100 * v['upper']:.1f})" for v in (values["first"], values["second"])]
-    lines["one row"] = [speed_of(asdict(s), "latency_ms") for s in found.speeds]
-    lines["tokens per second"] = [speed_of(asdict(s), "tokens_per_second") for s in found.speeds]
+    lines["one row"] = [speed_of(asdict(s), "latency_ms") for s in comparison.speeds]
+    lines["tokens per second"] = [speed_of(asdict(s), "tokens_per_second")
+                                  for s in comparison.speeds]
     lines["peak memory, MB"] = ["unknown" if s.peak_bytes is None else f"{s.peak_bytes / 1e6:,.0f}"
-                                for s in found.speeds]
-    return pd.DataFrame.from_dict(lines, orient="index", columns=list(found.names))
+                                for s in comparison.speeds]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=list(comparison.names))
 
 
 def delete(run: StepRun, what: str | Version) -> None:

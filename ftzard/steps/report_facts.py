@@ -6,7 +6,6 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -30,28 +29,26 @@ from ftzard.reporting.report_data import (
 from ftzard.reporting.standings import Standings
 from ftzard.steps import candidate
 from ftzard.steps.step_run import StepRun
+from ftzard.steps.trials import curves
+from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
-
-if TYPE_CHECKING:
-    from ftzard.tasks.classification.evaluation import Evaluation
-    from ftzard.tasks.instruction_tuning.evaluation import AnswerEvaluation
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
 LEARNED_BEFORE = "test row like one learned before"
 ROLES = {"challenger": "challenger", "champion": "champion", "base": "base"}
 
 
-def write_report(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluation",
+def write_report(run: StepRun, version: Version, evaluation: Evaluation,
                  rows: pd.DataFrame) -> Path:
     """Write reports/index.html for this round, record it with the run and return its path."""
-    path = report.write(facts(run, version, contest, rows), run.workspace.report)
+    path = report.write(facts(run, version, evaluation, rows), run.workspace.report)
     run.mlflow_run.artifact(path, "report")
     return path
 
 
-def facts(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluation",
+def facts(run: StepRun, version: Version, evaluation: Evaluation,
           rows: pd.DataFrame) -> Facts:
     """Return what the report tells of this round."""
     config, steps = run.config, _metadata(run)
@@ -62,10 +59,10 @@ def facts(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluatio
     trained = steps.get("tuning" if run.step.name == "choosing" else "retraining", {})
     of_the_task = _of_classes if config.task.instructions is None else _of_answers
     return Facts(
-        title=f"{version.name}: {_what(run, contest, version)}",
+        title=f"{version.name}: {_what(run, evaluation, version)}",
         subtitle=f"{config.tracking.experiment}, base {config.model.name}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        comparison=contest.verdict.to_dict(),
+        comparison=evaluation.verdict.to_dict(),
         token_lengths=(rows["length"] + rows["cut"]).tolist(),
         max_length=config.model.max_length,
         cut_rows=int((rows["cut"] > 0).sum()),
@@ -76,44 +73,44 @@ def facts(run: StepRun, version: Version, contest: "Evaluation | AnswerEvaluatio
         if cleaning else None,
         dropped_by_own_code=dropped,
         **leaks(steps),
-        trials=[Trial(**t) for t in model_records.curves(trained.get("facts", {}).get("trials", []))],
+        trials=[Trial(**t) for t in curves(trained.get("facts", {}).get("trials", []))],
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
         drift=drift_log.entries(run.workspace),
         delivered_as=run.delivered_as,
         lineage=_lineage(run, version, steps),
-        **of_the_task(run, version, contest, rows, steps),
+        **of_the_task(run, version, evaluation, rows, steps),
         **_uncertainty(run, steps))
 
 
-def _of_classes(run: StepRun, version: Version, contest: "Evaluation", rows: pd.DataFrame,
+def _of_classes(run: StepRun, version: Version, evaluation: Evaluation, rows: pd.DataFrame,
                 steps: dict) -> dict:
     """Return what only a round of classification has to tell."""
     return {
-        "models": [_model(line, version, contest) for line in contest.table().to_dict("records")],
+        "models": [_model(line, version, evaluation) for line in evaluation.table().to_dict("records")],
         "class_counts": {label: part["split"].value_counts().to_dict()
                          for label, part in rows.groupby("label")},
-        "test": Test(contest.classes, contest.rows["label"].tolist(),
-                     contest.probabilities["challenger"], contest.rows["text"].tolist(),
-                     contest.rows["id"].tolist(), contest.calibration.temperature,
-                     contest.calibration.validation_rows)}
+        "test": Test(evaluation.classes, evaluation.rows["label"].tolist(),
+                     evaluation.answers["challenger"], evaluation.rows["text"].tolist(),
+                     evaluation.rows["id"].tolist(), evaluation.calibration.temperature,
+                     evaluation.calibration.validation_rows)}
 
 
-def _of_answers(run: StepRun, version: Version, contest: "AnswerEvaluation", rows: pd.DataFrame,
+def _of_answers(run: StepRun, version: Version, evaluation: Evaluation, rows: pd.DataFrame,
                 steps: dict) -> dict:
     """Return what only a round of instruction tuning has to tell."""
     told = run.config.task.instructions
-    names, prepared = _names(version, contest), steps.get("preprocessing", {}).get("facts", {})
+    names, prepared = _names(version, evaluation), steps.get("preprocessing", {}).get("facts", {})
     answers = (rows["length"] - rows["prompt_length"]).groupby(rows["split"]).sum()
     kinds = {f.name for f in fields(AnsweringModel)}
     return {"answers": Answers(
-        measure=contest.measure,
+        measure=evaluation.measure,
         models=[AnsweringModel(
             name=names[line["model"]], role=line["model"],
             **{key: value for key, value in line.items() if key in kinds})
-            for line in contest.table().to_dict("records")],
-        generations=contest.side_by_side().to_dict("records"),
-        differences=contest.differences().tolist(),
+            for line in evaluation.table().to_dict("records")],
+        generations=evaluation.examples().to_dict("records"),
+        differences=evaluation.differences().tolist(),
         template=told.template, packing=told.packing,
         supervised_tokens={side: int(count) for side, count in answers.items()},
         prompt_tokens={side: int(count) for side, count in
@@ -216,24 +213,24 @@ def _metadata(run: StepRun) -> dict[str, dict]:
     return {**found, run.step.name: {"facts": run.facts, "run_id": run.mlflow_run.id}}
 
 
-def _what(run: StepRun, contest: "Evaluation | AnswerEvaluation", version: Version) -> str:
-    if contest.verdict.promoted:
+def _what(run: StepRun, evaluation: Evaluation, version: Version) -> str:
+    if evaluation.verdict.promoted:
         return f"version {version.number} is the new champion"
-    before = contest.champion
+    before = evaluation.champion
     kept = f"version {before.number} stays champion" if before else "no champion yet"
     return f"{kept}, version {version.number} was not promoted"
 
 
-def _model(line: dict, version: Version, contest: "Evaluation") -> Model:
-    role, names = ROLES.get(line["model"], "baseline"), _names(version, contest)
+def _model(line: dict, version: Version, evaluation: Evaluation) -> Model:
+    role, names = ROLES.get(line["model"], "baseline"), _names(version, evaluation)
     return Model(name=names.get(line["model"], line["model"]), role=role,
                  accuracy=line["accuracy"], n=line["n"], lower=line["lower"], upper=line["upper"],
                  macro_f1=line["macro_f1"])
 
 
-def _names(version: Version, contest: "Evaluation | AnswerEvaluation") -> dict[str, str]:
-    now = " (now champion)" if contest.verdict.promoted else ""
-    return {"challenger": f"challenger {version}{now}", "champion": f"champion {contest.champion}",
+def _names(version: Version, evaluation: Evaluation) -> dict[str, str]:
+    now = " (now champion)" if evaluation.verdict.promoted else ""
+    return {"challenger": f"challenger {version}{now}", "champion": f"champion {evaluation.champion}",
             "base": "base, before fine-tuning", "majority": "majority class"}
 
 

@@ -11,11 +11,16 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ftzard.errors import ModelError
-from ftzard.tasks.classification.loading import open_classifier
-from ftzard.tasks.instruction_tuning.loading import open_generator
+from ftzard.registry import model_records
+from ftzard.registry.model_record import ModelRecord
+from ftzard.tracking.model_version import Version
 from ftzard.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: What two processors may differ by, relative to a number, or to `SMALL` for smaller ones. Measured
 #: on the tiny Falcon after three epochs: 7e-5 on two kinds of CPU with the same instructions.
@@ -64,7 +69,7 @@ def reproduce(workspace: Workspace, name: str, number: int,
         return replace(made, differences=(*made.differences, *_own_code(workspace, record, commit)))
 
 
-def _commit_of(workspace: Workspace, record: Mapping) -> str:
+def _commit_of(workspace: Workspace, record: ModelRecord) -> str:
     """Return the commit to go back to: the record's own, which holds the code that ran, if it says
     which that is."""
     if "own_code" not in record:
@@ -76,7 +81,7 @@ def _commit_of(workspace: Workspace, record: Mapping) -> str:
     return told[-1].commit if told else record["git_commit"]
 
 
-def _own_code(workspace: Workspace, record: Mapping, commit: str) -> list[str]:
+def _own_code(workspace: Workspace, record: ModelRecord, commit: str) -> list[str]:
     """Return a line for each file of the workspace's own code that the commit holds otherwise."""
     from ftzard.versioning.repository import blob_at
 
@@ -88,10 +93,7 @@ def _own_code(workspace: Workspace, record: Mapping, commit: str) -> list[str]:
     return lines
 
 
-def _record(workspace: Workspace, name: str, number: int) -> dict:
-    from ftzard.registry import model_records
-    from ftzard.tracking.registry import Version
-
+def _record(workspace: Workspace, name: str, number: int) -> ModelRecord:
     record = model_records.read_record(workspace, Version(name, number, "", {}))
     if record is None:
         known = sorted(int(p.stem) for p in (workspace.root / "models" / name).glob("*.yaml"))
@@ -105,77 +107,61 @@ def _record(workspace: Workspace, name: str, number: int) -> dict:
     return record
 
 
-def _files(record: Mapping) -> list[str]:
-    files = [record["data"]["tokenized"]["path"]]
-    if record["base"]["revision"] is None:
-        files.append(f"models/bases/{record['base']['name']}.zip")
-    if record["parent"] is not None:
-        files.append(f"models/{record['model']}/{record['parent']}.zip")
+def _files(record: ModelRecord) -> list[str]:
+    files = [record.tokenized["path"]]
+    if record.base["revision"] is None:
+        files.append(f"models/bases/{record.base['name']}.zip")
+    if record.parent is not None:
+        files.append(f"models/{record['model']}/{record.parent}.zip")
     if record.get("rows_chosen"):
         files.append(f"models/{record['model']}/{record['version']}.zip")
     return files
 
 
-def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]) -> Reproduction:
-    from ftzard.config.compose import from_record
+def _train_again(place: Workspace, record: ModelRecord, say: Callable[[str], object]
+                 ) -> Reproduction:
     from ftzard.core.artifacts import ArtifactRef, verify
-    from ftzard.data import replay, storage
+    from ftzard.data import storage
     from ftzard.data.identity import FIRST
     from ftzard.modeling import reproducibility
     from ftzard.modeling.base_model import load_base
-    from ftzard.registry import model_records
-    from ftzard.steps.version_scores import BY_SET
-    from ftzard.tasks.instruction_tuning import tokenize_rows
-    from ftzard.tracking.registry import Version
-    from ftzard.training import rows_used
+    from ftzard.tasks.evaluation import BY_SET
     from ftzard.training.fit import fit
 
-    config, recipe = from_record(record["config"]), record["recipe"]
-    tokenized = record["data"]["tokenized"]
-    path = verify(
-        ArtifactRef("tokenized", tokenized["path"], tokenized["sha256"], None, "parquet"), place.root)
+    config, recipe, task = record.config, record.recipe, record.task
+    tokenized = record.tokenized
+    path = verify(ArtifactRef("tokenized", tokenized["path"], tokenized["sha256"], None, "parquet"),
+                  place.root)
     rows = storage.read_parquet(path)
-    train, validation = (rows[rows["split"] == side] for side in ("train", "validation"))
-    if record.get("rows_chosen"):
-        train, validation = rows_used.chosen(_adapter(place, record), rows)
-        say("the rows are those that the workspace's own notebook chose")
-    elif recipe["replayed"] is not None:
-        train, _ = replay.mix(train, **recipe["replayed"], seed=recipe["seed"])
+    train, validation = _rows(place, record, rows, say)
     start = None
-    if record["parent"] is not None:
+    if record.parent is not None:
         start, _ = model_records.version_files(
-            place, Version(record["model"], record["parent"], "", {}))
+            place, Version(record["model"], record.parent, "", {}))
     reproducibility.set_threads(recipe["threads"])
-    task = config.task.kind
-    loaded = load_base(model_records.base_spec(place, config.model, task), record["labels"])
+    loaded = load_base(
+        model_records.base_spec(place, config.model, task.name), record["labels"])
     cleaning = model_records.cleaning_now(place, config.data)  # with the code of the model's commit
-    kept = {"cleaning": cleaning}
-    if task == "instruction_tuning":
-        kept = tokenize_rows.kept(config, loaded.tokenizer)
     say(f"training again on {len(train):,} rows")
     with tempfile.TemporaryDirectory() as scratch:
         fitted = fit(
-            loaded, train, validation, folder=Path(scratch) / "adapter",
-            params=recipe["params"], training=recipe["training"], seed=recipe["seed"],
-            metric=recipe.get("metric", "accuracy"), train_embeddings=recipe["train_embeddings"],
-            start_from=start, extra=kept,
+            loaded, train, validation, task=task, config=record.training_config,
+            folder=Path(scratch) / "adapter", start_from=start,
+            extra=task.model.adapter_meta(config, loaded.tokenizer, cleaning),
             on_epoch=lambda e: say(f"epoch {e['epoch']}: train loss {e['train_loss']:.3f}, "
                                    f"validation loss {e['validation_loss']:.3f}"))
-        by_set = record.get("answered_by") == BY_SET
-        if task == "instruction_tuning":
-            compared = rows[~rows["id"].isin(record.get("left_out") or [])]
-            metrics = _answer_metrics(
-                open_generator(fitted.folder, loaded), compared, config, by_set)
-        else:
-            metrics = _test_metrics(open_classifier(fitted.folder, loaded), rows, by_set)
-    now = {**fitted.recipe, "history": _as_recorded(fitted.recipe, recipe),
+        compared = rows[(rows["split"] == "test") & ~rows["id"].isin(record.get("left_out") or [])]
+        metrics = _plain(task.evaluation.test_metrics(
+            task.predictor.open_predictor(fitted.folder, loaded), compared.reset_index(drop=True),
+            config, by_set=record.get("answered_by") == BY_SET))
+    now = {**_as_recorded(fitted.recipe, recipe),
            "replayed": recipe["replayed"], "identity": storage.identity_of(path),
            "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics,
            "clean": cleaning["own"]["sha256"] if "own" in cleaning else None}
     then = {**recipe, "identity": record.get("identity", FIRST),
-            "base": record["base"]["weight_hash"], "tokenizer": record["base"]["tokenizer_hash"],
+            "base": record.base["weight_hash"], "tokenizer": record.base["tokenizer_hash"],
             "test": {k: v for k, v in record.get("test_metrics", metrics).items() if k in metrics},
-            "clean": (record.get("clean") or {}).get("sha256")}
+            "clean": record.clean_hash}
     before, here = then.pop("processor", "not on record"), now.pop("processor")
     unequal = differences(then, now)
     packages, others = _surroundings(record)
@@ -188,43 +174,39 @@ def _train_again(place: Workspace, record: Mapping, say: Callable[[str], object]
         metrics["n"], rounded)
 
 
-def _adapter(place: Workspace, record: Mapping) -> Path:
+def _rows(place: Workspace, record: ModelRecord, rows: "pd.DataFrame", say: Callable[[str], object]
+          ) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Return the training and validation rows that a version was trained on."""
+    from ftzard.data import replay
+    from ftzard.training import rows_used
+
+    if record.get("rows_chosen"):
+        say("the rows are those that the workspace's own notebook chose")
+        return rows_used.chosen(_adapter(place, record), rows)
+    train, validation = (rows[rows["split"] == side] for side in ("train", "validation"))
+    if record.recipe["replayed"] is not None:
+        train, _ = replay.mix(train, **record.recipe["replayed"], seed=record.recipe["seed"])
+    return train, validation
+
+
+def _adapter(place: Workspace, record: ModelRecord) -> Path:
     from ftzard.core import archive
-    from ftzard.registry import model_records
-    from ftzard.tracking.registry import Version
 
-    version = Version(record["model"], record["version"], "", {})
-    return archive.unpack(model_records.adapter_archive(place, version), place.cache)
+    return archive.unpack(model_records.adapter_archive(place, record.version), place.cache)
 
 
-def _as_recorded(now: Mapping, then: Mapping) -> list[dict]:
-    """Return the history of a fit with the measures that the recorded one has of each epoch.
+def _as_recorded(now: Mapping, then: Mapping) -> dict:
+    """Return the recipe of a fit with the values and measures that the recorded one has.
 
-    A measure that was added since is on no record, and nothing can be held against it.
+    What was added since is on no record: a value that then did not exist has the default that means
+    the same, and nothing can be compared with a new measure.
     """
-    known = {key for epoch in then.get("history") or [] for key in epoch}
-    return [{key: value for key, value in epoch.items() if key in known}
-            for epoch in now["history"]]
-
-
-def _test_metrics(classifier, rows, by_set: bool) -> dict:
-    from ftzard.tasks.classification import evaluation
-    from ftzard.tasks.classification.calibration import scaled
-    from ftzard.tasks.classification.metrics import classification_metrics
-
-    test = rows[rows["split"] == "test"].reset_index(drop=True)
-    logits = evaluation.test_logits(classifier, test) if by_set else (
-        classifier.logits(test["input_ids"].tolist()))
-    chances = scaled(logits, 1.0)
-    return _plain(classification_metrics(test["label"], chances, classifier.meta["labels"]))
-
-
-def _answer_metrics(answerer, rows, config, by_set: bool) -> dict:
-    from ftzard.tasks.instruction_tuning import evaluation
-
-    test = rows[rows["split"] == "test"].reset_index(drop=True)
-    return _plain(evaluation.metrics_of(
-        answerer, test, config.task.instructions.generated_rows, config.seed, by_set))
+    measures = {key for epoch in then.get("history") or [] for key in epoch}
+    return {**{key: value for key, value in now.items() if key in then or key == "processor"},
+            **{part: {key: value for key, value in now[part].items() if key in then[part]}
+               for part in ("params", "training")},
+            "history": [{key: value for key, value in epoch.items() if key in measures}
+                        for epoch in now["history"]]}
 
 
 def differences(then: object, now: object, at: str = "") -> list[str]:

@@ -40,6 +40,7 @@ from ftzard.steps import (
 )
 from ftzard.steps.inputs import step_inputs
 from ftzard.steps.step_location import locate
+from ftzard.tasks.base import Task, task_named
 from ftzard.tracking import access, record, runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names, git, own_code
@@ -90,6 +91,11 @@ class StepRun:
     _closed: bool = False
 
     @property
+    def task(self) -> Task:
+        """What the workspace's models are for."""
+        return task_named(self.config.task.kind)
+
+    @property
     def labelled(self) -> bool:
         """Whether the delivery holds labels for rows of a labeling queue."""
         return any(handle.name == "labelled" for handle in self.inputs.values())
@@ -122,12 +128,10 @@ class StepRun:
     def cleaning(self) -> dict:
         """The cleaning options, as `data.cleaning.clean` and an adapter's ftzard.json take them.
         """
-        from ftzard.registry import model_records
-
         own = self.own_clean
         if "tokenized" in self.inputs:
             artifact_checks.require_rows_cleaned(self, own)
-        values = model_records.cleaning_values(self.config.data)
+        values = self.config.data.cleaning
         return values if own is None else {**values, "own": own}
 
     @cached_property

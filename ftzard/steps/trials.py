@@ -30,7 +30,7 @@ class TrialLog:
         self.run.progress(done, total, f"trial {self.number}, step")
 
     def epoch(self, entry: dict) -> None:
-        log_epoch(self.trial, entry)
+        log_epoch(self.trial, entry, self.run.task.model.EPOCH_METRIC)
 
     def end(self, trial) -> None:
         packed = archive.pack(trial.folder, trial.folder.with_suffix(".zip"))
@@ -56,14 +56,16 @@ class TrialLog:
         return [by_number[t.number] for t in trials]
 
 
-def log_epoch(run: runs.Run, entry: dict) -> None:
-    """Record one epoch's numbers, and the loss of each of its steps, and print its line."""
+def log_epoch(run: runs.Run, entry: dict, metric: str) -> None:
+    """Record one epoch's numbers, and the loss of each of its steps, and print its line.
+
+    metric: of the epoch, said beside the losses.
+    """
     run.metrics({k: v for k, v in entry.items() if k not in ("epoch", "step_losses")},
                 step=entry["epoch"])
     run.series("train_loss_per_step", entry.get("step_losses") or {})
-    right = "accuracy" if "accuracy" in entry else "perplexity"
     print(f"epoch {entry['epoch']}: train loss {entry['train_loss']:.3f}, validation loss "
-          f"{entry['validation_loss']:.3f}, {right} {entry[right]:.3f}", flush=True)
+          f"{entry['validation_loss']:.3f}, {metric} {entry[metric]:.3f}", flush=True)
 
 
 def note_plan(run: StepRun) -> None:
@@ -92,3 +94,17 @@ def fetch_adapter(run: StepRun, trial: dict) -> Path:
     zipped = run.tracking.client.download_artifacts(trial["run_id"], trial["adapter"],
                                                         str(folder))
     return archive.unpack(Path(zipped), run.workspace.cache)
+
+
+def curves(trials: list[dict]) -> list[dict]:
+    """Return trials as the learning curves are drawn from: the first is the best."""
+    return [{"name": t["name"], "params": t["params"], "best": i == 0, "history": t["history"],
+             "best_epoch": t.get("best_epoch"), "pruned": t.get("pruned", False)}
+            for i, t in enumerate(trials)]
+
+
+def tried(trials: list[dict], metric: str) -> list[dict]:
+    """Return ranked trials as `plots.trials` draws them."""
+    return [{"name": t["name"], "params": t["params"], "best": i == 0, "pruned": t["pruned"],
+             "value": t["metrics"][metric]}
+            for i, t in enumerate(trials)]

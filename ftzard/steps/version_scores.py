@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 import ftzard
@@ -26,8 +25,6 @@ from ftzard.workspace.workspace import Workspace
 
 #: The newest versions that are measured again beside challenger and champion.
 NEWEST = 10
-#: How test rows were put into batches, as a record says it; none: all of them together.
-BY_SET = "test set"
 TOO_OLD = f"it is not among the {NEWEST} newest versions"
 NO_ADAPTER = "its adapter is not in this workspace"
 DELETED = "it was deleted from the registry"
@@ -38,19 +35,6 @@ def store(run: StepRun, loaded: LoadedBase) -> AnswerStore:
     return AnswerStore(run.workspace.cache / "answers", prediction_cache.machinery(
         loaded.device, packages=record.package_versions(),
         code=record.code_hash(Path(ftzard.__file__).parent)))
-
-
-def test_sets(test: pd.DataFrame) -> list[np.ndarray]:
-    """Return the row numbers of each test set, which is the test rows of one batch."""
-    return [np.flatnonzero(test["batch"] == batch) for batch in test["batch"].unique()]
-
-
-def whole(sets: list[np.ndarray], parts: list[np.ndarray], rows: int) -> np.ndarray:
-    """Return the answers to all rows, in their order, from those to each set."""
-    found = np.zeros((rows, *parts[0].shape[1:]), dtype=parts[0].dtype)
-    for places, part in zip(sets, parts, strict=True):
-        found[places] = part
-    return found
 
 
 def earlier(workspace: Workspace, name: str, *without: int | None
@@ -103,10 +87,10 @@ def entry(run: StepRun, rows: pd.DataFrame, scores: Mapping[int, Mapping],
     }
 
 
-def said(answers: AnswerStore) -> str:
+def sentence(answers: AnswerStore) -> str:
     """Say in a sentence how many answers were computed and how many were known."""
-    told = (f"{answers.computed:,} rows answered, {answers.recalled:,} answers known from earlier "
-            "evaluations")
+    counts = (f"{answers.computed:,} rows answered, {answers.recalled:,} answers known from earlier "
+              "evaluations")
     if answers.doubt is None:
-        return told
-    return f"{told}; the known ones are not used: {answers.doubt}"
+        return counts
+    return f"{counts}; the known ones are not used: {answers.doubt}"

@@ -28,17 +28,11 @@ from ftzard.errors import ModelError
 from ftzard.modeling import memory
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.spec import BaseSpec
-from ftzard.modeling.tokenizer import encode
-from ftzard.tasks.classification.predictor import Classifier
-from ftzard.tasks.instruction_tuning.generator import Generator
-from ftzard.tasks.instruction_tuning.tokenization import Messages
-from ftzard.tasks.instruction_tuning.tokenization import encode as encode_answers
-from ftzard.tasks.loading import opened
+from ftzard.tasks.base import task_in
+from ftzard.tasks.loading import load_predictor
 
-#: Passes of each model that count, and of these the rows that are answered one at a time and
-#: together: by a model that chooses labels, and by one that writes.
+#: Passes of each model that count.
 PASSES = 5
-CHOSEN, WRITTEN = (32, 512), (4, 32)
 TIMES = ("latency_ms", "rows_per_second", "tokens_per_second")
 
 
@@ -128,7 +122,7 @@ class Written:
 
 def measured_answers(
     subjects: Sequence[Subject],
-    messages: Sequence[Messages],
+    messages: Sequence[Sequence[Mapping[str, str]]],
     wanted: Sequence[str],
     asked: Sequence[int],
     *,
@@ -277,13 +271,14 @@ def _answer(request: Path) -> None:
     os.dup2(2, 1)  # whatever a library prints does not stand between our lines
     task = json.loads(request.read_text(encoding="utf-8"))
     set_threads(task["threads"])
+    part = task_in(task["base"]).model  # imported before anything is measured
     held, began = memory.resident(), time.perf_counter()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with memory.watched(device, held) as peak:
-        model = opened(task["adapter"] and Path(task["adapter"]), task["base"], task["told"])
+        model = load_predictor(
+            task["adapter"] and Path(task["adapter"]), task["base"], task["told"])
         loaded = time.perf_counter() - began
-        say = _choose if isinstance(model, Classifier) else _write
-        found, cut_rows, turn = say(model, task)
+        found, cut_rows, turn = part.benchmark(model, task)
     numpy.savez(task["answer"], **found)
     _tell(told, {"load_s": loaded, "peak_bytes": peak.bytes, "device": device,
                  "free_bytes": memory.device().free, "threads": task["threads"],
@@ -297,59 +292,18 @@ def _tell(to: object, values: Mapping) -> None:
     to.flush()
 
 
-def _choose(classifier: Classifier, task: Mapping) -> tuple[dict, int, Callable[[], dict]]:
-    """Return the logits of a classifier, how many texts were cut, and what times it once."""
-    input_ids, lengths, cut = encode(task["texts"], classifier.tokenizer, classifier.max_length)
-    logits = classifier.logits(input_ids, batch_size=task["batch_size"])
-    singles, together = (_spread(len(input_ids), most) for most in CHOSEN)
-    tokens = int(sum(lengths[i] for i in together))
-
-    def turn() -> dict:
-        latency = _latency(lambda ids: classifier.logits([ids]), [input_ids[i] for i in singles])
-        began = time.perf_counter()
-        classifier.logits([input_ids[i] for i in together], batch_size=task["batch_size"])
-        return _times(latency, len(together), tokens, time.perf_counter() - began)
-
-    return {"logits": logits}, int((cut > 0).sum()), turn
-
-
-def _write(answerer: Generator, task: Mapping) -> tuple[dict, int, Callable[[], dict]]:
-    """Return the losses and answers of an answerer, how many were cut, and what times it once."""
-    rows = encode_answers(task["messages"], task["wanted"], answerer.tokenizer, answerer.template,
-                          answerer.max_length)
-    fit = numpy.flatnonzero(~rows.lost)
-    loss, tokens = numpy.zeros(len(rows.lost)), numpy.zeros(len(rows.lost), dtype=numpy.int64)
-    loss[fit], tokens[fit] = answerer.losses(
-        [rows.input_ids[i] for i in fit], rows.prompt_length[fit], batch_size=task["batch_size"])
-    asked = [i for i in task["asked"] if not rows.lost[i]]
-    prompts = [rows.input_ids[i][:rows.prompt_length[i]] for i in asked]
-    said = answerer.generate(prompts, batch_size=task["batch_size"])
-    answers = dict(zip(asked, said["answer"], strict=True))
-    singles, together = (_spread(len(prompts), most) for most in WRITTEN)
-
-    def turn() -> dict:
-        latency = _latency(lambda ids: answerer.generate([ids]), [prompts[i] for i in singles])
-        began = time.perf_counter()
-        written = answerer.generate([prompts[i] for i in together], batch_size=task["batch_size"])
-        return _times(latency, len(together), int(written["tokens"].sum()),
-                      time.perf_counter() - began)
-
-    return {"loss": loss, "tokens": tokens, "lost": rows.lost, "cut": rows.cut,
-            "answers": numpy.array([answers.get(i, "") for i in task["asked"]], dtype=str)}, int(
-                (rows.cut[fit] > 0).sum()), turn
-
-
-def _times(latency: float, rows: int, tokens: int, seconds: float) -> dict:
+def times(latency: float, rows: int, tokens: int, seconds: float) -> dict:
+    """Return what one pass of some rows took."""
     return {"latency_ms": 1000 * latency, "rows_per_second": rows / seconds,
             "tokens_per_second": tokens / seconds}
 
 
-def _spread(count: int, most: int) -> list[int]:
+def spread(count: int, most: int) -> list[int]:
     """Return at most so many of `count` rows, evenly spread."""
     return numpy.unique(numpy.linspace(0, count - 1, min(most, count), dtype=int)).tolist()
 
 
-def _latency(answer: Callable[[list[int]], object], input_ids: Sequence[Sequence[int]]) -> float:
+def latency_of(answer: Callable[[list[int]], object], input_ids: Sequence[Sequence[int]]) -> float:
     """Return the median seconds of one row at a time."""
     seconds = []
     for ids in input_ids:

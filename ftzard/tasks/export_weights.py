@@ -30,9 +30,7 @@ from ftzard.modeling.base_model import LoadedBase, load_base
 from ftzard.modeling.hf_logging import quiet_loading
 from ftzard.modeling.hub import cause, said, token
 from ftzard.modeling.spec import BaseSpec
-from ftzard.tasks.classification.loading import open_classifier
-from ftzard.tasks.exporters import Answers, Labels
-from ftzard.tasks.instruction_tuning.loading import open_generator
+from ftzard.tasks.base import task_named
 
 ADAPTER, MERGED = "adapter", "merged"
 FORMS = (ADAPTER, MERGED)
@@ -81,25 +79,25 @@ def export(
         raise ModelError("this model was trained in full and has no adapter; export it with "
                          "--merged.")
     loaded = load_base(base, meta["labels"], continues=Path(adapter))
-    task = Answers(open_generator(adapter, loaded)) if base.writes else Labels(
-        open_classifier(adapter, loaded))
-    texts = task.usable(texts)
-    expected, input_ids = task.expected(texts), task.input_ids(texts)
+    task = task_named(base.task)
+    exporter = task.exporter.Exporter(task.predictor.open_predictor(adapter, loaded))
+    texts = exporter.usable(texts)
+    (expected, outputs), input_ids = exporter.expected(texts), exporter.input_ids(texts)
     with whole_folder(target) as part:
-        task.write_tokenizer(part)
+        exporter.write_tokenizer(part)
         if form == ADAPTER:
             _write_adapter(part, adapter, loaded, base)
         else:
-            _merge(part, adapter, loaded, task.model if meta["method"] == "full" else None)
-        task.finish(part)
+            _merge(part, adapter, loaded, exporter.model if meta["method"] == "full" else None)
+        exporter.finish(part)
         del loaded
-        task.model = None
-        with _plain(part, base, task.loader, task.values, form) as (model, tokenizer):
-            _require_same_tokens(task.ids_of(tokenizer, texts), texts, input_ids)
-            found = task.found(model, tokenizer, texts)
+        exporter.model = None
+        with _plain(part, base, exporter.loader, exporter.values, form) as (model, tokenizer):
+            _require_same_tokens(exporter.ids_of(tokenizer, texts), texts, input_ids)
+            logits, plain_outputs = exporter.actual(model, tokenizer, texts)
         parity = Parity(
-            largest=float(numpy.abs(found.logits - expected.logits).max()),
-            changed=sum(a != b for a, b in zip(found.said, expected.said, strict=True)),
+            largest=float(numpy.abs(logits - expected).max()),
+            changed=sum(a != b for a, b in zip(plain_outputs, outputs, strict=True)),
             rows=len(texts))
         limit = _rounding(base) if tolerance is None else tolerance
         if not parity.largest <= limit:
@@ -108,7 +106,7 @@ def export(
             raise ModelError(
                 f"{'merged' if form == MERGED else 'on the base as its hub has it'}, its logits "
                 f"differ from the registered model's by up to {parity.largest:.2g} on "
-                f"{parity.rows} texts ({parity.changed} with another {task.said}); expected at "
+                f"{parity.rows} texts ({parity.changed} with another {exporter.output}); expected at "
                 f"most {limit:.2g}. Nothing was written: {other}, or say how much is acceptable "
                 "with --tolerance.")
         (part / "README.md").write_text(readme(parity), encoding="utf-8")

@@ -1,20 +1,19 @@
 """Does a saved adapter, opened in a fresh process, answer as it was seen to do in training?
 
 `verify_saved` has that process (a spare one, if it is there, else a new interpreter) load the base
-and the adapter from their files, predict the same rows in the same batches and write the logits
-down; `verify_losses` does the same for a model that writes, with its losses. A head that was not
-saved or a base that differs shows here, before anything is registered.
+and the adapter from their files, predict the same rows in the same batches and write the model's
+fingerprint down: logits, or losses of wanted answers. A head that was not saved or a base that
+differs shows here, before anything is registered.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy
+import pandas
 import torch
 
 from ftzard.core import forked_worker, python_settings
@@ -22,12 +21,11 @@ from ftzard.core.archive import unpack
 from ftzard.errors import ModelError
 from ftzard.modeling.base_model import BaseSpec
 from ftzard.modeling.reproducibility import set_threads
-from ftzard.tasks.classification.loading import open_classifier
-from ftzard.tasks.instruction_tuning.loading import open_generator
+from ftzard.tasks.base import base_spec, task_named
 
 #: The garbage collector would look through what imports leave, again and again.
-_FRESH = ("import gc, sys; gc.disable(); from ftzard.tasks import verification as verify; gc.freeze(); "
-          "gc.enable(); verify.answer(sys.argv[1])")
+_FRESH = ("import gc, sys; gc.disable(); from ftzard.tasks import verification; gc.freeze(); "
+          "gc.enable(); verification.answer(sys.argv[1])")
 
 # float32 on the same threads gives the same bits; a GPU in bf16 may add up in another order.
 TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
@@ -36,60 +34,35 @@ TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
 def verify_saved(
     adapter: Path,
     base: BaseSpec,
-    input_ids: Sequence[Sequence[int]],
+    rows: pandas.DataFrame,
     expected: numpy.ndarray,
     *,
     batch_size: int = 64,
     timeout: float = 900,
 ) -> float:
-    """Return the largest difference between `expected` and a fresh process's logits.
+    """Return the largest difference between `expected` and a fresh process's fingerprint.
 
-    adapter: folder or packed file of the saved adapter; base: where its base is; input_ids: rows to
-    predict; expected: float32 (rows, labels) that the trained model gave for them with the same
-    `batch_size`; timeout: seconds, for a copy and then for an interpreter. Raises ModelError if the
-    process fails or the logits differ.
+    Args:
+        adapter: Folder or packed file of the saved adapter.
+        base: Where its base is.
+        rows: Tokenized rows to predict.
+        expected: Fingerprint (rows, ...) that the trained model gave for them with the same
+            `batch_size`: logits, or losses of the wanted answers.
+        batch_size: Rows that are predicted together.
+        timeout: Seconds, for a copy and then for an interpreter.
+
+    Raises:
+        ModelError: The process fails or the fingerprints differ.
     """
-    found = _fresh(adapter, base, {"input_ids": _plain(input_ids)}, batch_size, timeout)
+    predictor = task_named(base.task).predictor
+    what = predictor.FINGERPRINT
+    columns = {name: _plain(rows[name]) for name in predictor.FINGERPRINT_COLUMNS}
+    found = _fresh(Path(adapter), base, columns, batch_size, timeout)
     if found.shape != expected.shape:
         raise ModelError(
-            f"adapter {adapter}: a fresh process gives logits of shape {found.shape}; expected "
+            f"adapter {adapter}: a fresh process gives {what} of shape {found.shape}; expected "
             f"{expected.shape}. The saved adapter has other labels than the trained one."
         )
-    return _compared(adapter, base, "logits", found, expected)
-
-
-def verify_losses(
-    adapter: Path,
-    base: BaseSpec,
-    input_ids: Sequence[Sequence[int]],
-    prompt_lengths: Sequence[int],
-    expected: numpy.ndarray,
-    *,
-    batch_size: int = 64,
-    timeout: float = 900,
-) -> float:
-    """Return the largest difference between `expected` and a fresh process's losses.
-
-    As `verify_saved`, for a model that writes: input_ids, prompt_lengths: rows of instructions with
-    their answers; expected: float64 (rows,), the mean losses per supervised token that the trained
-    model's answerer gave for them with the same `batch_size`. Raises ModelError alike.
-    """
-    rows = {"input_ids": _plain(input_ids), "prompt_lengths": [int(n) for n in prompt_lengths]}
-    found = _fresh(adapter, base, rows, batch_size, timeout)
-    if found.shape != expected.shape:
-        raise ModelError(
-            f"adapter {adapter}: a fresh process gives losses of {len(found)} rows; expected "
-            f"{expected.shape}."
-        )
-    return _compared(adapter, base, "losses", found, expected)
-
-
-def _plain(input_ids: Sequence[Sequence[int]]) -> list[list[int]]:
-    return [[int(number) for number in ids] for ids in input_ids]
-
-
-def _compared(adapter: Path, base: BaseSpec, what: str, found: numpy.ndarray,
-              expected: numpy.ndarray) -> float:
     difference = float(numpy.abs(found - expected).max()) if found.size else 0.0
     limit = TOLERANCE[base.compute_dtype]
     if not difference <= limit:
@@ -101,31 +74,33 @@ def _compared(adapter: Path, base: BaseSpec, what: str, found: numpy.ndarray,
     return difference
 
 
+def _plain(values: pandas.Series) -> list:
+    """Return a column of numbers, or of lists of them, as JSON takes it."""
+    return [numpy.asarray(value).tolist() for value in values]
+
+
 def _fresh(
-    adapter: Path, base: BaseSpec, rows: dict, batch_size: int, timeout: float
+    adapter: Path, base: BaseSpec, columns: dict, batch_size: int, timeout: float
 ) -> numpy.ndarray:
     """Return what a fresh process makes of rows with a saved adapter."""
-    adapter = Path(adapter)
     with tempfile.TemporaryDirectory(prefix="ftzard-verify-") as scratch:
         folder = adapter if adapter.is_dir() else unpack(adapter, Path(scratch) / "adapter")
         request, answer = Path(scratch) / "request.json", Path(scratch) / "answer.npy"
         request.write_text(
-            json.dumps(
-                rows
-                | {
-                    "adapter": str(folder.resolve()),
-                    "base": {**asdict(base), "source": _anywhere(base.source)},
-                    "batch_size": batch_size,
-                    "threads": torch.get_num_threads(),
-                    "answer": str(answer),
-                }
-            ),
+            json.dumps({
+                "rows": columns,
+                "adapter": str(folder.resolve()),
+                "base": {**base.to_dict(), "source": _anywhere(base.source)},
+                "batch_size": batch_size,
+                "threads": torch.get_num_threads(),
+                "answer": str(answer),
+            }),
             encoding="utf-8",
         )
-        return _fresh_logits(request, answer, adapter, timeout)
+        return _fingerprint(request, answer, adapter, timeout)
 
 
-def _fresh_logits(request: Path, answer: Path, adapter: Path, timeout: float) -> numpy.ndarray:
+def _fingerprint(request: Path, answer: Path, adapter: Path, timeout: float) -> numpy.ndarray:
     said = request.with_name("said.json")
     if forked_worker.call(f"{__name__}:answer", {"request": str(request)}, said, timeout=timeout):
         return numpy.load(answer)
@@ -161,10 +136,8 @@ def answer(request: str) -> None:
     """Do what the file of a request asks for: the fresh process's part."""
     task = json.loads(Path(request).read_text(encoding="utf-8"))
     set_threads(task["threads"])
-    folder, spec, size = Path(task["adapter"]), BaseSpec(**task["base"]), task["batch_size"]
-    if spec.writes:
-        found, _ = open_generator(folder, spec).losses(
-            task["input_ids"], task["prompt_lengths"], batch_size=size)
-    else:
-        found = open_classifier(folder, spec).logits(task["input_ids"], batch_size=size)
-    numpy.save(task["answer"], found)
+    spec = base_spec(task["base"])
+    predictor = task_named(spec.task).predictor
+    opened = predictor.open_predictor(Path(task["adapter"]), spec)
+    numpy.save(task["answer"],
+               predictor.fingerprint(opened, task["rows"], batch_size=task["batch_size"]))

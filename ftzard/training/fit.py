@@ -15,21 +15,19 @@ import numpy
 import pandas
 import torch
 
+from ftzard.config.training_config import TrainingConfig
 from ftzard.core.archive import whole_folder
 from ftzard.core.artifacts import sha256, write_json
-from ftzard.errors import ModelError
-from ftzard.modeling import checks, memory
+from ftzard.errors import ModelError, nearest
+from ftzard.modeling import adapter_checks, checks, memory
 from ftzard.modeling.adapter import attach, detach, save
 from ftzard.modeling.adapter_meta import weights_file
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress
 from ftzard.modeling.reproducibility import made_with, processor
-from ftzard.tasks.classification.checks import tokenized_as
-from ftzard.tasks.instruction_tuning import chat_template
-from ftzard.tasks.instruction_tuning.checks import answered_as, assert_packing
-from ftzard.tasks.instruction_tuning.loading import ANSWERING
 from ftzard.training import rows_used
 from ftzard.training.checkpoint import Checkpoints
+from ftzard.training.objective import TrainedTask
 from ftzard.training.trainer import Trained, train
 
 
@@ -53,12 +51,9 @@ def fit(
     train_rows: pandas.DataFrame,
     validation_rows: pandas.DataFrame,
     *,
-    params: dict,
-    seed: int,
-    metric: str,
-    training: dict,
+    task: TrainedTask,
+    config: TrainingConfig,
     folder: Path,
-    train_embeddings: bool = False,
     start_from: Path | None = None,
     extra: dict | None = None,
     checkpoints: Path | None = None,
@@ -69,29 +64,32 @@ def fit(
 ) -> Fitted:
     """Attach an adapter, train it, save it into `folder`, take it off again, whatever happens.
 
-    params: rank, alpha, dropout (of an adapter; 'full' needs none), learning_rate, batch_size,
-    weight_decay; training: 'method' (see `attach`, default 'lora'), 'packing' (whether a step's
-    rows of instructions are packed into sequences of the base's max_length, default False) and
-    further values of `train` (epochs, warmup_ratio, max_grad_norm, patience, optimizer,
-    micro_batch_tokens, gradient_checkpointing); start_from: folder of an adapter whose weights to
-    begin with; extra: more entries for the adapter's ftzard.json, which for a base that writes must
-    have 'template' and 'max_new_tokens'. checkpoints: folder in which the state is kept
-    every `checkpoint_steps` steps: the same fit, cut off and called again with the same code and
-    libraries, goes on from there, and one that had ended is only read back. stop: as for `train`.
-    Raises ModelError as `attach` and `train` do, and if the rows were tokenized for another base.
+    Args:
+        loaded: The base, with nothing attached.
+        train_rows: Tokenized rows, as the task's objective takes them.
+        validation_rows: Rows of the same kind.
+        task: What the rows are for.
+        config: How to train.
+        folder: Gets the adapter.
+        start_from: Folder of an adapter whose weights to begin with.
+        extra: More entries for the adapter's ftzard.json, those that the task requires among them.
+        checkpoints: Folder in which the state is kept every `checkpoint_steps` steps: the same fit,
+            cut off and called again with the same code and libraries, goes on from there, and one
+            that had ended is only read back.
+        checkpoint_steps: Optimizer steps between two checkpoints.
+        stop: As for `train`.
+        on_step: As for `train`.
+        on_epoch: As for `train`.
+
+    Raises:
+        ModelError: As `attach` and `train` do, for an unknown metric, and if the rows were
+            tokenized for another base.
     """
-    method = training.get("method", "lora")
-    checks.method_fits(loaded.spec, method, train_embeddings=train_embeddings)
-    packing = training.get("packing", False)
-    _check_rows(loaded, train_rows, validation_rows, extra or {})
-    if packing and loaded.spec.writes:
-        assert_packing(loaded.model, loaded.tokenizer, loaded.spec)
-    values = {
-        "params": params,
-        "training": training,
-        "seed": seed,
-        "metric": metric,
-        "train_embeddings": train_embeddings,
+    if config.metric not in task.metrics:
+        raise ModelError(f"metric is '{config.metric}'{nearest(config.metric, task.metrics)}")
+    adapter_checks.method_fits(loaded.spec, config.method, train_embeddings=config.train_embeddings)
+    task.model.check_rows(loaded, train_rows, validation_rows, config, extra or {})
+    values = config.recipe() | {
         "threads": torch.get_num_threads(),
         "device": next(loaded.model.parameters()).device.type,
         "rows": {"train": rows_digest(train_rows), "validation": rows_digest(validation_rows)},
@@ -108,19 +106,14 @@ def fit(
         if trained is not None:
             return Fitted(trained, folder, _recipe(values, folder, trained))
     adapted = attach(
-        loaded, seed=seed, method=method, rank=params.get("rank"), alpha=params.get("alpha"),
-        dropout=params.get("dropout", 0.0), train_embeddings=train_embeddings,
-        start_from=start_from)
+        loaded, seed=config.seed, method=config.method, rank=config.rank, alpha=config.alpha,
+        dropout=config.dropout, train_embeddings=config.train_embeddings, start_from=start_from)
     try:
         with memory.watched(loaded.device, loaded.held) as peak:
             trained = train(
-                adapted, train_rows, validation_rows, labels=loaded.labels,
-                learning_rate=params["learning_rate"], batch_size=params["batch_size"],
-                weight_decay=params["weight_decay"], seed=seed, metric=metric, checkpoints=kept,
-                packed_length=loaded.spec.max_length if packing else None,
-                stop=stop, on_step=on_step, on_epoch=on_epoch,
-                **{k: v for k, v in training.items() if k not in ("method", "packing")})
-        checks.trained(adapted, loaded.tokenizer, loaded.spec)
+                adapted, task.model.objective(loaded, train_rows, validation_rows, config), config,
+                checkpoints=kept, stop=stop, on_step=on_step, on_epoch=on_epoch)
+        checks.assert_batch_invariance(adapted, loaded.tokenizer, loaded.spec)
         save(loaded, folder, extra)
         rows_used.note(folder, train_rows, validation_rows)
     finally:
@@ -141,24 +134,6 @@ def rows_digest(rows: pandas.DataFrame) -> str:
         hasher.update(numpy.asarray(ids, dtype=numpy.int32).tobytes())
         hasher.update(f"|{target}|".encode())
     return hasher.hexdigest()[:16]
-
-
-def _check_rows(
-    loaded: LoadedBase, train_rows: pandas.DataFrame, validation_rows: pandas.DataFrame, extra: dict
-) -> None:
-    """Refuse rows that were tokenized otherwise than this base, with its template, does it."""
-    missing = [key for key in ANSWERING if key not in extra] if loaded.spec.writes else []
-    if missing:
-        raise ModelError(
-            f"the adapter's entries lack {', '.join(missing)}; expected {' and '.join(ANSWERING)} "
-            "in `extra`, because a model that writes is asked as it was trained."
-        )
-    for rows in (train_rows, validation_rows):
-        if loaded.spec.writes:
-            answered_as(rows, loaded.tokenizer, chat_template.from_meta(extra["template"]),
-                               loaded.spec.max_length)
-        else:
-            tokenized_as(rows, loaded.tokenizer, loaded.spec.max_length)
 
 
 def _recipe(values: dict, folder: Path, trained: Trained) -> dict:

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from ftzard.modeling.adapter import attach
-from ftzard.modeling.architecture import head_parts, linear_layers, writes
+from ftzard.modeling.architecture import head_parts, is_causal_lm, linear_layers
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.hf_logging import quiet_loading
 from ftzard.modeling.inspection import Inspection, inspect
@@ -97,11 +97,11 @@ def stand_in(config: PretrainedConfig, spec: BaseSpec, classes: int) -> PreTrain
     config: its architecture; classes: labels of the head. Raises nothing of its own: `inspect`
     has looked at the same config before.
     """
-    values = config.to_dict() | ({} if spec.writes else {"num_labels": classes})
+    values = config.to_dict() | ({} if spec.head.is_causal_lm else {"num_labels": classes})
     values.pop("quantization_config", None)
     attention = "eager" if spec.attention == "eager" else "sdpa"
     dtype = getattr(torch, spec.compute_dtype)
-    kind = AutoModelForCausalLM if spec.writes else AutoModelForSequenceClassification
+    kind = AutoModelForCausalLM if spec.head.is_causal_lm else AutoModelForSequenceClassification
     with torch.random.fork_rng(devices=[]), META, quiet_loading():
         model = kind.from_config(
             type(config).from_dict(values), attn_implementation=attention, dtype=dtype)
@@ -109,7 +109,7 @@ def stand_in(config: PretrainedConfig, spec: BaseSpec, classes: int) -> PreTrain
             for name, layer in linear_layers(model).items():
                 parent, _, last = name.rpartition(".")
                 setattr(model.get_submodule(parent), last, _stored(layer, spec))
-    for part in () if spec.writes else head_parts(model).values():
+    for part in () if spec.head.is_causal_lm else head_parts(model).values():
         part.float().register_forward_pre_hook(lambda _, given: (given[0].float(), *given[1:]))
     model.requires_grad_(False)
     model.config.use_cache = False
@@ -135,7 +135,7 @@ def living(
     needs of all tokens to write the next one; supervised: as for `peak`.
     """
     batch = _batch(model, rows, length)
-    if writes(model):
+    if is_causal_lm(model):
         writing = {"logits_to_keep": 1, "use_cache": True}
         batch |= _asked(rows, length, supervised) if training else writing
     alive = _Living(model)

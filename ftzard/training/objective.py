@@ -1,68 +1,92 @@
-"""What a training is for: the labels of texts, or the tokens of answers.
-
-An objective turns rows into batches with their targets, says what a row weighs in a step's mean,
-and measures the validation rows. `train` does all the rest, for one as for the other.
-"""
+"""What a training minimizes, and what it needs of a task: protocols that tasks implement."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy
 import pandas
 import torch
 from torch import nn
 
+from ftzard.config.training_config import TrainingConfig
 from ftzard.errors import ModelError
-from ftzard.modeling.architecture import writes
-from ftzard.modeling.spec import CLASSIFICATION, INSTRUCTION_TUNING
+from ftzard.modeling.base_model import LoadedBase
 
-METRICS = {
-    CLASSIFICATION: (
-        "accuracy",
-        "balanced_accuracy",
-        "macro_precision",
-        "macro_recall",
-        "macro_f1",
-        "validation_loss",
-        "calibrated_loss",
-    ),
-    INSTRUCTION_TUNING: ("validation_loss", "perplexity", "token_accuracy"),
-}
 #: Metrics of which the lower one is the better one.
 LOWER = ("validation_loss", "perplexity", "calibrated_loss")
-
 
 Batch = tuple[dict[str, torch.Tensor], numpy.ndarray]
 
 
-def task_of(model: nn.Module) -> str:
-    """Return what a model is for, by its head: one of spec.TASKS."""
-    return INSTRUCTION_TUNING if writes(model) else CLASSIFICATION
+class Objective(Protocol):
+    """Turns rows into batches with their targets, weighs them, and measures the validation rows.
+
+    lengths: int64 (rows,), tokens of each training row; class_weights: float64 (classes,), None
+    where all targets weigh the same.
+    """
+
+    lengths: numpy.ndarray
+    class_weights: numpy.ndarray | None
+
+    def parts(self, rows: numpy.ndarray, tokens: int | None) -> list:
+        """Return a step's rows in the parts that are computed one after the other.
+
+        tokens: most padded tokens of a part, None or 0 for no bound.
+        """
+
+    def batch(self, part: Any, pad_id: int, device: torch.device) -> Batch:
+        """Return what a model takes of a part, and the int64 targets of its loss."""
+
+    def count(self, rows: numpy.ndarray) -> int:
+        """Return how many targets the loss of these rows sees."""
+
+    def weight(self, rows: numpy.ndarray) -> float:
+        """Return what the loss of these rows weighs in a mean over steps."""
+
+    def measure(
+        self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
+    ) -> dict[str, float]:
+        """Return validation_loss and the task's metrics on the validation rows."""
+
+    def counted(self) -> dict[str, int]:
+        """Return what an epoch's entry of the history counts besides."""
+
+    def padding(self, parts: Sequence) -> float:
+        """Return which share of the computed tokens is padding."""
 
 
-def objective_of(
-    model: nn.Module,
-    train_rows: pandas.DataFrame,
-    validation_rows: pandas.DataFrame,
-    labels: Sequence[str],
-    packed_length: int | None,
-    class_weights: str | Mapping[str, float] | None = None,
-) -> object:
-    """Return the objective of a model on these rows. Raises ModelError as `train` says."""
-    from ftzard.tasks.classification.objective import Labels
-    from ftzard.tasks.instruction_tuning.objective import Answers
+class TrainedTask(Protocol):
+    """What `fit` and `search` take of a task: its metrics, and two functions of its model part."""
 
-    if writes(model):
-        if class_weights is not None:
-            raise ModelError(
-                f"training.class_weights is {class_weights!r} in a training for instruction_tuning,"
-                " where an answer has no class; expected null.")
-        return Answers(model, train_rows, validation_rows, packed_length)
-    if packed_length is not None:
-        raise ModelError(
-            "packing is asked for in a training for classification, where a text is answered as a "
-            "whole; expected none. Remove 'packing' from the training's values."
-        )
-    return Labels(train_rows, validation_rows, labels, class_weights)
+    @property
+    def metrics(self) -> tuple[str, ...]: ...
+
+    @property
+    def model(self) -> "TrainedModelPart": ...
+
+
+class TrainedModelPart(Protocol):
+    """The functions of a task's model part that training calls."""
+
+    def objective(
+        self,
+        loaded: LoadedBase,
+        train_rows: pandas.DataFrame,
+        validation_rows: pandas.DataFrame,
+        config: TrainingConfig,
+    ) -> Objective:
+        """Return the objective on these rows; raises ModelError for rows without anything to learn.
+        """
+
+    def check_rows(
+        self,
+        loaded: LoadedBase,
+        train_rows: pandas.DataFrame,
+        validation_rows: pandas.DataFrame,
+        config: TrainingConfig,
+        adapter_meta: Mapping,
+    ) -> None:
+        """Raise ModelError for rows that were tokenized otherwise than this base takes them."""
 
 
 def better(entry: dict, than: dict, metric: str) -> bool:
@@ -78,6 +102,7 @@ def better(entry: dict, than: dict, metric: str) -> bool:
 
 
 def check_count(rows: Sequence, validation: Sequence) -> None:
+    """Raise ModelError for fewer than two training rows or no validation row."""
     if len(rows) < 2 or len(validation) < 1:
         raise ModelError(
             f"{len(rows)} training and {len(validation)} validation rows; expected at least 2 "

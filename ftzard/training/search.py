@@ -18,18 +18,16 @@ import optuna
 import pandas
 from scipy.stats import qmc
 
+from ftzard.config.training_config import ADAPTER_ONLY, TrainingConfig
 from ftzard.errors import ModelError, nearest
-from ftzard.modeling.adapter import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress
 from ftzard.training.fit import fit
-from ftzard.training.objective import LOWER, METRICS, better
+from ftzard.training.objective import LOWER, TrainedTask, better
 from ftzard.training.trainer import Trained
 
 RANGES = {"learning_rate": True, "weight_decay": False, "dropout": False}
 CHOICES = ("rank", "batch_size")
-#: What only an adapter has, so that the method 'full' does not search it.
-ADAPTER_ONLY = ("rank", "dropout")
 #: Trials whose values are set beforehand; TPE learns from them. All, if the space is finite.
 STARTUP = 10
 #: Least distance of two of them, where each searched range has length 1.
@@ -62,20 +60,15 @@ def search(
     train_rows: pandas.DataFrame,
     validation_rows: pandas.DataFrame,
     *,
+    task: TrainedTask,
+    config: TrainingConfig,
     space: dict,
     trials: int,
-    metric: str,
-    seed: int,
-    training: dict,
     folder: Path,
-    alpha_ratio: float = 2.0,
-    train_embeddings: bool = False,
-    start_from: Path | None = None,
     extra: dict | None = None,
     checkpoints: Path | None = None,
     checkpoint_steps: int = 0,
     prune: bool = False,
-    first: dict | None = None,
     on_trial_start: Callable[[int, dict], object] | None = None,
     on_step: Progress | None = None,
     on_epoch: Callable[[dict], object] | None = None,
@@ -83,29 +76,40 @@ def search(
 ) -> list[Trial]:
     """Return the trials, best first; equal ones by number.
 
-    space: rank and batch_size as lists of choices, learning_rate (drawn on a log scale),
-    weight_decay and dropout as [lowest, highest]; any of them as one value to fix it. trials: how
-    many; metric: one of METRICS of the base's task, on the validation rows; training: the method
-    and further keyword values of `train`, as for `fit`; folder: gets `trial_<number>` per
-    trial; alpha_ratio: alpha = alpha_ratio * rank; start_from: adapter whose weights every trial
-    begins with, and whose rank and alpha it then has; extra: goes into each adapter's ftzard.json;
-    checkpoints, checkpoint_steps: as for `fit`, so that a search that was cut off goes on in the
-    trial it was in; prune: stop a trial that, from its second epoch on, is below the median of the
-    earlier trials at the same epoch; first: values of the first trial, each used if it is within
-    its entry of `space`. Raises ModelError for an unknown or empty entry of `space`, and for more
-    trials than it has points.
+    Args:
+        loaded: The base that all trials share.
+        train_rows: As for `fit`.
+        validation_rows: Rows by which the trials are ranked.
+        task: What the rows are for.
+        config: What every trial is trained with but for `space`; the first trial takes its values,
+            each that is within its entry of `space`. alpha keeps its ratio to the rank.
+        space: rank and batch_size as lists of choices, learning_rate (drawn on a log scale),
+            weight_decay and dropout as [lowest, highest]; any of them as one value to fix it.
+        trials: How many.
+        folder: Gets `trial_<number>` per trial.
+        extra: Goes into each adapter's ftzard.json.
+        checkpoints: As for `fit`, so that a search that was cut off goes on in the trial it was in.
+        checkpoint_steps: As for `fit`.
+        prune: Stop a trial that, from its second epoch on, is below the median of the earlier
+            trials at the same epoch.
+        on_trial_start: Called with the number and the values of a trial.
+        on_step: As for `train`.
+        on_epoch: As for `train`.
+        on_trial_end: Called with the trial.
+
+    Raises:
+        ModelError: For an unknown metric, an unknown or empty entry of `space`, and for more trials
+            than it has points.
     """
-    metrics = METRICS[loaded.spec.task]
-    if metric not in metrics:
-        raise ModelError(f"tuning.metric is '{metric}'{nearest(metric, metrics)}")
+    metric, seed = config.metric, config.seed
+    if metric not in task.metrics:
+        raise ModelError(f"tuning.metric is '{metric}'{nearest(metric, task.metrics)}")
     if trials < 1:
         raise ModelError(f"tuning.trials is {trials}; expected at least 1.")
     check_space(space)
-    saved = None if start_from is None else read_meta(start_from)["lora"]
-    if training.get("method") == "full":
+    first = {name: getattr(config, name) for name in space}
+    if config.method == "full":
         space = {name: value for name, value in space.items() if name not in ADAPTER_ONLY}
-    elif saved is not None:
-        space = {**space, "rank": saved["rank"]}
     require_points(space, trials)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -116,14 +120,14 @@ def search(
         else optuna.pruners.NopPruner(),
     )
     startup = trials if points(space) < math.inf else min(trials, STARTUP)
-    for values in startup_points(space, startup, seed, first or {}):
+    for values in startup_points(space, startup, seed, first):
         study.enqueue_trial(values)
     done: list[Trial] = []
     for number in range(trials):
         proposal = study.ask()
         params = _propose(proposal, space)
         if "rank" in params:
-            params["alpha"] = saved["alpha"] if saved else alpha_ratio * params["rank"]
+            params["alpha"] = config.alpha / config.rank * params["rank"]
         if on_trial_start is not None:
             on_trial_start(number, dict(params))
         stop = _watch(proposal, metric)
@@ -131,13 +135,9 @@ def search(
             loaded,
             train_rows,
             validation_rows,
-            params=params,
-            seed=seed,
-            metric=metric,
-            training=training,
+            task=task,
+            config=config.with_params(params),
             folder=Path(folder) / f"trial_{number}",
-            train_embeddings=train_embeddings,
-            start_from=start_from,
             extra=extra,
             checkpoints=checkpoints,
             checkpoint_steps=checkpoint_steps,

@@ -7,36 +7,35 @@ parameters that an optimizer step leaves as they were.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import bitsandbytes
 import numpy
-import pandas
 import torch
 from torch import nn
 
-from ftzard.errors import ModelError, nearest
+from ftzard.config.training_config import TrainingConfig
+from ftzard.errors import ModelError
+from ftzard.modeling.adapter_checks import OPTIMIZERS, optimizer_fits
 from ftzard.modeling.architecture import headed_in
 from ftzard.modeling.batching import shuffled_batches
-from ftzard.modeling.checks import OPTIMIZERS, optimizer_fits
 from ftzard.modeling.inference import TOKENS, Progress
 from ftzard.modeling.reproducibility import set_seed
 from ftzard.training.checkpoint import Checkpoints, random_state, set_random_state
-from ftzard.training.objective import METRICS, better, objective_of, task_of
+from ftzard.training.objective import Objective, better
 
 
 @dataclass
 class Trained:
     """What training did.
 
-    history: a dict per epoch (epoch from 1, train_loss, validation_loss, of labels accuracy,
-    balanced_accuracy, macro_precision, macro_recall, macro_f1, of answers perplexity,
-    token_accuracy and the supervised_tokens that were trained on, learning_rate at its end,
-    tokens_per_second of real tokens, padding_share); best_epoch: whose weights the model has now;
-    stopped_early: whether patience ran out before the last epoch; steps: optimizer steps done;
-    resumed_at: steps that an earlier run had done, from whose checkpoint this one went on; pruned:
+    history: a dict per epoch (epoch from 1, train_loss, validation_loss, the task's metrics and
+    counts, learning_rate at its end, tokens_per_second of real tokens, padding_share); best_epoch:
+    whose weights the model has now; stopped_early: whether patience ran out before the last epoch;
+    steps: optimizer steps done; resumed_at: steps that an earlier run had done, from whose
+    checkpoint this one went on; pruned:
     whether it was stopped from outside.
     """
 
@@ -55,24 +54,9 @@ class Trained:
 
 def train(
     model: nn.Module,
-    train_rows: pandas.DataFrame,
-    validation_rows: pandas.DataFrame,
+    objective: Objective,
+    config: TrainingConfig,
     *,
-    labels: Sequence[str],
-    epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    weight_decay: float = 0.01,
-    warmup_ratio: float = 0.1,
-    max_grad_norm: float = 1.0,
-    patience: int = 2,
-    seed: int = 0,
-    metric: str = "accuracy",
-    optimizer: str = "adamw",
-    micro_batch_tokens: int | None = None,
-    gradient_checkpointing: bool = False,
-    packed_length: int | None = None,
-    class_weights: str | Mapping[str, float] | None = None,
     checkpoints: Checkpoints | None = None,
     stop: Callable[[list[dict]], bool] | None = None,
     on_step: Progress | None = None,
@@ -80,39 +64,33 @@ def train(
 ) -> Trained:
     """Train what is trainable in `model` and leave it with the best epoch's weights.
 
-    train_rows, validation_rows: tables with input_ids (lists of ids) and label (a name of
-    `labels`), or, for a model that writes, prompt_length (the ids after it are learned; labels:
-    none); batch_size: rows per optimizer step; learning_rate: AdamW's highest, after a linear
-    warm-up over `warmup_ratio` of all steps and before a linear decay to zero; max_grad_norm:
-    longer gradients are shortened; optimizer: one of checks.OPTIMIZERS, '8bit' keeps its state in
-    8 bit, 'paged' outside the GPU while it is full; micro_batch_tokens: most padded tokens that
-    are computed at once (None or 0: a step's rows at once), while a step stays the mean over its
-    rows, or over all tokens of their answers; packed_length: pack a step's rows into sequences of
-    at most so many tokens (None: a row per sequence); class_weights: what the rows of each label
-    weigh in the mean of a step, by label or 'balanced' (see objectives.Labels);
-    gradient_checkpointing: compute a block's activations again for its gradient instead of keeping
-    them, which takes longer and less memory; patience: epochs without a better `metric` (on
-    validation) before training stops; checkpoints: where to keep the state, and to go on from if
-    one is there, with the losses of a run that was never cut off; stop: asked with the history
-    before every epoch but the first whether to leave it at that; on_step: called with (steps done,
-    steps in all); on_epoch: with the epoch's entry of the history, also of the epochs that an
-    earlier run had done; of one that was trained now with `step_losses` as well, {step: loss} of
-    its steps, the first is step 1. Raises ModelError as the module says.
+    Args:
+        model: With what is to be trained attached to it.
+        objective: What is minimized, on which rows. A step stays the mean over its rows, or over
+            all tokens of their answers, however they are computed.
+        config: The values of training; rank, alpha and the like were used to attach the adapter.
+        checkpoints: Where to keep the state, and to go on from if one is there, with the losses of
+            a run that was never cut off.
+        stop: Asked with the history before every epoch but the first whether to leave it at that.
+        on_step: Called with (steps done, steps in all).
+        on_epoch: Called with the epoch's entry of the history, also of the epochs that an earlier
+            run had done; of one that was trained now with `step_losses` as well, {step: loss} of
+            its steps, the first is step 1.
+
+    Raises:
+        ModelError: As the module says.
     """
-    metrics = METRICS[task_of(model)]
-    if metric not in metrics:
-        raise ModelError(f"metric is '{metric}'{nearest(metric, metrics)}")
-    objective = objective_of(model, train_rows, validation_rows, labels, packed_length,
-                             class_weights)
     parameters = _trainable(model)
-    set_seed(seed)
-    generator = numpy.random.default_rng(seed)
+    set_seed(config.seed)
+    generator = numpy.random.default_rng(config.seed)
     device = next(model.parameters()).device
     pad_id = model.config.pad_token_id
     lengths = objective.lengths
-    steps = epochs * math.ceil(len(lengths) / batch_size)
-    rule = make_optimizer(optimizer, parameters, learning_rate, weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(rule, _warmup_and_decay(steps, warmup_ratio))
+    steps = config.epochs * math.ceil(len(lengths) / config.batch_size)
+    rule = make_optimizer(
+        config.optimizer, parameters, config.learning_rate, config.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        rule, _warmup_and_decay(steps, config.warmup_ratio))
     state = _State(parameters, rule, schedule, generator)
     saved = checkpoints.latest() if checkpoints else None
     if saved is not None:
@@ -122,23 +100,24 @@ def train(
                 on_epoch(dict(entry))
     resumed_at = state.done
     pruned = False
-    while len(state.history) < epochs and len(state.history) - state.best < max(patience, 1):
+    patience = max(config.patience, 1)
+    while len(state.history) < config.epochs and len(state.history) - state.best < patience:
         if state.history and stop is not None and stop(state.history):
             pruned = True
             break
         generator.bit_generator.state = state.shuffle
-        batches = shuffled_batches(lengths, batch_size, generator)
-        computed = [objective.parts(rows, micro_batch_tokens) for rows in batches]
+        batches = shuffled_batches(lengths, config.batch_size, generator)
+        computed = [objective.parts(rows, config.micro_batch_tokens) for rows in batches]
         model.train()
         first, started = len(state.losses), time.perf_counter()
-        with _recomputing(model, gradient_checkpointing):
+        with _recomputing(model, config.gradient_checkpointing):
             for rows, together in list(zip(batches, computed, strict=True))[first:]:
                 parts = [objective.batch(part, pad_id, device) for part in together]
                 before = _copy(parameters) if state.done == 0 else {}
                 rule.zero_grad(set_to_none=True)
                 state.losses.append(_gradients(
                     model, parts, state.done, objective.count(rows), objective.class_weights))
-                nn.utils.clip_grad_norm_(parameters.values(), max_grad_norm)
+                nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
                 rule.step()
                 schedule.step()
                 if before:
@@ -149,7 +128,8 @@ def train(
                 if checkpoints and checkpoints.due(state.done) and len(state.losses) < len(batches):
                     checkpoints.save(state.done, state.dump())
         seconds = time.perf_counter() - started
-        measured = objective.measure(model, pad_id, batch_size, micro_batch_tokens or TOKENS)
+        measured = objective.measure(
+            model, pad_id, config.batch_size, config.micro_batch_tokens or TOKENS)
         tokens = lengths[numpy.concatenate(batches[first:])].sum()
         entry = {
             "epoch": len(state.history) + 1,
@@ -162,7 +142,7 @@ def train(
             "padding_share": objective.padding([part for step in computed for part in step]),
         }
         losses = state.losses
-        state.end_epoch(entry, metric)
+        state.end_epoch(entry, config.metric)
         if on_epoch is not None:
             on_epoch({**entry, "step_losses": {state.done - len(losses) + n: loss
                                                for n, loss in enumerate(losses, 1)}})
@@ -171,7 +151,7 @@ def train(
     if state.best < len(state.history):
         _restore(parameters, state.best_weights)
     model.eval()
-    early = len(state.history) < epochs and not pruned
+    early = len(state.history) < config.epochs and not pruned
     return Trained(state.history, state.best, early, state.done, resumed_at, pruned)
 
 

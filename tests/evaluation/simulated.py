@@ -2,10 +2,15 @@
 
 import numpy as np
 
+from ftzard.config.schema import Gate
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.paired import Predicted, Scored
 
 CLASSES = ["negative", "positive"]
+LIMITS = Gate(
+    min_gain=0.01, confidence=0.95, resamples=2000, min_rows=200, max_class_loss=0.05,
+    max_forgetting=0.05, baseline_veto=False, first_baseline_margin=0.02,
+    first_calibration_error=0.1, trial=False)
 
 
 def answers(labels: np.ndarray, correct: np.ndarray, name: str = "first") -> dict[str, Predicted]:

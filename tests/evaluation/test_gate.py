@@ -1,6 +1,7 @@
 """The gate errs as rarely as it says, and each of its rules decides a case of its own."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,22 +10,16 @@ from ftzard.config.compose import compose
 from ftzard.errors import DataError
 from ftzard.evaluation.gate import NO_CHAMPION, is_trial, judge, means
 from ftzard.evaluation.paired import Predicted, mcnemar
-from tests.evaluation.simulated import CLASSES, answers, counted, pair
+from tests.evaluation.simulated import CLASSES, LIMITS, answers, counted, pair
 
-RULES = {
-    "min_gain": 0.01,
-    "max_class_loss": 0.02,
-    "max_forgetting": 0.02,
-    "min_rows": 200,
-    "baselines": {},
-    "baseline_veto": False,
-    "seed": 0,
-}
-SHIPPED = vars(compose().gate)
+RULES = replace(LIMITS, max_class_loss=0.02, max_forgetting=0.02)
+SHIPPED = compose().gate
 
 
 def decide(challenger, champion, **changed):
-    return judge(challenger, champion, CLASSES, **(RULES | changed))
+    limits = {k: changed.pop(k) for k in list(changed) if hasattr(RULES, k)}
+    return judge(challenger, champion, replace(RULES, **limits),
+                 **{"classes": CLASSES, "baselines": {}, "seed": 0} | changed)
 
 
 def together(*pairs):
@@ -47,8 +42,8 @@ def together(*pairs):
 def promotions(pairs: int, gain: float, discordance: float, seed: int) -> int:
     """Return how many of so many challengers, tested on 2,000 rows, are promoted."""
     rng = np.random.default_rng(seed)
-    return sum(judge(*pair(rng, 2000, gain, discordance), CLASSES, baselines={}, seed=number,
-                     **SHIPPED).promoted for number in range(pairs))
+    return sum(judge(*pair(rng, 2000, gain, discordance), SHIPPED, classes=CLASSES, baselines={},
+                     seed=number).promoted for number in range(pairs))
 
 
 @pytest.mark.slow
@@ -122,7 +117,7 @@ def test_a_handful_of_differing_rows_is_no_evidence_though_the_bootstrap_says_so
 def test_too_few_rows_cannot_tell_however_clear_it_looks():
     verdict = decide(*counted(wins=60, losses=0, both=100))
     assert (verdict.decision, verdict.promoted) == ("cannot tell", False)
-    assert verdict.rows_needed == RULES["min_rows"]
+    assert verdict.rows_needed == RULES.min_rows
     assert any("fewer than the 200" in reason for reason in verdict.reasons)
     assert verdict.reasons[-1] == (
         "The interval excludes zero already; it is gate.min_rows that asks for 200 rows.")
@@ -132,7 +127,7 @@ def test_too_few_rows_cannot_tell_however_clear_it_looks():
 
 def test_too_few_rows_that_lose_are_not_told_how_many_would_show_a_gain():
     verdict = decide(*counted(wins=0, losses=60, both=100))
-    assert verdict.decision == "cannot tell" and verdict.rows_needed == RULES["min_rows"]
+    assert verdict.decision == "cannot tell" and verdict.rows_needed == RULES.min_rows
     assert "gate.min_rows that asks for 200 rows" in verdict.reasons[-1]
 
 
@@ -142,7 +137,7 @@ def test_too_few_rows_without_a_difference_are_told_how_many_would_show_one():
     assert verdict.rows_needed > 1000
     assert f"About {verdict.rows_needed:,} test rows would be needed" in verdict.reasons[-1]
     enough = decide(*counted(wins=6, losses=4, both=50), min_gain=0.2)
-    assert enough.rows_needed == RULES["min_rows"]
+    assert enough.rows_needed == RULES.min_rows
     assert "gate.min_rows asks for 200, which would do to show a gain of 20.0 points" in (
         enough.reasons[-1])
 

@@ -1,22 +1,24 @@
 """The gate on scores errs as rarely as it says, and compares like with like."""
 
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
 from ftzard.errors import DataError
-from ftzard.evaluation.gate import interval, judge_scores, means
+from ftzard.evaluation.gate import interval, judge, means
 from ftzard.evaluation.paired import Scored, mcnemar, sign_flips
-from tests.evaluation.simulated import losses, scored
+from tests.evaluation.simulated import LIMITS, losses, scored
 
-RULES = {"measure": "loss", "min_gain": 0.005, "max_forgetting": 0.05, "min_rows": 200,
-         "baselines": {}, "baseline_veto": False, "seed": 0, "resamples": 500}
+RULES = replace(LIMITS, min_gain=0.005, resamples=500)
 
 
 def decide(challenger, champion, **changed):
-    return judge_scores(challenger, champion, **(RULES | changed))
+    limits = {k: changed.pop(k) for k in list(changed) if hasattr(RULES, k)}
+    return judge(challenger, champion, replace(RULES, **limits),
+                 **{"measure": "loss", "baselines": {}, "seed": 0} | changed)
 
 
 def shifted(n: int, by: float, seed: int = 0, name: str = "first", spread: float = 0.3):

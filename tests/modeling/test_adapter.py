@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -13,13 +13,14 @@ from safetensors.torch import load_file, save_file
 from ftzard.core.archive import pack
 from ftzard.core.artifacts import sha256
 from ftzard.errors import ModelError
-from ftzard.modeling.adapter import attach, base_spec, detach, read_meta, save
+from ftzard.modeling.adapter import attach, detach, read_meta, save
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.tiny_falcon import build
 from ftzard.tasks import verification
-from ftzard.tasks.classification.loading import bare_classifier, open_classifier
+from ftzard.tasks.base import base_spec
+from ftzard.tasks.classification.predictor import bare_classifier, open_classifier
 from ftzard.tasks.verification import verify_saved
-from ftzard.training.trainer import train
+from tests.training_calls import train
 
 LABELS = ["negative", "positive"]
 
@@ -31,7 +32,7 @@ import json, numpy, sys
 from pathlib import Path
 from ftzard.core import forked_worker
 from ftzard.tasks import verification as verify
-from ftzard.modeling.base_model import BaseSpec
+from ftzard.tasks.base import base_spec
 from ftzard.orchestration.kernel_server import call_function
 asked = json.loads(Path(sys.argv[1]).read_text())
 expected = numpy.load(asked["expected"])
@@ -39,8 +40,8 @@ verify.subprocess = None
 for off in (0, 1):
     forked_worker.prepare(call_function)
     try:
-        print(verify.verify_saved(Path(asked["folder"]), BaseSpec(**asked["spec"]),
-                                  asked["input_ids"], expected + off))
+        print(verify.verify_saved(Path(asked["folder"]), base_spec(asked["spec"]),
+                                  asked["rows"], expected + off))
     except verify.ModelError as error:
         print(error)
 """
@@ -75,8 +76,8 @@ def test_a_copy_of_the_kernel_s_beginning_verifies_without_another_interpreter(
     folder, expected = trained
     numpy.save(tmp_path / "expected.npy", expected)
     (tmp_path / "asked.json").write_text(json.dumps({
-        "folder": str(folder), "spec": asdict(spec), "expected": str(tmp_path / "expected.npy"),
-        "input_ids": [list(map(int, ids)) for ids in validation_rows["input_ids"]]}, default=str))
+        "folder": str(folder), "spec": spec.to_dict(), "expected": str(tmp_path / "expected.npy"),
+        "rows": {"input_ids": [list(map(int, ids)) for ids in validation_rows["input_ids"]]}}, default=str))
     done = subprocess.run([sys.executable, "-c", IN_A_COPY, str(tmp_path / "asked.json")],
                           text=True, capture_output=True)
     equal, refused = done.stdout.splitlines()
@@ -140,7 +141,7 @@ def test_a_saved_adapter_reopens_to_the_same_logits(loaded, spec, trained, valid
 def test_a_fresh_process_gives_the_same_logits(trained, spec, validation_rows, tmp_path):
     folder, expected = trained
     packed = pack(folder, tmp_path / "adapter.zip")
-    assert verify_saved(packed, spec, validation_rows["input_ids"], expected) == 0.0
+    assert verify_saved(packed, spec, validation_rows, expected) == 0.0
 
 
 def test_a_saved_adapter_that_answers_otherwise_is_refused(
@@ -152,9 +153,9 @@ def test_a_saved_adapter_that_answers_otherwise_is_refused(
         (expected * numpy.nan, "by up to nan"),
         (expected[:, :1], "logits of shape .80, 1.; expected .80, 2."),
     ):
-        monkeypatch.setattr(verification, "_fresh_logits", lambda *given, answer=answer: answer)
+        monkeypatch.setattr(verification, "_fingerprint", lambda *given, answer=answer: answer)
         with pytest.raises(ModelError, match=said):
-            verify_saved(folder, spec, validation_rows["input_ids"], expected)
+            verify_saved(folder, spec, validation_rows, expected)
 
 
 def test_what_is_saved_says_where_it_comes_from(loaded, trained, folder):
@@ -164,7 +165,7 @@ def test_what_is_saved_says_where_it_comes_from(loaded, trained, folder):
     assert meta["tokenizer_hash"] == loaded.tokenizer_hash
     assert meta["quantisation"] == "nf4" and meta["cleaning"] == {"lower": True}
     assert meta["lora"] == {"rank": 4, "alpha": 8, "dropout": 0.1, "train_embeddings": True}
-    assert base_spec(trained[0], folder) == loaded.spec
+    assert base_spec({**meta["base"]["spec"], "source": folder}) == loaded.spec
     assert (trained[0] / "tokenizer.json").is_file()
     for file in ("ftzard.json", "adapter_config.json"):
         assert str(folder) not in (trained[0] / file).read_text()

@@ -16,26 +16,29 @@ from ftzard.core.artifacts import sha256
 from ftzard.errors import ModelError
 from ftzard.modeling import base_model as base_module
 from ftzard.modeling import checks
-from ftzard.modeling.adapter import attach, base_spec, detach, save
+from ftzard.modeling.adapter import attach, detach, save
 from ftzard.modeling.adapter_meta import read_meta, weights_file
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.batching import pad
 from ftzard.tasks import verification
-from ftzard.tasks.classification.loading import bare_classifier, open_classifier
+from ftzard.tasks.base import base_spec
+from ftzard.tasks.classification import TASK as CLASSIFICATION
+from ftzard.tasks.classification.predictor import bare_classifier, open_classifier
+from ftzard.tasks.instruction_tuning import TASK as INSTRUCTIONS
 from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning import objective as answer_objective
 from ftzard.tasks.instruction_tuning.checks import answered_as
-from ftzard.tasks.instruction_tuning.loading import bare_generator, open_generator
 from ftzard.tasks.instruction_tuning.objective import Answers
+from ftzard.tasks.instruction_tuning.predictor import bare_generator, open_generator
 from ftzard.tasks.instruction_tuning.token_loss import row_losses
 from ftzard.tasks.instruction_tuning.tokenization import encode
-from ftzard.tasks.verification import verify_losses
+from ftzard.tasks.verification import verify_saved
 from ftzard.training import trainer
-from ftzard.training.fit import fit, rows_digest
+from ftzard.training.fit import rows_digest
 from ftzard.training.objective import better
-from ftzard.training.search import search
 from tests.modeling.families import FAMILIES, LAYERS, LINEAR, build
 from tests.modeling.instruction_rows import EXTRA, LENGTH, rows_of
+from tests.training_calls import fit, search, train
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +74,7 @@ def base_of(folders):
 
 def spec_of(folders, family, **values) -> BaseSpec:
     return BaseSpec(source=folders[family], name=family, lora_targets=None, max_length=LENGTH,
-                    task="instruction_tuning", **{"quantisation": "none", **values})
+                    head=INSTRUCTIONS.head, **{"quantisation": "none", **values})
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_every_linear_layer_is_stored_as_asked_and_the_head_never(family, quanti
     count = LAYERS * len(LINEAR[family])
     assert base.quantised == (count if quantisation != "none" else 0)
     assert base.inspection.head == ("lm_head",) and base.labels == []
-    assert len(base.inspection.linear) == count and base.inspection.writes
+    assert len(base.inspection.linear) == count and base.inspection.is_causal_lm
     head = base.model.lm_head
     assert type(head) is torch.nn.Linear and head.weight.dtype == torch.float32
     assert base.inspection.tied == (head.weight is base.model.get_input_embeddings().weight)
@@ -144,8 +147,7 @@ def test_a_head_that_the_quantiser_takes_does_not_pass_a_load(folders, monkeypat
 @pytest.mark.parametrize(("family", "change", "labels", "said"), [
     ("distilbert", {}, (), "'distilbert' is an encoder, .*task=classification"),
     ("falcon", {}, ("a", "b"), "labels are .'a', 'b'.*free text"),
-    ("falcon", {"task": "instruction_tunning"}, (), "did you mean 'instruction_tuning'"),
-    ("falcon", {"task": "classification"}, (), "at least two, each once"),
+    ("falcon", {"head": CLASSIFICATION.head}, (), "at least two, each once"),
 ])
 def test_what_cannot_write_is_refused_before_any_weight_is_loaded(
     family, change, labels, said, folders, monkeypatch
@@ -157,7 +159,7 @@ def test_what_cannot_write_is_refused_before_any_weight_is_loaded(
 
 def classifier_of(folders, family, place):
     """Return the folder of a checkpoint that was saved from a classifier."""
-    spec = replace(spec_of(folders, family), task="classification")
+    spec = replace(spec_of(folders, family), head=CLASSIFICATION.head)
     classifier = load_base(spec, ["a", "b"], device="cpu")
     classifier.model.save_pretrained(place)
     classifier.tokenizer.save_pretrained(place)
@@ -220,7 +222,8 @@ def test_it_learns_answers_and_comes_back_to_the_same_losses(
     meta = read_meta(done.folder)
     assert (meta["task"], meta["method"], meta["quantisation"]) == (
         "instruction_tuning", method, quantisation)
-    assert meta["labels"] == [] and base_spec(done.folder, base.spec.source) == base.spec
+    assert meta["labels"] == [] and base_spec({
+        **meta["base"]["spec"], "source": base.spec.source}) == base.spec
     answerer = open_generator(done.folder, base)
     pad_id = base.tokenizer.pad_token_id
     found = row_losses(answerer.model, validation["input_ids"].tolist(),
@@ -255,13 +258,11 @@ def test_tied_embeddings_are_trained_as_one_matrix_and_come_back_so(
     validation = rows[160:200]
     expected = losses(answerer, validation)
     detach(falcon)
-    assert verify_losses(done.folder, falcon.spec, validation["input_ids"],
-                         validation["prompt_length"], expected) == 0.0
-    for answer, said in ((expected + 0.5, "by up to 0.5"), (expected[1:], "losses of 39 rows")):
-        monkeypatch.setattr(verification, "_fresh_logits", lambda *given, answer=answer: answer)
+    assert verify_saved(done.folder, falcon.spec, validation, expected) == 0.0
+    for answer, said in ((expected + 0.5, "by up to 0.5"), (expected[1:], "losses of shape .40,.; expected .39,")):
+        monkeypatch.setattr(verification, "_fingerprint", lambda *given, answer=answer: answer)
         with pytest.raises(ModelError, match=said):
-            verify_losses(done.folder, falcon.spec, validation["input_ids"],
-                          validation["prompt_length"], expected)
+            verify_saved(done.folder, falcon.spec, validation, expected)
     plain = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(folders["falcon"]), done.folder).eval()
     found = row_losses(plain, validation["input_ids"].tolist(), validation["prompt_length"],
@@ -314,8 +315,7 @@ def test_a_model_trained_in_full_is_opened_by_a_fresh_process(family, base_of, t
         family == "falcon")
     expected = losses(answerer, rows[160:180])
     detach(base)
-    assert verify_losses(done.folder, base.spec, rows["input_ids"][160:180],
-                         rows["prompt_length"][160:180], expected) == 0.0
+    assert verify_saved(done.folder, base.spec, rows[160:180], expected) == 0.0
 
 
 # What belongs to which task
@@ -340,7 +340,7 @@ def test_a_task_s_adapter_is_not_opened_as_the_other_s(
     with pytest.raises(ModelError, match="for classification; expected one for instruction"):
         open_generator(labelling, spec)
     with pytest.raises(ModelError, match="trained with task instruction_tuning, but the base has"):
-        load_base(replace(falcon.spec, task="classification"), ["a", "b"], continues=writing)
+        load_base(replace(falcon.spec, head=CLASSIFICATION.head), ["a", "b"], continues=writing)
     with pytest.raises(ModelError, match="names no template and no max_new_tokens"):
         open_generator(untold, falcon.spec)
     with pytest.raises(ModelError, match="base 'falcon' is for instruction_tuning"):
@@ -410,8 +410,8 @@ def test_an_epoch_s_loss_is_the_mean_over_all_its_supervised_tokens(falcon, rows
     some = rows[:41]
     model = attach(falcon, seed=1, rank=4, alpha=8.0)
     first = row_losses(model, some["input_ids"].tolist(), some["prompt_length"], pad_id=0)
-    done = trainer.train(model, some, rows[160:170], labels=[], epochs=1, learning_rate=1e-7,
-                          batch_size=4, metric="validation_loss")
+    done = train(model, some, rows[160:170], labels=[], epochs=1, learning_rate=1e-7,
+                 batch_size=4, metric="validation_loss")
     assert len(set(first.tokens)) > 1
     expected = numpy.average(first.loss, weights=first.tokens)
     assert done.best["train_loss"] == pytest.approx(expected, abs=1e-4)

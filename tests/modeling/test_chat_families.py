@@ -9,12 +9,13 @@ import pytest
 
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.spec import BaseSpec
+from ftzard.tasks.instruction_tuning import TASK as INSTRUCTIONS
 from ftzard.tasks.instruction_tuning import chat_template
-from ftzard.tasks.instruction_tuning.loading import open_generator
+from ftzard.tasks.instruction_tuning.predictor import open_generator
 from ftzard.tasks.instruction_tuning.tokenization import encode
-from ftzard.training.fit import fit
 from tests.modeling import families
 from tests.modeling.chat_tokenizers import ENDS, make
+from tests.training_calls import fit
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,7 @@ def base_of(folder, family) -> BaseSpec:
     model.config.max_position_embeddings = 128
     model.save_pretrained(folder)
     return BaseSpec(source=folder, name=family, lora_targets=None, max_length=128,
-                    task="instruction_tuning")
+                    head=INSTRUCTIONS.head)
 
 
 @pytest.mark.parametrize("family", ["mistral", "llama_3", "falcon", "qwen"])

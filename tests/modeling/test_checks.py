@@ -15,9 +15,9 @@ from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.batching import pad
 from ftzard.modeling.tokenizer import encode
 from ftzard.tasks.classification.checks import same_labels
-from ftzard.tasks.classification.loading import open_classifier
-from ftzard.training.fit import fit
+from ftzard.tasks.classification.predictor import open_classifier
 from tests.modeling.families import build
+from tests.training_calls import fit
 
 LABELS = ["negative", "positive"]
 PARAMS = {"rank": 4, "alpha": 8.0, "dropout": 0.0, "learning_rate": 5e-3, "batch_size": 16,

@@ -9,12 +9,11 @@ from torch.nn.functional import cross_entropy
 from ftzard.errors import ModelError
 from ftzard.modeling.adapter import attach, detach
 from ftzard.modeling.batching import pad
-from ftzard.tasks.classification.loading import open_classifier
 from ftzard.tasks.classification.objective import Labels, check_class_weights
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.training import trainer
-from ftzard.training.fit import fit
-from ftzard.training.trainer import train
+from tests.training_calls import fit, train
 
 LABELS = ["negative", "positive"]
 

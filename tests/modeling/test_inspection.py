@@ -68,7 +68,7 @@ def test_the_shipped_models_have_their_published_sizes(choice):
     assert found.parameters == PARAMETERS[choice]
     assert len(found.linear) == LINEAR[choice] == len(found.adapted)
     assert found.quantised == (0 if choice in ENCODERS else LINEAR[choice])
-    assert found.family == ("encoder" if choice in ENCODERS else "decoder")
+    assert found.architecture == ("encoder" if choice in ENCODERS else "decoder")
     assert found.trainable(method="full") == found.parameters
     assert spec.max_length <= found.longest
 

@@ -14,10 +14,10 @@ from ftzard.modeling.adapter_meta import read_meta, weights_file
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.inference import answers, logits
 from ftzard.modeling.tokenizer import encode, frame
-from ftzard.tasks.classification.loading import bare_classifier, open_classifier
+from ftzard.tasks.classification.predictor import bare_classifier, open_classifier
 from ftzard.tasks.verification import verify_saved
-from ftzard.training.fit import fit
 from tests.modeling.families import FAMILIES, LAYERS, LINEAR, build
+from tests.training_calls import fit
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,7 @@ def test_the_head_is_the_family_s_own_and_all_of_it_is_saved(family, base_of, te
     base = base_of(family, "none")
     heads = {"distilbert": ("pre_classifier", "classifier")}.get(family, ("score",))
     assert base.inspection.head == heads
-    assert base.inspection.family == ("encoder" if family == "distilbert" else "decoder")
+    assert base.inspection.architecture == ("encoder" if family == "distilbert" else "decoder")
     adapted = attach(base, seed=1, rank=4, alpha=8.0)
     trainable = {name for name, p in adapted.named_parameters() if p.requires_grad}
     assert {name.split(".")[2] for name in trainable if "modules_to_save" in name} == set(heads)
@@ -167,7 +167,7 @@ def test_a_model_trained_in_full_is_opened_by_a_fresh_process(base_of, folders, 
     assert read_meta(done.folder)["lora"] is None
     expected = open_classifier(done.folder, base).logits(validation["input_ids"])
     spec = spec_of(folders, family, "none")
-    assert verify_saved(done.folder, spec, validation["input_ids"], expected) == 0.0
+    assert verify_saved(done.folder, spec, validation, expected) == 0.0
 
 
 def test_training_in_full_goes_on_from_what_was_trained_in_full_and_is_repeatable(

@@ -13,7 +13,7 @@ import yaml
 
 from ftzard.registry import model_records
 from ftzard.steps import drift_reference
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.tracking import registry, runs
 from ftzard.versioning import delivery_names
 from ftzard.workspace import drift_log
@@ -63,7 +63,8 @@ class TestDrift:
         kept = pd.read_parquet(drift_reference.place(workspace, version))
         shutil.rmtree(workspace.cache / "drift")
         classifier = open_classifier(*model_records.version_files(workspace, version))
-        made = drift_reference.of(SimpleNamespace(workspace=workspace), version, classifier)
+        made = drift_reference.reference(SimpleNamespace(
+            workspace=workspace, config=workspace.config()), version, classifier)
         assert len(made) == len(kept) > 100
         for name in ("words", "characters", "tokens"):
             assert (getattr(made, name) == np.stack(kept[name])).all()

@@ -14,7 +14,7 @@ from ftzard.errors import ModelError
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.registry import model_records
 from ftzard.reporting.standings import Standings
-from ftzard.tasks.instruction_tuning import instructions, tokenize_rows
+from ftzard.tasks.instruction_tuning import instructions, model, tokenize_rows
 from ftzard.tracking import registry, runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
@@ -214,7 +214,7 @@ def test_the_template_is_kept_with_the_adapter_and_another_one_is_refused(tutor)
     from ftzard.modeling.tokenizer import load_tokenizer
 
     with pytest.raises(ModelError, match="'alpaca'.*'chatml'.*retraining.start=base"):
-        tokenize_rows.kept(config, load_tokenizer(folder), continues=folder)
+        model.adapter_meta(config, load_tokenizer(folder), {}, continues=folder)
 
 
 def test_it_answers_at_the_command_line_and_is_made_again_to_the_digit(tutor):

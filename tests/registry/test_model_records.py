@@ -3,10 +3,10 @@
 import pytest
 
 from ftzard.config.compose import compose
+from ftzard.config.training_config import TrainingConfig, search_space
 from ftzard.errors import ModelError
 from ftzard.modeling.hub import hash_weights
-from ftzard.registry import model_records
-from ftzard.registry.model_records import base_spec, build_base, shipped_base, training_values
+from ftzard.registry.model_records import base_spec, build_base, shipped_base
 from tests.modeling.families import build
 
 
@@ -93,7 +93,7 @@ def test_what_the_config_says_of_loading_and_training_arrives(workspace):
     spec = base_spec(workspace, asked.model)
     assert (spec.attention, spec.quantisation, spec.gated, spec.lora_targets) == (
         "eager", "int8", True, None)
-    assert training_values(asked.training) == {
+    assert TrainingConfig.of(asked).recipe()["training"] == {
         "method": "dora", "optimizer": "paged_adamw_8bit", "micro_batch_tokens": 4096,
         "gradient_checkpointing": True, "epochs": 1, "warmup_ratio": 0.03, "max_grad_norm": 1.0,
         "patience": 2, "class_weights": None}
@@ -102,8 +102,9 @@ def test_what_the_config_says_of_loading_and_training_arrives(workspace):
 def test_what_is_not_searched_is_what_training_says():
     config = compose({"training": {"learning_rate": 1e-3, "rank": 4},
                       "tuning": {"batch_size": [16, 32], "dropout": [0.1]}})
-    assert model_records.search_space(config.tuning, config.training) == {
+    assert search_space(config.tuning, config.training) == {
         "rank": 4, "batch_size": [16, 32], "learning_rate": 1e-3, "weight_decay": 0.01,
         "dropout": 0.1}
-    assert model_records.searched_values(config.training) == {
-        "rank": 4, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.01, "dropout": 0.05}
+    assert TrainingConfig.of(config).params == {
+        "rank": 4, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.01, "dropout": 0.05,
+        "alpha": 8.0}

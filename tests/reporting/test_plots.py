@@ -1,16 +1,17 @@
 """Every picture is drawn, says its numbers in words, and stays inside its frame."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ftzard.errors import DataError
 from ftzard.evaluation.drift import compare
-from ftzard.evaluation.gate import judge, judge_scores
+from ftzard.evaluation.gate import judge
 from ftzard.reporting import plots
 from ftzard.reporting.plots.style import BLUE, SOFT
-from tests.evaluation.simulated import CLASSES, losses, made, pair
+from tests.evaluation.simulated import CLASSES, LIMITS, losses, made, pair
 
 
 def history(epochs: int) -> list[dict]:
@@ -22,10 +23,7 @@ def history(epochs: int) -> list[dict]:
 
 def verdict() -> dict:
     sides = pair(np.random.default_rng(0), 900, 0.05, 0.2)
-    return judge(
-        *sides, CLASSES, min_gain=0.01, max_class_loss=0.05, max_forgetting=0.05, min_rows=200,
-        baselines={}, baseline_veto=False, seed=0,
-    ).to_dict()  # fmt: skip
+    return judge(*sides, LIMITS, classes=CLASSES, baselines={}, seed=0).to_dict()
 
 
 def verdict_of_scores() -> dict:
@@ -36,8 +34,8 @@ def verdict_of_scores() -> dict:
         for side, found in zip(sides, losses(rng, 300, 0.1), strict=True):
             one = found["first"]
             side[name] = type(one)([f"{name} {i}" for i in one.ids], one.scores, one.weights)
-    return judge_scores(*sides, measure="loss", min_gain=0.005, max_forgetting=0.05, min_rows=200,
-                        baselines={}, baseline_veto=False, seed=0, resamples=300).to_dict()
+    return judge(*sides, replace(LIMITS, min_gain=0.005, resamples=300), measure="loss",
+                 baselines={}, seed=0).to_dict()
 
 
 def entry(score: float, alarm: bool, batch: str = "0a1b2c3d4e5f") -> dict:

@@ -12,7 +12,7 @@ from ftzard.evaluation.forgetting import Matrix, summary
 from ftzard.evaluation.gate import judge
 from ftzard.reporting import report
 from ftzard.reporting.report_data import Facts
-from tests.evaluation.simulated import CLASSES, made, pair, record
+from tests.evaluation.simulated import CLASSES, LIMITS, made, pair, record
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -66,10 +66,8 @@ def drifts() -> list[dict]:
 def facts() -> dict:
     rng = np.random.default_rng(0)
     challenger, champion = pair(rng, 600, 0.12, 0.2)
-    verdict = judge(
-        challenger, champion, CLASSES, min_gain=0.01, max_class_loss=0.05, max_forgetting=0.05,
-        min_rows=200, baselines={"TF-IDF": champion}, baseline_veto=False, seed=0,
-    )  # fmt: skip
+    verdict = judge(challenger, champion, LIMITS, classes=CLASSES,
+                    baselines={"TF-IDF": champion}, seed=0)
     labels = ["negative", "positive"] * 30
     sure = np.linspace(0.5, 0.99, 60)
     probabilities = np.c_[sure, 1 - sure]  # always 'negative': every 'positive' row is wrong

@@ -10,6 +10,7 @@ from ftzard.config.compose import compose
 from ftzard.core.artifacts import sha256
 from ftzard.data import storage
 from ftzard.errors import DataError
+from ftzard.evaluation.drift import Sample
 from ftzard.registry import model_records
 from ftzard.steps import drift_reference
 from ftzard.tracking.registry import Version
@@ -48,19 +49,20 @@ def ready(workspace):
     return workspace
 
 
-def batch(name: str, seed: int, **change) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def batch(name: str, seed: int, **change) -> tuple[pd.DataFrame, Sample]:
     sample = made(400, seed, **change)
     texts = ["x " * (int(w) - 1) + "x" * (round(c) - 2 * (int(w) - 1))
              for w, c in zip(sample.words, sample.characters, strict=True)]
     rows = pd.DataFrame({"text": texts, "batch": name, "length": sample.tokens.astype(int),
                          "cut": 0})
-    return rows, sample.probabilities, sample.embeddings
+    return rows, drift_reference.sample(rows, sample.probabilities, sample.embeddings)
 
 
 def compared(workspace, name: str, seed: int, *, config=None, **change):
     run = Opened(workspace, **(config or {}))
-    found = drift_reference.compare(run, CHAMPION, SimpleNamespace(labels=CLASSES),
-                              *batch(name, seed, **change))
+    rows, sample = batch(name, seed, **change)
+    found = drift_reference.compare(
+        run, CHAMPION, SimpleNamespace(labels=CLASSES), rows, sample)
     return found, run
 
 
@@ -90,7 +92,7 @@ def test_the_thresholds_are_those_of_the_config(ready):
 
 
 def test_the_reference_is_kept_as_it_was(ready):
-    kept = drift_reference.of(SimpleNamespace(workspace=ready), CHAMPION, None)
+    kept = drift_reference.reference(SimpleNamespace(workspace=ready), CHAMPION, None)
     original = made(900, 0)
     assert np.allclose(kept.embeddings, original.embeddings, atol=1e-5)
     assert (kept.words == original.words).all()
@@ -115,7 +117,7 @@ def test_rows_that_changed_and_were_never_versioned_are_refused(ready):
     storage.write_parquet(pd.DataFrame({"text": ["c"], "split": ["test"]}),
                           ready.root / "data/tokenized/tokenized.parquet")
     with pytest.raises(DataError, match="never committed"):
-        drift_reference.of(SimpleNamespace(workspace=ready), CHAMPION, None)
+        drift_reference.reference(SimpleNamespace(workspace=ready), CHAMPION, None)
 
 
 def test_a_version_without_a_record_is_refused(ready):

@@ -46,8 +46,8 @@ def judge(workspace: Workspace) -> Judged:
     from ftzard.modeling.base_model import load_base
     from ftzard.modeling.tokenizer import encode, load_tokenizer
     from ftzard.steps import candidate
-    from ftzard.tasks.classification import evaluation
-    from ftzard.training.fit import fit
+    from ftzard.steps.evaluation import evaluate_models
+    from tests.training_calls import fit
 
     (workspace.root / "ftzard.yaml").write_text(yaml.safe_dump(SMALL | {
         "gate": SMALL["gate"] | {"trial": False}, "versioning": {"push": False}}))
@@ -70,12 +70,12 @@ def judge(workspace: Workspace) -> Judged:
                                    "batch_size": 16, "weight_decay": 0.0},
         training={"epochs": 1, "warmup_ratio": 0.1, "max_grad_norm": 1.0, "patience": 2},
         folder=workspace.state / "adapter", train_embeddings=True,
-        extra={"cleaning": model_records.cleaning_values(config.data)})
+        extra={"cleaning": config.data.cleaning})
     candidate.check(run, fitted.folder, validation)
-    contest = evaluation.hold(run, rows, fitted.folder)
+    evaluation = evaluate_models(run, rows, fitted.folder)
     version = candidate.register(run, fitted.folder, rows, params={"rank": 4},
                                   recipe=fitted.recipe)
-    candidate.decide(run, version, contest)
+    candidate.apply_verdict(run, version, evaluation)
     run.finish()
     tracking = connect(workspace, config)
     return Judged(workspace, model_records.read_record(workspace, version),

@@ -39,7 +39,7 @@ def retraining(workspace):
 
 def test_new_labels_of_a_known_batch_are_told_row_by_row(retraining, capsys):
     run, record = retraining
-    told = candidate.learned(run, "m@1", record, NOW)
+    told = candidate.seen_rows(run, "m@1", record, NOW)
     assert told == {"known": ["X"], "fresh": [f"X{n}" for n in range(40, 90)]}
     assert run.logged == {"learned_by": "rows", "new_rows_of_known_batches": 50}
     assert "50 rows of batches that m@1 knows are new to it" in capsys.readouterr().out
@@ -47,14 +47,14 @@ def test_new_labels_of_a_known_batch_are_told_row_by_row(retraining, capsys):
 
 def test_a_test_row_was_not_learned(retraining):
     run, record = retraining
-    told = candidate.learned(run, "m@1", record, rows("X", range(40)))
+    told = candidate.seen_rows(run, "m@1", record, rows("X", range(40)))
     assert told["fresh"] == [f"X{n}" for n in range(30, 40)]
 
 
 def test_a_version_that_was_never_committed_is_told_and_its_batches_count(retraining, capsys):
     run, record = retraining
     record["data"]["tokenized"]["commit"] = None
-    assert candidate.learned(run, "m@1", record, NOW) == {"known": ["X"], "fresh": []}
+    assert candidate.seen_rows(run, "m@1", record, NOW) == {"known": ["X"], "fresh": []}
     assert run.logged["learned_by"] == "batches"
     assert "all rows of its 1 batches count as learned" in capsys.readouterr().out
 
@@ -64,4 +64,4 @@ def test_a_version_that_is_lost_stops_the_step(retraining):
     (found,) = (run.workspace.root / ".dvc/cache").rglob("files/md5/??/*")
     found.unlink()
     with pytest.raises(VersioningError, match="neither DVC's cache nor"):
-        candidate.learned(run, "m@1", record, NOW)
+        candidate.seen_rows(run, "m@1", record, NOW)

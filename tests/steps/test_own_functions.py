@@ -219,9 +219,9 @@ class TestRows:
             f"11 test rows that {champion} was judged on have disappeared (11 of batch b1)")
         ids, labels = [f"row{n}" for n in range(60)], ["a", "b"] * 30
         verdict = gate.judge(
-            {"b1": gate.Predicted(ids, labels, labels)}, None, ["a", "b"], seed=0,
-            baselines={"majority": {"b1": gate.Predicted(ids, labels, ["a"] * 60)}},
-            **vars(run.config.gate))
+            {"b1": gate.Predicted(ids, labels, labels)}, None, run.config.gate,
+            classes=["a", "b"], seed=0,
+            baselines={"majority": {"b1": gate.Predicted(ids, labels, ["a"] * 60)}})
         warned = row_accounts.with_vanished(verdict, gone, champion)
         assert [w for w in warned.warnings if w not in verdict.warnings][0].startswith("11 test")
 

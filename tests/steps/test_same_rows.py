@@ -12,9 +12,8 @@ from ftzard.data import storage
 from ftzard.registry import model_records
 from ftzard.reporting.standings import Standings
 from ftzard.steps import candidate, version_scores
+from ftzard.steps.evaluation import evaluate_models
 from ftzard.steps.step_run import start_step
-from ftzard.tasks.classification import evaluation as contests
-from ftzard.tasks.instruction_tuning import evaluation as answer_contests
 from ftzard.tracking.registry import Version
 from ftzard.workspace.workspace import Workspace
 from tests.trained import NAME, move_store, own, trained  # noqa: F401 - the fixtures
@@ -25,11 +24,11 @@ pytestmark = pytest.mark.slow
 SETS, LARGE = 10, 6
 
 
-class Evaluation:
+class Step8:
     """Step 8 of a workspace with two versions, by the calls of its notebook."""
 
-    def __init__(self, workspace: Workspace, name: str, hold):
-        self.workspace, self.version, self.hold = workspace, Version(name, 2, "", {}), hold
+    def __init__(self, workspace: Workspace, name: str):
+        self.workspace, self.version = workspace, Version(name, 2, "", {})
         rows = storage.read_parquet(workspace.root / workspace.config().paths.tokenized)
         places = np.cumsum(rows["split"] == "test") - 1
         self.rows = rows.assign(batch=[
@@ -43,7 +42,7 @@ class Evaluation:
         self.run = start_step("evaluation", {"overrides": [], "retraining_metadata": {
             "facts": {"model": self.version.name, "version": self.version.number}}})
         folder, _ = model_records.version_files(self.workspace, self.version)
-        return self.hold(self.run, rows.reset_index(drop=True), folder)
+        return evaluate_models(self.run, rows.reset_index(drop=True), folder)
 
     def forget(self) -> None:
         shutil.rmtree(self.workspace.cache / "answers")
@@ -56,13 +55,13 @@ class Evaluation:
 @pytest.fixture
 def evaluation(own, monkeypatch):  # noqa: F811
     monkeypatch.setenv("FTZARD_WORKSPACE", str(own.root))
-    done = Evaluation(own, NAME, contests.hold)
+    done = Step8(own, NAME)
     yield done
     done.run.finish()
 
 
-def bits(contest) -> dict[str, bytes]:
-    return {role: chances.tobytes() for role, chances in contest.probabilities.items()}
+def bits(found) -> dict[str, bytes]:
+    return {role: chances.tobytes() for role, chances in found.answers.items()}
 
 
 def test_what_was_answered_before_is_known_to_the_last_bit(evaluation):
@@ -97,14 +96,14 @@ def test_answers_that_do_not_come_out_again_are_not_used(evaluation):
 
 def test_every_version_is_measured_on_the_same_rows_and_every_page_shows_that(
         evaluation, ftzard, capsys):
-    contest = evaluation.of(SETS)
-    candidate.decide(evaluation.run, evaluation.version, contest)
+    found = evaluation.of(SETS)
+    candidate.apply_verdict(evaluation.run, evaluation.version, found)
     capsys.readouterr()
     table = Standings.of([evaluation.record(1), evaluation.record(2)])
-    assert set(table.scores) == {1, 2} and table.n == len(contest.rows)
-    right = contest.rows["label"].to_numpy()
+    assert set(table.scores) == {1, 2} and table.n == len(found.rows)
+    right = found.rows["label"].to_numpy()
     for number, role in ((1, "champion"), (2, "challenger")):
-        said = np.array(contest.classes)[contest.probabilities[role].argmax(axis=1)]
+        said = np.array(found.classes)[found.answers[role].argmax(axis=1)]
         assert table.line(number)["accuracy"] == (said == right).mean()
     at = ("-w", evaluation.workspace.root)
     shown = json.loads(ftzard("status", "--json", *at)[1])
@@ -126,15 +125,15 @@ def test_a_version_whose_adapter_is_not_here_stands_apart(evaluation, ftzard):
     path = evaluation.workspace.root / f"models/{NAME}/3.yaml"
     path.write_text(yaml.safe_dump({**entry, "version": 3, "verdict": {
         "decision": "refuse", "reasons": ["So it was measured."], "promoted": False}}))
-    contest = evaluation.of(2)
-    candidate.decide(evaluation.run, evaluation.version, contest)
-    assert contest.apart == {3: version_scores.NO_ADAPTER}
+    found = evaluation.of(2)
+    candidate.apply_verdict(evaluation.run, evaluation.version, found)
+    assert found.apart == {3: version_scores.NO_ADAPTER}
     told = evaluation.record(2)["same_rows"]
     assert set(told["scores"]) == {"1", "2"} and set(told["apart"]) == {"3"}
     page = evaluation.workspace.root / "reports/index.html"
     from ftzard.steps import report_facts
 
-    report_facts.write_report(evaluation.run, evaluation.version, contest, evaluation.rows)
+    report_facts.write_report(evaluation.run, evaluation.version, found, evaluation.rows)
     words = " ".join(re.sub(r"<[^>]+>", " ", page.read_text()).split())
     assert "Measured on other rows" in words and version_scores.NO_ADAPTER in words
     assert "these scores say nothing beside those above" in words.lower()
@@ -159,7 +158,7 @@ def test_free_answers_are_known_to_the_last_bit_too(answering, tmp_path, monkeyp
     shutil.copytree(answering.root, root, symlinks=True)
     move_store(root / ".ftzard/mlflow.db", answering.root, root)
     monkeypatch.setenv("FTZARD_WORKSPACE", str(root))
-    evaluation = Evaluation(Workspace(root), ANSWERS, answer_contests.hold)
+    evaluation = Step8(Workspace(root), ANSWERS)
     evaluation.of(SETS - 1)
     evaluation.run.finish()
     again = evaluation.of(SETS)
@@ -168,9 +167,9 @@ def test_free_answers_are_known_to_the_last_bit_too(answering, tmp_path, monkeyp
     evaluation.forget()
     anew = evaluation.of(SETS)
     assert evaluation.run.facts["answers_known"] == 0 and again.verdict == anew.verdict
-    for role, told in anew.by_role.items():
-        assert told.loss.tobytes() == again.by_role[role].loss.tobytes()
-        assert told.generated.equals(again.by_role[role].generated)
+    for role, told in anew.answers.items():
+        assert told.loss.tobytes() == again.answers[role].loss.tobytes()
+        assert told.generated.equals(again.answers[role].generated)
     scores = anew.scores(evaluation.version)
     assert set(scores) == {1, 2} and len({line["n"] for line in scores.values()}) == 1
     evaluation.run.finish()

@@ -14,6 +14,7 @@ from ftzard.modeling import adapter
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.spec import BaseSpec
 from ftzard.tasks.export_weights import export, push
+from ftzard.tasks.instruction_tuning import TASK as INSTRUCTIONS
 from ftzard.tasks.instruction_tuning import chat_template
 from tests.modeling.families import FAMILIES, build
 
@@ -144,7 +145,7 @@ def test_what_writes_answers_writes_the_same_with_plain_transformers(tmp_path, t
                                                                      quantisation, method):
     base = BaseSpec(source=build(tmp_path / "source", family, texts["text"]), name=family,
                     quantisation=quantisation, lora_targets=None, max_length=60,
-                    task="instruction_tuning")
+                    head=INSTRUCTIONS.head)
     loaded = load_base(base, device="cpu")
     adapted = adapter.attach(loaded, seed=1, rank=4, alpha=8, method=method,
                              train_embeddings=method != "full")

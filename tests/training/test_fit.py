@@ -7,12 +7,13 @@ import pytest
 
 import ftzard
 from ftzard.core.artifacts import sha256
+from ftzard.errors import ModelError
 from ftzard.modeling import reproducibility
 from ftzard.modeling.adapter import WEIGHTS
 from ftzard.modeling.reproducibility import made_with
 from ftzard.training import fit as fitting
-from ftzard.training.fit import fit, rows_digest
-from ftzard.training.search import search
+from ftzard.training.fit import rows_digest
+from tests.training_calls import fit, search
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +147,7 @@ def test_the_hash_of_the_code_follows_every_file_of_the_package(tmp_path, monkey
     monkeypatch.setattr(reproducibility, "__file__",
                         str(package / "modeling" / "reproducibility.py"))
     assert reproducibility.made_with.__wrapped__() == one
-    for place in ("modeling/batching.py", "training/trainer.py", "tasks/classification/loading.py"):
+    for place in ("modeling/batching.py", "training/trainer.py", "tasks/classification/predictor.py"):
         before = reproducibility.made_with.__wrapped__()["code"]
         with open(package / place, "a") as stream:
             stream.write("# another\n")
@@ -197,3 +198,9 @@ def test_a_search_that_was_cut_off_goes_on_in_the_trial_it_was_in(
     assert [t.number for t in found] == [t.number for t in expected]
     assert [t.recipe for t in found] == [t.recipe for t in expected]
     assert {t.number: t.trained.resumed_at for t in found} == {0: 20, 1: 10, 2: 0}
+
+
+def test_an_unknown_metric_is_named_before_anything_is_attached(fitted, loaded):
+    with pytest.raises(ModelError, match="did you mean 'accuracy'"):
+        fitted("other", metric="accurracy")
+    assert loaded.attachment is None

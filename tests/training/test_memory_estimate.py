@@ -20,6 +20,7 @@ from ftzard.modeling.base_model import load_base
 from ftzard.modeling.inspection import inspect
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tiny_falcon import architecture
+from ftzard.tasks.instruction_tuning import TASK as INSTRUCTIONS
 from ftzard.training import memory_estimate, memory_trace
 from ftzard.training.memory_estimate import MB, Living, Sizes
 
@@ -234,6 +235,9 @@ from ftzard.modeling.adapter import attach
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tiny_falcon import build
+from ftzard.config.training_config import TrainingConfig
+from ftzard.tasks.instruction_tuning import TASK
+from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.training.trainer import train
 torch.set_num_threads(2)
 build(sys.argv[1] + "/base", ["a b c"], seed=0, layers=2, width=64, heads=2)
@@ -242,13 +246,13 @@ from ftzard.modeling.tiny_falcon import architecture
 config = architecture(layers=2, width=64, heads=2, vocabulary=60000)
 FalconForCausalLM(config).save_pretrained(sys.argv[1] + "/base")
 spec = BaseSpec(source=sys.argv[1] + "/base", name="x", quantisation="none", max_length=129,
-                task="instruction_tuning")
+                head=TASK.head)
 loaded = load_base(spec, device="cpu")
 adapted = attach(loaded, seed=1, rank=8, alpha=16.0)
 rows = pandas.DataFrame({"input_ids": [list(range(2, 131))] * 16, "prompt_length": 1})
 with memory.watched("cpu", loaded.held) as peak:
-    train(adapted, rows, rows[:2], labels=[], epochs=1, learning_rate=1e-3, batch_size=8,
-          metric="validation_loss")
+    train(adapted, Answers(adapted, rows, rows[:2], None), TrainingConfig(
+        epochs=1, learning_rate=1e-3, batch_size=8, metric="validation_loss"))
 expected = rehearsal.peak(spec, config, 0, 8, 129, device="cpu", rank=8, keeps=False)[1]
 print(expected, file=sys.stderr)
 print(peak.bytes, expected.total)
@@ -258,7 +262,7 @@ print(peak.bytes, expected.total)
 class TestBasesThatWrite:
     """Where a logit per entry of the vocabulary outweighs everything else."""
 
-    WRITING = replace(SPEC, task="instruction_tuning")
+    WRITING = replace(SPEC, head=INSTRUCTIONS.head)
 
     @staticmethod
     def wide(vocabulary):
@@ -304,10 +308,10 @@ class TestBasesThatWrite:
     def test_every_shipped_decoder_writes_and_keeps_its_head(self, choice):
         model = compose({"model": choice}).model
         spec = BaseSpec(source=model.source, name=choice, lora_targets=model.lora_targets,
-                        compute_dtype="bfloat16", task="instruction_tuning")
+                        compute_dtype="bfloat16", head=INSTRUCTIONS.head)
         config = known_architectures.architecture(model.source)
         found = inspect(spec, 0, config)
-        assert found.writes and found.head == ("lm_head",)
+        assert found.is_causal_lm and found.head == ("lm_head",)
         assert found.tied == config.tie_word_embeddings
         matrix = config.vocab_size * config.hidden_size
         assert found.head_parameters == (0 if found.tied else matrix)

@@ -9,9 +9,10 @@ import pytest
 from ftzard.errors import ModelError
 from ftzard.modeling.adapter import read_meta
 from ftzard.modeling.base_model import load_base
-from ftzard.tasks.classification.loading import bare_classifier, open_classifier
 from ftzard.tasks.classification.objective import measure
-from ftzard.training.search import check_space, search, startup_points
+from ftzard.tasks.classification.predictor import bare_classifier, open_classifier
+from ftzard.training.search import check_space, startup_points
+from tests.training_calls import search
 
 SPACE = {
     "rank": [2, 4],
@@ -142,21 +143,6 @@ def test_a_loss_as_metric_is_ranked_from_the_lowest(
     assert losses == sorted(losses)
 
 
-def test_every_trial_can_begin_with_a_champion(loaded, train_rows, validation_rows, tmp_path):
-    champion = run(loaded, train_rows, validation_rows, tmp_path / "a", trials=1)[0]
-    space = {**SPACE, "learning_rate": 1e-6}
-    found = run(
-        loaded, train_rows, validation_rows, tmp_path / "b", trials=2, space=space,
-        start_from=champion.folder,
-    )
-    for trial in found:
-        assert trial.params["rank"] == champion.params["rank"]
-        assert trial.params["alpha"] == champion.params["alpha"]
-        assert trial.metrics["validation_loss"] == pytest.approx(
-            champion.metrics["validation_loss"], abs=1e-2
-        )
-
-
 def test_training_in_full_searches_no_values_of_an_adapter(
     spec, train_rows, validation_rows, tmp_path
 ):
@@ -167,9 +153,7 @@ def test_training_in_full_searches_no_values_of_an_adapter(
         assert set(trial.params) == {"batch_size", "learning_rate", "weight_decay"}
         assert read_meta(trial.folder)["method"] == "full"
         assert trial.recipe["training"]["method"] == "full"
-    again = run(loaded, train_rows, validation_rows, tmp_path / "on", trials=1,
-                training={"epochs": 1, "method": "full"}, start_from=found[0].folder)
-    assert set(again[0].params) == {"batch_size", "learning_rate", "weight_decay"}
+    assert set(found[0].recipe["params"]) == {"batch_size", "learning_rate", "weight_decay"}
 
 
 def test_a_failing_trial_takes_its_adapter_off(

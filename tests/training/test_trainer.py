@@ -8,10 +8,11 @@ from ftzard.errors import ModelError
 from ftzard.modeling.adapter import attach, detach
 from ftzard.modeling.batching import pad
 from ftzard.modeling.inference import logits
+from ftzard.tasks.classification import objective
 from ftzard.tasks.classification.objective import measure
-from ftzard.training import objective, trainer
+from ftzard.training import trainer
 from ftzard.training.objective import better
-from ftzard.training.trainer import train
+from tests.training_calls import train
 
 LABELS = ["negative", "positive"]
 
@@ -248,11 +249,6 @@ def test_a_trainable_parameter_outside_the_loss_is_refused(
     adapted.register_parameter("forgotten", torch.nn.Parameter(torch.ones(1)))
     with pytest.raises(ModelError, match="get no gradient .*forgotten"):
         train(adapted, train_rows, validation_rows, **settings)
-
-
-def test_an_unknown_metric_is_named(adapted, train_rows, validation_rows, settings):
-    with pytest.raises(ModelError, match="did you mean 'accuracy'"):
-        train(adapted, train_rows, validation_rows, **settings, metric="accurracy")
 
 
 def test_the_metrics_agree_with_scikit_learn():

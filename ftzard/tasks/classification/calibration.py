@@ -6,7 +6,7 @@ Networks"). The abstention curve says how accurate the model is on the share of 
 of (El-Yaniv and Wiener, 2010, "On the Foundations of Noise-free Selective Classification").
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import exp, log
 
@@ -47,14 +47,6 @@ class Calibration:
         """Return the numbers under names that tracking takes."""
         return {"temperature": self.temperature, "test_ece_scaled": self.ece_after,
                 "test_loss_scaled": self.loss_after}
-
-
-def temperature_of(record: Mapping) -> float | None:
-    """Return the temperature that a model's record tells of, or None.
-
-    A record from before models were registered with one has it with its calibration.
-    """
-    return record.get("temperature") or (record.get("calibration") or {}).get("temperature")
 
 
 def scaled(logits: np.ndarray, temperature: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from ftzard.modeling.adapter import detach
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.inference import Progress, probabilities
 from ftzard.modeling.tokenizer import encode
-from ftzard.tasks.classification.loading import open_classifier
+from ftzard.tasks.classification.predictor import open_classifier
 
 
 def answers(

@@ -1,4 +1,4 @@
-"""Two models on the same rows: scores with intervals, what differs, and where they disagree.
+"""Two classifiers on the same rows: scores with intervals, what differs, where they disagree.
 
 Both have answered each row, so their scores move together: the intervals come from one paired
 bootstrap of the rows, in which a resample is a multinomial draw of how often each combination of
@@ -6,47 +6,165 @@ bootstrap of the rows, in which a resample is a multinomial draw of how often ea
 everywhere in FTzard.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ftzard.config.schema import Config
+from ftzard.core import custom_functions
+from ftzard.core.text import cleaned_as
+from ftzard.data import cleaning, reading
 from ftzard.errors import DataError
 from ftzard.evaluation.intervals import class_indices, wilson_interval
+from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.evaluation.paired import mcnemar
+from ftzard.tasks.base import base_spec
+from ftzard.tasks.classification.calibration import scaled
 from ftzard.tasks.classification.metrics import classification_metrics
+from ftzard.tasks.comparison import ComparedModel, Comparison, Line, description
 
 #: Scores with an interval: they follow from the counts of answers alone.
-SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
+SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
 
 
-@dataclass(frozen=True)
-class SideBySide:
-    """What came of it.
+@dataclass(frozen=True, kw_only=True)
+class LabelComparison(Comparison):
+    """Two classifiers on the same rows.
 
-    scores: for each score {first, second, difference (second minus first)}, each {value, lower,
-    upper}; the interval of a difference holds zero if none is shown. first, second: every score of
-    `classification_metrics`. n: rows; agreed: rows with the same answer; only_first, only_second:
-    rows that one alone got right; mcnemar_p: of these two (exact, two-sided).
+    first, second: every score of `classification_metrics`; agreed: rows with the same answer;
+    only_first, only_second: rows that one alone got right; mcnemar_p: of these two (exact,
+    two-sided); own: the workspace's own metrics, {name: {first, second}}.
     """
 
-    scores: dict[str, dict[str, dict[str, float]]]
     first: dict
     second: dict
-    n: int
     agreed: int
     only_first: int
     only_second: int
     mcnemar_p: float
-    confidence: float
+    own: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def to_dict(self) -> dict:
-        """Return it as plain values that JSON can hold."""
-        return asdict(self)
+    disagreements_title = "Where they disagree"
+    disagreement_columns = ("text", "true label")
+
+    def measures(self) -> dict:
+        """Return what is measured of labels, as plain values."""
+        return {**{name: getattr(self, name) for name in (
+            "first", "second", "agreed", "only_first", "only_second", "mcnemar_p")},
+            "own_metrics": self.own}
+
+    def better(self) -> str:
+        """Return in sentences whether one is more accurate."""
+        gap = self.scores["accuracy"]["difference"]
+        words = (f"On {self.n:,} rows {self.names[1]} against {self.names[0]}: a difference of "
+                 f"{100 * gap['value']:+.1f} points ({100 * self.confidence:g} % interval "
+                 f"{100 * gap['lower']:+.1f} to {100 * gap['upper']:+.1f}).").replace("-", "−")
+        sure = self.mcnemar_p < 1 - self.confidence
+        if sure and not gap["lower"] <= 0 <= gap["upper"]:
+            return f"{words} {self.names[gap['lower'] > 0]} is better."
+        return f"{words} No difference is shown."
+
+    def score_lines(self) -> list[Line]:
+        """Return (score, of the first, of the second, difference) as texts."""
+        lines = []
+        for key, name in SCORES.items():
+            gap = self.scores[key]["difference"]
+            lines.append((name, *(
+                f"{ACCURACY.value(one['value'])} "
+                f"({ACCURACY.value(one['lower'], unit=False)}–"
+                f"{ACCURACY.value(one['upper'], unit=False)})"
+                for one in (self.scores[key]["first"], self.scores[key]["second"])),
+                f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
+                f"{100 * gap['upper']:+.1f})".replace("-", "−")))
+        for key, name in (("loss", "loss"), ("ece", "calibration error")):
+            one, two = self.first[key], self.second[key]
+            lines.append((name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−")))
+        for name, values in self.own.items():
+            one, two = values["first"], values["second"]
+            lines.append((name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−")))
+        return lines
+
+    def class_lines(self) -> list[Line]:
+        """Return (label, rows, F1 of the first, of the second) as texts."""
+        return [(label, f"{scores['support']:,}", f"{scores['f1']:.3f}",
+                 f"{self.second['per_class'][label]['f1']:.3f}")
+                for label, scores in self.first["per_class"].items()]
+
+    def disagreement_lines(self, most: int) -> list[Line]:
+        """Return (text, true label, what the first says, what the second says) as texts."""
+        return [(row["text"], row["label"], *(
+            f"{row[side]} {row[f'{side}_confidence']:.2f}" + (" ✓" if row["right"] == side else "")
+            for side in ("first", "second")))
+            for row in self.disagreements.head(most).to_dict("records")]
+
+    def disagreements_summary(self) -> str:
+        """Return in a sentence on how many rows they disagree."""
+        first, second = self.names
+        return (f"They disagree on {len(self.disagreements):,} rows: {first} alone is right on "
+                f"{self.only_first:,}, {second} alone on {self.only_second:,}; those both are "
+                "surest of come first")
 
 
-def side_by_side(
+def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict, *,
+            asked: tuple[str, str], config: Config, caveat: str,
+            own_metrics: Mapping[str, Mapping], say: Callable[[str], object]) -> LabelComparison:
+    """Compare two classifiers on rows (id, batch, text, label), each in its own process."""
+    from ftzard.tasks.benchmark import Subject, measured
+
+    classes = models[0].labels
+    results = measured(
+        [Subject(model.adapter, base_spec(model.base), {"labels": list(model.labels)})
+         for model in models],
+        [cleaned_as(rows["text"], model.cleaning) for model in models], threads=config.threads,
+        on_start=lambda i: say(f"{models[i].name} answers {len(rows):,} rows"))
+    (one, two), speeds = zip(*results, strict=True)
+    first, second = (scaled(logits[:, [model.labels.index(label) for label in classes]], 1.0)
+                     for model, logits in zip(models, (one, two), strict=True))
+    return compared(rows, first, second, classes, names=(models[0].name, models[1].name),
+                    asked=asked, described=described, speeds=speeds, config=config, caveat=caveat,
+                    own_metrics=own_metrics)
+
+
+def compared(rows: pd.DataFrame, first: np.ndarray, second: np.ndarray, classes: Sequence[str], *,
+             config: Config, described: dict, own_metrics: Mapping[str, Mapping], **of_both
+             ) -> LabelComparison:
+    """Return the comparison of two models' probabilities (rows, classes) of the same rows.
+
+    rows: id, batch, text, label. Raises DataError as `classification_metrics` does.
+    """
+    labels, limits = rows["label"].tolist(), config.gate
+    apart = disagreements(rows["text"].tolist(), labels, first, second, classes)
+    where = rows[["id", "batch"]].iloc[apart["row"]].reset_index(drop=True)
+    own = [custom_functions.measured(
+        own_metrics, rows["label"], [classes[i] for i in p.argmax(axis=1)],
+        pd.DataFrame(p, columns=list(classes))) for p in (first, second)]
+    return LabelComparison(
+        rows=described, confidence=limits.confidence,
+        disagreements=pd.concat([where, apart.drop(columns="row")], axis=1),
+        own={name: {"first": own[0][name], "second": own[1][name]} for name in own_metrics},
+        **paired_scores(labels, first, second, classes, seed=config.seed,
+                        confidence=limits.confidence, resamples=limits.resamples), **of_both)
+
+
+def labelled_rows(config: Config, file: Path, identity: int) -> tuple[pd.DataFrame, dict]:
+    """Return the usable rows of a labelled file, cleaned as a delivery is, and what they are.
+
+    identity: version of the rules by which texts and names are the same.
+    """
+    data = config.data
+    raw = reading.read_raw(file, text_column=data.text_column, label_column=data.label_column,
+                           **reading.layout(data))
+    rows, rejected = cleaning.clean(
+        raw, batch=reading.batch_of(file), labels=data.labels, mention=data.mention,
+        link=data.link, max_characters=data.max_characters, identity=identity)
+    return (rows[["id", "batch", "text", "label"]].reset_index(drop=True),
+            description(str(file), rows, rejected["reason"]))
+
+
+def paired_scores(
     labels: Sequence[str],
     first: np.ndarray,
     second: np.ndarray,
@@ -55,11 +173,12 @@ def side_by_side(
     seed: int,
     confidence: float = 0.95,
     resamples: int = 2000,
-) -> SideBySide:
-    """Compare two models' probabilities of the same rows.
+) -> dict:
+    """Return what is measured of two models' probabilities of the same rows.
 
     labels: n true label names; first, second: (n, k) probabilities, columns in the order of
-    `classes`. Raises DataError as `classification_metrics` does.
+    `classes`. The result holds scores, n, first, second, agreed, only_first, only_second and
+    mcnemar_p, as `LabelComparison` has them. Raises DataError as `classification_metrics` does.
     """
     one, two = (classification_metrics(labels, p, classes) for p in (first, second))
     true = class_indices(labels, classes)
@@ -85,11 +204,10 @@ def side_by_side(
         lower, upper = wilson_interval(int(right[i].sum()), n, confidence)
         scores["accuracy"][side] |= {"lower": lower, "upper": upper}
     only = [int((right[i] & ~right[1 - i]).sum()) for i in (0, 1)]
-    return SideBySide(
-        scores=scores,
-        first=one, second=two, n=n, agreed=int((answers[0] == answers[1]).sum()),
-        only_first=only[0], only_second=only[1], mcnemar_p=mcnemar(*only),
-        confidence=confidence)
+    return {
+        "scores": scores, "first": one, "second": two, "n": n,
+        "agreed": int((answers[0] == answers[1]).sum()), "only_first": only[0],
+        "only_second": only[1], "mcnemar_p": mcnemar(*only)}
 
 
 def disagreements(

@@ -1,10 +1,12 @@
 """Instruction tuning: an answer is written for an instruction."""
 
-from ftzard.tasks.base import HeadSpec, Task
+from ftzard.modeling.head import HeadSpec
+from ftzard.tasks.base import Task
 
 TASK = Task(
-    name="instruction_tuning",
     title="instruction tuning",
-    head=HeadSpec("AutoModelForCausalLM", "CAUSAL_LM", trained=False),
+    head=HeadSpec("instruction_tuning", "AutoModelForCausalLM", "CAUSAL_LM", trained=False),
     metrics=("validation_loss", "perplexity", "token_accuracy"),
+    prompt_columns=True,
+    predictor_meta=("template", "max_new_tokens"),
 )

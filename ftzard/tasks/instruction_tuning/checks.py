@@ -1,4 +1,4 @@
-"""Checks of instruction tuning: packed rows see only themselves, rows are tokenized as configured."""
+"""Checks of instruction tuning: packed rows see only themselves, and how rows are tokenized."""
 
 import json
 

@@ -4,99 +4,109 @@ The losses are of all rows; answers are written for some of them, drawn by the s
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ftzard.config.schema import Config
+from ftzard.data import reading
 from ftzard.errors import DataError
 from ftzard.evaluation import gate, metric_info
 from ftzard.evaluation.paired import Scored, sign_flips
-from ftzard.modeling.spec import INSTRUCTION_TUNING
-from ftzard.registry import seen_rows
-from ftzard.registry.lookup import Files
-from ftzard.tasks.instruction_tuning import answer_metrics, instructions
+from ftzard.tasks.base import base_spec
+from ftzard.tasks.comparison import ComparedModel, Comparison, Line, description
+from ftzard.tasks.instruction_tuning import TASK, answer_metrics, instructions
 
 if TYPE_CHECKING:
     from ftzard.tasks.benchmark import Speed, Written
 
 
-@dataclass(frozen=True)
-class AnswerComparison:
-    """Two models side by side.
+@dataclass(frozen=True, kw_only=True)
+class AnswerComparison(Comparison):
+    """Two models that write answers, on the same rows.
 
-    names: as people call them; asked: as they were asked for; rows: {source, n, batches, rejected
-    {reason: rows} and, of a file, learned, as `learned.counted` has it}; scores: for loss, rouge_l
-    and exact_match {first, second, difference (second minus first)}, each {value, lower, upper}; p:
-    that a difference came by chance, of each; n, generated: rows of the loss and of the answers;
-    speeds: of each; disagreements: rows that they answer differently (id, batch, text, label,
-    first, second, their ROUGE-L), the furthest first.
+    scores: of loss, rouge_l and exact_match; p: that a difference came by chance, of each;
+    generated: rows of the answers; disagreements: those that they answer differently (id, batch,
+    text, label, first, second, their ROUGE-L), the furthest first.
     """
 
-    names: tuple[str, str]
-    asked: tuple[str, str]
-    rows: dict
-    scores: dict[str, dict[str, dict[str, float]]]
     p: dict[str, float]
-    n: int
     generated: int
-    confidence: float
-    speeds: "tuple[Speed, Speed]"
-    disagreements: pd.DataFrame
 
-    def to_dict(self, examples: int | None = None) -> dict:
-        """Return it as plain values; examples: how many rows they disagree on, default all."""
-        return {
-            "task": INSTRUCTION_TUNING,
-            "models": [{"name": name, "asked": asked, "speed": asdict(speed)} for
-                       name, asked, speed in zip(self.names, self.asked, self.speeds, strict=True)],
-            "rows": self.rows, "scores": self.scores, "p": self.p, "n": self.n,
-            "generated": self.generated, "confidence": self.confidence,
-            "disagreements": self.disagreements.head(
-                len(self.disagreements) if examples is None else examples).to_dict("records"),
-            "disagreements_in_all": len(self.disagreements),
-        }
+    disagreements_title = "Where their answers differ"
+    disagreement_columns = ("text", "wanted")
 
-    def verdict(self) -> str:
-        """Return in sentences whether one is better, by the loss on all rows, and what that is
-        worth if rows were learned."""
-        return self._better() + seen_rows.sentence(self.rows)
+    def measures(self) -> dict:
+        """Return what is measured of answers, as plain values."""
+        return {"task": TASK.name, "p": self.p, "generated": self.generated}
 
-    def _better(self) -> str:
+    def better(self) -> str:
+        """Return in sentences whether one is better, by the loss on all rows."""
         gap, loss = self.scores["loss"]["difference"], metric_info.LOSS
-        told = (f"On {self.n:,} rows {self.names[1]} against {self.names[0]}: a difference of "
-                f"{loss.gain(gap['value'])} per token ({100 * self.confidence:g} % interval "
-                f"{loss.gain(gap['lower'], unit=False)} to {loss.gain(gap['upper'], unit=False)}); "
-                "less is better.")
+        words = (f"On {self.n:,} rows {self.names[1]} against {self.names[0]}: a difference of "
+                 f"{loss.gain(gap['value'])} per token ({100 * self.confidence:g} % interval "
+                 f"{loss.gain(gap['lower'], unit=False)} to "
+                 f"{loss.gain(gap['upper'], unit=False)}); less is better.")
         if self.p["loss"] < 1 - self.confidence and not gap["lower"] <= 0 <= gap["upper"]:
-            return f"{told} {self.names[gap['value'] < 0]} is better."
-        return f"{told} No difference is shown."
+            return f"{words} {self.names[gap['value'] < 0]} is better."
+        return f"{words} No difference is shown."
+
+    def subtitle(self) -> str:
+        """Return which rows were compared, and how many were answered."""
+        return (f"{self.n:,} rows of {self.rows['source']}, {self.generated:,} of them answered")
+
+    def score_lines(self) -> list[Line]:
+        """Return (score, of the first, of the second, difference) as texts."""
+        lines = []
+        for key, score in self.scores.items():
+            measure, gap = metric_info.of(key), score["difference"]
+            lines.append((measure.short, *(
+                f"{measure.value(score[side]['value'], unit=False)} "
+                f"({measure.range(score[side]['lower'], score[side]['upper'])})"
+                for side in ("first", "second")),
+                f"{measure.gain(gap['value'], unit=False)} "
+                f"({measure.gain(gap['lower'], unit=False)} to "
+                f"{measure.gain(gap['upper'], unit=False)})"))
+        return lines
+
+    def disagreement_lines(self, most: int) -> list[Line]:
+        """Return (instruction, wanted answer, the first's, the second's)."""
+        shown = self.disagreements.head(most)[["text", "label", "first", "second"]]
+        return list(shown.itertuples(index=False, name=None))
+
+    def disagreements_summary(self) -> str:
+        """Return in a sentence how many rows they answer differently."""
+        return (f"They answer {len(self.disagreements):,} of {self.generated:,} rows differently; "
+                "those come first on which their ROUGE-L differs most")
 
 
-def held(models: list[Files], rows: pd.DataFrame, told: Mapping, *, asked: tuple[str, str],
-         config: Config, say: Callable[[str], object]) -> AnswerComparison:
+def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict, *,
+            asked: tuple[str, str], config: Config, caveat: str,
+            own_metrics: Mapping[str, Mapping], say: Callable[[str], object]) -> AnswerComparison:
     """Compare two models on rows (id, batch, text, label, messages), each in its own process."""
-    from ftzard.modeling.spec import BaseSpec
     from ftzard.tasks.benchmark import Subject, measured_answers
 
     rows = rows.reset_index(drop=True)
     most = config.task.instructions.generated_rows
     drawn = np.sort(np.random.default_rng(config.seed).permutation(len(rows))[:most])
-    found = measured_answers(
-        [Subject(model.adapter, BaseSpec(**model.base), model.answering) for model in models],
+    results = measured_answers(
+        [Subject(model.adapter, base_spec(model.base), model.answering) for model in models],
         rows["messages"].map(json.loads).tolist(), rows["label"].tolist(), drawn,
         threads=config.threads, on_start=lambda i: say(
             f"{models[i].name} reads {len(rows):,} rows and answers {len(drawn):,}"))
-    (one, two), speeds = zip(*found, strict=True)
-    return _compared(models, rows, dict(told), drawn, one, two, speeds, asked, config)
+    (one, two), speeds = zip(*results, strict=True)
+    return compared(rows, drawn, one, two, names=(models[0].name, models[1].name), asked=asked,
+                    described=described, speeds=speeds, config=config, caveat=caveat)
 
 
-def _compared(models: list[Files], rows: pd.DataFrame, told: dict, drawn: np.ndarray,
-              one: "Written", two: "Written", speeds: "tuple[Speed, Speed]",
-              asked: tuple[str, str], config: Config) -> AnswerComparison:
+def compared(rows: pd.DataFrame, drawn: np.ndarray, one: "Written", two: "Written", *,
+             names: tuple[str, str], asked: tuple[str, str], described: dict,
+             speeds: "tuple[Speed, Speed]", config: Config, caveat: str = "") -> AnswerComparison:
+    """Return the comparison of what two models wrote; drawn: numbers of the answered rows."""
     without = one.lost | two.lost
     # Of an answer that is cut elsewhere the two would be asked for different parts.
     elsewhere = ~without & ((one.cut > 0) | (two.cut > 0)) & (
@@ -108,7 +118,7 @@ def _compared(models: list[Files], rows: pd.DataFrame, told: dict, drawn: np.nda
     for reason, which in (("no room for its answer", without),
                           ("its answer is cut elsewhere for the other", elsewhere)):
         if which.any():
-            told["rejected"] = {**told["rejected"], reason: int(which.sum())}
+            described["rejected"] = {**described["rejected"], reason: int(which.sum())}
     kept = np.flatnonzero(~lost)
     at = np.flatnonzero(~lost[drawn])
     some = rows.iloc[drawn[at]].reset_index(drop=True)
@@ -120,9 +130,10 @@ def _compared(models: list[Files], rows: pd.DataFrame, told: dict, drawn: np.nda
     scores, p = {}, {}
     for name, of_each, weights, which in (
             ("loss", [-loss for loss in losses], tokens, ids),
-            ("rouge_l", [answer_metrics.rouge_l(s, wanted) for s in said], None, some["id"].tolist()),
-            ("exact_match", [answer_metrics.exact_match(s, wanted).astype(float) for s in said], None,
-             some["id"].tolist())):
+            ("rouge_l", [answer_metrics.rouge_l(s, wanted) for s in said], None,
+             some["id"].tolist()),
+            ("exact_match", [answer_metrics.exact_match(s, wanted).astype(float) for s in said],
+             None, some["id"].tolist())):
         if not which:
             continue
         weights = np.ones(len(which)) if weights is None else weights.astype(float)
@@ -132,8 +143,9 @@ def _compared(models: list[Files], rows: pd.DataFrame, told: dict, drawn: np.nda
         p[name] = sign_flips(weights * three["difference"], config.gate.resamples,
                                   np.random.default_rng(config.seed))
     return AnswerComparison(
-        (models[0].name, models[1].name), asked, told, scores, p, len(kept), len(some),
-        config.gate.confidence, speeds, _apart(some, said))
+        names=names, asked=asked, rows=described, scores=scores, p=p, n=len(kept),
+        generated=len(some), confidence=config.gate.confidence, speeds=speeds,
+        disagreements=_apart(some, said), caveat=caveat)
 
 
 def _interval(scored: Scored, measure: str, config: Config) -> dict[str, float]:
@@ -154,10 +166,8 @@ def _apart(rows: pd.DataFrame, said: list[list[str]]) -> pd.DataFrame:
     return table[table["first"] != table["second"]].reset_index(drop=True)
 
 
-def labelled_rows(config: Config, file, identity: int) -> tuple[pd.DataFrame, dict]:
+def labelled_rows(config: Config, file: Path, identity: int) -> tuple[pd.DataFrame, dict]:
     """Return the usable rows of a file of instructions and answers, and what they are."""
-    from ftzard.data import reading
-
     data = config.data
     raw = instructions.read(
         file, instruction_column=data.text_column, input_column=data.input_column,
@@ -166,9 +176,5 @@ def labelled_rows(config: Config, file, identity: int) -> tuple[pd.DataFrame, di
         lacking=[column for column in (data.input_column,) if column])
     rows, rejected = instructions.clean(raw, batch=reading.batch_of(file),
                                         max_characters=data.max_characters, identity=identity)
-    reasons = {str(r): int(n) for r, n in rejected["reason"].value_counts().items()}
-    if rows.empty:
-        raise DataError(f"{file} has no row that can be used: {reasons}.")
-    told = {"source": str(file), "n": len(rows), "rejected": reasons,
-            "batches": {str(rows["batch"].iloc[0]): len(rows)}}
-    return rows[["id", "batch", "text", "label", "messages"]].reset_index(drop=True), told
+    return (rows[["id", "batch", "text", "label", "messages"]].reset_index(drop=True),
+            description(str(file), rows, rejected["reason"]))

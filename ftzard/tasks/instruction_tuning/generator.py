@@ -36,7 +36,7 @@ class Generator:
 
     model: causal, with or without an adapter; template: how it is asked; max_length: tokens that a
     prompt and its answer may have in training; max_new_tokens: of an answer that it writes; meta:
-    what the adapter's folder says about it.
+    what the adapter's folder says about it; labels: none.
     """
 
     model: nn.Module
@@ -45,6 +45,7 @@ class Generator:
     max_length: int
     max_new_tokens: int
     meta: dict
+    labels: tuple[str, ...] = ()
 
     def losses(
         self,

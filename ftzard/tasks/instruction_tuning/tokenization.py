@@ -64,6 +64,11 @@ def encode(
         numpy.array(cut, dtype=numpy.int32), numpy.array(lost, dtype=bool))
 
 
+def drawn(count: int, most: int, seed: int) -> numpy.ndarray:
+    """Return which of `count` rows are asked for an answer of their own, drawn, in order."""
+    return numpy.sort(numpy.random.default_rng(seed).permutation(count)[:most])
+
+
 def asked(text: str) -> list[dict[str, str]]:
     """Return a text as messages: one turn of a user."""
     return [{"role": "user", "content": text}]

@@ -6,9 +6,9 @@ import pytest
 from ftzard.errors import ModelError
 from ftzard.modeling.adapter import attach, detach, save
 from ftzard.tasks.classification import committee
-from ftzard.tasks.classification.loading import open_classifier
-from ftzard.training.trainer import train
+from ftzard.tasks.classification.predictor import open_classifier
 from tests.small_model import LABELS
+from tests.training_calls import train
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,15 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ftzard.cli import model_tables
+from ftzard.config.compose import compose
 from ftzard.errors import DataError
-from ftzard.tasks.classification.comparison import disagreements, side_by_side
-from ftzard.tasks.classification.comparison_page import costs, render
+from ftzard.reporting.comparison_page import costs, render
+from ftzard.tasks.benchmark import Speed
+from ftzard.tasks.classification.comparison import compared, disagreements, paired_scores
 from ftzard.tasks.classification.metrics import classification_metrics
 
 CLASSES = ["bad", "fine", "good"]
@@ -34,23 +37,23 @@ def answers():
 
 def test_the_values_are_those_of_each_model_alone(answers):
     labels, first, second = answers
-    found = side_by_side(labels, first, second, CLASSES, seed=0)
+    found = paired_scores(labels, first, second, CLASSES, seed=0)
     for side, given in (("first", first), ("second", second)):
         alone = classification_metrics(labels, given, CLASSES)
-        assert all(found.scores[s][side]["value"] == alone[s] for s in found.scores)
-    assert found.scores["accuracy"]["difference"]["value"] == pytest.approx(0.1)
-    assert (found.only_first, found.only_second, found.n) == (20, 50, 300)
-    assert found.agreed == int((first.argmax(axis=1) == second.argmax(axis=1)).sum())
-    json.dumps(found.to_dict())
-    perfect = side_by_side(labels[:60], chances(np.searchsorted(CLASSES, labels[:60])), first[:60],
-                           CLASSES, seed=0).scores["accuracy"]["first"]
+        assert all(found["scores"][s][side]["value"] == alone[s] for s in found["scores"])
+    assert found["scores"]["accuracy"]["difference"]["value"] == pytest.approx(0.1)
+    assert (found["only_first"], found["only_second"], found["n"]) == (20, 50, 300)
+    assert found["agreed"] == int((first.argmax(axis=1) == second.argmax(axis=1)).sum())
+    json.dumps(found)
+    perfect = paired_scores(labels[:60], chances(np.searchsorted(CLASSES, labels[:60])), first[:60],
+                           CLASSES, seed=0)["scores"]["accuracy"]["first"]
     assert perfect["value"] == perfect["upper"] == 1 and 0.93 < perfect["lower"] < 0.95
 
 
 def test_the_interval_of_the_difference_is_the_one_of_paired_rows(answers):
     """Against a plain bootstrap of the rows, and narrower than if the rows were not paired."""
     labels, first, second = answers
-    found = side_by_side(labels, first, second, CLASSES, seed=0, resamples=4000)
+    found = paired_scores(labels, first, second, CLASSES, seed=0, resamples=4000)
     rng, gaps = np.random.default_rng(1), {"accuracy": [], "macro_f1": []}
     for _ in range(400):
         rows = rng.integers(0, 300, 300)
@@ -59,19 +62,19 @@ def test_the_interval_of_the_difference_is_the_one_of_paired_rows(answers):
         for name in gaps:
             gaps[name].append(two[name] - one[name])
     for name, values in gaps.items():
-        gap = found.scores[name]["difference"]
+        gap = found["scores"][name]["difference"]
         assert [gap["lower"], gap["upper"]] == pytest.approx(
             np.quantile(values, [0.025, 0.975]), abs=0.012)
-    accuracy = found.scores["accuracy"]
+    accuracy = found["scores"]["accuracy"]
     widths = {side: score["upper"] - score["lower"] for side, score in accuracy.items()}
     assert widths["difference"] < np.hypot(widths["first"], widths["second"])
 
 
 def test_a_model_against_itself_shows_no_difference(answers):
     labels, first, _ = answers
-    found = side_by_side(labels, first, first, CLASSES, seed=0)
-    assert found.scores["macro_f1"]["difference"] == {"value": 0.0, "lower": 0.0, "upper": 0.0}
-    assert found.mcnemar_p == 1.0 and found.agreed == 300
+    found = paired_scores(labels, first, first, CLASSES, seed=0)
+    assert found["scores"]["macro_f1"]["difference"] == {"value": 0.0, "lower": 0.0, "upper": 0.0}
+    assert found["mcnemar_p"] == 1.0 and found["agreed"] == 300
     assert disagreements([""] * 300, labels, first, first, CLASSES).empty
 
 
@@ -89,16 +92,15 @@ def test_disagreements_say_who_is_right_those_both_are_surest_of_first():
 
 def test_the_page_needs_no_other_file_and_escapes_texts(answers):
     labels, first, second = answers
-    speed = {"latency_ms": 2.5, "rows_per_second": 400, "tokens_per_second": 9000, "load_s": 1.5,
-             "peak_bytes": 4e7, "device": "cpu", "threads": 2, "cut_rows": 0}
-    apart = disagreements(["<script>"] * 300, labels, first, second, CLASSES)
-    told = {"models": [{"name": "M@1", "speed": speed}, {"name": "M@2", "speed": speed}],
-            "rows": {"n": 300, "source": "rows.csv"},
-            **side_by_side(labels, first, second, CLASSES, seed=0).to_dict(),
-            "disagreements": apart.head(3).to_dict("records"), "disagreements_in_all": len(apart)}
-    page = render(told, "M@2 is better.")
+    speed = Speed(1.5, 40_000_000, "cpu", 2, 0, 5, 2.5, 400.0, 9000.0)
+    rows = pd.DataFrame({"id": [f"r{n}" for n in range(300)], "batch": "b", "text": "<script>",
+                         "label": labels})
+    comparison = compared(
+        rows, first, second, CLASSES, names=("M@1", "M@2"), asked=("a", "b"), config=compose(),
+        described={"n": 300, "source": "rows.csv"}, speeds=(speed, speed), own_metrics={})
+    page = render(comparison, 3)
     assert "&lt;script&gt;" in page and "<script" not in page and "src=" not in page
-    for words in ("M@2 is better.", "macro F1", "tokens per second", "9,000", "40 MB",
+    for words in ("M@2 is better.", "macro F1", "F1 of each class", "tokens per second", "9,000", "40 MB",
                   "M@1 says", "the first 3 are shown"):
         assert words in page, words
 
@@ -111,8 +113,7 @@ def speed(latency: float, low: float, high: float) -> dict:
 
 
 def test_times_have_a_range_and_a_factor_only_where_the_ranges_are_apart():
-    page = str(costs({"models": [{"speed": speed(2.5, 2.4, 2.6)}, {"speed": speed(5, 4.9, 5.2)}]},
-                     "M@1", "M@2"))
+    page = str(costs([speed(2.5, 2.4, 2.6), speed(5, 4.9, 5.2)], "M@1", "M@2"))
     assert "2.5 ms (2.4–2.6)" in page and "timed in turns, 5 passes each" in page
     assert model_tables._times(speed(2.5, 2.4, 2.6), speed(5.0, 4.9, 5.2), "latency_ms") == "2.00 ×"
     assert model_tables._times(speed(2.5, 2.0, 5.0), speed(5.0, 4.9, 5.2), "latency_ms") == "alike"
@@ -121,6 +122,6 @@ def test_times_have_a_range_and_a_factor_only_where_the_ranges_are_apart():
 def test_models_that_could_not_take_turns_have_no_times():
     untimed = {"latency_ms": None, "rows_per_second": None, "tokens_per_second": None, "passes": 0,
                "load_s": 1.5, "peak_bytes": 4e7, "device": "cpu", "threads": 2, "cut_rows": 0}
-    page = str(costs({"models": [{"speed": untimed}] * 2}, "M@1", "M@2"))
+    page = str(costs([untimed] * 2, "M@1", "M@2"))
     assert page.count(">not timed<") == 6 and "no room in memory side by side" in page
     assert model_tables._times(untimed, untimed, "latency_ms") == ""

@@ -8,7 +8,7 @@ from ftzard.errors import ModelError
 from ftzard.modeling.adapter import attach
 from ftzard.modeling.batching import pad
 from ftzard.modeling.inference import answers, logits, probabilities
-from ftzard.tasks.classification.loading import bare_classifier
+from ftzard.tasks.classification.predictor import bare_classifier
 
 
 @pytest.fixture

@@ -32,10 +32,10 @@ def written(loss: float, answers: list[str], *, tokens: int = 4, lost: int = 0,
 
 def compared(one: Written, two: Written, asked=range(20)):
     config = compose(instruction_config({}), {"gate": {"resamples": 400}})
-    return comparison._compared(
-        [files("first"), files("second")], ROWS, {"source": "here", "n": 40, "batches": {"b": 40},
-                                                  "rejected": {}},
-        np.array(list(asked)), one, two, (SPEED, SPEED), ("a", "b"), config)
+    return comparison.compared(
+        ROWS, np.array(list(asked)), one, two, names=("first", "second"), asked=("a", "b"),
+        described={"source": "here", "n": 40, "batches": {"b": 40}, "rejected": {}},
+        speeds=(SPEED, SPEED), config=config)
 
 
 RIGHT, WRONG = [f"word {n}" for n in range(20)], ["nothing"] * 20
@@ -53,8 +53,9 @@ def test_the_lower_loss_is_better_and_answers_are_scored_too(tmp_path):
     assert "second is better" in page and "nothing" in page and "word 7" in page
     told = found.to_dict(3)
     assert len(told["disagreements"]) == 3 and told["disagreements_in_all"] == 20
-    assert len(model_tables.disagreement_table(told).rows) == 3
-    assert any("20 of 20 rows differently" in line for line in model_tables.rows_told(told))
+    assert len(model_tables.disagreement_table(found, 3).rows) == 3
+    assert any("20 of 20 rows differently" in line
+               for line in model_tables.rows_compared(found, 3))
     assert compared(written(1.0, RIGHT), written(2.0, WRONG)).verdict().endswith("first is better.")
 
 

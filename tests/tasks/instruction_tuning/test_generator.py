@@ -12,9 +12,10 @@ from ftzard.modeling.batching import pad
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tiny_falcon import build
 from ftzard.modeling.tokenizer import load_tokenizer
+from ftzard.tasks.instruction_tuning import TASK as INSTRUCTIONS
 from ftzard.tasks.instruction_tuning import chat_template
 from ftzard.tasks.instruction_tuning.generator import Generator
-from ftzard.tasks.instruction_tuning.loading import bare_generator, open_generator
+from ftzard.tasks.instruction_tuning.predictor import bare_generator, open_generator
 from ftzard.tasks.instruction_tuning.tokenization import asked, encode
 from tests.modeling import families
 
@@ -191,7 +192,7 @@ def test_a_quantised_base_with_an_adapter_answers_like_a_loop_without_cache(tmp_
     folder = build(tmp_path / "base", [w for pair in PAIRS for w in pair] * 2, seed=3, layers=2,
                    width=64, heads=4, vocabulary=400)
     loaded = load_base(BaseSpec(source=folder, name="small", max_length=200,
-                                task="instruction_tuning"))
+                                head=INSTRUCTIONS.head))
     kept = {"template": chat_template.of("alpaca", loaded.tokenizer).to_dict(), "max_new_tokens": 6}
     model = adapter.attach(loaded, seed=1, rank=4, alpha=8)
     with torch.no_grad():  # as if it had been trained

@@ -10,14 +10,15 @@ from torch.nn.functional import cross_entropy
 from ftzard.errors import ModelError
 from ftzard.modeling.adapter import attach, detach
 from ftzard.modeling.base_model import BaseSpec, load_base
+from ftzard.tasks.instruction_tuning import TASK as INSTRUCTIONS
 from ftzard.tasks.instruction_tuning import packing
 from ftzard.tasks.instruction_tuning.checks import assert_packing
 from ftzard.tasks.instruction_tuning.objective import Answers
 from ftzard.tasks.instruction_tuning.token_loss import row_losses
 from ftzard.training import trainer
-from ftzard.training.fit import fit
 from tests.modeling.families import FAMILIES, build
 from tests.modeling.instruction_rows import EXTRA, LENGTH, rows_of
+from tests.training_calls import fit, train
 
 DECODERS = [family for family in FAMILIES if family != "distilbert"]
 PARAMS = {"rank": 4, "alpha": 8.0, "dropout": 0.0, "learning_rate": 5e-3, "batch_size": 16,
@@ -32,7 +33,7 @@ def folders(tmp_path_factory, texts):
 
 def spec_of(folders, family, **values) -> BaseSpec:
     return BaseSpec(source=folders[family], name=family, lora_targets=None, max_length=LENGTH,
-                    task="instruction_tuning", **{"quantisation": "none", **values})
+                    head=INSTRUCTIONS.head, **{"quantisation": "none", **values})
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_without_the_mask_rows_would_see_each_other(loaded, rows, monkeypatch):
 
 def moved(loaded, rows, **changes):
     model = attach(loaded, rank=4, alpha=8, dropout=0.0, seed=1, train_embeddings=True)
-    done = trainer.train(
+    done = train(
         model, rows[:96], rows[160:200], labels=[], metric="perplexity",
         **{"epochs": 1, "learning_rate": 5e-3, "batch_size": 16, "seed": 3, **changes})
     weights = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}

@@ -7,12 +7,12 @@ import pytest
 from ftzard.errors import DataError
 from ftzard.evaluation import drift
 from ftzard.evaluation.forgetting import Matrix, summary
-from ftzard.evaluation.gate import interval, judge_scores
+from ftzard.evaluation.gate import interval, judge
 from ftzard.evaluation.paired import Scored
 from ftzard.reporting import report
 from ftzard.reporting.report_data import Facts
 from ftzard.tasks.instruction_tuning import answer_metrics
-from tests.evaluation.simulated import freely, losses, made, of_measure, record
+from tests.evaluation.simulated import LIMITS, freely, losses, made, of_measure, record
 from tests.reporting.test_report import Reader
 
 N, GENERATED = 420, 60
@@ -56,9 +56,8 @@ def told() -> dict:
     sides = {role: {name: Scored(found["first"].ids[mask], found["first"].scores[mask],
                                  found["first"].weights[mask])
                     for name, mask in (("a", half), ("b", ~half))} for role, found in sides.items()}
-    verdict = judge_scores(
-        sides["challenger"], sides["champion"], measure="loss", min_gain=0.01, max_forgetting=0.05,
-        min_rows=200, baselines={"base": sides["base"]}, baseline_veto=False, seed=0)
+    verdict = judge(sides["challenger"], sides["champion"], LIMITS, measure="loss",
+                    baselines={"base": sides["base"]}, seed=0)
     rows, given = generated(rng)
     models, scores = [], {}
     for role, found in sides.items():

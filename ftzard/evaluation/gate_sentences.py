@@ -1,0 +1,126 @@
+"""The sentences in which the gate gives its reasons."""
+
+from ftzard.config.schema import Gate
+from ftzard.evaluation.metric_info import ACCURACY, Measure
+
+
+def summary(total: dict, against: str, confidence: float, measure: Measure) -> str:
+    """Say what both models reach, and by how much they differ."""
+    if measure is not ACCURACY:
+        difference = total["difference"]
+        word = "better" if difference > 0 else "worse"
+        how = f"{word} by {measure.gain(difference, sign=False)}" if difference else "no difference"
+        return (
+            f"On {count(total['n'])} test rows the challenger's {measure.title} is "
+            f"{measure.value(total['challenger'])}, the {against}'s "
+            f"{measure.value(total['champion'], unit=measure.scale == 100)}: {how} "
+            f"({_percent(confidence)} interval of the gain "
+            f"{measure.gain(total['lower'], unit=False)} to {measure.gain(total['upper'])})."
+        )
+    return (
+        f"On {count(total['n'])} test rows the challenger is right on "
+        f"{_share(total['challenger'])}, the {against} on {_share(total['champion'])}: a "
+        f"difference of {_points(total['difference'], sign=True)} ({_percent(confidence)} interval "
+        f"{_points(total['lower'], sign=True, unit=False)} to "
+        f"{_points(total['upper'], sign=True)})."
+    )
+
+
+def not_shown(total: dict, against: str, confidence: float) -> str:
+    """Say why no gain is shown."""
+    if total["upper"] < 0:
+        return f"The challenger is worse than the {against}; the interval lies below zero."
+    keeps = "and a tie keeps the champion" if against == "champion" else "so it is not accepted"
+    if total["lower"] > 0:
+        return (
+            f"Only {total['discordant']} rows differ, and the exact test finds no difference "
+            f"(p = {total['p']:.2f}), {keeps}."
+        )
+    return f"The interval includes zero: no difference is shown at {_percent(confidence)}, {keeps}."
+
+
+def promoted(first: bool, measure: Measure) -> str:
+    """Say why the challenger is promoted."""
+    if first:
+        beaten = "majority class" if measure is ACCURACY else "bare base"
+        return f"It is the first model and beats the {beaten}, so it becomes the champion."
+    parts = "class or test set" if measure is ACCURACY else "test set"
+    return f"The gain is shown and large enough, and no {parts} lost too much."
+
+
+def vetoes(
+    per_class: list[dict], per_test_set: list[dict], limits: Gate, measure: Measure
+) -> list[str]:
+    """Say which classes and test sets lost too much."""
+    moved = "rose" if measure.lower_is_better else "fell"
+    return [
+        f"Veto by class '{p['label']}': its recall fell by {_points(-p['difference'])} "
+        f"(at least {_points(-p['upper'])}) on {count(p['n'])} rows; the limit is "
+        f"{_points(limits.max_class_loss)}."
+        for p in per_class
+        if p["veto"]
+    ] + [
+        f"Veto by test set '{p['name']}': its {measure.title} {moved} by "
+        f"{measure.gain(-p['difference'], sign=False)} (at least "
+        f"{measure.gain(-p['upper'], sign=False)}) on {count(p['n'])} rows; the limit is "
+        f"{measure.gain(limits.max_forgetting, sign=False)}."
+        for p in per_test_set
+        if p["veto"]
+    ]
+
+
+def better_baseline(baseline: dict, measure: Measure) -> str:
+    """Say that a baseline is better than the challenger."""
+    if measure is not ACCURACY:
+        return (
+            f"Baseline '{baseline['name']}' has the {measure.title} "
+            f"{measure.value(baseline['champion'])}, better than the challenger's "
+            f"{measure.value(baseline['challenger'])} on the same rows."
+        )
+    return (
+        f"Baseline '{baseline['name']}' is right on {_share(baseline['champion'])}, more than the "
+        f"challenger's {_share(baseline['challenger'])} on the same rows."
+    )
+
+
+def below_baseline(baselines: list[dict], margin: float, confidence: float) -> list[str]:
+    """Return a sentence if a model is surely worse than the most accurate of its baselines."""
+    best = max(baselines, key=lambda b: b["champion"], default=None)
+    if best is None or best["upper"] >= -margin:
+        return []
+    return [
+        f"Baseline '{best['name']}' is surely better: {_share(best['champion'])} against "
+        f"{_share(best['challenger'])}, a difference of {_points(best['difference'], sign=True)} "
+        f"({_percent(confidence)} interval {_points(best['lower'], sign=True, unit=False)} to "
+        f"{_points(best['upper'], sign=True)}), all of it below "
+        f"{_points(-margin, sign=True)} (gate.first_baseline_margin)."]
+
+
+def badly_calibrated(error: float | None, limit: float, chance: float) -> list[str]:
+    """Return a sentence if the confidence of a model cannot be believed.
+
+    chance: the error that a calibrated model may show on as many rows.
+    """
+    if error is None or error <= max(limit, chance):
+        return []
+    return [
+        f"Its confidence is off by {_points(error)} (expected calibration error on the test rows, "
+        f"after temperature scaling); the limit for a first champion is {_points(limit)} "
+        "(gate.first_calibration_error)."]
+
+
+def _points(share: float, sign: bool = False, unit: bool = True) -> str:
+    return ACCURACY.gain(share, sign, unit)
+
+
+def _share(share: float) -> str:
+    return ACCURACY.value(share)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
+def count(number: int) -> str:
+    """Return a number of rows as it stands in a sentence."""
+    return f"{number:,}"
