@@ -25,6 +25,7 @@ from ftzard.tasks.evaluation import BY_SET, Evaluation, in_row_order, test_sets
 from ftzard.tasks.multi_label import baselines, figures, label_sets
 from ftzard.tasks.multi_label.metrics import flat, multi_label_metrics, row_f1
 from ftzard.tasks.multi_label.predictor import (
+    Answered,
     LabelSetClassifier,
     bare_predictor,
     open_predictor,
@@ -33,14 +34,6 @@ from ftzard.tasks.multi_label.thresholds import sigmoid
 
 #: Name of the baseline that a first model has to beat.
 MOST_FREQUENT = "most frequent label set"
-
-
-@dataclass
-class Answered:
-    """A model's answers to all test rows: probabilities and bool chosen, each (rows, labels)."""
-
-    probabilities: np.ndarray
-    chosen: np.ndarray
 
 
 @dataclass
@@ -186,7 +179,7 @@ class LabelSetEvaluation(Evaluation):
         """Return each row's F1, and of each label of a row whether it was given, by test set."""
         f1 = row_f1(self._targets, answers.chosen)
         hits = np.where(self._targets, answers.chosen.astype(float), np.nan)
-        return {batch: Scored(part["id"], f1[part.index], classes=hits[part.index])
+        return {batch: Scored(part["id"], f1[part.index], hits=hits[part.index])
                 for batch, part in self.rows.groupby("batch", sort=False)}
 
 

@@ -14,19 +14,19 @@ from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress
 from ftzard.tasks.base import Baseline, Predicted
 from ftzard.tasks.classification.checks import same_labels, tokenized_as
-from ftzard.tasks.classification.model import adapter_meta, benchmark, reference_rows
+from ftzard.tasks.classification.model import adapter_meta, benchmark
 from ftzard.tasks.multi_label import baselines, label_sets
-from ftzard.tasks.multi_label.drift_sample import LabelSetSample
-from ftzard.tasks.multi_label.metrics import multi_label_metrics, set_scores
+from ftzard.tasks.multi_label.metrics import set_scores
 from ftzard.tasks.multi_label.objective import LabelSets
 from ftzard.tasks.multi_label.predictor import (
+    Answered,
     LabelSetClassifier,
     bare_predictor,
     confidence,
 )
 from ftzard.tasks.multi_label.thresholds import sigmoid
 
-__all__ = ["adapter_meta", "benchmark", "reference_rows"]
+__all__ = ["adapter_meta", "benchmark"]
 
 #: The column by which training rows are counted.
 ROWS_BY = "label"
@@ -102,20 +102,4 @@ def predict(predictor: LabelSetClassifier, rows: pd.DataFrame, on_step: Progress
         "suggestion": np.array(label_sets.from_indicators(chosen, predictor.labels), dtype=object),
         "confidence": confidence(chances, chosen), "logits": list(logits),
         "probabilities": list(chances), "thresholds": [predictor.thresholds] * len(rows)}
-    return Predicted(columns, {}, LabelSetSample.of_sets(
-        rows["text"].tolist(), rows["length"] + rows["cut"], chances, chosen, embeddings))
-
-
-def test_metrics(predictor: LabelSetClassifier, test: pd.DataFrame, config: Config, by_set: bool
-                 ) -> dict:
-    """Return the metrics of a model on test rows.
-
-    by_set: answer each test set by itself; else all rows together, which gives other last digits.
-    """
-    from ftzard.tasks.multi_label.evaluation import test_logits
-
-    logits = test_logits(predictor, test) if by_set else (
-        predictor.logits(test["input_ids"].tolist()))
-    chances = sigmoid(logits)
-    return multi_label_metrics(test["label"].tolist(), predictor.chosen(chances), chances,
-                               predictor.labels)
+    return Predicted(columns, {}, Answered(chances, chosen), embeddings)

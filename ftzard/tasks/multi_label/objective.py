@@ -47,10 +47,10 @@ class LabelSets:
         self.input_ids = train_rows["input_ids"].tolist()
         self.validation_ids = validation_rows["input_ids"].tolist()
         self.lengths = numpy.array([len(ids) for ids in self.input_ids])
-        self.positive_weights = None
+        self.class_weights = None
         if class_weights is not None:
             check_class_weights(class_weights, labels)
-            self.positive_weights = (
+            self.class_weights = (
                 _balanced(self.targets) if class_weights == BALANCED
                 else numpy.array([class_weights[label] for label in labels], dtype=numpy.float64))
 
@@ -61,14 +61,6 @@ class LabelSets:
     def batch(self, part: numpy.ndarray, pad_id: int, device: torch.device) -> Batch:
         """Return what a model takes of a part, and bool (rows, labels): which label is right."""
         return pad([self.input_ids[row] for row in part], pad_id, device), self.targets[part]
-
-    def loss(self, scores: torch.Tensor, targets: numpy.ndarray) -> torch.Tensor:
-        """Return the mean binary cross entropy of logits (rows, labels)."""
-        weights = self.positive_weights
-        return nn.functional.binary_cross_entropy_with_logits(
-            scores.float(), torch.from_numpy(targets).to(scores.device, torch.float32),
-            pos_weight=None if weights is None else torch.from_numpy(weights).to(
-                scores.device, torch.float32))
 
     def count(self, rows: numpy.ndarray) -> int:
         """Return how many targets the loss of these rows sees."""

@@ -29,6 +29,14 @@ FINGERPRINT, FINGERPRINT_COLUMNS = "logits", ("input_ids",)
 
 
 @dataclass
+class Answered:
+    """A model's answers to rows: probabilities and bool chosen, each (rows, labels)."""
+
+    probabilities: numpy.ndarray
+    chosen: numpy.ndarray
+
+
+@dataclass
 class LabelSetClassifier(Classifier):
     """A model that gives any number of labels.
 
