@@ -19,16 +19,18 @@ export TORCHDYNAMO_DISABLE := 1
 STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-system quick chaos screenshots constraints clean
+.PHONY: help demo test test-system quick lint chaos screenshots constraints constraints-check clean
 
 help:
 	@echo "make demo         three whole rounds on the shipped sample, in a fresh workspace at ./demo"
 	@echo "make test         all tests that need nothing but the packages"
 	@echo "make test-system  the tests that need servers; installs their Debian packages (as root)"
 	@echo "make quick        the tests that run no whole jobs and are not slow"
+	@echo "make lint         ruff and mypy, with the settings in pyproject.toml"
 	@echo "make chaos        kill -9 at random moments of jobs, servers, decisions, ROUNDS=10 times"
 	@echo "make screenshots  pictures of the demo's pages into ./screenshots; needs Debian's chromium"
 	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
+	@echo "make constraints-check  whether they resolve on Python 3.11, 3.12 and 3.13"
 	@echo "make clean        remove what was installed and built; the workspace's data stays"
 
 demo: $(STAMP)
@@ -53,6 +55,13 @@ test-system: $(SYSTEM_STAMP)
 
 quick: $(STAMP)
 	$(PYTEST) -m "not jobs and not slow and not system"
+
+# It checks and changes nothing; `.venv/bin/ruff check --fix` mends what is safe to mend.
+LINT_STAMP = $(STAMP)-lint
+
+lint: $(LINT_STAMP)
+	$(BIN)/ruff check
+	$(BIN)/mypy
 
 chaos: $(STAMP)
 	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0)
@@ -79,6 +88,10 @@ $(SYSTEM_STAMP): $(STAMP)
 	@$(call INSTALL,$(SYSTEM_EXTRAS))
 	@touch $@
 
+$(LINT_STAMP): $(STAMP)
+	@$(call INSTALL,lint)
+	@touch $@
+
 # All that pip would install today within requirements.txt. A build tag such as +cpu is cut off: the
 # public version is what every index has. CUDA libraries are left to torch, which pins them itself.
 FRESH := $(VENV)-constraints
@@ -86,11 +99,24 @@ FRESH := $(VENV)-constraints
 constraints:
 	@$(call need_python,==,exactly 3.11)
 	rm -rf $(FRESH) && $(PYTHON) -m venv $(FRESH)
-	$(FRESH)/bin/$(PIP) -e '.[test,system]'
+	$(FRESH)/bin/$(PIP) -e '.[test,system,lint]'
 	grep '^#' constraints.txt > constraints.txt.new
 	$(FRESH)/bin/python -m pip freeze --all --exclude-editable --exclude pip \
 	    | sed -E 's/\+[A-Za-z0-9.]+$$//' | grep -Ev '^(nvidia-|cuda-|triton==)' >> constraints.txt.new
 	mv constraints.txt.new constraints.txt
+	rm -rf $(FRESH)
+
+# With wheels alone and without those Pythons; what is published as source only is built here.
+SOURCE_ONLY := antlr4-python3-runtime rouge-score
+TOOLS := pytest pytest-xdist nbformat trl psutil comet-ml py-rattler 'psycopg[binary]' pymysql ruff mypy
+constraints-check: $(STAMP)
+	$(BIN)/python -m pip wheel -qq --no-deps -w $(FRESH) -c constraints.txt $(SOURCE_ONLY)
+	@for version in 3.11 3.12 3.13; do \
+	    echo "Python $$version"; \
+	    $(BIN)/$(PIP) --dry-run --ignore-installed --only-binary=:all: --find-links $(FRESH) \
+	        --python-version $$version --target $(FRESH) -c constraints.txt \
+	        -r requirements.txt $(TOOLS) || exit 1; \
+	done
 	rm -rf $(FRESH)
 
 clean:

@@ -26,10 +26,10 @@ from pathlib import Path
 from machine import store
 
 from ftzard.core.artifacts import dvc_hash
-from ftzard.data import sample
 from ftzard.data.reading import store_raw
 from ftzard.orchestration.create_workspace import create
 from ftzard.orchestration.services import answers
+from ftzard.tasks.sample import write_sample
 from ftzard.versioning import dvc_hash as recorded_hash
 from ftzard.workspace import drop_tally
 from ftzard.workspace.workspace import Workspace
@@ -47,7 +47,7 @@ JOBS = ("training_pipeline_job", "cleaning_job", "preprocessing_job", "tuning_jo
 
 def prepared(folder: Path) -> Workspace:
     """Return a workspace with a first champion and remotes."""
-    sample.write(folder / "drops")
+    write_sample("classification", folder / "drops")
     raw = store_raw(folder / "drops" / "training.csv", folder / "ws" / "data")
     config = {**SMALL, "data": {**SMALL["data"], "source": f"data/raw/{raw.name}"}}
     workspace = create(folder / "ws", config=config, git_remote=folder / "git",

@@ -20,13 +20,14 @@ import pandas as pd
 from machine import store
 
 from ftzard.config.training_config import TrainingConfig
-from ftzard.data import cleaning, splitting
+from ftzard.data import near_duplicates, splitting
 from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Ruler, Sample
 from ftzard.modeling import adapter, reproducibility, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.inference import probabilities
 from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.classification.objective import Labels
 from ftzard.training.trainer import train
 
@@ -38,7 +39,7 @@ LABELS = ["negative", "positive"]
 def cleaned(texts: pd.DataFrame, batch: str) -> pd.DataFrame:
     """Return texts (and labels, if there are any) as the cleaning step leaves them."""
     raw = texts.assign(row=np.arange(len(texts))).astype({"text": "str"})
-    return cleaning.clean(raw, batch=batch, labels={"0": "negative", "4": "positive"}
+    return text_rows.clean(raw, batch=batch, labels={"0": "negative", "4": "positive"}
                           if "label" in raw else None)[0]
 
 
@@ -54,7 +55,7 @@ class Champion:
     """A model trained on some tweets, and what it makes of texts."""
 
     def __init__(self, rows: pd.DataFrame, folder: Path):
-        sides, _ = splitting.drop_near_duplicates(splitting.assign(
+        sides, _ = near_duplicates.drop_near_duplicates(splitting.assign(
             rows, ratio={"train": 0.7, "validation": 0.1, "test": 0.2}, salt="ftzard"))
         parts = dict(list(sides.groupby("split")))
         base = tiny_falcon.build(folder / "base", parts["train"]["text"], layers=4, width=256,

@@ -14,6 +14,7 @@ import argparse
 import gc
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,6 @@ from transformers import FalconForCausalLM, PretrainedConfig
 
 from ftzard.config.training_config import TrainingConfig
 from ftzard.core.artifacts import write_json
-from ftzard.data.sample import generate
 from ftzard.modeling import adapter, known_architectures, memory, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.batching import pad, padding_share, shuffled_batches
@@ -37,6 +37,10 @@ from ftzard.tasks.classification import TASK
 from ftzard.training import memory_trace
 from ftzard.training.fit import fit
 from ftzard.training.memory_estimate import MB, largest_batch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.sample_data.generator import generate
 
 LABELS = ["negative", "positive"]
 SHARD = 2_000 * MB

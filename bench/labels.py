@@ -27,8 +27,7 @@ from machine import RESULTS, store
 
 from ftzard.config.compose import compose
 from ftzard.config.training_config import TrainingConfig
-from ftzard.data import query_strategies, splitting
-from ftzard.data.cleaning import clean
+from ftzard.data import near_duplicates, query_strategies
 from ftzard.modeling import adapter, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.inference import probabilities
@@ -36,6 +35,7 @@ from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
 from ftzard.tasks.classification.objective import Labels
 from ftzard.tasks.classification.predictor import Classifier
+from ftzard.tasks.classification.text_rows import clean
 from ftzard.training.trainer import train
 
 LABELS = ["negative", "positive"]
@@ -132,7 +132,7 @@ def read(source: Path, setting: Setting) -> dict[str, pd.DataFrame]:
     ends = np.cumsum([setting.test, setting.validation])
     rows["split"] = np.select([rows.index < ends[0], rows.index < ends[1]],
                               ["test", "validation"], "train")
-    rows, _ = splitting.drop_near_duplicates(rows)
+    rows, _ = near_duplicates.drop_near_duplicates(rows)
     parts = {name: part.reset_index(drop=True) for name, part in rows.groupby("split")}
     rest = parts.pop("train")
     half = len(rest) // 2

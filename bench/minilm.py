@@ -18,7 +18,7 @@ from machine import store
 
 from ftzard.config.compose import compose
 from ftzard.config.training_config import TrainingConfig
-from ftzard.data.cleaning import clean_texts
+from ftzard.core.text import clean_texts
 from ftzard.modeling import reproducibility
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.tokenizer import encode

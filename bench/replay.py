@@ -27,13 +27,13 @@ from scipy.stats import t
 
 from ftzard.config.compose import compose
 from ftzard.config.training_config import TrainingConfig
-from ftzard.data import replay, splitting
-from ftzard.data.cleaning import clean
+from ftzard.data import near_duplicates, replay, splitting
 from ftzard.modeling import adapter
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.tokenizer import encode
 from ftzard.tasks.classification import TASK
 from ftzard.tasks.classification.predictor import open_classifier
+from ftzard.tasks.classification.text_rows import clean
 from ftzard.training import fit as fitting
 
 FIRST, LABELLED = 4_000, 700
@@ -54,7 +54,7 @@ def tables(tweets: Path, emotions: Path) -> dict[str, pd.DataFrame]:
         pd.concat(cleaned, ignore_index=True), salt=data.salt,
         ratio={"train": data.train_share, "validation": data.validation_share,
                "test": data.test_share})
-    rows, _ = splitting.drop_near_duplicates(rows)
+    rows, _ = near_duplicates.drop_near_duplicates(rows)
     return dict(list(rows.groupby("batch", sort=False)))
 
 

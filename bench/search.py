@@ -28,14 +28,14 @@ from machine import RESULTS, store
 
 from ftzard.config.compose import compose
 from ftzard.config.training_config import TrainingConfig
-from ftzard.data import splitting
-from ftzard.data.cleaning import clean
+from ftzard.data import near_duplicates
 from ftzard.modeling import adapter, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
 from ftzard.tasks.classification import TASK
 from ftzard.tasks.classification.predictor import open_classifier
+from ftzard.tasks.classification.text_rows import clean
 from ftzard.training import search
 from ftzard.training.objective import better
 
@@ -85,7 +85,7 @@ def tweets(source: Path) -> dict[str, pd.DataFrame]:
     ends = np.cumsum([SIZES["test"], SIZES["validation"]])
     rows["split"] = np.select([rows.index < ends[0], rows.index < ends[1]],
                               ["test", "validation"], "train")
-    rows, _ = splitting.drop_near_duplicates(rows)
+    rows, _ = near_duplicates.drop_near_duplicates(rows)
     return {side: part.head(SIZES[side]).reset_index(drop=True)
             for side, part in rows.groupby("split")}
 

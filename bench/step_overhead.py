@@ -15,10 +15,10 @@ from pathlib import Path
 
 from machine import store
 
-from ftzard.data import sample
 from ftzard.data.reading import store_raw
 from ftzard.orchestration import launch
 from ftzard.orchestration.create_workspace import create
+from ftzard.tasks.sample import write_sample
 
 SMALL = {
     "data": {"choice": "sentiment140"},
@@ -64,7 +64,7 @@ def measure(workspace, job: str, overrides: list[str], importing: float) -> list
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "workspace"
-        sample.write(Path(folder) / "drops")
+        write_sample("classification", Path(folder) / "drops")
         raw = store_raw(Path(folder) / "drops" / "training.csv", root / "data")
         config = {**SMALL, "data": {**SMALL["data"], "source": f"data/raw/{raw.name}"}}
         workspace = create(root, config=config, git_remote=Path(folder) / "git",

@@ -22,13 +22,14 @@ import torch
 from machine import store
 
 from ftzard.config.training_config import TrainingConfig
-from ftzard.data import cleaning, splitting
+from ftzard.data import near_duplicates
 from ftzard.modeling import adapter, tiny_falcon
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.batching import pad
 from ftzard.modeling.inference import logits
 from ftzard.modeling.reproducibility import set_threads
 from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.classification.objective import Labels, measure
 from ftzard.training.trainer import train
 
@@ -105,11 +106,11 @@ def read(source: Path, rows: int) -> dict[str, pd.DataFrame]:
         raw = pd.read_csv(stream, index_col=0, keep_default_na=False, dtype="str")
     raw = raw.sample(rows + 5_000, random_state=0).reset_index(drop=True)
     raw = raw.rename(columns={"target": "label"}).assign(row=np.arange(len(raw)))
-    cleaned, _ = cleaning.clean(raw[["row", "text", "label"]].astype({"text": "str"}),
+    cleaned, _ = text_rows.clean(raw[["row", "text", "label"]].astype({"text": "str"}),
                                 batch="tweets", labels={"0": "negative", "4": "positive"})
     cleaned["split"] = np.where(cleaned.index < 500, "validation",
                                 np.where(cleaned.index < 3_500, "test", "train"))
-    kept, _ = splitting.drop_near_duplicates(cleaned)
+    kept, _ = near_duplicates.drop_near_duplicates(cleaned)
     sides = {name: part.reset_index(drop=True) for name, part in kept.groupby("split")}
     sides["train"] = sides["train"].head(rows)
     return sides

@@ -7,10 +7,13 @@ The command line is written on these calls. Every import is inside its function,
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+
+from ftzard.config.schema import DEFAULT_TASK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -314,8 +317,8 @@ class Workspace:
             person: who labelled; the default is the current user.
 
         Raises:
-            DataError: an id that is not in the queue, two labels for one row, or no label at all;
-                nothing was written.
+            DataError: an id that is not in the queue, a label that is none of the task's, two
+                labels for one row, or no label at all; nothing was written.
         """
         from ftzard.steps.label_submission import submit
 
@@ -325,6 +328,15 @@ class Workspace:
         """Return a model's name as the registry understands it."""
         return which if isinstance(which, str) else (
             f"{self.config().tracking.registered_model}@{which}")
+
+
+def _quiet() -> None:
+    """Switch the telemetry of libraries off, which they look up when they are imported."""
+    from ftzard.core.environment import QUIET
+
+    for name, value in QUIET.items():
+        if name not in ("TQDM_DISABLE", "PYTHONWARNINGS"):  # these are the caller's
+            os.environ.setdefault(name, value)
 
 
 def open_workspace(folder: Path | str | None = None) -> Workspace:
@@ -338,11 +350,12 @@ def open_workspace(folder: Path | str | None = None) -> Workspace:
     """
     from ftzard.workspace.workspace import find
 
+    _quiet()
     return Workspace(find(folder))
 
 
 def create_workspace(
-    folder: Path | str, *, task: str = "classification", data: Path | str | None = None,
+    folder: Path | str, *, task: str = DEFAULT_TASK, data: Path | str | None = None,
     text: str | None = None, label: str | None = None, input: str | None = None,
     messages: str | None = None, ignore: Sequence[str] = (), single_label: bool = False,
     sample: bool = False, encoding: str = "utf-8", delimiter: str = ",",
@@ -376,8 +389,9 @@ def create_workspace(
     """
     from ftzard.orchestration import create_workspace
 
+    _quiet()
     return Workspace(create_workspace.init(
         folder, task=task, data=None if data is None else Path(data), text=text, label=label,
-        about=input, messages=messages, ignored=tuple(ignore), single_label=single_label,
+        input=input, messages=messages, ignore=tuple(ignore), single_label=single_label,
         sample=sample, encoding=encoding, delimiter=delimiter, quoting=quoting, say=say,
         git_remote=git_remote, dvc_remote=dvc_remote))

@@ -1,7 +1,7 @@
-"""The errors a person reads. Each names the thing, its value, what was expected and what to do.
+"""The errors that users read. Each names the thing, its value, what was expected and what to do.
 
-Everything the product refuses on purpose is an `FtzardError`: the command line, the run page and
-the notebooks print its sentence first and keep the traceback for whoever wants it.
+Every deliberate refusal is an `FtzardError`: the command line, Dagster's run page and the notebooks
+print its message first and keep the traceback.
 """
 
 import difflib
@@ -13,11 +13,11 @@ from collections.abc import Iterable
 
 
 class FtzardError(Exception):
-    """Base of every refusal; its text is a full sentence for a person."""
+    """Base class of all refusals; the message is a complete sentence."""
 
 
 class ConfigError(FtzardError):
-    """A key, a type or a value of the configuration is not what the schema says."""
+    """A key, type or value of the configuration does not match the schema."""
 
 
 class WorkspaceError(FtzardError):
@@ -29,7 +29,7 @@ class DataError(FtzardError):
 
 
 class ModelError(FtzardError):
-    """A base, an adapter, a tokenizer or a training run that is not what it claims to be."""
+    """A base, an adapter, a tokenizer or a training run that is not as declared."""
 
 
 class TrackingError(FtzardError):
@@ -37,7 +37,7 @@ class TrackingError(FtzardError):
 
 
 class VersioningError(FtzardError):
-    """git or DVC refused, and the message says which command, why and how to go on."""
+    """git or DVC failed; the message names the command, the reason and the remedy."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -50,7 +50,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def in_shell(*paths: object) -> str:
-    """Return paths as they are to be typed in a command, a blank between them."""
+    """Return paths quoted for a shell command, separated by blanks."""
     return " ".join(shlex.quote(str(path)) for path in paths)
 
 

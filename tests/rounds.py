@@ -108,8 +108,8 @@ class Rounds:
         parent = runs.known(self.tracking, run.id).data.tags["mlflow.parentRunId"]
         metadata = {"step": step, "run_id": run.id, "run_name": run.name, "base_run_id": parent,
                     "records": list(records), "artifacts": [h.to_dict() for h in handles]}
-        step_version = StepVersion(BY_NAME[step], StepLocation(self.workspace, self.config, None, None),
-                              metadata, list(handles), None)
+        location = StepLocation(self.workspace, self.config, None, None)
+        step_version = StepVersion(BY_NAME[step], location, metadata, list(handles), None)
         versioned = step_version.version()
         step_version.publish(versioned)
         return versioned

@@ -223,8 +223,8 @@ def write_own_code(workspace: Workspace) -> None:
     marker.write_text(yaml.safe_dump(config))
     file = workspace.notebooks / "Step1_Data_Cleaning.ipynb"
     notebook = nbformat.read(file, as_version=4)
-    cell = next(c for c in notebook.cells if "print(arrived" in c.source)
-    cell.source = cell.source.replace("print(arrived", f"{OWN_LINE}\nprint(arrived", 1)
+    cell = next(c for c in notebook.cells if "cleaning.write(" in c.source)
+    cell.source = f"{OWN_LINE}\n{cell.source}"
     nbformat.write(notebook, file)
 
 

@@ -1,10 +1,13 @@
 """The library that `import ftzard` gives: what a notebook or a script does with a workspace."""
 
+import asyncio
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,6 +17,8 @@ from ftzard import api
 from ftzard.data.labeling import labeling_queue
 from ftzard.errors import ConfigError, DataError, ModelError, TrackingError, WorkspaceError
 from tests.trained import NAME, own, trained  # noqa: F401 - the small trained workspace
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +117,20 @@ class TestModels:
         assert opened.lineage("champion")["version"] == 1
 
 
+def test_the_readme_s_example_runs_on_a_trained_workspace(opened, tmp_path):
+    """The other example needs a file and a job: tests/test_readme.py runs both after the rest."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example, = (block for block in re.findall(r"```python\n(.*?)```", text, flags=re.S)
+                if 'open_workspace("reviews")' in block)
+    (tmp_path / "reviews").symlink_to(opened.root)
+    code = example.replace('versions("reviews")', f'versions("{NAME}")')
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{NAME}@1 ['champion'] promote" in done.stdout
+    assert "quick and lovely" in done.stdout and "0 rows wait for labels" in done.stdout
+
+
 @pytest.fixture
 def asked(workspace) -> ftzard.Workspace:
     """A workspace with a batch of four rows that wait for labels."""
@@ -119,6 +138,7 @@ def asked(workspace) -> ftzard.Workspace:
         "id": [f"b1_{n}" for n in range(4)], "batch": "b1", "text": [f"text {n}" for n in range(4)],
         "suggestion": "", "confidence": "", "side": "train", "chosen_by": "uncertainty",
         "group": "", "blind": "yes", "label": ""})
+    (workspace.root / "ftzard.yaml").write_text("data: {labels: [joy, anger]}\n")
     workspace.labelling.mkdir(parents=True, exist_ok=True)
     labeling_queue.queue_csv(queue, workspace.labelling / "b1.csv")
     return ftzard.open_workspace(workspace.root)
@@ -143,7 +163,8 @@ class TestLabels:
         assert len(rows) == 4 and set(rows["labelled_by"]) == {"bob"}
 
     @pytest.mark.parametrize(("labels", "words"), [
-        ({"b2_7": "joy"}, "unknown id 'b2_7'"), ({}, "none of the rows has a label"),
+        ({"b2_7": "joy"}, "unknown id 'b2_7'"), ({"b1_0": "jot"}, "unknown label 'jot'.*'joy'"),
+        ({}, "none of the rows has a label"),
         (pd.DataFrame({"id": ["b1_0", "b1_0"], "label": ["joy", "anger"]}), "different labels"),
         (pd.DataFrame({"id": ["b1_0"], "lable": ["joy"]}), "no column 'label'.*'lable'")])
     def test_what_cannot_count_is_refused_and_nothing_is_written(self, asked, labels, words):
@@ -171,7 +192,11 @@ def test_a_run_has_an_outcome_and_a_failed_one_raises(tmp_path, monkeypatch):
     workspace = ftzard.create_workspace(tmp_path / "ws", data=tmp_path / "my.csv")
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     lines = []
-    outcome = workspace.run("cleaning_job", say=lines.append)
+
+    async def in_a_notebook():  # where an event loop runs already
+        return workspace.run("cleaning_job", say=lines.append)
+
+    outcome = asyncio.run(in_a_notebook())
     assert outcome.success and outcome.job == "cleaning_job" and outcome.notebooks.is_dir()
     assert {a["name"] for a in outcome.artifacts} >= {"cleaned"}
     assert any(line.startswith("✓ cleaning") for line in lines)

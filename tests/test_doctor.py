@@ -17,7 +17,16 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from ftzard import doctor
 from ftzard.core.artifacts import ArtifactRef, sha256, write_atomically
-from ftzard.doctor import OK, WARNING, WRONG, leftovers, machine, records, registered, versioned
+from ftzard.doctor import (
+    OK,
+    WARNING,
+    WRONG,
+    leftovers,
+    machine,
+    records,
+    registered,
+    versioned,
+)
 from ftzard.orchestration.create_workspace import config_for, create
 from ftzard.tracking import registry, runs
 from ftzard.tracking.workspace_store import connect

@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard.cli import labeling_session
+from ftzard.cli import labeling_screen, labeling_session
 from ftzard.config.compose import compose
 from ftzard.core.artifacts import write_json
 from ftzard.core.yaml_file import dump
 from ftzard.data import query_strategies
 from ftzard.data.labeling import label_studio, labeling_queue, submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.storage import write_parquet
 from ftzard.orchestration import io_managers
 from ftzard.registry import model_card as export_card
@@ -19,6 +20,7 @@ from ftzard.registry import model_records
 from ftzard.reporting import report
 from ftzard.reporting.report_data import Facts
 from ftzard.steps import run_description
+from ftzard.tasks.base import task_named
 from ftzard.tracking import card, registry, runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names
@@ -141,7 +143,8 @@ class TestPages:
             rejected_examples=[{"reason": label, "text": label, "row": 1} for label in LABELS],
             leaks=dict.fromkeys(LABELS, 1), uncertainty=[0.1, 0.5], strategy=LABELS[4],
             asked=1, asked_of="b1", delivered_as={"b1": " ".join(LABELS)})
-        assert traces(page_is_safe(report.render(facts))) == ALL
+        assert traces(page_is_safe(
+            report.render(facts, task_named("classification").report.sections))) == ALL
 
 
 class TestLabels:
@@ -167,11 +170,11 @@ class TestLabels:
         return workspace
 
     def test_the_labelling_view(self, asked):
-        sitting = labeling_session.open_sitting(asked, None, LABELS[2])
+        session = labeling_session.open_session(asked, None, LABELS[2])
         shown = ""
-        while sitting.row is not None:
-            shown += labeling_session.screen(sitting, 200, 60)
-            sitting.skip()
+        while session.row is not None:
+            shown += labeling_screen.screen(session, 200, 60)
+            session.skip()
         assert unseen(shown) == set() and traces(shown) == ALL
 
     def test_the_queue_and_what_comes_back(self, asked):
@@ -179,10 +182,10 @@ class TestLabels:
         assert sorted(queue["text"]) == sorted(LABELS)
         raw = (asked.labelling / "b1.csv").read_text(encoding="utf-8-sig")
         assert '"=HYPERLINK' not in raw and "\"'=HYPERLINK" in raw
-        label_studio.interface(LABELS)
+        label_studio.choices_interface(LABELS)
         given = queue.assign(label="no such", labelled_by="ann")
         labeling_queue.queue_csv(given, asked.root / "given.csv")
-        back = submissions.read(asked.root / "given.csv", batch="d", labels=LABELS,
+        back = submissions.read(asked.root / "given.csv", batch="d", labels=OneOf(LABELS),
                               queue=submissions.queues(asked.labelling))
         kept = submissions.report_refused(back.refused, asked.quarantine, "given.csv", at="noon")
         told = kept.with_name(f"{kept.name}.report.txt").read_text(encoding="utf-8")

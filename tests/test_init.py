@@ -9,6 +9,7 @@ import yaml
 
 from ftzard.config.pipeline import NOTEBOOKS as PACKAGED
 from ftzard.orchestration.create_workspace import create
+from ftzard.tasks.base import task_named
 from ftzard.tasks.instruction_tuning import instructions
 from ftzard.workspace.notebook_copies import copy_missing
 from ftzard.workspace.workspace import Workspace
@@ -98,9 +99,17 @@ def test_the_sample_is_a_delivery_and_its_batches_lie_ready(ftzard, tmp_path):
     assert list((root / "data/incoming").iterdir()) == []
 
 
+def test_every_task_brings_a_sample_that_its_config_describes(ftzard, tmp_path):
+    code, said = ftzard("init", tmp_path / "ws", "--sample")
+    workspace = Workspace(tmp_path / "ws")
+    data = workspace.config().data
+    rows = task_named(workspace.task).data.read(workspace.root / data.source, data)
+    assert code == 0 and len(rows) > 5_000, said
+    assert (workspace.root / "data/sample/batch_1.csv").is_file()
+
+
 @pytest.mark.parametrize(("options", "words"), [
     (["--task", "instruction_tunning"], ["instruction_tunning", "did you mean"]),
-    (["--sample"], ["--sample goes with --task instruction_tuning"]),
     (["--input", "context"], ["--input goes with --task instruction_tuning"]),
     (["--task", "instruction_tuning", "--sample", "--data", "{mine}"], ["without --data"]),
     (["--task", "instruction_tuning", "--data", "{mine}"], ["no column 'instruction'"]),

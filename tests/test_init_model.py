@@ -10,7 +10,8 @@ import yaml
 from ftzard.config.compose import compose
 from ftzard.data.language import looks_english
 from ftzard.modeling import hub as hubs
-from ftzard.orchestration.create_workspace import config_for, instruction_config
+from ftzard.orchestration.create_workspace import config_for
+from ftzard.tasks.instruction_tuning.setup import instruction_config
 from tests.orchestration.texts import easy_texts
 
 MINILM = compose({"model": "minilm"}).model

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ftzard import sources
-from ftzard.data import cleaning, intake_summary, reading, storage
+from ftzard.data import intake_summary, reading, storage
 from ftzard.errors import DataError
 from ftzard.orchestration.create_workspace import create
 from ftzard.sources import ingest
@@ -50,9 +50,9 @@ def come(ws, earlier, mix, **said):
     batch = ingest.batch_of(ws, stored)
     raw = instructions.read(stored, instruction_column="instruction", output_column="output")
     cleaned, rejected = instructions.clean(raw, batch=batch)
-    table, repeated = cleaning.append(earlier, cleaned)
+    table, repeated = instructions.append(earlier, cleaned)
     found = intake_summary.arrived(earlier, table, cleaned, rejected, repeated,
-                            sources.describe(ws, stored))
+                                   sources.describe(ws, stored), keys=instructions.text_keys)
     return table, found, batch
 
 

@@ -13,7 +13,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rattler import LockFile, MatchSpec
@@ -247,6 +249,31 @@ def test_make_says_which_python_it_needs_before_it_makes_anything(tmp_path, pyth
     assert f"FTzard needs Python 3.11 or newer, which '{python}' (" in made.stderr
     assert "make quick PYTHON=python3.11" in made.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_metadata_names_the_pythons_that_are_checked_and_no_other():
+    allowed = SpecifierSet(PROJECT["project"]["requires-python"])
+    checked = re.search(r"for version in ([\d. ]+);", (ROOT / "Makefile").read_text())[1].split()
+    named = [line.rpartition(" ")[2] for line in PROJECT["project"]["classifiers"]
+             if line.startswith("Programming Language :: Python :: 3.")]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    assert checked == named == workflow["jobs"]["lint"]["strategy"]["matrix"]["python"]
+    assert [f"3.{n}" for n in range(9, 20) if f"3.{n}.1" in allowed] == checked
+    oldest = f"py{checked[0].replace('.', '')}"
+    assert PROJECT["tool"]["ruff"]["target-version"] == oldest
+    assert PROJECT["tool"]["mypy"]["python_version"] == checked[0]
+
+
+def test_lint_is_pinned_and_runs_wherever_the_tests_run():
+    lint = [Requirement(line) for line in PROJECT["project"]["optional-dependencies"]["lint"]]
+    assert {requirement.name for requirement in lint} == {"ruff", "mypy"}
+    assert all(pinned(requirement.name) in requirement.specifier for requirement in lint)
+    assert "make lint" in (ROOT / ".ci/run").read_text()
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    assert "make lint" in workflow and ".ci/run" in workflow
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert all(hook["language"] == "system" and hook["entry"].startswith(".venv/bin/")
+               for hook in hooks)
 
 
 # --- what git and DVC see --------------------------------------------------------------------

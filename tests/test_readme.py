@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from ftzard.config.compose import compose
-from ftzard.orchestration.launch import launchpad
+from ftzard.orchestration.launchpad_file import split_launchpad
 from ftzard.tasks.instruction_tuning import instructions
 
 ROOT = Path(__file__).parents[1]
@@ -100,7 +100,7 @@ def test_every_command_is_run_or_says_what_it_needs():
 
 def test_the_yaml_and_the_chat_that_it_shows_are_understood(tmp_path):
     yaml_shown = [yaml.safe_load(block) for block in fenced("yaml")]
-    (told,) = [launchpad(shown) for shown in yaml_shown if "resources" in shown]
+    (told,) = [split_launchpad(shown) for shown in yaml_shown if "resources" in shown]
     config = compose(told.experiment)
     assert (config.training.epochs, config.tuning.trials) == (2, 1)
     chat = re.search(r'`(\{"conversations".*?\})`', (ROOT / "README.md").read_text(), flags=re.S)
@@ -149,10 +149,11 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path):
                               capture_output=True, text=True, env=environment(tmp_path))
         assert done.returncode == 0, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         said += done.stdout
-    (code,) = fenced("python")
-    answered = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
+    for code in fenced("python"):
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
                               text=True, env=environment(tmp_path))
-    assert re.search(r"\bbad\b", answered.stdout), answered.stderr[-3000:]
+        assert done.returncode == 0, f"{code}\n{done.stderr[-3000:]}"
+        assert re.search(r"\bbad\b|s; notebooks as executed: ", done.stdout), done.stdout
     assert re.search(r"^bad  [01]\.\d+  arrived broken", said, flags=re.M), said
     assert "champion   reviews@1" in said
     assert "not pushed: 0 commits" in said

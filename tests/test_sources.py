@@ -14,10 +14,17 @@ import pytest
 from ftzard import sources
 from ftzard.config.compose import digest, flat, to_record
 from ftzard.core.artifacts import sha256
-from ftzard.data import cleaning, reading, storage
-from ftzard.errors import ConfigError, DataError, TrackingError, VersioningError, WorkspaceError
+from ftzard.data import reading, storage
+from ftzard.errors import (
+    ConfigError,
+    DataError,
+    TrackingError,
+    VersioningError,
+    WorkspaceError,
+)
 from ftzard.orchestration.create_workspace import create
 from ftzard.steps import inputs
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
 from ftzard.versioning.commit import version
 from ftzard.workspace.workspace import Workspace
@@ -392,7 +399,7 @@ def test_rows_of_classification_are_mixed_and_keep_their_source(workspace):
         "encoding": "latin-1", "labels": {"0": "sad", "4": "glad"}}})
     path = workspace.root / inputs.given_or_latest("raw", None, workspace, told).path
     raw = reading.read_raw(path, text_column="tweet", label_column="mood", encoding="latin-1")
-    cleaned, rejected = cleaning.clean(raw, batch="b", labels=told.data.labels)
+    cleaned, rejected = text_rows.clean(raw, batch="b", labels=told.data.labels)
     assert rejected.empty and cleaned["text"].str.contains("é").all()
     assert cleaned["source"].value_counts().to_dict() == {"one.csv": 30, "two.csv": 15}
     alone = reading.read_raw(workspace.root / "one.csv", text_column="tweet", label_column="mood",

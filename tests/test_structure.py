@@ -17,6 +17,8 @@ from ftzard import definitions
 from ftzard.cli.start import COMMANDS
 from ftzard.config.compose import PACKAGED
 from ftzard.config.pipeline import BY_NAME, CHAINS, JOBS, STEPS
+from ftzard.tasks.base import task_names
+from ftzard.workspace import notebook_copies
 
 ROOT = Path(ftzard.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -208,8 +210,11 @@ def test_no_asset_selection_is_a_string():
 
 def test_every_step_has_its_notebook_and_no_notebook_is_extra():
     steps = {s.notebook for s in STEPS}
-    assert {p.stem for p in PACKAGED_NOTEBOOKS.glob("*.ipynb")} == steps | set(BESIDE_THE_STEPS)
-    assert {p.stem for p in (PACKAGED_NOTEBOOKS / "instruction_tuning").glob("*.ipynb")} == steps
+    packaged = {task: set(notebook_copies.packaged(task)) for task in task_names()}
+    for task, names in packaged.items():
+        assert {f"{step}.ipynb" for step in (*steps, "Git_Dvc")} <= names, task
+    every = {Path(name).stem for names in packaged.values() for name in names}
+    assert every == steps | set(BESIDE_THE_STEPS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS,

@@ -10,9 +10,10 @@ import shutil
 import pytest
 
 from ftzard.data import storage
-from ftzard.orchestration.create_workspace import create, instruction_config
+from ftzard.orchestration.create_workspace import create
 from ftzard.registry import model_records
 from ftzard.steps.step_run import start_step
+from ftzard.tasks.instruction_tuning.setup import instruction_config
 from ftzard.tracking import registry
 from ftzard.workspace.workspace import Workspace
 
@@ -65,12 +66,12 @@ def rows_of(count: int):
 def _train(workspace: Workspace) -> Workspace:
     from ftzard.modeling.base_model import load_base
     from ftzard.steps import candidate
-    from ftzard.tasks.instruction_tuning import model, tokenization, tokenize_rows
+    from ftzard.tasks.instruction_tuning import chat_template, data, model, tokenization
     from tests.training_calls import fit
 
     config, rows = workspace.config(), rows_of(120)
     base = model_records.build_base(
-        workspace, config.model, tokenize_rows.tokenizer_texts(config, rows),
+        workspace, config.model, data.tokenizer_corpus(rows, config),
         workspace.root / "scratch")
     shutil.rmtree(workspace.root / "scratch")
     spec = model_records.base_spec(workspace, config.model, config.task.kind)
@@ -78,7 +79,7 @@ def _train(workspace: Workspace) -> Workspace:
     kept = model.adapter_meta(config, loaded.tokenizer, {})
     encoded = tokenization.encode(
         rows["messages"].map(json.loads).tolist(), rows["label"].tolist(), loaded.tokenizer,
-        tokenize_rows.template_of(config, loaded.tokenizer), spec.max_length)
+        chat_template.from_meta(kept["template"]), spec.max_length)
     sides = ["train"] * 80 + ["validation"] * 16 + ["test"] * 24
     rows = rows.assign(
         id=[f"row{n}" for n in range(len(rows))], batch="b1", source="", split=sides,

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and how a person is asked."""
+"""Arguments and options of several commands, and confirmations."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,8 @@ from ftzard.cli.printing import say
 
 
 def path_named(text: str | Path) -> Path:
-    """Return the path of an argument; an empty one, which would mean the current folder, is none.
+    """Return the path of an argument; an empty one is refused, since it would mean the current
+    folder.
     """
     if not str(text).strip():
         raise typer.BadParameter("it is empty; expected a path ('.' is the current folder).")
@@ -31,7 +32,7 @@ Which = Annotated[str, typer.Argument(
 
 
 def confirmed(question: str) -> bool:
-    """Ask a person; no answer at all means no."""
+    """Ask for confirmation; no answer means no."""
     try:
         return typer.confirm(question)
     except typer.Abort:

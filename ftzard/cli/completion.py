@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from ftzard.errors import FtzardError
+from ftzard.tasks.base import task_names
 
 LINE = "FTZARD_COMPLETE"
 Candidate = tuple[str, str]
@@ -77,14 +78,14 @@ INSTALL = {
 
 
 def answer(root, line: str) -> list[str]:
-    """Return a line per candidate for what is typed: the word, a tab, its meaning."""
+    """Return a line per candidate for a command line: the word, a tab, its meaning."""
     words, begun = split(line)
     return [f"{value}\t{' '.join(meaning.split())}".rstrip("\t")
             for value, meaning in candidates(root, words[1:], begun)]
 
 
 def split(line: str) -> tuple[list[str], str]:
-    """Return the finished words of a line, and the one that is being typed ('' for a new one)."""
+    """Return the finished words of a line, and the unfinished one ('' for a new one)."""
     reader = shlex.shlex(line, posix=True, punctuation_chars=False)
     reader.whitespace_split, reader.commenters = True, ""
     words: list[str] = []
@@ -99,7 +100,7 @@ def split(line: str) -> tuple[list[str], str]:
 
 
 def candidates(root, words: list[str], begun: str) -> Iterator[Candidate]:
-    """Yield what may stand in place of the word that is being typed.
+    """Yield the candidates for the unfinished word.
 
     root: the command that all others belong to; words: those before it, without the program.
     """
@@ -126,8 +127,8 @@ def candidates(root, words: list[str], begun: str) -> Iterator[Candidate]:
         option = _option(command, name)
         if option is None:
             return
-        yield from ((f"{name}={said}", meaning)
-                    for said, meaning in _matching(_values(option.name, given, words), value))
+        yield from ((f"{name}={value_text}", meaning)
+                    for value_text, meaning in _matching(_values(option.name, given, words), value))
     elif option is not None:
         yield from _matching(_values(option.name, given, words), begun)
     elif options and begun.startswith("-"):
@@ -143,8 +144,8 @@ def candidates(root, words: list[str], begun: str) -> Iterator[Candidate]:
         yield from _matching(_values(name, given, words, place), begun)
 
 
-def _matching(found: Iterable[Candidate], begun: str) -> Iterator[Candidate]:
-    return ((value, meaning) for value, meaning in found if value.startswith(begun))
+def _matching(candidates: Iterable[Candidate], begun: str) -> Iterator[Candidate]:
+    return ((value, meaning) for value, meaning in candidates if value.startswith(begun))
 
 
 def _option(command, name: str):
@@ -152,41 +153,40 @@ def _option(command, name: str):
 
 
 def _options(command) -> list[Candidate]:
-    found = [(name, p.help or "") for p in command.params if p.param_type_name == "option"
-             for name in (*p.opts, *p.secondary_opts) if name.startswith("--")]
-    return [*found, ("--help", "Show this message and exit.")]
+    options = [(name, p.help or "") for p in command.params if p.param_type_name == "option"
+               for name in (*p.opts, *p.secondary_opts) if name.startswith("--")]
+    return [*options, ("--help", "Show this message and exit.")]
 
 
 def _meaning(command) -> str:
     return command.get_short_help_str(80)
 
 
-def _values(name: str, given: dict[str, str], words: list[str], place: int = 0
+def _values(name: str, options: dict[str, str], words: list[str], place: int = 0
             ) -> Iterable[Candidate]:
-    """Return the values that an argument or an option of a name may have; none for a path or text.
-    """
+    """Return the values of an argument or an option by its name; none for a path or text."""
     kind = _KINDS.get(name)
     if kind is None or name == "what" and place > 0:
         return ()
     with contextlib.suppress(FtzardError, OSError, ValueError):
-        return list(kind(given, words))
+        return list(kind(options, words))
     return ()
 
 
-def _jobs(given: dict[str, str], words: list[str]) -> Iterator[Candidate]:
+def _jobs(options: dict[str, str], words: list[str]) -> Iterator[Candidate]:
     from ftzard.config.pipeline import BY_NAME, JOBS
 
     for job, steps in JOBS.items():
         yield job, BY_NAME[steps[0]].about if len(steps) == 1 else ", ".join(steps)
 
 
-def _workspace(given: dict[str, str]):
+def _workspace(options: dict[str, str]):
     from ftzard.workspace.workspace import find
 
-    return find(Path(os.path.expanduser(given["workspace"])) if "workspace" in given else None)
+    return find(Path(os.path.expanduser(options["workspace"])) if "workspace" in options else None)
 
 
-def _models(given: dict[str, str], words: list[str]) -> Iterator[Candidate]:
+def _models(options: dict[str, str], words: list[str]) -> Iterator[Candidate]:
     from ftzard.tracking.model_version import ALIASES
     from ftzard.tracking.sqlite_reading import local_versions
 
@@ -194,33 +194,33 @@ def _models(given: dict[str, str], words: list[str]) -> Iterator[Candidate]:
             "previous": "the champion before", "base": "the untrained base"}
     yield from ((name, role[name]) for name in (*ALIASES, "base"))
     with contextlib.suppress(FtzardError):
-        for version, aliases in local_versions(_workspace(given)):
+        for version, aliases in local_versions(_workspace(options)):
             yield str(version), ", ".join(aliases)
 
 
-def _model_names(given: dict[str, str], words: list[str]) -> Iterator[Candidate]:
+def _model_names(options: dict[str, str], words: list[str]) -> Iterator[Candidate]:
     from ftzard.tracking.sqlite_reading import local_versions
 
-    found = local_versions(_workspace(given))
-    yield from ((name, "") for name in dict.fromkeys(version.name for version, _ in found))
+    versions = local_versions(_workspace(options))
+    yield from ((name, "") for name in dict.fromkeys(version.name for version, _ in versions))
 
 
-def _numbers(given: dict[str, str], words: list[str]) -> Iterator[Candidate]:
+def _numbers(options: dict[str, str], words: list[str]) -> Iterator[Candidate]:
     from ftzard.tracking.sqlite_reading import local_versions
 
-    for version, aliases in local_versions(_workspace(given)):
+    for version, aliases in local_versions(_workspace(options)):
         if not version.name.endswith("-base"):
             yield str(version.number), ", ".join([version.name, *aliases])
 
 
-def _config_keys(given: dict[str, str], words: list[str]) -> Iterator[Candidate]:
-    """Yield every key as it begins an override, and the choices of each group."""
+def _config_keys(options: dict[str, str], words: list[str]) -> Iterator[Candidate]:
+    """Yield every key as the beginning of an override, and the choices of each group."""
     from ftzard.config import compose
     from ftzard.config.schema import Config
 
     folder = None
     with contextlib.suppress(FtzardError):
-        folder = _workspace(given).root / "config"
+        folder = _workspace(options).root / "config"
     for group in fields(Config):
         if not is_dataclass(group.type):
             yield f"{group.name}=", ""
@@ -240,18 +240,18 @@ def _keys(kind: type, before: str) -> Iterator[str]:
             yield f"{before}{field.name}"
 
 
-def _artifacts(given: dict[str, str], words: list[str]) -> Iterator[Candidate]:
+def _artifacts(options: dict[str, str], words: list[str]) -> Iterator[Candidate]:
     from ftzard.workspace.artifact_names import NAMES
 
     yield from ((name, "") for name in NAMES)
 
 
-def _batches(given: dict[str, str], words: list[str]) -> Iterator[Candidate]:
-    yield from ((path.stem, "") for path in sorted(_workspace(given).labelling.glob("*.csv")))
+def _batches(options: dict[str, str], words: list[str]) -> Iterator[Candidate]:
+    yield from ((path.stem, "") for path in sorted(_workspace(options).labelling.glob("*.csv")))
 
 
 def _among(*values: str) -> Callable[[dict[str, str], list[str]], Iterable[Candidate]]:
-    return lambda given, words: [(value, "") for value in values]
+    return lambda options, words: [(value, "") for value in values]
 
 
 #: By the name of an argument or an option, what it may be.
@@ -268,7 +268,7 @@ _KINDS: dict[str, Callable[[dict[str, str], list[str]], Iterable[Candidate]]] = 
     "artifacts": _artifacts,
     "batch": _batches,
     "kind": _among("txt", "jsonl", "csv"),
-    "task": _among("classification", "instruction_tuning"),
+    "task": _among(*task_names()),
     "only": _among("dagster", "mlflow"),
     "quoting": _among("csv", "none"),
     "permission": _among("read", "edit", "manage", "none"),

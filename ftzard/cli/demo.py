@@ -16,11 +16,11 @@ import pandas as pd
 
 from ftzard.cli.layout import Column, Table
 from ftzard.config.pipeline import JOBS
-from ftzard.data import sample
 from ftzard.errors import FtzardError, WorkspaceError, in_shell
 from ftzard.orchestration import launch, services
 from ftzard.orchestration.create_workspace import create, keep_delivery
 from ftzard.steps.inputs import metadata_if_any
+from ftzard.tasks.sample import write_sample
 from ftzard.workspace import workspace_names
 from ftzard.workspace.workspace import Workspace
 from ftzard.workspace.workspace_folder import usable_folder
@@ -63,7 +63,7 @@ def run(folder: Path, *, seed: int, say: Callable[[str], None], table: Callable[
 
 
 def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
-    """Return a fresh demo workspace and the folder from which its files will be dropped.
+    """Return a new demo workspace and the folder of the files to drop.
 
     A folder is replaced only if it carries the demo's own marker; its remotes stand beside it in
     the same way.
@@ -80,7 +80,7 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
         (place / MARK).write_text("Made by 'ftzard demo', which replaces this folder.\n")
         _clear(place)
     drops = remotes / "drops"
-    sample.write(drops)
+    write_sample("classification", drops)
     raw = keep_delivery(root, drops / "training.csv")
     workspace = create(
         root, git_remote=remotes / "git", dvc_remote=remotes / "dvc", invent_identity=True,
@@ -91,7 +91,7 @@ def prepare(folder: Path, seed: int) -> tuple[Workspace, Path]:
 
 
 def _clear(place: Path) -> None:
-    """Remove all but the demo's marker: what is cut off here is replaced the next time."""
+    """Remove all but the demo's marker; an interrupted removal is repeated at the next start."""
     for folder in (place, (place / MARK).parent):
         for entry in folder.iterdir():
             if entry.is_dir() and not entry.is_symlink():
@@ -107,23 +107,23 @@ def count(file: Path) -> int:
 
 
 def drop(source: Path, target: Path) -> None:
-    """Let a file appear in a drop folder at once, as a careful sender does."""
+    """Move a file into a drop folder atomically."""
     part = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, part)
     os.replace(part, target)
 
 
 def hand_in(workspace: Workspace, answers: Path, name: str) -> int:
-    """Fill in the newest queue as the person of the sample would, and hand it in; return rows."""
+    """Fill in the newest queue from the sample's labels, and submit it; return its rows."""
     from ftzard.data import storage
     from ftzard.data.labeling import labeling_queue
 
     newest = max(workspace.labelling.glob("*.csv"), key=lambda p: p.stat().st_mtime_ns)
     queue = labeling_queue.read_queue(newest)
-    given = pd.read_csv(answers, dtype="str", keep_default_na=False)
+    labels = pd.read_csv(answers, dtype="str", keep_default_na=False)
     names = {"0": "negative", "4": "positive"}
-    by_text = {clean(text): names[target] for text, target in zip(given["text"], given["target"],
-                                                                  strict=True)}
+    by_text = {clean(text): names[target] for text, target in zip(
+        labels["text"], labels["target"], strict=True)}
     queue["label"] = queue["text"].map(lambda text: by_text.get(clean(text), ""))
     storage.write_csv(queue, workspace.labelled / f"{name}.csv")
     return int((queue["label"] != "").sum())
@@ -131,7 +131,7 @@ def hand_in(workspace: Workspace, answers: Path, name: str) -> int:
 
 def clean(text: str) -> str:
     """Return a text as the queue shows it."""
-    from ftzard.data.cleaning import clean_texts
+    from ftzard.core.text import clean_texts
 
     return clean_texts(pd.Series([text]))[0].as_py()
 
@@ -140,14 +140,14 @@ def sensed(instance, job: str, say: Callable[[str], None], patience: float = 60)
     """Wait for the sensor to start a new run of a job, and follow it to its end."""
     seen = _seen.setdefault(id(instance), set())
     deadline = time.monotonic() + patience
-    while not (found := list(launch.new_runs(instance, seen, job))):
+    while not (run_ids := list(launch.new_runs(instance, seen, job))):
         if time.monotonic() > deadline:
             raise FtzardError(f"no sensor started {job} within {patience:.0f} s; see "
                               ".ftzard/logs/daemon.log in the demo.")
         time.sleep(0.3)
-    seen.update(found)
+    seen.update(run_ids)
     say(f"the sensor started {job}")
-    return launch.follow(instance, found[0], say=say)
+    return launch.follow(instance, run_ids[0], say=say)
 
 
 _seen: dict[int, set[str]] = {}
@@ -155,7 +155,7 @@ _seen: dict[int, set[str]] = {}
 
 def finished(workspace: Workspace, job: str, outcome: launch.Outcome, say: Callable[[str], None]
              ) -> list[tuple]:
-    """Say the gate's verdict, and return the table's lines of a job that has succeeded."""
+    """Print the gate's verdict, and return the table lines of a successful job."""
     if not outcome.success:
         raise FtzardError(f"{job} failed in {outcome.failed_step}: {outcome.failure}\n"
                           f"  notebooks as executed: {workspace.executed / outcome.run_id}")
@@ -186,9 +186,9 @@ def models_table(workspace: Workspace) -> Table:
     from ftzard.registry.model_records import records
     from ftzard.reporting.standings import Standings
 
-    told = records(workspace, workspace.config().tracking.registered_model)
-    verdicts = {int(entry["version"]): entry["verdict"]["decision"] for entry in told}
-    standings = Standings.of(told)
+    model_records = records(workspace, workspace.config().tracking.registered_model)
+    verdicts = {int(entry["version"]): entry["verdict"]["decision"] for entry in model_records}
+    standings = Standings.of(model_records)
     table = Table([Column(name, right=name not in ("model", "gate")) for name in (
         "model", "accuracy", "95 % interval", "macro F1", "gate")], title=f"on {standings.rows}")
     lines = {**{f"version {n}": line for n, line in standings.scores.items()}, **standings.beside}
@@ -200,7 +200,7 @@ def models_table(workspace: Workspace) -> Table:
 
 
 def dagster_instance(workspace: Workspace):
-    """Return the workspace's Dagster instance; close it with `with`."""
+    """Return the workspace's Dagster instance, as a context manager."""
     os.environ.update(launch.environment(workspace))
     from dagster import DagsterInstance
 

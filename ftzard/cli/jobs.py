@@ -1,4 +1,4 @@
-"""Commands that run a job, or say what it would take."""
+"""Commands that run a job, or estimate it."""
 
 import time
 from pathlib import Path
@@ -38,7 +38,7 @@ def run(
 
 
 def show_outcome(place, job: str, outcome) -> None:
-    """Print how a run ended: what was made and where to look, or what went wrong."""
+    """Print the outputs of a run and where to look, or its failure."""
     from ftzard.steps.inputs import latest_outputs
 
     began = time.time() - outcome.seconds
@@ -65,8 +65,7 @@ def show_outcome(place, job: str, outcome) -> None:
 
 
 def verdicts(place, steps) -> list[str]:
-    """Return the gate's sentences of the steps that have a verdict, and who is champion if nobody.
-    """
+    """Return the gate's sentences of the steps with a verdict, and whether there is a champion."""
     from ftzard.reporting import batch_names
     from ftzard.steps.inputs import metadata_if_any
     from ftzard.versioning import delivery_names
@@ -110,11 +109,12 @@ def plan(
     from ftzard import api
     from ftzard.steps import plan_text
 
-    told = api.open_workspace(workspace).plan(job, overrides or (), gpu=gpu, ram=ram, cpus=cpus)
+    estimate = api.open_workspace(workspace).plan(job, overrides or (), gpu=gpu, ram=ram,
+                                                  cpus=cpus)
     if as_json:
-        say_value(told.to_dict())
+        say_value(estimate.to_dict())
     else:
-        for line in plan_text.lines(told):
+        for line in plan_text.lines(estimate):
             say(line)
-    if not told.fits:
+    if not estimate.fits:
         raise typer.Exit(1)

@@ -22,9 +22,9 @@ def label(
     """Label the rows that wait. One text at a time, with a key per label or in your own words."""
     import getpass
 
-    from ftzard.cli import labeling_session
+    from ftzard.cli import labeling_screen
+    from ftzard.cli.labeling_session import open_session
     from ftzard.workspace.workspace import find
 
-    sitting = labeling_session.open_sitting(find(workspace), batch, person or getpass.getuser(),
-                                          twice=twice)
-    labeling_session.run(sitting, say)
+    labeling_screen.run(
+        open_session(find(workspace), batch, person or getpass.getuser(), twice=twice), say)

@@ -62,12 +62,12 @@ def mlflow_user_list(
     from ftzard.orchestration import mlflow_users as team_users
     from ftzard.tracking import users
 
-    found = users.listing(team_users.login(server, person))
+    listed = users.listing(team_users.login(server, person))
     if as_json:
-        say_value([asdict(user) for user in found])
+        say_value([asdict(user) for user in listed])
         return
     table = Table((Column("user"), Column("may", prose=True)))
-    for user in found:
+    for user in listed:
         everything = ["everything: administrator"] if user.administrator else []
         table.add_row(user.name, "\n".join([*everything, *map(str, user.grants)]) or "-")
     show_whole(table)

@@ -1,14 +1,14 @@
-"""How registered models and their comparison look in a terminal: tables of values."""
+"""Terminal tables of registered models and of the comparison of two."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ftzard.cli.layout import Column, Table, Tree
-from ftzard.cli.tables import size
+from ftzard.cli.tables import size, time
 from ftzard.core import escaping
 from ftzard.evaluation import metric_info
-from ftzard.reporting.comparison_page import speed_of
+from ftzard.tasks.comparison_page import speed_of
 
 if TYPE_CHECKING:
     from ftzard.tasks.comparison import Comparison
@@ -17,7 +17,7 @@ LONGEST_TEXT = 90
 
 
 def list_table(lines: list[Mapping]) -> Table:
-    """Return the table of `registered.listing`: a line per version."""
+    """Return the table of `lookup.listing`: a line per version."""
     judged = {line["measure"] for line in lines} - {None}
     what = "accuracy" if judged <= {"accuracy"} else "score"
     apart = any(line.get("apart") for line in lines)
@@ -34,7 +34,7 @@ def list_table(lines: list[Mapping]) -> Table:
         table.add_row(f"{line['model']}@{line['version']}", ", ".join(line["aliases"]) or "-",
                       *scores, _verdict(line),
                       line["base"] or "-", (line["data_version"] or "-")[:10],
-                      size(line["size_bytes"]), _time(line["created"]))
+                      size(line["size_bytes"]), time(line["created"]))
     rows = {line["model"]: line["measured_on"] for line in lines
             if line.get("measured_on") and not line.get("apart")}
     if rows:
@@ -42,41 +42,42 @@ def list_table(lines: list[Mapping]) -> Table:
     return table
 
 
-def model_tree(told: Mapping) -> Tree:
-    """Return the tree of `registered.describe`."""
-    tree = Tree(f"{told['model']}@{told['version']}  {', '.join(told['aliases'])}".rstrip(), "bold")
-    _branch(tree, "registered", [f"{_time(told['created'])} UTC, {size(told['size_bytes'])} in "
-                                 f"MLflow, {told['source']}"])
-    _branch(tree, "record", [told["record"] or "none in this workspace"])
-    if told["task"] != "classification":
-        _branch(tree, "task", [told["task"]])
-    _branch(tree, "labels", [", ".join(told["labels"])] if told["labels"] else [])
-    where = told.get("measured_on")
-    if where and told.get("apart"):
-        where += f"; {told['apart']}"
-    _branch(tree, "metrics" + (f", on {where}" if where else ""),
-            [_metrics(role, said) for role, said in told["metrics"].items()])
-    if told["verdict"] or told["trial"]:
-        _branch(tree, "verdict", [_verdict(told), *told["reasons"]])
-    calibration = told["calibration"]
+def model_tree(model: Mapping) -> Tree:
+    """Return the tree of one version, as `lookup.describe` gives it."""
+    aliases = ", ".join(model["aliases"])
+    tree = Tree(f"{model['model']}@{model['version']}  {aliases}".rstrip(), "bold")
+    tree.add_branch("registered", [f"{time(model['created'])} UTC, {size(model['size_bytes'])} in "
+                                 f"MLflow, {model['source']}"])
+    tree.add_branch("record", [model["record"] or "none in this workspace"])
+    if model["task"] != "classification":
+        tree.add_branch("task", [model["task"]])
+    tree.add_branch("labels", [", ".join(model["labels"])] if model["labels"] else [])
+    where = model.get("measured_on")
+    if where and model.get("apart"):
+        where += f"; {model['apart']}"
+    tree.add_branch("metrics" + (f", on {where}" if where else ""),
+            [_metrics(role, scores) for role, scores in model["metrics"].items()])
+    if model["verdict"] or model["trial"]:
+        tree.add_branch("verdict", [_verdict(model), *model["reasons"]])
+    calibration = model["calibration"]
     if calibration:
-        _branch(tree, "calibration", [
+        tree.add_branch("calibration", [
             f"error {calibration['ece_before']:.3f}, {calibration['ece_after']:.3f} at temperature "
             f"{calibration['temperature']:.2f}"])
-    _branch(tree, "data", [f"{name} at {(commit or 'no version')[:10]}"
-                           for name, commit in told["data"].items()])
-    base = told["base"]
-    _branch(tree, "base", [
+    tree.add_branch("data", [f"{name} at {(commit or 'no version')[:10]}"
+                           for name, commit in model["data"].items()])
+    base = model["base"]
+    tree.add_branch("base", [
         f"{base['source'] or base['name'] or 'unknown'}, revision {base['revision'] or 'none'}",
         f"weights {base['weight_hash'] or 'unknown'}",
         *([f"registered as {base['registered']}"] if base["registered"] else [])])
-    _branch(tree, "parent", [f"{told['model']}@{told['parent']}"] if told["parent"] else [])
-    run = told["run"]
-    _branch(tree, "run", [f"{run['name'] or 'not in this store'}  {run['state'] or ''}  {run['id']}"
-                          .replace("    ", "  ")])
-    _branch(tree, "promoted by hand", [f"{p['time'][:19]} by {p['who']}: {p['reason']}"
-                                       for p in told["promotions"]])
-    _branch(tree, "tags", [f"{key} = {value}" for key, value in told["tags"].items()])
+    tree.add_branch("parent", [f"{model['model']}@{model['parent']}"] if model["parent"] else [])
+    run = model["run"]
+    tree.add_branch("run", ["  ".join(filter(None, (
+        run["name"] or "not in this store", run["state"], run["id"])))])
+    tree.add_branch("promoted by hand", [f"{p['time'][:19]} by {p['who']}: {p['reason']}"
+                                       for p in model["promotions"]])
+    tree.add_branch("tags", [f"{key} = {value}" for key, value in model["tags"].items()])
     return tree
 
 
@@ -136,7 +137,7 @@ def disagreement_table(comparison: "Comparison", examples: int) -> Table:
 
 
 def verdict_tone(verdict: str) -> str | None:
-    """Return the colour of a gate's decision."""
+    """Return the tone of a gate's decision."""
     return {"promote": "good", "refuse": "bad", "cannot tell": "warn"}.get(verdict)
 
 
@@ -164,14 +165,3 @@ def _metrics(role: str, said: Mapping) -> str:
         return f"{role}: {metric_info.sentence(said)}"
     return f"{role}: " + ", ".join(f"{key} {value:.4g}" for key, value in said.items()
                                    if isinstance(value, (int, float)))
-
-
-def _time(iso: str | None) -> str:
-    return "-" if iso is None else iso[:19].replace("T", " ")
-
-
-def _branch(tree: Tree, title: str, lines: list[str]) -> None:
-    if lines:
-        branch = tree.add(title, "bold")
-        for line in lines:
-            branch.add(escaping.one_line(line))

@@ -1,4 +1,4 @@
-"""Output that is not UTF-8, or whose reader has left, changes what is shown and nothing else."""
+"""Output in other encodings than UTF-8, and output whose reader has closed it."""
 
 import codecs
 import os
@@ -15,7 +15,7 @@ _HANDLER = "ftzard-plain"
 
 
 def _in_plain_words(error: UnicodeError) -> tuple[str, int]:
-    """Replace signs that an encoding does not have; the error handler of the output."""
+    """Replace characters that an encoding lacks; the error handler of the output."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     signs = error.object[error.start:error.end]
@@ -26,14 +26,14 @@ codecs.register_error(_HANDLER, _in_plain_words)
 
 
 def make_tolerant() -> None:
-    """Let standard output and error take any text, whatever their encoding."""
+    """Make standard output and error accept any text, whatever their encoding."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_HANDLER)
 
 
 def holds(text: str, stream: TextIO | None = None) -> bool:
-    """Return whether the output's encoding has a sign for every letter of a text."""
+    """Return whether the output's encoding has all characters of a text."""
     stream = stream or sys.stdout
     try:
         text.encode(getattr(stream, "encoding", None) or "utf-8")
@@ -43,7 +43,7 @@ def holds(text: str, stream: TextIO | None = None) -> bool:
 
 
 def drop() -> None:
-    """Let what is still written to standard output go nowhere: its reader has left."""
+    """Discard further standard output, whose reader has closed it."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())
@@ -54,5 +54,5 @@ def drop() -> None:
 
 
 def reader_left() -> bool:
-    """Return whether typer has found the reader of standard output gone, and ended for that."""
+    """Return whether typer has ended because the reader of standard output is gone."""
     return type(sys.stdout).__name__ == "PacifyFlushWrapper"

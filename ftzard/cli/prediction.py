@@ -1,4 +1,4 @@
-"""Commands that put a registered model to use: predict, compare, export."""
+"""Commands that use a registered model: predict, compare, export."""
 
 import json
 import sys
@@ -46,22 +46,22 @@ def predict(
     from ftzard import api
     from ftzard.registry import predict as predicting
 
-    place, asked = api.open_workspace(workspace), predicting.understood(what or [])
-    if asked.source is None:
-        given = {"--format": kind, "--text": column, "--encoding": encoding,
-                 "--delimiter": delimiter}
-        for option in (name for name, value in given.items() if value is not None):
+    place, query = api.open_workspace(workspace), predicting.understood(what or [])
+    if query.source is None:
+        file_options = {"--format": kind, "--text": column, "--encoding": encoding,
+                        "--delimiter": delimiter}
+        for option in (name for name, value in file_options.items() if value is not None):
             raise FtzardError(f"{option} goes with a file or a pipe, and texts were given; leave "
                               "it out.")
-        for row in place.predict(asked.texts, asked.model, **{} if as_json else {"say": complain}):
+        for row in place.predict(query.texts, query.model, **{} if as_json else {"say": complain}):
             if as_json:
                 say_json(json.dumps(row, ensure_ascii=False))
             else:
                 say_data(predicting.shown(row))
         return
-    if asked.source == predicting.STREAM and sys.stdin.isatty():
+    if query.source == predicting.STREAM and sys.stdin.isatty():
         print("texts, one per line; Ctrl-D ends them", file=sys.stderr)
-    tally = predicting.predict_stream(place.paths, asked, say_json, kind=kind, column=column,
+    tally = predicting.predict_stream(place.paths, query, say_json, kind=kind, column=column,
                                       encoding=encoding, delimiter=delimiter)
     if tally.bad:
         numbers = ", ".join(map(str, tally.bad[:10])) + (", …" if len(tally.bad) > 10 else "")

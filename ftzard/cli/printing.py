@@ -30,7 +30,7 @@ _LABEL = re.compile(r"\s*[\w?✓✗!▸→]+:? {2,}(?=\S)|\s*[✓✗!▸→-] ")
 
 
 def say(text: str) -> None:
-    """Print sentences at once; a reader that has left, as `head` does, stops nothing."""
+    """Print sentences at once; a closed output, as by `head`, is no error."""
     try:
         for line in escaping.visible(text).split("\n"):
             for part in _fitted(line, sys.stdout):
@@ -42,7 +42,7 @@ def say(text: str) -> None:
 
 
 def say_data(text: str) -> None:
-    """Print a text on its own lines on any terminal: what a person may copy, or a program reads."""
+    """Print a text on lines of its own on any terminal, to be copied or read by a program."""
     try:
         print(escaping.visible(text), flush=True)
     except BrokenPipeError:
@@ -65,7 +65,7 @@ def say_value(value: object) -> None:
 
 
 def show_whole(what: Table | Tree) -> None:
-    """Print a table or a tree: fitted to a terminal, with nothing left out anywhere else."""
+    """Print a table or a tree: fitted to a terminal, complete anywhere else."""
     try:
         for line in what.lines(width_of(sys.stdout), colours(sys.stdout)):
             print(line)
@@ -76,7 +76,7 @@ def show_whole(what: Table | Tree) -> None:
 
 
 def complain(text: str) -> None:
-    """Print sentences on standard error, if there is one that somebody reads."""
+    """Print sentences on standard error, if it is open."""
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
             for line in escaping.visible(text).split("\n"):
@@ -86,19 +86,19 @@ def complain(text: str) -> None:
 
 
 def telling(as_json: bool) -> Callable[[str], None]:
-    """Return where a command tells how it goes: with --json not where its answer is."""
+    """Return the function that prints progress: on standard error where the answer is JSON."""
     return complain if as_json else say
 
 
 def width_of(stream: TextIO | None) -> int | None:
-    """Return how many columns the terminal of a stream has; None for what is no terminal."""
+    """Return the number of columns of a stream's terminal; None without a terminal."""
     if not _is_terminal(stream):
         return None
     return max(20, shutil.get_terminal_size().columns)
 
 
 def colours(stream: TextIO | None) -> bool:
-    """Return whether what is written to a stream may have colours."""
+    """Return whether output to a stream may have colors."""
     return (_is_terminal(stream) and not os.environ.get("NO_COLOR")
             and os.environ.get("TERM") not in ("dumb", "unknown"))
 
@@ -111,7 +111,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _fitted(line: str, stream: TextIO | None) -> list[str]:
-    """Return a line as it is shown on a stream: wrapped under its first words, and with colours."""
+    """Return a line as shown on a stream: wrapped under its first words, and with colors."""
     label = _LABEL.match(line)
     hang = layout.cell_len(label[0]) if label else len(line) - len(line.lstrip(" "))
     width = width_of(stream)
@@ -131,8 +131,8 @@ def _coloured(parts: list[str], colour: bool) -> list[str]:
         return [paint(part, _WHOLE[mark], True) for part in parts]
     if mark in _MARKS and first[1:2] == " ":
         return [parts[0].replace(mark, paint(mark, _MARKS[mark], True), 1), *parts[1:]]
-    found = _SPEAKING.match(parts[0])
-    if found and found[2]:
-        parts = [found[1] + paint(found[2], TONES[found[2]], True) + parts[0][found.end():],
+    match = _SPEAKING.match(parts[0])
+    if match and match[2]:
+        parts = [match[1] + paint(match[2], TONES[match[2]], True) + parts[0][match.end():],
                  *parts[1:]]
     return parts

@@ -1,4 +1,4 @@
-"""Commands on the registered models: listed, shown, tagged, deleted, promoted."""
+"""Commands on registered models: list, show, tag, delete, promote."""
 
 from typing import Annotated
 
@@ -44,11 +44,11 @@ def models_show(
     from ftzard import api
     from ftzard.cli import model_tables
 
-    told = api.open_workspace(workspace).describe(model)
+    description = api.open_workspace(workspace).describe(model)
     if as_json:
-        say_value(told)
+        say_value(description)
     else:
-        show_whole(model_tables.model_tree(told))
+        show_whole(model_tables.model_tree(description))
 
 
 @models.command("tag")
@@ -133,7 +133,7 @@ def rollback(
 
 
 def show_promotion(done, as_json: bool) -> None:
-    """Print what a promotion by hand has changed."""
+    """Print the result of a manual promotion."""
     if as_json:
         say_value({"champion": str(done.champion), "previous": done.before and str(done.before),
                    "commit": done.commit, "pushed": done.pushed == "pushed",

@@ -1,4 +1,4 @@
-"""The command `ftzard` itself: its table of commands, and how it ends."""
+"""The command `ftzard`: its table of commands, and its exit codes."""
 
 import contextlib
 import gc
@@ -50,7 +50,7 @@ COMMANDS = {
 
 
 class Lazy(MutableMapping):
-    """The commands by name. A module is imported when the first of its commands is looked up."""
+    """The commands by name; a module is imported when one of its commands is looked up."""
 
     def __init__(self) -> None:
         self.made: dict[str, object] = {}
@@ -78,10 +78,10 @@ class Lazy(MutableMapping):
 
 
 class Commands(TyperGroup):
-    """The group of all commands, each made when it is asked for."""
+    """The group of all commands, each created when it is looked up."""
 
-    def __init__(self, **given) -> None:
-        super().__init__(**{**given, "commands": None})
+    def __init__(self, **settings) -> None:
+        super().__init__(**{**settings, "commands": None})
         self.commands = Lazy()
 
     def list_commands(self, ctx) -> list[str]:
@@ -93,7 +93,7 @@ app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich
 
 
 def show_version(asked: bool) -> None:
-    """Print the version and end, if it was asked for."""
+    """Print the version and exit, if requested."""
     if asked:
         say(f"ftzard {ftzard.__version__}")
         raise typer.Exit
@@ -147,16 +147,16 @@ def main() -> None:
             if wants_json(sys.argv[1:]) and hasattr(error, "format_message"):
                 refuse(error.format_message())
             else:
-                told = io.StringIO()
-                error.show(told)  # a usage error of the command line itself
-                complain(told.getvalue().rstrip("\n"))
+                errors = io.StringIO()
+                error.show(errors)  # a usage error of the command line itself
+                complain(errors.getvalue().rstrip("\n"))
             sys.exit(error.exit_code)
         refuse(described(error))
         sys.exit(1)
 
 
 def refuse(sentence: str) -> None:
-    """Say why a command did not do what it was asked for: to a person, or with --json as JSON."""
+    """Print why a command failed: as text, or with --json as JSON."""
     if wants_json(sys.argv[1:]):
         with contextlib.suppress(OSError):
             say_value({"error": sentence})
@@ -165,22 +165,22 @@ def refuse(sentence: str) -> None:
 
 
 def wants_json(arguments: list[str]) -> bool:
-    """Return whether the answer is asked for as JSON, an error too."""
+    """Return whether the output is requested as JSON, errors included."""
     options = arguments[:arguments.index("--")] if "--" in arguments else arguments
     return "--json" in options
 
 
 def complete(line: str) -> NoReturn:
-    """Print what may stand behind a half-typed line, and end; whatever is wrong, nothing is said.
-    """
+    """Print the completions of a command line and exit; errors are not reported."""
     with contextlib.suppress(Exception):
-        for found in completion.answer(get_command(app), line):
-            say_data(found)
+        for candidate in completion.answer(get_command(app), line):
+            say_data(candidate)
     sys.exit(0)
 
 
 def require_text(arguments: list[str]) -> None:
-    """Raise FtzardError for an argument that is no text, as a file's name of another encoding."""
+    """Raise FtzardError for an argument that is no text, such as a file name in another encoding.
+    """
     for number, argument in enumerate(arguments, 1):
         if any("\ud800" <= letter <= "\udfff" for letter in argument):
             raise FtzardError(f"argument {number}, {os.fsencode(argument)!r}, is not UTF-8; a file "

@@ -1,10 +1,9 @@
-"""How history, lineage and restored files look in a terminal: tables and a tree of values."""
+"""Terminal tables of history, lineage and restored files."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from ftzard.cli.layout import Column, Table, Tree
-from ftzard.core import escaping
 from ftzard.evaluation import metric_info
 from ftzard.tracking.workspace_store import NOT_HERE
 
@@ -19,70 +18,71 @@ def history_table(versions: Iterable[Mapping]) -> Table:
         Column("artifact"), Column("data version"), Column("at (UTC)", rank=1),
         Column("rows", right=True, rank=2), Column("size", right=True, rank=5),
         Column("made by", prose=True, rank=4),
-        Column("pushed", rank=3, tone=lambda said: "warn" if said == "no" else None),
+        Column("pushed", rank=3, tone=lambda pushed: "warn" if pushed == "no" else None),
         Column("models trained on it", prose=True, rank=6)),
         more="a wider terminal or --json shows all")
     for v in versions:
-        table.add_row(label(v), v["commit"][:10], _time(v["time"]), number(v["rows"]),
+        table.add_row(label(v), v["commit"][:10], time(v["time"]), number(v["rows"]),
                       size(v["size"]), made_by(v["run"]), "yes" if v["pushed"] else "no",
                       ", ".join(v["models"]) or "-")
     return table
 
 
-def lineage_tree(told: Mapping) -> Tree:
+def lineage_tree(lineage: Mapping) -> Tree:
     """Return the tree of `lineage.lineage`, from the model down to its rows and its code."""
-    tree = Tree(f"{told['model']}@{told['version']}  {', '.join(told['roles'])}".rstrip(), "bold")
-    verdict = told["verdict"]
-    _branch(tree, "verdict", [f"{verdict['decision']}. {' '.join(verdict['reasons'])}"]
+    roles = ", ".join(lineage["roles"])
+    tree = Tree(f"{lineage['model']}@{lineage['version']}  {roles}".rstrip(), "bold")
+    verdict = lineage["verdict"]
+    tree.add_branch("verdict", [f"{verdict['decision']}. {' '.join(verdict['reasons'])}"]
             if verdict else ["none yet"])
-    _branch(tree, "promoted by hand", [f"{_time(p['time'])} by {p['who']}: {p['reason']}"
-                                       for p in told["promotions"]])
-    deleted = told["deleted"]
-    _branch(tree, "deleted from the registry", [
-        f"{_time(deleted['time'])} by {deleted['who']}"
+    tree.add_branch("promoted by hand", [f"{time(p['time'])} by {p['who']}: {p['reason']}"
+                                         for p in lineage["promotions"]])
+    deleted = lineage["deleted"]
+    tree.add_branch("deleted from the registry", [
+        f"{time(deleted['time'])} by {deleted['who']}"
         + (f": {deleted['reason']}" if deleted["reason"] else "")] if deleted else [])
-    scores = told["metrics"]
+    scores = lineage["metrics"]
     if scores:
         rest = (f", macro F1 {scores['macro_f1']:.3f}"
                 if metric_info.told_in(scores) is metric_info.ACCURACY else "")
-        where = told.get("measured_on")
-        _branch(tree, "metrics" + (f", on {where}" if where else ""),
+        where = lineage.get("measured_on")
+        tree.add_branch("metrics" + (f", on {where}" if where else ""),
                 [metric_info.sentence(scores) + rest])
-    record = told["record"]
-    _branch(tree, "record", [f"{record['path']} at {(record['commit'] or 'no commit yet')[:10]}, "
-                             f"made {_time(told['created'])} UTC"])
-    _branch(tree, "adapter", [_version(told["adapter"])] if told["adapter"] else [])
+    record = lineage["record"]
+    tree.add_branch("record", [f"{record['path']} at {(record['commit'] or 'no commit yet')[:10]}, "
+                             f"made {time(lineage['created'])} UTC"])
+    tree.add_branch("adapter", [_version(lineage["adapter"])] if lineage["adapter"] else [])
     runs = tree.add("runs", "bold")
-    for run in told["runs"]:
+    for run in lineage["runs"]:
         state = f"{run['state']}  {run['id']}" if run["in_store"] else NOT_HERE
         line = runs.add(f"{made_by(run)}  {state}")
         for where in (run["notebook"]["file"], _artifact(run)):
             if where:
                 line.add(f"notebook as executed: {where}")
-    used = [_version(v) for v in told["data"] if v["used"]]
-    beside = [v for v in told["data"] if not v["used"]]
-    if not told["data_here"]:
-        used.append(f"data version {told['data_version']}, which is not in this repository"
-                    if told["data_version"] else "tokenized data that was not versioned")
-    _branch(tree, "made of", used)
-    _branch(tree, "beside it, at the same commit", [_version(v) for v in beside])
-    base = told["base"]
-    _branch(tree, "base", [
+    used = [_version(v) for v in lineage["data"] if v["used"]]
+    beside = [v for v in lineage["data"] if not v["used"]]
+    if not lineage["data_here"]:
+        used.append(f"data version {lineage['data_version']}, which is not in this repository"
+                    if lineage["data_version"] else "tokenized data that was not versioned")
+    tree.add_branch("made of", used)
+    tree.add_branch("beside it, at the same commit", [_version(v) for v in beside])
+    base = lineage["base"]
+    tree.add_branch("base", [
         f"{base['source'] or base['name']}, revision {base['revision'] or 'none (built here)'}",
         f"weights {base['weight_hash']}", f"tokenizer {base['tokenizer_hash']}"])
-    _branch(tree, "parents", [
+    tree.add_branch("parents", [
         f"{p['model']}@{p['version']}  {p['verdict'] or 'no verdict'}, data "
         f"{(p['data_version'] or 'none')[:10]}" if p["step"] else
-        f"{p['model']}@{p['version']}  has no record here" for p in told["parents"]]
+        f"{p['model']}@{p['version']}  has no record here" for p in lineage["parents"]]
         or ["none: the first of its line"])
-    code = told["code"]
-    _branch(tree, "code", [f"commit {code['commit'] or NOT_HERE}",
+    code = lineage["code"]
+    tree.add_branch("code", [f"commit {code['commit'] or NOT_HERE}",
                            f"library {code['code_hash'] or NOT_HERE}, notebook "
                            f"{code['notebook_hash'] or NOT_HERE}",
                            ", ".join(f"{k} {v}" for k, v in code["packages"].items())])
-    groups = {k: v for k, v in told["config"].items() if isinstance(v, Mapping)}
-    rest = {k: v for k, v in told["config"].items() if k not in groups}
-    _branch(tree, f"config {told['config_hash']}", [
+    groups = {k: v for k, v in lineage["config"].items() if isinstance(v, Mapping)}
+    rest = {k: v for k, v in lineage["config"].items() if k not in groups}
+    tree.add_branch(f"config {lineage['config_hash']}", [
         f"{name}: {', '.join(f'{k}={v}' for k, v in values.items())}"
         for name, values in (*groups.items(), ("run", rest))])
     return tree
@@ -116,6 +116,7 @@ def made_by(run: Mapping) -> str:
 
 
 def number(value: int | None) -> str:
+    """Return a count with separators of thousands; '-' for none."""
     return "-" if value is None else f"{value:,}"
 
 
@@ -140,13 +141,6 @@ def _artifact(run: Mapping) -> str | None:
     return f"{artifact} in MLflow's run {run['id']}" if artifact else None
 
 
-def _time(iso: str) -> str:
-    return iso[:19].replace("T", " ")
-
-
-def _branch(tree: Tree, title: str, lines: Iterable[str]) -> None:
-    lines = list(lines)
-    if lines:
-        branch = tree.add(title, "bold")
-        for line in lines:
-            branch.add(escaping.one_line(line))
+def time(iso: str | None) -> str:
+    """Return an ISO time without its fraction and zone; '-' for none."""
+    return "-" if iso is None else iso[:19].replace("T", " ")

@@ -1,4 +1,4 @@
-"""Commands on the versions of data and models: sent, listed, traced, brought back, made again."""
+"""Commands on the versions of data and models: push, history, lineage, restore, reproduce."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -71,11 +71,11 @@ def lineage(
     from ftzard import api
     from ftzard.cli import tables
 
-    told = api.open_workspace(workspace).lineage(model)
+    description = api.open_workspace(workspace).lineage(model)
     if as_json:
-        say_value(told)
+        say_value(description)
     else:
-        show_whole(tables.lineage_tree(told))
+        show_whole(tables.lineage_tree(description))
 
 
 @app.command()
@@ -119,24 +119,24 @@ def reproduce(
     if not number.isdigit():
         raise FtzardError(f"'{model}' names no version; expected MODEL@VERSION, as in "
                           f"{place.config().tracking.registered_model}@1.")
-    found = again(place, name or place.config().tracking.registered_model, int(number),
-                  telling(as_json))
+    made = again(place, name or place.config().tracking.registered_model, int(number),
+                         telling(as_json))
     if as_json:
-        say_value(asdict(found))
-        if not found.equal and found.rounding is None:
+        say_value(asdict(made))
+        if not made.equal and made.rounding is None:
             raise typer.Exit(1)
         return
-    for line in found.differences:
+    for line in made.differences:
         say(f"  {line}")
-    right = (f"{found.accuracy:.1%} of" if found.accuracy is not None
-             else f"loss {found.loss:.3f} on")
-    if found.equal:
+    right = (f"{made.accuracy:.1%} of" if made.accuracy is not None
+             else f"loss {made.loss:.3f} on")
+    if made.equal:
         verdict = "✓ equal"
-    elif found.rounding is not None:
-        verdict = f"✓ equal up to rounding on another processor (by {found.rounding:.0e} at most)"
+    elif made.rounding is not None:
+        verdict = f"✓ equal up to rounding on another processor (by {made.rounding:.0e} at most)"
     else:
         verdict = "✗ not equal"
-    say(f"{verdict}: {found.model}, weights {found.weights[:12]}, {right} {found.test_rows:,} test "
+    say(f"{verdict}: {made.model}, weights {made.weights[:12]}, {right} {made.test_rows:,} test "
         "rows")
     if verdict.startswith("✗"):
         raise typer.Exit(1)

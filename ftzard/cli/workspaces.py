@@ -1,4 +1,4 @@
-"""Commands on a workspace as a whole: made, shown, examined, configured."""
+"""Commands on a workspace: init, demo, status, doctor, config."""
 
 import shlex
 from pathlib import Path
@@ -9,6 +9,8 @@ import typer
 from ftzard.cli.arguments import A_PATH, AsJson, InWorkspace
 from ftzard.cli.layout import Column, Table
 from ftzard.cli.printing import TONES, say, say_data, say_value, show_whole
+from ftzard.config.schema import DEFAULT_TASK
+from ftzard.tasks.base import task_names
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -34,10 +36,9 @@ def init(
         "--single-label", help="Its labels are names, even those that look like several labels in "
                                "a row.")] = False,
     task: Annotated[str, typer.Option(
-        help="classification or instruction_tuning.")] = "classification",
+        help=f"{', '.join(task_names())}.")] = DEFAULT_TASK,
     sample: Annotated[bool, typer.Option(
-        "--sample", help="With 1,200 sample instructions, to try a round (instruction_tuning)."
-        )] = False,
+        "--sample", help="With the task's sample data, to try a round.")] = False,
     encoding: Annotated[str, typer.Option(help="Its encoding, if it is text.")] = "utf-8",
     delimiter: Annotated[str, typer.Option(
         help="What separates the cells of a CSV file, as ';', or tab.")] = ",",
@@ -151,17 +152,17 @@ def doctor(
     from ftzard import doctor as doctors
     from ftzard.workspace.workspace import find
 
-    place, said = find(workspace), []
+    place, lines = find(workspace), []
     if fix:
-        found = doctors.cure(place, said.append if as_json else say)
+        findings = doctors.cure(place, lines.append if as_json else say)
     else:
-        found = doctors.examine(place)
+        findings = doctors.examine(place)
     if as_json:
-        say_value({"mended": said, "findings": [f.to_dict() for f in found]})
+        say_value({"mended": lines, "findings": [f.to_dict() for f in findings]})
     else:
-        for line in doctors.lines(found):
+        for line in doctors.lines(findings):
             say(line)
-    if any(finding.state == doctors.WRONG for finding in found):
+    if any(finding.state == doctors.WRONG for finding in findings):
         raise typer.Exit(1)
 
 

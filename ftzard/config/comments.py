@@ -1,4 +1,4 @@
-"""What the packaged YAML files say of their keys, for whoever shows the keys elsewhere."""
+"""The comments of the packaged YAML files, for other places that show the keys."""
 
 import re
 from functools import lru_cache
@@ -14,32 +14,32 @@ def described() -> dict[str, str]:
 
     A key without a comment of its own shares that of the keys above it.
     """
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     files = {"": PACKAGED / "config.yaml"}
     files |= {f"{group}.": PACKAGED / group / f"{choice}.yaml"
               for group, choice in defaults().items()}
     for prefix, file in files.items():
-        found |= {f"{prefix}{key}": text for key, text in
-                  _of(file.read_text(encoding="utf-8")).items()}
-    return found
+        comments |= {f"{prefix}{key}": text for key, text in
+                     _of(file.read_text(encoding="utf-8")).items()}
+    return comments
 
 
 def _of(text: str) -> dict[str, str]:
     """Return {dotted key: comment} of a YAML file of nested maps."""
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     above: list[str] = []
-    said, ended = "", False
+    comment, ended = "", False
     for line in text.splitlines():
         if line.lstrip().startswith("#"):
-            said = line.strip("# ") if ended else f"{said} {line.strip('# ')}".strip()
+            comment = line.strip("# ") if ended else f"{comment} {line.strip('# ')}".strip()
             ended = False
             continue
         key = _KEY.match(line)
         if key is None:
-            said, ended = ("", False) if not line.strip() else (said, True)
+            comment, ended = ("", False) if not line.strip() else (comment, True)
             continue
         above[len(key[1]) // 2:] = [key[2]]
-        if said:
-            found[".".join(above)] = said
+        if comment:
+            comments[".".join(above)] = comment
         ended = True
-    return found
+    return comments

@@ -10,14 +10,15 @@ import json
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ftzard.core.artifacts import write_atomically
 from ftzard.errors import FtzardError
 
 
 def composed(overrides: tuple[str, ...], packaged: Path, folder: Path | None,
-             compose: Callable[[], dict]) -> dict:
-    """Return what `compose` returned for the same overrides and files before, or call it.
+             compose: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the cached result of `compose` for the same overrides and files, or call it.
 
     folder: the workspace's `config/`, beside which `.ftzard` keeps it; None: it is not kept.
     """
@@ -26,20 +27,20 @@ def composed(overrides: tuple[str, ...], packaged: Path, folder: Path | None,
         return compose()
     place = state / "cache" / "config" / f"{_key(overrides, packaged)}.json"
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(place.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-    found = compose()
+        config = json.loads(place.read_text(encoding="utf-8"))
+        if isinstance(config, dict):
+            return config
+    config = compose()
     with contextlib.suppress(OSError, FtzardError, TypeError, ValueError):
-        text = json.dumps(found)
-        if json.loads(text) == found:
+        text = json.dumps(config)
+        if json.loads(text) == config:
             write_atomically(place, lambda part: part.write_text(text, encoding="utf-8"))
-    return found
+    return config
 
 
 def _key(overrides: tuple[str, ...], packaged: Path) -> str:
-    said = hashlib.sha256(json.dumps([version("hydra-core"), version("omegaconf"), *overrides])
-                          .encode())
+    digest = hashlib.sha256(json.dumps([version("hydra-core"), version("omegaconf"), *overrides])
+                            .encode())
     for file in sorted(packaged.rglob("*.yaml")):
-        said.update(f"\0{file.relative_to(packaged)}\0".encode() + file.read_bytes())
-    return said.hexdigest()
+        digest.update(f"\0{file.relative_to(packaged)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()

@@ -6,8 +6,9 @@ it takes what people handed in. What other values leave without an effect stands
 
 from collections.abc import Iterator
 
-from ftzard.config.compose import DEFAULT, OVERRIDE, Resolved, leaves, to_record
+from ftzard.config.compose import DEFAULT, OVERRIDE, Resolved, to_record
 from ftzard.config.pipeline import DELIVERIES, JOBS
+from ftzard.config.requests import leaves
 from ftzard.config.schema import SEARCHED, Config
 from ftzard.errors import ConfigError
 

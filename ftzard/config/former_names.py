@@ -1,7 +1,6 @@
-"""Names of the system that this one replaces: of jobs, ops and resources in a Launchpad YAML.
+"""Names of jobs, ops and resources of the system that this one replaces.
 
-None of them is understood, since what they stood for is stored otherwise here; each is refused with
-the name that does the same now.
+They are refused, since their configuration differs, with the name that does the same here.
 """
 
 from collections.abc import Collection
@@ -42,12 +41,12 @@ VERSIONING = ("dvc_logger", "git_dvc")
 
 
 def step(name: str) -> str | None:
-    """Return the step that does what a former job, op, run or notebook did, or None."""
+    """Return the step that replaces a former job, op, run or notebook, or None."""
     return _BY_FORMER.get(_plain(name))
 
 
 def job(name: str) -> str | None:
-    """Return what to say about the name of a former job or op, or None if it is no such name."""
+    """Return a sentence about a former job or op, or None for any other name."""
     if _plain(name) in VERSIONING:
         return (f"'{name}' is no job here: Git_Dvc follows every step that yields data by itself, "
                 "in that step's job; what could not be pushed goes out with 'ftzard push'.")
@@ -60,7 +59,7 @@ def job(name: str) -> str | None:
 
 
 def resource(name: str, own: Collection[str] | None) -> str | None:
-    """Return what to say about the name of a former resource, or None if it is no such name.
+    """Return a sentence about a former resource, or None for any other name.
 
     own: the resources of the job that the YAML is for; None if that is not known.
     """
@@ -77,7 +76,7 @@ def resource(name: str, own: Collection[str] | None) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """Return a name without its step's number and its kind, in one spelling."""
+    """Return a name without its step's number and its kind, in lower case."""
     name = name.strip().lower().replace(" ", "_").replace("-", "_")
     for ending in (".ipynb", "_job", "_op", "_graph"):
         name = name.removesuffix(ending)

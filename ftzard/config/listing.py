@@ -1,9 +1,11 @@
-"""A resolved config as a person reads it: every value with its source."""
+"""A resolved config as text, every value with its source."""
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from ftzard.config.compose import DEFAULT, Resolved, leaves, to_record
+from ftzard.config.compose import DEFAULT, Resolved, to_record
+from ftzard.config.requests import leaves
 from ftzard.config.schema import GROUPS, PARTS
 from ftzard.core import yaml_file
 
@@ -11,7 +13,7 @@ WIDTH = 44
 
 
 def as_yaml(resolved: Resolved) -> str:
-    """Return the config as YAML, with the source of each value as a comment beside it."""
+    """Return the config as YAML, with the source of each value as a comment."""
     lines: list[str] = []
     for name, value in to_record(resolved.config).items():
         if name in GROUPS:
@@ -23,21 +25,21 @@ def as_yaml(resolved: Resolved) -> str:
     return "\n".join(lines)
 
 
-def to_dict(resolved: Resolved) -> dict:
+def to_dict(resolved: Resolved) -> dict[str, Any]:
     """Return the same for JSON: the nested values, and the source of each dotted key."""
     return {"values": to_record(resolved.config), "sources": resolved.sources}
 
 
-def not_default(resolved: Resolved, keys: Iterable[str] | None = None) -> list[tuple]:
-    """Return (key, value, source) of every value that is no packaged default, of `keys` if given.
-    """
+def not_default(resolved: Resolved, keys: Iterable[str] | None = None) -> list[tuple[Any, ...]]:
+    """Return (key, value, source) of every value that is no packaged default, of `keys` if set."""
     values = leaves(to_record(resolved.config))
     wanted = values if keys is None else {key: values[key] for key in values if key in set(keys)}
     return [(key, value, resolved.sources[key]) for key, value in wanted.items()
             if resolved.sources[key] != DEFAULT]
 
 
-def _entries(group: str, values: Mapping, sources: Mapping[str, str], indent: str) -> list[str]:
+def _entries(group: str, values: Mapping[str, Any], sources: Mapping[str, str],
+             indent: str) -> list[str]:
     lines: list[str] = []
     for name, value in values.items():
         key = f"{group}.{name}"

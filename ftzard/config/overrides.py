@@ -6,7 +6,7 @@ or separator means anything but itself. Maps are read as YAML, numbers and lists
 
 import re
 from types import NoneType, UnionType
-from typing import Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from ftzard.config.schema import GROUPS, hint_of, is_map
 from ftzard.core import yaml_file
@@ -37,9 +37,9 @@ def parse_override(text: str) -> tuple[str, object]:
     if _is_text(hint):
         return key, _as_text(value, hint)
     if is_map(hint):
-        found = _as_map(key, value, text)
-        if found is not None:
-            return key, found
+        values = _as_map(key, value, text)
+        if values is not None:
+            return key, values
     return key, _by_hydra(key, value, text)
 
 
@@ -51,7 +51,7 @@ def _is_text(hint: object) -> bool:
 
 
 def _as_text(value: str, hint: object) -> str | None:
-    """Return the text that a value stands for: without quotes around all of it, null as None."""
+    """Return the text of a value: without quotes around all of it, null as None."""
     if value.strip().lower() == "null":
         return None
     bare = value.strip()
@@ -61,8 +61,8 @@ def _as_text(value: str, hint: object) -> str | None:
     return value
 
 
-def _as_map(key: str, value: str, text: str) -> dict | None:
-    """Return a map that is written in braces, its keys as they stand; None if it is none.
+def _as_map(key: str, value: str, text: str) -> dict[str, Any] | None:
+    """Return a map in braces with its keys as written; None for any other value.
 
     Raises ConfigError for a key that stands twice, and for a map that cannot be read.
     """
@@ -75,17 +75,17 @@ def _as_map(key: str, value: str, text: str) -> dict | None:
         return None
     if not isinstance(read, dict):
         return None
-    found: dict = {}
+    values: dict[str, Any] = {}
     for key_, its in read.items():
         if its is None and ":" in key_:  # {a:x}, without the space that YAML asks for
             close = _CLOSE.fullmatch(key_)
             if close is None or f"'{key_}'" in value or f'"{key_}"' in value:
                 raise ConfigError(_no_map(key, text))
             key_, its = close[1], yaml_file.parse(close[2], name)
-        if key_ in found:
+        if key_ in values:
             raise ConfigError(f"{name}: the key '{key_}' stands twice; keep one of them.")
-        found[key_] = its
-    return found
+        values[key_] = its
+    return values
 
 
 def _by_hydra(key: str, value: str, text: str) -> object:
@@ -97,7 +97,8 @@ def _by_hydra(key: str, value: str, text: str) -> object:
         parsed = OverridesParser.create().parse_override(f"{key}={value}")
         if parsed.is_sweep_override():
             raise ConfigError(_sweeps(text))
-        return OmegaConf.to_container(OmegaConf.create({"value": parsed.value()}))["value"]
+        values: Any = OmegaConf.to_container(OmegaConf.create({"value": parsed.value()}))
+        return values["value"]
     except (HydraException, ValueError) as error:
         if is_map(hint_of(key)):
             raise ConfigError(_no_map(key, text)) from error

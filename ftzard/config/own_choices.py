@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ftzard.config.schema import GROUPS, MAPS
 from ftzard.core import text_file, yaml_file
@@ -19,7 +20,7 @@ SELF = "_self_"
 
 @contextmanager
 def copied(folder: Path | None, packaged: Path) -> Iterator[tuple[str | None, dict[str, object]]]:
-    """Yield a folder with a workspace's own choices for hydra, and the values of the stand-ins.
+    """Yield a folder with a workspace's own choices for hydra, and the values of the placeholders.
 
     The folder is None where the workspace has none. Raises ConfigError for a file that cannot be
     read or has wrong `defaults`, and for one whose name a packaged choice has, which hydra would
@@ -27,7 +28,7 @@ def copied(folder: Path | None, packaged: Path) -> Iterator[tuple[str | None, di
     """
     files = [] if folder is None else sorted(
         file for group in GROUPS for file in (folder / group).rglob("*.yaml"))
-    if not files:
+    if folder is None or not files:
         yield None, {}
         return
     meant: dict[str, object] = {}
@@ -60,7 +61,7 @@ def copied(folder: Path | None, packaged: Path) -> Iterator[tuple[str | None, di
 
 
 def restored(values: object, meant: Mapping[str, object]) -> object:
-    """Return composed values with what the stand-ins in them mean."""
+    """Return composed values with the placeholders replaced."""
     if isinstance(values, dict):
         return {key: restored(value, meant) for key, value in values.items()}
     if isinstance(values, list):
@@ -68,22 +69,23 @@ def restored(values: object, meant: Mapping[str, object]) -> object:
     return meant.get(values, values) if isinstance(values, str) else values
 
 
-def bases_of(file: Path, values: Mapping, folders: tuple[Path, ...], group: str) -> list[str]:
-    """Return the choices that a file is laid over; raises ConfigError for wrong `defaults`."""
-    said = values.get("defaults")
-    if said is None:
+def bases_of(file: Path, values: Mapping[str, Any], folders: tuple[Path, ...], group: str
+             ) -> list[str]:
+    """Return the choices that a file is based on; raises ConfigError for wrong `defaults`."""
+    entries = values.get("defaults")
+    if entries is None:
         return []
-    if not isinstance(said, list) or not all(isinstance(entry, str) for entry in said):
-        name = said if isinstance(said, str) and said else "default"
-        raise ConfigError(f"{file}: defaults is {said!r}; expected a list of choices of {group}, "
-                          f"as in [{name}, {SELF}].")
-    found = [entry for entry in said if entry != SELF]
-    for base in found:
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        name = entries if isinstance(entries, str) and entries else "default"
+        raise ConfigError(f"{file}: defaults is {entries!r}; expected a list of choices of "
+                          f"{group}, as in [{name}, {SELF}].")
+    bases = [entry for entry in entries if entry != SELF]
+    for base in bases:
         if not any((folder / group / f"{base}.yaml").is_file() for folder in folders):
             known = sorted({p.stem for folder in folders for p in (folder / group).glob("*.yaml")})
             raise ConfigError(f"{file}: defaults has '{base}', and {group} has no choice "
                               f"'{base}'{nearest(base, known)}")
-    return found
+    return bases
 
 
 def _stand_in(value: object, key: str, meant: dict[str, object]) -> object:

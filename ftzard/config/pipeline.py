@@ -1,6 +1,6 @@
-"""The table of steps: which notebook, which MLflow run, what it takes and what it yields.
+"""The table of steps: notebook, MLflow run, inputs and outputs.
 
-Ops, jobs, IO managers, notebooks and the command line all read this one table.
+Ops, jobs, IO managers, notebooks and the command line all use this table.
 """
 
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ CHAINS = {
 
 JOBS = {**{f"{step.name}_job": (step.name,) for step in STEPS}, **CHAINS}
 
-#: What a job's first step takes from outside, where it is not what the table says.
+#: Inputs of a job's first step that differ from the table of steps.
 DELIVERIES = {"retraining_pipeline_job": {"raw": "labelled"}}
 
 #: What a job's first step takes -> the drop folder below data/ where a file of it may be put, and
@@ -83,14 +83,14 @@ DROP_FOLDERS = {"raw": ("raw_incoming", "source"), "incoming": ("incoming", "inc
 
 
 def step_named(name: str) -> Step:
-    """Return a step of the table, or refuse a name that is not in it."""
+    """Return a step of the table; raises WorkspaceError for an unknown name."""
     if name not in BY_NAME:
         raise WorkspaceError(f"there is no step '{name}'{nearest(name, BY_NAME)}")
     return BY_NAME[name]
 
 
 def job_named(name: str) -> str:
-    """Return a job's full name; 'training_pipeline' and 'cleaning' are understood as well."""
+    """Return a job's full name; 'training_pipeline' and 'cleaning' are accepted, too."""
     for candidate in (name, f"{name}_job", f"{name}_pipeline_job"):
         if candidate in JOBS:
             return candidate
@@ -100,3 +100,24 @@ def job_named(name: str) -> str:
     near = nearest(name, [job for job in JOBS if job[:3] == name[:3]] or JOBS)
     raise WorkspaceError(f"there is no job '{name}'{near if 'did you mean' in near else '.'} The "
                          f"jobs are: {', '.join(JOBS)}.")
+
+
+@dataclass(frozen=True)
+class DropFolder:
+    """A folder in which files are put for a job.
+
+    Attributes:
+        name: of the folder below data/, and of the workspace's property.
+        key: the key under `data` that names one of its files.
+    """
+
+    name: str
+    key: str
+
+
+def drop_folder(job: str) -> DropFolder | None:
+    """Return the drop folder from which a job takes its file, if any."""
+    renamed = DELIVERIES.get(job, {})
+    return next((DropFolder(*DROP_FOLDERS[name]) for name in
+                 (renamed.get(n, n) for n in BY_NAME[JOBS[job][0]].takes)
+                 if name in DROP_FOLDERS), None)

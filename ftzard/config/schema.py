@@ -6,9 +6,10 @@ one place for those.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from ftzard.errors import nearest
 
@@ -50,6 +51,12 @@ class Data:
         """How texts are cleaned, but for a function of the workspace's own."""
         return {"mention": self.mention, "link": self.link, "max_characters": self.max_characters}
 
+    @property
+    def split_ratio(self) -> dict[str, float]:
+        """The share of each split."""
+        return {"train": self.train_share, "validation": self.validation_share,
+                "test": self.test_share}
+
 
 @dataclass
 class Instructions:
@@ -58,6 +65,10 @@ class Instructions:
     score: Literal["loss", "rouge_l", "exact_match"]
     max_new_tokens: int
     generated_rows: int
+
+
+#: The task of a workspace whose ftzard.yaml names none.
+DEFAULT_TASK = "classification"
 
 
 @dataclass
@@ -200,7 +211,7 @@ class Versioning:
 
 @dataclass
 class Config:
-    """A whole experiment, resolved: what a notebook gets and what is recorded."""
+    """A resolved experiment: what a notebook gets and what is recorded."""
 
     data: Data
     task: Task
@@ -231,7 +242,7 @@ PARTS = tuple(f"{group.name}.{f.name}" for group in fields(Config) if is_datacla
 
 
 def hint_of(key: str) -> object | None:
-    """Return the type of a dotted key's value, or None if the schema has no such key."""
+    """Return the type of a dotted key's value, or None for an unknown key."""
     hint: object = Config
     for part in key.split("."):
         inner = next((h for h in (hint, *get_args(hint)) if is_dataclass(h)), None)
@@ -248,7 +259,7 @@ def hint_of(key: str) -> object | None:
 
 
 def is_map(hint: object) -> bool:
-    """Return whether a value of this type may be a map, of keys of its own or of any."""
+    """Return whether a value of this type may be a map."""
     return any(is_dataclass(h) or get_origin(h) is dict for h in (hint, *get_args(hint)))
 
 
@@ -265,8 +276,9 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
         for name in known:
             if name not in value:
                 found.append(f"key '{_join(key, name)}' is missing.")
-        return hint(**{name: parse(kind, value[name], _join(key, name), found)
-                       if name in value else None for name, kind in known.items()})
+        build = cast(Callable[..., Any], hint)
+        return build(**{name: parse(kind, value[name], _join(key, name), found)
+                        if name in value else None for name, kind in known.items()})
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         if value is None and NoneType in arguments:
@@ -299,13 +311,13 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
 
 
 def _as_bool(text: str) -> bool | str:
-    """Return what YAML 1.1 and people take for a boolean as one; other text as it is."""
+    """Return text that YAML 1.1 takes for a boolean as one; other text unchanged."""
     known = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
     return known.get(text.lower(), text)
 
 
 def _as_int(text: str) -> int | str:
-    """Return a number whose thousands are set apart, as 1_000, as a number; other text as it is."""
+    """Return a number with separated thousands, as 1_000, as a number; other text unchanged."""
     return int(text) if re.fullmatch(r"[-+]?[1-9]\d{0,2}(_\d{3})+", text) else text
 
 

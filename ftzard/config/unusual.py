@@ -1,4 +1,4 @@
-"""Learning rates far from those that a model's preset is trained with are not used unless meant."""
+"""A check of learning rates that are far from those of the model's preset."""
 
 from collections.abc import Iterable
 
@@ -39,7 +39,7 @@ def require_usual(resolved: Resolved, steps: Iterable[str]) -> None:
 
 
 def _outside(resolved: Resolved, steps: Iterable[str]) -> list[tuple[str, float]]:
-    """Return (sentence, factor) of each learning rate that lies outside the preset's range."""
+    """Return (sentence, factor) of each learning rate outside the preset's range."""
     config, usual = resolved.config, _usual(resolved)
     if usual is None or STEP not in steps:
         return []
@@ -47,20 +47,20 @@ def _outside(resolved: Resolved, steps: Iterable[str]) -> list[tuple[str, float]
     choice = resolved.choices["model"][0]
     preset = f"preset {choice}" + (
         "" if config.model.name == choice else f" (model.name={config.model.name})")
-    found = []
+    sentences = []
     for key, value in _learning_rates(config):
         factor = max(value / high, low / value)
         if factor > 1:
             where = "above" if value > high else "below"
             source = resolved.sources.get(key, "")
-            found.append((
+            sentences.append((
                 f"{key} is {value:g}{f' ({source})' if source else ''}, {factor:.3g} times {where} "
                 f"the range that is usual for {preset}, {low:g} to {high:g}.", factor))
-    return found
+    return sentences
 
 
 def _usual(resolved: Resolved) -> list[float] | None:
-    """Return the range of learning rates that is usual for the base, None if nobody knows one.
+    """Return the usual range of learning rates for the base, None if unknown.
 
     A null that somebody set takes no preset's range away: a stop is only lifted by its own key.
     """
@@ -73,7 +73,7 @@ def _usual(resolved: Resolved) -> list[float] | None:
 
 
 def _learning_rates(config: Config) -> list[tuple[str, float]]:
-    """Return (key, value) of the learning rates that trials may have; of a search, its ends."""
+    """Return (key, value) of the possible learning rates; of a search space, its ends."""
     space = config.tuning.learning_rate
     if not space:
         return [("training.learning_rate", config.training.learning_rate)]

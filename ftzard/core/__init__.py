@@ -1,1 +1,1 @@
-"""What every other package may use: files, locks, processes, text, credentials."""
+"""Files, locks, processes, text and credentials, for all other packages."""

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ftzard.core import private_folder
 from ftzard.core.artifacts import sha256, write_atomically
@@ -26,12 +27,12 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _PIECE = 1 << 20
 #: Folders that this process has compared with their archives, with size, date and node of each
 #: file then.
-_compared: dict[Path, list[tuple]] = {}
+_compared: dict[Path, list[tuple[Any, ...]]] = {}
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill, and move it to `folder` if that ends without an error.
+    """Yield an empty folder to fill, and move it to `folder` if the body succeeds.
 
     What stood under that name is replaced; after an error it is as it was. What a process that was
     killed here has left is taken away first, and what it had taken away is put back.
@@ -59,7 +60,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the temporary folders of processes that are gone; a living one holds a lock on its."""
+    """Remove the temporary folders of processes that are gone; a living one holds a lock on its
+    own.
+    """
     import fcntl
 
     for scratch in folder.parent.glob(f".{glob.escape(folder.name)}.????????"):
@@ -140,7 +143,7 @@ def unpack(zip_path: Path, cache_dir: Path) -> Path:
 
 
 def read_entry(zip_path: Path, name: str, most: int = 16 << 20) -> bytes | None:
-    """Return the bytes of one file of an archive, None if it has none of that name.
+    """Return the bytes of a file of an archive, or None if there is none of that name.
 
     most: bytes that it may have. Raises ModelError as `unpack` does, and for more.
     """
@@ -199,15 +202,15 @@ def _entries(archive: zipfile.ZipFile, zip_path: Path, target: Path) -> list[zip
 
 
 def _is_whole(folder: Path, zip_path: Path) -> bool:
-    """Return whether a folder holds what its archive does and nothing else."""
+    """Return whether a folder holds exactly the files of its archive."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    found = _stated(folder)
-    if _compared.get(folder) == found:
+    stats = _stated(folder)
+    if _compared.get(folder) == stats:
         return True
     with _opened(zip_path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
-        if {name for name, *_ in found} != set(entries):
+        if {name for name, *_ in stats} != set(entries):
             return False
         for name, entry in entries.items():
             file = folder / name
@@ -217,24 +220,25 @@ def _is_whole(folder: Path, zip_path: Path) -> bool:
                 while piece := expected.read(_PIECE):
                     if stream.read(len(piece)) != piece:
                         return False
-    _compared[folder] = found
+    _compared[folder] = stats
     return True
 
 
-def _stated(folder: Path) -> list[tuple]:
-    """Return name, node, size and date of what is in a folder, but for Python's compiled code."""
-    found = []
+def _stated(folder: Path) -> list[tuple[Any, ...]]:
+    """Return name, inode, size and date of the files of a folder, without Python's compiled code.
+    """
+    stats = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name != "__pycache__"]
         for name in [*files, *(n for n in folders if os.path.islink(os.path.join(place, n)))]:
             path = Path(place) / name
-            told = path.lstat()
-            found.append((path.relative_to(folder).as_posix(), told.st_ino, told.st_size,
-                          told.st_mtime_ns, told.st_mode))
-    return sorted(found)
+            status = path.lstat()
+            stats.append((path.relative_to(folder).as_posix(), status.st_ino, status.st_size,
+                          status.st_mtime_ns, status.st_mode))
+    return sorted(stats)
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file below a folder, by its path there; {} without a folder."""
+    """Return the SHA-256 of each file below a folder by its path there; {} without a folder."""
     return {path.relative_to(folder).as_posix(): sha256(path)
             for path in sorted(Path(folder).rglob("*")) if path.is_file()}

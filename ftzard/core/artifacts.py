@@ -1,8 +1,7 @@
-"""An artifact is one file a step yields; a handle is the small description of it that travels.
+"""Artifacts: files that a step yields, and the handles that describe them.
 
-A file appears under its final name complete or not at all. The data itself never travels between
-steps: a step hands on where the file is, what it must hash to and how many rows it has, and the
-next one refuses a file that has changed in between.
+A file appears under its final name complete or not at all. Steps pass on handles, not data: path,
+hash and number of rows. A step refuses an input that does not match its handle.
 """
 
 import errno
@@ -13,13 +12,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ftzard.errors import DataError, FtzardError
 
 
 @dataclass(frozen=True)
 class ArtifactRef:
-    """What travels between steps.
+    """The handle of an artifact, which steps pass on.
 
     name: the artifact's name in the table of steps ('cleaned'); path: relative to the workspace,
     with forward slashes; sha256: of the file's bytes; rows: of the table in it, or None; format:
@@ -33,11 +33,11 @@ class ArtifactRef:
     format: str
     commit: str | None = None
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, value: dict) -> "ArtifactRef":
+    def from_dict(cls, value: dict[str, Any]) -> "ArtifactRef":
         return cls(**value)
 
     def at(self, commit: str | None) -> "ArtifactRef":
@@ -52,13 +52,13 @@ def sha256(path: Path) -> str:
 
 
 def dvc_hash(path: Path) -> str:
-    """Return the hex MD5 of a file's bytes, which is the name that DVC gives its content."""
+    """Return the hex MD5 of a file's bytes, by which DVC names its content."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, flush it to disk and move it into place.
+    """Let `write` fill a temporary file beside `path`, flush it to disk and move it to `path`.
 
     If `write` raises, nothing appears under `path` and what stood there before stays. Raises
     DataError if the disk is full.
@@ -92,10 +92,10 @@ def _exchange(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _no_space(error: Exception) -> bool:
-    """Return whether an error comes of a full disk; torch and safetensors say it their own way."""
+    """Return whether an error means a full disk, also as torch and safetensors report it."""
     words = ("No space left", "os error 28", "file write failed")
     return (getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            or any(said in str(error) for said in words))
+            or any(phrase in str(error) for phrase in words))
 
 
 def write_json(path: Path, value: object) -> Path:
@@ -105,17 +105,18 @@ def write_json(path: Path, value: object) -> Path:
 
 
 def verify(handle: ArtifactRef, root: Path) -> Path:
-    """Return the file behind a handle, or refuse one that is missing or has other bytes."""
+    """Return the file of a handle; raises DataError if it is missing or has other bytes."""
     path = Path(root) / handle.path
     if not path.is_file():
         raise DataError(
             f"{handle.name}: {handle.path} does not exist in {root}; run the step that writes it, "
             "or bring it back with 'dvc checkout'."
         )
-    found = sha256(path)
-    if found != handle.sha256:
+    actual = sha256(path)
+    if actual != handle.sha256:
         raise DataError(
-            f"{handle.name}: {handle.path} has sha256 {found[:12]}…, but the step before handed on "
-            f"{handle.sha256[:12]}…; something else wrote the file in between. Run the step again."
+            f"{handle.name}: {handle.path} has sha256 {actual[:12]}…, but the step before handed "
+            f"on {handle.sha256[:12]}…; something else wrote the file in between. Run the step "
+            "again."
         )
     return path

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from ftzard.core import text_file
@@ -20,7 +21,7 @@ FILE = ".env"
 
 @dataclass(frozen=True)
 class Credential:
-    """The name of a credential, whom it is for, and whether it is secret (a user's name is not)."""
+    """The name of a credential, its service, and whether it is secret (a user name is not)."""
 
     name: str
     about: str
@@ -75,12 +76,12 @@ _SHORTEST = 8  # a shorter value may stand anywhere by chance
 
 
 def taken(name: str) -> bool:
-    """Return whether a name in a workspace's file is put into the environment."""
+    """Return whether a name in a workspace's `.env` is loaded into the environment."""
     return name.startswith(PREFIXES) or name in {c.name for c in RUN}
 
 
 def load(folder: Path) -> None:
-    """Put what a workspace's file says into the environment, where that says nothing yet."""
+    """Load a workspace's `.env` into the environment; variables that are set already win."""
     _name_hub_token()
     for name, value in read(folder / FILE).items():
         if taken(name):
@@ -96,14 +97,14 @@ def _name_hub_token() -> None:
 
 
 def load_for_server(folder: Path) -> None:
-    """The same, for starting the MLflow server and administering its users."""
+    """Load a workspace's `.env` for starting the MLflow server and administering its users."""
     for name, value in read(folder / FILE).items():
         if taken(name) or name in {c.name for c in SERVER}:
             os.environ.setdefault(name, value)
 
 
 def read(file: Path) -> dict[str, str]:
-    """Return what a file of lines NAME=value says; nothing if there is none.
+    """Return the values of a file of lines NAME=value; {} if there is no file.
 
     Quotes around a value are taken off; a line that begins with # is a comment, as is what
     follows ' #' after a value without quotes. Raises ConfigError for another line, by its number
@@ -116,43 +117,43 @@ def read(file: Path) -> dict[str, str]:
     except ConfigError as error:
         raise ConfigError(f"{error} Mend it, or remove it and set the credentials in the "
                           "environment.") from error
-    found = {}
+    values = {}
     for number, line in enumerate((line.strip() for line in lines), 1):
         if not line or line.startswith("#"):
             continue
         match = _LINE.fullmatch(line)
         if match is None:
             raise ConfigError(f"{file}, line {number}: expected NAME=value, or # and a comment.")
-        found[match[1]] = _value(match[2])
-    return found
+        values[match[1]] = _value(match[2])
+    return values
 
 
 def replaced(text: str, name: str, value: str) -> str | None:
-    """Return the text of such a file with another value of a name that it has, else None.
+    """Return the text of such a file with another value of a name, or None if it lacks the name.
 
     Every other line stays as it is. Raises ConfigError for a value that no line can say.
     """
-    lines, found = text.splitlines(keepends=True), False
+    lines, replaced_any = text.splitlines(keepends=True), False
     for number, line in enumerate(lines):
         match = _LINE.fullmatch(line.strip())
         if match is not None and match[1] == name:
-            kept = line[:line.index(match[1])], line[len(line.rstrip("\r\n")):]
-            lines[number], found = f"{kept[0]}{name}={_said(name, value)}{kept[1]}", True
-    return "".join(lines) if found else None
+            parts = line[:line.index(match[1])], line[len(line.rstrip("\r\n")):]
+            lines[number], replaced_any = f"{parts[0]}{name}={_said(name, value)}{parts[1]}", True
+    return "".join(lines) if replaced_any else None
 
 
 def _said(name: str, value: str) -> str:
-    """Return how a line says a value, with quotes where it needs them."""
-    for said in (value, f"'{value}'", f'"{value}"'):
-        match = _LINE.fullmatch(f"{name}={said}".strip())
+    """Return a value as a line writes it, with quotes where it needs them."""
+    for quoted in (value, f"'{value}'", f'"{value}"'):
+        match = _LINE.fullmatch(f"{name}={quoted}".strip())
         if match is not None and _value(match[2]) == value:
-            return said
+            return quoted
     raise ConfigError(f"the new value of {name} has quotes and '#' that a line of {FILE} cannot "
                       "say together; choose one without.")
 
 
 def rewrite(file: Path, name: str, value: str) -> bool:
-    """Let a file of credentials say another value of a name that it has; return whether it has.
+    """Replace the value of a name in a file of credentials; return whether it has the name.
 
     The file is replaced as a whole; its owner and its permissions stay.
     """
@@ -189,16 +190,16 @@ def where(folder: Path) -> dict[str, str]:
     Of one that `load` has taken from the file, the file is named; of a token of Hugging Face, the
     name that it is set under.
     """
-    said = read(folder / FILE)
-    found = {c.name: FILE if said.get(c.name) == os.environ[c.name] else "environment"
-             for c in RUN if os.environ.get(c.name)}
+    values = read(folder / FILE)
+    sources = {c.name: FILE if values.get(c.name) == os.environ[c.name] else "environment"
+               for c in RUN if os.environ.get(c.name)}
     token = os.environ.get(HUB_TOKEN)
-    for name in (name for name in HUB_TOKEN_TOO if name in found):
+    for name in (name for name in HUB_TOKEN_TOO if name in sources):
         used = token in (None, "", os.environ[name])
-        found[name] += f", taken as {HUB_TOKEN}" if used else f", not used beside {HUB_TOKEN}"
-        if used and said.get(HUB_TOKEN) != token:
-            found.pop(HUB_TOKEN, None)  # it is that one
-    return found
+        sources[name] += f", taken as {HUB_TOKEN}" if used else f", not used beside {HUB_TOKEN}"
+        if used and values.get(HUB_TOKEN) != token:
+            sources.pop(HUB_TOKEN, None)  # it is that one
+    return sources
 
 
 def secrets() -> dict[str, str]:
@@ -217,8 +218,8 @@ def mask(text: str) -> str:
     return text
 
 
-def refuse_in(config: Mapping) -> None:
-    """Raise ConfigError where a config, which every run records, holds a credential.
+def refuse_in(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a config that contains a credential, since every run records it.
 
     config: nested values. Found are passwords in URLs and the values of secrets in the
     environment; the message names the key and never the value.
@@ -254,7 +255,7 @@ def _texts(values: object, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def without_password(url: str) -> tuple[str, str | None]:
-    """Return a URL without its password, and the password (None: it has none)."""
+    """Return a URL without its password, and the password or None."""
     match = _URL_PASSWORD.search(url)
     if match is None:
         return url, None

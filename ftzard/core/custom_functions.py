@@ -22,13 +22,14 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ftzard.errors import ConfigError, DataError, ModelError, nearest
 
 FOLDER = "custom"
 #: What is read of the folder: modules, and tables or lists of words that they read beside them.
 SUFFIXES = (".py", ".txt", ".json", ".csv", ".yaml")
-#: Most bytes that a function's sources may have together: they are kept with every model.
+#: The most bytes of a function's sources, which are stored with every model.
 LARGEST = 1_000_000
 NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 EXPECTED = ("'module:function', the name of a function in a module of the workspace's folder "
@@ -38,7 +39,7 @@ _loaded: dict[str, str] = {}
 
 
 class FunctionError(DataError):
-    """A workspace's own function failed on a text; `about` says how without naming the row."""
+    """An error of a workspace's own function on a text; `about` describes it without the row."""
 
     def __init__(self, about: str, row: object, text: str):
         self.about = about
@@ -46,7 +47,7 @@ class FunctionError(DataError):
 
 
 def source_files(root: Path) -> list[str]:
-    """Return the names, below `custom/`, of the files that a workspace's functions consist of.
+    """Return the files of `custom/`, by their paths below it.
 
     Raises ConfigError for a folder or a file that is a link.
     """
@@ -54,7 +55,7 @@ def source_files(root: Path) -> list[str]:
     if folder.is_symlink():
         raise ConfigError(f"{folder} is a link; expected a folder of the workspace itself, since "
                           "its modules are versioned with it.")
-    found = []
+    files = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if any(part.startswith(".") or part == "__pycache__" for part in inside.parts):
@@ -63,24 +64,24 @@ def source_files(root: Path) -> list[str]:
             raise ConfigError(f"{path} is a link; expected the file itself, since the modules of "
                               f"{FOLDER}/ are versioned with the workspace.")
         if path.is_file() and path.suffix in SUFFIXES:
-            found.append(inside.as_posix())
-    return found
+            files.append(inside.as_posix())
+    return files
 
 
 def read(root: Path) -> dict[str, str]:
-    """Return {name below `custom/`: text} of a folder's files."""
-    found = {}
+    """Return the texts of the files of `custom/` by their paths below it."""
+    texts = {}
     for name in source_files(root):
         try:
-            found[name] = (Path(root) / FOLDER / name).read_text(encoding="utf-8")
+            texts[name] = (Path(root) / FOLDER / name).read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise ConfigError(f"{FOLDER}/{name} is no text in UTF-8 ({error.reason}); save it as "
                               "UTF-8.") from error
-    return found
+    return texts
 
 
-def packed(name: str, sources: Mapping[str, str], key: str) -> dict:
-    """Return a function as a value: {function, sha256, files}, which JSON takes.
+def packed(name: str, sources: Mapping[str, str], key: str) -> dict[str, Any]:
+    """Return a function as a JSON value: {function, sha256, files}.
 
     Args:
         name: 'module:function'.
@@ -95,7 +96,7 @@ def packed(name: str, sources: Mapping[str, str], key: str) -> dict:
         raise ConfigError(f"{key} is {name!r}; expected {EXPECTED}.")
     module, _, function = name.partition(":")
     files = _reached(module, sources, key, name)
-    _require_defined(files[_file_of(module, files)], function, key, name)
+    _require_defined(files[str(_file_of(module, files))], function, key, name)
     for other, text in sources.items():
         if not other.endswith(".py"):
             files[other] = text
@@ -113,33 +114,33 @@ def _digest(name: str, files: Mapping[str, str]) -> str:
 
 
 def _file_of(module: str, sources: Mapping[str, str]) -> str | None:
-    """Return which of the files is a module, or None."""
+    """Return the file of a module, or None."""
     path = module.replace(".", "/")
     return next((name for name in (f"{path}.py", f"{path}/__init__.py") if name in sources), None)
 
 
 def _reached(module: str, sources: Mapping[str, str], key: str, name: str) -> dict[str, str]:
-    """Return the module's file and those that it imports from the folder, theirs included."""
+    """Return the module's file and the files of the folder that it imports, directly or not."""
     if _file_of(module, sources) is None:
-        there = [n.removesuffix(".py").replace("/", ".") for n in sources if n.endswith(".py")]
+        modules = [n.removesuffix(".py").replace("/", ".") for n in sources if n.endswith(".py")]
         raise ConfigError(
             f"{key} is {name!r}, but there is no module {FOLDER}/{module.replace('.', '/')}.py"
-            + (nearest(module, there) if there else
+            + (nearest(module, modules) if modules else
                f"; the folder {FOLDER}/ of the workspace has none. Write the function there."))
-    found: dict[str, str] = {}
+    reached: dict[str, str] = {}
     waiting = [module]
     while waiting:
         here = waiting.pop()
         file = _file_of(here, sources)
-        if file is None or file in found:
+        if file is None or file in reached:
             continue
-        found[file] = sources[file]
+        reached[file] = sources[file]
         parents = here.split(".")
         waiting += [".".join(parents[:n]) for n in range(1, len(parents))]
         package = here if file.endswith("__init__.py") else here.rpartition(".")[0]
         for node in ast.walk(_parsed(file, sources[file], key, name)):
             waiting += _imports(node, package, file, sources)
-    return found
+    return reached
 
 
 def _parsed(file: str, text: str, key: str, name: str) -> ast.Module:
@@ -152,22 +153,22 @@ def _parsed(file: str, text: str, key: str, name: str) -> ast.Module:
 
 
 def _imports(node: ast.AST, package: str, file: str, sources: Mapping[str, str]) -> list[str]:
-    """Return the modules of the folder that a line may import; refuse one without its dot."""
+    """Return the modules of the folder that an import statement may load."""
     if isinstance(node, ast.ImportFrom) and node.level:
         parts = package.split(".") if package else []
         parts = parts[:len(parts) - (node.level - 1)]
         base = ".".join([*parts, *([node.module] if node.module else [])])
         return [base, *(f"{base}.{a.name}" if base else a.name for a in node.names)]
     named = ([a.name for a in node.names] if isinstance(node, ast.Import) else
-             [node.module] if isinstance(node, ast.ImportFrom) else [])
+             [str(node.module)] if isinstance(node, ast.ImportFrom) else [])
     for name in named:
         top = name.split(".")[0]
         if top == FOLDER or _file_of(top, sources) is not None:
             inside = name.removeprefix(f"{FOLDER}.") if top == FOLDER else name
             raise ConfigError(
-                f"{FOLDER}/{file}, line {node.lineno}, imports '{name}'; expected a dot before a "
-                f"module of the same folder, as in 'from .{inside} import …', so that the one that "
-                "is kept with a model is found.")
+                f"{FOLDER}/{file}, line {getattr(node, 'lineno', 0)}, imports '{name}'; "
+                f"expected a dot before a module of the same folder, as in 'from .{inside} import "
+                "…', so that the one that is kept with a model is found.")
     return []
 
 
@@ -187,8 +188,8 @@ def _require_defined(text: str, function: str, key: str, name: str) -> None:
                           f"no '{function}'{nearest(function, defined)}")
 
 
-def function(value: Mapping, key: str, arguments: int) -> Callable:
-    """Return the function that a value holds, imported from its own sources.
+def function(value: Mapping[str, Any], key: str, arguments: int) -> Callable[..., Any]:
+    """Return the function of a packed value, imported from its own sources.
 
     Args:
         value: as `packed` returns it.
@@ -206,25 +207,25 @@ def function(value: Mapping, key: str, arguments: int) -> Callable:
                          "they were registered.")
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(import_module(f"{_package(value)}.{module}"), attribute)
+        loaded = getattr(import_module(f"{_package(value)}.{module}"), attribute)
     except (Exception, SystemExit) as error:
         raise DataError(f"{key}={name}: {FOLDER}/{module.replace('.', '/')}.py cannot be imported: "
                         f"{_said(error)}.") from error
-    if not callable(found):
-        raise DataError(f"{key}={name} is a {type(found).__name__}; expected a function.")
+    if not callable(loaded):
+        raise DataError(f"{key}={name} is a {type(loaded).__name__}; expected a function.")
     try:
-        inspect.signature(found).bind(*range(arguments))
+        inspect.signature(loaded).bind(*range(arguments))
     except TypeError as error:
         takes = "one text" if arguments == 1 else "y_true, y_pred and probabilities"
-        raise DataError(f"{key}={name}{inspect.signature(found)} cannot be called with {takes}: "
+        raise DataError(f"{key}={name}{inspect.signature(loaded)} cannot be called with {takes}: "
                         f"{error}.") from error
-    except ValueError:  # a function of C has no signature that could be asked
+    except ValueError:  # a function of C has no signature
         pass
-    return found
+    return loaded
 
 
-def _package(value: Mapping) -> str:
-    """Return the name of the package that the sources of a value are imported as, written once."""
+def _package(value: Mapping[str, Any]) -> str:
+    """Return the name of the package under which the sources of a value are imported."""
     name = f"ftzard_custom_{value['sha256'][:24]}"
     if name not in _loaded:
         folder = Path(tempfile.mkdtemp(prefix="ftzard-custom-"))
@@ -252,37 +253,38 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def cleaned(texts: Sequence[str], value: Mapping, rows: Sequence | None = None) -> list[str]:
-    """Return texts as a workspace's own `data.clean` makes them, one for each.
+def cleaned(texts: Sequence[str], value: Mapping[str, Any],
+            rows: Sequence[Any] | None = None) -> list[str]:
+    """Return texts cleaned by a workspace's own `data.clean`, one for each.
 
     rows: their numbers, for messages; None counts from 0. Raises FunctionError, with the row, for a
     function that raises or returns no text.
     """
-    name, found = f"data.clean={value['function']}", []
+    name, results = f"data.clean={value['function']}", []
     call = function(value, "data.clean", 1)
     for row, text in zip(range(len(texts)) if rows is None else rows, texts, strict=True):
         try:
-            made = call(text)
+            result = call(text)
         except (Exception, SystemExit) as error:
             raise FunctionError(f"{name} failed: {_said(error)}", row, text) from error
-        if not isinstance(made, str):
-            raise FunctionError(f"{name} returned {_shown(made)}; expected a text", row, text)
+        if not isinstance(result, str):
+            raise FunctionError(f"{name} returned {_shown(result)}; expected a text", row, text)
         try:
-            made.encode()
+            result.encode()
         except UnicodeEncodeError:
             raise FunctionError(f"{name} returned half a character; expected a text that UTF-8 can "
                                 "write", row, text) from None
-        found.append(str(made))
-    return found
+        results.append(str(result))
+    return results
 
 
 def _shown(value: object) -> str:
     return f"{repr(value)[:60]} ({type(value).__name__})"
 
 
-def measured(names_and_values: Mapping[str, Mapping], labels: Sequence[str],
-             answers: Sequence[str], probabilities: object) -> dict[str, float]:
-    """Return {name: number} of a workspace's own metrics.
+def measured(names_and_values: Mapping[str, Mapping[str, Any]], labels: Sequence[str],
+             answers: Sequence[str], probabilities: Any) -> dict[str, float]:
+    """Return the values of a workspace's own metrics by name.
 
     Args:
         names_and_values: {short name: value as `packed` returns it}.
@@ -294,46 +296,48 @@ def measured(names_and_values: Mapping[str, Mapping], labels: Sequence[str],
         DataError: a function raises, or returns no finite number, or another one when it is called
             again.
     """
-    found = {}
+    values = {}
     for name, value in names_and_values.items():
         call = function(value, "metrics", 3)
         numbers = []
         for _ in range(2):
             try:
-                made = call(list(labels), list(answers), probabilities.copy())
+                number = call(list(labels), list(answers), probabilities.copy())
             except (Exception, SystemExit) as error:
                 raise DataError(f"metrics: {value['function']} failed on {len(labels):,} rows: "
                                 f"{_said(error)}.") from error
-            made = made.item() if hasattr(made, "item") and getattr(made, "ndim", 1) == 0 else made
-            if isinstance(made, bool) or not isinstance(made, int | float) or (
-                    not math.isfinite(made)):
-                raise DataError(f"metrics: {value['function']} returned {_shown(made)}; expected "
+            if hasattr(number, "item") and getattr(number, "ndim", 1) == 0:
+                number = number.item()
+            if isinstance(number, bool) or not isinstance(number, int | float) or (
+                    not math.isfinite(number)):
+                raise DataError(f"metrics: {value['function']} returned {_shown(number)}; expected "
                                 "a finite number.")
-            numbers.append(float(made))
+            numbers.append(float(number))
         if numbers[0] != numbers[1]:
             raise DataError(f"metrics: {value['function']} returned {numbers[0]} and then "
                             f"{numbers[1]} for the same rows; expected the same number each time.")
-        found[name] = numbers[0]
-    return found
+        values[name] = numbers[0]
+    return values
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Return {name in tables and records: 'module:function'}; the function's name says enough."""
+    """Return {name in tables and records: 'module:function'}."""
     return {name.partition(":")[2]: name for name in names}
 
 
-def requirements(value: Mapping | None) -> list[str]:
+def requirements(value: Mapping[str, Any] | None) -> list[str]:
     """Return the installed packages, pinned, that a function's sources import."""
     from importlib.metadata import packages_distributions, version
 
     if not value:
         return []
-    known, found = packages_distributions(), set()
+    known, packages = packages_distributions(), set()
     for name, text in value["files"].items():
         if not name.endswith(".py"):
             continue
         for node in ast.walk(ast.parse(text)):
             named = ([a.name for a in node.names] if isinstance(node, ast.Import) else
-                     [node.module] if isinstance(node, ast.ImportFrom) and not node.level else [])
-            found |= {d for n in named for d in known.get(n.split(".")[0], ())}
-    return [f"{name}=={version(name).split('+')[0]}" for name in sorted(found)]
+                     [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level
+                     else [])
+            packages |= {d for n in named for d in known.get(n.split(".")[0], ())}
+    return [f"{name}=={version(name).split('+')[0]}" for name in sorted(packages)]

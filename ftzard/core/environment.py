@@ -1,4 +1,4 @@
-"""What every process of ours has in its environment."""
+"""Environment variables of all processes that FTzard starts."""
 
 #: Waiting threads of torch sleep after a short spin. Without the sleep two training processes on
 #: the same cores slow each other down many times; without the spin one alone takes 1.4 times as

@@ -18,13 +18,13 @@ _UNSEEN = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000110bd\U000110cd\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
 _JOINERS = "\u200c\u200d"
-#: What stands in Arabic and Syriac texts before or around digits, and is seen there.
+#: Visible format characters before or around digits in Arabic and Syriac texts.
 _SEEN_FORMATS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"
 _CJK = "\u3400"
 
 
 def visible(text: object, *, line_end: str = "\n", tab: str = "\t") -> str:
-    """Return a text in which every sign can be seen, for any medium.
+    """Return a text with invisible and control characters escaped, for any medium.
 
     Control signs, marks that change the direction of reading, signs of no width and halves of
     surrogate pairs are written out, as Python writes them. Joiners stay inside emoji and in
@@ -39,8 +39,8 @@ def visible(text: object, *, line_end: str = "\n", tab: str = "\t") -> str:
     if not _UNSEEN.search(text):
         return text
 
-    def written_out(found: re.Match) -> str:
-        sign, at = found.group(), found.start()
+    def written_out(match: re.Match[str]) -> str:
+        sign, at = match.group(), match.start()
         if sign == "\n":
             return line_end
         if sign == "\t":
@@ -57,28 +57,28 @@ def visible(text: object, *, line_end: str = "\n", tab: str = "\t") -> str:
 
 
 def _joins(sign: str, before: str, after: str) -> bool:
-    """Return whether a joiner stands between two signs of an emoji or of a script that joins."""
+    """Return whether a joiner stands between two parts of an emoji or of a joining script."""
     return sign in _JOINERS and all(
         neighbour > "\u02ff" and unicodedata.category(neighbour)[0] in "LMS"
         for neighbour in (before, after))
 
 
 def _varies(sign: str, before: str) -> bool:
-    """Return whether a variation selector follows a sign that has variants."""
+    """Return whether a variation selector follows a character that has variants."""
     if "\ufe00" <= sign <= "\ufe0f":
         return before > "\u1fff" or before in tuple("0123456789#*©®")
     return "\U000e0100" <= sign <= "\U000e01ef" and before >= _CJK
 
 
 def one_line(text: object) -> str:
-    """Return a text as `visible` does, its line ends and tabs written out too."""
+    """Return a text as `visible` does, with line ends and tabs escaped, too."""
     return visible(text, line_end="\\n", tab="\\t")
 
 
 def json_line(line: str) -> str:
-    """Return JSON of the same value in which nothing commands a terminal that shows it."""
-    def escaped(found: re.Match) -> str:
-        sign = found.group()
+    """Return JSON of the same value without control characters for a terminal."""
+    def escaped(match: re.Match[str]) -> str:
+        sign = match.group()
         if sign in "\n\t" or sign in _SEEN_FORMATS:
             return sign
         return "".join(f"\\u{unit:04x}" for unit in _units(sign))
@@ -94,7 +94,7 @@ def _units(sign: str) -> list[int]:
 
 
 def html(text: object) -> str:
-    """Return a text as it may stand in HTML: between tags, or in an attribute's quotes."""
+    """Return a text escaped for HTML, between tags or in a quoted attribute."""
     return standard_html.escape(visible(text), quote=True)
 
 
@@ -104,19 +104,19 @@ _BLOCK = re.compile(r"^(\s*)([-+](?=\s|$)|#(?=[\s#]|$)|[-=](?=[-=\s]*$)|[>:]|\d+
 
 
 def markdown(text: object) -> str:
-    """Return a text as it may stand in a line or a table's cell of Markdown, where it is a text.
+    """Return a text escaped for a line or a table cell of Markdown.
 
     Nothing of it becomes a heading, an emphasis, a link (of addresses, too), a picture, HTML, an
     entity or another cell. It is on one line.
     """
     shown = " ".join(visible(text, line_end=" ", tab=" ").split(" "))
-    shown = _INLINE.sub(lambda found: f"\\{found.group()}", shown)
-    shown = _BLOCK.sub(lambda found: f"{found[1]}{found[2][:-1]}\\{found[2][-1]}", shown)
+    shown = _INLINE.sub(lambda match: f"\\{match.group()}", shown)
+    shown = _BLOCK.sub(lambda match: f"{match[1]}{match[2][:-1]}\\{match[2][-1]}", shown)
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def markdown_code(text: object) -> str:
-    """Return a text as code in a line of Markdown, whatever backticks stand in it."""
+    """Return a text as inline code in Markdown, whatever backticks it contains."""
     shown = one_line(text)
     fence = _fence(shown, 1)
     space = " " if shown.startswith(("`", " ")) or shown.endswith(("`", " ")) else ""
@@ -129,7 +129,7 @@ def _fence(text: str, least: int) -> str:
 
 
 def markdown_block(text: object) -> str:
-    """Return a text as a block of code in Markdown, whatever fences stand in it."""
+    """Return a text as a code block in Markdown, whatever fences it contains."""
     shown = visible(text)
     fence = _fence(shown, 3)
     return f"{fence}\n{shown}\n{fence}"

@@ -1,7 +1,7 @@
-"""How much memory this process may still take, and what is refused because it would take more.
+"""The memory that this process can still allocate, and refusals of files that need more.
 
-A process that asks for more is ended by the system, often without a word, or takes the machine with
-it. So what a file or a step will need is estimated and asked for first.
+The system kills a process that allocates too much, often without a message. So the memory that a
+file or a step needs is estimated first.
 """
 
 import resource
@@ -16,7 +16,7 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def available() -> int | None:
-    """Return the bytes that this process may still take; None where nothing says it.
+    """Return the bytes that this process can still allocate; None if unknown.
 
     The least of what the machine has free, what a container's limit leaves, and what `ulimit -v`
     leaves.
@@ -26,13 +26,13 @@ def available() -> int | None:
 
 
 def most_text() -> int | None:
-    """Return how many bytes of text may be read at once; None where the memory is not known."""
+    """Return the bytes of text that can be read at once; None if the memory is unknown."""
     free = available()
     return None if free is None else free // PER_BYTE_READ
 
 
 def require_for_text(path: Path, size: int, what: str = "") -> None:
-    """Raise DataError if the text of a file, of so many bytes, has no room in memory.
+    """Raise DataError if a file's text does not fit into memory.
 
     what: said of the size, such as 'once decompressed'.
     """
@@ -42,7 +42,7 @@ def require_for_text(path: Path, size: int, what: str = "") -> None:
 
 
 def too_large(path: Path, has: str, most: int) -> DataError:
-    """Return the error for a file whose text has no room in memory."""
+    """Return the error for a file whose text does not fit into memory."""
     return DataError(
         f"{path} holds {has}, and at most {shown(most)} can be read at once here: reading takes "
         f"about {PER_BYTE_READ} times as much memory, and {shown(most * PER_BYTE_READ)} are free. "
@@ -50,33 +50,32 @@ def too_large(path: Path, has: str, most: int) -> DataError:
 
 
 def shown(size: int) -> str:
-    """Return a size as a person reads it: '512 MB', '3.2 GB'."""
+    """Return a size as text: '512 MB', '3.2 GB'."""
     if size < MB:
         return f"{size:,} bytes"
     return f"{size / MB:,.0f} MB" if size < 1024 * MB else f"{size / 1024 / MB:,.1f} GB"
 
 
 def of_machine() -> int | None:
-    """Return the bytes that this machine could give to a new process; None where nothing says it.
-    """
+    """Return the bytes of memory that the machine can give to a new process; None if unknown."""
     return _field(Path("/proc/meminfo"), "MemAvailable")
 
 
 def _of_container() -> int | None:
-    """Return what the limit of a container leaves, less what can be given back at once."""
+    """Return the bytes left under a container's limit, with reclaimable caches."""
     for most, used, stated in (("memory.max", "memory.current", "memory.stat"),
                                ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes",
                                 "memory/memory.stat")):
-        limit, taken = _number(_GROUP / most), _number(_GROUP / used)
-        if limit is not None and taken is not None:
-            return limit - taken + (_field(_GROUP / stated, "inactive_file", 1) or 0)
+        limit, used_bytes = _number(_GROUP / most), _number(_GROUP / used)
+        if limit is not None and used_bytes is not None:
+            return limit - used_bytes + (_field(_GROUP / stated, "inactive_file", 1) or 0)
     return None
 
 
 def _of_process() -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    taken = _field(Path("/proc/self/status"), "VmSize")
-    return None if limit == resource.RLIM_INFINITY or taken is None else limit - taken
+    used = _field(Path("/proc/self/status"), "VmSize")
+    return None if limit == resource.RLIM_INFINITY or used is None else limit - used
 
 
 def _number(file: Path) -> int | None:
@@ -88,7 +87,7 @@ def _number(file: Path) -> int | None:
 
 
 def _field(file: Path, name: str, unit: int = 1024) -> int | None:
-    """Return a number of a file of lines such as 'MemAvailable:   123 kB', in bytes."""
+    """Return a number of a file with lines such as 'MemAvailable:   123 kB', in bytes."""
     try:
         lines = file.read_text().splitlines()
     except OSError:

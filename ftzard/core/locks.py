@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from ftzard.errors import WorkspaceError
 
@@ -39,7 +39,7 @@ def _lock_file(path: Path) -> TextIO:
 
 
 def not_writable(folder: Path) -> str:
-    """Return why a command that changes a workspace cannot be used, with the remedy."""
+    """Return why a command cannot change a workspace, with the remedy."""
     return (f"{folder} may not be written to by this user, and this command "
             "writes there. Ask whoever owns the workspace to let you, or work in a clone of it "
             "(git clone), which is a workspace of your own.")
@@ -47,24 +47,25 @@ def not_writable(folder: Path) -> str:
 
 @contextmanager
 def locked(
-    path: Path, holder: dict, waiting: Callable[[str], None] | None = None
+    path: Path, holder: dict[str, Any], waiting: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Hold the file lock `path`; wait for whoever has it, saying so once through `waiting`.
+    """Hold the file lock `path`; wait for its holder, and report the waiting once through
+    `waiting`.
 
     The lock ends with the process that holds it, however that process ends. Raises WorkspaceError
     where this user may not write.
     """
     with _lock_file(path) as stream:
-        said = False
+        reported = False
         while True:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if waiting and not said:
+                if waiting and not reported:
                     stream.seek(0)
                     waiting(f"waiting: {stream.read().strip() or 'another run'} holds {path}")
-                    said = True
+                    reported = True
                 time.sleep(0.2)
         stream.seek(0)
         stream.truncate()

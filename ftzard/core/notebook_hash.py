@@ -1,4 +1,4 @@
-"""The hash of a notebook: of its cells, whatever its outputs and metadata say."""
+"""The hash of a notebook's cells, independent of its outputs and metadata."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ def notebook_hash(path: Path) -> str:
 
 
 def notebook_text_hash(notebook: str) -> str:
-    """Return the same of a notebook's text; raises ValueError or KeyError if it is none."""
+    """Return the hash of a notebook's text; raises ValueError or KeyError for other text."""
     cells = json.loads(notebook)["cells"]
     text = json.dumps([[c["cell_type"], "".join(c["source"])] for c in cells])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,9 +1,9 @@
-"""What the user's own Python settings may change in FTzard's processes: next to nothing.
+"""The user's Python settings in FTzard's processes.
 
-Folders of PYTHONPATH are searched after everything that is installed: a user's own modules are
-found, and one called `random.py` or `numpy.py` hides nothing. Variables that change what a program
-means or prints are not handed on to kernels and servers; those that say where Python itself is
-installed are (PYTHONHOME, PYTHONUSERBASE). Only the standard library is imported here: the command
+Folders of PYTHONPATH are searched after everything that is installed: the user's modules are
+importable, and one called `random.py` or `numpy.py` hides nothing. Variables that change a
+program's meaning or output are not passed on to kernels and servers; those that locate Python
+itself (PYTHONHOME, PYTHONUSERBASE) are. Only the standard library is imported here: the command
 line calls `apply` before it imports anything else.
 """
 
@@ -23,7 +23,7 @@ _IGNORED = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resour
 
 
 def apply(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Let this process, and those that it starts, be as if the variables were not set."""
+    """Undo the effect of the dropped variables on this process and its children."""
     if any(action == "error" for action, *_ in warnings.filters):  # PYTHONWARNINGS=error
         warnings.resetwarnings()
         for kind in _IGNORED:
@@ -34,12 +34,12 @@ def apply(environ: MutableMapping[str, str] = os.environ) -> None:
 
 
 def cleaned(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without the variables that are not handed on."""
+    """Return an environment without the dropped variables."""
     return {name: value for name, value in environ.items() if name not in DROPPED}
 
 
 def search_path(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Return this process's `sys.path` with the folders of PYTHONPATH behind all others."""
+    """Return this process's `sys.path` with the folders of PYTHONPATH at its end."""
     own = {os.path.abspath(folder) for folder in
            environ.get("PYTHONPATH", "").split(os.pathsep) if folder}
     behind = [folder for folder in sys.path if folder and os.path.abspath(folder) in own]
@@ -47,7 +47,7 @@ def search_path(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def import_path(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Return where another process finds what this one imports, this FTzard among it.
+    """Return the import path with which another process imports the same modules, FTzard included.
 
     A folder with another copy of FTzard is left out: MLflow puts the part of it that a served model
     brings along on the path when it loads one.
@@ -59,5 +59,5 @@ def import_path(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def for_child(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the environment of a Python process that is to import what this one imports."""
+    """Return the environment for a Python process with this process's import path."""
     return {**cleaned(environ), "PYTHONPATH": os.pathsep.join(import_path(environ))}

@@ -1,14 +1,15 @@
-"""What is done to a text before a model sees it, in training and in every prediction after it.
+"""Cleaning of texts before a model sees them, in training and in every prediction.
 
-Training, `ftzard predict` and the registered model in MLflow clean with this one function, so a
-raw text becomes the same tokens everywhere. Cleaning keeps what carries meaning (emoji,
-punctuation, case) and takes out what does not.
+Training, `ftzard predict` and the registered model in MLflow clean with the same function, so a raw
+text becomes the same tokens everywhere. Cleaning keeps what carries meaning (emoji, punctuation,
+case) and removes the rest.
 """
 
 import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -39,7 +40,7 @@ def replace(texts: pa.Array, pattern: str, replacement: str) -> pa.Array:
 
 
 def each_beyond_ascii(texts: pa.Array, change: Callable[[str], str]) -> pa.Array:
-    """Apply a Python function to the texts that hold more than ASCII, which are usually few."""
+    """Apply a Python function to the texts with non-ASCII characters, which are usually few."""
     beyond = pc.invert(pc.string_is_ascii(texts))
     if not pc.any(beyond).as_py():
         return texts
@@ -48,7 +49,7 @@ def each_beyond_ascii(texts: pa.Array, change: Callable[[str], str]) -> pa.Array
 
 
 def composed(texts: pa.Array) -> pa.Array:
-    """Return the texts in unicode's form NFC.
+    """Return the texts in Unicode's normalization form NFC.
 
     Not by Arrow's utf8_normalize: with pyarrow 25 its NFC and NFKC leave letters and accents apart.
     """
@@ -61,20 +62,21 @@ def clean_texts(
     unescape_html: bool = True,
     mention: str = "@user",
     link: str = "http",
-    own: Mapping | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> pa.Array:
     """Return the texts cleaned, one Arrow string each; cleaning a clean text changes nothing.
 
     HTML entities become their character, unicode its NFC form, a link the token `link`, a mention
     the token `mention`; control characters, line ends and runs of space become one space. own: a
-    workspace's own function, as `ftzard.core.custom_functions.packed` returns it; it gets the text
-    when all this is done, and what it returns is cleaned once more. Raises DataError, with the row
-    by its index, if it fails.
+    workspace's own function, as `ftzard.core.custom_functions.packed` returns it; it is called with
+    the cleaned text, and its result is cleaned again. Raises DataError with the row's index if it
+    fails.
     """
     if own is not None:
         from ftzard.core import custom_functions
 
-        settings = {"unescape_html": unescape_html, "mention": mention, "link": link}
+        settings: dict[str, Any] = {"unescape_html": unescape_html, "mention": mention,
+                                    "link": link}
         rows = texts.index.tolist() if isinstance(texts, pd.Series) else None
         made = custom_functions.cleaned(clean_texts(texts, **settings).to_pylist(), own, rows)
         return clean_texts(pd.Series(made, dtype="str"), **settings)
@@ -88,7 +90,7 @@ def clean_texts(
 
 
 def is_blank(text: str) -> bool:
-    """Return whether nothing in a text can be seen: it is no text, whatever its length."""
+    """Return whether a text has no visible character."""
     return all(_is_unseen(character) for character in text)
 
 
@@ -97,12 +99,12 @@ def _is_unseen(character: str) -> bool:
             or "\ufe00" <= character <= "\ufe0f" or character.isspace())
 
 
-def cleaned_as(texts: Iterable[str], cleaning: Mapping) -> list[str]:
+def cleaned_as(texts: Iterable[str], cleaning: Mapping[str, Any]) -> list[str]:
     """Return raw texts cleaned as a model's training rows were.
 
-    cleaning: what the model's ftzard.json keeps of it: mention, link and, if it was trained with a
-    function of its workspace's, own (as `ftzard.core.custom_functions.packed` returns it). Raises
-    DataError if that function fails.
+    cleaning: as in the model's ftzard.json: mention, link and, if it was trained with a function of
+    its workspace's, own (as `ftzard.core.custom_functions.packed` returns it). Raises DataError if
+    that function fails.
     """
     settings = {k: v for k, v in cleaning.items() if k in ("mention", "link", "own")}
     return clean_texts(pd.Series(list(texts), dtype="str"), **settings).to_pylist()
@@ -112,7 +114,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff]")
 
 
 def normalize_instruction(text: str) -> str:
-    """Return an instruction or an answer as a model is to see it.
+    """Return an instruction or an answer in the form that models see.
 
     Line ends become '\\n', unicode its NFC form; control characters, zero-width spaces and the
     space around it go. Everything else stays: case, links, mentions, and space inside, which code
@@ -131,8 +133,8 @@ def _unescaped(texts: pa.Array) -> pa.Array:
     with_entity = pc.match_substring_regex(texts, r"&#?[a-zA-Z0-9]{2,32};")
     if not pc.any(with_entity).as_py():
         return texts
-    found = [
+    entities = [
         _ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
         for text in texts.filter(with_entity).to_pylist()
     ]
-    return pc.replace_with_mask(texts, with_entity, pa.array(found, type=pa.large_string()))
+    return pc.replace_with_mask(texts, with_entity, pa.array(entities, type=pa.large_string()))

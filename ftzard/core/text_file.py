@@ -1,4 +1,4 @@
-"""A text file that a person wrote: read by its mark or as UTF-8, and refused in a sentence."""
+"""Text files written by people: decoded by their byte order mark or as UTF-8."""
 
 import codecs
 import os

@@ -8,6 +8,7 @@ too), `true` and `false` are booleans, and everything else is text.
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -16,19 +17,18 @@ from ftzard.core import text_file
 from ftzard.errors import ConfigError
 
 _TAG = "tag:yaml.org,2002:"
-_MERGE = f"{_TAG}merge"
 
 
 class NoYaml(ConfigError):
-    """Text that cannot be read as YAML at all."""
+    """Raised for text that is no YAML."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML's safe loader with the plain values of YAML 1.2, and with keys that are text."""
 
-    yaml_implicit_resolvers: dict = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
-    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict:
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[str, Any]:
         self.flatten_mapping(node)
         return {_key(key): self.construct_object(value, deep=deep) for key, value in node.value}
 
@@ -43,8 +43,8 @@ _PLAIN = (
 )
 
 
-class _Dumper(yaml.SafeDumper):
-    """Quotes text that either this reader or one of YAML 1.1 would take for something else."""
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes text that this reader or one of YAML 1.1 would read as another value."""
 
 
 for _kind, _pattern, _first in _PLAIN:
@@ -62,7 +62,7 @@ def dump(values: object, flow: bool | None = False) -> str:
 
 
 def read(path: Path, expected: str = "a YAML file") -> object:
-    """Return what a YAML file holds, None for an empty one.
+    """Return the content of a YAML file, None for an empty one.
 
     Raises ConfigError, naming file and line, for a path that cannot be read (see `text_file`), for
     YAML that is none, and for a key that stands twice in one block.
@@ -71,16 +71,16 @@ def read(path: Path, expected: str = "a YAML file") -> object:
 
 
 def parse(text: str, name: str) -> object:
-    """Return what YAML text holds; `name` is what to call it in an error."""
+    """Return the content of YAML text."""
     loader = None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
-        found = list(dict.fromkeys(_mistakes(node, (), set())))
-        if found:
-            raise ConfigError("\n".join(f"{name}: {mistake}" for mistake in found))
+        mistakes = list(dict.fromkeys(_mistakes(node, (), set())))
+        if mistakes:
+            raise ConfigError("\n".join(f"{name}: {mistake}" for mistake in mistakes))
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise NoYaml(f"{name} is not valid YAML: {_said(error, text)}") from error
@@ -95,14 +95,14 @@ def parse(text: str, name: str) -> object:
 
 
 def _key(node: Node) -> str:
-    """Return a key as it is written; a boolean as it is counted among labels, True or False."""
+    """Return a key as it is written; a boolean as True or False, as labels are counted."""
     if node.tag == f"{_TAG}bool":
         return node.value.capitalize()
     return node.value
 
 
 def _mistakes(node: Node, inside: tuple[int, ...], seen: set[int]) -> Iterator[str]:
-    """Yield a sentence for every key that stands twice, that is no text, or that holds itself."""
+    """Yield a sentence for every repeated key, every key that is no text, and recursive values."""
     if id(node) in inside:
         yield f"line {_line(node)}: this block refers to itself; expected values of its own."
         return
@@ -132,7 +132,7 @@ def _line(node: Node) -> int:
 
 
 def _said(error: yaml.YAMLError, text: str) -> str:
-    """Return the reason of YAML's own error on one line, with the line it is in."""
+    """Return the reason of YAML's own error on one line, with its line number."""
     mark = getattr(error, "problem_mark", None)
     reason = getattr(error, "problem", None) or str(error)
     if str(reason).startswith("but "):

@@ -1,43 +1,28 @@
-"""From raw rows to clean ones: what a text becomes, and which rows cannot be used and why.
+"""The table of all cleaned rows, and which rows of a delivery cannot be used and why.
 
-A row is never lost: it is in the cleaned table, or in the rejected one with a reason. What is done
-to a text stands in `ftzard.core.text`, where predictions find it too. Rows that are instructions are
-cleaned by `instructions.clean`; what comes after it (`check`, `append`) is here for both, and knows
-them by their column `messages`: their label is a free answer, not one of a few names.
+A row is never lost: it is in the cleaned table, or in the rejected one with a reason. How the rows
+of a delivery are cleaned is the task's matter; what is done to a text stands in `ftzard.core.text`.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from ftzard.core.text import clean_texts, replace
-from ftzard.data import json_lines, rejection, target_checks
+from ftzard.data import json_lines, rejection
 from ftzard.data.identity import (
     FIRST,
-    canonical,
-    canonical_labels,
-    label_map,
     plain_numbers,
     refuse_lookalikes,
-    refuse_rounded,
 )
-from ftzard.data.normalization import duplicate_keys, normalise
-from ftzard.data.splitting import canonical_split
+from ftzard.data.normalization import duplicate_keys
 from ftzard.errors import DataError
-
-__all__ = ["append", "check", "clean", "clean_texts", "normalise", "sample_rows"]
 
 DUPLICATE = "duplicate"
 EARLIER_DUPLICATE = "duplicate of an earlier batch"
 CONTRADICTS = "contradicts the label of an earlier batch"
-#: Rows for which a function of the workspace's own is called again to see if it is steady.
-_STEADY = 1000
-_INVISIBLE = r"[\s\p{Z}\p{Cc}\p{Cf}\x{FE00}-\x{FE0F}]+"
 
 
 def row_ids(batch: str, rows: pd.Series, texts: list[str]) -> list[str]:
@@ -48,139 +33,9 @@ def row_ids(batch: str, rows: pd.Series, texts: list[str]) -> list[str]:
     ]
 
 
-def _repeats(texts: pd.Series, labels: pd.Series | None, identity: int
-             ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (contradicting, duplicate) masks; a duplicate is any but the first of its text."""
-    codes = pd.factorize(pd.Series(duplicate_keys(texts, identity).to_pylist(), dtype="str"))[0]
-    contradicting = np.zeros(len(codes), dtype=bool)
-    if labels is not None:
-        label_codes = pd.factorize(labels)[0]
-        first = pd.Series(label_codes).groupby(codes).transform("first").to_numpy()
-        contradicting = np.isin(codes, codes[first != label_codes])
-    return contradicting, pd.Series(codes).duplicated().to_numpy() & ~contradicting
-
-
-def _named(cells: pd.Series, labels: Mapping | None, identity: int) -> pd.Series:
-    """Return the name of each raw label: '' where it is missing, none where the map has none."""
-    if identity != FIRST:
-        return canonical_labels(cells, labels)
-    given, names = plain_numbers(cells), label_map(labels, identity)
-    return given if names is None else given.map(names | {"": ""})
-
-
-def _unknown(cells: pd.Series, unknown: pd.Series, identity: int) -> np.ndarray:
-    """Return the reason against each row with an unknown label."""
-    reasons = np.full(len(cells), "", dtype=object)
-    found = cells[unknown]
-    shown = plain_numbers(found) if identity == FIRST else canonical(found, numbers=False)
-    shown = shown.where(shown.str.len() <= 40, shown.str.slice(0, 40) + "…")
-    reasons[unknown.to_numpy()] = ("unknown label '" + shown + "'").to_numpy(dtype=object)
-    return reasons
-
-
-def clean(
-    raw: pd.DataFrame,
-    *,
-    batch: str,
-    labels: Mapping | None = None,
-    unescape_html: bool = True,
-    mention: str = "@user",
-    link: str = "http",
-    max_characters: int = 5000,
-    identity: int = FIRST,
-    own: Mapping | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Clean one delivery and take out the rows that cannot be used.
-
-    raw: as `read_raw` returns it (row, text and optionally label, group, split). labels: raw value
-    -> name; None takes the values themselves as names. Returns (cleaned, rejected): cleaned has
-    id, batch, row, text and the optional columns that raw has; rejected has batch, row, the raw
-    text and one reason each. Both are in the order of `raw`. With a published split, repeats are
-    only taken out of training: validation and test stay as they were published. identity: version
-    of the rules by which texts and names are the same. own: the workspace's own function (see
-    `texts.clean_texts`); cleaned then has a column cleaned_by with the beginning of its hash.
-    Raises DataError for labels or names of splits that might be meant as one (from version 2), and
-    for a function of one's own that fails or is not steady.
-    """
-    raw, halved = whole_characters(raw, identity)
-    settings = {"unescape_html": unescape_html, "mention": mention, "link": link, "own": own}
-    given = raw.set_index("row")["text"]
-    texts = clean_texts(given, **settings)
-    if own is not None:
-        _require_steady(given, texts, settings)
-    frame = pd.DataFrame({"row": raw["row"].to_numpy(), "text": texts.to_pandas()})
-    frame["text"] = frame["text"].astype("str")
-    reason = np.full(len(frame), "", dtype=object)
-
-    def reject(mask: np.ndarray, because: str | np.ndarray) -> None:
-        mask = np.asarray(mask, dtype=bool) & (reason == "")
-        reason[mask] = because if isinstance(because, str) else because[mask]
-
-    reject(halved, json_lines.NO_CHARACTER)
-    reject(pc.equal(replace(texts, _INVISIBLE, ""), "").to_numpy(False), "empty text")
-    too_long = pc.greater(pc.utf8_length(texts), max_characters).to_numpy(False)
-    reject(too_long, f"text longer than {max_characters} characters")
-    if "label" in raw:
-        cells = raw["label"].fillna("").reset_index(drop=True)
-        named = _named(cells, labels, identity)
-        reject(named == "", "label missing")
-        reject(named.isna(), _unknown(cells, named.isna(), identity))
-        frame["label"] = named.astype("str")
-    for column in ("split", "group", "source"):
-        if column in raw:
-            frame[column] = raw[column].fillna("").reset_index(drop=True).astype("str")
-    if "split" in frame:
-        frame["split"] = canonical_split(frame["split"], identity)
-    if "group" in frame and identity != FIRST:
-        refuse_rounded(frame["group"], "data.group_column")
-        frame["group"] = canonical(frame["group"])
-
-    if own is not None:
-        frame["cleaned_by"] = pd.Series(cleaned_by(own), frame.index, dtype="str")
-
-    comparable = reason == ""
-    if "split" in frame:
-        comparable &= ~frame["split"].isin(["validation", "test"]).to_numpy()
-    where = np.flatnonzero(comparable)
-    label = frame["label"].iloc[where] if "label" in frame else None
-    contradicting, duplicate = _repeats(frame["text"].iloc[where], label, identity)
-    reason[where[contradicting]] = "contradicting labels"
-    reason[where[duplicate]] = DUPLICATE
-
-    used = reason == ""
-    cleaned = frame[used].reset_index(drop=True)
-    cleaned.insert(0, "batch", pd.Series(batch, cleaned.index, dtype="str"))
-    ids = row_ids(batch, cleaned["row"], cleaned["text"].tolist())
-    cleaned.insert(0, "id", pd.Series(ids, dtype="str"))
-    return cleaned, rejected_rows(batch, raw["row"][~used], raw["text"][~used], reason[~used])
-
-
 def cleaned_by(own: Mapping | None) -> str:
     """Return what tells a workspace's own function from another one: its hash's beginning."""
     return "" if own is None else own["sha256"][:16]
-
-
-def _require_steady(raw: pd.Series, texts: pa.Array, settings: Mapping) -> None:
-    """Refuse a function that makes something else of a text when it is called again.
-
-    It is asked for a sample of the rows once more, and for what it made of them: labels come back
-    with cleaned texts, and models are compared on them.
-    """
-    rows = np.unique(np.linspace(0, max(0, len(texts) - 1), num=min(len(texts), _STEADY)).astype(
-        int))
-    name = settings["own"]["function"]
-    once = texts.take(pa.array(rows))
-    again = clean_texts(raw.iloc[rows], **settings)
-    twice = clean_texts(once.to_pandas(), **settings)
-    for made, what in ((again, "the same text"), (twice, "its own result")):
-        differs = pc.not_equal(once, made)
-        if pc.any(differs).as_py():
-            place = differs.index(True).as_py()
-            raise DataError(
-                f"data.clean={name} made {once[place].as_py()[:60]!r} of row "
-                f"{raw.index[rows[place]]}, and "
-                f"{made[place].as_py()[:60]!r} when it was given {what} again; expected a function "
-                "that makes the same of a text each time and leaves a cleaned text as it is.")
 
 
 def whole_characters(raw: pd.DataFrame, identity: int) -> tuple[pd.DataFrame, np.ndarray]:
@@ -235,23 +90,21 @@ def check_rejected(cleaned: pd.DataFrame, rejected: pd.DataFrame, *, max_rejecte
         )
 
 
-def check(
-    cleaned: pd.DataFrame,
-    rejected: pd.DataFrame,
-    repeated: pd.DataFrame | None = None,
-    *,
-    min_rows: int,
-    max_rejected: float,
-    labels: Mapping | None = None,
-) -> None:
-    """Refuse a delivery that cannot be trained on: DataError with counts, reasons and remedy.
+def check(cleaned: pd.DataFrame, rejected: pd.DataFrame, repeated: pd.DataFrame | None = None, *,
+          min_rows: int, max_rejected: float, labels: Mapping | None = None) -> None:
+    """Refuse a delivery of which too many rows cannot be used, or too few are new.
 
-    repeated: which of the cleaned rows `append` has rejected, since earlier batches have their
-    texts; min_rows: fewest rows that are left then. max_rejected: largest share in [0, 1] of
-    rejected rows among all; duplicates are not held against a delivery, but without a row that is
-    new it is refused. labels: the map that `clean` was given. Of classification, the labels must be
-    of two classes or more, but for those that people handed in: the rows that were asked may well
-    be of one class, and stand beside others in the table. Free answers may be anything.
+    Args:
+        cleaned: all rows of the delivery that can be used.
+        rejected: those that cannot.
+        repeated: which of the cleaned rows `append` has rejected, since earlier batches have them.
+        min_rows: fewest rows that are left then.
+        max_rejected: largest share in [0, 1] of rejected rows among all; duplicates do not count,
+            but a delivery without a new row is refused.
+        labels: raw label -> name, for the remedy.
+
+    Raises:
+        DataError: With counts, reasons and the remedy.
     """
     left = cleaned.iloc[: len(cleaned) - (0 if repeated is None else len(repeated))]
     gone = rejected if repeated is None else pd.concat([rejected, repeated], ignore_index=True)
@@ -276,70 +129,41 @@ def check(
                                      "Bring more rows")))
             + (f", or lower {least} to {len(left)}." if len(left) else ".")
         )
-    if "label" not in cleaned:
-        return
-    task = "instruction_tuning" if "messages" in cleaned else "classification"
-    problem = target_checks.problem(task, cleaned["label"]) if labels is None else None
-    if problem is not None:
-        raise DataError(f"{problem}; or, if each of them is one name, name every label in "
-                        "data.labels.")
-    if task != "classification":
-        return
-    found = cleaned["label"].value_counts()
-    if len(found) < 2 and "labelled_by" not in cleaned:
-        raise DataError(
-            f"All {len(cleaned)} rows are labelled '{found.index[0]}'; a classifier needs at least "
-            "two classes. Check data.label_column and whether the file is sorted and was cut."
-        )
-    if labels is None:
-        _check_names(found)
-
-
-def _check_names(found: pd.Series) -> None:
-    """Labels that are their own names: refuse what looks like a slip, as it would be a class."""
-    spellings: dict[str, str] = {}
-    for name in found.index:
-        other = spellings.setdefault(name.casefold(), name)
-        if other != name:
-            raise DataError(
-                f"The labels '{other}' ({found[other]} rows) and '{name}' ({found[name]}) differ "
-                "only in case; make them one in the file, or name both in data.labels."
-            )
-    if len(found) > found.sum() / 2:
-        raise DataError(
-            f"{found.sum()} rows have {len(found)} different labels, such as "
-            f"'{found.index[0][:40]}' and '{found.index[1][:40]}'; is data.label_column the label?"
-        )
 
 
 def text_keys(rows: pd.DataFrame, identity: int = FIRST) -> pd.Series:
-    """Return, per row, what two texts share when one repeats the other.
-
-    Of rows with messages that is the text up to white space: in an instruction, a sign or a capital
-    can change what is asked.
-    """
-    if "messages" in rows:
-        keys = [" ".join(text.split()) for text in rows["text"]]
-    else:
-        keys = duplicate_keys(rows["text"], identity).to_pylist()
-    return pd.Series(keys, rows.index, dtype="str")
+    """Return, per row, what two texts share when one repeats the other: their words."""
+    return pd.Series(duplicate_keys(rows["text"], identity).to_pylist(), rows.index, dtype="str")
 
 
 def append(
     existing: pd.DataFrame | None, new: pd.DataFrame, *, replace_batch: bool = True,
-    identity: int = FIRST,
+    identity: int = FIRST, keys: Callable[[pd.DataFrame, int], pd.Series] = text_keys,
+    one_label: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Add a cleaned batch to the table of all batches; returns (table, rejected).
+    """Add a cleaned batch to the table of all batches.
 
-    Rows of the same batch are replaced (replace_batch=False: only those with the same id, for
-    labels that arrive in portions); other batches stay as they are, and the new batch loses the
-    rows that repeat one of theirs. A free answer repeats a row only if it is the same answer to the
-    same text: another answer to it is a row of its own. Batches stand in order of arrival, rows by
-    their number. identity: version of the rules by which texts and names are the same. Raises
-    DataError for labels or groups that might be those of another batch (from version 2).
+    Rows of the same batch are replaced; other batches stay as they are, and the new batch loses the
+    rows that repeat one of theirs. Batches stand in order of arrival, rows by their number.
+
+    Args:
+        existing: the table, or None.
+        new: the batch.
+        replace_batch: False replaces only rows with the same id, for labels that arrive in
+            portions.
+        identity: version of the rules by which texts and names are the same.
+        keys: what two rows share when one repeats the other's text.
+        one_label: whether a text has one label, so that another label to it contradicts it. Else a
+            row repeats another one only if its label is the same, too.
+
+    Returns:
+        The table and the rejected rows.
+
+    Raises:
+        DataError: For labels or groups that might be those of another batch (from version 2).
     """
     if identity != FIRST:
-        _refuse_two_spellings(existing, new)
+        _refuse_two_spellings(existing, new, one_label)
     nothing = rejected_rows("", pd.Series(dtype="int64"), pd.Series(dtype="str"), np.array([]))
     if existing is None or existing.empty:
         return new.reset_index(drop=True), nothing
@@ -352,16 +176,15 @@ def append(
         stays = existing[replaced & ~existing["id"].isin(new["id"])]
         new = pd.concat([stays, new], ignore_index=True)
 
-    free = "messages" in new
-    keys, seen = text_keys(new, identity), text_keys(others, identity)
-    reason = np.where(keys.isin(seen), EARLIER_DUPLICATE, "").astype(object)
-    if "label" in new and free:
-        said = set(zip(seen, others["label"], strict=True))
-        again = [answer in said for answer in zip(keys, new["label"], strict=True)]
+    texts, seen = keys(new, identity), keys(others, identity)
+    reason = np.where(texts.isin(seen), EARLIER_DUPLICATE, "").astype(object)
+    if "label" in new and not one_label:
+        labelled = set(zip(seen, others["label"], strict=True))
+        again = [row in labelled for row in zip(texts, new["label"], strict=True)]
         reason = np.where(again, EARLIER_DUPLICATE, "").astype(object)
     elif "label" in new:
         earlier = dict(zip(seen, others["label"], strict=True))
-        differs = keys.isin(seen) & (keys.map(earlier).astype("str") != new["label"])
+        differs = texts.isin(seen) & (texts.map(earlier).astype("str") != new["label"])
         reason[differs.to_numpy()] = CONTRADICTS
     gone = reason != ""
     rejected = [nothing] + [
@@ -380,15 +203,16 @@ def append(
     return table, pd.concat(rejected, ignore_index=True)
 
 
-def _refuse_two_spellings(existing: pd.DataFrame | None, new: pd.DataFrame) -> None:
+def _refuse_two_spellings(existing: pd.DataFrame | None, new: pd.DataFrame, one_label: bool
+                          ) -> None:
     """Raise DataError, with counts, if rows have one label or group in two spellings.
 
     Groups keep their case. A group '1.0' beside a group '1' is of a column that is not all
     numbers, and so neither rule says whether they are one.
     """
-    both = pd.concat([part.filter(["label", "group", "messages"])
+    both = pd.concat([part.filter(["label", "group"])
                       for part in (existing, new) if part is not None], ignore_index=True)
-    if "label" in both and "messages" not in both:
+    if "label" in both and one_label:
         refuse_lookalikes(both["label"].value_counts().to_dict(), remedy="Write them as one in the "
                           "file, or give both one name in data.labels.")
     if "group" not in both:

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from ftzard.core.text import SPACES, arrow, composed, replace
 from ftzard.errors import ConfigError, DataError
-from ftzard.workspace.identity_version import FIRST, LATEST  # noqa: F401
+from ftzard.workspace.identity_version import FIRST, LATEST
 
 #: What has no width and no meaning in a name: soft hyphen, zero-width space, marks of direction.
 _UNSEEN = (r"[\x{AD}\x{34F}\x{61C}\x{180E}\x{200B}\x{200E}\x{200F}\x{202A}-\x{202E}"

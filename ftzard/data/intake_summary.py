@@ -1,11 +1,11 @@
 """What a delivery has come to: which of its rows are in the table, and what they stand beside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from ftzard.data.cleaning import CONTRADICTS, text_keys
+from ftzard.data.cleaning import CONTRADICTS
 from ftzard.data.line_counts import LineCounts
 from ftzard.errors import DataError
 
@@ -70,12 +70,14 @@ class Arrival:
 
 def arrived(earlier: pd.DataFrame | None, table: pd.DataFrame, cleaned: pd.DataFrame,
             rejected: pd.DataFrame, repeated: pd.DataFrame, sources: Sequence[dict] = (),
-            lines: LineCounts | None = None) -> Arrival:
+            lines: LineCounts | None = None,
+            keys: Callable[[pd.DataFrame], pd.Series] | None = None) -> Arrival:
     """Return what came of a delivery.
 
     earlier: the table before it; table, repeated: what `cleaning.append` returned; cleaned,
     rejected: all rows of the delivery; sources: what it is made of; lines: how its file's lines
-    became rows. Raises DataError for a source of a mix of which no row is left: its weight would
+    became rows; keys: what rows with the same text share, where a text may have several labels.
+    Raises DataError for a source of a mix of which no row is left: its weight would
     have no effect.
     """
     own = table["id"].isin(cleaned["id"])
@@ -90,8 +92,8 @@ def arrived(earlier: pd.DataFrame | None, table: pd.DataFrame, cleaned: pd.DataF
                 f"'{name}' stand in the table already, from earlier deliveries, so that its weight "
                 "would have no effect. Take it out of data.mix: those rows are trained on anyway.")
     twice = 0
-    if "messages" in table:
-        twice = text_keys(here).drop_duplicates().isin(set(text_keys(others))).sum()
+    if keys is not None:
+        twice = keys(here).drop_duplicates().isin(set(keys(others))).sum()
     gone = 0
     if earlier is not None:
         gone = len(earlier) - int(earlier["id"].isin(table["id"]).sum())

@@ -15,8 +15,8 @@ import pandas as pd
 
 from ftzard.data.identity import FIRST
 from ftzard.data.labeling.labeling_queue import NEVER, hide, queue_columns
+from ftzard.data.near_duplicates import all_shapes, like_test_rows
 from ftzard.data.normalization import asked_keys
-from ftzard.data.splitting import all_shapes, like_test_rows
 from ftzard.errors import ConfigError, DataError, nearest
 
 #: Strategies that rank a row by the champion's probabilities of it.
@@ -63,6 +63,14 @@ def doubt(confidence: pd.Series | np.ndarray) -> np.ndarray:
         raise DataError(f"{wrong.sum()} of {len(found)} answers have a confidence that is none, "
                         f"such as {found[wrong][0]}; expected 0 to 1. Predict again.")
     return 1 - found
+
+
+def uncertainty_of(predictions: pd.DataFrame, strategy: str) -> tuple[str, np.ndarray]:
+    """Return the strategy that can be shown for any predictions, and each row's score by it."""
+    if "probabilities" not in predictions:
+        return "least_confidence", doubt(predictions["confidence"])
+    shown = strategy if strategy in UNCERTAINTIES else "least_confidence"
+    return shown, uncertainty(np.stack(predictions["probabilities"].to_list()), shown)
 
 
 def disagreement(members: Sequence[np.ndarray]) -> np.ndarray:

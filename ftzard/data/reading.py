@@ -18,7 +18,13 @@ import pyarrow as pa
 
 from ftzard.core.artifacts import sha256, write_atomically
 from ftzard.data import formats, json_lines, parquet
-from ftzard.data.csv_table import CsvText, delimiter_of, fitting_quoting, line_counts, quoting_of
+from ftzard.data.csv_table import (
+    CsvText,
+    delimiter_of,
+    fitting_quoting,
+    line_counts,
+    quoting_of,
+)
 from ftzard.data.decoding import read_text
 from ftzard.data.formats import KEPT, TYPES, file_type
 from ftzard.data.line_counts import LineCounts
@@ -116,7 +122,7 @@ def read_raw(
 
     All but `row` are strings exactly as in the file; a missing value is ''. `row` counts the
     file's records, so that a rejected one can be found again. Labels that are a list are JSON, for
-    `target_checks` to refuse. A file that was made of several sources has a column `source` as
+    `label_lists` to refuse. A file that was made of several sources has a column `source` as
     well. Raises DataError, naming the file and the line, for whatever cannot be read without
     guessing.
     """

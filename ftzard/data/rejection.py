@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ftzard.core.text import clean_texts
-from ftzard.data import target_checks
+from ftzard.data import label_lists
 
 _CHAT = "Correct or delete these chats: a chat is a list of role and content, perhaps a system's " \
         "first, then user and assistant in turns"
@@ -95,5 +95,5 @@ def _several(reasons: pd.Series, labels: Mapping | None) -> str | None:
     """Return why unknown labels are several known ones in a row, or None if they are not."""
     found = [match.group(1) for reason in reasons
              if (match := re.match(r"unknown label '(.*)'", reason))]
-    problem = target_checks.problem("classification", [*map(str, labels or {}), *found])
+    problem = label_lists.problem([*map(str, labels or {}), *found])
     return problem and f"{problem}; a name that is meant so is added to data.labels"

@@ -1,8 +1,8 @@
-"""The doctor: what is wrong with a workspace, the command that mends it, and what it mends itself.
+"""The doctor: problems of a workspace, the commands that solve them, and automatic fixes.
 
-A list of checks, each from the workspace to findings. Looking changes nothing. A check that fails
-is a finding of its own, so a broken workspace is described and not crashed on. `mend` carries out
-only what loses nothing: it finishes or clears what a killed process has left.
+A list of checks, each from the workspace to findings. Checks change nothing. A check that fails is
+a finding, so a broken workspace is described and does not crash the doctor. `mend` does only what
+loses nothing: it finishes or removes what a killed process left.
 """
 
 from collections.abc import Callable
@@ -50,26 +50,26 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 
 def examine(place: Workspace) -> list[Finding]:
-    """Return what every check finds; nothing is changed and nothing is raised."""
-    found: list[Finding] = []
+    """Return the findings of all checks; nothing is changed and nothing is raised."""
+    findings: list[Finding] = []
     for area, check in CHECKS:
         try:
-            found += check(place)
+            findings += check(place)
         except FtzardError as error:
-            found.append(Finding(area, WRONG, str(error)))
-        except Exception as error:  # the doctor is for workspaces that nobody has foreseen
-            found.append(Finding(
+            findings.append(Finding(area, WRONG, str(error)))
+        except Exception as error:  # a broken workspace may raise anything
+            findings.append(Finding(
                 area, WRONG, f"could not be looked at: {type(error).__name__}: "
                              f"{' '.join(str(error).split())[:300]}"))
-    return found
+    return findings
 
 
-def mend(place: Workspace, found: list[Finding], say: Callable[[str], object]) -> int:
-    """Carry out what findings can mend; return how many did. One that fails is said, not raised.
+def mend(place: Workspace, findings: list[Finding], say: Callable[[str], object]) -> int:
+    """Apply the fixes of findings; return their number. A failing fix is reported, not raised.
 
     Nothing is touched while a run works in the workspace.
     """
-    wanted = [finding for finding in found if finding.mend is not None]
+    wanted = [finding for finding in findings if finding.mend is not None]
     holder = leftovers.at_work(place)
     if wanted and holder:
         say(f"nothing is mended while {holder}; try again when it has ended")
@@ -89,22 +89,22 @@ def mend(place: Workspace, found: list[Finding], say: Callable[[str], object]) -
 
 
 def cure(place: Workspace, say: Callable[[str], object], rounds: int = 3) -> list[Finding]:
-    """Mend and look again until nothing more can be mended; return what is found then.
+    """Apply fixes and check again until nothing more can be fixed; return the last findings.
 
     A round may uncover the next one's work: a version that is committed is then to be pushed.
     """
-    found = examine(place)
+    findings = examine(place)
     for _ in range(rounds):
-        if not mend(place, found, say):
+        if not mend(place, findings, say):
             break
-        found = examine(place)
-    return found
+        findings = examine(place)
+    return findings
 
 
-def lines(found: list[Finding]) -> list[str]:
-    """Return findings as a person reads them: a line each, and the command below it."""
+def lines(findings: list[Finding]) -> list[str]:
+    """Return findings as text: a line each, and the command below it."""
     shown = []
-    for finding in found:
+    for finding in findings:
         mark = {OK: "✓", WARNING: "!", WRONG: "✗"}[finding.state]
         shown.append(f"{mark} {finding.area:<10} {finding.sentence}")
         if finding.command:

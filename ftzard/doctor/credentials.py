@@ -1,5 +1,4 @@
-"""Which credentials a workspace's runs have, and whether somebody else can read them; never what
-they are."""
+"""The credentials of a workspace's runs, and whether others can read them; values are not shown."""
 
 import os
 import stat
@@ -16,66 +15,66 @@ _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def secrets(place: Workspace) -> list[Finding]:
-    """Which credentials are set, in the environment or in .env, and what is wrong with them."""
+    """Credentials in the environment or in .env, and problems with them."""
     file = place.root / credentials.FILE
     try:
-        said = credentials.read(file)
+        values = credentials.read(file)
     except ConfigError as error:
         return [Finding("secrets", WRONG, str(error), f"edit {file}")]
-    there = {**credentials.where(place.root), **{
+    names = {**credentials.where(place.root), **{
         c.name: credentials.FILE for c in credentials.RUN
-        if said.get(c.name) and not os.environ.get(c.name)}}
-    shown = [f"{name} ({source})" for name, source in there.items()]
-    found = [Finding("secrets", OK, f"set: {', '.join(shown)}." if shown else
-                     f"none is set, neither in the environment nor in {credentials.FILE}.")]
-    return found + _login(place, set(there)) + (_file(place, said) if file.is_file() else [])
+        if values.get(c.name) and not os.environ.get(c.name)}}
+    shown = [f"{name} ({source})" for name, source in names.items()]
+    findings = [Finding("secrets", OK, f"set: {', '.join(shown)}." if shown else
+                        f"none is set, neither in the environment nor in {credentials.FILE}.")]
+    return findings + _login(place, set(names)) + (_file(place, values) if file.is_file() else [])
 
 
-def _login(place: Workspace, there: set[str]) -> list[Finding]:
-    """A login at an MLflow server that is incomplete, or that travels where others listen."""
+def _login(place: Workspace, names: set[str]) -> list[Finding]:
+    """A login at an MLflow server that is incomplete, or sent without encryption."""
     server = settings(place).tracking.server
-    if server is None or "MLFLOW_TRACKING_TOKEN" in there:
+    if server is None or "MLFLOW_TRACKING_TOKEN" in names:
         return []
     missing = [name for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
-               if name not in there]
-    found = []
+               if name not in names]
+    findings = []
     if len(missing) == 1:
-        found.append(Finding("secrets", WRONG, f"{missing[0]} is not set; a login at {server} "
+        findings.append(Finding("secrets", WRONG, f"{missing[0]} is not set; a login at {server} "
                                                "takes both.",
-                             f"echo {missing[0]}=… >> {place.root / credentials.FILE}"))
+                                f"echo {missing[0]}=… >> {place.root / credentials.FILE}"))
     parts = urlsplit(server)
     if not missing and parts.scheme == "http" and parts.hostname not in _HERE:
-        found.append(Finding("secrets", WARNING, f"the password goes to {server} unencrypted; "
+        findings.append(Finding("secrets", WARNING, f"the password goes to {server} unencrypted; "
                                                  "whoever listens on the way can read it.",
-                             "put a proxy with TLS before the server, and https: into "
-                             "tracking.uri"))
-    return found
+                                "put a proxy with TLS before the server, and https: into "
+                                "tracking.uri"))
+    return findings
 
 
-def _file(place: Workspace, said: dict[str, str]) -> list[Finding]:
-    """The file itself: kept from others and from git, and every name in it one that is taken."""
-    file, found = place.root / credentials.FILE, []
+def _file(place: Workspace, values: dict[str, str]) -> list[Finding]:
+    """The file .env: its permissions, whether git ignores it, and its names."""
+    file, findings = place.root / credentials.FILE, []
     if stat.S_IMODE(file.stat().st_mode) & _FOR_OTHERS:
-        found.append(Finding("secrets", WRONG, f"{file.name} can be read by other users of this "
+        findings.append(Finding("secrets", WRONG, f"{file.name} can be read by other users of this "
                                                "machine.", f"chmod 600 {in_shell(file)}",
-                             lambda: _close(place)))
+                                lambda: _close(place)))
     if git.attempt(place.root, "ls-files", "--error-unmatch", file.name).returncode == 0:
-        found.append(Finding(
+        findings.append(Finding(
             "secrets", WRONG, f"{file.name} is in git: what is in it has to count as known to "
                               "everybody who has the repository.",
             f"git rm --cached {file.name}, and change every password in it"))
     elif git.attempt(place.root, "check-ignore", "-q", file.name).returncode == 1:
-        found.append(Finding("secrets", WRONG, f"git does not ignore {file.name}, so a commit of "
-                                               "everything would publish it.",
-                             f"echo {file.name} >> {in_shell(place.root / '.gitignore')}"))
+        findings.append(Finding("secrets", WRONG, f"git does not ignore {file.name}, so a commit "
+                                                  "of everything would publish it.",
+                                f"echo {file.name} >> {in_shell(place.root / '.gitignore')}"))
     server = {c.name for c in credentials.SERVER}
-    other = [name for name in said if not credentials.taken(name) and name not in server]
+    other = [name for name in values if not credentials.taken(name) and name not in server]
     if other:
         known = [c.name for c in credentials.RUN]
-        found.append(Finding("secrets", WARNING, f"{file.name} names {listed(other)}, which no "
+        findings.append(Finding("secrets", WARNING, f"{file.name} names {listed(other)}, which no "
                                                  "run is given"
                                                  f"{nearest(other[0], known)}", f"edit {file}"))
-    return found
+    return findings
 
 
 def _close(place: Workspace) -> str:

@@ -1,4 +1,4 @@
-"""What lies in the drop folders: files that wait, that failed, and that nobody will take."""
+"""The drop folders: files that wait, that failed, and that are never taken."""
 
 import shlex
 
@@ -9,16 +9,16 @@ from ftzard.workspace.workspace import Workspace
 
 def files(place: Workspace) -> list[Finding]:
     """Files that wait, whose runs failed, that are not trained on yet, or that no sensor takes."""
-    found = [*_passed_over(place), *_failed(place)]
+    findings = [*_passed_over(place), *_failed(place)]
     waiting = drop_tally.not_in_table(place, place.root / settings(place).paths.cleaned)
     if waiting:
-        found.append(Finding(
+        findings.append(Finding(
             "dropped", OK,
             f"{counted(len(waiting), 'file')} in data/raw_incoming not in the table yet: "
             f"{listed(waiting)}; 'ftzard ui' takes what is new there, or name one.",
             f"ftzard run training_pipeline_job -w {place.in_shell} "
             f"'data.source=\"data/raw_incoming/{waiting[0]}\"'"))
-    return found or [Finding("dropped", OK, "no file waits in data/raw_incoming.")]
+    return findings or [Finding("dropped", OK, "no file waits in data/raw_incoming.")]
 
 
 def _passed_over(place: Workspace) -> list[Finding]:
@@ -32,15 +32,15 @@ def _passed_over(place: Workspace) -> list[Finding]:
 
 
 def _failed(place: Workspace) -> list[Finding]:
-    """Files that wait or whose runs failed; each folder that has some."""
-    found = []
+    """Files that wait or whose runs failed, by folder."""
+    findings = []
     for name, tally in (drop_tally.of(place) or {}).items():
         folder = f"data/{name}"
         if tally.failed:
             file, run = next(iter(tally.failed.items()))
             key = {"raw_incoming": "source"}.get(name, name)
             value = shlex.quote(f"data.{key}={folder}/{file}")
-            found.append(Finding(
+            findings.append(Finding(
                 "dropped", WARNING,
                 f"{counted(len(tally.failed), 'file')} in {folder} whose run failed, which no "
                 f"sensor tries again: {listed(list(tally.failed))}. Why is in Dagster (run {run}); "
@@ -50,8 +50,8 @@ def _failed(place: Workspace) -> list[Finding]:
         if here and name != "raw_incoming":
             when = ("they are taken once they hold enough new labels" if name == "labelled" else
                     "'ftzard ui' takes them")
-            found.append(Finding(
+            findings.append(Finding(
                 "dropped", OK, f"{counted(here, 'file')} in {folder} not taken yet, "
                                f"{len(tally.queued)} of them in the queue; {when}.",
                 f"ftzard ui -w {place.in_shell}"))
-    return found
+    return findings

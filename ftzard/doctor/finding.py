@@ -1,4 +1,4 @@
-"""What a check says: an area, how it stands, a sentence, and what mends it."""
+"""The result of a check: an area, a state, a sentence, and its fix."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ OK, WARNING, WRONG = "ok", "warning", "wrong"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check found.
+    """The result of a check.
 
     state: 'ok', 'warning' (it works, but look) or 'wrong'; command: what a person types to mend
     it; mend: does it for `--fix` and returns a sentence, None where only a person can decide.
@@ -27,7 +27,7 @@ class Finding:
     mend: Callable[[], str] | None = None
 
     def to_dict(self) -> dict:
-        """Return it as JSON takes it."""
+        """Return the finding for JSON."""
         return {"area": self.area, "state": self.state, "sentence": self.sentence,
                 "command": self.command, "fixable": self.mend is not None}
 

@@ -1,6 +1,6 @@
-"""What a killed process leaves lying: files half written, locks, folders of its own.
+"""Leftovers of killed processes: half-written files, locks, folders.
 
-Nothing counts as left over while a run works in the workspace or git and DVC are busy with it.
+Nothing counts as left over while a run works in the workspace or git and DVC are busy in it.
 """
 
 import fcntl
@@ -22,22 +22,22 @@ _NOT_OURS = {"mlartifacts", "dagster", "worktrees", "logs"}
 
 
 def holder(doing: str) -> dict:
-    """Return what a lock file says about this process."""
+    """Return the content of a lock file of this process."""
     return {"pid": os.getpid(), "doing": doing}
 
 
 def at_work(place: Workspace) -> str | None:
-    """Return who works in the workspace right now, as a phrase, or None."""
+    """Return the process that works in the workspace, as a phrase, or None."""
     for name, what in (("run.lock", "a run works here"), ("git_dvc.lock", "git and DVC are busy")):
         lock = place.state / name
         if lock.is_file() and held(lock):
-            said = lock.read_text(encoding="utf-8", errors="replace").strip()
-            return f"{what} ({said})" if said else what
+            holder_text = lock.read_text(encoding="utf-8", errors="replace").strip()
+            return f"{what} ({holder_text})" if holder_text else what
     return None
 
 
 def held(lock: Path) -> bool:
-    """Return whether a living process holds a file lock; the system frees those of dead ones."""
+    """Return whether a living process holds a file lock; the system releases those of dead ones."""
     with open(lock, "rb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -48,28 +48,28 @@ def held(lock: Path) -> bool:
 
 
 def locks(place: Workspace) -> list[Finding]:
-    """Locks: who holds one, which are stale, and whether DVC's list of them can be read."""
-    found = []
+    """Locks: their holders, stale ones, and whether DVC's list of them is readable."""
+    findings = []
     stale = [lock for lock in sorted(place.state.glob("*.lock"))
              if lock.stat().st_size and not held(lock)]
     if stale:
-        found.append(Finding(
+        findings.append(Finding(
             "locks", WARNING,
             f"{listed([lock.name for lock in stale])}: named by a process that is gone. Harmless: "
             "the system has freed it, and the next run takes it.",
             f"ftzard doctor --fix -w {place.in_shell}", lambda: _empty(stale)))
     rwlock = place.root / ".dvc" / "tmp" / "rwlock"
     if rwlock.is_file():
-        found += _dvc_lock(place, rwlock)
+        findings += _dvc_lock(place, rwlock)
     work = at_work(place)
-    return found or [Finding("locks", OK, f"{work}." if work else "none is held.")]
+    return findings or [Finding("locks", OK, f"{work}." if work else "none is held.")]
 
 
 def _dvc_lock(place: Workspace, rwlock: Path) -> list[Finding]:
     text = rwlock.read_text(encoding="utf-8", errors="replace")
     try:
-        said = json.loads(text)
-        infos = [info for mode in ("read", "write") for value in said.get(mode, {}).values()
+        content = json.loads(text)
+        infos = [info for mode in ("read", "write") for value in content.get(mode, {}).values()
                  for info in (value if isinstance(value, list) else [value])]
         pids = {int(info["pid"]) for info in infos}
     except (ValueError, TypeError, AttributeError, KeyError):
@@ -89,14 +89,14 @@ def _dvc_lock(place: Workspace, rwlock: Path) -> list[Finding]:
 
 
 def half_written(place: Workspace) -> list[Finding]:
-    """Files and folders under temporary names, and a model's folder whose exchange was cut off."""
+    """Temporary files and folders, and a model's folder whose exchange was interrupted."""
     work = at_work(place)
     if work:
         return [Finding("files", OK, f"not looked at: {work}.")]
-    found = []
+    findings = []
     parts = sorted(_parts(place))
     if parts:
-        found.append(Finding(
+        findings.append(Finding(
             "files", WARNING,
             f"{counted(len(parts), 'file')} half written by a process that was killed: "
             f"{listed([place.relative(part) for part in parts])}. What stands under the final "
@@ -105,7 +105,7 @@ def half_written(place: Workspace) -> list[Finding]:
     lost = [(scratch, target) for scratch, target in exchanges
             if (scratch / "old").is_dir() and not target.exists()]
     if lost:
-        found.append(Finding(
+        findings.append(Finding(
             "files", WRONG,
             f"{listed([place.relative(target) for _, target in lost])}: taken away and not yet "
             "replaced when its process was killed.", f"ftzard doctor --fix -w {place.in_shell}",
@@ -114,16 +114,16 @@ def half_written(place: Workspace) -> list[Finding]:
     past = place.root / "data" / ".ftzard-push"
     folders += [past] if past.exists() else []
     if folders:
-        found.append(Finding(
+        findings.append(Finding(
             "files", WARNING,
             f"{counted(len(folders), 'temporary folder')} left by a process that was killed: "
             f"{listed([place.relative(folder) for folder in folders])}.",
             f"ftzard doctor --fix -w {place.in_shell}", lambda: _remove(folders)))
-    return found or [Finding("files", OK, "none is half written.")]
+    return findings or [Finding("files", OK, "none is half written.")]
 
 
 def unfinished_init(place: Workspace) -> list[Finding]:
-    """An `init` that was killed between the files it made and their first commit."""
+    """An `init` that was killed between its files and their first commit."""
     if not init_journal.interrupted(place.root):
         return [Finding("init", OK, "it was finished.")]
     return [Finding(
@@ -133,7 +133,7 @@ def unfinished_init(place: Workspace) -> list[Finding]:
 
 
 def unfinished_restore(place: Workspace) -> list[Finding]:
-    """A `restore` that was killed between the first file it wrote and its commit."""
+    """A `restore` that was killed between its first file and its commit."""
     if not place.unfinished_restore.is_file() or at_work(place):
         return [Finding("restore", OK, "it was finished.")]
     left = place.relative(place.unfinished_restore)
@@ -167,7 +167,7 @@ def _parts(place: Workspace):
 
 
 def _exchanges(place: Workspace):
-    """Yield (temporary folder, the folder it was to become) of packing and exchanging folders."""
+    """Yield (temporary folder, its target) of folders that are packed or exchanged."""
     for folder, names, _ in _walk(place):
         for name in list(names):
             inside = folder / name
@@ -182,7 +182,7 @@ def _exchanges(place: Workspace):
 
 
 def worktrees(place: Workspace) -> list[Finding]:
-    """Worktrees under .ftzard/worktrees that no process works in any more."""
+    """Worktrees under .ftzard/worktrees without a process."""
     if not git.is_repo(place.root):
         return []
     folder = place.state / "worktrees"
@@ -206,10 +206,10 @@ def _in_use(folder: Path) -> bool:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             here = Path(os.readlink(entry / "cwd")).is_relative_to(folder)
-            said = (entry / "cmdline").read_bytes()
+            arguments = (entry / "cmdline").read_bytes()
         except OSError:
             continue  # it has ended, or is another user's
-        if here or os.fsencode(folder) in said:
+        if here or os.fsencode(folder) in arguments:
             return True
     return not Path("/proc/self").exists()
 

@@ -1,4 +1,4 @@
-"""The machine: config, disk, GPU, packages, the notebooks' copies."""
+"""The machine: config, disk, GPU, packages, copies of the notebooks."""
 
 import ctypes
 import re
@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import ftzard
+from ftzard.config.schema import DEFAULT_TASK
 from ftzard.core.notebook_hash import notebook_hash
 from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.errors import ConfigError
@@ -16,36 +17,36 @@ from ftzard.workspace.workspace import MARKER, Workspace
 
 
 def config(place: Workspace) -> list[Finding]:
-    """ftzard.yaml: can it be read, and does every key exist."""
+    """ftzard.yaml: whether it is readable and all keys exist."""
     try:
         place.config()
     except (ConfigError, OSError, ValueError) as error:
-        said = "; ".join(str(error).splitlines())
-        return [Finding("config", WRONG, f"{MARKER}: {said} (The packaged values are taken for "
+        problems = "; ".join(str(error).splitlines())
+        return [Finding("config", WRONG, f"{MARKER}: {problems} (The packaged values are taken for "
                                          "what follows.)", f"edit {place.root / MARKER}")]
     return [Finding("config", OK, f"{MARKER} can be read.")]
 
 
 def disk(place: Workspace) -> list[Finding]:
-    """Free space where the workspace is, and where temporary files go."""
+    """Free space of the workspace and of temporary files."""
     least = settings(place).paths.min_free_mb * space.MB
-    found = []
+    findings = []
     folders = [place.root]
     if not space.same_disk(place.root, Path(tempfile.gettempdir())):
         folders.append(Path(tempfile.gettempdir()))
     for folder in folders:
-        there = space.free(folder)
-        if there < least:
-            found.append(Finding(
-                "disk", WRONG, f"{space.shown(there)} free in {folder}; no step begins below "
+        free = space.free(folder)
+        if free < least:
+            findings.append(Finding(
+                "disk", WRONG, f"{space.shown(free)} free in {folder}; no step begins below "
                                f"{space.shown(least)} (paths.min_free_mb).",
                 f"rm -r {place.cache} {place.executed} (both are made again), or free space"))
-    return found or [Finding("disk", OK, "; ".join(
+    return findings or [Finding("disk", OK, "; ".join(
         f"{space.shown(space.free(folder))} free in {folder}" for folder in folders) + ".")]
 
 
 def gpu(place: Workspace) -> list[Finding]:
-    """The GPU and its driver, and whether this workspace's model needs one."""
+    """The GPU and its driver, and whether the workspace's model needs one."""
     model = settings(place).model
     needs = model.build is None
     try:
@@ -82,15 +83,15 @@ def graphics() -> tuple[str, list[tuple[str, int]]]:
     try:
         text, count = ctypes.create_string_buffer(96), ctypes.c_uint()
         ask("nvmlSystemGetDriverVersion", text, ctypes.c_uint(96))
-        driver, found = text.value.decode(), []
+        driver, devices = text.value.decode(), []
         ask("nvmlDeviceGetCount_v2", ctypes.byref(count))
         for index in range(count.value):
             device, memory = ctypes.c_void_p(), (ctypes.c_ulonglong * 3)()
             ask("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(device))
             ask("nvmlDeviceGetName", device, text, ctypes.c_uint(96))
             ask("nvmlDeviceGetMemoryInfo", device, ctypes.byref(memory))
-            found.append((text.value.decode(), memory[0]))
-        return driver, found
+            devices.append((text.value.decode(), memory[0]))
+        return driver, devices
     finally:
         library.nvmlShutdown()
 
@@ -110,11 +111,11 @@ def packages(place: Workspace) -> list[Finding]:
         remedy, what = "pip install --force-reinstall ftzard", "the package's requirements"
     missing, other = [], []
     for name, relation, version in wanted:
-        found = _public(name)
-        if found is None:
+        installed = _public(name)
+        if installed is None:
             missing += [name] if name in direct else []
-        elif not fits(found, relation, version):
-            other.append(f"{name} {found} (not {relation.replace('==', '')}{version})")
+        elif not fits(installed, relation, version):
+            other.append(f"{name} {installed} (not {relation.replace('==', '')}{version})")
     if missing:
         return [Finding("packages", WRONG, f"{listed(missing)} is not installed.", remedy)]
     if other:
@@ -125,19 +126,19 @@ def packages(place: Workspace) -> list[Finding]:
 
 def requirements(lines: list[str]) -> list[tuple[str, str, str]]:
     """Return (name, '==' or '>=', version) of requirement lines; extras' lines are not taken."""
-    found = []
+    required = []
     for line in lines:
         match = re.match(r"([\w.-]+)\s*(==|>=)\s*([\w.!]+)", line)
         if match and "extra ==" not in line:
-            found.append((match[1].lower(), match[2], match[3]))
-    return found
+            required.append((match[1].lower(), match[2], match[3]))
+    return required
 
 
-def fits(found: str, relation: str, wanted: str) -> bool:
-    """Return whether a version is what a requirement says; '>=' compares the numbers in it."""
+def fits(installed: str, relation: str, wanted: str) -> bool:
+    """Return whether a version meets a requirement; '>=' compares the numbers in it."""
     if relation == "==":
-        return found == wanted
-    numbers = [[int(n) for n in re.findall(r"\d+", v)] for v in (found, wanted)]
+        return installed == wanted
+    numbers = [[int(n) for n in re.findall(r"\d+", v)] for v in (installed, wanted)]
     return numbers[0] >= numbers[1]
 
 
@@ -154,7 +155,7 @@ def notebooks(place: Workspace) -> list[Finding]:
         task = place.task
     except (ConfigError, OSError, ValueError):
         task = None
-    torn = [name for name in sorted(notebook_copies.packaged(task or "classification"))
+    torn = [name for name in sorted(notebook_copies.packaged(task or DEFAULT_TASK))
             if (place.notebooks / name).is_file() and not _readable(place.notebooks / name)]
     if torn:
         return [Finding("notebooks", WRONG, f"{listed(torn)}: not a readable notebook.",

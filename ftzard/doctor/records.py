@@ -1,4 +1,4 @@
-"""MLflow and Dagster: can their stores be opened, and what is left open in them."""
+"""MLflow and Dagster: whether their stores can be opened, and runs left open in them."""
 
 import os
 import shlex
@@ -20,7 +20,7 @@ from ftzard.workspace.workspace import Workspace
 
 #: How long a check of a server may take, in seconds.
 SERVER_S = 5
-#: How long a run may wait for its process, as in `launch.close_dead_runs`, in seconds.
+#: How long a run may wait for its process, as in `dead_runs.close_dead_runs`, in seconds.
 _TAKEN_UP_S = 300
 _UNFINISHED = ("NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 
@@ -32,7 +32,7 @@ def uri_of(place: Workspace) -> str:
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """Let MLflow's requests fail soon in this block: a doctor is waited for."""
+    """Let MLflow's requests fail soon in this block, since a user waits."""
     name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
     before = os.environ.get(name)
     os.environ[name] = str(SERVER_S)
@@ -46,7 +46,7 @@ def impatient() -> Iterator[None]:
 
 
 def store(place: Workspace) -> list[Finding]:
-    """MLflow's store: there, of this MLflow's version, readable, not locked."""
+    """MLflow's store: whether it exists, is readable, unlocked, and of this MLflow's version."""
     uri = uri_of(place)
     from ftzard.tracking import store as mlflow
 
@@ -88,7 +88,7 @@ def _set_aside(file: Path) -> str:
 
 
 def tracking_of(place: Workspace):
-    """Return the connection to the store as it stands, or None if there is nothing in it yet.
+    """Return the connection to the store, or None if it is empty.
 
     Raises TrackingError if it cannot be opened; why is said once, by `store`.
     """
@@ -109,7 +109,7 @@ def tracking_of(place: Workspace):
 
 
 def open_runs(place: Workspace) -> list[Finding]:
-    """MLflow runs that are RUNNING although nobody runs them."""
+    """RUNNING runs of MLflow without a process."""
     with impatient():
         tracking = tracking_of(place)
         if tracking is None:
@@ -117,26 +117,26 @@ def open_runs(place: Workspace) -> list[Finding]:
         from ftzard.tracking import runs
 
         running, left = runs.running(tracking), runs.abandoned(tracking)
-    found = []
+    findings = []
     if left:
         names = listed([runs.title(run) for run in left])
-        found.append(Finding(
+        findings.append(Finding(
             "runs", WRONG, f"{names}: RUNNING in MLflow, and its process is gone.",
             f"ftzard doctor --fix -w {place.in_shell}",
             lambda: f"closed as KILLED: {listed(runs.reconcile(tracking))}."))
     elsewhere = sorted({run.data.tags.get(runs.HOST) or "an unknown machine" for run in running
                         if run.data.tags.get(runs.HOST) != socket.gethostname()})
     if elsewhere:
-        found.append(Finding(
+        findings.append(Finding(
             "runs", WARNING, f"RUNNING on {listed(elsewhere)}, where this machine cannot look.",
             "ftzard doctor (on that machine)"))
     going = len(running) - len(left)
-    return found or [Finding("runs", OK, f"{counted(going, 'run')} at work." if going else
-                             "none is left open.")]
+    return findings or [Finding("runs", OK, f"{counted(going, 'run')} at work." if going else
+                                "none is left open.")]
 
 
 def dagster(place: Workspace) -> list[Finding]:
-    """Dagster's home, and its runs that nobody executes any more."""
+    """Dagster's home, and its runs without a process."""
     home = place.dagster_home
     file = home / "dagster.yaml"
     if not file.is_file():
@@ -144,13 +144,13 @@ def dagster(place: Workspace) -> list[Finding]:
                                           "settings that do not fit.",
                         f"ftzard doctor --fix -w {place.in_shell}", lambda: _write_settings(place))]
     try:
-        said = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         return [Finding("Dagster", WRONG, f"{place.relative(file)} is not valid YAML: "
                                           f"{str(error).splitlines()[0]}.",
                         f"rm {shlex.quote(str(file))} && ftzard doctor --fix -w {place.in_shell}")]
     database = home / "history" / "runs.db"
-    if not database.is_file() or "storage" in said or "run_storage" in said:
+    if not database.is_file() or "storage" in settings or "run_storage" in settings:
         return [Finding("Dagster", OK, "no run yet." if not database.is_file() else
                         "its runs are in a database of its own, which is not looked at here.")]
     if not place.writable:
@@ -170,21 +170,21 @@ def _write_settings(place: Workspace) -> str:
 
 
 def _dead_runs(place: Workspace, database: Path) -> list[str]:
-    """Return 'job id' of each unfinished run whose worker, on this machine, is gone."""
+    """Return 'job id' of each unfinished run whose worker on this machine is gone."""
     marks = ", ".join("?" * len(_UNFINISHED))
     with sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=2) as connection:
         rows = connection.execute(
             "SELECT run_id, pipeline_name, CAST(max(strftime('%s', create_timestamp), "
             "strftime('%s', update_timestamp)) AS INTEGER) "
             f"FROM runs WHERE status IN ({marks})", _UNFINISHED).fetchall()
-    return [f"{job} {run_id[:8]}" for run_id, job, made in rows
-            if _worker_gone(place, run_id, made)]
+    return [f"{job} {run_id[:8]}" for run_id, job, created in rows
+            if _worker_gone(place, run_id, created)]
 
 
-def _worker_gone(place: Workspace, run_id: str, made: int) -> bool:
-    """Return whether a run has no process, by the rule of `launch.close_dead_runs`."""
+def _worker_gone(place: Workspace, run_id: str, created: int) -> bool:
+    """Return whether a run has no process, by the rule of `dead_runs.close_dead_runs`."""
     if not lease.was_taken(place, run_id):
-        return time.time() - made > _TAKEN_UP_S
+        return time.time() - created > _TAKEN_UP_S
     return lease.lost(place, run_id, time.time()) is not None
 
 

@@ -1,4 +1,4 @@
-"""Do the registered models, their records in git, their adapters and the aliases agree?"""
+"""Consistency of registered models, their records in git, their adapters and the aliases."""
 
 import zipfile
 from pathlib import Path
@@ -14,31 +14,31 @@ from ftzard.workspace.workspace import Workspace
 
 
 def models(place: Workspace) -> list[Finding]:
-    """Registered versions, their records, their adapters and the aliases: do they agree?"""
+    """Registered versions, their records, adapters and aliases, and whether they agree."""
     name = settings(place).tracking.registered_model
     records, unreadable = _records(place, name)
-    found = [Finding("models", WRONG, f"{place.relative(file)} is not a readable record.",
-                     f"git restore {place.relative(file)}") for file in unreadable]
+    findings = [Finding("models", WRONG, f"{place.relative(file)} is not a readable record.",
+                        f"git restore {place.relative(file)}") for file in unreadable]
     with impatient():
         try:
             tracking = tracking_of(place)
         except TrackingError as error:
-            return [*found, *_adapters(place, name, records, {}),
+            return [*findings, *_adapters(place, name, records, {}),
                     Finding("models", WRONG, str(error))]
         if tracking is None:
-            return [*found, *_adapters(place, name, records, {})] or [
+            return [*findings, *_adapters(place, name, records, {})] or [
                 Finding("models", OK, "none yet.")]
         from ftzard.tracking import registry
 
         versions = {v.number: v for v in registry.versions(tracking, name)}
         aliases = registry.aliases(tracking, name)
-        found += _dangling(place, tracking, name, aliases, versions)
-        found += _half_registered(place, tracking, records, aliases, versions)
-        found += _half_deleted(place, tracking, records, aliases, versions)
-        found += _cut_off(place, tracking, name, records, aliases, versions)
-    found += _adapters(place, name, records, aliases)
+        findings += _dangling(place, tracking, name, aliases, versions)
+        findings += _half_registered(place, tracking, records, aliases, versions)
+        findings += _half_deleted(place, tracking, records, aliases, versions)
+        findings += _cut_off(place, tracking, name, records, aliases, versions)
+    findings += _adapters(place, name, records, aliases)
     champion = aliases.get("champion")
-    return found or [Finding(
+    return findings or [Finding(
         "models", OK, f"{counted(len(versions), 'version')} of {name}, champion "
                       f"{champion or 'none'}, each with its record.")]
 
@@ -49,11 +49,11 @@ def _records(place: Workspace, name: str) -> tuple[dict[int, dict], list[Path]]:
         if not file.stem.isdecimal():
             continue
         try:
-            said = yaml.safe_load(file.read_text(encoding="utf-8"))
+            record = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError):
-            said = None
-        if isinstance(said, dict):
-            records[int(file.stem)] = said
+            record = None
+        if isinstance(record, dict):
+            records[int(file.stem)] = record
         else:
             unreadable.append(file)
     return records, unreadable
@@ -62,22 +62,22 @@ def _records(place: Workspace, name: str) -> tuple[dict[int, dict], list[Path]]:
 def _dangling(place, tracking, name: str, aliases: dict, versions: dict) -> list[Finding]:
     from ftzard.tracking import registry
 
-    found = []
+    findings = []
     for alias, number in aliases.items():
         if number not in versions:
-            found.append(Finding(
+            findings.append(Finding(
                 "models", WRONG, f"the alias '{alias}' of {name} names version {number}, which "
-                                 "does not exist.", f"ftzard doctor --fix -w {place.in_shell}",
+                                    "does not exist.", f"ftzard doctor --fix -w {place.in_shell}",
                 lambda alias=alias, number=number: _drop(registry, tracking, name, alias, number)))
     if aliases.get("challenger") is not None and aliases.get("challenger") == aliases.get(
             "champion"):
         champion = versions.get(aliases["champion"])
         if champion is not None:
-            found.append(Finding(
+            findings.append(Finding(
                 "models", WRONG, f"{champion} is champion and challenger: a move was cut off.",
                 f"ftzard doctor --fix -w {place.in_shell}",
                 lambda: _move(registry, tracking, champion)))
-    return found
+    return findings
 
 
 def _drop(registry, tracking, name: str, alias: str, number: int) -> str:
@@ -92,10 +92,10 @@ def _move(registry, tracking, version) -> str:
 
 def _half_registered(place: Workspace, tracking, records: dict, aliases: dict, versions: dict
                      ) -> list[Finding]:
-    """Versions that MLflow has and the workspace has no record of."""
+    """Versions in MLflow without a record in the workspace."""
     from ftzard.tracking import registry
 
-    found = []
+    findings = []
     for number, version in versions.items():
         if number in records:
             continue
@@ -106,14 +106,14 @@ def _half_registered(place: Workspace, tracking, records: dict, aliases: dict, v
         cut_off = own and status not in ("FINISHED", None) and number not in aliases.values()
         why = ("the process that registered it was killed" if cut_off else
                "it was registered from another clone, or its record was removed")
-        found.append(Finding(
+        findings.append(Finding(
             "models", WRONG if cut_off else WARNING,
             f"{version} is registered and has no record models/{version.name}/{number}.yaml; "
             f"{why}.",
             f"ftzard doctor --fix -w {place.in_shell}" if cut_off else "git pull",
             (lambda version=version: _delete(place, registry, tracking, version))
             if cut_off else None))
-    return found
+    return findings
 
 
 def _status(tracking, run_id: str) -> str | None:
@@ -135,8 +135,7 @@ def _delete(place: Workspace, registry, tracking, version) -> str:
 
 def _half_deleted(place: Workspace, tracking, records: dict, aliases: dict, versions: dict
                   ) -> list[Finding]:
-    """Versions that were deleted by their record and are still registered, with or without alias.
-    """
+    """Versions that are deleted by their record and still registered."""
     from ftzard.tracking import registry
 
     roles = {number: alias for alias, number in aliases.items()}
@@ -146,7 +145,7 @@ def _half_deleted(place: Workspace, tracking, records: dict, aliases: dict, vers
                          + " was deleted by its record and is still registered: deleting it was "
                            "cut off.", f"ftzard doctor --fix -w {place.in_shell}",
         lambda version=versions[number]: _finish(registry, tracking, version))
-        for number, said in records.items() if said.get("deleted") and number in versions]
+        for number, record in records.items() if record.get("deleted") and number in versions]
 
 
 def _finish(registry, tracking, version) -> str:
@@ -156,8 +155,7 @@ def _finish(registry, tracking, version) -> str:
 
 def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict, versions: dict
              ) -> list[Finding]:
-    """A champion on record that the alias does not name; the alias is moved only along the chain.
-    """
+    """A recorded champion that the alias does not name; the alias moves only along the chain."""
     from ftzard.registry import champion_alias, promotions
 
     last = promotions.latest(records.values())
@@ -201,7 +199,7 @@ def _cut_off(place: Workspace, tracking, name: str, records: dict, aliases: dict
 
 
 def _settled_before_the_chain(place: Workspace, name: str, decision) -> bool:
-    """Return whether a verdict of a record without ids is committed: its alias had moved before."""
+    """Return whether a verdict of a record without ids is committed."""
     if decision.chained or decision.by_hand:
         return False
     listing = git.attempt(place.root, "status", "--porcelain", "--untracked-files=all", "--",
@@ -211,7 +209,7 @@ def _settled_before_the_chain(place: Workspace, name: str, decision) -> bool:
 
 
 def _decided_elsewhere(champion, records: dict) -> bool:
-    """Return whether no record here knows the decision by which a version is champion."""
+    """Return whether no record has the decision by which a version is champion."""
     from ftzard.registry import promotions
 
     known = {decision.id for decision in promotions.on_record(records.values())}
@@ -228,22 +226,22 @@ def _carry_out(place: Workspace, tracking, version, decision_id: str) -> str:
 
 
 def _adapters(place: Workspace, name: str, records: dict, aliases: dict) -> list[Finding]:
-    """Records whose adapter is not there, or is no whole archive."""
-    found = []
+    """Records whose adapter is missing or no complete archive."""
+    findings = []
     roles = {number: alias for alias, number in aliases.items()}
-    for number in (n for n, said in records.items() if not said.get("deleted")):
+    for number in (n for n, record in records.items() if not record.get("deleted")):
         file = place.root / "models" / name / f"{number}.zip"
         pointer = file.with_name(f"{file.name}.dvc")
         what = f"{name}@{number}" + (f", the {roles[number]}," if number in roles else "")
         state = WRONG if number in roles else WARNING
         if not file.is_file():
-            found.append(Finding(
+            findings.append(Finding(
                 "models", state, f"the adapter of {what} is not at {place.relative(file)}.",
                 f"dvc pull {in_shell(place.relative(pointer))}" if pointer.is_file() else
                 f"mlflow artifacts download --run-id {records[number].get('mlflow_run')}"))
         elif not pointer.is_file() and not zipfile.is_zipfile(file):
-            found.append(Finding(
+            findings.append(Finding(
                 "models", WRONG, f"the adapter of {what} is no whole archive: "
-                                 f"{place.relative(file)}.",
+                                    f"{place.relative(file)}.",
                 f"mlflow artifacts download --run-id {records[number].get('mlflow_run')}"))
-    return found
+    return findings

@@ -1,4 +1,4 @@
-"""git, DVC and their remotes: what would stop the next version, and what is here only."""
+"""git, DVC and their remotes: obstacles to the next version, and what is not pushed."""
 
 import os
 import shlex
@@ -42,30 +42,30 @@ def repository(place: Workspace) -> list[Finding]:
         git.require_repo(place.root)
     except VersioningError as error:
         return [Finding("git", WRONG, str(error), f"git init {place.root}")]
-    found = []
+    findings = []
     if not git.has_identity(place.root):
-        found.append(Finding("git", WRONG, "git does not know who commits here.",
-                             "git config user.name 'Your Name'; git config user.email you@…"))
+        findings.append(Finding("git", WRONG, "git does not know who commits here.",
+                                "git config user.name 'Your Name'; git config user.email you@…"))
     if git.head(place.root) is None:
-        found.append(Finding("git", WARNING, "there is no commit yet.",
-                             "git add ftzard.yaml && git commit"))
+        findings.append(Finding("git", WARNING, "there is no commit yet.",
+                                "git add ftzard.yaml && git commit"))
     elif branch(place.root) is None:
-        found.append(Finding(
+        findings.append(Finding(
             "git", WARNING, "HEAD is detached: versions are committed, but to no branch, and "
             "cannot be pushed.", "git switch -c NAME (keeps them), or git switch main"))
     folder = Path(git.git(place.root, "rev-parse", "--absolute-git-dir").strip())
     locks = [*sorted(folder.glob("*.lock")), *sorted((folder / "refs").rglob("*.lock"))]
     if locks:
-        found.append(_stale(place, folder, locks))
+        findings.append(_stale(place, folder, locks))
     for name, (what, command) in _HALF_DONE.items():
         if (folder / name).exists():
-            found.append(Finding("git", WARNING, f"{what} of yours is in progress.", command))
-    return found or [Finding("git", OK, f"branch {branch(place.root)} at "
+            findings.append(Finding("git", WARNING, f"{what} of yours is in progress.", command))
+    return findings or [Finding("git", OK, f"branch {branch(place.root)} at "
                                         f"{git.head(place.root)[:10]}.")]
 
 
 def ignored(place: Workspace) -> list[Finding]:
-    """Rules by which git hides what it must see: `.dvc` files, model records, the config."""
+    """Rules by which git hides `.dvc` files, model records or the config."""
     if not git.is_repo(place.root):
         return []
     rule = hiding.obstacle(place.root)
@@ -105,7 +105,7 @@ def _stale(place: Workspace, folder: Path, locks: list[Path]) -> Finding:
 
 
 def dvc(place: Workspace) -> list[Finding]:
-    """DVC's set-up and its default remote."""
+    """The setup of DVC and its default remote."""
     if not (place.root / ".dvc" / "config").is_file():
         return [Finding("DVC", WRONG, "not a DVC repository: .dvc/config is missing.",
                         "git checkout -- .dvc (or dvc init)")]
@@ -135,14 +135,14 @@ def dvc(place: Workspace) -> list[Finding]:
 
 
 def _address(url: str) -> tuple[str, int] | None:
-    """Return (host, port) of a remote that names its host, or None."""
+    """Return (host, port) of a remote with a host name, or None."""
     parts = urlsplit(url)
     port = {"http": 80, "https": 443, "ssh": 22, "webdav": 80, "webdavs": 443}.get(parts.scheme)
     return (parts.hostname, parts.port or port) if port and parts.hostname else None
 
 
 def answers(host: str, port: int, seconds: float = 3.0) -> bool:
-    """Return whether something listens at an address."""
+    """Return whether a server listens at an address."""
     try:
         with socket.create_connection((host, port), timeout=seconds):
             return True
@@ -151,7 +151,7 @@ def answers(host: str, port: int, seconds: float = 3.0) -> bool:
 
 
 def data(place: Workspace) -> list[Finding]:
-    """Every artifact with a `.dvc` file: whole in the cache, and as its `.dvc` file says."""
+    """Artifacts with a `.dvc` file: whether the cache is complete and the file matches."""
     pointers = sorted(_pointers(place))
     if not pointers or not (place.root / ".dvc" / "config").is_file():
         return [Finding("data", OK, "nothing is versioned yet.")] if not pointers else []
@@ -160,19 +160,19 @@ def data(place: Workspace) -> list[Finding]:
     for pointer in pointers:
         path = place.relative(pointer.with_suffix(""))
         try:
-            said = read_dvc(pointer.read_text(encoding="utf-8"), path)
+            pointed = read_dvc(pointer.read_text(encoding="utf-8"), path)
         except (VersioningError, UnicodeDecodeError):
             torn.append(place.relative(pointer))
             continue
-        if said.md5 is None or said.md5.endswith(".dir"):
+        if pointed.md5 is None or pointed.md5.endswith(".dir"):
             continue  # a folder of the user's own
-        copy, file = cache / said.md5[:2] / said.md5[2:], place.root / path
-        kept = copy.is_file() and said.size in (None, copy.stat().st_size)
+        copy, file = cache / pointed.md5[:2] / pointed.md5[2:], place.root / path
+        cached = copy.is_file() and pointed.size in (None, copy.stat().st_size)
         if not file.is_file():
-            (absent if kept else lost).append(path)
-        elif not same(file, pointer, said.md5, said.size):
+            (absent if cached else lost).append(path)
+        elif not same(file, pointer, pointed.md5, pointed.size):
             changed.append(path)
-        elif not kept:
+        elif not cached:
             uncached.append(path)
     return [*_torn(place, torn), *_changed(place, changed), *_absent(place, absent),
             *_lost(place, lost), *_uncached(place, uncached)] or [
@@ -180,7 +180,7 @@ def data(place: Workspace) -> list[Finding]:
 
 
 def _cache(root: Path) -> Path:
-    """Return the folder of DVC's cache; DVC itself, a second's work, is asked where one was set."""
+    """Return the folder of DVC's cache; DVC itself is asked only where a cache is configured."""
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     files = [root / ".dvc" / "config", root / ".dvc" / "config.local", home / "dvc" / "config",
              Path("/etc/xdg/dvc/config")]
@@ -198,7 +198,7 @@ def _pointers(place: Workspace) -> Iterator[Path]:
 
 
 def same(file: Path, pointer: Path, md5: str, size: int | None) -> bool:
-    """Return whether a file holds the data of its `.dvc` file; read only if it is the newer one."""
+    """Return whether a file has the data of its `.dvc` file; it is read only if it is newer."""
     seen = file.stat()
     if size is not None and seen.st_size != size:
         return False
@@ -259,7 +259,7 @@ def _uncached(place: Workspace, paths: list[str]) -> list[Finding]:
 
 
 def uncommitted(place: Workspace) -> list[Finding]:
-    """`.dvc` files and model records that changed and are in no commit: a version cut off."""
+    """Changed `.dvc` files and model records without a commit, of an interrupted versioning."""
     if not git.is_repo(place.root):
         return [Finding("versions", WARNING, "not looked at: this is no git repository.")]
     listing = git.git(
@@ -274,27 +274,28 @@ def uncommitted(place: Workspace) -> list[Finding]:
     if work:
         return [Finding("versions", OK, f"{counted(len(entries), 'file')} not committed yet: "
                                         f"{work}.")]
-    found = []
+    findings = []
     gone = [path for state, path in entries if "D" in state]
     if gone:
-        found.append(Finding("versions", WARNING, f"{listed(gone)}: removed, and git still has it.",
-                             f"git restore --staged --worktree {' '.join(gone)}"))
+        findings.append(Finding("versions", WARNING,
+                                f"{listed(gone)}: removed, and git still has it.",
+                                f"git restore --staged --worktree {' '.join(gone)}"))
     left = [path for state, path in entries if "D" not in state and "U" not in state]
     if left:
-        found.append(Finding(
+        findings.append(Finding(
             "versions", WRONG,
             f"{listed(left)}: changed and in no commit; a process was killed between DVC and git.",
             f"ftzard doctor --fix -w {place.in_shell}", lambda: _commit(place, left)))
-    return found
+    return findings
 
 
 def code(place: Workspace) -> list[Finding]:
-    """Own code that is in no commit: the next run that uses it commits it, as it runs it."""
+    """Own code without a commit; the next run that uses it commits it."""
     if not git.is_repo(place.root):
         return []
-    found = own_code.uncommitted(place)
-    left = [path for path, state in found.items() if state != "removed"]
-    gone = [path for path, state in found.items() if state == "removed"]
+    states = own_code.uncommitted(place)
+    left = [path for path, state in states.items() if state != "removed"]
+    gone = [path for path, state in states.items() if state == "removed"]
     findings = []
     if left:
         findings.append(Finding(
@@ -309,7 +310,7 @@ def code(place: Workspace) -> list[Finding]:
 
 
 def _commit(place: Workspace, paths: list[str]) -> str:
-    """Finish what Git_Dvc had begun: the adapters of records into DVC, all of it into git."""
+    """Finish an interrupted Git_Dvc: add the records' adapters to DVC, commit everything."""
     adapters = [Path(p).with_suffix(".zip").as_posix() for p in paths if p.endswith(".yaml")]
     missing = [p for p in adapters if not (place.root / p).is_file()]
     if missing:
@@ -317,14 +318,14 @@ def _commit(place: Workspace, paths: list[str]) -> str:
                               "bring it back first.")
     new = [place.handle("adapter", p) for p in adapters
            if not (place.root / dvc_path(p)).is_file()]
-    made = version(place.root, new, also=[place.root / p for p in paths],
-                   message=f"doctor: {listed(paths)}, left by a process that was killed",
-                   run_id="doctor", push=False)
-    return f"committed {listed(paths)} as {made.commit[:10]}."
+    versioned = version(place.root, new, also=[place.root / p for p in paths],
+                        message=f"doctor: {listed(paths)}, left by a process that was killed",
+                        run_id="doctor", push=False)
+    return f"committed {listed(paths)} as {versioned.commit[:10]}."
 
 
 def git_remote(place: Workspace) -> list[Finding]:
-    """Whether git's remote answers, and with these credentials."""
+    """Whether git's remote answers with these credentials."""
     if not git.is_repo(place.root):
         return []
     remotes = git.git(place.root, "remote").split()
@@ -333,10 +334,10 @@ def git_remote(place: Workspace) -> list[Finding]:
                         "git remote add origin URL")]
     target = upstream(place.root)
     name = target[0] if target and target[0] in remotes else remotes[0]
-    asked = git.attempt(place.root, "ls-remote", "--quiet", "--heads", name,
-                        env=git.askpass(place.root), timeout=NETWORK_S)
-    if asked.returncode != 0:
-        return [Finding("git remote", WRONG, why_git_refused(place.root, asked.stderr, name),
+    listed_heads = git.attempt(place.root, "ls-remote", "--quiet", "--heads", name,
+                               env=git.askpass(place.root), timeout=NETWORK_S)
+    if listed_heads.returncode != 0:
+        return [Finding("git remote", WRONG, why_git_refused(place.root, listed_heads.stderr, name),
                         f"git ls-remote {name}")]
     url = git.mask(git.attempt(place.root, "remote", "get-url", name).stdout.strip())
     return [Finding("git remote", OK, f"'{name}' at {url} answers.")]

@@ -175,12 +175,12 @@ class Drift:
         """Return the numbers under names that tracking takes."""
         if self.score is None:
             return {"drift_alarm": float(self.alarm), "drift_rows": float(self.rows)}
-        found = {"drift_alarm": self.alarm, "drift_score": self.score, "drift_upper": self.upper,
+        metrics = {"drift_alarm": self.alarm, "drift_score": self.score, "drift_upper": self.upper,
                  "drift_lower": self.lower, "drift_rows": self.rows}
         for statistic in self.statistics:
             key = "drift_" + statistic.name.replace(" ", "_")
-            found |= {key: statistic.value, f"{key}_upper": statistic.upper}
-        return {key: float(value) for key, value in found.items()}
+            metrics |= {key: statistic.value, f"{key}_upper": statistic.upper}
+        return {key: float(value) for key, value in metrics.items()}
 
 
 def compare(
@@ -211,7 +211,7 @@ def compare(
         return Drift("cannot tell", stood, stood, None, None, None, len(batch), len(reference), (),
                      settings)
     batch = fewer(batch, np.random.default_rng(seed))
-    found = ruler.measure(batch)
+    distances = ruler.measure(batch)
     drawn = ruler.drawn(len(batch), draws, seed)
     usual = drawn.mean(axis=0)
     # A statistic that never varies among the draws may still differ by a row or so.
@@ -220,7 +220,7 @@ def compare(
     spread = np.maximum(drawn.std(axis=0), row)
     lower, upper = np.quantile(((drawn - usual) / spread).max(axis=1),
                                [1 - clearing, 1 - false_alarms])
-    scores = (found - usual) / spread
+    scores = (distances - usual) / spread
     beyond = scores > upper
     verdict = "drift" if beyond.any() else "none" if scores.max() <= lower else "unclear"
     means = [(_mean(batch, name, classes), _mean(reference, name, classes)) for name in names]
@@ -232,7 +232,7 @@ def compare(
         upper=float(upper), lower=float(lower),
         rows=len(batch), reference_rows=len(reference),
         statistics=tuple(
-            Statistic(name, float(found[i]), float(usual[i]),
+            Statistic(name, float(distances[i]), float(usual[i]),
                       float(usual[i] + lower * spread[i]), float(usual[i] + upper * spread[i]),
                       bool(beyond[i]), *means[i])
             for i, name in enumerate(names)),
@@ -281,17 +281,17 @@ class Ruler:
             self.edges[name] = ordered[self.last[name]]
         self.chosen = reference.predicted().astype(np.float32)
         spread = reference.embeddings.std(axis=0)
-        self.kept = spread > 1e-12
+        self.varies = spread > 1e-12
         self.centre = reference.embeddings.mean(axis=0)
-        self.scale = np.where(self.kept, spread, 1.0)
+        self.scale = np.where(self.varies, spread, 1.0)
         self.embedded = self._standard(reference.embeddings).astype(np.float32)
 
     def _standard(self, embeddings: np.ndarray) -> np.ndarray:
-        return ((embeddings - self.centre) / self.scale)[:, self.kept]
+        return ((embeddings - self.centre) / self.scale)[:, self.varies]
 
     def measure(self, batch: Sample) -> np.ndarray:
         """Return the statistics of a batch against the whole reference."""
-        found = {
+        distances = {
             "predicted classes": abs(batch.shares() - self.chosen.mean(axis=0)).sum() / 2,
             "embedding": _length(self._standard(batch.embeddings).mean(axis=0)[None]
                                  - self.embedded.mean(axis=0))[0]}
@@ -300,9 +300,9 @@ class Ruler:
             ours = [np.searchsorted(values, edges, side) / len(values)
                     for side in ("right", "left")]
             theirs = (self.last[name] + 1) / len(self.reference)
-            found[name] = max(abs(ours[0] - theirs).max(),
+            distances[name] = max(abs(ours[0] - theirs).max(),
                               abs(ours[1] - np.append(0.0, theirs[:-1])).max())
-        return np.array([found[name] for name in self.names])
+        return np.array([distances[name] for name in self.names])
 
     def drawn(self, rows: int, draws: int, seed: int) -> np.ndarray:
         """Return (draws, statistics): batches of drawn rows against drawn references."""
@@ -318,16 +318,16 @@ class Ruler:
         m = len(self.reference)
         batch, other = (_counted(rng, draws, size, m) / size for size in (rows, m))
         difference = (batch - other).astype(np.float32)
-        found = np.zeros((draws, len(self.names)))
+        distances = np.zeros((draws, len(self.names)))
         for i, name in enumerate(self.names):
             if name in self.numbers:
                 running = np.cumsum(difference[:, self.order[name]], axis=1)
-                found[:, i] = abs(running[:, self.last[name]]).max(axis=1)
+                distances[:, i] = abs(running[:, self.last[name]]).max(axis=1)
             elif name == "predicted classes":
-                found[:, i] = abs(difference @ self.chosen).sum(axis=1) / 2
+                distances[:, i] = abs(difference @ self.chosen).sum(axis=1) / 2
             else:
-                found[:, i] = _length(difference @ self.embedded)
-        return found
+                distances[:, i] = _length(difference @ self.embedded)
+        return distances
 
 
 def _counted(rng: np.random.Generator, draws: int, size: int, m: int) -> np.ndarray:

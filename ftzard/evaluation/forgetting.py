@@ -13,6 +13,7 @@ that line that was trained on it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Matrix:
     measure: Measure = ACCURACY
 
     @classmethod
-    def of(cls, records: Sequence[Mapping]) -> "Matrix":
+    def of(cls, records: Sequence[Mapping[str, Any]]) -> "Matrix":
         """Return the matrix that the models' records tell, oldest version first.
 
         Of each record are read: version, batches, verdict (promoted), promotions (by hand),
@@ -51,24 +52,24 @@ class Matrix:
         `tested` (made by hand, or not evaluated yet) add nothing, and neither do those of another
         measure than the newest one's: losses and shares have no difference.
         """
-        told = sorted((r for r in records if r.get("tested")), key=_evaluated)
-        measure = metric_info.told_in(told[-1] if told else None)
-        told = [r for r in told if metric_info.told_in(r) is measure]
+        evaluated = sorted((r for r in records if r.get("tested")), key=_evaluated)
+        measure = metric_info.told_in(evaluated[-1] if evaluated else None)
+        evaluated = [r for r in evaluated if metric_info.told_in(r) is measure]
         key = "accuracy" if measure is ACCURACY else "score"
-        versions = tuple(sorted({int(v) for r in told for v in r["tested"]}))
+        versions = tuple(sorted({int(v) for r in evaluated for v in r["tested"]}))
         batches = tuple(dict.fromkeys(
-            name for r in told for measured in r["tested"].values() for name in measured))
-        newest = {name: found for r in told for measured in r["tested"].values()
-                  for name, found in measured.items()}
+            name for r in evaluated for measured in r["tested"].values() for name in measured))
+        newest = {name: score for r in evaluated for measured in r["tested"].values()
+                  for name, score in measured.items()}
         scores = np.full((len(versions), len(batches)), np.nan)
         n = np.zeros((len(versions), len(batches)), dtype=int)
-        for entry in told:
+        for entry in evaluated:
             for version, measured in entry["tested"].items():
-                for batch, found in measured.items():
-                    if not _same_rows(found, newest[batch]):
+                for batch, score in measured.items():
+                    if not _same_rows(score, newest[batch]):
                         continue
                     place = versions.index(int(version)), batches.index(batch)
-                    scores[place], n[place] = found[key], found["n"]
+                    scores[place], n[place] = score[key], score["n"]
         by_number = {int(r["version"]): r for r in records}
         lost = [v for v in versions if v not in by_number]
         if lost:
@@ -91,7 +92,7 @@ class Matrix:
         """Return R[version, batch], NaN if it was never measured."""
         return float(self.scores[self.versions.index(version), self.batches.index(batch)])
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return the matrix as plain values that JSON can hold, None where nothing was measured.
 
         The scores stand under `accuracy` where they are, else under `scores` beside the measure.
@@ -107,11 +108,11 @@ class Matrix:
         }
 
 
-def _evaluated(record: Mapping) -> tuple[str, int]:
+def _evaluated(record: Mapping[str, Any]) -> tuple[str, int]:
     return (record.get("same_rows") or {}).get("time") or "", int(record["version"])
 
 
-def _same_rows(one: Mapping, other: Mapping) -> bool:
+def _same_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two scores are of the same test set, by its digest where both have it."""
     if one.get("rows") and other.get("rows"):
         return one["rows"] == other["rows"]

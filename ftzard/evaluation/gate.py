@@ -86,10 +86,10 @@ class Verdict:
         Of accuracy it has the names that records have always had: challenger_accuracy,
         champion_accuracy and mcnemar_p, and no measure. `means` reads both.
         """
-        told = asdict(self)
+        values = asdict(self)
         if self.measure != ACCURACY.name:
-            return told
-        return {_OF_ACCURACY.get(k, k): v for k, v in told.items() if k != "measure"}
+            return values
+        return {_OF_ACCURACY.get(k, k): v for k, v in values.items() if k != "measure"}
 
 
 def is_trial(verdict: Mapping | None) -> bool:

@@ -24,9 +24,10 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
 def class_indices(labels: Sequence[str] | np.ndarray, classes: Sequence[str]) -> np.ndarray:
     """Return the position of every label in `classes`, or refuse the first unknown one."""
     index = {str(name): i for i, name in enumerate(classes)}
-    found = np.fromiter((index.get(str(v), -1) for v in labels), dtype=np.int64, count=len(labels))
-    if len(found) and found.min() < 0:
-        row = int(found.argmin())
+    indices = np.fromiter((index.get(str(v), -1) for v in labels), dtype=np.int64,
+                          count=len(labels))
+    if len(indices) and indices.min() < 0:
+        row = int(indices.argmin())
         label = str(np.asarray(labels)[row])
         raise DataError(f"label '{label}' of row {row} is no known class{nearest(label, index)}")
-    return found
+    return indices

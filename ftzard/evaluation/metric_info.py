@@ -7,6 +7,7 @@ none it is accuracy.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ftzard.errors import DataError, nearest
 
@@ -40,8 +41,8 @@ class Measure:
         """Return a difference of two values, with or without its sign; too small a one is 0."""
         small = abs(number) < 0.5 * 10.0 ** -self.digits / self.scale
         shape = f"+,.{self.digits}f" if sign and not small else f",.{self.digits}f"
-        said = f"{self.scale * (number if sign and not small else abs(number)):{shape}}"
-        return said.replace("-", "−") + (self.step if unit else "")
+        text = f"{self.scale * (number if sign and not small else abs(number)):{shape}}"
+        return text.replace("-", "−") + (self.step if unit else "")
 
     def range(self, lower: float, upper: float) -> str:
         """Return an interval of values."""
@@ -77,12 +78,12 @@ def of(name: str) -> Measure:
     return MEASURES[name]
 
 
-def told_in(entry: Mapping | None) -> Measure:
+def told_in(entry: Mapping[str, Any] | None) -> Measure:
     """Return the measure that a record, a verdict or a line of scores names, or accuracy."""
     return of((entry or {}).get("measure") or ACCURACY.name)
 
 
-def scores_of(record: Mapping, role: str = "challenger") -> dict | None:
+def scores_of(record: Mapping[str, Any], role: str = "challenger") -> dict[str, Any] | None:
     """Return one model's line of a record's metrics with the measure beside it, or None.
 
     A line of accuracy is returned as it stands, without a measure.
@@ -92,7 +93,7 @@ def scores_of(record: Mapping, role: str = "challenger") -> dict | None:
     return line if line is None or measure is ACCURACY else {"measure": measure.name, **line}
 
 
-def score(line: Mapping) -> float | None:
+def score(line: Mapping[str, Any]) -> float | None:
     """Return the value of a line's measure: its `score`, or what stands under the measure's name.
 
     line: of a record's metrics, told of a round of the story or of a registered version.
@@ -101,7 +102,7 @@ def score(line: Mapping) -> float | None:
     return line.get(told_in(line).name) if value is None else value
 
 
-def sentence(line: Mapping) -> str:
+def sentence(line: Mapping[str, Any]) -> str:
     """Say one model's line of scores in a part of a sentence.
 
     line: as `scores_of` returns it: accuracy and n, or measure, score, n and any of lower, upper,
@@ -111,12 +112,12 @@ def sentence(line: Mapping) -> str:
     if measure is ACCURACY:
         return f"{line['accuracy']:.1%} of {line['n']:,} test rows"
     rows = line["n"] if measure is LOSS else line.get("generated") or line["n"]
-    said = f"{measure.short} {measure.value(score(line))}"
+    text = f"{measure.short} {measure.value(score(line))}"
     if line.get("lower") is not None and line.get("upper") is not None:
-        said += f" ({measure.range(line['lower'], line['upper']).replace(' – ', '–')})"
+        text += f" ({measure.range(line['lower'], line['upper']).replace(' – ', '–')})"
     others = [f"{other.short} {other.value(line[other.name])}"
               for other in (LOSS, ROUGE_L, EXACT_MATCH)
               if other is not measure and line.get(other.name) is not None]
     if line.get("perplexity") is not None:
         others.insert(0, f"perplexity {line['perplexity']:,.2f}")
-    return ", ".join([f"{said} on {rows:,} test rows", *others])
+    return ", ".join([f"{text} on {rows:,} test rows", *others])

@@ -360,14 +360,14 @@ def mean(values: np.ndarray, weights: np.ndarray) -> float:
 def bootstrap(values: np.ndarray, weights: np.ndarray, confidence: float, resamples: int,
               rng: np.random.Generator) -> tuple[float, float]:
     """Return the percentile interval of the weighted mean over resamples of the n rows."""
-    n, parts, found = len(values), weights * values, []
+    n, parts, means = len(values), weights * values, []
     alike = weights.min() == weights.max()
     for start in range(0, resamples, _AT_ONCE):
         drawn = rng.integers(0, n, (min(_AT_ONCE, resamples - start), n), dtype=np.int32)
         whole = n * weights[0] if alike else weights[drawn].sum(axis=1)
-        found.append(parts[drawn].sum(axis=1) / whole)
+        means.append(parts[drawn].sum(axis=1) / whole)
     tail = (1 - confidence) / 2
-    lower, upper = np.quantile(np.concatenate(found), [tail, 1 - tail])
+    lower, upper = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(lower), float(upper)
 
 

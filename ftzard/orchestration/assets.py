@@ -1,8 +1,8 @@
 """The assets on Dagster's pages: from a delivery to model, champion and report, in one graph.
 
-The jobs are of notebook ops, which may hold no asset of Dagster's own: each asset stands here with
-what it is made of, and the IO managers say when a run has made a new version of it. The artifacts
-of the steps' table are told of as files; what else a step leaves, here, from its metadata.
+Jobs consist of notebook ops, which cannot hold Dagster assets: each asset is defined here with its
+upstream assets, and the IO managers report its new versions. The artifacts come from the table of
+steps.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ GROUP = "round"
 
 @dataclass(frozen=True)
 class Asset:
-    """One node of the graph.
+    """A node of the graph.
 
     made_of: the assets that it is made of; kinds: what Dagster shows as its icons.
     """
@@ -62,14 +62,14 @@ ASSETS = (
 
 
 def specs() -> list[AssetSpec]:
-    """Return every asset of the code location."""
+    """Return the specs of all assets of the code location."""
     return [AssetSpec(asset.name, deps=list(asset.made_of), description=asset.about,
                       group_name=GROUP, kinds=set(asset.kinds)) for asset in ASSETS]
 
 
 def left_by(metadata: Mapping, workspace: Workspace, mlflow: str, shared: Mapping,
             plots: Mapping) -> Iterator[AssetMaterialization]:
-    """Yield the new versions of what a step has left beside its artifacts.
+    """Yield the new versions of the assets that a step made beside its artifacts.
 
     Args:
         metadata: Of the finished step, after Git_Dvc has followed it where it does.
@@ -120,6 +120,6 @@ def _files(metadata: Mapping) -> dict[str, Mapping]:
 
 
 def _of_file(handle: Mapping, workspace: Workspace) -> dict:
-    """Return what a page says of a versioned file."""
+    """Return the page metadata of a versioned file."""
     return {"path": MetadataValue.path(str(Path(workspace.root, handle["path"]))),
             "sha256": handle["sha256"], "commit": handle.get("commit") or "not versioned"}

@@ -1,4 +1,4 @@
-"""The code location as Dagster's servers on a workspace know it: its module, its jobs' origin."""
+"""The code location as Dagster's servers on a workspace load it."""
 
 from ftzard.workspace.workspace import Workspace
 

@@ -28,29 +28,29 @@ SETTINGS = {
                      "class": "NoOpComputeLogManager"},
 }
 
-#: What workspaces had before; a file that says exactly this was never edited by a person.
+#: The files of earlier versions; a file with exactly this content was never edited.
 FORMER = ({**SETTINGS, "run_coordinator": {"module": "dagster._core.run_coordinator",
                                            "class": "DefaultRunCoordinator"}},)
 
 
 def write(workspace: Workspace) -> None:
-    """Write dagster.yaml as a fresh workspace has it."""
+    """Write the dagster.yaml of a new workspace."""
     text = yaml.safe_dump(SETTINGS, sort_keys=False)
     write_atomically(workspace.dagster_home / "dagster.yaml",
                      lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def refresh(workspace: Workspace) -> bool:
-    """Bring a dagster.yaml of an earlier version up to date; return whether it was one.
+    """Update a dagster.yaml of an earlier version; return whether it was one.
 
     What a person has changed in it stays as it is.
     """
     file = workspace.dagster_home / "dagster.yaml"
     try:
-        said = yaml.safe_load(file.read_text(encoding="utf-8"))
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return False
-    if said not in FORMER:
+    if settings not in FORMER:
         return False
     write(workspace)
     return True

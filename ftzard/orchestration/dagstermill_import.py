@@ -1,6 +1,5 @@
-"""What is used of dagstermill and papermill, imported without two costs.
-
-The costs: a warning per op, and a grammar of web addresses that nothing here needs.
+"""The parts of dagstermill and papermill in use, imported without a warning per op and without a
+grammar of web addresses that nothing here needs.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Drop folders: which files lie there, which are whole, and which have had their run already.
+"""Files in drop folders: which are completely written, and which have had their run.
 
-A delivery is its content: the same bytes under another name are no new delivery, and other bytes
-under the same name are one. What has run is asked of Dagster's own run storage, by a tag on each
-run, so that sensors and schedules share one memory. A delivery whose run failed is not tried again
-by itself, only after the file has been put there anew.
+A delivery is identified by its content: the same bytes under another name are no new delivery,
+other bytes under the same name are one. Runs are looked up in Dagster's run storage by a tag, which
+sensors and schedules share. A delivery whose run failed is tried again only after its file has been
+put into the folder anew.
 """
 
 import os
@@ -19,31 +19,34 @@ from ftzard.errors import DataError, WorkspaceError
 from ftzard.orchestration import past_runs
 from ftzard.orchestration.past_runs import CONTENT, DELIVERY, FAILED, PastRun
 from ftzard.orchestration.retraining_trigger import labels_needed
+from ftzard.tasks.base import task_named
 from ftzard.workspace import delivery_hashes, drift_log, drop_folders
 from ftzard.workspace.drop_folders import Entry, Look
 from ftzard.workspace.workspace import Workspace
 
-#: Tag of a run that a person started: it takes its file even if another run has.
+#: Tag of a run started by hand, which takes its file even if another run has taken it.
 BY_HAND = "ftzard/by_hand"
 LOOKS_APART_S, EMPTY_FOR_S = 1.0, 10.0
-#: Runs of one sensor that wait in Dagster's queue at most; the other files wait in their folder.
+#: The most runs of a sensor in Dagster's queue; further files wait in their folder.
 MOST_QUEUED = 20
-#: Files that are hashed for the first time in one look, and seconds that a look takes at most, so
-#: that it ends long before Dagster gives it up (after 60).
+#: The most files that one check of a folder hashes for the first time, and the most seconds that it
+#: takes: Dagster aborts a check after 60.
 FRESH_AT_ONCE, LOOK_S = 200, 20.0
-#: Sentences and names of which a person is told; the others are counted.
-TOLD = 20
+#: The most sentences and names in a message; the others are counted.
+MOST_LISTED = 20
 
 
 @dataclass
 class Waiting:
-    """What a look into a drop folder found.
+    """The files of a drop folder.
 
-    ready: whole files whose content has had no run, with that content's hash, oldest first; more:
-    how many others were not looked at yet, since the queue is full or time was up; left: a sentence
-    for each file that is left alone although it may look new; failed: the files among them whose
-    content has failed, each with its last run; tried: the last run of each content that had one;
-    first: the file of each content that is ready.
+    Attributes:
+        ready: completely written files whose content has had no run, with its hash, oldest first.
+        more: the number of files that were not looked at, since the queue is full or time was up.
+        left: a sentence for each file that is not taken although it may look new.
+        failed: files of those whose content's run failed, with that run.
+        tried: the last run of each content that had one.
+        first: the file of each content that is ready.
     """
 
     ready: dict[Path, str] = field(default_factory=dict)
@@ -59,10 +62,10 @@ def deliveries(workspace: Workspace, folder: Path) -> list[Path]:
     return [entry.path for entry in drop_folders.entries(workspace, folder) if entry.look]
 
 
-def settled(files: list[Path]) -> list[Path]:
-    """Return the files that two looks, a second apart, find unchanged and closed.
+def stable_files(files: list[Path]) -> list[Path]:
+    """Return the files that did not change within a second and are not open for writing.
 
-    An empty file counts when it has been empty for ten seconds: until then it may be filled.
+    An empty file counts after ten seconds, since it may still be filled.
     """
     before = {p: _look(p) for p in files}
     if before:
@@ -74,7 +77,7 @@ def settled(files: list[Path]) -> list[Path]:
 
 
 def _look(path: Path) -> Look | None:
-    """Return what a file looks like, or None for one that is gone or cannot be looked at."""
+    """Return a file's size and times, or None if they cannot be read."""
     try:
         return drop_folders.look_of(path.stat())
     except OSError:
@@ -82,20 +85,19 @@ def _look(path: Path) -> Look | None:
 
 
 def _open_for_writing() -> set[str]:
-    """Return the files that the processes of this machine that we may look at have open to write.
-    """
-    found = set()
+    """Return the files that this machine's visible processes have open for writing."""
+    paths = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             for entry in os.scandir(process / "fd"):
-                place = os.readlink(entry.path)
-                if place.startswith("/"):
+                path = os.readlink(entry.path)
+                if path.startswith("/"):
                     flags = (process / "fdinfo" / entry.name).read_text().split("flags:", 1)[1]
                     if int(flags.split()[0], 8) & os.O_ACCMODE != os.O_RDONLY:
-                        found.add(place)
+                        paths.add(path)
         except OSError:
-            continue  # it has ended in the meantime, or belongs to somebody else
-    return found
+            continue  # it has ended, or belongs to another user
+    return paths
 
 
 def runs_of(instance: DagsterInstance, job: str, content: str) -> list[PastRun]:
@@ -103,12 +105,12 @@ def runs_of(instance: DagsterInstance, job: str, content: str) -> list[PastRun]:
     return past_runs.by_content(instance, job, [content]).get(content, [])
 
 
-def refuse_taken(instance: DagsterInstance, run: DagsterRun) -> None:
-    """Raise WorkspaceError if another run has taken this run's delivery by now.
+def refuse_duplicate(instance: DagsterInstance, run: DagsterRun) -> None:
+    """Raise WorkspaceError if another run has taken this run's delivery meanwhile.
 
-    A sensor and its schedule that look in the same second both ask for a run; the second of them
-    waits for the first, and then has nothing to do. A run that re-executes another may, and so may
-    one that a person started.
+    A sensor and its schedule that check at the same time both request a run; the second one waits
+    for the first and then has nothing to do. Re-executions and runs started by hand may repeat a
+    delivery.
     """
     content = run.tags.get(CONTENT)
     if content is None or run.parent_run_id is not None or BY_HAND in run.tags:
@@ -123,86 +125,86 @@ def refuse_taken(instance: DagsterInstance, run: DagsterRun) -> None:
 
 def waiting(instance: DagsterInstance, workspace: Workspace, folder: Path, job: str,
             most: int | None = None) -> Waiting:
-    """Look into a drop folder and return what is there for a run of `job` to take.
+    """Return the files of a drop folder that a run of `job` can take.
 
-    most: of how many files, the oldest; None for all. Whatever one entry of the folder is, the
-    others are looked at.
+    Args:
+        most: the number of files to return, the oldest; None for all.
     """
-    found, until = Waiting(), time.monotonic() + LOOK_S
-    there = drop_folders.entries(workspace, folder)
-    found.left += [f"{entry.shown}: {entry.why}" for entry in there if entry.why and entry.data]
-    files = [entry for entry in there if entry.look]
+    result, until = Waiting(), time.monotonic() + LOOK_S
+    entries = drop_folders.entries(workspace, folder)
+    result.left += [f"{entry.shown}: {entry.why}" for entry in entries if entry.why and entry.data]
+    files = [entry for entry in entries if entry.look]
     known = {e.path: c for e in files if (c := delivery_hashes.known(workspace, e.path, e.look))}
     runs = past_runs.by_content(instance, job, known.values())
     for at in range(0, len(files), FRESH_AT_ONCE):
-        some = files[at:at + FRESH_AT_ONCE]
-        room = most is None or len(found.ready) < most
-        looked = room and time.monotonic() < until
-        if looked:
-            fresh = _hashed(workspace, [e for e in some if e.path not in known], until, found)
+        chunk = files[at:at + FRESH_AT_ONCE]
+        room = most is None or len(result.ready) < most
+        checked = room and time.monotonic() < until
+        if checked:
+            fresh = _hashed(workspace, [e for e in chunk if e.path not in known], until, result)
             if fresh:
                 runs |= past_runs.by_content(instance, job, fresh.values())
                 known |= fresh
-        for entry in some:
+        for entry in chunk:
             if entry.path in known:
-                _sort_in(found, instance, workspace, entry, known[entry.path], runs, most)
-            elif not looked:
-                found.more += 1
-    return found
+                _classify(result, instance, workspace, entry, known[entry.path], runs, most)
+            elif not checked:
+                result.more += 1
+    return result
 
 
-def _hashed(workspace: Workspace, fresh: list[Entry], until: float, found: Waiting
+def _hashed(workspace: Workspace, fresh: list[Entry], until: float, result: Waiting
             ) -> dict[Path, str]:
-    """Return the hashes of files that were not looked at yet, of those that are whole."""
+    """Return the hashes of files that have none yet and are completely written."""
     hashes: dict[Path, str] = {}
-    whole = set(settled([entry.path for entry in fresh]))
+    whole = set(stable_files([entry.path for entry in fresh]))
     for entry in fresh:
         seconds = min(delivery_hashes.SLICE_S, until - time.monotonic())
         if entry.path not in whole:
-            found.left.append(f"{entry.shown} is still being written")
+            result.left.append(f"{entry.shown} is still being written")
             continue
         if seconds <= 0:
-            found.more += 1
+            result.more += 1
             continue
         try:
             content = delivery_hashes.of(workspace, entry.path, seconds)
         except FileNotFoundError:
-            continue  # somebody took it away meanwhile
+            continue  # removed meanwhile
         except (OSError, DataError) as error:
-            found.left.append(f"{entry.shown} cannot be read: {error}")
+            result.left.append(f"{entry.shown} cannot be read: {error}")
             continue
         if content is None:
-            found.left.append(f"{entry.shown} is large; it is still being read")
+            result.left.append(f"{entry.shown} is large; it is still being read")
         else:
             hashes[entry.path] = content
     return hashes
 
 
-def _sort_in(found: Waiting, instance: DagsterInstance, workspace: Workspace, entry: Entry,
+def _classify(result: Waiting, instance: DagsterInstance, workspace: Workspace, entry: Entry,
              content: str, runs: Mapping[str, list[PastRun]], most: int | None) -> None:
-    """Put a file where it belongs: ready, failed, left with a sentence, or done."""
+    """Add a file to the ready, failed or left ones, or to none if its run is done."""
     path, records = entry.path, runs.get(content, [])
     reason = _why_done(path, workspace.root, records)
     if reason is None and (failed := _failed(instance, entry, records)) is not None:
-        found.failed[path] = failed
+        result.failed[path] = failed
         reason = (f"{path.name}: its run {failed.run_id[:8]} failed; it is tried again when "
                   "the file is put there anew")
-    if reason is None and content in found.first:
-        reason = f"{path.name} has the same content as {found.first[content].name}"
-    if reason is None and most is not None and len(found.ready) >= most:
-        found.more += 1
+    if reason is None and content in result.first:
+        reason = f"{path.name} has the same content as {result.first[content].name}"
+    if reason is None and most is not None and len(result.ready) >= most:
+        result.more += 1
     elif reason is None:
-        found.ready[path] = content
-        found.first[content] = path
+        result.ready[path] = content
+        result.first[content] = path
         if records:
-            found.tried[content] = records[0].run_id
+            result.tried[content] = records[0].run_id
     elif reason:
-        found.left.append(reason)
+        result.left.append(reason)
 
 
 def _why_done(path: Path, root: Path, records: list[PastRun]) -> str | None:
-    """Return why a run has taken a file: a sentence, '' for one that is simply done, None if none
-    has; runs that failed do not count."""
+    """Return why a file needs no run: '' if its run is done, a sentence if its content ran under
+    another name, None if no run has taken it; failed runs do not count."""
     for past in records:
         if past.status in FAILED:
             continue
@@ -214,21 +216,25 @@ def _why_done(path: Path, root: Path, records: list[PastRun]) -> str | None:
 
 
 def _failed(instance: DagsterInstance, entry: Entry, records: list[PastRun]) -> DagsterRun | None:
-    """Return the last run that failed since a file was put where it is, or None."""
-    put_there = entry.look.renewed / 1e9
-    since = [past for past in records if past.ended is None or put_there <= past.ended]
+    """Return the last run that failed since the file was put into the folder, or None."""
+    added = entry.look.renewed / 1e9
+    since = [past for past in records if past.ended is None or added <= past.ended]
     return next(iter(past_runs.failures(instance, since)), None)
 
 
 def request(path: Path, content: str, last: str | None, workspace: Workspace, job: str, key: str,
             data: Mapping | None = None, **groups: dict) -> RunRequest:
-    """Return the request that lets `job` take a file; `key` is the key under `data` that takes it.
+    """Return the request of a run of `job` on a file.
 
-    last: the last run of that content; data: more of the group `data`; groups: more of the
-    experiment's config, by group.
+    The run key consists of the content and of its last run, since Dagster accepts a key only once,
+    also after a failure.
 
-    The run key is of the content, and of the last run that has tried it: Dagster remembers a key
-    for ever, that of a failed run too.
+    Args:
+        content: the file's hash.
+        last: the last run of that content.
+        key: the key under `data` that names the file.
+        data: further values of the group `data`.
+        groups: further values of the experiment's config, by group.
     """
     relative = path.relative_to(workspace.root).as_posix()
     return RunRequest(
@@ -239,10 +245,11 @@ def request(path: Path, content: str, last: str | None, workspace: Workspace, jo
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a sensor or a schedule answers: runs to start, or a sentence why there are none.
+class RequestedRuns:
+    """The answer of a sensor or schedule: runs to start, or a sentence why there are none.
 
-    failed: files that still lie there although a run of their content has failed, with that run.
+    Attributes:
+        failed: files in the folder whose content's run failed, with that run.
     """
 
     requests: list[RunRequest]
@@ -250,43 +257,44 @@ class Found:
     failed: dict[Path, DagsterRun] = field(default_factory=dict)
 
 
-#: A look into one of the drop folders.
-LookInto = Callable[[DagsterInstance, Workspace], Found]
+#: A check of one of the drop folders.
+FolderCheck = Callable[[DagsterInstance, Workspace], RequestedRuns]
 
 
-def incoming(instance: DagsterInstance, workspace: Workspace) -> Found:
-    """Return the runs of inference that data/incoming asks for."""
+def incoming(instance: DagsterInstance, workspace: Workspace) -> RequestedRuns:
+    """Return the runs of inference for the files in data/incoming."""
     job = "inference_pipeline_job"
-    found = waiting(instance, workspace, workspace.incoming, job, _room(instance, job))
-    asked = [request(path, content, found.tried.get(content), workspace, job, "incoming")
-             for path, content in found.ready.items()]
-    return Found(asked, _reason("data/incoming", found), found.failed)
+    files = waiting(instance, workspace, workspace.incoming, job, _room(instance, job))
+    requests = [request(path, content, files.tried.get(content), workspace, job, "incoming")
+                for path, content in files.ready.items()]
+    return RequestedRuns(requests, _reason("data/incoming", files), files.failed)
 
 
-def raw_incoming(instance: DagsterInstance, workspace: Workspace) -> Found:
-    """Return the runs of training that data/raw_incoming asks for.
+def raw_incoming(instance: DagsterInstance, workspace: Workspace) -> RequestedRuns:
+    """Return the runs of training for the files in data/raw_incoming.
 
-    A file there is one more batch of labelled rows: it stands beside the batches before it, and the
-    run trains on all of them. It takes the place of `data.source` and `data.mix` for its run.
+    A file there is a further batch of labeled rows; the run trains on all batches. It replaces
+    `data.source` and `data.mix` for its run.
     """
     job = "training_pipeline_job"
-    found = waiting(instance, workspace, workspace.raw_incoming, job, _room(instance, job))
-    more = {"mix": None} if found.ready and workspace.config().data.mix is not None else {}
-    asked = [request(path, content, found.tried.get(content), workspace, job, "source", data=more)
-             for path, content in found.ready.items()]
-    return Found(asked, _reason("data/raw_incoming", found), found.failed)
+    files = waiting(instance, workspace, workspace.raw_incoming, job, _room(instance, job))
+    more = {"mix": None} if files.ready and workspace.config().data.mix is not None else {}
+    requests = [request(path, content, files.tried.get(content), workspace, job, "source",
+                        data=more)
+                for path, content in files.ready.items()]
+    return RequestedRuns(requests, _reason("data/raw_incoming", files), files.failed)
 
 
-def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
-    """Return the runs of retraining that data/labelled asks for.
+def labelled(instance: DagsterInstance, workspace: Workspace) -> RequestedRuns:
+    """Return the runs of retraining for the files in data/labelled.
 
-    A file starts one when it holds `sampling.min_labelled` new labels, or as many as
-    `retraining.trigger` asks for now. Smaller files wait until they have as many together; then
-    they are joined into one, and stay under data/labelled/joined.
+    A file starts a run when it holds `sampling.min_labelled` new labels, or as many as
+    `retraining.trigger` currently requires. Smaller files wait until they have as many together;
+    then they are joined into one file, and moved to data/labelled/joined.
     """
     job = "retraining_pipeline_job"
-    found = waiting(instance, workspace, workspace.labelled, job)
-    ready = dict(found.ready)
+    files = waiting(instance, workspace, workspace.labelled, job)
+    ready = dict(files.ready)
     groups = {}
     if ready:
         from ftzard.data.labeling import submissions
@@ -295,12 +303,12 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
         least = labels_needed(config.retraining.trigger, config.sampling.min_labelled,
                               drift_log.alarm(workspace))
         if least is None:
-            found.left.append(f"{told([path.name for path in ready])}: waiting for a drift alarm "
-                              "(retraining.trigger)")
-            return Found([], _reason("data/labelled", found), found.failed)
+            files.left.append(f"{shortened([path.name for path in ready])}: waiting for a drift "
+                              "alarm (retraining.trigger)")
+            return RequestedRuns([], _reason("data/labelled", files), files.failed)
         if least < config.sampling.min_labelled:
             groups = {"sampling": {"min_labelled": least}}
-        free = config.task.instructions is not None
+        free = task_named(config.task.kind).labeling.FREE_TEXT
         counted = _new_labels(workspace, ready, workspace.root / config.paths.cleaned, free)
         few = {path: count for path, count in counted.items() if count < least}
         total = sum(few.values())
@@ -310,14 +318,15 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> Found:
                                     workspace.labelled / name, free=free)
             ready[joined] = delivery_hashes.of(workspace, joined)
         elif few:
-            files = told([f"{path.name} ({count})" for path, count in few.items()])
-            found.left.append(f"{total} of {least} new labels (sampling.min_labelled) in {files}")
+            names = shortened([f"{path.name} ({count})" for path, count in few.items()])
+            files.left.append(f"{total} of {least} new labels (sampling.min_labelled) in {names}")
         ready = {path: content for path, content in ready.items() if path not in few}
-    taken = dict(list(ready.items())[:_room(instance, job)])
-    found.more += len(ready) - len(taken)
-    asked = [request(path, content, found.tried.get(content), workspace, job, "labelled", **groups)
-             for path, content in taken.items()]
-    return Found(asked, _reason("data/labelled", found), found.failed)
+    queued = dict(list(ready.items())[:_room(instance, job)])
+    files.more += len(ready) - len(queued)
+    requests = [request(path, content, files.tried.get(content), workspace, job, "labelled",
+                        **groups)
+                for path, content in queued.items()]
+    return RequestedRuns(requests, _reason("data/labelled", files), files.failed)
 
 
 _counts: dict[tuple[str, bool, tuple[int, int] | None], int] = {}
@@ -325,8 +334,8 @@ _counts: dict[tuple[str, bool, tuple[int, int] | None], int] = {}
 
 def _new_labels(workspace: Workspace, files: Mapping[Path, str], cleaned: Path, free: bool
                 ) -> dict[Path, int]:
-    """Return how many new labels each file holds that can be read; each is counted once for each
-    state of the table."""
+    """Return the number of new labels in each readable file, counted once per state of the table.
+    """
     from ftzard.data.labeling import submissions
 
     table = _look(cleaned)
@@ -338,26 +347,25 @@ def _new_labels(workspace: Workspace, files: Mapping[Path, str], cleaned: Path, 
                 drop_folders.refuse_outside(workspace, path)
                 _counts[key] = submissions.new_labels(path, cleaned, free=free)
             except Exception:
-                continue  # whatever is wrong with it: its run says so, and no other file waits
+                continue  # its run reports the problem, and the other files go on
         counted[path] = _counts[key]
     return counted
 
 
 def _room(instance: DagsterInstance, job: str) -> int:
-    """Return how many more runs of a job may wait; one that is at work counts, too, for a home of
-    Dagster whose owner has turned the queue off."""
+    """Return the number of further runs of a job that may be queued; running ones count, too."""
     return max(0, MOST_QUEUED - past_runs.unfinished(instance, job))
 
 
-def told(words: Sequence[str], between: str = ", ") -> str:
-    """Return words in a row, and how many more there are than a person would read."""
-    rest = len(words) - TOLD
-    return between.join(words[:TOLD]) + (f"{between}and {rest:,} more" if rest > 0 else "")
+def shortened(words: Sequence[str], between: str = ", ") -> str:
+    """Return words as a list of at most `MOST_LISTED`, and the number of the others."""
+    rest = len(words) - MOST_LISTED
+    return between.join(words[:MOST_LISTED]) + (f"{between}and {rest:,} more" if rest > 0 else "")
 
 
-def _reason(folder: str, found: Waiting) -> str:
-    left = list(found.left)
-    if found.more:
-        left.insert(0, f"{found.more:,} more wait there until there is room in the queue "
+def _reason(folder: str, files: Waiting) -> str:
+    left = list(files.left)
+    if files.more:
+        left.insert(0, f"{files.more:,} more wait there until there is room in the queue "
                        f"({MOST_QUEUED} runs)")
-    return f"no new file in {folder}" + (f": {told(left, '; ')}" if left else "")
+    return f"no new file in {folder}" + (f": {shortened(left, '; ')}" if left else "")

@@ -1,10 +1,10 @@
-"""All or nothing: a folder becomes a workspace whole, or is again what it was before.
+"""Atomic `init`: a folder becomes a workspace completely, or is as it was before.
 
-A new workspace's files are made in `.ftzard/init/` and moved into place when they are complete.
-`.ftzard/init.json`, the journal, notes beforehand what will be made. An error, Ctrl-C or a
-termination takes exactly that back; after a kill or a power failure the next `init` does so.
-ftzard.yaml comes last, just before the first commit: a folder that is not complete counts as no
-workspace, and where only that commit was missing, the next `init` makes it.
+A new workspace's files are made in `.ftzard/init/` and moved into place when they are complete. The
+journal `.ftzard/init.json` lists beforehand what will be made. An error, Ctrl-C or a termination
+reverts exactly that; after a kill or a power failure the next `init` does. ftzard.yaml comes last,
+just before the first commit: an incomplete folder is no workspace, and where only that commit is
+missing, the next `init` makes it.
 """
 
 import errno
@@ -31,7 +31,7 @@ STAGING = f"{STATE}/init"
 
 @dataclass
 class Journal:
-    """What an `init` makes in a folder.
+    """The list of what an `init` makes in a folder.
 
     made: folders that were not there, absolute, outermost first; files: relative path -> SHA-256
     of each file that was not there; commit: those of them that git keeps; repository: what
@@ -50,14 +50,14 @@ class Journal:
         return self.root / STAGING
 
     def write(self) -> None:
-        """Put the journal on disk."""
+        """Write the journal to disk."""
         write_json(self.root / JOURNAL, {name: getattr(self, name) for name in (
             "made", "files", "commit", "repository")})
 
-    def move_in(self, kept: Sequence[str], state_before: Callable[[list[str]], dict]) -> None:
+    def move_in(self, tracked: Sequence[str], state_before: Callable[[list[str]], dict]) -> None:
         """Move the staged files, but for ftzard.yaml, to where nothing stands yet.
 
-        kept: the relative paths of those that git is to keep; state_before: called with those of
+        tracked: the relative paths of those that git tracks; state_before: called with those of
         them that are new, returns the repository's state for `undo`.
         """
         staged = sorted(self.staging.rglob("*"))
@@ -66,7 +66,7 @@ class Journal:
         new = [name for name in names if not os.path.lexists(self.root / name)]
         self.files = {name: sha256(self.staging / name) for name in new}
         self.made += [str(self.root / path) for path in folders if not (self.root / path).exists()]
-        self.commit = [name for name in kept if name in self.files]
+        self.commit = [name for name in tracked if name in self.files]
         self.repository = state_before(self.commit)
         self.write()
         for folder in folders:
@@ -76,7 +76,7 @@ class Journal:
                 os.replace(self.staging / name, self.root / name)
 
     def complete(self, commit: Callable[[], object]) -> None:
-        """Move ftzard.yaml in, commit, and drop the journal; signals are ignored meanwhile."""
+        """Move ftzard.yaml in, commit, and remove the journal; signals are ignored meanwhile."""
         with _signals_ignored():
             marker = self.staging / MARKER
             if not (self.root / MARKER).exists():
@@ -85,12 +85,12 @@ class Journal:
             self.drop()
 
     def drop(self) -> None:
-        """Remove the journal and what is left of the staged files."""
+        """Remove the journal and the staged files."""
         shutil.rmtree(self.staging, ignore_errors=True)
         (self.root / JOURNAL).unlink(missing_ok=True)
 
     def undo(self) -> None:
-        """Take back what was made; a file that somebody has changed since stays."""
+        """Remove what was made, except files that have been changed since."""
         with _signals_ignored():
             for name, digest in self.files.items():
                 path = self.root / name
@@ -113,9 +113,9 @@ def all_or_nothing(root: Path) -> Iterator[Journal]:
     Raises WorkspaceError for a folder that is a workspace already, that cannot be written, or in
     which another `init` is at work. An OSError of the body becomes one, too.
     """
-    there = next(place for place in (root, *root.parents) if place.is_dir())
-    made = [str(p) for p in reversed((root / STATE, root, *root.parents)) if not p.exists()]
-    journal = Journal(root, made)
+    existing = next(place for place in (root, *root.parents) if place.is_dir())
+    created = [str(p) for p in reversed((root / STATE, root, *root.parents)) if not p.exists()]
+    journal = Journal(root, created)
     try:
         (root / STATE).mkdir(parents=True, exist_ok=True)
         with _locked(root):
@@ -128,18 +128,18 @@ def all_or_nothing(root: Path) -> Iterator[Journal]:
                 _take_back(journal, error)
                 raise
     except OSError as error:
-        for name in reversed(made):
+        for name in reversed(created):
             with suppress(OSError):
                 Path(name).rmdir()
         where = f": {error.filename}" if error.filename else ""
         raise WorkspaceError(
             f"{root} could not be made a workspace: {error.strerror or error}{where}. It is as it "
-            f"was before; mend that (in {there}, if nothing else is named), or name another "
+            f"was before; mend that (in {existing}, if nothing else is named), or name another "
             "folder, and run the same command again.") from error
 
 
 def recovered(root: Path) -> Journal | None:
-    """Take back what an `init` that was killed has left in a folder, if one was.
+    """Revert a killed `init` in a folder, if there was one.
 
     Returns its journal instead where nothing but its commit is missing. Raises WorkspaceError for
     a folder that is a workspace already.
@@ -158,7 +158,7 @@ def recovered(root: Path) -> Journal | None:
 
 
 def interrupted(root: Path) -> bool:
-    """Return whether an `init` was begun in a folder and neither ended nor is at work."""
+    """Return whether an `init` in a folder has neither ended nor is running."""
     if not (root / JOURNAL).is_file():
         return False
     try:
@@ -189,7 +189,7 @@ def _take_back(journal: Journal, error: BaseException) -> None:
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    """Hold the folder's state for one `init`; the system frees it when the process ends."""
+    """Hold the folder's lock for one `init`; the system releases it when the process ends."""
     descriptor = os.open(root / STATE, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
@@ -207,7 +207,7 @@ def _locked(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _signals_ignored() -> Iterator[None]:
-    """Let Ctrl-C and a termination wait for nothing: what is on its way is done in a moment."""
+    """Ignore Ctrl-C and termination in this block, which is short."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -36,7 +36,7 @@ from ftzard.workspace.workspace import Workspace
 
 
 class ArtifactIOManager(IOManager):
-    """For CSV, parquet and tokenized data: stores the handle and checks the file's hash."""
+    """For CSV, parquet and tokenized data: stores the handle and verifies the file."""
 
     def __init__(self, experiment):
         self.experiment = experiment
@@ -46,7 +46,8 @@ class ArtifactIOManager(IOManager):
         verify(handle, self.experiment.workspace.root)
         write_json(self._stored(context), handle.to_dict())
         if not kernel_engine.in_kernel() and handle.commit:
-            run = mlflow_bridge.about_step(kernel_engine.server(), self.experiment, context.step_key)
+            run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
+                                             context.step_key)
             context.log_event(AssetMaterialization(asset_key=handle.name, metadata={
                 **_described(handle, self.experiment.workspace.root), **_trial(self.experiment),
                 **_batches(handle, self.experiment.workspace, run),
@@ -66,7 +67,7 @@ class ArtifactIOManager(IOManager):
 
 
 class MetadataIOManager(ArtifactIOManager):
-    """For run metadata: JSON, small enough to travel itself; `place` gets a copy, if given."""
+    """For run metadata, which is JSON; `place` gets a copy, if set."""
 
     def __init__(self, experiment, place: Path | None):
         super().__init__(experiment)
@@ -77,17 +78,18 @@ class MetadataIOManager(ArtifactIOManager):
         if self.place is not None:
             write_json(self.place, obj)
         if not kernel_engine.in_kernel() and (obj.get("commit") or obj.get("step") == "tuning"):
-            run = mlflow_bridge.about_step(kernel_engine.server(), self.experiment, context.step_key)
+            run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
+                                             context.step_key)
             mlflow = addresses.mlflow_address(self.experiment.workspace,
                                               self.experiment.config.tracking.server)
             shared = {**_trial(self.experiment), **_way_to(run)}
-            for made in assets.left_by(obj, self.experiment.workspace, mlflow, shared,
-                                       _plots(run)):
-                context.log_event(made)
+            for version in assets.left_by(obj, self.experiment.workspace, mlflow, shared,
+                                          _plots(run)):
+                context.log_event(version)
 
 
 class NotebookIOManager(IOManager):
-    """Keeps each executed notebook under .ftzard/executed and shows it on the run's page.
+    """Stores each executed notebook under .ftzard/executed and shows it on the run's page.
 
     With a prefix it is an asset as well, under PREFIX/notebooks; without one the catalog holds what
     the pipeline makes, and no notebooks.
@@ -99,7 +101,8 @@ class NotebookIOManager(IOManager):
     def handle_output(self, context: OutputContext, obj: bytes) -> None:
         path = self._place(context.step_key)
         write_atomically(path, lambda part: part.write_bytes(obj))
-        run = mlflow_bridge.about_step(kernel_engine.server(), self.experiment, context.step_key)
+        run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
+                                             context.step_key)
         shown = {"Executed notebook": MetadataValue.notebook(str(path)),
                  **_trial(self.experiment), **_way_to(run)}
         if not context.step_key.startswith("Git_Dvc_"):
@@ -118,7 +121,7 @@ class NotebookIOManager(IOManager):
 
 
 def _trial(experiment) -> dict:
-    """Return the words that mark what a trial workspace makes, or nothing."""
+    """Return the words that mark the outputs of a trial workspace, or nothing."""
     if not experiment.config.gate.trial:
         return {}
     from ftzard.evaluation.gate import TRIAL
@@ -127,7 +130,7 @@ def _trial(experiment) -> dict:
 
 
 def _described(handle: ArtifactRef, root: Path) -> dict:
-    """Return what an artifact's page says of the file: place, hash, version, rows, columns."""
+    """Return a file's metadata for the artifact's page: path, hash, version, rows, columns."""
     metadata = {
         "path": MetadataValue.path(str(root / handle.path)),
         "sha256": handle.sha256,
@@ -146,7 +149,7 @@ def _described(handle: ArtifactRef, root: Path) -> dict:
 
 
 def _batches(handle: ArtifactRef, workspace: Workspace, run: dict | None) -> dict:
-    """Return the table's rows by the file that each batch was delivered as."""
+    """Return the table's rows by the file name of their delivery."""
     if handle.format != "parquet":
         return {}
     import pyarrow.parquet as parquet
@@ -164,7 +167,7 @@ def _batches(handle: ArtifactRef, workspace: Workspace, run: dict | None) -> dic
 
 
 def _way_to(run: dict | None) -> dict:
-    """Return the way from an asset's page to the MLflow run that made it."""
+    """Return the link from an asset's page to the MLflow run that made it."""
     if run is None:
         return {"MLflow run": workspace_store.NOT_HERE}
     return {"MLflow run": f"{run['name']} ({run['id']})",
@@ -172,7 +175,7 @@ def _way_to(run: dict | None) -> dict:
 
 
 def _plots(run: dict | None) -> dict:
-    """Return the step's plots in one entry; a large one is named only."""
+    """Return the step's plots in one entry; a large one only by name."""
     shown = []
     for name, plot in (run["plots"] if run else {}).items():
         title = Path(name).stem.replace("_", " ")
@@ -183,14 +186,14 @@ def _plots(run: dict | None) -> dict:
 
 
 def _preview(file, rows: int = 5) -> TableMetadataValue:
-    """Return the first rows of a parquet file; of a list its beginning."""
+    """Return the first rows of a parquet file, with lists truncated."""
     batch = next(file.iter_batches(batch_size=rows), None)
     return metadata_tables.of_rows(batch.to_pylist() if batch is not None else [],
                                    file.schema_arrow.names)
 
 
 def _place(what: str, default: str) -> dict[str, Field]:
-    """Return the fields that say where a file stands, for the schema beside the Launchpad.
+    """Return the fields of a file's location, for the schema of the Launchpad.
 
     what: the file; default: a sentence on what holds unless they say otherwise.
     """
@@ -203,7 +206,7 @@ def _place(what: str, default: str) -> dict[str, Field]:
 
 
 def artifact_io_manager(name: str) -> IOManagerDefinition:
-    """Return the IO manager of an artifact; base_path and file_name say where it stands."""
+    """Return an artifact's IO manager; base_path and file_name set its location."""
 
     @io_manager(config_schema=_place(name, f"Default: that of paths.{name}."),
                 required_resource_keys={"experiment"},
@@ -215,7 +218,7 @@ def artifact_io_manager(name: str) -> IOManagerDefinition:
 
 
 def metadata_io_manager(name: str) -> IOManagerDefinition:
-    """Return the IO manager of a step's run metadata, of which a copy may be asked for."""
+    """Return the IO manager of a step's run metadata, with an optional copy."""
 
     @io_manager(config_schema=_place(name, "Without both no copy is written."),
                 required_resource_keys={"experiment"},
@@ -238,7 +241,7 @@ def notebook_io_manager(context) -> NotebookIOManager:
 
 
 def latest_input_manager(name: str):
-    """Return the input manager of artifact `name` at the head of a job: the latest one."""
+    """Return the input manager of an artifact at the head of a job: the latest one."""
 
     place = f"data.{DELIVERIES[name]}" if name in DELIVERIES else f"paths.{name}"
 
@@ -255,7 +258,7 @@ def latest_input_manager(name: str):
 
 
 def metadata_place(config: dict, experiment) -> Path | None:
-    """Return the file that base_path and file_name name together, or None without them.
+    """Return the file of base_path and file_name, or None without them.
 
     Raises ConfigError for one without the other, or for a place outside the workspace.
     """
@@ -272,7 +275,7 @@ def metadata_place(config: dict, experiment) -> Path | None:
 
 
 def metadata_input_manager(step: Step):
-    """Return the input manager of a step's metadata at the head of a job: its latest run's.
+    """Return the input manager of a step's metadata at the head of a job: the latest.
 
     base_path and file_name may name another file: .json, or a .joblib of an older system, which is
     opened only with data.trust_joblib=true.
@@ -294,7 +297,7 @@ def metadata_input_manager(step: Step):
 
 
 def read_metadata(path: Path, *, trusted: bool) -> dict:
-    """Return the run metadata in a .json file, or in a .joblib file that is trusted."""
+    """Return the run metadata of a .json file, or of a .joblib file that is trusted."""
     if not path.is_file():
         raise DataError(f"run metadata {path} does not exist; expected a .json or .joblib file.")
     if path.suffix == ".json":

@@ -1,4 +1,4 @@
-"""Jobs: one per step, and the three chains; which resources each of them needs."""
+"""Jobs: one per step, the three chains, and the resources of each."""
 
 from dagster import (
     DependencyDefinition,
@@ -53,7 +53,7 @@ def resources(job: str, workspace: Workspace | None = None) -> dict[str, Resourc
 
 
 def build(name: str, workspace: Workspace | None = None) -> JobDefinition:
-    """Return a job: its steps in a chain, each followed by Git_Dvc where it yields data.
+    """Return a job: its steps in a chain, each followed by Git_Dvc if it yields data.
 
     workspace: the one that it works in, whose values its Launchpad opens with; None: packaged ones.
     """
@@ -86,7 +86,7 @@ def build(name: str, workspace: Workspace | None = None) -> JobDefinition:
 
 
 def describe(job: str) -> str:
-    """Return what a job is for, and the notebooks that it runs."""
+    """Return the description of a job with its notebooks."""
     steps = [BY_NAME[name] for name in JOBS[job]]
     notebooks = " → ".join(step.notebook for step in steps)
     return f"{ABOUT.get(job) or steps[0].about}\n\n{notebooks}"

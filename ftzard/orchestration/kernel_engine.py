@@ -1,10 +1,10 @@
-"""How a notebook op runs: a warm kernel, an immediate end, nothing left behind.
+"""Execution of a notebook op: a forked kernel that is killed at the end.
 
-dagstermill starts a fresh kernel per notebook, waits seconds for it to shut down, lets an
-interrupted cell run on, and buries a refusal under papermill's traceback. `install` replaces its
-engine: kernels are copies of one process that has imported everything (`kernel_server`), a kernel
-is killed at once when its notebook ends or the run is interrupted, the executed notebook is kept
-either way, and the op fails with the notebook's own sentence.
+dagstermill starts a new kernel per notebook, waits seconds for its shutdown, lets an interrupted
+cell run on, and reports a refusal below papermill's traceback. `install` replaces its engine:
+kernels are forks of a process with all imports (`kernel_server`), a kernel is killed when its
+notebook ends or the run is interrupted, the executed notebook is stored in either case, and the op
+fails with the notebook's own message.
 """
 
 import logging
@@ -30,7 +30,7 @@ from jupyter_core.utils import run_sync
 
 from ftzard.core.escaping import markdown_block
 from ftzard.core.locks import alive
-from ftzard.orchestration import launch, mlflow_bridge
+from ftzard.orchestration import launch, mlflow_bridge, run_progress
 from ftzard.orchestration.dagstermill_import import (
     DagstermillEngine,
     DagstermillNotebookClient,
@@ -48,12 +48,12 @@ _original_execute = factory.execute_notebook
 
 
 def in_kernel() -> bool:
-    """Return whether this process is a kernel that a run started."""
+    """Return whether this process is a kernel of a run."""
     return bool(os.environ.get(IN_KERNEL))
 
 
 class _Copy:
-    """A forked kernel, with as much of a `Popen` as a kernel manager asks for."""
+    """A forked kernel with the methods of `Popen` that a kernel manager uses."""
 
     stdin = stdout = stderr = None
 
@@ -86,7 +86,7 @@ _SPEC = KernelSpec(argv=_ARGV, language="python", display_name="Python 3")
 
 
 class _Provisioner(LocalProvisioner):
-    """Has the session's server fork a kernel where jupyter would start one."""
+    """Has the session's server fork a kernel where Jupyter would start one."""
 
     async def launch_kernel(self, cmd: list[str], **options) -> dict:
         pid = _session.server.fork(_session.step, cmd[len(_ARGV) - 2:],
@@ -124,7 +124,7 @@ class _Session:
         return manager
 
     def close(self) -> None:
-        """End every kernel that is left, and the process they come from."""
+        """Kill all kernels and their server."""
         self.server.close()
         for folder in (self.sockets, self._files):
             shutil.rmtree(folder, ignore_errors=True)
@@ -135,7 +135,7 @@ _session: _Session | None = None
 
 @contextmanager
 def session(workspace: Workspace, run: DagsterRun | None, instance) -> Iterator[None]:
-    """Hold the kernels of one run; none is left when it ends, however it ends."""
+    """Own the kernels of a run; all are killed at its end."""
     global _session
     server = launch.take_server() or Server(workspace, _steps(run, instance))
     _session = _Session(server)
@@ -147,7 +147,7 @@ def session(workspace: Workspace, run: DagsterRun | None, instance) -> Iterator[
 
 
 def server() -> Server | None:
-    """Return what this run's kernels come from, while it lasts."""
+    """Return the kernel server of the current run."""
     return _session.server if _session else None
 
 
@@ -162,7 +162,7 @@ def _steps(run: DagsterRun | None, instance) -> list[str]:
 
 @contextmanager
 def _killed_by_signals(manager: AsyncKernelManager) -> Iterator[list[int]]:
-    """Kill the kernel in the signal handler itself; yield the signals that have arrived.
+    """Kill the kernel in the signal handler; yield the received signals.
 
     The interruption that Dagster raises is lost if it comes while asyncio handles a message of the
     kernel, and the cell would run on. A dead kernel cannot be overlooked.
@@ -199,7 +199,7 @@ class NotebookClient(DagstermillNotebookClient):
         return self.km
 
     def log_output_message(self, output):
-        """Log what a notebook prints; what it shows is in the executed notebook."""
+        """Log a notebook's text output; other output is in the executed notebook."""
         if output.output_type == "stream":
             super().log_output_message(output)
 
@@ -221,7 +221,7 @@ class Engine(DagstermillEngine):
 
     @classmethod
     def nb_kernel_name(cls, nb, name=None):
-        """Return the one kernel there is: an editor writes whichever it used into a notebook."""
+        """Return the only kernel's name, whichever an editor wrote into the notebook."""
         return "python3"
 
     @classmethod
@@ -229,10 +229,14 @@ class Engine(DagstermillEngine):
         return "python"
 
     @classmethod
+    def execute_notebook(cls, nb, kernel_name, progress_bar=False, **kwargs):
+        """Run a notebook without papermill's progress bar: the lines of a run say how far it is."""
+        return super().execute_notebook(nb, kernel_name, progress_bar=False, **kwargs)
+
+    @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, log_output=False, stdout_file=None,
                                  stderr_file=None, start_timeout=120, execution_timeout=None,
                                  **kwargs):
-        nb_man.cleanup_pbar()
         return NotebookClient(
             nb_man, kernel_name=kernel_name, log=logger, log_output=log_output,
             stdout_file=stdout_file, stderr_file=stderr_file, startup_timeout=start_timeout,
@@ -240,7 +244,7 @@ class Engine(DagstermillEngine):
 
 
 def execute_notebook(step_context, **arguments) -> str:
-    """Run a notebook as dagstermill does, keep what was executed and say first what went wrong."""
+    """Run a notebook as dagstermill does, store the executed one and report errors first."""
     experiment = step_context.resources.experiment
     folder = Path(arguments["output_notebook_dir"])
     arguments["notebook_path"] = _as_it_is_now(experiment, Path(arguments["notebook_path"]))
@@ -250,43 +254,45 @@ def execute_notebook(step_context, **arguments) -> str:
     try:
         executed = _original_execute(step_context, **arguments)
         status = None
-        mlflow_bridge.through(server(), "keep_notebook", experiment, step=step_context.step.key,
+        mlflow_bridge.call_in_server(server(), "store_notebook", experiment,
+                                     step=step_context.step.key,
                          executed=executed)
         return executed
     except PapermillExecutionError as error:
         status, reason = "FAILED", f"{error.ename}: {error.evalue}"
-        kept = _keep(experiment, step_context, folder)
+        stored = _keep(experiment, step_context, folder)
         raise Failure(
             description=str(error.evalue),
-            metadata={"notebook as executed": MetadataValue.path(str(kept)),
+            metadata={"notebook as executed": MetadataValue.path(str(stored)),
                       "cell": error.exec_count or 0, "error": error.ename,
                       "traceback": MetadataValue.md(markdown_block(_plain(error.traceback)))},
             allow_retries=False) from None
     except DeadKernelError:
         reason = (f"the kernel of {step_context.step.key} was killed from outside, or by the "
                   "system for want of memory")
-        kept = _keep(experiment, step_context, folder)
+        stored = _keep(experiment, step_context, folder)
         raise Failure(
             description=f"{reason[0].upper()}{reason[1:]}. Run the job again, or re-execute it "
                         "from failure: training goes on from its last checkpoint.",
-            metadata={"notebook so far": MetadataValue.path(str(kept))},
+            metadata={"notebook so far": MetadataValue.path(str(stored))},
             allow_retries=False) from None
     except BaseException:
         _keep(experiment, step_context, folder)
         raise
     finally:
         if status is not None:
-            mlflow_bridge.through(server(), "close", experiment, status=status, reason=reason)
+            mlflow_bridge.call_in_server(server(), "close", experiment, status=status,
+                                         reason=reason)
 
 
 def _as_it_is_now(experiment, notebook: Path) -> str:
-    """Return the notebook to run: of one of the workspace's, a copy that nobody edits meanwhile."""
+    """Return the notebook to run; for one of the workspace's, its snapshot."""
     place = experiment.workspace
     if not notebook.is_relative_to(place.root):
         return str(notebook)
-    used = own_code.keep(place, [place.relative(notebook)])
-    own_code.note(place, experiment.run_id, used)
-    return str(next((own_code.kept(place, one) for one in used.values()), notebook))
+    used = own_code.snapshot(place, [place.relative(notebook)])
+    own_code.record_used(place, experiment.run_id, used)
+    return str(next((own_code.snapshot_file(place, one) for one in used.values()), notebook))
 
 
 def _plain(traceback: list[str]) -> str:
@@ -303,12 +309,12 @@ def _keep(experiment, step_context, folder: Path) -> Path:
 
 
 def _is_no_counter(record: logging.LogRecord) -> bool:
-    """Return whether a record of papermill's is more than the number of a cell."""
-    return not record.getMessage().startswith(launch.CHATTER)
+    """Return whether a log record of papermill's is more than the number of a cell."""
+    return not record.getMessage().startswith(run_progress.PAPERMILL_MESSAGES)
 
 
 def install() -> None:
-    """Make dagstermill use this module; done once, where the ops are defined."""
+    """Make dagstermill use this module; called once, where the ops are defined."""
     logger.addFilter(_is_no_counter)  # a run's events are what happened, and what notebooks say
     factory.DagstermillEngine = Engine
     factory.execute_notebook = execute_notebook

@@ -1,14 +1,14 @@
-"""Kernels by fork: one process per run imports what the steps need, and each kernel is its copy.
+"""Kernels by fork: one server per run imports what the steps need, and each kernel is its fork.
 
-A kernel that starts from nothing imports for five seconds, and for six more if its step trains.
-Here that is paid once per run, while the run itself starts and the first steps work. If steps with
-a model will come, the server forks a second one, which imports for them ahead of time: no other
-step waits for that. The servers run no step, open no device and start no thread of their own: a
-copy is as good as a fresh process. They are told what to do in JSON lines and end when those do.
+A new kernel process imports for five seconds, and for six more if its step trains. Here that is
+done once per run, while the run itself starts and the first steps work. If steps with a model
+follow, the server forks a second one that imports their packages, so that no other step waits for
+them. The servers run no step, open no device and start no thread, so a fork is as good as a new
+process. They read requests as JSON lines and end with their input.
 
-Imports leave a million objects that live as long as their process. The garbage collector, which
-would look through them all again and again (a second each time), is off while they are made and
-never looks at them in the copies.
+Imports create a million objects that live as long as their process. The garbage collector, which
+would traverse them repeatedly (a second each time), is off while they are created and never
+traverses them in the forks.
 """
 
 import gc
@@ -35,106 +35,112 @@ from ftzard.core.locks import alive
 from ftzard.errors import WorkspaceError
 from ftzard.workspace.workspace import Workspace
 
-#: Set in every kernel that a run starts, so that code loaded there knows where it is.
+#: The environment variable that is set in every kernel of a run.
 IN_KERNEL = "FTZARD_KERNEL"
 
-#: What every kernel needs, and what the steps with a model need besides, in small bites: between
-#: two of them the server looks whether a kernel is asked for.
+#: Modules for every kernel, and further ones for the steps with a model. Between two of the latter
+#: the server checks for requests.
 EVERY = ("ipykernel.kernelapp", "ipykernel.debugger", "ftzard.definitions",
          "dagster._core.instance.factory", "scrapbook", "matplotlib.figure",
          "matplotlib.backends.backend_agg", "pyarrow.parquet", "pandas.io.formats.html",
          "ftzard.steps.step_run", "mlflow.store.tracking.sqlalchemy_store")
 MODELS = ("torch", "transformers", "peft", "transformers.models.falcon",
           "transformers.models.auto", "bitsandbytes", "ftzard.steps.candidate",
-          "ftzard.tasks.classification.evaluation", "ftzard.steps.trials", "ftzard.training.fit",
+          "ftzard.tasks.classification.evaluation", "ftzard.steps.evaluation",
+          "ftzard.steps.trials", "ftzard.training.fit",
           "sklearn.linear_model", "sklearn.feature_extraction.text")
 
 
-#: The server imports what the run's own process would: what is installed, before anything that
-#: PYTHONPATH names.
+#: The server has the import path of the run's own process: installed packages come before the
+#: folders of PYTHONPATH.
 _START = ("import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
           "from ftzard.orchestration.kernel_server import main; main()")
 
 
 class Server:
-    """The far end, as the run's process sees it.
+    """The kernel server, seen from the run's process.
 
-    steps: names of the steps that will come; those with a model are imported for beforehand.
+    Args:
+        steps: names of the run's steps; packages for those with a model are imported beforehand.
     """
 
     def __init__(self, workspace: Workspace, steps: list[str]):
         self.workspace = workspace
-        self._models_to_come = [step for step in steps if _needs_models(step)]
+        self._model_steps = [step for step in steps if _needs_models(step)]
         self._start()
 
     def _start(self) -> None:
-        kinds = ["data"] + ["models"] * bool(self._models_to_come)
-        self._ways, theirs = {}, []
+        kinds = ["data"] + ["models"] * bool(self._model_steps)
+        self._channels, server_ends = {}, []
         for kind in kinds:
-            (their_orders, orders), (answers, their_answers) = os.pipe(), os.pipe()
-            self._ways[kind] = os.fdopen(orders, "wb", buffering=0), os.fdopen(answers, "rb")
-            theirs += [their_orders, their_answers]
+            (server_requests, requests), (answers, server_answers) = os.pipe(), os.pipe()
+            self._channels[kind] = os.fdopen(requests, "wb", buffering=0), os.fdopen(answers, "rb")
+            server_ends += [server_requests, server_answers]
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, json.dumps(python_settings.import_path()),
-             *map(str, theirs)],
-            stdin=subprocess.DEVNULL, stdout=2, pass_fds=theirs, start_new_session=True,
+             *map(str, server_ends)],
+            stdin=subprocess.DEVNULL, stdout=2, pass_fds=server_ends, start_new_session=True,
             cwd=self.workspace.root, env=self.environment())
-        for end in theirs:
+        for end in server_ends:
             os.close(end)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a kernel."""
         return {**python_settings.cleaned(os.environ), **SPARING, IN_KERNEL: "1",
-                # Pictures are shown in the notebook; a backend of the user's would want a screen.
+                # Inline figures; a backend of the user's may need a screen.
                 "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-                "JPY_PARENT_PID": "1",  # ipykernel's own watch could not know whom to look at
-                "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger would speak in the terminal
-                parent_watchdog.PARENT_PID: str(os.getpid()), "FTZARD_WORKSPACE": str(self.workspace.root)}
+                "JPY_PARENT_PID": "1",  # ipykernel's own watchdog would watch the server
+                "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # silences the debugger's warning
+                parent_watchdog.PARENT_PID: str(os.getpid()),
+                "FTZARD_WORKSPACE": str(self.workspace.root)}
 
     def fork(self, step: str, arguments: list[str], env: dict[str, str], cwd: str) -> int:
-        """Return the pid of a new kernel for a step.
+        """Return the pid of a new kernel for a step; a killed server is replaced once.
 
-        If the server has been killed, another takes its place; raises WorkspaceError if that one
-        does not start a kernel either.
+        Raises:
+            WorkspaceError: if no server starts the kernel.
         """
-        if step in self._models_to_come:
-            self._models_to_come.remove(step)
-        order = {"arguments": arguments, "env": env, "cwd": cwd, "with_worker": _needs_models(step),
-                 "more": bool(self._models_to_come)}
-        kind = "models" if _needs_models(step) and "models" in self._ways else "data"
+        if step in self._model_steps:
+            self._model_steps.remove(step)
+        request = {"arguments": arguments, "env": env, "cwd": cwd,
+                   "with_worker": _needs_models(step), "more": bool(self._model_steps)}
+        kind = "models" if _needs_models(step) and "models" in self._channels else "data"
         try:
-            return self._ask(kind, order)
+            return self._ask(kind, request)
         except (OSError, ValueError):
             self.close()
             self._start()
         try:
-            return self._ask(kind if kind in self._ways else "data", order)
+            return self._ask(kind if kind in self._channels else "data", request)
         except (OSError, ValueError) as error:
             raise WorkspaceError(
                 f"the process that starts kernels has ended with code {self.process.wait()}, so "
                 "the step cannot run; what it said is above. Run the job again.") from error
 
     def call(self, function: str, arguments: Mapping) -> tuple[bool, object]:
-        """Have a copy of the server call `module:function`; return (success, what it returned).
+        """Call a function in a fork of the server; return (success, its result).
 
-        arguments: by name; they and what is returned are such as JSON can say. A failure is not
-        told: whoever asks does it himself then.
+        The messages of a failure are dropped; the caller repeats the call in its own process.
+
+        Args:
+            function: as `module:name`.
+            arguments: its keyword arguments; they and the result must be JSON values.
         """
         with tempfile.TemporaryDirectory(prefix="ftzard-") as folder:
             answer = Path(folder) / "answer.json"
-            order = {"function": function, "arguments": dict(arguments), "answer": str(answer),
-                     "env": self.environment(), "more": True}
+            request = {"function": function, "arguments": dict(arguments), "answer": str(answer),
+                       "env": self.environment(), "more": True}
             with suppress(OSError, ValueError):  # the server has been killed
-                pid = self._ask("data", order)
+                pid = self._ask("data", request)
                 while alive(pid):
                     time.sleep(0.01)
             if not answer.exists():
                 return False, None
             return True, json.loads(answer.read_text(encoding="utf-8"))
 
-    def _ask(self, kind: str, order: Mapping) -> int:
-        orders, answers = self._ways[kind]
-        orders.write(json.dumps(order).encode() + b"\n")
+    def _ask(self, kind: str, request: Mapping) -> int:
+        requests, answers = self._channels[kind]
+        requests.write(json.dumps(request).encode() + b"\n")
         return int(answers.readline())
 
     def close(self) -> None:
@@ -142,8 +148,8 @@ class Server:
         with suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        for orders, answers in self._ways.values():
-            orders.close()
+        for requests, answers in self._channels.values():
+            requests.close()
             answers.close()
 
 
@@ -162,75 +168,82 @@ def reconstructable_job(name: str):
 
 
 def main() -> None:
-    """Serve until the orders end. Arguments: descriptors of orders and answers, once or twice."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies that ended
-    end_with_the_run()
+    """Serve until the requests end.
+
+    The arguments are the file descriptors of requests and answers, for one server or two.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are not waited for
+    exit_with_run()
     gc.disable()
-    ways = [int(number) for number in sys.argv[1:]]
+    channels = [int(number) for number in sys.argv[1:]]
     for name in EVERY:
         import_module(name)
     reconstructable_job(next(iter(JOBS))).get_definition()  # each step's context needs it
     ahead = []
-    if len(ways) == 4:
+    if len(channels) == 4:
         models = os.fork() == 0
         if models:
-            end_with_the_run()  # a fork has no timers
-        for end in ways[:2] if models else ways[2:]:
+            exit_with_run()  # a fork has no timers
+        for end in channels[:2] if models else channels[2:]:
             os.close(end)
-        ways = ways[2:] if models else ways[:2]
-        # A copy of a process that has opened a GPU could not use it.
+        channels = channels[2:] if models else channels[:2]
+        # A fork of a process that has opened a GPU cannot use it.
         ahead = list(MODELS) if models and not os.path.exists("/dev/nvidia0") else []
-    serve(*ways, ahead)
+    serve(*channels, ahead)
 
 
-def end_with_the_run() -> None:
-    """Look twice a second whether the run's process is there, also in the middle of an import."""
+def exit_with_run() -> None:
+    """Exit when the run's process is gone; checked twice a second, also during an import."""
     run = int(os.environ[parent_watchdog.PARENT_PID])
     signal.signal(signal.SIGALRM, lambda *_: None if alive(run) else os._exit(1))
     signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
 
 
-def serve(orders: int, answers: int, ahead: list[str]) -> None:
-    """Fork a kernel per order; import what stands in `ahead` while there is none.
+def serve(requests: int, answers: int, ahead: list[str]) -> None:
+    """Fork a process per request; import the modules in `ahead` while there is none.
 
-    After the last order with a model nobody is left to import for.
+    After the last request for a step with a model the imports stop.
     """
     waiting = b""
     while True:
-        if ahead and not select.select([orders], [], [], 0)[0]:
-            logging.disable(logging.WARNING)  # what packages miss is said by those who need it
+        if ahead and not select.select([requests], [], [], 0)[0]:
+            logging.disable(logging.WARNING)  # the steps report what is missing
             import_module(ahead.pop(0))
             logging.disable(logging.NOTSET)
             continue
-        read = os.read(orders, 65536)
+        read = os.read(requests, 65536)
         if not read:
             return
         waiting += read
         while b"\n" in waiting:
             line, _, waiting = waiting.partition(b"\n")
-            order = json.loads(line)
-            ahead = ahead if order.pop("more") else []
+            request = json.loads(line)
+            ahead = ahead if request.pop("more") else []
             gc.freeze()
             pid = os.fork()
             if pid == 0:
                 os.close(answers)
-                (call_function if "function" in order else become_kernel)(**order)
+                (call_function if "function" in request else become_kernel)(**request)
                 return
             os.write(answers, f"{pid}\n".encode())
 
 
 def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_worker: bool) -> None:
-    """Be the kernel that `python -m ipykernel_launcher arguments` would be, to its end.
+    """Run as the kernel that `python -m ipykernel_launcher arguments` would start.
 
-    Modules of the workspace's own are found, behind all that is installed. What the user's IPython
-    would load at its start (profiles, startup files, extensions) is not loaded: a job gives the
-    same results for everybody.
+    The workspace's own modules can be imported, after all installed ones. The user's IPython
+    profiles, startup files and extensions are not loaded, so that a job gives the same results for
+    everybody.
 
-    with_worker: whether a copy of it waits for what must be done by a process that has done nothing.
+    Args:
+        arguments: of the kernel launcher.
+        env: the environment.
+        cwd: the working directory.
+        with_worker: whether to fork a worker for `forked_worker.call`.
     """
     if with_worker:
         forked_worker.prepare(call_function)
-    stand_alone(env)
+    detach(env)
     os.chdir(cwd)
     sys.path.append(cwd)
     from ipykernel.kernelapp import IPKernelApp
@@ -246,7 +259,7 @@ def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_work
     app = StepKernelApp.instance(ignore_cwd=True)
     try:
         app.initialize(arguments)
-    except BaseException:  # it must end, and not wait for sockets that nobody will close
+    except BaseException:  # exit without waiting for sockets
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
@@ -254,8 +267,8 @@ def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_work
 
 
 def call_function(function: str, arguments: Mapping, answer: str, env: Mapping[str, str]) -> None:
-    """Call a function, write what it returns if it succeeds, and end."""
-    stand_alone(env)
+    """Call a function, write its result if it succeeds, and exit."""
+    detach(env)
     module, _, name = function.partition(":")
     failed = 1
     try:
@@ -265,8 +278,8 @@ def call_function(function: str, arguments: Mapping, answer: str, env: Mapping[s
         os._exit(failed)
 
 
-def stand_alone(env: Mapping[str, str]) -> None:
-    """Be a process of its own that ends with the run's."""
+def detach(env: Mapping[str, str]) -> None:
+    """Become an independent process that ends with the run's process."""
     gc.enable()
     os.setsid()
     for number in (signal.SIGCHLD, signal.SIGALRM):

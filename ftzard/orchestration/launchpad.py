@@ -1,12 +1,12 @@
-"""What a job's Launchpad opens with: `experiment` alone, with the values that people change.
+"""The default config of a job's Launchpad: `experiment` with the values that people change.
 
-Dagster shows a job's default config sorted by its keys and without comments, so only what a person
-edits stands in it, with the workspace's own values. What all other keys mean, and where the files
-of a job stand, is said by the schema beside the editor.
+Dagster shows a job's default config sorted by its keys and without comments, so it has only what a
+person edits, with the workspace's own values. The schema beside the editor describes all other keys
+and the locations of files.
 
-A value that is said in the Launchpad goes over ftzard.yaml and over the recipe of a model's preset.
-So no key that a preset's recipe sets (`training`, `tuning`) is filled in: with another
-`model: {choice: …}` the old preset's value would win.
+A value in the Launchpad overrides ftzard.yaml and the recipe of a model's preset. So no key that a
+preset's recipe sets (`training`, `tuning`) is filled in: with another `model: {choice: …}` the old
+preset's value would win.
 """
 
 from collections.abc import Mapping
@@ -16,28 +16,29 @@ from pathlib import Path
 import yaml
 
 from ftzard.config import effects
-from ftzard.config.compose import PACKAGED, available, defaults, leaves, stated
+from ftzard.config.compose import PACKAGED, available, defaults
+from ftzard.config.pipeline import drop_folder
+from ftzard.config.requests import leaves, stated
 from ftzard.config.schema import hint_of, parse
 from ftzard.core.credentials import without_password
 from ftzard.errors import FtzardError
-from ftzard.orchestration.launch import drop_folder
 from ftzard.workspace import addresses
 from ftzard.workspace.workspace import MARKER, Workspace
 
-#: The values that people change from run to run; each stands in the jobs in which it has an effect.
+#: The values that people change from run to run, shown in the jobs in which they have an effect.
 CHANGED = ("data.source", "data.incoming", "data.labelled", "data.sample_rows",
            "drift.false_alarms", "sampling.strategy", "sampling.budget", "retraining.epochs",
            "retraining.replay_ratio", "gate.min_gain", "seed")
 #: The groups of which people choose another file.
 CHOSEN = ("model",)
 _GROUPS = {key.partition(".")[0] for key in CHANGED}
-#: The file that a person has delivered, where the workspace names none.
+#: The placeholder for a delivered file, where the workspace names none.
 EXAMPLES = {"data.incoming": "data/incoming/new_data.csv",
             "data.labelled": "data/labelled/labelled.csv"}
 
 
 def opens_with(job: str, workspace: Workspace | None = None) -> dict:
-    """Return the config with which the Launchpad of a job opens.
+    """Return the default config of a job's Launchpad.
 
     Args:
         job: Name of the job.
@@ -60,11 +61,11 @@ def opens_with(job: str, workspace: Workspace | None = None) -> dict:
         choice = choices.get(group, usual[group])
         if choice in available(group, folder) and any(k.startswith(f"{group}.") for k in keys):
             experiment[group] = {"choice": choice}
-    taken = drop_folder(job)
+    drop = drop_folder(job)
     for key in CHANGED:
         value = known.get(key)
         if key in EXAMPLES:
-            if taken is None or key != f"data.{taken.key}":
+            if drop is None or key != f"data.{drop.key}":
                 continue
             value = value or EXAMPLES[key]
         elif key == "data.source" and known.get("data.mix") is not None:
@@ -78,13 +79,13 @@ def opens_with(job: str, workspace: Workspace | None = None) -> dict:
 
 
 def workspace_here(folder: str | Path) -> Workspace | None:
-    """Return the workspace in a folder, or None if it is none."""
+    """Return the workspace in a folder, or None."""
     workspace = Workspace(Path(folder))
     return workspace if (workspace.root / MARKER).is_file() else None
 
 
 def mlflow_page(workspace: Workspace) -> str:
-    """Return the address of MLflow's pages for a workspace: its server's, or where it was served.
+    """Return the address of MLflow's pages for a workspace: its server's, or the last one served.
     """
     try:
         uri = str(stated(workspace.own_config())[1].get("tracking.uri") or "")
@@ -96,23 +97,23 @@ def mlflow_page(workspace: Workspace) -> str:
 
 
 def _values(group: str, choice: str, folder: Path | None) -> dict:
-    """Return what the files of a choice say, without what only hydra can read."""
+    """Return the values of a choice's files, without what only hydra can read."""
     if (PACKAGED / group / f"{choice}.yaml").is_file():
-        said = dict(_packaged(f"{group}/{choice}.yaml"))
+        values = dict(_packaged(f"{group}/{choice}.yaml"))
     elif folder and (folder / group / f"{choice}.yaml").is_file():
-        said = yaml.safe_load((folder / group / f"{choice}.yaml").read_text(encoding="utf-8"))
-        said = dict(said) if isinstance(said, Mapping) else {}
+        values = yaml.safe_load((folder / group / f"{choice}.yaml").read_text(encoding="utf-8"))
+        values = dict(values) if isinstance(values, Mapping) else {}
     else:
         return {}
-    bases = said.pop("defaults", None) or []
+    bases = values.pop("defaults", None) or []
     merged: dict = {}
     for base in bases:
         if isinstance(base, str) and base not in ("_self_", choice):
             merged |= _values(group, base, folder)
-    return {**merged, **{key: value for key, value in said.items() if "${" not in str(value)}}
+    return {**merged, **{key: value for key, value in values.items() if "${" not in str(value)}}
 
 
 @lru_cache(maxsize=64)
 def _packaged(name: str) -> Mapping:
-    """Return what a packaged file says; the packaged ones stay the same while we run."""
+    """Return the content of a packaged file, cached."""
     return yaml.safe_load((PACKAGED / name).read_text(encoding="utf-8"))

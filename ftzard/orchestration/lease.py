@@ -29,7 +29,7 @@ WITHOUT_LEASE_S = 86_400.0
 
 @contextmanager
 def held(workspace: Workspace, run_id: str) -> Iterator[None]:
-    """Say that this process works on a run, and renew that for as long as the block lasts."""
+    """Record this process as the one that works on a run, renewed as long as the block lasts."""
     take(workspace, run_id)
     ended = threading.Event()
     renewing = threading.Thread(target=_renew, args=(_lease(workspace, run_id), ended),
@@ -42,7 +42,7 @@ def held(workspace: Workspace, run_id: str) -> Iterator[None]:
 
 
 def take(workspace: Workspace, run_id: str) -> None:
-    """Write down which process works on a run, so that its death can be noticed."""
+    """Record the process that works on a run, so that its death can be noticed."""
     write_json(_worker(workspace, run_id), {
         "pid": os.getpid(), "born": _born(os.getpid()), "started": time.time(), **machine()})
     _lease(workspace, run_id).touch()
@@ -60,21 +60,21 @@ def _renew(lease: Path, ended: threading.Event) -> None:
 
 
 def machine() -> dict[str, str]:
-    """Return what tells machines apart, and containers on one machine, and its restarts."""
-    told = {"host": socket.gethostname(), "boot": "", "processes": ""}
+    """Return an identifier of this machine or container and its boot."""
+    identifiers = {"host": socket.gethostname(), "boot": "", "processes": ""}
     with suppress(OSError):  # not on Linux
-        told["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        told["processes"] = os.readlink("/proc/self/ns/pid")
-    return told
+        identifiers["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        identifiers["processes"] = os.readlink("/proc/self/ns/pid")
+    return identifiers
 
 
 def was_taken(workspace: Workspace, run_id: str) -> bool:
-    """Return whether a process has taken up a run."""
+    """Return whether a process has started to work on a run."""
     return _worker(workspace, run_id).is_file()
 
 
 def lost(workspace: Workspace, run_id: str, now: float) -> str | None:
-    """Return why the process of a run is thought to be gone, or None if it lives.
+    """Return why the process of a run is considered dead, or None if it is alive.
 
     now: seconds since 1970.
     """
@@ -96,12 +96,12 @@ def lost(workspace: Workspace, run_id: str, now: float) -> str | None:
 
 
 def give_up(workspace: Workspace, run_id: str) -> None:
-    """Take a lease away: should the process live after all, it ends itself."""
+    """Remove a lease; a process that is alive nevertheless ends itself."""
     _lease(workspace, run_id).unlink(missing_ok=True)
 
 
 def _born(pid: int) -> str:
-    """Return when a process was started, in the kernel's ticks; '' if that cannot be known."""
+    """Return the start time of a process in the kernel's ticks; '' if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""Tables as Dagster shows them in a page, without a click: values, and what is cut is marked."""
+"""Tables for Dagster's pages; truncated values are marked."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -26,13 +26,13 @@ def of_rows(rows: Sequence[Mapping], columns: Iterable[str] | None = None,
 
 
 def of_trials(trials: Sequence[Mapping]) -> TableMetadataValue:
-    """Return the trials of a search, best first: their values and their scores."""
+    """Return the trials of a search, best first: their values and scores."""
     return of_rows([{"trial": trial.get("number", trial.get("name")), **trial.get("params", {}),
                      **trial.get("metrics", {})} for trial in trials])
 
 
 def cell(value: object, width: int | None = WIDTH) -> str | int | float | bool:
-    """Return a value as a cell holds it: numbers short, texts on one line."""
+    """Return a value as a table cell: numbers short, texts on one line."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int):

@@ -1,7 +1,7 @@
-"""Where a team's MLflow server keeps the files of runs: in a folder, or in a bucket of S3.
+"""The artifact location of a team's MLflow server: a folder, or a bucket of S3.
 
-The server hands files out itself, under addresses that do not say where they are. So the place may
-not change in silence: what was kept before would be gone for everybody.
+The server serves files under addresses that do not contain the location. So the location may not
+change unnoticed: earlier files would be unreachable.
 """
 
 import os
@@ -16,16 +16,16 @@ from ftzard.errors import ConfigError
 _KEPT = "artifacts.txt"
 
 
-def chosen(folder: Path, asked: str | None) -> str:
-    """Return the URL of the place where a server keeps files.
+def chosen(folder: Path, option: str | None) -> str:
+    """Return the URL of a server's artifact location.
 
-    folder: the server's own; asked: a folder or an s3:// URL, None for the place of before. Raises
+    folder: the server's own; option: a folder or an s3:// URL, None for the former location. Raises
     ConfigError for what is neither, or if files are kept elsewhere already.
     """
     before = _before(folder)
-    if asked is None:
+    if option is None:
         return before or (folder / "artifacts").as_uri()
-    place = _url(asked)
+    place = _url(option)
     if before is not None and place != before:
         file = folder / _KEPT
         raise ConfigError(
@@ -36,15 +36,15 @@ def chosen(folder: Path, asked: str | None) -> str:
 
 
 def keep(folder: Path, place: str) -> None:
-    """Put on record where a server keeps files, and make that place if it is a folder."""
+    """Record a server's artifact location, and create it if it is a folder."""
     (folder / _KEPT).write_text(f"{place}\n", encoding="utf-8")
     if place.startswith("file:"):
         Path(unquote(urlsplit(place).path)).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def environment(said: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what a server needs of the environment to reach S3."""
-    return {name: value for name, value in said.items()
+def environment(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment that a server needs for S3."""
+    return {name: value for name, value in variables.items()
             if name.startswith(("AWS_", "MLFLOW_S3_")) and value}
 
 
@@ -55,12 +55,12 @@ def _before(folder: Path) -> str | None:
     return usual.as_uri() if usual.is_dir() and any(usual.iterdir()) else None
 
 
-def _url(asked: str) -> str:
-    scheme, mark, rest = asked.partition("://")
+def _url(option: str) -> str:
+    scheme, mark, rest = option.partition("://")
     if not mark:
-        return Path(os.path.abspath(os.path.expanduser(asked))).as_uri()
+        return Path(os.path.abspath(os.path.expanduser(option))).as_uri()
     if scheme != "s3" or not rest.strip("/"):
-        raise ConfigError(f"--artifacts is '{credentials.mask(asked)}'; expected a folder, or "
+        raise ConfigError(f"--artifacts is '{credentials.mask(option)}'; expected a folder, or "
                           "s3://BUCKET or s3://BUCKET/FOLDER.")
     if "@" in rest.split("/", 1)[0]:
         raise ConfigError("--artifacts holds a login, which everybody on this machine can read in "
@@ -69,4 +69,4 @@ def _url(asked: str) -> str:
     if find_spec("boto3") is None:
         raise ConfigError("S3 needs a package that is not installed (boto3); install it with: pip "
                           "install boto3")
-    return asked.rstrip("/")
+    return option.rstrip("/")

@@ -1,8 +1,8 @@
-"""What the process of a run does in MLflow: keep a step's notebook, close runs, tell of a run.
+"""MLflow calls of the process that executes a run.
 
-Importing MLflow takes two seconds, and the process that the kernels come from has done it. So each
-function here is called in a copy of that process; where there is none, or where it fails there, it
-is called in the run's own process, and its failure is the run's.
+Importing MLflow takes two seconds, and the kernel server has imported it. So each function here is
+called in a fork of that server. Without a server, or if the call fails there, it is called in the
+run's own process, and its failure is the run's.
 """
 
 import base64
@@ -13,47 +13,53 @@ from ftzard.orchestration.kernel_server import Server
 from ftzard.workspace import addresses
 from ftzard.workspace.workspace import Workspace
 
-#: A picture that takes more stays in MLflow: it would be kept in Dagster's log for every version.
+#: Bytes of the largest plot that is copied into Dagster's log, which keeps it for every version.
 LARGEST_PLOT = 150_000
 
 
-def through(server: Server | None, name: str, experiment, **arguments: str):
-    """Call a function of this module in a copy of the server, else here; return what it returns."""
+def call_in_server(server: Server | None, name: str, experiment, **arguments: str):
+    """Call a function of this module in a fork of the server, or else here; return its result.
+
+    Args:
+        name: of the function.
+        experiment: the run's `Experiment`.
+        arguments: the function's further arguments.
+    """
     arguments |= {"root": str(experiment.workspace.root), "config": to_record(experiment.config),
                   "run_id": experiment.run_id}
     if server is not None:
-        done, told = server.call(f"{__name__}:{name}", arguments)
+        done, result = server.call(f"{__name__}:{name}", arguments)
         if done:
-            return told
+            return result
     return globals()[name](**arguments)
 
 
-_told: dict[tuple[str, str], dict] = {}
+_details: dict[tuple[str, str], dict] = {}
 
 
-def about_step(server: Server | None, experiment, step_key: str) -> dict | None:
-    """Return what `about` says of a finished step, or of the one that Git_Dvc followed.
+def step_details(server: Server | None, experiment, step_key: str) -> dict | None:
+    """Return `read_step_details` of a finished step, or of the step that a Git_Dvc op followed.
 
-    It is asked once per step of a run, however many pages show it.
+    They are read once per step of a run.
     """
     step = step_key.removeprefix("Git_Dvc_")
     key = (experiment.run_id, step)
-    if key not in _told:
-        found = through(server, "about", experiment, step=step)
-        if found is None:
+    if key not in _details:
+        details = call_in_server(server, "read_step_details", experiment, step=step)
+        if details is None:
             return None
-        _told.clear()  # the steps of a run come one after the other
-        _told[key] = found
-    return _told[key]
+        _details.clear()  # steps of a run finish one after the other
+        _details[key] = details
+    return _details[key]
 
 
-def forget() -> None:
-    """Ask anew at the next `about_step`, whatever was said before."""
-    _told.clear()
+def clear_details() -> None:
+    """Forget the details that `step_details` has read."""
+    _details.clear()
 
 
-def keep_notebook(root: str, config: dict, run_id: str, step: str, executed: str) -> None:
-    """Keep the notebook of a step as it was executed with the step's run in MLflow."""
+def store_notebook(root: str, config: dict, run_id: str, step: str, executed: str) -> None:
+    """Store a step's executed notebook with its MLflow run."""
     from ftzard.tracking import runs
     from ftzard.tracking.workspace_store import connect
 
@@ -65,7 +71,7 @@ def keep_notebook(root: str, config: dict, run_id: str, step: str, executed: str
 
 
 def close(root: str, config: dict, run_id: str, status: str, reason: str) -> None:
-    """Close what a run left open in MLflow."""
+    """Close the MLflow runs that a Dagster run left open."""
     from ftzard.tracking import runs
     from ftzard.tracking.workspace_store import connect
 
@@ -74,11 +80,12 @@ def close(root: str, config: dict, run_id: str, status: str, reason: str) -> Non
         runs.close_failed(tracking, run_id, status, reason)
 
 
-def about(root: str, config: dict, run_id: str, step: str) -> dict | None:
-    """Return name, id and page of a step's MLflow run and its plots; None if it is not there.
+def read_step_details(root: str, config: dict, run_id: str, step: str) -> dict | None:
+    """Return the MLflow run of a step, or None without one.
 
-    plots: by name, each with its bytes and, unless it is large, the picture in base 64;
-    delivered_as: what the batches of the workspace are called.
+    Returns:
+        name, id, page; plots: by name, each with its bytes and, unless it is large, the picture in
+        base64; delivered_as: the file names of the workspace's batches.
     """
     from ftzard.steps.delivery_files import delivered_as
     from ftzard.tracking import runs, workspace_store

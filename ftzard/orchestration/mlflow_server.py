@@ -54,14 +54,14 @@ class Plan:
 
     @property
     def uri(self) -> str:
-        """The address under which this machine reaches it."""
+        """The address of the server from this machine."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         return f"http://{host}:{self.port}"
 
 
 def plan(folder: Path, *, host: str, port: int, backend: str | None = None,
          artifacts: str | None = None) -> Plan:
-    """Make the folder ready and return how the server is started.
+    """Prepare the folder and return how the server is started.
 
     backend: URI of its database, without a password; default: MLFLOW_BACKEND_STORE_URI, else
     SQLite in the folder. artifacts: a folder or an s3:// URL for the files of runs; default: where
@@ -109,12 +109,12 @@ def plan(folder: Path, *, host: str, port: int, backend: str | None = None,
 
 
 def _variable(uri: str) -> str:
-    """Return the variable that the password of a database is taken from."""
+    """Return the variable with the password of a database."""
     return "MYSQL_PWD" if uri.startswith("mysql") else "PGPASSWORD"
 
 
 def _with_option_file(uri: str, file: Path) -> str:
-    """Return a URI of MySQL that takes the password of MYSQL_PWD from an option file.
+    """Return a MySQL URI that takes the password of MYSQL_PWD from an option file.
 
     MySQL's driver reads no environment; the file is readable for its owner only, and is there for
     as long as the server runs.
@@ -123,12 +123,12 @@ def _with_option_file(uri: str, file: Path) -> str:
     password = os.environ.get("MYSQL_PWD")
     if not password:
         return uri
-    said = next((f"{mark}{password}{mark}" for mark in "\"'" if mark not in password), None)
-    if said is None or not password.isprintable():
+    quoted = next((f"{mark}{password}{mark}" for mark in "\"'" if mark not in password), None)
+    if quoted is None or not password.isprintable():
         raise ConfigError("MYSQL_PWD holds both kinds of quotes, or a sign that cannot be printed; "
                           "expected one that an option file of MySQL can say.")
     with os.fdopen(_private(file), "w", encoding="utf-8") as stream:
-        stream.write(f"[client]\npassword={said}\n")
+        stream.write(f"[client]\npassword={quoted}\n")
     return (f"{uri}{'&' if '?' in uri else '?'}read_default_file={quote(str(file))}"
             "&read_default_group=client")
 
@@ -155,7 +155,7 @@ def has_administrator(users: str) -> bool:
 
 
 def _require_reachable(uri: str) -> None:
-    """Raise TrackingError if a database does not let us in, before its server is started."""
+    """Raise TrackingError if a database refuses the login, before its server is started."""
     with _connected(uri):
         pass
 
@@ -197,7 +197,7 @@ def _require_administrator() -> None:
 
 
 def _make_private(folder: Path) -> None:
-    """Make the folder for its owner only, and nothing in it git's business."""
+    """Create the folder for its owner only, ignored by git."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     ignore = folder / ".gitignore"
@@ -206,7 +206,7 @@ def _make_private(folder: Path) -> None:
 
 
 def _settings(file: Path, users: str) -> Path:
-    """Write what MLflow's login reads; nobody may do anything that was not granted."""
+    """Write the settings of MLflow's login; without a permission everything is denied."""
     settings = configparser.ConfigParser(interpolation=None)
     settings["mlflow"] = {
         "default_permission": "NO_PERMISSIONS",
@@ -223,7 +223,7 @@ def _settings(file: Path, users: str) -> Path:
 
 
 def _key(file: Path) -> str:
-    """Return the server's own key, made at the first start."""
+    """Return the server's secret key, created at the first start."""
     if not file.is_file():
         with os.fdopen(_private(file), "w", encoding="utf-8") as stream:
             stream.write(secrets.token_hex(32))
@@ -231,13 +231,13 @@ def _key(file: Path) -> str:
 
 
 def _private(file: Path) -> int:
-    """Open a file to be written anew, readable for its owner only from its first byte on."""
+    """Open a file for writing, readable for its owner only from the start."""
     file.unlink(missing_ok=True)
     return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without what runs need and without settings of another MLflow."""
+    """Return an environment without the runs' credentials and other MLflow settings."""
     ours = {c.name for c in (*credentials.RUN, *credentials.SERVER)}
     return {k: v for k, v in environment.items()
             if k not in ours and (not k.startswith(("MLFLOW_", "_MLFLOW_")) or k in _KEPT)}
@@ -270,7 +270,7 @@ def _wait_until_healthy(plan: Plan, started: services.Started, seconds: float = 
 
 
 def healthy(uri: str) -> bool:
-    """Return whether an MLflow server answers that it is well."""
+    """Return whether an MLflow server reports that it is healthy."""
     try:
         with urllib.request.urlopen(f"{uri}/health", timeout=5) as answer:
             return answer.status == 200
@@ -281,6 +281,6 @@ def healthy(uri: str) -> bool:
 def _last_words(log: Path) -> str:
     lines = [line.strip() for line in
              log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    said = next((line for line in reversed(lines) if "Error" in line or "Exception" in line),
-                lines[-1] if lines else "it said nothing.")
-    return credentials.mask(said)[:400]
+    message = next((line for line in reversed(lines) if "Error" in line or "Exception" in line),
+                   lines[-1] if lines else "it said nothing.")
+    return credentials.mask(message)[:400]

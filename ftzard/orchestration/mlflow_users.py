@@ -1,5 +1,6 @@
-"""Who administers a team's MLflow server, and the passwords it takes: from the environment or a
-terminal without echo, never as an argument, where everybody on the machine could read them."""
+"""The administrator of a team's MLflow server, and passwords: from the environment or a terminal
+without echo, never as an argument, where every user of the machine could read them.
+"""
 
 import getpass
 import os
@@ -18,14 +19,14 @@ NEW = "FTZARD_NEW_PASSWORD"
 
 
 def login(server: str | None = None, user: str | None = None) -> Login:
-    """Return who asks a server, and with which password.
+    """Return the login for a server.
 
     server: its address; default: the workspace's tracking.uri, else this machine. user: default:
     the administrator of MLFLOW_AUTH_ADMIN_USERNAME, else 'admin'. What no variable says is asked.
     """
     credentials.load_for_server(Path.cwd())
     with suppress(WorkspaceError):
-        find()  # the login of its user stands in the workspace's .env
+        find()  # the login of its user is in the workspace's .env
     user = user or os.environ.get("MLFLOW_AUTH_ADMIN_USERNAME") or ADMINISTRATOR
     uri = server or _workspace_server() or LOCAL
     if credentials.without_password(uri)[1] is not None:
@@ -37,13 +38,13 @@ def login(server: str | None = None, user: str | None = None) -> Login:
 
 
 def new_password(of: str) -> str:
-    """Return the password that a user shall have: of FTZARD_NEW_PASSWORD, or asked twice."""
-    given = os.environ.get(NEW)
-    if given is None:
-        given = _asked(f"New password of {of}: ", NEW)
-        if _asked("The same again: ", NEW) != given:
+    """Return the new password of a user: FTZARD_NEW_PASSWORD, or entered twice."""
+    password = os.environ.get(NEW)
+    if password is None:
+        password = _asked(f"New password of {of}: ", NEW)
+        if _asked("The same again: ", NEW) != password:
             raise ConfigError("the two passwords differ; nothing was changed.")
-    return require_password(given, of)
+    return require_password(password, of)
 
 
 #: Who logs in with which password: (name's variable, name without one, password's variable).
@@ -59,32 +60,32 @@ def mend_logins(of: str, uri: str, password: str, outside: Mapping[str, str]) ->
     another server. outside: the environment before anything was read from a file; it goes over
     both, and only a person can change it.
     """
-    told, mended = [], False
+    lines, mended = [], False
     for user, usual, variable in _LOGINS:
         for file in _files(uri):
-            said = credentials.read(file)
-            if variable not in said or (said.get(user) or os.environ.get(user) or usual) != of:
+            values = credentials.read(file)
+            if variable not in values or (values.get(user) or os.environ.get(user) or usual) != of:
                 continue
             try:
                 credentials.rewrite(file, variable, password)
             except (OSError, ConfigError) as error:
-                told.append(f"! {file} still has the password of before ({error}); set {variable} "
-                            "in it yourself")
+                lines.append(f"! {file} still has the password of before ({error}); set {variable} "
+                             "in it yourself")
                 continue
-            told.append(f"✓ {variable} in {file} is the new one")
+            lines.append(f"✓ {variable} in {file} is the new one")
             mended = True
         if outside.get(variable) and (os.environ.get(user) or usual) == of:
-            told.append(f"! {variable} in the environment is the password of before, and goes over "
-                        f"{credentials.FILE}: set it to the new one, or unset it")
+            lines.append(f"! {variable} in the environment is the former password, and overrides "
+                         f"{credentials.FILE}: set it to the new one, or unset it")
             mended = True
-    if not mended and not told:
-        told.append(f"  whoever works as {of} sets MLFLOW_TRACKING_PASSWORD to the new one, in the "
-                    f"environment or in the workspace's {credentials.FILE}")
-    return told
+    if not mended and not lines:
+        lines.append(f"  whoever works as {of} sets MLFLOW_TRACKING_PASSWORD to the new one, in "
+                     f"the environment or in the workspace's {credentials.FILE}")
+    return lines
 
 
 def _files(uri: str) -> list[Path]:
-    """Return the files of credentials that belong to a server, as far as can be told."""
+    """Return the files of credentials of a server, as far as known."""
     folders = [Path.cwd()]
     with suppress(WorkspaceError):
         place = find()
@@ -97,7 +98,7 @@ def _files(uri: str) -> list[Path]:
 
 
 def _known(user: str) -> str | None:
-    """Return the password of a user that the environment says, if it does."""
+    """Return the password of a user in the environment, or None."""
     if user == (os.environ.get("MLFLOW_AUTH_ADMIN_USERNAME") or ADMINISTRATOR):
         return os.environ.get("MLFLOW_AUTH_ADMIN_PASSWORD")
     if user == os.environ.get("MLFLOW_TRACKING_USERNAME"):

@@ -26,7 +26,7 @@ def notebook_path(name: str) -> str:
 
 
 def step_op(step: Step, job: str, upstream: set[str]) -> OpDefinition:
-    """Return the op of a step in a job; what `upstream` does not yield is found at its head.
+    """Return the op of a step in a job; inputs that `upstream` does not yield are loaded.
 
     The same step is wired differently from job to job, and a name may mean only one definition in
     a code location: hence the job in the name. In the graph it stands under the step's name.
@@ -53,7 +53,7 @@ def step_op(step: Step, job: str, upstream: set[str]) -> OpDefinition:
 
 
 def git_dvc_op(step: Step, job: str) -> OpDefinition:
-    """Return the op that versions what a step wrote and hands its outputs on with their commit."""
+    """Return the op that versions a step's outputs and passes them on with their commit."""
     names = (*step.yields, step.metadata)
     return define_dagstermill_op(
         name=f"Git_Dvc_{step.name}__{job}",

@@ -1,8 +1,7 @@
-"""What Dagster's run storage says of deliveries: done, waiting or at work, failed, or not tried.
+"""The runs of deliveries in Dagster's run storage: done, waiting, running, failed, or not tried.
 
-A folder may hold ten thousand files of which nearly all are done. So the contents that had any run
-are asked for at once, those that are done are remembered for as long as they are among them, and
-only the rest is looked up, many at a time.
+A folder may hold ten thousand files of which nearly all are done. So all contents with a run are
+queried at once, done ones are cached, and only the others are queried again.
 """
 
 from collections.abc import Collection, Iterable
@@ -17,7 +16,8 @@ from dagster import (
     RunsFilter,
 )
 
-from ftzard.orchestration.launch import NOT_TRIED, began_a_step, was_interrupted
+from ftzard.orchestration.dead_runs import NOT_TRIED, began_a_step
+from ftzard.orchestration.run_progress import was_interrupted
 
 #: Tags of a run: the file it takes, relative to the workspace, and the SHA-256 of its content.
 DELIVERY, CONTENT = "ftzard/delivery", "ftzard/content"
@@ -34,7 +34,7 @@ _AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """One run of a delivery.
+    """A run of a delivery.
 
     delivery: the file that it took, relative to the workspace; ended: when, in seconds since 1970;
     run: all that Dagster has of it, None of a content that is done.
@@ -57,23 +57,23 @@ _done: dict[tuple[str, str], dict[str, list[PastRun]]] = {}
 
 def by_content(instance: DagsterInstance, job: str, contents: Collection[str]
                ) -> dict[str, list[PastRun]]:
-    """Return the runs of a job that have taken each of these contents, newest first."""
+    """Return the runs of a job on each of these contents, newest first."""
     done = _done.setdefault((instance.run_storage.get_run_storage_id(), job), {})
     tags = dict(instance.get_run_tags([CONTENT]))
     existing = tags.get(CONTENT, set())
     for content in [content for content in done if content not in existing]:
-        del done[content]  # somebody has deleted its runs, so that it is new again
-    found = {content: done[content] for content in contents if content in done}
-    asked = sorted({c for c in contents if c in existing and c not in done})
-    for some in _in_batches(asked):
+        del done[content]  # its runs were deleted, so it is new again
+    results = {content: done[content] for content in contents if content in done}
+    missing = sorted({c for c in contents if c in existing and c not in done})
+    for some in _in_batches(missing):
         records = instance.get_run_records(RunsFilter(job_name=job, tags={CONTENT: some}))
         for record in records:
-            found.setdefault(record.dagster_run.tags[CONTENT], []).append(PastRun.of(record))
-    for content in asked:
-        runs = found.get(content, [])
+            results.setdefault(record.dagster_run.tags[CONTENT], []).append(PastRun.of(record))
+    for content in missing:
+        runs = results.get(content, [])
         if any(past.status == DagsterRunStatus.SUCCESS for past in runs):
             done[content] = [replace(past, run=None) for past in runs]  # there may be very many
-    return found
+    return results
 
 
 def _in_batches(values: list[str]) -> Iterable[list[str]]:
@@ -81,12 +81,12 @@ def _in_batches(values: list[str]) -> Iterable[list[str]]:
 
 
 def unfinished(instance: DagsterInstance, job: str) -> int:
-    """Return how many runs of a job wait in the queue or are at work."""
+    """Return the number of a job's queued and running runs."""
     return instance.get_runs_count(RunsFilter(job_name=job, statuses=list(UNFINISHED)))
 
 
 def failures(instance: DagsterInstance, runs: Collection[PastRun]) -> list[DagsterRun]:
-    """Return those runs of a content that have failed, newest first.
+    """Return the failed ones of a content's runs, newest first.
 
     One that ended before its first step and not by an error of its own (it was stopped, its process
     was killed) has not tried it; only many of them together count.
@@ -99,10 +99,10 @@ def failures(instance: DagsterInstance, runs: Collection[PastRun]) -> list[Dagst
 
 
 def not_tried(instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Return whether a run that has ended never came to a step, through no error of its own.
+    """Return whether an ended run never came to a step, without an error of its own.
 
     What comes out is kept as a tag of the run: the status reads that without Dagster. A run that a
-    person has cancelled was not wanted, which is an answer.
+    person has canceled was not wanted, which is an answer.
     """
     if NOT_TRIED in run.tags:
         return run.tags[NOT_TRIED] == "true"

@@ -1,11 +1,10 @@
-"""Bad deliveries: set aside with a report beside them, so that they block no other.
+"""Bad deliveries are moved to data/quarantine with a report, so that they block no other.
 
 A delivery is bad if the first step of its run refused it as data. A run that failed for another
-reason (no champion yet, a full disk) leaves the file where it is: nothing is wrong with it.
+reason (no champion yet, a full disk) leaves the file where it is.
 
-Sensors and schedules do it when they look into their folder: what is told of a run's end may come
-before anybody listens (Dagster's own sensors of failures pass over all that failed before they
-were first asked), but the file still lies there.
+Sensors and schedules move the files at their next check of the folder, since Dagster's failure
+sensors skip the failures before their first evaluation.
 """
 
 import os
@@ -20,7 +19,7 @@ from ftzard.config.pipeline import JOBS
 from ftzard.core.artifacts import write_atomically
 from ftzard.core.escaping import visible
 from ftzard.errors import DataError
-from ftzard.orchestration.drop_folder_runs import CONTENT, Found, LookInto
+from ftzard.orchestration.drop_folder_runs import CONTENT, FolderCheck, RequestedRuns
 from ftzard.workspace import delivery_hashes
 from ftzard.workspace.workspace import Workspace
 
@@ -32,7 +31,7 @@ _refusals: dict[str, tuple[str, str] | None] = {}
 
 
 def refusal(instance: DagsterInstance, run: DagsterRun) -> tuple[str, str] | None:
-    """Return (step, sentence) with which a run's first step refused its delivery, or None.
+    """Return (step, sentence) of a run whose first step refused its delivery, or None.
 
     run: one that has ended, so that it is asked for once.
     """
@@ -54,24 +53,24 @@ def _refusal(instance: DagsterInstance, run: DagsterRun) -> tuple[str, str] | No
     return None
 
 
-def looked(instance: DagsterInstance, workspace: Workspace, look: LookInto) -> Found:
-    """Look into a drop folder, and set aside what failed runs have refused of what lies there.
+def looked(instance: DagsterInstance, workspace: Workspace, look: FolderCheck) -> RequestedRuns:
+    """Check a drop folder, and set aside the files that failed runs have refused.
 
     One that cannot be set aside is told of, and keeps no other from it.
     """
-    found, told = look(instance, workspace), []
-    for path, run in found.failed.items():
+    result, lines = look(instance, workspace), []
+    for path, run in result.failed.items():
         try:
             if set_aside(instance, path, run, workspace):
-                told.append(f"{path.name} was set aside in data/quarantine, with its report")
+                lines.append(f"{path.name} was set aside in data/quarantine, with its report")
         except (OSError, DataError) as error:
-            told.append(f"{path.name} could not be set aside: {error}")
-    return replace(found, reason="; ".join([found.reason, *told]))
+            lines.append(f"{path.name} could not be set aside: {error}")
+    return replace(result, reason="; ".join([result.reason, *lines]))
 
 
 def set_aside(instance: DagsterInstance, path: Path, run: DagsterRun, workspace: Workspace
               ) -> Path | None:
-    """Move a delivery that a failed run refused to data/quarantine; return where, or None.
+    """Move a delivery that a failed run refused to data/quarantine; return its path, or None.
 
     None: the run failed for another reason, or the file is gone or has other content by now. The
     file's report stands beside it.

@@ -29,23 +29,15 @@ from dagster import (
 )
 
 from ftzard.config import comments, effects, unusual
-from ftzard.config.compose import (
-    MARKER,
-    PACKAGED,
-    Resolved,
-    available,
-    from_record,
-    leaves,
-    stated,
-    to_record,
-)
+from ftzard.config.compose import MARKER, PACKAGED, Resolved, available, from_record, to_record
 from ftzard.config.pipeline import BY_NAME, JOBS, STEPS
+from ftzard.config.requests import leaves, stated
 from ftzard.config.schema import GROUPS, Config, Paths
 from ftzard.core.artifacts import write_json
 from ftzard.core.locks import locked
 from ftzard.errors import ConfigError, nearest
 from ftzard.orchestration import kernel_engine, lease
-from ftzard.orchestration.drop_folder_runs import refuse_taken
+from ftzard.orchestration.drop_folder_runs import refuse_duplicate
 from ftzard.versioning import own_code
 from ftzard.workspace import notebook_copies
 from ftzard.workspace.artifact_names import DELIVERIES
@@ -68,7 +60,7 @@ class Experiment:
 
 
 def _dagster_type(hint: object, name: str, offered: Mapping[str, set[str]]) -> object:
-    """Return what Dagster shall take for a type; of a group only the keys that a job offers."""
+    """Return the Dagster type of a config type; of a group only the keys that a job offers."""
     origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
         return _shape(hint, name, offered)
@@ -95,11 +87,11 @@ def _shape(kind: type, name: str, offered: Mapping[str, set[str]], **first: Fiel
 
 
 def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
-    """Return what the Launchpad of a job offers: the keys of the config that have an effect in it.
+    """Return the fields of a job's Launchpad: the config keys that have an effect in it.
 
     folder: a workspace's own `config/` with more choices for the groups, or None.
     """
-    offered, found = effects.offered(job), {}
+    offered, fields_by_name = effects.offered(job), {}
     for f in fields(Config):
         if f.name not in offered[""]:
             continue
@@ -110,19 +102,20 @@ def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
                            [EnumValue(c) for c in known])
             shape = _shape(f.type, f.name, offered, choice=Field(
                 choices, is_required=False, description=f"ftzard/config/{f.name}/<choice>.yaml"))
-            found[f.name] = Field(shape, is_required=False)
+            fields_by_name[f.name] = Field(shape, is_required=False)
         else:
-            found[f.name] = Field(_dagster_type(f.type, f.name, offered), is_required=False,
-                                  description=comments.described().get(f.name))
-    found["overrides"] = Field(
+            fields_by_name[f.name] = Field(_dagster_type(f.type, f.name, offered),
+                                           is_required=False,
+                                           description=comments.described().get(f.name))
+    fields_by_name["overrides"] = Field(
         Array(str), is_required=False,
         description='hydra overrides, such as "model=falcon_tiny" or "training.epochs=1"; the '
                     "same key may not be said twice with different values")
-    return found
+    return fields_by_name
 
 
 def experiment(job: str, folder: Path | None = None) -> ResourceDefinition:
-    """Return a job's `experiment`: its Launchpad offers what has an effect in this job.
+    """Return a job's `experiment` resource, with the config keys that have an effect in the job.
 
     folder: as for `launchpad_fields`.
     """
@@ -148,14 +141,14 @@ def _opened(context) -> Iterator[Experiment]:
                          json.loads(sources.read_text(encoding="utf-8")))
         return
     run_config = context.dagster_run.run_config if context.dagster_run else {}
-    told, code = own_code.resolved(
+    resolution, code = own_code.resolved(
         workspace, request(context.resource_config, run_config, workspace.root))
-    config = told.config
+    config = resolution.config
     if context.dagster_run:
         job = context.dagster_run.job_name
-        effects.refuse_without_effect(told, job)
-        unusual.require_usual(told, JOBS.get(job, ()))
-    for line in goes_over(workspace, told):
+        effects.refuse_without_effect(resolution, job)
+        unusual.require_usual(resolution, JOBS.get(job, ()))
+    for line in goes_over(workspace, resolution):
         logging.getLogger("papermill").info(line)  # which Dagster and the terminal show
     with ExitStack() as stack:
         # Before the lock: one that waits for it is alive, too.
@@ -166,15 +159,15 @@ def _opened(context) -> Iterator[Experiment]:
             workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
             waiting=logging.getLogger("papermill").info))  # which Dagster and the terminal show
         if context.dagster_run:
-            refuse_taken(context.instance, context.dagster_run)
+            refuse_duplicate(context.instance, context.dagster_run)
             _refresh_notebooks(workspace, context.dagster_run.job_name)
         write_json(resolved, to_record(config))
-        write_json(sources, told.sources)
-        own_code.note(workspace, run_id, code)
+        write_json(sources, resolution.sources)
+        own_code.record_used(workspace, run_id, code)
         parents = _parents(workspace, context.dagster_run)
         write_json(lineage, parents)
         stack.enter_context(kernel_engine.session(workspace, context.dagster_run, context.instance))
-        yield Experiment(workspace, config, run_id, tuple(parents), told.sources)
+        yield Experiment(workspace, config, run_id, tuple(parents), resolution.sources)
 
 
 def _refresh_notebooks(workspace: Workspace, job: str) -> None:
@@ -189,22 +182,22 @@ def _refresh_notebooks(workspace: Workspace, job: str) -> None:
 
 
 def goes_over(workspace: Workspace, resolved: Resolved) -> Iterator[str]:
-    """Yield a line for each value of the Launchpad that ftzard.yaml says otherwise.
+    """Yield a line for each value of the Launchpad that overrides ftzard.yaml.
 
     The Launchpad keeps what it was filled in with when ftzard.yaml is changed afterwards.
     """
     choices, values = stated(workspace.own_config())
-    said = {**{group: (own, *resolved.choices[group]) for group, own in choices.items()},
-            **{key: (own, value, resolved.sources[key])
-               for key, value in leaves(to_record(resolved.config)).items()
-               if key not in choices and (own := values.get(key)) is not None}}
-    for key, (own, value, source) in said.items():
+    overridden = {**{group: (own, *resolved.choices[group]) for group, own in choices.items()},
+                  **{key: (own, value, resolved.sources[key])
+                     for key, value in leaves(to_record(resolved.config)).items()
+                     if key not in choices and (own := values.get(key)) is not None}}
+    for key, (own, value, source) in overridden.items():
         if source == effects.LAUNCHPAD and own != value:
             yield f"{key}={value} of the Launchpad goes over {own} of {MARKER}"
 
 
 def _require_tracking(config: Config) -> None:
-    """Raise TrackingError if the run could not record; a store of our own is always there."""
+    """Raise TrackingError if the run could not record to a server."""
     if config.tracking.server is not None or config.tracking.mirror:
         from ftzard.tracking import access
 
@@ -212,7 +205,7 @@ def _require_tracking(config: Config) -> None:
 
 
 def _require_sources(config: Config) -> None:
-    """Raise ConfigError or TrackingError for a source elsewhere that could not be asked for."""
+    """Raise ConfigError or TrackingError for a remote source that is not accessible."""
     if any("://" in name for name in (config.data.source or "", *(config.data.mix or ()))):
         from ftzard import sources
 
@@ -229,26 +222,26 @@ def _parents(workspace: Workspace, run) -> list[str]:
 
 
 def request(values: Mapping, run_config: Mapping, root: Path) -> dict:
-    """Join what `experiment` says with the base_path and file_name of the other resources.
+    """Merge the experiment's config with base_path and file_name of the other resources.
 
     Raises ConfigError where both say the same key differently.
     """
-    asked = {k: dict(v) if isinstance(v, Mapping) else v for k, v in (values or {}).items()}
-    for name, said in ((run_config or {}).get("resources") or {}).items():
-        said = (said or {}).get("config") or {}
-        base, file = said.get("base_path"), said.get("file_name")
+    merged = {k: dict(v) if isinstance(v, Mapping) else v for k, v in (values or {}).items()}
+    for name, block in ((run_config or {}).get("resources") or {}).items():
+        block = (block or {}).get("config") or {}
+        base, file = block.get("base_path"), block.get("file_name")
         if name == "experiment" or not (base or file):
             continue
         group, key, path = _target(name, base, file, root)
         if key is None:
             continue
-        inner = asked.setdefault(group, {})
+        inner = merged.setdefault(group, {})
         if inner.get(key) not in (None, path):
             raise ConfigError(
                 f"'{group}.{key}' is said twice: {inner[key]!r} in the experiment and {path!r} in "
                 f"{name}; keep one of them.")
         inner[key] = path
-    return asked
+    return merged
 
 
 def _target(name: str, base: str | None, file: str | None, root: Path

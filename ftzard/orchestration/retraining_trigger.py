@@ -1,4 +1,5 @@
-"""What starts a retraining once labels are handed in: enough of them, a drift alarm, or either."""
+"""The trigger of a retraining after labels are submitted: their number, a drift alarm, or either.
+"""
 
 #: With an alarm standing, this many new labels are enough: too few to hold both classes for sure
 #: would only fail the cleaning step.
@@ -6,7 +7,7 @@ FEW = 10
 
 
 def labels_needed(trigger: str, least: int, alarm: bool) -> int | None:
-    """Return how many new labels start a retraining now, None if no number does.
+    """Return the number of new labels that start a retraining now, None if no number does.
 
     trigger: `retraining.trigger`; least: `sampling.min_labelled`; alarm: whether one stands.
     """

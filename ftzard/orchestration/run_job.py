@@ -4,6 +4,7 @@ The command `ftzard run` and `ftzard.open_workspace(…).run(…)` are both this
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ftzard.config import effects, unusual
-from ftzard.config.pipeline import JOBS, job_named
+from ftzard.config.pipeline import JOBS, drop_folder, job_named
 from ftzard.errors import FtzardError
-from ftzard.orchestration import launch
+from ftzard.orchestration import launch, launchpad_file
 from ftzard.steps.inputs import metadata_if_any
 from ftzard.workspace.workspace import Workspace
 
@@ -82,13 +83,17 @@ def run_job(workspace: Workspace, job: str, overrides: Sequence[str] = (), *,
         DataError: the job takes a file from its drop folder and none, or more than one, waits.
     """
     job = job_named(job)
-    values = launch.launchpad({}) if launchpad is None else launch.launchpad_file(launchpad, job)
-    request = launch.merged(values.experiment, list(overrides))
+    values = (launchpad_file.split_launchpad({}) if launchpad is None
+              else launchpad_file.read_launchpad(launchpad, job))
+    request = launchpad_file.with_overrides(values.experiment, list(overrides))
     resolved = workspace.resolve(request)
     effects.refuse_without_effect(resolved, job)
     unusual.require_usual(resolved, JOBS[job])
     say(f"{job} in {workspace.root}")
-    with _environment_restored():
+    with _environment_restored(), warnings.catch_warnings():
+        # Dagster's own, where an event loop runs already, as in a notebook.
+        warnings.filterwarnings("ignore", category=RuntimeWarning,
+                                module="dagster._core.execution.context_creation_job")
         request, tags = _with_dropped_file(workspace, job, request, values.resources, say)
         ended = launch.run(workspace, job, request, resources=values.resources,
                            dagster=values.dagster, tags=tags, say=say)
@@ -107,23 +112,24 @@ def _with_dropped_file(workspace: Workspace, job: str, request: dict[str, Any],
                        resources: Mapping[str, Any], say: Callable[[str], None]
                        ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the request with the file that the job takes from its drop folder, and run tags."""
-    drop = launch.drop_folder(job)
+    drop = drop_folder(job)
     if drop is None or drop.key == "source" and not list(getattr(workspace, drop.name).glob("*")):
         return request, {}  # a job of raw rows without a dropped file: data.source names them
     os.environ.update(launch.environment(workspace))
     from dagster import DagsterInstance
 
-    from ftzard.orchestration.drop_folder_runs import DELIVERY, told
-    from ftzard.orchestration.file_selection import taken
+    from ftzard.orchestration.drop_folder_runs import shortened
+    from ftzard.orchestration.file_selection import select_file
+    from ftzard.orchestration.past_runs import DELIVERY
 
     with DagsterInstance.get() as instance:
-        selected = taken(instance, workspace, job, request, resources)
+        selected = select_file(instance, workspace, job, request, resources)
     if DELIVERY in selected.tags:
         say(f"file: {selected.tags[DELIVERY]}")
     if selected.waiting:
         folder = f"data/{drop.name}"
-        say(f"not taken: {told(selected.waiting)} in {folder}, since the config names other rows "
-            f"(the sensor takes them; here: data.source={folder}/{selected.waiting[0]})")
+        say(f"not taken: {shortened(selected.waiting)} in {folder}, since the config names other "
+            f"rows (the sensor takes them; here: data.source={folder}/{selected.waiting[0]})")
     return selected.request, selected.tags
 
 

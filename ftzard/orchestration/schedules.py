@@ -1,7 +1,7 @@
-"""Schedules: the same as the file sensors, once an hour, for whoever wants no sensor.
+"""Schedules: the same checks as the file sensors, once an hour.
 
-They are off until somebody turns them on in Dagster. Sensors and schedules ask the same run
-storage what has run already, so a delivery runs once even where both are on.
+They are off until somebody turns them on in Dagster. Sensors and schedules read the same run
+storage, so a delivery runs once even where both are on.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ HOURLY = "0 * * * *"
 def schedules(jobs: Mapping[str, JobDefinition]) -> list[ScheduleDefinition]:
     """Return every schedule of the code location."""
 
-    def hourly(name: str, job: str, about: str, look: drop_folder_runs.LookInto):
+    def hourly(name: str, job: str, about: str, look: drop_folder_runs.FolderCheck):
         @schedule(name=name, job=jobs[job], cron_schedule=HOURLY, description=about,
                   default_status=DefaultScheduleStatus.STOPPED)
         def evaluate(context: ScheduleEvaluationContext):
-            found = quarantine.looked(context.instance, find(), look)
-            return found.requests or SkipReason(found.reason)
+            result = quarantine.looked(context.instance, find(), look)
+            return result.requests or SkipReason(result.reason)
 
         return evaluate
 

@@ -1,8 +1,7 @@
-"""Sensors: a new file starts a job; a failed run closes what it left open.
+"""Sensors: a new file starts a job; a failed run's open MLflow runs are closed.
 
-A file that a run refused as data is set aside at the next look, so that it blocks no other.
-What lies in the drop folders and which of it is new is found in deliveries.py, for the schedules
-as well.
+A file that a run refused as data is set aside at the next check, so that it blocks no other.
+`drop_folder_runs` finds the new files of the drop folders, for the schedules as well.
 """
 
 from collections.abc import Mapping
@@ -20,15 +19,15 @@ from dagster import (
     sensor,
 )
 
-from ftzard.orchestration import drop_folder_runs, launch, quarantine
+from ftzard.orchestration import dead_runs, drop_folder_runs, quarantine
 from ftzard.workspace.workspace import find
 
 
-def answer(context: SensorEvaluationContext, look: drop_folder_runs.LookInto) -> SensorResult:
-    """Return what a look into a drop folder finds, as a sensor says it."""
-    found = quarantine.looked(context.instance, find(), look)
-    return SensorResult(run_requests=found.requests,
-                        skip_reason=None if found.requests else found.reason)
+def answer(context: SensorEvaluationContext, look: drop_folder_runs.FolderCheck) -> SensorResult:
+    """Return the result of a drop folder's check as a sensor's result."""
+    result = quarantine.looked(context.instance, find(), look)
+    return SensorResult(run_requests=result.requests,
+                        skip_reason=None if result.requests else result.reason)
 
 
 def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
@@ -64,7 +63,7 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
             description="Reports a run as failed when the process that worked on it is gone, and "
                         "closes what it left open in MLflow.")
     def dead_run_sensor(context: SensorEvaluationContext):
-        closed = launch.close_dead_runs(context.instance, find())
+        closed = dead_runs.close_dead_runs(context.instance, find())
         for run_id in closed:  # the sensors below may not have been asked for the first time yet
             close(run_id, "KILLED", "the process that worked on the Dagster run is gone")
         yield SkipReason(f"closed {', '.join(closed)}" if closed else "every run is alive")

@@ -1,11 +1,11 @@
-"""Ends the servers of a command when the command is gone, however it ended.
+"""End the servers of a command when the command has ended, however it ended.
 
-Run as a script of its own by `services.running`, with nothing but the standard library: a process
-that can be killed with -9 cannot clean up, so another one has to. Its standard input is a pipe
-whose other end only the command holds. A line in it is the process group of one more server; its
-end means that the command has ended. What is left in the groups is then interrupted and, after
-`PATIENCE_S`, killed. A group whose leader has died (a daemon whose code servers would go on
-launching runs) is killed as well, once the command has had the time to end it in good order.
+`services.running` runs this file as a script, with the standard library alone: a process that is
+killed cannot clean up, so another one does. Its standard input is a pipe whose other end only the
+command has. A line on it is the process group of a server; its end means that the command has
+ended. The groups are then interrupted and, after `PATIENCE_S`, killed. A group whose leader has
+died (a daemon whose code servers would go on launching runs) is killed, too, after the command has
+had time to end it properly.
 """
 
 import os
@@ -13,28 +13,28 @@ import select
 import signal
 import time
 
-#: Seconds between an interruption and the kill; with what comes before, under ten in all.
+#: Seconds between the interruption and the kill of a group.
 PATIENCE_S = 5.0
 EVERY_S = 0.5
 
 
-def leads(pid: int) -> bool:
-    """Return whether the process that leads a group lives."""
+def leader_alive(pid: int) -> bool:
+    """Return whether the leader of a process group is alive."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
             return stream.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
-        return not os.path.exists("/proc/self") and send(pid, 0)
+        return not os.path.exists("/proc/self") and signal_group(pid, 0)
 
 
-def living(groups: set[int]) -> dict[int, set[int]]:
-    """Return {group: its processes} of the groups in which one lives.
+def living_processes(groups: set[int]) -> dict[int, set[int]]:
+    """Return {group: its living processes} of the groups that have any.
 
-    Zombies do not live: in a container there may be nobody who reaps them.
+    Zombies are left out: in a container there may be no process that reaps them.
     """
-    found: dict[int, set[int]] = {group: set() for group in groups}
     if not os.path.exists("/proc/self"):
-        return {group: {group} for group in groups if send(group, 0)}
+        return {group: {group} for group in groups if signal_group(group, 0)}
+    members: dict[int, set[int]] = {group: set() for group in groups}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
@@ -42,13 +42,13 @@ def living(groups: set[int]) -> dict[int, set[int]]:
                     state, _, group = stream.read().rpartition(")")[2].split()[:3]
             except OSError:
                 continue  # it has ended
-            if state != "Z" and int(group) in found:
-                found[int(group)].add(int(name))
-    return {group: members for group, members in found.items() if members}
+            if state != "Z" and int(group) in members:
+                members[int(group)].add(int(name))
+    return {group: processes for group, processes in members.items() if processes}
 
 
-def send(group: int, number: int) -> bool:
-    """Send a signal to a process group; return whether there is one."""
+def signal_group(group: int, number: int) -> bool:
+    """Send a signal to a process group; return whether the group exists."""
     try:
         os.killpg(group, number)
     except OSError:
@@ -56,20 +56,20 @@ def send(group: int, number: int) -> bool:
     return True
 
 
-def end(groups: set[int]) -> None:
-    """Interrupt process groups, terminate and in the end kill what is left of them."""
-    left = living(groups)
+def end_groups(groups: set[int]) -> None:
+    """Interrupt process groups, then terminate and finally kill those that are left."""
+    left = living_processes(groups)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         for group in left:
-            send(group, number)
-        last = time.monotonic() + PATIENCE_S / 2
-        while number != signal.SIGKILL and left and time.monotonic() < last:
+            signal_group(group, number)
+        deadline = time.monotonic() + PATIENCE_S / 2
+        while number != signal.SIGKILL and left and time.monotonic() < deadline:
             time.sleep(0.1)
-            left = living(set(left))
+            left = living_processes(set(left))
 
 
 def main() -> None:
-    """Watch until standard input ends."""
+    """Read process groups from standard input; end them when it ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
@@ -82,15 +82,15 @@ def main() -> None:
                 break
             *lines, waiting = (waiting + read).split(b"\n")
             groups |= {int(line) for line in lines}
-        orphaned = {group for group in groups if not leads(group)}
-        there = living(orphaned) if orphaned else {}
+        orphaned = {group for group in groups if not leader_alive(group)}
+        living = living_processes(orphaned) if orphaned else {}
         for group in orphaned:
             since = leaderless.setdefault(group, time.monotonic())
-            if group in there and time.monotonic() - since > PATIENCE_S:
-                send(group, signal.SIGKILL)
-            elif group not in there:
+            if group in living and time.monotonic() - since > PATIENCE_S:
+                signal_group(group, signal.SIGKILL)
+            elif group not in living:
                 groups.discard(group)
-    end(groups)
+    end_groups(groups)
 
 
 if __name__ == "__main__":

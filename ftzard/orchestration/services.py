@@ -20,8 +20,8 @@ from importlib import import_module
 from pathlib import Path
 
 from ftzard.errors import TrackingError, WorkspaceError
-from ftzard.orchestration import code_location, dagster_settings, launch, server_guard
-from ftzard.orchestration.launch import dead_runs, environment
+from ftzard.orchestration import code_location, dagster_settings, dead_runs, server_guard
+from ftzard.orchestration.launch import environment
 from ftzard.workspace import addresses
 from ftzard.workspace.workspace import Workspace
 
@@ -63,7 +63,7 @@ def jupyter(workspace: Workspace, host: str, port: int, browser: bool) -> list[s
 
 
 def free_port(host: str, wanted: int) -> int:
-    """Return `wanted`, or refuse it with a message if something listens there already."""
+    """Return `wanted`; raises WorkspaceError if a server listens there already."""
     if not 0 < wanted < 65536:
         raise WorkspaceError(f"port {wanted} is none; expected 1 to 65535.")
     with socket.socket() as probe:
@@ -80,7 +80,7 @@ def free_port(host: str, wanted: int) -> int:
 
 
 def port_for(workspace: Workspace, page: str, host: str, wanted: int | None) -> int:
-    """Return the port at which a page is to be served.
+    """Return the port for a page.
 
     Args:
         workspace: The workspace, which keeps the ports that it was served at.
@@ -102,13 +102,13 @@ def port_for(workspace: Workspace, page: str, host: str, wanted: int | None) -> 
 
 
 class _Taken(WorkspaceError):
-    """Something listens on a port already."""
+    """Raised if a server listens on a port already."""
 
 
 @contextmanager
 def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
             logs: bool = True) -> Iterator[Started]:
-    """Run servers for as long as the block lasts; none, and nothing they started, outlives it.
+    """Run servers as long as the block lasts; their process groups end with it.
 
     Their output goes to .ftzard/logs/<name>.log.
     """
@@ -120,7 +120,7 @@ def serving(workspace: Workspace, commands: Mapping[str, list[str]], *,
     if "daemon" in commands:
         dagster_settings.refresh(workspace)
         make_dagster_store(workspace)
-        with contextlib.suppress(TrackingError):  # each run says so itself, and the doctor
+        with contextlib.suppress(TrackingError):  # reported by each run and by the doctor
             close_dead_runs(workspace)  # the queue would wait for them
     env = environment(workspace)
     if "jupyter" not in commands:  # a person's notebooks import what lies beside them; a server
@@ -151,14 +151,14 @@ def make_dagster_store(workspace: Workspace) -> None:
 @contextmanager
 def running(commands: Mapping[str, list[str]], env: Mapping[str, str], cwd: Path, *,
             logs: Path | None) -> Iterator[Started]:
-    """Run commands for as long as the block lasts, each in a group of its own that ends with it.
+    """Run commands as long as the block lasts, each in a process group that ends with it.
 
     logs: folder for their output, <name>.log, for its owner only; None: it is shown. However this
     process ends, theirs end within ten seconds.
     """
     started: Started = {}
     try:
-        with guarded(env) as told:
+        with guarded(env) as register:
             for name, command in commands.items():
                 stream = _log(logs / f"{name}.log") if logs else None
                 with _signals_later():
@@ -166,7 +166,7 @@ def running(commands: Mapping[str, list[str]], env: Mapping[str, str], cwd: Path
                         command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=stream,
                         stderr=subprocess.STDOUT, start_new_session=True,
                         preexec_fn=_tied(os.getpid()))
-                    told(started[name].pid)
+                    register(started[name].pid)
                 if stream is not None:
                     os.close(stream)
             try:
@@ -179,7 +179,7 @@ def running(commands: Mapping[str, list[str]], env: Mapping[str, str], cwd: Path
 
 @contextmanager
 def guarded(env: Mapping[str, str]) -> Iterator[Callable[[int], object]]:
-    """Start a guardian and yield what tells it of a process group that is to end with this process.
+    """Start a guard and yield the function that registers a process group with it.
 
     It is a process of its own session: neither the terminal nor a signal to this one's group
     reaches it, and it ends with its pipe.
@@ -192,7 +192,7 @@ def guarded(env: Mapping[str, str]) -> Iterator[Callable[[int], object]]:
             start_new_session=True)
 
     def tell(group: int) -> None:
-        with contextlib.suppress(OSError):  # somebody has killed it: this process still ends all
+        with contextlib.suppress(OSError):  # it was killed: this process still ends all
             process.stdin.write(f"{group}\n".encode())
             process.stdin.flush()
 
@@ -210,7 +210,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Let a request to stop wait for the end of the block.
+    """Delay termination signals to the end of the block.
 
     While a process forks, what a signal's handler raises would be lost without a word; and a server
     that was started would not be known yet.
@@ -223,7 +223,7 @@ def _signals_later() -> Iterator[None]:
 
 
 def _tied(parent: int) -> Callable[[], None] | None:
-    """Return what a child does before it becomes a server: have the kernel end it with `parent`.
+    """Return a child's setup before it becomes a server: the kernel ends it with `parent`.
 
     It holds for the moment in which the guardian has not been told of it yet. A shell that starts a
     command in the background lets it ignore SIGINT, with which servers are ended; they must not.
@@ -247,7 +247,7 @@ def _log(file: Path) -> int:
 
 
 def stop(processes: Iterable[subprocess.Popen], patience: float = 4.5) -> None:
-    """End process groups: interrupt them all, then kill what is left after `patience` seconds."""
+    """End process groups: interrupt them, then kill the remaining ones after `patience` seconds."""
     left = list(processes)
     for number, wait in ((signal.SIGINT, patience), (signal.SIGTERM, 1.0), (signal.SIGKILL, 2.0)):
         left = [p for p in left if _group_alive(p.pid)]
@@ -277,7 +277,7 @@ def _group_alive(group: int) -> bool:
 
 
 def close_open_runs(workspace: Workspace, reason: str) -> int:
-    """Close what a dead process left open in Dagster and in MLflow; return how many runs.
+    """Close the runs of dead processes in Dagster and in MLflow; return their number.
 
     A run that a person has started in another terminal goes on. Those that wait in the queue are
     left there, for the next start; one that has begun no step counts as not tried.
@@ -290,19 +290,19 @@ def close_open_runs(workspace: Workspace, reason: str) -> int:
 
     tracking, closed = connect(workspace, workspace.config()), 0
     with DagsterInstance.get() as instance:
-        for run, _ in dead_runs(instance, workspace, start_s=0.0):
-            launch.report_ended(instance, run, reason, canceled=True)
+        for run, _ in dead_runs.find_dead_runs(instance, workspace, start_s=0.0):
+            dead_runs.report_ended(instance, run, reason, canceled=True)
             closed += 1 + runs.close_failed(tracking, run.run_id, "KILLED", reason)
     return closed + len(runs.reconcile(tracking))
 
 
 def close_dead_runs(workspace: Workspace) -> list[str]:
-    """Close the Dagster runs whose worker is gone, and what they left open; return their names."""
+    """Close Dagster runs without a worker and their MLflow runs; return their names."""
     os.environ.update(environment(workspace))
     from dagster import DagsterInstance
 
     with DagsterInstance.get() as instance:
-        closed = launch.close_dead_runs(instance, workspace)
+        closed = dead_runs.close_dead_runs(instance, workspace)
     if closed:
         from ftzard.tracking import runs
         from ftzard.tracking.workspace_store import connect
@@ -329,12 +329,12 @@ def wait_for_answer(host: str, port: int, what: str, process: subprocess.Popen,
 
 
 def answers(host: str, port: int) -> bool:
-    """Return whether something listens on a port."""
+    """Return whether a server listens on a port."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex((host, port)) == 0
 
 
 def tool(name: str) -> str:
-    """Return the path of a command that is installed beside this Python."""
+    """Return the path of a command installed beside this Python."""
     return str(Path(sys.executable).parent / name)

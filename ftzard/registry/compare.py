@@ -5,6 +5,7 @@ of all batches, or a labelled file.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +13,11 @@ import pandas as pd
 from ftzard.config.schema import Config
 from ftzard.core import custom_functions
 from ftzard.core.artifacts import write_atomically
-from ftzard.data import storage
+from ftzard.data import reading, storage
 from ftzard.errors import DataError, ModelError
 from ftzard.registry import lookup, seen_rows
 from ftzard.registry.lookup import Files
-from ftzard.reporting import comparison_page
+from ftzard.tasks import comparison_page
 from ftzard.tasks.base import task_named
 from ftzard.tasks.comparison import Comparison, description
 from ftzard.workspace.identity_rules import identity
@@ -52,10 +53,7 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
     if file is None:
         rows, described = test_rows(workspace, config)
     else:
-        rows, described = task_named(models[0].task).comparison.labelled_rows(
-            config, file, identity(workspace, config))
-        if rows.empty:
-            raise DataError(f"{file} has no row that can be used: {described['rejected']}.")
+        rows, described = labelled_rows(models[0], config, file, identity(workspace, config))
         described["learned"] = seen_rows.counted(workspace, models, rows)
     sources = custom_functions.read(workspace.root) if config.metrics else {}
     own = {short: custom_functions.packed(name, sources, "metrics")
@@ -109,6 +107,23 @@ def test_rows(workspace: Workspace, config: Config) -> tuple[pd.DataFrame, dict]
                         "--file.")
     return (rows.filter(["id", "batch", "text", "label", "messages"]),
             description(workspace.relative(path), rows))
+
+
+def labelled_rows(model: Files, config: Config, file: Path, identity: int
+                  ) -> tuple[pd.DataFrame, dict]:
+    """Return the usable rows of a labelled file, cleaned as a delivery is, and what they are.
+
+    identity: version of the rules by which texts and names are the same.
+    """
+    part = task_named(model.task).data
+    data = replace(config.data, group_column=None, split="text")
+    raw = part.read(file, data, lacking=part.optional_columns(data))
+    rows, rejected = part.clean(raw, data, batch=reading.batch_of(file), identity=identity,
+                                cleaning=data.cleaning)
+    described = description(str(file), rows, rejected["reason"])
+    if rows.empty:
+        raise DataError(f"{file} has no row that can be used: {described['rejected']}.")
+    return rows.filter(["id", "batch", "text", "label", "messages"]), described
 
 
 def report(comparison: Comparison, path: Path, examples: int = 50) -> Path:

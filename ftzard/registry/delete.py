@@ -142,8 +142,8 @@ def _stays(workspace: Workspace, versions: tuple[Version, ...]) -> list[str]:
         lines.append(f"{'the run that' if len(runs) == 1 else f'the {len(runs)} runs that'} made "
                      "it in MLflow, with metrics and notebooks, without the model's files")
     if recorded:
-        lines += [f"{workspace.relative(model_records.record_path(workspace, v))} in git, which will "
-                  "say that it was deleted, and its adapter in DVC" for v in recorded]
+        lines += [f"{workspace.relative(model_records.record_path(workspace, v))} in git, which "
+                  "will say that it was deleted, and its adapter in DVC" for v in recorded]
     return lines
 
 

@@ -22,12 +22,13 @@ from ftzard.modeling.spec import BaseSpec
 from ftzard.registry import model_records, promotions
 from ftzard.registry.model_record import ModelRecord
 from ftzard.reporting.standings import Standings
-from ftzard.tasks.base import Predictor, task_in
+from ftzard.tasks.base import task_in
 from ftzard.tracking import model_version, sqlite_reading
 from ftzard.tracking.model_version import ALIASES, Version
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from ftzard.tasks.parts import Predictor
     from ftzard.tracking.runs import Tracking
     from ftzard.tracking.sqlite_reading import Reading
 
@@ -391,7 +392,7 @@ def _unregistered_base(workspace: Workspace, config: Config, like: Files) -> Fil
                  model_records.cleaning_now(workspace, config.data), like.answering)
 
 
-def load_predictor(model: Files) -> Predictor:
+def load_predictor(model: Files) -> "Predictor":
     """Return what a model predicts with, loaded and checked."""
     from ftzard.tasks import loading
 

@@ -6,8 +6,6 @@ Pure: facts in, the README.md of a folder out. What is not known is said, never 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from ftzard.core.escaping import markdown, markdown_code
 from ftzard.evaluation import gate, metric_info
 from ftzard.registry.model_record import ModelRecord
@@ -133,31 +131,27 @@ def snippet(card: Card, folder: str = ".") -> str:
 
 
 def _front_matter(card: Card) -> str:
-    scores = _own_scores(card)
-    task = "text-generation" if card.answering else "text-classification"
-    said = {
-        "library_name": "peft" if card.form == "adapter" else "transformers",
-        "pipeline_tag": task,
-        "tags": [task, "ftzard", card.method],
-    }
-    if card.base.get("source") and not card.beside:
-        said["base_model"] = card.base["source"]
-    if scores:
-        said["model-index"] = [{"name": card.name, "results": [{
-            "task": {"type": task},
-            "dataset": {"name": "the workspace's test rows", "type": "private"},
-            "metrics": _indexed(card, scores)}]}]
-    return f"---\n{yaml.safe_dump(said, sort_keys=False, allow_unicode=True)}---"
+    """Return the metadata that the Hugging Face hub reads, with the scores on the test rows."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    task, scores = "text-generation" if card.answering else "text-classification", _own_scores(card)
+    results = [EvalResult(
+        task_type=task, dataset_type="private", dataset_name="the workspace's test rows",
+        metric_type=kind, metric_name=title, metric_value=round(scores[name], 4))
+        for name, kind, title in (_ANSWER_METRICS if card.answering else _CLASS_METRICS)
+        if scores.get(name) is not None]
+    data = ModelCardData(
+        library_name="peft" if card.form == "adapter" else "transformers", pipeline_tag=task,
+        tags=[task, "ftzard", card.method],
+        base_model=None if card.beside else card.base.get("source") or None,
+        **({"model_name": card.name, "eval_results": results} if results else {}))
+    return f"---\n{data.to_yaml()}\n---"
 
 
-def _indexed(card: Card, scores: Mapping) -> list[dict]:
-    if not card.answering:
-        return [{"type": "accuracy", "value": round(scores["accuracy"], 4)},
-                {"type": "f1", "name": "macro F1", "value": round(scores["macro_f1"], 4)}]
-    kinds = {"loss": "loss", "perplexity": "perplexity", "rouge_l": "rouge",
-             "exact_match": "exact_match"}
-    return [{"type": kind, "name": name.replace("_", " "), "value": round(scores[name], 4)}
-            for name, kind in kinds.items() if scores.get(name) is not None]
+#: Key in the record's scores, type and name in the hub's metadata.
+_CLASS_METRICS = (("accuracy", "accuracy", None), ("macro_f1", "f1", "macro F1"))
+_ANSWER_METRICS = (("loss", "loss", "loss"), ("perplexity", "perplexity", "perplexity"),
+                   ("rouge_l", "rouge", "rouge l"), ("exact_match", "exact_match", "exact match"))
 
 
 def _what(card: Card) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ftzard.data.splitting import repeats
+from ftzard.data.near_duplicates import repeats
 from ftzard.errors import VersioningError
 from ftzard.registry import model_records
 from ftzard.registry.lookup import Files
+from ftzard.tasks.base import task_named
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -17,10 +18,11 @@ def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -
 
     rows: (text, and messages and label of free answers). A bare base has none; None is for a model
     whose training data is not on record, or cannot be had. Nearly is what
-    `splitting.drop_near_duplicates` means by it.
+    `near_duplicates.drop_near_duplicates` means by it.
     """
     by, any_of_them = {}, pd.Series(False, rows.index)
-    rules = identity(workspace, workspace.config())
+    config = workspace.config()
+    rules, repeated_of = identity(workspace, config), task_named(config.task.kind).data.repeated_of
     for model in models:
         if model.adapter is None or model.version is None:
             continue
@@ -29,9 +31,10 @@ def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -
             by[model.name] = None
             continue
         if model.cleaning.get("own"):  # of another model the texts may be others
-            found = repeats(rows.assign(text=model.cleaned(rows["text"])), trained, rules)
+            compared = rows.assign(text=model.cleaned(rows["text"]))
         else:
-            found = repeats(rows, trained, rules)
+            compared = rows
+        found = repeats(compared, trained, rules, repeated_of)
         by[model.name] = int(found.sum())
         any_of_them |= found
     return {"rows": int(any_of_them.sum()), "by": by}

@@ -1,7 +1,7 @@
-"""How a batch is called: by the file that was delivered, and by its hash where no name is known.
+"""Names of batches in text and plots: the delivered file's name, else the hash.
 
-A batch is the first digits of its content's hash, which no reader can remember; `delivered_as` is
-{batch: file name}, of those that are known. Whatever has no name keeps its own.
+A batch is identified by the first digits of its content's hash, which no reader remembers.
+`delivered_as` is {batch: file name} of the batches whose file is known; others keep their hash.
 """
 
 import re
@@ -11,30 +11,30 @@ DIGITS = 7
 
 
 def named(batch: object, delivered_as: Mapping[str, str]) -> str:
-    """Return a batch as text calls it, such as 'march.csv (7d0a323)'."""
+    """Return a batch's name, such as 'march.csv (7d0a323)'."""
     name = delivered_as.get(str(batch))
     return str(batch) if name is None else f"{name} ({str(batch)[:DIGITS]})"
 
 
 def called(batch: object, delivered_as: Mapping[str, str]) -> str:
-    """Return a batch as a sentence calls it: 'march.csv (7d0a323)', else 'batch 7d0a32375e41'."""
+    """Return a batch's name within a sentence; without a file 'batch 7d0a32375e41'."""
     return named(batch, delivered_as) if str(batch) in delivered_as else f"batch {batch}"
 
 
 def told(sentence: str, delivered_as: Mapping[str, str]) -> str:
-    """Return a sentence with every batch in it called by its name."""
+    """Replace every batch in a sentence by its name."""
     if not delivered_as:
         return sentence
     known = "|".join(re.escape(batch) for batch in delivered_as)
-    return re.sub(rf"\b(?:{known})\b", lambda found: named(found[0], delivered_as), sentence)
+    return re.sub(rf"\b(?:{known})\b", lambda match: named(match[0], delivered_as), sentence)
 
 
 def ticks(batches: Sequence[object], delivered_as: Mapping[str, str] | None, longest: int = 14
           ) -> list[str]:
-    """Return what stands at an axis for each batch, at most `longest` signs of its name.
+    """Return the tick label of each batch.
 
-    A long name loses its file type, then its middle. Where two batches would read the same, the
-    first digits of each stand below its name.
+    A name longer than `longest` characters loses its file type, then its middle. Batches whose
+    labels would be the same get the first digits of their hash below.
     """
     files = [(delivered_as or {}).get(str(batch)) for batch in batches]
     short = [_without_middle(file or str(batch)[:DIGITS + 1], longest)

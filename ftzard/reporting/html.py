@@ -21,6 +21,16 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def p_value(p: float) -> str:
+    """Return a p-value with its sign of equality."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def role_colour(role: str) -> str:
+    """Return the colour of a model's line in the table of models."""
+    return {"challenger": "var(--blue)", "champion": "var(--ink)"}.get(role, "var(--mark)")
+
+
 def signed(share: float) -> str:
     """Return a difference of shares in points, with its sign."""
     return f"{100 * share:+.1f}".replace("-", "−") if abs(share) >= 5e-4 else "0.0"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from ftzard.errors import DataError, nearest
 from ftzard.evaluation import metric_info
@@ -166,6 +167,33 @@ class Answers:
     cut_answers: int | None = None
     lost_rows: int | None = None
     max_new_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class TaskSections:
+    """What a task says on the page of a round.
+
+    Attributes:
+        figures: those a reader remembers.
+        models: the table of models, and remarks on it.
+        comparison: challenger against champion, with intervals.
+        answers: how test rows were answered.
+        meaning: of the scores, at the end of the page.
+        no_better: what a refused first model is no better than, in a part of a sentence.
+        predicted: how many rows of a batch were predicted: a sentence with {n} and {of}.
+        asked: how many of them a person was asked for: a sentence with {asked}.
+        uncertainty: what a value of it means, as a sentence.
+    """
+
+    figures: Markup
+    models: Sequence[Markup]
+    comparison: list[Markup]
+    answers: list[Markup]
+    meaning: str
+    no_better: str
+    predicted: str
+    asked: str
+    uncertainty: str
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
-"""How the versions of a model stand to each other: their scores on the same test rows.
+"""Scores of a model's versions on the same test rows.
 
-A version is measured when it is judged, and the test rows grow from round to round: its score of
-then is of other rows than the score of a version that was judged later, and the two say nothing of
-each other. So each evaluation measures all versions that it can on all current test rows, and its
-record keeps them together under `same_rows`. The newest such table is what is shown wherever
-versions stand beside each other: one place for every number. A version that is not in it is shown
-apart, with the rows that it was measured on.
+A version is evaluated when it is registered, and the test rows grow from round to round, so scores
+of different rounds are of different rows and cannot be compared. Each evaluation therefore measures
+every version it can on all current test rows and records them together under `same_rows`. The
+newest such table is the one place for every number that stands beside another. A version that is
+not in it is shown apart, with the rows that it was measured on.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,10 +19,13 @@ NOT_MEASURED = "it was not measured on these rows"
 
 @dataclass(frozen=True)
 class Apart:
-    """A version that has no score on the newest test rows.
+    """A version without a score on the newest test rows.
 
-    why: in a part of a sentence; line: its own scores, of the rows it was judged on; rows: which
-    these were, in words.
+    Attributes:
+        version: Its number.
+        why: Why it has none, as part of a sentence.
+        line: Its own scores, on the rows of its own evaluation.
+        rows: Description of these rows.
     """
 
     version: int
@@ -34,12 +36,17 @@ class Apart:
 
 @dataclass(frozen=True)
 class Standings:
-    """The newest evaluation's table.
+    """The table of the newest evaluation. A line is an entry of a record's `metrics`.
 
-    judged: the version that was judged, in whose record the table is; n: the test rows;
-    data_version, time: of the evaluation, None where the record says none; scores: {version: line},
-    oldest first; beside: {role: line} of the base and the baselines on the same rows; apart: the
-    versions without a score on them, oldest first. A line is as a record's `metrics` has it.
+    Attributes:
+        judged: The evaluated version, whose record holds the table.
+        n: Number of test rows.
+        data_version: Data version of the evaluation, None where the record has none.
+        time: Time of the evaluation, likewise.
+        measure: What the gate compares.
+        scores: {version: line}, oldest first.
+        beside: {role: line} of the base and the baselines on the same rows.
+        apart: Versions without a score on these rows, oldest first.
     """
 
     judged: int
@@ -53,15 +60,15 @@ class Standings:
 
     @classmethod
     def of(cls, records: Iterable[Mapping]) -> "Standings | None":
-        """Return what the records of one model tell, or None if none was evaluated.
+        """Return the standings from the records of one model, None if no version was evaluated.
 
-        A record of before has no `same_rows`: its challenger and the champion that it was held
-        against were measured on the same rows.
+        An older record has no `same_rows`: its challenger and the champion at the time were
+        measured on the same rows.
         """
-        told = [r for r in records if (r.get("metrics") or {}).get("challenger")]
-        if not told:
+        evaluated = [r for r in records if (r.get("metrics") or {}).get("challenger")]
+        if not evaluated:
             return None
-        newest = max(told, key=_when)
+        newest = max(evaluated, key=_when)
         number, scores = int(newest["version"]), _scores(newest)
         others = {role: _line(newest, role) for role in newest["metrics"]
                   if role not in ("challenger", "champion")}
@@ -69,7 +76,7 @@ class Standings:
         rows, reasons = table.get("rows") or {}, table.get("apart") or {}
         apart = [Apart(int(r["version"]), reasons.get(str(r["version"]), NOT_MEASURED),
                        _line(r, "challenger"), own_rows(r))
-                 for r in told if int(r["version"]) not in scores]
+                 for r in evaluated if int(r["version"]) not in scores]
         return cls(
             judged=number, n=int(scores[number]["n"]),
             data_version=rows.get("data_version") or _data_version(newest),
@@ -78,7 +85,7 @@ class Standings:
 
     @property
     def rows(self) -> str:
-        """Say which rows the scores are of, in a part of a sentence."""
+        """Description of the rows of the scores, as part of a sentence."""
         return _rows(self.n, self.data_version, self.time)
 
     def line(self, version: int) -> Mapping | None:
@@ -86,12 +93,12 @@ class Standings:
         return self.scores.get(version)
 
     def apart_of(self, version: int) -> Apart | None:
-        """Return what is told of a version that has no score on these rows."""
+        """Return a version without a score on these rows, None if it has one."""
         return next((a for a in self.apart if a.version == version), None)
 
 
 def own_rows(record: Mapping) -> str:
-    """Say which rows a version was judged on, in a part of a sentence."""
+    """Return which rows a version was evaluated on, as part of a sentence."""
     line = (record.get("metrics") or {}).get("challenger") or {}
     table = record.get("same_rows") or {}
     return _rows(line.get("n"), (table.get("rows") or {}).get("data_version")
@@ -104,10 +111,10 @@ def _scores(record: Mapping) -> dict[int, Mapping]:
     if table:
         return {int(v): _named(line, measure) for v, line in
                 sorted(table.items(), key=lambda pair: int(pair[0]))}
-    found = {int(record["version"]): _line(record, "challenger")}
+    scores = {int(record["version"]): _line(record, "challenger")}
     if record.get("challenged") is not None and "champion" in record["metrics"]:
-        found[int(record["challenged"])] = _line(record, "champion")
-    return dict(sorted(found.items()))
+        scores[int(record["challenged"])] = _line(record, "champion")
+    return dict(sorted(scores.items()))
 
 
 def _line(record: Mapping, role: str) -> Mapping:
@@ -128,7 +135,7 @@ def _data_version(record: Mapping) -> str | None:
 
 
 def _rows(n: int | None, data_version: str | None, time: str | None) -> str:
-    told = "an unknown number of test rows" if n is None else f"the {n:,} test rows"
+    rows = "an unknown number of test rows" if n is None else f"the {n:,} test rows"
     if data_version:
-        told += f" of data version {data_version[:10]}"
-    return told if time is None else f"{told}, measured {time[:10]}"
+        rows += f" of data version {data_version[:10]}"
+    return rows if time is None else f"{rows}, measured {time[:10]}"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from ftzard.config.schema import Config
-from ftzard.data import cleaning, messages, mixing, reading, storage
+from ftzard.data import cleaning, mixing, reading, storage
 from ftzard.errors import DataError
 from ftzard.sources.open import Opened
-from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.base import Task, task_named
 
 
 def _columns(config: Config, answers: bool = True) -> dict[str, str]:
@@ -29,12 +29,13 @@ def lacking(config: Config, opened: list[Opened]) -> set[str]:
 
     A column that none has stays wanted, so that a slip in its name is told.
     """
-    if config.task.kind == "classification" or sum(len(source.files) for source in opened) == 1:
-        return set()
     data = config.data
+    optional = task_named(config.task.kind).data.optional_columns(data)
+    if not optional or sum(len(source.files) for source in opened) == 1:
+        return set()
     there = {column for source in opened for file in source.files for column in reading.header(
         file, **reading.layout(data))}
-    return there & {data.input_column}
+    return there & optional
 
 
 @dataclass(frozen=True)
@@ -56,50 +57,23 @@ class Reader:
         return rows.assign(row=range(len(rows)))
 
     def _read(self, file: Path) -> pd.DataFrame:
-        data = self.config.data
-        more = {**reading.layout(data), "group_column": data.group_column,
-                "split_column": data.split_column if data.split == "given" else None}
-        label = data.label_column if self.answers else None
-        if self.config.task.kind == "classification":
-            return reading.read_raw(file, text_column=data.text_column, label_column=label, **more)
-        return instructions.read(
-            file, instruction_column=data.text_column, output_column=label,
-            input_column=data.input_column, messages_column=data.messages_column,
-            lacking=self.lacking, ignored=data.ignored_columns or (), **more)
+        return self._task.data.read(file, self.config.data, labelled=self.answers,
+                                    lacking=self.lacking)
 
     def _own(self, opened: Opened, file: Path) -> pd.DataFrame:
         """Return rows of a table that FTzard itself cleaned as if they were raw once more."""
         data, table = self.config.data, storage.read_parquet(file).reset_index(drop=True)
         name = opened.source.name
-        if ("messages" in table) != (self.config.task.kind == "instruction_tuning"):
-            raise DataError(f"{name} holds rows of another task than this workspace's, "
-                            f"{self.config.task.kind}; expected rows of the same.")
-        for column in ("group",) + (("split",) if data.split == "given" else ()):
-            told = column in table and (table[column].fillna("") != "").any()
-            if told and column == "group" and data.group_column is None:
-                raise DataError(f"{name} has rows with groups, which decide their sides; set "
-                                "data.group_column, under which they will go on.")
-        rows = table.filter(["text", "label", "group", "split"]).fillna("").astype("str")
-        if not self.answers:
-            rows = rows.drop(columns="label")
-        if "messages" not in table:
-            raw = {name: value for value, name in (data.labels or {}).items()}
-            rows = rows.assign(label=rows["label"].replace(raw)) if self.answers else rows
-            return rows.assign(row=range(len(rows)))
-        turns = [json.loads(cell) for cell in table["messages"]]
-        chats = [len(messages) > 1 for messages in turns]
-        about = [messages[0].get("input", "") for messages in turns]
-        for wanted, found, column in (("messages_column", any(chats), data.messages_column),
-                                      ("input_column", any(about), data.input_column)):
-            if found and column is None:
-                raise DataError(f"{name} has rows that need data.{wanted}, which is null; set it "
-                                "to the name under which they will go on.")
-        return rows.assign(
-            row=range(len(rows)), source="",
-            text=["" if chat else m[0]["content"] for m, chat in zip(turns, chats, strict=True)],
-            input=["" if chat else i for i, chat in zip(about, chats, strict=True)],
-            messages=[messages.to_json(m) if chat else ""
-                      for m, chat in zip(turns, chats, strict=True)])
+        rows = self._task.data.raw_again(table, data, name, labelled=self.answers)
+        grouped = "group" in table and (table["group"].fillna("") != "").any()
+        if grouped and data.group_column is None:
+            raise DataError(f"{name} has rows with groups, which decide their sides; set "
+                            "data.group_column, under which they will go on.")
+        return rows.assign(row=range(len(rows)))
+
+    @property
+    def _task(self) -> Task:
+        return task_named(self.config.task.kind)
 
 
 def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], reader: Reader,
@@ -110,17 +84,20 @@ def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], rea
     that a delivery has. A row that two sources share, by version `identity` of the rules, counts
     for the first by name.
     """
+    part = task_named(config.task.kind).data
     raw, table, told = {}, None, {}
     for source in opened:
         name = source.source.name
         raw[name] = reader.rows(source)
-        usable, rejected = _cleaned(config, raw[name], name, identity)
+        usable, rejected = part.clean(raw[name], config.data, batch=name, identity=identity,
+                                      cleaning=config.data.cleaning)
         try:
             cleaning.check_rejected(usable, rejected, labels=config.data.labels,
                                     max_rejected=config.data.max_rejected)
         except DataError as error:
             raise DataError(f"data.mix: '{name}': {error}") from error
-        table, repeated = cleaning.append(table, usable, identity=identity)
+        table, repeated = cleaning.append(table, usable, identity=identity,
+                                          keys=part.text_keys, one_label=part.ONE_LABEL)
         told[name] = {"rows": len(raw[name]), "weight": weights[name], "rejected": pd.concat(
             [rejected, repeated])["reason"].value_counts().to_dict()}
     parts = {}
@@ -132,17 +109,6 @@ def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], rea
     taken = drawn["source"].value_counts()
     return drawn, [source.told(**told[source.source.name], taken=int(taken[source.source.name]))
                    for source in opened]
-
-
-def _cleaned(config: Config, raw: pd.DataFrame, name: str, identity: int
-             ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    data = config.data
-    if config.task.kind == "classification":
-        return cleaning.clean(raw, batch=name, labels=data.labels, mention=data.mention,
-                              link=data.link, max_characters=data.max_characters,
-                              identity=identity)
-    return instructions.clean(raw, batch=name, max_characters=data.max_characters,
-                              identity=identity)
 
 
 def json_lines(rows: pd.DataFrame, config: Config) -> bytes:

@@ -36,9 +36,8 @@ def require_own_clean(run: StepRun, rows: pd.DataFrame) -> None:
     if column is None or not (column == current).any():
         raise DataError(
             f"data.clean is '{name}', and {run.step.notebook}.ipynb has cleaned no row with it. "
-            "Let it call cleaning.clean(…, **run.cleaning) in place of mention, link and "
-            "max_characters; if the notebook is of an earlier release, move it away and run "
-            "'ftzard init .' for a new copy.")
+            "Let it call cleaning.clean(run, …); if the notebook is of an earlier release, move it "
+            "away and run 'ftzard init .' for a new copy.")
     others = rows[(column != current)
                   & (rows.get("labelled_by", pd.Series("", rows.index)) == "")]
     run.log(rows_cleaned_otherwise=len(others))

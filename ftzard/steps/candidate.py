@@ -55,16 +55,16 @@ def seen_rows(run: StepRun, champion: Version, record: Mapping, train: pd.DataFr
     VersioningError if the version cannot be had.
     """
     before = model_records.tokenized_rows(run.workspace, record, "train")
-    told = replay.told(train, before, record["batches"])
+    seen = replay.told(train, before, record["batches"])
     if before is None:
         print(f"the rows that {champion} has learned were never committed: all rows of its "
-              f"{len(told['known'])} batches count as learned, new labels among them too")
-    elif told["fresh"]:
-        print(f"{len(told['fresh'])} rows of batches that {champion} knows are new to it, by their "
+              f"{len(seen['known'])} batches count as learned, new labels among them too")
+    elif seen["fresh"]:
+        print(f"{len(seen['fresh'])} rows of batches that {champion} knows are new to it, by their "
               "label or as a whole")
     run.record_facts(learned_by="batches" if before is None else "rows")
-    run.log(new_rows_of_known_batches=len(told["fresh"]))
-    return told
+    run.log(new_rows_of_known_batches=len(seen["fresh"]))
+    return seen
 
 
 def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, recipe: dict,
@@ -154,10 +154,10 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, re
 
 def _require_own_clean(run: StepRun, meta: Mapping) -> None:
     """Refuse an adapter that does not keep the function with which its texts were cleaned."""
-    kept, wanted = meta.get("cleaning", {}).get("own"), run.own_clean
-    if kept == wanted:
+    function, wanted = meta.get("cleaning", {}).get("own"), run.own_clean
+    if function == wanted:
         return
-    keeps = f"{kept['function']} of {kept['sha256'][:12]}" if kept else "no function"
+    keeps = f"{function['function']} of {function['sha256'][:12]}" if function else "no function"
     raise ModelError(
         f"data.clean is {run.config.data.clean or 'null'}, but the adapter keeps {keeps}: "
         "predictions would not clean texts as training did. Let the notebooks of tuning and "
@@ -172,13 +172,13 @@ def own_functions(run: StepRun) -> dict:
     own_code: {path: sha256}, of files that git has at the record's commit; clean, own_metrics: the
     functions with the hashes of their sources.
     """
-    found: dict = {"own_code": {path: used.sha256 for path, used in sorted(run.code.items())}}
+    entries: dict = {"own_code": {path: used.sha256 for path, used in sorted(run.code.items())}}
     if run.own_clean is not None:
-        found["clean"] = {key: run.own_clean[key] for key in ("function", "sha256")}
+        entries["clean"] = {key: run.own_clean[key] for key in ("function", "sha256")}
     if run.own_metrics:
-        found["own_metrics"] = {name: {key: value[key] for key in ("function", "sha256")}
+        entries["own_metrics"] = {name: {key: value[key] for key in ("function", "sha256")}
                                 for name, value in run.own_metrics.items()}
-    return found
+    return entries
 
 
 def update_record(run: StepRun, version: Version, entries: dict) -> None:

@@ -1,4 +1,4 @@
-"""What the batches of a workspace are called: by git, and by MLflow's runs for older ones."""
+"""The file names of a workspace's batches, from git, and from MLflow's runs for older ones."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def delivered_as(workspace: Workspace, tracking: "sqlite_reading.Reading | Tracking | None"
                  ) -> dict[str, str]:
-    """Return {batch: name of the file it was delivered as}, of every batch known by a name.
+    """Return {batch: file name} of every batch with a known name.
 
     git's `.dvc` files say it. Of deliveries that were versioned before they did, the runs of MLflow
     that took them say where they stood.
@@ -25,7 +25,7 @@ def delivered_as(workspace: Workspace, tracking: "sqlite_reading.Reading | Track
 
 
 def name_of(workspace: Workspace, path: Path, digest: str) -> str | None:
-    """Return the name of a file that is delivered, None for one that has only a hash.
+    """Return the name of a delivered file, None if it has only a hash.
 
     digest: the SHA-256 of its content. A file that stands under that has the name that it came
     with, or that of its source if it was made of one alone.
@@ -41,20 +41,22 @@ def name_of(workspace: Workspace, path: Path, digest: str) -> str | None:
         return None
     from ftzard import sources
 
-    told = sources.describe(workspace, path)
-    name = Path(sources.parse(told[0]["name"]).place).name if len(told) == 1 else digest
+    sources_record = sources.describe(workspace, path)
+    name = digest
+    if len(sources_record) == 1:
+        name = Path(sources.parse(sources_record[0]["name"]).place).name
     return None if name.startswith(digest) else delivery_names.readable(name)
 
 
 def _by_runs(workspace: Workspace, tracking: "sqlite_reading.Reading | Tracking") -> dict[str, str]:
-    found = {}
-    for step, taken in (("cleaning", "raw"), ("inference_preprocessing", "incoming")):
+    names = {}
+    for step, artifact in (("cleaning", "raw"), ("inference_preprocessing", "incoming")):
         executions = sqlite_reading.of(tracking).executions(BY_NAME[step].run_name, datasets=True)
         for run in reversed(executions):
-            digest = run.tags.get(f"data_sha256.{taken}")
+            digest = run.tags.get(f"data_sha256.{artifact}")
             place = next((json.loads(source)["path"] for name, source in run.datasets
-                          if name == taken), None)
+                          if name == artifact), None)
             name = digest and place and name_of(workspace, Path(place), digest)
             if name:
-                found[digest[:delivery_names.DIGITS]] = name
-    return found
+                names[digest[:delivery_names.DIGITS]] = name
+    return names

@@ -16,7 +16,6 @@ from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.base import task_named
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
 from ftzard.workspace.workspace import Workspace
@@ -35,7 +34,7 @@ def compare(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, ans
         embeddings: of the rows.
     """
     settings, batch = run.config.drift, rows["batch"].iloc[0]
-    arrived = task_named(run.config.task.kind).evaluation.drift_sample(rows, answers, embeddings)
+    arrived = run.task.evaluation.drift_sample(rows, answers, embeddings)
     result = drift.compare(
         arrived, reference(run, champion, model), getattr(model, "labels", ()),
         false_alarms=settings.false_alarms, clearing=settings.clearing, seed=run.config.seed,
@@ -54,7 +53,7 @@ def reference(run: StepRun, version: Version, model: Any) -> Sample:
     path = place(run.workspace, version)
     if not path.is_file():
         rows = test_rows(run.workspace, version)
-        keep(run.workspace, version, task_named(run.config.task.kind).evaluation.reference_sample(
+        keep(run.workspace, version, run.task.evaluation.reference_sample(
             model, rows, run.config))
     return read(path)
 
@@ -91,20 +90,21 @@ def test_rows(workspace: Workspace, version: Version) -> pd.DataFrame:
 
     They are those of the working tree while it still holds that version, else DVC brings it.
     """
-    told = _trained_on(workspace, version)
+    artifact = _trained_on(workspace, version)
     rows = model_records.tokenized_rows(
         workspace, model_records.read_record(workspace, version), "test")
     if rows is None:
-        raise DataError(f"{told['path']} has changed since {version} was trained on it, and that "
-                        "version was never committed; train again, or run Git_Dvc after each step.")
+        raise DataError(f"{artifact['path']} has changed since {version} was trained on it, and "
+                        "that version was never committed; train again, or run Git_Dvc after each "
+                        "step.")
     return rows
 
 
 def _trained_on(workspace: Workspace, version: Version) -> dict:
     record = model_records.read_record(workspace, version)
-    told = (record or {}).get("data", {}).get("tokenized")
-    if not told:
+    artifact = (record or {}).get("data", {}).get("tokenized")
+    if not artifact:
         raise DataError(f"{version} has no record of the rows it was trained on in "
-                        f"{workspace.relative(model_records.record_path(workspace, version))}; bring "
-                        "it back with git.")
-    return told
+                        f"{workspace.relative(model_records.record_path(workspace, version))}; "
+                        "bring it back with git.")
+    return artifact

@@ -18,7 +18,6 @@ from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.registry import champion_alias, model_records
 from ftzard.steps import first_model, row_accounts, version_scores
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.base import task_named
 from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.evaluation import Evaluation
 
@@ -38,7 +37,7 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
         ModelError: champion and challenger cannot be compared, or rows are tokenized otherwise.
     """
     config, workspace = run.config, run.workspace
-    kind = task_named(config.task.kind).evaluation.EVALUATION
+    kind = run.task.evaluation.EVALUATION
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     meta = adapter.read_meta(challenger)
     champion = champion_alias.champion(workspace, run.tracking, config.tracking.registered_model)
@@ -63,7 +62,7 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
     store = version_scores.store(run, loaded)
     _score_challenger(run, evaluation, challenger, loaded, rows, store)
     if files is not None:
-        evaluation.answers["champion"] = defender.score(evaluation, store, check=True)
+        evaluation.answers["champion"] = defender.score(run, evaluation, store, check=True)
     _score_base(evaluation, loaded, store)
     _score_earlier(run, evaluation, loaded, store)
     verdict = evaluation.judge(rows[rows["split"] == "train"])
@@ -79,7 +78,7 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
 def _score_challenger(run: StepRun, evaluation: Evaluation, folder: Path, loaded: LoadedBase,
                       rows: pd.DataFrame, store: AnswerStore) -> None:
     facts = {**(run.metadata.get("facts") or {}), **run.facts}
-    with _on_base(evaluation, folder, loaded, loaded, store, refresh=True) as model:
+    with _on_base(run, folder, loaded, loaded, store, refresh=True) as model:
         evaluation.score_challenger(model, rows[rows["split"] == "validation"], facts)
         evaluation.memory["challenger"] = weights_mb(model.model.model)
 
@@ -105,7 +104,8 @@ def _score_earlier(run: StepRun, evaluation: Evaluation, loaded: LoadedBase, sto
                     evaluation.meta, adapter.read_meta(files[0]), str(version))
                 one = _Version.of(kind, loaded, *files, evaluation.rows)
                 if not one.unanswerable.any():
-                    evaluation.earlier[version.number] = one.score(evaluation, store, check=False)
+                    evaluation.earlier[version.number] = one.score(
+                        run, evaluation, store, check=False)
                     continue
                 why = (f"it has no room for {int(one.unanswerable.sum()):,} of these rows, or cuts "
                        "their answer elsewhere")
@@ -139,9 +139,10 @@ class _Version:
         return cls(folder, loaded if same else spec, loaded,
                    *kind.read_by(test, meta, tokenizer, same))
 
-    def score(self, evaluation: Evaluation, store: AnswerStore, *, check: bool) -> Any:
+    def score(self, run: StepRun, evaluation: Evaluation, store: AnswerStore, *, check: bool
+              ) -> Any:
         """Return its answers; check: whether it decides the verdict, so known ones are checked."""
-        with _on_base(evaluation, self.folder, self.base, self.loaded, store, check=check
+        with _on_base(run, self.folder, self.base, self.loaded, store, check=check
                       ) as model:
             answers = evaluation.score(model, self.rows[~self.unanswerable].reset_index(drop=True),
                                        decides=check)
@@ -151,11 +152,11 @@ class _Version:
 
 
 @contextmanager
-def _on_base(evaluation: Evaluation, folder: Path, base: BaseSpec | LoadedBase, loaded: LoadedBase,
+def _on_base(run: StepRun, folder: Path, base: BaseSpec | LoadedBase, loaded: LoadedBase,
              store: AnswerStore, **how: bool) -> Iterator[CachedModel]:
     """Yield the model of an adapter, which is taken off the loaded base afterwards."""
     model = CachedModel(prediction_cache.identity(folder, base),
-                        lambda: evaluation.open_model(folder, base), store, **how)
+                        lambda: run.task.predictor.open_predictor(folder, base), store, **how)
     try:
         yield model
     finally:

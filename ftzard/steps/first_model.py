@@ -9,7 +9,6 @@ from ftzard.errors import FtzardError
 from ftzard.evaluation.gate import NO_CHAMPION, Verdict
 from ftzard.steps import presets
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.base import task_named
 
 
 def with_advice(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> Verdict:
@@ -24,13 +23,13 @@ def with_advice(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> Verdict:
 
 
 def _more_rows(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> str:
-    """Say how many labelled rows would help, as far as that is known."""
+    """Say how many labeled rows would help, as far as that is known."""
     there = f"there are {len(rows):,}"
     if verdict.rows_needed:
         in_all = math.ceil(verdict.rows_needed * len(rows) / verdict.n)
         return (f"What would help: about {in_all:,} labelled rows in all, of which "
                 f"{verdict.rows_needed:,} are test rows; {there}.")
-    enough = task_named(run.config.task.kind).evaluation.ROWS_FOR_A_BUILT_BASE
+    enough = run.task.evaluation.ROWS_FOR_A_BUILT_BASE
     if run.config.model.build is not None and enough and len(rows) < enough:
         return ("What would help: more labelled rows. A base that is built here comes near a count "
                 f"of words with about {enough:,}; {there}.")
@@ -39,7 +38,7 @@ def _more_rows(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> str:
 
 def _another_base(run: StepRun) -> list[str]:
     """Name the presets of pretrained bases that this machine can train."""
-    if task_named(run.config.task.kind).evaluation.ROWS_FOR_A_BUILT_BASE is None:
+    if run.task.evaluation.ROWS_FOR_A_BUILT_BASE is None:
         return []
     other = "a pretrained" if run.config.model.build is not None else "another"
     try:

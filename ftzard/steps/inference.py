@@ -1,19 +1,24 @@
 """Step 5: the champion predicts a new batch, which is compared with what it was trained on."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from ftzard.modeling import reproducibility
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.base import Predicted, Predictor
+from ftzard.tasks.base import Predicted
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
+
+if TYPE_CHECKING:
+    from ftzard.tasks.parts import Predictor
 
 #: What of the tokenized rows stands beside the predictions, where the rows have it.
 COLUMNS = ("id", "batch", "split", "text", "messages", "source", "group")
 
 
-def load_champion(run: StepRun) -> tuple[Version, Predictor]:
+def load_champion(run: StepRun) -> tuple[Version, "Predictor"]:
     """Return the registry's champion and its model, ready to predict."""
     reproducibility.set_threads(run.config.threads)
     champion = registry.champion(run.tracking, run.config.tracking.registered_model)
@@ -24,7 +29,7 @@ def load_champion(run: StepRun) -> tuple[Version, Predictor]:
     return champion, predictor
 
 
-def predict(run: StepRun, predictor: Predictor, rows: pd.DataFrame) -> Predicted:
+def predict(run: StepRun, predictor: "Predictor", rows: pd.DataFrame) -> Predicted:
     """Return what a model predicts for tokenized rows, with progress on display."""
     return run.task.model.predict(predictor, rows, on_step=run.progress)
 

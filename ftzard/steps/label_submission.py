@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from ftzard.config.schema import Config
 from ftzard.data.labeling import labeling_queue, submissions
 from ftzard.data.storage import read_parquet, write_csv
 from ftzard.errors import DataError, nearest
+from ftzard.tasks.base import task_named
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -22,9 +24,7 @@ def waiting_rows(workspace: Workspace) -> pd.DataFrame:
     Columns are those of the queue's files: id, batch, text, …, label (as far as it is filled in).
     """
     config = workspace.config()
-    path = workspace.root / config.paths.cleaned
-    cleaned = read_parquet(path) if path.is_file() else None
-    rules = identity(workspace, config)
+    cleaned, rules = _cleaned(workspace, config), identity(workspace, config)
     batches = [submissions.waiting(file, cleaned, rules)
                for file in sorted(workspace.labelling.glob("*.csv"))]
     batches = [batch for batch in batches if batch is not None]
@@ -41,12 +41,11 @@ def submit(workspace: Workspace, labels: Mapping[str, str] | pd.DataFrame | Path
         workspace: whose queue the rows were in.
         labels: {id: label}, a table with the columns id and label (rows with an empty label are
             left out), or a file as `ftzard label`, a spreadsheet or Label Studio writes it.
-        person: who labelled, where the file does not say so.
+        person: who labeled, where the file does not say so.
 
     Raises:
-        DataError: nothing was queued, an id is not in the queue, a row has two labels or none has
-            one. Nothing is written then. A label that the model does not have is refused by the
-            job, row by row, as in any submission.
+        DataError: nothing was queued, an id is not in the queue, a label is none of the task's, a
+            row has two labels or none has one. Nothing is written then.
     """
     queue = submissions.queues(workspace.labelling)
     if queue is None:
@@ -59,7 +58,11 @@ def submit(workspace: Workspace, labels: Mapping[str, str] | pd.DataFrame | Path
     given = given[given["label"].str.strip() != ""].reset_index(drop=True)
     if given.empty:
         raise DataError("none of the rows has a label; expected an id and a label for each.")
-    _, refused = labeling_queue.accept(given, queue, None)
+    config = workspace.config()
+    cleaned = _cleaned(workspace, config)
+    label_format = task_named(config.task.kind).labeling.label_format(
+        config.data, identity(workspace, config), [] if cleaned is None else cleaned["label"])
+    _, refused = labeling_queue.accept(given, queue, label_format)
     if len(refused):
         named = "; ".join(f"row {row.id}: {row.reason}"
                           for row in refused.head(NAMED).itertuples(index=False))
@@ -67,6 +70,12 @@ def submit(workspace: Workspace, labels: Mapping[str, str] | pd.DataFrame | Path
         raise DataError(f"{len(refused):,} of {len(given):,} labels cannot be handed in: {named}"
                         f"{more}. Nothing was written; mend these rows, or leave them out.")
     return write_submission(workspace.labelled, given, batch="api", person=person)
+
+
+def _cleaned(workspace: Workspace, config: Config) -> pd.DataFrame | None:
+    """Return the cleaned rows of all batches, or None before the first."""
+    path = workspace.root / config.paths.cleaned
+    return read_parquet(path) if path.is_file() else None
 
 
 def _of_queue(labels: Mapping[str, str] | pd.DataFrame, queue: pd.DataFrame, person: str
@@ -90,7 +99,7 @@ def _of_queue(labels: Mapping[str, str] | pd.DataFrame, queue: pd.DataFrame, per
 
 
 def write_submission(folder: Path, rows: pd.DataFrame, *, batch: str, person: str) -> Path:
-    """Write labelled rows into a folder under a name of their own; return the file."""
+    """Write labeled rows into a folder under a name of their own; return the file."""
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in person)
     path = folder / f"{batch}_{name}_{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}.csv"
     while path.exists():

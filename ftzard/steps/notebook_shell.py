@@ -1,12 +1,19 @@
 """The IPython shell around a notebook: error display, the end of the kernel, resource usage."""
 
+from __future__ import annotations
+
 import atexit
 import resource
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ftzard.core import parent_watchdog
 from ftzard.errors import FtzardError
+from ftzard.versioning import own_code
+
+if TYPE_CHECKING:
+    from ftzard.steps.step_run import StepRun
 
 
 def shell():
@@ -51,3 +58,17 @@ def resource_usage() -> dict[str, float]:
     unit = 1 if sys.platform == "darwin" else 1024
     return {"system/cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
             "system/peak_memory_megabytes": round(usage.ru_maxrss * unit / 2**20, 1)}
+
+
+def record_unsaved_cells(run: StepRun) -> None:
+    """Report cells that ran by hand and are not in the saved notebook."""
+    running, used = shell(), run.code.get(f"notebooks/{run.step.notebook}.ipynb")
+    if running is None or used is None or run.dagster_run_id is not None:
+        return
+    cells = getattr(running.history_manager, "input_hist_raw", [])
+    count = own_code.unsaved_cells(own_code.snapshot_file(run.workspace, used), cells)
+    run.record_facts(cells_not_saved=count)
+    if count:
+        print(f"{count} of the cells that ran are not in {used.path} as it was saved when the "
+              "step began: what Git_Dvc commits is the file. Save the notebook, then run it from "
+              "the top.")

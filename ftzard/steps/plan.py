@@ -420,8 +420,10 @@ def _assumed(config: Config, training: Training | None, sizes: Sizes | None, mea
                      "buffers")
     sentences.append(f"the speed is that of {measured}" if measured else
                      f"{memory_estimate.SPEED[device.kind] / 1e9:.0f} GFLOP/s per "
-                     f"{'thread' if device.kind == 'cpu' else 'GPU'}, until a run here has measured it")
-    sentences.append("time of training and prediction; loading and the steps' own work come on top")
+                     f"{'thread' if device.kind == 'cpu' else 'GPU'}, until a run here has "
+                     "measured it")
+    sentences.append("time of training and prediction; loading and the steps' own work come on "
+                     "top")
     return sentences
 
 

@@ -12,15 +12,13 @@ import pandas as pd
 
 from ftzard.config.pipeline import JOBS
 from ftzard.config.schema import Config
-from ftzard.data import cleaning, reading, splitting, storage
+from ftzard.data import cleaning, near_duplicates, reading, splitting, storage
 from ftzard.data.labeling import labeling_queue
 from ftzard.errors import DataError, ModelError
 from ftzard.registry import model_records
 from ftzard.sources import ingest
 from ftzard.steps.inputs import given_or_latest
-from ftzard.tasks.classification.checks import tokenized_as
-from ftzard.tasks.instruction_tuning import instructions
-from ftzard.tasks.instruction_tuning.checks import answered_as
+from ftzard.tasks.base import task_named
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -74,7 +72,8 @@ def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer) -> 
     name = "incoming_tokenized" if first in ("inference", "sampling") else "tokenized"
     path = _place(workspace, config, name)
     if name == "tokenized" and tokenizer is not None:
-        _require_tokens_of(storage.read_parquet(path), config, tokenizer)
+        task_named(config.task.kind).data.require_tokens_of(
+            storage.read_parquet(path), tokenizer, config)
     elif name == "tokenized":
         return replace(_tokenized(workspace, path), assumptions=(
             "tokens as they were counted for another base, since this one's tokenizer is not here "
@@ -96,17 +95,19 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
                 return _tokenized(workspace, there, told)
             return _prepared(storage.read_parquet(there), config, tokenizer, told,
                              identity=storage.identity_of(there))
-    data = config.data
-    raw = cleaning.sample_rows(_read(path, config, answers=True), data.sample_rows, config.seed,
-                               data.sample_stratified and config.task.instructions is None)
+    data, part = config.data, task_named(config.task.kind).data
+    raw = cleaning.sample_rows(part.read(path, data), data.sample_rows, config.seed,
+                               data.sample_stratified)
     looked, scale = _part(raw)
     rules = identity(workspace, config)
-    rows, rejected = _cleaned(looked, workspace, config, batch, rules)
+    rows, rejected = part.clean(looked, data, batch=batch, identity=rules,
+                                cleaning=model_records.cleaning_now(workspace, data))
     earlier = workspace.root / config.paths.cleaned
     everything, repeated = cleaning.append(
-        storage.read_parquet(earlier) if earlier.is_file() else None, rows, identity=rules)
-    cleaning.check(rows, rejected, repeated, labels=data.labels, max_rejected=data.max_rejected,
-                   min_rows=min(data.min_rows, len(looked)))
+        storage.read_parquet(earlier) if earlier.is_file() else None, rows, identity=rules,
+        keys=part.text_keys, one_label=part.ONE_LABEL)
+    part.check(rows, rejected, repeated, labels=data.labels, max_rejected=data.max_rejected,
+               min_rows=min(data.min_rows, len(looked)))
     told = f"{workspace.relative(path)}, cleaned and split here: {len(raw):,} rows, of which " \
            f"{(len(rejected) + len(repeated)) * scale:,.0f} cannot be used"
     if earlier.is_file():
@@ -117,7 +118,7 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
 def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
     """Labels that came back, beside all rows there are."""
     path = workspace.root / given_or_latest("labelled", None, workspace, config).path
-    new = labeling_queue.read_labelled(path, free=config.task.instructions is not None)
+    new = labeling_queue.read_labelled(path, free=task_named(config.task.kind).labeling.FREE_TEXT)
     new = new[new["label"].str.strip() != ""].assign(batch=reading.batch_of(path))
     told = f"{workspace.relative(path)}: {len(new):,} labelled rows"
     rules = identity(workspace, config)
@@ -134,42 +135,18 @@ def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
 
 
 def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
-    """An unlabelled batch."""
+    """An unlabeled batch."""
     path = workspace.root / given_or_latest("incoming", None, workspace, config).path
-    raw = _read(path, config, answers=False)
+    part = task_named(config.task.kind).data
+    raw = part.read(path, config.data, labelled=False)
     looked, scale = _part(raw)
     rules = identity(workspace, config)
-    rows, rejected = _cleaned(looked, workspace, config, reading.batch_of(path), rules)
+    rows, rejected = part.clean(looked, config.data, batch=reading.batch_of(path), identity=rules,
+                                cleaning=model_records.cleaning_now(workspace, config.data))
     told = f"{workspace.relative(path)}, cleaned here: {len(raw):,} rows, of which " \
            f"{len(rejected) * scale:,.0f} cannot be used"
-    return _prepared(rows.assign(label=""), config, tokenizer, told, scale, whole=False,
+    return _prepared(rows, config, tokenizer, told, scale, whole=False,
                      identity=rules)
-
-
-def _read(path: Path, config: Config, *, answers: bool) -> pd.DataFrame:
-    """Return the rows of a delivery as step 1 or, without answers, step 2.1 reads them."""
-    data = config.data
-    more = {**reading.layout(data), "group_column": data.group_column,
-            "split_column": data.split_column if answers and data.split == "given" else None}
-    if config.task.instructions is not None:
-        return instructions.read(
-            path, instruction_column=data.text_column, input_column=data.input_column,
-            output_column=data.label_column if answers else None,
-            messages_column=data.messages_column, ignored=data.ignored_columns or (), **more)
-    return reading.read_raw(
-        path, text_column=data.text_column, label_column=data.label_column if answers else None,
-        **more)
-
-
-def _cleaned(rows: pd.DataFrame, workspace: Workspace, config: Config, batch: str, identity: int
-             ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return rows as they are cleaned, and those that cannot be used."""
-    data = config.data
-    if config.task.instructions is not None:
-        return instructions.clean(rows, batch=batch, max_characters=data.max_characters,
-                                  identity=identity)
-    return cleaning.clean(rows, batch=batch, labels=data.labels if "label" in rows else None,
-                          identity=identity, **model_records.cleaning_now(workspace, data))
 
 
 def _part(raw: pd.DataFrame) -> tuple[pd.DataFrame, float]:
@@ -187,59 +164,28 @@ def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: f
     identity: version of the rules by which texts are the same; whole: whether they are all that
     will be trained on; sides that a training would refuse are refused then.
     """
-    data = config.data
-    ratio = {"train": data.train_share, "validation": data.validation_share,
-             "test": data.test_share}
-    rows = splitting.assign(rows, salt=data.salt, ratio=ratio,
+    data, part = config.data, task_named(config.task.kind).data
+    rows = splitting.assign(rows, salt=data.salt, ratio=data.split_ratio,
                             by=data.split if "split" in rows else "text", identity=identity)
-    rows, leaving = splitting.drop_near_duplicates(rows, identity)
+    rows, leaving = near_duplicates.drop_near_duplicates(rows, identity,
+                                                         repeated_of=part.repeated_of)
     if len(leaving):
         told += f"; {len(leaving) * scale:,.0f} leave training, since they are like a test or " \
                 "validation row"
     if whole:
-        free = config.task.instructions is not None
-        splitting.check_splits(rows.drop(columns="label") if free else rows)
-    lengths, cut, assumptions = _lengths(rows, tokenizer, config)
+        part.check_splits(rows)
+    assumptions: tuple[str, ...] = ()
+    if tokenizer is not None:
+        rows, _ = part.tokenize(rows, tokenizer, config)
+    else:
+        length = np.ceil(part.length_in_characters(rows) / CHARACTERS_PER_TOKEN).astype(int) + 1
+        most = config.model.max_length
+        rows = rows.assign(length=np.minimum(length, most), cut=np.maximum(length - most, 0))
+        assumptions = (f"a token for every {CHARACTERS_PER_TOKEN:g} characters, since the "
+                       "tokenizer is not here yet",)
     if scale > 1:
         assumptions += (f"{len(rows):,} rows stand for {len(rows) * scale:,.0f}",)
-    return Expected(rows.assign(length=lengths, cut=cut)[COLUMNS], told, scale, assumptions)
-
-
-def _lengths(rows: pd.DataFrame, tokenizer, config: Config
-             ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Return tokens per row, tokens cut away per row, and what was assumed."""
-    texts, most = rows["text"], config.model.max_length
-    if config.task.instructions is not None and tokenizer is not None and "messages" in rows:
-        from ftzard.tasks.instruction_tuning import tokenize_rows
-        from ftzard.tasks.instruction_tuning.tokenization import encode as encode_answers
-
-        found = encode_answers(
-            rows["messages"].map(tokenize_rows.turns).tolist(), rows["label"].tolist(), tokenizer,
-            tokenize_rows.template_of(config, tokenizer), most)
-        return found.length, found.cut, ()
-    if tokenizer is not None:
-        from ftzard.modeling.tokenizer import encode
-
-        _, lengths, cut = encode(texts.tolist(), tokenizer, most)
-        return lengths, cut, ()
-    if config.task.instructions is not None:
-        texts = texts + rows["label"]
-    found = np.ceil(texts.str.len().to_numpy() / CHARACTERS_PER_TOKEN).astype(np.int64) + 1
-    return np.minimum(found, most), np.maximum(found - most, 0), (
-        f"a token for every {CHARACTERS_PER_TOKEN:g} characters, since the tokenizer is not here "
-        "yet",)
-
-
-def _require_tokens_of(rows: pd.DataFrame, config: Config, tokenizer) -> None:
-    """Raise ModelError if rows were tokenized otherwise than this base, as configured, does it."""
-
-    if config.task.instructions is None:
-        tokenized_as(rows, tokenizer, config.model.max_length)
-        return
-    from ftzard.tasks.instruction_tuning import tokenize_rows
-
-    answered_as(rows, tokenizer, tokenize_rows.template_of(config, tokenizer),
-                       config.model.max_length)
+    return Expected(rows.reindex(columns=COLUMNS, fill_value=""), told, scale, assumptions)
 
 
 def _as_this_base_does_it(path: Path, config: Config, tokenizer) -> bool:
@@ -248,7 +194,8 @@ def _as_this_base_does_it(path: Path, config: Config, tokenizer) -> bool:
     if tokenizer is None:
         return False
     try:
-        _require_tokens_of(storage.read_parquet(path), config, tokenizer)
+        task_named(config.task.kind).data.require_tokens_of(
+            storage.read_parquet(path), tokenizer, config)
     except ModelError:
         return False
     return True

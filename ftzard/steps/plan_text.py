@@ -2,6 +2,7 @@
 
 from ftzard.config import effects, listing, unusual
 from ftzard.config.pipeline import JOBS
+from ftzard.core.durations import duration_text
 from ftzard.steps.plan import Plan, megabytes, room
 
 
@@ -18,7 +19,8 @@ def lines(plan: Plan) -> list[str]:
             line.partition("=")[0] for line in plan.not_used}
         for key, value, source in listing.not_default(plan.config, read):
             output.append(f"config    {f'{key}={value}':<44}  {source}")
-        output.append("          every other value it reads is a default; 'ftzard config' shows all")
+        output.append("          every other value it reads is a default; 'ftzard config' shows "
+                      "all")
     output += [f"not used  {line.replace(' is not used', '', 1)}" for line in plan.not_used]
     if plan.sizes is None:
         return [*output, *(f"assumed   {line}" for line in plan.assumptions)]
@@ -43,12 +45,5 @@ def lines(plan: Plan) -> list[str]:
                     + (", fits" if size <= room(plan.device) else ""))
     if plan.changes and plan.changes[-1][1] > room(plan.device):
         output.append("          nothing here makes it fit: take a smaller base or a larger device")
-    output.append(f"time      about {clock(plan.seconds)} at {plan.rate:,.0f} tokens/s")
+    output.append(f"time      about {duration_text(plan.seconds)} at {plan.rate:,.0f} tokens/s")
     return [*output, *(f"assumed   {line}" for line in plan.assumptions)]
-
-
-def clock(seconds: float) -> str:
-    """Return a duration in seconds, minutes or hours."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,20 +1,21 @@
-"""Which presets of pretrained bases this machine can train, as `plan` reckons it.
+"""The presets of pretrained bases that this machine can train, by their estimates.
 
-No weight is read, and no hub is asked: the architectures of the presets are known here.
+No weights are read and no hub is queried: the architectures of the presets are packaged.
 """
 
 from dataclasses import dataclass
 
 from ftzard.config import compose
 from ftzard.config.schema import Config
+from ftzard.core.durations import duration_text
 from ftzard.errors import FtzardError
 from ftzard.modeling.memory import Device
 from ftzard.modeling.memory import device as found_device
-from ftzard.steps import plan, plan_text
+from ftzard.steps import plan
 from ftzard.steps.plan_rows import Expected, expected_rows
 from ftzard.workspace.workspace import Workspace
 
-#: Pretrained bases for classification that need no licence, the smallest first.
+#: Pretrained bases for classification that need no license, the smallest first.
 PRETRAINED = ("minilm", "distilbert", "falcon_7b")
 #: Longest training that is suggested, in seconds.
 PATIENCE = 3600
@@ -22,8 +23,7 @@ PATIENCE = 3600
 
 @dataclass(frozen=True)
 class Preset:
-    """A preset that fits: its choice, parameters, peak of memory in bytes and seconds of training.
-    """
+    """A preset that fits: its choice, parameters, peak memory in bytes and training seconds."""
 
     choice: str
     parameters: int
@@ -33,7 +33,7 @@ class Preset:
     def sentence(self) -> str:
         """Return the preset with its size, memory and time, as a part of a sentence."""
         return (f"model={self.choice} ({self.parameters / 1e6:,.0f} million parameters, "
-                f"{self.memory / 2**30:.1f} GB, about {plan_text.clock(self.seconds)})")
+                f"{self.memory / 2**30:.1f} GB, about {duration_text(self.seconds)})")
 
 
 def fitting(workspace: Workspace, config: Config, *, device: Device | None = None
@@ -45,29 +45,29 @@ def fitting(workspace: Workspace, config: Config, *, device: Device | None = Non
     FtzardError if there are no tokenized rows.
     """
     expected, where = expected_rows(workspace, config, "tuning_job", None), device or found_device()
-    found = []
+    presets = []
     for choice in PRETRAINED:
         if choice == config.model.name:
             continue
         preset = _tried(workspace, config, choice, expected, where)
         if preset is None:
             break  # the next one is larger
-        found.append(preset)
-    return found
+        presets.append(preset)
+    return presets
 
 
 def _tried(workspace: Workspace, config: Config, choice: str, expected: Expected, device: Device
            ) -> Preset | None:
-    """Return a preset if it fits, as the plan of its training says."""
+    """Return a preset if its training fits, by its estimate."""
     try:
         changed = compose.compose({"model": choice, "seed": config.seed,
                                    "threads": config.threads})
         base = plan.base_of(workspace, changed)
-        told = plan.plan_for(workspace, "tuning_job", changed, base, expected,
-                             plan.training_of(workspace, "tuning_job", changed, expected), device,
-                             changes=False)
+        training = plan.training_of(workspace, "tuning_job", changed, expected)
+        estimate = plan.plan_for(workspace, "tuning_job", changed, base, expected, training, device,
+                                 changes=False)
     except FtzardError:
         return None
-    if not told.fits or told.seconds > PATIENCE:
+    if not estimate.fits or estimate.seconds > PATIENCE:
         return None
-    return Preset(choice, told.sizes.parameters, told.memory.total, told.seconds)
+    return Preset(choice, estimate.sizes.parameters, estimate.memory.total, estimate.seconds)

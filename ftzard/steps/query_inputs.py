@@ -11,7 +11,6 @@ import pandas as pd
 from ftzard.data import query_strategies
 from ftzard.errors import ModelError
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.tracking import registry, runs
 from ftzard.tracking.registry import Version
 
@@ -19,7 +18,7 @@ INSTEAD = "or choose another sampling.strategy, such as least_confidence"
 
 
 def of(run: StepRun, predictions: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return what `sampling.select` needs for the config's strategy, by its argument's name."""
+    """Return what `query_strategies.select` needs for the config's strategy, by argument."""
     strategy = run.config.sampling.strategy
     if strategy == "committee":
         return {"disagreement": _disagreement(run, predictions["text"].tolist())}
@@ -33,31 +32,27 @@ def _champion(run: StepRun) -> Version:
 
 
 def _disagreement(run: StepRun, texts: list[str]) -> np.ndarray:
-    from ftzard.modeling import adapter, reproducibility
+    from ftzard.modeling import reproducibility
     from ftzard.registry import model_records
-    from ftzard.tasks.classification import committee
 
     reproducibility.set_threads(run.config.threads)
     champion = _champion(run)
-    folder, spec = model_records.version_files(run.workspace, champion)
+    _, spec = model_records.version_files(run.workspace, champion)
     members = committee_of(run, champion)
     run.record_facts(committee=len(members))
-    return query_strategies.disagreement(committee.answers(
-        members, spec, adapter.read_meta(folder)["labels"], texts,
+    return query_strategies.disagreement(run.task.evaluation.committee_probabilities(
+        members, spec, texts,
         on_member=lambda number: lambda done, total: run.progress(
             done, total, f"trial {number + 1} of {len(members)}, row")))
 
 
 def _embeddings(run: StepRun, texts: list[str]) -> np.ndarray:
     from ftzard.modeling import reproducibility
-    from ftzard.modeling.tokenizer import encode
     from ftzard.registry import model_records
 
     reproducibility.set_threads(run.config.threads)
     files = model_records.version_files(run.workspace, _champion(run))
-    classifier = open_classifier(*files)
-    input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
-    return classifier.answers(input_ids, on_step=run.progress)[1]
+    return run.task.evaluation.embeddings(*files, texts, on_step=run.progress)
 
 
 def committee_of(run: StepRun, champion: Version) -> list[Path]:
@@ -70,14 +65,14 @@ def committee_of(run: StepRun, champion: Version) -> list[Path]:
     tuning = _tuning_run(run, champion)
     client = run.tracking.client
     trials = runs.children(run.tracking, level=runs.TRIAL, parent=tuning, status="FINISHED")
-    kept = [{"run_id": trial.info.run_id, "adapter": files[0].path} for trial in reversed(trials)
+    members = [{"run_id": trial.info.run_id, "adapter": files[0].path} for trial in reversed(trials)
             if (files := client.list_artifacts(trial.info.run_id, "adapter"))]
-    if len(kept) < 2:
+    if len(members) < 2:
         raise ModelError(
             f"sampling.strategy=committee: the tuning that {champion} comes from (MLflow run "
-            f"{tuning}) has {len(kept)} trials with an adapter; a committee needs two or more. "
+            f"{tuning}) has {len(members)} trials with an adapter; a committee needs two or more. "
             f"Train again with tuning.trials=3, {INSTEAD}.")
-    return [fetch_adapter(run, trial) for trial in kept]
+    return [fetch_adapter(run, trial) for trial in members]
 
 
 def _tuning_run(run: StepRun, champion: Version) -> str:
@@ -91,11 +86,11 @@ def _tuning_run(run: StepRun, champion: Version) -> str:
             break
         version = registry.version(run.tracking, champion.name, entry["parent"])
     entry = entry or {}
-    found = runs.children(run.tracking, "HP_TUNING", status="FINISHED")
-    known = {run.info.run_id for run in found}
+    tuning_runs = runs.children(run.tracking, "HP_TUNING", status="FINISHED")
+    known = {run.info.run_id for run in tuning_runs}
     if entry.get("tuning_run") in known:
         return entry["tuning_run"]
-    same = [run.info.run_id for run in found if entry.get("dagster_run")
+    same = [run.info.run_id for run in tuning_runs if entry.get("dagster_run")
             and run.data.tags.get("dagster_run_id") == entry["dagster_run"]]
     if not same:
         raise ModelError(

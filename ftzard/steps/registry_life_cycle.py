@@ -1,7 +1,6 @@
-"""What the chapter Registry_Life_Cycle does: a registered model from its first version to its end.
+"""The notebook Registry_Life_Cycle: a registered model from its first version to its deletion.
 
-It works on registered names of its own, so that the champion is never touched, and leaves nothing
-of them behind but its run.
+It uses registered names of its own, so that the champion is not touched, and leaves only its run.
 """
 
 import os
@@ -20,10 +19,10 @@ from ftzard.registry import delete as deletion
 from ftzard.registry import lookup, model_records
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base as register_bare_base
-from ftzard.reporting.comparison_page import speed_of
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.steps.trials import log_epoch
 from ftzard.tasks.comparison import Comparison, description
+from ftzard.tasks.comparison_page import speed_of
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
 from ftzard.training.fit import fit
@@ -37,12 +36,12 @@ EXAMPLE = ("The best day in a long time.", "It never arrived, and nobody answers
 
 
 def name(run: StepRun) -> str:
-    """Return the name of the chapter's own registered model."""
+    """Return the name of the notebook's own registered model."""
     return f"{run.config.tracking.registered_model}-life-cycle"
 
 
 def who(run: StepRun) -> pd.DataFrame:
-    """Return where is recorded and as whom: the login comes from the environment."""
+    """Return where runs are recorded and as which user, from the environment."""
     user = os.environ.get("MLFLOW_TRACKING_USERNAME")
     return pd.DataFrame({"": {
         "tracking URI": run.tracking.client.shown,
@@ -92,26 +91,27 @@ def register_base(run: StepRun, folder: Path, **loaded: object) -> Version:
 
 
 def table(run: StepRun) -> pd.DataFrame:
-    """Return the versions of the chapter's own models as `ftzard models list` shows them."""
-    there = registry.names(run.tracking)
-    lines = [line for model in (name(run), registry.base_name(name(run))) if model in there
+    """Return the versions of the notebook's own models as `ftzard models list` shows them."""
+    names = registry.names(run.tracking)
+    lines = [line for model in (name(run), registry.base_name(name(run))) if model in names
              for line in lookup.listing(run.workspace, model)]
     columns = ["model", "version", "kind", "base", "size_bytes", "created"]
     return pd.DataFrame(lines, columns=columns)
 
 
 def infer(run: StepRun, versions: list[Version], texts: list[str]) -> pd.DataFrame:
-    """Return what each version says of raw texts, loaded from MLflow as anybody loads it."""
-    asked = pd.DataFrame({"text": texts})
-    found = {}
+    """Return each version's predictions of raw texts, loaded from MLflow without FTzard's code."""
+    inputs = pd.DataFrame({"text": texts})
+    columns = {}
     for version in versions:
-        said = registry.load(run.tracking, version).predict(asked)
-        found[str(version)] = [f"{row.label} {row.confidence:.2f}" for row in said.itertuples()]
-    return asked.assign(**found)
+        predictions = registry.load(run.tracking, version).predict(inputs)
+        columns[str(version)] = [f"{row.label} {row.confidence:.2f}"
+                                 for row in predictions.itertuples()]
+    return inputs.assign(**columns)
 
 
 def compare(run: StepRun, first: Version, second: Version, rows: pd.DataFrame) -> Comparison:
-    """Return two versions side by side on the test rows, each in a process of its own."""
+    """Compare two versions on the test rows, each in its own process."""
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     models = [lookup.files_of(run.workspace, run.tracking, v) for v in (first, second)]
     comparison = comparing.compare_on(
@@ -138,7 +138,7 @@ def scores(comparison: Comparison) -> pd.DataFrame:
 
 
 def delete(run: StepRun, what: str | Version) -> None:
-    """Delete a version or a whole model of the chapter, with its files in MLflow."""
+    """Delete a version or a whole model of the notebook, with its files in MLflow."""
     plan = deletion.planned(run.workspace, str(what))
     done = deletion.carry_out(run.workspace, replace(plan, force=False), say=print)
     print("\n".join([f"{done.name} is deleted: {', '.join(done.versions)}", *done.stays]))

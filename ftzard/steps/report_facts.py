@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -17,13 +16,9 @@ from ftzard.evaluation import metric_info
 from ftzard.registry import model_records, promotions
 from ftzard.reporting import report
 from ftzard.reporting.report_data import (
-    AnsweringModel,
-    Answers,
     Facts,
     Lineage,
-    Model,
     Round,
-    Test,
     Trial,
 )
 from ftzard.reporting.standings import Standings
@@ -37,13 +32,13 @@ from ftzard.workspace import drift_log
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
 LEARNED_BEFORE = "test row like one learned before"
-ROLES = {"challenger": "challenger", "champion": "champion", "base": "base"}
 
 
 def write_report(run: StepRun, version: Version, evaluation: Evaluation,
                  rows: pd.DataFrame) -> Path:
     """Write reports/index.html for this round, record it with the run and return its path."""
-    path = report.write(facts(run, version, evaluation, rows), run.workspace.report)
+    path = report.write(facts(run, version, evaluation, rows),
+                        run.task.report.sections, run.workspace.report)
     run.mlflow_run.artifact(path, "report")
     return path
 
@@ -57,7 +52,6 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
     dropped = {name: count for name in ("cleaning", "preprocessing")
                if (count := steps.get(name, {}).get("facts", {}).get("rows_dropped_by_own_code"))}
     trained = steps.get("tuning" if run.step.name == "choosing" else "retraining", {})
-    of_the_task = _of_classes if config.task.instructions is None else _of_answers
     return Facts(
         title=f"{version.name}: {_what(run, evaluation, version)}",
         subtitle=f"{config.tracking.experiment}, base {config.model.name}",
@@ -79,46 +73,10 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
         drift=drift_log.entries(run.workspace),
         delivered_as=run.delivered_as,
         lineage=_lineage(run, version, steps),
-        **of_the_task(run, version, evaluation, rows, steps),
+        **run.task.report.facts(
+            evaluation, rows, _names(version, evaluation),
+            steps.get("preprocessing", {}).get("facts", {})),
         **_uncertainty(run, steps))
-
-
-def _of_classes(run: StepRun, version: Version, evaluation: Evaluation, rows: pd.DataFrame,
-                steps: dict) -> dict:
-    """Return what only a round of classification has to tell."""
-    return {
-        "models": [_model(line, version, evaluation) for line in evaluation.table().to_dict("records")],
-        "class_counts": {label: part["split"].value_counts().to_dict()
-                         for label, part in rows.groupby("label")},
-        "test": Test(evaluation.classes, evaluation.rows["label"].tolist(),
-                     evaluation.answers["challenger"], evaluation.rows["text"].tolist(),
-                     evaluation.rows["id"].tolist(), evaluation.calibration.temperature,
-                     evaluation.calibration.validation_rows)}
-
-
-def _of_answers(run: StepRun, version: Version, evaluation: Evaluation, rows: pd.DataFrame,
-                steps: dict) -> dict:
-    """Return what only a round of instruction tuning has to tell."""
-    told = run.config.task.instructions
-    names, prepared = _names(version, evaluation), steps.get("preprocessing", {}).get("facts", {})
-    answers = (rows["length"] - rows["prompt_length"]).groupby(rows["split"]).sum()
-    kinds = {f.name for f in fields(AnsweringModel)}
-    return {"answers": Answers(
-        measure=evaluation.measure,
-        models=[AnsweringModel(
-            name=names[line["model"]], role=line["model"],
-            **{key: value for key, value in line.items() if key in kinds})
-            for line in evaluation.table().to_dict("records")],
-        generations=evaluation.examples().to_dict("records"),
-        differences=evaluation.differences().tolist(),
-        template=told.template, packing=told.packing,
-        supervised_tokens={side: int(count) for side, count in answers.items()},
-        prompt_tokens={side: int(count) for side, count in
-                       rows.groupby("split")["prompt_length"].sum().items()},
-        rows={source or "one file": part["split"].value_counts().to_dict()
-              for source, part in rows.groupby("source")},
-        cut_answers=int((rows["cut"] > 0).sum()),
-        lost_rows=prepared.get("rows_without_room"), max_new_tokens=told.max_new_tokens)}
 
 
 def rounds(run: StepRun, version: Version) -> list[Round]:
@@ -154,16 +112,16 @@ def _round(entry: Mapping, table: Standings, champion: int | None) -> Round:
 
 
 def _labels(entry: Mapping) -> dict[str, int | None]:
-    """Return how many labelled rows came in with a round, and how many of them are trained on.
+    """Return how many labeled rows came in with a round, and how many of them are trained on.
 
     A record of before does not say it, but for the first version, to which all rows were new.
     """
-    told = entry.get("new_rows")
-    if told is None and int(entry["version"]) == 1:
-        told = entry["rows"]
-    if told is None:
+    rows = entry.get("new_rows")
+    if rows is None and int(entry["version"]) == 1:
+        rows = entry["rows"]
+    if rows is None:
         return {"labels": None, "new_training_rows": None}
-    return {"labels": sum(told.values()), "new_training_rows": told.get("train", 0)}
+    return {"labels": sum(rows.values()), "new_training_rows": rows.get("train", 0)}
 
 
 def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
@@ -172,7 +130,7 @@ def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
     That includes what a person decided before the next version was made.
     """
     chain = promotions.on_record(records)
-    found: dict[int, int | None] = {}
+    champions: dict[int, int | None] = {}
     standing, done = None, 0
     begun = [str(entry.get("created") or "") for entry in records[1:]]
     for entry, next_one in zip_longest(records, begun):
@@ -183,8 +141,8 @@ def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
         while done < len(chain) and chain[done].by_hand and chain[done].version <= number and (
                 next_one is None or chain[done].time <= next_one):
             standing, done = chain[done].version, done + 1
-        found[number] = standing
-    return found
+        champions[number] = standing
+    return champions
 
 
 def _by_hand(entry: dict) -> list[str]:
@@ -198,39 +156,34 @@ def leaks(steps: dict) -> dict:
 
     steps: every step's metadata, by name.
     """
-    told = steps.get("preprocessing", {}).get("facts", {})
-    if told.get("leaks") is None:
+    prepared = steps.get("preprocessing", {}).get("facts", {})
+    if prepared.get("leaks") is None:
         return {}
-    return {"leaks": {reason: n for reason, n in told["leaks"].items() if reason != LEARNED_BEFORE},
-            "learned_before": told["leaks"].get(LEARNED_BEFORE, 0),
+    return {"leaks": {reason: n for reason, n in prepared["leaks"].items()
+                      if reason != LEARNED_BEFORE},
+            "learned_before": prepared["leaks"].get(LEARNED_BEFORE, 0),
             "arrived_leaks": steps.get("inference_preprocessing", {}).get("facts", {}).get("leaks")}
 
 
 def _metadata(run: StepRun) -> dict[str, dict]:
     """Return the latest metadata of every step that has run, this one's as it stands."""
-    found = {step.name: json.loads(path.read_text(encoding="utf-8")) for step in STEPS
-             if (path := run.workspace.metadata / f"{step.name}.json").is_file()}
-    return {**found, run.step.name: {"facts": run.facts, "run_id": run.mlflow_run.id}}
+    metadata = {step.name: json.loads(path.read_text(encoding="utf-8")) for step in STEPS
+                if (path := run.workspace.metadata / f"{step.name}.json").is_file()}
+    return {**metadata, run.step.name: {"facts": run.facts, "run_id": run.mlflow_run.id}}
 
 
 def _what(run: StepRun, evaluation: Evaluation, version: Version) -> str:
     if evaluation.verdict.promoted:
         return f"version {version.number} is the new champion"
     before = evaluation.champion
-    kept = f"version {before.number} stays champion" if before else "no champion yet"
-    return f"{kept}, version {version.number} was not promoted"
-
-
-def _model(line: dict, version: Version, evaluation: Evaluation) -> Model:
-    role, names = ROLES.get(line["model"], "baseline"), _names(version, evaluation)
-    return Model(name=names.get(line["model"], line["model"]), role=role,
-                 accuracy=line["accuracy"], n=line["n"], lower=line["lower"], upper=line["upper"],
-                 macro_f1=line["macro_f1"])
+    outcome = f"version {before.number} stays champion" if before else "no champion yet"
+    return f"{outcome}, version {version.number} was not promoted"
 
 
 def _names(version: Version, evaluation: Evaluation) -> dict[str, str]:
     now = " (now champion)" if evaluation.verdict.promoted else ""
-    return {"challenger": f"challenger {version}{now}", "champion": f"champion {evaluation.champion}",
+    return {"challenger": f"challenger {version}{now}",
+            "champion": f"champion {evaluation.champion}",
             "base": "base, before fine-tuning", "majority": "majority class"}
 
 
@@ -242,21 +195,22 @@ def _examples(rejected: pd.DataFrame | None, each: int = 2) -> list[dict]:
 
 
 def _uncertainty(run: StepRun, steps: dict) -> dict:
-    """Return the latest unlabelled batch's uncertainty, in the round that was trained on it."""
+    """Return the latest unlabeled batch's uncertainty, in the round that was trained on it."""
     path, sampled = run.artifact_path("predictions"), steps.get("sampling")
     if run.step.name != "evaluation" or sampled is None or not path.is_file():
         return {}
     predictions = storage.read_parquet(path)
-    told = sampled["facts"]
+    sampling = sampled["facts"]
     if "probabilities" in predictions:
-        scores = query_strategies.uncertainty(np.stack(predictions["probabilities"]), told["shown_by"])
+        scores = query_strategies.uncertainty(
+            np.stack(predictions["probabilities"]), sampling["shown_by"])
     else:
         scores = 1 - predictions["confidence"].to_numpy()
-    return {"uncertainty": scores.tolist(), "threshold": told["shown_threshold"],
-            "strategy": told["strategy"].replace("_", " "),
-            "quantile": told.get("quantile"),
-            "asked": told["uncertain_rows_asked"] + told["audit_rows_asked"],
-            "asked_of": told.get("batch")}
+    return {"uncertainty": scores.tolist(), "threshold": sampling["shown_threshold"],
+            "strategy": sampling["strategy"].replace("_", " "),
+            "quantile": sampling.get("quantile"),
+            "asked": sampling["uncertain_rows_asked"] + sampling["audit_rows_asked"],
+            "asked_of": sampling.get("batch")}
 
 
 def _lineage(run: StepRun, version: Version, steps: dict) -> Lineage:

@@ -52,7 +52,8 @@ def mix(run: StepRun, champion: Champion, train: pd.DataFrame, ratio: float | No
     Returns:
         The rows, and what `replay.mix` was told, for the record.
     """
-    replayed = {**candidate.seen_rows(run, champion.version, champion.record, train), "ratio": ratio}
+    seen = candidate.seen_rows(run, champion.version, champion.record, train)
+    replayed = {**seen, "ratio": ratio}
     rows, counts = replay.mix(train, **replayed, seed=run.config.seed)
     run.log(**counts)
     return rows, replayed

@@ -1,8 +1,10 @@
-"""Where the rows of a step went: every one that came in is kept, rejected, or said to be gone.
+"""The rows of a step: each input row is in the outputs, rejected, or reported as dropped.
 
-Notebooks are there to be edited, and a line of a user's own may drop rows. The counts here come
-from files and handles, not from what a notebook says of itself.
+Users edit notebooks, and their code may drop rows. The counts here come from files and handles, not
+from a notebook's own facts.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,12 +22,13 @@ from ftzard.sources import ingest
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from ftzard.steps.step_run import StepRun
     from ftzard.tracking.registry import Version
 
 
 def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str, ArtifactRef],
             outputs: Mapping[str, ArtifactRef], facts: Mapping) -> int | None:
-    """Return how many rows of a step the workspace's own code has dropped.
+    """Return the number of rows that the workspace's own code dropped in a step.
 
     They are those that came in and are neither among its outputs nor counted as rejected. None for
     a step that has no such account, or whose input cannot be counted; below zero if rows were
@@ -67,14 +70,23 @@ def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str
 
 def _delivered(workspace: Workspace, config: Config, outputs: Mapping[str, ArtifactRef],
                facts: Mapping) -> int | None:
-    """Return the rows of the delivery; the step has counted them if its file has lines."""
+    """Return the number of rows of the delivery; a step has counted those of a file with lines."""
     counted = facts.get("file_rows")
     return ingest.rows_of(workspace.root / outputs["delivery"].path, config) \
         if counted is None else counted
 
 
+def record_dropped(run: StepRun) -> None:
+    """Record and print the number of input rows that are neither in the outputs nor rejected."""
+    count = dropped(run.step.name, run.workspace, run.config, run.inputs, run.outputs, run.facts)
+    if count is not None:
+        run.log(rows_dropped_by_own_code=count)
+        if count:
+            print(sentence(count))
+
+
 def sentence(count: int) -> str:
-    """Return what is said of rows that the workspace's own code has dropped, or added."""
+    """Return a sentence on rows that the workspace's own code has dropped, or added."""
     rows = "1 row" if abs(count) == 1 else f"{abs(count):,} rows"
     if count < 0:
         return f"{rows} more come out than went in: this workspace's code has added them"
@@ -83,7 +95,7 @@ def sentence(count: int) -> str:
 
 def vanished_test_rows(workspace: Workspace, champion: "Version | None", rows: pd.DataFrame
                        ) -> dict[str, int]:
-    """Return {batch: rows}: test rows of the champion's data version that there are no more.
+    """Return {batch: number} of the champion's test rows that do not exist any more.
 
     rows: tokenized rows of now. Nothing is returned if its data version cannot be had; that is
     said.
@@ -106,16 +118,16 @@ def vanished_test_rows(workspace: Workspace, champion: "Version | None", rows: p
 
 def with_vanished(verdict: Verdict, vanished: dict[str, int], champion: "Version | None"
                   ) -> Verdict:
-    """Return the gate's verdict with a warning of test rows that have disappeared, if any have."""
+    """Return the gate's verdict with a warning of vanished test rows, if there are any."""
     if not vanished:
         return verdict
     return replace(verdict, warnings=[*verdict.warnings, vanished_sentence(vanished, champion)])
 
 
 def vanished_sentence(vanished: dict[str, int], champion: "Version") -> str:
-    """Return what the gate says of test rows that have disappeared."""
+    """Return the gate's sentence on vanished test rows."""
     count = sum(vanished.values())
     rows, have = ("1 test row", "has") if count == 1 else (f"{count:,} test rows", "have")
-    told = ", ".join(f"{n:,} of batch {batch}" for batch, n in vanished.items())
-    return (f"{rows} that {champion} was judged on {have} disappeared ({told}): this comparison is "
-            "made on the rows that are left.")
+    listed = ", ".join(f"{n:,} of batch {batch}" for batch, n in vanished.items())
+    return (f"{rows} that {champion} was judged on {have} disappeared ({listed}): this comparison "
+            "is made on the rows that are left.")

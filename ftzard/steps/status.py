@@ -1,4 +1,4 @@
-"""The state of a workspace at a glance, as plain values."""
+"""The state of a workspace as plain values."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from ftzard.workspace.workspace import Workspace
 
 
 def gather(workspace: Workspace) -> dict:
-    """Return what `ftzard status` shows: commit, models, steps, what waits, drift, not pushed."""
+    """Return what `ftzard status` shows: commit, models, steps, waiting files, drift, pushes."""
     config = workspace.config()
     store = sqlite_reading.of_workspace(workspace, config)
     name = config.tracking.registered_model
@@ -50,7 +50,7 @@ def gather(workspace: Workspace) -> dict:
 
 
 def _drift(workspace: Workspace, store: Reading) -> dict | None:
-    """Return the latest batch's entry in the log of drift, and how the report calls the batch."""
+    """Return the latest batch's entry in the drift log, and the batch's name in the report."""
     last = drift_log.last(workspace)
     if last is None:
         return None
@@ -60,7 +60,7 @@ def _drift(workspace: Workspace, store: Reading) -> dict | None:
 
 
 def _model(workspace: Workspace, version, table: Standings | None) -> dict | None:
-    """Return what is shown of a version; its metrics are of the newest test rows, if it has such.
+    """Return the shown values of a version, with its metrics on the newest test rows, if any.
 
     apart: why it has none; its metrics are then of its own rows. measured_on: which rows.
     """
@@ -96,7 +96,7 @@ def _step(store: Reading, run_name: str) -> dict:
 
 
 def _waiting(workspace: Workspace, cleaned: Path) -> int:
-    """Count the rows that were asked for and have no label yet."""
+    """Count the rows in queues without a label."""
     queues = sorted(workspace.labelling.glob("*.csv"))
     if not queues:
         return 0

@@ -57,38 +57,38 @@ def locate(namespace: Mapping, step: Step | None = None) -> StepLocation:
                         tuple(own_code.config_files(resolved)))
 
 
-def used_notebook(notebook: str, location: StepLocation) -> dict[str, own_code.Used]:
+def used_notebook(notebook: str, location: StepLocation) -> dict[str, own_code.UsedFile]:
     """Return the workspace's copy of a notebook by its path; nothing for a packaged notebook.
 
     Under Dagster it is the copy as the run read it, by hand as it is now.
     """
     path = f"notebooks/{notebook}.ipynb"
-    used = own_code.of_run(location.workspace, location.dagster_run_id)
+    used = own_code.used_by_run(location.workspace, location.dagster_run_id)
     if used is None:
-        used = own_code.keep(location.workspace, [path])
+        used = own_code.snapshot(location.workspace, [path])
     return {name: file for name, file in used.items() if name == path}
 
 
-def used_code(notebook: str, location: StepLocation) -> dict[str, own_code.Used]:
+def used_code(notebook: str, location: StepLocation) -> dict[str, own_code.UsedFile]:
     """Return the workspace's own code that an execution of a notebook uses, by path.
 
     Under Dagster it is the code as the run read it, by hand as it is now.
     """
-    used = own_code.of_run(location.workspace, location.dagster_run_id)
+    used = own_code.used_by_run(location.workspace, location.dagster_run_id)
     if used is None:
-        used = own_code.keep(location.workspace, [
+        used = own_code.snapshot(location.workspace, [
             *location.code, *own_code.custom_files(location.workspace)])
     return {**{path: file for path, file in used.items() if not path.startswith("notebooks/")},
             **used_notebook(notebook, location)}
 
 
-def notebook_file(notebook: str, location: StepLocation, code: Mapping[str, own_code.Used]
+def notebook_file(notebook: str, location: StepLocation, code: Mapping[str, own_code.UsedFile]
                   ) -> Path:
     """Return the file of a notebook with the cells that run."""
     used = code.get(f"notebooks/{notebook}.ipynb")
     if used is None:
         return location.workspace.notebooks / f"{notebook}.ipynb"
-    return own_code.kept(location.workspace, used)
+    return own_code.snapshot_file(location.workspace, used)
 
 
 def require_restored(workspace: Workspace) -> None:

@@ -80,7 +80,7 @@ class StepRun:
     inputs: dict[str, ArtifactRef]
     metadata: dict
     dagster_run_id: str | None
-    code: dict[str, own_code.Used] = field(default_factory=dict)
+    code: dict[str, own_code.UsedFile] = field(default_factory=dict)
     outputs: dict[str, ArtifactRef] = field(default_factory=dict)
     records: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
@@ -90,9 +90,9 @@ class StepRun:
     _trials: list[runs.Run] = field(default_factory=list)
     _closed: bool = False
 
-    @property
+    @cached_property
     def task(self) -> Task:
-        """What the workspace's models are for."""
+        """What differs between kinds of fine-tuning, of this workspace's kind."""
         return task_named(self.config.task.kind)
 
     @property
@@ -277,8 +277,10 @@ class StepRun:
 
     def finish(self) -> dict:
         """Close the run as FINISHED, pass on the outputs and return the step's metadata."""
+        from ftzard.steps import row_accounts
+
         self._add_imported_code()
-        self._account_for_rows()
+        row_accounts.record_dropped(self)
         for handle in self.outputs.values():
             self.mlflow_run.dataset(handle.name, dvc_hash(self.workspace.root / handle.path),
                                     handle.path, handle.rows, "output")
@@ -313,34 +315,10 @@ class StepRun:
         if self.step.after and not step_named(self.step.after).versioned:
             preceding = own_code.from_dict(self.metadata.get("code"))
         more = [path for path in own_code.imported(self.workspace) if path not in self.code]
-        self.code = {**preceding, **self.code, **own_code.keep(self.workspace, more)}
-        self._record_unsaved_cells()
+        self.code = {**preceding, **self.code, **own_code.snapshot(self.workspace, more)}
+        notebook_shell.record_unsaved_cells(self)
         self.mlflow_run.tags({"own_code": json.dumps(
             {path: used.sha256[:16] for path, used in sorted(self.code.items())})})
-
-    def _record_unsaved_cells(self) -> None:
-        """Report cells that ran by hand and are not in the saved notebook."""
-        shell, used = notebook_shell.shell(), self.code.get(f"notebooks/{self.step.notebook}.ipynb")
-        if shell is None or used is None or self.dagster_run_id is not None:
-            return
-        ran = getattr(shell.history_manager, "input_hist_raw", [])
-        count = own_code.not_saved(own_code.kept(self.workspace, used), ran)
-        self.record_facts(cells_not_saved=count)
-        if count:
-            print(f"{count} of the cells that ran are not in {used.path} as it was saved when the "
-                  "step began: what Git_Dvc commits is the file. Save the notebook, then run it "
-                  "from the top.")
-
-    def _account_for_rows(self) -> None:
-        """Report the input rows that are neither in the outputs nor among the rejected rows."""
-        from ftzard.steps import row_accounts
-
-        count = row_accounts.dropped(self.step.name, self.workspace, self.config, self.inputs,
-                                     self.outputs, self.facts)
-        if count is not None:
-            self.log(rows_dropped_by_own_code=count)
-            if count:
-                print(row_accounts.sentence(count))
 
     def _yield_results(self, metadata: dict) -> None:
         if self._dagstermill is None:

@@ -3,15 +3,19 @@
 It is fitted once. The registered version, its record and its evaluation all have this number.
 """
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.base import Predictor
+
+if TYPE_CHECKING:
+    from ftzard.tasks.parts import Predictor
 
 FACT = "temperature"
 
 
-def fit(run: StepRun, predictor: Predictor, rows: pd.DataFrame) -> float | None:
+def fit(run: StepRun, predictor: "Predictor", rows: pd.DataFrame) -> float | None:
     """Fit the temperature of a model and keep it for this step and the one after it.
 
     rows: tokenized validation rows with their labels. Returns None for a task whose confidence is

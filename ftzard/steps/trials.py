@@ -1,4 +1,4 @@
-"""Trials of a search, as runs: each a grandchild with its curve and its adapter."""
+"""The trials of a search as runs: each a grandchild with its learning curve and its adapter."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from ftzard.tracking import runs
 
 
 class TrialLog:
-    """Records a search as it goes; pass `callbacks` to `tuning.search`."""
+    """Records a search; pass `callbacks` to `search`."""
 
     def __init__(self, run: StepRun):
         self.run, self.trial, self.number, self.done = run, None, 0, []
@@ -57,9 +57,9 @@ class TrialLog:
 
 
 def log_epoch(run: runs.Run, entry: dict, metric: str) -> None:
-    """Record one epoch's numbers, and the loss of each of its steps, and print its line.
+    """Record and print an epoch's metrics, and record the loss of each of its steps.
 
-    metric: of the epoch, said beside the losses.
+    metric: of the epoch, printed beside the losses.
     """
     run.metrics({k: v for k, v in entry.items() if k not in ("epoch", "step_losses")},
                 step=entry["epoch"])
@@ -69,20 +69,20 @@ def log_epoch(run: runs.Run, entry: dict, metric: str) -> None:
 
 
 def note_plan(run: StepRun) -> None:
-    """Record what the step is expected to take, before it begins: `plan.json` and the peak."""
-    told = plan.plan_of(run.workspace, f"{run.step.name}_job", run.config)
-    run.mlflow_run.text(json.dumps(told.to_dict(), indent=1), "plan.json")
-    run.log(estimated_peak_mb=told.memory.to_dict()["total_mb"])
+    """Record the estimate of the step before it begins: `plan.json` and the peak."""
+    estimate = plan.plan_of(run.workspace, f"{run.step.name}_job", run.config)
+    run.mlflow_run.text(json.dumps(estimate.to_dict(), indent=1), "plan.json")
+    run.log(estimated_peak_mb=estimate.memory.to_dict()["total_mb"])
 
 
 def note_peak(run: StepRun, *peaks: int | None) -> None:
-    """Record the largest of the measured peaks beside the estimate, if one was measured."""
+    """Record the largest measured peak beside the estimate, if one was measured."""
     if any(peaks):
         run.log(measured_peak_mb=round(max(filter(None, peaks)) / 2**20, 1))
 
 
 def note_resumption(run: runs.Run, steps: int) -> None:
-    """Say and record that training went on from a checkpoint, if it did."""
+    """Print and record that training was resumed from a checkpoint, if it was."""
     if steps:
         print(f"went on from the checkpoint of an interrupted run, after step {steps}", flush=True)
         run.tags({"resumed_at_step": steps})

@@ -89,7 +89,8 @@ def entry(run: StepRun, rows: pd.DataFrame, scores: Mapping[int, Mapping],
 
 def sentence(answers: AnswerStore) -> str:
     """Say in a sentence how many answers were computed and how many were known."""
-    counts = (f"{answers.computed:,} rows answered, {answers.recalled:,} answers known from earlier "
+    counts = (f"{answers.computed:,} rows answered, {answers.recalled:,} answers known from "
+              "earlier "
               "evaluations")
     if answers.doubt is None:
         return counts

@@ -44,7 +44,7 @@ class StepVersion:
     metadata: dict
     artifacts: list[ArtifactRef]
     dagstermill: object | None
-    code: dict[str, own_code.Used] = field(default_factory=dict)
+    code: dict[str, own_code.UsedFile] = field(default_factory=dict)
 
     def version(self) -> Versioned:
         """Add the outputs to DVC, commit and push.
@@ -57,7 +57,8 @@ class StepVersion:
         return commit.version(
             root, self.artifacts, also=[root / p for p in self.metadata["records"]],
             delivered_as={h.path: name for h in self.artifacts if h.name == "delivery" and name},
-            code=[CodeFile(used.path, own_code.kept(self.location.workspace, used), used.seen_at)
+            code=[CodeFile(used.path, own_code.snapshot_file(self.location.workspace, used),
+                           used.seen_at)
                   for used in own_code.changed(self.location.workspace, {
                       **self.code, **own_code.from_dict(self.metadata.get("code"))})],
             message=f"{self.step.name}: {self._summary()}", run_id=self.metadata["run_id"],

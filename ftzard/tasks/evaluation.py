@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Verdict
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.prediction_cache import CachedModel
-from ftzard.modeling.spec import BaseSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,11 +93,6 @@ class Evaluation(ABC):
     @abstractmethod
     def require_tokenized(rows: pd.DataFrame, tokenizer: Any, meta: Mapping) -> None:
         """Raise ModelError if the rows were not tokenized as the challenger does it."""
-
-    @staticmethod
-    @abstractmethod
-    def open_model(folder: Path, base: BaseSpec | LoadedBase) -> Any:
-        """Return the model of a saved adapter."""
 
     @staticmethod
     @abstractmethod
@@ -213,11 +206,6 @@ class Evaluation(ABC):
         """
         return {str(number): self.batch_scores(answers)
                 for number, answers in sorted(self._by_number(version).items())}
-
-    def costs(self) -> pd.DataFrame:
-        """Return a line per model that was opened: memory_mb of its weights."""
-        return pd.DataFrame([{"model": role, "memory_mb": size}
-                             for role, size in self.memory.items()])
 
     def flat(self) -> dict[str, float]:
         """Return the scores of all models under names that tracking takes."""

@@ -106,7 +106,8 @@ def export(
             raise ModelError(
                 f"{'merged' if form == MERGED else 'on the base as its hub has it'}, its logits "
                 f"differ from the registered model's by up to {parity.largest:.2g} on "
-                f"{parity.rows} texts ({parity.changed} with another {exporter.output}); expected at "
+                f"{parity.rows} texts ({parity.changed} with another {exporter.output}); expected "
+                "at "
                 f"most {limit:.2g}. Nothing was written: {other}, or say how much is acceptable "
                 "with --tolerance.")
         (part / "README.md").write_text(readme(parity), encoding="utf-8")

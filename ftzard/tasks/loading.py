@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ftzard.modeling.base_model import load_base
-from ftzard.tasks.base import Predictor, base_spec, task_in
+from ftzard.tasks.base import base_spec, task_in
+
+if TYPE_CHECKING:
+    from ftzard.tasks.parts import Predictor
 
 
-def load_predictor(adapter: Path | None, spec: Mapping, meta: Mapping) -> Predictor:
+def load_predictor(adapter: Path | None, spec: Mapping, meta: Mapping) -> "Predictor":
     """Return the model of a saved adapter on its base, or a bare base, loaded and checked.
 
     Args:

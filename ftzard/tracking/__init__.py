@@ -1,1 +1,1 @@
-"""MLflow: the window onto what ran. The only package that imports mlflow."""
+"""MLflow and other experiment trackers. No other package imports mlflow."""

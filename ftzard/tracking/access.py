@@ -1,7 +1,7 @@
-"""Whether a run could record what it will want to record, asked before its first step.
+"""A check before the first step that a run can record its results.
 
-A wrong password, a server that is down, an experiment or a model of somebody else: each is a
-sentence now, instead of a step that fails after an hour of training.
+A wrong password, a server that is down, an experiment or a model of another user: each is an error
+at once, and not a step that fails after an hour of training.
 """
 
 from collections.abc import Iterator
@@ -36,9 +36,9 @@ def require(tracking: Tracking, patience_s: float | None = None) -> None:
     client, now = Store(tracking.server, patience_s), datetime.now(UTC).isoformat(
         timespec="seconds")
     with _named(client, "experiment", tracking.experiment):
-        found = client.get_experiment_by_name(tracking.experiment)
-        if found is not None and found.lifecycle_stage == "active":
-            client.set_experiment_tag(found.experiment_id, OPENED, now)
+        experiment = client.get_experiment_by_name(tracking.experiment)
+        if experiment is not None and experiment.lifecycle_stage == "active":
+            client.set_experiment_tag(experiment.experiment_id, OPENED, now)
     for name in (tracking.registered_model, base_name(tracking.registered_model)):
         with _named(client, "registered_model", name):
             _own(client, name)
@@ -47,7 +47,7 @@ def require(tracking: Tracking, patience_s: float | None = None) -> None:
 
 
 def _own(client: Store, name: str) -> None:
-    """Make the registered model unless it is there and may be read."""
+    """Create the registered model unless it exists and is readable."""
     try:
         client.get_registered_model(name)
     except MlflowException:
@@ -59,7 +59,7 @@ def _own(client: Store, name: str) -> None:
 
 @contextmanager
 def _named(client: Store, key: str, name: str) -> Iterator[None]:
-    """Say whose thing is not permitted, where the store says only that something is not."""
+    """Name the experiment or model that is not permitted, which the store's message lacks."""
     try:
         yield
     except TrackingError as error:

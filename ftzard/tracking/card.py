@@ -1,4 +1,4 @@
-"""The model card: what a registered version is, for a person who has only the platform's page."""
+"""The model card of a registered version."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -23,9 +23,9 @@ def model_card(record: Mapping) -> str:
         f"- batches: {_listed(record.get('batches'))}",
         "- rows: " + (", ".join(f"{k} {v:,}" for k, v in (record.get("rows") or {}).items())
                       or "none"),
-        *(f"- data {name}: {markdown(said['path'])}, sha256 {said['sha256'][:16]}, version "
-          f"{said['commit'] or 'not versioned'}"
-          for name, said in (record.get("data") or {}).items()),
+        *(f"- data {name}: {markdown(version['path'])}, sha256 {version['sha256'][:16]}, version "
+          f"{version['commit'] or 'not versioned'}"
+          for name, version in (record.get("data") or {}).items()),
         f"- config {record['config_hash']}, code {record['code_hash']}, commit "
         f"{record.get('git_commit') or 'none'}",
         f"- MLflow run {record['mlflow_run']}",
@@ -53,11 +53,11 @@ def model_card(record: Mapping) -> str:
                   *(f"- {markdown(warning)}" for warning in verdict.get("warnings") or [])]
     config = record.get("config") or {}
     own, labels = scores.get("challenger") or {}, list(map(str, record.get("labels") or []))
-    told = (config.get("task") or {}).get("instructions") or {}
+    instructions = (config.get("task") or {}).get("instructions") or {}
     lines += ["", "## What it is for", "", intended(labels), "", "## Limits", ""]
     lines += [f"- {line}" for line in limits(
         labels, max_length=(config.get("model") or {}).get("max_length"),
-        accuracy=own.get("accuracy"), max_new_tokens=told.get("max_new_tokens"))]
+        accuracy=own.get("accuracy"), max_new_tokens=instructions.get("max_new_tokens"))]
     lines += ["", "## Loading it", "", "```python", *_LOAD.format(
         uri=f"models:/{record['model']}/{record['version']}").splitlines(), "```"]
     return "\n".join(lines) + "\n"
@@ -74,7 +74,7 @@ print(model.predict(pd.DataFrame({{"text": ["A text of yours."]}})))
 
 
 def intended(labels: Sequence[str]) -> str:
-    """Return what a model is for; labels: those it gives, none of one that writes answers."""
+    """Return the intended use of a model."""
     if not labels:
         return ("Answering instructions like those it was trained on. Hold it against instructions "
                 "of your own before you rely on it elsewhere.")
@@ -84,7 +84,7 @@ def intended(labels: Sequence[str]) -> str:
 
 def limits(labels: Sequence[str], *, max_length: int | None, accuracy: float | None = None,
            max_new_tokens: int | None = None) -> list[str]:
-    """Return what a model cannot do, a sentence each.
+    """Return the limitations of a model, a sentence each.
 
     Args:
         labels: Those it gives; none of a model that writes answers.
@@ -109,7 +109,7 @@ def limits(labels: Sequence[str], *, max_length: int | None, accuracy: float | N
 
 
 def _heading(record: Mapping) -> str:
-    """Name the rows that the scores are of: test rows grow from round to round."""
+    """Return a heading with the rows that the scores were measured on."""
     rows = (record.get("same_rows") or {}).get("rows")
     if not rows:
         return "## On all test rows of then"
@@ -117,7 +117,7 @@ def _heading(record: Mapping) -> str:
 
 
 def _name(record: Mapping, role: str) -> str:
-    """Return what a line of scores is of: the versions by their numbers."""
+    """Return the name of a row of scores."""
     if role == "challenger":
         return markdown(f"{record['model']}@{record['version']}")
     if role == "champion" and record.get("challenged") is not None:
@@ -126,8 +126,8 @@ def _name(record: Mapping, role: str) -> str:
 
 
 def _template(record: Mapping) -> str:
-    told = (record["config"]["task"].get("instructions") or {}).get("template")
-    return markdown(told or "unknown")
+    template = (record["config"]["task"].get("instructions") or {}).get("template")
+    return markdown(template or "unknown")
 
 
 def _share(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Data sets that are kept as artifacts on Comet, an optional platform beside MLflow."""
+"""Datasets stored as artifacts on Comet, an optional platform beside MLflow."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from ftzard.tracking.mirror import KEY, QUIET
 
 
 def require(name: str) -> None:
-    """Raise TrackingError if the data set of this name could not be asked for."""
+    """Raise TrackingError if the dataset of this name is not accessible."""
     if find_spec("comet_ml") is None:
         raise TrackingError(f"'{name}' is a data set on Comet, and its package is not installed. "
                             "Install it with pip install 'comet-ml>=3.55', or name a file.")
@@ -23,7 +23,7 @@ def require(name: str) -> None:
 
 
 def download(name: str, workspace: str, artifact: str, version: str, folder: Path) -> Path:
-    """Download one version of an artifact into `folder`, in place of what is there; return that.
+    """Download a version of an artifact into `folder`, replacing its content; return the version.
 
     name: what the user calls it. Raises TrackingError if it cannot be had as a whole: files that
     the artifact only points to are not downloaded, and are refused.
@@ -53,7 +53,7 @@ def download(name: str, workspace: str, artifact: str, version: str, folder: Pat
 
 
 def _said(error: Exception) -> str:
-    """Return an error's kind and words; some of the client's own kinds have none, and fail."""
+    """Return an error's kind and message; some of the client's own kinds have none, and fail."""
     try:
         words = str(error)
     except TypeError:
@@ -68,7 +68,7 @@ def _require_inside(names: Iterable[str]) -> None:
 
 
 def _require_all(folder: Path, sizes: Mapping[str, int | None]) -> None:
-    """Raise ValueError unless each file is there, with its size in bytes where that is known."""
+    """Raise ValueError unless each file exists, with its size where that is known."""
     lacking = [n for n in sizes if not (folder / n).is_file()]
     if lacking:
         raise ValueError(f"{len(lacking)} of its {len(sizes)} files did not come, first "

@@ -17,7 +17,7 @@ from flask import Flask, Response
 EXPERIMENT = "FTZARD_MLFLOW_EXPERIMENT"
 #: What makes the app, as uvicorn finds it.
 APP = "ftzard.tracking.landing_page:create_app"
-#: Where MLflow's pages keep the side that a person has chosen, and the value for training.
+#: The browser's key for the chosen side of MLflow's pages, and its value for training.
 _SIDE, _TRAINING = "mlflow.workflowType_v1", "machine_learning"
 
 _SCRIPT = """<script>
@@ -39,7 +39,7 @@ _SCRIPT = """<script>
 
 
 def script(experiment: str | None) -> str:
-    """Return what the start page runs before MLflow's own pages.
+    """Return the script that the start page runs before MLflow's own pages.
 
     Args:
         experiment: Name of the experiment whose runs to show; None: the list of experiments.
@@ -50,7 +50,7 @@ def script(experiment: str | None) -> str:
 
 
 def install(app: Flask, experiment: str | None = None) -> None:
-    """Let MLflow's app serve its start page with the script; once is enough, twice is the same.
+    """Make MLflow's app serve its start page with the script; repeated calls change nothing.
 
     Args:
         app: The Flask app of `mlflow.server`.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 #: Failures without a wait: of an account at one address, of an account, of an address.
 FREE_OF_BOTH, FREE_OF_ACCOUNT, FREE_OF_ADDRESS = 5, 20, 50
 FIRST_S, LONGEST_S, FORGOTTEN_AFTER_S = 4.0, 60.0, 900.0
-#: So many accounts and addresses are kept in mind; the oldest are forgotten first.
+#: The most accounts and addresses that are stored; the oldest are dropped first.
 _KEPT = 20_000
 
 
@@ -26,7 +26,7 @@ class _Failures:
 
 
 class Attempts:
-    """Failed logins of one server process.
+    """The failed logins of a server process.
 
     clock: seconds that only grow, as `time.monotonic`.
     """
@@ -37,7 +37,7 @@ class Attempts:
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def wait(self, account: str, address: str) -> float:
-        """Return for how many seconds no password of an account is looked at from an address."""
+        """Return the seconds for which logins of an account from an address are refused."""
         with self._lock:
             now = self._clock()
             limits = [(("both", account, address), FREE_OF_BOTH)]
@@ -47,20 +47,21 @@ class Attempts:
             return max(0.0, *(self._until(key, free, now) - now for key, free in limits))
 
     def failed(self, account: str, address: str) -> None:
-        """Note a wrong password."""
+        """Record a wrong password."""
         with self._lock:
             now = self._clock()
             for key in (("both", account, address), ("account", account), ("address", address)):
-                found = self._failures.pop(key, None)
-                if found is None or now - found.last > FORGOTTEN_AFTER_S:
-                    found = _Failures()
-                found.count, found.last = found.count + 1, now
-                self._failures[key] = found
+                failures = self._failures.pop(key, None)
+                if failures is None or now - failures.last > FORGOTTEN_AFTER_S:
+                    failures = _Failures()
+                failures.count, failures.last = failures.count + 1, now
+                self._failures[key] = failures
             while len(self._failures) > _KEPT:
                 self._failures.popitem(last=False)
 
     def succeeded(self, account: str, address: str) -> None:
-        """Note a login: its own failures are forgotten, and the address is known for it."""
+        """Record a login: its own failures are cleared, and the address is known for the account.
+        """
         with self._lock:
             self._failures.pop(("both", account, address), None)
             self._known[account, address] = None
@@ -69,12 +70,12 @@ class Attempts:
                 self._known.popitem(last=False)
 
     def _until(self, key: tuple[str, ...], free: int, now: float) -> float:
-        """Return when a limit is over.
+        """Return the end of a limit.
 
         It is FIRST_S after its first failure too many, and twice as long after each further one.
         """
-        found = self._failures.get(key)
-        if found is None or found.count < free or now - found.last > FORGOTTEN_AFTER_S:
+        failures = self._failures.get(key)
+        if failures is None or failures.count < free or now - failures.last > FORGOTTEN_AFTER_S:
             return now
-        wait = FIRST_S * 2.0 ** min(found.count - free, 10)
-        return found.last + min(LONGEST_S, wait)
+        wait = FIRST_S * 2.0 ** min(failures.count - free, 10)
+        return failures.last + min(LONGEST_S, wait)

@@ -15,13 +15,13 @@ from typing import Any
 from ftzard.core.credentials import mask
 from ftzard.errors import TrackingError
 
-#: The tag of an MLflow run that says where its copy is, or why there is none.
+#: The tag of an MLflow run with the address of its copy, or why there is none.
 TAG = "ftzard.mirror"
 KEY, FOLDER = "COMET_API_KEY", "COMET_OFFLINE_DIRECTORY"
 #: Comet's own names for the project, which go over the experiment's name.
 PROJECT = ("COMET_PROJECT_NAME", "COMET_PROJECT")
 
-#: A run says itself what is recorded: nothing of the process, its output or its machine.
+#: Settings that turn off the client's own recording of process, output and machine.
 _ONLY_WHAT_IS_SAID = dict.fromkeys((
     "log_code", "log_graph", "auto_param_logging", "auto_metric_logging", "auto_output_logging",
     "auto_log_co2", "auto_histogram_weight_logging", "parse_args", "log_git_metadata",
@@ -33,7 +33,7 @@ QUIET = {"COMET_DISABLE_AUTO_LOGGING": "1", "COMET_LOGGING_CONSOLE": "ERROR",
 
 
 def require(names: Sequence[str]) -> None:
-    """Raise TrackingError if a platform that the config names could not be told anything."""
+    """Raise TrackingError if a configured platform is not accessible."""
     if "comet" not in names:
         return
     if find_spec("comet_ml") is None:
@@ -52,15 +52,15 @@ def require(names: Sequence[str]) -> None:
 
 def _project_named() -> str | None:
     """Return the project that Comet's own variables name, or None; TrackingError if they differ."""
-    found = {name: os.environ[name] for name in PROJECT if os.environ.get(name)}
-    if len(set(found.values())) > 1:
-        said = " and ".join(f"{name} is '{value}'" for name, value in found.items())
-        raise TrackingError(f"{said}; expected one project of Comet. Unset one of them.")
-    return next(iter(found.values()), None)
+    projects = {name: os.environ[name] for name in PROJECT if os.environ.get(name)}
+    if len(set(projects.values())) > 1:
+        listed = " and ".join(f"{name} is '{value}'" for name, value in projects.items())
+        raise TrackingError(f"{listed}; expected one project of Comet. Unset one of them.")
+    return next(iter(projects.values()), None)
 
 
 class Mirror:
-    """One run on another platform.
+    """A run on another platform.
 
     open_experiment: makes it there. The first thing that fails ends it, is printed and kept in
     `broken`; nothing is ever raised.
@@ -73,22 +73,22 @@ class Mirror:
         self._there = self._told(open_experiment)
 
     def part(self, name: str) -> "Mirror":
-        """Return a mirror of a part of this run, whose values are told under its name."""
+        """Return a mirror of a part of this run, whose values are recorded under its name."""
         return Mirror(lambda: self._there, f"{self.prefix}{name}/")
 
     def params(self, values: Mapping[str, object]) -> None:
-        self._tell(lambda there: there.log_parameters(
+        self._tell(lambda experiment: experiment.log_parameters(
             {f"{self.prefix}{k}": str(v) for k, v in values.items()}))
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        self._tell(lambda there: there.log_metrics(
+        self._tell(lambda experiment: experiment.log_metrics(
             {f"{self.prefix}{k}": v for k, v in values.items()}, step=step))
 
     def card(self, text: str, name: str) -> None:
-        self._tell(lambda there: there.log_asset_data(text, name=name, overwrite=True))
+        self._tell(lambda experiment: experiment.log_asset_data(text, name=name, overwrite=True))
 
     def end(self, status: str) -> str | None:
-        """Close it; return where it is, or why it broke off; None for a part of a run.
+        """Close it; return its address, or why it broke off; None for a part of a run.
 
         A killed run is not waited for: what was not sent by then is not sent.
         """
@@ -96,8 +96,8 @@ class Mirror:
             return None
         if status == "KILLED":
             return self.broken or "not closed: the run was killed"
-        self._tell(lambda there: there.log_other("status", status))
-        self._tell(lambda there: there.end())
+        self._tell(lambda experiment: experiment.log_other("status", status))
+        self._tell(lambda experiment: experiment.end())
         return self.broken or self._told(lambda: _address(self._there)) or self.broken
 
     def _tell(self, what: Callable[[Any], object]) -> None:
@@ -116,7 +116,7 @@ class Mirror:
 
 def opened(names: Sequence[str], project: str, title: str, tags: Mapping[str, object]
            ) -> Mirror | None:
-    """Return the mirror of a run that begins, or None if the config names no platform.
+    """Return the mirror of a new run, or None if the config names no platform.
 
     project: the experiment's name in MLflow, where COMET_PROJECT_NAME names no other; title: the
     run's step and name.

@@ -1,4 +1,5 @@
-"""The questions of `reading`, put to MLflow: for a store on a server, or one it cannot read."""
+"""The queries of `sqlite_reading` through MLflow, for a store that is not a readable SQLite file.
+"""
 
 from ftzard.tracking import registry, runs
 from ftzard.tracking.model_version import Version
@@ -35,12 +36,12 @@ class Asked:
         return [_facts(run) for run in runs.children(self.tracking, run_name)]
 
     def latest(self, run_name: str) -> tuple[int, RunFacts | None]:
-        found = self.executions(run_name)
-        return len(found), found[0] if found else None
+        executions = self.executions(run_name)
+        return len(executions), executions[0] if executions else None
 
     def run(self, run_id: str) -> RunFacts | None:
-        found = runs.known(self.tracking, run_id)
-        return _facts(found) if found is not None else None
+        entity = runs.known(self.tracking, run_id)
+        return _facts(entity) if entity is not None else None
 
 
 def opened(uri: str, experiment: str) -> Asked:
@@ -50,10 +51,10 @@ def opened(uri: str, experiment: str) -> Asked:
     be reached, or if the experiment was deleted.
     """
     client = Store(uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is not None:
-        runs.require_active(client, found)
-    return Asked(Tracking(client, found.experiment_id if found else "", uri, experiment))
+    entity = client.get_experiment_by_name(experiment)
+    if entity is not None:
+        runs.require_active(client, entity)
+    return Asked(Tracking(client, entity.experiment_id if entity else "", uri, experiment))
 
 
 def _facts(run) -> RunFacts:

@@ -1,7 +1,4 @@
-"""What a version of a registered model is, its roles, and the questions that follow from them.
-
-Imports no MLflow: whoever only asks for versions does not pay for it.
-"""
+"""Versions of registered models, their roles, and queries about them. Imports no MLflow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ IDENTITY, SIZE = "ftzard.identity", "ftzard.size_bytes"
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a registered model.
+    """A version of a registered model.
 
     source: where MLflow says its files are; created: milliseconds since 1970, 0 if unknown.
     """
@@ -46,10 +43,10 @@ class Registry(Protocol):
         """Return all versions of a model, oldest first."""
 
     def aliases(self, name: str) -> dict[str, int]:
-        """Return {alias: number} as the store holds it."""
+        """Return {alias: number} as the store has it."""
 
     def by_alias(self, name: str, alias: str) -> Version | None:
-        """Return the version that carries an alias, or None."""
+        """Return the version with an alias, or None."""
 
 
 def base_name(name: str) -> str:
@@ -61,44 +58,44 @@ def champion(registry: Registry, name: str) -> Version:
     """Return the champion; raises TrackingError if the model has none yet, with the newest version,
     why it is not, and what can be done with it.
     """
-    found = registry.by_alias(name, CHAMPION)
-    if found is not None:
-        return found
-    there = registry.versions(name)
-    if not there:
+    version = registry.by_alias(name, CHAMPION)
+    if version is not None:
+        return version
+    versions = registry.versions(name)
+    if not versions:
         raise TrackingError(f"the model '{name}' has no champion yet; run 'ftzard run "
                             "training_pipeline_job' first.")
-    newest = registry.by_alias(name, CHALLENGER) or there[-1]
-    said = ": ".join(newest.tags[key] for key in ("gate.decision", "gate.reasons")
-                     if newest.tags.get(key)).rstrip(".")
+    newest = registry.by_alias(name, CHALLENGER) or versions[-1]
+    verdict = ": ".join(newest.tags[key] for key in ("gate.decision", "gate.reasons")
+                        if newest.tags.get(key)).rstrip(".")
     which = CHALLENGER if CHALLENGER in held(registry, newest) else str(newest)
     raise TrackingError(
         f"the model '{name}' has no champion: version {newest.number} was not promoted"
-        f"{f' ({said})' if said else ''}. Give the gate what it asks for and train "
+        f"{f' ({verdict})' if verdict else ''}. Give the gate what it asks for and train "
         f"again; or ask it all the same, 'ftzard predict {which} …', or make it champion by hand, "
         f"'ftzard promote {newest.number} --reason …'.")
 
 
 def numbered(registry: Registry, name: str, number: int) -> Version:
-    """Return a version by its number; raises TrackingError with what there is, if there is none."""
-    there = registry.versions(name)
-    found = next((version for version in there if version.number == number), None)
-    if found is None:
-        raise missing(registry, name, number, there)
-    return found
+    """Return a version by its number; raises TrackingError naming the existing ones."""
+    versions = registry.versions(name)
+    match = next((version for version in versions if version.number == number), None)
+    if match is None:
+        raise missing(registry, name, number, versions)
+    return match
 
 
-def missing(registry: Registry, name: str, number: int, there: list[Version]) -> TrackingError:
-    """Return the error for a version that does not exist, with what there is instead."""
+def missing(registry: Registry, name: str, number: int, versions: list[Version]) -> TrackingError:
+    """Return the error for a version that does not exist, naming the existing ones."""
     return TrackingError(
-        f"the model '{name}' has no version {number}; it has {[v.number for v in there]}."
-        if there else f"there is no model '{name}' in {registry.shown}"
+        f"the model '{name}' has no version {number}; it has {[v.number for v in versions]}."
+        if versions else f"there is no model '{name}' in {registry.shown}"
                       f"{nearest(name, registry.names())}")
 
 
 def role_with_version(role: str, of: str, own: str, numbers: Sequence[int],
                       holder: "Version | str | None") -> TrackingError:
-    """Return the error for a role with a version, as 'champion@9': a role has none of its own.
+    """Return the error for a role with a version, as 'champion@9'.
 
     own: the workspace's model; numbers: its versions; holder: who has the role now, if anybody.
     """
@@ -116,7 +113,7 @@ def role_with_version(role: str, of: str, own: str, numbers: Sequence[int],
 
 
 def held(registry: Registry, version: Version) -> list[str]:
-    """Return the aliases that a version carries, in the order of their weight."""
-    found = [alias for alias, number in registry.aliases(version.name).items()
-             if number == version.number]
-    return sorted(found, key=lambda a: (ALIASES.index(a) if a in ALIASES else len(ALIASES), a))
+    """Return the aliases of a version, the most important first."""
+    aliases = [alias for alias, number in registry.aliases(version.name).items()
+               if number == version.number]
+    return sorted(aliases, key=lambda a: (ALIASES.index(a) if a in ALIASES else len(ALIASES), a))

@@ -22,13 +22,13 @@ PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "optu
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that can change a result."""
-    found = {"python": platform.python_version(), "ftzard": __version__}
+    versions = {"python": platform.python_version(), "ftzard": __version__}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def code_hash(folder: Path) -> str:
@@ -42,7 +42,7 @@ def code_hash(folder: Path) -> str:
 def tags(*, step: str, config: Mapping, config_hash: str, commit: str | None,
          notebook: Path | None, library: Path, dagster_run_id: str | None,
          dagster_step: str | None, inputs: Iterable[ArtifactRef]) -> dict[str, str]:
-    """Return the tags that every child run carries from its start."""
+    """Return the tags that every child run has from its start."""
     model = config["model"]
     return {
         "config_hash": config_hash,

@@ -1,7 +1,7 @@
 """The model registry: versions, and the aliases champion, challenger and previous.
 
-`move` is the only function that gives an alias to a version; the gate's verdict says when. What is
-deleted here leaves no file in MLflow's artifact store.
+`move` is the only function that assigns an alias; the gate's verdict decides when. Deleting a
+version also deletes its files in MLflow's artifact store.
 """
 
 import json
@@ -37,7 +37,7 @@ from ftzard.tracking.model_version import (  # noqa: F401  (others know them as 
 )
 from ftzard.tracking.runs import Run, Tracking
 
-#: What the page of a registered model says, by its kind.
+#: The description of a registered model, by its kind.
 _ABOUT = {
     TUNED: "Fine-tuned models of one workspace. The version with the alias champion predicts; the "
            "challenger was judged last and not promoted; previous was champion before. Each "
@@ -46,13 +46,13 @@ _ABOUT = {
 }
 #: Longest description that MLflow's database takes.
 _LONGEST = 5000
-#: How MLflow says that there is no such alias, version or model; a server with logins denies it.
+#: MLflow's error codes for a missing alias, version or model; a server with logins denies access.
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED")
 
 
 @dataclass(frozen=True)
 class _Client:
-    """The registry of an open connection, for the questions of `model_version`."""
+    """The registry of an open connection, for the queries of `model_version`."""
 
     tracking: Tracking
 
@@ -92,42 +92,42 @@ def add_version(run: Run, name: str, model: Path, folder: str, tags: Mapping[str
             raise
         if not client.get_registered_model(name).description:  # made to own the name, or before
             client.update_registered_model(name, _ABOUT[tags[KIND]])
-    said = {SIZE: sum(p.stat().st_size for p in model.rglob("*") if p.is_file()), **tags}
+    all_tags = {SIZE: sum(p.stat().st_size for p in model.rglob("*") if p.is_file()), **tags}
     while True:
-        made = client.create_model_version(
+        created = client.create_model_version(
             name, source=f"runs:/{run.id}/{folder}", run_id=run.id,
-            tags={k: str(v)[:5000] for k, v in said.items()})
-        if int(made.version) > taken:
-            return _version(made)
+            tags={k: str(v)[:5000] for k, v in all_tags.items()})
+        if int(created.version) > taken:
+            return _version(created)
         # A registry that was emptied begins at 1 again, where records of deleted versions stand.
-        client.delete_model_version(name, made.version)
+        client.delete_model_version(name, created.version)
 
 
 def _note_logged(run: Run, model: Path, folder: str) -> None:
-    """Let MLflow's page of a run show a model among its files as one, with how to load it."""
+    """Make MLflow's page of a run show the model in its files, with how to load it."""
     before = run.tracking.client.get_run(run.id).data.tags.get(MLFLOW_LOGGED_MODELS, "[]")
-    made = Model.load(str(model))
-    flavor = made.flavors.get("python_function", {})
-    entry = {"run_id": run.id, "artifact_path": folder, "model_uuid": made.model_uuid,
-             "utc_time_created": str(made.utc_time_created),
+    logged = Model.load(str(model))
+    flavor = logged.flavors.get("python_function", {})
+    entry = {"run_id": run.id, "artifact_path": folder, "model_uuid": logged.model_uuid,
+             "utc_time_created": str(logged.utc_time_created),
              "flavors": {"python_function": {
                  key: flavor[key] for key in ("loader_module", "python_version") if key in flavor}}}
     run.tags({MLFLOW_LOGGED_MODELS: json.dumps([*json.loads(before), entry][-10:])})
 
 
 def describe(tracking: Tracking, version: Version, text: str) -> None:
-    """Let a version's page show a text, such as its model card; what is cut off is marked."""
+    """Set a version's description, such as its model card; a truncated text is marked."""
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST - 1]}…"
     tracking.client.update_model_version(version.name, str(version.number), cut)
 
 
-def _version(found) -> Version:
-    return Version(found.name, int(found.version), found.run_id or "", dict(found.tags or {}),
-                   found.source or "", int(found.creation_timestamp or 0))
+def _version(entity) -> Version:
+    return Version(entity.name, int(entity.version), entity.run_id or "", dict(entity.tags or {}),
+                   entity.source or "", int(entity.creation_timestamp or 0))
 
 
 def by_alias(tracking: Tracking, name: str, alias: str) -> Version | None:
-    """Return the version that carries an alias, or None.
+    """Return the version with an alias, or None.
 
     Raises TrackingError if the registry does not answer.
     """
@@ -135,10 +135,10 @@ def by_alias(tracking: Tracking, name: str, alias: str) -> Version | None:
         return _version(tracking.client.get_model_version_by_alias(name, alias))
     except MlflowException as error:
         if error.error_code not in _NOT_THERE:
-            said = " ".join(str(error).split())[:200]
+            message = " ".join(str(error).split())[:200]
             raise TrackingError(
                 f"the registry at {tracking.client.shown} does not say who is {alias} of '{name}' "
-                f"({error.error_code}: {said}); try again.") from error
+                f"({error.error_code}: {message}); try again.") from error
         return None
 
 
@@ -150,7 +150,7 @@ def champion(tracking: Tracking, name: str) -> Version:
 
 def move(tracking: Tracking, name: str, *, champion: Version | None = None,
          challenger: Version | None = None) -> None:
-    """Move the aliases: the old champion becomes previous, a new champion is challenger no more."""
+    """Move the aliases: the former champion becomes previous; a new champion is no challenger."""
     client = tracking.client
     if challenger is not None:
         client.set_registered_model_alias(name, CHALLENGER, str(challenger.number))
@@ -172,7 +172,7 @@ def tag(tracking: Tracking, version: Version, values: Mapping[str, object]) -> N
 
 
 def untag(tracking: Tracking, version: Version, key: str) -> None:
-    """Take a tag away from a version."""
+    """Remove a tag of a version."""
     tracking.client.delete_model_version_tag(version.name, str(version.number), key)
 
 
@@ -192,55 +192,56 @@ def versions(tracking: Tracking, name: str) -> list[Version]:
 
 def names(tracking: Tracking) -> list[str]:
     """Return the names of all registered models, in order."""
-    found, token = [], None
+    entities, token = [], None
     while True:
         page = tracking.client.search_registered_models(page_token=token)
-        found += [model.name for model in page]
+        entities += [model.name for model in page]
         token = page.token
         if not token:
-            return sorted(found)
+            return sorted(entities)
 
 
 def _searched(tracking: Tracking, condition: str) -> list[Version]:
-    found, token = [], None
+    entities, token = [], None
     while True:
         page = tracking.client.search_model_versions(condition, page_token=token)
-        found += [_version(v) for v in page]
+        entities += [_version(v) for v in page]
         token = page.token
         if not token:
-            return found
+            return entities
 
 
 def aliases(tracking: Tracking, name: str) -> dict[str, int]:
-    """Return {alias: number} as the store holds it, a version that does not exist included."""
+    """Return {alias: number} as the store has it, including versions that do not exist."""
     try:
-        found = tracking.client.get_registered_model(name).aliases
+        by_name = tracking.client.get_registered_model(name).aliases
     except MlflowException:
         return {}
-    return {alias: int(number) for alias, number in found.items()}
+    return {alias: int(number) for alias, number in by_name.items()}
 
 
 def drop(tracking: Tracking, name: str, alias: str) -> None:
-    """Take an alias away that names a version which does not exist."""
+    """Remove an alias of a version that does not exist."""
     tracking.client.delete_registered_model_alias(name, alias)
 
 
 def held(tracking: Tracking, version: Version) -> list[str]:
-    """Return the aliases that a version carries, in the order of their weight."""
+    """Return the aliases of a version, the most important first."""
     return model_version.held(_Client(tracking), version)
 
 
 def require_deletable(tracking: Tracking, version: Version, allowed: Collection[str] = ()) -> None:
-    """Raise TrackingError if a version carries an alias that is not allowed to go with it."""
-    kept = [alias for alias in held(tracking, version) if alias not in allowed]
-    if kept:
-        remedy = ("promote another version first" if CHAMPION in kept else
+    """Raise TrackingError for a version with an alias that may not be removed."""
+    remaining = [alias for alias in held(tracking, version) if alias not in allowed]
+    if remaining:
+        remedy = ("promote another version first" if CHAMPION in remaining else
                   "add --force if it is to go nevertheless")
-        raise TrackingError(f"{version} is {' and '.join(kept)} and cannot be deleted; {remedy}.")
+        raise TrackingError(
+            f"{version} is {' and '.join(remaining)} and cannot be deleted; {remedy}.")
 
 
 def delete(tracking: Tracking, version: Version, allowed: Collection[str] = ()) -> str | None:
-    """Delete a version, and its files with it; refuses one that carries an alias.
+    """Delete a version and its files; raises TrackingError for one with an alias.
 
     allowed: aliases that may go with it. The files go first: what is cut off in between is still
     registered and can be deleted again. Returns None, or a sentence on why its files stay.
@@ -283,14 +284,14 @@ def delete_files(tracking: Tracking, version: Version) -> str | None:
 
 
 def load(tracking: Tracking, version: Version) -> mlflow.pyfunc.PyFuncModel:
-    """Return a version as anybody loads it from MLflow, without FTzard's own ways."""
+    """Return a version as MLflow loads it, without FTzard's own code path."""
     mlflow.set_tracking_uri(tracking.uri)
     mlflow.set_registry_uri(tracking.uri)
     return mlflow.pyfunc.load_model(f"models:/{version.name}/{version.number}")
 
 
 def files(tracking: Tracking, version: Version, cache: Path) -> Path:
-    """Return the folder of a version's files, fetched into `cache` if they are not on this disk.
+    """Return the folder of a version's files, fetched into `cache` if they are not local.
 
     What was fetched before is fetched again if it is not as it was then. Raises TrackingError if
     they are gone, or were not put there by FTzard.
@@ -302,24 +303,24 @@ def files(tracking: Tracking, version: Version, cache: Path) -> Path:
     try:
         uri = tracking.client.get_run(run_id).info.artifact_uri
         if uri.startswith("file:"):
-            kept = Path(local_file_uri_to_path(uri))
+            local = Path(local_file_uri_to_path(uri))
         else:
-            kept = _fetched(tracking, run_id, folder, private_folder.usable(Path(cache)))
+            local = _fetched(tracking, run_id, folder, private_folder.usable(Path(cache)))
     except (MlflowException, OSError) as error:
         raise _gone(version, error) from error
-    if not (kept / folder / "MLmodel").is_file():
-        raise _gone(version, f"there is no {kept / folder / 'MLmodel'}")
-    return kept / folder
+    if not (local / folder / "MLmodel").is_file():
+        raise _gone(version, f"there is no {local / folder / 'MLmodel'}")
+    return local / folder
 
 
 def _fetched(tracking: Tracking, run_id: str, folder: str, cache: Path) -> Path:
-    """Return where a run's files were fetched to, as they were then."""
-    kept, said = cache / run_id, cache / f"{run_id}.json"
-    if said.is_file() and json.loads(said.read_text(encoding="utf-8")) == hashes(kept):
+    """Return the folder to which a run's files were fetched."""
+    kept, marker = cache / run_id, cache / f"{run_id}.json"
+    if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == hashes(kept):
         return kept
     with whole_folder(kept) as part:
         tracking.client.download_artifacts(run_id, folder, str(part))
-    write_json(said, hashes(kept))
+    write_json(marker, hashes(kept))
     return kept
 
 
@@ -330,19 +331,19 @@ def _gone(version: Version, why: object) -> TrackingError:
 
 
 def archives(folder: Path) -> dict[str, Path]:
-    """Return the archives among a version's files: 'adapter' and 'base', those that are there."""
-    said = Model.load(str(folder)).flavors.get("python_function", {}).get("artifacts", {})
-    return {name: folder / entry["path"] for name, entry in said.items()}
+    """Return the existing archives of a version's files: 'adapter' and 'base'."""
+    paths = Model.load(str(folder)).flavors.get("python_function", {}).get("artifacts", {})
+    return {name: folder / entry["path"] for name, entry in paths.items()}
 
 
 def model_config(folder: Path) -> dict | None:
-    """Return what a registered bare base is opened with, from its files; None if they say none."""
-    found = _config(folder)
-    return found if "spec" in found else None
+    """Return the model config of a registered bare base from its files, or None."""
+    values = _config(folder)
+    return values if "spec" in values else None
 
 
 def temperature(folder: Path) -> float | None:
-    """Return the temperature that a version was registered with, from its files, or None."""
+    """Return the temperature of a version from its files, or None."""
     return _config(folder).get("temperature")
 
 
@@ -351,5 +352,5 @@ def _config(folder: Path) -> dict:
 
 
 def input_example(folder: Path) -> list[str]:
-    """Return the example texts that a version was registered with, from its files."""
+    """Return the example texts of a version from its files."""
     return Model.load(str(folder)).load_input_example(str(folder))["text"].tolist()

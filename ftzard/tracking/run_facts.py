@@ -1,11 +1,11 @@
-"""What is known of a run, without MLflow's own types."""
+"""A run's data without MLflow's own types."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the store holds of one execution of a step.
+    """The stored data of one execution of a step.
 
     began, ended: milliseconds since 1970; datasets: (name, JSON of its source) of what it logged.
     """

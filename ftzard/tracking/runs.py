@@ -1,8 +1,8 @@
 """Runs in MLflow: one top-level run per step, one child per execution, trials as grandchildren.
 
-Runs are found by tags, never by name. A top-level run is finished when it is made; what is ever
-RUNNING is an execution, and whoever opened it closes it: as FINISHED, as FAILED with the reason,
-or as KILLED by `reconcile` when its process is gone.
+Runs are identified by tags, never by name. A top-level run is FINISHED from its creation; only
+executions are RUNNING. The process that opened one closes it as FINISHED or as FAILED with the
+reason; `reconcile` closes those of dead processes as KILLED.
 """
 
 import os
@@ -36,7 +36,7 @@ TOP, CHILD, TRIAL = "top", "child", "trial"
 #: The tag that MLflow shows as a run's description, Markdown.
 NOTE = MLFLOW_RUN_NOTE
 _LONGEST_TAG, _LONGEST_PARAM = 5000, 6000
-#: What an experiment's page says of it.
+#: The description of an experiment.
 _ABOUT = (
     "The rounds of an FTzard workspace: a run for each step, and each execution of it nested in "
     "that, named by its time (UTC). The step's run shows its latest execution; its metrics are "
@@ -99,7 +99,7 @@ class Run:
 
     def show_latest(self, child: "Run", *, note: str, tags: Mapping[str, object],
                     metrics: Mapping[str, float], step: int) -> None:
-        """Let this top-level run show what its latest execution has done.
+        """Show the latest execution on this top-level run.
 
         Its duration becomes the time from the first execution to the end of this one.
 
@@ -111,13 +111,13 @@ class Run:
             step: Which round it was.
         """
         now = int(time.time() * 1000)
-        said = {NOTE: note, "latest_run": child.name, "latest_run_id": child.id, **tags}
-        self._batch(tags=[RunTag(k, _cut(v, _LONGEST_TAG)) for k, v in said.items()],
+        values = {NOTE: note, "latest_run": child.name, "latest_run_id": child.id, **tags}
+        self._batch(tags=[RunTag(k, _cut(v, _LONGEST_TAG)) for k, v in values.items()],
                     metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
         self.tracking.client.set_terminated(self.id, "FINISHED")
 
     def card(self, record: Mapping) -> str:
-        """Record the model card of a version that this run has made, from its record; return it."""
+        """Record the model card of this run's version, made from its record; return it."""
         text = card.model_card(record)
         self.text(text, card.NAME)
         if self.mirror is not None:
@@ -137,7 +137,7 @@ class Run:
             self.artifact(file, str(Path(name).parent))
 
     def replace_text(self, text: str, name: str) -> None:
-        """Write a text artifact anew; on a local store never half of it stands there."""
+        """Replace a text artifact, atomically on a local store."""
         uri = self.tracking.client.get_run(self.id).info.artifact_uri
         if uri.startswith("file:"):
             write_atomically(Path(local_file_uri_to_path(uri)) / name,
@@ -150,7 +150,7 @@ class Run:
 
     def dataset(self, name: str, digest: str, source: str, rows: int | None, context: str,
                 **more: object) -> None:
-        """Record a data set by its hash, its path and its use.
+        """Record a dataset by its hash, path and use.
 
         digest: the DVC hash of a file, or the hash of rows of it; context: 'input', 'output',
         'training' or 'testing'; more: what else is known of its source.
@@ -191,7 +191,7 @@ class Run:
 
 def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path,
             mirrors: Sequence[str] = ()) -> Tracking:
-    """Return the connection to a store, making store and experiment if they are not there yet.
+    """Return the connection to a store; store and experiment are created if they do not exist.
 
     A fresh SQLite file cannot be opened by several processes at once, so this happens under a
     file lock. mirrors: other platforms that every execution is sent to as well. Raises
@@ -204,34 +204,34 @@ def connect(uri: str, experiment: str, *, artifacts: Path, lock: Path,
             print(f"This workspace was copied or moved: MLflow looked for its files in {left}, and "
                   f"looks in {artifacts} from now on.", file=sys.stderr, flush=True)
         client = Store(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
+        entity = client.get_experiment_by_name(experiment)
+        if entity is None:
             artifacts.mkdir(parents=True, exist_ok=True)
             location = artifacts.as_uri() if uri.startswith("sqlite:") else None
-            found = _create_experiment(client, experiment, location)
-    require_active(client, found)
+            entity = _create_experiment(client, experiment, location)
+    require_active(client, entity)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    return Tracking(client, found.experiment_id, uri, experiment, tuple(mirrors))
+    return Tracking(client, entity.experiment_id, uri, experiment, tuple(mirrors))
 
 
-def require_active(client: Store, found) -> None:
-    """Raise TrackingError for an experiment, an entity of MLflow's, that was deleted."""
-    if found.lifecycle_stage != "active":
+def require_active(client: Store, entity) -> None:
+    """Raise TrackingError for a deleted experiment."""
+    if entity.lifecycle_stage != "active":
         raise TrackingError(
-            f"the experiment '{found.name}' was deleted in MLflow. Bring it back with 'mlflow "
-            f"experiments restore -x {found.experiment_id}' (MLFLOW_TRACKING_URI={client.shown}), "
+            f"the experiment '{entity.name}' was deleted in MLflow. Bring it back with 'mlflow "
+            f"experiments restore -x {entity.experiment_id}' (MLFLOW_TRACKING_URI={client.shown}), "
             "or set tracking.experiment to another name.")
 
 
 def opened(uri: str, experiment: str, *, patience_s: float | None = None) -> Tracking | None:
-    """Return the connection to a store that is there, making nothing; None without experiment.
+    """Return the connection to an existing store; None without experiment.
 
     patience_s: how long trouble that may pass is waited for.
     """
     client = Store(uri, patience_s)
-    found = client.get_experiment_by_name(experiment)
-    return Tracking(client, found.experiment_id, uri, experiment) if found is not None else None
+    entity = client.get_experiment_by_name(experiment)
+    return Tracking(client, entity.experiment_id, uri, experiment) if entity is not None else None
 
 
 def _create_experiment(client: Store, name: str, location: str | None):
@@ -246,7 +246,7 @@ def _create_experiment(client: Store, name: str, location: str | None):
 
 @contextmanager
 def closing(status: str) -> Iterator[None]:
-    """Close runs in this block; a failure that they are closed for is not hidden by a second one.
+    """Close runs in this block; a second failure does not hide the first one.
 
     What cannot be closed after a failure is said, and closed by the next start (`reconcile`).
     """
@@ -260,21 +260,21 @@ def closing(status: str) -> Iterator[None]:
 
 
 def top_level(tracking: Tracking, name: str, lock: Path, about: str = "") -> Run:
-    """Return the one top-level run of a step, making it (finished) if there is none.
+    """Return the top-level run of a step, created as finished if there is none.
 
     about: what the step does, for its description until it has been executed.
     """
     with locked(lock, {"pid": os.getpid(), "doing": f"opening {name}"}):
-        found = _search(tracking, f"tags.`{LEVEL}` = '{TOP}' and tags.`{STEP}` = '{name}'")
-        if found:
-            return found[0]
+        matches = _search(tracking, f"tags.`{LEVEL}` = '{TOP}' and tags.`{STEP}` = '{name}'")
+        if matches:
+            return matches[0]
         run = _create(tracking, name, {LEVEL: TOP, STEP: name, **({NOTE: about} if about else {})})
         run.end()
         return run
 
 
 def start_child(tracking: Tracking, parent: Run, tags: Mapping[str, object]) -> Run:
-    """Open the run of one execution under a step's top-level run, named by the time in UTC."""
+    """Open the run of an execution under a step's top-level run, named by the UTC time."""
     name = datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S")
     return _create(tracking, name, {
         LEVEL: CHILD, STEP: parent.name, MLFLOW_PARENT_RUN_ID: parent.id, **_process_tags(),
@@ -283,7 +283,7 @@ def start_child(tracking: Tracking, parent: Run, tags: Mapping[str, object]) -> 
 
 
 def reopen(tracking: Tracking, run_id: str) -> Run:
-    """Return a run by its id; raises TrackingError if the store does not know it."""
+    """Return a run by its id; raises TrackingError for an unknown one."""
     try:
         return Run(tracking, run_id, tracking.client.get_run(run_id).info.run_name)
     except MlflowException as error:
@@ -305,7 +305,7 @@ def children(tracking: Tracking, step: str | None = None, status: str | None = N
 
 
 def known(tracking: Tracking, run_id: str):
-    """Return MLflow's entity of a run, or None if the store does not know it."""
+    """Return MLflow's entity of a run, or None."""
     try:
         return tracking.client.get_run(run_id)
     except MlflowException:
@@ -318,12 +318,12 @@ def tagged(tracking: Tracking, key: str, value: str) -> list:
 
 
 def files(tracking: Tracking, run_id: str, folder: str | None = None) -> list[str]:
-    """Return the artifacts of a run by their paths, of one folder, without its folders."""
+    """Return the artifacts of a run in a folder by their paths, without subfolders."""
     return [f.path for f in tracking.client.list_artifacts(run_id, folder) if not f.is_dir]
 
 
 def read(tracking: Tracking, run_id: str, name: str) -> bytes | None:
-    """Return the content of a run's artifact, or None if there is none of that name."""
+    """Return the content of a run's artifact, or None."""
     folder = name.rpartition("/")[0]
     if name not in files(tracking, run_id, folder or None):
         return None
@@ -342,7 +342,7 @@ def reconcile(tracking: Tracking) -> list[str]:
 
 
 def abandoned(tracking: Tracking) -> list:
-    """Return the entities of runs that are RUNNING although their process, here, is gone."""
+    """Return the RUNNING run entities of dead processes of this machine."""
     return [run for run in running(tracking)
             if run.data.tags.get(HOST) == socket.gethostname() and PID in run.data.tags
             and not alive(int(run.data.tags[PID]))]
@@ -354,17 +354,17 @@ def running(tracking: Tracking) -> list:
 
 
 def status(run: Run) -> str:
-    """Return how a run stands: 'RUNNING', 'FINISHED', 'FAILED' or 'KILLED'."""
+    """Return a run's status: 'RUNNING', 'FINISHED', 'FAILED' or 'KILLED'."""
     return run.tracking.client.get_run(run.id).info.status
 
 
 def title(run) -> str:
-    """Return how a person calls a run entity: its step and its name."""
+    """Return the title of a run entity: its step and its name."""
     return f"{run.data.tags.get(STEP, 'trial')} {run.info.run_name}"
 
 
 def close_failed(tracking: Tracking, dagster_run_id: str, status: str, reason: str) -> int:
-    """Close what a Dagster run left RUNNING, trials included; return how many runs."""
+    """Close the RUNNING runs of a Dagster run, trials included; return their number."""
     left = _entities(
         tracking, f"attributes.status = 'RUNNING' and tags.dagster_run_id = '{dagster_run_id}'")
     trials = [t for run in left for t in _entities(
@@ -376,7 +376,8 @@ def close_failed(tracking: Tracking, dagster_run_id: str, status: str, reason: s
 
 
 def _cut(value: object, longest: int) -> str:
-    """Return a value as text that MLflow takes; what was cut off is marked (config.yaml has it)."""
+    """Return a value as text that MLflow accepts; truncation is marked (config.yaml is complete).
+    """
     text = str(value)
     return text if len(text) <= longest else f"{text[:longest - 1]}…"
 
@@ -394,15 +395,15 @@ def _create(tracking: Tracking, name: str, tags: Mapping[str, str],
 
 
 def _entities(tracking: Tracking, condition: str) -> list:
-    found, token = [], None
+    entities, token = [], None
     while True:
         page = tracking.client.search_runs(
             [tracking.experiment_id], condition, max_results=1000,
             order_by=["attributes.start_time DESC"], page_token=token)
-        found += page
+        entities += page
         token = page.token
         if not token:
-            return found
+            return entities
 
 
 def _search(tracking: Tracking, condition: str) -> list[Run]:
@@ -410,7 +411,7 @@ def _search(tracking: Tracking, condition: str) -> list[Run]:
 
 
 def of_dagster_step(tracking: Tracking, dagster_run_id: str, step_key: str) -> Run | None:
-    """Return the child run of one step of a Dagster run, the latest attempt, or None."""
-    found = _search(tracking, f"tags.dagster_run_id = '{dagster_run_id}' and "
+    """Return the child run of a step of a Dagster run, the latest attempt, or None."""
+    matches = _search(tracking, f"tags.dagster_run_id = '{dagster_run_id}' and "
                               f"tags.dagster_step = '{step_key}'")
-    return found[0] if found else None
+    return matches[0] if matches else None

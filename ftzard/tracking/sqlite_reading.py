@@ -31,12 +31,12 @@ _SECONDS = 5.0  # for a file that another process is writing; then MLflow, which
 
 
 def of_workspace(workspace: Workspace, config: Config) -> "Reading":
-    """Return who answers questions to the workspace's store."""
+    """Return the reader of the workspace's store."""
     return Reading(workspace, config)
 
 
 def of(source: "Reading | Tracking") -> "Reading | Asked":
-    """Return who answers questions to the store of an open connection."""
+    """Return the reader of an open connection's store."""
     if isinstance(source, Reading):
         return source
     from ftzard.tracking.mlflow_reading import Asked
@@ -45,12 +45,12 @@ def of(source: "Reading | Tracking") -> "Reading | Asked":
 
 
 def connection(source: "Reading | Tracking") -> "Tracking":
-    """Return the open connection to a store, opening it for one that was only read so far."""
+    """Return the open connection of a store, opened if it has only been read so far."""
     return source.tracking if isinstance(source, Reading) else source
 
 
 class Reading:
-    """The questions. Each is asked of the file while that can be read, and else of MLflow."""
+    """The queries. Each reads the file if that is possible, and else asks MLflow."""
 
     def __init__(self, workspace: Workspace, config: Config) -> None:
         self.workspace, self.config = workspace, config
@@ -60,12 +60,12 @@ class Reading:
 
     @property
     def shown(self) -> str:
-        """The URI as it may be shown: without a login."""
+        """The URI without its login."""
         return mask(self.uri)
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a store: a file, or a server that is named."""
+        """Whether the store exists: a file, or a configured server."""
         file = _file_of(self.uri)
         return self.config.tracking.uri is not None if file is None else file.is_file()
 
@@ -78,11 +78,11 @@ class Reading:
         return self._answer(lambda who: who.versions(name))
 
     def aliases(self, name: str) -> dict[str, int]:
-        """Return {alias: number} as the store holds it, a version that does not exist included."""
+        """Return {alias: number} as the store has it, including versions that do not exist."""
         return self._answer(lambda who: who.aliases(name))
 
     def by_alias(self, name: str, alias: str) -> Version | None:
-        """Return the version that carries an alias, or None."""
+        """Return the version with an alias, or None."""
         return self._answer(lambda who: who.by_alias(name, alias))
 
     def executions(self, run_name: str | None = None, *, datasets: bool = False) -> list[RunFacts]:
@@ -93,11 +93,11 @@ class Reading:
         return self._answer(lambda who: who.executions(run_name, datasets=datasets))
 
     def latest(self, run_name: str) -> tuple[int, RunFacts | None]:
-        """Return how many executions a step has, and the newest of them."""
+        """Return the number of executions of a step, and the newest one."""
         return self._answer(lambda who: who.latest(run_name))
 
     def run(self, run_id: str) -> RunFacts | None:
-        """Return a run by its id, or None if the store does not know it."""
+        """Return a run by its id, or None."""
         return self._answer(lambda who: who.run(run_id))
 
     def _answer(self, question: Callable[[Any], Any]) -> Any:
@@ -106,7 +106,7 @@ class Reading:
         if self._file is not None:
             try:
                 return question(self._file)
-            except sqlite3.Error:  # locked, damaged, or other tables: MLflow says what it is
+            except sqlite3.Error:  # locked, damaged, or other tables: MLflow reports which
                 self._file = None
         return question(self._asked)
 
@@ -118,7 +118,7 @@ class Reading:
 
     @cached_property
     def tracking(self) -> "Tracking":
-        """The open connection, for what this module has no question for.
+        """The open connection, for other queries.
 
         Where this user may not write, what is recorded can be read; raises WorkspaceError if
         nothing is.
@@ -127,10 +127,10 @@ class Reading:
 
         experiment = self.config.tracking.experiment
         if not self.workspace.writable:
-            found = runs.opened(self.uri, experiment) if self.is_there else None
-            if found is None:
+            connection = runs.opened(self.uri, experiment) if self.is_there else None
+            if connection is None:
                 raise self._no_record()
-            return found
+            return connection
         return runs.connect(
             self.uri, experiment, artifacts=self.workspace.mlflow_artifacts,
             lock=self.workspace.state / "mlflow.lock", mirrors=self.config.tracking.mirror)
@@ -143,33 +143,33 @@ class Reading:
 
 
 def local_versions(workspace: Workspace) -> list[tuple[Version, list[str]]]:
-    """Return the versions of a local store's models with their aliases; of no other, none.
+    """Return the versions of a local store's models with their aliases; none of a server.
 
     For who has no time to wait, such as a shell that completes a word: the config is not resolved,
     and what cannot be read is left out.
     """
-    said = workspace.own_config().get("tracking")
-    uri = (said.get("uri") if isinstance(said, dict) else None) or workspace.mlflow_uri
+    configured = workspace.own_config().get("tracking")
+    uri = (configured.get("uri") if isinstance(configured, dict) else None) or workspace.mlflow_uri
     file = _file_of(str(uri))
     if file is None or not file.is_file():
         return []
     tables = _Tables(file, "")
     try:
         aliases = {name: tables.aliases(name) for name in tables.names()}
-        return [(version, sorted(a for a, number in held.items() if number == version.number))
-                for name, held in aliases.items() for version in tables.versions(name)]
+        return [(version, sorted(a for a, number in numbers.items() if number == version.number))
+                for name, numbers in aliases.items() for version in tables.versions(name)]
     except sqlite3.Error:
         return []
 
 
 def _file_of(uri: str) -> Path | None:
-    """Return the file behind a plain SQLite URI; None for any other store."""
+    """Return the file of a plain SQLite URI; None for any other store."""
     prefix = "sqlite:///"
     return Path(uri[len(prefix):]) if uri.startswith(prefix) and "?" not in uri else None
 
 
 class _Tables:
-    """The answers of a SQLite file. A file that is not there yet holds nothing.
+    """The queries on a SQLite file; a missing file has no rows.
 
     Every method raises sqlite3.Error where the file cannot be read, or is of another version.
     """
@@ -183,9 +183,9 @@ class _Tables:
             return None
         connection = sqlite3.connect(f"{self.file.absolute().as_uri()}?mode=ro", uri=True,
                                      timeout=_SECONDS, isolation_level=None)
-        made = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-        if made != [(SCHEMA,)]:
-            raise sqlite3.DatabaseError(f"tables of version {made}")
+        revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        if revisions != [(SCHEMA,)]:
+            raise sqlite3.DatabaseError(f"tables of version {revisions}")
         stage = connection.execute(
             "SELECT lifecycle_stage FROM experiments WHERE name = ? AND workspace = ?",
             (self.experiment, _SPACE)).fetchone()
@@ -256,13 +256,13 @@ class _Tables:
     def _runs(self, chosen: str, values: tuple, *, limit: str = "", metrics: bool = False,
               datasets: bool = False) -> list[RunFacts]:
         ordered = f"{chosen} ORDER BY r.start_time IS NULL, r.start_time DESC, r.run_uuid{limit}"
-        found = list(self._rows(
+        rows = list(self._rows(
             "SELECT r.run_uuid, r.name, r.status, r.start_time, r.end_time FROM runs r "
             f"{ordered}", *values))
         ids = f"(SELECT r.run_uuid FROM runs r {ordered})"
-        tags: dict[str, dict] = {run_id: {} for run_id, *_ in found}
-        numbers: dict[str, dict] = {run_id: {} for run_id, *_ in found}
-        logged: dict[str, list] = {run_id: [] for run_id, *_ in found}
+        tags: dict[str, dict] = {run_id: {} for run_id, *_ in rows}
+        numbers: dict[str, dict] = {run_id: {} for run_id, *_ in rows}
+        logged: dict[str, list] = {run_id: [] for run_id, *_ in rows}
         for run_id, key, value in self._rows(
                 f"SELECT run_uuid, key, value FROM tags WHERE run_uuid IN {ids}", *values):
             tags.setdefault(run_id, {})[key] = value
@@ -279,4 +279,4 @@ class _Tables:
                 logged.setdefault(run_id, []).append((name, source))
         return [RunFacts(run_id, name, status, began or 0, ended, tags[run_id], numbers[run_id],
                          tuple(logged[run_id]))
-                for run_id, name, status, began, ended in found]
+                for run_id, name, status, began, ended in rows]

@@ -42,7 +42,7 @@ PATIENCE_S = 50.0
 
 _ANSWERS = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE",
             "INVALID_STATE")
-#: What a server answers alike of a model that is missing and of one that is somebody else's.
+#: A server's answer for a model that is missing or belongs to somebody else.
 _HIDING = ("get_registered_model", "get_model_version", "get_model_version_by_alias")
 _LOGIN = re.compile(r"(?<=://)[^/\s'\"]+@")
 _T = TypeVar("_T")
@@ -50,7 +50,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Trouble:
-    """A kind of trouble: how MLflow, SQLite or the network word it, and what to do about it.
+    """A kind of failure: how MLflow, SQLite or the network word it, and its remedy.
 
     passes: whether it may be over in a moment; safe: whether what was asked was surely not done.
     """
@@ -113,7 +113,7 @@ _OTHER = Trouble("", "refused '{asked}': {said}. Check tracking.uri, and that th
 
 
 class Store:
-    """MLflow's client, with patience: its methods, and TrackingError where the store fails.
+    """MLflow's client with retries: its methods, and TrackingError where the store fails.
 
     What MLflow answers about a thing that is missing or there already stays a MlflowException.
     patience_s: how long trouble that may pass is waited for, PATIENCE_S by default.
@@ -127,15 +127,15 @@ class Store:
 
     @property
     def shown(self) -> str:
-        """The URI as it may be shown: without a login."""
+        """The URI without its login."""
         return _LOGIN.sub("***@", self.uri)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
 
         @wraps(method)
-        def ask(*given, **named):
-            return self._asked(name, partial(method, *given, **named))
+        def ask(*arguments, **named):
+            return self._asked(name, partial(method, *arguments, **named))
 
         return ask
 
@@ -163,31 +163,31 @@ class Store:
 
 
 def kind(error: BaseException) -> Trouble:
-    """Return which trouble an error of MLflow, SQLAlchemy or the system tells of."""
+    """Return the kind of failure of an error of MLflow, SQLAlchemy or the system."""
     if isinstance(error, ImportError):
         return _NO_DRIVER
     return next((t for t in _TROUBLES if re.search(t.pattern, str(error))), _OTHER)
 
 
-def sentence(trouble: Trouble, error: BaseException, uri: str, asked: str, waited: float) -> str:
-    """Return what a person reads: the store, what is wrong with it, what to do."""
-    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def sentence(trouble: Trouble, error: BaseException, uri: str, call: str, waited: float) -> str:
+    """Return the message of a failure: the store, the problem, the remedy."""
+    message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     file = sqlite_file(uri)
     holder = f" (fuser {file} names it)" if file else ""
-    words = trouble.sentence.format(said=said.strip().rstrip(".")[:400], seconds=waited,
-                                    holder=holder, asked=asked)
+    words = trouble.sentence.format(said=message.strip().rstrip(".")[:400], seconds=waited,
+                                    holder=holder, asked=call)
     return _LOGIN.sub("***@", f"MLflow's store {uri} {words}.")
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """Return the file behind a SQLite URI, or None for a server or another database."""
+    """Return the file of a SQLite URI, or None for a server or another database."""
     if not uri.startswith("sqlite:///"):
         return None
     return Path(sqlalchemy.make_url(uri).database or "")
 
 
 def make_sqlite(uri: str) -> None:
-    """Make the SQLite file of a store that is not there yet, complete or not at all.
+    """Create the SQLite file of a store atomically, unless it exists.
 
     Several processes that find it missing make it once.
     """
@@ -217,7 +217,7 @@ _ADDRESSES = (("experiments", "artifact_location"), ("runs", "artifact_uri"),
 
 
 def bring_here(uri: str, experiment: str, artifacts: Path) -> str | None:
-    """Let a SQLite store that was copied or moved find its files beside itself again.
+    """Update the file paths of a SQLite store that was copied or moved.
 
     MLflow keeps their addresses absolute: a copied workspace would go on writing into the one it
     was copied from. Only a store that lies beside `artifacts` is touched, and only where its
@@ -231,12 +231,12 @@ def bring_here(uri: str, experiment: str, artifacts: Path) -> str | None:
     engine = sqlalchemy.create_engine(uri, connect_args={"timeout": 30})
     try:
         with engine.begin() as connection:
-            told = connection.exec_driver_sql(
+            former = connection.exec_driver_sql(
                 "SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).scalar()
-            if not told or told == here or not told.startswith("file:") or (
-                    told.rsplit("/", 1)[-1] != artifacts.name):
+            if not former or former == here or not former.startswith("file:") or (
+                    former.rsplit("/", 1)[-1] != artifacts.name):
                 return None
-            if local_file_uri_to_path(told) == str(artifacts.resolve()):
+            if local_file_uri_to_path(former) == str(artifacts.resolve()):
                 return None  # another way to write the same place
             known = set(sqlalchemy.inspect(connection).get_table_names())
             for table, column in _ADDRESSES:
@@ -244,8 +244,8 @@ def bring_here(uri: str, experiment: str, artifacts: Path) -> str | None:
                     connection.exec_driver_sql(
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
                         f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                        (here, len(told) + 1, told, len(told) + 1, f"{told}/"))
-        return local_file_uri_to_path(told)
+                        (here, len(former) + 1, former, len(former) + 1, f"{former}/"))
+        return local_file_uri_to_path(former)
     except SQLAlchemyError as error:
         raise TrackingError(sentence(kind(error), error, uri, "bring here", 30)) from error
     finally:
@@ -253,7 +253,7 @@ def bring_here(uri: str, experiment: str, artifacts: Path) -> str | None:
 
 
 def problem(uri: str, *, thorough: bool = True) -> str | None:
-    """Return what is wrong with a database that is there, or None; nothing is made or changed.
+    """Return the problem of an existing database, or None; nothing is changed.
 
     thorough: read all of a SQLite file. A store on a server has no database of ours: None.
     """
@@ -263,9 +263,9 @@ def problem(uri: str, *, thorough: bool = True) -> str | None:
     try:
         with sqlalchemy.create_engine(uri, **wait).connect() as connection:
             if thorough and uri.startswith("sqlite:"):
-                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-                if found != "ok":
-                    return f"MLflow's store {uri} is damaged: {found}."
+                result = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+                if result != "ok":
+                    return f"MLflow's store {uri} is damaged: {result}."
             tables = set(sqlalchemy.inspect(connection).get_table_names())
             version = connection.exec_driver_sql(
                 "SELECT version_num FROM alembic_version").scalar() if (
@@ -283,7 +283,7 @@ def problem(uri: str, *, thorough: bool = True) -> str | None:
 
 
 def is_empty(file: Path) -> bool:
-    """Return whether a SQLite store holds no run: nothing is lost when it is made anew."""
+    """Return whether a SQLite store has no run, so that it can be recreated."""
     import sqlite3
 
     try:

@@ -29,31 +29,32 @@ landing_page.install(auth.app)
 
 
 def authenticate():
-    """Return the login of the request at hand, or the response that refuses it."""
+    """Return the login of the current request, or the response that refuses it."""
     request = auth.request
     address, path = _served.get() or (request.remote_addr or "", request.path)
     route = team_routes.route(request.method, path)
     if route is None:
         return _refused(403, "this route is closed on this server.")
-    given = request.authorization
-    if given is None or given.type != "basic" or not given.username or not given.password:
+    authorization = request.authorization
+    if authorization is None or authorization.type != "basic" or not (
+            authorization.username and authorization.password):
         return auth.make_basic_auth_response()  # MLflow's own would stumble over another kind
-    login = _login(given.username, address)
+    login = _login(authorization.username, address)
     if isinstance(login, Response):
         return login
     body = b"" if request.method in _FILES else request.get_data()
     values = team_routes.fields(request.args.to_dict(flat=False), body)
     if values is None:
         return _refused(400, "the body of the request is no JSON object.")
-    if said := team_routes.refusal(route, path, values):
-        return _refused(403, said)
-    if route.administrators and not auth.store.get_user(given.username).is_admin:
+    if reason := team_routes.refusal(route, path, values):
+        return _refused(403, reason)
+    if route.administrators and not auth.store.get_user(authorization.username).is_admin:
         return _refused(403, "only an administrator of the server may ask this.")
     return login
 
 
 def _login(account: str, address: str):
-    """Return MLflow's answer to a login, unless too many wrong ones came before it."""
+    """Return MLflow's answer to a login, unless there were too many wrong ones."""
     wait = _attempts.wait(account, address)
     if wait > 0:
         answer = _refused(429, "too many wrong passwords were tried; this one was not looked at. "
@@ -66,7 +67,7 @@ def _login(account: str, address: str):
 
 
 def _refused(status: int, sentence: str) -> Response:
-    """Return a refusal as MLflow's clients read it."""
+    """Return a refusal that MLflow's clients understand."""
     codes = {400: "BAD_REQUEST", 403: "PERMISSION_DENIED", 429: "REQUEST_LIMIT_EXCEEDED"}
     answer = jsonify({"error_code": codes[status], "message": sentence})
     answer.status_code = status
@@ -93,7 +94,7 @@ def _not_opened(uri: str, *_: object):
 
 
 def _only_own(resolve):
-    """Let the server resolve those addresses only that it gave itself."""
+    """Make the server resolve only addresses that it issued itself."""
     @wraps(resolve)
     def resolved(root: str, relative_path: str | None = None):
         if not team_routes.is_location(root):

@@ -101,7 +101,7 @@ POST  mlflow/model-versions/set-tag name version key value
 DELETE mlflow/model-versions/delete-tag name version key
 """
 
-#: What only an administrator may ask: whoever else could would learn the names of all users.
+#: Routes for administrators only, since they list the names of all users.
 _ADMINISTRATORS = """
 GET   mlflow/users/list
 POST  mlflow/users/create username password is_admin
@@ -135,51 +135,52 @@ class Route:
 
 
 def _routes() -> list[Route]:
-    found = []
+    routes = []
     for table, administrators in ((_EVERYBODY, False), (_ADMINISTRATORS, True)):
         for line in filter(None, table.replace("\n ", " ").splitlines()):
             method, path, *fields = line.split()
             spelled = re.escape(path).replace(r"\{id\}", "[^/]+").replace(r"\{path\}", ".+")
             pattern = spelled if path.startswith("/") else _API.pattern + spelled
-            found.append(Route(method, path, re.compile(pattern, re.DOTALL), frozenset(fields),
-                               administrators))
-    return found
+            routes.append(Route(method, path, re.compile(pattern, re.DOTALL), frozenset(fields),
+                                administrators))
+    return routes
 
 
 ROUTES = _routes()
 
 
 def route(method: str, path: str) -> Route | None:
-    """Return the open route of a request, None if there is none."""
+    """Return the open route of a request, or None."""
     method = "GET" if method == "HEAD" else method
     return next((r for r in ROUTES if r.method == method and r.pattern.fullmatch(path)), None)
 
 
-def refusal(found: Route, path: str, values: Mapping[str, object]) -> str | None:
-    """Return why a request to an open route is refused nevertheless, None if it is not.
+def refusal(route: Route, path: str, values: Mapping[str, object]) -> str | None:
+    """Return why a request to an open route is refused, or None.
 
     path: of the request, decoded once; values: its fields, of the query and of the body.
     """
-    if unknown := sorted(set(values) - found.fields):
-        return (f"the field '{unknown[0]}' is closed on this server; {found.path} takes: "
-                f"{', '.join(sorted(found.fields)) or 'no fields'}. Where files are stored is "
+    if unknown := sorted(set(values) - route.fields):
+        return (f"the field '{unknown[0]}' is closed on this server; {route.path} takes: "
+                f"{', '.join(sorted(route.fields)) or 'no fields'}. Where files are stored is "
                 "decided by the server.")
     stored = None
-    if found.path == "mlflow-artifacts/artifacts":
+    if route.path == "mlflow-artifacts/artifacts":
         stored = values.get("path")
-    elif found.path.startswith("mlflow-artifacts/"):
+    elif route.path.startswith("mlflow-artifacts/"):
         stored = path.partition("/mlflow-artifacts/artifacts/")[2]
-    if found.path.startswith("mlflow-artifacts/") and not is_stored(stored):
+    if route.path.startswith("mlflow-artifacts/") and not is_stored(stored):
         return ("this path is closed on this server; expected EXPERIMENT/RUN/artifacts/… of a run, "
                 "or EXPERIMENT/models/MODEL/artifacts/… of a logged model.")
-    if found.path == "mlflow/model-versions/create" and not is_source(values.get("source")):
+    if route.path == "mlflow/model-versions/create" and not is_source(values.get("source")):
         return ("this source of a version is closed on this server; expected runs:/RUN/…, "
                 "models:/… or the mlflow-artifacts:/ address of a file of the run.")
     return None
 
 
 def is_stored(path: object) -> bool:
-    """Return whether a path below the server's folder is one of a run's or logged model's files."""
+    """Return whether a path below the server's folder is that of a run's or logged model's files.
+    """
     return _all_match(path, _STORED)
 
 
@@ -190,7 +191,7 @@ def is_location(uri: object) -> bool:
 
 
 def is_source(uri: object) -> bool:
-    """Return whether a version of a registered model may be made of what an address names."""
+    """Return whether a model version may be made of an address."""
     return _all_match(uri, _SOURCE)
 
 
@@ -212,16 +213,16 @@ def fields(query: Mapping[str, Sequence[str]], body: bytes) -> dict[str, object]
     query: the values of each name; what stands there twice is a list. Text in JSON that is JSON
     itself is opened, as MLflow does. None for a body that is no object.
     """
-    values: dict[str, object] = {name: said[0] if len(said) == 1 else list(said)
-                                 for name, said in query.items()}
+    values: dict[str, object] = {name: content[0] if len(content) == 1 else list(content)
+                                 for name, content in query.items()}
     if not body.strip():
         return values
     try:
-        said = json.loads(body)
-        while isinstance(said, str):
-            said = json.loads(said)
+        content = json.loads(body)
+        while isinstance(content, str):
+            content = json.loads(content)
     except (ValueError, RecursionError):
         return None
-    if said is not None and not isinstance(said, dict):
+    if content is not None and not isinstance(content, dict):
         return None
-    return values | (said or {})
+    return values | (content or {})

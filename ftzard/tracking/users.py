@@ -1,6 +1,6 @@
-"""Users of a team's MLflow server, as its administrator makes them.
+"""User administration of a team's MLflow server.
 
-MLflow's own client for this loads the whole server; here are the requests that are needed.
+MLflow's own client for this loads the whole server; this module sends the requests itself.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _API, _API_3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
 
 @dataclass(frozen=True)
 class Login:
-    """Who asks, and which server. The password is not shown."""
+    """A user and the server. The password is not shown."""
 
     uri: str
     user: str
@@ -31,7 +31,7 @@ class Login:
 
 
 def require_password(password: str, of: str) -> str:
-    """Return a password that MLflow takes everywhere; raises TrackingError for another.
+    """Return a password that MLflow accepts; raises TrackingError for another.
 
     MLflow wants twelve characters; what others than ASCII are sent as, clients do not agree on.
     """
@@ -44,7 +44,7 @@ def require_password(password: str, of: str) -> str:
 
 
 def add(login: Login, name: str, password: str) -> None:
-    """Make a user, who may make experiments and models and sees nobody else's."""
+    """Create a user, who may create experiments and models and sees those of nobody else."""
     if not name or ":" in name or not name.isascii() or not name.isprintable():
         raise TrackingError(f"'{name}' cannot be a user's name; expected printable ASCII "
                             "characters without ':'.")
@@ -53,7 +53,7 @@ def add(login: Login, name: str, password: str) -> None:
 
 
 def set_password(login: Login, name: str, password: str) -> None:
-    """Give a user another password; an administrator may for anybody, everyone for themselves."""
+    """Set a user's password; an administrator may for everybody, a user for themselves."""
     body = {"username": name, "password": require_password(password, name)}
     if name == login.user:
         body["current_password"] = login.password
@@ -62,7 +62,7 @@ def set_password(login: Login, name: str, password: str) -> None:
 
 @dataclass(frozen=True)
 class Grant:
-    """What a user may do with one thing.
+    """A permission of a user on a thing.
 
     kind: 'experiment', 'registered model' or what else MLflow knows; name: of the thing;
     permission: as `PERMISSIONS` calls it, or MLflow's own word.
@@ -92,25 +92,25 @@ class User:
 
     @property
     def owns(self) -> list[Grant]:
-        """What the user manages: who makes an experiment or a model may manage it."""
+        """What the user manages; the creator of an experiment or a model may manage it."""
         return [g for g in self.grants if g.permission == "manage"]
 
 
 def listing(login: Login) -> list[User]:
-    """Return the server's users by name, with what each may do; for an administrator."""
-    found = _ask(login, "GET", f"{_API}/users/list", {})["users"]
+    """Return the server's users by name, with their permissions; for an administrator."""
+    users = _ask(login, "GET", f"{_API}/users/list", {})["users"]
     names: dict[str, str] = {}
-    return [_user(login, u["username"], names) for u in sorted(found, key=lambda u: u["username"])]
+    return [_user(login, u["username"], names) for u in sorted(users, key=lambda u: u["username"])]
 
 
 def of(login: Login, name: str) -> User:
-    """Return one user; raises TrackingError if the server has none of that name."""
+    """Return a user; raises TrackingError for an unknown name."""
     _ask(login, "GET", f"{_API}/users/get", {"username": name})
     return _user(login, name, {})
 
 
 def delete(login: Login, name: str) -> None:
-    """Delete a user and what was granted to them; what they have made stays on the server."""
+    """Delete a user and their permissions; what they created stays on the server."""
     _ask(login, "DELETE", f"{_API}/users/delete", {"username": name})
 
 
@@ -134,7 +134,7 @@ def _user(login: Login, name: str, names: dict[str, str]) -> User:
 
 def grant(login: Login, name: str, *, experiment: str | None = None, model: str | None = None,
           permission: str) -> None:
-    """Let a user read, edit or manage an experiment or a registered model, or (none) no longer.
+    """Set a user's permission on an experiment or a registered model (none removes it).
 
     Raises TrackingError for a permission, an experiment or a model that does not exist.
     """
@@ -144,9 +144,9 @@ def grant(login: Login, name: str, *, experiment: str | None = None, model: str 
         raise TrackingError(f"there is no permission '{permission}'"
                             f"{nearest(permission, PERMISSIONS)}")
     if experiment is not None:
-        found = _ask(login, "GET", f"{_API}/experiments/get-by-name",
-                     {"experiment_name": experiment})
-        target = ("experiment", found["experiment"]["experiment_id"])
+        answer = _ask(login, "GET", f"{_API}/experiments/get-by-name",
+                      {"experiment_name": experiment})
+        target = ("experiment", answer["experiment"]["experiment_id"])
     else:
         _ask(login, "GET", f"{_API}/registered-models/get", {"name": model})
         target = ("registered_model", model)
@@ -161,15 +161,15 @@ def grant(login: Login, name: str, *, experiment: str | None = None, model: str 
 
 def _ask(login: Login, method: str, endpoint: str, values: Mapping[str, str], *,
          missing: bool = False) -> dict:
-    """Return what the server answers; raises TrackingError for anything but success.
+    """Return the server's answer; raises TrackingError for anything but success.
 
     missing: whether it is fine if the thing is not there.
     """
-    given = {"params": values} if method == "GET" else {"json": values}
+    payload = {"params": values} if method == "GET" else {"json": values}
     try:
         answer = http_request(
             MlflowHostCreds(login.uri, username=login.user, password=login.password), endpoint,
-            method, max_retries=0, raise_on_status=False, **given)
+            method, max_retries=0, raise_on_status=False, **payload)
     except (MlflowException, OSError) as error:
         raise TrackingError(sentence(kind(error), error, login.uri, endpoint, 0)) from error
     if answer.status_code == HTTPStatus.OK or (

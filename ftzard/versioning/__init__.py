@@ -1,6 +1,6 @@
-"""git and DVC: commit, push, history, restore. The only package that runs either of them.
+"""Versioning with git and DVC: commit, push, history, restore. No other package runs them.
 
-`version` is what the chapter Git_Dvc calls after every step that yields an artifact.
+The notebook Git_Dvc calls `version` after every step that yields an artifact.
 """
 
 from ftzard.versioning.commit import Versioned, version

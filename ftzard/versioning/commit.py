@@ -1,7 +1,7 @@
-"""Git_Dvc: hand a step's artifacts to DVC and git, and say honestly how far they got.
+"""Commit a step's artifacts with DVC and git, and report how far they got.
 
-The order is: dvc add, a git commit of exactly the files that changed, dvc push, git push. The
-commit is built in an index of its own, so the user's staged and unstaged edits stay as they are.
+The order is: dvc add, a git commit of exactly the changed files, dvc push, git push. The commit is
+built in an index of its own, so the user's staged and unstaged edits stay as they are.
 """
 
 import os
@@ -30,7 +30,7 @@ _ANY_LINE_END = ("-c", "core.safecrlf=false")
 
 @dataclass(frozen=True)
 class Versioned:
-    """What became of a step's artifacts.
+    """The result of versioning a step's artifacts.
 
     handles: as given, each with the commit at which its `.dvc` file says what it says; commit:
     HEAD, which holds them all; changed: whether this call made that commit; pushed: 'pushed',
@@ -130,29 +130,29 @@ def _commit_with_code(root: Path, paths: Sequence[str], code: Sequence[CodeFile]
     now, elsewhere = _blobs(root, head, list(ran)), set()
     back: dict[str, str | None] = {}
     for file in code:
-        path, there = file.path, now.get(file.path)
-        if there in (ran[path], _blobs(root, file.seen_at, [path]).get(path)):
+        path, current = file.path, now.get(file.path)
+        if current in (ran[path], _blobs(root, file.seen_at, [path]).get(path)):
             continue
-        held = head is not None and git(
+        unchanged = head is not None and git(
             root, "--literal-pathspecs", "log", "-1", "--format=%H", f"--find-object={ran[path]}",
             "--", path).strip()
-        if held:
+        if unchanged:
             elsewhere.add(path)
         else:
-            back[path] = there
+            back[path] = current
     blobs = {path: blob for path, blob in ran.items() if path not in elsewhere}
-    made = commit_paths(root, paths, blobs=blobs, message=message, run_id=run_id, say=say)
-    holds = None if elsewhere or not ran else made or _git.head(root)
+    commit = commit_paths(root, paths, blobs=blobs, message=message, run_id=run_id, say=say)
+    holds = None if elsewhere or not ran else commit or _git.head(root)
     if back:
         commit_paths(root, [], blobs=back, run_id=run_id, say=say,
                      message=f"{', '.join(sorted(back))} as committed while the run worked")
-    return made, holds
+    return commit, holds
 
 
 def _blobs(root: Path, revision: str | None, paths: Sequence[str]) -> dict[str, str]:
-    """Return {path: git's name of the blob} for those of the paths that a revision holds."""
-    if revision is None or not paths or not _git.attempt(
-            root, "cat-file", "-e", f"{revision}^{{commit}}").returncode == 0:
+    """Return {path: blob id} of the given paths in a revision."""
+    if revision is None or not paths or _git.attempt(
+            root, "cat-file", "-e", f"{revision}^{{commit}}").returncode != 0:
         return {}
     listed = git(root, "--literal-pathspecs", "ls-tree", "-z", revision, "--", *paths)
     return {entry.split("\t", 1)[1]: entry.split("\t", 1)[0].split()[2]
@@ -202,24 +202,24 @@ def commit_paths(
             return new
         if _git.head(root) == old and ".lock" not in moved.stderr:
             raise VersioningError(_git.failure(root, moved))
-        time.sleep(0.2)  # somebody else has just committed or holds the branch: build it anew
+        time.sleep(0.2)  # another commit came first or the branch is locked: build it again
     raise VersioningError(_git.failure(root, moved))
 
 
 def _note(root: Path, pointer: str, rows: int | None, name: str | None) -> None:
-    """Let a `.dvc` file carry the row count and the name of its data, for a clone to tell them.
+    """Write the row count and the name of the data into a `.dvc` file, for clones.
 
     Data that is committed already keeps what its `.dvc` file said: unchanged data, no commit.
     """
     file = root / pointer
     text = file.read_text(encoding="utf-8")
-    said = read_dvc(text, pointer)
-    if said.rows == rows and name in (None, said.delivered_as):
+    content = read_dvc(text, pointer)
+    if content.rows == rows and name in (None, content.delivered_as):
         return
     committed = attempt(root, "cat-file", "blob", f"HEAD:{pointer}")
     if committed.returncode == 0:
         before = read_dvc(committed.stdout, f"{pointer} at HEAD")
-        if before.md5 == said.md5:
+        if before.md5 == content.md5:
             rows, name = before.rows, before.delivered_as
     noted = with_name(with_rows(text, rows), name)
     if noted != text:
@@ -227,7 +227,7 @@ def _note(root: Path, pointer: str, rows: int | None, name: str | None) -> None:
 
 
 def wait_for_index(root: Path, say: Callable[[str], object] = print) -> None:
-    """Wait a bounded time until no other git command holds the repository's index."""
+    """Wait a limited time until no other git command holds the repository's index."""
     lock = root / git(root, "rev-parse", "--git-path", "index.lock").strip()
     if not lock.exists():
         return
@@ -245,7 +245,7 @@ def wait_for_index(root: Path, say: Callable[[str], object] = print) -> None:
 
 def _set_blobs(root: Path, blobs: Mapping[str, str | None], before: Mapping[str, tuple[str, ...]],
                env: dict[str, str]) -> None:
-    """Let an index hold these blobs under their paths; a path keeps the mode that it had."""
+    """Set the blobs of paths in an index; a path keeps its mode."""
     lines = []
     for path, blob in blobs.items():
         mode = before[path][0].split()[0] if before.get(path) else "100644"
@@ -257,7 +257,7 @@ def _set_blobs(root: Path, blobs: Mapping[str, str | None], before: Mapping[str,
 
 def _follow(root: Path, before: dict, after: dict, every: Sequence[str],
             blobs: Mapping[str, str | None], say: Callable[[str], object]) -> None:
-    """Let the user's index hold the committed files, where it holds what HEAD held before.
+    """Update the user's index to the commit where it equals the former HEAD.
 
     It runs before the branch moves: a kill in between leaves files that are merely staged, and
     the next commit takes them; the other order would leave their removal staged.
@@ -284,12 +284,12 @@ def _follow(root: Path, before: dict, after: dict, every: Sequence[str],
 def _entries(root: Path, paths: Sequence[str], env: dict[str, str]) -> dict[str, tuple[str, ...]]:
     """Return {path: its 'mode blob stage' lines} of an index."""
     listed = git(root, "--literal-pathspecs", "ls-files", "-s", "-z", "--", *paths, env=env)
-    found: dict[str, tuple[str, ...]] = {}
+    entries: dict[str, tuple[str, ...]] = {}
     for line in listed.split("\0"):
         if line:
             entry, path = line.split("\t", 1)
-            found[path] = (*found.get(path, ()), entry)
-    return found
+            entries[path] = (*entries.get(path, ()), entry)
+    return entries
 
 
 def index_entries(root: Path, paths: Sequence[str]) -> dict[str, list[str]]:
@@ -298,7 +298,7 @@ def index_entries(root: Path, paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 def restore_index(root: Path, paths: Sequence[str], before: dict[str, list[str]]) -> None:
-    """Let the index hold for these paths what `index_entries` returned before, and no more."""
+    """Restore the index entries of these paths that `index_entries` returned before."""
     now = index_entries(root, paths)
     changed = [path for path in paths if now.get(path) != before.get(path)]
     lines = [f"0 {'0' * 40}\t{path}\0" for path in changed if path in now]
@@ -314,7 +314,7 @@ def _private_index() -> Iterator[dict[str, str]]:
 
 
 def _relative(root: Path, path: str | Path) -> str:
-    """Return a path below the root with forward slashes; refuse one outside it."""
+    """Return a path below the root with forward slashes; raises VersioningError outside it."""
     full = Path(os.path.abspath(root / path))
     try:
         return str(PurePosixPath(full.relative_to(os.path.abspath(root))))
@@ -330,20 +330,20 @@ def _require_single_line(run_id: str) -> None:
 
 
 def _require_workspace(root: Path, data: Sequence[str]) -> None:
-    """Refuse what DVC would otherwise mend by editing the user's files."""
+    """Raise VersioningError for what DVC would otherwise fix by editing the user's files."""
     if not (root / ".dvc" / "config").is_file():
         raise VersioningError(
             f"{root} is not a DVC repository: .dvc/config is missing; bring it back with "
             "'git restore .dvc', or run 'ftzard init' in it if it is no workspace yet."
         )
-    asked = attempt(root, "check-ignore", "-z", "--stdin", input="".join(f"{p}\0" for p in data))
-    if asked.returncode > 1:
-        raise VersioningError(_git.failure(root, asked))
+    ignored = attempt(root, "check-ignore", "-z", "--stdin", input="".join(f"{p}\0" for p in data))
+    if ignored.returncode > 1:
+        raise VersioningError(_git.failure(root, ignored))
     hidden = obstacle(root, [dvc_path(path) for path in data])
     if hidden is not None:
         raise VersioningError(sentence(root, hidden))
     for path in data:
-        if path not in asked.stdout.split("\0"):
+        if path not in ignored.stdout.split("\0"):
             folder = path.split("/")[0]
             raise VersioningError(
                 f"{path} is not ignored by git, so git and DVC would both keep it; restore "
@@ -353,7 +353,7 @@ def _require_workspace(root: Path, data: Sequence[str]) -> None:
 
 
 def require_identity(root: Path) -> None:
-    """Raise VersioningError, with the remedy, if git does not know who commits."""
+    """Raise VersioningError, with the remedy, if git has no author identity."""
     if not _git.has_identity(root):
         raise VersioningError(
             f"git does not know who commits in {root}. {_git.IDENTITY_REMEDY}"

@@ -1,4 +1,4 @@
-"""The bytes of any version of an artifact, read without touching what stands in the workspace."""
+"""The content of any version of an artifact, read without touching the workspace's files."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Content:
 
 
 def exact_commit(root: Path, name: str) -> str:
-    """Return the commit that a commit's hash (7 digits or more), a tag or a run's id names.
+    """Return the commit of a hash (7 digits or more), a tag or a run's id.
 
     Raises VersioningError for what is none of these, such as a branch: that moves, and the same
     name would mean other data tomorrow.
@@ -49,34 +49,34 @@ def exact_commit(root: Path, name: str) -> str:
 
 def content(root: Path, path: str, revision: str, *, say: Callable[[str], object] = print
             ) -> Content:
-    """Return the content of an artifact at a revision, fetched from the remote if need be.
+    """Return the content of an artifact at a revision, fetched from the remote if needed.
 
     Raises VersioningError if the revision has no such artifact, if it is a folder, or if neither
     the cache nor the remote has its bytes whole.
     """
-    root, kept = Path(root), dvc_path(path)
+    root, tracked = Path(root), dvc_path(path)
     _git.require_repo(root)
-    found = blob_at(root, revision, kept)
+    found = blob_at(root, revision, tracked)
     if found is None:
-        raise VersioningError(f"{path} has no version at {revision[:10]}: {kept} is not in it.")
+        raise VersioningError(f"{path} has no version at {revision[:10]}: {tracked} is not in it.")
     blob, text = found
-    pointer = read_dvc(text, f"{kept} at {revision[:10]}")
+    pointer = read_dvc(text, f"{tracked} at {revision[:10]}")
     if pointer.md5.endswith(".dir"):
         raise VersioningError(f"{path} is a folder in DVC, expected an artifact of one file.")
-    file, said = cached(usual_cache(root), pointer.md5), None
+    file, problem = cached(usual_cache(root), pointer.md5), None
     if not file.is_file():
         with exclusive(root, "reading a version", say), Dvc(root) as dvc:
             file = cached(dvc.cache(), pointer.md5)
             if not file.is_file() and default_remote(root) is not None:
-                with pointers(root, {(kept, blob)}) as paths:
-                    said = dvc.fetch(paths)
+                with pointers(root, {(tracked, blob)}) as paths:
+                    problem = dvc.fetch(paths)
     if not file.is_file():
         remote = default_remote(root)
         where = f"the DVC remote '{remote[0]}'" if remote else "a DVC remote (none is set)"
         raise VersioningError(
             f"neither DVC's cache nor {where} has the data of {path} at {revision[:10]}"
-            f"{f': {said}' if said else ''}. If the machine that made it has it still, run 'ftzard "
-            "push' there.")
+            f"{f': {problem}' if problem else ''}. If the machine that made it has it still, run "
+            "'ftzard push' there.")
     if artifacts.dvc_hash(file) != pointer.md5:
         raise VersioningError(f"DVC's cache holds damaged data for {path} of {revision[:10]}. "
                               f"Remove it, and it is fetched again from the remote: rm -f "

@@ -1,11 +1,10 @@
-"""DVC through its command line: which data belongs to which `.dvc` file, and where it is kept.
+"""DVC through its command line: `.dvc` files, cache and remote.
 
-The commands run in one process of its own that stays for as long as a `Dvc` is open. Measured on
-two cores: `dvc add` and `dvc push` as two processes take 1.1 s, most of it imports; in one process
-0.45 s, part of it while the caller still hashes. Calling DVC inside the notebook's kernel would
-save no more, and would change the kernel's working folder and logging and die with it. Locks are
-waited for as on the command line (`--wait-for-lock`). `--quiet` is not used: it hides the reason
-of a failure as well.
+The commands run in one process that lives as long as a `Dvc` is open. Measured on two cores: `dvc
+add` and `dvc push` as two processes take 1.1 s, most of it imports; in one process 0.45 s, part of
+it while the caller still hashes. Calling DVC inside the notebook's kernel would save no more, and
+would change the kernel's working directory and logging. Locks are waited for as on the command line
+(`--wait-for-lock`). `--quiet` is not used, since it also hides the reason of a failure.
 """
 
 import configparser
@@ -30,7 +29,7 @@ _ROWS = re.compile(r"^(meta:\n  rows: )\d+$", re.MULTILINE)
 
 
 class Dvc:
-    """An open DVC for one workspace; use it in a `with` statement.
+    """An open DVC for one workspace, to be used in a `with` statement.
 
     Paths are relative to the root, with forward slashes. Every method raises VersioningError with
     the command, its exit code and what DVC said.
@@ -63,7 +62,7 @@ class Dvc:
         process.stdout.close()
 
     def run(self, *args: str) -> str:
-        """Run `dvc args…` and return what it printed on standard output."""
+        """Run `dvc args…` and return its standard output."""
         answer = self.attempt(*args)
         if answer["code"] != 0:
             raise VersioningError(
@@ -100,7 +99,7 @@ class Dvc:
         return [dvc_path(path) for path in paths]
 
     def push(self, dvc_paths: Sequence[str]) -> None:
-        """Send the data of `.dvc` files to the default remote and make sure that it is there.
+        """Send the data of `.dvc` files to the default remote and verify that it is there.
 
         DVC itself only warns, and exits with 0, when the cache has lost the data: an error here.
         """
@@ -119,18 +118,18 @@ class Dvc:
             )
 
     def status_cloud(self, dvc_paths: Sequence[str]) -> dict[str, str]:
-        """Return {artifact: state} where cache and remote differ.
+        """Return {artifact: state} of the differences between cache and remote.
 
         'new': the remote has not the data; 'deleted': the cache has not; 'missing': neither has.
         """
         return json.loads(self.run("--wait-for-lock", "status", "--cloud", "--json", *dvc_paths))
 
     def pull(self, dvc_paths: Sequence[str]) -> None:
-        """Bring the data that `.dvc` files name into cache and workspace, from the remote."""
+        """Fetch the data of `.dvc` files from the remote into cache and workspace."""
         self.run("--wait-for-lock", "pull", *dvc_paths)
 
     def fetch(self, dvc_paths: Sequence[str]) -> str | None:
-        """Bring the data of `.dvc` files into the cache; return what DVC said if it could not."""
+        """Fetch the data of `.dvc` files into the cache; return DVC's message if that fails."""
         answer = self.attempt("--wait-for-lock", "fetch", *dvc_paths)
         return (spoken(answer["said"]) or "dvc fetch failed") if answer["code"] else None
 
@@ -139,11 +138,11 @@ class Dvc:
         return self.root / self.run("cache", "dir").strip()
 
     def checkout(self, dvc_paths: Sequence[str]) -> None:
-        """Bring the data that `.dvc` files name into the workspace, from the cache alone."""
+        """Restore the data of `.dvc` files in the workspace from the cache."""
         self.run("--wait-for-lock", "checkout", *dvc_paths)
 
     def init(self) -> list[str]:
-        """Make the workspace a DVC one that reports nothing home and stages nothing in git.
+        """Initialize DVC in the workspace, without analytics and automatic staging in git.
 
         Returns the files to commit; leaves an existing set-up as it is.
         """
@@ -151,12 +150,11 @@ class Dvc:
             self.run("init", "--quiet")
             self.run("config", "core.analytics", "false")
             self.run("config", "core.autostage", "false")
-        made = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
-        return [path for path in made if (self.root / path).is_file()]
+        created = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
+        return [path for path in created if (self.root / path).is_file()]
 
     def require_config(self) -> None:
-        """Raise VersioningError, with what DVC says, if it does not take the repository's config.
-        """
+        """Raise VersioningError, with DVC's message, if the repository's config is invalid."""
         answer = self.attempt("check-ignore", "ftzard.yaml")  # exit code 1: it is not ignored
         if answer["code"] not in (0, 1):
             raise VersioningError(f"DVC does not take {self.root / '.dvc' / 'config'}: "
@@ -169,7 +167,7 @@ def dvc_path(path: str) -> str:
 
 
 def dvc_hash(root: Path, path: str) -> str:
-    """Return the MD5 that the `.dvc` file of an artifact in the working tree names."""
+    """Return the MD5 in the `.dvc` file of an artifact of the working tree."""
     file = Path(root) / dvc_path(path)
     if not file.is_file():
         raise VersioningError(f"{path} has no version yet: {file} does not exist.")
@@ -178,7 +176,7 @@ def dvc_hash(root: Path, path: str) -> str:
 
 @dataclass(frozen=True)
 class Pointer:
-    """What a `.dvc` file says: the data's MD5, its size in bytes, and what was noted of it.
+    """The content of a `.dvc` file: the data's MD5, its size in bytes, and its annotations.
 
     rows: of the table; delivered_as: the name of the file that a delivery came as.
     """
@@ -192,9 +190,9 @@ class Pointer:
 def read_dvc(text: str, name: object) -> Pointer:
     """Return what the text of a `.dvc` file says; name: for the error."""
     try:
-        said = yaml.safe_load(text)
-        out = said["outs"][0]
-        noted = said.get("meta") or {}
+        content = yaml.safe_load(text)
+        out = content["outs"][0]
+        noted = content.get("meta") or {}
         name = noted.get("delivered_as")
         return Pointer(out["md5"], out.get("size"), noted.get("rows"),
                        None if name is None else str(name))
@@ -209,38 +207,38 @@ def with_rows(text: str, rows: int | None) -> str:
 
     It stands under `meta`, which DVC keeps and never reads.
     """
-    said = yaml.safe_load(text)
-    if (said.get("meta") or {}).get("rows") == rows:
+    content = yaml.safe_load(text)
+    if (content.get("meta") or {}).get("rows") == rows:
         return text
-    if rows is not None and "meta" not in said:
+    if rows is not None and "meta" not in content:
         return f"{text.rstrip()}\nmeta:\n  rows: {rows}\n"
     changed, times = _ROWS.subn(rf"\g<1>{rows}", text)
     if rows is not None and times:
         return changed
-    said["meta"] = {k: v for k, v in (said["meta"] or {}).items() if k != "rows"}
+    content["meta"] = {k: v for k, v in (content["meta"] or {}).items() if k != "rows"}
     if rows is not None:
-        said["meta"]["rows"] = rows
-    said = {k: v for k, v in said.items() if k != "meta" or v}
-    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+        content["meta"]["rows"] = rows
+    content = {k: v for k, v in content.items() if k != "meta" or v}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def with_name(text: str, name: str | None) -> str:
     """Return the text of a `.dvc` file with the name its data was delivered as; None: as it is."""
-    said = yaml.safe_load(text)
-    if name is None or (said.get("meta") or {}).get("delivered_as") == name:
+    content = yaml.safe_load(text)
+    if name is None or (content.get("meta") or {}).get("delivered_as") == name:
         return text
-    said["meta"] = {**(said.get("meta") or {}), "delivered_as": name}
-    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+    content["meta"] = {**(content.get("meta") or {}), "delivered_as": name}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def usual_cache(root: Path) -> Path:
-    """Return the folder of the cache by the repository's own config, without asking DVC."""
+    """Return the cache folder by the repository's own config, without starting DVC."""
     folder = _unquoted(_config(root).get("cache", "dir", fallback="cache"))
     return Path(root) / ".dvc" / os.path.expanduser(folder)
 
 
 def cached(cache: Path, md5: str) -> Path:
-    """Return where a cache keeps the data of an MD5."""
+    """Return the path of an MD5's data in a cache."""
     return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
@@ -270,7 +268,7 @@ def default_remote(root: Path) -> tuple[str, str] | None:
 
 
 def unusable_url(url: str) -> str | None:
-    """Return why DVC cannot keep data at a URL or in a folder, as the end of a sentence, or None.
+    """Return why a URL or folder cannot be a DVC remote, as the end of a sentence, or None.
 
     DVC fills in what stands in braces, and its config what stands in '%(…)s'.
     """
@@ -282,7 +280,7 @@ def unusable_url(url: str) -> str | None:
 
 
 def set_default_remote(root: Path, url: str, name: str = "store") -> None:
-    """Make `url` the default remote of a repository that has none, leaving the rest of its config.
+    """Make `url` the default remote of a repository that has none.
 
     DVC itself writes its config as ASCII, and fails on a folder such as 'josé'; it reads UTF-8.
     Raises VersioningError if a remote of that name is there and is another one.
@@ -290,11 +288,11 @@ def set_default_remote(root: Path, url: str, name: str = "store") -> None:
     file, config = Path(root) / ".dvc" / "config", _config(root)
     text = file.read_text(encoding="utf-8")
     section = _remote_section(name)
-    there = _unquoted(config.get(section, "url", fallback=url))
-    if there != url:
+    current = _unquoted(config.get(section, "url", fallback=url))
+    if current != url:
         raise VersioningError(
-            f"The DVC remote '{name}' of {root} is {mask(there)}, not {mask(url)}, and is not the "
-            f"default; make it so with 'dvc remote default {name}', or rename it: dvc remote "
+            f"The DVC remote '{name}' of {root} is {mask(current)}, not {mask(url)}, and is not "
+            f"the default; make it so with 'dvc remote default {name}', or rename it: dvc remote "
             f"rename {name} NAME")
     default = f"    remote = {name}\n"
     core = re.search(r"^\[core\][^\n]*\n", text, re.MULTILINE)
@@ -306,7 +304,7 @@ def set_default_remote(root: Path, url: str, name: str = "store") -> None:
 
 
 def quoted(value: str) -> str:
-    """Return a value as DVC's config has it; one without special signs stays as it is."""
+    """Return a value as DVC's config writes it, quoted if it has special characters."""
     if re.fullmatch(r"[\w/.:@+=~%-]+", value):
         return value
     marks = ('"', "'", '"""', "'''")
@@ -323,14 +321,14 @@ def _unquoted(value: str) -> str:
 
 
 def local_folder(root: Path, url: str) -> Path | None:
-    """Return the folder behind the URL of a DVC remote, or None if it is not a local one."""
+    """Return the folder of a DVC remote's URL, or None if it is not local."""
     if "://" in url and not url.startswith("file://"):
         return None
     folder = Path(os.path.expanduser(url.removeprefix("file://")))
     return folder if folder.is_absolute() else Path(root) / ".dvc" / folder
 
 
-def spoken(said: str) -> str:
-    """Return what DVC said on standard error as one line, without its advertisement."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def spoken(stderr: str) -> str:
+    """Return DVC's standard error as one line, without its advertisement."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return mask(" ".join(line for line in lines if not line.startswith("Having any troubles")))

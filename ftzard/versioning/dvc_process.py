@@ -1,8 +1,8 @@
-"""DVC's command line, kept alive for a few commands: the far end of `ftzard.versioning.dvc.Dvc`.
+"""A process that runs several DVC commands: the server side of `ftzard.versioning.dvc.Dvc`.
 
-Run as a script by its path, with `-P`, so that this folder's `git.py` and `dvc.py` hide nothing.
+Run as a script by its path, with `-P`, so that this folder's `git.py` and `dvc.py` hide no package.
 Each line on standard input is a JSON list of arguments; each answer is a JSON line with the exit
-code and the text printed. It ends when its standard input does.
+code and the output. It ends with its standard input.
 """
 
 import json
@@ -13,9 +13,9 @@ import tempfile
 
 def main() -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    printed, said = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+    printed, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
     os.dup2(printed.fileno(), 1)
-    os.dup2(said.fileno(), 2)
+    os.dup2(errors.fileno(), 2)
     try:
         import dvc.repo  # noqa: F401  most of what the first command would wait for
         from dvc.cli import main as command
@@ -30,7 +30,7 @@ def main() -> None:
         code = command(json.loads(line))
         sys.stdout.flush()
         sys.stderr.flush()
-        answer(replies, {"code": code, "printed": taken(printed), "said": taken(said)})
+        answer(replies, {"code": code, "printed": taken(printed), "said": taken(errors)})
     os._exit(0)  # every command has ended; tidying up DVC's modules would take 0.2 s
 
 
@@ -40,7 +40,7 @@ def answer(replies, value: dict) -> None:
 
 
 def taken(stream) -> str:
-    """Return what was written to a capture file so far and empty it."""
+    """Return the text written to a capture file so far and empty it."""
     stream.seek(0)
     text = stream.read().decode("utf-8", errors="replace")
     stream.seek(0)

@@ -1,8 +1,8 @@
-"""The git command line, called with argument lists: one thin function and a few questions to it.
+"""The git command line, called with argument lists, and queries to it.
 
-Nothing here changes a repository by itself. No prompt can hang (`GIT_TERMINAL_PROMPT=0`, ssh in
-batch mode), messages are English, and no password, token or user part of a URL reaches an error.
-A token in `FTZARD_GIT_TOKEN` is handed to git through `GIT_ASKPASS`, never through a URL.
+Nothing here changes a repository. No prompt can block (`GIT_TERMINAL_PROMPT=0`, ssh in batch mode),
+messages are English, and no password, token or user part of a URL reaches an error. A token in
+`FTZARD_GIT_TOKEN` is passed to git through `GIT_ASKPASS`, never through a URL.
 """
 
 import os
@@ -28,7 +28,8 @@ esac
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit: its id, its first line, and the run that made it (None: somebody else's)."""
+    """A commit: its id, its subject, and the run that made it (None for a commit of somebody else).
+    """
 
     sha: str
     subject: str
@@ -36,19 +37,20 @@ class Commit:
 
     @property
     def ours(self) -> bool:
-        """True if FTzard made it, that is, if it carries the trailer `FTzard-Run`."""
+        """Return whether FTzard made the commit, that is, whether it has the trailer `FTzard-Run`.
+        """
         return self.run_id is not None
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for git: English, no prompts, and no other repository's variables."""
+    """Return git's environment: English, no prompts, no variables of another repository."""
     env = {k: v for k, v in os.environ.items() if k not in REPOSITORY_VARIABLES}
     env.pop("LANGUAGE", None)
     return env | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
 def git(root: Path, *args: str, input: str | None = None, env: dict | None = None) -> str:
-    """Run `git args…` in `root` and return what it printed.
+    """Run `git args…` in `root` and return its output.
 
     input: text for its standard input; env: variables added to the environment.
     Raises VersioningError with the command, its exit code, what it said and how to go on.
@@ -63,7 +65,7 @@ def attempt(
     root: Path, *args: str, input: str | None = None, env: dict | None = None,
     timeout: float | None = None,
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """Run `git args…` like `git` where a failure is an answer: it is returned, not raised.
+    """Run `git args…` and return the result even if it fails.
 
     timeout: seconds after which git is ended; the answer then is exit code 124 and 'timed out'.
     """
@@ -75,8 +77,8 @@ def attempt(
             encoding="utf-8", errors="replace", timeout=timeout, **feed,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        said = f"timed out after {timeout:.0f} s"
-        return subprocess.CompletedProcess(command, 124, "", said)
+        message = f"timed out after {timeout:.0f} s"
+        return subprocess.CompletedProcess(command, 124, "", message)
     except FileNotFoundError as error:
         if Path(root).is_dir():
             raise VersioningError("git is not installed or not on PATH; install git.") from error
@@ -86,23 +88,24 @@ def attempt(
 
 
 def failure(root: Path, done: subprocess.CompletedProcess[str]) -> str:
-    """Return the message for a git call that failed: command, exit code, its words, remedy."""
+    """Return the message for a failed git call: command, exit code, git's words, remedy."""
     command = mask(" ".join(["git", *done.args[1:]]))
-    said = mask((done.stderr or done.stdout).strip()) or "it said nothing"
-    return f"'{command}' failed in {root} with exit code {done.returncode}: {said} {remedy(said)}"
+    message = mask((done.stderr or done.stdout).strip()) or "it said nothing"
+    return (f"'{command}' failed in {root} with exit code {done.returncode}: {message} "
+            f"{remedy(message)}")
 
 
-def remedy(said: str) -> str:
-    """Return what to do about a git or DVC command that failed with these words."""
-    if re.search(r"No space left|disk I/O error|Disk quota|File too large", said):
+def remedy(message: str) -> str:
+    """Return the remedy for a git or DVC command that failed with these words."""
+    if re.search(r"No space left|disk I/O error|Disk quota|File too large", message):
         return "The disk is full: free space there, then run the step again."
-    if "index.lock" in said:
+    if "index.lock" in message:
         return "Another git command is running; if none is, remove .git/index.lock."
-    if "dubious ownership" in said:
+    if "dubious ownership" in message:
         return "Tell git that the folder is yours with the command it names."
-    if "not a git repository" in said:
+    if "not a git repository" in message:
         return "Make it one with 'ftzard init' (or 'git init')."
-    if "ident name" in said or "tell me who you are" in said:
+    if "ident name" in message or "tell me who you are" in message:
         return IDENTITY_REMEDY
     return "Run the command by hand in that folder to look closer."
 
@@ -114,7 +117,7 @@ IDENTITY_REMEDY = (
 
 
 def askpass(root: Path) -> dict[str, str]:
-    """Return the variables that let git reach a remote without a person: askpass and ssh.
+    """Return the variables for non-interactive access to a remote: askpass and ssh.
 
     With `FTZARD_GIT_TOKEN` set, a script in `.ftzard/` answers git's question from it (user name:
     `FTZARD_GIT_USERNAME`, else 'git'); the script itself holds no secret.
@@ -165,7 +168,7 @@ def head(root: Path) -> str | None:
 
 
 def commits(root: Path, *revisions: str) -> list[Commit]:
-    """Return the commits that `git log revisions` lists, newest first, with their trailers."""
+    """Return the commits of `git log revisions`, newest first, with their trailers."""
     form = f"%H%x00%s%x00%(trailers:key={TRAILER},valueonly,separator=%x2C)%x1e"
     listed = git(root, "--literal-pathspecs", "log", f"--format={form}", *revisions)
     found = []
@@ -177,7 +180,7 @@ def commits(root: Path, *revisions: str) -> list[Commit]:
 
 
 def commits_ahead(root: Path, tip: str | None = None) -> list[Commit]:
-    """Return the commits up to `tip` (default: HEAD) that the upstream has not, newest first.
+    """Return the commits up to `tip` (default: HEAD) that the upstream lacks, newest first.
 
     Without an upstream: those that no remote-tracking branch has.
     """
@@ -186,7 +189,7 @@ def commits_ahead(root: Path, tip: str | None = None) -> list[Commit]:
 
 
 def elsewhere(root: Path) -> list[str]:
-    """Return the `git log` arguments that leave out what the upstream, or any remote, has."""
+    """Return the `git log` arguments that exclude the commits of the upstream, or of any remote."""
     target = upstream(root)
     if target is not None:
         seen = f"refs/remotes/{target[0]}/{target[1]}"
@@ -196,7 +199,7 @@ def elsewhere(root: Path) -> list[str]:
 
 
 def at_work(*folders: Path) -> bool:
-    """Return whether a git command runs in one of the folders, as far as this can be seen."""
+    """Return whether a git command runs in one of the folders, as far as visible."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if not (entry / "comm").read_text().startswith("git"):
@@ -212,9 +215,9 @@ def at_work(*folders: Path) -> bool:
 
 
 def has_identity(root: Path) -> bool:
-    """True if git was told who commits here (it is never left to guess from the host's name)."""
-    asked = ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
+    """Return whether git has a configured author, which is never derived from the host's name."""
+    identities = ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
     return all(
         attempt(root, "-c", "user.useConfigOnly=true", "var", name).returncode == 0
-        for name in asked
+        for name in identities
     )

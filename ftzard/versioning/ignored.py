@@ -1,7 +1,7 @@
-"""What git ignores in a workspace: all data, and never the `.dvc` files and records beside it.
+"""Git's ignore rules in a workspace: data is ignored, `.dvc` files and records are not.
 
-The folders' own .gitignore files say so. A rule of the user's, in a .gitignore above them, in
-.git/info/exclude or in the file of core.excludesFile, may hide the folders all the same: git then
+The folders' own .gitignore files say so. A user's rule in a .gitignore above them, in
+.git/info/exclude or in the file of core.excludesFile may hide the folders nevertheless: git then
 reads none of their files, and DVC refuses to write there.
 """
 
@@ -26,7 +26,7 @@ HIDDEN = ("data/raw/file.csv", "data/cleaned/cleaned.parquet", "models/Model/1.z
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule that makes git ignore a path: its pattern, and the file and line it stands in."""
+    """A rule by which git ignores a path: its pattern, file and line."""
 
     path: str
     file: str
@@ -35,30 +35,30 @@ class Rule:
 
 
 def rules(root: Path, paths: Sequence[str]) -> list[Rule]:
-    """Return, for each of the paths that git ignores, the rule that decides."""
-    asked = attempt(root, "check-ignore", "--no-index", "--verbose", "-z", "--stdin",
-                    input="".join(f"{path}\0" for path in paths))
-    if asked.returncode > 1:
-        raise VersioningError(_git.failure(root, asked))
-    fields = asked.stdout.split("\0")
-    found = [Rule(path, file, line, pattern) for file, line, pattern, path
-             in zip(fields[0::4], fields[1::4], fields[2::4], fields[3::4], strict=False)]
-    return [rule for rule in found if not rule.pattern.startswith("!")]
+    """Return the deciding rule of each ignored path."""
+    result = attempt(root, "check-ignore", "--no-index", "--verbose", "-z", "--stdin",
+                     input="".join(f"{path}\0" for path in paths))
+    if result.returncode > 1:
+        raise VersioningError(_git.failure(root, result))
+    fields = result.stdout.split("\0")
+    matches = [Rule(path, file, line, pattern) for file, line, pattern, path
+               in zip(fields[0::4], fields[1::4], fields[2::4], fields[3::4], strict=False)]
+    return [rule for rule in matches if not rule.pattern.startswith("!")]
 
 
 def obstacle(root: Path, paths: Sequence[str] = VISIBLE) -> Rule | None:
-    """Return the rule that hides what git must see in a workspace, if there is one."""
+    """Return a rule that hides files of a workspace that git must see, if there is one."""
     return next(iter(rules(root, paths)), None)
 
 
 def goes_over(rule: Rule) -> bool:
-    """Return whether lines at the end of the workspace's own .gitignore go over a rule."""
+    """Return whether lines at the end of the workspace's own .gitignore override a rule."""
     folder = Path(rule.file).parent
     return folder in (Path("."), Path(".git/info")) or folder.is_absolute()
 
 
 def sentence(root: Path, rule: Rule) -> str:
-    """Return what is wrong with a rule, and the lines that mend it."""
+    """Return the problem with a rule, and the lines that solve it."""
     where = f"{rule.file}, line {rule.line}"
     text = f"git ignores {rule.path} in {root} by the rule '{rule.pattern}' ({where})"
     if goes_over(rule):
@@ -68,14 +68,14 @@ def sentence(root: Path, rule: Rule) -> str:
 
 
 def require_visible(root: Path) -> None:
-    """Raise VersioningError, with the rule and its file, if git hides a workspace's versions."""
-    found = obstacle(root)
-    if found is not None:
-        raise VersioningError(sentence(root, found))
+    """Raise VersioningError if a rule hides a workspace's versions from git."""
+    rule = obstacle(root)
+    if rule is not None:
+        raise VersioningError(sentence(root, rule))
 
 
 def require_hidden(root: Path) -> None:
-    """Raise VersioningError if git would take in a workspace's data, which DVC keeps."""
+    """Raise VersioningError if git would commit a workspace's data, which DVC stores."""
     hidden = {rule.path for rule in rules(root, HIDDEN)}
     for path in HIDDEN:
         if path not in hidden:

@@ -1,4 +1,4 @@
-"""One versioning at a time per workspace: a file lock that the system releases when we die."""
+"""A file lock that lets one process at a time version a workspace; the system releases it."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ LOCK = ".ftzard/git_dvc.lock"
 def exclusive(
     root: Path, who: str, say: Callable[[str], object] = print, every_s: float = 30.0
 ) -> Iterator[None]:
-    """Hold the workspace's versioning lock; wait for it as long as its holder lives.
+    """Hold the workspace's versioning lock; wait for it as long as its holder is alive.
 
     who: written into the lock file, so that those who wait can name the holder. say: called with
     a sentence when waiting begins and every `every_s` seconds of it. Raises WorkspaceError where

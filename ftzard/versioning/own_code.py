@@ -1,9 +1,9 @@
-"""A workspace's own code: what a run used of it, kept exactly as it was when the run used it.
+"""A workspace's own code: the files that a run uses, with a snapshot of each.
 
-That is its notebooks, `ftzard.yaml`, the files of `config/` that were chosen, its modules in
-`custom/`, and other modules of the workspace that a notebook imported. A run reads each file once
-and keeps the bytes in `.ftzard/code/` under their hash; it works from those, and Git_Dvc commits
-those. What a person edits meanwhile is in neither.
+These are its notebooks, `ftzard.yaml`, the chosen files of `config/`, its modules in `custom/`, and
+other modules of the workspace that a notebook imports. A run reads each file once and stores its
+bytes in `.ftzard/code/` under their hash. It works with this snapshot, and Git_Dvc commits it;
+edits made meanwhile are in neither.
 """
 
 import json
@@ -23,16 +23,18 @@ from ftzard.errors import ConfigError, WorkspaceError
 from ftzard.versioning import git, repository
 from ftzard.workspace.workspace import Workspace
 
-#: The list of what a run has read, in the run's folder.
+#: The list of the files that a run has read, in the run's folder.
 _OF_A_RUN = "code.json"
 
 
 @dataclass(frozen=True)
-class Used:
-    """One file of the workspace's own code as a run used it.
+class UsedFile:
+    """A file of the workspace's own code as a run used it.
 
-    path: below the workspace; sha256: of its bytes; seen_at: HEAD when it was read, None before the
-    first commit.
+    Attributes:
+        path: below the workspace.
+        sha256: of its bytes.
+        seen_at: HEAD when it was read; None before the first commit.
     """
 
     path: str
@@ -40,12 +42,12 @@ class Used:
     seen_at: str | None
 
     def to_dict(self) -> dict:
-        """Return it as JSON takes it, without the path, under which it stands."""
+        """Return the attributes except the path, for JSON."""
         return {"sha256": self.sha256, "seen_at": self.seen_at}
 
 
 def config_files(resolved: Resolved) -> list[str]:
-    """Return the files a config was made from that may be the workspace's: those that it names."""
+    """Return the files of the workspace that a config may have been made from."""
     chosen = {f"config/{group}/{choice}.yaml" for group, (choice, _) in resolved.choices.items()}
     named = {source for source in resolved.sources.values() if source.startswith("config/")}
     return [MARKER, *sorted(chosen | named)]
@@ -56,53 +58,57 @@ def custom_files(workspace: Workspace) -> list[str]:
     return [f"{FOLDER}/{name}" for name in source_files(workspace.root)]
 
 
-def everything(workspace: Workspace) -> list[str]:
-    """Return every file that is the workspace's own code, used or not."""
+def all_files(workspace: Workspace) -> list[str]:
+    """Return all files of the workspace's own code, used or not."""
     root = workspace.root
-    config = [p for p in (root / "config").rglob("*.yaml")]
+    config = list((root / "config").rglob("*.yaml"))
     notebooks = list(workspace.notebooks.glob("*.ipynb"))
-    found = [path.relative_to(root).as_posix() for path in (*config, *notebooks) if path.is_file()]
+    files = [path.relative_to(root).as_posix() for path in (*config, *notebooks) if path.is_file()]
     marker = [MARKER] if (root / MARKER).is_file() else []
     try:
         own = custom_files(workspace)
     except ConfigError:  # a link, which a run refuses with its sentence
         own = []
-    return [*marker, *sorted(found), *own]
+    return [*marker, *sorted(files), *own]
 
 
-def not_saved(notebook: Path, ran: Iterable[str]) -> int:
-    """Return how many cells have run that a notebook does not have, as it is in the file.
+def unsaved_cells(notebook: Path, ran: Iterable[str]) -> int:
+    """Return the number of cells that ran and are not in the notebook's file.
 
-    ran: their sources. A cell of parameters that papermill has put in is none of them.
+    Args:
+        ran: the sources of the cells that ran; a parameters cell of papermill's is not counted.
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    there = {"".join(cell["source"]).strip() for cell in cells}
-    return sum(bool(source.strip()) and source.strip() not in there
+    saved = {"".join(cell["source"]).strip() for cell in cells}
+    return sum(bool(source.strip()) and source.strip() not in saved
                and not source.startswith("# Parameters\n") for source in ran)
 
 
-def resolved(workspace: Workspace, request: Mapping) -> tuple[Resolved, dict[str, Used]]:
-    """Return a run's config, and the files of one's own that it was made from as they were then.
+def resolved(workspace: Workspace, request: Mapping) -> tuple[Resolved, dict[str, UsedFile]]:
+    """Return a run's config, and a snapshot of the files it was made from and of `custom/`.
 
-    The modules in `custom/` are among them, and the functions that the config names are there.
+    Raises:
+        ConfigError: for an invalid config, and for a function that `custom/` does not define.
     """
     while True:
         before = workspace.resolve(request)
-        used = keep(workspace, [*config_files(before), *custom_files(workspace)])
-        after = workspace.resolve(request)  # a file that was saved in between is read again
+        used = snapshot(workspace, [*config_files(before), *custom_files(workspace)])
+        after = workspace.resolve(request)  # repeat if a file was saved in between
         if after == before:
             require_functions(workspace, after.config)
             return after, used
 
 
-def keep(workspace: Workspace, paths: Iterable[str]) -> dict[str, Used]:
-    """Read files of the workspace, keep their bytes, and return them by path.
+def snapshot(workspace: Workspace, paths: Iterable[str]) -> dict[str, UsedFile]:
+    """Store the bytes of files of the workspace; return the files by path.
 
-    Those that do not exist are passed over, and so are links that lead out of the workspace, whose
-    content git could not keep. Raises WorkspaceError for a file that holds the value of a known
-    credential: it would be committed.
+    Files that do not exist are left out, and so are links out of the workspace, whose content git
+    cannot store.
+
+    Raises:
+        WorkspaceError: for a file that contains a known credential, since it would be committed.
     """
-    head, found = git.head(workspace.root), {}
+    head, used = git.head(workspace.root), {}
     for path in dict.fromkeys(paths):
         place = Path(os.path.realpath(workspace.root / path))
         if not place.is_file() or not place.is_relative_to(workspace.root):
@@ -112,11 +118,12 @@ def keep(workspace: Workspace, paths: Iterable[str]) -> dict[str, Used]:
         _refuse_credentials(path, content)
         folder = workspace.state / "code"
         folder.mkdir(parents=True, exist_ok=True)
-        part = write_atomically(folder / f".{os.getpid()}.read", lambda p: p.write_bytes(content))
+        part = write_atomically(folder / f".{os.getpid()}.read",
+                                lambda p, content=content: p.write_bytes(content))
         digest = sha256(part)
         os.replace(part, _place(workspace, path, digest))
-        found[path] = Used(path, digest, head)
-    return found
+        used[path] = UsedFile(path, digest, head)
+    return used
 
 
 def _refuse_credentials(path: str, content: bytes) -> None:
@@ -133,8 +140,8 @@ def _place(workspace: Workspace, path: str, digest: str) -> Path:
     return workspace.state / "code" / f"{digest}{Path(path).suffix}"
 
 
-def kept(workspace: Workspace, used: Used) -> Path:
-    """Return the file with the bytes of what was used; raises WorkspaceError if it is gone."""
+def snapshot_file(workspace: Workspace, used: UsedFile) -> Path:
+    """Return the file with a snapshot's bytes; raises WorkspaceError if it is gone."""
     place = _place(workspace, used.path, used.sha256)
     if not place.is_file() or sha256(place) != used.sha256:
         raise WorkspaceError(
@@ -144,42 +151,41 @@ def kept(workspace: Workspace, used: Used) -> Path:
     return place
 
 
-def note(workspace: Workspace, run_id: str, used: Mapping[str, Used]) -> None:
-    """Add to the list of what a Dagster run has read."""
-    known = of_run(workspace, run_id) or {}
+def record_used(workspace: Workspace, run_id: str, used: Mapping[str, UsedFile]) -> None:
+    """Add files to the list of those that a Dagster run has read."""
+    known = used_by_run(workspace, run_id) or {}
     write_json(workspace.run_folder(run_id) / _OF_A_RUN,
                {path: u.to_dict() for path, u in {**known, **used}.items()})
 
 
-def of_run(workspace: Workspace, run_id: str | None) -> dict[str, Used] | None:
-    """Return what a Dagster run has read of the workspace's own code; None if it keeps no list."""
+def used_by_run(workspace: Workspace, run_id: str | None) -> dict[str, UsedFile] | None:
+    """Return the files that a Dagster run has read, by path; None without a list."""
     file = None if run_id is None else workspace.run_folder(run_id) / _OF_A_RUN
     if file is None or not file.is_file():
         return None
     return from_dict(json.loads(file.read_text(encoding="utf-8")))
 
 
-def from_dict(values: Mapping | None) -> dict[str, Used]:
-    """Return what a step's metadata says that it used."""
-    return {path: Used(path, v["sha256"], v["seen_at"]) for path, v in (values or {}).items()}
+def from_dict(values: Mapping | None) -> dict[str, UsedFile]:
+    """Return the used files that a step's metadata lists."""
+    return {path: UsedFile(path, v["sha256"], v["seen_at"]) for path, v in (values or {}).items()}
 
 
-def to_dict(used: Mapping[str, Used]) -> dict[str, dict]:
-    """Return what was used as JSON takes it."""
+def to_dict(used: Mapping[str, UsedFile]) -> dict[str, dict]:
+    """Return used files for JSON."""
     return {path: u.to_dict() for path, u in used.items()}
 
 
-def changed(workspace: Workspace, used: Mapping[str, Used]) -> list[Used]:
-    """Return what is to be committed of what was used: all but notebooks of which HEAD has the
-    same cells, with other outputs."""
-    found = []
+def changed(workspace: Workspace, used: Mapping[str, UsedFile]) -> list[UsedFile]:
+    """Return the used files to commit: all but notebooks whose cells HEAD has already."""
+    files = []
     for one in used.values():
-        held = None
+        committed = None
         if one.path.endswith(".ipynb") and git.head(workspace.root) is not None:
-            held = repository.blob_at(workspace.root, "HEAD", one.path)
-        if held is None or not _same_cells(held[1], kept(workspace, one)):
-            found.append(one)
-    return found
+            committed = repository.blob_at(workspace.root, "HEAD", one.path)
+        if committed is None or not _same_cells(committed[1], snapshot_file(workspace, one)):
+            files.append(one)
+    return files
 
 
 def _same_cells(committed: str, notebook: Path) -> bool:
@@ -190,39 +196,39 @@ def _same_cells(committed: str, notebook: Path) -> bool:
 
 
 def uncommitted(workspace: Workspace) -> dict[str, str]:
-    """Return {path: 'new', 'changed' or 'removed'} of own code that HEAD does not hold as it is.
+    """Return the files of own code that differ from HEAD as {path: 'new', 'changed' or 'removed'}.
 
-    A notebook with other outputs and the same cells is committed. Nothing is written.
+    Notebooks are compared by their cells.
     """
     root, head = workspace.root, git.head(workspace.root)
     if head is None or not git.is_repo(root):
         return {}
     listed = git.git(root, "--literal-pathspecs", "ls-tree", "-r", "-z", head, "--", MARKER,
                      "config", FOLDER, "notebooks")
-    held = {entry.split("\t", 1)[1]: entry.split("\t", 1)[0].split()[2]
+    committed = {entry.split("\t", 1)[1]: entry.split("\t", 1)[0].split()[2]
             for entry in listed.split("\0") if entry}
-    there = [path for path in everything(workspace) if "\n" not in path]
+    present = [path for path in all_files(workspace) if "\n" not in path]
     hashes = git.git(root, "hash-object", "--stdin-paths",
-                     input="".join(f"{path}\n" for path in there)).split() if there else []
-    found = {}
-    for path, blob in zip(there, hashes, strict=True):
-        if path not in held:
-            found[path] = "new"
-        elif held[path] != blob and not (path.endswith(".ipynb") and _same_cells(
+                     input="".join(f"{path}\n" for path in present)).split() if present else []
+    states = {}
+    for path, blob in zip(present, hashes, strict=True):
+        if path not in committed:
+            states[path] = "new"
+        elif committed[path] != blob and not (path.endswith(".ipynb") and _same_cells(
                 repository.blob_at(root, head, path)[1], root / path)):
-            found[path] = "changed"
-    return found | {path: "removed" for path in held
+            states[path] = "changed"
+    return states | {path: "removed" for path in committed
                     if path.endswith((".ipynb", ".yaml", ".py")) and not (root / path).exists()}
 
 
-def custom_sources(workspace: Workspace, used: Mapping[str, Used]) -> dict[str, str]:
+def custom_sources(workspace: Workspace, used: Mapping[str, UsedFile]) -> dict[str, str]:
     """Return {name below custom/: text} of the modules that a run uses."""
-    found = {}
+    sources = {}
     for path, one in sorted(used.items()):
         if path.startswith(f"{FOLDER}/"):
-            found[path.removeprefix(f"{FOLDER}/")] = kept(workspace, one).read_text(
+            sources[path.removeprefix(f"{FOLDER}/")] = snapshot_file(workspace, one).read_text(
                 encoding="utf-8")
-    return found
+    return sources
 
 
 def require_functions(workspace: Workspace, config: Config) -> None:
@@ -239,15 +245,15 @@ def imported(workspace: Workspace) -> list[str]:
 
     Packages installed below it (a virtual environment) are not its own, nor is FTzard.
     """
-    found = set()
+    paths = set()
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if not isinstance(file, str) or not file.endswith(".py") or name.startswith("ftzard"):
             continue
-        place = Path(os.path.realpath(file))
-        if place.is_relative_to(workspace.root):
-            inside = place.relative_to(workspace.root)
+        path = Path(os.path.realpath(file))
+        if path.is_relative_to(workspace.root):
+            inside = path.relative_to(workspace.root)
             if not any(p.startswith(".") or p in ("site-packages", "dist-packages", "ftzard")
                        for p in inside.parts):
-                found.add(inside.as_posix())
-    return sorted(found)
+                paths.add(inside.as_posix())
+    return sorted(paths)

@@ -1,7 +1,7 @@
-"""Sending versions away: data first, then git, never by force, and only commits that are ours.
+"""Push versions: data first, then git, never by force, and only FTzard's own commits.
 
-A push that fails is not an error here: it is a state with a reason, kept in `.ftzard/push.json`
-so that `ftzard status` can show it, and the next version or `ftzard push` sends everything.
+A failed push is not an error here but a state with a reason, stored in `.ftzard/push.json` for
+`ftzard status`; the next version or `ftzard push` sends everything.
 """
 
 import json
@@ -26,7 +26,7 @@ _PAST = "data/.ftzard-push"  # where neither git nor DVC ignores a .dvc file
 
 
 def unpushed(root: Path) -> list[Commit]:
-    """Return the commits that are not where they belong, newest first.
+    """Return the commits that are not pushed, newest first.
 
     Those that the upstream (or, without one, any remote) has not, and those of our own line whose
     data the DVC remote has not. What was sent to another remote than today's was not sent.
@@ -37,7 +37,7 @@ def unpushed(root: Path) -> list[Commit]:
         return []
     ahead = _git.commits(root, "HEAD") if _git_remote_changed(root) else _git.commits_ahead(root)
     sent = sent_until(root, default_remote(root))
-    # What a merge brought in was sent by whoever made it: our own line is the first parent's.
+    # Merged commits were pushed by their authors: our own line is that of the first parents.
     waiting = set(git(root, "rev-list", "--first-parent", "HEAD", *([f"^{sent}"] if sent else []),
                       "--", ":(top,glob)**/*.dvc").split())
     if waiting <= {commit.sha for commit in ahead}:
@@ -47,7 +47,7 @@ def unpushed(root: Path) -> list[Commit]:
 
 
 def why_not_pushed(root: Path) -> str:
-    """Return why the last push left something here, or that none was tried."""
+    """Return why the last push did not send everything, or that there was none."""
     root = Path(root)
     last = last_push(root) or {}
     if last.get("reason"):
@@ -79,7 +79,7 @@ def _git_remote_changed(root: Path) -> bool:
 
 
 def push(root: Path, say: Callable[[str], object] = print) -> tuple[str, str | None]:
-    """Send the data of every version that is still local, then git.
+    """Send the data of every version that is only local, then git.
 
     Returns ('pushed', None), or ('not pushed', reason); never raises for a push that fails.
     """
@@ -110,7 +110,7 @@ def last_push(root: Path) -> dict | None:
 def publish(
     root: Path, dvc: Dvc, run_id: str, say: Callable[[str], object] = print
 ) -> tuple[str, str | None]:
-    """Do what `push` does, for a caller that holds the lock and an open DVC already."""
+    """Do what `push` does, for a caller with the lock and an open DVC."""
     remote = default_remote(root)
     sent = sent_until(root, remote)
     reason = _why_not_data(root, dvc, remote, sent)
@@ -128,7 +128,7 @@ def publish(
 
 
 def sent_until(root: Path, remote: tuple[str, str] | None) -> str | None:
-    """Return the commit up to which the DVC remote has all data, or None if it has none yet.
+    """Return the commit up to which the DVC remote has all data, or None.
 
     Remembered, not read from git's upstream: somebody may have pushed git by hand while the data
     was still local. Where nothing is remembered (a fresh clone), the upstream is believed.
@@ -163,19 +163,19 @@ def _why_not_data(
         with pointers(root, versions) as paths:
             dvc.push(paths)
     except VersioningError as error:
-        said = str(error)
+        message = str(error)
         for path, blob in versions:
             artifact = path.removesuffix(".dvc")
-            said = said.replace(
+            message = message.replace(
                 f"{_PAST}/{blob}/{Path(artifact).name}", f"an older version of {artifact}"
             )
-        return why_dvc_refused(said, remote)
+        return why_dvc_refused(message, remote)
     return None
 
 
 @contextmanager
 def pointers(root: Path, versions: set[tuple[str, str]]) -> Iterator[list[str]]:
-    """Yield the `.dvc` files of versions; of those that were overwritten since, a copy.
+    """Yield the `.dvc` files of versions; a copy of those that have been overwritten.
 
     Not `dvc push --all-commits`: with a relative remote it sends to another folder (found from
     the root of the file system), and it skips what it cannot read, both with exit code 0.
@@ -199,7 +199,7 @@ def pointers(root: Path, versions: set[tuple[str, str]]) -> Iterator[list[str]]:
 def _versions_since(root: Path, sent: str | None) -> set[tuple[str, str]]:
     """Return (path of a `.dvc` file, git blob) for every version FTzard committed since `sent`."""
     ours = [c.sha for c in _git.commits(root, "HEAD", *([f"^{sent}"] if sent else [])) if c.ours]
-    found = set()
+    versions = set()
     if ours:
         listed = git(
             root, "diff-tree", "--stdin", "--root", "-r", "-z", "--no-commit-id", "--no-renames",
@@ -207,8 +207,8 @@ def _versions_since(root: Path, sent: str | None) -> set[tuple[str, str]]:
         ).split("\0")  # fmt: skip
         for entry, path in zip(listed[0::2], listed[1::2], strict=False):
             if path.endswith(".dvc"):
-                found.add((path, entry.split()[3]))
-    return found
+                versions.add((path, entry.split()[3]))
+    return versions
 
 
 def _blob(root: Path, path: str) -> str | None:
@@ -224,7 +224,7 @@ def _why_not_git(root: Path, run_id: str, say: Callable[[str], object]) -> str |
         return "HEAD is detached, so there is no branch to push. Check one out: git switch main"
     target = repository.upstream(root)
     remotes = repository.remotes(root)
-    remote, there = target or ("origin", name)
+    remote, branch = target or ("origin", name)
     if not remotes:
         return "no git remote. Add one: git remote add origin URL"
     if remote not in remotes:
@@ -242,26 +242,26 @@ def _why_not_git(root: Path, run_id: str, say: Callable[[str], object]) -> str |
         ahead = _git.commits_ahead(root, tip)
         theirs = [commit for commit in ahead if not commit.ours]
         if theirs:
-            return _foreign(theirs, remote, there)
+            return _foreign(theirs, remote, branch)
         if target is not None and not ahead:
             return None
         done = attempt(
             root, *_PATIENCE, "push", "--porcelain", "--no-follow-tags", remote,
-            f"{tip}:refs/heads/{there}", env=net,
+            f"{tip}:refs/heads/{branch}", env=net,
         )  # fmt: skip
         if done.returncode == 0:
             if target is None:
                 git(root, "config", f"branch.{name}.remote", remote)
-                git(root, "config", f"branch.{name}.merge", f"refs/heads/{there}")
+                git(root, "config", f"branch.{name}.merge", f"refs/heads/{branch}")
             return None
         if not _RACE.search(done.stdout + done.stderr):
             return why_git_refused(root, done.stderr + done.stdout, remote)
         if merges_left:
-            reason = _merge(root, remote, there, run_id, net, say)
+            reason = _merge(root, remote, branch, run_id, net, say)
             if reason:
                 return reason
     return (
-        f"Others pushed to {remote}/{there} first each time, after {MERGES} merges. "
+        f"Others pushed to {remote}/{branch} first each time, after {MERGES} merges. "
         "Try again: ftzard push"
     )
 
@@ -270,16 +270,16 @@ _PATIENCE = ("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60")
 _RACE = re.compile(r"\((fetch first|non-fast-forward)\)|failed to update ref|cannot lock ref")
 
 
-def _foreign(theirs: list[Commit], remote: str, there: str) -> str:
+def _foreign(theirs: list[Commit], remote: str, branch: str) -> str:
     count = "1 commit" if len(theirs) == 1 else f"{len(theirs)} commits"
     return (
         f"{count} of your own not pushed yet ({theirs[0].sha[:10]} '{theirs[0].subject}'), which "
-        f"FTzard does not publish for you. Push by hand: git push {remote} HEAD:{there}"
+        f"FTzard does not publish for you. Push by hand: git push {remote} HEAD:{branch}"
     )
 
 
 def _merge(
-    root: Path, remote: str, there: str, run_id: str, net: dict[str, str],
+    root: Path, remote: str, branch: str, run_id: str, net: dict[str, str],
     say: Callable[[str], object],
 ) -> str | None:  # fmt: skip
     """Fetch the remote's branch and merge it; return why it could not be done, or None.
@@ -287,49 +287,49 @@ def _merge(
     The merge is computed without the working tree, then brought in by `git merge --ff-only`,
     which refuses, before it writes anything, to touch a file the user has changed.
     """
-    seen = f"refs/remotes/{remote}/{there}"
+    seen = f"refs/remotes/{remote}/{branch}"
     fetched = attempt(
-        root, *_PATIENCE, "fetch", "--no-tags", remote, f"+refs/heads/{there}:{seen}", env=net
+        root, *_PATIENCE, "fetch", "--no-tags", remote, f"+refs/heads/{branch}:{seen}", env=net
     )
     if fetched.returncode != 0:
         return why_git_refused(root, fetched.stderr, remote)
     ours = _git.head(root)
-    by_hand = f"Merge by hand: git pull --no-rebase {remote} {there}"
+    by_hand = f"Merge by hand: git pull --no-rebase {remote} {branch}"
     if not _git.has_identity(root):
-        return f"{remote}/{there} has to be merged, and git knows nobody here. {IDENTITY_REMEDY}"
+        return f"{remote}/{branch} has to be merged, and git knows nobody here. {IDENTITY_REMEDY}"
     merged = attempt(
         root, "-c", "merge.renames=false", "merge-tree", "--write-tree", "--name-only", "-z",
         ours, seen,
     )  # fmt: skip
     if merged.returncode == 1 and merged.stdout:
         conflicts = merged.stdout.split("\0\0")[0].split("\0")[1:]
-        return f"{remote}/{there} has other versions of {', '.join(conflicts)}. {by_hand}"
+        return f"{remote}/{branch} has other versions of {', '.join(conflicts)}. {by_hand}"
     if merged.returncode == 129:
         version = git(root, "--version").split()[2]
         return (
-            f"{remote}/{there} has commits that are not here, and git {version} cannot merge "
+            f"{remote}/{branch} has commits that are not here, and git {version} cannot merge "
             f"beside the working tree (2.38 can). {by_hand}"
         )
     if merged.returncode != 0:
-        said = _git.mask(" ".join(merged.stderr.split()))
-        return f"{remote}/{there} cannot be merged ({said}). {by_hand}"
+        message = _git.mask(" ".join(merged.stderr.split()))
+        return f"{remote}/{branch} cannot be merged ({message}). {by_hand}"
     tree = merged.stdout.split("\0")[0].strip()
-    text = f"Merge {remote}/{there}\n\n{_git.TRAILER}: {run_id}\n"
-    made = git(root, "commit-tree", tree, "-p", ours, "-p", seen, input=text).strip()
+    text = f"Merge {remote}/{branch}\n\n{_git.TRAILER}: {run_id}\n"
+    merge_commit = git(root, "commit-tree", tree, "-p", ours, "-p", seen, input=text).strip()
     moved = attempt(
         root, "-c", "merge.autoStash=false", "merge", "--ff-only", "--no-overwrite-ignore",
-        "--no-stat", made,
+        "--no-stat", merge_commit,
     )  # fmt: skip
     if moved.returncode != 0:
-        said = _git.mask(" ".join(moved.stderr.split()))
+        message = _git.mask(" ".join(moved.stderr.split()))
         return (
-            f"{remote}/{there} has commits that cannot be merged over your changes ({said}). "
-            f"Commit or stash them, then: git pull --no-rebase {remote} {there}"
+            f"{remote}/{branch} has commits that cannot be merged over your changes ({message}). "
+            f"Commit or stash them, then: git pull --no-rebase {remote} {branch}"
         )
-    changed = git(root, "diff", "--name-only", "-z", ours, made).split("\0")
+    changed = git(root, "diff", "--name-only", "-z", ours, merge_commit).split("\0")
     newer = [path for path in changed if path.endswith(".dvc")]
     if newer:
-        say(f"Merged {remote}/{there}; newer data there: dvc pull {in_shell(*newer)}")
+        say(f"Merged {remote}/{branch}; newer data there: dvc pull {in_shell(*newer)}")
     return None
 
 
@@ -353,19 +353,19 @@ _REASONS = (
 )  # fmt: skip
 
 
-def why_git_refused(root: Path, said: str, remote: str) -> str:
-    """Return a sentence on why git could not reach or write to a remote, with git's own words."""
+def why_git_refused(root: Path, message: str, remote: str) -> str:
+    """Return a sentence on why git could not reach or write to a remote, with git's message."""
     url = _git.mask(attempt(root, "remote", "get-url", remote).stdout.strip())
-    return _because(f"The git remote '{remote}' ({url})", said, "refused")
+    return _because(f"The git remote '{remote}' ({url})", message, "refused")
 
 
-def why_dvc_refused(said: str, remote: tuple[str, str] | None) -> str:
-    """Return a sentence on why DVC could not send data, with DVC's own words."""
+def why_dvc_refused(message: str, remote: tuple[str, str] | None) -> str:
+    """Return a sentence on why DVC could not send data, with DVC's message."""
     name = f"The DVC remote '{remote[0]}' ({_git.mask(remote[1])})" if remote else "The DVC remote"
-    return _because(name, said, "refused the data")
+    return _because(name, message, "refused the data")
 
 
-def _because(who: str, said: str, otherwise: str) -> str:
-    what = next((text for pattern, text in _REASONS if re.search(pattern, said)), otherwise)
-    words = _git.mask(" ".join(said.split()))
+def _because(who: str, message: str, otherwise: str) -> str:
+    what = next((text for pattern, text in _REASONS if re.search(pattern, message)), otherwise)
+    words = _git.mask(" ".join(message.split()))
     return f"{who} {what}. ({words[:600]})"

@@ -1,7 +1,7 @@
-"""Reading a repository with GitPython: its trees and blobs, its remotes, its branch.
+"""Read access to a repository with GitPython: trees, blobs, remotes, branch.
 
-Nothing is written with it; that is done by the command line (`git.py`). Each read opens the
-repository and closes it again, so that no process of git outlives the question.
+Writing is done by the command line (`git.py`). Each call opens and closes the repository, so that
+no git process stays behind.
 """
 
 import os
@@ -31,7 +31,7 @@ def reading(root: Path) -> "Iterator[Repo]":
     Variables such as GIT_DIR, which name another repository, are dropped from the environment.
     Raises VersioningError if there is none at `root`.
     """
-    # GitPython looks for git when it is imported; that git is missing is said by whoever runs it.
+    # GitPython looks for git at its import; a missing git is reported by the first git command.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     for name in REPOSITORY_VARIABLES:
         os.environ.pop(name, None)
@@ -47,7 +47,7 @@ def reading(root: Path) -> "Iterator[Repo]":
 
 
 def blob_at(root: Path, revision: str, path: str) -> tuple[str, str] | None:
-    """Return (git's name, text) of a file as a revision holds it, or None if it does not."""
+    """Return (blob id, text) of a file in a revision, or None."""
     with reading(root) as repository:
         from git.exc import ODBError
 
@@ -59,14 +59,14 @@ def blob_at(root: Path, revision: str, path: str) -> tuple[str, str] | None:
 
 
 def tree_at(root: Path, revision: str) -> dict[str, str]:
-    """Return {path: git's name of the blob} for every file that a revision holds."""
+    """Return {path: blob id} of all files of a revision."""
     with reading(root) as repository:
         return {str(item.path): item.hexsha
                 for item in repository.commit(revision).tree.traverse() if item.type == "blob"}
 
 
 def texts_of(root: Path, blobs: Iterable[str]) -> dict[str, str]:
-    """Return {git's name: text} of blobs."""
+    """Return {blob id: text} of blobs."""
     with reading(root) as repository:
         return {blob: _text(repository.odb.stream(bytes.fromhex(blob)).read()) for blob in blobs}
 
@@ -84,7 +84,7 @@ def branch(root: Path) -> str | None:
 
 
 def upstream(root: Path) -> tuple[str, str] | None:
-    """Return (remote, branch there) that the current branch is set to push to, or None."""
+    """Return (remote, remote branch) that the current branch pushes to, or None."""
     with reading(root) as repository:
         if repository.head.is_detached:
             return None

@@ -1,8 +1,8 @@
-"""Bringing artifacts of any version back into the workspace, without losing what stands there.
+"""Restore artifacts of any version in the workspace, without losing what is there.
 
-The order is: refuse what is not versioned; bring all data into the cache, that of the files which
-will be overwritten included; write the data, each file complete or not at all; write the `.dvc`
-files; commit them. A kill at any moment loses nothing, and the same restore then finishes.
+The order is: refuse what is not versioned; bring all data into the cache, including that of the
+files to be overwritten; write the data, each file complete or not at all; write the `.dvc` files;
+commit them.
 """
 
 import shutil
@@ -35,7 +35,7 @@ RUN_ID = "restore"
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore did.
+    """The result of a restore.
 
     commit: made by it, None if git had everything as asked; files: the paths that were written.
     """
@@ -46,7 +46,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class _Target:
-    """A file to bring back: `kept` is what git keeps of it (its `.dvc` file, or a record itself).
+    """A file to restore; `kept` is its tracked file (the `.dvc` file, or a record itself).
 
     text and blob: of `kept`, as wanted; md5: of the wanted data, None for a record; head, index
     and tree: git blobs of `kept` in HEAD, in the index and in the working tree, None where it is
@@ -72,7 +72,7 @@ class _Target:
 
     @property
     def moved(self) -> list[str]:
-        """The data that comes and the data that goes: both have to be in the cache."""
+        """The data to write and the data to overwrite, which both must be in the cache."""
         return [md5 for md5 in (self.md5, self.file_md5) if md5 is not None]
 
     @property
@@ -80,18 +80,18 @@ class _Target:
         return not self.to_write and self.head == self.tree == self.blob
 
     def unversioned(self) -> list[str]:
-        """Return what would be lost here, a phrase per file."""
-        found = []
+        """Return what would be lost, a phrase per file."""
+        phrases = []
         if self.index not in (self.head, self.blob):
-            found.append(f"{self.kept} (it is staged)")
+            phrases.append(f"{self.kept} (it is staged)")
         elif self.tree not in (self.head, self.blob, None):
-            found.append(f"{self.kept} (it differs from HEAD)")
+            phrases.append(f"{self.kept} (it differs from HEAD)")
         if self.file_md5 not in (self.head_md5, self.md5, None):
-            found.append(
+            phrases.append(
                 f"{self.path} (its bytes are not those of its .dvc file)" if self.head_md5
                 else f"{self.path} (it has no version)"
             )  # fmt: skip
-        return found
+        return phrases
 
 
 def restore(
@@ -102,7 +102,7 @@ def restore(
     say: Callable[[str], object] = print,
     begin: Callable[[], object] = lambda: None,
 ) -> Restored:
-    """Bring files of the workspace back as they were, and commit what then differs from HEAD.
+    """Restore files of the workspace, and commit what then differs from HEAD.
 
     wanted: {path: revision}; a path is an artifact's, or that of a text which git itself keeps (it
     ends in .yaml). message: the commit's text, given the paths in it. The commit carries the
@@ -142,41 +142,41 @@ def restore(
                     lambda part, text=target.text: part.write_text(text, encoding="utf-8"),
                 )
         changed = [target for target in targets if target.head != target.blob]
-        made = None
+        commit = None
         if changed:
-            made = commit_paths(
+            commit = commit_paths(
                 root, [target.kept for target in changed], run_id=RUN_ID, say=say,
                 message=message([target.path for target in changed]),
             )  # fmt: skip
-    return Restored(made, tuple(target.path for target in targets))
+    return Restored(commit, tuple(target.path for target in targets))
 
 
 def _target(root: Path, path: str, revision: str) -> _Target:
-    kept = path if path.endswith(".yaml") else dvc_path(path)
+    tracked = path if path.endswith(".yaml") else dvc_path(path)
     path = path.removesuffix(".dvc")
-    found = blob_at(root, revision, kept)
+    found = blob_at(root, revision, tracked)
     if found is None:
-        raise VersioningError(f"{path} has no version at {revision[:10]}: {kept} is not in it.")
+        raise VersioningError(f"{path} has no version at {revision[:10]}: {tracked} is not in it.")
     blob, text = found
-    head, index, tree = (_blob(root, where, kept) for where in ("HEAD:", ":", ""))
+    head, index, tree = (_blob(root, where, tracked) for where in ("HEAD:", ":", ""))
     md5 = head_md5 = file_md5 = None
-    if kept != path:
-        md5 = read_dvc(text, f"{kept} at {revision[:10]}").md5
+    if tracked != path:
+        md5 = read_dvc(text, f"{tracked} at {revision[:10]}").md5
         if md5.endswith(".dir"):
             raise VersioningError(
                 f"{path} is a folder in DVC, not an artifact; bring it back with "
-                f"'git checkout {revision[:10]} -- {in_shell(kept)}' and 'dvc checkout "
-                f"{in_shell(kept)}'."
+                f"'git checkout {revision[:10]} -- {in_shell(tracked)}' and 'dvc checkout "
+                f"{in_shell(tracked)}'."
             )
         if head:
-            head_md5 = read_dvc(git(root, "cat-file", "blob", head), f"{kept} at HEAD").md5
+            head_md5 = read_dvc(git(root, "cat-file", "blob", head), f"{tracked} at HEAD").md5
         file = root / path
         file_md5 = artifacts.dvc_hash(file) if file.is_file() else None
-    return _Target(path, kept, revision, text, blob, md5, head, index, tree, head_md5, file_md5)
+    return _Target(path, tracked, revision, text, blob, md5, head, index, tree, head_md5, file_md5)
 
 
 def _blob(root: Path, where: str, path: str) -> str | None:
-    """Return git's name for a file in HEAD ('HEAD:'), the index (':') or the working tree ('')."""
+    """Return the blob id of a file in HEAD ('HEAD:'), the index (':') or the working tree ('')."""
     if where:
         done = attempt(root, "rev-parse", "--quiet", "--verify", f"{where}{path}")
     else:
@@ -196,16 +196,16 @@ def _refuse_unversioned(targets: list[_Target]) -> None:
 
 
 def _require_data(root: Path, dvc: Dvc, cache: Path, data: list[_Target]) -> None:
-    """Bring the wanted data into the cache; name every artifact that cannot be had."""
+    """Fetch the data into the cache; raises VersioningError naming all missing artifacts."""
     absent = [target for target in data if not cached(cache, target.md5).is_file()]
-    remote, said = default_remote(root), None
+    remote, message = default_remote(root), None
     if absent and remote is not None:
         folder = local_folder(root, remote[1])
         if folder is not None and not folder.is_dir():
-            said = f"there is no folder {folder}"
+            message = f"there is no folder {folder}"
         else:
             with pointers(root, {(target.kept, target.blob) for target in absent}) as paths:
-                said = dvc.fetch(paths)
+                message = dvc.fetch(paths)
     absent = [target for target in absent if not cached(cache, target.md5).is_file()]
     if absent:
         names = ", ".join(f"{target.path} of {target.commit[:10]}" for target in absent)
@@ -215,13 +215,13 @@ def _require_data(root: Path, dvc: Dvc, cache: Path, data: list[_Target]) -> Non
         )  # fmt: skip
         raise VersioningError(
             f"Nothing was restored: neither DVC's cache nor {where} has the data of {names}"
-            f"{f': {said}' if said else ''}. If the machine that made it has it still, run 'ftzard "
-            "push' there, then restore again."
+            f"{f': {message}' if message else ''}. If the machine that made it has it still, run "
+            "'ftzard push' there, then restore again."
         )
 
 
 def _require_whole(cache: Path, data: list[_Target]) -> None:
-    """Refuse data that the cache does not hold as its name promises."""
+    """Raise VersioningError for cached data that does not match its hash."""
     for target in data:
         file = cached(cache, target.md5)
         if artifacts.dvc_hash(file) != target.md5:
@@ -233,6 +233,6 @@ def _require_whole(cache: Path, data: list[_Target]) -> None:
 
 
 def _keep_present(dvc: Dvc, cache: Path, data: list[_Target]) -> None:
-    """Put what will be overwritten into the cache, where it is not in it any more."""
+    """Put the files that will be overwritten into the cache, where they are not in it."""
     standing = [target for target in data if target.file_md5 is not None]
     dvc.add([t.path for t in standing if not cached(cache, t.file_md5).is_file()])

@@ -1,7 +1,7 @@
-"""Making a folder a repository of git and DVC, with real remotes, local ones by default.
+"""Turn a folder into a repository of git and DVC, with remotes, local ones by default.
 
-`require_suitable` refuses what cannot become one before anything is made. `state_before` notes
-what `init_repository` is about to change, and `undo` takes back exactly that.
+`require_suitable` refuses an unsuitable folder before anything is created. `state_before` records
+what `init_repository` will change, and `undo` reverts exactly that.
 """
 
 import os
@@ -39,7 +39,7 @@ def init_repository(
     paths: Sequence[Path | str] = (),
     invent_identity: bool = False,
 ) -> str | None:
-    """Make `root` a repository of git and DVC; what exists already stays as it is.
+    """Make `root` a repository of git and DVC; existing parts stay as they are.
 
     git_remote: URL or folder for `origin`; a folder that does not exist, or is empty, becomes a
     bare repository. dvc_remote: URL or folder for DVC's default remote; a folder is made. Folders
@@ -63,7 +63,7 @@ def prepare_repository(
     branch: str = "main",
     invent_identity: bool = False,
 ) -> list[str]:
-    """Do what `init_repository` does, but for the commit; return the files of DVC's to commit."""
+    """Do what `init_repository` does without the commit; return DVC's files to commit."""
     root.mkdir(parents=True, exist_ok=True)
     require_remotes(root, git_remote, dvc_remote)
     if not _git.is_repo(root):
@@ -87,24 +87,24 @@ def prepare_repository(
 
 
 def commit_first(root: Path, paths: Sequence[str]) -> str | None:
-    """Commit the files that make a folder a workspace; None if they are committed already."""
+    """Commit the files of a new workspace; None if they are committed already."""
     with exclusive(root, RUN_ID):
         return commit_paths(root, paths, message="Set up the FTzard workspace", run_id=RUN_ID)
 
 
 def require_suitable(root: Path) -> None:
-    """Raise VersioningError for a folder that cannot become a repository of its own.
+    """Raise VersioningError for a folder that cannot become a repository.
 
     A bare repository, a folder inside git's own folder, one of another user's, and one whose files
     are tracked by a repository around it. A folder that merely lies in another work tree may.
     """
-    there = next(folder for folder in (root, *root.parents) if folder.is_dir())
-    asked = attempt(there, "rev-parse", "--is-inside-git-dir", "--is-bare-repository")
-    if "dubious ownership" in asked.stderr:
-        raise VersioningError(_git.failure(there, asked))
-    if asked.returncode != 0:
+    existing = next(folder for folder in (root, *root.parents) if folder.is_dir())
+    result = attempt(existing, "rev-parse", "--is-inside-git-dir", "--is-bare-repository")
+    if "dubious ownership" in result.stderr:
+        raise VersioningError(_git.failure(existing, result))
+    if result.returncode != 0:
         return
-    inside, bare = asked.stdout.split()
+    inside, bare = result.stdout.split()
     if bare == "true" or inside == "true":
         kind = "a bare repository" if bare == "true" else "git's own folder of a repository"
         raise VersioningError(f"{root} lies in {kind}, which holds no files of a work tree. Name "
@@ -120,16 +120,16 @@ def require_suitable(root: Path) -> None:
 
 
 def around(root: Path) -> str | None:
-    """Return the top folder of the repository in which a new one would lie, or None."""
-    there = next(folder for folder in (root, *root.parents) if folder.is_dir())
-    asked = attempt(there, "rev-parse", "--show-toplevel")
-    top = asked.stdout.rstrip("\n")
-    return top if asked.returncode == 0 and Path(top).resolve() != root.resolve() else None
+    """Return the top folder of the repository that encloses a new one, or None."""
+    existing = next(folder for folder in (root, *root.parents) if folder.is_dir())
+    result = attempt(existing, "rev-parse", "--show-toplevel")
+    top = result.stdout.rstrip("\n")
+    return top if result.returncode == 0 and Path(top).resolve() != root.resolve() else None
 
 
 def require_remotes(root: Path, git_remote: Path | str | None, dvc_remote: Path | str | None
                     ) -> None:
-    """Raise VersioningError for a remote that cannot be one, or is another than is there."""
+    """Raise VersioningError for an unusable remote, or one that differs from the existing one."""
     for option, remote in (("git", git_remote), ("DVC", dvc_remote)):
         if remote is None:
             continue
@@ -163,7 +163,7 @@ def require_remotes(root: Path, git_remote: Path | str | None, dvc_remote: Path 
 
 
 def _require_folder(root: Path, option: str, folder: Path) -> None:
-    """Refuse a folder that is no place for a remote of git or DVC."""
+    """Raise VersioningError for a folder that cannot be a remote of git or DVC."""
     resolved, own = Path(os.path.realpath(folder)), Path(os.path.realpath(root))
     if own == resolved or own.is_relative_to(resolved):
         raise VersioningError(f"The {option} remote cannot be {folder}, which is the workspace or "
@@ -171,13 +171,13 @@ def _require_folder(root: Path, option: str, folder: Path) -> None:
     if any(resolved.is_relative_to(own / name) for name in (".git", ".dvc", ".ftzard")):
         raise VersioningError(f"The {option} remote cannot be {folder}, which is inside of what "
                               "git, DVC and FTzard keep; name a folder beside the workspace.")
-    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    if not there.is_dir():
-        kind = "a link to nothing" if there.is_symlink() else "no folder"
-        raise VersioningError(f"The {option} remote cannot be {folder}: {there} is {kind}. Name "
+    existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not existing.is_dir():
+        kind = "a link to nothing" if existing.is_symlink() else "no folder"
+        raise VersioningError(f"The {option} remote cannot be {folder}: {existing} is {kind}. Name "
                               "another folder.")
-    if not os.access(there, os.W_OK):
-        raise VersioningError(f"The {option} remote cannot be {folder}: {there} may not be "
+    if not os.access(existing, os.W_OK):
+        raise VersioningError(f"The {option} remote cannot be {folder}: {existing} may not be "
                               "written to.")
     if option == "git" and folder.is_dir() and any(folder.iterdir()) and (
             attempt(folder, "rev-parse", "--git-dir").stdout.strip() not in (".", ".git")):
@@ -187,7 +187,7 @@ def _require_folder(root: Path, option: str, folder: Path) -> None:
 
 def state_before(root: Path, *, git_remote: Path | str | None, dvc_remote: Path | str | None,
                  paths: Sequence[str]) -> dict:
-    """Return what `init_repository` is about to change, for `undo`; as JSON takes it.
+    """Return what `init_repository` will change, as JSON values for `undo`.
 
     paths: relative ones, of files that are to be committed. Nothing is changed here.
     """
@@ -216,7 +216,7 @@ def state_before(root: Path, *, git_remote: Path | str | None, dvc_remote: Path 
 
 
 def undo(root: Path, before: dict) -> None:
-    """Take back what an `init_repository` that was cut off has changed, as `state_before` noted.
+    """Revert the changes of an interrupted `init_repository`, by `state_before`.
 
     What has been put in by others meanwhile stays: a repository with commits, a remote with data.
     """
@@ -246,13 +246,13 @@ def undo(root: Path, before: dict) -> None:
 
 
 def _has_commits(root: Path) -> bool:
-    """True if a repository holds commits; one that was cut off while it was made does not."""
+    """Return whether a repository has commits; an interrupted one has none."""
     return attempt(root, "--git-dir=.git", "rev-parse", "--quiet", "--verify",
                    "HEAD^{commit}").returncode == 0
 
 
 def _remove_remote(folder: Path, *, made: bool) -> None:
-    """Remove what was made in a remote's folder, unless it holds data or branches."""
+    """Remove the created parts of a remote's folder, unless it holds data or branches."""
     if not folder.is_dir():
         return
     if (folder / "HEAD").is_file() or (folder / "objects").is_dir():
@@ -275,7 +275,7 @@ def _write_back(file: Path, text: str) -> None:
 
 
 def _remove_locks(root: Path, before: Sequence[str]) -> None:
-    """Remove the locks of git commands that died with an `init`; not those of living ones."""
+    """Remove the locks of dead git commands of an `init`."""
     folder = _folder(root)
     left = [folder / name for name in _LOCKS if name not in before and (folder / name).exists()]
     if left and not _git.at_work(root, folder):
@@ -323,5 +323,5 @@ def _absolute(remote: Path | str) -> str:
 
 
 def _is_url(remote: str) -> bool:
-    """True for 'scheme://…' and git's 'user@host:path'."""
+    """Return whether a text is 'scheme://…' or git's 'user@host:path'."""
     return re.match(r"[\w+.-]+://|[^/]+@[^/:]+:", remote) is not None

@@ -1,6 +1,6 @@
-"""Reading the record back: the versions of every artifact, what is in force, what is pushed.
+"""The versions of every artifact, which of them are in force, and which are pushed.
 
-All of it comes from git alone, so a clone of the workspace's remote tells the same story.
+Everything is read from git, so a clone of the workspace's remote gives the same answers.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ _LOG = (
 
 @dataclass(frozen=True)
 class Version:
-    """One version of an artifact, or of a text that git itself keeps.
+    """A version of an artifact, or of a text file in git.
 
     path: of the artifact; commit: at which it was made; time: of the commit, ISO 8601; run_id: of
     the run that made it, None if somebody committed it by hand; blob: git's name for the `.dvc`
@@ -51,7 +51,7 @@ def data_version(root: Path, path: str) -> str | None:
 
 
 def last_touched(root: Path, path: str) -> str | None:
-    """Return the commit that last touched a file that git keeps, or None."""
+    """Return the commit that last changed a tracked file, or None."""
     if _git.head(root) is None:
         return None
     return git(
@@ -67,7 +67,7 @@ def history(root: Path, path: str) -> list[Version]:
 def every_version(
     root: Path, revision: str = "HEAD", *, paths: Iterable[str] = (POINTERS,)
 ) -> list[Version]:
-    """Return all versions that a revision's history holds, newest first.
+    """Return all versions in a revision's history, newest first.
 
     paths: git pathspecs; `RECORDS` lists the model records. A `.dvc` file that cannot be read is
     a version without md5.
@@ -76,38 +76,38 @@ def every_version(
     _git.require_repo(root)
     if not paths or _git.head(root) is None:
         return []
-    found = _changes(root, revision, paths)
-    pointers = _pointers_of(root, {v.blob for v in found if v.path.endswith(".dvc")})
-    return [_described(version, pointers) for version in found]
+    versions = _changes(root, revision, paths)
+    pointers = _pointers_of(root, {v.blob for v in versions if v.path.endswith(".dvc")})
+    return [_described(version, pointers) for version in versions]
 
 
 def in_force(root: Path, revision: str, *, paths: Iterable[str] = (POINTERS,)) -> dict[str, str]:
-    """Return {path of an artifact: commit of the version that a revision's tree holds}."""
+    """Return {path of an artifact: commit of its version in a revision's tree}."""
     tree = repository.tree_at(root, revision)
-    found: dict[str, str] = {}
+    commits: dict[str, str] = {}
     for version in _changes(root, revision, paths):
         if tree.get(version.path) == version.blob:
-            found.setdefault(version.path.removesuffix(".dvc"), version.commit)
-    return found
+            commits.setdefault(version.path.removesuffix(".dvc"), version.commit)
+    return commits
 
 
 def commit_named(root: Path, name: str) -> str | None:
-    """Return the commit that a revision, or the id of the run that made it, names; or None."""
+    """Return the commit of a revision or of a run's id, or None."""
     if name.startswith("-"):
         return None
-    found = attempt(root, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").stdout.strip()
-    if found or _git.head(root) is None:
-        return found or None
+    commit = attempt(root, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").stdout.strip()
+    if commit or _git.head(root) is None:
+        return commit or None
     return next((c.sha for c in _git.commits(root, "HEAD") if c.run_id == name), None)
 
 
 def is_here(root: Path, revision: str) -> bool:
-    """Return whether this repository holds a commit."""
+    """Return whether this repository has a commit."""
     return attempt(root, "cat-file", "-e", f"{revision}^{{commit}}").returncode == 0
 
 
 def whether_pushed(root: Path) -> dict[str, bool]:
-    """Return {commit: whether it and its data have been sent} for all of HEAD's history."""
+    """Return {commit: whether it and its data are pushed} for HEAD's history."""
     if _git.head(root) is None:
         return {}
     local = {commit.sha for commit in unpushed(root)}
@@ -115,11 +115,11 @@ def whether_pushed(root: Path) -> dict[str, bool]:
 
 
 def _changes(root: Path, revision: str, paths: Iterable[str]) -> list[Version]:
-    """Return a version per commit and file that the commit made or changed, newest first.
+    """Return a version per commit and changed file, newest first.
 
     Of a merge, only the files that differ from all its parents: what was decided by hand.
     """
-    found = []
+    changes = []
     for record in git(root, *_LOG, revision, "--", *paths).split("\x1e")[1:]:
         head, _, listed = record.partition("\0")
         commit, time, subject, run_id = head.rstrip("\n").split("\x1f")
@@ -128,24 +128,24 @@ def _changes(root: Path, revision: str, paths: Iterable[str]) -> list[Version]:
             parents = len(entry) - len(entry.lstrip(":"))
             blob = entry.split()[2 * parents + 1]  # modes and blobs: each parent's, then its own
             if blob != _NO_BLOB:
-                found.append(Version(path, commit, time, subject, run_id.strip() or None, blob))
-    return found
+                changes.append(Version(path, commit, time, subject, run_id.strip() or None, blob))
+    return changes
 
 
 def _pointers_of(root: Path, blobs: set[str]) -> dict[str, Pointer]:
-    """Return {blob: what it says} for `.dvc` files, without those that cannot be read."""
-    found = {}
+    """Return {blob id: its content} of `.dvc` files, without unreadable ones."""
+    pointers = {}
     for blob, text in repository.texts_of(root, blobs).items():
         try:
-            found[blob] = read_dvc(text, blob)
+            pointers[blob] = read_dvc(text, blob)
         except VersioningError:
-            continue  # somebody committed it torn; whoever asks for its data is told
-    return found
+            continue  # committed broken: reported where its data is needed
+    return pointers
 
 
 def _described(version: Version, pointers: dict[str, Pointer]) -> Version:
-    said = pointers.get(version.blob, Pointer(None, None, None))
+    pointer = pointers.get(version.blob, Pointer(None, None, None))
     return Version(
         version.path.removesuffix(".dvc"), version.commit, version.time, version.subject,
-        version.run_id, version.blob, said.md5, said.size, said.rows,
+        version.run_id, version.blob, pointer.md5, pointer.size, pointer.rows,
     )  # fmt: skip

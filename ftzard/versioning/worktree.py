@@ -1,4 +1,4 @@
-"""A past commit beside the workspace: its files in a folder of their own, its data on demand."""
+"""A checkout of a past commit in a folder of its own, with its data on demand."""
 
 import configparser
 import os
@@ -18,7 +18,7 @@ FOLDER = ".ftzard/worktrees"
 
 @contextmanager
 def worktree(root: Path, commit: str, say: Callable[[str], object] = print) -> Iterator[Path]:
-    """Yield a clean checkout of `commit`, which shares cache and remotes with `root`.
+    """Yield a clean checkout of `commit` that shares cache and remotes with `root`.
 
     It is removed afterwards; one that a killed process left behind is replaced, one that another
     process works in is waited for. say: told when this has to wait. Raises VersioningError for a
@@ -42,7 +42,7 @@ def worktree(root: Path, commit: str, say: Callable[[str], object] = print) -> I
 
 
 def lock_of(place: Path) -> Path:
-    """Return the lock that whoever works in a worktree holds."""
+    """Return the lock of a worktree's user."""
     return place.with_name(f"{place.name}.lock")
 
 
@@ -56,7 +56,7 @@ def pull(place: Path, paths: list[str]) -> None:
 
 
 def _share(root: Path, place: Path) -> None:
-    """Let the worktree's DVC use the cache and the remote of the workspace."""
+    """Configure the worktree's DVC with the cache and the remote of the workspace."""
     config = configparser.ConfigParser(interpolation=None)
     config.read(root / ".dvc" / "config.local", encoding="utf-8")
     if not config.has_section("cache"):

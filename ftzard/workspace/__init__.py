@@ -1,1 +1,1 @@
-"""A workspace on disk: its folders, the table of steps, its drop folders, its own code."""
+"""A workspace on disk: its folders, artifact names, drop folders and notebooks."""

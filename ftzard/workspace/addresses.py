@@ -1,8 +1,7 @@
-"""Where a person finds the pages of a workspace: Dagster's and MLflow's.
+"""The addresses of Dagster's and MLflow's pages for a workspace.
 
-`ftzard ui` writes down where it serves each of them; links in Dagster and MLflow lead there, and
-the next `ftzard ui` takes the same ports again, so that links of earlier runs stay right. A
-tracking server elsewhere is found at its own address.
+`ftzard ui` records where it serves each page, and later starts use the same ports again, so that
+links in Dagster and MLflow stay valid. A tracking server elsewhere has its own address.
 """
 
 import json
@@ -20,7 +19,7 @@ _EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 def remember(workspace: Workspace, served: Mapping[str, tuple[str, int]]) -> None:
-    """Write down where pages are served from now on.
+    """Record the addresses at which pages are served.
 
     Args:
         workspace: The workspace whose pages they are.
@@ -33,24 +32,24 @@ def remember(workspace: Workspace, served: Mapping[str, tuple[str, int]]) -> Non
 
 
 def port(workspace: Workspace, page: str) -> int:
-    """Return the port at which a page was served last, or the usual one."""
+    """Return the port at which a page was last served, or the default one."""
     return int(_known(workspace).get(page, {}).get("port", PORTS[page]))
 
 
 def address(workspace: Workspace, page: str) -> str:
-    """Return the address of a page, without a slash at its end; the last one that was served."""
+    """Return the address of a page without a trailing slash, as it was last served."""
     host = str(_known(workspace).get(page, {}).get("host", "127.0.0.1"))
     return url(host, port(workspace, page))
 
 
 def url(host: str, number: int) -> str:
-    """Return the address under which a browser of this machine finds what listens on a host."""
+    """Return the address by which a browser of this machine reaches a server on a host."""
     host = _EVERY.get(host, host)
     return f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
 
 
 def mlflow_address(workspace: Workspace, server: str | None) -> str:
-    """Return the address of MLflow's pages: the tracking server's, else where `ui` serves them.
+    """Return the address of MLflow's pages: the tracking server's, or that of `ftzard ui`.
 
     Args:
         workspace: The workspace.
@@ -62,11 +61,6 @@ def mlflow_address(workspace: Workspace, server: str | None) -> str:
 def mlflow_run(base: str, experiment_id: str, run_id: str) -> str:
     """Return the address of a run's page."""
     return f"{base}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING_SIDE}"
-
-
-def mlflow_experiment(base: str, experiment_id: str) -> str:
-    """Return the address of the table of an experiment's runs."""
-    return f"{base}/#/experiments/{experiment_id}/runs?{TRAINING_SIDE}"
 
 
 def mlflow_model(base: str, name: str, version: int | None = None) -> str:
@@ -85,7 +79,7 @@ def _file(workspace: Workspace):
 
 
 def _known(workspace: Workspace) -> dict:
-    """Return what was written down; nothing, if somebody has damaged the file."""
+    """Return the recorded addresses; {} if the file is damaged."""
     try:
         known = json.loads(_file(workspace).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What artifacts are called: by the config's paths, and those whose place no config says."""
+"""The names of artifacts by their paths."""
 
 import re
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ ELSEWHERE = {
 NAMES = (*(f.name for f in fields(Paths) if f.type is str), *ELSEWHERE)
 
 
-#: What is delivered from outside: its name and the key under `data` that says where it is.
+#: Deliveries: their artifact name and the key under `data` with their path.
 DELIVERIES = {"raw": "source", "labelled": "labelled", "incoming": "incoming"}
 
 
@@ -35,25 +35,25 @@ def name_of(path: str, paths: Paths) -> str:
     return next((name for name, pattern in known.items() if re.fullmatch(pattern, path)), path)
 
 
-def select(workspace: Workspace, config: Config, asked: str, known: Iterable[str]) -> list[str]:
-    """Return those of the known paths that an artifact's name, or a path, means.
+def select(workspace: Workspace, config: Config, wanted: str, known: Iterable[str]) -> list[str]:
+    """Return those of the given paths that an artifact's name, or a path, means.
 
     Raises WorkspaceError for a name or path that is none of them, with the nearest.
     """
     known = sorted(set(known))
-    named = [path for path in known if name_of(path, config.paths) == asked]
+    named = [path for path in known if name_of(path, config.paths) == wanted]
     if named:
         return named
-    path = workspace.relative(workspace.root / asked.removesuffix(".dvc"))
+    path = workspace.relative(workspace.root / wanted.removesuffix(".dvc"))
     if path in known:
         return [path]
-    if asked in NAMES:
-        raise WorkspaceError(f"'{asked}' has no version there; the step that writes it had not "
+    if wanted in NAMES:
+        raise WorkspaceError(f"'{wanted}' has no version there; the step that writes it had not "
                              "run, or Git_Dvc had not followed it.")
-    there = dict.fromkeys(name for path in known
+    names = dict.fromkeys(name for path in known
                           if "/" not in (name := name_of(path, config.paths)))
-    near = nearest(asked, {*NAMES, *there, *known})
+    near = nearest(wanted, {*NAMES, *names, *known})
     raise WorkspaceError(
-        f"there is no artifact '{asked}'{near if 'did you mean' in near else '.'}"
-        + (f" There are versions of {', '.join(there)}; name one of these, or a file by its path."
-           if there else " Nothing has a version yet."))
+        f"there is no artifact '{wanted}'{near if 'did you mean' in near else '.'}"
+        + (f" There are versions of {', '.join(names)}; name one of these, or a file by its path."
+           if names else " Nothing has a version yet."))

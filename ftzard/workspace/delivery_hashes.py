@@ -1,7 +1,7 @@
-"""The SHA-256 of dropped files, kept by what a file looks like, so that none is read twice.
+"""A cache of the SHA-256 of dropped files, so that no file is read twice.
 
-Ten thousand files are looked at every few seconds by the sensors, and by the status. What was
-hashed is kept in the workspace's state; it is a cache, which may be deleted at any time.
+Sensors and `ftzard status` check up to ten thousand files every few seconds. The cache is in the
+workspace's state and may be deleted at any time.
 """
 
 import hashlib
@@ -25,7 +25,8 @@ _TABLE = ("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGE
 
 @dataclass
 class _Begun:
-    """A file that is hashed in part: up to which byte, and what it looked like."""
+    """The hash of a file that has been read in part: the bytes read and the file's size and times.
+    """
 
     look: Look
     at: int = 0
@@ -42,14 +43,14 @@ _by_workspace: dict[Path, _Known] = {}
 
 
 def known(workspace: Workspace, path: Path, look: Look) -> str | None:
-    """Return the hash of a file that was hashed when it looked as it does now, else None."""
-    kept = _of(workspace).kept.get(workspace.relative(path))
-    return kept[1] if kept is not None and kept[0] == look else None
+    """Return the cached hash of an unchanged file, else None."""
+    entry = _of(workspace).kept.get(workspace.relative(path))
+    return entry[1] if entry is not None and entry[0] == look else None
 
 
 def of(workspace: Workspace, path: Path, seconds: float | None = None, *, keep: bool = True
        ) -> str | None:
-    """Return the hash of a file's content, from what is kept if it has not changed since.
+    """Return the hash of a file's content, from the cache if the file has not changed.
 
     seconds: after which it is left for the next call, which goes on; None is returned then. keep:
     whether the hash is kept for the next process.
@@ -58,9 +59,9 @@ def of(workspace: Workspace, path: Path, seconds: float | None = None, *, keep: 
     until = None if seconds is None else time.monotonic() + seconds
     with drop_folders.opened(workspace, path) as stream:
         look = drop_folders.look_of(os.fstat(stream.fileno()))
-        found = known(workspace, path, look)
-        if found is not None:
-            return found
+        cached = known(workspace, path, look)
+        if cached is not None:
+            return cached
         name, state = workspace.relative(path), _of(workspace)
         begun = state.begun.get(name)
         if begun is None or begun.look != look:
@@ -72,12 +73,12 @@ def of(workspace: Workspace, path: Path, seconds: float | None = None, *, keep: 
             if until is not None and begun.at < look.size and time.monotonic() > until:
                 return None
         del state.begun[name]
-        found = begun.digest.hexdigest()
+        cached = begun.digest.hexdigest()
         if drop_folders.look_of(os.fstat(stream.fileno())) == look:  # it is still being written
-            state.kept[name] = look, found
+            state.kept[name] = look, cached
             if keep:
-                _keep(workspace, name, look, found)
-        return found
+                _keep(workspace, name, look, cached)
+        return cached
 
 
 def _of(workspace: Workspace) -> _Known:
@@ -91,12 +92,12 @@ def _of(workspace: Workspace) -> _Known:
     return _by_workspace[workspace.root]
 
 
-def _keep(workspace: Workspace, name: str, look: Look, found: str) -> None:
+def _keep(workspace: Workspace, name: str, look: Look, digest: str) -> None:
     for _ in range(2):
         try:
             with closing(_connected(workspace)) as connection, connection:
                 connection.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)",
-                                   (name, *look, found))
+                                   (name, *look, digest))
             return
         except sqlite3.DatabaseError as error:
             if "not a database" not in str(error) and "malformed" not in str(error):

@@ -1,8 +1,8 @@
-"""Free space is looked at before a step begins: a disk that fills up half-way costs hours.
+"""Free disk space, checked before a step begins.
 
-What a step needs is estimated from its inputs and its kind, and is never less than
-`paths.min_free_mb`. An estimate that turns out too small costs a step, not an artifact: each file
-appears complete or not at all.
+The need of a step is estimated from its inputs and its kind, and is at least `paths.min_free_mb`.
+An estimate that is too small fails a step but damages no artifact, since each file appears complete
+or not at all.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from ftzard.errors import WorkspaceError
 from ftzard.workspace.workspace import Workspace
 
 MB = 1 << 20
-#: Checkpoints on disk at one moment: those that are kept and the one being written.
+#: Checkpoints on disk at one moment: the stored ones and the one being written.
 CHECKPOINTS = 3
 TRAINING = ("tuning", "retraining")
 JUDGING = ("choosing", "evaluation")
@@ -26,7 +26,7 @@ JUDGING = ("choosing", "evaluation")
 
 def require_space(step: Step, inputs: Iterable[ArtifactRef], workspace: Workspace, config: Config
                   ) -> None:
-    """Refuse a step whose folder, or the one for temporary files, has too little free space.
+    """Raise WorkspaceError for a step without enough free space for its files or temporary files.
 
     Raises WorkspaceError with the step, the folder, what is needed, what is free, what to do.
     """
@@ -36,11 +36,11 @@ def require_space(step: Step, inputs: Iterable[ArtifactRef], workspace: Workspac
         inside, beside = inside + beside, 0
     for folder, size in ((workspace.root, max(inside, config.paths.min_free_mb * MB)),
                          (beside_folder, beside)):
-        there = free(folder)
-        if there < size:
+        available = free(folder)
+        if available < size:
             raise WorkspaceError(
                 f"{step.name} needs about {shown(size)} of free space in {folder}, and there are "
-                f"{shown(there)}; nothing was written. Free space there"
+                f"{shown(available)}; nothing was written. Free space there"
                 + (", or let TMPDIR name another folder" if folder is beside_folder else
                    ": .ftzard/cache and .ftzard/executed can go, 'dvc gc -w' forgets data of "
                    "earlier versions that are pushed")
@@ -80,17 +80,17 @@ def largest_adapter(workspace: Workspace, config: Config) -> int:
 
 
 def size_of(path: Path) -> int:
-    """Return a file's bytes, 0 if it is not there."""
+    """Return a file's size in bytes, 0 if it does not exist."""
     return path.stat().st_size if path.is_file() else 0
 
 
 def free(folder: Path) -> int:
-    """Return the bytes that an ordinary user may still write where `folder` is or will be."""
+    """Return the bytes that an unprivileged user can write at `folder`."""
     return shutil.disk_usage(_existing(folder)).free
 
 
 def same_disk(one: Path, other: Path) -> bool:
-    """Return whether two folders share their free space."""
+    """Return whether two folders are on the same file system."""
     return _existing(one).stat().st_dev == _existing(other).stat().st_dev
 
 

@@ -1,8 +1,7 @@
-"""What became of each incoming batch's comparison with the training data, and whether an alarm
-stands.
+"""The log of drift comparisons: one per incoming batch and champion, and whether an alarm is on.
 
-One JSON file beside the predictions, versioned like them: an entry per batch and champion, oldest
-first. Light: a sensor reads it, and so does `ftzard status`.
+It is a JSON file beside the predictions, versioned like them, with the oldest entry first. Imports
+are light, since a sensor and `ftzard status` read it.
 """
 
 import json
@@ -16,7 +15,7 @@ from ftzard.workspace.workspace import Workspace
 
 
 def place(workspace: Workspace) -> Path:
-    """Return where the log stands."""
+    """Return the path of the log."""
     return workspace.root / "data" / "predictions" / "drift.json"
 
 
@@ -26,26 +25,26 @@ def entries(workspace: Workspace) -> list[dict]:
     if not path.is_file():
         return []
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}); bring it back with 'dvc "
                         f"checkout {in_shell(path.name)}.dvc', or remove it to begin anew."
                         ) from error
-    return found
+    return content
 
 
 def last(workspace: Workspace) -> dict | None:
-    """Return the latest batch's entry, or None."""
+    """Return the entry of the latest batch, or None."""
     return next(reversed(entries(workspace)), None)
 
 
 def alarm(workspace: Workspace) -> bool:
-    """Return whether an alarm stands after the latest batch."""
+    """Return whether an alarm is on after the latest batch."""
     return bool((last(workspace) or {}).get("alarm"))
 
 
 def stood_before(workspace: Workspace, batch: str, champion: int) -> bool:
-    """Return whether an alarm stood before this batch was compared with this champion's data.
+    """Return whether an alarm was on before this batch was compared.
 
     A batch that is compared once more takes its own place again, and so the state before it.
     """
@@ -57,17 +56,17 @@ def stood_before(workspace: Workspace, batch: str, champion: int) -> bool:
     return bool(before and before[-1]["alarm"])
 
 
-def add(workspace: Workspace, found: Mapping, *, batch: str, champion: int) -> Path:
-    """Put what was found on record and return the file; the same again changes no byte of it.
+def add(workspace: Workspace, result: Mapping, *, batch: str, champion: int) -> Path:
+    """Add a result to the log and return the file; an equal entry does not change it.
 
-    found: `Drift.to_dict()`. An entry of the same batch and champion is replaced where it stands.
+    result: `Drift.to_dict()`. An entry of the same batch and champion is replaced where it stands.
     """
-    entry = {**found, "batch": batch, "champion": champion}
-    told = entries(workspace)
-    for place_in_log, known in enumerate(told):
+    entry = {**result, "batch": batch, "champion": champion}
+    logged = entries(workspace)
+    for place_in_log, known in enumerate(logged):
         if (known["batch"], known["champion"]) == (batch, champion):
-            told[place_in_log] = {**entry, "time": known["time"]}
+            logged[place_in_log] = {**entry, "time": known["time"]}
             break
     else:
-        told.append({**entry, "time": datetime.now(UTC).isoformat(timespec="seconds")})
-    return write_json(place(workspace), told)
+        logged.append({**entry, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+    return write_json(place(workspace), logged)

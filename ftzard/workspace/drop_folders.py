@@ -1,7 +1,7 @@
-"""What lies in the drop folders, told without Dagster: for the sensors, the status and the doctor.
+"""The entries of the drop folders, for sensors, `ftzard status` and the doctor.
 
-Anybody may put anything there. What an entry is, is asked without opening it; a file is opened only
-through `opened`, which looks at what was opened and not at the name, so that nothing can be
+Anybody may put anything into a drop folder. An entry is classified without opening it, and a file
+is opened only through `opened`, which checks the open file and not its name: nothing can be
 exchanged in between, and no link leads out of the workspace.
 """
 
@@ -18,14 +18,14 @@ from ftzard.errors import DataError
 from ftzard.workspace.workspace import Workspace
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
-#: Tables in other formats are no rows that FTzard reads: their run says so, and they are set aside.
+#: Tables in other formats, which FTzard does not read: their run fails, and they are set aside.
 FOREIGN = (".json", ".tsv", ".xls", ".xlsx", ".ods", ".feather", ".zip", ".gz")
-#: Where small files of labels lie once they were joined: no delivery, and nothing to be told.
+#: The folder of small label files after they were joined, which are no deliveries any more.
 JOINED = "joined"
 
 
 class Look(NamedTuple):
-    """What a file looks like without being read; another content gives another look."""
+    """Size and times of a file, which change with its content."""
 
     size: int
     changed: int
@@ -35,7 +35,7 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """What lies in a drop folder under a name.
+    """An entry of a drop folder.
 
     look: of a file that can be taken, else None; why: why it cannot be, '' if it can; data: whether
     its name is that of a file of rows.
@@ -48,28 +48,28 @@ class Entry:
 
     @property
     def shown(self) -> str:
-        """The name as text, whatever bytes it has."""
+        """The name as valid text."""
         return self.path.name.encode("utf-8", "backslashreplace").decode()
 
 
 def folders(workspace: Workspace) -> tuple[Path, ...]:
-    """Return the folders into which files are dropped."""
+    """Return the drop folders."""
     return workspace.raw_incoming, workspace.incoming, workspace.labelled
 
 
 def entries(workspace: Workspace, folder: Path) -> list[Entry]:
-    """Return what lies in a drop folder, oldest first; hidden and half-written files do not count.
+    """Return the entries of a drop folder, oldest first, without hidden and temporary files.
 
     None of it is opened. What vanishes meanwhile is left out.
     """
     try:
-        with os.scandir(folder) as there:
-            names = [entry.name for entry in there if not entry.name.startswith(".")]
+        with os.scandir(folder) as scan:
+            names = [entry.name for entry in scan if not entry.name.startswith(".")]
     except OSError:
         return []
     roots = _roots(workspace, folder)
-    found = [entry for name in names if (entry := _entry(folder / name, roots)) is not None]
-    return sorted(found, key=lambda e: (e.look.changed if e.look else 0, e.path.name))
+    listed = [entry for name in names if (entry := _entry(folder / name, roots)) is not None]
+    return sorted(listed, key=lambda e: (e.look.changed if e.look else 0, e.path.name))
 
 
 def _entry(path: Path, roots: tuple[str, ...]) -> Entry | None:
@@ -109,12 +109,12 @@ _LEADS_OUT = ("is a link to {}, which is outside the workspace or hidden in it; 
 
 
 def look_of(status: os.stat_result) -> Look:
-    """Return a file's look from what the system says of it."""
+    """Return a file's `Look` from its stat result."""
     return Look(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _roots(workspace: Workspace, folder: Path) -> tuple[str, ...]:
-    """Return where a file of a drop folder may be: the folder itself may lie on another disk."""
+    """Return the folders that may contain a dropped file; a drop folder may be on another disk."""
     return os.path.realpath(workspace.root), os.path.realpath(folder)
 
 
@@ -137,7 +137,7 @@ def opened(workspace: Workspace, path: Path) -> Iterator[BinaryIO]:
     Raises DataError for what is no regular file, or lies outside the workspace whatever its name
     says: asked of what was opened. Raises OSError if it cannot be opened.
     """
-    # Without O_NONBLOCK a named pipe would be waited for until somebody writes into it.
+    # Without O_NONBLOCK opening a named pipe would block until it is written to.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -148,7 +148,7 @@ def opened(workspace: Workspace, path: Path) -> Iterator[BinaryIO]:
 
 
 def _place(descriptor: int, path: Path) -> str:
-    """Return where an open file lies, links resolved."""
+    """Return the path of an open file with links resolved."""
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:  # a system without /proc: the name must still lead to what was opened
@@ -160,12 +160,12 @@ def _place(descriptor: int, path: Path) -> str:
 
 def opener(workspace: Workspace, path: Path
            ) -> Callable[[Path], AbstractContextManager[BinaryIO]] | None:
-    """Return how a file is to be opened if it was dropped, None if it may be opened by its name."""
+    """Return the function that opens a dropped file; None for any other file."""
     return partial(opened, workspace) if _dropped(workspace, path) else None
 
 
 def refuse_outside(workspace: Workspace, path: Path) -> None:
-    """Raise DataError, unread, for a file of a drop folder whose content is outside the workspace.
+    """Raise DataError for a file of a drop folder whose content is outside the workspace.
 
     What is named by a path outside the drop folders is meant, and is not looked at here.
     """
@@ -181,6 +181,6 @@ def _dropped(workspace: Workspace, path: Path) -> bool:
 
 
 def passed_over(workspace: Workspace) -> list[str]:
-    """Return what lies in drop folders and is never taken, by its path, each with the reason."""
+    """Return the entries that are never taken, by path, with the reason."""
     return [f"{workspace.relative(folder)}/{entry.shown}: {entry.why}"
             for folder in folders(workspace) for entry in entries(workspace, folder) if entry.why]

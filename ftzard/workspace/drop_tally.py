@@ -1,7 +1,7 @@
-"""How many dropped files wait, are in the queue, at work, or failed: for the status and the doctor.
+"""The number of dropped files that wait, are queued, running or failed.
 
-Asked of Dagster's own database without loading Dagster. What a file holds is known from the hashes
-that the sensors keep; of the others some are hashed now, and the rest counts as waiting.
+It is read from Dagster's database without importing Dagster. Contents are known from the hashes
+that the sensors cache; some of the other files are hashed now, and the rest counts as waiting.
 """
 
 import sqlite3
@@ -20,13 +20,13 @@ JOBS = {"incoming": "inference_pipeline_job", "raw_incoming": "training_pipeline
         "labelled": "retraining_pipeline_job"}
 #: Bytes of files that are hashed for a tally, of those that no sensor has looked at yet.
 HASHED = 64 << 20
-#: How many names a person is told.
+#: The most names in a message.
 TOLD = 5
 
 
 @dataclass
 class Tally:
-    """The files of one drop folder by how far they have come.
+    """The files of one drop folder by their state.
 
     waiting: no run was made for them yet; queued: their runs wait in Dagster's queue; at_work: a
     run takes them now; failed: {name: the first signs of the run that failed}, not tried again
@@ -40,21 +40,21 @@ class Tally:
     done: int = 0
 
     def to_dict(self) -> dict:
-        """Return the counts, and the names of those that failed."""
+        """Return the counts, and the names of the failed files."""
         return {"waiting": len(self.waiting), "queued": len(self.queued),
                 "at_work": len(self.at_work), "failed": dict(self.failed), "done": self.done}
 
     def sentence(self) -> str:
-        """Say what there is to say, '' if all is done."""
-        said = [f"{len(names):,} {what}" for names, what in (
+        """Return a sentence about the counts, '' if all files are done."""
+        parts = [f"{len(names):,} {what}" for names, what in (
             (self.waiting, "waiting"), (self.queued, "in the queue"), (self.at_work, "at work"))
             if names]
         if self.failed:
             more = f" and {len(self.failed) - TOLD:,} more" if len(self.failed) > TOLD else ""
             names = ", ".join(f"{name} (run {run})"
                               for name, run in list(self.failed.items())[:TOLD])
-            said.append(f"{len(self.failed):,} failed: {names}{more}")
-        return ", ".join(said)
+            parts.append(f"{len(self.failed):,} failed: {names}{more}")
+        return ", ".join(parts)
 
 
 def of(workspace: Workspace) -> dict[str, Tally] | None:
@@ -63,9 +63,9 @@ def of(workspace: Workspace) -> dict[str, Tally] | None:
     runs = _runs(workspace)
     if runs is None:
         return None
-    found, left = {}, HASHED if runs else 0
+    tallies, left = {}, HASHED if runs else 0
     for name, job in JOBS.items():
-        tally = found[name] = Tally()
+        tally = tallies[name] = Tally()
         for entry in drop_folders.entries(workspace, getattr(workspace, name)):
             if not entry.look:
                 continue
@@ -75,7 +75,7 @@ def of(workspace: Workspace) -> dict[str, Tally] | None:
                 with suppress(OSError, DataError):  # it has vanished, or cannot be read
                     content = delivery_hashes.of(workspace, entry.path, keep=False)
             _count(tally, entry, runs.get((job, content), []))
-    return found
+    return tallies
 
 
 def _count(tally: Tally, entry: Entry, runs: list[tuple]) -> None:
@@ -102,20 +102,20 @@ def _runs(workspace: Workspace) -> Mapping[tuple[str, str], list[tuple]] | None:
     first; None if that cannot be read here."""
     database = workspace.dagster_home / "history" / "runs.db"
     settings = workspace.dagster_home / "dagster.yaml"
-    said = settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
-    if any(line.startswith(("storage:", "run_storage:")) for line in said.splitlines()):
+    text = settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
+    if any(line.startswith(("storage:", "run_storage:")) for line in text.splitlines()):
         return None
     if not database.is_file():
         return {}
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=2)) as opened:
             rows = opened.execute(_RUNS).fetchall()
-    except sqlite3.Error:  # the doctor says what is wrong with it
+    except sqlite3.Error:  # the doctor reports the problem
         return None
-    found: dict[tuple[str, str], list[tuple]] = {}
+    by_content: dict[tuple[str, str], list[tuple]] = {}
     for job, content, run, status, ended, untried in rows:
-        found.setdefault((job, content), []).append((run, status, ended, bool(untried)))
-    return found
+        by_content.setdefault((job, content), []).append((run, status, ended, bool(untried)))
+    return by_content
 
 
 _RUNS = """SELECT r.pipeline_name, t.value, r.run_id, r.status, r.end_time, u.value = 'true'
@@ -125,13 +125,14 @@ WHERE t.key = 'ftzard/content' ORDER BY r.id DESC"""
 
 
 def not_in_table(workspace: Workspace, cleaned: Path) -> list[str]:
-    """Return the names of files in data/raw_incoming of which no row is in the table yet."""
+    """Return the names of files in data/raw_incoming of which the table has no row yet."""
     files = [e.path for e in drop_folders.entries(workspace, workspace.raw_incoming) if e.look]
     if not files or not cleaned.is_file():
         return [path.name for path in files]
     from pyarrow import parquet
 
-    known, missing = set(parquet.read_table(cleaned, columns=["batch"])["batch"].unique().to_pylist()), []
+    batches = parquet.read_table(cleaned, columns=["batch"])["batch"]
+    known, missing = set(batches.unique().to_pylist()), []
     for path in files:
         with suppress(OSError, DataError):  # it has vanished, or cannot be read
             if delivery_hashes.of(workspace, path, keep=False)[:12] not in known:

@@ -1,4 +1,4 @@
-"""Which version of the rules of identity a workspace keeps: it is frozen with its first rows."""
+"""The version of the identity rules of a workspace, which is frozen with its first rows."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from ftzard.workspace.record_file import read_record_file
 from ftzard.workspace.workspace import Workspace
 
 
-def identity(workspace: Workspace, config: Config, given: Path | None = None) -> int:
+def identity(workspace: Workspace, config: Config, cleaned: Path | None = None) -> int:
     """Return the version of the rules of identity that a workspace keeps (`data.identity`).
 
     It is that of the table of cleaned rows, else of the tokenized one, else, in a clone without its
-    data, of the models' records; without any of them, the latest. given: a table that is used
+    data, of the models' records; without any of them, the latest. cleaned: a table that is used
     instead of the workspace's own. Raises DataError if a table is versioned but not here, and no
     model says under which rules it was made.
     """
-    if given is not None:
-        return identity_of(given)
+    if cleaned is not None:
+        return identity_of(cleaned)
     places = [workspace.root / config.paths.cleaned, workspace.root / config.paths.tokenized]
     for path in places:
         if path.is_file():

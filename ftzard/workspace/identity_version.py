@@ -1,6 +1,6 @@
-"""Which version of the rules of identity a table was made under, read from its schema alone.
+"""The version of the identity rules of a table, read from its schema.
 
-What the versions mean stands in `identity`.
+`data.identity` defines the versions.
 """
 
 from pathlib import Path
@@ -8,12 +8,12 @@ from pathlib import Path
 from ftzard.errors import DataError
 
 FIRST, LATEST = 1, 3
-#: Under what key a table says by which version of the rules of identity its rows were made.
+#: The schema key with the version of the identity rules of a table.
 KEY = b"ftzard.identity"
 
 
 def identity_of(path: Path) -> int:
-    """Return the version of the rules of identity by which a table's rows were made.
+    """Return the version of the identity rules by which a table's rows were made.
 
     Raises DataError for a file that is no parquet, or of a version that this release does not know.
     """

@@ -1,8 +1,7 @@
-"""Free memory is looked at before a step begins: a process that takes too much is ended unasked.
+"""Free memory, checked before a step begins.
 
-What a step needs is estimated from the text in its inputs, as it is once unpacked, and its kind.
-Training and predicting are planned for by `ftzard plan`: what they take is the model's, not that of
-the rows.
+The need of a step is estimated from the uncompressed text of its inputs and its kind. `ftzard plan`
+estimates training and prediction, whose need depends on the model.
 """
 
 import gzip
@@ -25,7 +24,7 @@ _HEAD = 1 << 20
 
 
 def require_memory(step: Step, inputs: Iterable[ArtifactRef], workspace: Workspace) -> None:
-    """Refuse a step for whose rows this process has too little free memory.
+    """Raise WorkspaceError for a step whose rows do not fit into the free memory.
 
     Raises WorkspaceError with the step, what is needed, what is free, and what to do.
     """
@@ -67,7 +66,7 @@ def text_size(path: Path) -> tuple[int, int]:
             with open(path, "rb") as stream:
                 head = stream.read(_HEAD)
     except (OSError, EOFError, zlib.error, struct.error):
-        return size, 0  # reading it says what is wrong
+        return size, 0  # reading it reports the problem
     return size, size * head.count(b"\n") // max(1, len(head))
 
 
@@ -76,8 +75,8 @@ def _of_parquet(path: Path) -> tuple[int, int]:
     import pyarrow.parquet as pq
 
     try:
-        told = pq.read_metadata(path)
+        metadata = pq.read_metadata(path)
     except (pa.ArrowException, OSError):
-        return path.stat().st_size, 0  # reading it says what is wrong
-    return (sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups)),
-            told.num_rows)
+        return path.stat().st_size, 0  # reading it reports the problem
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    return sum(group.total_byte_size for group in groups), metadata.num_rows

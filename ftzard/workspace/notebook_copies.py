@@ -46,11 +46,8 @@ def packaged(task: str) -> dict[str, Path]:
 
     Those in a folder with the task's name win over the others.
     """
-    by_name = {path.name: path for folder in (NOTEBOOKS, NOTEBOOKS / task)
-               for path in sorted(folder.glob("*.ipynb"))}
-    if task != "classification":
-        del by_name["Registry_Life_Cycle.ipynb"]  # about models that choose labels
-    return by_name
+    return {path.name: path for folder in (NOTEBOOKS, NOTEBOOKS / task)
+            for path in sorted(folder.glob("*.ipynb"))}
 
 
 def copy_missing(workspace: Workspace) -> list[Path]:
@@ -122,9 +119,9 @@ def update(workspace: Workspace) -> tuple[list[str], list[OutdatedCopy]]:
     Returns:
         The paths that were written, and the edited copies that the installed release cannot run.
     """
-    there = {path.name for path in workspace.notebooks.glob("*.ipynb")}
+    existing = {path.name for path in workspace.notebooks.glob("*.ipynb")}
     added = [workspace.relative(copy) for copy in copy_missing(workspace)
-             if copy.name not in there]
+             if copy.name not in existing]
     return [*added, *_replace(workspace, unedited(workspace))], outdated(workspace)
 
 
@@ -148,7 +145,7 @@ def _copies(workspace: Workspace, names: Iterable[str] | None
             try:
                 notebook_hash(copy)
             except (ValueError, KeyError, TypeError):
-                continue  # not a notebook: the doctor says so, and its run fails with that
+                continue  # not a notebook: its run fails, and the doctor reports it
             yield name, copy, sources[name]
 
 

@@ -1,7 +1,7 @@
-"""Reading a model's record, a YAML file in git that a merge or an editor may have broken.
+"""Reading of model records: YAML files in git, which a merge or an editor may have broken.
 
-YAML takes many times as long to read as JSON, and a workspace has a record per version: what one
-says is kept as JSON in `.ftzard/cache/records`, under the hash of the record's very bytes.
+YAML is read much slower than JSON, and a workspace has a record per version. So a record is cached
+as JSON in `.ftzard/cache/records`, under the hash of its bytes.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_record_file(path: Path) -> dict:
-    """Return what a record says; raises WorkspaceError, with the remedy, for what is none."""
+    """Return the content of a record; raises WorkspaceError with the remedy for a broken one."""
     try:
         text = path.read_bytes()
-        kept = _kept(path, text)
+        cached = _kept(path, text)
         with contextlib.suppress(OSError, ValueError):
-            record = json.loads(kept.read_text(encoding="utf-8"))
+            record = json.loads(cached.read_text(encoding="utf-8"))
             if isinstance(record, dict):
                 return record
         record = yaml.load(text.decode(encoding="utf-8"), Loader=_LOADER)
         if isinstance(record, dict):
-            _keep(kept, record)
+            _keep(cached, record)
             return record
         reason = f"it holds {type(record).__name__}, expected keys and values"
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -40,13 +40,13 @@ def read_record_file(path: Path) -> dict:
 
 
 def _kept(path: Path, text: bytes) -> Path:
-    """Return where the JSON of a record stands: in the state of its workspace, by its content."""
+    """Return the cache file of a record."""
     name = f"{hashlib.sha256(text).hexdigest()}.json"
     return path.absolute().parents[2] / ".ftzard" / "cache" / "records" / name
 
 
 def _keep(place: Path, record: dict) -> None:
-    """Keep what a record says, if JSON says the same and the workspace can be written to."""
+    """Cache a record, if JSON can represent it and the workspace is writable."""
     with contextlib.suppress(OSError, FtzardError, TypeError, ValueError):
         if place.parents[2].is_dir() and json.loads(json.dumps(record)) == record:
             text = json.dumps(record)  # its keys in their order

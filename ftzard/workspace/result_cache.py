@@ -1,8 +1,8 @@
-"""Answers that are worked out once for the same facts: a question that is asked again reads a file.
+"""A cache of computed results.
 
-Each answer stands in `.ftzard/cache/answers` beside a digest of all that it was worked out from.
-Where one of those facts has changed, whoever changed it, the digest is another one and the answer
-is worked out anew. A workspace that cannot be written to works it out each time.
+Each result is stored in `.ftzard/cache/answers` with a digest of its inputs. If an input has
+changed, the digest differs and the result is computed again. In a workspace that is not writable
+every result is computed.
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from ftzard.workspace.workspace import Workspace
 
 def remembered(workspace: Workspace, name: str, facts: Sequence[object],
                work_out: Callable[[], Any]) -> Any:
-    """Return the answer that was worked out from the same facts before, or work it out.
+    """Return the cached result for the same inputs, or compute it.
 
     name: of the question; facts: plain values that the answer follows from, all of them; work_out:
     returns plain values, as JSON keeps them.
     """
     import ftzard
 
-    told = json.dumps([ftzard.__version__, *facts], sort_keys=True)
-    key = hashlib.sha256(told.encode()).hexdigest()
+    inputs = json.dumps([ftzard.__version__, *facts], sort_keys=True)
+    key = hashlib.sha256(inputs.encode()).hexdigest()
     file = workspace.cache / "answers" / f"{name}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if kept["facts"] == key:
-            return kept["answer"]
+        cached = json.loads(file.read_text(encoding="utf-8"))
+        if cached["facts"] == key:
+            return cached["answer"]
     answer = work_out()
     with contextlib.suppress(OSError, FtzardError):
         if workspace.state.is_dir():
@@ -41,17 +41,17 @@ def remembered(workspace: Workspace, name: str, facts: Sequence[object],
 
 
 def content(path: Path) -> str | None:
-    """Return what tells a file that people edit from every other: its content's hash."""
+    """Return an identifier of a file that people edit: the hash of its content."""
     return sha256(path) if path.is_file() else None
 
 
 def version(path: Path) -> list[int] | None:
-    """Return what tells a file that is only ever replaced whole from every other.
+    """Return an identifier of a file that is only replaced as a whole.
 
     The time of its last change is the system's own and cannot be set back.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -1,6 +1,6 @@
-"""A workspace is the git repository that FTzard works in; everything a run writes is inside it.
+"""A workspace: the git repository that FTzard works in, which contains everything a run writes.
 
-Here stands where things are. `ftzard.yaml` marks the root and holds the workspace's own config;
+This module defines its paths. `ftzard.yaml` marks the root and holds the workspace's config;
 `.ftzard/` holds what git and DVC do not version: MLflow's and Dagster's databases, handles and
 executed notebooks.
 """
@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ftzard.config.compose import MARKER, Resolved, resolve, to_record
-from ftzard.config.schema import Config
+from ftzard.config.schema import DEFAULT_TASK, Config
 from ftzard.core import credentials, yaml_file
 from ftzard.core.artifacts import ArtifactRef, sha256
 from ftzard.core.locks import not_writable
@@ -21,7 +21,7 @@ from ftzard.errors import ConfigError, WorkspaceError, in_shell
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folders of one workspace; making one touches nothing."""
+    """The paths of a workspace; creating the object touches no file."""
 
     root: Path
 
@@ -31,17 +31,17 @@ class Workspace:
 
     @property
     def in_shell(self) -> str:
-        """The root as it is to be typed in a command."""
+        """The root, quoted for a shell command."""
         return in_shell(self.root)
 
     @property
     def writable(self) -> bool:
-        """Whether this user may write here; who may not can still read what is recorded."""
+        """Whether this user may write to the workspace; others can read its records."""
         place = self.state if self.state.is_dir() else self.root
         return os.access(place, os.W_OK | os.X_OK)
 
     def require_writable(self) -> None:
-        """Raise WorkspaceError where this user may not write."""
+        """Raise WorkspaceError if this user may not write to the workspace."""
         if not self.writable:
             raise WorkspaceError(not_writable(self.state))
 
@@ -70,7 +70,7 @@ class Workspace:
         return self.state / "executed"
 
     def executed_notebook(self, run_id: str, step_key: str) -> Path:
-        """Return where the executed notebook of a step of a run is kept."""
+        """Return the path of an executed notebook of a run's step."""
         return self.executed / run_id / f"{step_key.replace('.', '-')}.ipynb"
 
     @property
@@ -90,7 +90,7 @@ class Workspace:
         return self.root / "data" / "raw"
 
     def run_folder(self, run_id: str) -> Path:
-        """Return where a Dagster run keeps its resolved config and who works on it."""
+        """Return the folder of a Dagster run, with its resolved config and its lease."""
         return self.state / "runs" / run_id
 
     @property
@@ -118,18 +118,18 @@ class Workspace:
         return self.root / "reports" / "index.html"
 
     def relative(self, path: Path) -> str:
-        """Return a path below the root with forward slashes, or an absolute one as it is."""
+        """Return a path below the root with forward slashes, or an outside path unchanged."""
         path = Path(os.path.abspath(path))
         inside = path.is_relative_to(self.root)
         return path.relative_to(self.root).as_posix() if inside else str(path)
 
     @property
     def unfinished_restore(self) -> Path:
-        """The file that says what a restore is about to bring back, for as long as it has not."""
+        """The file that lists what an unfinished restore writes."""
         return self.state / "restore.json"
 
     def handle(self, name: str, path: Path | str, rows: int | None = None) -> ArtifactRef:
-        """Return the handle of a file as it stands now; raises WorkspaceError if it is missing."""
+        """Return the handle of a file as it is now; raises WorkspaceError if it is missing."""
         path = Path(path) if Path(path).is_absolute() else self.root / path
         if not path.is_file():
             raise WorkspaceError(f"{name}: {self.relative(path)} does not exist in {self.root}.")
@@ -137,7 +137,7 @@ class Workspace:
         return ArtifactRef(name, self.relative(path), sha256(path), rows, suffix)
 
     def own_config(self) -> dict:
-        """Return what ftzard.yaml says, as a request for `compose`."""
+        """Return the content of ftzard.yaml as a request for `compose`."""
         values = yaml_file.read(self.root / MARKER, "the workspace's config")
         values = {} if values is None else values
         if not isinstance(values, dict):
@@ -146,22 +146,26 @@ class Workspace:
 
     @property
     def task(self) -> str:
-        """The task that the workspace began with, as ftzard.yaml says: its notebooks are for it."""
-        said = self.own_config().get("task")
-        name = str((said.get("choice") if isinstance(said, dict) else said) or "classification")
+        """The task of the workspace by ftzard.yaml."""
+        choice = self.own_config().get("task")
+        if isinstance(choice, dict):
+            choice = choice.get("choice")
+        name = str(choice or DEFAULT_TASK)
         own = self.root / "config" / "task" / f"{name}.yaml"
         if not own.is_file():
             return name
-        told = yaml_file.read(own) or {}  # a choice of the workspace's
-        over = next((d for d in told.get("defaults", []) if d != "_self_"), "classification")
-        return told.get("kind") or over
+        values = yaml_file.read(own) or {}  # a choice of the workspace's
+        over = next((d for d in values.get("defaults", []) if d != "_self_"), DEFAULT_TASK)
+        return values.get("kind") or over
 
     def config(self, *requests: dict) -> Config:
-        """Return the workspace's config with a run's requests over it."""
+        """Return the workspace's config with a run's requests applied."""
         return self.resolve(*requests).config
 
     def resolve(self, *requests: dict) -> Resolved:
-        """Return the same with the source of each value; what is no override is the Launchpad's."""
+        """Return the same with the source of each value; values that are no overrides are the
+        Launchpad's.
+        """
         resolved = resolve(self.own_config(), *requests, folder=self.root / "config",
                            names=(MARKER, *("Launchpad" for _ in requests)))
         config = resolved.config
@@ -175,7 +179,8 @@ class Workspace:
 
 
 def find(start: Path | str | None = None) -> Workspace:
-    """Return the workspace of `start`, of FTZARD_WORKSPACE, or of the current folder upwards.
+    """Return the workspace of `start`, of FTZARD_WORKSPACE, or of the current folder and its
+    parents.
 
     Links on the way to it are followed, so that a workspace has one path whichever way it is
     named. The credentials in its `.env` are in the environment from then on. Raises WorkspaceError
@@ -190,19 +195,19 @@ def find(start: Path | str | None = None) -> Workspace:
 
 
 def unusable_folder_name(path: Path | str) -> str | None:
-    """Return why no workspace and no server can be at a path, with the remedy, or None.
+    """Return why a path cannot be that of a workspace and its servers, or None.
 
     Dagster and MLflow write the path of their SQLite files into URLs unquoted, where '?' and '%41'
     mean something else; Dagster looks for its settings with a pattern ('*', '['); and DVC takes a
     name in braces for one that it is to fill in.
     """
     path = os.path.realpath(path)
-    found = _UNUSABLE.search(path)
-    if found is None:
+    match = _UNUSABLE.search(path)
+    if match is None:
         return None
     part = next(part for part in path.split(os.sep) if _UNUSABLE.search(part))
     shown, part, sign = (text.encode("utf-8", "backslashreplace").decode()
-                         for text in (path, part, found[0]))
+                         for text in (path, part, match[0]))
     return (f"{shown!r} cannot be used: Dagster, MLflow or DVC cannot work in a folder with "
             f"{sign!r} in its name ({part!r}). Rename that folder, or choose another one: letters "
             "of any script, spaces and most signs will do, but not ? * [ { } %41 (a percent sign "

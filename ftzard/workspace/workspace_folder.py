@@ -1,4 +1,4 @@
-"""Which folders may become a workspace: everything that is refused before anything is made."""
+"""Checks of a folder that is to become a workspace, before anything is written."""
 
 import os
 from pathlib import Path
@@ -28,12 +28,12 @@ def usable_folder(folder: Path | str) -> Path:
     _require_name(named)
     try:
         root = named.resolve(strict=False)
-        there = next(place for place in (named, *named.parents) if os.path.lexists(place))
-        if not there.exists():
-            raise WorkspaceError(f"{there} is a link to {os.readlink(there)}, which does not "
+        existing = next(place for place in (named, *named.parents) if os.path.lexists(place))
+        if not existing.exists():
+            raise WorkspaceError(f"{existing} is a link to {os.readlink(existing)}, which does not "
                                  "exist; make that folder first, or name another one.")
-        if not there.is_dir():
-            raise WorkspaceError(f"{there} is a file, expected a folder; name another one.")
+        if not existing.is_dir():
+            raise WorkspaceError(f"{existing} is a file, expected a folder; name another one.")
     except (OSError, RuntimeError) as error:  # a loop of links, a name that is too long
         reason = getattr(error, "strerror", None) or "its links go round in a circle"
         raise WorkspaceError(f"{named} cannot become a workspace: {reason}. Name another folder."
@@ -53,7 +53,7 @@ def usable_folder(folder: Path | str) -> Path:
 
 
 def _require_name(path: Path) -> None:
-    """Refuse names that the tools a workspace is made of cannot carry."""
+    """Raise WorkspaceError for names that git, DVC or MLflow cannot handle."""
     unusable = unusable_folder_name(path)
     if unusable:
         raise WorkspaceError(unusable)

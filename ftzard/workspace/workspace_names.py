@@ -1,7 +1,7 @@
-"""What a new workspace calls its experiment and its model: as its folder is called.
+"""The names of a new workspace's experiment and model, made from its folder's name.
 
-The names are written into ftzard.yaml when a workspace is made. One whose ftzard.yaml says nothing
-keeps the packaged names, under which its runs and models are.
+They are written into ftzard.yaml. A workspace whose ftzard.yaml lacks them uses the packaged names,
+under which its runs and models are.
 """
 
 import re
@@ -19,7 +19,7 @@ def tracking(root: Path) -> dict[str, str]:
 
 
 def of_folder(root: Path) -> str:
-    """Return a folder's name as a model may be called: letters of ASCII, digits, '_' and '-'."""
+    """Return a folder's name as a model name: ASCII letters, digits, '_' and '-'."""
     plain = unicodedata.normalize("NFKD", root.name).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", plain)[:LONGEST].strip("-_")
     if name in ("", "bases") or name.endswith("-base"):  # which bare bases are called

@@ -1,5 +1,6 @@
 """`ftzard label`: keys in a real terminal, answers saved one by one, and what is handed in."""
 
+import contextlib
 import os
 import pty
 import select
@@ -11,14 +12,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
-from ftzard.cli import labeling_session
+from ftzard.cli import labeling_screen, labeling_session
 from ftzard.data import query_strategies
 from ftzard.data.labeling import labeling_queue, submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.labeling.labeling_queue import queue_csv, read_labelled
 from ftzard.data.messages import one_turn, to_json
-from ftzard.data.storage import write_parquet
+from ftzard.data.storage import write_csv, write_parquet
 from ftzard.errors import DataError, WorkspaceError
+from ftzard.tasks.instruction_tuning.labeling import Answer
 
 TEXTS = ["a lovely day", "boring and awful", "it rains again", "sweet \x1b[31mmusic\x1b[0m", "meh"]
 
@@ -77,12 +82,21 @@ class Terminal:
         return code
 
 
+def typed(session, keys: str) -> None:
+    """Type keys into the session's own screen, which ends with the input."""
+    with create_pipe_input() as keyboard:
+        keyboard.send_text(keys)
+        keyboard.close()
+        with contextlib.suppress(EOFError):
+            labeling_screen.application(session, input=keyboard, output=DummyOutput()).run()
+
+
 def saved(workspace, person: str = "ann") -> pd.DataFrame:
     return pd.read_csv(workspace.state / "labelling/abc123" / f"{person}.csv", dtype="str",
                        keep_default_na=False)
 
 
-def test_a_whole_sitting(asked):
+def test_a_whole_session(asked):
     queue = (asked.labelling / "abc123.csv").read_bytes()
     terminal = Terminal(asked, "--as", "ann")
     first = terminal.until("1 of 5")
@@ -114,13 +128,13 @@ def test_a_whole_sitting(asked):
     assert given["labelled_at"].str.match(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00").all()
     assert (asked.labelling / "abc123.csv").read_bytes() == queue, "the queue itself is only read"
     accepted = submissions.read(path, batch="d", queue=submissions.queues(asked.labelling),
-                              labels=["glad", "sad"])
+                              labels=OneOf(["glad", "sad"]))
     assert len(accepted.cleaned) == 4 and accepted.refused.empty
     assert given["seen"].tolist() == ["glad", "sad", "glad", "sad"], "what was seen is on record"
     assert accepted.facts["model"]["rows"] == 0, "and is no agreement"
 
 
-def test_quit_keeps_the_answers_and_the_next_sitting_goes_on(asked):
+def test_quit_keeps_the_answers_and_the_next_session_goes_on(asked):
     terminal = Terminal(asked, "abc", "--as", "ann")
     terminal.until("1 of 5")
     terminal.press("2")
@@ -159,16 +173,16 @@ def test_without_a_terminal_it_names_the_file_to_fill_in(asked, tool):
     assert "data/labelling/abc123.csv" in done.stdout
 
 
-class TestSitting:
+class TestSession:
     def test_two_people_get_different_rows_unless_both_shall_label_them(self, asked):
-        ann = labeling_session.open_sitting(asked, None, "ann")
-        labeling_session.press(ann, "1")
-        labeling_session.press(ann, "2")
-        bob = labeling_session.open_sitting(asked, None, "bob")
+        ann = labeling_session.open_session(asked, None, "ann")
+        labeling_screen.press(ann, "1")
+        labeling_screen.press(ann, "2")
+        bob = labeling_session.open_session(asked, None, "bob")
         assert bob.rows["id"].tolist() == ["r2", "r3", "r4"]
-        both = labeling_session.open_sitting(asked, None, "bob", twice=True)
+        both = labeling_session.open_session(asked, None, "bob", twice=True)
         assert both.rows["id"].tolist() == [f"r{n}" for n in range(5)]
-        assert labeling_session.open_sitting(asked, None, "ann").rows["id"].tolist() == [
+        assert labeling_session.open_session(asked, None, "ann").rows["id"].tolist() == [
             "r2", "r3", "r4"]
 
     def test_labelled_rows_are_asked_no_more_but_by_a_second_person_on_request(self, asked):
@@ -180,8 +194,8 @@ class TestSitting:
         write_parquet(pd.concat([rows, new]), place)
 
         def names(who: str, twice: bool) -> list[str]:
-            sitting = labeling_session.open_sitting(asked, None, who, twice=twice)
-            return sitting.rows["id"].tolist()
+            session = labeling_session.open_session(asked, None, who, twice=twice)
+            return session.rows["id"].tolist()
 
         assert names("bob", False) == ["r2", "r3", "r4"]
         assert names("bob", True) == ["r0", "r1", "r2", "r3", "r4"]
@@ -191,55 +205,55 @@ class TestSitting:
         marker = asked.root / "ftzard.yaml"
         marker.write_text(marker.read_text().replace("{}", "") +
                           "\ndata: {labels: {'4': positive, '0': negative, '2': neutral}}\n")
-        sitting = labeling_session.open_sitting(asked, None, "ann")
-        assert sitting.keys == {"1": "positive", "2": "negative", "3": "neutral"}
-        assert labeling_session.press(sitting, "\r") and sitting.at == 0, (
-            "a suggestion that is no label any more is not taken")
+        session = labeling_session.open_session(asked, None, "ann")
+        assert session.keys == {"1": "positive", "2": "negative", "3": "neutral"}
+        labeling_screen.press(session, "\r")
+        assert session.at == 0, "a suggestion that is no label any more is not taken"
 
     def test_nothing_to_label_says_why(self, asked, workspace):
         with pytest.raises(DataError, match="there is no batch 'zz' in data/labelling"):
-            labeling_session.open_sitting(asked, "zz", "ann")
-        sitting = labeling_session.open_sitting(asked, None, "ann")
+            labeling_session.open_session(asked, "zz", "ann")
+        session = labeling_session.open_session(asked, None, "ann")
         for _ in range(5):
-            labeling_session.press(sitting, "1")
-        sitting.hand_in()
+            labeling_screen.press(session, "1")
+        session.submit()
         with pytest.raises(DataError, match="nothing is left for ann .* in batch abc123"):
-            labeling_session.open_sitting(asked, None, "ann")
+            labeling_session.open_session(asked, None, "ann")
         (asked.labelling / "abc123.csv").unlink()
         with pytest.raises(DataError, match="no batch waits for labels"):
-            labeling_session.open_sitting(asked, None, "ann")
+            labeling_session.open_session(asked, None, "ann")
 
     def test_handing_in_twice_at_once_writes_two_files(self, asked):
-        sitting = labeling_session.open_sitting(asked, None, "a/nn ☺")
-        labeling_session.press(sitting, "1")
-        first = sitting.hand_in()
-        labeling_session.press(sitting, "2")
-        second = sitting.hand_in()
-        assert first != second and sitting.hand_in() is None
+        session = labeling_session.open_session(asked, None, "a/nn ☺")
+        labeling_screen.press(session, "1")
+        first = session.submit()
+        labeling_screen.press(session, "2")
+        second = session.submit()
+        assert first != second and session.submit() is None
         assert read_labelled(first)["id"].tolist() == ["r0"]
         assert read_labelled(second)["id"].tolist() == ["r1"]
         assert set(read_labelled(second)["labelled_by"]) == {"a/nn ☺"}
 
     def test_an_answer_that_was_refused_is_asked_for_again(self, asked):
         for person, key in (("ann", "1"), ("bob", "2")):
-            sitting = labeling_session.open_sitting(asked, None, person, twice=True)
+            session = labeling_session.open_session(asked, None, person, twice=True)
             for _ in range(5):
-                labeling_session.press(sitting, key)
-            sitting.hand_in()
+                labeling_screen.press(session, key)
+            session.submit()
         rejected = pd.DataFrame({"batch": "d", "row": [0], "text": [TEXTS[2]],
                                  "reason": "labelled differently by two people"})
         write_parquet(rejected, asked.root / "data/cleaned/rejected.parquet")
-        sitting = labeling_session.open_sitting(asked, None, "ann")
-        assert sitting.rows["id"].tolist() == ["r2"]
-        labeling_session.press(sitting, "2")
+        session = labeling_session.open_session(asked, None, "ann")
+        assert session.rows["id"].tolist() == ["r2"]
+        labeling_screen.press(session, "2")
         with pytest.raises(DataError, match="nothing is left for bob"):
-            labeling_session.open_sitting(asked, None, "bob")
-        assert read_labelled(sitting.hand_in())["label"].tolist() == ["sad"]
+            labeling_session.open_session(asked, None, "bob")
+        assert read_labelled(session.submit())["label"].tolist() == ["sad"]
 
     def test_a_long_text_does_not_push_the_keys_off_the_screen(self, asked):
-        sitting = labeling_session.open_sitting(asked, None, "ann")
-        sitting.rows.loc[0, "text"] = "word " * 2000
-        shown = labeling_session.screen(sitting, width=60, height=24)
+        session = labeling_session.open_session(asked, None, "ann")
+        session.rows.loc[0, "text"] = "word " * 2000
+        shown = labeling_screen.screen(session, width=60, height=24)
         assert shown.count("\n") < 24 and "q quit" in shown and "…" in shown
         assert max(map(len, shown.splitlines())) <= 80
 
@@ -249,15 +263,15 @@ class TestSitting:
         rows = pd.DataFrame({"id": names, "text": [f"text {n}" for n in names], "label": names})
         write_parquet(rows, place)
         with pytest.raises(DataError, match="40 labels but 31 keys"):
-            labeling_session.open_sitting(asked, None, "ann")
+            labeling_session.open_session(asked, None, "ann")
 
 
 def test_run_itself_refuses_what_is_no_terminal(asked, monkeypatch):
-    sitting = labeling_session.open_sitting(asked, None, "ann")
+    session = labeling_session.open_session(asked, None, "ann")
     with open(os.devnull) as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
         with pytest.raises(WorkspaceError, match="needs a terminal"):
-            labeling_session.run(sitting, print)
+            labeling_screen.run(session, print)
 
 
 @pytest.fixture
@@ -277,11 +291,7 @@ def instructed(workspace):
 
 
 class TestFreeAnswers:
-    def written(self, sitting, *keys: str) -> None:
-        for key in keys:
-            assert labeling_session.press(sitting, key)
-
-    def test_a_whole_sitting(self, instructed):
+    def test_a_whole_session(self, instructed):
         terminal = Terminal(instructed, "--as", "ann")
         first = terminal.until("q quit")
         assert "Count them." in first and "cat, dog" in first and "suggestion (0.60):" in first
@@ -297,6 +307,10 @@ class TestFreeAnswers:
         terminal.press("\r")  # there is no suggestion to take
         terminal.press("w")
         terminal.until("esc back")
+        terminal.press("no\x1b")
+        terminal.until("w write")
+        terminal.press("w")
+        terminal.until("esc back")
         terminal.press("\x1b[200~Hello,\nquiet\nworld\x1b[201~\x1b[D\x1b[D!\r")
         terminal.until("3 of 3")
         terminal.until("q quit")
@@ -306,46 +320,51 @@ class TestFreeAnswers:
         path, = instructed.labelled.iterdir()
         assert read_labelled(path)["label"].tolist() == ["two or 2 ☺", "Hello,\nquiet\nwor!ld"]
         back = submissions.read(path, batch="d", queue=submissions.queues(instructed.labelling),
-                              labels=None)
+                              labels=Answer())
         assert len(back.cleaned) == 2
 
     def test_taking_leaving_and_undoing(self, instructed):
-        sitting = labeling_session.open_sitting(instructed, None, "ann")
-        assert sitting.labels is None and sitting.keys == {}
-        self.written(sitting, "1", "x", "\x1b[A", "\x1b[200~sss\x1b[201~")
-        assert sitting.at == 0, "keys of labels mean nothing here, and neither does a paste"
-        self.written(sitting, "w", "n", "o", "\x1b")
-        assert sitting.draft is None and sitting.at == 0 and sitting.pending.empty
-        self.written(sitting, "w", " ", "\r")
-        assert sitting.draft is not None and sitting.at == 0, "an empty answer is none"
-        self.written(sitting, "\x1b", "\r")
-        assert sitting.answers["label"].tolist() == ["two"]
-        self.written(sitting, "w", "q", "\r", "u")
-        assert sitting.answers["label"].tolist() == ["two"] and sitting.at == 1
+        session = labeling_session.open_session(instructed, None, "ann")
+        assert session.format.free_text and session.keys == {}
+        typed(session, "1x\x1b[A\x1b[200~wss\x1b[201~\x1b[15;3~q")
+        assert session.at == 0, "keys of labels mean nothing here, and neither does a paste"
+        assert session.draft is None and session.pending.empty
+        typed(session, "w \r")
+        assert session.draft is not None and session.at == 0, "an empty answer is none"
+        session.draft = None
+        typed(session, "\rwq\ruq")
+        assert session.answers["label"].tolist() == ["two"] and session.at == 1
 
     @pytest.mark.parametrize(("keys", "text"), [
-        (["a", "b", "\x1b[D", "c"], "acb"), (["a", "b", "\x01", "c", "\x05", "d"], "cabd"),
-        (["a", "\x0e", "b", "\x1b[H", "c"], "a\ncb"), (["a", "\x1b\n", "b"], "a\nb"),
-        (["a", " ", "b", "c", "\x17", "d"], "a d"), (["a", "b", "\x15", "c"], "c"),
-        (["a", "b", "\x1b[D", "\x1b[3~", "\x1b[3~"], "a"), (["\x7f", "a", "\x1b[C"], "a"),
-        (["\x1b[200~x\ry\x1b[201~", "\t", "\x1b[99~"], "x\ny")])
-    def test_what_each_key_does_to_a_draft(self, keys, text):
-        draft = labeling_session.Draft("", 0)
-        for key in keys:
-            draft = draft.key(key)
-        assert draft.text == text and 0 <= draft.at <= len(text)
+        ("ab\x1b[Dc", "acb"), ("ab\x01c\x05d", "cabd"), ("a\x0eb\x1b[Hc", "a\ncb"),
+        ("a\x1b\rb", "a\nb"), ("a bc\x17d", "a d"), ("ab\x15c", "c"),
+        ("ab\x1b[D\x1b[3~\x1b[3~", "a"), ("\x7fa\x1b[C", "a"),
+        ("\x1b[200~x\ry\x1b[201~\t\x1b[99~", "x\ny")])
+    def test_what_each_key_does_to_a_draft(self, instructed, keys, text):
+        session = labeling_session.open_session(instructed, None, "ann")
+        typed(session, f"w{keys}\rq")
+        assert session.answers["label"].tolist() == [text]
 
     def test_nothing_pushes_the_keys_or_the_draft_s_end_off_the_screen(self, instructed):
-        sitting = labeling_session.open_sitting(instructed, None, "ann")
-        self.written(sitting, "s")
-        assert "\x1b" not in labeling_session.screen(sitting)
-        assert "suggestion" not in labeling_session.screen(sitting), "there is none"
-        self.written(sitting, "s")
-        for keys, last in (((), "q quit"), (("e", *"the end"), "esc back")):
-            self.written(sitting, *keys)
-            shown = labeling_session.screen(sitting, width=60, height=24)
-            assert shown.count("\n") < 24 and last in shown and "…" in shown
-        assert f"the end{labeling_session.MARK}" in shown
+        session = labeling_session.open_session(instructed, None, "ann")
+        session.skip()
+        assert "\x1b" not in labeling_screen.screen(session)
+        assert "suggestion" not in labeling_screen.screen(session), "there is none"
+        session.skip()
+        shown = labeling_screen.screen(session, width=60, height=24)
+        assert shown.count("\n") < 24 and "q quit" in shown and "…" in shown
+        for row in ("r0", "r1"):
+            session.answers.loc[len(session.answers)] = [row, "x", "ann", "", "", "", ""]
+        write_csv(session.answers, session.path)
+        terminal = Terminal(instructed, "--as", "ann")
+        terminal.until("e edit")
+        terminal.press("e")
+        shown = terminal.until("esc back")
+        terminal.press("the end")
+        terminal.until("the end")
+        terminal.press("\r")
+        terminal.until("3 labels handed in")
+        assert terminal.ended() == 0 and "an answer" in shown
 
 
 MACHINE = "machine words"
@@ -369,8 +388,7 @@ def chosen(workspace, show: str, *, free: bool) -> pd.DataFrame:
     else:
         rows["probabilities"] = [[0.8, 0.2]] * len(rows)
     queue, _ = query_strategies.select(rows, strategy="least_confidence", budget=6, audit_rows=6,
-                                       seed=0,
-                               show_suggestions=show)
+                                       seed=0, show_suggestions=show)
     place = workspace.labelling / "abc123.csv"
     labeling_queue.keep_suggestions(place, queue, rows, "M@1")
     queue_csv(queue, place)
@@ -379,21 +397,23 @@ def chosen(workspace, show: str, *, free: bool) -> pd.DataFrame:
 
 def label_all(workspace, words: str, free: bool) -> tuple[dict[str, str], pd.DataFrame]:
     """Answer every row otherwise than the model; return what was shown of each, and the answers."""
-    sitting, shown = labeling_session.open_sitting(workspace, None, "ann"), {}
+    session, shown = labeling_session.open_session(workspace, None, "ann"), {}
 
     def look() -> None:
-        row_id = sitting.row["id"]
-        shown[row_id] = shown.get(row_id, "") + labeling_session.screen(sitting)
+        row_id = session.row["id"]
+        shown[row_id] = shown.get(row_id, "") + labeling_screen.screen(session)
 
-    while sitting.row is not None:
+    while session.row is not None:
         look()
-        for key in (["w", *words, "\r"] if free else ["2"]):
-            labeling_session.press(sitting, key)
-            if sitting.row is not None:
-                look()
-        if sitting.reviewing:
-            labeling_session.press(sitting, "\r")
-    return shown, read_labelled(sitting.hand_in())
+        labeling_screen.press(session, "w" if free else "2")
+        if session.draft is not None:
+            look()
+            labeling_screen.write(session, words)
+        if session.row is not None:
+            look()
+        if session.reviewing:
+            labeling_screen.press(session, "\r")
+    return shown, read_labelled(session.submit())
 
 
 @pytest.mark.parametrize("free", [False, True])
@@ -410,7 +430,7 @@ def test_of_an_audit_row_no_suggestion_is_shown_whatever_the_setting(workspace, 
     assert set(given.loc[audits, "seen"]) == {""}
     back = submissions.read(next(workspace.labelled.iterdir()), batch="d",
                           queue=submissions.queues(workspace.labelling),
-                          labels=None if free else ["glad", "sad"])
+                          labels=Answer() if free else OneOf(["glad", "sad"]))
     counted = 6 if show == "before" else 12
     assert back.facts["blind"] == back.facts["model"]["rows"] == counted
     assert back.facts["model"]["share"] == 0, "all were answered otherwise"
@@ -419,43 +439,43 @@ def test_of_an_audit_row_no_suggestion_is_shown_whatever_the_setting(workspace, 
 class TestAfter:
     def test_the_first_answer_is_kept_beside_the_last(self, workspace):
         queue = chosen(workspace, "after", free=False)
-        sitting = labeling_session.open_sitting(workspace, None, "ann")
-        train = [n for n, side in enumerate(sitting.rows["side"]) if side == "train"]
-        sitting.at = train[0]
-        assert "suggestion" not in labeling_session.screen(sitting)
-        labeling_session.press(sitting, "2")
-        review = labeling_session.screen(sitting)
+        session = labeling_session.open_session(workspace, None, "ann")
+        train = [n for n, side in enumerate(session.rows["side"]) if side == "train"]
+        session.at = train[0]
+        assert "suggestion" not in labeling_screen.screen(session)
+        labeling_screen.press(session, "2")
+        review = labeling_screen.screen(session)
         assert "your answer: sad" in review and "suggestion: glad (0.80)" in review
-        labeling_session.press(sitting, "1")
-        assert sitting.at == train[0] + 1 and not sitting.reviewing
-        sitting.at = train[1]
-        labeling_session.press(sitting, "1")
-        assert sitting.at == train[1] + 1, "what agrees needs no second look"
-        sitting.at = train[2]
-        labeling_session.press(sitting, "2")
-        labeling_session.press(sitting, "u")
-        assert sitting.at == train[2] and len(sitting.pending) == 2
-        again = labeling_session.open_sitting(workspace, None, "ann")
+        labeling_screen.press(session, "1")
+        assert session.at == train[0] + 1 and not session.reviewing
+        session.at = train[1]
+        labeling_screen.press(session, "1")
+        assert session.at == train[1] + 1, "what agrees needs no second look"
+        session.at = train[2]
+        labeling_screen.press(session, "2")
+        labeling_screen.press(session, "u")
+        assert session.at == train[2] and len(session.pending) == 2
+        again = labeling_session.open_session(workspace, None, "ann")
         assert len(again.rows) == len(queue) - 2, "what was taken back is asked again"
-        again.at = again.rows["id"].tolist().index(sitting.rows["id"][train[2]])
-        labeling_session.press(again, "1")
-        given = read_labelled(again.hand_in())
+        again.at = again.rows["id"].tolist().index(session.rows["id"][train[2]])
+        labeling_screen.press(again, "1")
+        given = read_labelled(again.submit())
         assert given[["label", "own_answer", "seen"]].values.tolist() == [
             ["glad", "sad", "glad"], ["glad", "", ""], ["glad", "sad", "glad"]]
 
     def test_a_free_answer_is_written_before_the_suggestion_is_seen(self, workspace):
         chosen(workspace, "after", free=True)
-        sitting = labeling_session.open_sitting(workspace, None, "ann")
-        sitting.at = sitting.rows["side"].tolist().index("train")
+        session = labeling_session.open_session(workspace, None, "ann")
+        session.at = session.rows["side"].tolist().index("train")
         for key in ("\r", "e", "t"):
-            labeling_session.press(sitting, key)
-        assert sitting.draft is None and sitting.pending.empty
-        for key in ("w", *"mine", "\r"):
-            labeling_session.press(sitting, key)
-        shown = labeling_session.screen(sitting)
+            labeling_screen.press(session, key)
+        assert session.draft is None and session.pending.empty
+        labeling_screen.press(session, "w")
+        labeling_screen.write(session, "mine")
+        shown = labeling_screen.screen(session)
         assert "mine" in shown and MACHINE in shown and "t takes the suggestion" in shown
-        labeling_session.press(sitting, "t")
-        line = sitting.answers.iloc[0]
+        labeling_screen.press(session, "t")
+        line = session.answers.iloc[0]
         assert line["label"].startswith(MACHINE) and line["own_answer"] == "mine"
 
 
@@ -463,11 +483,11 @@ def test_a_queue_of_before_hides_its_audit_rows_suggestions_and_says_so(workspac
     queue = chosen(workspace, "before", free=False)
     older = queue.drop(columns="blind").assign(suggestion="glad", confidence="0.8")
     older.to_csv(workspace.labelling / "abc123.csv", index=False)
-    sitting = labeling_session.open_sitting(workspace, None, "ann")
-    told = labeling_session.seen_audits(sitting)
-    assert told.startswith("6 test rows of batch abc123 were asked")
-    sitting.at = sitting.rows["side"].tolist().index("test")
-    assert "suggestion" not in labeling_session.screen(sitting)
+    session = labeling_session.open_session(workspace, None, "ann")
+    notice = labeling_session.seen_audits(session)
+    assert notice.startswith("6 test rows of batch abc123 were asked")
+    session.at = session.rows["side"].tolist().index("test")
+    assert "suggestion" not in labeling_screen.screen(session)
 
 
 def test_the_whole_output_of_a_terminal_has_no_suggestion_for_an_audit_row(workspace):

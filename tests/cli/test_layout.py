@@ -67,7 +67,7 @@ def test_a_word_wider_than_the_terminal_stays_in_one_piece():
 
 def test_colours_change_no_word_and_show_what_is_bad():
     table = model_tables.list_table(VERSIONS)
-    plain, coloured = table.lines(80), table.lines(80, colour=True)
+    plain, coloured = table.lines(80), table.lines(80, color=True)
     assert [re.sub(r"\x1b\[\d+m", "", line) for line in coloured] == plain
     assert "\x1b[32mpromote\x1b[0m" in "\n".join(coloured)
     assert "\x1b" not in "".join(plain)

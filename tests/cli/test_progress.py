@@ -9,7 +9,7 @@ import pytest
 from ftzard.cli.servers import as_they_answer
 from ftzard.config.pipeline import BY_NAME, JOBS
 from ftzard.errors import WorkspaceError
-from ftzard.orchestration.launch import Report, ops_of, usual_seconds
+from ftzard.orchestration.run_progress import RunProgress, ops_of, usual_seconds
 from ftzard.tracking import runs
 from ftzard.tracking.sqlite_reading import of_workspace
 
@@ -17,7 +17,7 @@ from ftzard.tracking.sqlite_reading import of_workspace
 def test_a_step_says_its_place_and_what_is_left_where_that_is_known():
     said: list[str] = []
     job = "retraining_pipeline_job"
-    report = Report(said.append, ops_of(job), {"retraining": 150.0, "evaluation": 30.0})
+    report = RunProgress(said.append, ops_of(job), {"retraining": 150.0, "evaluation": 30.0})
     for when, op in enumerate(ops_of(job)):
         report.event("STEP_START", op, float(when))
     assert len(said) == 8

@@ -18,6 +18,7 @@ from ftzard.config.schema import GROUPS, Config
 from ftzard.errors import ConfigError
 from ftzard.registry import effective_config
 from ftzard.steps.step_run import start_step
+from ftzard.tasks.base import task_names
 
 LIBRARY = Path(ftzard.__file__).parent
 
@@ -108,33 +109,30 @@ class TestEveryKeyInEveryJob:
                     "training": training}}}})
 
 
+DATA_PARTS = [f"tasks/{task}/{part}.py" for task in task_names() for part in ("data", "labeling")]
+MODEL_PARTS = [f"tasks/{task}/{part}.py" for task in task_names()
+               for part in ("model", "evaluation")]
 READERS = {
-    "cleaning": ["sources", "steps/inputs.py", "data"],
-    "labels": ["steps/inputs.py"],
-    "labelled": ["steps/inputs.py"],
-    "preprocessing": ["registry/model_records.py", "tasks/instruction_tuning/tokenize_rows.py"],
+    "cleaning": ["steps/cleaning.py", "sources", "steps/inputs.py", "data", *DATA_PARTS],
+    "labels": ["steps/cleaning.py", "steps/inputs.py", *DATA_PARTS],
+    "labelled": ["steps/cleaning.py", "steps/inputs.py", *DATA_PARTS],
+    "preprocessing": ["steps/preprocessing.py", "registry/model_records.py", *DATA_PARTS],
     "inference_preprocessing": ["sources", "steps/inputs.py",
-                                "tasks/instruction_tuning/tokenize_rows.py"],
-    "tuning": ["config/unusual.py", "registry/model_records.py", "steps/tuning.py",
-               "config/training_config.py", "tasks/classification/model.py",
-               "tasks/instruction_tuning/model.py"],
-    "choosing": ["registry/model_records.py", "tasks/classification/model.py",
-                 "tasks/instruction_tuning/model.py", "tasks/classification/evaluation.py",
-                 "tasks/instruction_tuning/evaluation.py", "steps/candidate.py",
-                 "evaluation/gate.py",
-                 "orchestration/io_managers.py"],
-    "inference": ["steps/inference.py", "steps/drift_reference.py",
-                  "tasks/instruction_tuning/model.py"],
-    "sampling": ["steps/query_inputs.py"],
-    "retraining": ["registry/model_records.py", "steps/retraining.py",
-                   "config/training_config.py", "tasks/classification/model.py",
-                   "tasks/instruction_tuning/model.py", "steps/candidate.py"],
+                                "steps/inference_preprocessing.py", *DATA_PARTS],
+    "tuning": ["config/unusual.py", "config/training_config.py", "registry/model_records.py",
+               "steps/tuning.py", *MODEL_PARTS],
+    "choosing": ["registry/model_records.py", "steps/candidate.py", "steps/evaluation.py",
+                 "evaluation/gate.py", "orchestration/io_managers.py", *MODEL_PARTS],
+    "inference": ["steps/inference.py", "steps/drift_reference.py", *MODEL_PARTS],
+    "sampling": ["steps/sampling.py", "steps/query_inputs.py"],
+    "retraining": ["registry/model_records.py", "steps/retraining.py", "steps/candidate.py",
+                   "config/training_config.py", *MODEL_PARTS],
     "sensors": ["orchestration/drop_folder_runs.py"],
 }
 READERS["evaluation"] = READERS["choosing"]
 EVERYWHERE = ["steps/step_run.py", "steps/step_location.py", "steps/artifact_checks.py",
-              "steps/run_description.py", "steps/champion_config.py", "steps/versioning.py", "workspace/disk.py",
-              "tracking/sqlite_reading.py", "workspace/workspace.py"]
+              "steps/run_description.py", "steps/champion_config.py", "steps/versioning.py",
+              "workspace/disk.py", "tracking/sqlite_reading.py", "workspace/workspace.py"]
 
 
 def cells_of(step: str) -> str:

@@ -6,8 +6,9 @@ from typing import get_args
 import pytest
 import yaml
 
-from ftzard.config.compose import PACKAGED, compose, defaults, leaves
+from ftzard.config.compose import PACKAGED, compose, defaults
 from ftzard.config.limits import RANGES, Range
+from ftzard.config.requests import leaves
 from ftzard.config.schema import hint_of
 from ftzard.core import yaml_file
 from ftzard.errors import ConfigError

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from ftzard.config import listing
-from ftzard.config.compose import compose, leaves, resolve, to_record
+from ftzard.config.compose import compose, resolve, to_record
+from ftzard.config.requests import leaves
 from ftzard.errors import ConfigError
 
 MODEL = """defaults: [falcon_7b, _self_]

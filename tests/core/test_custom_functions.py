@@ -8,8 +8,8 @@ import pytest
 from ftzard.config.compose import compose
 from ftzard.core import custom_functions
 from ftzard.core.text import cleaned_as
-from ftzard.data import cleaning
 from ftzard.errors import ConfigError, DataError, ModelError
+from ftzard.tasks.classification import text_rows
 from ftzard.versioning import own_code
 
 TEXTS = """
@@ -125,26 +125,26 @@ class TestCalled:
     def test_a_wrong_function_is_said_with_the_row(self, root, name, words):
         raw = pd.DataFrame({"row": [2, 5], "text": ["a1  b", "no digit"]})
         with pytest.raises(DataError, match=words):
-            cleaning.clean(raw, batch="b", own=packed(root, f"texts:{name}"))
+            text_rows.clean(raw, batch="b", own=packed(root, f"texts:{name}"))
 
     def test_a_function_that_is_not_steady_is_refused(self, root):
         raw = pd.DataFrame({"row": range(3), "text": ["one", "two", "three"]})
         with pytest.raises(DataError, match="when it was given the same text again"):
-            cleaning.clean(raw, batch="b", own=packed(root, "texts:counting"))
+            text_rows.clean(raw, batch="b", own=packed(root, "texts:counting"))
         with pytest.raises(DataError, match="'one!!' when it was given its own result again"):
-            cleaning.clean(raw, batch="b", own=packed(root, "texts:growing"))
+            text_rows.clean(raw, batch="b", own=packed(root, "texts:growing"))
 
     def test_training_and_prediction_make_the_same_of_a_text(self, root):
         own = packed(root)
         raw = pd.DataFrame({"row": range(3), "text": [
             "really  @ann &amp; a ticket", "ticket", "fine http://x.org"]})
-        cleaned, rejected = cleaning.clean(raw, batch="b", own=own)
+        cleaned, rejected = text_rows.clean(raw, batch="b", own=own)
         assert cleaned["text"].tolist() == ["@user & a", "fine http"]
         assert set(cleaned["cleaned_by"]) == {own["sha256"][:16]}
         assert rejected[["row", "reason"]].to_numpy().tolist() == [[1, "empty text"]]
         assert cleaned_as(raw["text"], {"mention": "@user", "link": "http", "own": own}) == [
             "@user & a", "", "fine http"]
-        plain, _ = cleaning.clean(raw, batch="b")
+        plain, _ = text_rows.clean(raw, batch="b")
         assert "cleaned_by" not in plain and plain["text"].iloc[1] == "ticket"
 
 
@@ -210,7 +210,7 @@ class TestInTheConfig:
         write(workspace.root, texts="TOKEN = 'hf_abcdefghijk'\n")
         with pytest.raises(WorkspaceError, match="custom/texts.py holds the value of HF_TOKEN"
                            ) as refused:
-            own_code.keep(workspace, own_code.custom_files(workspace))
+            own_code.snapshot(workspace, own_code.custom_files(workspace))
         assert "hf_abcdefghijk" not in str(refused.value)
 
 
@@ -220,8 +220,8 @@ def test_cells_that_ran_and_are_not_in_the_file_are_counted(tmp_path):
         {"cell_type": "code", "source": ["a = 1\n", "b = 2"]},
         {"cell_type": "code", "source": "run.finish()"}]}))
     ran = ["", "a = 1\nb = 2", "# Parameters\nraw = 'x'\n", "run.finish()"]
-    assert own_code.not_saved(book, ran) == 0
-    assert own_code.not_saved(book, [*ran, "a = 3"]) == 1
+    assert own_code.unsaved_cells(book, ran) == 0
+    assert own_code.unsaved_cells(book, [*ran, "a = 3"]) == 1
 
 
 def test_status_says_which_own_code_is_in_no_commit(workspace, ftzard):

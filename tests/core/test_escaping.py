@@ -5,7 +5,14 @@ import json
 import pytest
 
 from ftzard.core import escaping
-from tests.hostile import HOSTILE, TRACES, markdown_is_safe, page_is_safe, traces, unseen
+from tests.hostile import (
+    HOSTILE,
+    TRACES,
+    markdown_is_safe,
+    page_is_safe,
+    traces,
+    unseen,
+)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

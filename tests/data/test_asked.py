@@ -10,6 +10,7 @@ from ftzard.data import messages
 from ftzard.data.labeling import label_studio, submissions
 from ftzard.data.labeling.labeling_queue import queue_csv, read_queue
 from ftzard.errors import DataError
+from ftzard.tasks.instruction_tuning.labeling import Answer
 
 SHOWN = ["Add the numbers 1 and 2 please", "Name a colour", "Say it in\ntwo lines"]
 
@@ -42,7 +43,7 @@ def edit(file, **cells: str) -> pd.DataFrame:
     return rows
 
 
-def back(folder, rows: pd.DataFrame, labels=None) -> submissions.HandedIn:
+def back(folder, rows: pd.DataFrame, labels=Answer()) -> submissions.HandedIn:
     rows.to_csv(folder / "given.txt.csv", index=False)
     given = (folder / "given.txt.csv").rename(folder.parent / "given.csv")
     return submissions.read(given, batch="g", queue=submissions.queues(folder), labels=labels)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ftzard.data.cleaning import check, clean
 from ftzard.data.reading import read_raw
 from ftzard.errors import DataError
+from ftzard.tasks.classification.text_rows import check, clean
 
 LABELS = {0: "negative", 4: "positive"}
 GOOD = [f"{i},{i % 2 * 4},text number {i}" for i in range(100)]

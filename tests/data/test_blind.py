@@ -9,6 +9,7 @@ import pytest
 from ftzard.core.artifacts import write_json
 from ftzard.data import query_strategies, spreadsheet
 from ftzard.data.labeling import label_studio, labeling_queue, submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.messages import one_turn, to_json
 from ftzard.data.storage import write_csv
 
@@ -43,7 +44,7 @@ def ask(folder, rows: pd.DataFrame, *, show: str, waiting=None, **asked) -> pd.D
     return labeling_queue.read_queue(place)
 
 
-def back(folder, rows: pd.DataFrame, labels=NAMES, earlier=None) -> submissions.HandedIn:
+def back(folder, rows: pd.DataFrame, labels=OneOf(NAMES), earlier=None) -> submissions.HandedIn:
     given = folder.parent / "given.csv"
     write_csv(rows, given)
     return submissions.read(given, batch="d", queue=submissions.queues(folder), labels=labels,

@@ -1,8 +1,10 @@
 import pandas as pd
 import pytest
 
-from ftzard.data.cleaning import append, check, clean, clean_texts, sample_rows
+from ftzard.core.text import clean_texts
+from ftzard.data.cleaning import append, sample_rows
 from ftzard.errors import DataError
+from ftzard.tasks.classification.text_rows import check, clean
 
 LABELS = {0: "negative", "4": "positive"}
 

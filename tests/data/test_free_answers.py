@@ -11,6 +11,7 @@ from ftzard.data import query_strategies, splitting
 from ftzard.data.labeling import label_studio, labeling_queue, submissions
 from ftzard.data.messages import one_turn, to_json
 from ftzard.errors import ConfigError, DataError
+from ftzard.tasks.instruction_tuning.labeling import Answer
 
 ABOUT = "Count them.\n\ncat, dog"
 CHAT = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"},
@@ -95,7 +96,7 @@ class TestHandedIn:
                              labelled_by="ann")
         given.to_csv(tmp_path / "back.csv", index=False, lineterminator="\r\n")
         back = submissions.read(tmp_path / "back.csv", batch="d", queue=submissions.queues(folder),
-                              labels=None, at="noon")
+                              labels=Answer(), at="noon")
         assert list(back.cleaned) == ["id", "batch", "row", "text", "label", "messages", "source",
                                       "labelled_by", "labelled_at", "own_answer"]
         assert back.cleaned["label"].tolist() == ["2\n(cat, dog)", "a model,\nthat is"]
@@ -116,7 +117,7 @@ class TestHandedIn:
             rows.to_json(path, orient="records", lines=True)
         else:
             rows.to_parquet(path)
-        back = submissions.read(path, batch="d", queue=submissions.queues(folder), labels=None)
+        back = submissions.read(path, batch="d", queue=submissions.queues(folder), labels=Answer())
         assert back.cleaned["label"].tolist() == ["an answer: [1]"] * 3
 
     def test_a_changed_text_and_two_people_who_differ_are_refused(self, asked, tmp_path):
@@ -129,7 +130,7 @@ class TestHandedIn:
         rows.loc[0, "text"] = rows.loc[3, "text"] = "Count cats."
         rows.to_csv(tmp_path / "back.csv", index=False)
         back = submissions.read(tmp_path / "back.csv", batch="d", queue=submissions.queues(folder),
-                              labels=None)
+                              labels=Answer())
         assert back.cleaned[["id", "label"]].values.tolist() == [["r1", "me"]], "case is no matter"
         assert sorted(back.refused["reason"].str.slice(0, 30).unique()) == [
             "changed text", "labelled differently by two pe"]
@@ -141,11 +142,12 @@ class TestHandedIn:
     def test_an_answer_can_be_corrected_later_and_keeps_its_messages(self, asked, tmp_path):
         folder, queue = asked
         queue.assign(label="first", labelled_by="ann").to_csv(tmp_path / "one.csv", index=False)
-        one = submissions.read(tmp_path / "one.csv", batch="d", labels=None,
+        one = submissions.read(tmp_path / "one.csv", batch="d", labels=Answer(),
                              queue=submissions.queues(folder))
         queue.head(1).assign(label="second", labelled_by="ann").to_csv(tmp_path / "two.csv",
                                                                        index=False)
-        two = submissions.read(tmp_path / "two.csv", batch="e", labels=None, queue=queue.tail(1),
+        two = submissions.read(tmp_path / "two.csv", batch="e", labels=Answer(),
+                               queue=queue.tail(1),
                              earlier=one.cleaned)
         assert two.cleaned["label"].tolist() == ["second"] and two.facts["changed"] == 1
         assert two.cleaned["messages"].tolist() == MESSAGES[:1]
@@ -155,7 +157,7 @@ class TestHandedIn:
         queue = pd.DataFrame({"id": ["a"], "batch": "b", "text": "Say it"}).reindex(
             columns=labeling_queue.QUEUE, fill_value="").fillna("")
         queue.assign(label="it").to_csv(tmp_path / "back.csv", index=False)
-        back = submissions.read(tmp_path / "back.csv", batch="d", queue=queue, labels=None)
+        back = submissions.read(tmp_path / "back.csv", batch="d", queue=queue, labels=Answer())
         assert json.loads(back.cleaned["messages"][0]) == one_turn("Say it")
 
 
@@ -168,11 +170,11 @@ class TestLabelStudio:
 
     def test_the_interface_takes_one_text_and_the_tasks_suggest_one(self, asked):
         _, queue = asked
-        view = ElementTree.fromstring(label_studio.interface(None))
+        view = ElementTree.fromstring(label_studio.text_interface())
         area = view.find("TextArea")
         assert area.get("maxSubmissions") == "1" and area.get("editable") == "true"
         said = queue.assign(suggestion=["two", "a model,\nthat is", "x"], confidence="0.9")
-        made = label_studio.tasks(said, "Model@3")
+        made = label_studio.tasks(said, "Model@3", label_studio.free_text)
         assert ["predictions" in task for task in made] == [True, True, False], "no audit row's"
         result = made[1]["predictions"][0]["result"][0]
         assert result["type"] == "textarea" and result["value"] == {"text": ["a model,\nthat is"]}
@@ -180,7 +182,7 @@ class TestLabelStudio:
 
     def test_both_exports_come_back(self, asked, tmp_path):
         folder, queue = asked
-        made = label_studio.tasks(queue, "Model@3")
+        made = label_studio.tasks(queue, "Model@3", label_studio.free_text)
         full = [self.export(made[0], ["it is\n2"]), self.export(made[1], ["me"], ["ME "]),
                 self.export(made[2])]
         short = [{"id": 1, **made[0]["data"], "label": "it is\n2", "annotator": 0},
@@ -188,17 +190,18 @@ class TestLabelStudio:
         for name, export in (("full", full), ("short", short)):
             path = tmp_path / f"{name}.json"
             path.write_text(json.dumps(export))
-            back = submissions.read(path, batch="d", queue=submissions.queues(folder), labels=None)
+            back = submissions.read(path, batch="d", queue=submissions.queues(folder),
+                                    labels=Answer())
             assert back.cleaned[["id", "label", "labelled_by"]].values.tolist() == [
                 ["r0", "it is\n2", "0"], ["r1", "me", "0"]]
             assert back.refused.empty
 
     def test_two_texts_of_one_person_for_one_task_are_refused(self, asked, tmp_path):
         folder, queue = asked
-        made = label_studio.tasks(queue, "Model@3")
+        made = label_studio.tasks(queue, "Model@3", label_studio.free_text)
         (tmp_path / "two.json").write_text(json.dumps([self.export(made[0], ["suggested", "own"])]))
         back = submissions.read(tmp_path / "two.json", batch="d", queue=submissions.queues(folder),
-                              labels=None)
+                              labels=Answer())
         assert back.cleaned.empty
         assert back.refused["reason"].unique().tolist() == ["doubled id with different labels"]
 

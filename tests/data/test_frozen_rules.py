@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard.data import cleaning, reading, splitting, storage
+from ftzard.data import cleaning, near_duplicates, reading, splitting, storage
 from ftzard.data.identity import FIRST, LATEST
 from ftzard.data.labeling import submissions
 from ftzard.errors import DataError
+from ftzard.tasks.classification import text_rows
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -32,7 +33,7 @@ def cleaned_again(workspace: Workspace, rules: int) -> tuple[pd.DataFrame, pd.Da
     for batch in batches.unique():
         raw = reading.read_raw(files[batch], text_column=data.text_column,
                                label_column=data.label_column, group_column=data.group_column)
-        rows, refused = cleaning.clean(raw, batch=batch, labels=data.labels, identity=rules)
+        rows, refused = text_rows.clean(raw, batch=batch, labels=data.labels, identity=rules)
         table, repeated = cleaning.append(table, rows, identity=rules)
         rejected = cleaning.append_rejected(rejected, refused, repeated, batch=batch)
     return table, rejected
@@ -44,7 +45,7 @@ def split(workspace: Workspace, table: pd.DataFrame, rules: int) -> pd.DataFrame
         table, salt=data.salt, identity=rules,
         ratio={"train": data.train_share, "validation": data.validation_share,
                "test": data.test_share})
-    return splitting.drop_near_duplicates(sides, rules)[0]
+    return near_duplicates.drop_near_duplicates(sides, rules)[0]
 
 
 def test_rows_of_an_older_workspace_keep_ids_sides_and_bytes(old, tmp_path):
@@ -80,7 +81,7 @@ def test_a_new_delivery_moves_no_row_of_an_older_workspace(old):
     groups = ["4.0", "4", "\u00a05"]
     raw = pd.DataFrame({"row": range(3), "text": texts, "label": ["glad", "sad", "glad"],
                         "group": groups})
-    rows, rejected = cleaning.clean(raw, batch="may", labels=old.config().data.labels,
+    rows, rejected = text_rows.clean(raw, batch="may", labels=old.config().data.labels,
                                     identity=rules)
     table, _ = cleaning.append(before, rows, identity=rules)
     assert rows["group"].tolist() == groups[:1] and len(rejected) == 2  # as it was then

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from ftzard.data import cleaning
 from ftzard.data.identity import FIRST, LATEST
 from ftzard.data.reading import read_raw
 from ftzard.data.rejection import remedies
 from ftzard.errors import DataError
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
 
 REASON = "half of a surrogate pair, which is no character"
@@ -24,11 +24,11 @@ def test_a_text_with_one_is_rejected_with_a_reason_and_a_remedy(tmp_path):
     path = file_of(tmp_path, {"text": "\ud800 good", "label": "a"}, {"text": "fine", "label": "b"},
                    {"text": "\U0001f600 and \ufffd", "label": "b"})
     raw = read_raw(path, text_column="text", label_column="label")
-    cleaned, rejected = cleaning.clean(raw, batch="b", identity=LATEST)
+    cleaned, rejected = text_rows.clean(raw, batch="b", identity=LATEST)
     assert cleaned["text"].tolist() == ["fine", "\U0001f600 and \ufffd"]
     assert rejected[["row", "text", "reason"]].values.tolist() == [[0, "\ufffd good", REASON]]
     assert "Write both halves" in remedies(rejected)
-    older, none = cleaning.clean(raw, batch="b", identity=FIRST)  # as tables of before have it
+    older, none = text_rows.clean(raw, batch="b", identity=FIRST)  # as tables of before have it
     assert older["text"][0] == "? good" and none.empty
 
 

@@ -8,9 +8,11 @@ import pytest
 from ftzard.data import cleaning
 from ftzard.data.identity import FIRST, LATEST, canonical, canonical_labels, label_list
 from ftzard.data.labeling import labeling_queue
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.splitting import assign, canonical_split
 from ftzard.errors import ConfigError, DataError
-from ftzard.orchestration.create_workspace import describe_data
+from ftzard.tasks.classification import text_rows
+from ftzard.tasks.classification.setup import describe_data
 
 RATIO = {"train": 0.7, "validation": 0.1, "test": 0.2}
 SAD = "fa\u0302che\u0301"  # fâché, with its accents apart
@@ -90,7 +92,7 @@ def test_a_value_with_two_names_is_refused():
 
 def rows(raw, found, groups=None, batch="b", **more):
     texts = [f"text number {i} of {batch}" for i in range(len(found))]
-    return cleaning.clean(raw(texts, found, group=groups), batch=batch, identity=LATEST, **more)
+    return text_rows.clean(raw(texts, found, group=groups), batch=batch, identity=LATEST, **more)
 
 
 def test_following_the_remedies_makes_two_classes(raw):
@@ -141,10 +143,11 @@ def test_names_of_splits():
 def test_a_label_by_hand_is_its_name_however_it_was_typed():
     queue = pd.DataFrame({"id": list("abcd"), "batch": "b", "text": "t"})
     given = queue.assign(label=["1.0", "\u00a01", "0 ", "TRUE"], id=["a ", "b", "\u200bc", "d"])
-    accepted, refused = labeling_queue.accept(given, queue, ["0", "1"])
+    accepted, refused = labeling_queue.accept(given, queue, OneOf(["0", "1"]))
     assert accepted["label"].tolist() == ["1", "1", "0"]
     assert refused["reason"].str.startswith("unknown label 'TRUE'").all()
-    accepted, _ = labeling_queue.accept(given.assign(label=SAD), queue, ["F\u00e2ch\u00e9", "x"])
+    accepted, _ = labeling_queue.accept(given.assign(label=SAD), queue,
+                                        OneOf(["F\u00e2ch\u00e9", "x"]))
     assert set(accepted["label"]) == {"F\u00e2ch\u00e9"} and len(accepted) == 4
 
 
@@ -201,9 +204,9 @@ def test_groups_that_a_table_has_rounded_are_refused():
     raw = pd.DataFrame({"row": [0, 1], "text": ["a b", "c d"], "label": ["x", "y"],
                         "group": ["1.7123456789012346e+18", "5.0"]})
     with pytest.raises(DataError, match="has lost digits.*Write the column as text"):
-        cleaning.clean(raw, batch="b", identity=2)
+        text_rows.clean(raw, batch="b", identity=2)
     raw["group"] = ["1712345678901234567", "5.0"]
-    assert cleaning.clean(raw, batch="b", identity=2)[0]["group"].tolist() == [
+    assert text_rows.clean(raw, batch="b", identity=2)[0]["group"].tolist() == [
         "1712345678901234567", "5"]
 
 
@@ -211,7 +214,7 @@ def test_groups_that_a_spreadsheet_took_the_zeros_from_are_refused():
     def rows(batch: str, groups: list[str]) -> pd.DataFrame:
         raw = pd.DataFrame({"row": range(len(groups)), "label": "x", "group": groups,
                             "text": [f"{batch} text number {n}" for n in range(len(groups))]})
-        return cleaning.clean(raw, batch=batch, identity=2)[0]
+        return text_rows.clean(raw, batch=batch, identity=2)[0]
 
     march, april = rows("march", ["00001", "00002", "00030"]), rows("april", ["1", "2", "44"])
     for first, second in ((march, april), (april, march)):

@@ -6,6 +6,7 @@ import pytest
 from ftzard.data import cleaning, intake_summary
 from ftzard.data.line_counts import LineCounts
 from ftzard.errors import DataError
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
 
 
@@ -20,9 +21,9 @@ def delivered(batch: str, numbers, answer: str = "answer {}", source: str = "", 
 
 def come(earlier, cleaned, rejected, sources=()):
     """Let a delivery come to a table as step 1 does; returns (table, repeated, arrival)."""
-    table, repeated = cleaning.append(earlier, cleaned)
-    return table, repeated, intake_summary.arrived(earlier, table, cleaned, rejected, repeated,
-                                                   sources)
+    table, repeated = instructions.append(earlier, cleaned)
+    return table, repeated, intake_summary.arrived(
+        earlier, table, cleaned, rejected, repeated, sources, keys=instructions.text_keys)
 
 
 def asked(*names: str, weight: float | None = 1.0) -> list[dict]:
@@ -58,10 +59,12 @@ def test_a_corrected_edition_is_told_to_stand_beside_the_old_one(first):
 
 def test_labels_that_contradict_earlier_ones_are_told(raw):
     def batch(name: str, label: str, texts: list[str]):
-        return cleaning.clean(raw(texts, [label] * len(texts)), batch=name)
+        return text_rows.clean(raw(texts, [label] * len(texts)), batch=name)
 
-    table, _, told = come(batch("b1", "sad", ["one", "two"])[0],
-                          *batch("b2", "glad", ["two", "three"]))
+    first = batch("b1", "sad", ["one", "two"])[0]
+    cleaned, rejected = batch("b2", "glad", ["two", "three"])
+    table, repeated = cleaning.append(first, cleaned)
+    told = intake_summary.arrived(first, table, cleaned, rejected, repeated)
     assert told.contradicting == 1 and told.answered_twice == 0
     assert "1 left because an earlier delivery has their text with another label" in str(told)
     assert table["label"].tolist() == ["sad", "sad", "glad"]
@@ -105,28 +108,28 @@ class TestCheck:
 
     def test_rows_are_counted_after_repeats_have_left(self, first):
         cleaned, rejected = delivered("b2", range(60, 120))
-        _, repeated = cleaning.append(first, cleaned)
+        _, repeated = instructions.append(first, cleaned)
         cleaning.check(cleaned, rejected, **self.limits)
         with pytest.raises(DataError, match="Only 20 of 60 rows are left .*40 others are dup"):
             cleaning.check(cleaned, rejected, repeated, **self.limits)
 
     def test_a_delivery_without_a_new_row_is_refused_however_few_are_enough(self, first):
         cleaned, rejected = delivered("b2", range(60))
-        _, repeated = cleaning.append(first, cleaned)
+        _, repeated = instructions.append(first, cleaned)
         with pytest.raises(DataError, match="None of 60 rows is new .60 duplicate of an earlier"):
             cleaning.check(cleaned, rejected, repeated, min_rows=0, max_rejected=0.1)
 
     def test_the_very_same_batch_again_passes(self, first):
         cleaned, rejected = delivered("b1", range(100))
-        _, repeated = cleaning.append(first, cleaned)
+        _, repeated = instructions.append(first, cleaned)
         cleaning.check(cleaned, rejected, repeated, **self.limits)
 
     def test_labels_against_earlier_ones_count_as_rows_that_cannot_be_used(self, raw):
         texts = [f"text {n}" for n in range(100)]
-        old, _ = cleaning.clean(raw(texts, ["sad", "glad"] * 50), batch="b1")
-        new, rejected = cleaning.clean(raw(texts[50:] + [f"new {n}" for n in range(60)],
+        old, _ = text_rows.clean(raw(texts, ["sad", "glad"] * 50), batch="b1")
+        new, rejected = text_rows.clean(raw(texts[50:] + [f"new {n}" for n in range(60)],
                                            ["glad", "sad"] * 55), batch="b2")
-        _, repeated = cleaning.append(old, new)
+        _, repeated = instructions.append(old, new)
         with pytest.raises(DataError, match="50 of 110 rows cannot be used .*50 contradicts the "
                                             "label of an earlier batch.*never replaces"):
             cleaning.check(new, rejected, repeated, **self.limits)
@@ -136,7 +139,7 @@ class TestRejected:
     def test_labels_that_are_handed_in_again_are_not_rejected_once_more(self):
         other = delivered("b1", range(5))[0]
         again, _ = delivered("asked", range(5))
-        _, repeated = cleaning.append(other, again, replace_batch=False)
+        _, repeated = instructions.append(other, again, replace_batch=False)
         assert len(repeated) == 5 and set(repeated["batch"]) == {"asked"}
         refused = cleaning.rejected_rows("file", pd.Series([0]), pd.Series(["t"]), ["label empty"])
         once = cleaning.append_rejected(None, refused, repeated, batch="file")
@@ -160,7 +163,7 @@ def test_instructions_that_differ_by_a_sign_or_a_capital_are_others():
     def asking(batch: str, *texts: str) -> pd.DataFrame:
         return delivered(batch, [], more=texts)[0]
 
-    table, repeated = cleaning.append(
+    table, repeated = instructions.append(
         asking("b1", "Is 3 < 5 true?"),
         asking("b2", "Is 3 != 5 true?", "IS 3 < 5 true?", "Is  3 <\n5 true?"))
     assert len(table) == 3 and repeated["text"].tolist() == ["Is  3 <\n5 true?"]
@@ -168,7 +171,7 @@ def test_instructions_that_differ_by_a_sign_or_a_capital_are_others():
 
 def test_lines_of_the_file_are_told_beside_its_rows(first):
     cleaned, rejected = delivered("b2", range(100, 120))
-    table, repeated = cleaning.append(first, cleaned)
+    table, repeated = instructions.append(first, cleaned)
     lines = LineCounts(lines=22, rows=20, blank_lines=1, rows_over_lines=0)
     told = intake_summary.arrived(first, table, cleaned, rejected, repeated, lines=lines)
     assert str(told).endswith("the file has 22 lines and 20 rows, 0 of them over several lines, "

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ftzard.data import cleaning
 from ftzard.data.reading import read_cells, read_raw, records
 from ftzard.errors import DataError
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
 
 
@@ -20,7 +20,7 @@ def test_a_number_that_is_none_is_a_missing_label_and_a_missing_text(tmp_path, n
     rows = read_raw(path, text_column="text", label_column="label")
     assert rows["text"].tolist() == ["a b", "", "NaN", "c"], "a text that says so is a text"
     assert rows["label"].tolist() == ["", "x", "Infinity", "4.0"]
-    _, rejected = cleaning.clean(rows, batch="b")
+    _, rejected = text_rows.clean(rows, batch="b")
     assert rejected["reason"].tolist() == ["label missing", "empty text"]
 
 

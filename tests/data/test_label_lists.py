@@ -1,8 +1,13 @@
 """Several labels in a row are found, and names that look like several are not."""
 
+from contextlib import nullcontext
+
+import pandas as pd
 import pytest
 
-from ftzard.data import label_lists, target_checks
+from ftzard.data import label_lists
+from ftzard.errors import DataError
+from ftzard.tasks.base import task_named
 
 
 def rows(**counts: int) -> list[str]:
@@ -30,7 +35,7 @@ def test_several_labels_in_a_row_are_found(counts, separator, count):
     found = label_lists.detect(rows(**counts))
     assert (found.separator, found.rows) == (separator, count), found
     assert found.example in counts and len(found.parts) >= 1
-    assert "one label" in target_checks.problem("classification", rows(**counts))
+    assert "one label" in label_lists.problem(rows(**counts))
 
 
 @pytest.mark.parametrize("names", [
@@ -47,8 +52,11 @@ def test_a_name_with_a_separator_in_it_is_one_name(names):
 
 
 def test_only_a_task_with_one_label_per_row_asks():
-    assert target_checks.problem("instruction_tuning", ["a", "b", "a|b"]) is None
-    assert "'a|b'" in target_checks.problem("classification", ["a", "b", "a|b"])
+    rows = pd.DataFrame({"label": ["a", "b", "a|b"] * 4})
+    no_rows = pd.DataFrame({"reason": [], "text": []}, dtype="str")
+    for task, said in (("classification", "'a|b'"), ("instruction_tuning", "")):
+        with pytest.raises(DataError, match=said) if said else nullcontext():
+            task_named(task).data.check(rows, no_rows, min_rows=1, max_rejected=0.1)
 
 
 @pytest.mark.parametrize("mark", ["、", "，", "；", "،", "؛"])

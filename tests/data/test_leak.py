@@ -9,9 +9,17 @@ import pytest
 from ftzard.data import cleaning, messages
 from ftzard.data.identity import FIRST, LATEST
 from ftzard.data.labeling import submissions
+from ftzard.data.labeling.label_formats import OneOf
+from ftzard.data.near_duplicates import (
+    drop_near_duplicates,
+    learned_before,
+    like_test_rows,
+)
 from ftzard.data.normalization import normalise_all
-from ftzard.data.splitting import assign, drop_near_duplicates, learned_before, like_test_rows
+from ftzard.data.splitting import assign
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.instruction_tuning.exchanges import exchanges_of
 from tests.data.conftest import RATIO
 
 WORDS = ("the a my this day phone song train lunch with and again really very some house street "
@@ -44,7 +52,7 @@ def raw(rows: list[str]) -> pd.DataFrame:
 
 
 def clean(rows: list[str], batch: str):
-    return cleaning.clean(raw(rows), batch=batch, labels={"0": "sad", "4": "glad"})
+    return text_rows.clean(raw(rows), batch=batch, labels={"0": "sad", "4": "glad"})
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +106,7 @@ def test_in_a_later_delivery_with_labels(known, plants, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_an_incoming_batch(known, plants, kind):
     """All are counted as they arrive; labelled all the same, none of them reaches training."""
-    arrived, _ = cleaning.clean(raw(texts(200, 4) + plants[kind]).drop(columns="label"),
+    arrived, _ = text_rows.clean(raw(texts(200, 4) + plants[kind]).drop(columns="label"),
                                 batch="third")
     reasons = like_test_rows(arrived["text"], known.loc[known["split"] == "test", "text"])
     expected = "near-duplicate" if kind == "word" else "duplicate"
@@ -124,7 +132,7 @@ def test_a_new_test_row_like_one_that_was_learned_before_is_counted(known):
 
 def test_in_a_labelled_file(known, plants, tmp_path):
     """Rows that nobody asked for, and other texts under ids that were asked for, are refused."""
-    arrived, _ = cleaning.clean(raw(texts(90, 5)).drop(columns="label"), batch="fourth")
+    arrived, _ = text_rows.clean(raw(texts(90, 5)).drop(columns="label"), batch="fourth")
     queue = arrived.head(60).assign(side="train", suggestion="sad", confidence="0.5", label="",
                                     chosen_by="least_confidence", group="")
     filled = queue.assign(label="glad")
@@ -134,7 +142,7 @@ def test_in_a_labelled_file(known, plants, tmp_path):
                           + plants["word"][10:20]})
     pd.concat([filled, stray]).to_csv(tmp_path / "mine.csv", index=False)
     found = submissions.read(tmp_path / "mine.csv", batch="file", queue=queue,
-                           labels=["glad", "sad"])
+                           labels=OneOf(["glad", "sad"]))
     assert found.rejected["reason"].str.startswith("unknown id").sum() == 30
     assert (found.rejected["reason"] == "changed text").sum() == 30
     table, _ = cleaning.append(known.drop(columns="split"), found.cleaned, replace_batch=False)
@@ -187,7 +195,7 @@ def test_a_question_and_its_answer_behind_another_beginning(tmp_path, beginning)
                  tmp_path)
     assert len(rows) == 600, "to cleaning they are two rows"
     sides = assign(rows, ratio=RATIO, salt="ftzard")
-    kept, dropped = drop_near_duplicates(sides)
+    kept, dropped = drop_near_duplicates(sides, repeated_of=exchanges_of)
     test = set(asked_and_answered(kept[kept["split"] == "test"]))
     validation = set(asked_and_answered(kept[kept["split"] == "validation"]))
     train = set(asked_and_answered(kept[kept["split"] == "train"]))
@@ -208,7 +216,7 @@ def test_the_same_question_with_another_answer_or_input_is_another_row(tmp_path)
     other = rows.head(1).assign(messages=about, text="system: something with an input of its own")
     rows = pd.concat([rows, other], ignore_index=True).assign(
         split=["test", "train", "train", "train"])
-    kept, dropped = drop_near_duplicates(rows)
+    kept, dropped = drop_near_duplicates(rows, repeated_of=exchanges_of)
     assert kept["label"].tolist() == ["Elephant", "Crocodile", "Elephant"]
     assert dropped["label"].tolist() == ["elephant!"]
     assert dropped["reason"].tolist() == ["question and answer of a test row"]
@@ -221,7 +229,8 @@ def test_a_new_test_row_whose_question_and_answer_were_learned_before_is_counted
     late = chats([([SYSTEM], *row) for row in zip(asked[:12], answers[:12], strict=True)]
                  + [([SYSTEM], *row) for row in zip(asked[12:20], answers[:8], strict=True)],
                  tmp_path).assign(split="test", id=[f"new{n}" for n in range(20)])
-    assert learned_before(pd.concat([before, late], ignore_index=True), before) == 12
+    both = pd.concat([before, late], ignore_index=True)
+    assert learned_before(both, before, repeated_of=exchanges_of) == 12
 
 
 def by_turn(dialogues: int, folder) -> tuple[pd.DataFrame, list[list[tuple[str, str]]]]:
@@ -248,14 +257,14 @@ def test_a_dialogue_that_became_a_row_for_each_turn_gives_no_test_answer_away(tm
         return sum(any(asked in text and answer in text for text in seen)
                    for asked, answer in asked_and_answered(kept[kept["split"] == side]))
 
-    kept, dropped = drop_near_duplicates(sides, LATEST)
+    kept, dropped = drop_near_duplicates(sides, LATEST, repeated_of=exchanges_of)
     assert told(sides, "test", "train") > 10, "they were there"
     assert told(kept, "test", "train") == told(kept, "test", "validation") == 0
     assert told(kept, "validation", "train") == 0
     assert (kept["split"] == "test").sum() == (sides["split"] == "test").sum(), "test rows stay"
     assert set(dropped["reason"]) == {"question and answer of a test row",
                                       "question and answer of a validation row"}
-    of_before, _ = drop_near_duplicates(sides, FIRST)
+    of_before, _ = drop_near_duplicates(sides, FIRST, repeated_of=exchanges_of)
     assert len(of_before) == len(sides), "in a workspace of before no row leaves"
 
 
@@ -265,8 +274,9 @@ def test_a_test_row_that_was_an_earlier_turn_of_a_learned_dialogue_is_counted(tm
     late = chats([([SYSTEM], *turns[1]) for turns in told], tmp_path)
     late = late.assign(split="test", id=[f"new{n}" for n in range(10)])
     both = pd.concat([before, late], ignore_index=True)
-    assert learned_before(both, before, LATEST) == 10
+    assert learned_before(both, before, LATEST, exchanges_of) == 10
     # The other way round nothing is learned: an old question stands before a new one.
     first = chats([([], *turns[0]) for turns in told], tmp_path).assign(split="train")
     new = rows[rows["row"] % 3 == 2].assign(split="test")
-    assert learned_before(pd.concat([first, new], ignore_index=True), first, LATEST) == 0
+    both = pd.concat([first, new], ignore_index=True)
+    assert learned_before(both, first, LATEST, exchanges_of) == 0

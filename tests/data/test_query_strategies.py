@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from ftzard.data.labeling.labeling_queue import queue_csv, read_queue
+from ftzard.data.near_duplicates import all_shapes, drop_near_duplicates, like_test_rows
 from ftzard.data.query_strategies import (
     STRATEGIES,
     counts,
@@ -14,7 +15,6 @@ from ftzard.data.query_strategies import (
     spread,
     uncertainty,
 )
-from ftzard.data.splitting import all_shapes, drop_near_duplicates, like_test_rows
 from ftzard.errors import ConfigError, DataError
 
 

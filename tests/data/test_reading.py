@@ -6,7 +6,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ftzard.data.reading import SOURCE, batch_of, header, read_cells, read_raw, records, store_raw
+from ftzard.data.reading import (
+    SOURCE,
+    batch_of,
+    header,
+    read_cells,
+    read_raw,
+    records,
+    store_raw,
+)
 from ftzard.errors import ConfigError, DataError
 
 SEED = ',target,text\n0,4,"so, good"\n1,0,NA\n2,0,\n3,4.0,null\n'

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ftzard.data import cleaning
 from ftzard.data.reading import count_lines, find_layout, layout, read_raw, records
 from ftzard.errors import ConfigError, DataError
+from ftzard.tasks.classification import text_rows
 from ftzard.tasks.instruction_tuning import instructions
 
 FILES = 150
@@ -134,7 +134,7 @@ def rows_out(path, given: dict, quoting: str | None, cleans: bool) -> int:
     assert counts is None or counts.rows == len(raw) == sum(1 for _ in records(path, **written))
     if not cleans:
         return len(raw)
-    cleaned, rejected = cleaning.clean(raw, batch="b")
+    cleaned, rejected = text_rows.clean(raw, batch="b")
     assert sorted([*cleaned["row"], *rejected["row"]]) == list(range(len(raw)))
     asked = instructions.read(path, instruction_column="text", output_column=head["label_column"],
                               **written)

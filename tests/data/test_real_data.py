@@ -2,10 +2,12 @@
 
 import pandas as pd
 
-from ftzard.data.cleaning import append, check, clean, sample_rows
+from ftzard.data.cleaning import append, sample_rows
+from ftzard.data.near_duplicates import drop_near_duplicates
 from ftzard.data.reading import batch_of, read_raw, store_raw
-from ftzard.data.splitting import assign, check_splits, drop_near_duplicates
+from ftzard.data.splitting import assign, check_splits
 from ftzard.data.storage import read_parquet, write_parquet
+from ftzard.tasks.classification.text_rows import check, clean
 
 RATIO = {"train": 0.7, "validation": 0.1, "test": 0.2}
 LABELS = {"0": "negative", "4": "positive"}

@@ -8,8 +8,11 @@ import pytest
 
 from ftzard.data import cleaning, reading, rejection
 from ftzard.errors import DataError
-from ftzard.orchestration import create_workspace
+from ftzard.tasks.base import task_named
+from ftzard.tasks.classification import text_rows
+from ftzard.tasks.classification.setup import describe_data
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.instruction_tuning.setup import describe_data as describe_instructions
 
 DATA = {"max_characters": 100, "max_rejected": 0.1, "min_rows": 10, "labels": None}
 
@@ -27,10 +30,11 @@ def step(path, said: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     else:
         raw = reading.read_raw(path, text_column=data.get("text_column", "text"),
                                label_column=data.get("label_column", "label"))
-        good, bad = cleaning.clean(raw, batch="b", labels=data["labels"],
+        good, bad = text_rows.clean(raw, batch="b", labels=data["labels"],
                                    max_characters=data["max_characters"])
-    cleaning.check(good, bad, labels=data["labels"], min_rows=data["min_rows"],
-                   max_rejected=data["max_rejected"])
+    check = task_named(data.get("task", "classification")).data.check
+    check(good, bad, labels=data["labels"], min_rows=data["min_rows"],
+          max_rejected=data["max_rejected"])
     return good, bad
 
 
@@ -107,7 +111,7 @@ class TestClassification:
         good, bad = step(path, {})
         _, repeated = cleaning.append(good, good.assign(batch="c", label="glad"))
         with pytest.raises(DataError, match="take these rows out of the file.*max_rejected to"):
-            cleaning.check(good, bad, repeated, min_rows=1, max_rejected=0.1)
+            text_rows.check(good, bad, repeated, min_rows=1, max_rejected=0.1)
 
     @pytest.mark.parametrize("labelled", [False, True])
     def test_too_few_rows_name_the_key_that_counts_them(self, tmp_path, labelled):
@@ -116,9 +120,9 @@ class TestClassification:
         good = good.assign(labelled_by="ann") if labelled else good
         key = "sampling.min_labelled" if labelled else "data.min_rows"
         with pytest.raises(DataError, match=f"Only 9 of 10 rows .* lower {key} to 9"):
-            cleaning.check(good, bad, min_rows=10, max_rejected=1.0)
+            text_rows.check(good, bad, min_rows=10, max_rejected=1.0)
         with pytest.raises(DataError, match="Fill or delete these rows.* Bring more rows.$"):
-            cleaning.check(good.head(0), bad, min_rows=1, max_rejected=1.0)
+            text_rows.check(good.head(0), bad, min_rows=1, max_rejected=1.0)
 
     def test_several_labels_in_a_row_are_one_label_or_named(self, tmp_path):
         path = table(tmp_path, *[{"text": f"both {n}", "label": "glad, sad"} for n in range(5)])
@@ -211,9 +215,9 @@ def described(file, options: dict) -> dict:
     """What init's options are to the functions behind them."""
     told = options.pop("task", "classification") == "instruction_tuning"
     if told:
-        return create_workspace.describe_instructions(file, **{
+        return describe_instructions(file, **{
             "instruction": "instruction", "output": "output", **options})
-    return create_workspace.describe_data(file, **{"text": "text", "label": "label", **options})[0]
+    return describe_data(file, **{"text": "text", "label": "label", **options})[0]
 
 
 OPTIONS = {"--text": "instruction", "--label": "output", "--input": "input",

@@ -5,10 +5,11 @@ import random
 import pandas as pd
 import pytest
 
-from ftzard.data import cleaning
 from ftzard.data.identity import FIRST, LATEST
+from ftzard.data.near_duplicates import all_shapes, drop_near_duplicates, like_test_rows
 from ftzard.data.normalization import duplicate_keys, normalise
-from ftzard.data.splitting import all_shapes, assign, drop_near_duplicates, like_test_rows
+from ftzard.data.splitting import assign
+from ftzard.tasks.classification import text_rows
 
 RATIO = {"train": 0.7, "validation": 0.1, "test": 0.2}
 SPACED = {
@@ -185,17 +186,17 @@ def test_no_row_with_a_sign_contradicts_another(raw):
     for i in range(1, 9):
         texts += [f"rates moved +{i} points", f"rates moved -{i} points"]
         labels += ["up", "down"]
-    cleaned, rejected = cleaning.clean(raw(texts, labels), batch="b", identity=LATEST)
+    cleaned, rejected = text_rows.clean(raw(texts, labels), batch="b", identity=LATEST)
     assert rejected.empty and len(cleaned) == len(texts)
     sides = assign(cleaned, ratio=RATIO, salt="s", identity=LATEST)["split"]
     for start in range(0, 30, 3):  # the side of the split knows only their words
         assert sides[start : start + 3].nunique() == 1
-    old = cleaning.clean(raw(texts, labels), batch="b")[1]
+    old = text_rows.clean(raw(texts, labels), batch="b")[1]
     assert (old["reason"] == "contradicting labels").all() and len(old) == len(texts)
 
 
 def test_what_contradicts_beside_signs_still_does(raw):
     rows = raw(["in C++ today", "In C++, today!", "in C today"], ["a", "b", "a"])
-    _, rejected = cleaning.clean(rows, batch="b", identity=LATEST)
+    _, rejected = text_rows.clean(rows, batch="b", identity=LATEST)
     assert rejected["row"].tolist() == [0, 1]
     assert set(rejected["reason"]) == {"contradicting labels"}

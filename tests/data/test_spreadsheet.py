@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 
 from ftzard.data.labeling import labeling_queue, submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.messages import one_turn, to_json
 from ftzard.data.spreadsheet import escape, escaped, unescape, unescaped
 from ftzard.data.storage import write_csv
+from ftzard.tasks.instruction_tuning.labeling import Answer
 
 FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(1;1)", "\t=1+1", "\r=1+1", "\n=1+1", " =1+1",
             "\u200b=1+1", "\ufeff=1+1", "\uff1d1+1", "\uff0b1+1", "\uff0d1+1", "\uff201",
@@ -95,7 +97,7 @@ class TestFilesThatArePassedOn:
         assert read["text"].tolist() == TEXTS and set(read["group"]) == {"=g"}
         assert read["label"].tolist() == queue["label"].tolist()
         back = submissions.read(path, batch="d", queue=submissions.queues(folder),
-                                labels=["-1", "+1"])
+                                labels=OneOf(["-1", "+1"]))
         assert back.refused.empty and back.cleaned["text"].tolist() == TEXTS
         assert back.cleaned["label"].tolist() == queue["label"].tolist()
 
@@ -110,7 +112,7 @@ class TestFilesThatArePassedOn:
         if change == "fewer columns":
             given = given[["id", "batch", "text", "label"]]
         given.to_csv(tmp_path / "given.csv", index=False, quoting=csv.QUOTE_ALL)
-        back = submissions.read(tmp_path / "given.csv", batch="d", labels=["=yes", "no"],
+        back = submissions.read(tmp_path / "given.csv", batch="d", labels=OneOf(["=yes", "no"]),
                               queue=submissions.queues(folder))
         assert back.refused.empty and back.cleaned["text"].tolist() == TEXTS
         assert set(back.cleaned["label"]) == {"=yes"}
@@ -122,7 +124,7 @@ class TestFilesThatArePassedOn:
         answers = ["''so", "'=2", "=3"]
         pd.DataFrame({"id": queue["id"], "batch": "b", "text": texts, "label": answers}).to_csv(
             tmp_path / "given.csv", index=False)
-        back = submissions.read(tmp_path / "given.csv", batch="d", labels=None,
+        back = submissions.read(tmp_path / "given.csv", batch="d", labels=Answer(),
                               queue=submissions.queues(folder))
         assert back.refused.empty and back.cleaned["label"].tolist() == answers
 
@@ -132,7 +134,7 @@ class TestFilesThatArePassedOn:
         write_csv(asked(TEXTS).assign(label="@wrong", labelled_by="=ann", own_answer="", seen=""),
                   tmp_path / "given.csv")
         back = submissions.read(tmp_path / "given.csv", batch="d", queue=queue,
-                                labels=["yes", "no"])
+                                labels=OneOf(["yes", "no"]))
         kept = submissions.report_refused(back.refused, tmp_path / "q", "given.csv", at="noon")
         self.safe(kept)
         head, *rows = cells(kept)
@@ -140,7 +142,7 @@ class TestFilesThatArePassedOn:
         mended.to_csv(tmp_path / "mended.csv", index=False, quoting=csv.QUOTE_ALL)
         joined = submissions.join([tmp_path / "mended.csv"], tmp_path / "joined.csv")
         self.safe(joined)
-        again = submissions.read(joined, batch="e", queue=queue, labels=["yes", "no"])
+        again = submissions.read(joined, batch="e", queue=queue, labels=OneOf(["yes", "no"]))
         assert again.refused.empty and again.cleaned["text"].tolist() == TEXTS
         assert set(again.cleaned["labelled_by"]) == {"=ann"}
 
@@ -151,7 +153,7 @@ class TestFilesThatArePassedOn:
                                     label=answers)
         path = labeling_queue.queue_csv(queue, folder / "b.csv")
         self.safe(path)
-        back = submissions.read(path, batch="d", queue=submissions.queues(folder), labels=None)
+        back = submissions.read(path, batch="d", queue=submissions.queues(folder), labels=Answer())
         assert back.cleaned["label"].tolist() == answers
 
 
@@ -195,6 +197,6 @@ class TestLibreOffice:
         rows = cells(again)
         filled = pd.DataFrame(rows[1:], columns=rows[0]).assign(label="yes")
         filled.to_csv(tmp_path / "filled.csv", index=False, quoting=csv.QUOTE_ALL)
-        back = submissions.read(tmp_path / "filled.csv", batch="d", labels=["yes", "no"],
+        back = submissions.read(tmp_path / "filled.csv", batch="d", labels=OneOf(["yes", "no"]),
                               queue=submissions.queues(folder))
         assert back.refused.empty and back.cleaned["text"].tolist() == texts

@@ -4,7 +4,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from ftzard.data.storage import read_joblib, read_parquet, rows, write_csv, write_parquet
+from ftzard.data.storage import (
+    read_joblib,
+    read_parquet,
+    rows,
+    write_csv,
+    write_parquet,
+)
 from ftzard.errors import DataError
 
 

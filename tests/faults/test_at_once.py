@@ -9,7 +9,7 @@ import pytest
 from dagster import DagsterInstance
 
 from ftzard.core.locks import locked
-from ftzard.orchestration import launch
+from ftzard.orchestration import dead_runs
 from tests.faults.test_killed import sound
 from tests.orchestration.texts import end, started
 
@@ -47,7 +47,7 @@ def test_a_run_that_waits_for_the_workspace_is_not_taken_for_dead(story):
         try:
             assert any("waiting:" in line for line in process.stdout)
             with DagsterInstance.from_config(str(story.workspace.dagster_home)) as instance:
-                assert launch.close_dead_runs(instance, story.workspace, start_s=-1.0) == []
+                assert dead_runs.close_dead_runs(instance, story.workspace, start_s=-1.0) == []
         except BaseException:
             end(process)
             raise

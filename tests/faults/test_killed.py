@@ -21,7 +21,13 @@ from ftzard.orchestration.launch import environment
 from ftzard.orchestration.services import answers
 from ftzard.tracking import runs
 from ftzard.versioning.dvc import dvc_hash as recorded_hash
-from tests.orchestration.test_servers import LAUNCH, ask, free_port, jobs_are_there, wait_until
+from tests.orchestration.test_servers import (
+    LAUNCH,
+    ask,
+    free_port,
+    jobs_are_there,
+    wait_until,
+)
 from tests.orchestration.texts import end, living, processes
 from tests.story import begun
 

@@ -77,7 +77,8 @@ def test_a_copy_of_the_kernel_s_beginning_verifies_without_another_interpreter(
     numpy.save(tmp_path / "expected.npy", expected)
     (tmp_path / "asked.json").write_text(json.dumps({
         "folder": str(folder), "spec": spec.to_dict(), "expected": str(tmp_path / "expected.npy"),
-        "rows": {"input_ids": [list(map(int, ids)) for ids in validation_rows["input_ids"]]}}, default=str))
+        "rows": {"input_ids": [list(map(int, ids)) for ids in validation_rows["input_ids"]]}},
+        default=str))
     done = subprocess.run([sys.executable, "-c", IN_A_COPY, str(tmp_path / "asked.json")],
                           text=True, capture_output=True)
     equal, refused = done.stdout.splitlines()

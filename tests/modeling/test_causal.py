@@ -259,7 +259,8 @@ def test_tied_embeddings_are_trained_as_one_matrix_and_come_back_so(
     expected = losses(answerer, validation)
     detach(falcon)
     assert verify_saved(done.folder, falcon.spec, validation, expected) == 0.0
-    for answer, said in ((expected + 0.5, "by up to 0.5"), (expected[1:], "losses of shape .40,.; expected .39,")):
+    for answer, said in ((expected + 0.5, "by up to 0.5"),
+                         (expected[1:], "losses of shape .40,.; expected .39,")):
         monkeypatch.setattr(verification, "_fingerprint", lambda *given, answer=answer: answer)
         with pytest.raises(ModelError, match=said):
             verify_saved(done.folder, falcon.spec, validation, expected)

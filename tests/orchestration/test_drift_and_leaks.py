@@ -13,6 +13,7 @@ import yaml
 
 from ftzard.registry import model_records
 from ftzard.steps import drift_reference
+from ftzard.tasks.base import task_named
 from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.tracking import registry, runs
 from ftzard.versioning import delivery_names
@@ -64,7 +65,8 @@ class TestDrift:
         shutil.rmtree(workspace.cache / "drift")
         classifier = open_classifier(*model_records.version_files(workspace, version))
         made = drift_reference.reference(SimpleNamespace(
-            workspace=workspace, config=workspace.config()), version, classifier)
+            workspace=workspace, config=workspace.config(), task=task_named("classification")),
+            version, classifier)
         assert len(made) == len(kept) > 100
         for name in ("words", "characters", "tokens"):
             assert (getattr(made, name) == np.stack(kept[name])).all()

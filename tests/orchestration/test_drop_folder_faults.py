@@ -6,7 +6,13 @@ import socket
 import threading
 
 import pytest
-from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import (
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+)
 from dagster._core.events import EngineEventData
 
 from ftzard import doctor
@@ -15,7 +21,7 @@ from ftzard.data import reading
 from ftzard.doctor import dropped
 from ftzard.errors import DataError
 from ftzard.orchestration import create_workspace, drop_folder_runs, past_runs, quarantine, services
-from ftzard.orchestration.launch import NOT_TRIED
+from ftzard.orchestration.dead_runs import NOT_TRIED
 from ftzard.steps.inputs import given_or_latest
 from ftzard.workspace import delivery_hashes, drop_folders, drop_tally
 from tests.orchestration.test_sensors import INFERENCE, ran, refused

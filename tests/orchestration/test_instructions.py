@@ -14,7 +14,8 @@ from ftzard.errors import ModelError
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.registry import model_records
 from ftzard.reporting.standings import Standings
-from ftzard.tasks.instruction_tuning import instructions, model, tokenize_rows
+from ftzard.tasks.instruction_tuning import instructions, model
+from ftzard.tasks.instruction_tuning.data import turns
 from ftzard.tracking import registry, runs
 from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
@@ -185,7 +186,7 @@ def test_an_answer_of_spaces_stays_in_the_queue_and_the_others_are_learned(tutor
     cleaned = tutor.table("cleaned")
     back = cleaned[cleaned["labelled_by"].fillna("") != ""]
     assert 70 <= len(back) <= 89 and (back["label"].str.strip() != "").all()
-    assert (back["messages"].map(tokenize_rows.turns).map(len) > 0).all()
+    assert (back["messages"].map(turns).map(len) > 0).all()
 
 
 def test_the_report_and_mlflow_show_what_each_model_writes(tutor):

@@ -93,7 +93,7 @@ def test_without_an_mlflow_store_the_page_says_so_and_none_is_made(experiment, h
 
 def page_of(rounds, run) -> dict:
     """Return what the asset's page tells of a version that this MLflow run has made."""
-    mlflow_bridge.forget()
+    mlflow_bridge.clear_details()
     handle = rounds.workspace.handle("cleaned", rounds.config.paths.cleaned, 5).at("c0ffee")
     context = output()
     experiment = Experiment(rounds.workspace, rounds.config, run.data.tags["dagster_run_id"])

@@ -122,13 +122,13 @@ for function, arguments in ways:
     place = Path("{tmp_path}", f"{{len(found)}}.json")
     done = forked_worker.call(function, arguments, place, timeout=60 if len(found) < 2 else 0.2)
     found.append((done, place.read_text() if place.exists() else None))
-    assert not forked_worker.call("os:listdir", dict(path="/"), place, timeout=60), "one piece of work"
+    assert not forked_worker.call("os:listdir", dict(path="/"), place, timeout=60), "one call"
     forked_worker.prepare(call_function)
 assert [done for done, _ in found] == [True, False, False], found
 assert found[0][1].strip() == '"A Word"', found
 for killed in psutil.Process().children():
     killed.kill()
-assert not forked_worker.call("os:listdir", dict(path="/"), place, timeout=60), "whoever asks goes on"
+assert not forked_worker.call("os:listdir", dict(path="/"), place, timeout=60), "it was killed"
 """, timeout=120, store_history=False)
         assert said["content"]["status"] == "ok", said["content"]
         assert not copy.is_running()

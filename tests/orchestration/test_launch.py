@@ -9,7 +9,7 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus, job, op
 
 from ftzard.orchestration import lease, services
-from ftzard.orchestration.launch import close_dead_runs
+from ftzard.orchestration.dead_runs import close_dead_runs
 
 
 @op

@@ -13,8 +13,13 @@ from ftzard.config.compose import PACKAGED, compose, resolve
 from ftzard.config.pipeline import JOBS, job_named
 from ftzard.errors import ConfigError
 from ftzard.orchestration.jobs import build, resources
-from ftzard.orchestration.launch import RESOURCES, launchpad, merged, resources_of
 from ftzard.orchestration.launchpad import opens_with
+from ftzard.orchestration.launchpad_file import (
+    RESOURCES,
+    resources_of,
+    split_launchpad,
+    with_overrides,
+)
 from ftzard.orchestration.resources import goes_over, request
 
 ROOT = Path("/somewhere/ws")
@@ -86,19 +91,19 @@ def test_an_artifact_that_does_not_exist_names_the_nearest():
 @pytest.mark.parametrize("job", JOBS)
 def test_each_shipped_yaml_resolves(job):
     values = yaml.safe_load((PACKAGED / "dagster" / f"{job}.yaml").read_text())
-    told = launchpad(values)
+    told = split_launchpad(values)
     assert "experiment" not in told.resources
     config = compose(request(told.experiment, {"resources": told.resources}, ROOT))
     assert config.model.name == "falcon_tiny"
 
 
 def test_the_command_line_s_overrides_end_in_the_same_place():
-    experiment = launchpad({"resources": {"experiment": {"config": {
+    experiment = split_launchpad({"resources": {"experiment": {"config": {
         "training": {"epochs": 2}, "overrides": ["seed=3"]}}}}).experiment
-    config = compose(merged(experiment, ["tuning.trials=1"]))
+    config = compose(with_overrides(experiment, ["tuning.trials=1"]))
     assert (config.training.epochs, config.seed, config.tuning.trials) == (2, 3, 1)
     with pytest.raises(ConfigError, match="said twice"):
-        compose(merged(experiment, ["training.epochs=5"]))
+        compose(with_overrides(experiment, ["training.epochs=5"]))
 
 
 def test_every_resource_of_a_job_may_be_named_and_no_other():
@@ -124,7 +129,7 @@ def test_the_resources_of_each_job_are_known_without_dagster():
     ([3], ["expected keys with values"])])
 def test_what_would_be_passed_over_is_refused_by_file_key_and_place(values, words):
     with pytest.raises(ConfigError) as refused:
-        launchpad(values, "mine.yaml")
+        split_launchpad(values, "mine.yaml")
     assert all(word in str(refused.value) for word in ["mine.yaml", *words]), refused.value
 
 
@@ -141,7 +146,7 @@ resources:
 def test_a_yaml_of_the_system_before_is_told_today_s_names_and_what_it_says_works():
     values = yaml.safe_load(FORMER)
     with pytest.raises(ConfigError) as refused:
-        launchpad(values, "mine.yaml", "cleaning_job")
+        split_launchpad(values, "mine.yaml", "cleaning_job")
     said, told = str(refused.value), {}
     for name in [name for name in values["resources"] if name not in RESOURCES]:
         told[name] = re.search(rf"'{name}' is called (\w+) here", said)[1]
@@ -153,7 +158,7 @@ def test_a_yaml_of_the_system_before_is_told_today_s_names_and_what_it_says_work
     followed = {told.get(name, name): {} if name in told else value
                 for name, value in values["resources"].items()}
     followed["raw_input_manager"] = values["resources"]["raw_data_input_manager"]
-    found = launchpad({"resources": followed}, "mine.yaml", "cleaning_job")
+    found = split_launchpad({"resources": followed}, "mine.yaml", "cleaning_job")
     config = compose(request(found.experiment, {"resources": found.resources}, ROOT))
     assert config.data.source == "data/training.csv"
 
@@ -175,7 +180,7 @@ def test_a_yaml_of_the_system_before_is_told_today_s_names_and_what_it_says_work
     (None, "io_manager_step5_metadata", "inference_metadata_io_manager")])
 def test_which_name_depends_on_the_job(job, name, now):
     with pytest.raises(ConfigError, match=rf"'{name}' is called {now} here\."):
-        launchpad({"resources": {name: {"config": {}}}}, "mine.yaml", job)
+        split_launchpad({"resources": {name: {"config": {}}}}, "mine.yaml", job)
     assert job is None or now in definitions.jobs[job].resource_defs
 
 
@@ -183,7 +188,7 @@ def test_every_former_name_leads_to_one_that_exists():
     for name, now in former_names.RESOURCES.items():
         assert name not in RESOURCES and set(now) <= RESOURCES
     with pytest.raises(ConfigError, match="the op 'sampler_op' is called sampling here"):
-        launchpad({"ops": {"sampler_op": {}}})
+        split_launchpad({"ops": {"sampler_op": {}}})
 
 
 @pytest.mark.parametrize(("former", "now"), [
@@ -208,7 +213,7 @@ def test_a_table_under_another_ending_is_refused_before_it_is_written():
 
 def test_dagster_s_own_keys_are_handed_on():
     loggers = {"console": {"config": {"log_level": "INFO"}}}
-    told = launchpad({"loggers": loggers, "ops": None, "resources": None})
+    told = split_launchpad({"loggers": loggers, "ops": None, "resources": None})
     assert (told.experiment, told.resources, told.dagster) == ({}, {}, {"loggers": loggers})
 
 

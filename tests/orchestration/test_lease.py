@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from ftzard.orchestration import launch, lease
+from ftzard.orchestration import dead_runs, lease
 from tests.orchestration.test_launch import dead, instance, run_of, status_of  # noqa: F401
 from tests.orchestration.texts import queued
 
@@ -22,8 +22,8 @@ def test_a_run_of_a_container_that_is_gone_is_dead_once_its_lease_ran_out(
         instance, workspace, dead):  # noqa: F811
     run = run_of(instance, workspace, os.getpid(), host="b5f1c0ffee12")
     now = later(lease.LEASE_S - 10)
-    assert launch.close_dead_runs(instance, workspace, now=now) == []
-    closed = launch.close_dead_runs(instance, workspace, now=later(lease.LEASE_S + 10))
+    assert dead_runs.close_dead_runs(instance, workspace, now=now) == []
+    closed = dead_runs.close_dead_runs(instance, workspace, now=later(lease.LEASE_S + 10))
     assert closed == [run.run_id] and status_of(instance, run) == "FAILURE"
     said = [e.message for e in instance.all_logs(run.run_id)]
     assert any("its process on b5f1c0ffee12 has not been heard of" in message for message in said)
@@ -33,18 +33,18 @@ def test_a_container_of_the_same_name_is_not_taken_for_the_one_before(
         instance, workspace):  # noqa: F811
     """Its processes are numbered anew: the pid that is alive here is another process."""
     run = run_of(instance, workspace, os.getpid(), processes="pid:[4026500000]")
-    assert launch.close_dead_runs(instance, workspace, now=later(lease.LEASE_S + 10)) == [
+    assert dead_runs.close_dead_runs(instance, workspace, now=later(lease.LEASE_S + 10)) == [
         run.run_id]
 
 
 def test_a_pid_that_another_process_has_by_now_is_not_the_run_s(instance, workspace):  # noqa: F811
     run = run_of(instance, workspace, os.getpid(), born="1")
-    assert launch.close_dead_runs(instance, workspace) == [run.run_id]
+    assert dead_runs.close_dead_runs(instance, workspace) == [run.run_id]
 
 
 def test_what_waits_in_the_queue_is_not_dead_however_long(instance, workspace):  # noqa: F811
     run = instance.add_run(queued("empty", {}))
-    assert launch.close_dead_runs(instance, workspace, now=later(1e6)) == []
+    assert dead_runs.close_dead_runs(instance, workspace, now=later(1e6)) == []
     assert status_of(instance, run) == "QUEUED"
 
 
@@ -60,9 +60,9 @@ def test_a_run_whose_code_server_is_gone_does_not_hold_up_the_queue_for_long(
         server.listen()
         run = instance.create_run_for_job(empty, status=DagsterRunStatus.STARTING, tags={
             ".dagster/grpc_info": json.dumps({"host": "localhost", "socket": str(place)})})
-        assert launch.close_dead_runs(instance, workspace, now=later(120)) == []
-    assert launch.close_dead_runs(instance, workspace, now=later(30)) == []
-    assert launch.close_dead_runs(instance, workspace, now=later(120)) == [run.run_id]
+        assert dead_runs.close_dead_runs(instance, workspace, now=later(120)) == []
+    assert dead_runs.close_dead_runs(instance, workspace, now=later(30)) == []
+    assert dead_runs.close_dead_runs(instance, workspace, now=later(120)) == [run.run_id]
 
 
 WORK = """

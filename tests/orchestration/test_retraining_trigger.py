@@ -25,7 +25,7 @@ def test_how_many_labels_start_a_retraining(trigger, calm, alarmed):
 def asked(workspace):
     """Drop a number of labels under a trigger, with or without an alarm; return what is asked."""
 
-    def look(trigger: str, labels: int, alarm: bool) -> drop_folder_runs.Found:
+    def look(trigger: str, labels: int, alarm: bool) -> drop_folder_runs.RequestedRuns:
         marker = workspace.root / "ftzard.yaml"
         marker.write_text(yaml.safe_dump({"retraining": {"trigger": trigger},
                                           "sampling": {"min_labelled": 30}}))
@@ -40,7 +40,7 @@ def asked(workspace):
     return look
 
 
-def experiment(found: drop_folder_runs.Found) -> dict:
+def experiment(found: drop_folder_runs.RequestedRuns) -> dict:
     request, = found.requests
     return request.run_config["resources"]["experiment"]["config"]
 

@@ -114,21 +114,21 @@ class TestFiles:
         writer = threading.Timer(0.1, later)
         writer.start()
         try:
-            assert drop_folder_runs.settled([whole, growing, gone]) == [whole]
+            assert drop_folder_runs.stable_files([whole, growing, gone]) == [whole]
         finally:
             writer.join()
 
     def test_a_file_that_somebody_has_open_to_write_is_not_settled(self, tmp_path):
         path = dropped(tmp_path, "slow.csv")
         with open(path, "a"):
-            assert drop_folder_runs.settled([path]) == []
+            assert drop_folder_runs.stable_files([path]) == []
         with open(path):
-            assert drop_folder_runs.settled([path]) == [path], "reading it does no harm"
+            assert drop_folder_runs.stable_files([path]) == [path], "reading it does no harm"
 
     def test_an_empty_file_is_given_time_to_be_filled(self, tmp_path):
         old, new = dropped(tmp_path, "old.csv", ""), dropped(tmp_path, "new.csv", "")
         os.utime(new)
-        assert drop_folder_runs.settled([old, new]) == [old]
+        assert drop_folder_runs.stable_files([old, new]) == [old]
 
 
 class TestRawIncoming:
@@ -229,23 +229,23 @@ class TestIncoming:
         first, = drop_folder_runs.incoming(instance, workspace).requests
         second, = drop_folder_runs.incoming(instance, workspace).requests
         both = [ran(instance, request) for request in (first, second)]
-        drop_folder_runs.refuse_taken(instance, both[0])
+        drop_folder_runs.refuse_duplicate(instance, both[0])
         instance.report_dagster_event(DagsterEvent(
             DagsterEventType.RUN_SUCCESS.value, job_name=INFERENCE), run_id=both[0].run_id)
         with pytest.raises(WorkspaceError, match=f"run {both[0].run_id[:8]} meanwhile"):
-            drop_folder_runs.refuse_taken(instance, both[1])
+            drop_folder_runs.refuse_duplicate(instance, both[1])
         instance.report_run_failed(both[1])
         found = drop_folder_runs.incoming(instance, workspace)
         assert found.requests == [] and found.reason == "no new file in data/incoming"
         again = instance.add_run(DagsterRun(
             job_name=INFERENCE, run_id=make_new_run_id(), tags=first.tags,
             parent_run_id=both[0].run_id, root_run_id=both[0].run_id))
-        drop_folder_runs.refuse_taken(instance, again)
+        drop_folder_runs.refuse_duplicate(instance, again)
 
     def test_a_file_that_vanishes_while_it_is_looked_at_stops_nothing(self, instance, workspace,
                                                                       monkeypatch):
         gone, there = (dropped(workspace.incoming, n, n) for n in ("a.csv", "b.csv"))
-        settled = drop_folder_runs.settled
+        settled = drop_folder_runs.stable_files
 
         def vanishing(files):
             found = settled(files)

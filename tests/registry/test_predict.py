@@ -10,7 +10,15 @@ import pytest
 from ftzard.data.reading import read_cells
 from ftzard.errors import DataError
 from ftzard.registry.input_lines import opened, require_content
-from ftzard.registry.predict import BATCH, Asked, Columns, as_json, batches, format_of, understood
+from ftzard.registry.predict import (
+    BATCH,
+    Asked,
+    Columns,
+    as_json,
+    batches,
+    format_of,
+    understood,
+)
 
 
 def read(content: bytes, kind: str | None = None, column: str = "text", encoding: str = "utf-8"):

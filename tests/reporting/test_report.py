@@ -12,7 +12,15 @@ from ftzard.evaluation.forgetting import Matrix, summary
 from ftzard.evaluation.gate import judge
 from ftzard.reporting import report
 from ftzard.reporting.report_data import Facts
+from ftzard.tasks.base import task_named
 from tests.evaluation.simulated import CLASSES, LIMITS, made, pair, record
+
+SECTIONS = task_named("classification").report.sections
+
+
+def render(facts) -> str:
+    return report.render(facts, SECTIONS)
+
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -145,7 +153,7 @@ def facts() -> dict:
 
 @pytest.fixture(scope="module")
 def whole(facts) -> str:
-    return report.render(facts)
+    return render(facts)
 
 
 def test_the_page_tells_what_it_was_told(facts, whole):
@@ -204,7 +212,7 @@ def test_a_round_on_other_rows_stands_apart_and_in_no_picture():
             *({"name": f"v{i}", "verdict": "refuse", "accuracy": 0.81 + i / 100, "lower": 0.8,
                "upper": 0.9, "n": 83, "measured_on": "the 83 test rows of data version bbbb",
                "labels": 70, "new_training_rows": 63} for i in (2, 3))]
-    page = report.render({"rounds": told, "models": [
+    page = render({"rounds": told, "models": [
         {"name": "m", "role": "challenger", "accuracy": 0.84, "n": 83}]})
     text = Reader(page).text.replace("\u00a0", " ")
     assert "all measured on the same rows: the 83 test rows of data version bbbb" in text
@@ -220,11 +228,11 @@ def test_how_sure_the_kept_epoch_is_stands_with_the_learning_curves():
               for e, loss, val, right, cooled, t in (
                   (1, 0.41, 0.52, 0.80, 0.51, 1.1), (2, 0.008, 2.03, 0.81, 0.61, 3.4))]
     trial = {"name": "retraining", "history": epochs, "best": True, "best_epoch": 1}
-    text = Reader(report.render({"trials": [trial]})).text.replace("\u00a0", " ")
+    text = Reader(render({"trials": [trial]})).text.replace("\u00a0", " ")
     assert "validation accuracy is 80.0 % with the weights of epoch 1, which were kept" in text
     assert ("surer than it should be: the loss is 0.520 on validation rows and 0.410 on training "
             "rows, and with its logits divided by 1.10 it is 0.510") in text
-    old = Reader(report.render({"trials": [{**trial, "best_epoch": None}]})).text
+    old = Reader(render({"trials": [{**trial, "best_epoch": None}]})).text
     assert "best validation accuracy is 81.0" in old and "surer" not in old
 
 
@@ -243,7 +251,7 @@ def test_texts_cannot_become_markup(whole):
 
 def test_classes_and_names_cannot_become_markup():
     nasty = '"><img src=x onerror=alert(1)>'
-    page = report.render(
+    page = render(
         {
             "title": nasty,
             "class_counts": {nasty: {nasty: 3}},
@@ -271,6 +279,14 @@ def test_the_page_needs_nothing_from_outside(whole):
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", whole))
 
 
+def test_in_dark_mode_every_color_of_a_plot_has_another(whole):
+    assert "prefers-color-scheme:dark" in whole
+    plotted = set(re.findall(r"var\((--plot-[a-z]+), #[0-9a-f]{6}\)", whole))
+    assert plotted and plotted <= set(re.findall(r"(--plot-[a-z]+):", whole))
+    used = set(re.findall(r"var\((--[a-z-]+)\)", whole))
+    assert used <= set(re.findall(r"(--[a-z-]+):", whole))
+
+
 def test_every_element_is_closed_and_every_link_has_its_target(whole):
     reader = Reader(whole)
     assert reader.open == []
@@ -280,7 +296,7 @@ def test_every_element_is_closed_and_every_link_has_its_target(whole):
 
 
 def test_missing_sections_are_said_and_no_chart_is_empty():
-    reader = Reader(report.render({}))
+    reader = Reader(render({}))
     assert "svg" not in reader.tags
     for said in (
         "No verdict",
@@ -329,11 +345,11 @@ def test_one_missing_fact_is_said_where_it_belongs(facts, left_out, section, sai
 
 def test_histories_as_training_writes_them_give_curves():
     entry = {"epoch": 1, "train_loss": 0.6, "validation_loss": 0.5, "accuracy": 0.654}
-    text = Reader(report.render({"trials": [{"name": "t", "history": [entry], "best": True}]})).text
+    text = Reader(render({"trials": [{"name": "t", "history": [entry], "best": True}]})).text
     assert "best validation accuracy is 65.4" in text
     assert "there are no such curves" not in text
     bare = [{"name": "t", "history": [{"epoch": 1, "train_loss": 0.6}]}]
-    assert "No trial recorded its accuracy" in Reader(report.render({"trials": bare})).text
+    assert "No trial recorded its accuracy" in Reader(render({"trials": bare})).text
 
 
 @pytest.mark.parametrize(
@@ -350,36 +366,36 @@ def test_the_banner_says_the_verdict(facts, decision, against, headline):
     verdict = facts["comparison"] | {
         "decision": decision, "against": against, "warnings": ["A baseline is better."],
     }  # fmt: skip
-    text = Reader(report.render({"comparison": verdict})).text
+    text = Reader(render({"comparison": verdict})).text
     assert headline in text
     assert "Warning: A baseline is better." in text and "A trial" not in text
     tried = verdict | {"limits": verdict["limits"] | {"trial": True}}
-    assert "A trial (gate.trial=true)" in Reader(report.render({"comparison": tried})).text
+    assert "A trial (gate.trial=true)" in Reader(render({"comparison": tried})).text
 
 
 def test_an_unknown_fact_is_refused_by_name(facts):
     with pytest.raises(DataError, match="did you mean 'uncertainty'"):
-        report.render({"uncertainy": [0.1]})
+        render({"uncertainy": [0.1]})
     with pytest.raises(DataError, match="did you mean 'params'"):
-        report.render({"trials": [{"name": "a", "history": [], "parms": {}}]})
+        render({"trials": [{"name": "a", "history": [], "parms": {}}]})
 
 
 def test_lengths_counted_after_cutting_are_refused():
     with pytest.raises(DataError, match="counted before cutting"):
-        report.render({"token_lengths": [48, 48, 7], "max_length": 48, "cut_rows": 2})
+        render({"token_lengths": [48, 48, 7], "max_length": 48, "cut_rows": 2})
 
 
 def test_the_same_facts_give_the_same_page_and_it_is_written_whole(facts, whole, tmp_path):
-    path = report.write(Facts.of(facts), tmp_path / "reports" / "index.html")
+    path = report.write(Facts.of(facts), SECTIONS, tmp_path / "reports" / "index.html")
     assert path.read_text(encoding="utf-8") == whole
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
 
 
 def test_counts_that_do_not_add_up_say_by_how_much(facts):
-    text = Reader(report.render({**facts, "rows_read": 4700})).text
+    text = Reader(render({**facts, "rows_read": 4700})).text
     assert "2,945 are in use. These counts are 27 rows apart" in text
     bare = {k: v for k, v in facts.items() if k != "leaks"}
-    assert "apart" not in Reader(report.render(bare)).text
+    assert "apart" not in Reader(render(bare)).text
 
 
 def test_a_batch_is_called_by_its_file_wherever_the_page_names_it(facts):
@@ -394,7 +410,7 @@ def test_a_batch_is_called_by_its_file_wherever_the_page_names_it(facts):
                        "reasons": [f"Veto by test set '{first}'."]},
         "rounds": [{"name": "v1", "verdict": "refuse", "accuracy": 0.7, "reason": f"By {first}."}],
         "forgetting": {**facts["forgetting"], "batches": [first, second]}, "asked_of": second}
-    text = Reader(report.render(told)).text
+    text = Reader(render(told)).text
     for said in ("Veto by test set 'march.csv (7d0a323)'", "Batch march.csv (caaac4d) differs.",
                  "The latest batch, march.csv (caaac4d)", "By march.csv (7d0a323).",
                  "rows of march.csv (caaac4d) without labels", "march.csv 7d0a323"):
@@ -406,7 +422,7 @@ def test_a_batch_is_called_by_its_file_wherever_the_page_names_it(facts):
 
 def test_a_model_trained_once_is_no_choice_among_trials(facts):
     once = [facts["trials"][1] | {"name": "retraining"}]
-    text = Reader(report.render({"trials": once})).text
+    text = Reader(render({"trials": once})).text
     assert "The best validation accuracy is 72.0 %, after epoch 1." in text.replace("\u00a0", " ")
     assert "Values used" in text and "0.00615" in text
     for choice in ("chosen", "trial 1", "every trial", "each trial"):
@@ -416,7 +432,7 @@ def test_a_model_trained_once_is_no_choice_among_trials(facts):
 def test_long_hashes_are_short_and_whole_as_hover_text(facts):
     weights, row = "ab12" * 16, "159cd6819de8afe8"
     test = {**facts["test"], "ids": [row] * 60}
-    reader = Reader(report.render({"test": test, "lineage": {"base_hash": weights}}))
+    reader = Reader(render({"test": test, "lineage": {"base_hash": weights}}))
     assert weights[:12] in reader.text and weights not in reader.text
     assert row[:12] in reader.text and row not in reader.text
     assert {weights, row} <= {value for _, name, value in reader.attributes if name == "title"}
@@ -426,7 +442,7 @@ def test_a_baseline_that_counts_words_is_only_mentioned_when_it_is_as_good(facts
     verdict, (baseline,) = facts["comparison"], facts["comparison"]["baselines"]
 
     def page(**changed) -> str:
-        return Reader(report.render({"comparison": {**verdict, "baselines": [
+        return Reader(render({"comparison": {**verdict, "baselines": [
             {**baseline, **changed}]}})).text
 
     assert "(TF-IDF) is as good" in page(lower=-0.01, upper=0.02)
@@ -437,6 +453,6 @@ def test_a_baseline_that_counts_words_is_only_mentioned_when_it_is_as_good(facts
 
 def test_an_accuracy_that_leaves_nothing_to_gain_needs_no_table(facts):
     labels = ["negative"] * 60
-    text = Reader(report.render({"test": {**facts["test"], "labels": labels}})).text
+    text = Reader(render({"test": {**facts["test"], "labels": labels}})).text
     assert "Accuracy if it answers only when it is sure" in text
     assert "No table: accuracy on all rows is 100.0" in text

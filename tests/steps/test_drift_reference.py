@@ -10,9 +10,9 @@ from ftzard.config.compose import compose
 from ftzard.core.artifacts import sha256
 from ftzard.data import storage
 from ftzard.errors import DataError
-from ftzard.evaluation.drift import Sample
 from ftzard.registry import model_records
 from ftzard.steps import drift_reference
+from ftzard.tasks.base import task_named
 from ftzard.tracking.registry import Version
 from ftzard.workspace import drift_log
 from tests.evaluation.simulated import CLASSES, made
@@ -25,7 +25,7 @@ class Opened(SimpleNamespace):
 
     def __init__(self, workspace, **config):
         super().__init__(workspace=workspace, config=compose(config), logged={}, said={}, kept={},
-                         tagged={}, inputs={})
+                         tagged={}, inputs={}, task=task_named("classification"))
         self.mlflow_run = SimpleNamespace(tags=self.tagged.update)
 
     def log(self, **metrics):
@@ -49,20 +49,19 @@ def ready(workspace):
     return workspace
 
 
-def batch(name: str, seed: int, **change) -> tuple[pd.DataFrame, Sample]:
+def batch(name: str, seed: int, **change) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     sample = made(400, seed, **change)
     texts = ["x " * (int(w) - 1) + "x" * (round(c) - 2 * (int(w) - 1))
              for w, c in zip(sample.words, sample.characters, strict=True)]
     rows = pd.DataFrame({"text": texts, "batch": name, "length": sample.tokens.astype(int),
                          "cut": 0})
-    return rows, drift_reference.sample(rows, sample.probabilities, sample.embeddings)
+    return rows, sample.probabilities, sample.embeddings
 
 
 def compared(workspace, name: str, seed: int, *, config=None, **change):
     run = Opened(workspace, **(config or {}))
-    rows, sample = batch(name, seed, **change)
-    found = drift_reference.compare(
-        run, CHAMPION, SimpleNamespace(labels=CLASSES), rows, sample)
+    found = drift_reference.compare(run, CHAMPION, SimpleNamespace(labels=CLASSES),
+                                    *batch(name, seed, **change))
     return found, run
 
 

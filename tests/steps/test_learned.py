@@ -8,6 +8,7 @@ import pytest
 from ftzard.core.artifacts import sha256
 from ftzard.data import storage
 from ftzard.errors import VersioningError
+from ftzard.registry.model_record import ModelRecord
 from ftzard.steps import candidate
 from ftzard.versioning.commit import version
 
@@ -34,7 +35,7 @@ def retraining(workspace):
     logged = {}
     run = SimpleNamespace(workspace=workspace, log=logged.update, record_facts=logged.update,
                               logged=logged)
-    return run, {"batches": ["X"], "data": {"tokenized": told}}
+    return run, ModelRecord({"batches": ["X"], "data": {"tokenized": told}})
 
 
 def test_new_labels_of_a_known_batch_are_told_row_by_row(retraining, capsys):

@@ -66,7 +66,7 @@ def run_cells(workspace, notebook: str = "Step1_Data_Cleaning", **parameters) ->
 class TestStep1:
     def test_it_cleans_with_the_workspace_s_function_and_git_dvc_commits_what_ran(
             self, place, capsys):
-        edit(place, "everything.tail()", "everything.tail(3)")
+        edit(place, "].tail()", "].tail(3)")
         ran = (place.notebooks / "Step1_Data_Cleaning.ipynb").read_bytes()
         run = run_cells(place, raw="data/mine.csv")["run"]
         cleaned = storage.read_parquet(place.root / run.config.paths.cleaned)
@@ -77,7 +77,7 @@ class TestStep1:
         assert set(own_code.uncommitted(place)) == {
             "ftzard.yaml", "custom/texts.py", "notebooks/Step1_Data_Cleaning.ipynb"}
 
-        edit(place, "everything.tail(3)", "everything.tail(9)")  # before Git_Dvc comes to it
+        edit(place, "].tail(3)", "].tail(9)")  # before Git_Dvc comes to it
         step_version = finished_step({"step": "cleaning", "overrides": []})
         versioned = step_version.version()
         step_version.publish(versioned)
@@ -104,7 +104,8 @@ class TestStep1:
         assert found.data.metrics["rows_dropped_by_own_code"] == gone
 
     def test_a_notebook_that_passes_the_function_over_is_refused(self, place):
-        edit(place, "**run.cleaning", "mention=data.mention, link=data.link")
+        edit(place, "cleaning.clean(run, delivery, rows)",
+             'run.task.data.clean(rows, data, batch="b", identity=run.identity, cleaning={})')
         with pytest.raises(DataError, match="has cleaned no row with it. Let it call"):
             run_cells(place, raw="data/mine.csv")
 

@@ -147,7 +147,8 @@ def test_the_hash_of_the_code_follows_every_file_of_the_package(tmp_path, monkey
     monkeypatch.setattr(reproducibility, "__file__",
                         str(package / "modeling" / "reproducibility.py"))
     assert reproducibility.made_with.__wrapped__() == one
-    for place in ("modeling/batching.py", "training/trainer.py", "tasks/classification/predictor.py"):
+    for place in ("modeling/batching.py", "training/trainer.py",
+                  "tasks/classification/predictor.py"):
         before = reproducibility.made_with.__wrapped__()["code"]
         with open(package / place, "a") as stream:
             stream.write("# another\n")

@@ -6,7 +6,7 @@ is read stands in `label_studio_export`.
 
 import html
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -18,40 +18,52 @@ FROM, TO = "label", "text"
 AUDITED = "test"
 
 
-def interface(labels: Iterable[str] | None) -> str:
-    """Return the labelling interface (XML) that fits the tasks, to paste into a new project.
-
-    labels: the label names, or None for free answers: one text, which starts as the task's
-    suggestion, if it has one.
-    """
-    if labels is None:
-        return (f'<View>\n  <Text name="{TO}" value="$text"/>\n'
-                f'  <TextArea name="{FROM}" toName="{TO}" rows="6" maxSubmissions="1" '
-                'editable="true" required="true"/>\n</View>\n')
+def choices_interface(labels: Iterable[str]) -> str:
+    """Return the labelling interface (XML) of a new project: one choice of the labels."""
     choices = "\n".join(f'    <Choice value="{html.escape(str(label))}"/>' for label in labels)
     return (f'<View>\n  <Text name="{TO}" value="$text"/>\n'
             f'  <Choices name="{FROM}" toName="{TO}" choice="single" required="true">\n'
             f"{choices}\n  </Choices>\n</View>\n")
 
 
-def tasks(queue: pd.DataFrame, model: str) -> list[dict]:
+def text_interface() -> str:
+    """Return the interface for free text, which starts as the task's suggestion, if it has one."""
+    return (f'<View>\n  <Text name="{TO}" value="$text"/>\n'
+            f'  <TextArea name="{FROM}" toName="{TO}" rows="6" maxSubmissions="1" '
+            'editable="true" required="true"/>\n</View>\n')
+
+
+def choice(suggestion: str) -> tuple[str, dict]:
+    """Return the type and the value of a result that is one choice."""
+    return "choices", {"choices": [suggestion]}
+
+
+def free_text(suggestion: str) -> tuple[str, dict]:
+    """Return the type and the value of a result that is a text."""
+    return "textarea", {"text": [suggestion]}
+
+
+def tasks(queue: pd.DataFrame, model: str,
+          result: Callable[[str], tuple[str, dict]] = choice) -> list[dict]:
     """Return a task per row of the queue, with the suggestion that it has as its prediction.
 
     Label Studio opens a task with its prediction filled in, so a row of the test side has none,
     whatever the queue says.
 
-    model: name and version of the model whose suggestions they are. A queue with messages asks for
-    free answers.
+    Args:
+        queue: the rows.
+        model: name and version of the model whose suggestions they are.
+        result: makes the type and the value of a result out of a suggestion.
     """
-    kind, key = ("textarea", "text") if "messages" in queue else ("choices", "choices")
     found = []
     for row in queue.itertuples(index=False):
         task = {"data": {"row_id": row.id, "batch": row.batch, "text": row.text}}
         if row.suggestion and row.side != AUDITED:
+            kind, value = result(row.suggestion)
             task["predictions"] = [{
                 "model_version": model, "score": float(row.confidence),
                 "result": [{"from_name": FROM, "to_name": TO, "type": kind,
-                            "value": {key: [row.suggestion]}}]}]
+                            "value": value}]}]
         found.append(task)
     return found
 

@@ -3,7 +3,7 @@
 A label counts only for the very text that was shown: what a spreadsheet changed, doubled or
 invented is refused row by row, with a reason, and stays in the queue. Who gave a label and when is
 kept with it; two people may label the same row, and where they differ, neither answer counts.
-A label is one of the label names, or, where there are none (`labels=None`), a free answer.
+What a label may be, and how a typed one is read, is its `LabelFormat`.
 
 Whether somebody agrees with the model, or with somebody else, is told by blind answers only: those
 given before the model's suggestion was seen. So the suggestions stand in a table of their own
@@ -14,25 +14,23 @@ asked with a suggestion.
 
 import json
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from ftzard.core.text import normalize_instruction
 from ftzard.data import reading, spreadsheet
 from ftzard.data.decoding import content_of, encoding_of, garbled
 from ftzard.data.identity import canonical
 from ftzard.data.labeling import label_studio_export
+from ftzard.data.labeling.label_formats import LabelFormat, spaced, unknown
 from ftzard.data.labeling.label_studio import AUDITED, task_texts
 from ftzard.data.line_counts import LineCounts
 from ftzard.data.messages import as_text
 from ftzard.data.reading import file_type
 from ftzard.data.storage import read_parquet, write_csv, write_parquet
-from ftzard.errors import DataError, nearest
+from ftzard.errors import DataError
 
 QUEUE = ["id", "batch", "text", "suggestion", "confidence", "side", "chosen_by", "group", "blind",
          "label"]
@@ -177,7 +175,7 @@ def read_asked(path: Path) -> pd.DataFrame:
 def _says(cell: str, text: str) -> bool:
     """Return whether messages, as JSON, say a text."""
     try:
-        return _spaced(as_text(json.loads(cell))) == _spaced(text)
+        return spaced(as_text(json.loads(cell))) == spaced(text)
     except (json.JSONDecodeError, KeyError, TypeError):
         return False
 
@@ -251,48 +249,12 @@ def _layout(path: Path) -> dict[str, str]:
     return reading.find_layout(path, encoding=encoding, delimiter=max(",;\t", key=first.count))[0]
 
 
-def _spaced(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
 def _same_text(given: str, asked: str) -> bool:
     """Return whether a text came back as it was asked, escaped for a spreadsheet or not."""
-    return spreadsheet.same(given, asked, _spaced)
+    return spreadsheet.same(given, asked, spaced)
 
 
-def typed(labels: pd.Series) -> pd.Series:
-    """Return what labels share that a person means as one: 'Sad ' and 'sad', '1' and '1.0'."""
-    return canonical(labels.fillna(""), numbers=True).str.casefold()
-
-
-@dataclass(frozen=True)
-class _Names:
-    """Label names by what a person may type for them; `form` is what typed labels share."""
-
-    names: dict[str, str]
-    form: Callable[[pd.Series], pd.Series]
-
-    @classmethod
-    def of(cls, labels: Iterable[str] | None) -> "_Names | None":
-        """Return the names by their typed form, or by less of it where two names share that."""
-        if labels is None:
-            return None
-        names = pd.Series([str(name) for name in labels], dtype="str").drop_duplicates()
-        forms = (typed, lambda labels: canonical(labels, numbers=False), lambda labels: labels)
-        form = next(form for form in forms if form(names).is_unique)
-        return cls(dict(zip(form(names), names, strict=True)), form)
-
-
-def _chosen(answers: pd.Series, names: _Names | None) -> pd.Series:
-    if names is None:
-        return answers.map(normalize_instruction)
-    chosen = names.form(answers).map(names.names)
-    if chosen.isna().any():  # of a file whose columns a person has cut down, say
-        chosen = chosen.fillna(names.form(answers.map(spreadsheet.unescape)).map(names.names))
-    return chosen
-
-
-def _own_answers(labelled: pd.DataFrame, asked: pd.DataFrame | None, names: _Names | None
+def _own_answers(labelled: pd.DataFrame, asked: pd.DataFrame | None, labels: LabelFormat
                  ) -> pd.Series:
     """Return each row's answer that was given blind, '' where there is none.
 
@@ -300,15 +262,10 @@ def _own_answers(labelled: pd.DataFrame, asked: pd.DataFrame | None, names: _Nam
     """
     unseen = labelled["label"].where(labelled["seen"] == "", "")
     own = labelled["own_answer"].where(labelled["own_answer"] != "", unseen)
-    own = _chosen(own, names).fillna("").astype("str")
+    own = labels.parse(own).fillna("").astype("str")
     if asked is None:
         return pd.Series("", labelled.index, dtype="str")
     return own.where(labelled["id"].map(blind(asked)).eq(YES), "")
-
-
-def _same(answer: str) -> str:
-    """Return what two free answers share if they say the same."""
-    return _spaced(answer).casefold()
 
 
 def short(label: str) -> str:
@@ -330,7 +287,7 @@ def _whole(labelled: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first_look(labelled: pd.DataFrame, chosen: pd.Series, asked: pd.DataFrame | None,
-                names: _Names | None) -> list[str]:
+                labels: LabelFormat) -> list[str]:
     """Return the reason against each row by itself, '' for a label that may count."""
     reasons = []
     changed = set() if asked is None or "changed" not in asked else set(
@@ -345,38 +302,36 @@ def _first_look(labelled: pd.DataFrame, chosen: pd.Series, asked: pd.DataFrame |
         elif not row.label.strip() or not name:
             reason = EMPTY
         elif not isinstance(name, str):
-            close = nearest(row.label.strip(), sorted(set(names.names.values()))).rstrip(".")
-            reason = f"unknown label '{row.label.strip()[:40]}'{close}"
+            reason = unknown(row.label, labels.names)
         reasons.append(reason)
     return reasons
 
 
 def accept(
-    labelled: pd.DataFrame, queue: pd.DataFrame | None, labels: Iterable[str] | None
+    labelled: pd.DataFrame, queue: pd.DataFrame | None, labels: LabelFormat
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take the labels a person gave: returns (accepted, refused).
 
     queue: what was asked (None: whatever ids come are taken), with `changed`, if it has that, for
-    rows that are not as they were asked. labels: the label names, or None for free answers, of
-    which any but an empty one counts. Accepted has row (of `labelled`, from 0), id, batch, text,
-    label, labelled_by, labelled_at and own_answer ('' unless it was given blind), with batch and
-    text as they were asked, so that `clean` can take it; refused has row, id, batch, text, label,
-    labelled_by, own_answer and seen as given, and one reason each. A refused row
-    is still in the queue: its label can be handed in again. A second person's answer that agrees
-    with the first is neither. Two free answers agree if they are the same up to case and space.
+    rows that are not as they were asked. labels: what a label may be. Accepted has row (of
+    `labelled`, from 0), id, batch, text, label, labelled_by, labelled_at and own_answer ('' unless
+    it was given blind), with batch and text as they were asked, so that `clean` can take it;
+    refused has row, id, batch, text, label, labelled_by, own_answer and seen as given, and one
+    reason each. A refused row is still in the queue: its label can be handed in again. A second
+    person's answer that agrees with the first is neither.
     """
     labelled = _whole(labelled)
-    names = _Names.of(labels)
-    chosen = _chosen(labelled["label"], names)
+    chosen = labels.parse(labelled["label"])
     asked = None if queue is None else queue.drop_duplicates("id").set_index("id")
-    own = _own_answers(labelled, asked, names)
-    reasons = pd.Series(_first_look(labelled, chosen, asked, names), labelled.index, dtype="object")
+    own = _own_answers(labelled, asked, labels)
+    reasons = pd.Series(_first_look(labelled, chosen, asked, labels), labelled.index,
+                        dtype="object")
     counting = labelled.assign(name=chosen)[reasons == ""]
     second = []
     for _, same in counting.groupby("id", sort=False):
         if len(same) == 1:
             continue
-        if same["name"].map(_same if names is None else str).nunique() > 1:
+        if same["name"].map(labels.agreement_key).nunique() > 1:
             people = same.drop_duplicates("labelled_by")
             if len(people) > 1:
                 told = ", ".join(f"{r.labelled_by} {short(r.name_)}" for r in
@@ -405,7 +360,7 @@ def accept(
 
 
 def labelled_twice(
-    labelled: pd.DataFrame, queue: pd.DataFrame, labels: Iterable[str] | None,
+    labelled: pd.DataFrame, queue: pd.DataFrame, labels: LabelFormat,
     earlier: pd.DataFrame | None = None,
 ) -> list[tuple[str, str]]:
     """Return the pairs of labels that two people gave to the same row, both before they had seen
@@ -416,11 +371,10 @@ def labelled_twice(
     answer that does not count by itself makes no pair.
     """
     labelled = _whole(labelled)
-    names = _Names.of(labels)
-    chosen = _chosen(labelled["label"], names)
+    chosen = labels.parse(labelled["label"])
     asked = queue.drop_duplicates("id").set_index("id")
-    own = _own_answers(labelled, asked, names)
-    reasons = _first_look(labelled, chosen, asked, names)
+    own = _own_answers(labelled, asked, labels)
+    reasons = _first_look(labelled, chosen, asked, labels)
     answers = labelled.assign(name=own)[[reason == "" for reason in reasons]]
     answers = answers.loc[answers["name"] != "", ["id", "labelled_by", "name"]]
     if earlier is not None and {"labelled_by", "own_answer"} <= set(earlier):

@@ -4,7 +4,7 @@ What cannot count comes back in a file of its own, each row with its reason, so 
 mended and handed in again; the good rows do not wait for it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,8 @@ from ftzard.core.artifacts import write_atomically
 from ftzard.core.escaping import visible
 from ftzard.data.identity import FIRST
 from ftzard.data.labeling import labeling_queue
+from ftzard.data.labeling.label_formats import LabelFormat, typed
 from ftzard.data.labeling.label_studio import AUDITED
-from ftzard.data.line_counts import LineCounts
-from ftzard.data.messages import one_turn, to_json
 from ftzard.data.normalization import asked_keys
 from ftzard.data.storage import read_parquet, write_csv
 from ftzard.errors import DataError
@@ -34,15 +33,13 @@ class HandedIn:
 
     cleaned: the rows that count, as `clean` would return them, with labelled_by and labelled_at;
     rejected: those that do not, as `clean` would reject them; refused: the same as they were
-    given, to be mended; facts: who labelled how much, what of it blind, and who agreed with whom;
-    lines: how the lines of the file became rows, None where it has none.
+    given, to be mended; facts: who labelled how much, what of it blind, and who agreed with whom.
     """
 
     cleaned: pd.DataFrame
     rejected: pd.DataFrame
     refused: pd.DataFrame
     facts: dict
-    lines: LineCounts | None = None
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -77,7 +74,8 @@ def queues(folder: Path) -> pd.DataFrame | None:
     files = sorted(Path(folder).glob("*.csv"))
     if not files:
         return None
-    return pd.concat([labeling_queue.with_suggestions(f, labeling_queue.read_asked(f)) for f in files],
+    return pd.concat([labeling_queue.with_suggestions(f, labeling_queue.read_asked(f))
+                      for f in files],
                      ignore_index=True).drop_duplicates("id")
 
 
@@ -116,27 +114,45 @@ def time_of(path: Path) -> str:
     return datetime.fromtimestamp(Path(path).stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 
-def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable[str] | None,
+def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: LabelFormat,
          earlier: pd.DataFrame | None = None, at: str = "") -> HandedIn:
     """Return what counts and what does not of a file with labels that a person handed in.
 
-    queue: what was asked; labels: the label names, or None for free answers, whose rows get the
-    messages and the source that they were asked with; batch: of the delivery, under which refused
-    rows are kept; earlier: the cleaned rows of all batches, whose labels may be corrected if they
-    came from a person; at: when it was labelled, if the file does not say so. Accepted rows keep
-    the id and batch under which they were asked. Rows left empty are neither: they stay in the
-    queue. Raises DataError if nothing was asked for yet.
+    path: the file; at: when it was labelled, if the file does not say so; the others: see `accept`.
     """
+    require_queue(path.name, queue)
+    given = labeling_queue.read_labelled(path, at=at, free=labels.free_text)
+    return accept(given, path.name, batch=batch, queue=queue, labels=labels, earlier=earlier)
+
+
+def require_queue(name: str, queue: pd.DataFrame | None) -> None:
+    """Raise DataError for a file with labels where nothing was asked for yet."""
     if queue is None:
         raise DataError(
-            f"{path.name} holds labels, but no row was ever asked for: data/labelling is empty. "
+            f"{name} holds labels, but no row was ever asked for: data/labelling is empty. "
             "Run the inference job on a batch first, or hand the rows in as raw data.")
-    labels = None if labels is None else list(labels)
-    given = labeling_queue.read_labelled(path, at=at, free=labels is None)
+
+
+def accept(given: pd.DataFrame, name: str, *, batch: str, queue: pd.DataFrame,
+           labels: LabelFormat, earlier: pd.DataFrame | None = None) -> HandedIn:
+    """Return what counts and what does not of rows with labels that a person handed in.
+
+    Accepted rows keep the id and batch under which they were asked. Rows left empty are neither:
+    they stay in the queue.
+
+    Args:
+        given: the rows, as `labeling_queue.read_labelled` returns them.
+        name: of their file.
+        batch: of the delivery, under which refused rows are kept.
+        queue: what was asked.
+        labels: what a label may be.
+        earlier: the cleaned rows of all batches, whose labels may be corrected if they came from a
+            person.
+    """
     by_hand = None
     if earlier is not None and "labelled_by" in earlier:
         by_hand = earlier[earlier["labelled_by"] != ""]
-    kept = ["id", "batch", "text", "group", *(labeling_queue.KEPT if labels is None else [])]
+    kept = ["id", "batch", "text", "group", *labels.kept]
     asked = queue.assign(blind=labeling_queue.blind(queue))
     if by_hand is not None:  # their queue may be gone: blind is what is known to be
         own = by_hand.get("own_answer", pd.Series("", by_hand.index)).fillna("")
@@ -149,7 +165,7 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
     cleaned = cleaned[["id", "batch", "row", "text", "label", *labeling_queue.GIVEN, "own_answer"]]
     empty = int((refused["reason"] == labeling_queue.EMPTY).sum())
     if empty == len(given):
-        raise DataError(f"{path.name}: none of its {empty} rows has a label; fill in the column "
+        raise DataError(f"{name}: none of its {empty} rows has a label; fill in the column "
                         "'label' and put the file back into data/labelled.")
     refused = refused[refused["reason"] != labeling_queue.EMPTY].reset_index(drop=True)
     rejected = pd.DataFrame({
@@ -158,8 +174,7 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
         "text": refused["text"].astype("str"),
         "reason": refused["reason"].astype("str")})
     known = asked.set_index("id").reindex(cleaned["id"])
-    if labels is None:
-        cleaned = _with_messages(cleaned, known)
+    cleaned = labels.completed(cleaned, known)
     groups = known["group"].fillna("")
     if (groups != "").any():  # it decides the side of the row, as it did when the row was asked for
         cleaned = cleaned.assign(group=groups.to_numpy())
@@ -176,27 +191,13 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: Iterable
         "model": _with_model(known, cleaned["own_answer"]),
         "random_rows": _with_model(known, cleaned["own_answer"], "random"),
         "audit_rows": _with_model(known, cleaned["own_answer"], "audit"),
-        "labellers": labeling_queue.agreement(labeling_queue.labelled_twice(given, asked, labels, by_hand)),
+        "labellers": labeling_queue.agreement(
+            labeling_queue.labelled_twice(given, asked, labels, by_hand)),
     }
-    if labels is None:  # agreement by chance is for labels that come from a few names
+    if labels.free_text:  # agreement by chance is for labels that come from a few names
         for who in COMPARED:
             facts[who]["kappa"] = None
-    return HandedIn(cleaned, rejected, refused, facts, labeling_queue.count_lines(path))
-
-
-def _with_messages(cleaned: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with messages and source as they were asked; known: in the same order.
-
-    A row of a queue without messages was asked in one turn.
-    """
-    told = known.reindex(columns=labeling_queue.KEPT, fill_value="").fillna("").astype("str")
-    one = cleaned["text"].map(lambda text: to_json(one_turn(text)))
-    messages = told["messages"].where(told["messages"] != "", one.to_numpy())
-    place = cleaned.columns.get_loc("label") + 1
-    cleaned.insert(place, "messages", pd.Series(messages.to_numpy(), cleaned.index, dtype="str"))
-    cleaned.insert(place + 1, "source", pd.Series(told["source"].to_numpy(), cleaned.index,
-                                                  dtype="str"))
-    return cleaned
+    return HandedIn(cleaned, rejected, refused, facts)
 
 
 def _with_model(known: pd.DataFrame, own: pd.Series, chosen_by: str | None = None) -> dict:
@@ -224,8 +225,8 @@ def report_refused(refused: pd.DataFrame, folder: Path, file: str, *, at: str) -
     path = folder / f"{Path(file).name.split('.', 1)[0]}.refused.csv"
     columns = ["row", "id", "batch", "text", "label", "labelled_by", *labeling_queue.SEEN, "reason"]
     write_csv(refused[columns], path, encoding="utf-8-sig")
-    lines = [f"{row.reason}: row {row.row + 1}, id {row.id}, label '{labeling_queue.short(row.label)}'"
-             for row in refused.itertuples(index=False)]
+    lines = [f"{row.reason}: row {row.row + 1}, id {row.id}, label "
+             f"'{labeling_queue.short(row.label)}'" for row in refused.itertuples(index=False)]
     counted = "\n".join(f"  {count:>5}  {reason}" for reason, count in
                         refused["reason"].value_counts().items())
     text = (f"{len(refused)} rows of {file} were refused on {at}; all others were used.\n\n"
@@ -248,8 +249,8 @@ def new_labels(path: Path, cleaned: Path, *, free: bool | None = None) -> int:
     if not Path(cleaned).is_file():
         return len(given)
     known = read_parquet(cleaned, columns=["id", "label"]).drop_duplicates("id").set_index("id")
-    before = labeling_queue.typed(known["label"].reindex(given["id"]))
-    return int((before.to_numpy() != labeling_queue.typed(given["label"]).to_numpy()).sum())
+    before = typed(known["label"].reindex(given["id"]))
+    return int((before.to_numpy() != typed(given["label"]).to_numpy()).sum())
 
 
 def join(files: Sequence[Path], target: Path, *, free: bool | None = None) -> Path:

@@ -19,10 +19,10 @@ def majority(train_labels: Sequence[str], n: int, classes: Sequence[str]) -> np.
 
     The most likely class of every row is the majority class of training.
     """
-    found = class_indices(train_labels, classes)
-    if not len(found):
+    indices = class_indices(train_labels, classes)
+    if not len(indices):
         raise DataError("the majority class needs at least one training label, got none.")
-    shares = np.bincount(found, minlength=len(classes)) / len(found)
+    shares = np.bincount(indices, minlength=len(classes)) / len(indices)
     return np.tile(shares, (n, 1))
 
 
@@ -42,12 +42,12 @@ class TfidfBaseline:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
 
-        found = class_indices(labels, classes)
-        if len(texts) != len(found):
+        indices = class_indices(labels, classes)
+        if len(texts) != len(indices):
             raise DataError(
-                f"{len(texts)} texts and {len(found)} labels; expected one label per text."
+                f"{len(texts)} texts and {len(indices)} labels; expected one label per text."
             )
-        if len(np.unique(found)) < 2:
+        if len(np.unique(indices)) < 2:
             raise DataError(
                 "the TF-IDF baseline needs rows of at least two classes, got "
                 f"{sorted({str(v) for v in labels})}; check the labels of the training split."
@@ -57,7 +57,7 @@ class TfidfBaseline:
             LogisticRegression(max_iter=1000, random_state=seed),
         )
         try:
-            pipeline.fit(list(texts), found)
+            pipeline.fit(list(texts), indices)
         except ValueError as error:
             raise DataError(
                 f"the TF-IDF baseline could not be fitted on {len(texts)} texts: {error}; check "

@@ -36,13 +36,13 @@ def answers(
     loaded = base
     if isinstance(base, BaseSpec):
         loaded = load_base(base, labels, continues=folders[0])
-    found = []
+    members = []
     for number, folder in enumerate(folders):
         classifier = open_classifier(folder, loaded)
         try:
             input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
             on_step = on_member(number) if on_member is not None else None
-            found.append(probabilities(classifier.logits(input_ids, on_step=on_step)))
+            members.append(probabilities(classifier.logits(input_ids, on_step=on_step)))
         finally:
             detach(loaded)
-    return found
+    return members

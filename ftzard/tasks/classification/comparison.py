@@ -8,7 +8,6 @@ everywhere in FTzard.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,6 @@ import pandas as pd
 from ftzard.config.schema import Config
 from ftzard.core import custom_functions
 from ftzard.core.text import cleaned_as
-from ftzard.data import cleaning, reading
 from ftzard.errors import DataError
 from ftzard.evaluation.intervals import class_indices, wilson_interval
 from ftzard.evaluation.metric_info import ACCURACY
@@ -24,7 +22,7 @@ from ftzard.evaluation.paired import mcnemar
 from ftzard.tasks.base import base_spec
 from ftzard.tasks.classification.calibration import scaled
 from ftzard.tasks.classification.metrics import classification_metrics
-from ftzard.tasks.comparison import ComparedModel, Comparison, Line, description
+from ftzard.tasks.comparison import ComparedModel, Comparison, Line
 
 #: Scores with an interval: they follow from the counts of answers alone.
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
@@ -149,21 +147,6 @@ def compared(rows: pd.DataFrame, first: np.ndarray, second: np.ndarray, classes:
                         confidence=limits.confidence, resamples=limits.resamples), **of_both)
 
 
-def labelled_rows(config: Config, file: Path, identity: int) -> tuple[pd.DataFrame, dict]:
-    """Return the usable rows of a labelled file, cleaned as a delivery is, and what they are.
-
-    identity: version of the rules by which texts and names are the same.
-    """
-    data = config.data
-    raw = reading.read_raw(file, text_column=data.text_column, label_column=data.label_column,
-                           **reading.layout(data))
-    rows, rejected = cleaning.clean(
-        raw, batch=reading.batch_of(file), labels=data.labels, mention=data.mention,
-        link=data.link, max_characters=data.max_characters, identity=identity)
-    return (rows[["id", "batch", "text", "label"]].reset_index(drop=True),
-            description(str(file), rows, rejected["reason"]))
-
-
 def paired_scores(
     labels: Sequence[str],
     first: np.ndarray,
@@ -227,10 +210,10 @@ def disagreements(
         raise DataError(
             f"{len(texts)} texts, {len(labels)} labels, {len(first)} and {len(second)} answers; "
             "expected one of each per row.")
-    said = names[first.argmax(axis=1)], names[second.argmax(axis=1)]
+    chosen = names[first.argmax(axis=1)], names[second.argmax(axis=1)]
     table = pd.DataFrame({
         "row": np.arange(len(texts)), "text": list(texts), "label": list(labels),
-        "first": said[0], "second": said[1],
+        "first": chosen[0], "second": chosen[1],
         "first_confidence": first.max(axis=1), "second_confidence": second.max(axis=1)})
     table["right"] = np.select([table["first"] == table["label"],
                                 table["second"] == table["label"]], ["first", "second"], "neither")

@@ -1,6 +1,6 @@
 """How classifiers are evaluated: accuracy of labels, calibrated confidence, cheap baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,14 @@ from ftzard.evaluation import gate
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Predicted, Verdict
 from ftzard.evaluation.intervals import wilson_interval
+from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
-from ftzard.modeling.inference import probabilities
+from ftzard.modeling.inference import Progress, probabilities
 from ftzard.modeling.prediction_cache import Arrays, CachedModel, Question
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import PreTrainedTokenizerBase, encode
 from ftzard.reporting import plots
-from ftzard.tasks.classification import baselines, calibration
+from ftzard.tasks.classification import baselines, calibration, committee
 from ftzard.tasks.classification.calibration import Calibration
 from ftzard.tasks.classification.checks import same_labels, tokenized_as
 from ftzard.tasks.classification.comparison import disagreements
@@ -61,11 +62,6 @@ class LabelEvaluation(Evaluation):
         tokenized_as(rows, tokenizer, meta["max_length"])
 
     @staticmethod
-    def open_model(folder: Path, base: BaseSpec | LoadedBase) -> Classifier:
-        """Return the classifier of a saved adapter."""
-        return open_classifier(folder, base)
-
-    @staticmethod
     def bare_model(config: Config, loaded: LoadedBase) -> tuple[Classifier, dict]:
         """Return the base with its untrained head."""
         return bare_classifier(loaded), {}
@@ -88,11 +84,11 @@ class LabelEvaluation(Evaluation):
     def score_challenger(self, model: CachedModel, validation: pd.DataFrame, facts: Mapping
                          ) -> None:
         """Add the challenger's probabilities, its calibration and its sample for drift."""
-        embeddings: list[np.ndarray] = []
+        embedded: list[np.ndarray] = []
 
         def compute(classifier: Classifier, question: Question) -> Arrays:
-            logits, embedded = classifier.answers(question.input_ids)
-            embeddings.append(embedded)
+            logits, embeddings = classifier.answers(question.input_ids)
+            embedded.append(embeddings)
             return {"logits": logits}
 
         logits, labels = _logits(model, self.rows, self.sets, compute), self.rows["label"]
@@ -104,7 +100,7 @@ class LabelEvaluation(Evaluation):
             fitted["temperature"], fitted["validation_rows"], labels, logits, self.classes)
         self.answers["challenger"] = calibration.scaled(logits, 1.0)
         self.sample = drift_sample(self.rows, self.answers["challenger"],
-                                   in_row_order(self.sets, embeddings, len(self.rows)))
+                                   in_row_order(self.sets, embedded, len(self.rows)))
 
     def judge(self, train: pd.DataFrame) -> Verdict:
         """Add the baselines TF-IDF and majority class and return the gate's verdict."""
@@ -198,8 +194,8 @@ class LabelEvaluation(Evaluation):
         return np.array(self.classes)[answers.argmax(axis=1)]
 
     def _predicted(self, answers: np.ndarray) -> dict[str, Predicted]:
-        chosen = self._chosen(answers)
-        return {batch: Predicted(part["id"], part["label"], chosen[part.index])
+        return {batch: Predicted.from_probabilities(
+            part["id"], part["label"], answers[part.index], self.classes)
                 for batch, part in self.rows.groupby("batch", sort=False)}
 
 
@@ -228,6 +224,26 @@ def reference_sample(classifier: Classifier, rows: pd.DataFrame, config: Config)
     """Return the drift sample of test rows that the classifier answers now."""
     logits, embeddings = classifier.answers(rows["input_ids"].tolist())
     return drift_sample(rows, probabilities(logits), embeddings)
+
+
+def embeddings(folder: Path, base: BaseSpec, texts: list[str], *,
+               on_step: Progress | None = None) -> np.ndarray:
+    """Return a saved classifier's embeddings (rows, width) of texts, for sampling by diversity."""
+    classifier = open_classifier(folder, base)
+    input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
+    return classifier.answers(input_ids, on_step=on_step)[1]
+
+
+def committee_probabilities(
+        folders: Sequence[Path], base: BaseSpec, texts: list[str], *,
+        on_member: Callable[[int], Progress | None] | None = None) -> list[np.ndarray]:
+    """Return each member's probabilities (rows, labels) of texts, for sampling by a committee.
+
+    folders: of the members' adapters, on one base; on_member: given a member's number (from 0),
+    returns what to call with (rows done, rows in all).
+    """
+    return committee.answers(folders, base, read_meta(folders[0])["labels"], texts,
+                             on_member=on_member)
 
 
 def _logits(model: CachedModel, rows: pd.DataFrame, sets: list[np.ndarray],

@@ -109,7 +109,8 @@ class Template:
 
     def end(self, tokenizer: PreTrainedTokenizerBase) -> int:
         """Return the id that ends an answer: the template's end of turn if it has one, else eos."""
-        plain, after = LiteralTextEncoder.of(tokenizer, self.source), _shape(self.source, self.name).after
+        plain = LiteralTextEncoder.of(tokenizer, self.source)
+        after = _shape(self.source, self.name).after
         found = plain.controls.match(after.lstrip())
         return plain.special[found.group()] if found else end_id(tokenizer)
 

@@ -6,20 +6,18 @@ The losses are of all rows; answers are written for some of them, drawn by the s
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ftzard.config.schema import Config
-from ftzard.data import reading
 from ftzard.errors import DataError
 from ftzard.evaluation import gate, metric_info
 from ftzard.evaluation.paired import Scored, sign_flips
 from ftzard.tasks.base import base_spec
-from ftzard.tasks.comparison import ComparedModel, Comparison, Line, description
-from ftzard.tasks.instruction_tuning import TASK, answer_metrics, instructions
+from ftzard.tasks.comparison import ComparedModel, Comparison, Line
+from ftzard.tasks.instruction_tuning import TASK, answer_metrics
 
 if TYPE_CHECKING:
     from ftzard.tasks.benchmark import Speed, Written
@@ -119,20 +117,21 @@ def compared(rows: pd.DataFrame, drawn: np.ndarray, one: "Written", two: "Writte
                           ("its answer is cut elsewhere for the other", elsewhere)):
         if which.any():
             described["rejected"] = {**described["rejected"], reason: int(which.sum())}
-    kept = np.flatnonzero(~lost)
+    answered = np.flatnonzero(~lost)
     at = np.flatnonzero(~lost[drawn])
     some = rows.iloc[drawn[at]].reset_index(drop=True)
-    wanted, said = some["label"].tolist(), [[w.answers[i] for i in at] for w in (one, two)]
+    wanted, written = some["label"].tolist(), [[w.answers[i] for i in at] for w in (one, two)]
     # A loss per token of another tokenizer's is put in the tokens of the first.
-    tokens = one.tokens[kept]
-    losses = [answer_metrics.in_tokens(w.loss[kept], w.tokens[kept], tokens) for w in (one, two)]
-    ids = rows["id"].iloc[kept].tolist()
+    tokens = one.tokens[answered]
+    losses = [answer_metrics.in_tokens(w.loss[answered], w.tokens[answered], tokens)
+              for w in (one, two)]
+    ids = rows["id"].iloc[answered].tolist()
     scores, p = {}, {}
     for name, of_each, weights, which in (
             ("loss", [-loss for loss in losses], tokens, ids),
-            ("rouge_l", [answer_metrics.rouge_l(s, wanted) for s in said], None,
+            ("rouge_l", [answer_metrics.rouge_l(s, wanted) for s in written], None,
              some["id"].tolist()),
-            ("exact_match", [answer_metrics.exact_match(s, wanted).astype(float) for s in said],
+            ("exact_match", [answer_metrics.exact_match(s, wanted).astype(float) for s in written],
              None, some["id"].tolist())):
         if not which:
             continue
@@ -143,9 +142,9 @@ def compared(rows: pd.DataFrame, drawn: np.ndarray, one: "Written", two: "Writte
         p[name] = sign_flips(weights * three["difference"], config.gate.resamples,
                                   np.random.default_rng(config.seed))
     return AnswerComparison(
-        names=names, asked=asked, rows=described, scores=scores, p=p, n=len(kept),
+        names=names, asked=asked, rows=described, scores=scores, p=p, n=len(answered),
         generated=len(some), confidence=config.gate.confidence, speeds=speeds,
-        disagreements=_apart(some, said), caveat=caveat)
+        disagreements=_apart(some, written), caveat=caveat)
 
 
 def _interval(scored: Scored, measure: str, config: Config) -> dict[str, float]:
@@ -155,26 +154,12 @@ def _interval(scored: Scored, measure: str, config: Config) -> dict[str, float]:
     return {"value": value, "lower": lower, "upper": upper}
 
 
-def _apart(rows: pd.DataFrame, said: list[list[str]]) -> pd.DataFrame:
+def _apart(rows: pd.DataFrame, written: list[list[str]]) -> pd.DataFrame:
     """Return the rows that are answered differently, those whose ROUGE-L differs most first."""
     wanted = rows["label"].tolist()
-    first, second = (answer_metrics.rouge_l(s, wanted) if wanted else np.array([]) for s in said)
+    first, second = (answer_metrics.rouge_l(s, wanted) if wanted else np.array([]) for s in written)
     table = rows[["id", "batch", "text", "label"]].assign(
-        first=said[0], second=said[1], first_rouge_l=first, second_rouge_l=second)
+        first=written[0], second=written[1], first_rouge_l=first, second_rouge_l=second)
     order = np.argsort(-abs(first - second), kind="stable")
     table = table.iloc[order]
     return table[table["first"] != table["second"]].reset_index(drop=True)
-
-
-def labelled_rows(config: Config, file: Path, identity: int) -> tuple[pd.DataFrame, dict]:
-    """Return the usable rows of a file of instructions and answers, and what they are."""
-    data = config.data
-    raw = instructions.read(
-        file, instruction_column=data.text_column, input_column=data.input_column,
-        output_column=data.label_column, messages_column=data.messages_column,
-        **reading.layout(data), ignored=data.ignored_columns or (),
-        lacking=[column for column in (data.input_column,) if column])
-    rows, rejected = instructions.clean(raw, batch=reading.batch_of(file),
-                                        max_characters=data.max_characters, identity=identity)
-    return (rows[["id", "batch", "text", "label", "messages"]].reset_index(drop=True),
-            description(str(file), rows, rejected["reason"]))

@@ -5,7 +5,6 @@ Every model tells how likely it finds each wanted answer, and writes its own for
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,15 +16,14 @@ from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Scored, Verdict
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.prediction_cache import Arrays, CachedModel, Question
-from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import PreTrainedTokenizerBase
 from ftzard.reporting import plots
 from ftzard.tasks.evaluation import BY_SET, Evaluation, in_row_order, test_sets
-from ftzard.tasks.instruction_tuning import answer_metrics, tokenization, tokenize_rows
+from ftzard.tasks.instruction_tuning import answer_metrics, chat_template, tokenization
 from ftzard.tasks.instruction_tuning.checks import answered_as
+from ftzard.tasks.instruction_tuning.data import turns
 from ftzard.tasks.instruction_tuning.generator import COLUMNS, Generator
 from ftzard.tasks.instruction_tuning.model import bare as open_bare
-from ftzard.tasks.instruction_tuning.predictor import open_generator
 
 #: No number of rows is known with which a base that is built here would do.
 ROWS_FOR_A_BUILT_BASE = None
@@ -55,19 +53,14 @@ class AnswerEvaluation(Evaluation):
         instructions = self.config.task.instructions
         self.measure = instructions.score  # that the gate compares
         #: Numbers of the rows for which models write.
-        self.drawn = tokenize_rows.drawn(
+        self.drawn = tokenization.drawn(
             len(self.rows), instructions.generated_rows, self.config.seed)
 
     @staticmethod
     def require_tokenized(rows: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, meta: Mapping
                           ) -> None:
         """Raise ModelError if the rows were not tokenized as the challenger does it."""
-        answered_as(rows, tokenizer, tokenize_rows.template_in(meta), meta["max_length"])
-
-    @staticmethod
-    def open_model(folder: Path, base: BaseSpec | LoadedBase) -> Generator:
-        """Return the generator of a saved adapter."""
-        return open_generator(folder, base)
+        answered_as(rows, tokenizer, chat_template.from_meta(meta["template"]), meta["max_length"])
 
     @staticmethod
     def bare_model(config: Config, loaded: LoadedBase) -> tuple[Generator, dict]:
@@ -83,8 +76,8 @@ class AnswerEvaluation(Evaluation):
         Its own template or tokenizer leaves no room for those, or cuts the answer elsewhere.
         """
         encoded = tokenization.encode(
-            rows["messages"].map(tokenize_rows.turns).tolist(), rows["label"].tolist(), tokenizer,
-            tokenize_rows.template_in(meta), meta["max_length"])
+            rows["messages"].map(turns).tolist(), rows["label"].tolist(), tokenizer,
+            chat_template.from_meta(meta["template"]), meta["max_length"])
         differs = np.array([list(theirs) != list(ours) for theirs, ours in
                             zip(encoded.input_ids, rows["input_ids"], strict=True)], dtype=bool)
         cut = (np.asarray(encoded.cut) > 0) | (rows["cut"].to_numpy() > 0)
@@ -217,7 +210,7 @@ def test_metrics(generator: Generator, rows: pd.DataFrame, config: Config, *,
     by_set: answer each test set by itself, as an evaluation does; else all rows together, which
     gives other last digits.
     """
-    drawn = tokenize_rows.drawn(len(rows), config.task.instructions.generated_rows, config.seed)
+    drawn = tokenization.drawn(len(rows), config.task.instructions.generated_rows, config.seed)
     sets = test_sets(rows) if by_set else [np.arange(len(rows))]
     answers = _answers(CachedModel({}, lambda: generator), rows, sets, drawn, True, None)
     return _measured(answers, rows, drawn)
@@ -234,7 +227,7 @@ def drift_sample(rows: pd.DataFrame, answers: pd.DataFrame, embeddings: np.ndarr
 
 def reference_sample(generator: Generator, rows: pd.DataFrame, config: Config) -> Sample:
     """Return the drift sample of some test rows, drawn by the seed, that are answered now."""
-    drawn = tokenize_rows.drawn(len(rows), config.task.instructions.generated_rows, config.seed)
+    drawn = tokenization.drawn(len(rows), config.task.instructions.generated_rows, config.seed)
     prompts = _prompts(rows, drawn)
     return drift_sample(rows.iloc[drawn], generator.generate(prompts),
                         generator.embeddings(prompts))

@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 from ftzard.core.text import normalize_instruction
-from ftzard.data import json_lines, prompt_columns, reading
-from ftzard.data.cleaning import DUPLICATE, rejected_rows, row_ids, text_keys, whole_characters
+from ftzard.data import cleaning, json_lines, prompt_columns, reading
+from ftzard.data.cleaning import DUPLICATE, rejected_rows, row_ids, whole_characters
 from ftzard.data.identity import FIRST, canonical, refuse_rounded
 from ftzard.data.messages import (
     NO_LIST,
@@ -195,6 +195,24 @@ def clean(
     given = frame["text"].where(frame["text"] != "", raw["text"].where(
         raw["messages"] == "", raw["messages"]).reset_index(drop=True))
     return cleaned, rejected_rows(batch, raw["row"][~used], given[~used], reason[~used])
+
+
+def text_keys(rows: pd.DataFrame, identity: int = FIRST) -> pd.Series:
+    """Return, per row, what two texts share when one repeats the other: all but white space.
+
+    A sign or a capital can change what an instruction asks.
+    """
+    return pd.Series([" ".join(text.split()) for text in rows["text"]], rows.index, dtype="str")
+
+
+def append(existing: pd.DataFrame | None, new: pd.DataFrame, *, replace_batch: bool = True,
+           identity: int = FIRST) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Add a cleaned batch to the table of all batches, as `data.cleaning.append` does.
+
+    A row repeats another one only if it is the same answer to the same text.
+    """
+    return cleaning.append(existing, new, replace_batch=replace_batch, identity=identity,
+                           keys=text_keys, one_label=False)
 
 
 def _understood(row, answered: bool, most: int) -> tuple[list[dict], str, str]:

@@ -29,7 +29,8 @@ class LiteralTextEncoder:
     special: the id of each token that the frame may hold; controls: finds them.
     """
 
-    _known: "WeakKeyDictionary[PreTrainedTokenizerBase, dict[str, LiteralTextEncoder]]" = WeakKeyDictionary()
+    _known: "WeakKeyDictionary[PreTrainedTokenizerBase, dict[str, LiteralTextEncoder]]" = (
+        WeakKeyDictionary())
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, source: str) -> "LiteralTextEncoder":

@@ -1,7 +1,10 @@
 """The sections of the page that tell of free answers: figures, models, comparison, generations."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
+
+import pandas as pd
 
 from ftzard.evaluation import metric_info
 from ftzard.evaluation.gate import means
@@ -13,37 +16,77 @@ from ftzard.reporting.html import (
     key_figures,
     missing,
     opening,
+    p_value,
     percent,
     picture,
     range_bar,
+    role_colour,
     shortened,
     table,
     tag,
 )
-from ftzard.reporting.report_data import AnsweringModel, Facts
+from ftzard.reporting.report_data import AnsweringModel, Answers, Facts, TaskSections
 from ftzard.reporting.sections_rounds import new_labels
 from ftzard.tasks.instruction_tuning.answer_metrics import APART, DRAWN, normalised
+from ftzard.tasks.instruction_tuning.evaluation import AnswerEvaluation
 
 LONGEST_ANSWER = 600
 NATS = "Loss is in nats per token: the training loss; lower is better."
 MEANING = ("Losses are nats per token of the wanted answers, over all such tokens of the test "
            "rows; perplexity is the loss's exponential. ROUGE-L is the F-measure of the longest "
            "common subsequence of words, from 0 to 1. Intervals are of 95 %, from resampled rows.")
-_COLOURS = {"challenger": "var(--blue)", "champion": "var(--ink)"}
 
 
-def colour(role: str) -> str:
-    """Return the colour of a model's line in the table of models."""
-    return _COLOURS.get(role, "var(--mark)")
+def facts(evaluation: AnswerEvaluation, rows: pd.DataFrame, names: Mapping[str, str],
+          prepared: Mapping) -> dict:
+    """Return the facts of a round that only instruction tuning has.
+
+    Args:
+        evaluation: of the round.
+        rows: all tokenized rows.
+        names: of models in the report, by role.
+        prepared: what preprocessing recorded.
+    """
+    instructions = evaluation.config.task.instructions
+    answers = (rows["length"] - rows["prompt_length"]).groupby(rows["split"]).sum()
+    known = {f.name for f in fields(AnsweringModel)}
+    return {"answers": Answers(
+        measure=evaluation.measure,
+        models=[AnsweringModel(
+            name=names[line["model"]], role=line["model"],
+            **{key: value for key, value in line.items() if key in known})
+            for line in evaluation.table().to_dict("records")],
+        generations=evaluation.examples().to_dict("records"),
+        differences=evaluation.differences().tolist(),
+        template=instructions.template, packing=instructions.packing,
+        supervised_tokens={side: int(count) for side, count in answers.items()},
+        prompt_tokens={side: int(count) for side, count in
+                       rows.groupby("split")["prompt_length"].sum().items()},
+        rows={source or "one file": part["split"].value_counts().to_dict()
+              for source, part in rows.groupby("source")},
+        cut_answers=int((rows["cut"] > 0).sum()), lost_rows=prepared.get("rows_without_room"),
+        max_new_tokens=instructions.max_new_tokens)}
 
 
-def figures(facts: Facts) -> Markup:
+def sections(facts: Facts) -> TaskSections:
+    """Return what the report says of models that write answers."""
+    return TaskSections(
+        figures=_figures(facts), models=[_models(facts)],
+        comparison=_comparison(facts) if facts.comparison else [], answers=_generations(facts),
+        meaning=MEANING, no_better="no better than the bare base",
+        predicted="{n} instructions{of} were answered.",
+        asked=" A person was asked to write the answers of {asked} of them.",
+        uncertainty=" Uncertainty is 1 less the confidence, which is the geometric mean of the "
+                    "probabilities of an answer's tokens.")
+
+
+def _figures(facts: Facts) -> Markup:
     """Return the figures a reader remembers, those of the challenger first."""
-    told, verdict, cells = facts.answers, facts.comparison, []
-    measure = metric_info.of(told.measure)
-    lead = next((m for m in told.models if m.role == "challenger"), None)
-    before = next((m for m in told.models if m.role == "champion"), None) or next(
-        (m for m in told.models if m.role == "base"), None)
+    answers, verdict, cells = facts.answers, facts.comparison, []
+    measure = metric_info.of(answers.measure)
+    lead = next((m for m in answers.models if m.role == "challenger"), None)
+    before = next((m for m in answers.models if m.role == "champion"), None) or next(
+        (m for m in answers.models if m.role == "base"), None)
     if lead and _score(lead, measure) is not None:
         of = f"{measure.title} of the challenger"
         if measure.lower_is_better:
@@ -72,7 +115,7 @@ def figures(facts: Facts) -> Markup:
     return key_figures(cells)
 
 
-def models(facts: Facts) -> Markup:
+def _models(facts: Facts) -> Markup:
     """Return the table of models: what the gate compared first, with its interval."""
     lines, measure = facts.answers.models, metric_info.of(facts.answers.measure)
     if not lines:
@@ -89,12 +132,12 @@ def models(facts: Facts) -> Markup:
             model.name, model.role, measure.value(value, unit=measure.scale == 100),
             "–" if model.lower is None else measure.range(lower, upper),
             "" if value is None else range_bar(
-                value, lower, upper, low, high, colour=colour(model.role),
+                value, lower, upper, low, high, colour=role_colour(model.role),
                 label=measure.range(lower, upper).replace("–", "to")),
             f"{model.perplexity:,.2f}",
             *(o.value(getattr(model, o.name), unit=o.scale == 100) for o in others),
             f"{model.n:,}", f"{model.generated:,}"))
-    told = table(
+    listed = table(
         ("model", "role", measure.short, "95 % interval", "", "perplexity",
          *(o.short for o in others), "rows", "answered"),
         rows,
@@ -102,12 +145,12 @@ def models(facts: Facts) -> Markup:
          "number id"),
         strong=[i for i, m in enumerate(lines) if m.role == "challenger"],
     )
-    return joined([tag("p", NATS, class_="soft small"), told])
+    return joined([tag("p", NATS, class_="soft small"), listed])
 
 
-def comparison(facts: Facts) -> list[Markup]:
+def _comparison(facts: Facts) -> list[Markup]:
     """Return the gain with its intervals, over all rows and each test set, and row by row."""
-    verdict, told = facts.comparison, facts.answers
+    verdict, answers = facts.comparison, facts.answers
     measure, other = metric_info.told_in(verdict), verdict.get("against", "champion")
     lead = (
         f"Both were measured on the same {verdict['n']:,} rows; on {verdict['discordant']:,} of "
@@ -123,47 +166,42 @@ def comparison(facts: Facts) -> list[Markup]:
     )
     counts = [tag("h3", measure.title[0].upper() + measure.title[1:]), _means(facts, measure),
               *_rules(verdict, measure)]
-    if told.differences is None or not len(told.differences):
+    if answers.differences is None or not len(answers.differences):
         return [opening(lead), tag("div", drawing, tag("div", *counts), class_="two")]
     row_by_row = picture(
         "Row by row", "How many test rows the challenger answers better, and by how much; a mean "
         "can hide a few rows that are far off.",
-        plots.svg(plots.score_differences(told.differences, measure.name, other)))
+        plots.svg(plots.score_differences(answers.differences, measure.name, other)))
     return [opening(lead), tag("div", drawing, row_by_row, class_="two"),
             tag("div", *counts, class_="gap")]
 
 
-def generations(facts: Facts) -> list[Markup]:
+def _generations(facts: Facts) -> list[Markup]:
     """Return generated answers of all models under their instructions."""
-    told = facts.answers
-    lead = next((m for m in told.models if m.role == "challenger"), None)
-    if not told.generations:
+    answers = facts.answers
+    lead = next((m for m in answers.models if m.role == "challenger"), None)
+    if not answers.generations:
         return [missing("No generated answers were given, so there is nothing to read here.")]
-    said = "The models answered the same instructions, taking the likeliest token each time."
+    text = "The models answered the same instructions, taking the likeliest token each time."
     if lead and lead.generated:
-        said = (f"The models answered {lead.generated:,} of the {lead.n:,} test rows, taking the "
+        text = (f"The models answered {lead.generated:,} of the {lead.n:,} test rows, taking the "
                 "likeliest token each time")
-        said += f", at most {told.max_new_tokens:,} tokens." if told.max_new_tokens else "."
+        text += f", at most {answers.max_new_tokens:,} tokens." if answers.max_new_tokens else "."
     if lead and lead.finished is not None:
-        said += f" {percent(lead.finished, 0)} of the challenger's answers ended by themselves."
-    parts = [opening(said)]
+        text += f" {percent(lead.finished, 0)} of the challenger's answers ended by themselves."
+    parts = [opening(text)]
     headings = {DRAWN: "Rows drawn by chance",
                 APART: "Rows on which the challenger and the model before it differ most"}
-    for why in dict.fromkeys(row.get("why", DRAWN) for row in told.generations):
-        rows = [row for row in told.generations if row.get("why", DRAWN) == why]
+    for why in dict.fromkeys(row.get("why", DRAWN) for row in answers.generations):
+        rows = [row for row in answers.generations if row.get("why", DRAWN) == why]
         parts += [tag("h3", headings.get(why, why), class_="gap" if len(parts) > 1 else None),
                   tag("div", *(_example(row) for row in rows))]
     return parts
 
 
-def p_value(p: float) -> str:
-    """Return a p-value with its sign of equality."""
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
 def _example(row: Mapping[str, Any]) -> Markup:
     roles = [r for r in ("base", "champion", "challenger") if r in row]
-    said = [tag("div", tag("h4", "wanted"), tag("p", shortened(row["wanted"], LONGEST_ANSWER)),
+    columns = [tag("div", tag("h4", "wanted"), tag("p", shortened(row["wanted"], LONGEST_ANSWER)),
                 class_="wanted")]
     for role in roles:
         heading, score = [role], row.get(f"{role} score")
@@ -171,10 +209,10 @@ def _example(row: Mapping[str, Any]) -> Markup:
             heading.append(" · exact")
         elif score is not None:
             heading.append(f" · {ROUGE_L.short} {ROUGE_L.value(score)}")
-        said.append(tag("div", tag("h4", joined(heading)),
+        columns.append(tag("div", tag("h4", joined(heading)),
                         tag("p", shortened(row[role], LONGEST_ANSWER)), class_=role))
     return tag("div", tag("p", shortened(row["text"], LONGEST_ANSWER), class_="asked"),
-               tag("div", *said, class_="said"), class_="example")
+               tag("div", *columns, class_="said"), class_="example")
 
 
 def _means(facts: Facts, measure: Measure) -> Markup:

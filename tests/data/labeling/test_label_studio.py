@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from ftzard.data.labeling.label_studio import interface, tasks
+from ftzard.data.labeling.label_formats import OneOf
+from ftzard.data.labeling.label_studio import choices_interface, tasks
 from ftzard.data.labeling.labeling_queue import accept, read_labelled
 from ftzard.errors import DataError
 
@@ -39,7 +40,7 @@ def test_tasks_carry_the_suggestion_as_a_prediction_and_fit_the_interface(queue)
     prediction, = made[0]["predictions"]
     assert prediction["model_version"] == "Model@3" and prediction["score"] == 0.51
     result, = prediction["result"]
-    view = ElementTree.fromstring(interface([*NAMES, 'so "so" & <so>']))
+    view = ElementTree.fromstring(choices_interface([*NAMES, 'so "so" & <so>']))
     choices = view.find("Choices")
     assert result["from_name"] == choices.get("name") and result["to_name"] == choices.get("toName")
     assert view.find("Text").get("name") == result["to_name"]
@@ -57,7 +58,7 @@ def test_an_export_gives_every_answer_with_its_person_and_time(queue, tmp_path):
     assert back["labelled_by"].tolist() == ["1", "ann@here", "unknown", "1"]
     assert back["labelled_at"].tolist() == ["2026-11-21T09:00:00Z"] * 2 + ["mtime",
                                                                           "2026-11-21T09:00:00Z"]
-    accepted, refused = accept(back, queue, NAMES)
+    accepted, refused = accept(back, queue, OneOf(NAMES))
     assert accepted[["id", "label"]].values.tolist() == [["a1", "positive"], ["c3", "negative"]]
     assert refused["reason"].tolist() == ["label empty"]
 
@@ -72,7 +73,7 @@ def test_the_short_exports_are_read_too(queue, tmp_path):
         back = read_labelled(tmp_path / name)
         assert back["id"].tolist() == ["a1", "b2"] and back["label"].tolist() == ["positive", ""]
         assert back["labelled_at"].tolist()[0] == "2026-11-21T09:00:00Z"
-        accepted, _ = accept(back, queue, NAMES)
+        accepted, _ = accept(back, queue, OneOf(NAMES))
         assert accepted["text"].tolist() == ["so good 😀"]
 
 
@@ -80,7 +81,7 @@ def test_several_choices_for_one_text_are_refused_as_no_label(queue, tmp_path):
     item = {"row_id": "a1", "batch": "batch1", "text": "so good 😀",
             "label": ["positive", "negative"]}
     (tmp_path / "min.json").write_text(json.dumps([item]))
-    _, refused = accept(read_labelled(tmp_path / "min.json"), queue, NAMES)
+    _, refused = accept(read_labelled(tmp_path / "min.json"), queue, OneOf(NAMES))
     assert "unknown label 'positive | negative'" in refused["reason"][0]
 
 

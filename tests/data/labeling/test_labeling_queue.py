@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from ftzard.data.cleaning import clean
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.labeling.labeling_queue import (
     accept,
     agreement,
@@ -11,6 +11,7 @@ from ftzard.data.labeling.labeling_queue import (
     read_queue,
 )
 from ftzard.errors import DataError
+from ftzard.tasks.classification.text_rows import clean
 
 NAMES = ["negative", "positive"]
 
@@ -40,7 +41,7 @@ def test_a_queue_comes_back_as_it_was_asked(queue, tmp_path):
     back = read_labelled(path)
     assert back["id"].tolist() == queue["id"].tolist()
     assert back["text"].tolist() == queue["text"].tolist()
-    accepted, refused = accept(back.assign(label="positive"), queue, NAMES)
+    accepted, refused = accept(back.assign(label="positive"), queue, OneOf(NAMES))
     assert list(accepted) == ["row", "id", "batch", "text", "label", "labelled_by", "labelled_at",
                               "own_answer"]
     assert len(accepted) == 4 and refused.empty
@@ -51,7 +52,7 @@ def test_a_queue_comes_back_as_it_was_asked(queue, tmp_path):
 def test_what_spreadsheets_write_is_read(queue, tmp_path, delimiter, encoding):
     labelled = queue.assign(label=["Positive", "negative ", "", "positive"])
     labelled.to_csv(tmp_path / "l.csv", sep=delimiter, encoding=encoding, index=False)
-    accepted, refused = accept(read_labelled(tmp_path / "l.csv"), queue, NAMES)
+    accepted, refused = accept(read_labelled(tmp_path / "l.csv"), queue, OneOf(NAMES))
     assert accepted["label"].tolist() == ["positive", "negative", "positive"]
     assert refused["reason"].tolist() == ["label empty"]
 
@@ -70,7 +71,7 @@ def test_a_row_that_cannot_count_is_refused_and_the_rest_taken(queue, change, re
     labelled = queue.assign(label="positive")
     for column, value in change.items():
         labelled.loc[0, column] = value
-    accepted, refused = accept(labelled, queue, NAMES)
+    accepted, refused = accept(labelled, queue, OneOf(NAMES))
     assert refused["reason"].tolist() == [reason]
     assert refused["id"].tolist() == [labelled.loc[0, "id"]]
     assert accepted["id"].tolist() == ["b2", "c3", "0012"]
@@ -79,14 +80,14 @@ def test_a_row_that_cannot_count_is_refused_and_the_rest_taken(queue, change, re
 
 def test_space_that_an_editor_changed_does_not_matter(queue):
     labelled = queue.assign(label="positive", text=" " + queue["text"].str.replace(" ", "  "))
-    accepted, _ = accept(labelled, queue, NAMES)
+    accepted, _ = accept(labelled, queue, OneOf(NAMES))
     assert accepted["text"].tolist() == queue["text"].tolist()
 
 
 def test_a_doubled_id_counts_once_if_it_agrees_and_never_if_not(queue):
     labelled = pd.concat([queue.assign(label="positive"), queue.head(2).assign(label="positive")])
     labelled.iloc[5, labelled.columns.get_loc("label")] = "negative"
-    accepted, refused = accept(labelled, queue, NAMES)
+    accepted, refused = accept(labelled, queue, OneOf(NAMES))
     assert accepted["id"].tolist() == ["a1", "c3", "0012"]
     assert refused["reason"].tolist() == [
         "doubled id with different labels",
@@ -96,19 +97,20 @@ def test_a_doubled_id_counts_once_if_it_agrees_and_never_if_not(queue):
 
 
 def test_labels_that_differ_in_case_only_are_taken_literally(queue):
-    accepted, refused = accept(queue.assign(label=["A", "a", "b", "B"]), queue, ["A", "a", "b"])
+    accepted, refused = accept(queue.assign(label=["A", "a", "b", "B"]), queue,
+                               OneOf(["A", "a", "b"]))
     assert accepted["label"].tolist() == ["A", "a", "b"]
     assert refused["id"].tolist() == ["0012"]
 
 
 def test_without_a_queue_texts_and_batches_are_taken_as_they_come(queue):
-    accepted, _ = accept(queue.assign(label="positive", text="new"), None, NAMES)
+    accepted, _ = accept(queue.assign(label="positive", text="new"), None, OneOf(NAMES))
     assert accepted["text"].tolist() == ["new"] * 4
     assert accepted["batch"].tolist() == ["batch1"] * 4
 
 
 def test_accepted_rows_can_be_cleaned_like_a_delivery(queue):
-    accepted, _ = accept(queue.assign(label=["positive", "", "negative", "x"]), queue, NAMES)
+    accepted, _ = accept(queue.assign(label=["positive", "", "negative", "x"]), queue, OneOf(NAMES))
     cleaned, rejected = clean(accepted, batch="labelled1")
     assert cleaned["row"].tolist() == [0, 2] and rejected.empty
     assert cleaned["label"].tolist() == ["positive", "negative"]
@@ -116,7 +118,7 @@ def test_accepted_rows_can_be_cleaned_like_a_delivery(queue):
 
 def test_a_missing_column_is_named(queue, tmp_path):
     with pytest.raises(DataError, match="no column 'text'"):
-        accept(queue.drop(columns="text"), queue, NAMES)
+        accept(queue.drop(columns="text"), queue, OneOf(NAMES))
     queue.rename(columns={"label": "lable"}).to_csv(tmp_path / "l.csv", index=False)
     with pytest.raises(DataError, match="no column 'label'.*did you mean 'lable'"):
         read_labelled(tmp_path / "l.csv")
@@ -144,7 +146,7 @@ def test_who_labelled_and_when_is_read_or_taken_from_the_file(queue, tmp_path):
     back = read_labelled(tmp_path / "l.csv", at="2026-11-21T10:00:00+00:00")
     assert back["labelled_by"].tolist() == ["ann", "unknown", "bob", "unknown"]
     assert back["labelled_at"].tolist() == ["2026-11-21T10:00:00+00:00"] * 4
-    accepted, _ = accept(back, queue, NAMES)
+    accepted, _ = accept(back, queue, OneOf(NAMES))
     assert accepted["labelled_by"].tolist() == ["ann", "unknown", "bob", "unknown"]
 
 
@@ -154,7 +156,7 @@ def test_what_a_spreadsheet_cannot_write_is_refused_and_the_rest_is_read(queue, 
     queue.loc[1, "text"] = "café"
     labelled = queue.assign(label="positive")
     labelled.to_csv(tmp_path / "l.csv", index=False, encoding=encoding, errors="replace")
-    accepted, refused = accept(read_labelled(tmp_path / "l.csv"), queue, NAMES)
+    accepted, refused = accept(read_labelled(tmp_path / "l.csv"), queue, OneOf(NAMES))
     assert len(accepted) == taken and "café" in accepted["text"].tolist()
     assert refused["reason"].tolist() == ["changed text"] * (4 - taken)
 
@@ -178,25 +180,25 @@ class TestTwoPeople:
         return pd.concat([first, queue.assign(label=second, labelled_by="bob")])
 
     def test_who_agree_count_once_and_nothing_is_refused(self, queue):
-        accepted, refused = accept(self.both(queue, "positive"), queue, NAMES)
+        accepted, refused = accept(self.both(queue, "positive"), queue, OneOf(NAMES))
         assert accepted["labelled_by"].tolist() == ["ann"] * 4 and refused.empty
 
     def test_who_differ_are_both_refused_by_name(self, queue):
         second = ["positive", "negative", "positive", "positive"]
-        accepted, refused = accept(self.both(queue, second), queue, NAMES)
+        accepted, refused = accept(self.both(queue, second), queue, OneOf(NAMES))
         assert accepted["id"].tolist() == ["a1", "c3", "0012"]
         assert refused["reason"].tolist() == [
             "labelled differently by two people: ann positive, bob negative"] * 2
 
     def test_make_pairs_from_this_file_and_from_labels_given_before(self, queue):
         second = ["positive", "negative", "", "positive"]
-        assert labelled_twice(self.both(queue, second), queue, NAMES) == [
+        assert labelled_twice(self.both(queue, second), queue, OneOf(NAMES)) == [
             ("positive", "positive"), ("positive", "positive"), ("positive", "negative")]
         earlier = pd.DataFrame({"id": ["a1", "c3"], "label": ["negative", "positive"],
                                 "own_answer": ["negative", ""], "labelled_by": ["zoe", ""]})
         one = queue.head(3).assign(label="positive", labelled_by="ann")
-        assert labelled_twice(one, queue, NAMES, earlier) == [("positive", "negative")]
-        assert labelled_twice(one, queue, NAMES) == []
+        assert labelled_twice(one, queue, OneOf(NAMES), earlier) == [("positive", "negative")]
+        assert labelled_twice(one, queue, OneOf(NAMES)) == []
 
 
 def test_agreement_by_hand():

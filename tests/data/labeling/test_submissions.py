@@ -7,6 +7,7 @@ import pytest
 
 from ftzard.data import splitting
 from ftzard.data.labeling import submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.labeling.labeling_queue import queue_csv, read_labelled, read_queue
 from ftzard.data.storage import write_parquet
 from ftzard.errors import DataError
@@ -50,7 +51,7 @@ def mistakes(tmp_path):
 def test_a_file_in_which_nothing_is_filled_in_is_refused(tmp_path):
     queue_csv(asked(), tmp_path / "queue.csv")
     with pytest.raises(DataError, match="none of its 20 rows has a label; fill in the column"):
-        submissions.read(tmp_path / "queue.csv", batch="d", labels=NAMES,
+        submissions.read(tmp_path / "queue.csv", batch="d", labels=OneOf(NAMES),
                        queue=read_queue(tmp_path / "queue.csv"))
 
 
@@ -58,13 +59,13 @@ def test_a_row_comes_back_with_its_group_and_so_on_the_side_it_was_asked_for(tmp
     groups = [f"author {n % 7}" for n in range(20)]
     unlabelled = sides(asked().assign(group=groups))
     queue_csv(filled(unlabelled), tmp_path / "queue.csv")
-    told = {"batch": "d", "queue": read_queue(tmp_path / "queue.csv"), "labels": NAMES}
+    told = {"batch": "d", "queue": read_queue(tmp_path / "queue.csv"), "labels": OneOf(NAMES)}
     back = submissions.read(tmp_path / "queue.csv", **told)
     assert back.cleaned["group"].tolist() == groups
     assert sides(back.cleaned)["split"].tolist() == unlabelled["split"].tolist()
     corrected = filled(unlabelled).head(1).assign(label="negative")
     corrected.to_csv(tmp_path / "corrected.csv", index=False)
-    again = submissions.read(tmp_path / "corrected.csv", batch="e", labels=NAMES,
+    again = submissions.read(tmp_path / "corrected.csv", batch="e", labels=OneOf(NAMES),
                            queue=told["queue"].iloc[1:], earlier=back.cleaned)
     assert again.cleaned["group"].tolist() == groups[:1]
 
@@ -82,7 +83,8 @@ REASONS = {
 
 def test_good_rows_are_used_bad_ones_are_kept_with_their_reason(mistakes):
     queue, path = mistakes
-    back = submissions.read(path, batch="d", queue=queue, labels=NAMES, at="2026-11-21T10:00:00")
+    back = submissions.read(path, batch="d", queue=queue, labels=OneOf(NAMES),
+                            at="2026-11-21T10:00:00")
     lost = {"row00", "row01", "row02", "row03", "row06", "row08"}
     assert set(back.cleaned["id"]) == set(queue["id"]) - lost
     assert back.cleaned["text"].tolist() == queue.set_index("id").loc[back.cleaned["id"],
@@ -100,7 +102,7 @@ def test_good_rows_are_used_bad_ones_are_kept_with_their_reason(mistakes):
 
 def test_the_report_gives_the_rows_back_so_that_they_can_be_mended(mistakes, tmp_path):
     queue, path = mistakes
-    back = submissions.read(path, batch="d", queue=queue, labels=NAMES)
+    back = submissions.read(path, batch="d", queue=queue, labels=OneOf(NAMES))
     kept = submissions.report_refused(back.refused, tmp_path / "quarantine", "back.csv", at="noon")
     assert kept.name == "back.refused.csv"
     report = kept.with_name("back.refused.csv.report.txt").read_text()
@@ -110,7 +112,7 @@ def test_the_report_gives_the_rows_back_so_that_they_can_be_mended(mistakes, tmp
     assert len(mended) == 8
     mended = mended[mended["id"] == "row00"].assign(label="positive")
     mended.to_csv(tmp_path / "mended.csv", index=False)
-    again = submissions.read(tmp_path / "mended.csv", batch="e", queue=queue, labels=NAMES)
+    again = submissions.read(tmp_path / "mended.csv", batch="e", queue=queue, labels=OneOf(NAMES))
     assert again.cleaned["id"].tolist() == ["row00"] and again.refused.empty
     assert again.cleaned["labelled_by"].tolist() == ["ann"], "who labelled survives the round trip"
 
@@ -118,20 +120,20 @@ def test_the_report_gives_the_rows_back_so_that_they_can_be_mended(mistakes, tmp
 def test_no_report_without_a_refused_row(tmp_path):
     queue = asked()
     filled(queue).to_csv(tmp_path / "back.csv", index=False)
-    back = submissions.read(tmp_path / "back.csv", batch="d", queue=queue, labels=NAMES)
+    back = submissions.read(tmp_path / "back.csv", batch="d", queue=queue, labels=OneOf(NAMES))
     assert submissions.report_refused(back.refused, tmp_path / "q", "back.csv", at="") is None
     assert not (tmp_path / "q").exists()
 
 
 def test_agreement_with_the_model_and_between_people_is_told(mistakes):
     queue, path = mistakes
-    facts = submissions.read(path, batch="d", queue=queue, labels=NAMES).facts
+    facts = submissions.read(path, batch="d", queue=queue, labels=OneOf(NAMES)).facts
     assert facts["accepted"] == 14 and facts["refused"] == 8 and facts["left_empty"] == 1
     assert facts["labelled_by"] == {"ann": 14}
     assert facts["model"]["rows"] == 14 and facts["model"]["share"] == pytest.approx(13 / 14)
     assert facts["random_rows"]["rows"] == 0, "all four rows drawn by chance had a mistake"
     assert facts["labellers"]["rows"] == 2 and facts["labellers"]["share"] == 0.5
-    numbers = submissions.read(path, batch="d", queue=queue, labels=NAMES).numbers
+    numbers = submissions.read(path, batch="d", queue=queue, labels=OneOf(NAMES)).numbers
     assert numbers["agreement_model_rows"] == 14 and numbers["labels_refused"] == 8
     assert all(isinstance(value, int | float) for value in numbers.values())
 
@@ -141,7 +143,8 @@ def test_rows_drawn_by_chance_say_how_good_the_model_is(tmp_path):
     rows = filled(queue)
     rows.loc[[0, 5], "label"] = ["negative", "positive"]
     rows.to_csv(tmp_path / "back.csv", index=False)
-    facts = submissions.read(tmp_path / "back.csv", batch="d", queue=queue, labels=NAMES).facts
+    facts = submissions.read(tmp_path / "back.csv", batch="d", queue=queue,
+                             labels=OneOf(NAMES)).facts
     assert facts["random_rows"]["rows"] == 4 and facts["random_rows"]["share"] == 0.75
     assert facts["model"]["share"] == 0.9
 
@@ -154,7 +157,7 @@ def test_a_label_that_left_the_queue_can_still_be_corrected(tmp_path):
                             "labelled_at": ["", ""], "own_answer": ["negative", ""]})
     given = earlier.drop(columns="own_answer").assign(label="positive", labelled_by="bob")
     given.to_csv(tmp_path / "c.csv", index=False)
-    back = submissions.read(tmp_path / "c.csv", batch="d", queue=queue, labels=NAMES,
+    back = submissions.read(tmp_path / "c.csv", batch="d", queue=queue, labels=OneOf(NAMES),
                             earlier=earlier)
     assert back.cleaned["id"].tolist() == ["old1"] and back.facts["changed"] == 1
     assert back.refused["reason"].tolist() == ["unknown id 'old2'"]
@@ -164,7 +167,7 @@ def test_a_label_that_left_the_queue_can_still_be_corrected(tmp_path):
 def test_labels_before_anything_was_asked_are_refused(tmp_path):
     filled(asked()).to_csv(tmp_path / "back.csv", index=False)
     with pytest.raises(DataError, match="no row was ever asked for"):
-        submissions.read(tmp_path / "back.csv", batch="d", queue=None, labels=NAMES)
+        submissions.read(tmp_path / "back.csv", batch="d", queue=None, labels=OneOf(NAMES))
 
 
 class TestWaiting:

@@ -9,10 +9,10 @@ import pytest
 from ftzard.cli import model_tables
 from ftzard.config.compose import compose
 from ftzard.errors import DataError
-from ftzard.reporting.comparison_page import costs, render
 from ftzard.tasks.benchmark import Speed
 from ftzard.tasks.classification.comparison import compared, disagreements, paired_scores
 from ftzard.tasks.classification.metrics import classification_metrics
+from ftzard.tasks.comparison_page import costs, render
 
 CLASSES = ["bad", "fine", "good"]
 
@@ -100,7 +100,8 @@ def test_the_page_needs_no_other_file_and_escapes_texts(answers):
         described={"n": 300, "source": "rows.csv"}, speeds=(speed, speed), own_metrics={})
     page = render(comparison, 3)
     assert "&lt;script&gt;" in page and "<script" not in page and "src=" not in page
-    for words in ("M@2 is better.", "macro F1", "F1 of each class", "tokens per second", "9,000", "40 MB",
+    for words in ("M@2 is better.", "macro F1", "F1 of each class", "tokens per second", "9,000",
+                  "40 MB",
                   "M@1 says", "the first 3 are shown"):
         assert words in page, words
 

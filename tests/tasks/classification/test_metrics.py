@@ -7,7 +7,11 @@ from sklearn import metrics as reference
 
 from ftzard.errors import DataError
 from ftzard.evaluation.intervals import wilson_interval
-from ftzard.tasks.classification.metrics import classification_metrics, flat, reliability
+from ftzard.tasks.classification.metrics import (
+    classification_metrics,
+    flat,
+    reliability,
+)
 
 CLASSES = ["anger", "joy", "sadness"]
 

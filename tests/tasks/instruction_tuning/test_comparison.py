@@ -7,11 +7,11 @@ import pytest
 from ftzard.cli import model_tables
 from ftzard.config.compose import compose
 from ftzard.errors import DataError, ModelError
-from ftzard.orchestration.create_workspace import instruction_config
 from ftzard.registry.compare import report, require_same_task
 from ftzard.registry.lookup import Files
 from ftzard.tasks.benchmark import Speed, Written
 from ftzard.tasks.instruction_tuning import comparison
+from ftzard.tasks.instruction_tuning.setup import instruction_config
 
 SPEED = Speed(0.5, None, "cpu", 2, 0)
 ROWS = pd.DataFrame({"id": [f"r{n}" for n in range(40)], "batch": "b", "text": "Say it.",

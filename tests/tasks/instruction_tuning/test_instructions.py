@@ -5,9 +5,10 @@ import json
 import pandas as pd
 import pytest
 
-from ftzard.data import cleaning, messages, replay, splitting, storage
+from ftzard.data import cleaning, messages, near_duplicates, replay, splitting, storage
 from ftzard.errors import DataError
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.instruction_tuning.exchanges import exchanges_of
 
 COLUMNS = {"instruction_column": "instruction", "input_column": "input",
            "output_column": "output"}
@@ -234,12 +235,12 @@ class TestTogetherWithTheRest:
     def test_a_later_batch_loses_the_same_answers_only(self, cleaned):
         first = self.table(cleaned, ["Say a", "Say b"], ["a", "b"])
         second = self.table(cleaned, ["Say  a", "Say b", "Say c", "say A!"], ["a", "B?", "c", "a"])
-        both, repeated = cleaning.append(first, second.assign(batch="b2"))
+        both, repeated = instructions.append(first, second.assign(batch="b2"))
         assert both["label"].tolist() == ["a", "b", "B?", "c", "a"]
         assert repeated["reason"].tolist() == ["duplicate of an earlier batch"]
         by_hand = second.tail(1).assign(batch="b3", labelled_by="ann", labelled_at="now",
                                         label="d", source=pd.NA)
-        more, _ = cleaning.append(both, by_hand, replace_batch=False)
+        more, _ = instructions.append(both, by_hand, replace_batch=False)
         assert len(more) == 6 and more["source"].tolist() == [""] * 6
 
     def test_replayed_rows_keep_the_shares_of_batch_and_source(self, cleaned):
@@ -255,7 +256,7 @@ class TestTogetherWithTheRest:
         good = self.table(cleaned, ["Name the old capital of France", "Name the new capital of "
                                     "France", "Sing"], ["a", "b", "c"])
         rows = good.assign(split=["test", "train", "train"])
-        kept, dropped = splitting.drop_near_duplicates(rows)
+        kept, dropped = near_duplicates.drop_near_duplicates(rows)
         assert kept["text"].tolist() == ["Name the old capital of France", "Sing"]
         assert dropped["reason"].tolist() == ["near-duplicate of a test row"]
 
@@ -278,7 +279,7 @@ def test_all_rows_of_real_instructions_are_accounted_for(shared_data):
     assert bad["reason"].tolist() == ["text longer than 5000 characters"]
     cleaning.check(good, bad, min_rows=50, max_rejected=0.1)
     sides = splitting.assign(good, ratio=RATIO, salt="ftzard")
-    kept, dropped = splitting.drop_near_duplicates(sides)
+    kept, dropped = near_duplicates.drop_near_duplicates(sides, repeated_of=exchanges_of)
     splitting.check_splits(kept, min_rows=20)
     assert len(kept) + len(dropped) == 426 and len(dropped) < 10
     told = [json.loads(cell) for cell in good["messages"]]

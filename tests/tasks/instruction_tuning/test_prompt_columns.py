@@ -8,9 +8,10 @@ import pytest
 from ftzard.config.compose import compose
 from ftzard.data import prompt_columns
 from ftzard.errors import DataError
-from ftzard.orchestration.create_workspace import config_for, instruction_config
+from ftzard.orchestration.create_workspace import config_for
 from ftzard.sources import rows as source_rows
 from ftzard.tasks.instruction_tuning import instructions
+from ftzard.tasks.instruction_tuning.setup import instruction_config
 
 COLUMNS = {"instruction_column": "instruction", "output_column": "output",
            "messages_column": "messages"}
@@ -135,7 +136,7 @@ def test_the_filled_columns_that_nothing_reads_are_listed(tmp_path, kind):
     assert instructions.not_read(path, ("instruction", "output", None), ignored=["tools"]) == [
         "source", "difficulty"]
     said = []
-    config = config_for(tmp_path / "new", task="instruction_tuning", data=path, ignored=["tools"],
+    config = config_for(tmp_path / "new", task="instruction_tuning", data=path, ignore=["tools"],
                         say=said.append)
     assert config["data"]["ignored_columns"] == ["tools"]
     assert [line for line in said if line.startswith("not read: source, difficulty")]

@@ -11,9 +11,17 @@ from ftzard.evaluation.gate import interval, judge
 from ftzard.evaluation.paired import Scored
 from ftzard.reporting import report
 from ftzard.reporting.report_data import Facts
+from ftzard.tasks.base import task_named
 from ftzard.tasks.instruction_tuning import answer_metrics
 from tests.evaluation.simulated import LIMITS, freely, losses, made, of_measure, record
 from tests.reporting.test_report import Reader
+
+SECTIONS = task_named("instruction_tuning").report.sections
+
+
+def render(facts) -> str:
+    return report.render(facts, SECTIONS)
+
 
 N, GENERATED = 420, 60
 RECORDS = [of_measure(r) for r in (
@@ -134,7 +142,7 @@ def told() -> dict:
 
 @pytest.fixture(scope="module")
 def whole(told) -> str:
-    return report.render(told)
+    return render(told)
 
 
 def test_the_page_tells_what_it_was_told(told, whole):
@@ -189,26 +197,26 @@ def test_nothing_of_classes_is_said_and_nothing_is_called_missing(whole):
 
 
 def test_the_same_facts_give_the_same_page(told, whole):
-    assert report.render(Facts.of(told)) == whole
+    assert render(Facts.of(told)) == whole
 
 
-@pytest.mark.parametrize(("left_out", "section", "said"), [
-    ("models", "glance", "No model was measured"),
-    ("generations", "answers", "No generated answers were given"),
-    ("supervised_tokens", "data", "supervised tokens were not reported"),
+@pytest.mark.parametrize(("left_out", "said"), [
+    ("models", "No model was measured"),
+    ("generations", "No generated answers were given"),
+    ("supervised_tokens", "supervised tokens were not reported"),
 ])
-def test_one_missing_part_is_said_where_it_belongs(told, left_out, section, said):
+def test_one_missing_part_is_said_where_it_belongs(told, left_out, said):
     free = {k: v for k, v in told["answers"].items() if k != left_out}
     facts = Facts.of({**told, "answers": free})
-    assert said in Reader("".join(getattr(report, section)(facts))).text
+    assert said in Reader(render(facts)).text
 
 
 def test_a_round_that_tells_only_its_measure_has_no_charts():
-    reader = Reader(report.render({"answers": {"measure": "rouge_l"}}))
+    reader = Reader(render({"answers": {"measure": "rouge_l"}}))
     assert "svg" not in reader.tags and "No verdict" in reader.text
     bare = {"name": "m", "role": "challenger", "loss": 2.0, "perplexity": 7.4, "n": 9}
     free = {"measure": "rouge_l", "models": [bare]}
-    assert "7.40" in Reader(report.render({"answers": free})).text
+    assert "7.40" in Reader(render({"answers": free})).text
 
 
 @pytest.mark.parametrize(("decision", "headline"), [
@@ -219,7 +227,7 @@ def test_a_round_that_tells_only_its_measure_has_no_charts():
 def test_the_first_model_s_banner_names_the_base(told, decision, headline):
     verdict = told["comparison"] | {"decision": decision, "against": "base"}
     facts = Facts.of({"answers": told["answers"] | {"differences": None}, "comparison": verdict})
-    text = Reader("".join([*report.glance(facts), *report.comparison(facts)])).text
+    text = Reader(render(facts)).text
     assert headline in text and "had to beat the bare base" in text
 
 
@@ -233,10 +241,10 @@ def test_rounds_of_two_measures_are_told_apart(told):
 
 def test_facts_that_contradict_each_other_are_refused(told):
     with pytest.raises(DataError, match="either of instruction tuning or of classification"):
-        report.render({**told, "class_counts": {"a": {"train": 1}}})
+        render({**told, "class_counts": {"a": {"train": 1}}})
     with pytest.raises(DataError, match="answers by rouge_l and a verdict by loss"):
-        report.render({**told, "answers": told["answers"] | {"measure": "rouge_l"}})
+        render({**told, "answers": told["answers"] | {"measure": "rouge_l"}})
     with pytest.raises(DataError, match="did you mean 'rouge_l'"):
-        report.render({"answers": {"measure": "rougel"}})
+        render({"answers": {"measure": "rougel"}})
     with pytest.raises(DataError, match="did you mean 'generations'"):
-        report.render({"answers": {"measure": "loss", "generation": []}})
+        render({"answers": {"measure": "loss", "generation": []}})
