@@ -33,6 +33,11 @@ def read(path: Path, data: Data, *, labelled: bool = True, lacking: Collection[s
         **reading.layout(data))
 
 
+def detect(labels: Iterable[str]) -> bool:
+    """Return False: other tasks may have such labels, too."""
+    return False
+
+
 def optional_columns(data: Data) -> set[str]:
     """Return no column: every file has a text."""
     return set()

@@ -4,7 +4,7 @@ The tokens of a row are a prompt, which is read, and the answer, which is learne
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,11 @@ def read(path: Path, data: Data, *, labelled: bool = True, lacking: Collection[s
         messages_column=data.messages_column, group_column=data.group_column,
         split_column=data.split_column if labelled and data.split == "given" else None,
         ignored=data.ignored_columns or (), lacking=lacking, **reading.layout(data))
+
+
+def detect(labels: Iterable[str]) -> bool:
+    """Return False: other tasks may have such labels, too."""
+    return False
 
 
 def optional_columns(data: Data) -> set[str]:

@@ -1,6 +1,6 @@
 """How multi-label classifiers are evaluated: F1 of each row's label set, recall of each label."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +11,19 @@ import pandas as pd
 
 from ftzard.config.schema import Config
 from ftzard.core import custom_functions
-from ftzard.data import storage
+from ftzard.data import query_strategies, storage
 from ftzard.evaluation import gate
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Verdict
 from ftzard.evaluation.metric_info import SAMPLES_F1
 from ftzard.evaluation.paired import Scored
+from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
+from ftzard.modeling.inference import Progress
 from ftzard.modeling.prediction_cache import Arrays, CachedModel, Question
 from ftzard.modeling.spec import BaseSpec
+from ftzard.modeling.tokenizer import encode
+from ftzard.tasks.classification import committee
 from ftzard.tasks.classification.evaluation import LabelEvaluation
 from ftzard.tasks.evaluation import BY_SET, Evaluation, in_row_order, test_sets
 from ftzard.tasks.multi_label import baselines, figures, label_sets
@@ -31,7 +35,13 @@ from ftzard.tasks.multi_label.predictor import (
     open_predictor,
 )
 from ftzard.tasks.multi_label.thresholds import sigmoid
+from ftzard.tasks.multi_label.uncertainty import disagreement
+from ftzard.tasks.multi_label.uncertainty import uncertainty as label_uncertainty
 
+__all__ = ["disagreement"]
+
+#: Labelled rows with which a base that is built here does as well as TF-IDF: not measured.
+ROWS_FOR_A_BUILT_BASE = None
 #: Name of the baseline that a first model has to beat.
 MOST_FREQUENT = "most frequent label set"
 
@@ -50,11 +60,6 @@ class LabelSetEvaluation(Evaluation):
     def classes(self) -> list[str]:
         """Label names in the order of the probabilities."""
         return self.meta["labels"]
-
-    @staticmethod
-    def open_model(folder: Path, base: BaseSpec | LoadedBase) -> LabelSetClassifier:
-        """Return the classifier of a saved adapter."""
-        return open_predictor(folder, base)
 
     @staticmethod
     def bare_model(config: Config, loaded: LoadedBase) -> tuple[LabelSetClassifier, dict]:
@@ -213,6 +218,31 @@ def test_metrics(classifier: LabelSetClassifier, rows: pd.DataFrame, config: Con
 
 
 test_metrics.__test__ = False  # not a test case, whatever pytest makes of the name
+
+
+def uncertainty(predictions: pd.DataFrame, strategy: str, *, seed: int = 0) -> np.ndarray:
+    """Return each row's uncertainty, by its probabilities and thresholds; 'random' draws it."""
+    if strategy == "random":
+        return np.random.default_rng(seed).random(len(predictions))
+    return label_uncertainty(
+        np.stack(predictions["probabilities"].to_list()), query_strategies.shown_by(strategy),
+        np.stack(predictions["thresholds"].to_list()))
+
+
+def embeddings(folder: Path, base: BaseSpec, texts: list[str], *,
+               on_step: Progress | None = None) -> np.ndarray:
+    """Return a saved classifier's embeddings (rows, width) of texts, for sampling by diversity."""
+    classifier = open_predictor(folder, base)
+    input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
+    return classifier.answers(input_ids, on_step=on_step)[1]
+
+
+def committee_probabilities(
+        folders: Sequence[Path], base: BaseSpec, texts: list[str], *,
+        on_member: Callable[[int], Progress | None] | None = None) -> list[np.ndarray]:
+    """Return each member's probabilities (rows, labels) of texts, for sampling by a committee."""
+    return committee.answers(folders, base, read_meta(folders[0])["labels"], texts,
+                             on_member=on_member, open_model=open_predictor, chances=sigmoid)
 
 
 def _arrays(classifier: LabelSetClassifier, logits: np.ndarray) -> Arrays:

@@ -58,10 +58,9 @@ def label_format(data: Data, identity: int, labels: Iterable[str]) -> AnyOf:
     return AnyOf(label_list(data.labels, identity) or label_sets.names_in(labels))
 
 
-def label_studio_interface(labels: Iterable[str]) -> str:
-    """Return the labeling interface of a new Label Studio project: choices, and one for none."""
-    return label_studio.choices_interface(
-        [*label_sets.names_in(labels), NONE]).replace('choice="single"', 'choice="multiple"')
+def label_studio_interface(names: Iterable[str]) -> str:
+    """Return the labeling interface of a new Label Studio project: any number of choices."""
+    return label_studio.choices_interface(names, choice="multiple")
 
 
 def label_studio_value(suggestion: str) -> tuple[str, dict]:

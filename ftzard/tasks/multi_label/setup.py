@@ -15,8 +15,6 @@ from ftzard.tasks.multi_label import label_cells, label_sets
 
 #: Options of `ftzard init` that are of this task.
 OPTIONS: frozenset[str] = frozenset()
-#: Notebooks of this task alone.
-NOTEBOOKS: frozenset[str] = frozenset()
 
 
 def config_for(file: Path | None, layout: Mapping[str, str], say: Callable[[str], object], *,
