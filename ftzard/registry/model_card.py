@@ -308,8 +308,8 @@ def _calibration(card: Card) -> str:
 
 def _limits(card: Card) -> str:
     return "\n".join(f"- {line}" for line in limits(
-        () if card.answering else card.labels, several=bool(card.thresholds), max_length=card.max_length,
-        accuracy=_own_scores(card).get("accuracy"),
+        () if card.answering else card.labels, several=bool(card.thresholds),
+        max_length=card.max_length, accuracy=_own_scores(card).get("accuracy"),
         max_new_tokens=card.answering["max_new_tokens"] if card.answering else None))
 
 
