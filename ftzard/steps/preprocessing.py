@@ -1,10 +1,9 @@
 """Step 2: every row gets its split by its own text, and becomes tokens."""
 
 import pandas as pd
-from transformers import PreTrainedTokenizerBase
 
 from ftzard.data import near_duplicates, splitting
-from ftzard.modeling.tokenizer import load_tokenizer, tokenizer_hash
+from ftzard.modeling.tokenizer import PreTrainedTokenizerBase, load_tokenizer, tokenizer_hash
 from ftzard.registry import model_records
 from ftzard.reporting import plots
 from ftzard.steps.step_run import Picture, StepRun, scratch

@@ -82,6 +82,30 @@ class Terminal:
         return code
 
 
+class AnyOf(OneOf):
+    """Several names in one label, in their order."""
+
+    def choose(self, marked, name):
+        picked = {*filter(None, marked.split("+"))} ^ {name}
+        return "+".join(one for one in self.names if one in picked), False
+
+
+def test_a_label_of_several_names_is_marked_by_their_keys_and_saved_with_enter(asked):
+    session = labeling_session.open_session(asked, "abc123", "ann")
+    session.format = AnyOf(["glad", "loud", "sad"])
+    for key in "312":
+        labeling_screen.press(session, key)
+    assert session.at == 0 and session.pending.empty
+    assert "marked: glad+loud+sad" in labeling_screen.screen(session)
+    labeling_screen.press(session, "2")
+    labeling_screen.press(session, "\r")
+    assert session.at == 1 and session.marked == ""
+    assert saved(asked)[["id", "label"]].values.tolist() == [["r0", "glad+sad"]]
+    labeling_screen.press(session, "1")
+    labeling_screen.press(session, "s")
+    assert session.at == 2 and session.marked == "" and len(saved(asked)) == 1
+
+
 def typed(session, keys: str) -> None:
     """Type keys into the session's own screen, which ends with the input."""
     with create_pipe_input() as keyboard:

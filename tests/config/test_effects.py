@@ -1,5 +1,6 @@
 """A value that is given for a job has an effect in it, or is refused."""
 
+import inspect
 import re
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from ftzard import definitions
 from ftzard.config import effects
 from ftzard.config.compose import Resolved, compose, resolve
 from ftzard.config.pipeline import JOBS, STEPS
-from ftzard.config.schema import GROUPS, Config
+from ftzard.config.schema import GROUPS, Config, Data
 from ftzard.errors import ConfigError
 from ftzard.registry import effective_config
 from ftzard.steps.step_run import start_step
@@ -149,7 +150,10 @@ def code_of(step: str) -> str:
     places = [LIBRARY / name for name in (*READERS[step], *EVERYWHERE)]
     files = [file for place in places
              for file in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
-    return cells_of(step) + "\n".join(file.read_text(encoding="utf-8") for file in files)
+    code = cells_of(step) + "\n".join(file.read_text(encoding="utf-8") for file in files)
+    made_of = [inspect.getsource(value.fget) for name, value in vars(Data).items()
+               if isinstance(value, property) and f".{name}" in code]
+    return "\n".join([code, *made_of])  # a property reads the keys that it is made of
 
 
 class TestWhoReadsWhat:

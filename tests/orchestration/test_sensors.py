@@ -252,7 +252,7 @@ class TestIncoming:
             gone.unlink()
             return found
 
-        monkeypatch.setattr(drop_folder_runs, "settled", vanishing)
+        monkeypatch.setattr(drop_folder_runs, "stable_files", vanishing)
         request, = drop_folder_runs.incoming(instance, workspace).requests
         assert request.tags["ftzard/delivery"].endswith(there.name)
 
@@ -420,7 +420,7 @@ class TestSensorsAndSchedules:
         dropped(workspace.incoming, "big.csv")
         drop_folder_runs.incoming(instance, workspace)
         monkeypatch.setattr(drop_folders, "opened", None)
-        monkeypatch.setattr(drop_folder_runs, "settled", lambda files: [])
+        monkeypatch.setattr(drop_folder_runs, "stable_files", lambda files: [])
         assert len(drop_folder_runs.incoming(instance, workspace).requests) == 1
         monkeypatch.setattr(delivery_hashes, "_by_workspace", {})  # as after a new start
         assert len(drop_folder_runs.incoming(instance, workspace).requests) == 1

@@ -193,7 +193,7 @@ class TestModels:
         with packaging.packaged("M", {"adapter": path, "base": base}, example=["a"],
                                labels=["glad", "sad"]) as model:
             assert "optuna==" in (model / "requirements.txt").read_text()
-            assert (model / "code" / "ftzard" / "custom.py").is_file()
+            assert (model / "code" / "ftzard" / "core" / "custom_functions.py").is_file()
             import mlflow.pyfunc
 
             answers = mlflow.pyfunc.load_model(str(model)).predict(

@@ -14,7 +14,7 @@ from ftzard.reporting.report_data import Facts
 from ftzard.tasks.base import task_named
 from ftzard.tasks.instruction_tuning import answer_metrics
 from tests.evaluation.simulated import LIMITS, freely, losses, made, of_measure, record
-from tests.reporting.test_report import Reader
+from tests.reporting.test_report import Reader, section_text
 
 SECTIONS = task_named("instruction_tuning").report.sections
 
@@ -200,15 +200,15 @@ def test_the_same_facts_give_the_same_page(told, whole):
     assert render(Facts.of(told)) == whole
 
 
-@pytest.mark.parametrize(("left_out", "said"), [
-    ("models", "No model was measured"),
-    ("generations", "No generated answers were given"),
-    ("supervised_tokens", "supervised tokens were not reported"),
+@pytest.mark.parametrize(("left_out", "section", "said"), [
+    ("models", "glance", "No model was measured"),
+    ("generations", "answers", "No generated answers were given"),
+    ("supervised_tokens", "data", "supervised tokens were not reported"),
 ])
-def test_one_missing_part_is_said_where_it_belongs(told, left_out, said):
+def test_one_missing_part_is_said_where_it_belongs(told, left_out, section, said):
     free = {k: v for k, v in told["answers"].items() if k != left_out}
     facts = Facts.of({**told, "answers": free})
-    assert said in Reader(render(facts)).text
+    assert said in section_text(render(facts), section)
 
 
 def test_a_round_that_tells_only_its_measure_has_no_charts():
