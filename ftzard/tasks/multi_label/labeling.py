@@ -29,6 +29,10 @@ class AnyOf:
         """Return the label set of each typed one: '' for an empty one, NaN for an unknown label."""
         return typed.fillna("").map(self._read)
 
+    def unknown(self, label: str) -> str:
+        """Return the reason against a label set with an unknown label."""
+        return label_cells.unknown_in(label, self.labels)
+
     def agreement_key(self, label: str) -> str:
         """Return the label set."""
         return label

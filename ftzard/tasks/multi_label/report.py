@@ -161,7 +161,8 @@ def _rules(verdict: Mapping) -> list[Markup]:
     else:
         rule += (f"zero and the gain is at least {100 * limits['min_gain']:g} points. A label "
                  "vetoes if its recall surely fell by more than "
-                 f"{100 * limits['max_class_loss']:g} points, a test set if its {SAMPLES_F1.title} surely fell by more than "
+                 f"{100 * limits['max_class_loss']:g} points, a test set if its "
+                 f"{SAMPLES_F1.title} surely fell by more than "
                  f"{100 * limits['max_forgetting']:g} points.")
     return [tag("p", f"{rule} Below {limits['min_rows']:,} rows the gate does not decide.",
                 class_="soft small gap")]

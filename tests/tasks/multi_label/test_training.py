@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ftzard.config.training_config import TrainingConfig
-from ftzard.errors import ModelError
-from ftzard.modeling.adapter import detach
+from ftzard.errors import DataError, ModelError
+from ftzard.modeling.adapter import attach, detach
 from ftzard.modeling.adapter_meta import META
 from ftzard.modeling.base_model import BaseSpec, load_base
 from ftzard.modeling.tiny_falcon import build
@@ -84,24 +84,21 @@ def test_the_same_training_gives_the_same_thresholds(fitted, loaded, rows, tmp_p
 def test_predictions_are_label_sets_with_the_confidence_of_the_least_sure_label(fitted, loaded):
     classifier = open_predictor(fitted.folder, loaded)
     found = classifier.predict(["the furious phone was scared", "the song this day", "so lovely"])
-    for label, labels, sure, chances in found.itertuples(index=False):
+    for label, sure, labels, chances in found.itertuples(index=False):
         assert label_sets.join(labels) == label
         chosen = [name in labels for name in LABELS]
         assert chosen == (np.array(chances) >= classifier.thresholds).tolist()
         assert sure == pytest.approx(min(p if has else 1 - p for p, has in
                                          zip(chances, chosen, strict=True)))
-    assert isinstance(bare_predictor(loaded_without(loaded)), LabelSetClassifier)
-
-
-def loaded_without(loaded):
     detach(loaded)
-    return loaded
+    assert isinstance(bare_predictor(loaded), LabelSetClassifier)
 
 
 @pytest.mark.parametrize("weights", [None, "balanced", {"anger": 3.0, "fear": 1.0, "joy": 0.5}])
 def test_a_step_in_parts_has_the_loss_of_all_its_rows(loaded, rows, weights):
     objective = LabelSets(rows["train"], rows["validation"], LABELS, weights)
-    model, pad_id = loaded.model, loaded.tokenizer.pad_token_id
+    model = attach(loaded, rank=4, alpha=8, dropout=0.0, seed=1)
+    pad_id = loaded.tokenizer.pad_token_id
     numbers, device = np.arange(12), next(loaded.model.parameters()).device
     model.zero_grad()
     losses = []
@@ -141,7 +138,5 @@ def test_metrics_use_the_thresholds_that_suit_the_rows_best():
     (["joy", "[]", "joy", "[]"], {"joy": 2.0}, "lacks the label 'anger'")])
 def test_what_cannot_be_learned_is_refused(labels, weights, said):
     rows = pd.DataFrame({"label": labels, "input_ids": [[1, 2]] * 4})
-    from ftzard.errors import DataError
-
     with pytest.raises((ModelError, DataError), match=said):
         LabelSets(rows, rows, LABELS, weights)
