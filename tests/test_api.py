@@ -138,7 +138,7 @@ def asked(workspace) -> ftzard.Workspace:
         "id": [f"b1_{n}" for n in range(4)], "batch": "b1", "text": [f"text {n}" for n in range(4)],
         "suggestion": "", "confidence": "", "side": "train", "chosen_by": "uncertainty",
         "group": "", "blind": "yes", "label": ""})
-    (workspace.root / "ftzard.yaml").write_text("data: {labels: [joy, anger]}\n")
+    (workspace.root / "ftzard.yaml").write_text("data: {labels: {joy: joy, anger: anger}}\n")
     workspace.labelling.mkdir(parents=True, exist_ok=True)
     labeling_queue.queue_csv(queue, workspace.labelling / "b1.csv")
     return ftzard.open_workspace(workspace.root)

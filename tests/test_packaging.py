@@ -88,7 +88,7 @@ def test_what_is_imported_is_declared(folder):
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module]
             for module in {name.split(".")[0] for name in names}:
-                if module in {*sys.stdlib_module_names, "ftzard", "tests"}:
+                if module in {*sys.stdlib_module_names, "ftzard", "tests", "tools"}:
                     continue
                 packages = {canonicalize_name(name) for name in provided_by.get(module, [module])}
                 assert packages & (declared | OPTIONAL), (

@@ -8,6 +8,7 @@ import pytest
 from ftzard.core.artifacts import write_json
 from ftzard.data import messages
 from ftzard.data.labeling import label_studio, submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.labeling.labeling_queue import queue_csv, read_queue
 from ftzard.errors import DataError
 from ftzard.tasks.instruction_tuning.labeling import Answer
@@ -84,7 +85,7 @@ def test_and_text_and_messages_that_were_changed_together(folder):
 def test_a_changed_text_of_classification_is_refused_by_the_tasks_beside_it(folder):
     rows = edit(put(asked(), folder), text="Add nothing")
     rows["label"] = "glad"
-    found = back(folder, rows, ["glad", "sad"])
+    found = back(folder, rows, OneOf(["glad", "sad"]))
     assert found.refused[["id", "reason"]].values.tolist() == [["i0", "changed text"]]
 
 

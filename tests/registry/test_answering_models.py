@@ -79,7 +79,7 @@ class TestComparing:
         page = tmp_path / "page.html"
         code, said = ftzard("compare", "base", "champion", "--html", page, "-w", answering.root)
         assert code == 0, said
-        assert f"{NAME}@1 is better." in said and "they answer 24 of 24 rows differently" in said
+        assert f"{NAME}@1 is better." in said and "They answer 24 of 24 rows differently" in said
         for words in ("loss", "ROUGE-L", "exact match", "0.0 %", "100.0 %", "wanted"):
             assert words in said, words
         assert "Where their answers differ" in page.read_text()

@@ -136,7 +136,7 @@ def test_a_version_whose_adapter_is_not_here_stands_apart(evaluation, ftzard):
     report_facts.write_report(evaluation.run, evaluation.version, found, evaluation.rows)
     words = " ".join(re.sub(r"<[^>]+>", " ", page.read_text()).split())
     assert "Measured on other rows" in words and version_scores.NO_ADAPTER in words
-    assert "these scores say nothing beside those above" in words.lower()
+    assert "these scores cannot be compared with those above" in words.lower()
 
 
 def test_only_the_newest_versions_are_measured_again(own):  # noqa: F811
