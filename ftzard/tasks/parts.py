@@ -186,8 +186,6 @@ class DataPart(Protocol):
 
     #: Whether a text has one label; another label to it then contradicts it.
     ONE_LABEL: bool
-    #: The column by whose values the rows of each split are counted.
-    COUNTED_BY: str
     #: What a row may repeat of another one besides its text, or None.
     repeated_of: RepeatedOf | None
 
@@ -226,6 +224,10 @@ class DataPart(Protocol):
               repeated: pd.DataFrame | None = None, *, min_rows: int, max_rejected: float,
               labels: Mapping | None = None) -> None:
         """Raise DataError for a delivery that cannot be trained on."""
+        ...
+
+    def counted_by(self, rows: pd.DataFrame) -> pd.Series:
+        """Return what rows are counted by: a value per row, or a list of them."""
         ...
 
     def check_splits(self, rows: pd.DataFrame) -> None:

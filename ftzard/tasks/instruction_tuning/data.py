@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["check", "repeated_of", "text_keys"]
 
 ONE_LABEL = False
-COUNTED_BY = "source"
 COLUMNS = ("id", "batch", "split", "text", "label", "messages", "source", "group")
 
 
@@ -90,6 +89,11 @@ def clean(raw: pd.DataFrame, data: Data, *, batch: str, identity: int, cleaning:
     """
     return instructions.clean(raw, batch=batch, max_characters=data.max_characters,
                               identity=identity)
+
+
+def counted_by(rows: pd.DataFrame) -> pd.Series:
+    """Return the sources."""
+    return rows["source"]
 
 
 def check_splits(rows: pd.DataFrame) -> None:

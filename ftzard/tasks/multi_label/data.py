@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ftzard.config.schema import Data
-from ftzard.data import cleaning, label_lists
+from ftzard.data import cleaning, label_lists, splitting
 from ftzard.errors import DataError
 from ftzard.tasks.classification import data as classification
 from ftzard.tasks.classification import text_rows
@@ -25,7 +25,6 @@ __all__ = ["length_in_characters", "optional_columns", "read", "require_tokens_o
            "tokenize", "tokenizer_corpus", "unread_columns"]
 
 ONE_LABEL = True
-COUNTED_BY = "label"
 repeated_of = None
 _MISSING = "label missing"
 
@@ -85,10 +84,13 @@ def check(cleaned: pd.DataFrame, rejected: pd.DataFrame, repeated: pd.DataFrame 
             "is data.label_column the label?")
 
 
+def counted_by(rows: pd.DataFrame) -> pd.Series:
+    """Return the labels of each row, [] for none."""
+    return rows["label"].map(lambda label: list(label_sets.split(label)) or [label_sets.NONE])
+
+
 def check_splits(rows: pd.DataFrame) -> None:
     """Raise DataError for a split without rows, and for a label that no training row has."""
-    from ftzard.data import splitting
-
     splitting.check_splits(rows)
     training = set(label_sets.names_in(rows.loc[rows["split"] == "train", "label"]))
     absent = [name for name in label_sets.names_in(rows["label"]) if name not in training]

@@ -101,7 +101,7 @@ def test_the_first_model_is_promoted_and_its_record_tells_of_every_label(done):
     assert record["verdict"]["against"] == "most frequent label set"
     assert record["labels"] == LABELS and len(record["thresholds"]) == 3
     scores = record["metrics"]["challenger"]
-    assert scores["micro_f1"] > 0.9 and scores["score"] > scores["lower"] > 0.8
+    assert scores["micro_f1"] > 0.9 and scores["score"] >= scores["lower"] > 0.8
     assert set(record["metrics"]) == {"challenger", "base", "TF-IDF", "most frequent label set"}
     assert [part["label"] for part in record["verdict"]["per_class"]] == LABELS
     assert record["test_metrics"]["per_class"]["joy"]["recall"] > 0.8
@@ -209,7 +209,7 @@ def test_an_export_answers_alike_and_its_card_shows_how_to_use_the_thresholds(do
 
 
 def test_a_model_is_made_again_from_its_record(done):
-    again = reproduce.again(done.workspace, NAME, 1, lambda line: None)
+    again = reproduce.reproduce(done.workspace, NAME, 1, lambda line: None)
     assert again.equal, again.differences
 
 
