@@ -27,7 +27,7 @@ class AnyOf:
 
     def parse(self, typed: pd.Series) -> pd.Series:
         """Return the label set of each typed one: '' for an empty one, NaN for an unknown label."""
-        return typed.fillna("").map(self._read)
+        return pd.Series([self._read(cell) for cell in typed.fillna("")], typed.index, dtype=object)
 
     def unknown(self, label: str) -> str:
         """Return the reason against a label set with an unknown label."""
