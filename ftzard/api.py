@@ -37,13 +37,15 @@ class Prediction(TypedDict, total=False):
     """What a model predicts for one text; which keys there are depends on the task.
 
     text, label and confidence are always there. A classifier adds probabilities (by label),
-    calibrated, abstains and cut (tokens beyond the model's length); a model that generates answers
+    calibrated, abstains and cut (tokens beyond the model's length); one of several labels has them
+    in labels, and as one text, `anger|joy`, in label; a model that generates answers
     has its answer as label, and adds tokens and finished.
     """
 
     text: str
     label: Any
     confidence: float
+    labels: list[str]
     probabilities: dict[str, float]
     calibrated: bool
     abstains: bool

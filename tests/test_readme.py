@@ -20,6 +20,7 @@ import yaml
 from ftzard.config.compose import compose
 from ftzard.orchestration.launchpad_file import split_launchpad
 from ftzard.tasks.instruction_tuning import instructions
+from tests.tasks.multi_label.made_up import make_rows
 
 ROOT = Path(__file__).parents[1]
 NEEDS = ("# GPU", "# Docker", "# pixi", "# server")
@@ -133,6 +134,7 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path):
     reviews(tmp_path / "my.csv")
     (shown,) = [block for block in fenced("yaml") if block.startswith("resources:")]
     (tmp_path / "tuning.yaml").write_text(shown)
+    make_rows(300, seed=1).to_csv(tmp_path / "moods.csv", index=False)
     (tmp_path / "chats.jsonl").write_text("".join(json.dumps({"conversations": [
         {"from": "human", "value": f"Say {n}"}, {"from": "gpt", "value": str(n)}]}) + "\n"
         for n in range(5)))

@@ -147,25 +147,27 @@ READ_BY: dict[str, str] = {
     "metrics": _JUDGED,
 }
 
-#: What one step reads with task=instruction_tuning only, or with task=classification only.
+_LABELS = ("classification", "multi_label")
+#: What one step reads with some tasks only.
 _FOR_TASK = {
-    ("data.max_characters", "inference_preprocessing"): "instruction_tuning",
-    ("data.max_characters", "tuning"): "classification",
-    ("data.max_characters", "retraining"): "classification",
-    ("data.max_rejected", "preprocessing"): "instruction_tuning",
-    ("data.mention", "cleaning"): "classification",
-    ("data.link", "cleaning"): "classification",
-    ("data.mention", "tuning"): "classification",
-    ("data.link", "tuning"): "classification",
-    ("data.mention", "retraining"): "classification",
-    ("data.link", "retraining"): "classification",
-    **{("data.clean", step): "classification"
-       for step in ("cleaning", "tuning", "choosing", "retraining")},
-    **{("metrics", step): "classification" for step in _JUDGED.split()},
-    **{(f"gate.{name}", step): "classification" for step in ("choosing", "evaluation")
-       for name in ("max_class_loss", "first_baseline_margin", "first_calibration_error")},
-    ("task.abstain_below", "choosing"): "classification",
-    ("task.abstain_below", "retraining"): "classification",
+    ("data.max_characters", "inference_preprocessing"): ("instruction_tuning",),
+    ("data.max_characters", "tuning"): _LABELS,
+    ("data.max_characters", "retraining"): _LABELS,
+    ("data.max_rejected", "preprocessing"): ("instruction_tuning",),
+    ("data.mention", "cleaning"): _LABELS,
+    ("data.link", "cleaning"): _LABELS,
+    ("data.mention", "tuning"): _LABELS,
+    ("data.link", "tuning"): _LABELS,
+    ("data.mention", "retraining"): _LABELS,
+    ("data.link", "retraining"): _LABELS,
+    **{("data.clean", step): _LABELS for step in ("cleaning", "tuning", "choosing", "retraining")},
+    **{("metrics", step): _LABELS for step in _JUDGED.split()},
+    **{(f"gate.{name}", step): _LABELS for step in ("choosing", "evaluation")
+       for name in ("max_class_loss", "first_baseline_margin")},
+    **{("gate.first_calibration_error", step): ("classification",)
+       for step in ("choosing", "evaluation")},
+    ("task.abstain_below", "choosing"): ("classification",),
+    ("task.abstain_below", "retraining"): ("classification",),
 }
 
 #: What a retraining takes from the champion's record, and what is to be said instead.
@@ -197,12 +199,12 @@ def steps_of(job: str) -> set[str]:
 def read_by(key: str, task: str = "classification") -> set[str]:
     """Return the steps that read a key in workspaces of a task."""
     return {step for step in READ_BY[key].split()
-            if _FOR_TASK.get((key, step), task) == task}
+            if task in _FOR_TASK.get((key, step), (task,))}
 
 
 def keys_of(job: str, task: str | None = None) -> set[str]:
     """Return the keys that have an effect in a job; task: None takes those of any task."""
-    kinds = (task,) if task else ("classification", "instruction_tuning")
+    kinds = (task,) if task else (*_LABELS, "instruction_tuning")
     return {key for key in READ_BY if any(read_by(key, kind) & steps_of(job) for kind in kinds)}
 
 

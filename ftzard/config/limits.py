@@ -248,7 +248,7 @@ def _of_data(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
 def _of_own_functions(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     """Yield what the names of a workspace's own functions must look like."""
     clean, metrics = config.data.clean, config.metrics
-    classifies = config.task.kind == "classification"
+    classifies = config.task.kind in _METRICS
     yield "data.clean", clean, clean is None or bool(custom_functions.NAME.fullmatch(clean)), (
         f"{custom_functions.EXPECTED}; or null")
     yield ("data.clean", clean, clean is None or classifies,
@@ -265,9 +265,15 @@ def _of_own_functions(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
            f"other names than {', '.join(taken)}, which FTzard measures itself")
 
 
+#: Metrics of the tasks whose rows have labels.
+_METRICS = {
+    "classification": ("accuracy", "balanced_accuracy", "macro_f1", "calibrated_loss",
+                       "validation_loss"),
+    "multi_label": ("micro_f1", "macro_f1", "samples_f1", "subset_accuracy", "calibrated_loss",
+                    "validation_loss")}
 #: What stands in the tables of models already.
 _MEASURED = ("model", "accuracy", "lower", "upper", "macro_f1", "n", "balanced_accuracy", "loss",
-             "score", "measure")
+             "score", "measure", "micro_f1", "subset_accuracy")
 
 
 def _known_encoding(name: str) -> bool:
@@ -388,10 +394,13 @@ def _of_a_task(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     """Yield, as `_limits` does, what one kind of task needs of the other groups."""
     d, u, s, told = config.data, config.tuning, config.sampling, config.task.instructions
     kind = f"task={config.task.kind}"
-    if config.task.kind == "classification":
+    if config.task.kind in _METRICS:
         yield "task.instructions", told, told is None, f"null with {kind}"
-        yield ("tuning.metric", u.metric, u.metric != "perplexity",
+        yield ("tuning.metric", u.metric, u.metric in _METRICS[config.task.kind],
                f"a metric of {kind}, such as calibrated_loss")
+        least = config.task.abstain_below
+        yield ("task.abstain_below", least, least is None or config.task.kind == "classification",
+               f"null with {kind}: each label has a threshold instead")
         for name in ("input_column", "messages_column", "ignored_columns"):
             value = getattr(d, name)
             yield f"data.{name}", value, value is None, f"null with {kind}"

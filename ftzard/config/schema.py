@@ -73,7 +73,7 @@ DEFAULT_TASK = "classification"
 
 @dataclass
 class Task:
-    kind: Literal["classification", "instruction_tuning"]
+    kind: Literal["classification", "multi_label", "instruction_tuning"]
     instructions: Instructions | None
     abstain_below: float | None
 
@@ -129,8 +129,8 @@ class Training:
 class Tuning:
     trials: int
     prune: bool
-    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "calibrated_loss",
-                    "validation_loss", "perplexity"]
+    metric: Literal["accuracy", "balanced_accuracy", "micro_f1", "macro_f1", "samples_f1",
+                    "subset_accuracy", "calibrated_loss", "validation_loss", "perplexity"]
     rank: list[int] | None
     batch_size: list[int] | None
     learning_rate: list[float] | None

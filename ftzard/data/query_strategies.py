@@ -8,7 +8,7 @@ yet stays asked, and counts towards both numbers. A free answer has no probabili
 labels: such rows are ranked by the confidence with which the champion wrote it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,8 @@ OF_ANSWERS = ("least_confidence", "mix", "random")
 #: Those that do not rank rows by a score.
 UNRANKED = ("diversity", "random")
 RANDOM, AUDIT = "random", "audit"
+#: Returns each row's uncertainty in [0, 1] of predictions, by a strategy, with a seed.
+Scorer = Callable[..., np.ndarray]
 
 
 def uncertainty(probabilities: np.ndarray, strategy: str, *, seed: int = 0) -> np.ndarray:
@@ -65,12 +67,20 @@ def doubt(confidence: pd.Series | np.ndarray) -> np.ndarray:
     return 1 - found
 
 
-def uncertainty_of(predictions: pd.DataFrame, strategy: str) -> tuple[str, np.ndarray]:
-    """Return the strategy that can be shown for any predictions, and each row's score by it."""
-    if "probabilities" not in predictions:
-        return "least_confidence", doubt(predictions["confidence"])
-    shown = strategy if strategy in UNCERTAINTIES else "least_confidence"
-    return shown, uncertainty(np.stack(predictions["probabilities"].to_list()), shown)
+def uncertainty_of(predictions: pd.DataFrame, strategy: str, *, seed: int = 0) -> np.ndarray:
+    """Return each row's `uncertainty` by its probabilities, or the `doubt` of free answers."""
+    if "probabilities" in predictions:
+        return uncertainty(np.stack(predictions["probabilities"].to_list()), strategy, seed=seed)
+    if strategy not in OF_ANSWERS:
+        raise ConfigError(
+            f"sampling.strategy='{strategy}' ranks by probabilities of labels, which free "
+            f"answers do not have; expected one of {', '.join(OF_ANSWERS)}.")
+    return doubt(predictions["confidence"])
+
+
+def shown_by(strategy: str) -> str:
+    """Return the strategy whose scores are shown for a strategy, which may rank by other ones."""
+    return strategy if strategy in UNCERTAINTIES else "least_confidence"
 
 
 def disagreement(members: Sequence[np.ndarray]) -> np.ndarray:
@@ -205,6 +215,7 @@ def select(
     waiting: pd.DataFrame | None = None,
     disagreement: np.ndarray | None = None,
     embeddings: np.ndarray | None = None,
+    scorer: Scorer = uncertainty_of,
     identity: int = FIRST,
 ) -> tuple[pd.DataFrame, float | None]:
     """Return (queue, threshold): the rows to label, and the lowest score of those ranked by one.
@@ -221,8 +232,8 @@ def select(
     queue; a row of the test side never does. waiting:
     rows of this batch's queue that have no label yet; they stay, first and in their order, and
     count towards budget and audit_rows. disagreement (rows) and embeddings (rows, width): what
-    committee and diversity rank by, in the order of `predictions`. identity: version of the rules
-    by which texts are the same.
+    committee and diversity rank by, in the order of `predictions`. scorer: gives the rows' scores
+    by the other strategies. identity: version of the rules by which texts are the same.
 
     Fewer rows than asked for are all taken (`counts` says how many were missing), and the budget of
     which `random_share` is taken is then as many as there are; no row at all is a DataError. The
@@ -245,7 +256,7 @@ def select(
     if predictions.empty:
         raise DataError("There are no predictions to choose from; run the inference step first.")
     rows = predictions.reset_index(drop=True)
-    scores = _scores(rows, strategy, seed, disagreement, embeddings)
+    scores = _scores(rows, strategy, seed, disagreement, embeddings, scorer)
     rows = _askable(rows.assign(score=scores), exclude_texts, test_texts, waiting, identity)
     columns = queue_columns(predictions.columns)
     kept = _kept(waiting, columns)
@@ -300,17 +311,10 @@ def least_score(rows: pd.DataFrame, quantile: float) -> float:
 
 
 def _scores(rows: pd.DataFrame, strategy: str, seed: int, disagreement: np.ndarray | None,
-            embeddings: np.ndarray | None) -> np.ndarray:
+            embeddings: np.ndarray | None, scorer: Scorer) -> np.ndarray:
     needed = {"committee": ("disagreement", disagreement), "diversity": ("embeddings", embeddings)}
-    if "probabilities" not in rows:
-        if strategy not in OF_ANSWERS:
-            raise ConfigError(
-                f"sampling.strategy='{strategy}' ranks by probabilities of labels, which free "
-                f"answers do not have; expected one of {', '.join(OF_ANSWERS)}.")
-        return doubt(rows["confidence"])
-    if strategy not in needed:
-        probabilities = np.stack(rows["probabilities"].to_list())
-        return uncertainty(probabilities, strategy, seed=seed)
+    if strategy not in needed or "probabilities" not in rows:
+        return scorer(rows, strategy, seed=seed)
     name, values = needed[strategy]
     if values is None or len(values) != len(rows):
         raise DataError(

@@ -38,7 +38,8 @@ class Sample:
 
     probabilities: (n, k) of the classes, or (n, 1) where the model answers freely: its confidence
     in each answer (`of_answers`); words, characters, tokens: n counts of the text that was asked,
-    tokens before cutting; embeddings: (n, d), the model's mean hidden state of each row.
+    tokens before cutting; embeddings: (n, d), the model's mean hidden state of each row; chosen:
+    (n, k), 1 for the classes that a row was given where that may be any number, else None.
     """
 
     probabilities: np.ndarray
@@ -46,9 +47,10 @@ class Sample:
     characters: np.ndarray
     tokens: np.ndarray
     embeddings: np.ndarray
+    chosen: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("probabilities", "words", "characters", "tokens", "embeddings"):
+        for name in self.columns():
             values = np.asarray(getattr(self, name), dtype=float)
             object.__setattr__(self, name, values)
             if len(values) != len(self.probabilities):
@@ -64,12 +66,18 @@ class Sample:
     def __len__(self) -> int:
         return len(self.words)
 
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return what it has of each row, by name."""
+        return {name: values for name in self.__dataclass_fields__
+                if (values := getattr(self, name)) is not None}
+
     @classmethod
     def of(cls, texts: Sequence[str], tokens: Sequence[int], probabilities: np.ndarray,
-           embeddings: np.ndarray) -> "Sample":
+           embeddings: np.ndarray, chosen: np.ndarray | None = None) -> "Sample":
         """Return the sample of n texts; tokens: per text, before cutting."""
         words = [len(str(text).split()) for text in texts]
-        return cls(probabilities, words, [len(str(text)) for text in texts], tokens, embeddings)
+        return cls(probabilities, words, [len(str(text)) for text in texts], tokens, embeddings,
+                   chosen)
 
     @classmethod
     def of_answers(cls, texts: Sequence[str], tokens: Sequence[int], confidence: Sequence[float],
@@ -88,20 +96,28 @@ class Sample:
     @property
     def statistics(self) -> tuple[str, ...]:
         """The statistics that this kind of sample has: a free answer is no class."""
-        return STATISTICS if self.probabilities.shape[1] != 1 else STATISTICS[1:]
+        free = self.probabilities.shape[1] == 1 and self.chosen is None
+        return STATISTICS[1:] if free else STATISTICS
 
     def values(self, name: str) -> np.ndarray:
         """Return what a statistic looks at, one number per row (not for classes, embedding)."""
+        if name == "confidence" and self.chosen is not None:
+            return np.where(self.chosen > 0, self.probabilities, 1 - self.probabilities).min(axis=1)
         if name == "confidence":
             return self.probabilities.max(axis=1)
         if name == "tokens per character":
             return self.tokens / np.maximum(self.characters, 1)
         return getattr(self, name)
 
+    def predicted(self) -> np.ndarray:
+        """Return (n, k), 1 for the classes that a row was given: the likeliest, or those chosen."""
+        if self.chosen is not None:
+            return self.chosen
+        return np.eye(self.probabilities.shape[1])[self.probabilities.argmax(axis=1)]
+
     def shares(self) -> np.ndarray:
-        """Return the share of each class among the predictions, k numbers."""
-        k = self.probabilities.shape[1]
-        return np.bincount(self.probabilities.argmax(axis=1), minlength=k) / len(self)
+        """Return the share of rows with each class, k numbers."""
+        return self.predicted().sum(axis=0) / len(self)
 
 
 @dataclass(frozen=True)
@@ -263,8 +279,7 @@ class Ruler:
             self.order[name] = order
             self.last[name] = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
             self.edges[name] = ordered[self.last[name]]
-        k = reference.probabilities.shape[1]
-        self.chosen = np.eye(k, dtype=np.float32)[reference.probabilities.argmax(axis=1)]
+        self.chosen = reference.predicted().astype(np.float32)
         spread = reference.embeddings.std(axis=0)
         self.varies = spread > 1e-12
         self.centre = reference.embeddings.mean(axis=0)
@@ -349,7 +364,7 @@ def fewer(sample: Sample, rng: np.random.Generator) -> Sample:
     if len(sample) <= MOST_ROWS:
         return sample
     rows = np.sort(rng.permutation(len(sample))[:MOST_ROWS])
-    return Sample(*(getattr(sample, name)[rows] for name in Sample.__dataclass_fields__))
+    return Sample(**{name: values[rows] for name, values in sample.columns().items()})
 
 
 def _mean(sample: Sample, name: str, classes: Sequence[str]) -> float | dict[str, float] | None:

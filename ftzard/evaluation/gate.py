@@ -22,7 +22,15 @@ from ftzard.evaluation import gate_sentences as sentences
 from ftzard.evaluation import metric_info, paired
 from ftzard.evaluation.gate_sentences import count
 from ftzard.evaluation.metric_info import ACCURACY
-from ftzard.evaluation.paired import EVERY_ROW, LabelPairs, Predicted, Scored, ScorePairs
+from ftzard.evaluation.paired import (
+    BASE,
+    EVERY_ROW,
+    LabelPairs,
+    Predicted,
+    Scored,
+    ScorePairs,
+    compare_hits,
+)
 
 #: Limits that are about labels: where scores are judged there are none.
 OF_CLASSES = ("max_class_loss", "first_baseline_margin", "first_calibration_error")
@@ -103,6 +111,7 @@ def judge(
     seed: int,
     classes: Sequence[str] = (),
     measure: str = ACCURACY.name,
+    first_opponent: str = BASE,
     calibration_error: float | None = None,
     calibration_chance: float = 0.0,
 ) -> Verdict:
@@ -115,13 +124,14 @@ def judge(
         challenger: by test set, its labels or scores.
         champion: the same of the champion: the same sets with the same row ids (any order) and
             labels or weights. None for the first model, which must beat the majority class, or of
-            scores the bare base: the baseline named 'base'.
+            scores the baseline `first_opponent`.
         limits: the configured gate; of labels, shares: 0.01 is one point.
         baselines: by name, the same of each. One that is better than the challenger is a warning,
             or with `limits.baseline_veto` a refusal.
         seed: of the bootstrap.
-        classes: label names; none where scores are compared.
-        measure: what the scores are: 'loss', 'rouge_l' or 'exact_match'.
+        classes: label names; none where scores of rows without labels are compared.
+        measure: what is compared, such as 'accuracy', 'samples_f1' or 'loss'.
+        first_opponent: of scores, the baseline that a first model must beat.
         calibration_error: of a first model, the expected calibration error on the test rows after
             temperature scaling, a share; None if it was not measured.
         calibration_chance: the error that a calibrated model may show on so few rows.
@@ -131,7 +141,7 @@ def judge(
             missing where it has to be beaten.
     """
     pairs = (LabelPairs(challenger, classes) if measure == ACCURACY.name
-             else ScorePairs(challenger, metric_info.of(measure)))
+             else ScorePairs(challenger, metric_info.of(measure), classes, first_opponent))
     first, rng = champion is None, np.random.default_rng(seed)
     before = None if first else pairs.matched(champion, "champion")
     others = {name: pairs.matched(answers, name) for name, answers in baselines.items()}
@@ -143,13 +153,18 @@ def judge(
 
     total = compare(EVERY_ROW, before)
 
-    def part(name: str, where: np.ndarray | slice, limit: float, key: str = "name") -> dict:
-        result = total if where is EVERY_ROW else compare(where, before)
-        return {key: name} | _with_veto(result, inf if first else limit, limits.confidence)
+    def veto(result: dict, limit: float) -> dict:
+        return _with_veto(result, inf if first else limit, limits.confidence)
 
-    per_class = [part(name, where, limits.max_class_loss, "label")
-                 for name, where in pairs.by_class()]
-    per_test_set = [part(name, where, limits.max_forgetting) for name, where in pairs.by_set()]
+    answers = baselines.get(pairs.first_opponent) if first else champion
+    per_class = [
+        {"label": name} | veto(compare_hits(after, other, limits.confidence, limits.resamples, rng),
+                               limits.max_class_loss)
+        for name, after, other in pairs.by_class(answers, before)]
+    per_test_set = [
+        {"name": name} | veto(total if where is EVERY_ROW else compare(where, before),
+                              limits.max_forgetting)
+        for name, where in pairs.by_set()]
     against_baselines = [
         {"name": name} | (total if other is before else compare(EVERY_ROW, other))
         for name, other in others.items()]
@@ -159,7 +174,7 @@ def judge(
     vetoes = sentences.vetoes(per_class, per_test_set, limits, pairs.measure)
     if limits.baseline_veto:
         vetoes += [f"{warning} The configuration makes that a veto." for warning in warnings]
-    if first and pairs.measure is ACCURACY:
+    if first and pairs.measure.of_labels:
         unfit = [
             *sentences.below_baseline(
                 against_baselines, limits.first_baseline_margin, limits.confidence),
@@ -189,7 +204,7 @@ def judge(
         per_test_set=per_test_set,
         baselines=against_baselines,
         limits={name: value for name, value in vars(limits).items()
-                if pairs.measure is ACCURACY or name not in OF_CLASSES} | {"seed": int(seed)},
+                if pairs.measure.of_labels or name not in OF_CLASSES} | {"seed": int(seed)},
         measure=pairs.measure.name,
     )
 
@@ -228,7 +243,7 @@ def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vet
             NO_CHAMPION if first else "refuse")
         reasons += vetoes
         if decision == "promote":
-            reasons.append(sentences.promoted(first, measure))
+            reasons.append(sentences.promoted(against, measure))
     if needed and gain > 0:
         shows = f"show a gain of {measure.gain(gain, sign=False)} {pairs.variation(before)}."
         reasons.append(

@@ -41,12 +41,12 @@ def not_shown(total: dict[str, Any], against: str, confidence: float) -> str:
     return f"The interval includes zero: no difference is shown at {_percent(confidence)}, {keeps}."
 
 
-def promoted(first: bool, measure: Measure) -> str:
+def promoted(against: str, measure: Measure) -> str:
     """Say why the challenger is promoted."""
-    if first:
-        beaten = "majority class" if measure is ACCURACY else "bare base"
+    if against != "champion":
+        beaten = "bare base" if against == "base" else against
         return f"It is the first model and beats the {beaten}, so it becomes the champion."
-    parts = "class or test set" if measure is ACCURACY else "test set"
+    parts = "class or test set" if measure.of_labels else "test set"
     return f"The gain is shown and large enough, and no {parts} lost too much."
 
 

@@ -17,7 +17,8 @@ class Measure:
     """One measure and its words.
 
     name: as in the config and in records; title: in a sentence; short: over a column; scale and
-    digits: how a number is written; unit, step: behind a value and behind a difference of two.
+    digits: how a number is written; unit, step: behind a value and behind a difference of two;
+    of_labels: whether it is about labels, each of which may veto by its recall.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Measure:
     unit: str
     step: str
     lower_is_better: bool = False
+    of_labels: bool = False
 
     def value(self, number: float | None, unit: bool = True) -> str:
         """Return a value as a person reads it, '–' for none."""
@@ -59,12 +61,14 @@ class Measure:
         return -number if self.lower_is_better else number
 
 
-ACCURACY = Measure("accuracy", "accuracy", "accuracy", 100, 1, " %", " points")
+ACCURACY = Measure("accuracy", "accuracy", "accuracy", 100, 1, " %", " points", of_labels=True)
+SAMPLES_F1 = Measure("samples_f1", "mean F1 of the rows' labels", "F1 per row", 100, 1, " %",
+                     " points", of_labels=True)
 LOSS = Measure("loss", "loss on the wanted answers", "loss", 1, 3, " nats per token", " nats",
                lower_is_better=True)
 ROUGE_L = Measure("rouge_l", "ROUGE-L", "ROUGE-L", 1, 3, "", "")
 EXACT_MATCH = Measure("exact_match", "exact match", "exact match", 100, 1, " %", " points")
-MEASURES = {m.name: m for m in (ACCURACY, LOSS, ROUGE_L, EXACT_MATCH)}
+MEASURES = {m.name: m for m in (ACCURACY, SAMPLES_F1, LOSS, ROUGE_L, EXACT_MATCH)}
 
 
 def of(name: str) -> Measure:

@@ -66,12 +66,15 @@ class Scored:
 
     ids: unique row ids; scores: n finite numbers, a loss as its negative; weights: how much each
     row counts, n numbers above 0, or None for all alike. A loss per token counts by the row's
-    supervised tokens, so that its mean is the loss over all tokens.
+    supervised tokens, so that its mean is the loss over all tokens. hits: of rows with several
+    labels (n, classes), 1 where a label of the row was given, 0 where it was missed, NaN where the
+    row does not have it; None for rows without labels.
     """
 
     ids: Sequence[str]
     scores: Sequence[float]
     weights: Sequence[float] | None = None
+    hits: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", np.asarray(self.ids).astype(str))
@@ -155,6 +158,30 @@ def _refuse_shared(challenger: Mapping[str, Predicted] | Mapping[str, Scored]) -
         )
 
 
+def compare_hits(after: np.ndarray, before: np.ndarray, confidence: float, resamples: int,
+                 rng: np.random.Generator) -> dict:
+    """Compare two models on rows that each got right or wrong: two bool arrays.
+
+    A resample of rows with replacement is a multinomial draw of how many rows were won, lost and
+    equal, so the whole bootstrap is one call.
+    """
+    n = len(after)
+    wins, losses = int((after & ~before).sum()), int((before & ~after).sum())
+    draws = rng.multinomial(n, [wins / n, losses / n, 1 - (wins + losses) / n], size=resamples)
+    tail = (1 - confidence) / 2
+    lower, upper = np.quantile((draws[:, 0] - draws[:, 1]) / n, [tail, 1 - tail])
+    return {
+        "difference": (wins - losses) / n,
+        "lower": float(lower),
+        "upper": float(upper),
+        "n": n,
+        "challenger": float(after.mean()),
+        "champion": float(before.mean()),
+        "discordant": wins + losses,
+        "p": mcnemar(wins, losses),
+    }
+
+
 class LabelPairs:
     """The rows of all test sets, on which models are right or wrong."""
 
@@ -192,10 +219,11 @@ class LabelPairs:
         """Return which rows the most frequent class of the test sets gets right."""
         return self.true == np.bincount(self.true).argmax()
 
-    def by_class(self) -> list[tuple[str, np.ndarray]]:
-        """Return the rows of each class that occurs."""
-        return [(str(name), self.true == i) for i, name in enumerate(self.classes)
-                if (self.true == i).any()]
+    def by_class(self, answers: object, before: np.ndarray
+                 ) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        """Return (class, right after, right before) of the rows of each class that occurs."""
+        return [(str(name), self.correct[where], before[where])
+                for i, name in enumerate(self.classes) if (where := self.true == i).any()]
 
     def by_set(self) -> list[tuple[str, np.ndarray]]:
         """Return the rows of each test set."""
@@ -203,27 +231,8 @@ class LabelPairs:
 
     def compare(self, where: np.ndarray | slice, before: np.ndarray, confidence: float,
                 resamples: int, rng: np.random.Generator) -> dict:
-        """Compare two models on some of the rows.
-
-        A resample of rows with replacement is a multinomial draw of how many rows were won, lost
-        and equal, so the whole bootstrap is one call.
-        """
-        after, before = self.correct[where], before[where]
-        n = len(after)
-        wins, losses = int((after & ~before).sum()), int((before & ~after).sum())
-        draws = rng.multinomial(n, [wins / n, losses / n, 1 - (wins + losses) / n], size=resamples)
-        tail = (1 - confidence) / 2
-        lower, upper = np.quantile((draws[:, 0] - draws[:, 1]) / n, [tail, 1 - tail])
-        return {
-            "difference": (wins - losses) / n,
-            "lower": float(lower),
-            "upper": float(upper),
-            "n": n,
-            "challenger": float(after.mean()),
-            "champion": float(before.mean()),
-            "discordant": wins + losses,
-            "p": mcnemar(wins, losses),
-        }
+        """Compare two models on some of the rows."""
+        return compare_hits(self.correct[where], before[where], confidence, resamples, rng)
 
     def rows_needed(self, gain: float, before: np.ndarray, confidence: float) -> int:
         """Return the rows that show a gain with 80 % power, if as many of them differ."""
@@ -241,13 +250,17 @@ class LabelPairs:
 
 
 class ScorePairs:
-    """The rows of all test sets, on which models have scores."""
+    """The rows of all test sets, on which models have scores.
 
-    first_opponent = BASE
+    classes: names of the columns of `Scored.hits`; first_opponent: the baseline that a first model
+    has to beat.
+    """
 
-    def __init__(self, challenger: Mapping[str, Scored], measure: Measure):
+    def __init__(self, challenger: Mapping[str, Scored], measure: Measure,
+                 classes: Sequence[str] = (), first_opponent: str = BASE):
         _refuse_shared(challenger)
-        self.sets, self.measure = dict(challenger), measure
+        self.sets, self.measure, self.classes = dict(challenger), measure, classes
+        self.first_opponent = first_opponent
         joined = self.sets.values()
         self.scores = np.concatenate([s.scores for s in joined])
         self.weights = np.concatenate([s.weights for s in joined])
@@ -274,17 +287,30 @@ class ScorePairs:
         return np.concatenate(scores)
 
     def before_first(self, baselines: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the scores of the bare base, which a first model has to beat."""
-        if BASE not in baselines:
+        """Return the scores of the baseline that a first model has to beat."""
+        name = self.first_opponent
+        if name not in baselines:
             raise DataError(
-                f"there is no champion and no baseline named '{BASE}' among {sorted(baselines)}; "
-                "the first model must beat the bare base, so measure it on the same rows."
+                f"there is no champion and no baseline named '{name}' among {sorted(baselines)}; "
+                "the first model must beat it, so measure it on the same rows."
             )
-        return baselines[BASE]
+        return baselines[name]
 
-    def by_class(self) -> list[tuple[str, np.ndarray]]:
-        """Return nothing: rows with scores are of no class."""
-        return []
+    def by_class(self, answers: Mapping[str, Scored], before: np.ndarray
+                 ) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        """Return (label, given after, given before) of the rows with each label that occurs.
+
+        answers: of the other model, by test set.
+        """
+        if not len(self.classes):
+            return []
+        after = np.concatenate([mine.hits for mine in self.sets.values()])
+        other = np.concatenate([
+            answers[name].hits[_order(mine.ids, answers[name].ids, name, "the other model")]
+            for name, mine in self.sets.items()])
+        return [(str(name), after[where, i] > 0, other[where, i] > 0)
+                for i, name in enumerate(self.classes)
+                if (where := ~np.isnan(after[:, i])).any()]
 
     def by_set(self) -> list[tuple[str, np.ndarray | slice]]:
         """Return the rows of each test set; those of a single one are all rows."""

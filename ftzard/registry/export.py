@@ -110,7 +110,8 @@ def _card(workspace: Workspace, model: Files, form: str, parity: dict) -> model_
         name=model.name, form=form, labels=model.labels, base=base, beside=beside,
         spec=model.base, method=meta["method"], cleaning=model.cleaning,
         max_length=meta["max_length"], parity=parity, record=record,
-        lineage=_lineage(workspace, model, record), answering=model.answering)
+        lineage=_lineage(workspace, model, record), answering=model.answering,
+        thresholds=meta.get("thresholds", ()))
 
 
 def _lineage(workspace: Workspace, model: Files, record: dict) -> list[str]:

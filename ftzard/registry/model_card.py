@@ -42,6 +42,16 @@ with torch.inference_mode():
 for row in chances:
     print(model.config.id2label[int(row.argmax())], float(row.max()))
 """
+_ASK_FOR_SEVERAL = """
+thresholds = torch.tensor({thresholds})
+texts = ["A text of yours.", "Another one."]
+batch = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
+batch.pop("token_type_ids", None)
+with torch.inference_mode():
+    chances = model(**batch).logits.float().sigmoid()
+for row in chances:
+    print([model.config.id2label[int(i)] for i in (row >= thresholds).nonzero()], row.tolist())
+"""
 _LOAD_TO_WRITE = {
     "adapter": """import torch
 from peft import PeftModel
@@ -81,7 +91,8 @@ class Card:
     registered}; beside: the base's folder inside the export, None where a hub has it; spec: how the
     base was loaded; method, cleaning, max_length: of training; parity: of the export; record: the
     model's record, {} if there is none; lineage: lines of where it comes from; answering:
-    {template, max_new_tokens} of a model that writes answers, else {}. None of the training's or
+    {template, max_new_tokens} of a model that writes answers, else {}; thresholds: from which each
+    label is given, of a model that gives any number of them, else none. None of the training's or
     the test's texts is in it: a card may be pushed to a public hub.
     """
 
@@ -98,11 +109,12 @@ class Card:
     record: Mapping
     lineage: Sequence[str]
     answering: Mapping
+    thresholds: Sequence[float] = ()
 
     @property
     def said(self) -> str:
         """What the model gives a text: a label, or an answer."""
-        return "answer" if self.answering else "label"
+        return "answer" if self.answering else "label set" if self.thresholds else "label"
 
 
 def render(card: Card) -> str:
@@ -110,7 +122,7 @@ def render(card: Card) -> str:
     title = f"# {markdown(card.name)}"
     parts = [_front_matter(card), title, _what(card), "## Loading it", _loading(card),
              "## How good it is", *_scores(card),
-             *(() if card.answering else ("## Calibration", _calibration(card))),
+             *(() if card.answering or card.thresholds else ("## Calibration", _calibration(card))),
              "## What it is for", intended(() if card.answering else card.labels),
              "## Limits", _limits(card),
              "## Data", *_data(card), "## Where it comes from", _lineage(card)]
@@ -124,6 +136,8 @@ def snippet(card: Card, folder: str = ".") -> str:
         labels=list(card.labels), folder=folder, base=base,
         revision=None if card.beside else card.base.get("revision"),
         dtype=card.spec["compute_dtype"])
+    if card.thresholds:
+        return code + _ASK_FOR_SEVERAL.format(thresholds=list(card.thresholds))
     temperature = ModelRecord(card.record).temperature
     calibrated = "" if temperature is None else f".div({temperature!r})"
     return code + (_ASK_TO_WRITE.format(folder=folder) if card.answering
@@ -138,7 +152,7 @@ def _front_matter(card: Card) -> str:
     results = [EvalResult(
         task_type=task, dataset_type="private", dataset_name="the workspace's test rows",
         metric_type=kind, metric_name=title, metric_value=round(scores[name], 4))
-        for name, kind, title in (_ANSWER_METRICS if card.answering else _CLASS_METRICS)
+        for name, kind, title in (*_CLASS_METRICS, *_ANSWER_METRICS)
         if scores.get(name) is not None]
     data = ModelCardData(
         library_name="peft" if card.form == "adapter" else "transformers", pipeline_tag=task,
@@ -149,7 +163,8 @@ def _front_matter(card: Card) -> str:
 
 
 #: Key in the record's scores, type and name in the hub's metadata.
-_CLASS_METRICS = (("accuracy", "accuracy", None), ("macro_f1", "f1", "macro F1"))
+_CLASS_METRICS = (("accuracy", "accuracy", None), ("macro_f1", "f1", "macro F1"),
+                  ("micro_f1", "f1", "micro F1"), ("subset_accuracy", "accuracy", "exact match"))
 _ANSWER_METRICS = (("loss", "loss", "loss"), ("perplexity", "perplexity", "perplexity"),
                    ("rouge_l", "rouge", "rouge l"), ("exact_match", "exact_match", "exact match"))
 
@@ -160,7 +175,8 @@ def _what(card: Card) -> str:
     stored = {"none": "", "nf4": " quantised to 4 bit (NF4)", "int8": " quantised to 8 bit"}
     quantised = stored.get(card.spec["quantisation"], "")
     what = "A model that writes answers to instructions" if card.answering else (
-        f"A classifier of texts into {len(card.labels)} labels ({_named(card.labels)})")
+        f"A classifier of texts into {'any of ' if card.thresholds else ''}{len(card.labels)} "
+        f"labels ({_named(card.labels)})")
     text = f"{what}: {markdown_code(base)}{quantised}, {how}."
     if card.form == "merged":
         return (f"{text} Here adapter and base are one model, unquantised; its logits differ from "
@@ -221,8 +237,11 @@ def _scores(card: Card) -> list[str]:
     if card.answering:
         names["base"] = "the base, before training"
         return _answer_scores(card, names, metrics)
-    lines = ["| model | accuracy (95 % interval) | macro F1 | test rows |", "|---|---|---|---|"]
-    lines += [f"| {names.get(role, role)} | {100 * s['accuracy']:.1f} % ({100 * s['lower']:.1f} to "
+    several = bool(card.thresholds)
+    lines = [f"| model | {'F1 per row' if several else 'accuracy'} (95 % interval) | macro F1 | "
+             "test rows |", "|---|---|---|---|"]
+    lines += [f"| {names.get(role, role)} | {100 * metric_info.score(s):.1f} % "
+              f"({100 * s['lower']:.1f} to "
               f"{100 * s['upper']:.1f}) | {s['macro_f1']:.3f} | {s['n']:,} |"
               for role, s in metrics.items()]
     told = ["\n".join(lines), *_judged(card)]
@@ -289,8 +308,8 @@ def _calibration(card: Card) -> str:
 
 def _limits(card: Card) -> str:
     return "\n".join(f"- {line}" for line in limits(
-        () if card.answering else card.labels, max_length=card.max_length,
-        accuracy=_own_scores(card).get("accuracy"),
+        () if card.answering else card.labels, several=bool(card.thresholds),
+        max_length=card.max_length, accuracy=_own_scores(card).get("accuracy"),
         max_new_tokens=card.answering["max_new_tokens"] if card.answering else None))
 
 

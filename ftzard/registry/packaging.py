@@ -32,7 +32,8 @@ from ftzard.tasks.base import Task, task_in
 #: What opens a model and asks it; it is shipped with whatever it imports of FTzard.
 NEEDED = ("ftzard", "ftzard.tasks.loading", "ftzard.core.archive")
 #: The types of MLflow that a predictor's OUTPUT names.
-TYPES = {"array of double": Array(DataType.double), "boolean": DataType.boolean,
+TYPES = {"array of double": Array(DataType.double),
+         "array of string": Array(DataType.string), "boolean": DataType.boolean,
          "long": DataType.long, "double": DataType.double, "string": DataType.string}
 #: What the shipped code imports; MLflow installs these versions for `mlflow models serve`.
 REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "peft", "bitsandbytes",

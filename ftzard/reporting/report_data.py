@@ -231,7 +231,9 @@ class Facts:
     leaks: {reason: rows} that are like a test or validation row and so left training;
     arrived_leaks: the same of the latest incoming batch; learned_before: new test rows that earlier
     models have been trained on, or nearly.
-    trials, test, rounds, lineage: see their classes.
+    trials, test, rounds, lineage: see their classes; curves: what of each epoch is drawn, the last
+    is the metric that is told of a trial.
+    task_facts: what only the task's own sections read.
     answers: of a round of instruction tuning, which has no models, class_counts and test of its
     own; the sections that need classes are then left out.
     uncertainty: one number per unlabelled row; threshold: the least uncertain row asked for;
@@ -260,6 +262,8 @@ class Facts:
     arrived_leaks: Mapping[str, int] | None = None
     learned_before: int = 0
     trials: Sequence[Trial] = ()
+    curves: Sequence[str] = ("loss", "accuracy")
+    task_facts: Mapping[str, Any] | None = None
     test: Test | None = None
     answers: Answers | None = None
     uncertainty: Sequence[float] | None = None

@@ -21,10 +21,12 @@ from ftzard.reporting.report_data import Answers, Facts, Trial, measured
 
 EXAMPLES = 12
 #: What is drawn per epoch: measure, title, caption.
-OF_CLASSES = (
-    ("loss", "Loss", "Mean cross entropy{of} after each epoch."),
-    ("accuracy", "Accuracy", "Share of rows that {it} gets right after each epoch."),
-)
+OF_CLASSES = {
+    "loss": ("Loss", "Mean cross entropy{of} after each epoch."),
+    "accuracy": ("Accuracy", "Share of rows that {it} gets right after each epoch."),
+    "micro_f1": ("Micro F1", "F1 over all labels of all rows, of {it} after each epoch, each label "
+                             "given by the threshold that suits the rows best."),
+}
 OF_ANSWERS = (
     ("loss", "Loss", "Nats per token of the wanted answers{of}, after each epoch."),
     ("token_accuracy", "Token accuracy", "Share of the wanted answers' tokens that {it} thinks the "
@@ -35,17 +37,19 @@ OF_ANSWERS = (
 def learning(facts: Facts) -> Markup:
     """Return the learning curves of all trials and the values each of them used."""
     trials, free = facts.trials, facts.answers is not None
+    metric = "loss" if free else facts.curves[-1]
     if not trials:
         return missing("No trial was reported in this round, so there are no learning curves.")
     many = len(trials) > 1
     return render(
         "learning",
-        lead=_trials_sentence(trials, free),
+        lead=_trials_sentence(trials, metric),
         confidence=_confidence_sentence(trials),
-        curves=_curves(trials, OF_ANSWERS if free else OF_CLASSES),
-        search=_search(trials, free),
+        curves=_curves(trials, OF_ANSWERS if free else [
+            (name, *OF_CLASSES[name]) for name in facts.curves]),
+        search=_search(trials, metric),
         heading="What each trial tried" if many else "Values used",
-        trials=_trials_table(trials, free))
+        trials=_trials_table(trials, metric))
 
 
 def data(facts: Facts) -> Markup:
@@ -84,22 +88,22 @@ def _curves(trials: Sequence[Trial], measures: Sequence[tuple]) -> list[tuple[st
     return curves
 
 
-def _trials_sentence(trials: Sequence[Trial], free: bool) -> str:
+def _trials_sentence(trials: Sequence[Trial], metric: str) -> str:
     only = len(trials) == 1
     best = trials[0] if only else next((t for t in trials if t.best), None)
     if best is None:
         return f"{len(trials)} trials; none is marked as chosen."
     chosen = f"{best.name[:1].upper()}{best.name[1:]} of {len(trials)} was chosen"
-    peak = _peak(best, free)
+    peak, free = _peak(best, metric), metric == "loss"
     if peak is None:
         return "It was trained once." if only else f"{chosen}."
     whose = "The" if only else f"{chosen}; its"
     if best.best_epoch is not None:
         said = (f"validation loss is {peak[0]:.3f} nats per token" if free
-                else f"validation accuracy is {percent(peak[0])}")
+                else f"validation {_words(metric)} is {percent(peak[0])}")
         return f"{whose} {said} with the weights of epoch {peak[1]:g}, which were kept."
     said = (f"lowest validation loss is {peak[0]:.3f} nats per token" if free
-            else f"best validation accuracy is {percent(peak[0])}")
+            else f"best validation {_words(metric)} is {percent(peak[0])}")
     return f"{whose} {said}, after epoch {peak[1]:g}."
 
 
@@ -118,23 +122,24 @@ def _confidence_sentence(trials: Sequence[Trial]) -> str | None:
             f"{temperature:.2f} it is {kept['calibrated_loss']:.3f} on validation rows.")
 
 
-def _search(trials: Sequence[Trial], free: bool) -> str:
+def _search(trials: Sequence[Trial], metric: str) -> str:
     """Return the plot of a search, empty if fewer than two trials have a result."""
     tried = [{"name": t.name, "params": t.params, "best": t.best, "pruned": t.pruned,
-              "value": peak[0]} for t in trials if (peak := _peak(t, free)) and t.params]
+              "value": peak[0]} for t in trials if (peak := _peak(t, metric)) and t.params]
     return "" if len(tried) < 2 else plots.svg(
-        plots.trials(tried, "validation_loss" if free else "accuracy"))
+        plots.trials(tried, "validation_loss" if metric == "loss" else metric))
 
 
-def _trials_table(trials: Sequence[Trial], free: bool) -> Markup:
+def _trials_table(trials: Sequence[Trial], metric: str) -> Markup:
+    free = metric == "loss"
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
     many = len(trials) > 1
     head = ["trial" if many else "",
             *(key.rsplit(".", 1)[-1].replace("_", " ") for key in keys),
-            *(("validation loss", "perplexity") if free else ("validation accuracy",))]
+            *(("validation loss", "perplexity") if free else (f"validation {_words(metric)}",))]
     rows = []
     for trial in trials:
-        peak = _peak(trial, free)
+        peak = _peak(trial, metric)
         if free:
             results = ("–", "–") if peak is None else (
                 f"{peak[0]:.3f}", f"{np.exp(min(peak[0], 700.0)):,.2f}")
@@ -149,13 +154,17 @@ def _trials_table(trials: Sequence[Trial], free: bool) -> Markup:
     return table(head, rows, kinds, strong=[i for i, t in enumerate(trials) if t.best and many])
 
 
-def _peak(trial: Trial, free: bool) -> tuple[float, float] | None:
-    """Return the accuracy, or loss, on validation rows of the epoch that was kept, and which it is.
+def _words(metric: str) -> str:
+    return metric.replace("_f1", " F1")
+
+
+def _peak(trial: Trial, metric: str) -> tuple[float, float] | None:
+    """Return the metric on validation rows of the epoch that was kept, and which epoch it is.
 
     Where it is not known which one was kept, the best one counts, and the first that reached it.
     """
-    measure, sign = ("loss", -1) if free else ("accuracy", 1)
-    found = [(measured(entry, "validation", measure), entry["epoch"]) for entry in trial.history
+    sign = -1 if metric == "loss" else 1
+    found = [(measured(entry, "validation", metric), entry["epoch"]) for entry in trial.history
              if trial.best_epoch in (None, entry["epoch"])]
     known = [(sign * value, -epoch) for value, epoch in found if value is not None]
     if not known:

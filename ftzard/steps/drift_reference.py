@@ -61,7 +61,7 @@ def reference(run: StepRun, version: Version, model: Any) -> Sample:
 def read(path: Path) -> Sample:
     """Return a reference from its file."""
     table = storage.read_parquet(path)
-    return Sample(*(np.stack(table[name]) for name in Sample.__dataclass_fields__))
+    return Sample(**{name: np.stack(values) for name, values in table.items()})
 
 
 def remember(run: StepRun, version: Version, answered: Sample) -> None:
@@ -73,8 +73,8 @@ def remember(run: StepRun, version: Version, answered: Sample) -> None:
 def keep(workspace: Workspace, version: Version, reference: Sample) -> Path:
     """Write a version's reference into the cache, at most 4,000 rows of it, and return the file."""
     reference = drift.fewer(reference, np.random.default_rng(version.number))
-    table = pd.DataFrame({name: list(getattr(reference, name).astype("float32"))
-                          for name in Sample.__dataclass_fields__})
+    table = pd.DataFrame({name: list(values.astype("float32"))
+                          for name, values in reference.columns().items()})
     return storage.write_parquet(table, place(workspace, version))
 
 

@@ -73,7 +73,9 @@ def plot_token_lengths(run: StepRun, tokenized: pd.DataFrame, max_length: int) -
 
 def count_by_split(run: StepRun, rows: pd.DataFrame) -> pd.DataFrame:
     """Return how many rows of each label, or of each source, every split has."""
-    return rows.groupby([run.task.data.COUNTED_BY, "split"]).size().unstack()
+    values = run.task.data.counted_by(rows)
+    counted = rows[["split"]].assign(**{values.name: values}).explode(values.name)
+    return counted.groupby([values.name, "split"]).size().unstack()
 
 
 def plot_balance(run: StepRun, rows: pd.DataFrame) -> Picture:

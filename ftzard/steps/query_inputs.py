@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ftzard.data import query_strategies
 from ftzard.errors import ModelError
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking import registry, runs
@@ -40,7 +39,8 @@ def _disagreement(run: StepRun, texts: list[str]) -> np.ndarray:
     _, spec = model_records.version_files(run.workspace, champion)
     members = committee_of(run, champion)
     run.record_facts(committee=len(members))
-    return query_strategies.disagreement(run.task.evaluation.committee_probabilities(
+    evaluation = run.task.evaluation
+    return evaluation.disagreement(evaluation.committee_probabilities(
         members, spec, texts,
         on_member=lambda number: lambda done, total: run.progress(
             done, total, f"trial {number + 1} of {len(members)}, row")))

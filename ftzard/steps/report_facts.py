@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ftzard.config import compose
 from ftzard.config.pipeline import STEPS
-from ftzard.data import query_strategies, storage
+from ftzard.data import storage
 from ftzard.evaluation import metric_info
 from ftzard.registry import model_records, promotions
 from ftzard.reporting import report
@@ -68,6 +67,7 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
         dropped_by_own_code=dropped,
         **leaks(steps),
         trials=[Trial(**t) for t in curves(trained.get("facts", {}).get("trials", []))],
+        curves=run.task.model.CURVES,
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
         drift=drift_log.entries(run.workspace),
@@ -201,11 +201,7 @@ def _uncertainty(run: StepRun, steps: dict) -> dict:
         return {}
     predictions = storage.read_parquet(path)
     sampling = sampled["facts"]
-    if "probabilities" in predictions:
-        scores = query_strategies.uncertainty(
-            np.stack(predictions["probabilities"]), sampling["shown_by"])
-    else:
-        scores = 1 - predictions["confidence"].to_numpy()
+    scores = run.task.evaluation.uncertainty(predictions, sampling["shown_by"])
     return {"uncertainty": scores.tolist(), "threshold": sampling["shown_threshold"],
             "strategy": sampling["strategy"].replace("_", " "),
             "quantile": sampling.get("quantile"),

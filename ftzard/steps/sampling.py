@@ -28,7 +28,8 @@ def select(run: StepRun, predictions: pd.DataFrame, *, strategy: str, budget: in
         "identity": run.identity}
     queue, threshold = query_strategies.select(
         predictions, strategy=strategy, random_share=random_share, quantile=quantile,
-        seed=run.config.seed, show_suggestions=show_suggestions, **asked,
+        seed=run.config.seed, show_suggestions=show_suggestions,
+        scorer=run.task.evaluation.uncertainty, **asked,
         **query_inputs.of(run, predictions))
     counts = query_strategies.counts(predictions, queue, **asked)
     run.log(**{name.replace(" ", "_"): count for name, count in counts.items()},
@@ -54,13 +55,15 @@ def write(run: StepRun, queue: pd.DataFrame, predictions: pd.DataFrame) -> None:
         place.with_suffix(".json"),
         label_studio.tasks(queue, champion, labeling.label_studio_value)))
     print("labelling interface of a new Label Studio project:")
-    print(labeling.label_studio_interface(sorted(run.previous("cleaned")["label"].unique())))
+    print(labeling.label_studio_interface(labeling.label_format(
+        run.config.data, run.identity, run.previous("cleaned")["label"]).names))
 
 
 def plot_uncertainty(run: StepRun, predictions: pd.DataFrame, threshold: float | None) -> Picture:
     """Return the histogram of the batch's uncertainty, with the threshold of the ranked rows."""
     strategy = run.config.sampling.strategy
-    shown, scores = query_strategies.uncertainty_of(predictions, strategy)
+    shown = query_strategies.shown_by(strategy)
+    scores = run.task.evaluation.uncertainty(predictions, shown)
     ranked = strategy in (*query_strategies.UNCERTAINTIES, "mix")
     marked = threshold if ranked else None
     run.record_facts(shown_by=shown, shown_threshold=marked)

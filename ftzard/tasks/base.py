@@ -18,7 +18,7 @@ from ftzard.modeling.head import DEFAULT_HEAD, HeadSpec
 from ftzard.modeling.spec import BaseSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
 
@@ -138,6 +138,14 @@ def task_named(name: str) -> Task:
     if name not in task_names():
         raise ConfigError(f"task is '{name}'{nearest(name, task_names())}")
     return import_module(f"ftzard.tasks.{name}").TASK
+
+
+def tasks_of(labels: "Iterable[str]") -> str:
+    """Return a clause that names the tasks to which alone a column of raw labels belongs, or ''."""
+    labels = list(labels)
+    names = [name for name in task_names() if task_named(name).data.detect(labels)]
+    return "".join(f"; or begin a workspace with --task {name}, which is for such labels"
+                   for name in names)
 
 
 def task_in(values: Mapping) -> Task:

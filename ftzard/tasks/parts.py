@@ -121,8 +121,8 @@ class EvaluationPart(Protocol):
 
     EVALUATION: the task's `tasks.evaluation.Evaluation`; ROWS_FOR_A_BUILT_BASE: labelled rows with
     which a base that is built here does as well as a cheap baseline, None where nobody knows.
-    `embeddings` and `committee_probabilities` are needed only where the task's config allows the
-    strategies that rank by them.
+    `embeddings`, `committee_probabilities` and `disagreement` are needed only where the task's
+    config allows the strategies that rank by them.
     """
 
     EVALUATION: type[Evaluation]
@@ -138,6 +138,13 @@ class EvaluationPart(Protocol):
 
     def reference_sample(self, model: Any, rows: pd.DataFrame, config: Config) -> Sample:
         """Return the drift sample of test rows that the model answers now."""
+
+    def uncertainty(self, predictions: pd.DataFrame, strategy: str, *, seed: int = 0
+                    ) -> np.ndarray:
+        """Return each row's uncertainty in [0, 1] of predictions, by a strategy of `sampling`."""
+
+    def disagreement(self, members: Sequence[np.ndarray]) -> np.ndarray:
+        """Return how much several models' probabilities (rows, labels) differ, in [0, 1]."""
 
     def embeddings(self, folder: Path, base: BaseSpec, texts: list[str], *,
                    on_step: Any = None) -> np.ndarray:
@@ -179,14 +186,16 @@ class DataPart(Protocol):
 
     #: Whether a text has one label; another label to it then contradicts it.
     ONE_LABEL: bool
-    #: The column by whose values the rows of each split are counted.
-    COUNTED_BY: str
     #: What a row may repeat of another one besides its text, or None.
     repeated_of: RepeatedOf | None
 
     def read(self, path: Path, data: Data, *, labelled: bool = True,
              lacking: Collection[str] = ()) -> pd.DataFrame:
         """Read the raw rows of a file; `lacking` names columns that it may do without."""
+        ...
+
+    def detect(self, labels: Iterable[str]) -> bool:
+        """Return whether a column of raw labels can only be of this task."""
         ...
 
     def optional_columns(self, data: Data) -> set[str]:
@@ -215,6 +224,10 @@ class DataPart(Protocol):
               repeated: pd.DataFrame | None = None, *, min_rows: int, max_rejected: float,
               labels: Mapping | None = None) -> None:
         """Raise DataError for a delivery that cannot be trained on."""
+        ...
+
+    def counted_by(self, rows: pd.DataFrame) -> pd.Series:
+        """Return what rows are counted by: a value per row, or a list of them."""
         ...
 
     def check_splits(self, rows: pd.DataFrame) -> None:

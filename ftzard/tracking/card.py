@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from ftzard.core.escaping import markdown
+from ftzard.evaluation import metric_info
 
 NAME = "model_card.md"
 
@@ -10,7 +11,9 @@ NAME = "model_card.md"
 def model_card(record: Mapping) -> str:
     """Return a version's card as Markdown, from its record (models/<name>/<version>.yaml)."""
     base, verdict = record["base"], record.get("verdict") or {}
-    task = ((record.get("config") or {}).get("task") or {}).get("kind", "classification")
+    task = ((record.get("config") or {}).get("task") or {}).get("kind")
+    scores, labels = record.get("metrics") or {}, list(map(str, record.get("labels") or []))
+    several = record.get("measure") == metric_info.SAMPLES_F1.name
     lines = [
         f"# {markdown(record['model'])}@{record['version']}", "",
         f"Made by {record['step']} at {record['created']}.", "",
@@ -18,8 +21,8 @@ def model_card(record: Mapping) -> str:
         f"{markdown(base.get('revision') or 'none')}, "
         f"weights {base['weight_hash']}",
         f"- parent: {record.get('parent') or 'none'}",
-        *([f"- task: {task}, template {_template(record)}"] if task != "classification" else
-          [f"- labels: {_listed(record.get('labels'))}"]),
+        f"- labels: {_listed(labels)}" + (", any number of them" if several else "") if labels else
+        f"- task: {task}, template {_template(record)}",
         f"- batches: {_listed(record.get('batches'))}",
         "- rows: " + (", ".join(f"{k} {v:,}" for k, v in (record.get("rows") or {}).items())
                       or "none"),
@@ -30,8 +33,13 @@ def model_card(record: Mapping) -> str:
         f"{record.get('git_commit') or 'none'}",
         f"- MLflow run {record['mlflow_run']}",
     ]
-    scores = record.get("metrics") or {}
-    if scores and task != "classification":
+    if scores and several:
+        lines += ["", _heading(record), "", "| model | F1 per row | 95 % interval | micro F1 | "
+                  "macro F1 | exact | rows |", "|---|" + 6 * "---|"]
+        lines += [f"| {_name(record, name)} | {s['score']:.3f} | {s['lower']:.3f} to "
+                  f"{s['upper']:.3f} | {s['micro_f1']:.3f} | {s['macro_f1']:.3f} | "
+                  f"{s['subset_accuracy']:.3f} | {s['n']:,} |" for name, s in scores.items()]
+    elif scores and not labels:
         lines += ["", _heading(record), "", "| model | score | 95 % interval | loss | "
                   "perplexity | ROUGE-L | exact match | rows |", "|---|" + 7 * "---|"]
         lines += [f"| {_name(record, name)} | {s.get('measure', 'loss')} {s['score']:.3f} | "
@@ -52,11 +60,11 @@ def model_card(record: Mapping) -> str:
         lines += ["", "**A trial** (gate.trial=true): the rules for a first champion only warned.",
                   *(f"- {markdown(warning)}" for warning in verdict.get("warnings") or [])]
     config = record.get("config") or {}
-    own, labels = scores.get("challenger") or {}, list(map(str, record.get("labels") or []))
+    own = scores.get("challenger") or {}
     instructions = (config.get("task") or {}).get("instructions") or {}
     lines += ["", "## What it is for", "", intended(labels), "", "## Limits", ""]
     lines += [f"- {line}" for line in limits(
-        labels, max_length=(config.get("model") or {}).get("max_length"),
+        labels, several=several, max_length=(config.get("model") or {}).get("max_length"),
         accuracy=own.get("accuracy"), max_new_tokens=instructions.get("max_new_tokens"))]
     lines += ["", "## Loading it", "", "```python", *_LOAD.format(
         uri=f"models:/{record['model']}/{record['version']}").splitlines(), "```"]
@@ -83,7 +91,7 @@ def intended(labels: Sequence[str]) -> str:
 
 
 def limits(labels: Sequence[str], *, max_length: int | None, accuracy: float | None = None,
-           max_new_tokens: int | None = None) -> list[str]:
+           max_new_tokens: int | None = None, several: bool = False) -> list[str]:
     """Return the limitations of a model, a sentence each.
 
     Args:
@@ -91,6 +99,7 @@ def limits(labels: Sequence[str], *, max_length: int | None, accuracy: float | N
         max_length: Most tokens of a text that it reads, None if that is not known.
         accuracy: Its share of right labels on test rows, None if it was not measured.
         max_new_tokens: Most tokens of an answer unless one asks for more.
+        several: Whether a text gets any number of the labels.
     """
     always = [
         "It knows the language, the domain and the time of its training texts, with their bias; "
@@ -103,6 +112,8 @@ def limits(labels: Sequence[str], *, max_length: int | None, accuracy: float | N
                    "one breaks off."] if max_new_tokens else []), *always]
     return [*([f"About {100 * (1 - accuracy):.0f} of 100 texts like the test rows get a wrong "
                "label."] if accuracy is not None else []),
+            f"A text gets none but the {len(labels)} labels, whatever else would fit it." if several
+            else
             f"Every text gets one of the {len(labels)} labels, also one that none of them fits.",
             *([f"Texts longer than {max_length} tokens are cut; what is behind is not read."]
               if max_length else []), *always]

@@ -23,7 +23,7 @@ from ftzard.modeling import adapter_checks, checks, memory
 from ftzard.modeling.adapter import attach, detach, save
 from ftzard.modeling.adapter_meta import weights_file
 from ftzard.modeling.base_model import LoadedBase
-from ftzard.modeling.inference import Progress
+from ftzard.modeling.inference import TOKENS, Progress
 from ftzard.modeling.reproducibility import made_with, processor
 from ftzard.training import rows_used
 from ftzard.training.checkpoint import Checkpoints
@@ -110,11 +110,14 @@ def fit(
         dropout=config.dropout, train_embeddings=config.train_embeddings, start_from=start_from)
     try:
         with memory.watched(loaded.device, loaded.held) as peak:
-            trained = train(
-                adapted, task.model.objective(loaded, train_rows, validation_rows, config), config,
-                checkpoints=kept, stop=stop, on_step=on_step, on_epoch=on_epoch)
+            objective = task.model.objective(loaded, train_rows, validation_rows, config)
+            trained = train(adapted, objective, config, checkpoints=kept, stop=stop,
+                            on_step=on_step, on_epoch=on_epoch)
+            measured = objective.adapter_meta(
+                adapted, adapted.config.pad_token_id, config.batch_size,
+                config.micro_batch_tokens or TOKENS)
         checks.assert_batch_invariance(adapted, loaded.tokenizer, loaded.spec)
-        save(loaded, folder, extra)
+        save(loaded, folder, {**(extra or {}), **measured})
         rows_used.note(folder, train_rows, validation_rows)
     finally:
         detach(loaded)

@@ -22,7 +22,8 @@ class Objective(Protocol):
     """Turns rows into batches with their targets, weighs them, and measures the validation rows.
 
     lengths: int64 (rows,), tokens of each training row; class_weights: float64 (classes,), None
-    where all targets weigh the same.
+    where all targets weigh the same. Targets are class numbers, int64 (targets,), or which labels
+    are right, bool (targets, labels), of which a positive one weighs as much as its class.
     """
 
     lengths: numpy.ndarray
@@ -35,7 +36,7 @@ class Objective(Protocol):
         """
 
     def batch(self, part: Any, pad_id: int, device: torch.device) -> Batch:
-        """Return what a model takes of a part, and the int64 targets of its loss."""
+        """Return what a model takes of a part, and the targets of its loss."""
 
     def count(self, rows: numpy.ndarray) -> int:
         """Return how many targets the loss of these rows sees."""
@@ -47,6 +48,11 @@ class Objective(Protocol):
         self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
     ) -> dict[str, float]:
         """Return validation_loss and the task's metrics on the validation rows."""
+
+    def adapter_meta(
+        self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
+    ) -> dict[str, Any]:
+        """Return what the trained adapter keeps, as measured on the validation rows."""
 
     def counted(self) -> dict[str, int]:
         """Return what an epoch's entry of the history counts besides."""

@@ -224,9 +224,11 @@ def _loss(
     weight = class_weights
     if weight is not None:
         weight = torch.from_numpy(weight).to(scores.device, torch.float32)
-    return nn.functional.cross_entropy(
-        scores.float(), torch.from_numpy(targets).to(scores.device), weight=weight
-    )
+    right = torch.from_numpy(targets).to(scores.device)
+    if targets.ndim == 2:
+        return nn.functional.binary_cross_entropy_with_logits(
+            scores.float(), right.float(), pos_weight=weight)
+    return nn.functional.cross_entropy(scores.float(), right, weight=weight)
 
 
 def _gradients(
@@ -244,8 +246,8 @@ def _gradients(
     a label, None for equal ones.
     """
     count, value = sum(len(targets) for _, targets in parts), 0.0
-    weights = [len(targets) if class_weights is None else float(class_weights[targets].sum())
-               for _, targets in parts]
+    weights = [float(class_weights[targets].sum()) if class_weights is not None
+               and targets.ndim == 1 else len(targets) for _, targets in parts]
     if promised is not None:
         _require_all(count, promised, done)
     for (batch, targets), weight in zip(parts, weights, strict=True):

@@ -27,6 +27,10 @@ class LabelFormat(Protocol):
         """Return the label of each typed one: '' for an empty one, NaN for one that is none."""
         ...
 
+    def unknown(self, label: str) -> str:
+        """Return the reason against a label that is none."""
+        ...
+
     def agreement_key(self, label: str) -> str:
         """Return what two labels share that say the same."""
         ...
@@ -62,6 +66,10 @@ class OneOf:
             found = found.fillna(self._form(typed.map(spreadsheet.unescape)).map(self._by_form))
         return found
 
+    def unknown(self, label: str) -> str:
+        """Return the reason against a label that is no name."""
+        return unknown(label, self.names)
+
     def agreement_key(self, label: str) -> str:
         """Return the name."""
         return label
@@ -85,6 +93,10 @@ class FreeText:
     def parse(self, typed: pd.Series) -> pd.Series:
         """Return the texts without what surrounds them."""
         return typed.map(normalize_instruction)
+
+    def unknown(self, label: str) -> str:
+        """Return the reason against a label that is no text."""
+        return "label empty"
 
     def agreement_key(self, label: str) -> str:
         """Return the words of a text, in lower case."""

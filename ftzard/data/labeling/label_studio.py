@@ -18,11 +18,14 @@ FROM, TO = "label", "text"
 AUDITED = "test"
 
 
-def choices_interface(labels: Iterable[str]) -> str:
-    """Return the labelling interface (XML) of a new project: one choice of the labels."""
+def choices_interface(labels: Iterable[str], choice: str = "single") -> str:
+    """Return the labelling interface (XML) of a new project: one choice of the labels.
+
+    choice: 'multiple' for any number of them.
+    """
     choices = "\n".join(f'    <Choice value="{html.escape(str(label))}"/>' for label in labels)
     return (f'<View>\n  <Text name="{TO}" value="$text"/>\n'
-            f'  <Choices name="{FROM}" toName="{TO}" choice="single" required="true">\n'
+            f'  <Choices name="{FROM}" toName="{TO}" choice="{choice}" required="true">\n'
             f"{choices}\n  </Choices>\n</View>\n")
 
 

@@ -24,7 +24,7 @@ from ftzard.data import reading, spreadsheet
 from ftzard.data.decoding import content_of, encoding_of, garbled
 from ftzard.data.identity import canonical
 from ftzard.data.labeling import label_studio_export
-from ftzard.data.labeling.label_formats import LabelFormat, spaced, unknown
+from ftzard.data.labeling.label_formats import LabelFormat, spaced
 from ftzard.data.labeling.label_studio import AUDITED, task_texts
 from ftzard.data.line_counts import LineCounts
 from ftzard.data.messages import as_text
@@ -302,7 +302,7 @@ def _first_look(labelled: pd.DataFrame, chosen: pd.Series, asked: pd.DataFrame |
         elif not row.label.strip() or not name:
             reason = EMPTY
         elif not isinstance(name, str):
-            reason = unknown(row.label, labels.names)
+            reason = labels.unknown(row.label)
         reasons.append(reason)
     return reasons
 

@@ -80,7 +80,7 @@ def learning_curves(
         axes.grid(axis="y")
         _epoch_axis(axes, last)
         axes.margins(x=0.05, y=0.1)
-        if measure.endswith("accuracy"):
+        if measure.endswith(("accuracy", "f1")):
             share_axis(axes, *axes.get_ylim())
         else:
             axes.set_ylim(axes.get_ylim())

@@ -10,7 +10,7 @@ from ftzard.modeling.adapter import detach
 from ftzard.modeling.base_model import BaseSpec, LoadedBase, load_base
 from ftzard.modeling.inference import Progress, probabilities
 from ftzard.modeling.tokenizer import encode
-from ftzard.tasks.classification.predictor import open_classifier
+from ftzard.tasks.classification.predictor import Classifier, open_classifier
 
 
 def answers(
@@ -20,12 +20,15 @@ def answers(
     texts: Sequence[str],
     *,
     on_member: Callable[[int], Progress | None] | None = None,
+    open_model: Callable[..., Classifier] = open_classifier,
+    chances: Callable[[numpy.ndarray], numpy.ndarray] = probabilities,
 ) -> list[numpy.ndarray]:
     """Return each member's probabilities (rows, labels) of the texts, in label order.
 
     folders: of two or more saved adapters; base: theirs, as a spec or in memory without an
     adapter, which it is without afterwards. on_member: given a member's number (from 0), returns
-    what to call with (rows done, rows in all). Raises ModelError for fewer than two members, or
+    what to call with (rows done, rows in all); open_model, chances: open a member on the loaded
+    base, and make probabilities of its logits. Raises ModelError for fewer than two members, or
     for one that was trained on another base or with other labels.
     """
     if len(folders) < 2:
@@ -38,11 +41,11 @@ def answers(
         loaded = load_base(base, labels, continues=folders[0])
     members = []
     for number, folder in enumerate(folders):
-        classifier = open_classifier(folder, loaded)
+        classifier = open_model(folder, loaded)
         try:
             input_ids, _, _ = encode(texts, classifier.tokenizer, classifier.max_length)
             on_step = on_member(number) if on_member is not None else None
-            members.append(probabilities(classifier.logits(input_ids, on_step=on_step)))
+            members.append(chances(classifier.logits(input_ids, on_step=on_step)))
         finally:
             detach(loaded)
     return members

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["check", "text_keys"]
 
 ONE_LABEL = True
-COUNTED_BY = "label"
 repeated_of = None
 
 
@@ -31,6 +30,11 @@ def read(path: Path, data: Data, *, labelled: bool = True, lacking: Collection[s
         group_column=data.group_column,
         split_column=data.split_column if labelled and data.split == "given" else None,
         **reading.layout(data))
+
+
+def detect(labels: Iterable[str]) -> bool:
+    """Return False: other tasks may have such labels, too."""
+    return False
 
 
 def optional_columns(data: Data) -> set[str]:
@@ -60,6 +64,11 @@ def clean(raw: pd.DataFrame, data: Data, *, batch: str, identity: int, cleaning:
     """Return the rows that can be used, cleaned, and those that cannot, with a reason each."""
     return text_rows.clean(raw, batch=batch, labels=data.labels if "label" in raw else None,
                            identity=identity, **cleaning)
+
+
+def counted_by(rows: pd.DataFrame) -> pd.Series:
+    """Return the labels."""
+    return rows["label"]
 
 
 def check_splits(rows: pd.DataFrame) -> None:

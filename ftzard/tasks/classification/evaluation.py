@@ -11,6 +11,8 @@ import pandas as pd
 from ftzard.config.schema import Config
 from ftzard.core import custom_functions
 from ftzard.data import storage
+from ftzard.data.query_strategies import disagreement
+from ftzard.data.query_strategies import uncertainty_of as uncertainty
 from ftzard.evaluation import gate
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Predicted, Verdict
@@ -29,6 +31,8 @@ from ftzard.tasks.classification.comparison import disagreements
 from ftzard.tasks.classification.metrics import classification_metrics, flat, reliability
 from ftzard.tasks.classification.predictor import Classifier, bare_classifier, open_classifier
 from ftzard.tasks.evaluation import BY_SET, Evaluation, in_row_order, test_sets
+
+__all__ = ["disagreement", "uncertainty"]
 
 #: With so many rows the base that is built here came within three points of TF-IDF on tweets; with
 #: 2,400 it was five points below (bench/real_tweets.py).

@@ -82,6 +82,12 @@ class Labels:
             model, self.validation_ids, pad_id=pad_id, batch_size=batch_size, tokens=tokens)
         return measure(scores, self.validation_targets)
 
+    def adapter_meta(
+        self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
+    ) -> dict[str, object]:
+        """Return nothing that the adapter keeps."""
+        return {}
+
     def counted(self) -> dict[str, int]:
         """Return what an epoch's entry counts besides."""
         return {}

@@ -11,6 +11,7 @@ from ftzard.data import label_lists, language, reading
 from ftzard.data.columns import layout_values, like_labels, require_columns
 from ftzard.data.identity import canonical, canonical_labels
 from ftzard.errors import DataError
+from ftzard.tasks.base import tasks_of
 
 #: The preset that own English texts begin with, where its base can be had.
 PRETRAINED = "minilm"
@@ -44,7 +45,7 @@ def config_for(file: Path | None, layout: Mapping[str, str], say: Callable[[str]
     group, rows = describe_data(file, text or "text", label or "label", single_label=single_label,
                                 **layout)
     say(_balance(rows["label"]))
-    return {"data": group, **_chosen_model(rows["text"], say)}
+    return {"data": group, **chosen_model(rows["text"], say)}
 
 
 def sample_config() -> dict:
@@ -79,7 +80,7 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
             f"rows; expected 2 labels or more, and at most one for every two rows. {remedy}")
     if problem is not None:
         raise DataError(f"{file}, column '{label}': {problem}; or, if each of them is one name, "
-                        "add --single-label.")
+                        f"add --single-label{tasks_of(rows['label'])}.")
     try:
         names = canonical_labels(rows["label"], remedy=_TWO_SPELLINGS)
     except DataError as error:
@@ -99,7 +100,7 @@ def _balance(labels: pd.Series, most: int = 8) -> str:
             f"rarest has {counts.min():,}")
 
 
-def _chosen_model(texts: pd.Series, say: Callable[[str], object]) -> dict:
+def chosen_model(texts: pd.Series, say: Callable[[str], object]) -> dict:
     """Return the choice of a pretrained base for these texts, if it suits them and can be had.
 
     say: gets the sentence on which model the workspace begins with, and what to take for results.

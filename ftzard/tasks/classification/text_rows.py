@@ -20,6 +20,7 @@ from ftzard.data.identity import (
 from ftzard.data.normalization import duplicate_keys
 from ftzard.data.splitting import canonical_split
 from ftzard.errors import DataError
+from ftzard.tasks.base import tasks_of
 
 #: Rows for which a function of the workspace's own is called again to see if it is steady.
 _STEADY = 1000
@@ -175,7 +176,7 @@ def check(cleaned: pd.DataFrame, rejected: pd.DataFrame, repeated: pd.DataFrame 
     problem = label_lists.problem(cleaned["label"]) if labels is None else None
     if problem is not None:
         raise DataError(f"{problem}; or, if each of them is one name, name every label in "
-                        "data.labels.")
+                        f"data.labels{tasks_of(cleaned['label'])}.")
     found = cleaned["label"].value_counts()
     if len(found) < 2 and "labelled_by" not in cleaned:
         raise DataError(

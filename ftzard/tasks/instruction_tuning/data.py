@@ -4,7 +4,7 @@ The tokens of a row are a prompt, which is read, and the answer, which is learne
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["check", "repeated_of", "text_keys"]
 
 ONE_LABEL = False
-COUNTED_BY = "source"
 COLUMNS = ("id", "batch", "split", "text", "label", "messages", "source", "group")
 
 
@@ -39,6 +38,11 @@ def read(path: Path, data: Data, *, labelled: bool = True, lacking: Collection[s
         messages_column=data.messages_column, group_column=data.group_column,
         split_column=data.split_column if labelled and data.split == "given" else None,
         ignored=data.ignored_columns or (), lacking=lacking, **reading.layout(data))
+
+
+def detect(labels: Iterable[str]) -> bool:
+    """Return False: other tasks may have such labels, too."""
+    return False
 
 
 def optional_columns(data: Data) -> set[str]:
@@ -85,6 +89,11 @@ def clean(raw: pd.DataFrame, data: Data, *, batch: str, identity: int, cleaning:
     """
     return instructions.clean(raw, batch=batch, max_characters=data.max_characters,
                               identity=identity)
+
+
+def counted_by(rows: pd.DataFrame) -> pd.Series:
+    """Return the sources."""
+    return rows["source"]
 
 
 def check_splits(rows: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ftzard.config.schema import Config
 from ftzard.data import storage
+from ftzard.data.query_strategies import uncertainty_of as uncertainty
 from ftzard.evaluation import gate, metric_info
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Scored, Verdict
@@ -26,6 +27,8 @@ from ftzard.tasks.instruction_tuning.generator import COLUMNS, Generator
 from ftzard.tasks.instruction_tuning.model import bare as open_bare
 
 #: No number of rows is known with which a base that is built here would do.
+__all__ = ["uncertainty"]
+
 ROWS_FOR_A_BUILT_BASE = None
 
 

@@ -88,6 +88,12 @@ class Answers:
             "token_accuracy": float(found.hits.sum() / found.tokens.sum()),
         }
 
+    def adapter_meta(
+        self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
+    ) -> dict[str, object]:
+        """Return nothing that the adapter keeps."""
+        return {}
+
     def counted(self) -> dict[str, int]:
         """Return the supervised tokens of an epoch, which the loss of every step has seen."""
         return {"supervised_tokens": self.count(numpy.arange(len(self.lengths)))}

@@ -1,0 +1,179 @@
+"""Two multi-label classifiers on the same rows: scores with intervals, and where they differ.
+
+Both have answered each row, so their scores move together: the intervals come from one paired
+bootstrap of the rows.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from ftzard.config.schema import Config
+from ftzard.core import custom_functions
+from ftzard.core.text import cleaned_as
+from ftzard.evaluation.metric_info import SAMPLES_F1
+from ftzard.modeling.adapter_meta import read_meta
+from ftzard.tasks.base import base_spec
+from ftzard.tasks.comparison import ComparedModel, Comparison, Line
+from ftzard.tasks.multi_label import label_sets
+from ftzard.tasks.multi_label.metrics import multi_label_metrics, row_f1, set_scores
+from ftzard.tasks.multi_label.predictor import Answered
+from ftzard.tasks.multi_label.thresholds import DEFAULT, sigmoid
+
+#: Scores with an interval.
+SCORES = {"samples_f1": "F1 per row", "micro_f1": "micro F1", "macro_f1": "macro F1",
+          "subset_accuracy": "exactly right"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSetComparison(Comparison):
+    """Two multi-label classifiers on the same rows.
+
+    first, second: every score of `multi_label_metrics`; own: the workspace's own metrics, {name:
+    {first, second}}.
+    """
+
+    first: dict
+    second: dict
+    own: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    disagreements_title = "Where they disagree"
+    disagreement_columns = ("text", "true labels")
+
+    def measures(self) -> dict:
+        """Return what is measured of label sets, as plain values."""
+        return {"first": self.first, "second": self.second, "own_metrics": self.own}
+
+    def better(self) -> str:
+        """Return in sentences whether one is better."""
+        gap = self.scores[SAMPLES_F1.name]["difference"]
+        words = (f"On {self.n:,} rows {self.names[1]} against {self.names[0]}: a difference of "
+                 f"{100 * gap['value']:+.1f} points of F1 per row ({100 * self.confidence:g} % "
+                 f"interval {100 * gap['lower']:+.1f} to {100 * gap['upper']:+.1f}).").replace(
+                     "-", "−")
+        if not gap["lower"] <= 0 <= gap["upper"]:
+            return f"{words} {self.names[gap['lower'] > 0]} is better."
+        return f"{words} No difference is shown."
+
+    def score_lines(self) -> list[Line]:
+        """Return (score, of the first, of the second, difference) as texts."""
+        lines = []
+        for key, name in SCORES.items():
+            one, two, gap = (self.scores[key][side] for side in ("first", "second", "difference"))
+            lines.append((name, *(
+                f"{SAMPLES_F1.value(s['value'])} ({SAMPLES_F1.value(s['lower'], unit=False)}–"
+                f"{SAMPLES_F1.value(s['upper'], unit=False)})" for s in (one, two)),
+                f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
+                f"{100 * gap['upper']:+.1f})".replace("-", "−")))
+        one, two = self.first["loss"], self.second["loss"]
+        lines.append(("loss", f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−")))
+        for name, values in self.own.items():
+            one, two = values["first"], values["second"]
+            lines.append((name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−")))
+        return lines
+
+    def class_lines(self) -> list[Line]:
+        """Return (label, rows, F1 of the first, of the second) as texts."""
+        return [(label, f"{scores['support']:,}", f"{scores['f1']:.3f}",
+                 f"{self.second['per_class'][label]['f1']:.3f}")
+                for label, scores in self.first["per_class"].items()]
+
+    def disagreement_lines(self, most: int) -> list[Line]:
+        """Return (text, true labels, what the first says, what the second says) as texts."""
+        return [(row["text"], row["label"], *(
+            row[side] + (" ✓" if row["right"] == side else "") for side in ("first", "second")))
+            for row in self.disagreements.head(most).to_dict("records")]
+
+    def disagreements_summary(self) -> str:
+        """Return in a sentence on how many rows they disagree, and which come first."""
+        return (f"They disagree on {len(self.disagreements):,} rows; those on which one is better "
+                "by most come first")
+
+
+def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict, *,
+            asked: tuple[str, str], config: Config, caveat: str,
+            own_metrics: Mapping[str, Mapping], say: Callable[[str], object]
+            ) -> LabelSetComparison:
+    """Compare two models on rows (id, batch, text, label), each in its own process."""
+    from ftzard.tasks.benchmark import Subject, measured
+
+    classes = list(models[0].labels)
+    results = measured(
+        [Subject(model.adapter, base_spec(model.base), {"labels": list(model.labels)})
+         for model in models],
+        [cleaned_as(rows["text"], model.cleaning) for model in models], threads=config.threads,
+        on_start=lambda i: say(f"{models[i].name} answers {len(rows):,} rows"))
+    logits, speeds = zip(*results, strict=True)
+    answers = []
+    for model, scores in zip(models, logits, strict=True):
+        thresholds = (np.full(len(classes), DEFAULT) if model.adapter is None
+                      else np.array(read_meta(model.adapter)["thresholds"]))
+        order = [list(model.labels).index(label) for label in classes]
+        chances = sigmoid(scores)
+        answers.append(Answered(chances[:, order], (chances >= thresholds)[:, order]))
+    return compared(rows, *answers, classes, names=(models[0].name, models[1].name), asked=asked,
+                    described=described, speeds=speeds, config=config, caveat=caveat,
+                    own_metrics=own_metrics)
+
+
+def compared(rows: pd.DataFrame, first: Answered, second: Answered, classes: Sequence[str], *,
+             config: Config, described: dict, own_metrics: Mapping[str, Mapping], **of_both
+             ) -> LabelSetComparison:
+    """Return the comparison of two models' answers to the same rows (id, batch, text, label)."""
+    labels, limits = rows["label"].tolist(), config.gate
+    sides = {"first": first, "second": second}
+    metrics = {side: multi_label_metrics(labels, answers.chosen, answers.probabilities, classes)
+               for side, answers in sides.items()}
+    given = {side: label_sets.from_indicators(answers.chosen, classes)
+             for side, answers in sides.items()}
+    own = {side: custom_functions.measured(
+        own_metrics, rows["label"], given[side],
+        pd.DataFrame(answers.probabilities, columns=list(classes)))
+        for side, answers in sides.items()}
+    return LabelSetComparison(
+        rows=described, confidence=limits.confidence, n=len(rows), **metrics,
+        scores=_paired_scores(labels, first.chosen, second.chosen, classes, seed=config.seed,
+                              confidence=limits.confidence, resamples=limits.resamples),
+        disagreements=_disagreements(rows, given, classes),
+        own={name: {side: own[side][name] for side in sides} for name in own_metrics}, **of_both)
+
+
+def _paired_scores(labels: Sequence[str], first: np.ndarray, second: np.ndarray,
+                   classes: Sequence[str], *, seed: int, confidence: float, resamples: int) -> dict:
+    """Return each of SCORES of both models and of their difference, with its interval."""
+    targets, draw = label_sets.indicators(labels, classes), np.random.default_rng(seed)
+    tail, names = (1 - confidence) / 2, list(SCORES)
+    exact = np.array([[set_scores(targets, chosen)[name] for name in names]
+                      for chosen in (first, second)])
+    drawn = np.empty((resamples, 2, len(names)))
+    for i in range(resamples):
+        rows = draw.integers(0, len(targets), len(targets))
+        for j, chosen in enumerate((first, second)):
+            scores = set_scores(targets[rows], chosen[rows])
+            drawn[i, j] = [scores[name] for name in names]
+
+    def interval(value: float, values: np.ndarray) -> dict[str, float]:
+        lower, upper = np.quantile(values, [tail, 1 - tail])
+        return {"value": float(value), "lower": float(lower), "upper": float(upper)}
+
+    return {name: {
+        "first": interval(exact[0, k], drawn[:, 0, k]),
+        "second": interval(exact[1, k], drawn[:, 1, k]),
+        "difference": interval(exact[1, k] - exact[0, k], drawn[:, 1, k] - drawn[:, 0, k])}
+        for k, name in enumerate(names)}
+
+
+def _disagreements(rows: pd.DataFrame, given: Mapping[str, Sequence[str]], classes: Sequence[str]
+                   ) -> pd.DataFrame:
+    """Return the rows with other labels by the two, those with the largest gap of F1 first."""
+    targets = label_sets.indicators(rows["label"].tolist(), classes)
+    one, two = (row_f1(targets, label_sets.indicators(given[side], classes))
+                for side in ("first", "second"))
+    found = rows[["id", "batch", "text", "label"]].reset_index(drop=True).assign(
+        **given, first_f1=one, second_f1=two,
+        right=np.select([one > two, two > one], ["first", "second"], "neither"))
+    found = found[found["first"] != found["second"]]
+    return found.iloc[np.argsort(-(found["first_f1"] - found["second_f1"]).abs(), kind="stable")
+                      ].reset_index(drop=True)
