@@ -135,9 +135,10 @@ def test_rules_of_a_later_release_are_refused(tmp_path):
 PACKAGE = Path(splitting.__file__).parents[1]
 #: module -> functions that compare texts or names; without `identity` they follow version 1, for
 #: the notebooks that workspaces of before have copies of.
-COMPARING = {"cleaning": {"clean", "append"}, "instructions": {"clean"}, "handed_in": {"waiting"},
-             "splitting": {"assign", "drop_near_duplicates", "learned_before", "like_test_rows"},
-             "sampling": {"select", "counts"}}
+COMPARING = {"text_rows": {"clean"}, "instructions": {"clean", "append"}, "cleaning": {"append"},
+             "submissions": {"waiting"}, "splitting": {"assign"},
+             "near_duplicates": {"drop_near_duplicates", "learned_before", "like_test_rows"},
+             "query_strategies": {"select", "counts"}}
 ALONE = {"repeats", "like_test_rows", "drop_near_duplicates", "canonical_split", "duplicate_keys"}
 
 

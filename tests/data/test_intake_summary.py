@@ -129,7 +129,7 @@ class TestCheck:
         old, _ = text_rows.clean(raw(texts, ["sad", "glad"] * 50), batch="b1")
         new, rejected = text_rows.clean(raw(texts[50:] + [f"new {n}" for n in range(60)],
                                            ["glad", "sad"] * 55), batch="b2")
-        _, repeated = instructions.append(old, new)
+        _, repeated = cleaning.append(old, new)
         with pytest.raises(DataError, match="50 of 110 rows cannot be used .*50 contradicts the "
                                             "label of an earlier batch.*never replaces"):
             cleaning.check(new, rejected, repeated, **self.limits)

@@ -227,6 +227,7 @@ OPTIONS = {"--text": "instruction", "--label": "output", "--input": "input",
 def followed(said: str, task: str) -> dict:
     """Return the options that a sentence of init says to add."""
     found = dict(re.findall(r"(--[a-z]+) ('[^']*'|\w+)", said))
+    found.pop("--task", None)  # another way out: a task for such labels
     names = OPTIONS if task else {**OPTIONS, "--text": "text", "--label": "label"}
     read = {names[option]: text.strip("'") for option, text in found.items()}
     if "ignored" in read:

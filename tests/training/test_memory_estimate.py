@@ -17,6 +17,7 @@ from ftzard.config.compose import available, compose
 from ftzard.errors import ModelError
 from ftzard.modeling import known_architectures, memory
 from ftzard.modeling.base_model import load_base
+from ftzard.modeling.head import DEFAULT_HEAD
 from ftzard.modeling.inspection import inspect
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tiny_falcon import architecture
@@ -315,7 +316,7 @@ class TestBasesThatWrite:
         assert found.tied == config.tie_word_embeddings
         matrix = config.vocab_size * config.hidden_size
         assert found.head_parameters == (0 if found.tied else matrix)
-        labelling = inspect(replace(spec, task="classification"), 2, config)
+        labelling = inspect(replace(spec, head=DEFAULT_HEAD), 2, config)
         assert found.weight_bytes(replace(spec, quantisation="none")) == 2 * found.parameters
         assert found.parameters - labelling.parameters == (
             found.head_parameters - 2 * config.hidden_size)

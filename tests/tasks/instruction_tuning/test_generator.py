@@ -214,5 +214,5 @@ def test_a_quantised_base_with_an_adapter_answers_like_a_loop_without_cache(tmp_
         [n for n in ids[begins:] if n not in answerer.template.stops(answerer.tokenizer)],
         skip_special_tokens=True).strip()
     adapter.detach(loaded)
-    bare = bare_generator(loaded, answerer.template, 6)
+    bare = bare_generator(loaded, {"template": answerer.template.to_dict(), "max_new_tokens": 6})
     assert abs(bare.losses(rows.input_ids, rows.prompt_length)[0] - loss).min() > 1e-3
