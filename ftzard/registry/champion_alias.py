@@ -124,7 +124,7 @@ def complete(workspace: Workspace, tracking: Tracking, *, undo_only: bool = Fals
         return None
     begun = json.loads(journal.read_text(encoding="utf-8"))
     version = Version(begun["model"], begun["version"], "", {})
-    record = model_records.read_record(workspace, version) or {}
+    record = model_records.read_record(workspace, version) or model_records.ModelRecord()
     by_hand = [entry for entry in record.get("promotions") or [] if entry.get("id") == begun["id"]]
     by_gate = (record.get("decision") or {}).get("id") == begun["id"]
     sentence = None

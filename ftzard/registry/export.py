@@ -100,7 +100,7 @@ def _card(workspace: Workspace, model: Files, form: str, parity: dict) -> model_
     from ftzard.tasks.export_weights import BASE_FOLDER
 
     meta, version = read_meta(model.adapter), model.version
-    record = model_records.read_record(workspace, version) or {}
+    record = model_records.read_record(workspace, version) or model_records.ModelRecord()
     tags = version.tags
     base = record.get("base") or {
         "name": model.base["name"], "source": model.base["source"] if model.base["revision"]

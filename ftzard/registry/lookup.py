@@ -139,7 +139,7 @@ def _line(workspace: Workspace, version: Version, aliases: Mapping[str, int],
 
     apart: why it has none, in which case its scores are of its own rows; measured_on: which rows.
     """
-    record = model_records.read_record(workspace, version) or {}
+    record = model_records.read_record(workspace, version) or model_records.ModelRecord()
     tags = version.tags
     same = table.line(version.number) if table else None
     apart = table.apart_of(version.number) if table and same is None else None

@@ -59,7 +59,7 @@ def sentence(rows: Mapping) -> str:
 
 
 def _training_rows(workspace: Workspace, model: Files) -> pd.DataFrame | None:
-    record = model_records.read_record(workspace, model.version) or {}
+    record = model_records.read_record(workspace, model.version) or model_records.ModelRecord()
     try:
         return model_records.tokenized_rows(workspace, record, "train")
     except VersioningError:

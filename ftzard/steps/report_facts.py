@@ -210,7 +210,7 @@ def _uncertainty(run: StepRun, steps: dict) -> dict:
 
 
 def _lineage(run: StepRun, version: Version, steps: dict) -> Lineage:
-    entry = model_records.read_record(run.workspace, version) or {}
+    entry = model_records.read_record(run.workspace, version) or model_records.ModelRecord()
     base = entry.get("base", {})
     versions = {h["name"]: h["commit"] for m in steps.values() for h in m.get("artifacts", [])
                 if h.get("commit")}

@@ -68,7 +68,7 @@ def _model(workspace: Workspace, version, table: Standings | None) -> dict | Non
         return None
     line = table.line(version.number) if table else None
     apart = table.apart_of(version.number) if table else None
-    entry = model_records.read_record(workspace, version) or {}
+    entry = model_records.read_record(workspace, version) or model_records.ModelRecord()
     base = entry.get("base", {})
     return {
         "name": version.name,
