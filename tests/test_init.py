@@ -9,7 +9,7 @@ import yaml
 
 from ftzard.config.pipeline import NOTEBOOKS as PACKAGED
 from ftzard.orchestration.create_workspace import create
-from ftzard.tasks.base import task_named
+from ftzard.tasks.base import task_named, task_names
 from ftzard.tasks.instruction_tuning import instructions
 from ftzard.workspace.notebook_copies import copy_missing
 from ftzard.workspace.workspace import Workspace
@@ -122,13 +122,13 @@ def test_what_does_not_go_together_is_refused_and_nothing_is_made(ftzard, tmp_pa
     assert not (tmp_path / "ws").exists()
 
 
-def test_notebooks_of_the_task_win_over_those_of_the_same_name(tmp_path):
-    every, own = ({path.name: path.read_bytes() for path in folder.glob("*.ipynb")}
-                  for folder in (PACKAGED, PACKAGED / "instruction_tuning"))
-    assert own and every
-    both = {name: text for name, text in {**every, **own}.items()
-            if name in own or name == "Git_Dvc.ipynb"}  # others are about models that choose labels
-    for task, wanted in (("instruction_tuning", both), ("classification", every)):
+def test_a_workspace_gets_the_notebooks_of_all_tasks_and_those_of_its_own(tmp_path):
+    def packaged(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.glob("*.ipynb")}
+
+    for task in task_names():
+        wanted = {**packaged(PACKAGED), **packaged(PACKAGED / task)}
+        assert ("Registry_Life_Cycle.ipynb" in wanted) == (task == "classification")
         workspace = create(tmp_path / task, config={"task": task}, invent_identity=True)
         copied = {path.name: path.read_bytes() for path in workspace.notebooks.iterdir()}
         assert copied == wanted

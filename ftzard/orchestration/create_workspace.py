@@ -124,7 +124,11 @@ def update_notebooks(folder: Path | str) -> list[str]:
         WorkspaceError: for edited copies that this release cannot run.
     """
     root = Path(os.path.abspath(folder))
-    if not (root / MARKER).is_file() or (root / init_journal.JOURNAL).is_file():
+    try:
+        complete = (root / MARKER).is_file() and not (root / init_journal.JOURNAL).is_file()
+    except OSError:  # a name that cannot be one: making the workspace says why
+        return []
+    if not complete:
         return []
     written, outdated = notebook_copies.update(Workspace(root))
     lines = [f"✓ {path} is this release's now" for path in written]
