@@ -19,7 +19,7 @@ def select(run: StepRun, predictions: pd.DataFrame, *, strategy: str, budget: in
     The other arguments are those of `query_strategies.select`, and keys of `sampling`.
     """
     labelled, batch = run.previous("cleaned"), predictions["batch"].iloc[0]
-    asked = {
+    asking = {
         "budget": budget, "audit_rows": audit_rows, "exclude_texts": labelled["text"],
         "test_texts": submissions.texts_of_test_rows(run.workspace.labelling,
                                                      run.previous("tokenized")),
@@ -29,9 +29,9 @@ def select(run: StepRun, predictions: pd.DataFrame, *, strategy: str, budget: in
     queue, threshold = query_strategies.select(
         predictions, strategy=strategy, random_share=random_share, quantile=quantile,
         seed=run.config.seed, show_suggestions=show_suggestions,
-        scorer=run.task.evaluation.uncertainty, **asked,
+        scorer=run.task.evaluation.uncertainty, **asking,
         **query_inputs.of(run, predictions))
-    counts = query_strategies.counts(predictions, queue, **asked)
+    counts = query_strategies.counts(predictions, queue, **asking)
     run.log(**{name.replace(" ", "_"): count for name, count in counts.items()},
             threshold=threshold)
     run.record_facts(batch=batch, strategy=strategy, quantile=quantile,
