@@ -8,7 +8,6 @@ from ftzard.cli.layout import Column, Table, Tree
 from ftzard.cli.tables import size, time
 from ftzard.core import escaping
 from ftzard.evaluation import metric_info
-from ftzard.tasks.comparison_page import speed_of
 
 if TYPE_CHECKING:
     from ftzard.tasks.comparison import Comparison
@@ -89,6 +88,8 @@ def _verdict(line: Mapping) -> str:
 
 def score_table(comparison: "Comparison") -> Table:
     """Return the scores and costs of a comparison, with intervals, a column per model."""
+    from ftzard.tasks.comparison_page import speed_of  # pandas: only a comparison needs it
+
     first, second = comparison.names
     table = Table((Column(""), Column(first, right=True), Column(second, right=True),
                    Column("difference", right=True, rank=1)), more="--json shows it")
