@@ -120,15 +120,17 @@ class TestTask:
 
     def test_its_notebooks_are_those_of_its_task_by_hand_and_in_dagster(self, tmp_path,
                                                                         monkeypatch):
-        for task, words in (("classification", "predicts the new batch"),
-                            ("instruction_tuning", "answers the new batch")):
-            place = create(tmp_path / task, config=config_for(tmp_path / task, task=task),
-                           invent_identity=True)
+        for task, name, words in (
+                ("classification", "Registry_Life_Cycle", "The life cycle of a registered model"),
+                ("classification", "Step5_Inference", "predicts the new batch"),
+                ("instruction_tuning", "Step5_Inference", "predicts the new batch")):
+            root = tmp_path / name / task
+            place = create(root, config=config_for(root, task=task), invent_identity=True)
             monkeypatch.setenv("FTZARD_WORKSPACE", str(place.root))
-            copied = place.notebooks / "Step5_Inference.ipynb"
-            assert words in copied.read_text() and notebook_path("Step5_Inference") == str(copied)
+            copied = place.notebooks / f"{name}.ipynb"
+            assert words in copied.read_text() and notebook_path(name) == str(copied)
             copied.unlink()  # a clone that has none of its own runs the packaged ones
-            assert words in Path(notebook_path("Step5_Inference")).read_text()
+            assert words in Path(notebook_path(name)).read_text()
 
 
 class TestLock:
