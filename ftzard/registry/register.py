@@ -6,19 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ftzard.registry.packaging import packaged
-from ftzard.tracking.model_version import (  # noqa: F401  (others know them as the registry's)
-    ALIASES,
-    BASE,
-    CHALLENGER,
-    CHAMPION,
-    IDENTITY,
-    KIND,
-    PREVIOUS,
-    SIZE,
-    TUNED,
-    Version,
-    base_name,
-)
+from ftzard.tracking.model_version import BASE, IDENTITY, KIND, TUNED, Version
 from ftzard.tracking.registry import add_version, versions
 from ftzard.tracking.runs import Run
 
