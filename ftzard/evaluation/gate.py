@@ -9,10 +9,15 @@ keeps the champion; too few rows cannot tell.
 The first model has no champion to beat. It must beat the majority class (or the bare base) in the
 same paired way, must not be surely worse than the best cheap baseline, and its confidence must be
 worth believing; else there is no champion yet. In a trial workspace the last two only warn.
+
+A challenger that knows labels which the champion does not know has another reason to be promoted.
+Both are compared on the rows of the labels that both know. Promotion needs each new label to be
+found (the interval of its recall lies above zero) and the shared rows not to be surely worse (their
+interval lies above minus `max_class_loss`); vetoes hold as ever.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import inf
 
 import numpy as np
@@ -21,6 +26,7 @@ from ftzard.config.schema import Gate
 from ftzard.evaluation import gate_sentences as sentences
 from ftzard.evaluation import metric_info, paired
 from ftzard.evaluation.gate_sentences import count
+from ftzard.evaluation.intervals import wilson_interval
 from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.evaluation.paired import (
     BASE,
@@ -57,7 +63,9 @@ class Verdict:
     test; rows_needed: where evidence is what is missing, rows with which min_gain would be shown
     with 80 % power, never fewer than min_rows; and min_rows itself where the interval has no zero
     in it already; per_class (empty for scores) and per_test_set: [{label or name, difference,
-    lower, upper, n, veto, …}]; limits: the settings, whether the workspace is a trial among them.
+    lower, upper, n, veto, …}]; limits: the settings, whether the workspace is a trial among them;
+    new_labels: of labels that the champion does not know, [{label, recall, lower, upper, n, found,
+    not_asked}], where all other numbers are of the rows of the other labels.
     """
 
     promoted: bool
@@ -79,14 +87,18 @@ class Verdict:
     baselines: list[dict]
     limits: dict
     measure: str = ACCURACY.name
+    new_labels: list[dict] = field(default_factory=list)
 
     def to_dict(self) -> dict:
         """Return the verdict as plain values that JSON can hold.
 
         Of accuracy it has the names that records have always had: challenger_accuracy,
-        champion_accuracy and mcnemar_p, and no measure. `means` reads both.
+        champion_accuracy and mcnemar_p, and no measure. `means` reads both. new_labels are left
+        out where there are none.
         """
         values = asdict(self)
+        if not self.new_labels:
+            del values["new_labels"]
         if self.measure != ACCURACY.name:
             return values
         return {_OF_ACCURACY.get(k, k): v for k, v in values.items() if k != "measure"}
@@ -114,6 +126,7 @@ def judge(
     first_opponent: str = BASE,
     calibration_error: float | None = None,
     calibration_chance: float = 0.0,
+    new_labels: Mapping[str, int] | None = None,
 ) -> Verdict:
     """Decide whether `challenger` replaces `champion`.
 
@@ -135,11 +148,19 @@ def judge(
         calibration_error: of a first model, the expected calibration error on the test rows after
             temperature scaling, a share; None if it was not measured.
         calibration_chance: the error that a calibrated model may show on so few rows.
+        new_labels: of labels that the challenger knows and the champion does not, how many rows
+            were not asked about each, which is only put on record.
 
     Raises:
         DataError: sets, ids, labels, weights or names do not match, no row is left, or the base is
             missing where it has to be beaten.
     """
+    new, everything = dict(new_labels or {}), challenger
+    if new:
+        challenger, champion, *shared = (
+            paired.without_labels(answers, new) for answers in
+            (challenger, champion, *baselines.values()))
+        baselines = dict(zip(baselines, shared, strict=True))
     pairs = (LabelPairs(challenger, classes) if measure == ACCURACY.name
              else ScorePairs(challenger, metric_info.of(measure), classes, first_opponent))
     first, rng = champion is None, np.random.default_rng(seed)
@@ -184,7 +205,11 @@ def judge(
             warnings += [f"{sentence} In a trial that is only a warning." for sentence in unfit]
         else:
             vetoes += unfit
-    decision, reasons, rows_needed = _decide(pairs, total, before, vetoes, against, limits)
+    arrived = [_new_label(everything, label, limits, rng) | {"not_asked": unasked}
+               for label, unasked in new.items()]
+    decision, reasons, rows_needed = (
+        _decide_new(total, arrived, vetoes, limits) if arrived
+        else _decide(pairs, total, before, vetoes, against, limits))
     return Verdict(
         promoted=decision == "promote",
         decision=decision,
@@ -206,7 +231,40 @@ def judge(
         limits={name: value for name, value in vars(limits).items()
                 if pairs.measure.of_labels or name not in OF_CLASSES} | {"seed": int(seed)},
         measure=pairs.measure.name,
+        new_labels=arrived,
     )
+
+
+def _new_label(challenger: Mapping[str, Predicted], label: str, limits: Gate,
+               rng: np.random.Generator) -> dict:
+    """Return the recall of a label that the champion cannot find, and whether it is shown.
+
+    Of the paired bootstrap's interval and Wilson's the wider ends count: the one knows no doubt
+    where every row is found, the other is above zero as soon as one row is.
+    """
+    hits = np.concatenate([
+        one.predicted[one.labels == label] == label for one in challenger.values()])
+    if not len(hits):
+        return {"label": label, "recall": 0.0, "lower": 0.0, "upper": 1.0, "n": 0, "found": False}
+    result = compare_hits(hits, np.zeros_like(hits), limits.confidence, limits.resamples, rng)
+    lower, upper = wilson_interval(int(hits.sum()), len(hits), limits.confidence)
+    lower, upper = min(lower, result["lower"]), max(upper, result["upper"])
+    return {"label": label, "recall": result["challenger"], "lower": lower, "upper": upper,
+            "n": len(hits), "found": lower > 0}
+
+
+def _decide_new(total: dict, arrived: list[dict], vetoes: list[str], limits: Gate
+                ) -> tuple[str, list[str], int | None]:
+    """Return what `_decide` does, of a challenger with labels that the champion does not know."""
+    reasons = [sentences.summary(total, "champion", limits.confidence, ACCURACY),
+               *(sentences.new_label(entry, limits.confidence) for entry in arrived)]
+    if total["n"] < limits.min_rows:
+        reasons.append(sentences.too_few(total["n"], limits.min_rows))
+        return "cannot tell", reasons, limits.min_rows
+    loses = total["lower"] <= -limits.max_class_loss
+    promoted = not loses and not vetoes and all(entry["found"] for entry in arrived)
+    return ("promote" if promoted else "refuse",
+            [*reasons, sentences.shared_labels(total, limits.max_class_loss), *vetoes], None)
 
 
 def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vetoes: list[str],
@@ -225,8 +283,7 @@ def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vet
     reasons = [sentences.summary(total, against, limits.confidence, measure)]
     if n < limits.min_rows:
         decision = "cannot tell"
-        reasons.append(f"The test sets hold {count(n)} rows, fewer than the "
-                       f"{count(limits.min_rows)} that a decision needs.")
+        reasons.append(sentences.too_few(n, limits.min_rows))
         if excludes_zero:
             return decision, [*reasons, "The interval excludes zero already; it is gate.min_rows "
                               f"that asks for {count(limits.min_rows)} rows."], needed

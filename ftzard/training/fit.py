@@ -129,10 +129,13 @@ def fit(
 def rows_digest(rows: pandas.DataFrame) -> str:
     """Return a hash over what training sees of rows, in order.
 
-    That is their token ids and their labels, or, of instructions, where their prompts end.
+    That is their token ids and their labels, with those that a row was not asked about, or, of
+    instructions, where their prompts end.
     """
     hasher = hashlib.sha256()
     targets = rows["prompt_length" if "prompt_length" in rows else "label"]
+    if "not_asked" in rows:
+        targets = targets.astype("str") + rows["not_asked"].fillna("")
     for ids, target in zip(rows["input_ids"], targets, strict=True):
         hasher.update(numpy.asarray(ids, dtype=numpy.int32).tobytes())
         hasher.update(f"|{target}|".encode())

@@ -22,8 +22,9 @@ class Objective(Protocol):
     """Turns rows into batches with their targets, weighs them, and measures the validation rows.
 
     lengths: int64 (rows,), tokens of each training row; class_weights: float64 (classes,), None
-    where all targets weigh the same. Targets are class numbers, int64 (targets,), or which labels
-    are right, bool (targets, labels), of which a positive one weighs as much as its class.
+    where all targets weigh the same. Targets are class numbers, int64 (targets,), also with the
+    classes that they are chosen among (`among_asked`), or which labels are right, bool (targets,
+    labels), of which a positive one weighs as much as its class.
     """
 
     lengths: numpy.ndarray
@@ -93,6 +94,18 @@ class TrainedModelPart(Protocol):
         adapter_meta: Mapping,
     ) -> None:
         """Raise ModelError for rows that were tokenized otherwise than this base takes them."""
+
+
+def among_asked(numbers: numpy.ndarray, asked: numpy.ndarray) -> numpy.ndarray:
+    """Return class numbers (targets,) with the classes that each of them is chosen among.
+
+    asked: bool (targets, classes); the loss leaves the other classes out. The result is a
+    structured array with the fields 'number' and 'asked'.
+    """
+    fields = [("number", numpy.int64), ("asked", bool, asked.shape[1:])]
+    targets = numpy.empty(len(numbers), dtype=fields)
+    targets["number"], targets["asked"] = numbers, asked
+    return targets
 
 
 def better(entry: dict, than: dict, metric: str) -> bool:

@@ -224,11 +224,19 @@ def _loss(
     weight = class_weights
     if weight is not None:
         weight = torch.from_numpy(weight).to(scores.device, torch.float32)
-    right = torch.from_numpy(targets).to(scores.device)
+    if targets.dtype.names:
+        asked = torch.from_numpy(targets["asked"].copy()).to(scores.device)
+        scores = scores.float().masked_fill(~asked, -math.inf)
+    right = torch.from_numpy(_numbers(targets)).to(scores.device)
     if targets.ndim == 2:
         return nn.functional.binary_cross_entropy_with_logits(
             scores.float(), right.float(), pos_weight=weight)
     return nn.functional.cross_entropy(scores.float(), right, weight=weight)
+
+
+def _numbers(targets: numpy.ndarray) -> numpy.ndarray:
+    """Return targets without the classes that they are chosen among."""
+    return targets["number"].copy() if targets.dtype.names else targets
 
 
 def _gradients(
@@ -246,7 +254,7 @@ def _gradients(
     a label, None for equal ones.
     """
     count, value = sum(len(targets) for _, targets in parts), 0.0
-    weights = [float(class_weights[targets].sum()) if class_weights is not None
+    weights = [float(class_weights[_numbers(targets)].sum()) if class_weights is not None
                and targets.ndim == 1 else len(targets) for _, targets in parts]
     if promised is not None:
         _require_all(count, promised, done)

@@ -13,7 +13,8 @@ from torch import nn
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling.batching import micro_batches, pad, padding_share
 from ftzard.modeling.inference import logits
-from ftzard.training.objective import Batch, check_count
+from ftzard.tasks.classification import asked
+from ftzard.training.objective import Batch, among_asked, check_count
 
 #: The least and the largest temperature that logits are divided by.
 COLDEST = 0.05
@@ -31,7 +32,8 @@ class Labels:
 
     class_weights: weight per label, or BALANCED: rows / (classes * rows of the class), so that
     every class weighs the same in sum; None: 1 for every row. The loss of a step is the weighted
-    mean of its rows; the validation rows are measured without weights.
+    mean of its rows; the validation rows are measured without weights. A row that was not asked
+    about a label (`asked`) is learned and measured among the others.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Labels:
     ):
         self.targets = _targets(train_rows, labels, "training")
         self.validation_targets = _targets(validation_rows, labels, "validation")
+        self.asked = asked.mask(train_rows, labels)
+        self.validation_asked = asked.mask(validation_rows, labels)
         check_count(self.targets, self.validation_targets)
         present = numpy.unique(self.targets)
         if len(present) < 2:
@@ -61,8 +65,14 @@ class Labels:
         return micro_batches(rows, self.lengths, tokens)
 
     def batch(self, part: numpy.ndarray, pad_id: int, device: torch.device) -> Batch:
-        """Return what a model takes of a part, and the label numbers (int64) of its rows."""
-        return pad([self.input_ids[row] for row in part], pad_id, device), self.targets[part]
+        """Return what a model takes of a part, and the label numbers (int64) of its rows.
+
+        With rows that were not asked about all labels, also which each one was asked about.
+        """
+        targets = self.targets[part]
+        if self.asked is not None:
+            targets = among_asked(targets, self.asked[part])
+        return pad([self.input_ids[row] for row in part], pad_id, device), targets
 
     def count(self, rows: numpy.ndarray) -> int:
         """Return how many targets the loss of these rows sees."""
@@ -80,7 +90,7 @@ class Labels:
         """Return loss and metrics on the validation rows."""
         scores = logits(
             model, self.validation_ids, pad_id=pad_id, batch_size=batch_size, tokens=tokens)
-        return measure(scores, self.validation_targets)
+        return measure(asked.among(scores, self.validation_asked), self.validation_targets)
 
     def adapter_meta(
         self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
