@@ -41,7 +41,10 @@ OF_NO_MATTER = ("PYTHONPATH", "PYTHONWARNINGS", "PYTHONUTF8", "DVC_NO_ANALYTICS"
                 "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION")
 #: What is imported; in this order, as the kernels' own server does.
 MODULES = ("ftzard.cli.start", "ftzard.cli.jobs", "ftzard.cli.workspaces", "ftzard.api",
-           "ftzard.orchestration.launch", "dvc.repo", "dvc.cli", "dvc.commands.data_sync",
+           "ftzard.orchestration.launch", "ftzard.orchestration.jobs",
+           "ftzard.orchestration.assets", "ftzard.orchestration.launchpad",
+           "ftzard.orchestration.sensors", "ftzard.orchestration.schedules",
+           "dagster._core.definitions.reconstruct", "dvc.repo", "dvc.cli", "dvc.commands.data_sync",
            "dvc.commands.add", "dvc_objects.fs.local", "ftzard.tasks.verification",
            "ftzard.tasks.benchmark", "ftzard.registry.predict", "ftzard.steps.reproduce")
 #: Ends whatever the kernels' server is given on its command line.
@@ -200,8 +203,9 @@ def serve(address: str, listening: int, alive: int) -> None:
     from ftzard.orchestration import kernel_server
 
     for name in (*kernel_server.EVERY, *kernel_server.MODELS, *MODULES):
-        importlib.import_module(name)
-    kernel_server.reconstructable_job("cleaning_job").get_definition()
+        if name != "ftzard.definitions":  # it reads the workspace, which each process has its own
+            importlib.import_module(name)
+    assert "ftzard.definitions" not in sys.modules
     gc.collect()
     gc.freeze()
     subprocess.Popen = Process
