@@ -1,11 +1,11 @@
 """Processes that begin as forks of one that has made their imports.
 
 A command that runs a job, its kernels, its DVC, and the process in which a saved adapter is opened
-begin with five to fifteen seconds of imports each, which is a third of the processor time of all
-whole-job tests. Here `subprocess.Popen` asks a server for them: it has imported what they need, runs
-nothing itself, and forks. Such a process has the arguments, the environment, the working directory
-and the open files that it was to have. What is started otherwise (with Python settings of its own,
-as another user, on a terminal) begins as usual, and so does whatever is not listed in `target`.
+begin with five to fifteen seconds of imports each, a third of the processor time of all whole-job
+tests. Here `subprocess.Popen` asks a server for them: it has imported what they need, runs nothing
+itself, and forks. Such a process has the arguments, the environment, the working directory and the
+open files that it was to have. What is started otherwise (with Python settings of its own, as
+another user, on a terminal) begins as usual, and so does whatever is not listed in `target`.
 """
 
 import array
@@ -26,6 +26,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -160,6 +161,22 @@ def _exactly(channel: socket.socket, count: int) -> bytes:
     return read
 
 
+def script(folder: Path) -> Path:
+    """Write a command `ftzard` that begins as a fork; return the folder to put into PATH."""
+    folder.mkdir(exist_ok=True)
+    file = folder / "ftzard"
+    file.write_text(f"""#!{sys.executable} -IS
+import os, runpy, sys
+warm = runpy.run_path({__file__!r})
+variables = warm["target"].__globals__
+variables["_address"], variables["_environment"] = {_address!r}, {_environment!r}
+command = warm["Process"]([{str(TOOLS / "ftzard")!r}, *sys.argv[1:]])
+sys.exit(command.wait())
+""")
+    file.chmod(0o755)
+    return folder
+
+
 class Server:
     """The process that is forked, started with the first command that begins as a fork."""
 
@@ -219,10 +236,8 @@ def serve(address: str, listening: int, alive: int) -> None:
             pid, channel = children.pop(handle)
             status = os.waitpid(pid, 0)[1]
             os.close(handle)
-            try:
+            with suppress(OSError):  # whoever started it does not wait for it
                 channel.sendall(status.to_bytes(4, "big"))
-            except OSError:
-                pass  # whoever started it does not wait for it
             channel.close()
         if listener in ready:
             channel = listener.accept()[0]
@@ -237,10 +252,8 @@ def serve(address: str, listening: int, alive: int) -> None:
             for end in ends:
                 os.close(end)
             children[os.pidfd_open(pid)] = pid, channel
-            try:
+            with suppress(OSError):
                 channel.sendall(pid.to_bytes(4, "big"))
-            except OSError:
-                pass
 
 
 def _received(channel: socket.socket) -> tuple[dict, list[int]]:
@@ -257,11 +270,9 @@ def _become(request: Mapping, ends: Sequence[int], opened: set[int]) -> None:
         high = [fcntl.fcntl(end, fcntl.F_DUPFD, 500) for end in ends]
         for number in map(int, os.listdir("/proc/self/fd")):
             if 2 < number < 500 and number not in opened:
-                try:
+                with suppress(OSError):  # the listing's own
                     os.close(number)
-                except OSError:
-                    pass  # the listing's own
-        for end, number in zip(high, request["numbers"]):
+        for end, number in zip(high, request["numbers"], strict=True):
             os.dup2(end, number, inheritable=number < 3)
             os.close(end)
             if number > 2:
