@@ -1,5 +1,7 @@
 """A head that gets a row for a new label, and a base that is lent to a head of fewer labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from ftzard.modeling.adapter_meta import weights_file
 from ftzard.modeling.base_model import load_base
 from ftzard.modeling.head_labels import with_labels
 from ftzard.tasks.classification.predictor import bare_classifier, open_classifier
+from tests.small_model import LABELS
 from tests.training_calls import train
 
 THREE = ["negative", "positive", "neutral"]
@@ -36,20 +39,13 @@ def saved(loaded, rows, settings, folder, **how):
     return folder
 
 
-@pytest.fixture(params=["lora", "full"])
-def adapter(request, loaded, rows, settings, tmp_path):
-    """An adapter of two labels: its folder and how it was attached."""
-    how = {"method": request.param} | (
-        {"rank": 4, "alpha": 8.0} if request.param == "lora" else {})
-    if request.param == "full" and loaded.spec.quantisation != "none":
-        pytest.skip("quantised weights are not trained")
-    return saved(loaded, rows, settings, tmp_path / "two", **how), how
-
-
+@pytest.mark.parametrize("how", [{"rank": 4, "alpha": 8.0}, {"method": "full"}],
+                         ids=["lora", "full"])
 def test_known_labels_keep_their_rows_and_logits_and_the_new_one_begins_as_the_base_s(
-        adapter, base, rows, tmp_path):
-    folder, how = adapter
-    head = load_file(weights_file(folder))
+        how, spec, rows, settings, tmp_path):
+    own = replace(spec, quantisation="none") if how.get("method") == "full" else spec
+    folder = saved(load_base(own, LABELS, device="cpu"), rows, settings, tmp_path / "two", **how)
+    base, head = load_base(own, THREE, device="cpu"), load_file(weights_file(folder))
     name = next(key for key in head if key.endswith("score.weight"))
     attach(base, seed=9, start_from=folder, **how)
     save(base, tmp_path / "three")
@@ -61,9 +57,8 @@ def test_known_labels_keep_their_rows_and_logits_and_the_new_one_begins_as_the_b
         assert torch.equal(grown[key], head[key]), key
     assert read_meta(tmp_path / "three")["labels"] == THREE
     ids = rows["input_ids"].head(8)
-    before = open_classifier(folder, base.spec).logits(ids)
-    assert np.allclose(open_classifier(tmp_path / "three", base).logits(ids)[:, :2], before,
-                       atol=1e-5)
+    after = open_classifier(tmp_path / "three", base).logits(ids)
+    assert np.allclose(after[:, :2], open_classifier(folder, own).logits(ids), atol=1e-5)
 
 
 def test_labels_in_another_order_are_no_new_ones(loaded, rows, settings, spec, tmp_path):

@@ -168,7 +168,7 @@ def grown(trained, tmp_path_factory) -> Grown:  # noqa: F811
         status = gather(workspace)
         file = submit(workspace, labeled, person="ann")
         planned = plan(workspace, "retraining_pipeline_job", {
-            "config": {"data": {"labelled": workspace.relative(file)}}})
+            "overrides": [f"data.labelled={workspace.relative(file)}"]})
         record, evaluation = round_of(workspace)
     return Grown(workspace, record, evaluation, str(refused.value), status, planned.assumptions)
 
