@@ -67,9 +67,11 @@ def unknown_rows(verdict: Mapping[str, Any]) -> str:
 
     verdict: as a record has it.
     """
-    names = [f"'{entry['label']}'" for entry in verdict.get("new_labels") or ()]
-    return names and (f"The rows of {' and '.join(names)} are among these: a version that does not "
-                      "know the label is wrong on them.") or ""
+    names = " and ".join(f"'{entry['label']}'" for entry in verdict.get("new_labels") or ())
+    if not names:
+        return ""
+    return (f"The rows of {names} are among these: a version that does not know the label is wrong "
+            "on them.")
 
 
 def shared_labels(total: dict[str, Any], limit: float) -> str:

@@ -87,9 +87,9 @@ def _model(workspace: Workspace, version, table: Standings | None) -> dict | Non
 
 
 def _not_known(workspace: Workspace, config: Config, champion: Version | None) -> list[str]:
-    """Return the names of data.labels that the champion does not know."""
+    """Return the names of data.labels that the champion does not know and may still learn."""
     record = model_records.read_record(workspace, champion) if champion else None
-    if not record or not record.get("labels"):
+    if not record or not record.get("labels") or not record.task.labels_grow:
         return []
     return sorted({*(config.data.labels or {}).values()} - {*map(str, record["labels"])})
 

@@ -21,14 +21,11 @@ Batch = tuple[dict[str, torch.Tensor], numpy.ndarray]
 class Objective(Protocol):
     """Turns rows into batches with their targets, weighs them, and measures the validation rows.
 
-    lengths: int64 (rows,), tokens of each training row; class_weights: float64 (classes,), None
-    where all targets weigh the same. Targets are class numbers, int64 (targets,), also with the
-    classes that they are chosen among (`among_asked`), or which labels are right, bool (targets,
-    labels), of which a positive one weighs as much as its class.
+    lengths: int64 (rows,), tokens of each training row. Targets are an array with an entry per
+    target, of whatever type `loss` takes: class numbers, which labels are right, numbers.
     """
 
     lengths: numpy.ndarray
-    class_weights: numpy.ndarray | None
 
     def parts(self, rows: numpy.ndarray, tokens: int | None) -> list:
         """Return a step's rows in the parts that are computed one after the other.
@@ -38,6 +35,12 @@ class Objective(Protocol):
 
     def batch(self, part: Any, pad_id: int, device: torch.device) -> Batch:
         """Return what a model takes of a part, and the targets of its loss."""
+
+    def loss(self, scores: torch.Tensor, targets: numpy.ndarray) -> torch.Tensor:
+        """Return the mean loss of the targets of a batch; scores: the model's logits of them."""
+
+    def part_weight(self, targets: numpy.ndarray) -> float:
+        """Return what the mean loss of these targets weighs beside the other parts of a step."""
 
     def count(self, rows: numpy.ndarray) -> int:
         """Return how many targets the loss of these rows sees."""
@@ -94,18 +97,6 @@ class TrainedModelPart(Protocol):
         adapter_meta: Mapping,
     ) -> None:
         """Raise ModelError for rows that were tokenized otherwise than this base takes them."""
-
-
-def among_asked(numbers: numpy.ndarray, asked: numpy.ndarray) -> numpy.ndarray:
-    """Return class numbers (targets,) with the classes that each of them is chosen among.
-
-    asked: bool (targets, classes); the loss leaves the other classes out. The result is a
-    structured array with the fields 'number' and 'asked'.
-    """
-    fields = [("number", numpy.int64), ("asked", bool, asked.shape[1:])]
-    targets = numpy.empty(len(numbers), dtype=fields)
-    targets["number"], targets["asked"] = numbers, asked
-    return targets
 
 
 def better(entry: dict, than: dict, metric: str) -> bool:

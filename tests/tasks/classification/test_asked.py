@@ -8,8 +8,7 @@ import torch
 from ftzard.errors import ModelError
 from ftzard.tasks.classification import asked
 from ftzard.tasks.classification.checks import require_named
-from ftzard.training import trainer
-from ftzard.training.objective import among_asked
+from ftzard.tasks.classification.objective import among_asked, cross_entropy
 
 NAMED = {"0": "bad", "1": "good", "2": "fine", "3": "odd"}
 
@@ -71,7 +70,7 @@ class TestMask:
 def test_the_loss_of_a_row_is_that_among_its_labels_and_leaves_the_new_one_alone():
     scores = torch.tensor([[1.0, 2.0, 9.0], [0.5, 0.1, 0.2]], requires_grad=True)
     targets = among_asked(np.array([0, 2]), np.array([[True, True, False], [True, True, True]]))
-    loss = trainer._loss(scores, targets)
+    loss = cross_entropy(scores, targets)
     first = torch.nn.functional.cross_entropy(scores[:1, :2], torch.tensor([0]))
     second = torch.nn.functional.cross_entropy(scores[1:], torch.tensor([2]))
     assert loss.item() == pytest.approx(((first + second) / 2).item())
