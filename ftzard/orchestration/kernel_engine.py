@@ -30,7 +30,7 @@ from jupyter_core.utils import run_sync
 
 from ftzard.core.escaping import markdown_block
 from ftzard.core.locks import alive
-from ftzard.orchestration import launch, mlflow_bridge, run_progress
+from ftzard.orchestration import launch, mlflow_bridge, run_progress, step_reuse
 from ftzard.orchestration.dagstermill_import import (
     DagstermillEngine,
     DagstermillNotebookClient,
@@ -45,6 +45,7 @@ from ftzard.versioning import own_code
 from ftzard.workspace.workspace import Workspace
 
 _original_execute = factory.execute_notebook
+_original_events = factory._handle_events_from_notebook
 
 
 def in_kernel() -> bool:
@@ -134,10 +135,14 @@ _session: _Session | None = None
 
 
 @contextmanager
-def session(workspace: Workspace, run: DagsterRun | None, instance) -> Iterator[None]:
-    """Own the kernels of a run; all are killed at its end."""
+def session(workspace: Workspace, run: DagsterRun | None, instance, *, ahead: bool = True
+            ) -> Iterator[None]:
+    """Own the kernels of a run; all are killed at its end.
+
+    ahead: whether to start their imports now.
+    """
     global _session
-    server = launch.take_server() or Server(workspace, _steps(run, instance))
+    server = launch.take_server() or Server(workspace, _steps(run, instance), ahead=ahead)
     _session = _Session(server)
     try:
         yield
@@ -244,9 +249,16 @@ class Engine(DagstermillEngine):
 
 
 def execute_notebook(step_context, **arguments) -> str:
-    """Run a notebook as dagstermill does, store the executed one and report errors first."""
-    experiment = step_context.resources.experiment
-    folder = Path(arguments["output_notebook_dir"])
+    """Run a notebook as dagstermill does, store the executed one and report errors first.
+
+    A step that an earlier run has executed with the same inputs, config and code is not run.
+    """
+    experiment, key = step_context.resources.experiment, step_context.step.key
+    folder, inputs = Path(arguments["output_notebook_dir"]), arguments["inputs"]
+    question = step_reuse.ask(experiment, key, inputs)
+    earlier = step_reuse.take_over(experiment, key, inputs, question, folder)
+    if earlier is not None:
+        return str(earlier)
     arguments["notebook_path"] = _as_it_is_now(experiment, Path(arguments["notebook_path"]))
     if _session:
         _session.step = step_context.step.key
@@ -257,6 +269,7 @@ def execute_notebook(step_context, **arguments) -> str:
         mlflow_bridge.call_in_server(server(), "store_notebook", experiment,
                                      step=step_context.step.key,
                          executed=executed)
+        step_reuse.remember(experiment, key, inputs, question)
         return executed
     except PapermillExecutionError as error:
         status, reason = "FAILED", f"{error.ename}: {error.evalue}"
@@ -283,6 +296,10 @@ def execute_notebook(step_context, **arguments) -> str:
         if status is not None:
             mlflow_bridge.call_in_server(server(), "close", experiment, status=status,
                                          reason=reason)
+
+
+def _events(step_context, executed: str):
+    return step_reuse.events(step_context, _original_events, executed)
 
 
 def _as_it_is_now(experiment, notebook: Path) -> str:
@@ -318,4 +335,5 @@ def install() -> None:
     logger.addFilter(_is_no_counter)  # a run's events are what happened, and what notebooks say
     factory.DagstermillEngine = Engine
     factory.execute_notebook = execute_notebook
+    factory._handle_events_from_notebook = _events
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 from ftzard.core import archive
+from ftzard.core.artifacts import sha256
+from ftzard.errors import ModelError
 from ftzard.steps import plan, run_description
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tracking import runs
@@ -47,7 +49,8 @@ class TrialLog:
             "params": trial.params, "metrics": trial.metrics,
             "pruned": trial.trained.pruned, "history": trial.trained.history,
             "best_epoch": trial.trained.best_epoch,
-            "adapter": f"adapter/{packed.name}", "recipe": trial.recipe})
+            "adapter": f"adapter/{packed.name}", "sha256": sha256(packed),
+            "recipe": trial.recipe})
 
     def ranked(self, trials: list) -> list[dict]:
         """Return the recorded trials in the search's order, best first; record their peak."""
@@ -93,6 +96,10 @@ def fetch_adapter(run: StepRun, trial: dict) -> Path:
     folder = scratch()
     zipped = run.tracking.client.download_artifacts(trial["run_id"], trial["adapter"],
                                                         str(folder))
+    if sha256(Path(zipped)) != trial.get("sha256", sha256(Path(zipped))):
+        raise ModelError(
+            f"the adapter of {trial['name']} in MLflow's run {trial['run_id']} has other bytes "
+            "than tuning has recorded; 'ftzard run tuning_job --force' trains it again.")
     return archive.unpack(Path(zipped), run.workspace.cache)
 
 
