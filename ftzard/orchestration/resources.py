@@ -141,12 +141,13 @@ def _opened(context) -> Iterator[Experiment]:
     run_id = context.run_id or "none"
     folder = workspace.run_folder(run_id)
     resolved, lineage = folder / "config.json", folder / "parents.json"
-    sources = folder / "sources.json"
+    sources, forced = folder / "sources.json", folder / "force.json"
     if os.environ.get(kernel_engine.IN_KERNEL):
         config = from_record(json.loads(resolved.read_text(encoding="utf-8")))
         parents = json.loads(lineage.read_text(encoding="utf-8"))
         yield Experiment(workspace, config, run_id, tuple(parents),
-                         json.loads(sources.read_text(encoding="utf-8")))
+                         json.loads(sources.read_text(encoding="utf-8")),
+                         force=json.loads(forced.read_text(encoding="utf-8")))
         return
     run_config = context.dagster_run.run_config if context.dagster_run else {}
     resolution, code = own_code.resolved(
@@ -175,6 +176,7 @@ def _opened(context) -> Iterator[Experiment]:
         parents = _parents(workspace, context.dagster_run)
         write_json(lineage, parents)
         force = bool((context.resource_config or {}).get(FORCE))
+        write_json(forced, force)
         steps = JOBS.get(context.dagster_run.job_name, ()) if context.dagster_run else ()
         stack.enter_context(kernel_engine.session(
             workspace, context.dagster_run, context.instance,

@@ -1,11 +1,11 @@
 """Ops of a run that are not executed, since an earlier execution of their step still holds."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from dagster import MetadataValue, Output
 
 from ftzard.config.pipeline import BY_NAME
@@ -120,13 +120,12 @@ def _links(experiment, result: StepResult) -> dict[str, MetadataValue]:
 def _notebook(experiment, run_id: str | None, step_key: str, line: str, folder: Path) -> Path:
     """Write the earlier executed notebook with a first cell that says so; return its path."""
     earlier = experiment.workspace.executed_notebook(run_id or "none", step_key)
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     if earlier.is_file():
-        notebook = nbformat.read(earlier, as_version=4)
-    else:
-        notebook = nbformat.v4.new_notebook()
-    notebook.cells = [cell for cell in notebook.cells if cell.get("id") != "reused"]
-    notebook.cells.insert(0, nbformat.v4.new_markdown_cell(
-        f"**Not executed in this run.** {line}.", id="reused"))
+        notebook = json.loads(earlier.read_text(encoding="utf-8"))
+    cell = {"cell_type": "markdown", "id": "reused", "metadata": {},
+            "source": f"**Not executed in this run.** {line}."}
+    notebook["cells"] = [cell, *(old for old in notebook["cells"] if old.get("id") != "reused")]
     path = folder / "reused-out.ipynb"
-    nbformat.write(notebook, path)
+    path.write_text(json.dumps(notebook, indent=1), encoding="utf-8")
     return path

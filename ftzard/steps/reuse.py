@@ -265,7 +265,7 @@ def _reads(step: Step, key: str, task: str) -> bool:
 def _code(step: Step, workspace: Workspace, config: Config, run_id: str | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "FTzard's code": installed.code(Path(ftzard.__file__).parent),
-        "the installed packages": installed.packages(),
+        "the set of packages": installed.packages(),
         "the processor": installed.processor()}
     notebook = workspace.notebooks / f"{step.notebook}.ipynb"
     if notebook.is_file():
@@ -274,7 +274,7 @@ def _code(step: Step, workspace: Workspace, config: Config, run_id: str | None) 
         used = own_code.used_by_run(workspace, run_id)
         if used is None:
             used = own_code.snapshot(workspace, own_code.custom_files(workspace))
-        facts["the functions in custom/"] = {
+        facts["the code in custom/"] = {
             path: one.sha256 for path, one in sorted(used.items()) if path.startswith("custom/")}
     return facts
 

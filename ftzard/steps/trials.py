@@ -9,6 +9,8 @@ from ftzard.errors import ModelError
 from ftzard.steps import plan, run_description
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tracking import runs
+from ftzard.training.ended_fits import EndedFits
+from ftzard.workspace import step_results
 
 
 class TrialLog:
@@ -21,7 +23,9 @@ class TrialLog:
     @property
     def callbacks(self) -> dict:
         return {"on_trial_start": self.start, "on_step": self.step, "on_epoch": self.epoch,
-                "on_trial_end": self.end}
+                "on_trial_end": self.end, "force": self.run.force,
+                "results": EndedFits(step_results.folder(self.run.workspace) / "trials",
+                                     lambda: self.trial.id)}
 
     def start(self, number: int, params: dict) -> None:
         self.number, self.trial = number, self.run.trial(number, params)
@@ -38,6 +42,10 @@ class TrialLog:
         packed = archive.pack(trial.folder, trial.folder.with_suffix(".zip"))
         self.trial.artifact(packed, "adapter")
         note_resumption(self.trial, trial.trained.resumed_at)
+        if trial.trained.origin:
+            print(f"trial {trial.number} was not trained again: rows, values and code are those of "
+                  f"the trial of MLflow's run {trial.trained.origin}", flush=True)
+            self.trial.tags({"trained_in": trial.trained.origin})
         if trial.trained.pruned:
             print(f"trial {trial.number} stopped: below the earlier ones at this epoch", flush=True)
             self.trial.tags({"pruned": True})
