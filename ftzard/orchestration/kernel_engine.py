@@ -41,7 +41,7 @@ from ftzard.orchestration.dagstermill_import import (
     logger,
 )
 from ftzard.orchestration.kernel_server import IN_KERNEL, Server
-from ftzard.versioning import own_code
+from ftzard.versioning import dvc_connection, own_code
 from ftzard.workspace.workspace import Workspace
 
 _original_execute = factory.execute_notebook
@@ -103,7 +103,7 @@ class _Session:
         self.server, self.step = server, ""
         self.sockets = Path(tempfile.mkdtemp(prefix="ftzard-"))  # a short path: sockets need one
         self._files = Path(tempfile.mkdtemp(prefix="ftzard-"))
-        self._taken = 0
+        self._taken, self._dvc = 0, None
 
     def take(self) -> AsyncKernelManager:
         """Return a started kernel.
@@ -118,8 +118,11 @@ class _Session:
         manager._kernel_spec = _SPEC
         manager.provisioner = _Provisioner(
             kernel_id=str(uuid.uuid4()), kernel_spec=_SPEC, parent=manager)
+        if self._dvc is None:  # its imports go on beside the first step
+            self._dvc = dvc_connection.WarmDvc(self.server.workspace.root)
         run_sync(manager.start_kernel)(
-            env={**self.server.environment(), "IPYTHONDIR": str(self._files / "ipython")},
+            env={**self.server.environment(), "IPYTHONDIR": str(self._files / "ipython"),
+                 dvc_connection.SOCKET: self._dvc.path},
             cwd=str(self.server.workspace.root),
             extra_arguments=["--HistoryManager.enabled=False"])
         return manager
@@ -127,6 +130,8 @@ class _Session:
     def close(self) -> None:
         """Kill all kernels and their server."""
         self.server.close()
+        if self._dvc is not None:
+            self._dvc.close()
         for folder in (self.sockets, self._files):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -266,9 +271,7 @@ def execute_notebook(step_context, **arguments) -> str:
     try:
         executed = _original_execute(step_context, **arguments)
         status = None
-        mlflow_bridge.call_in_server(server(), "store_notebook", experiment,
-                                     step=step_context.step.key,
-                         executed=executed)
+        mlflow_bridge.store_notebook_of(server(), experiment, key, executed)
         step_reuse.remember(experiment, key, inputs, question)
         return executed
     except PapermillExecutionError as error:
