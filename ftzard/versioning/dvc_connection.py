@@ -115,10 +115,13 @@ class WarmDvc:
     def __init__(self, root: Path) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="ftzard-"))
         self.path = str(self._folder / "dvc")
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_PROCESS), self.path], cwd=root, stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            env=_environment())
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(self.path)
+            server.listen()  # who connects from now on waits for the imports
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(_PROCESS), str(server.fileno())], cwd=root,
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                start_new_session=True, pass_fds=[server.fileno()], env=_environment())
 
     def close(self) -> None:
         """End the process and its forks' parent; a fork ends with its own connection."""

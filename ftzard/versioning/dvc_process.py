@@ -4,9 +4,10 @@ Run as a script by its path, with `-P`, so that this folder's `git.py` and `dvc.
 Each line that it reads is a JSON list of arguments; each answer is a JSON line with the exit code
 and the output.
 
-Without an argument it reads from its standard input and ends with that. With the path of a socket
-it imports DVC once, and forks for each connection a process that does the same for its client: the
-first line of a connection says in which folder and environment. It ends with its standard input.
+Without an argument it reads from its standard input and ends with that. With the number of an open
+socket it imports DVC once, and forks for each connection a process that does the same for its
+client: the first line of a connection says in which folder and environment. It ends with its
+standard input.
 """
 
 import gc
@@ -22,7 +23,7 @@ from importlib import import_module
 
 def main() -> None:
     if len(sys.argv) > 1:
-        serve(sys.argv[1])
+        serve(socket.socket(fileno=int(sys.argv[1])))
         return
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     problem = imported()
@@ -43,11 +44,8 @@ def imported() -> str | None:
     return None
 
 
-def serve(path: str) -> None:
+def serve(server: socket.socket) -> None:
     """Fork a process per connection until standard input ends."""
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(path)
-    server.listen()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are not waited for
     problem = imported()
     gc.collect()
