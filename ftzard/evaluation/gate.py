@@ -274,10 +274,11 @@ def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vet
     shown = total["lower"] > 0 and total["p"] < 1 - limits.confidence
     excludes_zero = shown or total["upper"] < 0
     gain = total["difference"] if first else limits.min_gain
+    alike = total["discordant"] == 0
     needed = None
     if n < limits.min_rows or not excludes_zero:
         needed = limits.min_rows
-        if gain > 0 and not excludes_zero:
+        if gain > 0 and not excludes_zero and not alike:
             needed = max(needed, pairs.rows_needed(gain, before, limits.confidence))
         needed = needed if needed > n else None
     reasons = [sentences.summary(total, against, limits.confidence, measure)]
@@ -289,7 +290,9 @@ def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vet
                               f"that asks for {count(limits.min_rows)} rows."], needed
     else:
         gained = first or total["difference"] >= limits.min_gain
-        if not shown:
+        if alike:
+            reasons.append(sentences.alike(against))
+        elif not shown:
             reasons.append(sentences.not_shown(total, against, limits.confidence))
         elif not gained:
             reasons.append(
@@ -301,7 +304,7 @@ def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vet
         reasons += vetoes
         if decision == "promote":
             reasons.append(sentences.promoted(against, measure))
-    if needed and gain > 0:
+    if needed and gain > 0 and not alike:
         shows = f"show a gain of {measure.gain(gain, sign=False)} {pairs.variation(before)}."
         reasons.append(
             f"gate.min_rows asks for {count(needed)}, which would do to {shows}"

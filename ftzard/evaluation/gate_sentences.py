@@ -29,6 +29,12 @@ def summary(total: dict[str, Any], against: str, confidence: float, measure: Mea
     )
 
 
+def alike(against: str) -> str:
+    """Say that no row tells the two apart."""
+    keeps = "and a tie keeps the champion" if against == "champion" else "so it is not accepted"
+    return f"The two do equally well on every row: more of such rows would show no gain, {keeps}."
+
+
 def not_shown(total: dict[str, Any], against: str, confidence: float) -> str:
     """Say why no gain is shown."""
     if total["upper"] < 0:

@@ -22,6 +22,7 @@ from ftzard.config.training_config import ADAPTER_ONLY, TrainingConfig
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress
+from ftzard.training.ended_fits import EndedFits
 from ftzard.training.fit import fit
 from ftzard.training.objective import LOWER, TrainedTask, better
 from ftzard.training.trainer import Trained
@@ -68,6 +69,8 @@ def search(
     extra: dict | None = None,
     checkpoints: Path | None = None,
     checkpoint_steps: int = 0,
+    results: EndedFits | None = None,
+    force: bool = False,
     prune: bool = False,
     on_trial_start: Callable[[int, dict], object] | None = None,
     on_step: Progress | None = None,
@@ -90,6 +93,8 @@ def search(
         extra: Goes into each adapter's ftzard.json.
         checkpoints: As for `fit`, so that a search that was cut off goes on in the trial it was in.
         checkpoint_steps: As for `fit`.
+        results: As for `fit`, so that a search that was widened keeps the trials it has.
+        force: As for `fit`.
         prune: Stop a trial that, from its second epoch on, is below the median of the earlier
             trials at the same epoch.
         on_trial_start: Called with the number and the values of a trial.
@@ -141,6 +146,8 @@ def search(
             extra=extra,
             checkpoints=checkpoints,
             checkpoint_steps=checkpoint_steps,
+            results=results,
+            force=force,
             stop=stop,
             on_step=on_step,
             on_epoch=on_epoch,
@@ -176,14 +183,14 @@ def rank_trials(trials: Sequence[Trial], metric: str) -> list[Trial]:
 
 def _watch(proposal: optuna.trial.Trial, metric: str) -> Callable[[list[dict]], bool]:
     """Return what tells the study a trial's epochs and says whether to stop the trial."""
-    told: set[int] = set()
+    pruned: dict[int, bool] = {}  # by epoch: a fit that is read back may be asked for twice
 
     def stop(history: list[dict]) -> bool:
         for entry in history:
-            if entry["epoch"] not in told:
-                told.add(entry["epoch"])
+            if entry["epoch"] not in pruned:
                 proposal.report(entry[metric], entry["epoch"])
-        return proposal.should_prune()
+                pruned[entry["epoch"]] = proposal.should_prune()
+        return pruned[history[-1]["epoch"]]
 
     return stop
 

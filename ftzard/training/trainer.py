@@ -35,8 +35,8 @@ class Trained:
     counts, learning_rate at its end, tokens_per_second of real tokens, padding_share); best_epoch:
     whose weights the model has now; stopped_early: whether patience ran out before the last epoch;
     steps: optimizer steps done; resumed_at: steps that an earlier run had done, from whose
-    checkpoint this one went on; pruned:
-    whether it was stopped from outside.
+    checkpoint this one went on; pruned: whether it was stopped from outside; origin: what had made
+    it, if it was only read back (`ended_fits`).
     """
 
     history: list[dict]
@@ -45,6 +45,7 @@ class Trained:
     steps: int
     resumed_at: int = 0
     pruned: bool = False
+    origin: str = ""
 
     @property
     def best(self) -> dict:

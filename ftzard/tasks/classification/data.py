@@ -89,10 +89,10 @@ def tokenizer_corpus(rows: pd.DataFrame, config: Config) -> Iterable[str]:
 def tokenize(rows: pd.DataFrame, tokenizer: "PreTrainedTokenizerBase", config: Config,
              meta: Mapping | None = None) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return rows with input_ids, length and cut (tokens), and the numbers to log."""
-    from ftzard.modeling.tokenizer import encode
+    from ftzard.modeling.tokenizer import encode_column
 
     longest = config.model.max_length if meta is None else meta["max_length"]
-    input_ids, length, cut = encode(rows["text"].tolist(), tokenizer, longest)
+    input_ids, length, cut = encode_column(rows["text"], tokenizer, longest)
     columns = ["label", "cleaned_by", asked.COLUMN] if "label" in rows else ["group"]
     tokenized = rows.filter(["id", "batch", "split", "text", *columns]).assign(
         input_ids=input_ids, length=length, cut=cut)
