@@ -23,7 +23,7 @@ def label(
     import getpass
 
     from ftzard.cli import labeling_screen
-    from ftzard.cli.labeling_session import open_session
+    from ftzard.steps.labeling_session import open_session
     from ftzard.workspace.workspace import find
 
     labeling_screen.run(

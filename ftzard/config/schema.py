@@ -147,6 +147,7 @@ class Sampling:
     random_share: float
     audit_rows: int
     show_suggestions: Literal["never", "after", "before"]
+    overlap: float
     min_labelled: int
 
 
