@@ -45,7 +45,7 @@ test: $(STAMP)
 # The servers themselves come as Debian packages, where they are not installed yet.
 SYSTEM_STAMP = $(STAMP)-system
 SYSTEM_EXTRAS := test,system
-DEBIAN = postgresql mariadb-server libreoffice-calc
+DEBIAN = postgresql mariadb-server libreoffice-calc chromium
 
 test-system: $(SYSTEM_STAMP)
 	@for package in $(DEBIAN); do dpkg -s $$package >/dev/null 2>&1 || missing=1; done; \

@@ -52,8 +52,9 @@ def run(session: LabelingSession, say: Callable[[str], None]) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise WorkspaceError(
             "'ftzard label' needs a terminal; without one use 'ftzard label --web', or fill in "
-            f"data/labelling/{session.batch.name}.csv in a spreadsheet and put it into data/labelled.")
-    if notice := seen_audits(session):
+            f"data/labelling/{session.batch.name}.csv in a spreadsheet and put "
+            "it into data/labelled.")
+    if notice := seen_audits(session.batch):
         say(notice)
     try:
         submit = session.row is None or application(session).run()

@@ -283,11 +283,11 @@ def _same(answer: str) -> str:
     return " ".join(answer.split()).casefold()
 
 
-def seen_audits(session: LabelingSession) -> str:
+def seen_audits(batch: LabelingBatch) -> str:
     """Return a sentence if rows of the test side were asked with a suggestion, '' else."""
-    count = int(((session.batch.queue["side"] == AUDITED)
-                 & (session.batch.queue["blind"] == NO)).sum())
+    queue = batch.queue
+    count = int(((queue["side"] == AUDITED) & (queue["blind"] == NO)).sum())
     return "" if not count else (
-        f"{count:,} test rows of batch {session.batch.name} were asked with a suggestion in their "
-        "file, as earlier versions did. It is not shown any more; their labels are used, and do not "
-        "count as given blind.")
+        f"{count:,} test rows of batch {batch.name} were asked with a suggestion in their "
+        "file, as earlier versions did. It is not shown any more; their labels are used, and do "
+        "not count as given blind.")

@@ -511,7 +511,7 @@ def test_a_queue_of_before_hides_its_audit_rows_suggestions_and_says_so(workspac
     older = queue.drop(columns="blind").assign(suggestion="glad", confidence="0.8")
     older.to_csv(workspace.labelling / "abc123.csv", index=False)
     session = labeling_session.open_session(workspace, None, "ann")
-    notice = labeling_session.seen_audits(session)
+    notice = labeling_session.seen_audits(session.batch)
     assert notice.startswith("6 test rows of batch abc123 were asked")
     session.at = session.rows["side"].tolist().index("test")
     assert "suggestion" not in labeling_screen.screen(session)
