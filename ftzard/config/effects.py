@@ -25,7 +25,7 @@ _ALL = "cleaning labels preprocessing inference_preprocessing tuning choosing in
 _VERSIONED = _ALL.replace("tuning ", "")
 
 #: The steps that read each key; `sensors` are what starts jobs by itself, `labeling` is
-#: `ftzard label`, `labelled` the cleaning
+#: `ftzard label`, `notices` whoever notifies people, `labelled` the cleaning
 #: of a job that takes no other file than one with labels.
 READ_BY: dict[str, str] = {
     "data.source": "cleaning",
@@ -135,6 +135,8 @@ READ_BY: dict[str, str] = {
     "tracking.experiment": _ALL,
     "tracking.registered_model": _ALL.replace("cleaning labels ", ""),
     "tracking.mirror": _ALL,
+    "notify.events": "notices",
+    "notify.row_texts": "notices",
     "paths.cleaned": "cleaning labels preprocessing sampling",
     "paths.rejected": "cleaning labels",
     "paths.tokenized": f"{_SIDES} {_MODELS} sampling",
@@ -249,6 +251,8 @@ def _why(key: str, job: str, task: str) -> str:
     others = [name for name in JOBS if steps & steps_of(name)]
     if steps == {"sensors"}:
         return "sensors read it from ftzard.yaml; set it there"
+    if steps == {"notices"}:
+        return "it is read from ftzard.yaml, for all jobs; set it there"
     if steps == {"labeling"}:
         return "'ftzard label' reads it from ftzard.yaml; set it there"
     if not others:

@@ -21,6 +21,8 @@ from ftzard.steps.labeling_batch import store_of
 from tests.orchestration.labeling_queue_rows import BATCH, ask
 
 pytestmark = pytest.mark.system
+#: Rows that three browsers label at once while the server is killed twice.
+ROWS = 60
 TOOL = Path(sys.executable).parent / "ftzard"
 #: Elements that a person acts on, and how each is called; and colors of text on its background.
 LOOK = """() => {
@@ -173,7 +175,7 @@ def test_two_people_label_sixty_rows_decide_and_hand_in_by_the_keyboard_alone(wo
 
 
 def test_three_browsers_at_once_and_two_kills_lose_and_double_no_label(workspace):
-    ask(workspace, [f"text {n}" for n in range(120)])
+    ask(workspace, [f"text {n}" for n in range(ROWS)])
     confirmed: list[tuple[str, str]] = []
     failures: list[BaseException] = []
 
@@ -186,7 +188,7 @@ def test_three_browsers_at_once_and_two_kills_lose_and_double_no_label(workspace
                         try:
                             tab.goto(f"{page.url}/batch/{BATCH}", timeout=5000)
                             if tab.query_selector("#done"):
-                                if len({row for row, _ in confirmed}) >= 120:
+                                if len({row for row, _ in confirmed}) >= ROWS:
                                     return
                                 time.sleep(0.2)
                                 continue
@@ -199,7 +201,7 @@ def test_three_browsers_at_once_and_two_kills_lose_and_double_no_label(workspace
                         except Exception as error:  # the server is gone: a person reloads
                             if not re.search("ERR_|Timeout|timeout|closed|navigat", str(error)):
                                 raise
-                        if len(store_of(workspace).answers(BATCH)) >= 120:
+                        if len(store_of(workspace).answers(BATCH)) >= ROWS:
                             return
             except BaseException as error:
                 failures.append(error)
@@ -207,7 +209,7 @@ def test_three_browsers_at_once_and_two_kills_lose_and_double_no_label(workspace
         people = [threading.Thread(target=label, args=(name,)) for name in ("Ann", "Bob", "Eve")]
         for person in people:
             person.start()
-        for share in (30, 70):
+        for share in (ROWS // 4, ROWS // 2):
             while len(confirmed) < share and not failures:
                 time.sleep(0.05)
             page.kill()
@@ -216,7 +218,7 @@ def test_three_browsers_at_once_and_two_kills_lose_and_double_no_label(workspace
             person.join(300)
     assert not failures, failures
     answers = store_of(workspace).answers(BATCH)
-    assert Counter(answer.id for answer in answers) == {f"r{n}": 1 for n in range(120)}
+    assert Counter(answer.id for answer in answers) == {f"r{n}": 1 for n in range(ROWS)}
     kept = {(answer.id, answer.person) for answer in answers}
     assert set(confirmed) <= kept, "every label that was confirmed is there"
 
