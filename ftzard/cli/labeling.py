@@ -64,8 +64,8 @@ def _refuse_without_effect(web: bool, terminal: dict[str, object], page: dict[st
 def _serve(place: "Workspace", host: str, port: int | None, names: list[str]) -> None:
     from ftzard.orchestration.labeling_page import server
 
-    page = server.page_for(place, host, names)
     port = server.port_for(host, port)
+    page = server.page_for(place, host, names)
     shown = f"[{host}]" if ":" in host else host
     say(f"labeling page of {place.root}: http://{shown}:{port}/")
     say("Ctrl-C ends it; every answer is saved when it is given")
