@@ -24,7 +24,8 @@ _ALL = "cleaning labels preprocessing inference_preprocessing tuning choosing in
        "retraining evaluation"
 _VERSIONED = _ALL.replace("tuning ", "")
 
-#: The steps that read each key; `sensors` are what starts jobs by itself, `labelled` the cleaning
+#: The steps that read each key; `sensors` are what starts jobs by itself, `labeling` is
+#: `ftzard label`, `notices` whoever notifies people, `labelled` the cleaning
 #: of a job that takes no other file than one with labels.
 READ_BY: dict[str, str] = {
     "data.source": "cleaning",
@@ -111,6 +112,7 @@ READ_BY: dict[str, str] = {
     "sampling.random_share": "sampling",
     "sampling.audit_rows": "sampling",
     "sampling.show_suggestions": "sampling",
+    "sampling.overlap": "labeling",
     "sampling.min_labelled": "labels sensors",
     "drift.false_alarms": "inference",
     "drift.clearing": "inference",
@@ -133,6 +135,8 @@ READ_BY: dict[str, str] = {
     "tracking.experiment": _ALL,
     "tracking.registered_model": _ALL.replace("cleaning labels ", ""),
     "tracking.mirror": _ALL,
+    "notify.events": "notices",
+    "notify.row_texts": "notices",
     "paths.cleaned": "cleaning labels preprocessing sampling",
     "paths.rejected": "cleaning labels",
     "paths.tokenized": f"{_SIDES} {_MODELS} sampling",
@@ -247,6 +251,10 @@ def _why(key: str, job: str, task: str) -> str:
     others = [name for name in JOBS if steps & steps_of(name)]
     if steps == {"sensors"}:
         return "sensors read it from ftzard.yaml; set it there"
+    if steps == {"notices"}:
+        return "it is read from ftzard.yaml, for all jobs; set it there"
+    if steps == {"labeling"}:
+        return "'ftzard label' reads it from ftzard.yaml; set it there"
     if not others:
         return f"no step reads it with task={task}; leave it out"
     return (f"it has one in {', '.join(others)}; leave it out, or set it in ftzard.yaml, which "

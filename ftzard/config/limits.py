@@ -95,6 +95,7 @@ RANGES = {
     "sampling.quantile": _WITHIN,
     "sampling.random_share": _SHARE,
     "sampling.audit_rows": _NONE_OR_MORE,
+    "sampling.overlap": _SHARE,
     "sampling.min_labelled": _COUNT,
     "drift.false_alarms": Range(0.0025, 0.5, high_open=True),
     "drift.clearing": _WITHIN,

@@ -147,6 +147,7 @@ class Sampling:
     random_share: float
     audit_rows: int
     show_suggestions: Literal["never", "after", "before"]
+    overlap: float
     min_labelled: int
 
 
@@ -193,6 +194,12 @@ class Tracking:
 
 
 @dataclass
+class Notify:
+    events: list[Literal["verdict", "alarm", "refused", "failed", "waiting", "too_few"]]
+    row_texts: bool
+
+
+@dataclass
 class Paths:
     cleaned: str
     rejected: str
@@ -225,6 +232,7 @@ class Config:
     tracking: Tracking
     paths: Paths
     versioning: Versioning
+    notify: Notify
     seed: int
     threads: int
     metrics: list[str] | None

@@ -17,6 +17,7 @@ from ftzard.errors import FtzardError
 from ftzard.orchestration import launch, launchpad_file
 from ftzard.steps import reuse
 from ftzard.steps.inputs import metadata_if_any
+from ftzard.workspace import notices, round_notices
 from ftzard.workspace.workspace import Workspace
 
 
@@ -104,6 +105,10 @@ def run_job(workspace: Workspace, job: str, overrides: Sequence[str] = (), *,
         ended = launch.run(workspace, job, request, resources=values.resources,
                            dagster=values.dagster, tags=tags, force=force or values.force,
                            say=say)
+    if not ended.success:
+        notices.add(workspace, resolved.config.notify, round_notices.failed(
+            workspace, job, ended.run_id, ended.failed_step, ended.failure))
+    notices.deliver(workspace)
     metadata = {step: metadata_if_any(step, workspace) or {} for step in JOBS[job]} if (
         ended.success) else {}
     return JobOutcome(

@@ -60,7 +60,8 @@ class TestEveryKeyInEveryJob:
         assert set(effects.READ_BY) == set(keys())
 
     def test_every_step_of_the_table_is_one(self):
-        known = {step.name for step in STEPS} | {"labels", "labelled", "sensors"}
+        known = {step.name for step in STEPS} | {"labels", "labelled", "labeling", "notices",
+                                                 "sensors"}
         assert {step for said in effects.READ_BY.values() for step in said.split()} == known
 
     @pytest.mark.parametrize("job", JOBS)
