@@ -108,7 +108,7 @@ constraints:
 
 # With wheels alone and without those Pythons; what is published as source only is built here.
 SOURCE_ONLY := antlr4-python3-runtime rouge-score
-TOOLS := pytest pytest-xdist nbformat trl psutil comet-ml py-rattler 'psycopg[binary]' pymysql ruff mypy
+TOOLS := pytest pytest-xdist nbformat trl psutil comet-ml py-rattler ray 'psycopg[binary]' pymysql ruff mypy
 constraints-check: $(STAMP)
 	$(BIN)/python -m pip wheel -qq --no-deps -w $(FRESH) -c constraints.txt $(SOURCE_ONLY)
 	@for version in 3.11 3.12 3.13; do \

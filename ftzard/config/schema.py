@@ -210,6 +210,22 @@ class Versioning:
 
 
 @dataclass
+class Compute:
+    kind: Literal["local", "ray"]
+    address: str | None
+    storage: str | None
+    parallel: int
+    cpus: int | None
+    gpus: int
+    accelerator: str | None
+    memory_mb: int | None
+    env: list[str] | None
+    python: str
+    max_failures: int
+    queue_seconds: int
+
+
+@dataclass
 class Config:
     """A resolved experiment: what a notebook gets and what is recorded."""
 
@@ -225,6 +241,7 @@ class Config:
     tracking: Tracking
     paths: Paths
     versioning: Versioning
+    compute: Compute
     seed: int
     threads: int
     metrics: list[str] | None
