@@ -101,13 +101,3 @@ class Nodes:
         for address in list(self.processes):
             self.kill(address)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def wait_until(holds, seconds: float = 60.0):
-    """Return what `holds` returns once it is true; fails if it never is."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := holds():
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s")
