@@ -1,7 +1,8 @@
 """Every command that the README shows is run here, in its order, or says what it needs.
 
-A line may be marked with what this machine need not have (`# GPU`, `# Docker`, `# pixi`); the few
-that only serve or that are this test run itself are named with the test that holds them.
+A line may be marked with what this machine need not have (`# GPU`, `# Docker`, `# pixi`,
+`# cluster`); the few that only serve or that are this test run itself are named with the test that
+holds them.
 """
 
 import json
@@ -23,7 +24,7 @@ from ftzard.tasks.instruction_tuning import instructions
 from tests.tasks.multi_label.made_up import make_rows
 
 ROOT = Path(__file__).parents[1]
-NEEDS = ("# GPU", "# Docker", "# pixi", "# server")
+NEEDS = ("# GPU", "# Docker", "# pixi", "# server", "# cluster")
 ELSEWHERE = {
     "make demo": "it is a whole demo; run by hand on a fresh clone",
     "make test": "it is this test run",
