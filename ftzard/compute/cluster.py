@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ftzard.config.schema import Compute
 
 _POLL_S = 0.5
+#: Seconds without an answer after which the cluster is taken for gone.
+_SILENCE_S = 60.0
 #: Attempts of one request that are looked for on a cluster.
 _MOST_ATTEMPTS = 1000
 
@@ -92,6 +94,7 @@ class Cluster:
         self.cpus = settings.cpus or threads
         self._require_room()
         self._watchdog: Watchdog | None = None
+        self._answered = time.monotonic()
 
     def _require_room(self) -> None:
         """Raise ComputeError if no node could ever take a job."""
@@ -129,7 +132,7 @@ class Cluster:
         """
         found: dict[int, Result] = {}
         unfinished = [_Open(number, request) for number, request in enumerate(requests)]
-        self._watchdog = Watchdog(self.jobs.address)
+        self._watchdog, self._answered = Watchdog(self.jobs.address), time.monotonic()
         try:
             for one in unfinished:
                 self._start(one)
@@ -183,7 +186,15 @@ class Cluster:
     def _look(self, one: _Open, on_event: OnEvent | None) -> Result | None:
         """Pass on what is new of a request; return its result if it is there."""
         result = self.storage.read_json(f"{one.request.folder}/result.json")
-        job = None if result is not None else self.jobs.find(one.job)
+        job = None
+        if result is None:
+            try:
+                job = self.jobs.find(one.job)
+                self._answered = time.monotonic()
+            except ComputeError:
+                if time.monotonic() - self._answered > _SILENCE_S:
+                    raise
+                return None
         if on_event is not None:
             for name in self.storage.names(f"{one.request.folder}/events"):
                 if name not in one.seen:

@@ -83,13 +83,16 @@ def write(predicted: Predicted, folder: Path) -> dict:
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     (folder / "arrays.npz").write_bytes(stream.getvalue())
-    return {"metrics": json.loads(json.dumps(predicted.metrics)), "answers": kind}
+    return {"metrics": json.loads(json.dumps(predicted.metrics)), "answers": kind,
+            "arrays": {name: str(values[0].dtype) for name, values in predicted.columns.items()
+                       if len(values) and isinstance(values[0], np.ndarray)}}
 
 
 def read(folder: Path, told: dict) -> Predicted:
     """Return what `write` wrote."""
     table = storage.read_parquet(folder / "columns.parquet")
-    columns = {name: table[name].tolist() for name in table}
+    columns = {name: [np.asarray(value, told["arrays"][name]) for value in table[name]]
+               if name in told["arrays"] else table[name].tolist() for name in table}
     with np.load(folder / "arrays.npz", allow_pickle=False) as kept:
         arrays = dict(kept)
     kind = told["answers"]

@@ -58,8 +58,7 @@ def tune(*overrides: str) -> tuple[list[dict], object]:
     return sorted(ranked, key=lambda trial: trial["number"]), run
 
 
-def test_four_trials_on_two_nodes_are_those_of_this_machine(
-        own, nodes, monkeypatch, capfd):
+def test_four_trials_on_two_nodes_are_those_of_here(own, nodes, monkeypatch, capfd):
     monkeypatch.setenv("FTZARD_WORKSPACE", str(own.root))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     here, _ = tune(*SEARCH)
@@ -103,8 +102,7 @@ def predict_file(capsys, *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_a_file_is_predicted_as_here_and_finished_shards_are_not_computed_again(
-        own, nodes, tmp_path, capsys):
+def test_a_file_is_predicted_as_here_and_no_shard_twice(own, nodes, tmp_path, capsys):
     texts = easy_texts(4200, seed=9).iloc[:, 0].tolist()
     texts[70] = texts[4100] = " "
     file = tmp_path / "texts.txt"
