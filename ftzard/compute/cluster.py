@@ -168,6 +168,8 @@ class Cluster:
                                    "expected fewer. Start the cluster anew.")
         if self.storage.read_bytes(f"{one.request.folder}/request.json") != one.request.content:
             self.storage.write_bytes(f"{one.request.folder}/request.json", one.request.content)
+        # One that a cluster which is gone has left under the same number says nothing of this one.
+        self.storage.remove(f"{one.request.folder}/refused/{one.attempt}.json")
         self._watch(one)
         settings = self.settings
         resources: dict[str, Any] = {"entrypoint_num_cpus": self.cpus,
