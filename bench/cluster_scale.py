@@ -31,7 +31,7 @@ class Assumed:
     start_s: float = 15.0         # measured: to the first step, tiny base, nodes of one machine
     shard_rows: int = 2048        # as in the code
     rows_per_s: float = 880.0     # published: DistilBERT, 100 tokens, one L4
-    trial_s: float = 3.0 * 1500   # published: QLoRA 7B, 8 rows of 512 tokens, 3.0 s a step; 1,500 steps
+    trial_s: float = 3.0 * 1500   # published: QLoRA 7B, 8 rows of 512 tokens, 1,500 steps of 3.0 s
     spread: float = 0.1           # assumed: standard deviation of a shard's or trial's time
     row_bytes: int = 600          # assumed: a row of 100 tokens as it is sent, and its answer
     head_bytes_per_s: float = 1e8   # assumed: what the head sends and fetches, 100 MB/s
