@@ -137,6 +137,8 @@ def status(
         say(f"never taken: {'; '.join(state['not_taken'][:5])}{more}")
     if state["drift"]:
         say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
+    for job in state["cluster"]:
+        say(f"cluster: {job['sentence']}")
     local = state["commits_not_pushed"]
     say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))

@@ -146,10 +146,18 @@ READ_BY: dict[str, str] = {
     "paths.min_free_mb": _ALL,
     "versioning.push": _VERSIONED,
     "versioning.require_push": _VERSIONED,
+    "compute.parallel": "tuning inference",
+    **{f"compute.{name}": "tuning inference retraining" for name in (
+        "kind", "address", "storage", "cpus", "gpus", "accelerator", "memory_mb", "env",
+        "python", "max_failures", "queue_seconds")},
     "seed": f"cleaning inference sampling {_MODELS}",
     "threads": f"inference sampling {_MODELS}",
     "metrics": _JUDGED,
 }
+
+#: Keys of `compute` that only a cluster has a use for.
+ON_A_CLUSTER = ("address", "storage", "cpus", "gpus", "accelerator", "memory_mb", "env", "python",
+                "max_failures", "queue_seconds")
 
 _LABELS = ("classification", "multi_label")
 #: What one step reads with some tasks only.
@@ -280,6 +288,8 @@ def idle(config: Config, job: str) -> dict[str, str]:
         if tuning.trials == 1:
             found["tuning.prune"] = "one trial has no other to be compared with; set tuning.trials"
             found |= _of_one_trial(config)
+            if "inference" not in JOBS[job]:
+                found["compute.parallel"] = "one trial runs alone; set tuning.trials"
     if training.method == "full":
         for key in ("training.rank", "training.alpha_ratio", "training.dropout", "tuning.rank",
                     "tuning.dropout", "model.lora_targets", "model.train_embeddings"):
@@ -295,6 +305,11 @@ def idle(config: Config, job: str) -> dict[str, str]:
         found["data.split_column"] = "it is read with data.split=given, and that is text"
     if data.sample_rows is None and data.mix is None:
         found["data.sample_stratified"] = "no sample is taken; set data.sample_rows"
+    if config.compute.kind == "local":
+        found |= dict.fromkeys((f"compute.{name}" for name in ON_A_CLUSTER),
+                               "it is for a cluster, and compute is local; set compute=ray")
+        if "tuning" not in JOBS[job]:
+            found["compute.parallel"] = "it is the number of trials, or of jobs with compute=ray"
     if data.mix is not None:
         found["data.sample_stratified"] = "the shares of a mix are those of its weights"
     return found

@@ -217,6 +217,22 @@ class Versioning:
 
 
 @dataclass
+class Compute:
+    kind: Literal["local", "ray"]
+    address: str | None
+    storage: str | None
+    parallel: int
+    cpus: int | None
+    gpus: int
+    accelerator: str | None
+    memory_mb: int | None
+    env: list[str] | None
+    python: str
+    max_failures: int
+    queue_seconds: int
+
+
+@dataclass
 class Config:
     """A resolved experiment: what a notebook gets and what is recorded."""
 
@@ -233,6 +249,7 @@ class Config:
     paths: Paths
     versioning: Versioning
     notify: Notify
+    compute: Compute
     seed: int
     threads: int
     metrics: list[str] | None

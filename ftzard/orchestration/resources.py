@@ -39,7 +39,7 @@ from ftzard.errors import ConfigError, nearest
 from ftzard.orchestration import kernel_engine, lease
 from ftzard.orchestration.drop_folder_runs import refuse_duplicate
 from ftzard.orchestration.launchpad_file import FORCE
-from ftzard.steps import reuse
+from ftzard.steps import cluster_access, reuse
 from ftzard.versioning import own_code
 from ftzard.workspace import notebook_copies
 from ftzard.workspace.artifact_names import DELIVERIES
@@ -164,6 +164,8 @@ def _opened(context) -> Iterator[Experiment]:
         stack.enter_context(lease.held(workspace, run_id))
         _require_tracking(config)
         _require_sources(config)
+        if context.dagster_run:
+            cluster_access.require(workspace, config, context.dagster_run.job_name)
         stack.enter_context(locked(
             workspace.state / "run.lock", {"pid": os.getpid(), "run_id": run_id},
             waiting=logging.getLogger("papermill").info))  # which Dagster and the terminal show

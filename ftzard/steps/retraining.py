@@ -12,7 +12,7 @@ from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.registry import model_records
 from ftzard.registry.model_record import ModelRecord
-from ftzard.steps import candidate
+from ftzard.steps import candidate, cluster_fit
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.steps.trials import log_epoch, note_peak, note_plan, note_resumption
 from ftzard.tracking import registry
@@ -97,12 +97,19 @@ def train(run: StepRun, loaded: LoadedBase, champion: Champion, training_rows: p
     """Train the challenger, and record its epochs and its peak of memory."""
     note_plan(run)
     start, part = start_from(run, champion), run.task.model
-    fitted = training_fit.fit(
-        loaded, training_rows, validation, task=run.task, config=training,
-        folder=scratch() / "adapter", start_from=start,
-        extra=part.adapter_meta(run.config, loaded.tokenizer, run.cleaning, continues=start),
-        **run.checkpoints, on_step=run.progress,
-        on_epoch=lambda entry: log_epoch(run.mlflow_run, entry, part.EPOCH_METRIC))
+    extra = part.adapter_meta(run.config, loaded.tokenizer, run.cleaning, continues=start)
+
+    def record(entry: dict) -> None:
+        log_epoch(run.mlflow_run, entry, part.EPOCH_METRIC)
+
+    if run.config.compute.kind == "local":
+        fitted = training_fit.fit(
+            loaded, training_rows, validation, task=run.task, config=training,
+            folder=scratch() / "adapter", start_from=start, extra=extra, **run.checkpoints,
+            on_step=run.progress, on_epoch=record)
+    else:
+        fitted = cluster_fit.ClusterFit(
+            run, loaded, training_rows, validation, extra, start).fit(training, record)
     note_resumption(run.mlflow_run, fitted.trained.resumed_at)
     note_peak(run, fitted.peak)
     run.record_facts(trials=[{

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ftzard.compute import waiting as cluster_jobs
 from ftzard.config.pipeline import STEPS
 from ftzard.config.schema import Config
 from ftzard.evaluation import gate
@@ -44,6 +45,8 @@ def gather(workspace: Workspace) -> dict:
                     for name, tally in (drop_tally.of(workspace) or {}).items()},
         "not_taken": drop_folders.passed_over(workspace),
         "drift": _drift(workspace, store),
+        "cluster": [{**job, "sentence": cluster_jobs.sentence(job)}
+                    for job in cluster_jobs.jobs(workspace.state)],
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
                                for c in local],
         "not_pushed_reason": why_not_pushed(workspace.root) if local else None,
