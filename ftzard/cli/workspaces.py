@@ -134,6 +134,10 @@ def status(
         say(f"never taken: {'; '.join(state['not_taken'][:5])}{more}")
     if state["drift"]:
         say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
+    if state["estimate"]:
+        say(f"accuracy of {state['estimate']['called']}: {state['estimate']['sentence']}")
+    if state["error_budget"]:
+        say(f"error budget: {state['error_budget']['sentence']}")
     local = state["commits_not_pushed"]
     say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))

@@ -12,7 +12,7 @@ worth believing; else there is no champion yet. In a trial workspace the last tw
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from math import inf
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from ftzard.config.schema import Gate
 from ftzard.evaluation import gate_sentences as sentences
 from ftzard.evaluation import metric_info, paired
+from ftzard.evaluation.error_budget import Allowance
 from ftzard.evaluation.gate_sentences import count
 from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.evaluation.paired import (
@@ -57,7 +58,9 @@ class Verdict:
     test; rows_needed: where evidence is what is missing, rows with which min_gain would be shown
     with 80 % power, never fewer than min_rows; and min_rows itself where the interval has no zero
     in it already; per_class (empty for scores) and per_test_set: [{label or name, difference,
-    lower, upper, n, veto, …}]; limits: the settings, whether the workspace is a trial among them.
+    lower, upper, n, veto, …}]; limits: the settings, whether the workspace is a trial among them;
+    error_budget: what the decision spent of the budget, as `Allowance.account` returns it, None
+    without a budget.
     """
 
     promoted: bool
@@ -79,6 +82,7 @@ class Verdict:
     baselines: list[dict]
     limits: dict
     measure: str = ACCURACY.name
+    error_budget: dict | None = None
 
     def to_dict(self) -> dict:
         """Return the verdict as plain values that JSON can hold.
@@ -87,9 +91,26 @@ class Verdict:
         champion_accuracy and mcnemar_p, and no measure. `means` reads both.
         """
         values = asdict(self)
+        if self.error_budget is None:
+            del values["error_budget"]
         if self.measure != ACCURACY.name:
             return values
         return {_OF_ACCURACY.get(k, k): v for k, v in values.items() if k != "measure"}
+
+
+def from_dict(values: Mapping) -> Verdict:
+    """Return the verdict that `Verdict.to_dict` gave as plain values."""
+    new = {old: name for name, old in _OF_ACCURACY.items()}
+    known = {new.get(key, key): value for key, value in values.items()}
+    return Verdict(**{f.name: known[f.name] for f in fields(Verdict) if f.name in known})
+
+
+def confidence_of(verdict: Mapping) -> float | None:
+    """Return the confidence of a verdict's interval: that of its round, or the configured one."""
+    account = verdict.get("error_budget") or {}
+    if account.get("level"):
+        return 1 - 2 * account["level"]
+    return (verdict.get("limits") or {}).get("confidence")
 
 
 def is_trial(verdict: Mapping | None) -> bool:
@@ -114,6 +135,7 @@ def judge(
     first_opponent: str = BASE,
     calibration_error: float | None = None,
     calibration_chance: float = 0.0,
+    allowance: Allowance | None = None,
 ) -> Verdict:
     """Decide whether `challenger` replaces `champion`.
 
@@ -135,6 +157,9 @@ def judge(
         calibration_error: of a first model, the expected calibration error on the test rows after
             temperature scaling, a share; None if it was not measured.
         calibration_chance: the error that a calibrated model may show on so few rows.
+        allowance: what this decision may spend of the error budget: its level is that of the
+            interval of the difference and of the exact test; vetoes and baselines, which promote
+            nothing, stay at `limits.confidence`. None tests at that, too.
 
     Raises:
         DataError: sets, ids, labels, weights or names do not match, no row is left, or the base is
@@ -151,7 +176,11 @@ def judge(
     def compare(where: np.ndarray | slice, other: np.ndarray) -> dict:
         return pairs.compare(where, other, limits.confidence, limits.resamples, rng)
 
-    total = compare(EVERY_ROW, before)
+    if first or allowance is None or not allowance.level:
+        total, level = compare(EVERY_ROW, before), limits.confidence
+    else:
+        level = allowance.confidence
+        total = pairs.compare(EVERY_ROW, before, level, allowance.draws(limits.resamples), rng)
 
     def veto(result: dict, limit: float) -> dict:
         return _with_veto(result, inf if first else limit, limits.confidence)
@@ -162,8 +191,8 @@ def judge(
                                limits.max_class_loss)
         for name, after, other in pairs.by_class(answers, before)]
     per_test_set = [
-        {"name": name} | veto(total if where is EVERY_ROW else compare(where, before),
-                              limits.max_forgetting)
+        {"name": name} | veto(total if where is EVERY_ROW and level == limits.confidence
+                              else compare(where, before), limits.max_forgetting)
         for name, where in pairs.by_set()]
     against_baselines = [
         {"name": name} | (total if other is before else compare(EVERY_ROW, other))
@@ -184,7 +213,10 @@ def judge(
             warnings += [f"{sentence} In a trial that is only a warning." for sentence in unfit]
         else:
             vetoes += unfit
-    decision, reasons, rows_needed = _decide(pairs, total, before, vetoes, against, limits)
+    if first and allowance is not None:  # it replaces no champion, but has seen the rows
+        allowance = replace(allowance, level=0.0)
+    decision, reasons, rows_needed = _decide(
+        pairs, total, before, vetoes, against, limits, level, allowance)
     return Verdict(
         promoted=decision == "promote",
         decision=decision,
@@ -206,23 +238,46 @@ def judge(
         limits={name: value for name, value in vars(limits).items()
                 if pairs.measure.of_labels or name not in OF_CLASSES} | {"seed": int(seed)},
         measure=pairs.measure.name,
+        error_budget=None if allowance is None else _account(
+            pairs, total, before, decision, limits, allowance, rng),
     )
 
 
+def _account(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, decision: str,
+             limits: Gate, allowance: Allowance, rng: np.random.Generator) -> dict:
+    """Return what a decision has spent of the error budget, and what fresh rows alone say."""
+    counted = bool(allowance.level and total["discordant"] and total["n"] >= limits.min_rows)
+    rows = {str(name): int((pairs.set == i).sum()) for i, name in enumerate(pairs.sets)}
+    fresh, found = np.isin(pairs.set, [i for i, name in enumerate(pairs.sets)
+                                       if allowance.fresh(str(name))]), None
+    if counted and fresh.any():
+        found = total if fresh.all() else pairs.compare(
+            fresh, before, allowance.confidence, allowance.draws(limits.resamples), rng)
+        found = {name: found[name] for name in ("n", "difference", "lower", "upper", "p")}
+    earned = found is not None and decision == "promote" and bool(
+        found["lower"] > 0 and found["p"] < 2 * allowance.level)
+    return allowance.account(counted=counted, earned=earned, rows=rows, fresh=found)
+
+
 def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vetoes: list[str],
-            against: str, limits: Gate) -> tuple[str, list[str], int | None]:
+            against: str, limits: Gate, confidence: float, allowance: Allowance | None
+            ) -> tuple[str, list[str], int | None]:
     """Return the decision, its reasons as sentences, and the rows that it would take, if more."""
     first, n, measure = against != "champion", total["n"], pairs.measure
-    shown = total["lower"] > 0 and total["p"] < 1 - limits.confidence
+    shown = total["lower"] > 0 and total["p"] < 1 - confidence
     excludes_zero = shown or total["upper"] < 0
     gain = total["difference"] if first else limits.min_gain
     needed = None
     if n < limits.min_rows or not excludes_zero:
         needed = limits.min_rows
         if gain > 0 and not excludes_zero:
-            needed = max(needed, pairs.rows_needed(gain, before, limits.confidence))
+            needed = max(needed, pairs.rows_needed(gain, before, confidence))
         needed = needed if needed > n else None
-    reasons = [sentences.summary(total, against, limits.confidence, measure)]
+    reasons = [sentences.summary(total, against, confidence, measure)]
+    if allowance is not None and not first:
+        reasons.append(sentences.of_budget(allowance))
+        if not allowance.level:
+            return "cannot tell", reasons, None
     if n < limits.min_rows:
         decision = "cannot tell"
         reasons.append(f"The test sets hold {count(n)} rows, fewer than the "
@@ -233,7 +288,7 @@ def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vet
     else:
         gained = first or total["difference"] >= limits.min_gain
         if not shown:
-            reasons.append(sentences.not_shown(total, against, limits.confidence))
+            reasons.append(sentences.not_shown(total, against, confidence))
         elif not gained:
             reasons.append(
                 f"The gain of {measure.gain(total['difference'], sign=False)} is real but smaller "

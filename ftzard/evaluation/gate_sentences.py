@@ -3,6 +3,8 @@
 from typing import Any
 
 from ftzard.config.schema import Gate
+from ftzard.evaluation.error_budget import Allowance
+from ftzard.evaluation.error_budget import percent as share_of
 from ftzard.evaluation.metric_info import ACCURACY, Measure
 
 
@@ -39,6 +41,18 @@ def not_shown(total: dict[str, Any], against: str, confidence: float) -> str:
             f"(p = {total['p']:.2f}), {keeps}."
         )
     return f"The interval includes zero: no difference is shown at {_percent(confidence)}, {keeps}."
+
+
+def of_budget(allowance: Allowance) -> str:
+    """Say at which level of the error budget a decision is made."""
+    if not allowance.level:
+        return (f"The error budget is used up: {allowance.round - 1} decisions were counted, "
+                f"gate.rounds is {allowance.rounds}, and {share_of(allowance.left)} of "
+                f"{share_of(allowance.budget)} are left. Another promotion could not be told from "
+                "chance; a new line of models begins with new test rows, or raise gate.rounds.")
+    return (f"It is decision {allowance.round} of {allowance.rounds} of one error budget of "
+            f"{share_of(allowance.budget)}: {share_of(allowance.left)} are left, of which it may "
+            f"spend {share_of(allowance.level)}, one-sided.")
 
 
 def promoted(against: str, measure: Measure) -> str:
@@ -121,7 +135,7 @@ def _share(share: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
+    return f"{100 * share:.4g} %"
 
 
 def count(number: int) -> str:

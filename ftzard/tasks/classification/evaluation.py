@@ -117,7 +117,7 @@ class LabelEvaluation(Evaluation):
             classes=self.classes, seed=self.config.seed,
             baselines={name: predicted[name] for name in ("TF-IDF", "majority")},
             calibration_error=self.calibration.ece_after,
-            calibration_chance=self.calibration.ece_chance)
+            calibration_chance=self.calibration.ece_chance, allowance=self.allowance)
 
     def measure_of(self, answers: np.ndarray) -> dict:
         """Return every score of one model on all test rows."""
@@ -217,6 +217,11 @@ def test_metrics(classifier: Classifier, rows: pd.DataFrame, config: Config, *,
 
 
 test_metrics.__test__ = False  # not a test case, whatever pytest makes of the name
+
+
+def calibrated(answers: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities (rows, labels) as a temperature makes them, to estimate accuracy by."""
+    return calibration.scaled(np.log(np.clip(answers, 1e-300, None)), temperature)
 
 
 def drift_sample(rows: pd.DataFrame, answers: np.ndarray, embeddings: np.ndarray) -> Sample:

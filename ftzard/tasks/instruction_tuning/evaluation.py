@@ -113,7 +113,8 @@ class AnswerEvaluation(Evaluation):
         scored = {role: self._scored(answers) for role, answers in self.answers.items()}
         verdict = gate.judge(
             scored["challenger"], scored.get("champion"), self.config.gate, measure=self.measure,
-            baselines={"base": scored["base"]}, seed=self.config.seed)
+            baselines={"base": scored["base"]}, seed=self.config.seed,
+            allowance=self.allowance)
         if not self.left_out:
             return verdict
         count = len(self.left_out)

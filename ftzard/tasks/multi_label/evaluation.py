@@ -99,7 +99,7 @@ class LabelSetEvaluation(Evaluation):
             scored["challenger"], scored.get("champion"), self.config.gate,
             seed=self.config.seed, measure=SAMPLES_F1.name, classes=self.classes,
             baselines={name: scored[name] for name in ("TF-IDF", MOST_FREQUENT)},
-            first_opponent=MOST_FREQUENT)
+            first_opponent=MOST_FREQUENT, allowance=self.allowance)
 
     def measure_of(self, answers: Answered) -> dict:
         """Return every score of one model on all test rows."""
