@@ -16,6 +16,7 @@ from ftzard import cli
 from ftzard.orchestration.create_workspace import create
 from ftzard.orchestration.launch import QUIET
 from ftzard.workspace.workspace import Workspace
+from tests import warm_processes
 from tests.story import story  # noqa: F401 - the fixture of the whole-job tests
 
 TOOLS = Path(sys.executable).parent
@@ -81,7 +82,8 @@ def own_environment(tmp_path_factory) -> Iterator[None]:
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         for name in ("FTZARD_WORKSPACE", "DAGSTER_HOME", "FTZARD_KERNEL", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
-        yield
+        with warm_processes.Server():
+            yield
 
 
 @pytest.fixture(autouse=True)

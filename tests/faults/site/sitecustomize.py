@@ -43,6 +43,9 @@ def arm(module, attribute, when, nth):
         return result
 
     setattr(owner, name, called)
+    for other in [m for n, m in sys.modules.items() if n.startswith("ftzard.")]:
+        if getattr(other, name, None) is original:
+            setattr(other, name, called)
 
 
 class Arming:
@@ -67,4 +70,6 @@ class Arming:
 
 if "KILL_AT" in os.environ:
     name, attribute, when, nth = os.environ["KILL_AT"].split(":")
+    if name in sys.modules:  # in a fork of a process that has imported it
+        arm(sys.modules[name], attribute, when, int(nth))
     sys.meta_path.insert(0, Arming(name, attribute, when, int(nth)))
