@@ -12,6 +12,7 @@ from ftzard.config.schema import Config
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.error_budget import Allowance
 from ftzard.evaluation.gate import Verdict
+from ftzard.evaluation.paired import Predicted, Scored
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.prediction_cache import CachedModel
 
@@ -140,6 +141,15 @@ class Evaluation(ABC):
     @abstractmethod
     def judge(self, train: pd.DataFrame) -> Verdict:
         """Return the gate's verdict; train: tokenized training rows, for baselines."""
+
+    @property
+    @abstractmethod
+    def compared_by(self) -> str:
+        """The name of the measure that the gate compares."""
+
+    @abstractmethod
+    def compared(self, answers: Any) -> dict[str, Predicted] | dict[str, Scored]:
+        """Return what the gate compares of a model's answers, by test set."""
 
     @abstractmethod
     def measure_of(self, answers: Any) -> dict:

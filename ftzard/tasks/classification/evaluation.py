@@ -17,6 +17,7 @@ from ftzard.evaluation import gate
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Predicted, Verdict
 from ftzard.evaluation.intervals import wilson_interval
+from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress, probabilities
@@ -111,7 +112,7 @@ class LabelEvaluation(Evaluation):
         self.answers["TF-IDF"] = baselines.tfidf(
             train["text"], train["label"], self.rows["text"], self.classes, self.config.seed)
         self.answers["majority"] = baselines.majority(train["label"], len(self.rows), self.classes)
-        predicted = {role: self._predicted(answers) for role, answers in self.answers.items()}
+        predicted = {role: self.compared(answers) for role, answers in self.answers.items()}
         return gate.judge(
             predicted["challenger"], predicted.get("champion"), self.config.gate,
             classes=self.classes, seed=self.config.seed,
@@ -197,7 +198,13 @@ class LabelEvaluation(Evaluation):
     def _chosen(self, answers: np.ndarray) -> np.ndarray:
         return np.array(self.classes)[answers.argmax(axis=1)]
 
-    def _predicted(self, answers: np.ndarray) -> dict[str, Predicted]:
+    @property
+    def compared_by(self) -> str:
+        """The name of the measure that the gate compares."""
+        return ACCURACY.name
+
+    def compared(self, answers: np.ndarray) -> dict[str, Predicted]:
+        """Return the predicted labels by test set."""
         return {batch: Predicted.from_probabilities(
             part["id"], part["label"], answers[part.index], self.classes)
                 for batch, part in self.rows.groupby("batch", sort=False)}
