@@ -1,6 +1,6 @@
 """How often a line of champions has a false promotion, and how often a true gain is promoted.
 
-    python bench/error_budget.py [LINES]
+    python bench/error_budget.py [LINES [accuracy|scores]]
 
 LINES (2,000) simulated lines of 20 rounds; each brings 275 test rows, and all rows so far are
 tested on. Challengers are no better than the champion they meet, and differ from it on a fifth of
@@ -32,17 +32,17 @@ def share(lines: int, which: int, **how) -> float:
     return found
 
 
-def main(lines: int = 2_000) -> None:
-    found = {}
-    for name, kind in (("accuracy", ACCURACY), ("scores", SCORES)):
-        found[name] = {
-            "false_promotion": share(lines, 0, kind=kind),
-            "false_promotion_today": share(lines, 0, kind=kind, budget=None),
-            "false_promotion_alike": share(lines, 0, kind=kind, alike=0.9),
-            "false_promotion_alike_today": share(lines, 0, kind=kind, budget=None, alike=0.9),
-            "power_in_round_10": share(lines, 1, kind=kind, better_in=10, rounds=10)}
-    print(store("error_budget", {"lines": lines, "rounds": 20, "budget": 0.05, **found}))
+def main(lines: int = 2_000, name: str = "accuracy") -> None:
+    kind = {"accuracy": ACCURACY, "scores": SCORES}[name]
+    found = {
+        "false_promotion": share(lines, 0, kind=kind),
+        "false_promotion_alike": share(lines, 0, kind=kind, alike=0.9),
+        "power_in_round_10": share(lines, 1, kind=kind, better_in=10, rounds=10),
+        "false_promotion_today": share(lines, 0, kind=kind, budget=None),
+        "false_promotion_alike_today": share(lines, 0, kind=kind, budget=None, alike=0.9)}
+    print(store("error_budget" if name == "accuracy" else f"error_budget_{name}",
+                {"lines": lines, "rounds": 20, "budget": 0.05, **found}))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*(int(a) if a.isdigit() else a for a in sys.argv[1:]))

@@ -4,9 +4,9 @@
 
 TWEETS.csv and the way of training are those of bench/drift.py; EMOTION_FOLDER has TweetEval's
 emotion as train, val and test.csv, whose joy and optimism count as positive, anger and sadness as
-negative. Four kinds of 20 batches of 1,000: other tweets of the same distribution, emotion tweets,
-tweets of which four fifths are of one class, tweets with the letters of each word shuffled. The
-truth is the accuracy on all labels of a batch.
+negative. Four kinds of 20 batches of 1,000: other tweets of the same distribution (each in one
+batch only), and draws of emotion tweets, of tweets with four fifths of one class, and of tweets
+with the letters of each word shuffled. The truth is the accuracy on all labels of a batch.
 """
 
 import random
@@ -79,34 +79,38 @@ def main(source: Path, emotion: Path, seed: int = 0) -> None:
     reproducibility.set_threads(2)
     drawn = tweets(source).sample(frac=1, random_state=seed)
     same = drawn[ROWS:ROWS + BATCHES * SIZE]
-    rest = drawn[ROWS + BATCHES * SIZE:]
+    rest = drawn[ROWS + BATCHES * SIZE:][:10 * SIZE]
     moods = pd.concat([pd.read_csv(emotion / f"{name}.csv") for name in ("train", "val", "test")])
     other = cleaned(moods.assign(label=moods["label"].map(SENTIMENT)).reset_index(drop=True),
                     "emotion")
     draw, letters = np.random.default_rng(seed), random.Random(seed)
-    sides = {label: rest[rest["label"] == label] for label in LABELS}
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         estimator = Estimator(drawn[:ROWS], Path(folder))
 
-        def told(name: str, tables: list[pd.DataFrame]) -> None:
-            joined = pd.concat(tables)
-            sample = estimator.champion.sample(joined["text"])
-            labels = joined["label"].map(LABELS.index).to_numpy()
+        def told(name: str, rows: pd.DataFrame, batches) -> None:
+            sample = estimator.champion.sample(rows["text"])
+            labels = rows["label"].map(LABELS.index).to_numpy()
             found[name] = summary([
-                estimator.of(part(sample, np.arange(i, i + SIZE)), labels[i:i + SIZE])
-                for i in range(0, len(joined), SIZE)])
+                estimator.of(part(sample, at), labels[at]) for at in batches(labels)])
             print(name, {k: v for k, v in found[name].items() if k != "each"}, flush=True)
 
-        told("same distribution", [same])
-        told("another domain", [other.iloc[draw.choice(len(other), SIZE, replace=False)]
-                                for _ in range(BATCHES)])
-        told("moved classes", [pd.concat([
-            sides[label].iloc[draw.choice(len(sides[label]), count, replace=False)]
-            for label, count in zip(LABELS if i % 2 else LABELS[::-1], (800, 200), strict=True)])
-            for i in range(BATCHES)])
-        mixed = rest.head(BATCHES * SIZE)
-        told("shuffled letters", [mixed.assign(text=[shuffled(t, letters) for t in mixed["text"]])])
+        def drawn_anew(labels: np.ndarray):
+            return [draw.choice(len(labels), SIZE, replace=False) for _ in range(BATCHES)]
+
+        def moved(labels: np.ndarray):
+            sides = [np.flatnonzero(labels == i) for i in (0, 1)]
+            return [np.concatenate([draw.choice(sides[(i + side) % 2], count, replace=False)
+                                    for side, count in enumerate((800, 200))])
+                    for i in range(BATCHES)]
+
+        told("same distribution", same,
+             lambda labels: np.arange(len(labels)).reshape(BATCHES, SIZE))
+        told("another domain", other, drawn_anew)
+        told("moved classes", rest, moved)
+        told("shuffled letters",
+             rest.head(5 * SIZE).assign(text=[shuffled(t, letters)
+                                              for t in rest["text"].head(5 * SIZE)]), drawn_anew)
         print(store("estimates", {
             "seed": seed, "training_rows": ROWS, "reference_rows": len(estimator.labels),
             "champion_accuracy": estimator.champion.accuracy,

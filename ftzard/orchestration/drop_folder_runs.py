@@ -309,7 +309,7 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> RequestedRuns:
             files.left.append(
                 f"{names}: waiting for a drift alarm (retraining.trigger)"
                 if config.retraining.trigger == "drift" else
-                f"{names}: waiting for an estimated accuracy surely below {limit:.1%} "
+                f"{names}: waiting for an estimated accuracy surely below {100 * limit:g} % "
                 f"(retraining.min_accuracy){said}")
             return RequestedRuns([], _reason("data/labelled", files), files.failed)
         if least < config.sampling.min_labelled:

@@ -76,7 +76,7 @@ def test_accuracy_lets_labels_wait_for_an_estimate_surely_below_the_limit(
     if starts:
         assert experiment(found)["sampling"] == {"min_labelled": 10}
     else:
-        assert "waiting for an estimated accuracy surely below 80.0 %" in found.reason
+        assert "waiting for an estimated accuracy surely below 80 %" in found.reason
         assert "about 75 %" in found.reason
     with pytest.raises(ConfigError, match="retraining.min_accuracy"):
         asked("accuracy", 12, alarm=False)
