@@ -19,7 +19,7 @@ export TORCHDYNAMO_DISABLE := 1
 STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-system quick lint chaos screenshots constraints constraints-check clean
+.PHONY: help demo test test-system quick lint docs chaos screenshots constraints constraints-check clean
 
 help:
 	@echo "make demo         three whole rounds on the shipped sample, in a fresh workspace at ./demo"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-system  the tests that need servers; installs their Debian packages (as root)"
 	@echo "make quick        the tests that run no whole jobs and are not slow"
 	@echo "make lint         ruff and mypy, with the settings in pyproject.toml"
+	@echo "make docs         the documentation into ./site, to be read and searched without a network"
 	@echo "make chaos        kill -9 at random moments of jobs, servers, decisions, ROUNDS=10 times"
 	@echo "make screenshots  pictures of the demo's pages into ./screenshots; needs Debian's chromium"
 	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
@@ -44,8 +45,8 @@ test: $(STAMP)
 
 # The servers themselves come as Debian packages, where they are not installed yet.
 SYSTEM_STAMP = $(STAMP)-system
-SYSTEM_EXTRAS := test,system
-DEBIAN = postgresql mariadb-server libreoffice-calc
+SYSTEM_EXTRAS := test,system,docs
+DEBIAN = postgresql mariadb-server libreoffice-calc chromium
 
 test-system: $(SYSTEM_STAMP)
 	@for package in $(DEBIAN); do dpkg -s $$package >/dev/null 2>&1 || missing=1; done; \
@@ -62,6 +63,13 @@ LINT_STAMP = $(STAMP)-lint
 lint: $(LINT_STAMP)
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+# Nothing in it is loaded from elsewhere; a link that leads nowhere is an error.
+DOCS_STAMP = $(STAMP)-docs
+
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
 
 chaos: $(STAMP)
 	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0)
@@ -92,6 +100,10 @@ $(LINT_STAMP): $(STAMP)
 	@$(call INSTALL,lint)
 	@touch $@
 
+$(DOCS_STAMP): $(STAMP)
+	@$(call INSTALL,docs)
+	@touch $@
+
 # All that pip would install today within requirements.txt. A build tag such as +cpu is cut off: the
 # public version is what every index has. CUDA libraries are left to torch, which pins them itself.
 FRESH := $(VENV)-constraints
@@ -99,7 +111,7 @@ FRESH := $(VENV)-constraints
 constraints:
 	@$(call need_python,==,exactly 3.11)
 	rm -rf $(FRESH) && $(PYTHON) -m venv $(FRESH)
-	$(FRESH)/bin/$(PIP) -e '.[test,system,lint]'
+	$(FRESH)/bin/$(PIP) -e '.[test,system,lint,docs]'
 	grep '^#' constraints.txt > constraints.txt.new
 	$(FRESH)/bin/python -m pip freeze --all --exclude-editable --exclude pip \
 	    | sed -E 's/\+[A-Za-z0-9.]+$$//' | grep -Ev '^(nvidia-|cuda-|triton==)' >> constraints.txt.new
@@ -108,7 +120,8 @@ constraints:
 
 # With wheels alone and without those Pythons; what is published as source only is built here.
 SOURCE_ONLY := antlr4-python3-runtime rouge-score
-TOOLS := pytest pytest-xdist nbformat trl psutil comet-ml py-rattler 'psycopg[binary]' pymysql ruff mypy
+TOOLS := pytest pytest-xdist nbformat trl psutil comet-ml py-rattler 'psycopg[binary]' pymysql ruff mypy \
+    mkdocs-material 'mkdocstrings[python]'
 constraints-check: $(STAMP)
 	$(BIN)/python -m pip wheel -qq --no-deps -w $(FRESH) -c constraints.txt $(SOURCE_ONLY)
 	@for version in 3.11 3.12 3.13; do \
@@ -120,7 +133,7 @@ constraints-check: $(STAMP)
 	rm -rf $(FRESH)
 
 clean:
-	rm -rf $(VENV) $(FRESH) build dist ftzard.egg-info .pytest_cache
+	rm -rf $(VENV) $(FRESH) build dist site ftzard.egg-info .pytest_cache
 	find $(wildcard ftzard tests bench) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call need_python,OPERATOR,WORDS): stop with a sentence unless PYTHON is 3.11 (or newer).

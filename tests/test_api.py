@@ -117,9 +117,9 @@ class TestModels:
         assert opened.lineage("champion")["version"] == 1
 
 
-def test_the_readme_s_example_runs_on_a_trained_workspace(opened, tmp_path):
+def test_the_documented_example_runs_on_a_trained_workspace(opened, tmp_path):
     """The other example needs a file and a job: tests/test_readme.py runs both after the rest."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/how-to/library.md").read_text(encoding="utf-8")
     example, = (block for block in re.findall(r"```python\n(.*?)```", text, flags=re.S)
                 if 'open_workspace("reviews")' in block)
     (tmp_path / "reviews").symlink_to(opened.root)
