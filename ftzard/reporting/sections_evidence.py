@@ -54,9 +54,9 @@ def estimates(facts: Facts) -> Markup:
         table(("batch", "model", "rows", "estimated", "95 % interval", "measured", ""),
               [_line(line, facts.delivered_as) for line in reversed(lines)],
               (None, None, "number", "number", "number", "number", None)),
-        tag("p", "Estimated from calibrated probabilities before anybody has labelled the batch; "
-                 "measured on its audit rows, which are drawn by chance. Covered means that the "
-                 "interval and that of the audit rows can both be right.",
+        tag("p", "Circles: estimated from calibrated probabilities before anybody had labelled the "
+                 "batch. Diamonds: measured on its audit rows, which are drawn by chance. Covered "
+                 "means that the two sampling errors allow the difference.",
             class_="soft small gap")])
 
 

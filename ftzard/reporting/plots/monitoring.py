@@ -126,23 +126,20 @@ def estimates(
         axes.plot(x, 100 * entry["estimate"], "o", ms=6, color=BLUE, mfc="white", mew=1.6)
         audit = entry.get("audit")
         if audit is not None:
-            color = INK if audit["covered"] else ORANGE
-            axes.plot([x + 0.12] * 2, [100 * audit["lower"], 100 * audit["upper"]], color=SOFT,
-                      lw=1)
-            axes.plot(x + 0.12, 100 * audit["measured"], "D", ms=5, color=color)
+            color, beside = INK if audit["covered"] else ORANGE, x + 0.12
+            axes.plot([beside] * 2, [100 * audit["lower"], 100 * audit["upper"]], color=SOFT, lw=1)
+            axes.plot(beside, 100 * audit["measured"], "D", ms=5, color=color)
         if len(told) <= 12:
-            words = f"{100 * entry['estimate']:.1f} %" + (
-                f", measured {100 * audit['measured']:.1f} %" if audit else "")
-            axes.annotate(words, (x, 100 * entry["estimate"]), xytext=(12, 0),
-                          textcoords="offset points", va="center", size=8, color=INK,
-                          bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85})
-    axes.set_xlim(-0.5, len(told) - 0.2)
+            axes.annotate(f"{100 * entry['estimate']:.1f} %", (x, 100 * entry["estimate"]),
+                          xytext=(-9, 0), textcoords="offset points", va="center", ha="right",
+                          size=8, color=BLUE)
+    axes.set_xlim(-0.6, len(told) - 0.4)
     under = batch_names.ticks([e["batch"] for e in told], delivered_as, 14 if len(told) <= 8 else 8)
     names = [f"{name}\nv{e['champion']}" for name, e in zip(under, told, strict=True)]
     axes.set_xticks(range(len(told)), names if len(told) <= 16 else
                     [str(x + 1) for x in range(len(told))])
     axes.tick_params(axis="x", length=0, labelcolor=INK)
-    axes.set_ylabel("accuracy, % (circle: estimated, diamond: audited)")
+    axes.set_ylabel("accuracy, %")
     axes.grid(axis="y")
     return figure
 
