@@ -182,12 +182,17 @@ class _Chain:
 
     def require_time(self, choices: list, minutes: float) -> None:
         """Refuse what would take longer than `minutes`, by the rate that a plan assumes."""
+        from ftzard.modeling.inspection import inspect
         from ftzard.modeling.memory import device
         from ftzard.steps import training_rate
+        from ftzard.training.memory_estimate import Sizes
 
-        config = self.last.record.config
+        record, config = self.last.record, self.last.record.config
+        base = inspect(model_records.base_spec(self.last.place, config.model, record.task.name),
+                       max(2, len(record["labels"])))
+        sizes = Sizes(base.parameters, base.parameters - base.embedding_parameters, 0, 0, 0, 0)
         rate, measured = training_rate.training_rate(
-            self.workspace, config, None, device(), None)
+            self.workspace, config, sizes, device(), None)
         tokens = sum(int(stage.train["length"].sum() + stage.validation["length"].sum() / 3)
                      * stage.record.training_config.epochs
                      for chosen in choices for stage in self.affected(chosen))
@@ -317,7 +322,7 @@ def _stage(place: Workspace, record: ModelRecord) -> _Stage:
         if factor not in rows:
             told = known[factor] if known is not None and factor in known else {}
             rows[factor] = rows["id"].map(told)
-        rows[factor] = rows[factor].fillna("")
+        rows[factor] = rows[factor].astype("object").where(rows[factor].notna(), "")
     train, validation = reproduce.training_rows(place, record, rows, lambda _: None)
     test = rows[(rows["split"] == "test") & ~rows["id"].isin(record.get("left_out") or [])]
     return _Stage(place, record, train, validation, test.reset_index(drop=True))

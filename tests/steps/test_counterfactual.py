@@ -15,13 +15,33 @@ def test_with_nothing_left_out_it_is_the_model_to_the_last_bit(trained):  # noqa
     assert found.difference == 0 and found.verdict == "no difference is shown"
 
 
-def test_a_label_that_is_left_out_is_missed(trained):  # noqa: F811
+@pytest.fixture
+def two(trained, monkeypatch):  # noqa: F811
+    """The workspace with its training rows in two batches, of 100 and of 40 rows."""
+    stage = counterfactual._stage
+
+    def in_batches(place, record):
+        made = stage(place, record)
+        made.train["batch"] = ["many"] * 100 + ["few"] * (len(made.train) - 100)
+        return made
+
+    monkeypatch.setattr(counterfactual, "_stage", in_batches)
+    return trained
+
+
+def test_the_table_has_each_batch_with_what_the_model_gains_by_it(two):
     said = []
-    found = counterfactual.without(trained, NAME, 1, "label=glad", say=said.append)
-    assert not found.equal and found.rows > 0
-    assert found.verdict == "helps" and found.lower > 0
-    assert found.difference == pytest.approx(found.score - found.without_score)
-    assert f"label=glad: {found.rows:,} training rows" in found.sentence and said
+    found = counterfactual.without_each(two, NAME, 1, say=said.append)
+    assert {(one.without, one.rows) for one in found} == {("batch=many", 100), ("batch=few", 40)}
+    assert [one.difference for one in found] == sorted(one.difference for one in found)
+    for one in found:
+        assert not one.equal and one.retrained == (1,) and one.n == 60
+        assert one.difference == pytest.approx(one.score - one.without_score)
+        assert one.lower <= one.difference <= one.upper
+        assert one.confidence == pytest.approx(0.975)
+    assert "batch=many: training version 1 again on 40 of 140 rows" in said
+    assert "batch=few: 40 training rows" in next(
+        one.sentence for one in found if one.rows == 40)
 
 
 def test_what_the_rows_do_not_have_is_named_with_what_they_have(trained):  # noqa: F811
@@ -32,5 +52,7 @@ def test_what_the_rows_do_not_have_is_named_with_what_they_have(trained):  # noq
 
 
 def test_what_would_take_too_long_is_refused_with_the_estimate(trained):  # noqa: F811
+    with pytest.raises(DataError, match="all of one batch"):
+        counterfactual.without_each(trained, NAME, 1)
     with pytest.raises(ModelError, match=r"1 trainings .* would take about .* expected 1e-06"):
         counterfactual.without(trained, NAME, 1, "label=glad", minutes=1e-6)
