@@ -28,7 +28,8 @@ def share(lines: int, which: int, **how) -> float:
              for start in range(0, lines, AT_ONCE)]
     found = sum(p * min(AT_ONCE, lines - start)
                 for p, start in zip(parts, range(0, lines, AT_ONCE), strict=True)) / lines
-    print(f"{how}: {100 * found:.2f} %", flush=True)
+    named = {name: value for name, value in how.items() if name != "kind"}
+    print(f"{named}: {100 * found:.2f} %", flush=True)
     return found
 
 
