@@ -2,6 +2,7 @@
 
 import pytest
 
+from ftzard.cli.tables import counterfactual_table
 from ftzard.errors import DataError, ModelError
 from ftzard.steps import counterfactual
 from tests.trained import NAME, trained  # noqa: F401 - the fixture
@@ -42,6 +43,9 @@ def test_the_table_has_each_batch_with_what_the_model_gains_by_it(two):
     assert "batch=many: training version 1 again on 40 of 140 rows" in said
     assert "batch=few: 40 training rows" in next(
         one.sentence for one in found if one.rows == 40)
+    shown = counterfactual_table(found).rows
+    assert [row[0] for row in shown] == [one.without for one in found]
+    assert {row[1] for row in shown} == {"40", "100"}
 
 
 def test_what_the_rows_do_not_have_is_named_with_what_they_have(trained):  # noqa: F811
@@ -56,3 +60,16 @@ def test_what_would_take_too_long_is_refused_with_the_estimate(trained):  # noqa
         counterfactual.without_each(trained, NAME, 1)
     with pytest.raises(ModelError, match=r"1 trainings .* would take about .* expected 1e-06"):
         counterfactual.without(trained, NAME, 1, "label=glad", minutes=1e-6)
+
+
+def test_the_command_takes_its_options_and_refuses_what_has_no_effect(trained, ftzard):  # noqa: F811
+    def refused(*options) -> str:
+        code, said = ftzard("reproduce", f"{NAME}@1", *options, "-w", trained.root)
+        assert code == 1
+        return said
+
+    assert "--minutes has no effect" in refused("--minutes", "5")
+    assert "give one of them" in refused("--without", "label=glad", "--without-each")
+    assert "label=gladd names 0 of the 2 values" in refused("--without", "label=gladd")
+    assert "expected 0 or fewer" in refused("--without", "label=glad", "--minutes", "0")
+    assert "all of one batch" in refused("--without-each")
