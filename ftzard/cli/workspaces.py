@@ -139,6 +139,10 @@ def status(
         say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
     for job in state["cluster"]:
         say(f"cluster: {job['sentence']}")
+    if state["estimate"]:
+        say(f"accuracy of {state['estimate']['called']}: {state['estimate']['sentence']}")
+    if state["error_budget"]:
+        say(f"error budget: {state['error_budget']['sentence']}")
     local = state["commits_not_pushed"]
     say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))

@@ -116,7 +116,9 @@ READ_BY: dict[str, str] = {
     "sampling.min_labelled": "labels sensors",
     "drift.false_alarms": "inference",
     "drift.clearing": "inference",
+    "drift.estimate_accuracy": "inference",
     "retraining.trigger": "sensors",
+    "retraining.min_accuracy": "sensors",
     "retraining.start": "retraining",
     "retraining.replay_ratio": "retraining",
     "retraining.epochs": "retraining",
@@ -131,6 +133,8 @@ READ_BY: dict[str, str] = {
     "gate.first_baseline_margin": _JUDGED,
     "gate.first_calibration_error": _JUDGED,
     "gate.trial": "choosing evaluation retraining",
+    "gate.error_budget": _JUDGED,
+    "gate.rounds": _JUDGED,
     "tracking.uri": _ALL,
     "tracking.experiment": _ALL,
     "tracking.registered_model": _ALL.replace("cleaning labels ", ""),
@@ -178,6 +182,7 @@ _FOR_TASK = {
        for name in ("max_class_loss", "first_baseline_margin")},
     **{("gate.first_calibration_error", step): ("classification",)
        for step in ("choosing", "evaluation")},
+    ("drift.estimate_accuracy", "inference"): ("classification",),
     ("task.abstain_below", "choosing"): ("classification",),
     ("task.abstain_below", "retraining"): ("classification",),
 }
@@ -301,6 +306,8 @@ def idle(config: Config, job: str) -> dict[str, str]:
     if sampling.strategy != "mix":
         found["sampling.random_share"] = (
             f"it is the share of sampling.strategy=mix, and that is {sampling.strategy}")
+    if config.gate.error_budget is None:
+        found["gate.rounds"] = "its rounds share gate.error_budget, and that is null"
     if data.split != "given":
         found["data.split_column"] = "it is read with data.split=given, and that is text"
     if data.sample_rows is None and data.mix is None:

@@ -155,11 +155,13 @@ class Sampling:
 class Drift:
     false_alarms: float
     clearing: float
+    estimate_accuracy: bool
 
 
 @dataclass
 class Retraining:
-    trigger: Literal["labels", "drift", "both"]
+    trigger: Literal["labels", "drift", "both", "accuracy"]
+    min_accuracy: float | None
     start: Literal["champion", "base"]
     replay_ratio: float | None
     epochs: int
@@ -178,6 +180,8 @@ class Gate:
     first_baseline_margin: float
     first_calibration_error: float
     trial: bool
+    error_budget: float | None
+    rounds: int
 
 
 @dataclass

@@ -17,7 +17,7 @@ interval lies above minus `max_class_loss`); vetoes hold as ever.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import inf
 
 import numpy as np
@@ -25,6 +25,7 @@ import numpy as np
 from ftzard.config.schema import Gate
 from ftzard.evaluation import gate_sentences as sentences
 from ftzard.evaluation import metric_info, paired
+from ftzard.evaluation.error_budget import Allowance
 from ftzard.evaluation.gate_sentences import count
 from ftzard.evaluation.intervals import wilson_interval
 from ftzard.evaluation.metric_info import ACCURACY
@@ -66,6 +67,8 @@ class Verdict:
     lower, upper, n, veto, …}]; limits: the settings, whether the workspace is a trial among them;
     new_labels: of labels that the champion does not know, [{label, recall, lower, upper, n, found,
     not_asked}], where all other numbers are of the rows of the other labels.
+    error_budget: what the decision spent of the budget, as `Allowance.account` returns it, None
+    without a budget.
     """
 
     promoted: bool
@@ -88,6 +91,7 @@ class Verdict:
     limits: dict
     measure: str = ACCURACY.name
     new_labels: list[dict] = field(default_factory=list)
+    error_budget: dict | None = None
 
     def to_dict(self) -> dict:
         """Return the verdict as plain values that JSON can hold.
@@ -99,9 +103,26 @@ class Verdict:
         values = asdict(self)
         if not self.new_labels:
             del values["new_labels"]
+        if self.error_budget is None:
+            del values["error_budget"]
         if self.measure != ACCURACY.name:
             return values
         return {_OF_ACCURACY.get(k, k): v for k, v in values.items() if k != "measure"}
+
+
+def from_dict(values: Mapping) -> Verdict:
+    """Return the verdict that `Verdict.to_dict` gave as plain values."""
+    new = {old: name for name, old in _OF_ACCURACY.items()}
+    known = {new.get(key, key): value for key, value in values.items()}
+    return Verdict(**{f.name: known[f.name] for f in fields(Verdict) if f.name in known})
+
+
+def confidence_of(verdict: Mapping) -> float | None:
+    """Return the confidence of a verdict's interval: that of its round, or the configured one."""
+    account = verdict.get("error_budget") or {}
+    if account.get("level"):
+        return 1 - 2 * account["level"]
+    return (verdict.get("limits") or {}).get("confidence")
 
 
 def is_trial(verdict: Mapping | None) -> bool:
@@ -127,6 +148,7 @@ def judge(
     calibration_error: float | None = None,
     calibration_chance: float = 0.0,
     new_labels: Mapping[str, int] | None = None,
+    allowance: Allowance | None = None,
 ) -> Verdict:
     """Decide whether `challenger` replaces `champion`.
 
@@ -150,6 +172,9 @@ def judge(
         calibration_chance: the error that a calibrated model may show on so few rows.
         new_labels: of labels that the challenger knows and the champion does not, how many rows
             were not asked about each, which is only put on record.
+        allowance: what this decision may spend of the error budget: its level is that of the
+            interval of the difference and of the exact test; vetoes and baselines, which promote
+            nothing, stay at `limits.confidence`. None tests at that, too.
 
     Raises:
         DataError: sets, ids, labels, weights or names do not match, no row is left, or the base is
@@ -164,6 +189,8 @@ def judge(
     pairs = (LabelPairs(challenger, classes) if measure == ACCURACY.name
              else ScorePairs(challenger, metric_info.of(measure), classes, first_opponent))
     first, rng = champion is None, np.random.default_rng(seed)
+    if allowance is not None and (first or new):  # it claims no gain, but has seen the rows
+        allowance = replace(allowance, level=0.0)
     before = None if first else pairs.matched(champion, "champion")
     others = {name: pairs.matched(answers, name) for name, answers in baselines.items()}
     if first:
@@ -172,7 +199,11 @@ def judge(
     def compare(where: np.ndarray | slice, other: np.ndarray) -> dict:
         return pairs.compare(where, other, limits.confidence, limits.resamples, rng)
 
-    total = compare(EVERY_ROW, before)
+    if first or allowance is None or not allowance.level:
+        total, level = compare(EVERY_ROW, before), limits.confidence
+    else:
+        level = allowance.confidence
+        total = pairs.compare(EVERY_ROW, before, level, allowance.draws(limits.resamples), rng)
 
     def veto(result: dict, limit: float) -> dict:
         return _with_veto(result, inf if first else limit, limits.confidence)
@@ -183,8 +214,8 @@ def judge(
                                limits.max_class_loss)
         for name, after, other in pairs.by_class(answers, before)]
     per_test_set = [
-        {"name": name} | veto(total if where is EVERY_ROW else compare(where, before),
-                              limits.max_forgetting)
+        {"name": name} | veto(total if where is EVERY_ROW and level == limits.confidence
+                              else compare(where, before), limits.max_forgetting)
         for name, where in pairs.by_set()]
     against_baselines = [
         {"name": name} | (total if other is before else compare(EVERY_ROW, other))
@@ -209,7 +240,7 @@ def judge(
                for label, unasked in new.items()]
     decision, reasons, rows_needed = (
         _decide_new(total, arrived, vetoes, limits) if arrived
-        else _decide(pairs, total, before, vetoes, against, limits))
+        else _decide(pairs, total, before, vetoes, against, limits, level, allowance))
     return Verdict(
         promoted=decision == "promote",
         decision=decision,
@@ -232,6 +263,8 @@ def judge(
                 if pairs.measure.of_labels or name not in OF_CLASSES} | {"seed": int(seed)},
         measure=pairs.measure.name,
         new_labels=arrived,
+        error_budget=None if allowance is None else _account(
+            pairs, total, before, decision, limits, allowance, rng),
     )
 
 
@@ -267,11 +300,28 @@ def _decide_new(total: dict, arrived: list[dict], vetoes: list[str], limits: Gat
             [*reasons, sentences.shared_labels(total, limits.max_class_loss), *vetoes], None)
 
 
+def _account(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, decision: str,
+             limits: Gate, allowance: Allowance, rng: np.random.Generator) -> dict:
+    """Return what a decision has spent of the error budget, and what fresh rows alone say."""
+    counted = bool(allowance.level and total["discordant"] and total["n"] >= limits.min_rows)
+    rows = {str(name): int((pairs.set == i).sum()) for i, name in enumerate(pairs.sets)}
+    fresh, found = np.isin(pairs.set, [i for i, name in enumerate(pairs.sets)
+                                       if allowance.fresh(str(name))]), None
+    if counted and fresh.any():
+        found = total if fresh.all() else pairs.compare(
+            fresh, before, allowance.confidence, allowance.draws(limits.resamples), rng)
+        found = {name: found[name] for name in ("n", "difference", "lower", "upper", "p")}
+    earned = found is not None and decision == "promote" and bool(
+        found["lower"] > 0 and found["p"] < 2 * allowance.level)
+    return allowance.account(counted=counted, earned=earned, rows=rows, fresh=found)
+
+
 def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vetoes: list[str],
-            against: str, limits: Gate) -> tuple[str, list[str], int | None]:
+            against: str, limits: Gate, confidence: float, allowance: Allowance | None
+            ) -> tuple[str, list[str], int | None]:
     """Return the decision, its reasons as sentences, and the rows that it would take, if more."""
     first, n, measure = against != "champion", total["n"], pairs.measure
-    shown = total["lower"] > 0 and total["p"] < 1 - limits.confidence
+    shown = total["lower"] > 0 and total["p"] < 1 - confidence
     excludes_zero = shown or total["upper"] < 0
     gain = total["difference"] if first else limits.min_gain
     alike = total["discordant"] == 0
@@ -279,9 +329,13 @@ def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vet
     if n < limits.min_rows or not excludes_zero:
         needed = limits.min_rows
         if gain > 0 and not excludes_zero and not alike:
-            needed = max(needed, pairs.rows_needed(gain, before, limits.confidence))
+            needed = max(needed, pairs.rows_needed(gain, before, confidence))
         needed = needed if needed > n else None
-    reasons = [sentences.summary(total, against, limits.confidence, measure)]
+    reasons = [sentences.summary(total, against, confidence, measure)]
+    if allowance is not None and not first:
+        reasons.append(sentences.of_budget(allowance))
+        if not allowance.level:
+            return "cannot tell", reasons, None
     if n < limits.min_rows:
         decision = "cannot tell"
         reasons.append(sentences.too_few(n, limits.min_rows))
@@ -293,7 +347,7 @@ def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vet
         if alike:
             reasons.append(sentences.alike(against))
         elif not shown:
-            reasons.append(sentences.not_shown(total, against, limits.confidence))
+            reasons.append(sentences.not_shown(total, against, confidence))
         elif not gained:
             reasons.append(
                 f"The gain of {measure.gain(total['difference'], sign=False)} is real but smaller "

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftzard.config.schema import Gate
+from ftzard.evaluation.error_budget import Allowance
+from ftzard.evaluation.error_budget import percent as share_of
 from ftzard.evaluation.metric_info import ACCURACY, Measure
 
 
@@ -91,6 +93,18 @@ def shared_labels(total: dict[str, Any], limit: float) -> str:
            f"above {bound}."
 
 
+def of_budget(allowance: Allowance) -> str:
+    """Say at which level of the error budget a decision is made."""
+    if not allowance.level:
+        return (f"The error budget is used up: {allowance.round - 1} decisions were counted, "
+                f"gate.rounds is {allowance.rounds}, and {share_of(allowance.left)} of "
+                f"{share_of(allowance.budget)} are left. Another promotion could not be told from "
+                "chance; a new line of models begins with new test rows, or raise gate.rounds.")
+    return (f"It is decision {allowance.round} of {allowance.rounds} of one error budget of "
+            f"{share_of(allowance.budget)}: {share_of(allowance.left)} are left, of which it may "
+            f"spend {share_of(allowance.level)}, one-sided.")
+
+
 def promoted(against: str, measure: Measure) -> str:
     """Say why the challenger is promoted."""
     if against != "champion":
@@ -171,7 +185,7 @@ def _share(share: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
+    return f"{100 * share:.4g} %"
 
 
 def count(number: int) -> str:

@@ -36,7 +36,7 @@ from ftzard.orchestration import (
 )
 from ftzard.tracking import workspace_store
 from ftzard.versioning import delivery_names
-from ftzard.workspace import addresses
+from ftzard.workspace import addresses, estimate_log
 from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace
 
@@ -57,6 +57,7 @@ class ArtifactIOManager(IOManager):
             context.log_event(AssetMaterialization(asset_key=handle.name, metadata={
                 **_described(handle, self.experiment.workspace.root), **_trial(self.experiment),
                 **_batches(handle, self.experiment.workspace, run),
+                **_estimated(handle, self.experiment.workspace),
                 **_way_to(run), **_plots(run)}))
 
     def load_input(self, context: InputContext) -> dict:
@@ -188,6 +189,12 @@ def _way_to(run: dict | None) -> dict:
         return {"MLflow run": workspace_store.NOT_HERE}
     return {"MLflow run": f"{run['name']} ({run['id']})",
             "MLflow page": MetadataValue.url(run["page"])}
+
+
+def _estimated(handle: ArtifactRef, workspace: Workspace) -> dict:
+    """Return what is estimated of a batch's accuracy before its labels, on its predictions."""
+    last = estimate_log.last(workspace) if handle.name == "predictions" else None
+    return {} if last is None else {"accuracy without labels": last["sentence"]}
 
 
 def _plots(run: dict | None) -> dict:

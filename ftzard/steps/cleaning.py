@@ -8,6 +8,7 @@ from ftzard.data import cleaning, intake_summary, reading
 from ftzard.data.labeling import labeling_queue, submissions
 from ftzard.reporting import plots
 from ftzard.sources import ingest
+from ftzard.steps import accuracy_estimate
 from ftzard.steps.step_run import Picture, StepRun
 
 
@@ -95,6 +96,8 @@ def write(run: StepRun, delivery: Path, table: pd.DataFrame, cleaned: pd.DataFra
     run.write("rejected", rejected)
     run.log(**summary.numbers)
     print(summary)
+    if run.labelled:
+        accuracy_estimate.audit(run, table)
     return rejected
 
 

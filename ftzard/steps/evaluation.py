@@ -17,7 +17,7 @@ from ftzard.modeling.prediction_cache import AnswerStore, CachedModel
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.registry import champion_alias, model_records
-from ftzard.steps import first_model, row_accounts, version_scores
+from ftzard.steps import first_model, gate_budget, row_accounts, version_scores
 from ftzard.steps.step_run import StepRun
 from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.evaluation import Evaluation
@@ -67,11 +67,20 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
         evaluation.answers["champion"] = defender.score(run, evaluation, store, check=True)
     _score_base(evaluation, loaded, store)
     _score_earlier(run, evaluation, loaded, store)
-    verdict = evaluation.judge(rows[rows["split"] == "train"])
+    evaluation.allowance, decided = gate_budget.allow(
+        run, challenger, files[0] if files else None, evaluation.rows)
+    verdict = evaluation.judge(rows[rows["split"] == "train"])  # adds the baselines' answers too
+    if decided is not None:
+        evaluation.verdict = decided
+        return _answered(run, evaluation, store)
     vanished = row_accounts.vanished_test_rows(workspace, champion, rows)
     run.log(test_rows_vanished=sum(vanished.values()))
     verdict = row_accounts.with_vanished(verdict, vanished, champion)
     evaluation.verdict = first_model.with_advice(run, verdict, rows)
+    return _answered(run, evaluation, store)
+
+
+def _answered(run: StepRun, evaluation: Evaluation, store: AnswerStore) -> Evaluation:
     print(version_scores.sentence(store))
     run.log(rows_answered=store.computed, answers_known=store.recalled)
     return evaluation

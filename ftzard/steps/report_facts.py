@@ -21,13 +21,13 @@ from ftzard.reporting.report_data import (
     Trial,
 )
 from ftzard.reporting.standings import Standings
-from ftzard.steps import candidate
+from ftzard.steps import candidate, gate_budget
 from ftzard.steps.step_run import StepRun
 from ftzard.steps.trials import curves
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
-from ftzard.workspace import drift_log
+from ftzard.workspace import drift_log, estimate_log
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
 LEARNED_BEFORE = "test row like one learned before"
@@ -71,6 +71,8 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
         drift=drift_log.entries(run.workspace),
+        estimates=estimate_log.entries(run.workspace),
+        error_budget=gate_budget.standing(run.workspace, version.name, config.gate),
         delivered_as=run.delivered_as,
         lineage=_lineage(run, version, steps),
         **run.task.report.facts(

@@ -18,6 +18,7 @@ from ftzard.evaluation import gate
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Predicted, Verdict
 from ftzard.evaluation.intervals import wilson_interval
+from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress, probabilities
@@ -134,13 +135,13 @@ class LabelEvaluation(Evaluation):
             self.asked)
         self.answers["majority"] = asked.shares(
             baselines.majority(train["label"], len(self.rows), self.classes), self.asked)
-        predicted = {role: self._predicted(answers) for role, answers in self.answers.items()}
+        predicted = {role: self.compared(answers) for role, answers in self.answers.items()}
         return gate.judge(
             predicted["challenger"], predicted.get("champion"), self.config.gate,
             classes=self.classes, seed=self.config.seed,
             baselines={name: predicted[name] for name in ("TF-IDF", "majority")},
             calibration_error=self.calibration.ece_after,
-            calibration_chance=self.calibration.ece_chance,
+            calibration_chance=self.calibration.ece_chance, allowance=self.allowance,
             new_labels={label: self._not_asked(label) for label in self.new})
 
     def measure_of(self, answers: np.ndarray) -> dict:
@@ -231,7 +232,13 @@ class LabelEvaluation(Evaluation):
     def _chosen(self, answers: np.ndarray) -> np.ndarray:
         return np.array(self.classes)[answers.argmax(axis=1)]
 
-    def _predicted(self, answers: np.ndarray) -> dict[str, Predicted]:
+    @property
+    def compared_by(self) -> str:
+        """The name of the measure that the gate compares."""
+        return ACCURACY.name
+
+    def compared(self, answers: np.ndarray) -> dict[str, Predicted]:
+        """Return the predicted labels by test set."""
         return {batch: Predicted.from_probabilities(
             part["id"], part["label"], answers[part.index], self.classes)
                 for batch, part in self.rows.groupby("batch", sort=False)}
@@ -252,6 +259,11 @@ def test_metrics(classifier: Classifier, rows: pd.DataFrame, config: Config, *,
 
 
 test_metrics.__test__ = False  # not a test case, whatever pytest makes of the name
+
+
+def calibrated(answers: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities (rows, labels) as a temperature makes them, to estimate accuracy by."""
+    return calibration.scaled(np.log(np.clip(answers, 1e-300, None)), temperature)
 
 
 def drift_sample(rows: pd.DataFrame, answers: np.ndarray, embeddings: np.ndarray) -> Sample:

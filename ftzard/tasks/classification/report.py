@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ftzard.evaluation.gate import means
+from ftzard.evaluation.gate import confidence_of, means
 from ftzard.evaluation.gate_sentences import unknown_rows
 from ftzard.evaluation.intervals import wilson_interval
 from ftzard.reporting import batch_names, plots
@@ -259,7 +259,7 @@ def _rules(verdict: Mapping) -> list[Markup]:
     limits = verdict.get("limits")
     if not limits:
         return []
-    sure = f"{100 * limits['confidence']:g} %"
+    sure = f"{100 * confidence_of(verdict):.4g} %"
     if verdict.get("against", "champion") != "champion":
         rule = f"The rule: the {sure} interval of the difference lies above zero."
         if "first_baseline_margin" in limits:

@@ -99,12 +99,12 @@ class LabelSetEvaluation(Evaluation):
         frequent = baselines.most_frequent(train["label"], len(self.rows), self.classes)
         shares = label_sets.indicators(train["label"].tolist(), self.classes).mean(axis=0)
         self.answers[MOST_FREQUENT] = Answered(np.tile(shares, (len(self.rows), 1)), frequent)
-        scored = {role: self._scored(answers) for role, answers in self.answers.items()}
+        scored = {role: self.compared(answers) for role, answers in self.answers.items()}
         return gate.judge(
             scored["challenger"], scored.get("champion"), self.config.gate,
             seed=self.config.seed, measure=SAMPLES_F1.name, classes=self.classes,
             baselines={name: scored[name] for name in ("TF-IDF", MOST_FREQUENT)},
-            first_opponent=MOST_FREQUENT)
+            first_opponent=MOST_FREQUENT, allowance=self.allowance)
 
     def measure_of(self, answers: Answered) -> dict:
         """Return every score of one model on all test rows."""
@@ -119,7 +119,7 @@ class LabelSetEvaluation(Evaluation):
         """Return the mean F1 of rows with its interval, and other scores of a model."""
         found = self.measure_of(answers)
         value, lower, upper = gate.interval(
-            self._scored(answers), measure=SAMPLES_F1.name,
+            self.compared(answers), measure=SAMPLES_F1.name,
             confidence=self.config.gate.confidence, resamples=self.config.gate.resamples,
             seed=self.config.seed)
         return {"measure": SAMPLES_F1.name, "score": value, "lower": lower, "upper": upper,
@@ -185,7 +185,12 @@ class LabelSetEvaluation(Evaluation):
     def _labels(self, answers: Answered) -> list[str]:
         return label_sets.from_indicators(answers.chosen, self.classes)
 
-    def _scored(self, answers: Answered) -> dict[str, Scored]:
+    @property
+    def compared_by(self) -> str:
+        """The name of the measure that the gate compares."""
+        return SAMPLES_F1.name
+
+    def compared(self, answers: Answered) -> dict[str, Scored]:
         """Return each row's F1, and of each label of a row whether it was given, by test set."""
         f1 = row_f1(self._targets, answers.chosen)
         hits = np.where(self._targets, answers.chosen.astype(float), np.nan)
