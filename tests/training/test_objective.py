@@ -63,7 +63,7 @@ def test_a_loss_that_the_trainer_does_not_know_is_learned(spec, train_rows, vali
         epochs=3, metric="validation_loss", seed=3, micro_batch_tokens=200)
     trained = trainer.train(model, Numbers(train_rows, validation_rows), config)
     losses = [entry["validation_loss"] for entry in trained.history]
-    assert min(losses) < 0.1 < 0.2 < validation_rows["label"].eq("positive").var()
+    assert min(losses) < 0.15 < 0.2 < validation_rows["label"].eq("positive").var()
 
 
 def test_a_head_of_one_output_is_refused_where_labels_are_told_apart(spec):
