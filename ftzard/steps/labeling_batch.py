@@ -6,7 +6,6 @@ asked of one person, or of two, each without the other's answer and without a su
 until then its answers are not handed in.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -71,10 +70,7 @@ class LabelingBatch:
 
     def needed(self, row_id: str) -> int:
         """Return how many people a row is asked of."""
-        if not self.overlap:
-            return 1
-        drawn = int.from_bytes(hashlib.sha256(f"{self.name}/{row_id}".encode()).digest()[:8])
-        return 2 if drawn < self.overlap * 2**64 else 1
+        return labeling_queue.asked_of(self.name, row_id, self.overlap)
 
     def counts(self, answer: Answer) -> bool:
         """Return whether an answer holds: one that was handed in and refused is asked for again."""

@@ -30,6 +30,7 @@ def select(run: StepRun, predictions: pd.DataFrame, *, strategy: str, budget: in
     queue, threshold = query_strategies.select(
         predictions, strategy=strategy, random_share=random_share, quantile=quantile,
         seed=run.config.seed, show_suggestions=show_suggestions,
+        overlap=run.config.sampling.overlap,
         scorer=run.task.evaluation.uncertainty, **asking,
         **query_inputs.of(run, predictions))
     counts = query_strategies.counts(predictions, queue, **asking)

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ftzard.core.yaml_file import dump
-from ftzard.data.labeling.labeling_queue import queue_csv
+from ftzard.data.labeling.labeling_queue import hide, keep_suggestions, queue_csv
 from ftzard.data.messages import one_turn, to_json
 from ftzard.data.storage import write_parquet
 from ftzard.workspace.workspace import Workspace
@@ -31,7 +31,11 @@ def ask(workspace: Workspace, texts, *, labels=("glad", "sad"), task=None, side=
     if free:
         queue["source"] = ""
         queue["messages"] = [to_json(one_turn(text)) for text in texts]
-    queue_csv(queue, workspace.labelling / f"{BATCH}.csv")
+    place = workspace.labelling / f"{BATCH}.csv"
+    if suggestions:
+        keep_suggestions(place, queue, queue.assign(confidence=0.6), "M@1")
+    queue_csv(hide(queue, sampling.get("show_suggestions", "never"), sampling.get("overlap", 0.0)),
+              place)
     if not free:
         known = pd.DataFrame({"id": ["x"], "batch": ["b0"], "row": [0], "text": ["one"],
                               "label": [labels[0]]})

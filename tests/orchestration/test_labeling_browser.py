@@ -26,7 +26,7 @@ ROWS = 60
 TOOL = Path(sys.executable).parent / "ftzard"
 #: Elements that a person acts on, and how each is called; and colors of text on its background.
 LOOK = """() => {
-  const shown = e => e.getClientRects().length && getComputedStyle(e).visibility !== 'hidden'
+  const shown = e => e.checkVisibility({visibilityProperty: true})
     && !e.closest('.unseen') && !e.classList.contains('jump');
   const channel = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
   const luminance = c => .2126 * channel(c[0]) + .7152 * channel(c[1]) + .0722 * channel(c[2]);
@@ -38,7 +38,7 @@ LOOK = """() => {
   for (const e of document.querySelectorAll('body *')) {
     if (!shown(e)) continue;
     if (/^(A|BUTTON|INPUT|TEXTAREA|SUMMARY|PROGRESS)$/.test(e.tagName)) {
-      const name = e.getAttribute('aria-label') || e.innerText || e.labels?.[0]?.innerText || '';
+      const name = e.getAttribute('aria-label') || e.innerText || e.labels?.[0]?.textContent || '';
       if (!name.trim()) nameless.push(e.outerHTML);
       if (/^(BUTTON|SUMMARY)$/.test(e.tagName) && e.getBoundingClientRect().height < 40)
         small.push(e.outerHTML);

@@ -5,6 +5,8 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
+from ftzard.data.labeling import submissions
+from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.labeling.labeling_queue import read_labelled
 from ftzard.errors import FtzardError, WorkspaceError
 from ftzard.orchestration.labeling_page import server
@@ -191,11 +193,16 @@ class TestSeveralPeople:
         for one in (ann, bob):
             one.get(f"{HERE}/hand-in")
             assert "4 labels handed in" in one.send(f"{HERE}/hand-in")
-        labels = {}
-        for path in workspace.labelled.iterdir():
+        labels, earlier = {}, None
+        for path in sorted(workspace.labelled.iterdir()):
             given = read_labelled(path).set_index("id")
             labels[given["labelled_by"].iloc[0]] = given.loc["r2", ["label", "own_answer"]].tolist()
+            taken = submissions.read(path, batch="d", queue=submissions.queues(workspace.labelling),
+                                     labels=OneOf(["glad", "sad"]), earlier=earlier)
+            assert taken.refused.empty and len(taken.cleaned) == 4
+            earlier = taken.cleaned
         assert labels == {"Ann": ["sad", "glad"], "Bob": ["sad", "sad"]}, "both are on record"
+        assert taken.facts["labellers"]["rows"] == 4 and taken.facts["labellers"]["share"] == 0.75
 
     def test_an_answer_waits_for_the_second_person_unless_one_says_otherwise(self, workspace):
         ask(workspace, TEXTS, overlap=1.0)

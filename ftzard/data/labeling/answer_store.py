@@ -8,7 +8,7 @@ batch and person, are taken over once.
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -101,8 +101,12 @@ class AnswerStore:
         """Return the answers to a batch in the order they were given, of one person or of all."""
         where, values = ("", [batch]) if person is None else (" AND person = ?", [batch, person])
         with self._open() as db:
-            return [Answer(*row) for row in db.execute(
-                f"SELECT {_COLUMNS} FROM answer WHERE batch = ?{where} ORDER BY rowid", values)]
+            return self._answers(db, where, values)
+
+    @staticmethod
+    def _answers(db: sqlite3.Connection, where: str, values: list[str]) -> list[Answer]:
+        return [Answer(*row) for row in db.execute(
+            f"SELECT {_COLUMNS} FROM answer WHERE batch = ?{where} ORDER BY rowid", values)]
 
     def save(self, batch: str, answer: Answer) -> None:
         """Save an answer in place of this person's former one; a settlement of the row ends."""
@@ -132,17 +136,22 @@ class AnswerStore:
 
     # Who looks at which row
 
-    def lease(self, batch: str, person: str, candidates: Iterable[tuple[str, int]]) -> str | None:
+    def lease(self, batch: str, person: str,
+              left: Callable[[list[Answer]], Iterable[tuple[str, int]]]) -> str | None:
         """Return the row that a person is shown next, and keep it from others for a while.
+
+        Nobody answers meanwhile: what is left is worked out in the same transaction.
 
         Args:
             batch: The batch.
             person: Who asks; they keep the row that they have until it is answered or skipped.
-            candidates: Rows that the person may answer, in order, each with the number of people
-                who may still answer it, this one among them.
+            left: Returns, of everybody's answers to the batch, the rows that the person may answer
+                in order, each with the number of people who may still answer it, this one among
+                them.
         """
         moment = time.time()
         with self._writing() as db:
+            candidates = left(self._answers(db, "", [batch]))
             rows = db.execute("SELECT id, person FROM lease WHERE batch = ? AND until > ?",
                               [batch, moment]).fetchall()
             mine = {row_id for row_id, who in rows if who == person}

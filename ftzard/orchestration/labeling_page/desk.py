@@ -117,8 +117,7 @@ class Desk:
     def next_session(self, batch: LabelingBatch, person: str) -> LabelingSession | None:
         """Return a session at the person's next row, which is kept for them; None after the last.
         """
-        answers = self.store.answers(batch.name)
-        row_id = self.store.lease(batch.name, person, batch.left(person, answers))
+        row_id = self.store.lease(batch.name, person, lambda answers: batch.left(person, answers))
         return None if row_id is None else self.session(batch, person, row_id)
 
     def session(self, batch: LabelingBatch, person: str, row_id: str) -> LabelingSession:
@@ -146,8 +145,8 @@ class Desk:
         session = self.session(batch, person, last.id)
         session.at = 1
         session.undo()
-        left = batch.left(person, self.store.answers(batch.name))
-        self.store.lease(batch.name, person, [row for row in left if row[0] == last.id])
+        self.store.lease(batch.name, person, lambda answers: [
+            row for row in batch.left(person, answers) if row[0] == last.id])
         return last.id
 
     def last_answer(self, batch: LabelingBatch, person: str) -> Answer | None:
