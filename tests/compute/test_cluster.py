@@ -102,15 +102,17 @@ def predict_file(capsys, *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_a_file_is_predicted_as_here_and_no_shard_twice(own, nodes, tmp_path, capsys):
-    texts = easy_texts(4200, seed=9).iloc[:, 0].tolist()
-    texts[70] = texts[4100] = " "
+def test_a_file_is_predicted_as_here_and_no_shard_twice(
+        own, nodes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ftzard.registry.cluster_lines.SHARD_BATCHES", 4)
+    texts = easy_texts(600, seed=9).iloc[:, 0].tolist()
+    texts[70] = texts[590] = " "
     file = tmp_path / "texts.txt"
     file.write_text("\n".join(texts) + "\n")
     here = predict_file(capsys, file, "-w", own.root)
     assert predict_file(capsys, file, *nodes.overrides, "-w", own.root) == here
     records = sorted((nodes.folder / "storage/shards").glob("*/*.json"))
-    assert len(records) == 3 and here.count("\n") == 4200
+    assert len(records) == 3 and here.count("\n") == 600
     before = {path: path.stat().st_mtime_ns for path in records}
     records[1].unlink()  # as if its node had died over it
     assert predict_file(capsys, file, *nodes.overrides, "compute.parallel=1", "-w", own.root
@@ -167,7 +169,7 @@ def test_another_version_of_ray_is_refused_before_anything_is_sent(nodes, monkey
 
 #: A run of its own, which can be killed: the tuning step with one long trial.
 ALONE = "import sys; from tests.compute.test_cluster import tune; tune(*sys.argv[1:])"
-LONG = ["tuning.trials=1", "training.epochs=400", "training.patience=400",
+LONG = ["tuning.trials=1", "training.epochs=2000", "training.patience=2000",
         "training.checkpoint_steps=5", "tuning.metric=validation_loss"]
 
 
