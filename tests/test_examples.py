@@ -16,7 +16,11 @@ from ftzard.config.compose import compose
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 NAMES = ("sentiment", "emotion", "instructions", "team")
-TASKS = {"emotion": "multi_label", "instructions": "instruction_tuning"}
+#: What `ftzard init` writes for another task.
+INIT = {"emotion": {"task": {"choice": "multi_label"}},
+        "instructions": {"task": {"choice": "instruction_tuning"},
+                         "model": {"choice": "falcon_tiny_answers"},
+                         "tuning": {"metric": "validation_loss"}}}
 #: What each says when it has run.
 SAYS = {"sentiment": r"champion +workspace@\d+[\s\S]*evaluation +1 +FINISHED",
         "emotion": r"gloomy[\s\S]*tuning +1 +FINISHED",
@@ -34,7 +38,7 @@ def test_every_example_is_listed_with_its_command():
 def test_its_config_is_understood_and_its_data_is_the_same_each_time(name, tmp_path):
     merged = runpy.run_path(str(EXAMPLES / "set_values.py"))["merged"]
     values = yaml.safe_load((EXAMPLES / name / "ftzard.yaml").read_text(encoding="utf-8"))
-    assert compose(merged({"task": {"choice": TASKS[name]}} if name in TASKS else {}, values))
+    assert compose(merged(INIT.get(name, {}), values))
     made = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         folder.mkdir()
