@@ -127,7 +127,11 @@ def labelled_rows(model: Files, config: Config, file: Path, identity: int
     return rows.filter(["id", "batch", "text", "label", "messages"]), described
 
 
-def report(comparison: Comparison, path: Path, examples: int = 50) -> Path:
-    """Write the comparison as one page that needs no other file; return its path."""
-    text = comparison_page.render(comparison, examples)
+def report(comparison: Comparison, path: Path, examples: int = 50,
+           others: Sequence[Comparison] = ()) -> Path:
+    """Write the comparison as one page that needs no other file; return its path.
+
+    others: of the same first model with more models.
+    """
+    text = comparison_page.render(comparison, examples, others)
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

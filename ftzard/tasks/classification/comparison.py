@@ -8,6 +8,7 @@ everywhere in FTzard.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,12 @@ from ftzard.evaluation.paired import mcnemar
 from ftzard.tasks.base import base_spec
 from ftzard.tasks.classification import asked as asked_about
 from ftzard.tasks.classification.calibration import scaled
-from ftzard.tasks.classification.metrics import classification_metrics
+from ftzard.tasks.classification.metrics import classification_metrics, filled_bins
 from ftzard.tasks.comparison import ComparedModel, Comparison, Line
+
+if TYPE_CHECKING:
+    from ftzard.reporting.confusion import Tested
+    from ftzard.reporting.html import Markup
 
 #: Scores with an interval: they follow from the counts of answers alone.
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
@@ -35,8 +40,10 @@ class LabelComparison(Comparison):
 
     first, second: every score of `classification_metrics`; agreed: rows with the same answer;
     only_first, only_second: rows that one alone got right; mcnemar_p: of these two (exact,
-    two-sided); own: the workspace's own metrics, {name: {first, second}}; apart: of labels that one
-    of them does not know, whose rows are not compared, [{label, n, unknown_to, right_of_other}].
+    two-sided); class_differences: {label: {value, lower, upper}} of recall, second minus first;
+    tested: what either answered to each row; own: the workspace's own metrics,
+    {name: {first, second}}; apart: of labels that one of them does not know, whose rows are not
+    compared, [{label, n, unknown_to, right_of_other}].
     """
 
     first: dict
@@ -45,6 +52,8 @@ class LabelComparison(Comparison):
     only_first: int
     only_second: int
     mcnemar_p: float
+    class_differences: dict[str, dict[str, float]]
+    tested: "tuple[Tested, Tested]"
     own: dict[str, dict[str, float]] = field(default_factory=dict)
     apart: tuple[dict, ...] = ()
 
@@ -54,7 +63,8 @@ class LabelComparison(Comparison):
     def measures(self) -> dict:
         """Return what is measured of labels, as plain values."""
         return {**{name: getattr(self, name) for name in (
-            "first", "second", "agreed", "only_first", "only_second", "mcnemar_p")},
+            "first", "second", "agreed", "only_first", "only_second", "mcnemar_p",
+            "class_differences")},
             "own_metrics": self.own, **({"apart": list(self.apart)} if self.apart else {})}
 
     def better(self) -> str:
@@ -90,6 +100,16 @@ class LabelComparison(Comparison):
             one, two = values["first"], values["second"]
             lines.append((name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−")))
         return lines
+
+    def sections(self) -> "list[tuple[str, list[Markup]]]":
+        """Return the differences by class, the confusion matrices and the calibration."""
+        from ftzard.tasks.classification import comparison_sections
+
+        return comparison_sections.sections(self)
+
+    def bins(self, tested: "Tested") -> list[dict]:
+        """Return the filled bins of a model's confidence, as `metrics.reliability` has them."""
+        return filled_bins(tested.confidence, tested.predicted == tested.true)
 
     def class_lines(self) -> list[Line]:
         """Return (label, rows, F1 of the first, of the second) as texts."""
@@ -178,8 +198,18 @@ def compared(rows: pd.DataFrame, first: np.ndarray, second: np.ndarray, classes:
         rows=described, confidence=limits.confidence,
         disagreements=pd.concat([where, apart.drop(columns="row")], axis=1),
         own={name: {"first": own[0][name], "second": own[1][name]} for name in own_metrics},
+        tested=tuple(answered(rows, p, classes) for p in (first, second)),
         **paired_scores(labels, first, second, classes, seed=config.seed,
                         confidence=limits.confidence, resamples=limits.resamples), **of_both)
+
+
+def answered(rows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str]) -> "Tested":
+    """Return what a model answered to rows (id, text, label), for the page."""
+    from ftzard.reporting.confusion import Tested
+
+    return Tested(classes, class_indices(rows["label"].tolist(), classes),
+                  probabilities.argmax(axis=1), probabilities.max(axis=1), rows["text"].tolist(),
+                  rows["id"].tolist())
 
 
 def paired_scores(
@@ -195,8 +225,9 @@ def paired_scores(
     """Return what is measured of two models' probabilities of the same rows.
 
     labels: n true label names; first, second: (n, k) probabilities, columns in the order of
-    `classes`. The result holds scores, n, first, second, agreed, only_first, only_second and
-    mcnemar_p, as `LabelComparison` has them. Raises DataError as `classification_metrics` does.
+    `classes`. The result holds scores, n, first, second, agreed, only_first, only_second,
+    mcnemar_p and class_differences, as `LabelComparison` has them. Raises DataError as
+    `classification_metrics` does.
     """
     one, two = (classification_metrics(labels, p, classes) for p in (first, second))
     true = class_indices(labels, classes)
@@ -225,7 +256,11 @@ def paired_scores(
     return {
         "scores": scores, "first": one, "second": two, "n": n,
         "agreed": int((answers[0] == answers[1]).sum()), "only_first": only[0],
-        "only_second": only[1], "mcnemar_p": mcnemar(*only)}
+        "only_second": only[1], "mcnemar_p": mcnemar(*only),
+        "class_differences": {str(label): interval(
+            two["per_class"][str(label)]["recall"] - one["per_class"][str(label)]["recall"],
+            drawn[1]["recall"][:, i] - drawn[0]["recall"][:, i])
+            for i, label in enumerate(classes)}}
 
 
 def disagreements(
@@ -272,6 +307,7 @@ def _scores(draws: np.ndarray, true: np.ndarray, guess: np.ndarray, k: int) -> d
         "accuracy": hits.sum(axis=1) / support.sum(axis=1),
         "balanced_accuracy": (recall * there).sum(axis=1) / there.sum(axis=1),
         "macro_f1": f1.sum(axis=1) / (seen > 0).sum(axis=1),
+        "recall": recall,
     }
 
 

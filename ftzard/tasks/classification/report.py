@@ -8,8 +8,8 @@ import pandas as pd
 
 from ftzard.evaluation.gate import confidence_of, means
 from ftzard.evaluation.gate_sentences import unknown_rows
-from ftzard.evaluation.intervals import wilson_interval
-from ftzard.reporting import batch_names, plots
+from ftzard.evaluation.intervals import class_indices, wilson_interval
+from ftzard.reporting import batch_names, confusion, plots
 from ftzard.reporting.html import (
     Markup,
     digits,
@@ -34,6 +34,8 @@ from ftzard.tasks.classification.evaluation import LabelEvaluation
 from ftzard.tasks.classification.metrics import classification_metrics, reliability
 
 MISTAKES = 20
+#: A confusion matrix of so many classes has room beside another picture.
+NARROW = 4
 
 
 def facts(evaluation: LabelEvaluation, rows: pd.DataFrame, names: Mapping[str, str],
@@ -95,7 +97,7 @@ def _comparison(facts: Facts) -> list[Markup]:
         "Difference in points with its interval; the line at zero means no difference.",
         plots.svg(plots.comparison(verdict, facts.delivered_as)),
     )
-    counts = tag("div", tag("h3", "Share that is right"), _shares(facts), *_rules(verdict))
+    counts = tag("div", tag("h3", "Accuracy"), _shares(facts), *_rules(verdict))
     return [opening(lead), tag("div", drawing, counts, class_="two")]
 
 
@@ -125,12 +127,11 @@ def _answers(facts: Facts) -> list[Markup]:
         f"{percent(scores['balanced_accuracy'])}, macro F1 {percent(scores['macro_f1'])}. "
         f"{_worst_confusion(scores)}"
     )
-    matrix = picture(
-        "Confusion matrix",
-        "Rows are the true classes, columns what the model said; percentages are of the row.",
-        plots.svg(plots.confusion_matrix(scores["confusion"], test.classes)),
-    )
-    scaled, scaling = [], ""
+    lines = confusion.cells(_tested(test))
+    matrix = tag("div", tag("h3", "Confusion matrix"), tag(
+        "p", "True classes down, predicted ones across; percentages are of the line. A number "
+             "leads to rows of its cell.", class_="soft small"), confusion.matrix(lines))
+    scaled, scaling, cooled = [], "", np.asarray(test.probabilities, dtype=float)
     if test.temperature is not None:
         cooled = calibration.scaled(np.log(_above_zero(test.probabilities)), test.temperature)
         scaled = reliability(test.labels, cooled, test.classes)
@@ -148,16 +149,34 @@ def _answers(facts: Facts) -> list[Markup]:
     curve = calibration.abstention(test.labels, test.probabilities, test.classes)
     half = min(curve, key=lambda p: abs(p["coverage"] - 0.5))
     silence = picture(
-        "Accuracy if it answers only when it is sure",
+        "Coverage and accuracy",
         f"If only the surest {100 * half['coverage']:.0f} % of the rows were answered, those with "
         f"a confidence of at least {percent(half['confidence'])}, {percent(half['accuracy'])} of "
         "them would be right. The band is the 95 % interval.",
         plots.svg(plots.abstention(curve)),
     )
+    first = ([tag("div", matrix, trust, class_="two"), tag("div", silence, class_="two gap")]
+             if len(test.classes) <= NARROW else
+             [matrix, tag("div", trust, silence, class_="two gap")])
     return [
-        opening(lead), tag("div", matrix, trust, class_="two"),
-        tag("div", silence, _levels(curve), class_="two gap"), _mistakes(test),
+        opening(lead), *first,
+        tag("div", _levels(curve), _threshold(test, cooled), class_="two gap"),
+        _mistakes(test), tag("h3", "Rows behind the confusion matrix", class_="gap"),
+        confusion.cell_rows(lines),
     ]
+
+
+def _tested(test: Test) -> confusion.Tested:
+    scores = np.asarray(test.probabilities, dtype=float)
+    return confusion.Tested(test.classes, class_indices(test.labels, test.classes),
+                            scores.argmax(axis=1), scores.max(axis=1), test.texts, test.ids)
+
+
+def _threshold(test: Test, probabilities: np.ndarray) -> Markup:
+    """Return the slider on the confidence as `ftzard predict` shows it, after the temperature."""
+    right = probabilities.argmax(axis=1) == class_indices(test.labels, test.classes)
+    note = "" if test.temperature is None else " (calibrated, as ftzard predict shows it)"
+    return confusion.threshold(probabilities.max(axis=1), right, start=0.5, note=note)
 
 
 def _figures(facts: Facts) -> Markup:
@@ -326,7 +345,7 @@ def _levels(curve: Sequence[Mapping]) -> Markup:
             percent(surest[0]["confidence"]) if surest else "–"))
         if not coverage:
             break
-    return tag("div", tag("h3", "To be right on at least"), table(
+    return tag("div", tag("h3", "Accuracy targets"), table(
         ("accuracy", "rows answered", "with a confidence from"), rows,
         ("number", "number", "number")))
 
