@@ -1,6 +1,5 @@
 """The heavy call on two real nodes: the same adapters, and nothing left running or half-done."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -167,58 +166,76 @@ def test_another_version_of_ray_is_refused_before_anything_is_sent(nodes, monkey
         ray_jobs.RayJobs(nodes.address)
 
 
-#: A run of its own, which can be killed: the tuning step with one long trial.
-ALONE = "import sys; from tests.compute.test_cluster import tune; tune(*sys.argv[1:])"
-LONG = ["tuning.trials=1", "training.epochs=2000", "training.patience=2000",
-        "training.checkpoint_steps=5", "tuning.metric=validation_loss"]
+#: A head of its own, which can be killed: it asks for one job, and the nodes' Python is `sleep`.
+HEAD = """
+import sys
+from pathlib import Path
+from ftzard.compute.cluster import Cluster
+from ftzard.compute.request import Request
+from ftzard.config.compose import compose
+cluster = Cluster(compose({"overrides": sys.argv[2:]}).compute, 1, Path(sys.argv[1]),
+                  lambda line: print(line, flush=True))
+cluster.run([Request("fit", {"number": 7}, {})])
+"""
 
 
-def start_alone(own, nodes) -> subprocess.Popen:
-    log = open(nodes.folder / "alone.log", "ab")
+def start_head(nodes, state: Path) -> subprocess.Popen:
+    python = nodes.folder / "sleeps"
+    python.write_text("#!/bin/sh\nsleep 600\n")
+    python.chmod(0o755)
     return subprocess.Popen(
-        [sys.executable, "-c", ALONE, *LONG, *nodes.overrides],
-        cwd=Path(__file__).parents[2], stdout=log, stderr=log, start_new_session=True,
-        env={**os.environ, "FTZARD_WORKSPACE": str(own.root), "PYTHONPATH": "."})
+        [sys.executable, "-c", HEAD, str(state), *nodes.overrides[:-1], f"compute.python={python}"],
+        stdout=open(state / "head.log", "ab"), stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def test_whatever_ends_a_run_its_job_is_stopped_and_a_dead_head_finds_its_job(nodes, tmp_path):
+    before, log = set(nodes.jobs()), tmp_path / "head.log"
+
+    def begun() -> str | None:
+        return next((name for name, job in nodes.jobs().items()
+                     if name not in before and job.status == "RUNNING"), None)
+
+    def stopped(job: str) -> bool:
+        return nodes.jobs()[job].status == "STOPPED"
+
+    head = start_head(nodes, tmp_path)
+    try:
+        job = wait_until(begun)
+        # Head and watchdog lose their power: the job goes on, and the next head finds it.
+        (watchdog,) = [p for p in psutil.Process(head.pid).children()
+                       if "ftzard.compute.watchdog" in p.cmdline()]
+        watchdog.kill()
+        head.kill()
+        head.wait()
+        assert nodes.jobs()[job].status == "RUNNING"
+        head = start_head(nodes, tmp_path)
+        wait_until(lambda: f"found the job {job}" in log.read_text())
+        status = wait_until(lambda: [one for one in waiting.jobs(tmp_path)
+                                     if one["state"] == "RUNNING"])
+        assert status[0]["job"] == job and set(nodes.jobs()) - before == {job}
+        # Ctrl-C.
+        head.send_signal(signal.SIGINT)
+        wait_until(lambda: stopped(job), 10)
+        head.wait()
+        assert waiting.jobs(tmp_path) == []
+        # Killed at once, with no time to say anything: the watchdog outlives it.
+        before.add(job)
+        head = start_head(nodes, tmp_path)
+        second = wait_until(begun)
+        head.kill()
+        wait_until(lambda: stopped(second), 10)
+    finally:
+        head.kill()
+        head.wait()
 
 
 def begun(nodes, before: set[str]) -> str | None:
-    """Return the job that is new and runs, once it has kept a checkpoint."""
+    """Return a job on the far node that is new, once it has kept a checkpoint."""
     kept = {path.parents[1].name[:32] for path in
             (nodes.folder / "storage/requests").glob("*/checkpoints/*.json")}
     return next((name for name, job in nodes.jobs().items() if name not in before
+                 and "127.0.0.3" in (job.driver_agent_http_address or "")
                  and job.status == "RUNNING" and name.split("-")[1] in kept), None)
-
-
-def test_whatever_ends_a_run_its_job_is_stopped_and_a_dead_head_finds_its_job(own, nodes):
-    before = set(nodes.jobs())
-    run = start_alone(own, nodes)
-    try:
-        job = wait_until(lambda: begun(nodes, before))
-        # Head and watchdog lose their power: the job goes on, and the next run finds it.
-        (watchdog,) = [p for p in psutil.Process(run.pid).children()
-                       if "ftzard.compute.watchdog" in p.cmdline()]
-        watchdog.kill()
-        run.kill()
-        run.wait()
-        assert nodes.jobs()[job].status == "RUNNING"
-        run = start_alone(own, nodes)
-        log = nodes.folder / "alone.log"
-        wait_until(lambda: f"found the job {job}" in log.read_text())
-        assert set(nodes.jobs()) - before == {job}
-        status = wait_until(lambda: waiting.jobs(own.state))
-        assert status[0]["job"] == job and status[0]["state"] == "RUNNING"
-        # Ctrl-C.
-        run.send_signal(signal.SIGINT)
-        wait_until(lambda: nodes.jobs()[job].status == "STOPPED", 10)
-        run.wait()
-        # Killed at once, by nobody's leave: the watchdog outlives it.
-        run = start_alone(own, nodes)
-        second = wait_until(lambda: begun(nodes, before | {job}))
-        run.kill()
-        wait_until(lambda: nodes.jobs()[second].status == "STOPPED", 10)
-    finally:
-        run.kill()
-        run.wait()
 
 
 def test_a_node_that_dies_costs_no_adapter_and_no_finished_step(own, nodes, monkeypatch):
@@ -229,16 +246,7 @@ def test_a_node_that_dies_costs_no_adapter_and_no_finished_step(own, nodes, monk
     before, killed = set(nodes.jobs()), []
 
     def kill_far() -> None:
-        def far() -> str | None:
-            job = begun(nodes, before)
-            info = nodes.jobs().get(job) if job else None
-            return job if info and "127.0.0.3" in (info.driver_agent_http_address or "") else (
-                next((name for name, one in nodes.jobs().items() if name not in before
-                      and "127.0.0.3" in (one.driver_agent_http_address or "")
-                      and any((nodes.folder / "storage/requests").glob(
-                          f"{name.split('-')[1]}*/checkpoints/*.json"))), None))
-
-        killed.append(wait_until(far, 90))
+        killed.append(wait_until(lambda: begun(nodes, before), 120))
         nodes.kill("127.0.0.3")
 
     thread = threading.Thread(target=kill_far)
