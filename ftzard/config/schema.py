@@ -155,11 +155,13 @@ class Sampling:
 class Drift:
     false_alarms: float
     clearing: float
+    estimate_accuracy: bool
 
 
 @dataclass
 class Retraining:
-    trigger: Literal["labels", "drift", "both"]
+    trigger: Literal["labels", "drift", "both", "accuracy"]
+    min_accuracy: float | None
     start: Literal["champion", "base"]
     replay_ratio: float | None
     epochs: int
@@ -178,6 +180,8 @@ class Gate:
     first_baseline_margin: float
     first_calibration_error: float
     trial: bool
+    error_budget: float | None
+    rounds: int
 
 
 @dataclass
@@ -217,6 +221,22 @@ class Versioning:
 
 
 @dataclass
+class Compute:
+    kind: Literal["local", "ray"]
+    address: str | None
+    storage: str | None
+    parallel: int
+    cpus: int | None
+    gpus: int
+    accelerator: str | None
+    memory_mb: int | None
+    env: list[str] | None
+    python: str
+    max_failures: int
+    queue_seconds: int
+
+
+@dataclass
 class Config:
     """A resolved experiment: what a notebook gets and what is recorded."""
 
@@ -233,6 +253,7 @@ class Config:
     paths: Paths
     versioning: Versioning
     notify: Notify
+    compute: Compute
     seed: int
     threads: int
     metrics: list[str] | None

@@ -69,8 +69,13 @@ def read(path: Path) -> Sample:
 
 def remember(run: StepRun, version: Version, answered: Sample) -> None:
     """Keep a version's answers to this step's test rows, if they are those it was trained with."""
-    if run.inputs["tokenized"].sha256 == _trained_on(run.workspace, version)["sha256"]:
+    if trained_on_now(run, version):
         keep(run.workspace, version, answered)
+
+
+def trained_on_now(run: StepRun, version: Version) -> bool:
+    """Return whether this step's rows are those that a version was trained with."""
+    return run.inputs["tokenized"].sha256 == _trained_on(run.workspace, version)["sha256"]
 
 
 def keep(workspace: Workspace, version: Version, reference: Sample) -> Path:

@@ -68,7 +68,8 @@ def submit(workspace: Workspace, labels: Mapping[str, str] | pd.DataFrame | Path
                           for row in refused.head(NAMED).itertuples(index=False))
         more = f"; and {len(refused) - NAMED:,} more" if len(refused) > NAMED else ""
         raise DataError(f"{len(refused):,} of {len(given):,} labels cannot be handed in: {named}"
-                        f"{more}. Nothing was written; mend these rows, or leave them out.")
+                        f"{more}. Nothing was written; mend these rows, or leave them out; a new "
+                        "label is named in data.labels of ftzard.yaml first, beside all others.")
     return write_submission(workspace.labelled, given, batch="api", person=person)
 
 
