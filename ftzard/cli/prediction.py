@@ -28,8 +28,8 @@ def predict(
     what: Annotated[list[str] | None, typer.Argument(
         metavar="[MODEL] [FILE|-|TEXT…]",
         help="MODEL: champion (the default), challenger, previous, base or NAME@VERSION. Then a "
-             ".txt, .jsonl, .csv or .parquet file, '-' or nothing for what is piped in, or texts."
-        )] = None,
+             ".txt, .jsonl, .csv or .parquet file, '-' or nothing for what is piped in, or texts. "
+             "With a file also compute=ray, to predict it on a cluster.")] = None,
     workspace: InWorkspace = None,
     kind: Annotated[str | None, typer.Option(
         "--format", help="txt, jsonl or csv; default: by the file's name or its first line."

@@ -15,6 +15,7 @@ from ftzard.evaluation import gate
 from ftzard.reporting import batch_names, html, plots
 from ftzard.reporting.html import Markup, joined, missing, tag
 from ftzard.reporting.report_data import Facts, Round, TaskSections
+from ftzard.reporting.sections_evidence import error_budget, estimates
 from ftzard.reporting.sections_rounds import drift, forgetting, listed, rounds
 from ftzard.reporting.sections_training import data, learning
 
@@ -22,6 +23,7 @@ SectionsOf = Callable[[Facts], TaskSections]
 SECTIONS = (
     ("glance", "Verdict"),
     ("comparison", "Champion against challenger"),
+    ("budget", "Error budget"),
     ("answers", "Test results"),
     ("learning", "Training"),
     ("data", "Data"),
@@ -29,6 +31,7 @@ SECTIONS = (
     ("rounds", "Rounds"),
     ("forgetting", "Forgetting"),
     ("drift", "Drift"),
+    ("estimates", "Accuracy before labels"),
     ("lineage", "Lineage"),
 )
 
@@ -51,6 +54,7 @@ def render(facts: Facts | Mapping[str, Any], sections_of: SectionsOf) -> str:
         "glance": glance(checked, task),
         "comparison": task.comparison or missing(
             "No comparison was made in this round, so there is no interval to show."),
+        "budget": error_budget(checked),
         "answers": task.answers,
         "learning": learning(checked),
         "data": data(checked),
@@ -58,6 +62,7 @@ def render(facts: Facts | Mapping[str, Any], sections_of: SectionsOf) -> str:
         "rounds": rounds(checked),
         "forgetting": forgetting(checked),
         "drift": drift(checked),
+        "estimates": estimates(checked),
         "lineage": lineage(checked),
     }
     sections = [(anchor, heading, joined(contents[anchor])) for anchor, heading in SECTIONS]

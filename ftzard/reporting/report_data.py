@@ -245,6 +245,8 @@ class Facts:
     forgetting: `forgetting.Matrix.to_dict()`; drift: `drift.Drift.to_dict()` of every batch so far
     with its batch and the champion's number, oldest first.
     delivered_as: {batch: name of the file that it was delivered as}, of the batches known by name.
+    error_budget: `error_budget.standing(...)`, None without a budget; estimates: the entries of the
+    log of accuracy estimates, oldest first.
     pages: file name of the page that lists all reports, beside this one.
     """
 
@@ -261,6 +263,8 @@ class Facts:
     rejected: Mapping[str, int] | None = None
     rejected_examples: Sequence[Mapping[str, Any]] = ()
     rows_read: int | None = None
+    error_budget: Mapping[str, Any] | None = None
+    estimates: Sequence[Mapping[str, Any]] = ()
     dropped_by_own_code: dict[str, int] | None = None
     leaks: Mapping[str, int] | None = None
     arrived_leaks: Mapping[str, int] | None = None

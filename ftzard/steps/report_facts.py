@@ -23,13 +23,13 @@ from ftzard.reporting.report_data import (
     Trial,
 )
 from ftzard.reporting.standings import Standings
-from ftzard.steps import candidate, report_links
+from ftzard.steps import candidate, gate_budget, report_links
 from ftzard.steps.step_run import StepRun
 from ftzard.steps.trials import curves
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
-from ftzard.workspace import drift_log
+from ftzard.workspace import drift_log, estimate_log
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
 ALL_REPORTS = "all.html"
@@ -81,6 +81,8 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
         drift=drift_log.entries(run.workspace),
+        estimates=estimate_log.entries(run.workspace),
+        error_budget=gate_budget.standing(run.workspace, version.name, config.gate),
         delivered_as=run.delivered_as,
         pages=ALL_REPORTS,
         lineage=_lineage(run, version, steps),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ftzard.errors import DataError
-from ftzard.evaluation import drift
+from ftzard.evaluation import drift, error_budget, estimates
 from ftzard.evaluation.forgetting import Matrix, summary
 from ftzard.evaluation.gate import judge
 from ftzard.reporting import report
@@ -77,6 +77,19 @@ def drifts() -> list[dict]:
     return found
 
 
+def estimated() -> list[dict]:
+    """A batch that was estimated and audited, then one after an alarm."""
+    rng = np.random.default_rng(1)
+    p = rng.uniform(0.5, 1, 500)
+    chances, labels = np.c_[p, 1 - p], (rng.random(500) > p).astype(int)
+    found = []
+    for batch, alarm in (("b1a5", None), ("b2f7", "words")):
+        told = estimates.estimate(chances, chances, labels, CLASSES, drifted=alarm).to_dict()
+        found.append({**told, "batch": batch, "champion": 1, "audit": None if alarm else
+                      estimates.audit(told, 150, 200)})
+    return found
+
+
 @pytest.fixture(scope="module")
 def facts() -> dict:
     rng = np.random.default_rng(0)
@@ -137,6 +150,12 @@ def facts() -> dict:
         "learned_before": 5,
         "forgetting": Matrix.of(RECORDS).to_dict(),
         "drift": drifts(),
+        "estimates": estimated(),
+        "error_budget": error_budget.standing([{"version": 2, "decisions": [{
+            "decision": "promote", "promoted": True, "decided": "2026-11-21", "rows_needed": None,
+            "error_budget": error_budget.allowance(0.05, 20, (), cap=0.025).account(
+                counted=True, earned=True, rows={"b1a5": 600}, fresh=None)}]}],
+            0.05, 20, cap=0.025),
         "uncertainty": np.linspace(0, 1, 400),
         "threshold": 0.75,
         "strategy": "least confidence",
@@ -210,6 +229,14 @@ def test_the_page_tells_what_it_was_told(facts, whole):
         assert said in text, said
     assert "duplicate of a validation row" not in text
     assert "not reported" not in text
+
+
+def test_the_budget_and_the_estimates_stand_with_what_came_of_them(whole):
+    budget = section_text(whole, "budget")
+    assert "5 % of 5 % are left after 1 of 20 decisions" in budget and "1.4 %" in budget
+    told = section_text(whole, "estimates")
+    assert "cannot be estimated: the batch differs" in told and "(words)" in told
+    assert "75.0 % of 200" in told and "covered" in told and "march.csv" in told
 
 
 def test_a_round_on_other_rows_stands_apart_and_in_no_picture():
@@ -321,6 +348,8 @@ def test_missing_sections_are_said_and_no_chart_is_empty():
         "no history to show",
         "nothing shows what was forgotten",
         "No incoming batch was compared",
+        "No accuracy was estimated",
+        "There is no error budget",
         "not reported whether test rows were found",
         "no lineage",
     ):
@@ -344,6 +373,8 @@ def test_missing_sections_are_said_and_no_chart_is_empty():
         ("rounds", "rounds", "no history to show"),
         ("forgetting", "forgetting", "nothing shows what was forgotten"),
         ("drift", "drift", "No incoming batch was compared"),
+        ("estimates", "estimates", "No accuracy was estimated"),
+        ("error_budget", "budget", "There is no error budget"),
         ("lineage", "lineage", "no lineage"),
     ],
 )

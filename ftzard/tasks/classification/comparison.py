@@ -21,6 +21,7 @@ from ftzard.evaluation.intervals import class_indices, wilson_interval
 from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.evaluation.paired import mcnemar
 from ftzard.tasks.base import base_spec
+from ftzard.tasks.classification import asked as asked_about
 from ftzard.tasks.classification.calibration import scaled
 from ftzard.tasks.classification.metrics import classification_metrics, filled_bins
 from ftzard.tasks.comparison import ComparedModel, Comparison, Line
@@ -41,7 +42,8 @@ class LabelComparison(Comparison):
     only_first, only_second: rows that one alone got right; mcnemar_p: of these two (exact,
     two-sided); class_differences: {label: {value, lower, upper}} of recall, second minus first;
     tested: what either answered to each row; own: the workspace's own metrics,
-    {name: {first, second}}.
+    {name: {first, second}}; apart: of labels that one of them does not know, whose rows are not
+    compared, [{label, n, unknown_to, right_of_other}].
     """
 
     first: dict
@@ -53,6 +55,7 @@ class LabelComparison(Comparison):
     class_differences: dict[str, dict[str, float]]
     tested: "tuple[Tested, Tested]"
     own: dict[str, dict[str, float]] = field(default_factory=dict)
+    apart: tuple[dict, ...] = ()
 
     disagreements_title = "Where they disagree"
     disagreement_columns = ("text", "true label")
@@ -62,7 +65,7 @@ class LabelComparison(Comparison):
         return {**{name: getattr(self, name) for name in (
             "first", "second", "agreed", "only_first", "only_second", "mcnemar_p",
             "class_differences")},
-            "own_metrics": self.own}
+            "own_metrics": self.own, **({"apart": list(self.apart)} if self.apart else {})}
 
     def better(self) -> str:
         """Return in sentences whether one is more accurate."""
@@ -71,9 +74,12 @@ class LabelComparison(Comparison):
                  f"{100 * gap['value']:+.1f} points ({100 * self.confidence:g} % interval "
                  f"{100 * gap['lower']:+.1f} to {100 * gap['upper']:+.1f}).").replace("-", "−")
         sure = self.mcnemar_p < 1 - self.confidence
-        if sure and not gap["lower"] <= 0 <= gap["upper"]:
-            return f"{words} {self.names[gap['lower'] > 0]} is better."
-        return f"{words} No difference is shown."
+        found = (f"{self.names[gap['lower'] > 0]} is better."
+                 if sure and not gap["lower"] <= 0 <= gap["upper"] else "No difference is shown.")
+        return " ".join([words, found, *(
+            f"{one['unknown_to']} does not know '{one['label']}': its {one['n']:,} rows are left "
+            f"out, of which the other is right on {one['right_of_other']:,}."
+            for one in self.apart)])
 
     def score_lines(self) -> list[Line]:
         """Return (score, of the first, of the second, difference) as texts."""
@@ -129,21 +135,50 @@ class LabelComparison(Comparison):
 def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict, *,
             asked: tuple[str, str], config: Config, caveat: str,
             own_metrics: Mapping[str, Mapping], say: Callable[[str], object]) -> LabelComparison:
-    """Compare two classifiers on rows (id, batch, text, label), each in its own process."""
+    """Compare two classifiers on rows (id, batch, text, label), each in its own process.
+
+    Rows of a label that one of them does not know are answered, and counted apart.
+    """
     from ftzard.tasks.benchmark import Subject, measured
 
-    classes = models[0].labels
+    classes = list(dict.fromkeys([*models[0].labels, *models[1].labels]))
+    mask = asked_about.mask(rows, classes)
     results = measured(
         [Subject(model.adapter, base_spec(model.base), {"labels": list(model.labels)})
          for model in models],
         [cleaned_as(rows["text"], model.cleaning) for model in models], threads=config.threads,
         on_start=lambda i: say(f"{models[i].name} answers {len(rows):,} rows"))
-    (one, two), speeds = zip(*results, strict=True)
-    first, second = (scaled(logits[:, [model.labels.index(label) for label in classes]], 1.0)
-                     for model, logits in zip(models, (one, two), strict=True))
-    return compared(rows, first, second, classes, names=(models[0].name, models[1].name),
-                    asked=asked, described=described, speeds=speeds, config=config, caveat=caveat,
-                    own_metrics=own_metrics)
+    logits, speeds = zip(*results, strict=True)
+    first, second = (
+        scaled(asked_about.among(_placed(values, model.labels, classes), mask), 1.0)
+        for model, values in zip(models, logits, strict=True))
+    shared = rows["label"].isin({*models[0].labels} & {*models[1].labels}).to_numpy()
+    if not shared.any():
+        raise DataError(f"no row has a label that both {models[0].name} and {models[1].name} know; "
+                        "expected some to compare them on.")
+    apart = tuple(
+        _apart(label, rows["label"].to_numpy() == label, models, (first, second), classes)
+        for label in sorted(set(rows["label"][~shared])))
+    return compared(rows[shared].reset_index(drop=True), first[shared], second[shared], classes,
+                    names=(models[0].name, models[1].name), asked=asked, described=described,
+                    speeds=speeds, config=config, caveat=caveat, own_metrics=own_metrics,
+                    apart=apart)
+
+
+def _placed(logits: np.ndarray, labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Return logits in the order of the classes, minus infinity for those without a label."""
+    placed = np.full((len(logits), len(classes)), -np.inf, dtype=np.float64)
+    placed[:, [classes.index(label) for label in labels]] = logits
+    return placed
+
+
+def _apart(label: str, where: np.ndarray, models: Sequence[ComparedModel],
+           probabilities: Sequence[np.ndarray], classes: Sequence[str]) -> dict:
+    """Return on how many rows of a label the model is right that knows it."""
+    unknown = next(i for i, model in enumerate(models) if label not in model.labels)
+    guess = np.asarray(classes)[probabilities[1 - unknown][where].argmax(axis=1)]
+    return {"label": label, "n": int(where.sum()), "unknown_to": models[unknown].name,
+            "right_of_other": int((guess == label).sum())}
 
 
 def compared(rows: pd.DataFrame, first: np.ndarray, second: np.ndarray, classes: Sequence[str], *,

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ftzard.evaluation.gate import means
+from ftzard.evaluation.gate import confidence_of, means
+from ftzard.evaluation.gate_sentences import unknown_rows
 from ftzard.evaluation.intervals import class_indices, wilson_interval
 from ftzard.reporting import batch_names, confusion, plots
 from ftzard.reporting.html import (
@@ -233,12 +234,14 @@ def _models(facts: Facts) -> Markup:
         )
         for model, (lower, upper) in zip(models, ranges, strict=True)
     ]
-    return table(
+    listed = table(
         ("model", "role", "accuracy", "95 % interval", "", "macro F1", "rows"),
         rows,
         (None, None, "number", "number", "bar", "number", "number id"),
         strong=[i for i, m in enumerate(models) if m.role == "challenger"],
     )
+    note = unknown_rows(facts.comparison or {})
+    return joined([listed, tag("p", note, class_="soft small gap")]) if note else listed
 
 
 def _word_counts(facts: Facts) -> list[Markup]:
@@ -260,6 +263,8 @@ def _shares(facts: Facts) -> Markup:
                    p["n"]) for p in verdict["per_test_set"]]
     parts += [(p["label"], p["challenger"], p["champion"], p["n"]) for p in verdict["per_class"]]
     rows = [(name, percent(new), percent(old), f"{n:,}") for name, new, old, n in parts]
+    rows += [(f"{p['label']} (new)", percent(p["recall"]), "does not know it", f"{p['n']:,}")
+             for p in verdict.get("new_labels") or ()]
     return table(
         ("", "challenger", verdict.get("against", "champion"), "rows"),
         rows,
@@ -273,7 +278,7 @@ def _rules(verdict: Mapping) -> list[Markup]:
     limits = verdict.get("limits")
     if not limits:
         return []
-    sure = f"{100 * limits['confidence']:g} %"
+    sure = f"{100 * confidence_of(verdict):.4g} %"
     if verdict.get("against", "champion") != "champion":
         rule = f"The rule: the {sure} interval of the difference lies above zero."
         if "first_baseline_margin" in limits:
@@ -281,6 +286,12 @@ def _rules(verdict: Mapping) -> list[Markup]:
                 " The best baseline must not be surely better by more than "
                 f"{100 * limits['first_baseline_margin']:g} points, and the calibrated confidence "
                 f"may be off by {100 * limits['first_calibration_error']:g} points at most.")
+    elif verdict.get("new_labels"):
+        rule = (
+            "The rule for a new label: its recall is surely above zero, and on the rows of the "
+            f"other labels the {sure} interval of the difference lies above "
+            f"{-100 * limits['max_class_loss']:g} points. Classes and test sets veto as ever."
+        ).replace("-", "−")
     else:
         rule = (
             f"The rule: the {sure} interval of the difference lies above zero and the gain is at "
