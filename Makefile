@@ -19,15 +19,18 @@ export TORCHDYNAMO_DISABLE := 1
 STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-system quick lint docs chaos screenshots constraints constraints-check clean
+.PHONY: help demo test test-system quick deploy test-remote lint docs chaos screenshots constraints constraints-check clean
 
 help:
 	@echo "make demo         three whole rounds on the shipped sample, in a fresh workspace at ./demo"
 	@echo "make test         all tests that need nothing but the packages"
 	@echo "make test-system  the tests that need servers; installs their Debian packages (as root)"
 	@echo "make quick        the tests that run no whole jobs and are not slow"
+	@echo "make deploy       run JOB of WORKSPACE, its heavy work on the Ray cluster of its ftzard.yaml"
+	@echo "make test-remote  try that cluster with 400 rows and one epoch: pass or fail, line by line"
 	@echo "make lint         ruff and mypy, with the settings in pyproject.toml"
 	@echo "make docs         the documentation into ./site, to be read and searched without a network"
+	@echo "make example-NAME  a small workspace: sentiment, emotion, instructions or team"
 	@echo "make chaos        kill -9 at random moments of jobs, servers, decisions, ROUNDS=10 times"
 	@echo "make screenshots  pictures of the demo's pages into ./screenshots; needs Debian's chromium"
 	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
@@ -54,6 +57,15 @@ test-system: $(SYSTEM_STAMP)
 	        && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $(DEBIAN) >/dev/null; fi
 	$(PYTEST) -m system
 
+# The extra is added to what is there; ftzard.yaml says where: compute: {address: …, storage: …}.
+REMOTE_STAMP = $(STAMP)-ray
+
+deploy: $(REMOTE_STAMP)
+	$(BIN)/ftzard run $(or $(JOB),training_pipeline_job) -w "$(or $(WORKSPACE),.)" compute=ray $(OVERRIDES)
+
+test-remote: $(REMOTE_STAMP)
+	$(BIN)/python bench/cluster_check.py -w "$(or $(WORKSPACE),.)" $(OVERRIDES)
+
 quick: $(STAMP)
 	$(PYTEST) -m "not jobs and not slow and not system"
 
@@ -79,6 +91,10 @@ chaos: $(STAMP)
 screenshots: $(STAMP)
 	$(BIN)/python tools/screenshots.py $(or $(WORKSPACE),demo) screenshots
 
+# Four small workspaces: sentiment, emotion, instructions, team (examples/README.md).
+example-%: $(STAMP)
+	@PATH="$(abspath $(BIN)):$$PATH" examples/run.sh $* ./$@
+
 # One retry: package indexes have bad minutes. Only a complete install leaves a stamp.
 PIP = python -m pip install -qq --disable-pip-version-check
 INSTALL = $(BIN)/$(PIP) -c constraints.txt -e '.[$(1)]'
@@ -94,6 +110,10 @@ $(STAMP): constraints.txt requirements.txt pyproject.toml
 
 $(SYSTEM_STAMP): $(STAMP)
 	@$(call INSTALL,$(SYSTEM_EXTRAS))
+	@touch $@
+
+$(REMOTE_STAMP): $(STAMP)
+	@$(call INSTALL,ray)
 	@touch $@
 
 $(LINT_STAMP): $(STAMP)
@@ -120,7 +140,7 @@ constraints:
 
 # With wheels alone and without those Pythons; what is published as source only is built here.
 SOURCE_ONLY := antlr4-python3-runtime rouge-score
-TOOLS := pytest pytest-xdist nbformat trl psutil comet-ml py-rattler 'psycopg[binary]' pymysql ruff mypy \
+TOOLS := pytest pytest-xdist nbformat trl psutil comet-ml py-rattler ray 'psycopg[binary]' pymysql ruff mypy \
     mkdocs-material 'mkdocstrings[python]'
 constraints-check: $(STAMP)
 	$(BIN)/python -m pip wheel -qq --no-deps -w $(FRESH) -c constraints.txt $(SOURCE_ONLY)

@@ -40,6 +40,10 @@ class VersioningError(FtzardError):
     """git or DVC failed; the message names the command, the reason and the remedy."""
 
 
+class ComputeError(FtzardError):
+    """A cluster, its storage or a job on it cannot be used, or gave something unexpected."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return «; did you mean 'x'?» for the closest valid name, or the list of valid names."""
     valid = sorted(str(v) for v in valid)

@@ -69,7 +69,7 @@ MODELS = {"modeling", "training", "tasks"}
     ("mlflow", {"tracking", "registry"}), ("comet_ml", {"tracking"}), ("torch", MODELS),
     ("transformers", MODELS), ("peft", MODELS), ("bitsandbytes", MODELS),
     ("optuna", {"training"}), ("safetensors", MODELS), ("tokenizers", MODELS),
-    ("papermill", {"orchestration"}), ("typer", {"cli"}),
+    ("papermill", {"orchestration"}), ("typer", {"cli"}), ("ray", {"compute"}),
 ])
 def test_a_package_is_imported_in_its_rooms_only(package, owners):
     assert {place(file) for file in importers(package)} <= owners
@@ -108,9 +108,10 @@ def test_only_versioning_runs_git_and_dvc():
     assert commands and {place(file) for file in commands} == {"versioning"}
 
 
-def test_only_three_places_start_processes():
+def test_only_four_places_start_processes():
     allowed = {"versioning": "git and DVC", "tasks": "an adapter's check in a fresh process",
-               "orchestration": "the servers and the kernels"}
+               "orchestration": "the servers and the kernels",
+               "compute": "what stops a cluster's jobs when the run that asked is gone"}
     assert {place(file) for file in importers("subprocess")} <= set(allowed)
 
 
@@ -144,8 +145,8 @@ def arrows() -> dict[str, set[str]]:
 
 
 #: From the ground up: a room imports only from rooms that stand before it, and from itself.
-RANKS = ("errors", "core", "config", "evaluation", "workspace", "versioning", "data", "modeling",
-         "reporting", "tracking", "training", "tasks", "registry", "sources", "steps",
+RANKS = ("errors", "core", "config", "compute", "evaluation", "workspace", "versioning", "data",
+         "modeling", "reporting", "tracking", "training", "tasks", "registry", "sources", "steps",
          "orchestration", "doctor", "api", "cli", "definitions")
 
 

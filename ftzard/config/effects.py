@@ -24,7 +24,8 @@ _ALL = "cleaning labels preprocessing inference_preprocessing tuning choosing in
        "retraining evaluation"
 _VERSIONED = _ALL.replace("tuning ", "")
 
-#: The steps that read each key; `sensors` are what starts jobs by itself, `labelled` the cleaning
+#: The steps that read each key; `sensors` are what starts jobs by itself, `labeling` is
+#: `ftzard label`, `notices` whoever notifies people, `labelled` the cleaning
 #: of a job that takes no other file than one with labels.
 READ_BY: dict[str, str] = {
     "data.source": "cleaning",
@@ -111,6 +112,7 @@ READ_BY: dict[str, str] = {
     "sampling.random_share": "sampling",
     "sampling.audit_rows": "sampling",
     "sampling.show_suggestions": "sampling",
+    "sampling.overlap": "labeling",
     "sampling.min_labelled": "labels sensors",
     "drift.false_alarms": "inference",
     "drift.clearing": "inference",
@@ -137,6 +139,8 @@ READ_BY: dict[str, str] = {
     "tracking.experiment": _ALL,
     "tracking.registered_model": _ALL.replace("cleaning labels ", ""),
     "tracking.mirror": _ALL,
+    "notify.events": "notices",
+    "notify.row_texts": "notices",
     "paths.cleaned": "cleaning labels preprocessing sampling",
     "paths.rejected": "cleaning labels",
     "paths.tokenized": f"{_SIDES} {_MODELS} sampling",
@@ -146,10 +150,18 @@ READ_BY: dict[str, str] = {
     "paths.min_free_mb": _ALL,
     "versioning.push": _VERSIONED,
     "versioning.require_push": _VERSIONED,
+    "compute.parallel": "tuning inference",
+    **{f"compute.{name}": "tuning inference retraining" for name in (
+        "kind", "address", "storage", "cpus", "gpus", "accelerator", "memory_mb", "env",
+        "python", "max_failures", "queue_seconds")},
     "seed": f"cleaning inference sampling {_MODELS}",
     "threads": f"inference sampling {_MODELS}",
     "metrics": _JUDGED,
 }
+
+#: Keys of `compute` that only a cluster has a use for.
+ON_A_CLUSTER = ("address", "storage", "cpus", "gpus", "accelerator", "memory_mb", "env", "python",
+                "max_failures", "queue_seconds")
 
 _LABELS = ("classification", "multi_label")
 #: What one step reads with some tasks only.
@@ -252,6 +264,10 @@ def _why(key: str, job: str, task: str) -> str:
     others = [name for name in JOBS if steps & steps_of(name)]
     if steps == {"sensors"}:
         return "sensors read it from ftzard.yaml; set it there"
+    if steps == {"notices"}:
+        return "it is read from ftzard.yaml, for all jobs; set it there"
+    if steps == {"labeling"}:
+        return "'ftzard label' reads it from ftzard.yaml; set it there"
     if not others:
         return f"no step reads it with task={task}; leave it out"
     return (f"it has one in {', '.join(others)}; leave it out, or set it in ftzard.yaml, which "
@@ -277,6 +293,8 @@ def idle(config: Config, job: str) -> dict[str, str]:
         if tuning.trials == 1:
             found["tuning.prune"] = "one trial has no other to be compared with; set tuning.trials"
             found |= _of_one_trial(config)
+            if "inference" not in JOBS[job]:
+                found["compute.parallel"] = "one trial runs alone; set tuning.trials"
     if training.method == "full":
         for key in ("training.rank", "training.alpha_ratio", "training.dropout", "tuning.rank",
                     "tuning.dropout", "model.lora_targets", "model.train_embeddings"):
@@ -294,6 +312,11 @@ def idle(config: Config, job: str) -> dict[str, str]:
         found["data.split_column"] = "it is read with data.split=given, and that is text"
     if data.sample_rows is None and data.mix is None:
         found["data.sample_stratified"] = "no sample is taken; set data.sample_rows"
+    if config.compute.kind == "local":
+        found |= dict.fromkeys((f"compute.{name}" for name in ON_A_CLUSTER),
+                               "it is for a cluster, and compute is local; set compute=ray")
+        if "tuning" not in JOBS[job]:
+            found["compute.parallel"] = "it is the number of trials, or of jobs with compute=ray"
     if data.mix is not None:
         found["data.sample_stratified"] = "the shares of a mix are those of its weights"
     return found

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any
 
+from ftzard.config import compute_limits
 from ftzard.config.schema import GROUPS, SEARCHED, Config, Paths, Tuning, hint_of
 from ftzard.core import custom_functions
 
@@ -95,6 +96,7 @@ RANGES = {
     "sampling.quantile": _WITHIN,
     "sampling.random_share": _SHARE,
     "sampling.audit_rows": _NONE_OR_MORE,
+    "sampling.overlap": _SHARE,
     "sampling.min_labelled": _COUNT,
     "drift.false_alarms": Range(0.0025, 0.5, high_open=True),
     "drift.clearing": _WITHIN,
@@ -114,6 +116,12 @@ RANGES = {
     "gate.error_budget": Range(0, 0.5, low_open=True, high_open=True),
     "gate.rounds": Range(1, 10_000),
     "paths.min_free_mb": _NONE_OR_MORE,
+    "compute.parallel": _COUNT,
+    "compute.cpus": _COUNT,
+    "compute.gpus": _NONE_OR_MORE,
+    "compute.memory_mb": _COUNT,
+    "compute.max_failures": _NONE_OR_MORE,
+    "compute.queue_seconds": _COUNT,
 }
 
 #: Texts that may be empty: what stands for a mention or a link may be nothing at all.
@@ -194,6 +202,7 @@ def _limits(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     yield from _of_the_model(config)
     yield from _of_the_search(config)
     yield from _of_paths(config.paths)
+    yield from compute_limits.of(config.compute)
     drift, sampling, training = config.drift, config.sampling, config.training
     yield ("sampling.quantile", sampling.quantile,
            sampling.quantile is None or sampling.strategy not in ("diversity", "random"),

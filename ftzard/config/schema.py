@@ -147,6 +147,7 @@ class Sampling:
     random_share: float
     audit_rows: int
     show_suggestions: Literal["never", "after", "before"]
+    overlap: float
     min_labelled: int
 
 
@@ -197,6 +198,12 @@ class Tracking:
 
 
 @dataclass
+class Notify:
+    events: list[Literal["verdict", "alarm", "refused", "failed", "waiting", "too_few"]]
+    row_texts: bool
+
+
+@dataclass
 class Paths:
     cleaned: str
     rejected: str
@@ -211,6 +218,22 @@ class Paths:
 class Versioning:
     push: bool
     require_push: bool
+
+
+@dataclass
+class Compute:
+    kind: Literal["local", "ray"]
+    address: str | None
+    storage: str | None
+    parallel: int
+    cpus: int | None
+    gpus: int
+    accelerator: str | None
+    memory_mb: int | None
+    env: list[str] | None
+    python: str
+    max_failures: int
+    queue_seconds: int
 
 
 @dataclass
@@ -229,6 +252,8 @@ class Config:
     tracking: Tracking
     paths: Paths
     versioning: Versioning
+    notify: Notify
+    compute: Compute
     seed: int
     threads: int
     metrics: list[str] | None

@@ -38,6 +38,7 @@ RUN = (
     Credential("MLFLOW_TRACKING_TOKEN", "MLflow"),
     Credential("PGPASSWORD", "PostgreSQL"),
     Credential("COMET_API_KEY", "Comet"),
+    Credential("RAY_AUTH_TOKEN", "the Ray cluster"),
     Credential("FTZARD_GIT_USERNAME", "git", secret=False),
     Credential("FTZARD_GIT_TOKEN", "git"),
     Credential("AWS_ACCESS_KEY_ID", "DVC on S3"),
@@ -50,11 +51,12 @@ RUN = (
     Credential("GOOGLE_APPLICATION_CREDENTIALS", "DVC on Google Cloud", secret=False),  # a path
     Credential("OSS_ACCESS_KEY_ID", "DVC on Aliyun"),
     Credential("OSS_ACCESS_KEY_SECRET", "DVC on Aliyun"),
+    Credential("FTZARD_NOTIFY", "the services that notices go to"),
 )
 #: Names under which some have their token of Hugging Face, in order; HF_TOKEN goes over them.
 HUB_TOKEN, HUB_TOKEN_TOO = "HF_TOKEN", ("HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 PREFIXES = ("HF_", "MLFLOW_TRACKING_", "PG", "COMET_", "FTZARD_GIT_", "AWS_", "AZURE_", "GOOGLE_",
-            "OSS_")
+            "OSS_", "RAY_AUTH_")
 #: What `ftzard mlflow-server` and `ftzard mlflow-user` need; no run ever gets them.
 SERVER = (
     Credential("MLFLOW_AUTH_ADMIN_USERNAME", "the MLflow server's administrator", secret=False),

@@ -20,7 +20,14 @@ from ftzard.orchestration import past_runs
 from ftzard.orchestration.past_runs import CONTENT, DELIVERY, FAILED, PastRun
 from ftzard.orchestration.retraining_trigger import labels_needed, too_low
 from ftzard.tasks.base import task_named
-from ftzard.workspace import delivery_hashes, drift_log, drop_folders, estimate_log
+from ftzard.workspace import (
+    delivery_hashes,
+    drift_log,
+    drop_folders,
+    estimate_log,
+    notices,
+    round_notices,
+)
 from ftzard.workspace.drop_folders import Entry, Look
 from ftzard.workspace.workspace import Workspace
 
@@ -326,6 +333,8 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> RequestedRuns:
         elif few:
             names = shortened([f"{path.name} ({count})" for path, count in few.items()])
             files.left.append(f"{total} of {least} new labels (sampling.min_labelled) in {names}")
+            notices.add(workspace, config.notify, round_notices.too_few(
+                workspace, total, least, few))
         ready = {path: content for path, content in ready.items() if path not in few}
     queued = dict(list(ready.items())[:_room(instance, job)])
     files.more += len(ready) - len(queued)

@@ -11,37 +11,39 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ftzard.core import escaping
-from ftzard.core.custom_functions import FunctionError
-from ftzard.core.text import is_blank
 from ftzard.data import json_lines
 from ftzard.errors import DataError, ModelError, nearest
-from ftzard.registry import input_lines, requests
+from ftzard.registry import input_lines, line_answers, requests
 from ftzard.registry.input_lines import BATCH
 from ftzard.registry.requests import Columns, Line
 from ftzard.tasks.base import task_named
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from ftzard.registry.lookup import Files
+    from ftzard.config.schema import Config
 
 FORMATS = ("txt", "jsonl", "csv", "parquet")
 STREAM = "-"
+_COMPUTE = re.compile(r"compute(?:\.\w+)?=.*", re.S)
 _FILE = re.compile(r"\S+\.(?:(?:txt|jsonl|csv)(?:\.gz)?|parquet)")
 
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the words of a command mean: which model, and either texts or a file ('-': stdin)."""
+    """What the words of a command mean: which model, and either texts or a file ('-': stdin).
+
+    overrides: where a file is predicted, such as compute=ray.
+    """
 
     model: str
     texts: tuple[str, ...] = ()
     source: str | None = None
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass
@@ -65,15 +67,21 @@ def understood(words: list[str]) -> Asked:
         "champion", words)
     if not words:
         return Asked(model, source=STREAM)
-    sources = [w for w in words if w == STREAM or os.path.isfile(w) or re.fullmatch(_FILE, w)]
+    overrides = tuple(word for word in words if re.fullmatch(_COMPUTE, word))
+    rest = [word for word in words if word not in overrides]
+    sources = [w for w in rest if w == STREAM or os.path.isfile(w) or re.fullmatch(_FILE, w)]
     if not sources:
         return Asked(model, texts=tuple(words))
+    words = rest
     if len(words) > 1:
         raise DataError(f"'{sources[0]}' stands among {len(words)} arguments; expected one file, "
                         "or texts alone.")
     if sources[0] != STREAM:
         format_of(sources[0])
-    return Asked(model, source=sources[0])
+    elif overrides:
+        raise DataError(f"{overrides[0]} goes with a file, and what is piped in is predicted here, "
+                        "as it arrives; give a file's name, or leave it out.")
+    return Asked(model, source=sources[0], overrides=overrides)
 
 
 def format_of(source: str) -> str:
@@ -123,7 +131,8 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
     """
     if kind is not None and kind not in FORMATS:
         raise DataError(f"--format is '{kind}'{nearest(kind, FORMATS)}")
-    data = workspace.config().data
+    config = workspace.config({"overrides": list(asked.overrides)})
+    data = config.data
     columns = Columns(
         column or data.text_column, data.input_column, data.messages_column,
         tuple(data.ignored_columns or ()) if task_named(workspace.task).prompt_columns else None)
@@ -144,21 +153,32 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
                 input_lines.opened(asked.source, encoding))
             read = batches(stream, kind, columns, encoding, delimiter or data.delimiter,
                            data.quoting)
-        answer = _opened(workspace, asked.model)
+        on_cluster = config.compute.kind != "local" and asked.source != STREAM
+        predicted = (_on_cluster(workspace, config, asked.model, read) if on_cluster else
+                     _here(read, _opened(workspace, asked.model)))
         try:
-            for batch in read:
-                for said in _answered(batch, answer):
-                    tally.lines += 1
-                    tally.bad += [said["line"]] if "error" in said else []
-                    write(as_json(said))
+            for number, failed, text in predicted:
+                tally.lines += 1
+                tally.bad += [number] if failed else []
+                write(text)
         except BrokenPipeError:  # who reads has had enough, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return tally
 
 
-def as_json(said: dict) -> str:
-    """Return a line of output; what no encoding can write, as of an id, is escaped."""
-    return json.dumps(said, ensure_ascii=bool(json_lines.half_pair(said)))
+def _here(read: Iterable[list[Line]], answer: Callable[[list[Line]], list[dict]]
+          ) -> Iterator[tuple[int, bool, str]]:
+    """Yield (line number, whether it could not be predicted, JSON) of each line of batches."""
+    for batch in read:
+        for said in line_answers.answered(batch, answer):
+            yield said["line"], "error" in said, line_answers.as_json(said)
+
+
+def _on_cluster(workspace: Workspace, config: "Config", model: str, read: Iterable[list[Line]]
+                ) -> Iterator[tuple[int, bool, str]]:
+    from ftzard.registry import cluster_lines, lookup
+
+    return cluster_lines.predict(workspace, config, lookup.files(workspace, model), read)
 
 
 def _require_effect(asked: Asked, kind: str | None, encoding: str | None, delimiter: str | None
@@ -254,58 +274,18 @@ def _record(number: int, cells: list[str], header: list[str], column: Columns) -
     return requests.of_record(Line(number, raw, id=said.get("id")), asked, column)
 
 
-def _answered(batch: list[Line], answer: Callable[[list[Line]], list[dict]]) -> Iterable[dict]:
-    usable = [line for line in batch if line.error is None]
-    said = dict(zip((line.number for line in usable),
-                    answer(usable) if usable else [], strict=True))
-    for line in batch:
-        told = {"line": line.number, **({"id": line.id} if line.id is not None else {})}
-        found = said.get(line.number, {"error": line.error})
-        if "error" in found:
-            yield {**told, **found, "input": line.raw}
-        else:
-            yield {**told, "text": line.text, **found}
-
-
 def _opened(workspace: Workspace, model: str, note: Callable[[str], object] | None = None
             ) -> Callable[[list[Line]], list[dict]]:
     """Return the function that a model answers the texts of lines with."""
     from ftzard.registry import lookup
 
     files = lookup.files(workspace, model)
-    predictor, part = lookup.load_predictor(files), task_named(files.task).predictor
-    if part.CALIBRATED and files.temperature is None and note is not None:
+    answer = line_answers.answering(files, workspace.config().task.abstain_below)
+    if (task_named(files.task).predictor.CALIBRATED and files.temperature is None
+            and note is not None):
         note(f"the confidence of {files.name} is as the model says it, not calibrated: no "
              "temperature is on its record")
-    answer = partial(part.answer, predictor, temperature=files.temperature,
-                     abstain_below=workspace.config().task.abstain_below)
-
-    def answered(lines: list[Line]) -> list[dict]:
-        cleaned = iter(cleaned_each(files, [line.text for line in lines if not line.messages]))
-        return _each_with_text([line.messages or next(cleaned) for line in lines], answer)
-
-    return answered
-
-
-def cleaned_each(files: "Files", texts: list[str]) -> list[str | FunctionError]:
-    """Return texts as the model's were cleaned; in place of one on which its own function fails,
-    the error."""
-    try:
-        return files.cleaned(texts)
-    except FunctionError as error:
-        if len(texts) == 1:
-            return [error]
-    return [found for text in texts for found in cleaned_each(files, [text])]
-
-
-def _each_with_text(asked: list, answer: Callable[[list], list[dict]]) -> list[dict]:
-    """Return the answer to each, or its error: what is empty once cleaned is no text."""
-    wrong = [{"error": text.about} if isinstance(text, FunctionError) else
-             {"error": "empty text"} if isinstance(text, str) and is_blank(text) else None
-             for text in asked]
-    full = [text for text, error in zip(asked, wrong, strict=True) if error is None]
-    found = iter(answer(full) if full else ())
-    return [next(found) if error is None else error for error in wrong]
+    return answer
 
 
 def shown(row: Mapping) -> str:

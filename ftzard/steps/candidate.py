@@ -33,6 +33,7 @@ from ftzard.tracking.card import model_card
 from ftzard.tracking.registry import Version
 from ftzard.training import rows_used
 from ftzard.versioning import git
+from ftzard.workspace import notices, round_notices
 from ftzard.workspace.workspace import Workspace
 
 
@@ -236,6 +237,9 @@ def apply_verdict(run: StepRun, version: Version, evaluation: Evaluation) -> Non
     run.log(**forgotten)
     run.record_facts(**evaluation.facts())
     drift_reference.remember(run, version, evaluation.sample)
+    notices.add(run.workspace, run.config.notify, round_notices.verdict(
+        run.workspace, version.name, version.number, verdict.to_dict(),
+        run.config.tracking.server))
     accuracy_estimate.remember(run, version, evaluation)
     registry.describe(run.tracking, version,
                       run.mlflow_run.card(model_records.read_record(run.workspace, version)))

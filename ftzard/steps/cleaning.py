@@ -66,8 +66,10 @@ def append(run: StepRun, cleaned: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFr
     Raw rows replace those of the same batch; labels replace those of the same rows.
     """
     part = run.task.data
-    return cleaning.append(run.previous("cleaned"), cleaned, replace_batch=not run.labelled,
-                           identity=run.identity, keys=part.text_keys, one_label=part.ONE_LABEL)
+    table, repeated = cleaning.append(
+        run.previous("cleaned"), cleaned, replace_batch=not run.labelled, identity=run.identity,
+        keys=part.text_keys, one_label=part.ONE_LABEL)
+    return part.mark_not_asked(table, cleaned, run.config.data), repeated
 
 
 def check(run: StepRun, cleaned: pd.DataFrame, rejected: pd.DataFrame, repeated: pd.DataFrame, *,

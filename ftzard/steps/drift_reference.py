@@ -17,7 +17,7 @@ from ftzard.evaluation.drift import Drift, Sample
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking.registry import Version
-from ftzard.workspace import drift_log
+from ftzard.workspace import drift_log, notices, round_notices
 from ftzard.workspace.workspace import Workspace
 
 
@@ -45,6 +45,9 @@ def compare(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, ans
     run.mlflow_run.tags({"drift": result.verdict, "drift_alarm": str(result.alarm).lower()})
     run.add_artifact("drift", drift_log.add(run.workspace, entry, batch=batch,
                                         champion=champion.number))
+    if result.alarm:
+        notices.add(run.workspace, run.config.notify, round_notices.alarm(
+            run.workspace, batch, champion.number))
     return result
 
 

@@ -6,7 +6,9 @@ import pandas as pd
 
 from ftzard.modeling import reproducibility
 from ftzard.registry import model_records
+from ftzard.steps import cluster_prediction
 from ftzard.steps.step_run import StepRun
+from ftzard.tasks import shards as prediction_shards
 from ftzard.tasks.base import Predicted
 from ftzard.tracking import registry
 from ftzard.tracking.registry import Version
@@ -30,8 +32,13 @@ def load_champion(run: StepRun) -> tuple[Version, "Predictor"]:
 
 
 def predict(run: StepRun, predictor: "Predictor", rows: pd.DataFrame) -> Predicted:
-    """Return what a model predicts for tokenized rows, with progress on display."""
-    return run.task.model.predict(predictor, rows, on_step=run.progress)
+    """Return what a model predicts for tokenized rows, with progress on display.
+
+    The rows are predicted in fixed shards, here or on a cluster, with the same result.
+    """
+    if run.config.compute.kind == "local":
+        return prediction_shards.predict(run.task.model, predictor, rows, on_step=run.progress)
+    return cluster_prediction.predict(run, rows)
 
 
 def write(run: StepRun, rows: pd.DataFrame, predicted: Predicted) -> pd.DataFrame:

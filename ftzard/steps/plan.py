@@ -18,6 +18,8 @@ from ftzard.config.pipeline import BY_NAME, JOBS
 from ftzard.config.schema import Config
 from ftzard.errors import ConfigError, FtzardError
 from ftzard.registry import effective_config, model_records
+from ftzard.steps import cluster_plan
+from ftzard.steps.cluster_plan import ClusterPlan
 from ftzard.steps.plan_rows import Expected, expected_rows
 from ftzard.steps.training_rate import TRAINING, training_rate
 from ftzard.tracking import workspace_store
@@ -91,6 +93,7 @@ class Plan:
     assumptions: tuple[str, ...]
     config: compose.Resolved | None = None
     not_used: tuple[str, ...] = ()
+    cluster: ClusterPlan | None = None
 
     @property
     def fits(self) -> bool:
@@ -117,6 +120,7 @@ class Plan:
             "warnings": unusual.warnings(self.config, JOBS[self.job]) if self.config else [],
             **({"config": listing.to_dict(self.config)} if self.config else {}),
             "not_used": list(self.not_used),
+            **({"cluster": self.cluster.to_dict()} if self.cluster else {}),
         }
 
 
@@ -185,11 +189,15 @@ def plan_for(workspace: Workspace, job: str, config: Config, base: Base, expecte
     answered = (passes * _real(expected, "validation") if training else whole)
     answered += JUDGED * _real(expected, "test") if set(JOBS[job]) & set(JUDGING) else 0
     seconds = memory_estimate.seconds(whole * passes, answered, rate) if sizes else 0.0
+    cluster = None if memory is None else cluster_plan.of(
+        config, seconds=seconds, memory=memory.total,
+        rows=round(expected.scale * len(expected.rows)),
+        trials=training.trials if training else None)
     return Plan(
         job=job, source=expected.source,
         rows={side: expected.count(side) for side in ("train", "validation", "test")},
         tokens=tokens, training=training, base=_base_name(config), sizes=sizes, memory=memory,
-        batch=batch, device=device, changes=fitting, rate=rate, seconds=seconds,
+        batch=batch, device=device, changes=fitting, rate=rate, seconds=seconds, cluster=cluster,
         assumptions=(*expected.assumptions, *_assumed(config, training, sizes, measured, device),
                      *([machine.assumption] if machine and sizes else [])))
 

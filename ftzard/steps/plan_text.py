@@ -46,4 +46,5 @@ def lines(plan: Plan) -> list[str]:
     if plan.changes and plan.changes[-1][1] > room(plan.device):
         output.append("          nothing here makes it fit: take a smaller base or a larger device")
     output.append(f"time      about {duration_text(plan.seconds)} at {plan.rate:,.0f} tokens/s")
+    output += plan.cluster.lines() if plan.cluster else []
     return [*output, *(f"assumed   {line}" for line in plan.assumptions)]

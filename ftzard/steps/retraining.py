@@ -8,10 +8,11 @@ import pandas as pd
 from ftzard.config.training_config import TrainingConfig
 from ftzard.data import replay
 from ftzard.modeling import base_model, reproducibility
+from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.registry import model_records
 from ftzard.registry.model_record import ModelRecord
-from ftzard.steps import candidate
+from ftzard.steps import candidate, cluster_fit
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.steps.trials import log_epoch, note_peak, note_plan, note_resumption
 from ftzard.tracking import registry
@@ -68,9 +69,19 @@ def training_config(run: StepRun, champion: Champion) -> TrainingConfig:
 
 
 def load_base(run: StepRun, champion: Champion, rows: pd.DataFrame) -> LoadedBase:
-    """Load the champion's base; raises ModelError if the rows have labels unknown to it."""
+    """Load the champion's base, its head with a row for each label that the rows bring new.
+
+    Raises:
+        ModelError: The rows have labels that the champion does not know and nobody named.
+    """
     config = run.config
-    labels = run.task.model.require_known_labels(rows, champion.adapter, str(champion.version))
+    known = read_meta(champion.adapter)["labels"]
+    labels = run.task.model.continued_labels(
+        rows, champion.adapter, str(champion.version), config.data)
+    new = labels[len(known):]
+    if new:
+        print(f"new to {champion.version}: {', '.join(new)}; its head gets a row for each, and the "
+              "rows of the other labels keep their weights")
     return base_model.load_base(
         model_records.base_spec(run.workspace, config.model, config.task.kind), labels,
         continues=start_from(run, champion))
@@ -86,12 +97,19 @@ def train(run: StepRun, loaded: LoadedBase, champion: Champion, training_rows: p
     """Train the challenger, and record its epochs and its peak of memory."""
     note_plan(run)
     start, part = start_from(run, champion), run.task.model
-    fitted = training_fit.fit(
-        loaded, training_rows, validation, task=run.task, config=training,
-        folder=scratch() / "adapter", start_from=start,
-        extra=part.adapter_meta(run.config, loaded.tokenizer, run.cleaning, continues=start),
-        **run.checkpoints, on_step=run.progress,
-        on_epoch=lambda entry: log_epoch(run.mlflow_run, entry, part.EPOCH_METRIC))
+    extra = part.adapter_meta(run.config, loaded.tokenizer, run.cleaning, continues=start)
+
+    def record(entry: dict) -> None:
+        log_epoch(run.mlflow_run, entry, part.EPOCH_METRIC)
+
+    if run.config.compute.kind == "local":
+        fitted = training_fit.fit(
+            loaded, training_rows, validation, task=run.task, config=training,
+            folder=scratch() / "adapter", start_from=start, extra=extra, **run.checkpoints,
+            on_step=run.progress, on_epoch=record)
+    else:
+        fitted = cluster_fit.ClusterFit(
+            run, loaded, training_rows, validation, extra, start).fit(training, record)
     note_resumption(run.mlflow_run, fitted.trained.resumed_at)
     note_peak(run, fitted.peak)
     run.record_facts(trials=[{

@@ -3,14 +3,16 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ftzard.compute import waiting as cluster_jobs
 from ftzard.config.pipeline import STEPS
+from ftzard.config.schema import Config
 from ftzard.evaluation import error_budget, gate
 from ftzard.registry import model_records
 from ftzard.reporting import batch_names
 from ftzard.reporting.standings import Standings
 from ftzard.steps.delivery_files import delivered_as
 from ftzard.tracking import sqlite_reading
-from ftzard.tracking.model_version import CHALLENGER, CHAMPION
+from ftzard.tracking.model_version import CHALLENGER, CHAMPION, Version
 from ftzard.tracking.sqlite_reading import Reading
 from ftzard.versioning import git, own_code
 from ftzard.versioning.publish import unpushed, why_not_pushed
@@ -40,6 +42,7 @@ def gather(workspace: Workspace) -> dict:
         "trial": config.gate.trial,
         "champion": _model(workspace, store.by_alias(name, CHAMPION), table),
         "challenger": _model(workspace, store.by_alias(name, CHALLENGER), table),
+        "labels_not_known": _not_known(workspace, config, store.by_alias(name, CHAMPION)),
         "steps": {step.name: _step(store, step.run_name) for step in STEPS},
         "identity": identity(workspace, config),
         "rows_waiting_for_labels": waiting,
@@ -49,6 +52,8 @@ def gather(workspace: Workspace) -> dict:
                     for name, tally in (drop_tally.of(workspace) or {}).items()},
         "not_taken": drop_folders.passed_over(workspace),
         "drift": _drift(workspace, store),
+        "cluster": [{**job, "sentence": cluster_jobs.sentence(job)}
+                    for job in cluster_jobs.jobs(workspace.state)],
         "estimate": _estimate(workspace, store),
         "error_budget": error_budget.standing(
             entries, config.gate.error_budget, config.gate.rounds,
@@ -103,6 +108,14 @@ def _model(workspace: Workspace, version, table: Standings | None) -> dict | Non
         "base_model": base.get("source") or base.get("name"),
         "mlflow_run": version.run_id,
     }
+
+
+def _not_known(workspace: Workspace, config: Config, champion: Version | None) -> list[str]:
+    """Return the names of data.labels that the champion does not know and may still learn."""
+    record = model_records.read_record(workspace, champion) if champion else None
+    if not record or not record.get("labels") or not record.task.labels_grow:
+        return []
+    return sorted({*(config.data.labels or {}).values()} - {*map(str, record["labels"])})
 
 
 def _step(store: Reading, run_name: str) -> dict:

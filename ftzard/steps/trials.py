@@ -4,50 +4,68 @@ import json
 from pathlib import Path
 
 from ftzard.core import archive
+from ftzard.core.artifacts import sha256
+from ftzard.errors import ModelError
 from ftzard.steps import plan, run_description
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tracking import runs
+from ftzard.training.ended_fits import EndedFits
+from ftzard.workspace import step_results
 
 
 class TrialLog:
     """Records a search; pass `callbacks` to `search`."""
 
     def __init__(self, run: StepRun):
-        self.run, self.trial, self.number, self.done = run, None, 0, []
+        self.run, self.number, self.done = run, 0, []
+        self.open: dict[int, runs.Run] = {}
         note_plan(run)
 
     @property
     def callbacks(self) -> dict:
         return {"on_trial_start": self.start, "on_step": self.step, "on_epoch": self.epoch,
-                "on_trial_end": self.end}
+                "on_trial_end": self.end, "force": self.run.force,
+                "results": EndedFits(step_results.folder(self.run.workspace) / "trials",
+                                     lambda: self.open[self.number].id)}
 
     def start(self, number: int, params: dict) -> None:
-        self.number, self.trial = number, self.run.trial(number, params)
+        self.number, self.open[number] = number, self.run.trial(number, params)
         shown = ", ".join(f"{k} {v:.3g}" for k, v in params.items())
         print(f"trial {number}: {shown}", flush=True)
 
-    def step(self, done: int, total: int) -> None:
-        self.run.progress(done, total, f"trial {self.number}, step")
+    def step(self, done: int, total: int, number: int | None = None) -> None:
+        """Show how far a trial is; number: default the one that began last."""
+        self.run.progress(done, total, f"trial {self.number if number is None else number}, step")
 
-    def epoch(self, entry: dict) -> None:
-        log_epoch(self.trial, entry, self.run.task.model.EPOCH_METRIC)
+    def epoch(self, entry: dict, number: int | None = None) -> None:
+        """Record an epoch of a trial; number: default the one that began last."""
+        trial = self.open[self.number if number is None else number]
+        log_epoch(trial, entry, self.run.task.model.EPOCH_METRIC,
+                  "" if number is None else f"trial {number}, ")
 
     def end(self, trial) -> None:
+        """Record what a trial gave, with its adapter, and close its run."""
+        run = self.open.pop(trial.number)
         packed = archive.pack(trial.folder, trial.folder.with_suffix(".zip"))
-        self.trial.artifact(packed, "adapter")
-        note_resumption(self.trial, trial.trained.resumed_at)
+        run.artifact(packed, "adapter")
+        note_resumption(run, trial.trained.resumed_at)
+        if trial.trained.origin:
+            print(f"trial {trial.number} was not trained again: rows, values and code are those of "
+                  f"the trial of MLflow's run {trial.trained.origin}", flush=True)
+            run.tags({"trained_in": trial.trained.origin})
         if trial.trained.pruned:
             print(f"trial {trial.number} stopped: below the earlier ones at this epoch", flush=True)
-            self.trial.tags({"pruned": True})
-        self.trial.metrics({f"best_{k}": v for k, v in trial.metrics.items()})
-        self.trial.tags({runs.NOTE: run_description.of_trial(trial.params, trial.metrics)})
-        self.run.end_trial(self.trial)
+            run.tags({"pruned": True})
+        run.metrics({f"best_{k}": v for k, v in trial.metrics.items()})
+        run.tags({runs.NOTE: run_description.of_trial(trial.params, trial.metrics)})
+        self.run.end_trial(run)
         self.done.append({
-            "name": f"trial {trial.number}", "number": trial.number, "run_id": self.trial.id,
+            "name": f"trial {trial.number}", "number": trial.number, "run_id": run.id,
             "params": trial.params, "metrics": trial.metrics,
             "pruned": trial.trained.pruned, "history": trial.trained.history,
             "best_epoch": trial.trained.best_epoch,
-            "adapter": f"adapter/{packed.name}", "recipe": trial.recipe})
+            "adapter": f"adapter/{packed.name}", "sha256": sha256(packed),
+            "recipe": trial.recipe})
 
     def ranked(self, trials: list) -> list[dict]:
         """Return the recorded trials in the search's order, best first; record their peak."""
@@ -56,15 +74,15 @@ class TrialLog:
         return [by_number[t.number] for t in trials]
 
 
-def log_epoch(run: runs.Run, entry: dict, metric: str) -> None:
+def log_epoch(run: runs.Run, entry: dict, metric: str, of: str = "") -> None:
     """Record and print an epoch's metrics, and record the loss of each of its steps.
 
-    metric: of the epoch, printed beside the losses.
+    metric: of the epoch, printed beside the losses; of: what the epoch is of.
     """
     run.metrics({k: v for k, v in entry.items() if k not in ("epoch", "step_losses")},
                 step=entry["epoch"])
     run.series("train_loss_per_step", entry.get("step_losses") or {})
-    print(f"epoch {entry['epoch']}: train loss {entry['train_loss']:.3f}, validation loss "
+    print(f"{of}epoch {entry['epoch']}: train loss {entry['train_loss']:.3f}, validation loss "
           f"{entry['validation_loss']:.3f}, {metric} {entry[metric]:.3f}", flush=True)
 
 
@@ -93,6 +111,10 @@ def fetch_adapter(run: StepRun, trial: dict) -> Path:
     folder = scratch()
     zipped = run.tracking.client.download_artifacts(trial["run_id"], trial["adapter"],
                                                         str(folder))
+    if sha256(Path(zipped)) != trial.get("sha256", sha256(Path(zipped))):
+        raise ModelError(
+            f"the adapter of {trial['name']} in MLflow's run {trial['run_id']} has other bytes "
+            "than tuning has recorded; 'ftzard run tuning_job --force' trains it again.")
     return archive.unpack(Path(zipped), run.workspace.cache)
 
 

@@ -6,6 +6,7 @@ from ftzard.config.training_config import TrainingConfig
 from ftzard.modeling import base_model, reproducibility
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.registry import model_records
+from ftzard.steps import cluster_fit
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.steps.trials import TrialLog
 from ftzard.tasks.base import Baseline
@@ -62,11 +63,15 @@ def search(run: StepRun, loaded: LoadedBase, train: pd.DataFrame, validation: pd
         The recorded trials, best first.
     """
     log = TrialLog(run)
+    extra = run.task.model.adapter_meta(run.config, loaded.tokenizer, run.cleaning)
+    fit_group = None
+    if run.config.compute.kind != "local":
+        cluster = cluster_fit.ClusterFit(run, loaded, train, validation, extra)
+        fit_group = cluster.fit_group(log)
     ranked = log.ranked(training_search.search(
         loaded, train, validation, task=run.task, config=training, space=space, trials=trials,
-        prune=prune, folder=scratch(),
-        extra=run.task.model.adapter_meta(run.config, loaded.tokenizer, run.cleaning),
-        **run.checkpoints, **log.callbacks))
+        prune=prune, parallel=run.config.compute.parallel, fit_group=fit_group, folder=scratch(),
+        extra=extra, **run.checkpoints, **log.callbacks))
     run.record_facts(trials=ranked)
     run.log(**{f"best_validation_{name}": value for name, value in ranked[0]["metrics"].items()
                if name != "epoch"})

@@ -55,6 +55,7 @@ class Evaluation(ABC):
         own_metrics: the workspace's own metrics, as `custom_functions.packed` returns each.
         progress: called with (rows done, rows in all).
         champion: the version that stands against the challenger, if there is one.
+        champion_meta: what the champion's ftzard.json says.
         left_out: ids of test rows that the champion cannot answer as the challenger does.
         answers: by role: 'challenger', 'champion', 'base' and names of baselines.
         earlier: answers of further versions, by number.
@@ -71,6 +72,7 @@ class Evaluation(ABC):
     own_metrics: Mapping[str, Mapping] = field(default_factory=dict)
     progress: Callable[[int, int], object] | None = None
     champion: "Version | None" = None
+    champion_meta: Mapping = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     answers: dict[str, Any] = field(default_factory=dict)
     earlier: dict[int, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ seeded: the same search on the same rows proposes and finds the same.
 
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from ftzard.config.training_config import ADAPTER_ONLY, TrainingConfig
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress
-from ftzard.training.fit import fit
+from ftzard.training.ended_fits import EndedFits
+from ftzard.training.fit import Fitted, fit
 from ftzard.training.objective import LOWER, TrainedTask, better
 from ftzard.training.trainer import Trained
 
@@ -32,6 +33,28 @@ CHOICES = ("rank", "batch_size")
 STARTUP = 10
 #: Least distance of two of them, where each searched range has length 1.
 APART = 0.25
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A trial that is about to be trained: its number, its values, and all it is trained with."""
+
+    number: int
+    params: dict
+    config: TrainingConfig
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An earlier trial as pruning looks at it: its metric at the end and after each epoch."""
+
+    value: float
+    epochs: dict[int, float]
+
+
+#: Trains trials that were proposed together and returns what came out, in their order. Gets the
+#: trials and, where pruning looks at them, those that had ended when they were proposed.
+FitGroup = Callable[[Sequence[Proposed], Sequence[Ended] | None], Iterable[Fitted]]
 
 
 @dataclass
@@ -68,7 +91,11 @@ def search(
     extra: dict | None = None,
     checkpoints: Path | None = None,
     checkpoint_steps: int = 0,
+    results: EndedFits | None = None,
+    force: bool = False,
     prune: bool = False,
+    parallel: int = 1,
+    fit_group: FitGroup | None = None,
     on_trial_start: Callable[[int, dict], object] | None = None,
     on_step: Progress | None = None,
     on_epoch: Callable[[dict], object] | None = None,
@@ -90,8 +117,12 @@ def search(
         extra: Goes into each adapter's ftzard.json.
         checkpoints: As for `fit`, so that a search that was cut off goes on in the trial it was in.
         checkpoint_steps: As for `fit`.
+        results: As for `fit`, so that a search that was widened keeps the trials it has.
+        force: As for `fit`.
         prune: Stop a trial that, from its second epoch on, is below the median of the earlier
-            trials at the same epoch.
+            trials at the same epoch; earlier are those that had ended when it was proposed.
+        parallel: How many trials are proposed together, before any of them has ended.
+        fit_group: Trains what is proposed together elsewhere; default: here, one after the other.
         on_trial_start: Called with the number and the values of a trial.
         on_step: As for `train`.
         on_epoch: As for `train`.
@@ -112,49 +143,43 @@ def search(
         space = {name: value for name, value in space.items() if name not in ADAPTER_ONLY}
     require_points(space, trials)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        direction="minimize" if metric in LOWER else "maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2)
-        if prune
-        else optuna.pruners.NopPruner(),
-    )
+    study = _study(metric, prune, optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP))
     startup = trials if points(space) < math.inf else min(trials, STARTUP)
     for values in startup_points(space, startup, seed, first):
         study.enqueue_trial(values)
+
+    def fit_here(group: Sequence[Proposed], ended: Sequence[Ended] | None) -> Iterator[Fitted]:
+        for one in group:
+            if on_trial_start is not None:
+                on_trial_start(one.number, dict(one.params))
+            yield fit(
+                loaded, train_rows, validation_rows, task=task, config=one.config,
+                folder=Path(folder) / f"trial_{one.number}", extra=extra, checkpoints=checkpoints,
+                checkpoint_steps=checkpoint_steps, results=results, force=force,
+                stop=pruner(ended, metric), on_step=on_step, on_epoch=on_epoch)
+
     done: list[Trial] = []
-    for number in range(trials):
-        proposal = study.ask()
-        params = _propose(proposal, space)
-        if "rank" in params:
-            params["alpha"] = config.alpha / config.rank * params["rank"]
-        if on_trial_start is not None:
-            on_trial_start(number, dict(params))
-        stop = _watch(proposal, metric)
-        fitted = fit(
-            loaded,
-            train_rows,
-            validation_rows,
-            task=task,
-            config=config.with_params(params),
-            folder=Path(folder) / f"trial_{number}",
-            extra=extra,
-            checkpoints=checkpoints,
-            checkpoint_steps=checkpoint_steps,
-            stop=stop,
-            on_step=on_step,
-            on_epoch=on_epoch,
-        )
-        trial = Trial(
-            number, params, fitted.trained, fitted.folder, fitted.recipe, fitted.peak)
-        stop(trial.trained.history)  # the study learns of the last epoch, too
-        if trial.trained.pruned:
-            study.tell(proposal, state=optuna.trial.TrialState.PRUNED)
-        else:
-            study.tell(proposal, trial.metrics[metric])
-        done.append(trial)
-        if on_trial_end is not None:
-            on_trial_end(trial)
+    for begin in range(0, trials, parallel):
+        asked = [(number, study.ask()) for number in range(begin, min(begin + parallel, trials))]
+        group = []
+        for number, proposal in asked:
+            params = _propose(proposal, space)
+            if "rank" in params:
+                params["alpha"] = config.alpha / config.rank * params["rank"]
+            group.append(Proposed(number, params, config.with_params(params)))
+        ended = _ended(study) if prune else None
+        for (number, proposal), one, fitted in zip(
+                asked, group, (fit_group or fit_here)(group, ended), strict=True):
+            trial = Trial(
+                number, one.params, fitted.trained, fitted.folder, fitted.recipe, fitted.peak)
+            _report(proposal, trial.trained.history, metric)
+            if trial.trained.pruned:
+                study.tell(proposal, state=optuna.trial.TrialState.PRUNED)
+            else:
+                study.tell(proposal, trial.metrics[metric])
+            done.append(trial)
+            if on_trial_end is not None:
+                on_trial_end(trial)
     return rank_trials(done, metric)
 
 
@@ -174,18 +199,52 @@ def rank_trials(trials: Sequence[Trial], metric: str) -> list[Trial]:
     return ranked
 
 
-def _watch(proposal: optuna.trial.Trial, metric: str) -> Callable[[list[dict]], bool]:
-    """Return what tells the study a trial's epochs and says whether to stop the trial."""
-    told: set[int] = set()
+def _study(metric: str, prune: bool, sampler: optuna.samplers.BaseSampler | None = None
+           ) -> optuna.Study:
+    return optuna.create_study(
+        direction="minimize" if metric in LOWER else "maximize", sampler=sampler,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2)
+        if prune else optuna.pruners.NopPruner())
+
+
+def _ended(study: optuna.Study) -> list[Ended]:
+    """Return the trials of a study that were not pruned, as pruning looks at them."""
+    return [Ended(trial.value, dict(trial.intermediate_values)) for trial in study.trials
+            if trial.state == optuna.trial.TrialState.COMPLETE]
+
+
+def pruner(ended: Sequence[Ended] | None, metric: str) -> Callable[[list[dict]], bool] | None:
+    """Return what says, from a trial's history, whether to stop it; None without pruning.
+
+    ended: the earlier trials, None without pruning.
+    """
+    if ended is None:
+        return None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = _study(metric, prune=True)
+    for trial in ended:
+        study.add_trial(optuna.trial.create_trial(
+            state=optuna.trial.TrialState.COMPLETE, value=trial.value,
+            intermediate_values=dict(trial.epochs)))
+    proposal = study.ask()
+    pruned: dict[int, bool] = {}  # by epoch: a fit that is read back may be asked for twice
 
     def stop(history: list[dict]) -> bool:
         for entry in history:
-            if entry["epoch"] not in told:
-                told.add(entry["epoch"])
+            if entry["epoch"] not in pruned:
                 proposal.report(entry[metric], entry["epoch"])
-        return proposal.should_prune()
+                pruned[entry["epoch"]] = proposal.should_prune()
+        return pruned[history[-1]["epoch"]]
 
     return stop
+
+
+def _report(proposal: optuna.trial.Trial, history: list[dict], metric: str) -> None:
+    """Have a study know a trial's epochs; those that it knows already stay as they are."""
+    known = proposal.study.trials[proposal.number].intermediate_values
+    for entry in history:
+        if entry["epoch"] not in known:
+            proposal.report(entry[metric], entry["epoch"])
 
 
 def check_space(space: dict) -> None:

@@ -38,6 +38,8 @@ class TestPackagedFiles:
         more = {}
         if (group, choice) in (("task", "instruction_tuning"), ("data", "instructions")):
             more = {"task": "instruction_tuning", "tuning": {"metric": "validation_loss"}}
+        if group == "compute":
+            more = {"compute": {"address": "http://head:8265", "storage": "s3://bucket/ftzard"}}
         assert compose(more, {group: {"choice": choice}}) == compose(
             more, {"overrides": [f"{group}={choice}"]}) == compose(more, {group: choice})
 

@@ -10,11 +10,11 @@ import pytest
 from ftzard.data.reading import read_cells
 from ftzard.errors import DataError
 from ftzard.registry.input_lines import opened, require_content
+from ftzard.registry.line_answers import as_json
 from ftzard.registry.predict import (
     BATCH,
     Asked,
     Columns,
-    as_json,
     batches,
     format_of,
     understood,

@@ -11,7 +11,7 @@ from ftzard.data.storage import write_parquet
 from ftzard.errors import ConfigError
 from ftzard.modeling.memory import Device
 from ftzard.registry import model_records
-from ftzard.steps import plan, plan_rows, plan_text
+from ftzard.steps import cluster_plan, plan, plan_rows, plan_text
 from ftzard.training.memory_estimate import MB
 from tests.orchestration.texts import easy_texts
 
@@ -263,6 +263,31 @@ class TestCommand:
                             ready.root)
         assert code == 1 and "did you mean 'training.epochs'" in said
         assert "did you mean 'tuning.trials'" in said
+
+
+CLUSTER = ["compute=ray", "compute.address=http://head:8265", "compute.storage=file:///shared"]
+
+
+def test_on_a_cluster_trials_share_the_time_until_there_are_no_more_of_them(tokenized):
+    here = told(tokenized, "tuning_job", "tuning.trials=8")
+    assert here.cluster is None and "cluster" not in here.to_dict()
+    found = {n: told(tokenized, "tuning_job", "tuning.trials=8", f"compute.parallel={n}",
+                     "compute.gpus=1", *CLUSTER).cluster for n in (1, 4, 8, 16)}
+    assert [found[n].jobs for n in (1, 4, 8, 16)] == [1, 4, 8, 8]
+    assert found[1].seconds == pytest.approx(here.seconds + 8 * cluster_plan.START_S, abs=0.1)
+    assert found[4].seconds == pytest.approx(here.seconds / 4 + 2 * cluster_plan.START_S, abs=0.1)
+    assert found[8].seconds == found[16].seconds and found[4].saturates_at == 8
+    assert found[4].gpu_hours == pytest.approx(4 * found[4].seconds / 3600, abs=1e-3)
+    assert found[4].memory_mb > plan.megabytes(here.memory.total)
+
+
+def test_a_person_reads_where_predictions_on_a_cluster_saturate(tokenized):
+    rows = pd.read_parquet(tokenized.root / "data/tokenized/tokenized.parquet")
+    write_parquet(rows, tokenized.root / tokenized.config().paths.incoming_tokenized)
+    lines = plan_text.lines(told(tokenized, "inference_job", *CLUSTER))
+    (cluster,) = [line for line in lines if line.startswith("cluster ")]
+    assert "1 job at once" in cluster and "rows/s" in cluster
+    assert any("more than 1 at once would hardly be faster" in line for line in lines)
 
 
 @pytest.mark.jobs

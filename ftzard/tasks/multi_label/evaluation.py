@@ -24,6 +24,7 @@ from ftzard.modeling.prediction_cache import Arrays, CachedModel, Question
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import encode
 from ftzard.tasks.classification import committee
+from ftzard.tasks.classification.checks import same_labels
 from ftzard.tasks.classification.evaluation import LabelEvaluation
 from ftzard.tasks.evaluation import BY_SET, Evaluation, in_row_order, test_sets
 from ftzard.tasks.multi_label import baselines, figures, label_sets
@@ -52,7 +53,6 @@ class LabelSetEvaluation(Evaluation):
 
     answers: dict[str, Answered] = field(default_factory=dict)
 
-    require_comparable = staticmethod(LabelEvaluation.require_comparable)
     require_tokenized = staticmethod(LabelEvaluation.require_tokenized)
     read_by = staticmethod(LabelEvaluation.read_by)
 
@@ -60,6 +60,11 @@ class LabelSetEvaluation(Evaluation):
     def classes(self) -> list[str]:
         """Label names in the order of the probabilities."""
         return self.meta["labels"]
+
+    @staticmethod
+    def require_comparable(meta: Mapping, other: Mapping, name: str) -> None:
+        """Raise ModelError if the other version has other labels."""
+        same_labels(meta["labels"], other["labels"], whose="the challenger", others=name)
 
     @staticmethod
     def bare_model(config: Config, loaded: LoadedBase) -> tuple[LabelSetClassifier, dict]:

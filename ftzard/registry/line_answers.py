@@ -1,0 +1,70 @@
+"""What a model answers to the lines of a batch, and how each answer is written."""
+
+import json
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ftzard.core.custom_functions import FunctionError
+from ftzard.core.text import is_blank
+from ftzard.data import json_lines
+from ftzard.registry.requests import Line
+from ftzard.tasks.base import task_named
+
+if TYPE_CHECKING:
+    from ftzard.registry.lookup import Files
+
+
+def answering(files: "Files", abstain_below: float | None) -> Callable[[list[Line]], list[dict]]:
+    """Return the function that a model answers the texts of lines with, loaded from its files."""
+    from ftzard.registry import lookup
+
+    predictor, part = lookup.load_predictor(files), task_named(files.task).predictor
+    answer = partial(part.answer, predictor, temperature=files.temperature,
+                     abstain_below=abstain_below)
+
+    def answered(lines: list[Line]) -> list[dict]:
+        cleaned = iter(cleaned_each(files, [line.text for line in lines if not line.messages]))
+        return _each_with_text([line.messages or next(cleaned) for line in lines], answer)
+
+    return answered
+
+
+def answered(batch: list[Line], answer: Callable[[list[Line]], list[dict]]) -> Iterable[dict]:
+    """Yield what is written for each line of a batch, in order."""
+    usable = [line for line in batch if line.error is None]
+    said = dict(zip((line.number for line in usable),
+                    answer(usable) if usable else [], strict=True))
+    for line in batch:
+        told = {"line": line.number, **({"id": line.id} if line.id is not None else {})}
+        found = said.get(line.number, {"error": line.error})
+        if "error" in found:
+            yield {**told, **found, "input": line.raw}
+        else:
+            yield {**told, "text": line.text, **found}
+
+
+def cleaned_each(files: "Files", texts: list[str]) -> list[str | FunctionError]:
+    """Return texts as the model's were cleaned; in place of one on which its own function fails,
+    the error."""
+    try:
+        return files.cleaned(texts)
+    except FunctionError as error:
+        if len(texts) == 1:
+            return [error]
+    return [found for text in texts for found in cleaned_each(files, [text])]
+
+
+def _each_with_text(asked: list, answer: Callable[[list], list[dict]]) -> list[dict]:
+    """Return the answer to each, or its error: what is empty once cleaned is no text."""
+    wrong = [{"error": text.about} if isinstance(text, FunctionError) else
+             {"error": "empty text"} if isinstance(text, str) and is_blank(text) else None
+             for text in asked]
+    full = [text for text, error in zip(asked, wrong, strict=True) if error is None]
+    found = iter(answer(full) if full else ())
+    return [next(found) if error is None else error for error in wrong]
+
+
+def as_json(said: dict) -> str:
+    """Return a line of output; what no encoding can write, as of an id, is escaped."""
+    return json.dumps(said, ensure_ascii=bool(json_lines.half_pair(said)))
