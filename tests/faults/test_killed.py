@@ -96,7 +96,7 @@ POINTS = {
          "self"),
         ("the process of the run in the middle of an epoch",
          "ftzard.training.trainer:_gradients:before:20", "run"),
-        ("the kernel between two trials", "ftzard.training.fit:_keep_ended:after:1", "self")],
+        ("the kernel between two trials", "ftzard.training.ended_fits:keep:after:1", "self")],
     "preprocessing_job": [
         ("the kernel while an artifact is written",
          "ftzard.data.storage:write_atomically:before:1", "self"),
