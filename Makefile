@@ -30,6 +30,7 @@ help:
 	@echo "make test-remote  try that cluster with 400 rows and one epoch: pass or fail, line by line"
 	@echo "make lint         ruff and mypy, with the settings in pyproject.toml"
 	@echo "make docs         the documentation into ./site, to be read and searched without a network"
+	@echo "make example-NAME  a small workspace: sentiment, emotion, instructions or team"
 	@echo "make chaos        kill -9 at random moments of jobs, servers, decisions, ROUNDS=10 times"
 	@echo "make screenshots  pictures of the demo's pages into ./screenshots; needs Debian's chromium"
 	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
@@ -89,6 +90,10 @@ chaos: $(STAMP)
 # report.png to docs/.
 screenshots: $(STAMP)
 	$(BIN)/python tools/screenshots.py $(or $(WORKSPACE),demo) screenshots
+
+# Four small workspaces: sentiment, emotion, instructions, team (examples/README.md).
+example-%: $(STAMP)
+	@PATH="$(abspath $(BIN)):$$PATH" examples/run.sh $* ./$@
 
 # One retry: package indexes have bad minutes. Only a complete install leaves a stamp.
 PIP = python -m pip install -qq --disable-pip-version-check

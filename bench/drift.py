@@ -29,6 +29,7 @@ from ftzard.modeling.inference import probabilities
 from ftzard.modeling.tokenizer import encode
 from ftzard.tasks.classification import text_rows
 from ftzard.tasks.classification.objective import Labels
+from ftzard.tasks.classification.predictor import Classifier
 from ftzard.training.trainer import train
 
 ROWS, SAME = 8_000, 40_000
@@ -66,7 +67,7 @@ class Champion:
         tokenized = {side: self.tokenized(part) for side, part in parts.items()}
         train(self.model, Labels(tokenized["train"], tokenized["validation"], LABELS),
               TrainingConfig(epochs=1, learning_rate=0.0015, batch_size=32))
-        self.classifier = adapter.Classifier(self.model, self.loaded.tokenizer, LABELS, 128, {})
+        self.classifier = Classifier(self.model, self.loaded.tokenizer, LABELS, 128, {})
         reference = self.sample(parts["test"]["text"])
         self.ruler = Ruler(reference)
         self.rows = len(reference)

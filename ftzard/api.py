@@ -134,13 +134,15 @@ class Workspace:
         return self.paths.config({"overrides": list(overrides)})
 
     def run(self, job: str, overrides: Sequence[str] = (), *, launchpad: Path | None = None,
-            check: bool = True, say: Say = _silent) -> JobOutcome:
+            force: bool = False, check: bool = True, say: Say = _silent) -> JobOutcome:
         """Run a job in this process.
 
         Args:
             job: such as "training_pipeline_job"; `ftzard run --help` lists them.
             overrides: hydra overrides, such as "training.epochs=1".
             launchpad: a YAML file as Dagster's Launchpad takes it.
+            force: run every step, also those whose inputs, config, code and packages are what they
+                were at an earlier run.
             check: raise JobError if the run fails; otherwise the outcome says so.
             say: called with each line of progress; `print` shows what `ftzard run` shows.
 
@@ -152,7 +154,7 @@ class Workspace:
         """
         from ftzard.orchestration.run_job import JobError, run_job
 
-        outcome = run_job(self.paths, job, overrides, launchpad=launchpad, say=say)
+        outcome = run_job(self.paths, job, overrides, launchpad=launchpad, force=force, say=say)
         if check and not outcome.success:
             raise JobError(outcome)
         return outcome

@@ -3,8 +3,11 @@
 import re
 import unicodedata
 from html.parser import HTMLParser
+from pathlib import Path
 
 from markdown_it import MarkdownIt
+
+from ftzard.reporting import html
 
 HOST = "evil.example"
 #: Each by what a careless medium would do with it.
@@ -38,6 +41,8 @@ def traces(text: str) -> set[str]:
     plain = re.sub(r"\s+", "", text)
     return {name for name, trace in TRACES.items() if re.sub(r"\s+", "", trace) in plain}
 
+PAGE_SCRIPT = (Path(html.__file__).parent / "templates/page.js").read_text("utf-8").strip()
+
 
 class Page(HTMLParser):
     """The elements, attributes and words of a page."""
@@ -60,7 +65,8 @@ class Page(HTMLParser):
 def page_is_safe(page: str) -> str:
     """Assert that a page has no element, attribute or sign from outside; return its words."""
     read = Page(page)
-    assert not {"script", "img", "textarea", "iframe"} & set(read.tags)
+    assert not {"img", "textarea", "iframe"} & set(read.tags)
+    assert read.tags.count("script") == page.count(PAGE_SCRIPT)  # the page's own and no other
     for name, value in read.attributes:
         assert not name.startswith("on"), (name, value)
         assert name not in ("href", "src") or HOST not in (value or ""), (name, value)

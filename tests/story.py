@@ -197,14 +197,14 @@ def story(tmp_path_factory, tool) -> Story:
     easy_texts(600, seed=2)[["tweet"]].to_csv(story.workspace.incoming / "new_data.csv",
                                               index=False)
     story.run("inference_pipeline_job")
-    story.run("inference_preprocessing_job")
+    story.run("inference_preprocessing_job", "--force")
     story.run("inference_job", command="dagster")
     story.run("sampling_job")
     hand_in(story)
     story.run("retraining_pipeline_job")
     for job in ("cleaning_job", "preprocessing_job", "tuning_job", "choosing_job",
                 "retraining_job"):
-        story.run(job)
+        story.run(job, "--force")
     story.run("evaluation_job", command="telling")
     story.record = taken(story)
     return story

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard.cli import labeling_screen, labeling_session
+from ftzard.cli import labeling_screen
 from ftzard.config.compose import compose
 from ftzard.core.artifacts import write_json
 from ftzard.core.yaml_file import dump
@@ -19,7 +19,7 @@ from ftzard.registry import model_card as export_card
 from ftzard.registry import model_records
 from ftzard.reporting import report
 from ftzard.reporting.report_data import Facts
-from ftzard.steps import run_description
+from ftzard.steps import labeling_session, run_description
 from ftzard.tasks.base import task_named
 from ftzard.tracking import card, registry, runs
 from ftzard.tracking.workspace_store import connect

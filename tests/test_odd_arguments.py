@@ -54,6 +54,8 @@ COMMANDS = {
     "models delete": ([MODEL], {"--yes": None, "--reason": TEXT}),
     "label": ([TEXT], {"--as": TEXT, "--twice": None}),
     "promote": ([NUMBER], {"--reason": TEXT, "--as": TEXT}),
+    "label --web --port 99999": ([TEXT], {"--host": TEXT, "--name": TEXT}),
+    "gate": ([], {"--json": None, "--markdown": None}),
     "rollback": ([], {"--reason": TEXT, "--as": TEXT}),
     "ui --only nothing": ([], {"--host": TEXT, "--port": NUMBER}),
     "lab --port 99999": ([], {"--host": TEXT}),

@@ -22,13 +22,16 @@ def run(
     workspace: InWorkspace = None,
     config: Annotated[Path | None, typer.Option(
         "-c", "--config", help="A Launchpad YAML.", **A_PATH)] = None,
+    force: Annotated[bool, typer.Option(
+        "--force", help="Run every step, also those that would compute the same again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a job here and now, showing each step."""
+    """Run a job here and now, showing each step. What would be the same is not run again."""
     from ftzard import api
 
     place = api.open_workspace(workspace)
-    outcome = place.run(job, overrides or (), launchpad=config, check=False, say=telling(as_json))
+    outcome = place.run(job, overrides or (), launchpad=config, force=force, check=False,
+                        say=telling(as_json))
     if as_json:
         say_value(outcome.to_dict())
     else:

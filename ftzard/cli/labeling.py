@@ -1,13 +1,18 @@
 """Commands for the rows that wait for labels."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ftzard.cli.arguments import InWorkspace
 from ftzard.cli.printing import say
+from ftzard.errors import FtzardError
+
+if TYPE_CHECKING:
+    from ftzard.workspace.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
+LOCAL = "127.0.0.1"
 
 
 @app.command()
@@ -17,14 +22,51 @@ def label(
     person: Annotated[str | None, typer.Option("--as", help="Who labels; default: you.")] = None,
     twice: Annotated[bool, typer.Option(
         "--twice", help="Also rows that others have labelled, to see whether you agree.")] = False,
+    web: Annotated[bool, typer.Option(
+        "--web", help="Serve a page instead, for one person or several, until Ctrl-C.")] = False,
+    host: Annotated[str, typer.Option(
+        help="With --web: address to listen on; others than this machine's own ask for the login "
+             "of the team's MLflow server.")] = LOCAL,
+    port: Annotated[int | None, typer.Option(
+        help="With --web: port; default: 8765, or the next that is free.")] = None,
+    name: Annotated[list[str] | None, typer.Option(
+        help="With --web: a further name under which browsers ask for the page, such as that of a "
+             "proxy; may be given several times.")] = None,
     workspace: InWorkspace = None,
 ) -> None:
-    """Label the rows that wait. One text at a time, with a key per label or in your own words."""
+    """Label the rows that wait. One text at a time, in the terminal or on a page of the browser."""
+    from ftzard.workspace.workspace import find
+
+    place = find(workspace)
+    _refuse_without_effect(web, {"BATCH": batch, "--as": person, "--twice": twice},
+                           {"--host": host != LOCAL, "--port": port, "--name": name})
+    if web:
+        _serve(place, host, port, name or [])
+        return
     import getpass
 
     from ftzard.cli import labeling_screen
-    from ftzard.cli.labeling_session import open_session
-    from ftzard.workspace.workspace import find
+    from ftzard.steps.labeling_session import open_session
 
     labeling_screen.run(
-        open_session(find(workspace), batch, person or getpass.getuser(), twice=twice), say)
+        open_session(place, batch, person or getpass.getuser(), twice=twice), say)
+
+
+def _refuse_without_effect(web: bool, terminal: dict[str, object], page: dict[str, object]) -> None:
+    """Raise FtzardError for an option that the page, or the terminal, does not look at."""
+    for name, value in (terminal if web else page).items():
+        if value:
+            raise FtzardError(
+                f"{name} has no effect with --web: the page asks who labels, and which batch."
+                if web else f"{name} is for the page; add --web.")
+
+
+def _serve(place: "Workspace", host: str, port: int | None, names: list[str]) -> None:
+    from ftzard.orchestration.labeling_page import server
+
+    port = server.port_for(host, port)
+    page = server.page_for(place, host, names)
+    shown = f"[{host}]" if ":" in host else host
+    say(f"labeling page of {place.root}: http://{shown}:{port}/")
+    say("Ctrl-C ends it; every answer is saved when it is given")
+    server.serve(page, host, port)

@@ -21,11 +21,11 @@ from prompt_toolkit.layout import (
     Window,
 )
 
-from ftzard.cli.labeling_session import HAND_IN, QUIT, SKIP, UNDO, LabelingSession, seen_audits
 from ftzard.core import escaping
 from ftzard.core.text import normalize_instruction
 from ftzard.data.labeling import labeling_queue
 from ftzard.errors import WorkspaceError
+from ftzard.steps.labeling_session import HAND_IN, QUIT, SKIP, UNDO, LabelingSession, seen_audits
 
 ENTER = ("\r", "\n")
 EDIT, WRITE, TAKE = "e", "w", "t"
@@ -51,9 +51,10 @@ def run(session: LabelingSession, say: Callable[[str], None]) -> None:
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise WorkspaceError(
-            f"'ftzard label' needs a terminal; without one fill in data/labelling/{session.batch}"
-            ".csv in a spreadsheet and put it into data/labelled.")
-    if notice := seen_audits(session):
+            "'ftzard label' needs a terminal; without one use 'ftzard label --web', or fill in "
+            f"data/labelling/{session.batch.name}.csv in a spreadsheet and put "
+            "it into data/labelled.")
+    if notice := seen_audits(session.batch):
         say(notice)
     try:
         submit = session.row is None or application(session).run()
@@ -61,12 +62,15 @@ def run(session: LabelingSession, say: Callable[[str], None]) -> None:
         submit = False
     if not submit:
         say(f"{len(session.pending)} answers are saved and not handed in; go on with "
-            f"'ftzard label {session.batch}', h hands them in")
+            f"'ftzard label {session.batch.name}', h hands them in")
         return
     path = session.submit()
-    if path is None:
+    if waiting := len(session.pending):
+        say(f"{waiting} answers wait for a second person's (sampling.overlap), or for a decision "
+            "between two: see 'ftzard label --web'")
+    elif path is None:
         say("no answer to hand in; every row stays in the queue")
-    else:
+    if path is not None:
         rows = len(labeling_queue.read_queue(path))
         say(f"{rows} labels handed in: data/labelled/{path.name}")
 
@@ -210,7 +214,7 @@ def screen(session: LabelingSession, width: int = 80, height: int = 24) -> str:
 
 def _upper_lines(session: LabelingSession, width: int, height: int) -> list[str]:
     """Return the progress and the text that is to be labeled."""
-    head = (f" {session.batch}   {session.at + 1} of {len(session.rows)}"
+    head = (f" {session.batch.name}   {session.at + 1} of {len(session.rows)}"
             f"   {len(session.pending)} answers not handed in   {session.person}")
     text = session.row["text"]
     if not session.format.free_text:

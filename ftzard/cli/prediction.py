@@ -74,6 +74,8 @@ def compare(
     first: Annotated[str, typer.Argument(
         help="champion, challenger, previous, base or NAME@VERSION.")],
     second: Annotated[str, typer.Argument(help="Another one.")],
+    more: Annotated[list[str] | None, typer.Argument(
+        help="More models, each compared with the first.")] = None,
     workspace: InWorkspace = None,
     file: Annotated[Path | None, typer.Option(
         help="A labelled file; default: the test rows of all batches.", **A_PATH)] = None,
@@ -82,24 +84,28 @@ def compare(
     html: Annotated[Path | None, typer.Option(help="Write it as a page, too.", **A_PATH)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two models on the same rows. Scores, where they disagree, speed and memory."""
+    """Compare models on the same rows. Scores, where they disagree, speed and memory."""
     from ftzard import api
     from ftzard.cli import model_tables
     from ftzard.registry import compare as comparing
 
-    comparison = api.open_workspace(workspace).compare(
-        first, second, file=file, say=(lambda line: None) if as_json else say)
+    place = api.open_workspace(workspace)
+    comparison, *others = (place.compare(
+        first, other, file=file, say=(lambda line: None) if as_json else say)
+        for other in (second, *(more or ())))
     if html is not None:
-        comparing.report(comparison, html)
+        comparing.report(comparison, html, others=others)
     if as_json:
-        say_value({**comparison.to_dict(), "verdict": comparison.verdict()})
+        values = [{**one.to_dict(), "verdict": one.verdict()} for one in (comparison, *others)]
+        say_value({**values[0], "others": values[1:]} if others else values[0])
         return
-    show_whole(model_tables.score_table(comparison))
-    say(comparison.verdict())
-    for line in model_tables.rows_compared(comparison, examples):
-        say(line)
-    if examples and len(comparison.disagreements):
-        show_whole(model_tables.disagreement_table(comparison, examples))
+    for one in (comparison, *others):
+        show_whole(model_tables.score_table(one))
+        say(one.verdict())
+        for line in model_tables.rows_compared(one, examples):
+            say(line)
+        if examples and len(one.disagreements):
+            show_whole(model_tables.disagreement_table(one, examples))
     if html is not None:
         say(f"page: {html}")
 

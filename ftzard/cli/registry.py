@@ -1,11 +1,17 @@
-"""Commands on registered models: list, show, tag, delete, promote."""
+"""Commands on registered models: list, show, tag, delete, promote, and the gate's decision."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ftzard.cli.arguments import AsJson, InWorkspace, Which, confirmed
-from ftzard.cli.printing import say, say_value, show_whole, telling
+from ftzard.cli.printing import say, say_data, say_value, show_whole, telling
+from ftzard.errors import FtzardError
+
+if TYPE_CHECKING:
+    from ftzard.registry.gate_decision import GateDecision
+    from ftzard.workspace.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
 models = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
@@ -142,3 +148,55 @@ def show_promotion(done, as_json: bool) -> None:
     before = f", {done.before} is previous" if done.before else ""
     say(f"✓ {done.champion} is champion{before}; on record at {done.commit[:10]}, {done.pushed}"
         + (f": {done.reason}" if done.reason else ""))
+
+
+@app.command()
+def gate(
+    as_markdown: Annotated[bool, typer.Option(
+        "--markdown", help="As Markdown, for a comment or a build's summary.")] = False,
+    workflow: Annotated[bool, typer.Option(
+        "--workflow", help="Print a GitHub workflow for the workspace instead.")] = False,
+    workspace: InWorkspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide on the newest version, for a build server. A decision that was made is returned.
+
+    The exit code is 0 for a promotion, 10 for a refusal and 20 where the rows cannot tell."""
+    from ftzard.workspace.workspace import find
+
+    if as_json + as_markdown + workflow > 1:
+        raise FtzardError("--json, --markdown and --workflow exclude each other; give one.")
+    if workflow:
+        from ftzard.orchestration import ci_workflow
+
+        say_data(ci_workflow.text().rstrip("\n"))
+        return
+    from ftzard.registry import gate_decision
+
+    place = find(workspace)
+    decided = gate_decision.decision(place)
+    if decided is None:
+        decided = _decided_now(place, telling(True))
+    if as_json:
+        say_value(decided.to_dict())
+    elif as_markdown:
+        say_data(decided.markdown().rstrip("\n"))
+    else:
+        for line in decided.lines():
+            say(line)
+    raise typer.Exit(decided.exit_code)
+
+
+def _decided_now(place: "Workspace", tell: Callable[[str], object]) -> "GateDecision":
+    """Let evaluation_job decide on the newest version; raises FtzardError if it cannot."""
+    from ftzard import api
+    from ftzard.registry import gate_decision
+
+    name, number, _ = gate_decision.newest(place)
+    tell(f"{name}@{number} has no decision yet; evaluation_job makes it")
+    outcome = api.open_workspace(place.root).run("evaluation_job", check=False, say=tell)
+    decided = gate_decision.decision(place)
+    if decided is None:
+        raise FtzardError(f"{name}@{number} could not be judged: "
+                          f"{outcome.failure or 'evaluation_job made no decision'}")
+    return decided

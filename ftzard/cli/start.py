@@ -32,6 +32,7 @@ COMMANDS = {
     "label": "labeling",
     "promote": "registry",
     "rollback": "registry",
+    "gate": "registry",
     "ui": "servers",
     "mlflow-server": "servers",
     "lab": "servers",

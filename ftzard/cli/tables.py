@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from ftzard.cli.layout import Column, Table, Tree
 from ftzard.evaluation import metric_info
 from ftzard.tracking.workspace_store import NOT_HERE
+
+if TYPE_CHECKING:
+    from ftzard.steps.counterfactual import Counterfactual
 
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 #: Artifacts of which there are many files: shown with what tells them apart.
@@ -94,6 +98,20 @@ def restored_table(files: Iterable[Mapping]) -> Table:
                    Column("version")))
     for f in files:
         table.add_row(f["artifact"], number(f["rows"]), f["path"], f["version"][:10])
+    return table
+
+
+def counterfactual_table(found: Iterable["Counterfactual"]) -> Table:
+    """Return the table of what a model would be without each of its batches and people."""
+    table = Table((Column("without"), Column("rows", right=True, rank=1),
+                   Column("without it", right=True), Column("the model gains", right=True),
+                   Column("interval", right=True, rank=2), Column("")))
+    for one in found:
+        measure = metric_info.of(one.measure)
+        table.add_row(one.without, f"{one.rows:,}", measure.value(one.without_score),
+                      measure.gain(one.difference),
+                      f"{measure.gain(one.lower, unit=False)} to "
+                      f"{measure.gain(one.upper, unit=False)}", one.verdict)
     return table
 
 

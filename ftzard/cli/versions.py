@@ -108,6 +108,13 @@ def reproduce(
     model: Annotated[str, typer.Argument(help="MODEL@VERSION, or a VERSION of this workspace's "
                                               "model.")],
     workspace: InWorkspace = None,
+    without: Annotated[str | None, typer.Option(
+        "--without", metavar="FACTOR=VALUE", help="Train without these rows, and compare: "
+        "batch=FILE, labelled_by=PERSON, source=NAME or label=LABEL.")] = None,
+    without_each: Annotated[bool, typer.Option(
+        "--without-each", help="A table of all batches and people: which help or harm.")] = False,
+    minutes: Annotated[float | None, typer.Option(
+        "--minutes", min=0, help="With --without: the longest it may take (default 30).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a version again and say whether it comes out equal. From its record alone."""
@@ -119,6 +126,27 @@ def reproduce(
     if not number.isdigit():
         raise FtzardError(f"'{model}' names no version; expected MODEL@VERSION, as in "
                           f"{place.config().tracking.registered_model}@1.")
+    if without and without_each:
+        raise FtzardError("--without has no effect beside --without-each; give one of them.")
+    if minutes is not None and not (without or without_each):
+        raise FtzardError("--minutes has no effect without --without or --without-each; leave it "
+                          "out.")
+    if without or without_each:
+        from ftzard.cli import tables
+        from ftzard.steps import counterfactual
+
+        asked = {"say": telling(as_json), **({} if minutes is None else {"minutes": minutes})}
+        name = name or place.config().tracking.registered_model
+        found = (counterfactual.without_each(place, name, int(number), **asked) if without_each
+                 else [counterfactual.without(place, name, int(number), without, **asked)])
+        if as_json:
+            say_value([asdict(one) for one in found] if without_each else asdict(found[0]))
+        elif without_each:
+            show_whole(tables.counterfactual_table(found))
+            say("below zero: the model is worse for these rows. The intervals hold together.")
+        else:
+            say(found[0].sentence)
+        return
     made = again(place, name or place.config().tracking.registered_model, int(number),
                          telling(as_json))
     if as_json:

@@ -113,6 +113,9 @@ def status(
             right += f" (other rows than the others': {model['measured_on']}; {model['apart']})"
         say(f"{role:<10} {model['name']}@{model['version']}{right}, base {model['base_model']}, "
             f"data {(model['data_version'] or 'none')[:10]}{', a trial' * model['trial']}")
+    if state["labels_not_known"]:
+        say(f"new labels {', '.join(state['labels_not_known'])}: data.labels names them and the "
+            "champion does not know them; a retraining on rows of them adds them")
     table = Table((
         Column("step"), Column("runs", right=True), Column("last state", tone=TONES.get),
         Column("at (UTC)", rank=1), Column("seconds", right=True, rank=2)))
@@ -136,6 +139,10 @@ def status(
         say(f"drift of {state['drift']['called']}: {state['drift']['sentence']}")
     for job in state["cluster"]:
         say(f"cluster: {job['sentence']}")
+    if state["estimate"]:
+        say(f"accuracy of {state['estimate']['called']}: {state['estimate']['sentence']}")
+    if state["error_budget"]:
+        say(f"error budget: {state['error_budget']['sentence']}")
     local = state["commits_not_pushed"]
     say(f"not pushed: {len(local)} commit{'' if len(local) == 1 else 's'}"
         + (f"; {state['not_pushed_reason']}" if local and state["not_pushed_reason"] else ""))

@@ -24,7 +24,8 @@ _ALL = "cleaning labels preprocessing inference_preprocessing tuning choosing in
        "retraining evaluation"
 _VERSIONED = _ALL.replace("tuning ", "")
 
-#: The steps that read each key; `sensors` are what starts jobs by itself, `labelled` the cleaning
+#: The steps that read each key; `sensors` are what starts jobs by itself, `labeling` is
+#: `ftzard label`, `notices` whoever notifies people, `labelled` the cleaning
 #: of a job that takes no other file than one with labels.
 READ_BY: dict[str, str] = {
     "data.source": "cleaning",
@@ -111,10 +112,13 @@ READ_BY: dict[str, str] = {
     "sampling.random_share": "sampling",
     "sampling.audit_rows": "sampling",
     "sampling.show_suggestions": "sampling",
+    "sampling.overlap": "labeling",
     "sampling.min_labelled": "labels sensors",
     "drift.false_alarms": "inference",
     "drift.clearing": "inference",
+    "drift.estimate_accuracy": "inference",
     "retraining.trigger": "sensors",
+    "retraining.min_accuracy": "sensors",
     "retraining.start": "retraining",
     "retraining.replay_ratio": "retraining",
     "retraining.epochs": "retraining",
@@ -129,10 +133,14 @@ READ_BY: dict[str, str] = {
     "gate.first_baseline_margin": _JUDGED,
     "gate.first_calibration_error": _JUDGED,
     "gate.trial": "choosing evaluation retraining",
+    "gate.error_budget": _JUDGED,
+    "gate.rounds": _JUDGED,
     "tracking.uri": _ALL,
     "tracking.experiment": _ALL,
     "tracking.registered_model": _ALL.replace("cleaning labels ", ""),
     "tracking.mirror": _ALL,
+    "notify.events": "notices",
+    "notify.row_texts": "notices",
     "paths.cleaned": "cleaning labels preprocessing sampling",
     "paths.rejected": "cleaning labels",
     "paths.tokenized": f"{_SIDES} {_MODELS} sampling",
@@ -174,6 +182,7 @@ _FOR_TASK = {
        for name in ("max_class_loss", "first_baseline_margin")},
     **{("gate.first_calibration_error", step): ("classification",)
        for step in ("choosing", "evaluation")},
+    ("drift.estimate_accuracy", "inference"): ("classification",),
     ("task.abstain_below", "choosing"): ("classification",),
     ("task.abstain_below", "retraining"): ("classification",),
 }
@@ -255,6 +264,10 @@ def _why(key: str, job: str, task: str) -> str:
     others = [name for name in JOBS if steps & steps_of(name)]
     if steps == {"sensors"}:
         return "sensors read it from ftzard.yaml; set it there"
+    if steps == {"notices"}:
+        return "it is read from ftzard.yaml, for all jobs; set it there"
+    if steps == {"labeling"}:
+        return "'ftzard label' reads it from ftzard.yaml; set it there"
     if not others:
         return f"no step reads it with task={task}; leave it out"
     return (f"it has one in {', '.join(others)}; leave it out, or set it in ftzard.yaml, which "
@@ -293,6 +306,8 @@ def idle(config: Config, job: str) -> dict[str, str]:
     if sampling.strategy != "mix":
         found["sampling.random_share"] = (
             f"it is the share of sampling.strategy=mix, and that is {sampling.strategy}")
+    if config.gate.error_budget is None:
+        found["gate.rounds"] = "its rounds share gate.error_budget, and that is null"
     if data.split != "given":
         found["data.split_column"] = "it is read with data.split=given, and that is text"
     if data.sample_rows is None and data.mix is None:

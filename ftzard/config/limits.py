@@ -96,11 +96,13 @@ RANGES = {
     "sampling.quantile": _WITHIN,
     "sampling.random_share": _SHARE,
     "sampling.audit_rows": _NONE_OR_MORE,
+    "sampling.overlap": _SHARE,
     "sampling.min_labelled": _COUNT,
     "drift.false_alarms": Range(0.0025, 0.5, high_open=True),
     "drift.clearing": _WITHIN,
     "retraining.replay_ratio": _NONE_OR_MORE,
     "retraining.epochs": _COUNT,
+    "retraining.min_accuracy": _SHARE,
     # A champion within its preset's range then stays within unusual.FACTOR times of it.
     "retraining.learning_rate_ratio": Range(0, 10, low_open=True),
     "gate.min_gain": _SHARE,
@@ -111,6 +113,8 @@ RANGES = {
     "gate.max_forgetting": _SHARE,
     "gate.first_baseline_margin": _SHARE,
     "gate.first_calibration_error": _SHARE,
+    "gate.error_budget": Range(0, 0.5, low_open=True, high_open=True),
+    "gate.rounds": Range(1, 10_000),
     "paths.min_free_mb": _NONE_OR_MORE,
     "compute.parallel": _COUNT,
     "compute.cpus": _COUNT,
@@ -400,6 +404,15 @@ def _inside(path: str) -> bool:
 
 def _of_a_task(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     """Yield, as `_limits` does, what one kind of task needs of the other groups."""
+    retraining = config.retraining
+    if retraining.trigger == "accuracy":
+        yield ("retraining.trigger", "accuracy", config.task.kind == "classification"
+               and config.drift.estimate_accuracy and retraining.min_accuracy is not None,
+               "labels, drift or both, or, with task=classification, drift.estimate_accuracy=true "
+               "and a number as retraining.min_accuracy")
+    else:
+        yield ("retraining.min_accuracy", retraining.min_accuracy, retraining.min_accuracy is None,
+               f"null with retraining.trigger={retraining.trigger}, which does not read it")
     d, u, s, told = config.data, config.tuning, config.sampling, config.task.instructions
     kind = f"task={config.task.kind}"
     if config.task.kind in _METRICS:

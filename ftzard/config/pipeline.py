@@ -13,12 +13,18 @@ from ftzard.errors import WorkspaceError, nearest
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
+#: In `Step.reads`: the champion with its adapter, as the registry names it.
+CHAMPION = "champion"
+
+
 @dataclass(frozen=True)
 class Step:
     """One row of the table.
 
     takes and yields name artifacts; `after` names the step whose run metadata this one reads;
-    versioned says whether Git_Dvc follows; models, whether the step needs torch.
+    versioned says whether Git_Dvc follows; models, whether the step needs torch. reads is what the
+    outputs follow from beside inputs, config, code and packages: `CHAMPION` and names of artifacts
+    whose content counts, or in `always` the reason why the step runs each time.
     """
 
     name: str
@@ -30,6 +36,8 @@ class Step:
     versioned: bool = False
     models: bool = False
     about: str = ""
+    reads: tuple[str, ...] = ()
+    always: str = ""
 
     @property
     def metadata(self) -> str:
@@ -45,21 +53,26 @@ STEPS = (
          about="Give every row its side by its text, and turn texts into tokens."),
     Step("inference_preprocessing", "Step2.1_Inference_Preprocessing", "INFERENCE_PREPROCESSING",
          ("incoming",), ("incoming_tokenized",), versioned=True, models=True,
-         about="Clean and tokenize an unlabelled batch as the champion was trained."),
+         about="Clean and tokenize an unlabelled batch as the champion was trained.",
+         reads=(CHAMPION, "tokenized")),
     Step("tuning", "Step3_Hyperparameter_Tuning", "HP_TUNING", ("tokenized",), models=True,
          about="Train one adapter per trial; rank the trials on validation rows only."),
     Step("choosing", "Step4_Choose_Best_Model", "CHOOSE_BEST_MODEL", ("tokenized",),
          after="tuning", versioned=True, models=True,
          about="Register the best trial and let the gate decide whether it becomes champion."),
     Step("inference", "Step5_Inference", "INFERENCE", ("incoming_tokenized",), ("predictions",),
-         versioned=True, models=True, about="Predict the batch with the champion."),
+         versioned=True, models=True, about="Predict the batch with the champion.",
+         always="it adds the batch to the drift log, whose earlier entries it goes by"),
     Step("sampling", "Step6_Sampling", "DATA_SAMPLING", ("predictions",), ("queue",),
-         versioned=True, about="Choose the rows that a person should label."),
+         versioned=True, about="Choose the rows that a person should label.",
+         always="it goes by the labels that people have handed in, and by what they were asked"),
     Step("retraining", "Step7_Retraining", "RETRAINING", ("tokenized",), versioned=True,
-         models=True, about="Train a challenger on all batches, starting from the champion."),
+         models=True, about="Train a challenger on all batches, starting from the champion.",
+         reads=(CHAMPION,)),
     Step("evaluation", "Step8_Evaluation", "EVALUATION", ("tokenized",), after="retraining",
          versioned=True, models=True,
-         about="Compare challenger and champion on the same rows and decide."),
+         about="Compare challenger and champion on the same rows and decide.",
+         reads=(CHAMPION,)),
 )
 
 BY_NAME = {step.name: step for step in STEPS}
@@ -72,6 +85,10 @@ CHAINS = {
 }
 
 JOBS = {**{f"{step.name}_job": (step.name,) for step in STEPS}, **CHAINS}
+
+#: Why labels that people hand in are read each time.
+ALWAYS_LABELS = ("labels count by when they were handed in, and go into the table of all batches "
+                 "as it stands")
 
 #: Inputs of a job's first step that differ from the table of steps.
 DELIVERIES = {"retraining_pipeline_job": {"raw": "labelled"}}

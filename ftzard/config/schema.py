@@ -147,6 +147,7 @@ class Sampling:
     random_share: float
     audit_rows: int
     show_suggestions: Literal["never", "after", "before"]
+    overlap: float
     min_labelled: int
 
 
@@ -154,11 +155,13 @@ class Sampling:
 class Drift:
     false_alarms: float
     clearing: float
+    estimate_accuracy: bool
 
 
 @dataclass
 class Retraining:
-    trigger: Literal["labels", "drift", "both"]
+    trigger: Literal["labels", "drift", "both", "accuracy"]
+    min_accuracy: float | None
     start: Literal["champion", "base"]
     replay_ratio: float | None
     epochs: int
@@ -177,6 +180,8 @@ class Gate:
     first_baseline_margin: float
     first_calibration_error: float
     trial: bool
+    error_budget: float | None
+    rounds: int
 
 
 @dataclass
@@ -190,6 +195,12 @@ class Tracking:
     def server(self) -> str | None:
         """The address of the MLflow server that the URI names, or None if it is a database."""
         return self.uri if (self.uri or "").startswith(("http://", "https://")) else None
+
+
+@dataclass
+class Notify:
+    events: list[Literal["verdict", "alarm", "refused", "failed", "waiting", "too_few"]]
+    row_texts: bool
 
 
 @dataclass
@@ -241,6 +252,7 @@ class Config:
     tracking: Tracking
     paths: Paths
     versioning: Versioning
+    notify: Notify
     compute: Compute
     seed: int
     threads: int

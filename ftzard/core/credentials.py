@@ -51,6 +51,7 @@ RUN = (
     Credential("GOOGLE_APPLICATION_CREDENTIALS", "DVC on Google Cloud", secret=False),  # a path
     Credential("OSS_ACCESS_KEY_ID", "DVC on Aliyun"),
     Credential("OSS_ACCESS_KEY_SECRET", "DVC on Aliyun"),
+    Credential("FTZARD_NOTIFY", "the services that notices go to"),
 )
 #: Names under which some have their token of Hugging Face, in order; HF_TOKEN goes over them.
 HUB_TOKEN, HUB_TOKEN_TOO = "HF_TOKEN", ("HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")

@@ -193,7 +193,7 @@ def append(
     ]
     table = pd.concat([others, new[~gone]], ignore_index=True)
     for column in ("split", "group", "source", "labelled_by", "labelled_at", "own_answer",
-                   "cleaned_by"):
+                   "cleaned_by", "not_asked"):
         if column in table:
             table[column] = table[column].fillna("").astype("str")
     arrival = list(dict.fromkeys([*existing["batch"], *new["batch"]]))

@@ -4,7 +4,7 @@ A test would measure what the model was trained on; so training rows that repeat
 validation row leave.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +31,9 @@ LETTER = 2
 LONGEST_WORD = {FIRST: 0, 2: 2, LATEST: 20}
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C13)
 _INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))
+#: Rows whose signatures are made at a time, and bits by which their hashes are told apart.
+_AT_ONCE, _BITS = 1 << 14, 24
+_NO_HASHES = np.zeros(0, dtype=np.uint64)
 
 
 def _runs(longest: int) -> range:
@@ -158,22 +161,60 @@ def all_shapes(texts: Sequence[str], identity: int = FIRST) -> list[set[tuple]]:
     return found
 
 
-def _near(signatures: Words, rows: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Return those of `rows` that equal one of `kept` up to one word, by position."""
-    if not len(rows) or not len(kept):
-        return rows[:0]
-    found, owners = signatures.of(rows)
-    against, against_owners = signatures.of(kept)
-    hits = pd.Index(found).isin(pd.unique(against))
-    if not hits.any():
-        return rows[:0]
-    # Equal hashes are only a suspicion: the words decide.
-    suspects = np.unique(against_owners[pd.Index(against).isin(pd.unique(found[hits]))])
-    texts = set().union(*(signatures.exact(row) for row in suspects))
-    candidates = np.unique(owners[hits])
-    return np.array(
-        [row for row in candidates if not texts.isdisjoint(signatures.exact(row))], dtype=np.int64
-    )
+class _Kept:
+    """Rows that stay, by the hashes of their signatures.
+
+    Most hashes of other rows are told apart by some of their bits, which fit into a cache.
+    """
+
+    def __init__(self, signatures: Words, rows: np.ndarray):
+        self._signatures = signatures
+        found = [signatures.of(part) for part in _parts(rows)]
+        self._hashes = np.concatenate([hashes for hashes, _ in found] or [_NO_HASHES])
+        self._owners = np.concatenate([owners for _, owners in found] or [rows[:0]])
+        self._known = np.sort(self._hashes)
+        self._bits = np.zeros(1 << _BITS, dtype=bool)
+        self._bits[self._known >> np.uint64(64 - _BITS)] = True
+
+    def contains(self, hashes: np.ndarray) -> np.ndarray:
+        """Return the places of those hashes that a kept row has."""
+        places = np.flatnonzero(self._bits[hashes >> np.uint64(64 - _BITS)])
+        if not len(places):
+            return places
+        at = np.searchsorted(self._known, hashes[places])
+        return places[self._known[np.minimum(at, len(self._known) - 1)] == hashes[places]]
+
+    def near(self, hashes: np.ndarray, owners: np.ndarray) -> np.ndarray:
+        """Return those owners of shared hashes that equal a kept row up to one word.
+
+        Equal hashes are only a suspicion: the words decide.
+        """
+        if not len(hashes):
+            return owners
+        suspects = np.unique(self._owners[pd.Index(self._hashes).isin(pd.unique(hashes))])
+        texts = set().union(*(self._signatures.exact(row) for row in suspects))
+        return np.array([row for row in np.unique(owners)
+                         if not texts.isdisjoint(self._signatures.exact(row))], dtype=np.int64)
+
+
+def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield rows in parts whose words fit into a processor's cache."""
+    for start in range(0, len(rows), _AT_ONCE):
+        yield rows[start : start + _AT_ONCE]
+
+
+def _near(signatures: Words, rows: np.ndarray, kept: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return, for each of `kept`, those of `rows` that equal one of it up to one word."""
+    sides = [_Kept(signatures, others) for others in kept]
+    hits: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in sides]
+    for part in _parts(rows):
+        hashes, owners = signatures.of(part)
+        for side, its in zip(sides, hits, strict=True):
+            places = side.contains(hashes)
+            its.append((hashes[places], owners[places]))
+    return [side.near(np.concatenate([hashes for hashes, _ in its] or [_NO_HASHES]),
+                      np.concatenate([owners for _, owners in its] or [rows[:0]]))
+            for side, its in zip(sides, hits, strict=True)]
 
 
 class Repeated(Protocol):
@@ -217,19 +258,22 @@ def drop_near_duplicates(
     compared = _compared(frame["text"], normalised, identity)
     repeated = None if repeated_of is None else repeated_of(frame, identity)
     reason = np.full(len(frame), "", dtype=object)
-    order = [("validation", "test"), ("train", "test"), ("train", "validation")]
-    for side, against in order:
-        rows = np.flatnonzero((split == side) & (reason == ""))
-        kept = np.flatnonzero((split == against) & (reason == ""))
-        near = np.unique(np.concatenate([
-            _near(words, rows[which[rows]], kept[which[kept]]) for words, which in compared]))
-        same = pc.is_in(normalised, value_set=normalised.take(pa.array(kept))).to_numpy(False)
-        what = np.where(same[near], "duplicate", "near-duplicate")
-        reason[near] = [f"{kind} of a {against} row" for kind in what]
-        if repeated is not None:
-            again = repeated.again(rows[reason[rows] == ""], kept, whole=whole,
-                                   earlier=identity != FIRST)
-            reason[again] = f"{repeated.reason} of a {against} row"
+    for side, others in (("validation", ("test",)), ("train", ("test", "validation"))):
+        every = np.flatnonzero(split == side)
+        kept = [np.flatnonzero((split == against) & (reason == "")) for against in others]
+        ways = [_near(words, every[which[every]], [rows[which[rows]] for rows in kept])
+                for words, which in compared]
+        for number, against in enumerate(others):
+            rows = every[reason[every] == ""]
+            near = np.intersect1d(rows, np.concatenate([way[number] for way in ways]))
+            same = pc.is_in(normalised.take(pa.array(near)),
+                            value_set=normalised.take(pa.array(kept[number]))).to_numpy(False)
+            what = np.where(same, "duplicate", "near-duplicate")
+            reason[near] = [f"{kind} of a {against} row" for kind in what]
+            if repeated is not None:
+                again = repeated.again(rows[reason[rows] == ""], kept[number], whole=whole,
+                                       earlier=identity != FIRST)
+                reason[again] = f"{repeated.reason} of a {against} row"
     gone = reason != ""
     dropped = frame[gone].assign(reason=pd.Series(reason[gone], frame.index[gone], dtype="str"))
     return frame[~gone].reset_index(drop=True), dropped.reset_index(drop=True)

@@ -210,6 +210,7 @@ def select(
     random_share: float = 0.25,
     quantile: float | None = None,
     show_suggestions: str = NEVER,
+    overlap: float = 0.0,
     exclude_texts: pd.Series | list[str] = (),
     test_texts: Iterable[str] = (),
     waiting: pd.DataFrame | None = None,
@@ -228,6 +229,7 @@ def select(
     of the training side's scores (labelled and waiting rows among them, so that asking does not
     move it); None for all. Of texts that are the same up to one word one is asked; none of
     those in `exclude_texts`; and for training none that is nearly one of `test_texts`.
+    overlap: `sampling.overlap`; a row that two people are asked has no suggestion in the queue.
     show_suggestions: only with 'before' does a row of the training side keep its suggestion in the
     queue; a row of the test side never does. waiting:
     rows of this batch's queue that have no label yet; they stay, first and in their order, and
@@ -295,7 +297,7 @@ def select(
     new = _mixed(new.reindex(columns=columns, fill_value=""), seed)
     new = new.astype({"confidence": "str"})
     queue = hide((pd.concat([kept, new]) if len(kept) else new).reset_index(drop=True),
-                 show_suggestions)
+                 show_suggestions, overlap)
     ranked_by_score = rows["id"].isin(queue.loc[queue["chosen_by"] == chosen_by, "id"])
     if strategy in UNRANKED or not ranked_by_score.any():
         return queue, None

@@ -66,7 +66,8 @@ def remedies(rejected: pd.DataFrame, labels: Mapping | None = None, most: int = 
     sentences = []
     for kind in kinds.value_counts().index:
         rows = rejected[kinds == kind]
-        known = "" if not labels else "; it knows " + ", ".join(
+        known = "; it names none yet, so name every label there, those that rows have already too" \
+            if not labels else "; it knows " + ", ".join(
             f"'{raw}' ({name})" for raw, name in list(labels.items())[:20]) + (
             f" and {len(labels) - 20} more" if len(labels) > 20 else "")
         sentence = REMEDIES.get(kind, _OTHERWISE).format(longest=_longest(rows), known=known)

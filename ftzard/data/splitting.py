@@ -148,10 +148,15 @@ def check_splits(
         found = set(frame.loc[frame["split"] == split, "label"])
         absent = [label for label in sorted(labels) if label not in found]
         if absent:
+            by_hand = "labelled_by" in frame and (
+                frame.loc[frame["label"].isin(absent), "labelled_by"].fillna("") != "").any()
             raise DataError(
                 f"The {split} split has no row labelled {', '.join(map(repr, absent))} among its "
-                f"{int(counts[split])} rows; bring more rows of that label, {_larger(split)} "
-                "before the first use, or leave it out of data.labels, which rejects its rows."
+                f"{int(counts[split])} rows; " + (
+                    "hand in more rows of that label: those that were handed in stay and count "
+                    "then." if by_hand else
+                    f"bring more rows of that label, {_larger(split)} before the first use, or "
+                    "leave it out of data.labels, which rejects its rows.")
             )
 
 

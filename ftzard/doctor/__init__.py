@@ -46,6 +46,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("packages", machine.packages),
     ("notebooks", machine.notebooks),
     ("secrets", credentials.secrets),
+    ("notices", credentials.undelivered_notices),
 )
 
 

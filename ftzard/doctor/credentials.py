@@ -5,9 +5,10 @@ import stat
 from urllib.parse import urlsplit
 
 from ftzard.core import credentials
-from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, listed, settings
+from ftzard.doctor.finding import OK, WARNING, WRONG, Finding, counted, listed, settings
 from ftzard.errors import ConfigError, in_shell, nearest
 from ftzard.versioning import git
+from ftzard.workspace import notices
 from ftzard.workspace.workspace import Workspace
 
 _HERE = ("localhost", "127.0.0.1", "::1")
@@ -81,3 +82,23 @@ def _close(place: Workspace) -> str:
     file = place.root / credentials.FILE
     file.chmod(0o600)
     return f"{file.name} can be read by you only."
+
+
+def undelivered_notices(place: Workspace) -> list[Finding]:
+    """Notices that did not reach somebody, and addresses that are none."""
+    findings = [Finding(
+        "notices", WARNING,
+        f"address {number} of {notices.VARIABLE} is none that apprise understands; nobody is "
+        "notified there.") for number in notices.unknown_addresses()]
+    left = notices.undelivered(place)
+    if left:
+        title, problem = left[-1]
+        findings.append(Finding(
+            "notices", WARNING, f"{counted(len(left), 'notice')} not delivered, the last "
+                                f"'{title}': {problem}. It is tried again."))
+    if findings:
+        return findings
+    if not notices.addresses():
+        return [Finding("notices", OK, f"nobody is notified: {notices.VARIABLE} is not set.")]
+    known = counted(len(notices.addresses()), "address", "addresses")
+    return [Finding("notices", OK, f"{known} in {notices.VARIABLE}; nothing is undelivered.")]

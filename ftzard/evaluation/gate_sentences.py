@@ -1,8 +1,11 @@
 """The sentences in which the gate gives its reasons."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ftzard.config.schema import Gate
+from ftzard.evaluation.error_budget import Allowance
+from ftzard.evaluation.error_budget import percent as share_of
 from ftzard.evaluation.metric_info import ACCURACY, Measure
 
 
@@ -28,6 +31,12 @@ def summary(total: dict[str, Any], against: str, confidence: float, measure: Mea
     )
 
 
+def alike(against: str) -> str:
+    """Say that no row tells the two apart."""
+    keeps = "and a tie keeps the champion" if against == "champion" else "so it is not accepted"
+    return f"The two do equally well on every row: more of such rows would show no gain, {keeps}."
+
+
 def not_shown(total: dict[str, Any], against: str, confidence: float) -> str:
     """Say why no gain is shown."""
     if total["upper"] < 0:
@@ -39,6 +48,61 @@ def not_shown(total: dict[str, Any], against: str, confidence: float) -> str:
             f"(p = {total['p']:.2f}), {keeps}."
         )
     return f"The interval includes zero: no difference is shown at {_percent(confidence)}, {keeps}."
+
+
+def too_few(rows: int, needed: int) -> str:
+    """Say that there are too few test rows for a decision."""
+    return (f"The test sets hold {count(rows)} rows, fewer than the {count(needed)} that a "
+            "decision needs.")
+
+
+def new_label(entry: dict[str, Any], confidence: float) -> str:
+    """Say how well a label is found that the champion does not know, and who was not asked."""
+    unasked = (f" {count(entry['not_asked'])} test rows were not asked about it and count among "
+               "the labels they were asked about." if entry["not_asked"] else "")
+    if not entry["n"]:
+        return f"New label '{entry['label']}': no test row has it.{unasked}"
+    shown = "" if entry["found"] else ", which does not show that it is found at all"
+    return (
+        f"New label '{entry['label']}', which the champion does not know and whose rows are "
+        f"counted apart: found in {_share(entry['recall'])} of its {count(entry['n'])} test rows "
+        f"({_percent(confidence)} interval {ACCURACY.value(entry['lower'], unit=False)} to "
+        f"{_share(entry['upper'])}){shown}.{unasked}")
+
+
+def unknown_rows(verdict: Mapping[str, Any]) -> str:
+    """Say how versions are scored that do not know a new label, '' where there is none.
+
+    verdict: as a record has it.
+    """
+    names = " and ".join(f"'{entry['label']}'" for entry in verdict.get("new_labels") or ())
+    if not names:
+        return ""
+    return (f"The rows of {names} are among these: a version that does not know the label is wrong "
+            "on them.")
+
+
+def shared_labels(total: dict[str, Any], limit: float) -> str:
+    """Say whether a model with a new label may be worse on the rows of the other ones."""
+    lower = f"the interval begins at {_points(total['lower'], sign=True)}"
+    bound = f"{_points(-limit, sign=True)} (gate.max_class_loss)"
+    if total["lower"] > -limit:
+        return f"On the rows of the labels that both know it is not surely worse: {lower}, above " \
+               f"{bound}."
+    return f"On the rows of the labels that both know it may have lost too much: {lower}, not " \
+           f"above {bound}."
+
+
+def of_budget(allowance: Allowance) -> str:
+    """Say at which level of the error budget a decision is made."""
+    if not allowance.level:
+        return (f"The error budget is used up: {allowance.round - 1} decisions were counted, "
+                f"gate.rounds is {allowance.rounds}, and {share_of(allowance.left)} of "
+                f"{share_of(allowance.budget)} are left. Another promotion could not be told from "
+                "chance; a new line of models begins with new test rows, or raise gate.rounds.")
+    return (f"It is decision {allowance.round} of {allowance.rounds} of one error budget of "
+            f"{share_of(allowance.budget)}: {share_of(allowance.left)} are left, of which it may "
+            f"spend {share_of(allowance.level)}, one-sided.")
 
 
 def promoted(against: str, measure: Measure) -> str:
@@ -121,7 +185,7 @@ def _share(share: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
+    return f"{100 * share:.4g} %"
 
 
 def count(number: int) -> str:

@@ -5,7 +5,7 @@ bootstrap gives the interval of the difference; an exact test says how likely so
 is by chance alone: McNemar's for right and wrong, sign flips of the differences for scores.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from statistics import NormalDist
@@ -98,6 +98,17 @@ class Scored:
                     f"row '{self.ids[row]}' has the {name} {values[row]}; expected {expected}. "
                     "Measure the row again, or leave it out for both models."
                 )
+
+
+def without_labels(answers: Mapping[str, Predicted], labels: Collection[str]
+                   ) -> dict[str, Predicted]:
+    """Return a model's answers on the rows of other labels than these; a set may lose all rows."""
+    found = {}
+    for name, one in answers.items():
+        stays = ~np.isin(one.labels, list(labels))
+        if stays.any():
+            found[name] = Predicted(one.ids[stays], one.labels[stays], one.predicted[stays])
+    return found
 
 
 def mcnemar(wins: int, losses: int) -> float:

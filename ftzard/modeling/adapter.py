@@ -20,7 +20,7 @@ from torch import nn
 from ftzard.core.archive import whole_folder
 from ftzard.core.artifacts import write_json
 from ftzard.errors import ModelError
-from ftzard.modeling import adapter_checks
+from ftzard.modeling import adapter_checks, head_labels
 from ftzard.modeling.adapter_meta import META, WEIGHTS, WHOLE, read_meta
 from ftzard.modeling.base_model import LoadedBase, load_base
 from ftzard.modeling.head import DEFAULT_HEAD
@@ -66,8 +66,9 @@ def attach(
     train_embeddings: train a copy of the token embeddings as well, and of a base that writes one of
     its head, tied as in the base; start_from: folder of a saved adapter whose weights to begin with
     (the folder is only read), which must agree in method, rank, alpha, train_embeddings and the
-    layers that it adapts. Raises ModelError if an adapter is attached already, if the base cannot
-    be trained so, or if `start_from` does not fit.
+    layers that it adapts; its head gets a row for each label that the base has beside its own.
+    Raises ModelError if an adapter is attached already, if the base cannot be trained so, or if
+    `start_from` does not fit.
     """
     adapter_checks.method_fits(loaded.spec, method, train_embeddings=train_embeddings)
     lora = {"rank": rank, "alpha": alpha, "train_embeddings": train_embeddings}
@@ -84,7 +85,8 @@ def attach(
             )
         if method != "full":
             adapter_checks.same_targets(start_from, loaded.inspection.targets)
-        adapted = _attach_saved(loaded, Path(start_from), meta, dropout=dropout)
+        with head_labels.grown(start_from, loaded) as folder:
+            adapted = _attach_saved(loaded, folder, read_meta(folder), dropout=dropout)
     elif method == "full":
         adapted = _wrap(loaded, method, lambda: _whole_copy(loaded))
     else:

@@ -25,6 +25,7 @@ from transformers.models.falcon import modeling_falcon
 
 from ftzard.errors import ModelError
 from ftzard.modeling import adapter_checks, architecture, checks, hub, memory
+from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.hf_logging import quiet_loading
 from ftzard.modeling.hub import hash_weights
 from ftzard.modeling.inspection import Inspection
@@ -70,7 +71,7 @@ def load_base(
     labels: none for a base that writes; device: where to; None takes a GPU if there is one. A fresh
     head's first weights are always the same ones. continues: folder of a saved adapter that will
     be put on it, which is refused before any weight is loaded if it was made with another base,
-    tokenizer, quantisation, for another task or with other labels.
+    tokenizer, quantisation, for another task or with labels that these do not begin with.
     Raises ModelError if the source is missing or unpinned, if weights are missing from it, or if
     what was loaded is not what `spec` asks for.
     """
@@ -83,8 +84,9 @@ def load_base(
     tokenizer = load_tokenizer(spec.source, spec.revision)
     tokens = tokenizer_hash(tokenizer)
     if continues is not None:
+        known = len(read_meta(continues)["labels"])  # a training may add labels to them
         adapter_checks.adapter_fits(
-            continues, spec, weight_hash=weight_hash, tokens=tokens, labels=labels
+            continues, spec, weight_hash=weight_hash, tokens=tokens, labels=labels[:known]
         )
     model = _load_model(spec, labels, device, inspection)
     model.requires_grad_(False)

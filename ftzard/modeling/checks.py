@@ -49,8 +49,10 @@ def before_load(spec: BaseSpec, labels: Sequence[str], device: torch.device) -> 
             f"labels are {list(labels)} for a base that is loaded for {spec.task}; expected none, "
             "because an answer is free text."
         )
-    if not spec.head.is_causal_lm and (len(set(labels)) < 2 or len(set(labels)) != len(labels)):
-        raise ModelError(f"labels are {list(labels)}; expected at least two, each once.")
+    fewest = spec.head.fewest_labels
+    if not spec.head.is_causal_lm and (
+            len(set(labels)) < fewest or len(set(labels)) != len(labels)):
+        raise ModelError(f"labels are {list(labels)}; expected at least {fewest}, each once.")
     require_token(spec)
     if spec.attention == "flash_attention_2" and (
         device.type != "cuda"

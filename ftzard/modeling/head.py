@@ -9,13 +9,15 @@ class HeadSpec:
 
     task: name of the task, as specs and adapters keep it; auto_class: name of the class of
     transformers that loads it; peft_type: PEFT's task type; trained: whether the head is new and
-    trained with the adapter. A head over the base's own vocabulary is not.
+    trained with the adapter. A head over the base's own vocabulary is not; fewest_labels: outputs
+    that a head for labels has at least.
     """
 
     task: str
     auto_class: str
     peft_type: str
     trained: bool
+    fewest_labels: int = 2
 
     @property
     def is_causal_lm(self) -> bool:

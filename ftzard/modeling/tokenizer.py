@@ -7,14 +7,19 @@ always ends in the token that ends texts: a decoder answers from there, an encod
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy
+import pandas
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ftzard.errors import ModelError
 from ftzard.modeling.hf_logging import quiet_loading
 from ftzard.modeling.hub import cause, said, token
+
+#: Texts that are encoded at a time.
+AT_ONCE = 8192
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -109,11 +114,35 @@ def encode(
             f"max_length is {max_length}; expected at least {max_length - kept + 1} (one token and "
             f"the {max_length - kept} around a text, eos or sep among them)."
         )
-    encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    input_ids = [before + encoding.ids[:kept] + after for encoding in encodings]
-    length = numpy.array([len(ids) for ids in input_ids], dtype=numpy.int32)
-    cut = numpy.array([max(0, len(e.ids) - kept) for e in encodings], dtype=numpy.int32)
-    return input_ids, length, cut
+    input_ids, cut = [], numpy.zeros(len(texts), dtype=numpy.int32)
+    for start in range(0, len(texts), AT_ONCE):
+        # An encoding takes some kilobytes: only those of a part of the texts are there at a time.
+        encodings = tokenizer.backend_tokenizer.encode_batch_fast(
+            list(texts[start:start + AT_ONCE]), add_special_tokens=False)
+        for number, encoding in enumerate(encodings, start):
+            ids = encoding.ids
+            input_ids.append(before + ids[:kept] + after)
+            cut[number] = max(0, len(ids) - kept)
+    return input_ids, numpy.array([len(ids) for ids in input_ids], dtype=numpy.int32), cut
+
+
+def encode_column(
+    texts: pandas.Series, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[list[numpy.ndarray], numpy.ndarray, numpy.ndarray]:
+    """Return what `encode` does for a column of any length, the ids as int32.
+
+    The ids of `AT_ONCE` rows share one array, so that a row takes little more than its ids.
+    """
+    input_ids: list[numpy.ndarray] = []
+    lengths, cuts = [numpy.zeros(0, dtype=numpy.int32)], [numpy.zeros(0, dtype=numpy.int32)]
+    for start in range(0, len(texts), AT_ONCE):
+        ids, length, cut = encode(
+            texts.iloc[start:start + AT_ONCE].tolist(), tokenizer, max_length)
+        flat = numpy.fromiter(chain.from_iterable(ids), dtype=numpy.int32, count=length.sum())
+        input_ids += numpy.split(flat, numpy.cumsum(length)[:-1])
+        lengths.append(length)
+        cuts.append(cut)
+    return input_ids, numpy.concatenate(lengths), numpy.concatenate(cuts)
 
 
 def frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

@@ -18,9 +18,16 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest
 from ftzard.errors import DataError, WorkspaceError
 from ftzard.orchestration import past_runs
 from ftzard.orchestration.past_runs import CONTENT, DELIVERY, FAILED, PastRun
-from ftzard.orchestration.retraining_trigger import labels_needed
+from ftzard.orchestration.retraining_trigger import labels_needed, too_low
 from ftzard.tasks.base import task_named
-from ftzard.workspace import delivery_hashes, drift_log, drop_folders
+from ftzard.workspace import (
+    delivery_hashes,
+    drift_log,
+    drop_folders,
+    estimate_log,
+    notices,
+    round_notices,
+)
 from ftzard.workspace.drop_folders import Entry, Look
 from ftzard.workspace.workspace import Workspace
 
@@ -300,11 +307,17 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> RequestedRuns:
         from ftzard.data.labeling import submissions
 
         config = workspace.config()
+        estimated, limit = estimate_log.last(workspace), config.retraining.min_accuracy
         least = labels_needed(config.retraining.trigger, config.sampling.min_labelled,
-                              drift_log.alarm(workspace))
+                              alarm=drift_log.alarm(workspace), low=too_low(estimated, limit))
         if least is None:
-            files.left.append(f"{shortened([path.name for path in ready])}: waiting for a drift "
-                              "alarm (retraining.trigger)")
+            names = shortened([path.name for path in ready])
+            said = f"; the latest {estimated['sentence']}" if estimated else ""
+            files.left.append(
+                f"{names}: waiting for a drift alarm (retraining.trigger)"
+                if config.retraining.trigger == "drift" else
+                f"{names}: waiting for an estimated accuracy surely below {100 * limit:g} % "
+                f"(retraining.min_accuracy){said}")
             return RequestedRuns([], _reason("data/labelled", files), files.failed)
         if least < config.sampling.min_labelled:
             groups = {"sampling": {"min_labelled": least}}
@@ -320,6 +333,8 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> RequestedRuns:
         elif few:
             names = shortened([f"{path.name} ({count})" for path, count in few.items()])
             files.left.append(f"{total} of {least} new labels (sampling.min_labelled) in {names}")
+            notices.add(workspace, config.notify, round_notices.too_few(
+                workspace, total, least, few))
         ready = {path: content for path, content in ready.items() if path not in few}
     queued = dict(list(ready.items())[:_room(instance, job)])
     files.more += len(ready) - len(queued)

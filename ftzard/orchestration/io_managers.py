@@ -27,10 +27,16 @@ from dagster._core.storage.input_manager import input_manager
 from ftzard.config.pipeline import Step
 from ftzard.core.artifacts import ArtifactRef, verify, write_atomically, write_json
 from ftzard.errors import ConfigError, DataError
-from ftzard.orchestration import assets, kernel_engine, metadata_tables, mlflow_bridge
+from ftzard.orchestration import (
+    assets,
+    kernel_engine,
+    metadata_tables,
+    mlflow_bridge,
+    step_reuse,
+)
 from ftzard.tracking import workspace_store
 from ftzard.versioning import delivery_names
-from ftzard.workspace import addresses
+from ftzard.workspace import addresses, estimate_log
 from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace
 
@@ -45,12 +51,13 @@ class ArtifactIOManager(IOManager):
         handle = ArtifactRef.from_dict(obj)
         verify(handle, self.experiment.workspace.root)
         write_json(self._stored(context), handle.to_dict())
-        if not kernel_engine.in_kernel() and handle.commit:
+        if handle.commit and self._is_new(context):
             run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
                                              context.step_key)
             context.log_event(AssetMaterialization(asset_key=handle.name, metadata={
                 **_described(handle, self.experiment.workspace.root), **_trial(self.experiment),
                 **_batches(handle, self.experiment.workspace, run),
+                **_estimated(handle, self.experiment.workspace),
                 **_way_to(run), **_plots(run)}))
 
     def load_input(self, context: InputContext) -> dict:
@@ -60,6 +67,11 @@ class ArtifactIOManager(IOManager):
                 return json.loads(stored.read_text(encoding="utf-8"))
         raise DataError(f"the run {self.experiment.run_id} has no handle at "
                         f"{self._stored(context.upstream_output)}; run the step before it again.")
+
+    def _is_new(self, context: OutputContext) -> bool:
+        """Return whether this process records what its op has made in this run."""
+        return not kernel_engine.in_kernel() and step_reuse.of(
+            self.experiment, context.step_key) is None
 
     def _stored(self, context: OutputContext, run_id: str | None = None) -> Path:
         name = f"{context.step_key.replace('.', '-')}.{context.name}.json"
@@ -77,7 +89,7 @@ class MetadataIOManager(ArtifactIOManager):
         write_json(self._stored(context), obj)
         if self.place is not None:
             write_json(self.place, obj)
-        if not kernel_engine.in_kernel() and (obj.get("commit") or obj.get("step") == "tuning"):
+        if (obj.get("commit") or obj.get("step") == "tuning") and self._is_new(context):
             run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
                                              context.step_key)
             mlflow = addresses.mlflow_address(self.experiment.workspace,
@@ -101,6 +113,11 @@ class NotebookIOManager(IOManager):
     def handle_output(self, context: OutputContext, obj: bytes) -> None:
         path = self._place(context.step_key)
         write_atomically(path, lambda part: part.write_bytes(obj))
+        taken = step_reuse.of(self.experiment, context.step_key)
+        if taken is not None:
+            context.add_output_metadata({
+                **taken.metadata, "Executed notebook": MetadataValue.notebook(str(path))})
+            return
         run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
                                              context.step_key)
         shown = {"Executed notebook": MetadataValue.notebook(str(path)),
@@ -172,6 +189,12 @@ def _way_to(run: dict | None) -> dict:
         return {"MLflow run": workspace_store.NOT_HERE}
     return {"MLflow run": f"{run['name']} ({run['id']})",
             "MLflow page": MetadataValue.url(run["page"])}
+
+
+def _estimated(handle: ArtifactRef, workspace: Workspace) -> dict:
+    """Return what is estimated of a batch's accuracy before its labels, on its predictions."""
+    last = estimate_log.last(workspace) if handle.name == "predictions" else None
+    return {} if last is None else {"accuracy without labels": last["sentence"]}
 
 
 def _plots(run: dict | None) -> dict:

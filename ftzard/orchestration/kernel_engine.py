@@ -30,7 +30,7 @@ from jupyter_core.utils import run_sync
 
 from ftzard.core.escaping import markdown_block
 from ftzard.core.locks import alive
-from ftzard.orchestration import launch, mlflow_bridge, run_progress
+from ftzard.orchestration import launch, mlflow_bridge, run_progress, step_reuse
 from ftzard.orchestration.dagstermill_import import (
     DagstermillEngine,
     DagstermillNotebookClient,
@@ -41,10 +41,11 @@ from ftzard.orchestration.dagstermill_import import (
     logger,
 )
 from ftzard.orchestration.kernel_server import IN_KERNEL, Server
-from ftzard.versioning import own_code
+from ftzard.versioning import dvc_connection, own_code
 from ftzard.workspace.workspace import Workspace
 
 _original_execute = factory.execute_notebook
+_original_events = factory._handle_events_from_notebook
 
 
 def in_kernel() -> bool:
@@ -102,7 +103,7 @@ class _Session:
         self.server, self.step = server, ""
         self.sockets = Path(tempfile.mkdtemp(prefix="ftzard-"))  # a short path: sockets need one
         self._files = Path(tempfile.mkdtemp(prefix="ftzard-"))
-        self._taken = 0
+        self._taken, self._dvc = 0, None
 
     def take(self) -> AsyncKernelManager:
         """Return a started kernel.
@@ -117,8 +118,11 @@ class _Session:
         manager._kernel_spec = _SPEC
         manager.provisioner = _Provisioner(
             kernel_id=str(uuid.uuid4()), kernel_spec=_SPEC, parent=manager)
+        if self._dvc is None:  # its imports go on beside the first step
+            self._dvc = dvc_connection.WarmDvc(self.server.workspace.root)
         run_sync(manager.start_kernel)(
-            env={**self.server.environment(), "IPYTHONDIR": str(self._files / "ipython")},
+            env={**self.server.environment(), "IPYTHONDIR": str(self._files / "ipython"),
+                 dvc_connection.SOCKET: self._dvc.path},
             cwd=str(self.server.workspace.root),
             extra_arguments=["--HistoryManager.enabled=False"])
         return manager
@@ -126,6 +130,8 @@ class _Session:
     def close(self) -> None:
         """Kill all kernels and their server."""
         self.server.close()
+        if self._dvc is not None:
+            self._dvc.close()
         for folder in (self.sockets, self._files):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -134,10 +140,14 @@ _session: _Session | None = None
 
 
 @contextmanager
-def session(workspace: Workspace, run: DagsterRun | None, instance) -> Iterator[None]:
-    """Own the kernels of a run; all are killed at its end."""
+def session(workspace: Workspace, run: DagsterRun | None, instance, *, ahead: bool = True
+            ) -> Iterator[None]:
+    """Own the kernels of a run; all are killed at its end.
+
+    ahead: whether to start their imports now.
+    """
     global _session
-    server = launch.take_server() or Server(workspace, _steps(run, instance))
+    server = launch.take_server() or Server(workspace, _steps(run, instance), ahead=ahead)
     _session = _Session(server)
     try:
         yield
@@ -244,9 +254,16 @@ class Engine(DagstermillEngine):
 
 
 def execute_notebook(step_context, **arguments) -> str:
-    """Run a notebook as dagstermill does, store the executed one and report errors first."""
-    experiment = step_context.resources.experiment
-    folder = Path(arguments["output_notebook_dir"])
+    """Run a notebook as dagstermill does, store the executed one and report errors first.
+
+    A step that an earlier run has executed with the same inputs, config and code is not run.
+    """
+    experiment, key = step_context.resources.experiment, step_context.step.key
+    folder, inputs = Path(arguments["output_notebook_dir"]), arguments["inputs"]
+    question = step_reuse.ask(experiment, key, inputs)
+    earlier = step_reuse.take_over(experiment, key, inputs, question, folder)
+    if earlier is not None:
+        return str(earlier)
     arguments["notebook_path"] = _as_it_is_now(experiment, Path(arguments["notebook_path"]))
     if _session:
         _session.step = step_context.step.key
@@ -254,9 +271,8 @@ def execute_notebook(step_context, **arguments) -> str:
     try:
         executed = _original_execute(step_context, **arguments)
         status = None
-        mlflow_bridge.call_in_server(server(), "store_notebook", experiment,
-                                     step=step_context.step.key,
-                         executed=executed)
+        mlflow_bridge.store_notebook_of(server(), experiment, key, executed)
+        step_reuse.remember(experiment, key, inputs, question)
         return executed
     except PapermillExecutionError as error:
         status, reason = "FAILED", f"{error.ename}: {error.evalue}"
@@ -283,6 +299,10 @@ def execute_notebook(step_context, **arguments) -> str:
         if status is not None:
             mlflow_bridge.call_in_server(server(), "close", experiment, status=status,
                                          reason=reason)
+
+
+def _events(step_context, executed: str):
+    return step_reuse.events(step_context, _original_events, executed)
 
 
 def _as_it_is_now(experiment, notebook: Path) -> str:
@@ -318,4 +338,5 @@ def install() -> None:
     logger.addFilter(_is_no_counter)  # a run's events are what happened, and what notebooks say
     factory.DagstermillEngine = Engine
     factory.execute_notebook = execute_notebook
+    factory._handle_events_from_notebook = _events
 

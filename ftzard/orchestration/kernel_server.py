@@ -62,12 +62,15 @@ class Server:
 
     Args:
         steps: names of the run's steps; packages for those with a model are imported beforehand.
+        ahead: whether to start it now; otherwise the first request does.
     """
 
-    def __init__(self, workspace: Workspace, steps: list[str]):
+    def __init__(self, workspace: Workspace, steps: list[str], *, ahead: bool = True):
         self.workspace = workspace
         self._model_steps = [step for step in steps if _needs_models(step)]
-        self._start()
+        self.process: subprocess.Popen | None = None
+        if ahead:
+            self._start()
 
     def _start(self) -> None:
         kinds = ["data"] + ["models"] * bool(self._model_steps)
@@ -104,14 +107,14 @@ class Server:
             self._model_steps.remove(step)
         request = {"arguments": arguments, "env": env, "cwd": cwd,
                    "with_worker": _needs_models(step), "more": bool(self._model_steps)}
-        kind = "models" if _needs_models(step) and "models" in self._channels else "data"
+        kind = "models" if _needs_models(step) else "data"
         try:
             return self._ask(kind, request)
         except (OSError, ValueError):
             self.close()
             self._start()
         try:
-            return self._ask(kind if kind in self._channels else "data", request)
+            return self._ask(kind, request)
         except (OSError, ValueError) as error:
             raise WorkspaceError(
                 f"the process that starts kernels has ended with code {self.process.wait()}, so "
@@ -139,12 +142,16 @@ class Server:
             return True, json.loads(answer.read_text(encoding="utf-8"))
 
     def _ask(self, kind: str, request: Mapping) -> int:
-        requests, answers = self._channels[kind]
+        if self.process is None:
+            self._start()
+        requests, answers = self._channels[kind if kind in self._channels else "data"]
         requests.write(json.dumps(request).encode() + b"\n")
         return int(answers.readline())
 
     def close(self) -> None:
-        """End the server."""
+        """End the server, if it has been started."""
+        if self.process is None:
+            return
         with suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

@@ -16,6 +16,7 @@ from ftzard.errors import ConfigError
 from ftzard.orchestration.code_location import job_origin
 from ftzard.orchestration.dead_runs import close_dead_runs
 from ftzard.orchestration.kernel_server import Server, reconstructable_job
+from ftzard.orchestration.launchpad_file import FORCE
 from ftzard.orchestration.run_progress import (
     PrintedLines,
     RunProgress,
@@ -25,6 +26,7 @@ from ftzard.orchestration.run_progress import (
     usual_seconds,
     was_interrupted,
 )
+from ftzard.steps import reuse
 from ftzard.workspace.workspace import Workspace
 
 
@@ -53,7 +55,7 @@ class Outcome:
 
 def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping | None = None,
         dagster: Mapping | None = None, tags: Mapping[str, str] | None = None,
-        say: Callable[[str], None] = print) -> Outcome:
+        force: bool = False, say: Callable[[str], None] = print) -> Outcome:
     """Run a job in this process and print the progress of its steps.
 
     Args:
@@ -61,6 +63,7 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
         resources: the Launchpad's other resources.
         dagster: the Launchpad's keys beside `resources`.
         tags: of the run.
+        force: whether steps run although an earlier execution holds.
         say: prints a line.
 
     Raises:
@@ -68,15 +71,17 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
         KeyboardInterrupt: after a run that Ctrl-C has ended.
     """
     os.environ.update(environment(workspace))
-    _start_server(workspace, job)
+    config = workspace.config(dict(request))
+    _start_server(workspace, job, ahead=force or not reuse.is_likely(workspace, JOBS[job], config))
     from dagster import DagsterInstance
     from dagster._core.execution.api import execute_run_iterator
 
     progress = RunProgress(say, ops_of(job), usual_seconds(workspace, JOBS[job]))
     printed = PrintedLines(say)
     logging.getLogger("papermill").addHandler(printed)
-    config = {
-        "resources": {**(resources or {}), "experiment": {"config": dict(request)}},
+    run_config = {
+        "resources": {**(resources or {}), "experiment": {
+            "config": {**request, **({FORCE: True} if force else {})}}},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         **(dagster or {}),
     }
@@ -85,7 +90,8 @@ def run(workspace: Workspace, job: str, request: Mapping, *, resources: Mapping 
         with DagsterInstance.get() as instance:
             close_dead_runs(instance, workspace)
             recon = reconstructable_job(job)
-            created = _created(instance, recon, job, config, tags or {}, job_origin(workspace, job))
+            created = _created(instance, recon, job, run_config, tags or {},
+                               job_origin(workspace, job))
             for event in execute_run_iterator(recon, created, instance):
                 if was_interrupted(event):
                     raise KeyboardInterrupt
@@ -122,10 +128,10 @@ def _refused(message: str) -> str:
 _server: Server | None = None
 
 
-def _start_server(workspace: Workspace, job: str) -> None:
-    """Start the kernels' imports before this process imports Dagster."""
+def _start_server(workspace: Workspace, job: str, *, ahead: bool) -> None:
+    """Make the server of the kernels; ahead: start its imports before this process has its own."""
     global _server
-    _server = Server(workspace, list(JOBS[job]))
+    _server = Server(workspace, list(JOBS[job]), ahead=ahead)
 
 
 def take_server() -> Server | None:

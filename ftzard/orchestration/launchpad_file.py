@@ -18,7 +18,9 @@ RESOURCES = frozenset(
     {"experiment", "output_notebook_io_manager", "labelled_input_manager"}
     | {f"{name}_io_manager" for step in STEPS for name in (*step.yields, step.metadata)}
     | {f"{name}_input_manager" for step in STEPS for name in (*step.takes, step.metadata)})
-_EXPERIMENT = frozenset({f.name for f in fields(Config)} | {"overrides"})
+#: Beside the config's keys: whether steps run although an earlier execution holds.
+FORCE = "force"
+_EXPERIMENT = frozenset({f.name for f in fields(Config)} | {"overrides", FORCE})
 _PLACE = ("Values of the config stand under resources: experiment: config:, as in "
           "resources: {experiment: {config: {training: {epochs: 2}}}}.")
 _FORMER = ("Files have other places and formats, too: leave base_path and file_name out for the "
@@ -28,11 +30,15 @@ _FORMER = ("Files have other places and formats, too: leave base_path and file_n
 
 @dataclass(frozen=True)
 class Launchpad:
-    """A Launchpad YAML in parts: for `experiment`, for the other resources, for Dagster itself."""
+    """A Launchpad YAML in parts: for `experiment`, for the other resources, for Dagster itself.
+
+    force: whether `experiment` says that every step is to run.
+    """
 
     experiment: dict
     resources: dict
     dagster: dict
+    force: bool = False
 
 
 def read_launchpad(file: Path, job: str | None = None) -> Launchpad:
@@ -99,8 +105,11 @@ def split_launchpad(values: Mapping, where: str = "the Launchpad", job: str | No
     if problems or former:
         raise ConfigError("\n".join((*former, *problems, *([_PLACE] if problems else []),
                                      *([_FORMER] if former else []))))
+    force = experiment.pop(FORCE, False)
+    if not isinstance(force, bool):
+        raise ConfigError(f"{where}: {FORCE} is {force!r}; expected true or false.")
     return Launchpad(typed(experiment), resources,
-                     {k: v for k, v in top.items() if k != "resources" and v})
+                     {k: v for k, v in top.items() if k != "resources" and v}, force)
 
 
 def _near(key: str, valid: Collection[str]) -> str:

@@ -53,13 +53,27 @@ def step_details(server: Server | None, experiment, step_key: str) -> dict | Non
     return _details[key]
 
 
+def store_notebook_of(server: Server | None, experiment, step_key: str, executed: str) -> None:
+    """Store a step's executed notebook with its MLflow run, and read the step's details.
+
+    Git_Dvc has no run of its own.
+    """
+    if step_key.startswith("Git_Dvc_"):
+        return
+    details = call_in_server(server, "store_notebook", experiment, step=step_key,
+                             executed=executed)
+    if details is not None:
+        _details.clear()
+        _details[experiment.run_id, step_key] = details
+
+
 def clear_details() -> None:
     """Forget the details that `step_details` has read."""
     _details.clear()
 
 
-def store_notebook(root: str, config: dict, run_id: str, step: str, executed: str) -> None:
-    """Store a step's executed notebook with its MLflow run."""
+def store_notebook(root: str, config: dict, run_id: str, step: str, executed: str) -> dict | None:
+    """Store a step's executed notebook with its MLflow run; return `read_step_details`."""
     from ftzard.tracking import runs
     from ftzard.tracking.workspace_store import connect
 
@@ -68,6 +82,7 @@ def store_notebook(root: str, config: dict, run_id: str, step: str, executed: st
     if run is not None:
         run.text(Path(executed).read_text(encoding="utf-8"),
                  f"notebook/{step.replace('.', '-')}.ipynb")
+    return _details_of(tracking, Workspace(Path(root)), run)
 
 
 def close(root: str, config: dict, run_id: str, status: str, reason: str) -> None:
@@ -87,20 +102,26 @@ def read_step_details(root: str, config: dict, run_id: str, step: str) -> dict |
         name, id, page; plots: by name, each with its bytes and, unless it is large, the picture in
         base64; delivered_as: the file names of the workspace's batches.
     """
-    from ftzard.steps.delivery_files import delivered_as
     from ftzard.tracking import runs, workspace_store
 
     tracking = workspace_store.store(Workspace(Path(root)), from_record(config))
     run = None if tracking is None else runs.of_dagster_step(tracking, run_id, step)
+    return _details_of(tracking, Workspace(Path(root)), run)
+
+
+def _details_of(tracking, workspace: Workspace, run) -> dict | None:
+    from ftzard.steps.delivery_files import delivered_as
+    from ftzard.tracking import runs
+
     if run is None:
         return None
     server = tracking.client.shown.replace("***@", "") if tracking.uri.startswith("http") else None
-    base = addresses.mlflow_address(Workspace(Path(root)), server)
+    base = addresses.mlflow_address(workspace, server)
     plots = {}
     for name in runs.files(tracking, run.id, "plots"):
         picture = runs.read(tracking, run.id, name)
         shown = base64.b64encode(picture).decode() if len(picture) <= LARGEST_PLOT else None
         plots[name] = {"bytes": len(picture), "picture": shown}
     return {"name": run.name, "id": run.id, "plots": plots,
-            "delivered_as": delivered_as(Workspace(Path(root)), tracking),
+            "delivered_as": delivered_as(workspace, tracking),
             "page": addresses.mlflow_run(base, tracking.experiment_id, run.id)}

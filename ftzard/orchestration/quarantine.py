@@ -20,7 +20,7 @@ from ftzard.core.artifacts import write_atomically
 from ftzard.core.escaping import visible
 from ftzard.errors import DataError
 from ftzard.orchestration.drop_folder_runs import CONTENT, FolderCheck, RequestedRuns
-from ftzard.workspace import delivery_hashes
+from ftzard.workspace import delivery_hashes, notices, round_notices
 from ftzard.workspace.workspace import Workspace
 
 #: Bytes that a file's name may have, and what is added to that of one that is set aside: a report's
@@ -87,6 +87,8 @@ def set_aside(instance: DagsterInstance, path: Path, run: DagsterRun, workspace:
     report = target.with_name(f"{target.name}.report.txt")
     write_atomically(report, lambda part: part.write_text(visible(text), encoding="utf-8"))
     shutil.move(path, target)  # a drop folder may be a link to another disk
+    notices.add(workspace, workspace.config().notify, round_notices.refused(
+        workspace, target, run.tags[CONTENT], refused[1]))
     return target
 
 

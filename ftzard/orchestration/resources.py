@@ -38,7 +38,8 @@ from ftzard.core.locks import locked
 from ftzard.errors import ConfigError, nearest
 from ftzard.orchestration import kernel_engine, lease
 from ftzard.orchestration.drop_folder_runs import refuse_duplicate
-from ftzard.steps import cluster_access
+from ftzard.orchestration.launchpad_file import FORCE
+from ftzard.steps import cluster_access, reuse
 from ftzard.versioning import own_code
 from ftzard.workspace import notebook_copies
 from ftzard.workspace.artifact_names import DELIVERIES
@@ -50,7 +51,8 @@ class Experiment:
     """What `context.resources.experiment` is in an op and in a notebook.
 
     parents: the runs that this one re-executes, latest first; what it does not do again it takes
-    from them; sources: where each value of the config comes from.
+    from them; sources: where each value of the config comes from; force: whether steps are executed
+    although an earlier execution holds.
     """
 
     workspace: Workspace
@@ -58,6 +60,7 @@ class Experiment:
     run_id: str
     parents: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    force: bool = False
 
 
 def _dagster_type(hint: object, name: str, offered: Mapping[str, set[str]]) -> object:
@@ -112,6 +115,10 @@ def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
         Array(str), is_required=False,
         description='hydra overrides, such as "model=falcon_tiny" or "training.epochs=1"; the '
                     "same key may not be said twice with different values")
+    fields_by_name[FORCE] = Field(
+        bool, is_required=False,
+        description="Run every step, also those whose inputs, config, code and packages are what "
+                    "they were at an earlier run. bool, default false")
     return fields_by_name
 
 
@@ -134,12 +141,13 @@ def _opened(context) -> Iterator[Experiment]:
     run_id = context.run_id or "none"
     folder = workspace.run_folder(run_id)
     resolved, lineage = folder / "config.json", folder / "parents.json"
-    sources = folder / "sources.json"
+    sources, forced = folder / "sources.json", folder / "force.json"
     if os.environ.get(kernel_engine.IN_KERNEL):
         config = from_record(json.loads(resolved.read_text(encoding="utf-8")))
         parents = json.loads(lineage.read_text(encoding="utf-8"))
         yield Experiment(workspace, config, run_id, tuple(parents),
-                         json.loads(sources.read_text(encoding="utf-8")))
+                         json.loads(sources.read_text(encoding="utf-8")),
+                         force=json.loads(forced.read_text(encoding="utf-8")))
         return
     run_config = context.dagster_run.run_config if context.dagster_run else {}
     resolution, code = own_code.resolved(
@@ -169,8 +177,13 @@ def _opened(context) -> Iterator[Experiment]:
         own_code.record_used(workspace, run_id, code)
         parents = _parents(workspace, context.dagster_run)
         write_json(lineage, parents)
-        stack.enter_context(kernel_engine.session(workspace, context.dagster_run, context.instance))
-        yield Experiment(workspace, config, run_id, tuple(parents), resolution.sources)
+        force = bool((context.resource_config or {}).get(FORCE))
+        write_json(forced, force)
+        steps = JOBS.get(context.dagster_run.job_name, ()) if context.dagster_run else ()
+        stack.enter_context(kernel_engine.session(
+            workspace, context.dagster_run, context.instance,
+            ahead=force or not reuse.is_likely(workspace, steps, config)))
+        yield Experiment(workspace, config, run_id, tuple(parents), resolution.sources, force)
 
 
 def _refresh_notebooks(workspace: Workspace, job: str) -> None:
@@ -229,7 +242,8 @@ def request(values: Mapping, run_config: Mapping, root: Path) -> dict:
 
     Raises ConfigError where both say the same key differently.
     """
-    merged = {k: dict(v) if isinstance(v, Mapping) else v for k, v in (values or {}).items()}
+    merged = {k: dict(v) if isinstance(v, Mapping) else v for k, v in (values or {}).items()
+              if k != FORCE}
     for name, block in ((run_config or {}).get("resources") or {}).items():
         block = (block or {}).get("config") or {}
         base, file = block.get("base_path"), block.get("file_name")

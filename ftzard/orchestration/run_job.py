@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from ftzard.config import effects, unusual
 from ftzard.config.pipeline import JOBS, drop_folder, job_named
 from ftzard.errors import FtzardError
 from ftzard.orchestration import launch, launchpad_file
+from ftzard.steps import reuse
 from ftzard.steps.inputs import metadata_if_any
+from ftzard.workspace import notices, round_notices
 from ftzard.workspace.workspace import Workspace
 
 
@@ -34,6 +36,8 @@ class JobOutcome:
         notebooks: folder of the executed notebooks.
         artifacts: name, path, rows and commit of each file that the steps wrote.
         verdicts: the gate's verdict by step, for steps that have one.
+        reused: the steps that were not run again, each with the MLflow run and the commit of the
+            execution that holds.
     """
 
     job: str
@@ -46,6 +50,7 @@ class JobOutcome:
     notebooks: Path
     artifacts: Sequence[Mapping[str, Any]]
     verdicts: Mapping[str, Mapping[str, Any]]
+    reused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as plain values, as `ftzard run --json` prints it."""
@@ -54,7 +59,7 @@ class JobOutcome:
             "seconds": round(self.seconds, 1), "step_seconds": dict(self.step_seconds),
             "failed_step": self.failed_step, "failure": self.failure,
             "notebooks": str(self.notebooks), "artifacts": list(self.artifacts),
-            "verdicts": dict(self.verdicts)}
+            "verdicts": dict(self.verdicts), "reused": dict(self.reused)}
 
 
 class JobError(FtzardError):
@@ -67,7 +72,8 @@ class JobError(FtzardError):
 
 
 def run_job(workspace: Workspace, job: str, overrides: Sequence[str] = (), *,
-            launchpad: Path | None = None, say: Callable[[str], None]) -> JobOutcome:
+            launchpad: Path | None = None, force: bool = False, say: Callable[[str], None]
+            ) -> JobOutcome:
     """Run a job in this process; a failed run is returned, not raised.
 
     Args:
@@ -75,6 +81,7 @@ def run_job(workspace: Workspace, job: str, overrides: Sequence[str] = (), *,
         job: its name.
         overrides: hydra overrides over the workspace's config.
         launchpad: a YAML file as Dagster's Launchpad takes it; `overrides` go over its values.
+        force: run every step, also those for which an earlier execution holds.
         say: called with each line of progress.
 
     Raises:
@@ -96,7 +103,12 @@ def run_job(workspace: Workspace, job: str, overrides: Sequence[str] = (), *,
                                 module="dagster._core.execution.context_creation_job")
         request, tags = _with_dropped_file(workspace, job, request, values.resources, say)
         ended = launch.run(workspace, job, request, resources=values.resources,
-                           dagster=values.dagster, tags=tags, say=say)
+                           dagster=values.dagster, tags=tags, force=force or values.force,
+                           say=say)
+    if not ended.success:
+        notices.add(workspace, resolved.config.notify, round_notices.failed(
+            workspace, job, ended.run_id, ended.failed_step, ended.failure))
+    notices.deliver(workspace)
     metadata = {step: metadata_if_any(step, workspace) or {} for step in JOBS[job]} if (
         ended.success) else {}
     return JobOutcome(
@@ -105,7 +117,8 @@ def run_job(workspace: Workspace, job: str, overrides: Sequence[str] = (), *,
         [{"step": step, **artifact} for step, values in metadata.items()
          for artifact in values.get("artifacts", [])],
         {step: values["facts"]["verdict"] for step, values in metadata.items()
-         if values.get("facts", {}).get("verdict")})
+         if values.get("facts", {}).get("verdict")},
+        reuse.reused(workspace, ended.run_id))
 
 
 def _with_dropped_file(workspace: Workspace, job: str, request: dict[str, Any],

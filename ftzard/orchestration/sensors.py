@@ -20,6 +20,7 @@ from dagster import (
 )
 
 from ftzard.orchestration import dead_runs, drop_folder_runs, quarantine
+from ftzard.workspace import notices, round_notices
 from ftzard.workspace.workspace import find
 
 
@@ -64,6 +65,10 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
                         "closes what it left open in MLflow.")
     def dead_run_sensor(context: SensorEvaluationContext):
         closed = dead_runs.close_dead_runs(context.instance, find())
+        workspace = find()
+        for run_id in closed:
+            notices.add(workspace, workspace.config().notify, round_notices.dead(workspace, run_id))
+        notices.deliver(workspace)
         for run_id in closed:  # the sensors below may not have been asked for the first time yet
             close(run_id, "KILLED", "the process that worked on the Dagster run is gone")
         yield SkipReason(f"closed {', '.join(closed)}" if closed else "every run is alive")
@@ -72,8 +77,12 @@ def sensors(jobs: Mapping[str, JobDefinition]) -> list[SensorDefinition]:
                        default_status=DefaultSensorStatus.RUNNING,
                        description="Closes the MLflow runs that a failed run left open.")
     def failed_run_sensor(context: RunStatusSensorContext):
-        close(context.dagster_run.run_id, "FAILED",
-              context.dagster_event.message or "the Dagster run failed")
+        sentence = context.dagster_event.message or "the Dagster run failed"
+        run, workspace = context.dagster_run, find()
+        if quarantine.refusal(context.instance, run) is None:  # which has a notice of its own
+            notices.add(workspace, workspace.config().notify, round_notices.failed(
+                workspace, run.job_name, run.run_id, None, sentence))
+        close(run.run_id, "FAILED", sentence)
 
     @run_status_sensor(run_status=DagsterRunStatus.CANCELED,
                        default_status=DefaultSensorStatus.RUNNING,

@@ -37,8 +37,8 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
         say: called with a line of progress.
 
     Raises:
-        ModelError: both are one model, are not for the same task or do not have the same labels;
-            before either is loaded.
+        ModelError: both are one model, are not for the same task or do not share two labels; before
+            either is loaded.
         DataError: there are no rows to compare on.
     """
     config = workspace.config()
@@ -49,7 +49,7 @@ def compare(workspace: Workspace, first: str, second: str, *, file: Path | None 
         raise ModelError(f"'{first}' and '{second}' are both {models[0].name}; expected two models "
                          "to compare.")
     require_same_task(*models)
-    require_same_labels(*models)
+    require_shared_labels(*models)
     if file is None:
         rows, described = test_rows(workspace, config)
     else:
@@ -82,18 +82,19 @@ def require_same_task(first: Files, second: Files) -> None:
                          "expected two of one task to compare.")
 
 
-def require_same_labels(first: Files, second: Files) -> None:
-    """Raise ModelError, naming both, if two models do not have the same labels."""
-    if set(first.labels) != set(second.labels):
+def require_shared_labels(first: Files, second: Files) -> None:
+    """Raise ModelError, naming both, if two models of labels do not share two or more of them."""
+    if (first.labels or second.labels) and len(set(first.labels) & set(second.labels)) < 2:
         raise ModelError(
             f"{first.name} knows the labels {first.labels} and {second.name} {second.labels}; "
-            "expected the same of both, since they are to answer the same rows.")
+            "expected two or more that both know, since they are to answer the same rows.")
 
 
 def test_rows(workspace: Workspace, config: Config) -> tuple[pd.DataFrame, dict]:
     """Return the test rows of all batches (id, batch, text, label), and what they are.
 
-    Those of instructions have their messages, too.
+    Those of instructions have their messages, too, and those that were not asked about a label
+    which one.
     """
     path = workspace.root / config.paths.tokenized
     if not path.is_file():
@@ -105,7 +106,7 @@ def test_rows(workspace: Workspace, config: Config) -> tuple[pd.DataFrame, dict]
     if rows.empty:
         raise DataError(f"{workspace.relative(path)} has no test rows; name a labelled file with "
                         "--file.")
-    return (rows.filter(["id", "batch", "text", "label", "messages"]),
+    return (rows.filter(["id", "batch", "text", "label", "messages", "not_asked"]),
             description(workspace.relative(path), rows))
 
 
@@ -126,7 +127,11 @@ def labelled_rows(model: Files, config: Config, file: Path, identity: int
     return rows.filter(["id", "batch", "text", "label", "messages"]), described
 
 
-def report(comparison: Comparison, path: Path, examples: int = 50) -> Path:
-    """Write the comparison as one page that needs no other file; return its path."""
-    text = comparison_page.render(comparison, examples)
+def report(comparison: Comparison, path: Path, examples: int = 50,
+           others: Sequence[Comparison] = ()) -> Path:
+    """Write the comparison as one page that needs no other file; return its path.
+
+    others: of the same first model with more models.
+    """
+    text = comparison_page.render(comparison, examples, others)
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

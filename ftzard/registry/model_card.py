@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ftzard.core.escaping import markdown, markdown_code
 from ftzard.evaluation import gate, metric_info
+from ftzard.evaluation.gate_sentences import unknown_rows
 from ftzard.registry.model_record import ModelRecord
 from ftzard.reporting import standings
 from ftzard.tracking.card import intended, limits
@@ -257,6 +258,8 @@ def _scores(card: Card) -> list[str]:
 def _judged(card: Card) -> list[str]:
     told = [f"All of these are scores on {standings.own_rows(card.record)}.", _kept_apart(card)]
     verdict = card.record.get("verdict")
+    if verdict and unknown_rows(verdict):
+        told.append(markdown(unknown_rows(verdict)))
     if verdict:
         told.append(f"The gate's verdict: **{verdict['decision']}**. "
                     f"{markdown(' '.join(verdict['reasons']))}")

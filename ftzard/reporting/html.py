@@ -111,6 +111,8 @@ def range_bar(value: float, lower: float, upper: float, low: float, high: float,
     return _interval_bar(value, lower, upper, low, high, colour, label)
 
 
-def page(title: str, header: Markup, sections: Iterable[Markup], footer: Markup) -> str:
-    """Return the whole document."""
-    return render("page", title=title, header=header, sections=list(sections), footer=footer)
+def page(title: str, header: Markup, sections: Iterable[Markup], footer: Markup,
+         links: Iterable[tuple[str, str]] = ()) -> str:
+    """Return the whole document; links: (anchor, heading) of the navigation."""
+    return render("page", title=title, header=header, sections=list(sections), footer=footer,
+                  links=list(links))

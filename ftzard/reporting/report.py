@@ -4,7 +4,7 @@ Pure but for `write`: facts in, HTML out. Each section is one function; a sectio
 nothing says so in words and never shows an empty chart.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,25 @@ from ftzard.core.artifacts import write_atomically
 from ftzard.evaluation import gate
 from ftzard.reporting import batch_names, html, plots
 from ftzard.reporting.html import Markup, joined, missing, tag
-from ftzard.reporting.report_data import Facts, TaskSections
-from ftzard.reporting.sections_rounds import drift, forgetting, rounds
+from ftzard.reporting.report_data import Facts, Round, TaskSections
+from ftzard.reporting.sections_evidence import error_budget, estimates
+from ftzard.reporting.sections_rounds import drift, forgetting, listed, rounds
 from ftzard.reporting.sections_training import data, learning
 
 SectionsOf = Callable[[Facts], TaskSections]
 SECTIONS = (
-    ("glance", "At a glance"),
+    ("glance", "Verdict"),
     ("comparison", "Champion against challenger"),
-    ("answers", "How it answers"),
-    ("learning", "How it learned"),
-    ("data", "The data"),
-    ("labelling", "What was asked of people"),
-    ("rounds", "All rounds"),
-    ("forgetting", "What was forgotten"),
+    ("budget", "Error budget"),
+    ("answers", "Test results"),
+    ("learning", "Training"),
+    ("data", "Data"),
+    ("labelling", "Labelling"),
+    ("rounds", "Rounds"),
+    ("forgetting", "Forgetting"),
     ("drift", "Drift"),
-    ("lineage", "Where it comes from"),
+    ("estimates", "Accuracy before labels"),
+    ("lineage", "Lineage"),
 )
 
 
@@ -51,6 +54,7 @@ def render(facts: Facts | Mapping[str, Any], sections_of: SectionsOf) -> str:
         "glance": glance(checked, task),
         "comparison": task.comparison or missing(
             "No comparison was made in this round, so there is no interval to show."),
+        "budget": error_budget(checked),
         "answers": task.answers,
         "learning": learning(checked),
         "data": data(checked),
@@ -58,11 +62,23 @@ def render(facts: Facts | Mapping[str, Any], sections_of: SectionsOf) -> str:
         "rounds": rounds(checked),
         "forgetting": forgetting(checked),
         "drift": drift(checked),
+        "estimates": estimates(checked),
         "lineage": lineage(checked),
     }
     sections = [(anchor, heading, joined(contents[anchor])) for anchor, heading in SECTIONS]
     return html.render("report", facts=checked, sections=sections,
                        meaning=task.meaning)
+
+
+def file_name(model: str, version: int) -> str:
+    """Return the name of the report of a version's round."""
+    return f"{model}-{version}.html"
+
+
+def write_index(rounds: Sequence[Round], title: str, path: Path) -> Path:
+    """Write the page that lists the reports of all rounds, the newest first; return its path."""
+    page = html.render("reports", title=title, rounds=listed(rounds))
+    return write_atomically(path, lambda part: part.write_text(page, encoding="utf-8"))
 
 
 def glance(facts: Facts, task: TaskSections) -> list[Markup]:
@@ -108,7 +124,9 @@ def lineage(facts: Facts) -> Markup:
     source = facts.lineage
     if source is None:
         return missing("The report was given no lineage: it does not say what it was made from.")
-    return html.render("lineage", lineage=source, made_from=[
+    links = [(name, address) for name, address in source.links.items()
+             if address.startswith(("http://", "https://"))]
+    return html.render("lineage", lineage=source, links=links, made_from=[
         ("model version", source.model_version),
         ("base model", source.base),
         ("base weights", source.base_hash),

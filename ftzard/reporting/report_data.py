@@ -81,6 +81,7 @@ class Round:
     the verdict's sentences; model: name and version of the challenger; average_accuracy,
     backward_transfer, forgetting: as `forgetting.Summary` has them, shares. Of another measure than
     accuracy: its name, score instead of accuracy, average_score instead of average_accuracy.
+    page: file name of that round's report, beside this one.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Round:
     measure: str = metric_info.ACCURACY.name
     score: float | None = None
     average_score: float | None = None
+    page: str | None = None
 
     @property
     def value(self) -> float | None:
@@ -201,7 +203,7 @@ class Lineage:
     """Where everything came from; what is None or empty is shown as not recorded.
 
     data_versions: artifact -> git commit; mlflow_runs: step -> run id; packages: name -> version;
-    more: anything else worth a line, name -> text.
+    more: anything else worth a line, name -> text; links: pages elsewhere, name -> http(s) address.
     """
 
     git_commit: str | None = None
@@ -216,6 +218,7 @@ class Lineage:
     mlflow_runs: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -242,6 +245,9 @@ class Facts:
     forgetting: `forgetting.Matrix.to_dict()`; drift: `drift.Drift.to_dict()` of every batch so far
     with its batch and the champion's number, oldest first.
     delivered_as: {batch: name of the file that it was delivered as}, of the batches known by name.
+    error_budget: `error_budget.standing(...)`, None without a budget; estimates: the entries of the
+    log of accuracy estimates, oldest first.
+    pages: file name of the page that lists all reports, beside this one.
     """
 
     title: str = "FTzard report"
@@ -257,6 +263,8 @@ class Facts:
     rejected: Mapping[str, int] | None = None
     rejected_examples: Sequence[Mapping[str, Any]] = ()
     rows_read: int | None = None
+    error_budget: Mapping[str, Any] | None = None
+    estimates: Sequence[Mapping[str, Any]] = ()
     dropped_by_own_code: dict[str, int] | None = None
     leaks: Mapping[str, int] | None = None
     arrived_leaks: Mapping[str, int] | None = None
@@ -277,6 +285,7 @@ class Facts:
     drift: Sequence[Mapping[str, Any]] = ()
     delivered_as: Mapping[str, str] = field(default_factory=dict)
     lineage: Lineage | None = None
+    pages: str | None = None
 
     @classmethod
     def of(cls, facts: "Facts | Mapping[str, Any]") -> "Facts":

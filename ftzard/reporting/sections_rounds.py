@@ -1,6 +1,7 @@
 """Report sections over all rounds: scores and verdicts, forgetting, drift."""
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from ftzard.evaluation import metric_info
 from ftzard.evaluation.metric_info import Measure
@@ -112,7 +113,7 @@ def _summary(all_rounds: Sequence[Round], given: str) -> str:
 def _row(item: Round, delivered_as: Mapping[str, str], several: bool) -> tuple:
     decision = badge(DECISIONS.get(item.verdict, item.verdict), item.verdict)
     return (
-        item.name,
+        _linked(item),
         (item.date or "")[:16].replace("T", " "),
         tag("code", item.data_version[:8]) if item.data_version else "not recorded",
         item.model or "",
@@ -121,6 +122,17 @@ def _row(item: Round, delivered_as: Mapping[str, str], several: bool) -> tuple:
         joined([decision, tag("div", batch_names.told(item.reason or "", delivered_as),
                               class_="soft small")]),
     )
+
+
+def listed(rounds: Sequence[Round]) -> list[tuple]:
+    """Return (report, date, model, score, verdict with its reason) of all rounds, newest first."""
+    rows = [_row(item, {}, several=True) for item in reversed(rounds)]
+    return [(row[0], row[1], row[3], row[5], row[6]) for row in rows]
+
+
+def _linked(item: Round) -> Markup | str:
+    """Return a round's name, as a link to its report where there is one."""
+    return tag("a", item.name, href=quote(item.page)) if item.page else item.name
 
 
 def _score(item: Round, several: bool) -> Markup:

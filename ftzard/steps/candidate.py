@@ -18,7 +18,13 @@ from ftzard.modeling import adapter
 from ftzard.registry import champion_alias, effective_config, model_records, promotions
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base
-from ftzard.steps import drift_reference, temperature, version_scores
+from ftzard.steps import (
+    accuracy_estimate,
+    drift_reference,
+    gate_budget,
+    temperature,
+    version_scores,
+)
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tasks import verification
 from ftzard.tasks.evaluation import Evaluation
@@ -27,6 +33,7 @@ from ftzard.tracking.card import model_card
 from ftzard.tracking.registry import Version
 from ftzard.training import rows_used
 from ftzard.versioning import git
+from ftzard.workspace import notices, round_notices
 from ftzard.workspace.workspace import Workspace
 
 
@@ -192,10 +199,17 @@ def update_record(run: StepRun, version: Version, entries: dict) -> None:
 def apply_verdict(run: StepRun, version: Version, evaluation: Evaluation) -> None:
     """Carry out the gate's verdict: move the aliases, record it with run, version and model."""
     verdict = evaluation.verdict
-    if verdict.promoted:  # on record first: what is cut off here is completed by whoever is next
+    recorded = model_records.read_record(run.workspace, version) or {}
+    made = gate_budget.with_decision(recorded.get("decisions") or [], verdict)
+    counted = {"decisions": made} if made else {}
+    again = evaluation.champion is not None and evaluation.champion.number == version.number
+    if verdict.promoted and again:
+        print(f"{version} is the champion already, by the decision on record")
+    elif verdict.promoted:  # on record first: what is cut off here is completed by whoever is next
         decision = promotions.following(model_records.records(run.workspace, version.name))
         with champion_alias.deciding(run.workspace, run.tracking, version, decision["id"]):
-            update_record(run, version, {"verdict": verdict.to_dict(), "decision": decision})
+            update_record(run, version, {"verdict": verdict.to_dict(), "decision": decision,
+                                         **counted})
     else:
         registry.move(run.tracking, version.name, challenger=version)
     registry.tag(run.tracking, version, {
@@ -209,7 +223,7 @@ def apply_verdict(run: StepRun, version: Version, evaluation: Evaluation) -> Non
                 models=evaluation.table().to_dict("records"),
                 champion=evaluation.champion.number if evaluation.champion else None)
     update_record(run, version, {
-        "verdict": verdict.to_dict(),
+        "verdict": verdict.to_dict(), **counted,
         "challenged": evaluation.champion.number if evaluation.champion else None,
         "metrics": {line["model"]: line for line in evaluation.table().to_dict("records")},
         **evaluation.entries(),
@@ -223,6 +237,10 @@ def apply_verdict(run: StepRun, version: Version, evaluation: Evaluation) -> Non
     run.log(**forgotten)
     run.record_facts(**evaluation.facts())
     drift_reference.remember(run, version, evaluation.sample)
+    notices.add(run.workspace, run.config.notify, round_notices.verdict(
+        run.workspace, version.name, version.number, verdict.to_dict(),
+        run.config.tracking.server))
+    accuracy_estimate.remember(run, version, evaluation)
     registry.describe(run.tracking, version,
                       run.mlflow_run.card(model_records.read_record(run.workspace, version)))
 

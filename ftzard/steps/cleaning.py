@@ -8,6 +8,7 @@ from ftzard.data import cleaning, intake_summary, reading
 from ftzard.data.labeling import labeling_queue, submissions
 from ftzard.reporting import plots
 from ftzard.sources import ingest
+from ftzard.steps import accuracy_estimate
 from ftzard.steps.step_run import Picture, StepRun
 
 
@@ -65,8 +66,10 @@ def append(run: StepRun, cleaned: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFr
     Raw rows replace those of the same batch; labels replace those of the same rows.
     """
     part = run.task.data
-    return cleaning.append(run.previous("cleaned"), cleaned, replace_batch=not run.labelled,
-                           identity=run.identity, keys=part.text_keys, one_label=part.ONE_LABEL)
+    table, repeated = cleaning.append(
+        run.previous("cleaned"), cleaned, replace_batch=not run.labelled, identity=run.identity,
+        keys=part.text_keys, one_label=part.ONE_LABEL)
+    return part.mark_not_asked(table, cleaned, run.config.data), repeated
 
 
 def check(run: StepRun, cleaned: pd.DataFrame, rejected: pd.DataFrame, repeated: pd.DataFrame, *,
@@ -93,6 +96,8 @@ def write(run: StepRun, delivery: Path, table: pd.DataFrame, cleaned: pd.DataFra
     run.write("rejected", rejected)
     run.log(**summary.numbers)
     print(summary)
+    if run.labelled:
+        accuracy_estimate.audit(run, table)
     return rejected
 
 

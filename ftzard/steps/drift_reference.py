@@ -17,7 +17,7 @@ from ftzard.evaluation.drift import Drift, Sample
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking.registry import Version
-from ftzard.workspace import drift_log
+from ftzard.workspace import drift_log, notices, round_notices
 from ftzard.workspace.workspace import Workspace
 
 
@@ -45,6 +45,9 @@ def compare(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, ans
     run.mlflow_run.tags({"drift": result.verdict, "drift_alarm": str(result.alarm).lower()})
     run.add_artifact("drift", drift_log.add(run.workspace, entry, batch=batch,
                                         champion=champion.number))
+    if result.alarm:
+        notices.add(run.workspace, run.config.notify, round_notices.alarm(
+            run.workspace, batch, champion.number))
     return result
 
 
@@ -66,8 +69,13 @@ def read(path: Path) -> Sample:
 
 def remember(run: StepRun, version: Version, answered: Sample) -> None:
     """Keep a version's answers to this step's test rows, if they are those it was trained with."""
-    if run.inputs["tokenized"].sha256 == _trained_on(run.workspace, version)["sha256"]:
+    if trained_on_now(run, version):
         keep(run.workspace, version, answered)
+
+
+def trained_on_now(run: StepRun, version: Version) -> bool:
+    """Return whether this step's rows are those that a version was trained with."""
+    return run.inputs["tokenized"].sha256 == _trained_on(run.workspace, version)["sha256"]
 
 
 def keep(workspace: Workspace, version: Version, reference: Sample) -> Path:

@@ -12,11 +12,12 @@ import pandas as pd
 from ftzard.errors import ModelError
 from ftzard.modeling import adapter, prediction_cache
 from ftzard.modeling.base_model import LoadedBase, load_base
+from ftzard.modeling.head_labels import with_labels
 from ftzard.modeling.prediction_cache import AnswerStore, CachedModel
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.registry import champion_alias, model_records
-from ftzard.steps import first_model, row_accounts, version_scores
+from ftzard.steps import first_model, gate_budget, row_accounts, version_scores
 from ftzard.steps.step_run import StepRun
 from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.evaluation import Evaluation
@@ -41,10 +42,11 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     meta = adapter.read_meta(challenger)
     champion = champion_alias.champion(workspace, run.tracking, config.tracking.registered_model)
-    files = None
+    files, champion_meta = None, {}
     if champion is not None:
         files = model_records.version_files(workspace, champion)
-        kind.require_comparable(meta, adapter.read_meta(files[0]), str(champion))
+        champion_meta = adapter.read_meta(files[0])
+        kind.require_comparable(meta, champion_meta, str(champion))
     loaded = load_base(model_records.base_spec(workspace, config.model, config.task.kind),
                        meta["labels"], continues=challenger)
     kind.require_tokenized(test, loaded.tokenizer, meta)
@@ -58,18 +60,27 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
         run.log(test_rows_without_room_for_champion=int(unanswerable.sum()))
     evaluation = kind(
         test[~unanswerable].reset_index(drop=True), config, meta, run.own_metrics, run.progress,
-        champion, left_out=tuple(test.loc[unanswerable, "id"]))
+        champion, champion_meta, left_out=tuple(test.loc[unanswerable, "id"]))
     store = version_scores.store(run, loaded)
     _score_challenger(run, evaluation, challenger, loaded, rows, store)
     if files is not None:
         evaluation.answers["champion"] = defender.score(run, evaluation, store, check=True)
     _score_base(evaluation, loaded, store)
     _score_earlier(run, evaluation, loaded, store)
-    verdict = evaluation.judge(rows[rows["split"] == "train"])
+    evaluation.allowance, decided = gate_budget.allow(
+        run, challenger, files[0] if files else None, evaluation.rows)
+    verdict = evaluation.judge(rows[rows["split"] == "train"])  # adds the baselines' answers too
+    if decided is not None:
+        evaluation.verdict = decided
+        return _answered(run, evaluation, store)
     vanished = row_accounts.vanished_test_rows(workspace, champion, rows)
     run.log(test_rows_vanished=sum(vanished.values()))
     verdict = row_accounts.with_vanished(verdict, vanished, champion)
     evaluation.verdict = first_model.with_advice(run, verdict, rows)
+    return _answered(run, evaluation, store)
+
+
+def _answered(run: StepRun, evaluation: Evaluation, store: AnswerStore) -> Evaluation:
     print(version_scores.sentence(store))
     run.log(rows_answered=store.computed, answers_known=store.recalled)
     return evaluation
@@ -142,8 +153,7 @@ class _Version:
     def score(self, run: StepRun, evaluation: Evaluation, store: AnswerStore, *, check: bool
               ) -> Any:
         """Return its answers; check: whether it decides the verdict, so known ones are checked."""
-        with _on_base(run, self.folder, self.base, self.loaded, store, check=check
-                      ) as model:
+        with _on_base(run, self.folder, self.base, self.loaded, store, check=check) as model:
             answers = evaluation.score(model, self.rows[~self.unanswerable].reset_index(drop=True),
                                        decides=check)
             if check and model.opened:
@@ -157,8 +167,9 @@ def _on_base(run: StepRun, folder: Path, base: BaseSpec | LoadedBase, loaded: Lo
     """Yield the model of an adapter, which is taken off the loaded base afterwards."""
     model = CachedModel(prediction_cache.identity(folder, base),
                         lambda: run.task.predictor.open_predictor(folder, base), store, **how)
-    try:
-        yield model
-    finally:
-        if base is loaded and model.opened:
-            adapter.detach(loaded)
+    with with_labels(loaded, adapter.read_meta(folder)["labels"]):
+        try:
+            yield model
+        finally:
+            if base is loaded and model.opened:
+                adapter.detach(loaded)

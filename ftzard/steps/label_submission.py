@@ -1,6 +1,6 @@
 """The rows that wait for labels, and labels handed in for them as a file in data/labelled."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,7 +68,8 @@ def submit(workspace: Workspace, labels: Mapping[str, str] | pd.DataFrame | Path
                           for row in refused.head(NAMED).itertuples(index=False))
         more = f"; and {len(refused) - NAMED:,} more" if len(refused) > NAMED else ""
         raise DataError(f"{len(refused):,} of {len(given):,} labels cannot be handed in: {named}"
-                        f"{more}. Nothing was written; mend these rows, or leave them out.")
+                        f"{more}. Nothing was written; mend these rows, or leave them out; a new "
+                        "label is named in data.labels of ftzard.yaml first, beside all others.")
     return write_submission(workspace.labelled, given, batch="api", person=person)
 
 
@@ -98,10 +99,16 @@ def _of_queue(labels: Mapping[str, str] | pd.DataFrame, queue: pd.DataFrame, per
         labelled_by=person, labelled_at=now, own_answer="", seen="")
 
 
+def submission_name(folder: Path, *, batch: str, person: str, taken: Collection[str] = ()) -> str:
+    """Return a name for a file of labels that none in the folder, and none that is taken, has."""
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in person)
+    stem = f"{batch}_{name}_{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}"
+    while (folder / f"{stem}.csv").exists() or f"{stem}.csv" in taken:
+        stem += "_more"
+    return f"{stem}.csv"
+
+
 def write_submission(folder: Path, rows: pd.DataFrame, *, batch: str, person: str) -> Path:
     """Write labeled rows into a folder under a name of their own; return the file."""
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in person)
-    path = folder / f"{batch}_{name}_{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}.csv"
-    while path.exists():
-        path = path.with_stem(f"{path.stem}_more")
-    return write_csv(rows, path, encoding="utf-8-sig")
+    name = submission_name(folder, batch=batch, person=person)
+    return write_csv(rows, folder / name, encoding="utf-8-sig")

@@ -122,7 +122,6 @@ def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
     new = new[new["label"].str.strip() != ""].assign(batch=reading.batch_of(path))
     told = f"{workspace.relative(path)}: {len(new):,} labelled rows"
     rules = identity(workspace, config)
-    new = _prepared(new, config, tokenizer, told, whole=False, identity=rules)
     place = _place(workspace, config, "tokenized")
     if _as_this_base_does_it(place, config, tokenizer):
         earlier = _tokenized(workspace, place)
@@ -130,8 +129,27 @@ def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
         place = _place(workspace, config, "cleaned")
         earlier = _prepared(storage.read_parquet(place), config, tokenizer, _told(workspace, place),
                             identity=rules)
+    labeling = task_named(config.task.kind).labeling
+    assumptions: tuple[str, ...] = ()
+    if not labeling.FREE_TEXT:
+        form = labeling.label_format(config.data, rules, earlier.rows["label"])
+        names = form.parse(new["label"])
+        told += f", of which {int(names.isna().sum()):,} have an unknown label and are refused"
+        new = new.assign(label=names).dropna(subset="label")
+        if task_named(config.task.kind).labels_grow:
+            assumptions = _new_labels(earlier.rows["label"], new["label"])
+    new = _prepared(new, config, tokenizer, told, whole=False, identity=rules)
     return Expected(pd.concat([earlier.rows, new.rows], ignore_index=True),
-                    f"{new.source}, with {earlier.source}", 1.0, new.assumptions)
+                    f"{new.source}, with {earlier.source}", 1.0, (*new.assumptions, *assumptions))
+
+
+def _new_labels(earlier: pd.Series, new: pd.Series) -> tuple[str, ...]:
+    """Return a sentence on labels that no row has so far."""
+    names = [f"'{name}'" for name in sorted({*new} - {*earlier})]
+    if not names:
+        return ()
+    return (f"no row so far has the label {' or '.join(names)}: the model's head gets a row for "
+            "it, and earlier rows count as not asked about it",)
 
 
 def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:

@@ -1,6 +1,7 @@
 """The facts of a round, gathered for the report from what the steps left in the workspace."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -10,6 +11,7 @@ import pandas as pd
 
 from ftzard.config import compose
 from ftzard.config.pipeline import STEPS
+from ftzard.core.artifacts import write_atomically
 from ftzard.data import storage
 from ftzard.evaluation import metric_info
 from ftzard.registry import model_records, promotions
@@ -21,23 +23,31 @@ from ftzard.reporting.report_data import (
     Trial,
 )
 from ftzard.reporting.standings import Standings
-from ftzard.steps import candidate
+from ftzard.steps import candidate, gate_budget, report_links
 from ftzard.steps.step_run import StepRun
 from ftzard.steps.trials import curves
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
-from ftzard.workspace import drift_log
+from ftzard.workspace import drift_log, estimate_log
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
+ALL_REPORTS = "all.html"
 LEARNED_BEFORE = "test row like one learned before"
 
 
 def write_report(run: StepRun, version: Version, evaluation: Evaluation,
                  rows: pd.DataFrame) -> Path:
-    """Write reports/index.html for this round, record it with the run and return its path."""
-    path = report.write(facts(run, version, evaluation, rows),
-                        run.task.report.sections, run.workspace.report)
+    """Write the report of this round, record it with the run and return its path.
+
+    It is reports/index.html, and once more under the name of the version, which later rounds leave
+    alone.
+    """
+    told = facts(run, version, evaluation, rows)
+    path = report.write(told, run.task.report.sections, run.workspace.report)
+    own = path.with_name(report.file_name(version.name, version.number))
+    write_atomically(own, lambda part: shutil.copyfile(path, part))
+    report.write_index(told.rounds, f"Reports of {version.name}", path.with_name(ALL_REPORTS))
     run.mlflow_run.artifact(path, "report")
     return path
 
@@ -71,7 +81,10 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
         drift=drift_log.entries(run.workspace),
+        estimates=estimate_log.entries(run.workspace),
+        error_budget=gate_budget.standing(run.workspace, version.name, config.gate),
         delivered_as=run.delivered_as,
+        pages=ALL_REPORTS,
         lineage=_lineage(run, version, steps),
         **run.task.report.facts(
             evaluation, rows, _names(version, evaluation),
@@ -87,11 +100,19 @@ def rounds(run: StepRun, version: Version) -> list[Round]:
     """
     records = model_records.records(run.workspace, version.name)
     table, champions = Standings.of(records), champions_after(records)
-    return [_round(entry, table, champions[int(entry["version"])]) for entry in records
+    pages = {number: name for entry in records if (number := int(entry["version"]))
+             and _is_written(run, version, name := report.file_name(version.name, number), number)}
+    return [_round(entry, table, champions[int(entry["version"])],
+                   pages.get(int(entry["version"]))) for entry in records
             if entry.get("verdict") and (entry.get("metrics") or {}).get("challenger")]
 
 
-def _round(entry: Mapping, table: Standings, champion: int | None) -> Round:
+def _is_written(run: StepRun, version: Version, name: str, number: int) -> bool:
+    """Return whether the report of a version is there, or is about to be written."""
+    return number == version.number or run.workspace.report.with_name(name).is_file()
+
+
+def _round(entry: Mapping, table: Standings, champion: int | None, page: str | None) -> Round:
     number, verdict = int(entry["version"]), entry["verdict"]
     scores, apart = table.line(number), table.apart_of(number)
     line = apart.line if scores is None else scores
@@ -105,7 +126,7 @@ def _round(entry: Mapping, table: Standings, champion: int | None) -> Round:
         apart=apart and apart.why, measured_on=apart.rows if apart else table.rows,
         champion=None if champion is None else f"v{champion}",
         data_version=(entry["data"]["tokenized"]["commit"] or "")[:10] or None,
-        model=f"{entry['model']}@{number}", **_labels(entry),
+        model=f"{entry['model']}@{number}", page=page, **_labels(entry),
         reason=" ".join([*verdict["reasons"][1:], *_by_hand(entry)]),
         **{("average_score" if not accurate and name.startswith("average_") else name): value
            for name, value in entry.get("forgetting", {}).items()})
@@ -214,8 +235,9 @@ def _lineage(run: StepRun, version: Version, steps: dict) -> Lineage:
     base = entry.get("base", {})
     versions = {h["name"]: h["commit"] for m in steps.values() for h in m.get("artifacts", [])
                 if h.get("commit")}
+    commit = run.tracking.client.get_run(run.mlflow_run.id).data.tags.get("git_commit")
     return Lineage(
-        git_commit=run.tracking.client.get_run(run.mlflow_run.id).data.tags.get("git_commit"),
+        git_commit=commit, links=report_links.links(run, commit),
         config_hash=compose.digest(run.config), model_version=str(version),
         base=" ".join(filter(None, (base.get("source") or base.get("name"), base.get("revision")))),
         base_hash=base.get("weight_hash"), tokenizer_hash=base.get("tokenizer_hash"),

@@ -56,20 +56,20 @@ def reproduce(workspace: Workspace, name: str, number: int,
     """
     from ftzard.versioning.worktree import pull, worktree
 
-    record = _record(workspace, name, number)
+    record = recorded(workspace, name, number)
     say(f"{name}@{number}: trained at commit {record['git_commit'][:10]} on data "
         f"{(record['data']['tokenized']['commit'] or 'not versioned')[:10]}")
-    commit = _commit_of(workspace, record)
+    commit = commit_of(workspace, record)
     with worktree(workspace.root, commit, say) as folder:
         place = Workspace(folder)
-        files = _files(record)
+        files = files_of(record)
         say(f"bringing back {', '.join(files)}")
         pull(folder, files)
         made = _train_again(place, record, say)
         return replace(made, differences=(*made.differences, *_own_code(workspace, record, commit)))
 
 
-def _commit_of(workspace: Workspace, record: ModelRecord) -> str:
+def commit_of(workspace: Workspace, record: ModelRecord) -> str:
     """Return the commit to go back to: the record's own, which holds the code that ran, if it says
     which that is."""
     if "own_code" not in record:
@@ -93,7 +93,8 @@ def _own_code(workspace: Workspace, record: ModelRecord, commit: str) -> list[st
     return lines
 
 
-def _record(workspace: Workspace, name: str, number: int) -> ModelRecord:
+def recorded(workspace: Workspace, name: str, number: int) -> ModelRecord:
+    """Return the record of a version; raises ModelError without one from which it can be made."""
     record = model_records.read_record(workspace, Version(name, number, "", {}))
     if record is None:
         known = sorted(int(p.stem) for p in (workspace.root / "models" / name).glob("*.yaml"))
@@ -107,7 +108,8 @@ def _record(workspace: Workspace, name: str, number: int) -> ModelRecord:
     return record
 
 
-def _files(record: ModelRecord) -> list[str]:
+def files_of(record: ModelRecord) -> list[str]:
+    """Return the artifacts from which a version is made again."""
     files = [record.tokenized["path"]]
     if record.base["revision"] is None:
         files.append(f"models/bases/{record.base['name']}.zip")
@@ -133,7 +135,7 @@ def _train_again(place: Workspace, record: ModelRecord, say: Callable[[str], obj
     path = verify(ArtifactRef("tokenized", tokenized["path"], tokenized["sha256"], None, "parquet"),
                   place.root)
     rows = storage.read_parquet(path)
-    train, validation = _rows(place, record, rows, say)
+    train, validation = training_rows(place, record, rows, say)
     start = None
     if record.parent is not None:
         start, _ = model_records.version_files(
@@ -174,8 +176,8 @@ def _train_again(place: Workspace, record: ModelRecord, say: Callable[[str], obj
         metrics["n"], rounded)
 
 
-def _rows(place: Workspace, record: ModelRecord, rows: "pd.DataFrame", say: Callable[[str], object]
-          ) -> "tuple[pd.DataFrame, pd.DataFrame]":
+def training_rows(place: Workspace, record: ModelRecord, rows: "pd.DataFrame",
+                  say: Callable[[str], object]) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Return the training and validation rows that a version was trained on."""
     from ftzard.data import replay
     from ftzard.training import rows_used

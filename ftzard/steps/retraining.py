@@ -8,6 +8,7 @@ import pandas as pd
 from ftzard.config.training_config import TrainingConfig
 from ftzard.data import replay
 from ftzard.modeling import base_model, reproducibility
+from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.registry import model_records
 from ftzard.registry.model_record import ModelRecord
@@ -68,9 +69,19 @@ def training_config(run: StepRun, champion: Champion) -> TrainingConfig:
 
 
 def load_base(run: StepRun, champion: Champion, rows: pd.DataFrame) -> LoadedBase:
-    """Load the champion's base; raises ModelError if the rows have labels unknown to it."""
+    """Load the champion's base, its head with a row for each label that the rows bring new.
+
+    Raises:
+        ModelError: The rows have labels that the champion does not know and nobody named.
+    """
     config = run.config
-    labels = run.task.model.require_known_labels(rows, champion.adapter, str(champion.version))
+    known = read_meta(champion.adapter)["labels"]
+    labels = run.task.model.continued_labels(
+        rows, champion.adapter, str(champion.version), config.data)
+    new = labels[len(known):]
+    if new:
+        print(f"new to {champion.version}: {', '.join(new)}; its head gets a row for each, and the "
+              "rows of the other labels keep their weights")
     return base_model.load_base(
         model_records.base_spec(run.workspace, config.model, config.task.kind), labels,
         continues=start_from(run, champion))

@@ -9,6 +9,7 @@ from ftzard.reporting import plots
 from ftzard.steps import query_inputs
 from ftzard.steps.step_run import Picture, StepRun
 from ftzard.tracking import registry
+from ftzard.workspace import notices, round_notices
 
 
 def select(run: StepRun, predictions: pd.DataFrame, *, strategy: str, budget: int, audit_rows: int,
@@ -29,6 +30,7 @@ def select(run: StepRun, predictions: pd.DataFrame, *, strategy: str, budget: in
     queue, threshold = query_strategies.select(
         predictions, strategy=strategy, random_share=random_share, quantile=quantile,
         seed=run.config.seed, show_suggestions=show_suggestions,
+        overlap=run.config.sampling.overlap,
         scorer=run.task.evaluation.uncertainty, **asking,
         **query_inputs.of(run, predictions))
     counts = query_strategies.counts(predictions, queue, **asking)
@@ -50,6 +52,9 @@ def write(run: StepRun, queue: pd.DataFrame, predictions: pd.DataFrame) -> None:
     run.add_artifact("suggestions", labeling_queue.keep_suggestions(place, queue, predictions,
                                                                     champion))
     run.write("queue", queue, batch=batch)
+    if len(queue):
+        notices.add(run.workspace, run.config.notify, round_notices.waiting(
+            run.workspace, batch, queue["text"].tolist()))
     labeling = run.task.labeling
     run.add_artifact("queue_tasks", write_json(
         place.with_suffix(".json"),

@@ -5,17 +5,24 @@ from pathlib import Path
 
 from ftzard.compute import waiting as cluster_jobs
 from ftzard.config.pipeline import STEPS
-from ftzard.evaluation import gate
+from ftzard.config.schema import Config
+from ftzard.evaluation import error_budget, gate
 from ftzard.registry import model_records
 from ftzard.reporting import batch_names
 from ftzard.reporting.standings import Standings
 from ftzard.steps.delivery_files import delivered_as
 from ftzard.tracking import sqlite_reading
-from ftzard.tracking.model_version import CHALLENGER, CHAMPION
+from ftzard.tracking.model_version import CHALLENGER, CHAMPION, Version
 from ftzard.tracking.sqlite_reading import Reading
 from ftzard.versioning import git, own_code
 from ftzard.versioning.publish import unpushed, why_not_pushed
-from ftzard.workspace import drift_log, drop_folders, drop_tally, result_cache
+from ftzard.workspace import (
+    drift_log,
+    drop_folders,
+    drop_tally,
+    estimate_log,
+    result_cache,
+)
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -25,7 +32,8 @@ def gather(workspace: Workspace) -> dict:
     config = workspace.config()
     store = sqlite_reading.of_workspace(workspace, config)
     name = config.tracking.registered_model
-    table = Standings.of(model_records.records(workspace, name))
+    entries = model_records.records(workspace, name)
+    table = Standings.of(entries)
     waiting = _waiting(workspace, workspace.root / config.paths.cleaned)
     local = unpushed(workspace.root)
     return {
@@ -34,6 +42,7 @@ def gather(workspace: Workspace) -> dict:
         "trial": config.gate.trial,
         "champion": _model(workspace, store.by_alias(name, CHAMPION), table),
         "challenger": _model(workspace, store.by_alias(name, CHALLENGER), table),
+        "labels_not_known": _not_known(workspace, config, store.by_alias(name, CHAMPION)),
         "steps": {step.name: _step(store, step.run_name) for step in STEPS},
         "identity": identity(workspace, config),
         "rows_waiting_for_labels": waiting,
@@ -45,6 +54,10 @@ def gather(workspace: Workspace) -> dict:
         "drift": _drift(workspace, store),
         "cluster": [{**job, "sentence": cluster_jobs.sentence(job)}
                     for job in cluster_jobs.jobs(workspace.state)],
+        "estimate": _estimate(workspace, store),
+        "error_budget": error_budget.standing(
+            entries, config.gate.error_budget, config.gate.rounds,
+            cap=(1 - config.gate.confidence) / 2),
         "commits_not_pushed": [{"commit": c.sha, "subject": c.subject, "ours": c.ours}
                                for c in local],
         "not_pushed_reason": why_not_pushed(workspace.root) if local else None,
@@ -55,6 +68,16 @@ def gather(workspace: Workspace) -> dict:
 def _drift(workspace: Workspace, store: Reading) -> dict | None:
     """Return the latest batch's entry in the drift log, and the batch's name in the report."""
     last = drift_log.last(workspace)
+    if last is None:
+        return None
+    names = delivered_as(workspace, store)
+    return {**last, "called": batch_names.called(last["batch"], names),
+            "sentence": batch_names.told(last["sentence"], names)}
+
+
+def _estimate(workspace: Workspace, store: Reading) -> dict | None:
+    """Return the latest batch's entry in the log of estimates, and the batch's name."""
+    last = estimate_log.last(workspace)
     if last is None:
         return None
     names = delivered_as(workspace, store)
@@ -85,6 +108,14 @@ def _model(workspace: Workspace, version, table: Standings | None) -> dict | Non
         "base_model": base.get("source") or base.get("name"),
         "mlflow_run": version.run_id,
     }
+
+
+def _not_known(workspace: Workspace, config: Config, champion: Version | None) -> list[str]:
+    """Return the names of data.labels that the champion does not know and may still learn."""
+    record = model_records.read_record(workspace, champion) if champion else None
+    if not record or not record.get("labels") or not record.task.labels_grow:
+        return []
+    return sorted({*(config.data.labels or {}).values()} - {*map(str, record["labels"])})
 
 
 def _step(store: Reading, run_name: str) -> dict:

@@ -19,6 +19,7 @@ class StepLocation:
     Attributes:
         sources: where each value of the config comes from.
         code: by hand, the files that the config was made from.
+        force: whether the run computes also what has been computed before.
     """
 
     workspace: Workspace
@@ -27,6 +28,7 @@ class StepLocation:
     dagster_step: str | None
     sources: Mapping[str, str] = field(default_factory=dict)
     code: tuple[str, ...] = ()
+    force: bool = False
 
     @property
     def by_hand(self) -> bool:
@@ -46,7 +48,8 @@ def locate(namespace: Mapping, step: Step | None = None) -> StepLocation:
     if context is not None:
         experiment = context.resources.experiment
         return StepLocation(experiment.workspace, experiment.config, context.run_id,
-                            context.step_context.step.key, experiment.sources)
+                            context.step_context.step.key, experiment.sources,
+                            force=experiment.force)
     workspace = find()
     resolved = workspace.resolve({"overrides": namespace.get("overrides") or []})
     if step is not None and f"{step.name}_job" in JOBS:

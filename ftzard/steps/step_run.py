@@ -69,6 +69,7 @@ class StepRun:
         inputs: handles of the input artifacts, by name.
         metadata: of the step that this one follows (`Step.after`), if any.
         code: the workspace's own code that the execution uses, by path.
+        force: whether to compute also what has been computed before.
     """
 
     step: Step
@@ -85,6 +86,7 @@ class StepRun:
     records: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
     logged: dict[str, float] = field(default_factory=dict)
+    force: bool = False
     _dagstermill: object | None = None
     _open: ExitStack = field(default_factory=ExitStack)
     _trials: list[runs.Run] = field(default_factory=list)
@@ -394,8 +396,8 @@ def start_step(step: str | Step, namespace: Mapping) -> StepRun:
         resources.close()
         raise
     run = StepRun(step, location.config, workspace, child, parent, tracking, inputs, metadata,
-                  location.dagster_run_id, code, _dagstermill=namespace.get("__dm_dagstermill"),
-                  _open=resources)
+                  location.dagster_run_id, code, force=location.force,
+                  _dagstermill=namespace.get("__dm_dagstermill"), _open=resources)
     notebook_shell.close_on_exit(run._close)
     child.params(compose.flat(config))
     if not_used:

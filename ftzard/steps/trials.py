@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 from ftzard.core import archive
+from ftzard.core.artifacts import sha256
+from ftzard.errors import ModelError
 from ftzard.steps import plan, run_description
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tracking import runs
+from ftzard.training.ended_fits import EndedFits
+from ftzard.workspace import step_results
 
 
 class TrialLog:
@@ -20,7 +24,9 @@ class TrialLog:
     @property
     def callbacks(self) -> dict:
         return {"on_trial_start": self.start, "on_step": self.step, "on_epoch": self.epoch,
-                "on_trial_end": self.end}
+                "on_trial_end": self.end, "force": self.run.force,
+                "results": EndedFits(step_results.folder(self.run.workspace) / "trials",
+                                     lambda: self.open[self.number].id)}
 
     def start(self, number: int, params: dict) -> None:
         self.number, self.open[number] = number, self.run.trial(number, params)
@@ -43,6 +49,10 @@ class TrialLog:
         packed = archive.pack(trial.folder, trial.folder.with_suffix(".zip"))
         run.artifact(packed, "adapter")
         note_resumption(run, trial.trained.resumed_at)
+        if trial.trained.origin:
+            print(f"trial {trial.number} was not trained again: rows, values and code are those of "
+                  f"the trial of MLflow's run {trial.trained.origin}", flush=True)
+            run.tags({"trained_in": trial.trained.origin})
         if trial.trained.pruned:
             print(f"trial {trial.number} stopped: below the earlier ones at this epoch", flush=True)
             run.tags({"pruned": True})
@@ -54,7 +64,8 @@ class TrialLog:
             "params": trial.params, "metrics": trial.metrics,
             "pruned": trial.trained.pruned, "history": trial.trained.history,
             "best_epoch": trial.trained.best_epoch,
-            "adapter": f"adapter/{packed.name}", "recipe": trial.recipe})
+            "adapter": f"adapter/{packed.name}", "sha256": sha256(packed),
+            "recipe": trial.recipe})
 
     def ranked(self, trials: list) -> list[dict]:
         """Return the recorded trials in the search's order, best first; record their peak."""
@@ -100,6 +111,10 @@ def fetch_adapter(run: StepRun, trial: dict) -> Path:
     folder = scratch()
     zipped = run.tracking.client.download_artifacts(trial["run_id"], trial["adapter"],
                                                         str(folder))
+    if sha256(Path(zipped)) != trial.get("sha256", sha256(Path(zipped))):
+        raise ModelError(
+            f"the adapter of {trial['name']} in MLflow's run {trial['run_id']} has other bytes "
+            "than tuning has recorded; 'ftzard run tuning_job --force' trains it again.")
     return archive.unpack(Path(zipped), run.workspace.cache)
 
 

@@ -63,7 +63,8 @@ class Task:
     title: for people; head: of the base model; metrics: of the validation rows, by which a search
     may rank its trials, the first is the default; predictor_meta: entries of ftzard.json that a
     bare base is opened with, too; prompt_columns: whether other columns than that of the text may
-    be part of what a model is asked.
+    be part of what a model is asked; labels_grow: whether a retraining may add labels to those of
+    the champion.
     """
 
     title: str
@@ -71,6 +72,7 @@ class Task:
     metrics: tuple[str, ...]
     predictor_meta: tuple[str, ...] = ()
     prompt_columns: bool = False
+    labels_grow: bool = False
 
     @property
     def name(self) -> str:

@@ -1,5 +1,6 @@
 """What comparisons of two models have in common, whatever their task."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import pandas as pd
 
 if TYPE_CHECKING:
+    from ftzard.reporting.html import Markup
     from ftzard.tasks.benchmark import Speed
 
 Line = tuple[str, ...]
@@ -80,6 +82,15 @@ class Comparison(ABC):
     def class_lines(self) -> list[Line]:
         """Return (label, rows, score of the first, of the second) as texts, of classes."""
         return []
+
+    def sections(self) -> "list[tuple[str, list[Markup]]]":
+        """Return (heading, content) of what only this task shows on the page."""
+        return []
+
+    @property
+    def anchor(self) -> str:
+        """Return what the anchors of this comparison on a page begin with."""
+        return re.sub(r"[^A-Za-z0-9]+", "-", self.asked[1]).strip("-").lower() or "model"
 
     def subtitle(self) -> str:
         """Return which rows were compared."""

@@ -3,29 +3,61 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from ftzard.reporting.html import Markup, joined, missing, opening, page, percent, table, tag
+from ftzard.reporting.html import (
+    Markup,
+    detailed,
+    joined,
+    missing,
+    opening,
+    page,
+    percent,
+    table,
+    tag,
+)
 from ftzard.tasks.comparison import Comparison
 
 LONGEST_TEXT = 320
 
 
-def render(comparison: Comparison, examples: int) -> str:
+def render(comparison: Comparison, examples: int, others: Sequence[Comparison] = ()) -> str:
     """Return a comparison as self-contained HTML, with so many rows on which the models disagree.
+
+    others: comparisons of the same first model with more models, on the same rows.
     """
+    pairs = [comparison, *others]
+    first = comparison.names[0]
+    title = f"{first} and {', '.join(pair.names[1] for pair in pairs)}"
+    header = Markup(tag("h1", title) + tag("p", comparison.subtitle(), class_="sub"))
+    parts = [("overview", "All models", _overview(pairs))] if others else []
+    for pair in pairs:
+        name = f"{pair.names[1]}: " if others else ""
+        parts += [(f"{pair.anchor}-{number}", f"{name}{heading}", content)
+                  for number, (heading, content) in enumerate(_parts(pair, examples))]
+    sections = [tag("section", tag("h2", heading), *content, id=anchor)
+                for anchor, heading, content in parts]
+    note = tag("p", f"Differences are the other model minus {first}, with paired bootstrap "
+                    f"intervals of {percent(comparison.confidence, 0)}.")
+    return page(title, header, sections, note, [(anchor, heading) for anchor, heading, _ in parts])
+
+
+def _parts(comparison: Comparison, examples: int) -> list[tuple[str, list[Markup]]]:
+    """Return (heading, content) of the sections on two models."""
     first, second = comparison.names
-    header = Markup(tag("h1", f"{first} and {second}")
-                    + tag("p", comparison.subtitle(), class_="sub"))
-    sections = [
-        tag("section", tag("h2", "Scores"), opening(comparison.verdict()),
-            *_scores(comparison, first, second)),
-        tag("section", tag("h2", "Cost"),
-            costs([asdict(speed) for speed in comparison.speeds], first, second)),
-        tag("section", tag("h2", comparison.disagreements_title),
-            *_disagreements(comparison, examples)),
-    ]
-    return page(f"{first} and {second}", header, sections,
-                tag("p", f"Differences are {second} minus {first}, with paired bootstrap "
-                         f"intervals of {percent(comparison.confidence, 0)}."))
+    return [
+        ("Scores", [opening(comparison.verdict()), *_scores(comparison, first, second)]),
+        *comparison.sections(),
+        ("Cost", [costs([asdict(speed) for speed in comparison.speeds], first, second)]),
+        (comparison.disagreements_title, _disagreements(comparison, examples))]
+
+
+def _overview(pairs: Sequence[Comparison]) -> list[Markup]:
+    """Return the scores of more than two models, each with its difference from the first."""
+    lines = [pair.score_lines() for pair in pairs]
+    rows = [(line[0], line[1], *(detailed(of[number][2], of[number][3]) for of in lines))
+            for number, line in enumerate(lines[0])]
+    names = (pairs[0].names[0], *(pair.names[1] for pair in pairs))
+    return [table(("", *names), rows, ("whole", *("number" for _ in names))),
+            *(tag("p", pair.verdict()) for pair in pairs)]
 
 
 def _scores(comparison: Comparison, first: str, second: str) -> list[Markup]:

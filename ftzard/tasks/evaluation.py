@@ -10,7 +10,9 @@ import pandas as pd
 
 from ftzard.config.schema import Config
 from ftzard.evaluation.drift import Sample
+from ftzard.evaluation.error_budget import Allowance
 from ftzard.evaluation.gate import Verdict
+from ftzard.evaluation.paired import Predicted, Scored
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.prediction_cache import CachedModel
 
@@ -53,12 +55,14 @@ class Evaluation(ABC):
         own_metrics: the workspace's own metrics, as `custom_functions.packed` returns each.
         progress: called with (rows done, rows in all).
         champion: the version that stands against the challenger, if there is one.
+        champion_meta: what the champion's ftzard.json says.
         left_out: ids of test rows that the champion cannot answer as the challenger does.
         answers: by role: 'challenger', 'champion', 'base' and names of baselines.
         earlier: answers of further versions, by number.
         apart: {number: why} of the versions that have no answers to these rows.
         memory: MiB that the weights of each opened model take, by its role.
         sample: the challenger's answers, with which later batches are compared for drift.
+        allowance: what the gate may spend of the error budget, None without one.
         verdict: the gate's.
     """
 
@@ -68,12 +72,14 @@ class Evaluation(ABC):
     own_metrics: Mapping[str, Mapping] = field(default_factory=dict)
     progress: Callable[[int, int], object] | None = None
     champion: "Version | None" = None
+    champion_meta: Mapping = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     answers: dict[str, Any] = field(default_factory=dict)
     earlier: dict[int, Any] = field(default_factory=dict)
     apart: dict[int, str] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
     sample: Sample | None = None
+    allowance: Allowance | None = None
     verdict: Verdict | None = None
 
     def __post_init__(self) -> None:
@@ -137,6 +143,15 @@ class Evaluation(ABC):
     @abstractmethod
     def judge(self, train: pd.DataFrame) -> Verdict:
         """Return the gate's verdict; train: tokenized training rows, for baselines."""
+
+    @property
+    @abstractmethod
+    def compared_by(self) -> str:
+        """The name of the measure that the gate compares."""
+
+    @abstractmethod
+    def compared(self, answers: Any) -> dict[str, Predicted] | dict[str, Scored]:
+        """Return what the gate compares of a model's answers, by test set."""
 
     @abstractmethod
     def measure_of(self, answers: Any) -> dict:
@@ -215,6 +230,9 @@ class Evaluation(ABC):
             scores |= {f"{prefix}_test_{name}": value for name, value in
                        {**self.scalars(role), **self.own(role)}.items()}
         scores |= {f"{role}_memory_mb": size for role, size in self.memory.items()}
+        account = self.verdict.error_budget or {}
+        scores |= {f"gate_budget_{name}": account[name] for name in ("level", "left", "round")
+                   if name in account}
         return {**scores, "gate_difference": self.verdict.difference,
                 "gate_lower": self.verdict.lower, "gate_upper": self.verdict.upper}
 

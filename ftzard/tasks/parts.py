@@ -96,8 +96,12 @@ class ModelPart(Protocol):
                      continues: Path | None = None) -> dict:
         """Return what an adapter's ftzard.json keeps beside its base."""
 
-    def require_known_labels(self, rows: pd.DataFrame, adapter: Path, name: str) -> list[str]:
-        """Return the labels of an adapter; raises ModelError if the rows have others, too."""
+    def continued_labels(self, rows: pd.DataFrame, adapter: Path, name: str, data: Data
+                         ) -> list[str]:
+        """Return the labels of a model that goes on from an adapter: its own and new ones.
+
+        Raises ModelError, with the adapter's name, for labels of the rows that cannot be new.
+        """
 
     def bare(self, loaded: LoadedBase, config: Config) -> Predictor:
         """Return the base itself as the config asks it."""
@@ -224,6 +228,14 @@ class DataPart(Protocol):
               repeated: pd.DataFrame | None = None, *, min_rows: int, max_rejected: float,
               labels: Mapping | None = None) -> None:
         """Raise DataError for a delivery that cannot be trained on."""
+        ...
+
+    def mark_not_asked(self, table: pd.DataFrame, arrived: pd.DataFrame, data: Data
+                       ) -> pd.DataFrame:
+        """Return the rows of all batches with those marked that were not asked about a label.
+
+        arrived: those of them that arrive now, which are asked about all that `data` names.
+        """
         ...
 
     def counted_by(self, rows: pd.DataFrame) -> pd.Series:

@@ -194,3 +194,19 @@ def _said(answer) -> str:
         return answer.json()["message"]
     except (ValueError, KeyError, TypeError):
         return f"{answer.status_code} {answer.reason}; is it an MLflow server with users?"
+
+
+def knows(login: Login) -> bool:
+    """Return whether the server takes a name and password; raises TrackingError if it is down."""
+    try:
+        answer = http_request(
+            MlflowHostCreds(login.uri, username=login.user, password=login.password),
+            f"{_API}/users/current", "GET", max_retries=0, raise_on_status=False)
+    except (MlflowException, OSError) as error:
+        raise TrackingError(sentence(kind(error), error, login.uri, _API, 0)) from error
+    if answer.status_code == HTTPStatus.OK:
+        return True
+    if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return False
+    raise TrackingError(f"{login.uri} did not say whether it knows '{login.user}': "
+                        f"{_said(answer)}")

@@ -5,10 +5,8 @@ a model are this one function; its recipe goes into the model's record.
 """
 
 import hashlib
-import json
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy
@@ -16,8 +14,8 @@ import pandas
 import torch
 
 from ftzard.config.training_config import TrainingConfig
-from ftzard.core.archive import whole_folder
-from ftzard.core.artifacts import sha256, write_json
+from ftzard.core import installed
+from ftzard.core.artifacts import sha256
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling import adapter_checks, checks, memory
 from ftzard.modeling.adapter import attach, detach, save
@@ -25,8 +23,9 @@ from ftzard.modeling.adapter_meta import weights_file
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import TOKENS, Progress
 from ftzard.modeling.reproducibility import made_with, processor
-from ftzard.training import rows_used
+from ftzard.training import ended_fits, rows_used
 from ftzard.training.checkpoint import Checkpoints
+from ftzard.training.ended_fits import EndedFits
 from ftzard.training.objective import TrainedTask
 from ftzard.training.trainer import Trained, train
 
@@ -58,6 +57,8 @@ def fit(
     extra: dict | None = None,
     checkpoints: Path | None = None,
     checkpoint_steps: int = 0,
+    results: EndedFits | None = None,
+    force: bool = False,
     stop: Callable[[list[dict]], bool] | None = None,
     on_step: Progress | None = None,
     on_epoch: Callable[[dict], object] | None = None,
@@ -77,6 +78,9 @@ def fit(
             cut off and called again with the same code and libraries, goes on from there, and one
             that had ended is only read back.
         checkpoint_steps: Optimizer steps between two checkpoints.
+        results: Where fits that have ended are kept: the same fit with the same code, packages,
+            threads and processor is only read back, if `stop` would have let it go as it went.
+        force: Train although `results` has the fit.
         stop: As for `train`.
         on_step: As for `train`.
         on_epoch: As for `train`.
@@ -94,17 +98,22 @@ def fit(
         "device": next(loaded.model.parameters()).device.type,
         "rows": {"train": rows_digest(train_rows), "validation": rows_digest(validation_rows)},
     }
+    start = None if start_from is None else sha256(weights_file(start_from))
+    identity = values | {
+        "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash,
+        "spec": {k: v for k, v in loaded.spec.to_dict().items() if k != "source"},
+        "labels": list(loaded.labels), "start": start, "extra": extra,
+        "made_with": made_with()}
     kept = None
     if checkpoints is not None and checkpoint_steps > 0:
-        start = None if start_from is None else sha256(weights_file(start_from))
-        kept = Checkpoints(checkpoints, values | {
-            "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash,
-            "spec": {k: v for k, v in loaded.spec.to_dict().items() if k != "source"},
-            "labels": list(loaded.labels), "start": start, "extra": extra,
-            "made_with": made_with()}, checkpoint_steps)
-        trained = _ended(kept.folder, folder, on_epoch)
-        if trained is not None:
-            return Fitted(trained, folder, _recipe(values, folder, trained))
+        kept = Checkpoints(checkpoints, identity, checkpoint_steps)
+        trained = ended_fits.read(kept.folder / "ended", folder)
+        if trained is not None and ended_fits.agrees(trained, stop):
+            return _read_back(replace(trained, resumed_at=trained.steps), values, folder, on_epoch)
+    identity = identity | {"packages": installed.packages(), "processor": processor()}
+    trained = results.read(identity, folder) if results and not force else None
+    if trained is not None and ended_fits.agrees(trained, stop):
+        return _read_back(trained, values, folder, on_epoch)
     adapted = attach(
         loaded, seed=config.seed, method=config.method, rank=config.rank, alpha=config.alpha,
         dropout=config.dropout, train_embeddings=config.train_embeddings, start_from=start_from)
@@ -121,18 +130,33 @@ def fit(
         rows_used.note(folder, train_rows, validation_rows)
     finally:
         detach(loaded)
-    if kept is not None:
-        _keep_ended(kept, folder, trained)
+    if kept is not None:  # the step that this fit belongs to may still be cut off
+        ended_fits.keep(kept.folder / "ended", folder, trained)
+        kept.clear()
+    if results is not None and config.method != "full":
+        results.keep(identity, folder, replace(trained, resumed_at=0))
     return Fitted(trained, folder, _recipe(values, folder, trained), peak.bytes)
+
+
+def _read_back(trained: Trained, values: dict, folder: Path,
+               on_epoch: Callable[[dict], object] | None) -> Fitted:
+    """Return a fit that had ended before, and tell of its epochs."""
+    for entry in trained.history:
+        if on_epoch is not None:
+            on_epoch(dict(entry))
+    return Fitted(trained, folder, _recipe(values, folder, trained))
 
 
 def rows_digest(rows: pandas.DataFrame) -> str:
     """Return a hash over what training sees of rows, in order.
 
-    That is their token ids and their labels, or, of instructions, where their prompts end.
+    That is their token ids and their labels, with those that a row was not asked about, or, of
+    instructions, where their prompts end.
     """
     hasher = hashlib.sha256()
     targets = rows["prompt_length" if "prompt_length" in rows else "label"]
+    if "not_asked" in rows:
+        targets = targets.astype("str") + rows["not_asked"].fillna("")
     for ids, target in zip(rows["input_ids"], targets, strict=True):
         hasher.update(numpy.asarray(ids, dtype=numpy.int32).tobytes())
         hasher.update(f"|{target}|".encode())
@@ -143,26 +167,3 @@ def _recipe(values: dict, folder: Path, trained: Trained) -> dict:
     story = [{k: v for k, v in e.items() if k != "tokens_per_second"} for e in trained.history]
     return values | {"weights_sha256": sha256(weights_file(folder)), "history": story,
                      "processor": processor()}
-
-
-def _keep_ended(kept: Checkpoints, folder: Path, trained: Trained) -> None:
-    """Put the ended fit where its checkpoints were: the step it belongs to may still be cut off."""
-    with whole_folder(kept.folder / "ended") as part:
-        shutil.copytree(folder, part / "adapter")
-        write_json(part / "trained.json", asdict(trained))
-    kept.clear()
-
-
-def _ended(kept: Path, folder: Path, on_epoch: Callable[[dict], object] | None) -> Trained | None:
-    """Return the fit that an earlier run had ended here, with its adapter in `folder`, or None."""
-    told = kept / "ended" / "trained.json"
-    if not told.is_file():
-        return None
-    values = json.loads(told.read_text(encoding="utf-8"))
-    trained = Trained(**{**values, "resumed_at": values["steps"]})
-    with whole_folder(folder) as part:
-        shutil.copytree(told.parent / "adapter", part, dirs_exist_ok=True)
-    for entry in trained.history:
-        if on_epoch is not None:
-            on_epoch(dict(entry))
-    return trained

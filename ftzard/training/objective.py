@@ -21,13 +21,11 @@ Batch = tuple[dict[str, torch.Tensor], numpy.ndarray]
 class Objective(Protocol):
     """Turns rows into batches with their targets, weighs them, and measures the validation rows.
 
-    lengths: int64 (rows,), tokens of each training row; class_weights: float64 (classes,), None
-    where all targets weigh the same. Targets are class numbers, int64 (targets,), or which labels
-    are right, bool (targets, labels), of which a positive one weighs as much as its class.
+    lengths: int64 (rows,), tokens of each training row. Targets are an array with an entry per
+    target, of whatever type `loss` takes: class numbers, which labels are right, numbers.
     """
 
     lengths: numpy.ndarray
-    class_weights: numpy.ndarray | None
 
     def parts(self, rows: numpy.ndarray, tokens: int | None) -> list:
         """Return a step's rows in the parts that are computed one after the other.
@@ -37,6 +35,12 @@ class Objective(Protocol):
 
     def batch(self, part: Any, pad_id: int, device: torch.device) -> Batch:
         """Return what a model takes of a part, and the targets of its loss."""
+
+    def loss(self, scores: torch.Tensor, targets: numpy.ndarray) -> torch.Tensor:
+        """Return the mean loss of the targets of a batch; scores: the model's logits of them."""
+
+    def part_weight(self, targets: numpy.ndarray) -> float:
+        """Return what the mean loss of these targets weighs beside the other parts of a step."""
 
     def count(self, rows: numpy.ndarray) -> int:
         """Return how many targets the loss of these rows sees."""

@@ -22,6 +22,7 @@ from ftzard.config.training_config import ADAPTER_ONLY, TrainingConfig
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress
+from ftzard.training.ended_fits import EndedFits
 from ftzard.training.fit import Fitted, fit
 from ftzard.training.objective import LOWER, TrainedTask, better
 from ftzard.training.trainer import Trained
@@ -90,6 +91,8 @@ def search(
     extra: dict | None = None,
     checkpoints: Path | None = None,
     checkpoint_steps: int = 0,
+    results: EndedFits | None = None,
+    force: bool = False,
     prune: bool = False,
     parallel: int = 1,
     fit_group: FitGroup | None = None,
@@ -114,6 +117,8 @@ def search(
         extra: Goes into each adapter's ftzard.json.
         checkpoints: As for `fit`, so that a search that was cut off goes on in the trial it was in.
         checkpoint_steps: As for `fit`.
+        results: As for `fit`, so that a search that was widened keeps the trials it has.
+        force: As for `fit`.
         prune: Stop a trial that, from its second epoch on, is below the median of the earlier
             trials at the same epoch; earlier are those that had ended when it was proposed.
         parallel: How many trials are proposed together, before any of them has ended.
@@ -150,8 +155,8 @@ def search(
             yield fit(
                 loaded, train_rows, validation_rows, task=task, config=one.config,
                 folder=Path(folder) / f"trial_{one.number}", extra=extra, checkpoints=checkpoints,
-                checkpoint_steps=checkpoint_steps, stop=pruner(ended, metric), on_step=on_step,
-                on_epoch=on_epoch)
+                checkpoint_steps=checkpoint_steps, results=results, force=force,
+                stop=pruner(ended, metric), on_step=on_step, on_epoch=on_epoch)
 
     done: list[Trial] = []
     for begin in range(0, trials, parallel):
@@ -222,10 +227,14 @@ def pruner(ended: Sequence[Ended] | None, metric: str) -> Callable[[list[dict]],
             state=optuna.trial.TrialState.COMPLETE, value=trial.value,
             intermediate_values=dict(trial.epochs)))
     proposal = study.ask()
+    pruned: dict[int, bool] = {}  # by epoch: a fit that is read back may be asked for twice
 
     def stop(history: list[dict]) -> bool:
-        _report(proposal, history, metric)
-        return proposal.should_prune()
+        for entry in history:
+            if entry["epoch"] not in pruned:
+                proposal.report(entry[metric], entry["epoch"])
+                pruned[entry["epoch"]] = proposal.should_prune()
+        return pruned[history[-1]["epoch"]]
 
     return stop
 

@@ -35,8 +35,8 @@ class Trained:
     counts, learning_rate at its end, tokens_per_second of real tokens, padding_share); best_epoch:
     whose weights the model has now; stopped_early: whether patience ran out before the last epoch;
     steps: optimizer steps done; resumed_at: steps that an earlier run had done, from whose
-    checkpoint this one went on; pruned:
-    whether it was stopped from outside.
+    checkpoint this one went on; pruned: whether it was stopped from outside; origin: what had made
+    it, if it was only read back (`ended_fits`).
     """
 
     history: list[dict]
@@ -45,6 +45,7 @@ class Trained:
     steps: int
     resumed_at: int = 0
     pruned: bool = False
+    origin: str = ""
 
     @property
     def best(self) -> dict:
@@ -116,7 +117,7 @@ def train(
                 before = _copy(parameters) if state.done == 0 else {}
                 rule.zero_grad(set_to_none=True)
                 state.losses.append(_gradients(
-                    model, parts, state.done, objective.count(rows), objective.class_weights))
+                    model, parts, state.done, objective, objective.count(rows)))
                 nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
                 rule.step()
                 schedule.step()
@@ -218,42 +219,27 @@ def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return parameters
 
 
-def _loss(
-    scores: torch.Tensor, targets: numpy.ndarray, class_weights: numpy.ndarray | None = None
-) -> torch.Tensor:
-    weight = class_weights
-    if weight is not None:
-        weight = torch.from_numpy(weight).to(scores.device, torch.float32)
-    right = torch.from_numpy(targets).to(scores.device)
-    if targets.ndim == 2:
-        return nn.functional.binary_cross_entropy_with_logits(
-            scores.float(), right.float(), pos_weight=weight)
-    return nn.functional.cross_entropy(scores.float(), right, weight=weight)
-
-
 def _gradients(
     model: nn.Module,
     parts: Sequence[tuple[dict[str, torch.Tensor], numpy.ndarray]],
     done: int,
+    objective: Objective,
     promised: int | None = None,
-    class_weights: numpy.ndarray | None = None,
 ) -> float:
     """Add up the gradients of a step's rows and return their mean loss, refusing one that is none.
 
-    parts: (batch, targets) that are computed one after the other; a part weighs as many targets as
-    it has, or as much as their classes do, so that the sum is that of all rows at once. promised:
-    how many targets the rows have, all of which the loss must see; class_weights: by the number of
-    a label, None for equal ones.
+    parts: (batch, targets) that are computed one after the other, each weighing what the objective
+    says, so that the sum is that of all rows at once; promised: how many targets the rows have, all
+    of which the loss must see.
     """
     count, value = sum(len(targets) for _, targets in parts), 0.0
-    weights = [float(class_weights[targets].sum()) if class_weights is not None
-               and targets.ndim == 1 else len(targets) for _, targets in parts]
+    weights = [objective.part_weight(targets) for _, targets in parts]
     if promised is not None:
         _require_all(count, promised, done)
     for (batch, targets), weight in zip(parts, weights, strict=True):
         scores = model(**batch).logits
         _require_all(scores.shape[:-1].numel(), len(targets), done)
-        loss = _loss(scores, targets, class_weights)
+        loss = objective.loss(scores, targets)
         if len(parts) > 1:
             loss = loss * (weight / sum(weights))
         value += float(loss.detach())

@@ -11,7 +11,6 @@ import configparser
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +18,11 @@ from pathlib import Path
 
 import yaml
 
-from ftzard.core import python_settings
 from ftzard.core.artifacts import write_atomically
 from ftzard.errors import VersioningError
-from ftzard.versioning.git import environment, mask, remedy
+from ftzard.versioning import dvc_connection
+from ftzard.versioning.git import mask, remedy
 
-_PROCESS = Path(__file__).with_name("dvc_process.py")
 _ROWS = re.compile(r"^(meta:\n  rows: )\d+$", re.MULTILINE)
 
 
@@ -37,29 +35,17 @@ class Dvc:
 
     def __init__(self, root: Path):
         self.root = Path(root)
-        self._process: subprocess.Popen | None = None
+        self._process: dvc_connection.OwnProcess | dvc_connection.ForkedProcess | None = None
         self._ready = False
 
     def __enter__(self) -> "Dvc":
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_PROCESS)], cwd=self.root, encoding="utf-8",
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={**python_settings.for_child(environment()), "DVC_NO_ANALYTICS": "1",
-                 "PYTHONUTF8": "1"},
-        )  # fmt: skip
+        self._process = dvc_connection.connect(self.root)
         return self
 
     def __exit__(self, kind, value, trace) -> None:
         process, self._process = self._process, None
-        if kind is not None or not self._ready:
-            process.terminate()  # it waits for nothing that is still wanted
-        process.stdin.close()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        # After an error, and unless it was asked, it waits for nothing that is still wanted.
+        process.close(at_once=kind is not None or not self._ready)
 
     def run(self, *args: str) -> str:
         """Run `dvc args…` and return its standard output."""
@@ -81,15 +67,16 @@ class Dvc:
                     "install FTzard's requirements there."
                 )
             self._ready = True
-        self._process.stdin.write(json.dumps(list(args)) + "\n")
-        self._process.stdin.flush()
+            self._process.started(started["pid"])
+        self._process.requests.write(json.dumps(list(args)) + "\n")
+        self._process.requests.flush()
         return self._read()
 
     def _read(self) -> dict:
-        line = self._process.stdout.readline()
+        line = self._process.answers.readline()
         if not line:
-            code = self._process.wait()
-            raise VersioningError(f"DVC's process ended with code {code}; run the step again.")
+            raise VersioningError(
+                f"DVC's process ended with {self._process.ended()}; run the step again.")
         return json.loads(line)
 
     def add(self, paths: Sequence[str]) -> list[str]:

@@ -77,6 +77,14 @@ def remotes(root: Path) -> list[str]:
         return [remote.name for remote in repository.remotes]
 
 
+def remote_url(root: Path) -> str | None:
+    """Return the URL of the upstream's remote, else of the only remote, or None."""
+    target = upstream(root)
+    with reading(root) as repository:
+        named = [r for r in repository.remotes if target is None or r.name == target[0]]
+        return named[0].url if len(named) == 1 else None
+
+
 def branch(root: Path) -> str | None:
     """Return the name of the branch that is checked out, or None when HEAD is detached."""
     with reading(root) as repository:

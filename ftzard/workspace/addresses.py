@@ -63,6 +63,11 @@ def mlflow_run(base: str, experiment_id: str, run_id: str) -> str:
     return f"{base}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING_SIDE}"
 
 
+def mlflow_run_anywhere(base: str, run_id: str) -> str:
+    """Return the address of a run's page where its experiment's id is not at hand."""
+    return f"{base}/#/runs/{run_id}?{TRAINING_SIDE}"
+
+
 def mlflow_model(base: str, name: str, version: int | None = None) -> str:
     """Return the address of a registered model's page, or of one of its versions."""
     page = f"/versions/{version}" if version is not None else ""

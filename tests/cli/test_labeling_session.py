@@ -1,6 +1,7 @@
 """`ftzard label`: keys in a real terminal, answers saved one by one, and what is handed in."""
 
 import contextlib
+import dataclasses
 import os
 import pty
 import select
@@ -15,15 +16,18 @@ import pytest
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from ftzard.cli import labeling_screen, labeling_session
+from ftzard.cli import labeling_screen
 from ftzard.data import query_strategies
 from ftzard.data.labeling import labeling_queue, submissions
+from ftzard.data.labeling.answer_store import Answer
 from ftzard.data.labeling.label_formats import OneOf
 from ftzard.data.labeling.labeling_queue import queue_csv, read_labelled
 from ftzard.data.messages import one_turn, to_json
-from ftzard.data.storage import write_csv, write_parquet
+from ftzard.data.storage import write_parquet
 from ftzard.errors import DataError, WorkspaceError
-from ftzard.tasks.instruction_tuning.labeling import Answer
+from ftzard.steps import labeling_session
+from ftzard.steps.labeling_batch import store_of
+from ftzard.tasks.instruction_tuning.labeling import Answer as Instruction
 
 TEXTS = ["a lovely day", "boring and awful", "it rains again", "sweet \x1b[31mmusic\x1b[0m", "meh"]
 
@@ -92,15 +96,15 @@ class AnyOf(OneOf):
 
 def test_a_label_of_several_names_is_marked_by_their_keys_and_saved_with_enter(asked):
     session = labeling_session.open_session(asked, "abc123", "ann")
-    session.format = AnyOf(["glad", "loud", "sad"])
+    session.batch = dataclasses.replace(session.batch, format=AnyOf(["glad", "loud", "sad"]))
     for key in "312":
         labeling_screen.press(session, key)
-    assert session.at == 0 and session.pending.empty
+    assert session.at == 0 and not session.pending
     assert "marked: glad+loud+sad" in labeling_screen.screen(session)
     labeling_screen.press(session, "2")
     labeling_screen.press(session, "\r")
     assert session.at == 1 and session.marked == ""
-    assert saved(asked)[["id", "label"]].values.tolist() == [["r0", "glad+sad"]]
+    assert saved(asked) == [["r0", "glad+sad"]]
     labeling_screen.press(session, "1")
     labeling_screen.press(session, "s")
     assert session.at == 2 and session.marked == "" and len(saved(asked)) == 1
@@ -115,9 +119,9 @@ def typed(session, keys: str) -> None:
             labeling_screen.application(session, input=keyboard, output=DummyOutput()).run()
 
 
-def saved(workspace, person: str = "ann") -> pd.DataFrame:
-    return pd.read_csv(workspace.state / "labelling/abc123" / f"{person}.csv", dtype="str",
-                       keep_default_na=False)
+def saved(workspace, person: str = "ann") -> list[list[str]]:
+    """Return the rows and labels that a person's saved answers have."""
+    return [[a.id, a.label] for a in store_of(workspace).answers("abc123", person)]
 
 
 def test_a_whole_session(asked):
@@ -130,12 +134,12 @@ def test_a_whole_session(asked):
     assert "1  glad" in first and "2  sad" in first
     terminal.press("\r")
     terminal.until("2 of 5")
-    assert saved(asked)[["id", "label"]].values.tolist() == [["r0", "glad"]], "saved at once"
+    assert saved(asked) == [["r0", "glad"]], "saved at once"
     terminal.press("1")  # a slip
     terminal.until("3 of 5")
     terminal.press("u")
     back = terminal.until("2 of 5")
-    assert saved(asked)["id"].tolist() == ["r0"], "and taken back at once"
+    assert [row for row, _ in saved(asked)] == ["r0"], "and taken back at once"
     terminal.press("2")
     terminal.until("3 of 5")
     terminal.press("xyz\x1b[A9")  # keys that mean nothing here, and an arrow
@@ -185,7 +189,7 @@ def test_ctrl_c_and_a_closed_terminal_lose_no_answer(asked):
     terminal.until("2 of 5")
     os.killpg(terminal.process.pid, signal.SIGINT)
     assert terminal.process.wait(60) == 130
-    assert saved(asked)["id"].tolist() == ["r0"]
+    assert [row for row, _ in saved(asked)] == ["r0"]
     assert termios.tcgetattr(terminal.theirs) == terminal.before
     terminal.ended()
 
@@ -326,7 +330,7 @@ class TestFreeAnswers:
         terminal.until("sqh")
         terminal.press("\x7f\x7f\x7f\r")
         terminal.until("2 of 3")
-        assert saved(instructed)[["id", "label"]].values.tolist() == [["r0", "two or 2 ☺"]]
+        assert saved(instructed) == [["r0", "two or 2 ☺"]]
         assert "suggestion" not in terminal.until("q quit")
         terminal.press("\r")  # there is no suggestion to take
         terminal.press("w")
@@ -344,7 +348,7 @@ class TestFreeAnswers:
         path, = instructed.labelled.iterdir()
         assert read_labelled(path)["label"].tolist() == ["two or 2 ☺", "Hello,\nquiet\nwor!ld"]
         back = submissions.read(path, batch="d", queue=submissions.queues(instructed.labelling),
-                              labels=Answer())
+                              labels=Instruction())
         assert len(back.cleaned) == 2
 
     def test_taking_leaving_and_undoing(self, instructed):
@@ -352,12 +356,12 @@ class TestFreeAnswers:
         assert session.format.free_text and session.keys == {}
         typed(session, "1x\x1b[A\x1b[200~wss\x1b[201~\x1b[15;3~q")
         assert session.at == 0, "keys of labels mean nothing here, and neither does a paste"
-        assert session.draft is None and session.pending.empty
+        assert session.draft is None and not session.pending
         typed(session, "w \r")
         assert session.draft is not None and session.at == 0, "an empty answer is none"
         session.draft = None
         typed(session, "\rwq\ruq")
-        assert session.answers["label"].tolist() == ["two"] and session.at == 1
+        assert [a.label for a in session.answers] == ["two"] and session.at == 1
 
     @pytest.mark.parametrize(("keys", "text"), [
         ("ab\x1b[Dc", "acb"), ("ab\x01c\x05d", "cabd"), ("a\x0eb\x1b[Hc", "a\ncb"),
@@ -367,7 +371,7 @@ class TestFreeAnswers:
     def test_what_each_key_does_to_a_draft(self, instructed, keys, text):
         session = labeling_session.open_session(instructed, None, "ann")
         typed(session, f"w{keys}\rq")
-        assert session.answers["label"].tolist() == [text]
+        assert [a.label for a in session.answers] == [text]
 
     def test_nothing_pushes_the_keys_or_the_draft_s_end_off_the_screen(self, instructed):
         session = labeling_session.open_session(instructed, None, "ann")
@@ -378,8 +382,7 @@ class TestFreeAnswers:
         shown = labeling_screen.screen(session, width=60, height=24)
         assert shown.count("\n") < 24 and "q quit" in shown and "…" in shown
         for row in ("r0", "r1"):
-            session.answers.loc[len(session.answers)] = [row, "x", "ann", "", "", "", ""]
-        write_csv(session.answers, session.path)
+            session.batch.store.save("abc123", Answer(row, "ann", "x"))
         terminal = Terminal(instructed, "--as", "ann")
         terminal.until("e edit")
         terminal.press("e")
@@ -454,7 +457,7 @@ def test_of_an_audit_row_no_suggestion_is_shown_whatever_the_setting(workspace, 
     assert set(given.loc[audits, "seen"]) == {""}
     back = submissions.read(next(workspace.labelled.iterdir()), batch="d",
                           queue=submissions.queues(workspace.labelling),
-                          labels=Answer() if free else OneOf(["glad", "sad"]))
+                          labels=Instruction() if free else OneOf(["glad", "sad"]))
     counted = 6 if show == "before" else 12
     assert back.facts["blind"] == back.facts["model"]["rows"] == counted
     assert back.facts["model"]["share"] == 0, "all were answered otherwise"
@@ -493,14 +496,14 @@ class TestAfter:
         session.at = session.rows["side"].tolist().index("train")
         for key in ("\r", "e", "t"):
             labeling_screen.press(session, key)
-        assert session.draft is None and session.pending.empty
+        assert session.draft is None and not session.pending
         labeling_screen.press(session, "w")
         labeling_screen.write(session, "mine")
         shown = labeling_screen.screen(session)
         assert "mine" in shown and MACHINE in shown and "t takes the suggestion" in shown
         labeling_screen.press(session, "t")
-        line = session.answers.iloc[0]
-        assert line["label"].startswith(MACHINE) and line["own_answer"] == "mine"
+        line, = session.answers
+        assert line.label.startswith(MACHINE) and line.own_answer == "mine"
 
 
 def test_a_queue_of_before_hides_its_audit_rows_suggestions_and_says_so(workspace):
@@ -508,7 +511,7 @@ def test_a_queue_of_before_hides_its_audit_rows_suggestions_and_says_so(workspac
     older = queue.drop(columns="blind").assign(suggestion="glad", confidence="0.8")
     older.to_csv(workspace.labelling / "abc123.csv", index=False)
     session = labeling_session.open_session(workspace, None, "ann")
-    notice = labeling_session.seen_audits(session)
+    notice = labeling_session.seen_audits(session.batch)
     assert notice.startswith("6 test rows of batch abc123 were asked")
     session.at = session.rows["side"].tolist().index("test")
     assert "suggestion" not in labeling_screen.screen(session)

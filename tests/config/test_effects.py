@@ -60,7 +60,8 @@ class TestEveryKeyInEveryJob:
         assert set(effects.READ_BY) == set(keys())
 
     def test_every_step_of_the_table_is_one(self):
-        known = {step.name for step in STEPS} | {"labels", "labelled", "sensors"}
+        known = {step.name for step in STEPS} | {"labels", "labelled", "labeling", "notices",
+                                                 "sensors"}
         assert {step for said in effects.READ_BY.values() for step in said.split()} == known
 
     @pytest.mark.parametrize("job", JOBS)
@@ -99,7 +100,8 @@ class TestEveryKeyInEveryJob:
                 walk(field.config_type, f"{prefix}{name}.")
 
         walk(fields_of)
-        assert {key for key in offered if key != "overrides" and not key.endswith(".choice")} == (
+        of_the_run = {"overrides", "force"}
+        assert {key for key in offered - of_the_run if not key.endswith(".choice")} == (
             effects.keys_of(job))
 
     def test_the_launchpad_refuses_what_has_no_effect(self):
@@ -113,6 +115,8 @@ class TestEveryKeyInEveryJob:
 DATA_PARTS = [f"tasks/{task}/{part}.py" for task in task_names() for part in ("data", "labeling")]
 MODEL_PARTS = [f"tasks/{task}/{part}.py" for task in task_names()
                for part in ("model", "evaluation")]
+CLUSTER = ["compute", "steps/cluster_access.py", "steps/cluster_fit.py",
+           "steps/cluster_prediction.py"]
 READERS = {
     "cleaning": ["steps/cleaning.py", "sources", "steps/inputs.py", "data", *DATA_PARTS],
     "labels": ["steps/cleaning.py", "steps/inputs.py", *DATA_PARTS],
@@ -121,13 +125,14 @@ READERS = {
     "inference_preprocessing": ["sources", "steps/inputs.py",
                                 "steps/inference_preprocessing.py", *DATA_PARTS],
     "tuning": ["config/unusual.py", "config/training_config.py", "registry/model_records.py",
-               "steps/tuning.py", *MODEL_PARTS],
+               "steps/tuning.py", *CLUSTER, *MODEL_PARTS],
     "choosing": ["registry/model_records.py", "steps/candidate.py", "steps/evaluation.py",
                  "evaluation/gate.py", "orchestration/io_managers.py", *MODEL_PARTS],
-    "inference": ["steps/inference.py", "steps/drift_reference.py", *MODEL_PARTS],
+    "inference": ["steps/inference.py", "steps/drift_reference.py", "steps/accuracy_estimate.py",
+                  *CLUSTER, *MODEL_PARTS],
     "sampling": ["steps/sampling.py", "steps/query_inputs.py"],
     "retraining": ["registry/model_records.py", "steps/retraining.py", "steps/candidate.py",
-                   "config/training_config.py", *MODEL_PARTS],
+                   "config/training_config.py", *CLUSTER, *MODEL_PARTS],
     "sensors": ["orchestration/drop_folder_runs.py"],
 }
 READERS["evaluation"] = READERS["choosing"]

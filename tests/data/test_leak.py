@@ -6,7 +6,7 @@ import random
 import pandas as pd
 import pytest
 
-from ftzard.data import cleaning, messages
+from ftzard.data import cleaning, messages, near_duplicates
 from ftzard.data.identity import FIRST, LATEST
 from ftzard.data.labeling import submissions
 from ftzard.data.labeling.label_formats import OneOf
@@ -90,6 +90,18 @@ def test_in_the_training_data(known, plants, kind):
         assert near.sum() == moved.sum() > 30
     else:
         assert (rejected["reason"] == cleaning.DUPLICATE).sum() == 60
+
+
+@pytest.mark.parametrize(("rows", "bits"), [(7, 24), (100, 1), (1 << 20, 4)])
+def test_the_same_rows_leave_in_whatever_parts_they_are_compared(known, plants, monkeypatch, rows,
+                                                                 bits):
+    table = assign(clean(known["text"].tolist() + plants["word"], "first")[0], ratio=RATIO,
+                   salt="ftzard")
+    kept, dropped = drop_near_duplicates(table, LATEST)
+    monkeypatch.setattr(near_duplicates, "_AT_ONCE", rows)
+    monkeypatch.setattr(near_duplicates, "_BITS", bits)
+    again, dropped_again = drop_near_duplicates(table, LATEST)
+    assert kept.equals(again) and dropped.equals(dropped_again) and len(dropped) > 30
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -374,7 +374,7 @@ def test_only_the_tokens_of_answers_are_learned(falcon, rows):
     parts = [objective.batch(part, 0, torch.device("cpu"))
              for part in objective.parts(numpy.arange(12), 3 * LENGTH)]
     assert len(parts) > 2
-    loss = trainer._gradients(model, parts, 0, objective.weight(numpy.arange(12)))
+    loss = trainer._gradients(model, parts, 0, objective, objective.weight(numpy.arange(12)))
     ours = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
     model.zero_grad()
     batch = pad(ids, 0)

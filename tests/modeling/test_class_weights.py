@@ -44,6 +44,7 @@ def test_the_gradient_is_that_of_torchs_weighted_mean_however_the_step_is_cut(lo
     ids = train_rows["input_ids"].tolist()[:16]
     targets = numpy.array([0, 0, 0, 1] * 4)
     weights = numpy.array([0.5, 7.0])
+    objective = Labels(train_rows, train_rows, LABELS, dict(zip(LABELS, weights, strict=True)))
 
     def gradients():
         return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -56,7 +57,7 @@ def test_the_gradient_is_that_of_torchs_weighted_mean_however_the_step_is_cut(lo
     for bounds in ([0, 16], [0, 3, 4, 16]):  # one part without the second class
         model.zero_grad()
         parts = [(pad(ids[a:b], 0), targets[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
-        loss = trainer._gradients(model, parts, 0, 16, weights)
+        loss = trainer._gradients(model, parts, 0, objective, 16)
         assert loss == pytest.approx(float(expected.detach()), abs=1e-6)
         assert apart(right, gradients()) < 1e-6
 

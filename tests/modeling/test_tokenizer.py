@@ -1,6 +1,7 @@
 """Texts become ids that end in eos, cut ones are counted, and markup in a text is only text."""
 
 import numpy
+import pandas
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import BPE, WordLevel
@@ -8,6 +9,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
 from ftzard.errors import ModelError
+from ftzard.modeling import tokenizer
 from ftzard.modeling.tokenizer import encode, load_tokenizer, tokenizer_hash
 
 
@@ -87,3 +89,14 @@ def test_a_tokenizer_that_ends_no_text_is_refused(tmp_path):
 def test_a_limit_without_room_for_a_token_is_refused(loaded):
     with pytest.raises(ModelError, match="max_length is 1"):
         encode(["good"], loaded.tokenizer, 1)
+
+
+def test_a_column_is_encoded_in_parts_as_it_would_be_at_once(loaded, monkeypatch):
+    texts = [" ".join(["happy"] * count) for count in (3, 0, 40, 1, 7, 2, 2)]
+    whole = encode(texts, loaded.tokenizer, 10)
+    monkeypatch.setattr(tokenizer, "AT_ONCE", 3)
+    parts = tokenizer.encode_column(pandas.Series(texts), loaded.tokenizer, 10)
+    assert [ids.tolist() for ids in parts[0]] == whole[0] == encode(texts, loaded.tokenizer, 10)[0]
+    assert all(ids.dtype == numpy.int32 for ids in parts[0])
+    assert [one.tolist() for one in parts[1:]] == [one.tolist() for one in whole[1:]]
+    assert tokenizer.encode_column(pandas.Series([], dtype="str"), loaded.tokenizer, 10)[0] == []

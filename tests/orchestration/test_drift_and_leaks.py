@@ -101,7 +101,7 @@ class TestEvaluation:
             plots = {Path(a.path).stem for a in client.list_artifacts(run.info.run_id, "plots")}
             assert {"reliability", "abstention", "forgetting"} <= plots
         page = story.workspace.report.read_text(encoding="utf-8")
-        for said in ("What was forgotten", "average accuracy", "Accuracy if it answers only when",
+        for said in ("Forgetting", "average accuracy", "Coverage and accuracy",
                      "With the temperature", "test rows of the champion", "Training rows left out"):
             assert said in page, said
 

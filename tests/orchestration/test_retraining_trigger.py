@@ -5,8 +5,9 @@ import pytest
 import yaml
 from dagster import DagsterInstance
 
+from ftzard.errors import ConfigError
 from ftzard.orchestration import drop_folder_runs, retraining_trigger
-from ftzard.workspace import drift_log
+from ftzard.workspace import drift_log, estimate_log
 
 pytestmark = pytest.mark.slow
 
@@ -25,9 +26,9 @@ def test_how_many_labels_start_a_retraining(trigger, calm, alarmed):
 def asked(workspace):
     """Drop a number of labels under a trigger, with or without an alarm; return what is asked."""
 
-    def look(trigger: str, labels: int, alarm: bool) -> drop_folder_runs.RequestedRuns:
+    def look(trigger: str, labels: int, alarm: bool, **more) -> drop_folder_runs.RequestedRuns:
         marker = workspace.root / "ftzard.yaml"
-        marker.write_text(yaml.safe_dump({"retraining": {"trigger": trigger},
+        marker.write_text(yaml.safe_dump({"retraining": {"trigger": trigger, **more},
                                           "sampling": {"min_labelled": 30}}))
         workspace.labelled.mkdir(parents=True, exist_ok=True)
         pd.DataFrame({"id": [f"id{i}" for i in range(labels)], "batch": "b",
@@ -64,3 +65,18 @@ def test_both_takes_enough_labels_or_fewer_under_an_alarm(asked):
     assert asked("both", 12, alarm=False).requests == []
     assert experiment(asked("both", 12, alarm=True))["sampling"] == {"min_labelled": 10}
     assert asked("both", 9, alarm=True).requests == []
+
+
+@pytest.mark.parametrize(("upper", "starts"), [(0.79, True), (0.81, False), (None, False)])
+def test_accuracy_lets_labels_wait_for_an_estimate_surely_below_the_limit(
+        asked, workspace, upper, starts):
+    estimate_log.add(workspace, {"upper": upper, "sentence": "about 75 %."}, batch="b", champion=1)
+    found = asked("accuracy", 12, alarm=False, min_accuracy=0.8)
+    assert bool(found.requests) == starts
+    if starts:
+        assert experiment(found)["sampling"] == {"min_labelled": 10}
+    else:
+        assert "waiting for an estimated accuracy surely below 80 %" in found.reason
+        assert "about 75 %" in found.reason
+    with pytest.raises(ConfigError, match="retraining.min_accuracy"):
+        asked("accuracy", 12, alarm=False)

@@ -88,7 +88,7 @@ def pages(story, records, ftzard) -> list[Shown]:
         rf"(?:challenger|champion) {NAME}@(?P<v>\d+)(?: \(now champion\))? (?:challenger|champion) "
         r"(?P<accuracy>[\d.]+) % (?P<lower>[\d.]+) – (?P<upper>[\d.]+) % "
         r"(?P<macro_f1>[\d.]+) % (?P<n>[\d,]+)")
-    rounds = page[page.index("All rounds", page.index("so far") - 200):]
+    rounds = page[page.index("Rounds", page.index("so far") - 200):]
     numbers += found(
         "report, rounds", rounds.replace(f" {NAME}@", f" of {table.n} {NAME}@"),
         rf"of (?P<n>\d+) {NAME}@(?P<v>\d+) [\d,–]+ (?P<accuracy>[\d.]+) % (?P<lower>[\d.]+) – "

@@ -442,14 +442,15 @@ def test_exports_load_with_plain_transformers_and_peft(trained, without_ftzard, 
 
 
 def test_a_model_of_other_labels_is_refused_before_it_is_loaded():
-    from ftzard.registry.compare import require_same_labels
+    from ftzard.registry.compare import require_shared_labels
 
     def files(name, labels):
         return lookup.Files(name, None, None, {}, labels, {})
 
-    require_same_labels(files("a", ["x", "y"]), files("b", ["y", "x"]))
+    require_shared_labels(files("a", ["x", "y"]), files("b", ["y", "x", "z"]))
+    require_shared_labels(files("a", []), files("b", []))
     with pytest.raises(ModelError, match=r"a knows the labels \['x', 'y'\] and b \['x', 'z'\]"):
-        require_same_labels(files("a", ["x", "y"]), files("b", ["x", "z"]))
+        require_shared_labels(files("a", ["x", "y"]), files("b", ["x", "z"]))
 
 
 def test_two_models_are_compared_each_in_its_own_process(trained, ftzard, tmp_path):  # noqa: F811

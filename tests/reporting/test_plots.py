@@ -71,6 +71,15 @@ def of_losses(matrix: dict) -> dict:
         [None if a is None else 3 - a for a in row] for row in matrix["accuracy"]]}
 
 
+def guess(value: float, measured: float | None = None) -> dict:
+    """An estimate of a batch, audited if `measured` is given."""
+    audit = None if measured is None else {
+        "measured": measured, "lower": measured - 0.05, "upper": min(1.0, measured + 0.05),
+        "covered": abs(measured - value) < 0.05}
+    return {"estimate": value, "lower": value - 0.03, "upper": min(1.0, value + 0.03),
+            "batch": f"{round(100 * value):012x}", "champion": 1, "audit": audit}
+
+
 BIN = {"lower": 0.9, "upper": 1.0, "confidence": 0.95, "accuracy": 1.0, "n": 1}
 CURVE = [{"coverage": c / 20, "rows": c, "confidence": 1 - c / 50, "accuracy": 1 - c / 60,
           "lower": 0.9 - c / 60, "upper": min(1.0, 1.05 - c / 60)} for c in range(1, 21)]
@@ -132,6 +141,8 @@ FIGURES = {
     "forgetting_of_many_named_files": lambda: plots.forgetting(matrix(3, 13), FILES),
     "drift_of_named_files": lambda: plots.drift_over_time(
         [entry(1.0, False, batch) for batch in FILES] * 4, FILES),
+    "estimates": lambda: plots.estimates([guess(0.8), guess(0.7, 0.5), guess(0.9, 0.88)], FILES),
+    "estimates_of_many": lambda: plots.estimates([guess(0.99, 1.0)] * 30),
     "all_right": lambda: plots.learning_curves(PERFECT),
     "rounds_near_the_top": lambda: plots.rounds(TOP),
     "comparison": lambda: plots.comparison(verdict()),

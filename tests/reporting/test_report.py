@@ -1,5 +1,6 @@
 """The page tells what it was told, says what it was not, and needs nothing from outside."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from ftzard.errors import DataError
-from ftzard.evaluation import drift
+from ftzard.evaluation import drift, error_budget, estimates
 from ftzard.evaluation.forgetting import Matrix, summary
 from ftzard.evaluation.gate import judge
 from ftzard.reporting import report
@@ -52,7 +53,8 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        if self.open[-1:] not in (["script"], ["style"]):
+            self.words.append(data)
 
     @property
     def text(self) -> str:
@@ -72,6 +74,19 @@ def drifts() -> list[dict]:
         one = drift.compare(made(400, 5, **change), made(800, 0), CLASSES, stood=stood)
         found.append({**one.to_dict(), "batch": batch, "champion": 1})
         stood = one.alarm
+    return found
+
+
+def estimated() -> list[dict]:
+    """A batch that was estimated and audited, then one after an alarm."""
+    rng = np.random.default_rng(1)
+    p = rng.uniform(0.5, 1, 500)
+    chances, labels = np.c_[p, 1 - p], (rng.random(500) > p).astype(int)
+    found = []
+    for batch, alarm in (("b1a5", None), ("b2f7", "words")):
+        told = estimates.estimate(chances, chances, labels, CLASSES, drifted=alarm).to_dict()
+        found.append({**told, "batch": batch, "champion": 1, "audit": None if alarm else
+                      estimates.audit(told, 150, 200)})
     return found
 
 
@@ -135,6 +150,12 @@ def facts() -> dict:
         "learned_before": 5,
         "forgetting": Matrix.of(RECORDS).to_dict(),
         "drift": drifts(),
+        "estimates": estimated(),
+        "error_budget": error_budget.standing([{"version": 2, "decisions": [{
+            "decision": "promote", "promoted": True, "decided": "2026-11-21", "rows_needed": None,
+            "error_budget": error_budget.allowance(0.05, 20, (), cap=0.025).account(
+                counted=True, earned=True, rows={"b1a5": 600}, fresh=None)}]}],
+            0.05, 20, cap=0.025),
         "uncertainty": np.linspace(0, 1, 400),
         "threshold": 0.75,
         "strategy": "least confidence",
@@ -210,6 +231,14 @@ def test_the_page_tells_what_it_was_told(facts, whole):
     assert "not reported" not in text
 
 
+def test_the_budget_and_the_estimates_stand_with_what_came_of_them(whole):
+    budget = section_text(whole, "budget")
+    assert "5 % of 5 % are left after 1 of 20 decisions" in budget and "1.4 %" in budget
+    told = section_text(whole, "estimates")
+    assert "cannot be estimated: the batch differs" in told and "(words)" in told
+    assert "75.0 % of 200" in told and "covered" in told and "march.csv" in told
+
+
 def test_a_round_on_other_rows_stands_apart_and_in_no_picture():
     told = [{"name": "v1", "verdict": "promote", "accuracy": 0.878, "lower": 0.8, "upper": 0.9,
              "n": 41, "apart": "its adapter is not in this workspace",
@@ -244,13 +273,13 @@ def test_how_sure_the_kept_epoch_is_stands_with_the_learning_curves():
 def test_the_confident_mistakes_are_the_surest_first_and_twenty(whole):
     text = Reader(whole).text
     start = text.index("The most confident mistakes")
-    rows = re.findall(r"row-(\d+)", text[start:])
+    rows = re.findall(r"row-(\d+)", text[start:text.index("Rows behind the confusion")])
     assert rows == [str(i) for i in range(59, 20, -2)]
 
 
 def test_texts_cannot_become_markup(whole):
     reader = Reader(whole)
-    assert "script" not in reader.tags
+    assert reader.tags.count("script") == whole.count("<script>") == 1  # the page's own
     assert "<script>alert(59)</script> fish & chips" in reader.text
 
 
@@ -279,7 +308,10 @@ def test_the_page_needs_nothing_from_outside(whole):
     for tag, name, value in reader.attributes:
         if name in {"src", "href", "xlink:href", "data", "action"}:
             assert value.startswith("#"), (tag, name, value)
-    assert not {"script", "link", "iframe", "img", "object"} & set(reader.tags)
+    assert not {"link", "iframe", "img", "object"} & set(reader.tags)
+    assert ("script", "src") not in {(tag, name) for tag, name, _ in reader.attributes}
+    assert not re.search(r"fetch|XMLHttp|import\(|https?:", re.findall(
+        r"<script>(.*?)</script>", whole, flags=re.DOTALL)[0])
     assert "@import" not in whole
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", whole))
 
@@ -316,6 +348,8 @@ def test_missing_sections_are_said_and_no_chart_is_empty():
         "no history to show",
         "nothing shows what was forgotten",
         "No incoming batch was compared",
+        "No accuracy was estimated",
+        "There is no error budget",
         "not reported whether test rows were found",
         "no lineage",
     ):
@@ -339,6 +373,8 @@ def test_missing_sections_are_said_and_no_chart_is_empty():
         ("rounds", "rounds", "no history to show"),
         ("forgetting", "forgetting", "nothing shows what was forgotten"),
         ("drift", "drift", "No incoming batch was compared"),
+        ("estimates", "estimates", "No accuracy was estimated"),
+        ("error_budget", "budget", "There is no error budget"),
         ("lineage", "lineage", "no lineage"),
     ],
 )
@@ -423,7 +459,7 @@ def test_a_batch_is_called_by_its_file_wherever_the_page_names_it(facts):
                  "The latest batch, march.csv (caaac4d)", "By march.csv (7d0a323).",
                  "rows of march.csv (caaac4d) without labels", "march.csv 7d0a323"):
         assert said in text, said
-    shares = text[text.index("Share that is right"):text.index("The rule")]
+    shares = text[:text.index("The rule")].rpartition("Accuracy ")[2]
     assert "march.csv (7d0a323)" in shares and "march.csv (caaac4d)" in shares
     assert first not in text and second not in text
 
@@ -434,7 +470,7 @@ def test_a_model_trained_once_is_no_choice_among_trials(facts):
     assert "The best validation accuracy is 72.0 %, after epoch 1." in text.replace("\u00a0", " ")
     assert "Values used" in text and "0.00615" in text
     for choice in ("chosen", "trial 1", "every trial", "each trial"):
-        assert choice not in text.split("How it learned")[2].split("The data")[0], choice
+        assert choice not in text.split("Training")[2].split("Data")[0], choice
 
 
 def test_long_hashes_are_short_and_whole_as_hover_text(facts):
@@ -462,5 +498,65 @@ def test_a_baseline_that_counts_words_is_only_mentioned_when_it_is_as_good(facts
 def test_an_accuracy_that_leaves_nothing_to_gain_needs_no_table(facts):
     labels = ["negative"] * 60
     text = Reader(render({"test": {**facts["test"], "labels": labels}})).text
-    assert "Accuracy if it answers only when it is sure" in text
+    assert "Coverage and accuracy" in text
     assert "No table: accuracy on all rows is 100.0" in text
+
+
+@pytest.fixture(scope="module")
+def many() -> dict:
+    """Test rows of four classes, 20,000 of them with long texts."""
+    rng = np.random.default_rng(1)
+    n, classes = 20_000, ["anger", "fear", "joy", "<b>sad</b>"]
+    labels = rng.integers(0, 4, n)
+    scores = rng.normal(0, 1, (n, 4))
+    scores[np.arange(n), labels] += 2
+    chances = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    words = np.array("the parcel came late and nobody answers a mail of mine".split())
+    texts = [" ".join(row) for row in words[rng.integers(0, len(words), (n, 60))]]
+    return {"classes": classes, "labels": [classes[i] for i in labels], "probabilities": chances,
+            "texts": texts, "ids": [f"row{i:05}" for i in range(n)]}
+
+
+def test_each_cell_of_the_confusion_matrix_leads_to_its_rows_and_the_page_stays_small(many):
+    page = render({"test": many})
+    assert len(page.encode()) < 2_000_000
+    predicted = np.asarray(many["probabilities"]).argmax(axis=1)
+    true = np.array([many["classes"].index(label) for label in many["labels"]])
+    behind = {"true": 0, "predicted": 2}
+    of_cell = np.flatnonzero((true == behind["true"]) & (predicted == behind["predicted"]))
+    assert f'<a href="#cell-0-2">{len(of_cell)}</a>' in page
+    part = re.search(r'<details class="cell" id="cell-0-2">.*?</details>', page, flags=re.S)[0]
+    shown = re.findall(r"row\d{5}", part)
+    assert len(shown) == 150 and set(shown) <= {many["ids"][i] for i in of_cell}
+    surest = max(of_cell, key=lambda i: many["probabilities"][i].max())
+    assert shown[0] == many["ids"][surest] and "the surest first" in part
+    assert "<b>sad" not in page and "&lt;b&gt;sad&lt;/b&gt;" in page
+
+
+def test_the_threshold_has_the_rows_and_right_answers_of_each_step_of_confidence(many):
+    chances = np.asarray(many["probabilities"])
+    page = render({"test": many})
+    rows, right = (json.loads(re.search(rf'data-{name}="([^"]+)"', page)[1])
+                   for name in ("rows", "right"))
+    sure, predicted = chances.max(axis=1), chances.argmax(axis=1)
+    hits = np.array(many["classes"])[predicted] == np.array(many["labels"])
+    assert sum(rows) == 20_000 and sum(rows[160:]) == (sure >= 0.8).sum()
+    assert sum(right[160:]) == hits[sure >= 0.8].sum()
+    cooled = render({"test": {**many, "temperature": 2.0, "validation_rows": 9}})
+    assert f'data-rows="{json.dumps(rows)}"' not in cooled and "calibrated, as" in cooled
+
+
+def test_the_report_leads_to_its_run_its_commit_and_the_reports_of_other_rounds(facts, tmp_path):
+    links = {"Dagster run": "http://127.0.0.1:3000/runs/1", "git commit": "https://h/o/r/commit/2",
+             "odd": "javascript:alert(1)"}
+    rounds = [{**facts["rounds"][0], "name": f"v{n}", "page": f"moods-{n}.html"} for n in (1, 2)]
+    page = render({**facts, "lineage": {**facts["lineage"], "links": links}, "pages": "all.html",
+                   "rounds": rounds})
+    targets = {value for tag, name, value in Reader(page).attributes if name == "href"}
+    assert {"http://127.0.0.1:3000/runs/1", "https://h/o/r/commit/2", "all.html",
+            "moods-1.html"} <= targets
+    assert not any("javascript" in value for value in targets)
+    made = report.write_index(Facts.of({"rounds": rounds}).rounds, "Reports of moods",
+                              tmp_path / "all.html").read_text(encoding="utf-8")
+    listed = [value for tag, name, value in Reader(made).attributes if name == "href"]
+    assert listed == ["index.html", "moods-2.html", "moods-1.html"]

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from starlette.testclient import TestClient
 
 from ftzard.config.schema import Tracking
 from ftzard.core import credentials
 from ftzard.errors import ConfigError, FtzardError, TrackingError
 from ftzard.orchestration import mlflow_server as team_server
+from ftzard.orchestration.labeling_page import server as labeling_server
 from ftzard.tracking import access, registry, runs, users
 from ftzard.tracking.store import Store
 from tests.tracking.penetration import (
@@ -616,6 +618,21 @@ class TestBeforeARun:
 
 
 @pytest.mark.jobs
+def test_the_labeling_page_beyond_this_machine_takes_the_names_of_the_team(team, ada, workspace):
+    (workspace.root / "ftzard.yaml").write_text(f"tracking: {{uri: '{team.uri}'}}\n")
+    page = labeling_server.page_for(workspace, "0.0.0.0", ["labels.example.org"])
+    browser = TestClient(page.app(), base_url="http://labels.example.org")
+    assert 'type="password"' in browser.get("/").text
+    for password in ("", "not-the-password", ADMIN[1]):
+        assert browser.post("/enter", data={"name": "ada", "password": password}).status_code == 401
+    told = browser.post("/enter", data={"name": "ada", "password": team.passwords["ada"]}).text
+    assert "data/labelling is empty" in told and ">ada<" in told
+    store = b"".join(path.read_bytes() for path in workspace.state.rglob("*") if path.is_file())
+    assert team.passwords["ada"].encode() not in store
+    page = labeling_server.page_for(workspace, "127.0.0.1")
+    assert "password" not in TestClient(page.app(), base_url="http://localhost").get("/").text
+
+
 def test_ctrl_c_leaves_no_process_and_a_second_start_needs_no_password(tmp_path):
     port = free_port()
     first = start(tmp_path, port, MLFLOW_AUTH_ADMIN_PASSWORD=ADMIN[1])

@@ -83,10 +83,9 @@ def apart(ones, others):
 def test_a_step_computed_in_parts_is_the_mean_over_its_rows(
     loaded, train_rows, validation_rows, settings, tokens, monkeypatch
 ):
-    sizes, real = [], trainer._loss
-    monkeypatch.setattr(trainer, "_loss",
-                        lambda scores, targets, *more: sizes.append(len(targets)) or
-                        real(scores, targets, *more))
+    sizes, real = [], objective.Labels.loss
+    monkeypatch.setattr(objective.Labels, "loss", lambda self, scores, targets:
+                        sizes.append(len(targets)) or real(self, scores, targets))
     whole, weights = moved(loaded, train_rows, validation_rows, settings)
     assert sizes == [16] * 10
     sizes.clear()
@@ -103,11 +102,11 @@ def test_the_gradient_of_parts_is_that_of_all_rows(loaded, train_rows):
     """Parts of different sizes, so that a mean of their means would be another."""
     model = attach(loaded, rank=4, alpha=8, dropout=0.0, seed=1)
     ids, targets = train_rows["input_ids"].tolist()[:16], numpy.arange(16) % 2
-    found = []
+    labels, found = objective.Labels(train_rows, train_rows, LABELS), []
     for bounds in ([0, 16], [0, 1, 4, 16]):
         model.zero_grad()
         parts = [(pad(ids[a:b], 0), targets[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
-        loss = trainer._gradients(model, parts, 0)
+        loss = trainer._gradients(model, parts, 0, labels)
         found.append((loss, {n: p.grad.clone() for n, p in model.named_parameters()
                              if p.grad is not None}))
     (whole, one), (summed, other) = found
@@ -230,8 +229,8 @@ def test_an_optimizer_that_moves_nothing_is_refused(
 def test_a_loss_that_is_zero_or_no_number_is_refused(
     adapted, train_rows, validation_rows, settings, monkeypatch, value, said
 ):
-    real = trainer._loss
-    monkeypatch.setattr(trainer, "_loss", lambda *given: real(*given) * 0 + value)
+    real = objective.Labels.loss
+    monkeypatch.setattr(objective.Labels, "loss", lambda *given: real(*given) * 0 + value)
     with pytest.raises(ModelError, match=f"loss at step 1 {said}"):
         train(adapted, train_rows, validation_rows, **settings)
 

@@ -12,6 +12,7 @@ queue's column `blind` says of which rows none ever stood there. Rows of the tes
 asked with a suggestion.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -97,14 +98,23 @@ def blind(queue: pd.DataFrame) -> pd.Series:
     return said.where(said.isin([YES, NO]), pd.Series(YES, queue.index).mask(shown, NO))
 
 
-def hide(queue: pd.DataFrame, show: str) -> pd.DataFrame:
+def asked_of(batch: str, row_id: str, overlap: float) -> int:
+    """Return how many people a row is asked of: one, or two of the share `sampling.overlap`."""
+    drawn = int.from_bytes(hashlib.sha256(f"{batch}/{row_id}".encode()).digest()[:8])
+    return 2 if drawn < overlap * 2**64 else 1
+
+
+def hide(queue: pd.DataFrame, show: str, overlap: float = 0.0) -> pd.DataFrame:
     """Return a queue without the suggestions that a person shall not see before they answer.
 
     Args:
         queue: with suggestion, confidence and side; a row's `blind` stays 'no' once it was.
         show: `sampling.show_suggestions`; whatever it is, rows of the test side have none.
+        overlap: `sampling.overlap`; rows that two people are asked have none either.
     """
     hidden = (queue["side"] == AUDITED) | (show != BEFORE)
+    hidden |= pd.Series([asked_of(batch, row_id, overlap) > 1 for batch, row_id in
+                         zip(queue["batch"], queue["id"], strict=True)], queue.index, dtype=bool)
     queue = queue.assign(suggestion=queue["suggestion"].astype("str").mask(hidden, ""),
                          confidence=queue["confidence"].astype("str").mask(hidden, ""))
     return queue.assign(blind=blind(queue))

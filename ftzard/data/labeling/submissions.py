@@ -231,7 +231,8 @@ def report_refused(refused: pd.DataFrame, folder: Path, file: str, *, at: str) -
                         refused["reason"].value_counts().items())
     text = (f"{len(refused)} rows of {file} were refused on {at}; all others were used.\n\n"
             f"{counted}\n\nwhat to do  Mend the label (or the text) of these rows in {path.name} "
-            "and put it into data/labelled. They also stay in the queue.\n\n" + "\n".join(lines)
+            "and put it into data/labelled. A label that is meant so is named in data.labels of "
+            "ftzard.yaml first. They also stay in the queue.\n\n" + "\n".join(lines)
             + "\n")
     write_atomically(path.with_name(f"{path.name}.report.txt"),
                      lambda part: part.write_text(visible(text), encoding="utf-8"))

@@ -108,6 +108,42 @@ def drift_over_time(
     return figure
 
 
+@styled
+def estimates(
+    entries: Sequence[Mapping], delivered_as: Mapping[str, str] | None = None
+) -> "Figure":
+    """Draw each batch's estimated accuracy with its interval, and what its audit rows measured.
+
+    entries: of the workspace's log of estimates, oldest first; a batch whose accuracy could not be
+    estimated is left out. delivered_as: {batch: file name}.
+    """
+    told = [e for e in entries if e["estimate"] is not None]
+    require_values("estimates", told)
+    figure, axes = new_figure(2.5, width=2 * WIDTH)
+    for x, entry in enumerate(told):
+        axes.plot([x, x], [100 * entry["lower"], 100 * entry["upper"]], color=BLUE, lw=2.4,
+                  solid_capstyle="butt")
+        axes.plot(x, 100 * entry["estimate"], "o", ms=6, color=BLUE, mfc="white", mew=1.6)
+        audit = entry.get("audit")
+        if audit is not None:
+            color, beside = INK if audit["covered"] else ORANGE, x + 0.12
+            axes.plot([beside] * 2, [100 * audit["lower"], 100 * audit["upper"]], color=SOFT, lw=1)
+            axes.plot(beside, 100 * audit["measured"], "D", ms=5, color=color)
+        if len(told) <= 12:
+            axes.annotate(f"{100 * entry['estimate']:.1f} %", (x, 100 * entry["estimate"]),
+                          xytext=(-9, 0), textcoords="offset points", va="center", ha="right",
+                          size=8, color=BLUE)
+    axes.set_xlim(-0.6, len(told) - 0.4)
+    under = batch_names.ticks([e["batch"] for e in told], delivered_as, 14 if len(told) <= 8 else 8)
+    names = [f"{name}\nv{e['champion']}" for name, e in zip(under, told, strict=True)]
+    axes.set_xticks(range(len(told)), names if len(told) <= 16 else
+                    [str(x + 1) for x in range(len(told))])
+    axes.tick_params(axis="x", length=0, labelcolor=INK)
+    axes.set_ylabel("accuracy, %")
+    axes.grid(axis="y")
+    return figure
+
+
 def _relative_to_limit(statistic: Mapping, value: float) -> float:
     """Return a value's distance from what is usual over that of the upper threshold.
 

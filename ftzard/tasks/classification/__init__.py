@@ -8,4 +8,5 @@ TASK = Task(
     head=DEFAULT_HEAD,
     metrics=("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1",
              "validation_loss", "calibrated_loss"),
+    labels_grow=True,
 )

@@ -1,8 +1,9 @@
 """Checks of classification: rows are tokenized as configured, models have the same labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas
+import yaml
 from transformers import PreTrainedTokenizerBase
 
 from ftzard.errors import ModelError
@@ -29,6 +30,30 @@ def tokenized_as(
                 f"({len(ids)} ids of at most {max_length}). Run the preprocessing step again with "
                 "this model."
             )
+
+
+def require_named(new: Sequence[str], known: Sequence[str], name: str,
+                  labels: Mapping[str, str] | None) -> None:
+    """Raise ModelError for labels that are new to a model and that data.labels does not name.
+
+    new: labels that rows have and the model does not know; known: those that it knows; name: of the
+    model; labels: data.labels, raw value -> name.
+    """
+    unnamed = [label for label in new if label not in (labels or {}).values()]
+    if unnamed:
+        raise ModelError(
+            f"rows have the label '{unnamed[0]}' (such labels: {len(unnamed)}), which {name} does "
+            f"not know and data.labels does not name; {name} knows {', '.join(known)}. To add it "
+            f"to this model, set data.labels to {naming([*known, *new], labels)}. To leave it "
+            "out, correct these rows; to begin anew, set another tracking.registered_model.")
+
+
+def naming(names: Sequence[str], labels: Mapping[str, str] | None) -> str:
+    """Return a value of data.labels, as YAML, that keeps what it has and gives all these names."""
+    known = dict(labels or {})
+    whole = known | {name: name for name in names if name not in known.values()}
+    return yaml.safe_dump(whole, default_flow_style=True, allow_unicode=True, sort_keys=False,
+                          width=10**6).strip()
 
 
 def same_labels(

@@ -8,6 +8,7 @@ everywhere in FTzard.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,14 @@ from ftzard.evaluation.intervals import class_indices, wilson_interval
 from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.evaluation.paired import mcnemar
 from ftzard.tasks.base import base_spec
+from ftzard.tasks.classification import asked as asked_about
 from ftzard.tasks.classification.calibration import scaled
-from ftzard.tasks.classification.metrics import classification_metrics
+from ftzard.tasks.classification.metrics import classification_metrics, filled_bins
 from ftzard.tasks.comparison import ComparedModel, Comparison, Line
+
+if TYPE_CHECKING:
+    from ftzard.reporting.confusion import Tested
+    from ftzard.reporting.html import Markup
 
 #: Scores with an interval: they follow from the counts of answers alone.
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
@@ -34,7 +40,10 @@ class LabelComparison(Comparison):
 
     first, second: every score of `classification_metrics`; agreed: rows with the same answer;
     only_first, only_second: rows that one alone got right; mcnemar_p: of these two (exact,
-    two-sided); own: the workspace's own metrics, {name: {first, second}}.
+    two-sided); class_differences: {label: {value, lower, upper}} of recall, second minus first;
+    tested: what either answered to each row; own: the workspace's own metrics,
+    {name: {first, second}}; apart: of labels that one of them does not know, whose rows are not
+    compared, [{label, n, unknown_to, right_of_other}].
     """
 
     first: dict
@@ -43,7 +52,10 @@ class LabelComparison(Comparison):
     only_first: int
     only_second: int
     mcnemar_p: float
+    class_differences: dict[str, dict[str, float]]
+    tested: "tuple[Tested, Tested]"
     own: dict[str, dict[str, float]] = field(default_factory=dict)
+    apart: tuple[dict, ...] = ()
 
     disagreements_title = "Where they disagree"
     disagreement_columns = ("text", "true label")
@@ -51,8 +63,9 @@ class LabelComparison(Comparison):
     def measures(self) -> dict:
         """Return what is measured of labels, as plain values."""
         return {**{name: getattr(self, name) for name in (
-            "first", "second", "agreed", "only_first", "only_second", "mcnemar_p")},
-            "own_metrics": self.own}
+            "first", "second", "agreed", "only_first", "only_second", "mcnemar_p",
+            "class_differences")},
+            "own_metrics": self.own, **({"apart": list(self.apart)} if self.apart else {})}
 
     def better(self) -> str:
         """Return in sentences whether one is more accurate."""
@@ -61,9 +74,12 @@ class LabelComparison(Comparison):
                  f"{100 * gap['value']:+.1f} points ({100 * self.confidence:g} % interval "
                  f"{100 * gap['lower']:+.1f} to {100 * gap['upper']:+.1f}).").replace("-", "−")
         sure = self.mcnemar_p < 1 - self.confidence
-        if sure and not gap["lower"] <= 0 <= gap["upper"]:
-            return f"{words} {self.names[gap['lower'] > 0]} is better."
-        return f"{words} No difference is shown."
+        found = (f"{self.names[gap['lower'] > 0]} is better."
+                 if sure and not gap["lower"] <= 0 <= gap["upper"] else "No difference is shown.")
+        return " ".join([words, found, *(
+            f"{one['unknown_to']} does not know '{one['label']}': its {one['n']:,} rows are left "
+            f"out, of which the other is right on {one['right_of_other']:,}."
+            for one in self.apart)])
 
     def score_lines(self) -> list[Line]:
         """Return (score, of the first, of the second, difference) as texts."""
@@ -84,6 +100,16 @@ class LabelComparison(Comparison):
             one, two = values["first"], values["second"]
             lines.append((name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−")))
         return lines
+
+    def sections(self) -> "list[tuple[str, list[Markup]]]":
+        """Return the differences by class, the confusion matrices and the calibration."""
+        from ftzard.tasks.classification import comparison_sections
+
+        return comparison_sections.sections(self)
+
+    def bins(self, tested: "Tested") -> list[dict]:
+        """Return the filled bins of a model's confidence, as `metrics.reliability` has them."""
+        return filled_bins(tested.confidence, tested.predicted == tested.true)
 
     def class_lines(self) -> list[Line]:
         """Return (label, rows, F1 of the first, of the second) as texts."""
@@ -109,21 +135,50 @@ class LabelComparison(Comparison):
 def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict, *,
             asked: tuple[str, str], config: Config, caveat: str,
             own_metrics: Mapping[str, Mapping], say: Callable[[str], object]) -> LabelComparison:
-    """Compare two classifiers on rows (id, batch, text, label), each in its own process."""
+    """Compare two classifiers on rows (id, batch, text, label), each in its own process.
+
+    Rows of a label that one of them does not know are answered, and counted apart.
+    """
     from ftzard.tasks.benchmark import Subject, measured
 
-    classes = models[0].labels
+    classes = list(dict.fromkeys([*models[0].labels, *models[1].labels]))
+    mask = asked_about.mask(rows, classes)
     results = measured(
         [Subject(model.adapter, base_spec(model.base), {"labels": list(model.labels)})
          for model in models],
         [cleaned_as(rows["text"], model.cleaning) for model in models], threads=config.threads,
         on_start=lambda i: say(f"{models[i].name} answers {len(rows):,} rows"))
-    (one, two), speeds = zip(*results, strict=True)
-    first, second = (scaled(logits[:, [model.labels.index(label) for label in classes]], 1.0)
-                     for model, logits in zip(models, (one, two), strict=True))
-    return compared(rows, first, second, classes, names=(models[0].name, models[1].name),
-                    asked=asked, described=described, speeds=speeds, config=config, caveat=caveat,
-                    own_metrics=own_metrics)
+    logits, speeds = zip(*results, strict=True)
+    first, second = (
+        scaled(asked_about.among(_placed(values, model.labels, classes), mask), 1.0)
+        for model, values in zip(models, logits, strict=True))
+    shared = rows["label"].isin({*models[0].labels} & {*models[1].labels}).to_numpy()
+    if not shared.any():
+        raise DataError(f"no row has a label that both {models[0].name} and {models[1].name} know; "
+                        "expected some to compare them on.")
+    apart = tuple(
+        _apart(label, rows["label"].to_numpy() == label, models, (first, second), classes)
+        for label in sorted(set(rows["label"][~shared])))
+    return compared(rows[shared].reset_index(drop=True), first[shared], second[shared], classes,
+                    names=(models[0].name, models[1].name), asked=asked, described=described,
+                    speeds=speeds, config=config, caveat=caveat, own_metrics=own_metrics,
+                    apart=apart)
+
+
+def _placed(logits: np.ndarray, labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Return logits in the order of the classes, minus infinity for those without a label."""
+    placed = np.full((len(logits), len(classes)), -np.inf, dtype=np.float64)
+    placed[:, [classes.index(label) for label in labels]] = logits
+    return placed
+
+
+def _apart(label: str, where: np.ndarray, models: Sequence[ComparedModel],
+           probabilities: Sequence[np.ndarray], classes: Sequence[str]) -> dict:
+    """Return on how many rows of a label the model is right that knows it."""
+    unknown = next(i for i, model in enumerate(models) if label not in model.labels)
+    guess = np.asarray(classes)[probabilities[1 - unknown][where].argmax(axis=1)]
+    return {"label": label, "n": int(where.sum()), "unknown_to": models[unknown].name,
+            "right_of_other": int((guess == label).sum())}
 
 
 def compared(rows: pd.DataFrame, first: np.ndarray, second: np.ndarray, classes: Sequence[str], *,
@@ -143,8 +198,18 @@ def compared(rows: pd.DataFrame, first: np.ndarray, second: np.ndarray, classes:
         rows=described, confidence=limits.confidence,
         disagreements=pd.concat([where, apart.drop(columns="row")], axis=1),
         own={name: {"first": own[0][name], "second": own[1][name]} for name in own_metrics},
+        tested=tuple(answered(rows, p, classes) for p in (first, second)),
         **paired_scores(labels, first, second, classes, seed=config.seed,
                         confidence=limits.confidence, resamples=limits.resamples), **of_both)
+
+
+def answered(rows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str]) -> "Tested":
+    """Return what a model answered to rows (id, text, label), for the page."""
+    from ftzard.reporting.confusion import Tested
+
+    return Tested(classes, class_indices(rows["label"].tolist(), classes),
+                  probabilities.argmax(axis=1), probabilities.max(axis=1), rows["text"].tolist(),
+                  rows["id"].tolist())
 
 
 def paired_scores(
@@ -160,8 +225,9 @@ def paired_scores(
     """Return what is measured of two models' probabilities of the same rows.
 
     labels: n true label names; first, second: (n, k) probabilities, columns in the order of
-    `classes`. The result holds scores, n, first, second, agreed, only_first, only_second and
-    mcnemar_p, as `LabelComparison` has them. Raises DataError as `classification_metrics` does.
+    `classes`. The result holds scores, n, first, second, agreed, only_first, only_second,
+    mcnemar_p and class_differences, as `LabelComparison` has them. Raises DataError as
+    `classification_metrics` does.
     """
     one, two = (classification_metrics(labels, p, classes) for p in (first, second))
     true = class_indices(labels, classes)
@@ -190,7 +256,11 @@ def paired_scores(
     return {
         "scores": scores, "first": one, "second": two, "n": n,
         "agreed": int((answers[0] == answers[1]).sum()), "only_first": only[0],
-        "only_second": only[1], "mcnemar_p": mcnemar(*only)}
+        "only_second": only[1], "mcnemar_p": mcnemar(*only),
+        "class_differences": {str(label): interval(
+            two["per_class"][str(label)]["recall"] - one["per_class"][str(label)]["recall"],
+            drawn[1]["recall"][:, i] - drawn[0]["recall"][:, i])
+            for i, label in enumerate(classes)}}
 
 
 def disagreements(
@@ -237,6 +307,7 @@ def _scores(draws: np.ndarray, true: np.ndarray, guess: np.ndarray, k: int) -> d
         "accuracy": hits.sum(axis=1) / support.sum(axis=1),
         "balanced_accuracy": (recall * there).sum(axis=1) / there.sum(axis=1),
         "macro_f1": f1.sum(axis=1) / (seen > 0).sum(axis=1),
+        "recall": recall,
     }
 
 

@@ -10,7 +10,7 @@ from ftzard.config.schema import Config, Data
 from ftzard.data import reading, splitting
 from ftzard.data.cleaning import text_keys
 from ftzard.errors import DataError
-from ftzard.tasks.classification import text_rows
+from ftzard.tasks.classification import asked, text_rows
 from ftzard.tasks.classification.text_rows import check
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ def clean(raw: pd.DataFrame, data: Data, *, batch: str, identity: int, cleaning:
                            identity=identity, **cleaning)
 
 
+def mark_not_asked(table: pd.DataFrame, arrived: pd.DataFrame, data: Data) -> pd.DataFrame:
+    """Return the table with the rows marked that were not asked about a label that is new."""
+    return asked.marked(table, arrived, data.labels) if "label" in table else table
+
+
 def counted_by(rows: pd.DataFrame) -> pd.Series:
     """Return the labels."""
     return rows["label"]
@@ -84,11 +89,11 @@ def tokenizer_corpus(rows: pd.DataFrame, config: Config) -> Iterable[str]:
 def tokenize(rows: pd.DataFrame, tokenizer: "PreTrainedTokenizerBase", config: Config,
              meta: Mapping | None = None) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return rows with input_ids, length and cut (tokens), and the numbers to log."""
-    from ftzard.modeling.tokenizer import encode
+    from ftzard.modeling.tokenizer import encode_column
 
     longest = config.model.max_length if meta is None else meta["max_length"]
-    input_ids, length, cut = encode(rows["text"].tolist(), tokenizer, longest)
-    columns = ["label", "cleaned_by"] if "label" in rows else ["group"]
+    input_ids, length, cut = encode_column(rows["text"], tokenizer, longest)
+    columns = ["label", "cleaned_by", asked.COLUMN] if "label" in rows else ["group"]
     tokenized = rows.filter(["id", "batch", "split", "text", *columns]).assign(
         input_ids=input_ids, length=length, cut=cut)
     return tokenized, {"rows": len(rows), "tokens": int(length.sum()),

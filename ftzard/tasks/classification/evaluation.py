@@ -13,10 +13,12 @@ from ftzard.core import custom_functions
 from ftzard.data import storage
 from ftzard.data.query_strategies import disagreement
 from ftzard.data.query_strategies import uncertainty_of as uncertainty
+from ftzard.errors import ModelError
 from ftzard.evaluation import gate
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Predicted, Verdict
 from ftzard.evaluation.intervals import wilson_interval
+from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.inference import Progress, probabilities
@@ -24,9 +26,9 @@ from ftzard.modeling.prediction_cache import Arrays, CachedModel, Question
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import PreTrainedTokenizerBase, encode
 from ftzard.reporting import plots
-from ftzard.tasks.classification import baselines, calibration, committee
+from ftzard.tasks.classification import asked, baselines, calibration, committee
 from ftzard.tasks.classification.calibration import Calibration
-from ftzard.tasks.classification.checks import same_labels, tokenized_as
+from ftzard.tasks.classification.checks import require_named, tokenized_as
 from ftzard.tasks.classification.comparison import disagreements
 from ftzard.tasks.classification.metrics import classification_metrics, flat, reliability
 from ftzard.tasks.classification.predictor import Classifier, bare_classifier, open_classifier
@@ -43,11 +45,23 @@ ROWS_FOR_A_BUILT_BASE = 16_000
 class LabelEvaluation(Evaluation):
     """Models that choose labels.
 
-    Their answers are probabilities (rows, classes); calibration: of the challenger, its temperature
-    from validation rows.
+    Their answers are probabilities (rows, classes), 0 of a class that a model does not know or that
+    a row was not asked about; calibration: of the challenger, its temperature from validation rows.
     """
 
     calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.asked = asked.mask(self.rows, self.classes)
+        require_named(self.new, self.champion_meta.get("labels", ()), str(self.champion),
+                      self.config.data.labels)
+
+    @property
+    def new(self) -> list[str]:
+        """The labels that the champion does not know."""
+        known = self.champion_meta.get("labels", self.classes)
+        return [label for label in self.classes if label not in known]
 
     @property
     def classes(self) -> list[str]:
@@ -56,8 +70,14 @@ class LabelEvaluation(Evaluation):
 
     @staticmethod
     def require_comparable(meta: Mapping, other: Mapping, name: str) -> None:
-        """Raise ModelError if the other version has other labels."""
-        same_labels(meta["labels"], other["labels"], whose="the challenger", others=name)
+        """Raise ModelError if the other version has labels that the challenger has not."""
+        lacking = [label for label in other["labels"] if label not in meta["labels"]]
+        if lacking:
+            raise ModelError(
+                f"{name} knows the labels {', '.join(other['labels'])}, and the challenger does "
+                f"not know {', '.join(lacking)}; expected all of them, since a label is never "
+                "taken away from a model. Name them in data.labels and bring rows of each, or "
+                "train under another tracking.registered_model.")
 
     @staticmethod
     def require_tokenized(rows: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, meta: Mapping
@@ -83,7 +103,8 @@ class LabelEvaluation(Evaluation):
               decides: bool = True) -> np.ndarray:
         """Return a model's probabilities of each label."""
         rows = self.rows if rows is None else rows
-        return calibration.scaled(_logits(model, rows, self.sets), 1.0)
+        logits = self._placed(_logits(model, rows, self.sets), _labels(model))
+        return calibration.scaled(logits, 1.0)
 
     def score_challenger(self, model: CachedModel, validation: pd.DataFrame, facts: Mapping
                          ) -> None:
@@ -95,29 +116,33 @@ class LabelEvaluation(Evaluation):
             embedded.append(embeddings)
             return {"logits": logits}
 
-        logits, labels = _logits(model, self.rows, self.sets, compute), self.rows["label"]
-        fitted = facts.get("temperature")
+        given, labels = _logits(model, self.rows, self.sets, compute), self.rows["label"]
+        logits, fitted = asked.among(given, self.asked), facts.get("temperature")
         self.calibration = calibration.calibrate(
-            validation["label"], model.model.logits(validation["input_ids"].tolist()), labels,
-            logits, self.classes
+            validation["label"], asked.among(
+                model.model.logits(validation["input_ids"].tolist()),
+                asked.mask(validation, self.classes)), labels, logits, self.classes
         ) if fitted is None else calibration.measure(
             fitted["temperature"], fitted["validation_rows"], labels, logits, self.classes)
         self.answers["challenger"] = calibration.scaled(logits, 1.0)
-        self.sample = drift_sample(self.rows, self.answers["challenger"],
+        self.sample = drift_sample(self.rows, calibration.scaled(given, 1.0),
                                    in_row_order(self.sets, embedded, len(self.rows)))
 
     def judge(self, train: pd.DataFrame) -> Verdict:
         """Add the baselines TF-IDF and majority class and return the gate's verdict."""
-        self.answers["TF-IDF"] = baselines.tfidf(
-            train["text"], train["label"], self.rows["text"], self.classes, self.config.seed)
-        self.answers["majority"] = baselines.majority(train["label"], len(self.rows), self.classes)
-        predicted = {role: self._predicted(answers) for role, answers in self.answers.items()}
+        self.answers["TF-IDF"] = asked.shares(baselines.tfidf(
+            train["text"], train["label"], self.rows["text"], self.classes, self.config.seed),
+            self.asked)
+        self.answers["majority"] = asked.shares(
+            baselines.majority(train["label"], len(self.rows), self.classes), self.asked)
+        predicted = {role: self.compared(answers) for role, answers in self.answers.items()}
         return gate.judge(
             predicted["challenger"], predicted.get("champion"), self.config.gate,
             classes=self.classes, seed=self.config.seed,
             baselines={name: predicted[name] for name in ("TF-IDF", "majority")},
             calibration_error=self.calibration.ece_after,
-            calibration_chance=self.calibration.ece_chance)
+            calibration_chance=self.calibration.ece_chance, allowance=self.allowance,
+            new_labels={label: self._not_asked(label) for label in self.new})
 
     def measure_of(self, answers: np.ndarray) -> dict:
         """Return every score of one model on all test rows."""
@@ -194,10 +219,26 @@ class LabelEvaluation(Evaluation):
         """Return the challenger's accuracy against coverage on all test rows."""
         return calibration.abstention(self.rows["label"], self.answers["challenger"], self.classes)
 
+    def _placed(self, logits: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+        """Return a model's logits in the order of the challenger's classes."""
+        placed = np.full((len(logits), len(self.classes)), -np.inf, dtype=logits.dtype)
+        placed[:, [self.classes.index(label) for label in labels]] = logits
+        return asked.among(placed, self.asked)
+
+    def _not_asked(self, label: str) -> int:
+        """Return how many test rows were not asked about a label."""
+        return 0 if self.asked is None else int((~self.asked[:, self.classes.index(label)]).sum())
+
     def _chosen(self, answers: np.ndarray) -> np.ndarray:
         return np.array(self.classes)[answers.argmax(axis=1)]
 
-    def _predicted(self, answers: np.ndarray) -> dict[str, Predicted]:
+    @property
+    def compared_by(self) -> str:
+        """The name of the measure that the gate compares."""
+        return ACCURACY.name
+
+    def compared(self, answers: np.ndarray) -> dict[str, Predicted]:
+        """Return the predicted labels by test set."""
         return {batch: Predicted.from_probabilities(
             part["id"], part["label"], answers[part.index], self.classes)
                 for batch, part in self.rows.groupby("batch", sort=False)}
@@ -211,12 +252,18 @@ def test_metrics(classifier: Classifier, rows: pd.DataFrame, config: Config, *,
     gives other last digits.
     """
     sets = test_sets(rows) if by_set else [np.arange(len(rows))]
-    logits = _logits(CachedModel({}, lambda: classifier), rows, sets)
-    return classification_metrics(rows["label"], calibration.scaled(logits, 1.0),
-                                  classifier.meta["labels"])
+    labels = classifier.meta["labels"]
+    logits = asked.among(_logits(CachedModel({}, lambda: classifier), rows, sets),
+                         asked.mask(rows, labels))
+    return classification_metrics(rows["label"], calibration.scaled(logits, 1.0), labels)
 
 
 test_metrics.__test__ = False  # not a test case, whatever pytest makes of the name
+
+
+def calibrated(answers: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities (rows, labels) as a temperature makes them, to estimate accuracy by."""
+    return calibration.scaled(np.log(np.clip(answers, 1e-300, None)), temperature)
 
 
 def drift_sample(rows: pd.DataFrame, answers: np.ndarray, embeddings: np.ndarray) -> Sample:
@@ -257,6 +304,12 @@ def _logits(model: CachedModel, rows: pd.DataFrame, sets: list[np.ndarray],
     questions = [Question("logits", [ids[i] for i in places]) for places in sets]
     return in_row_order(
         sets, [part["logits"] for part in model.answers(questions, compute)], len(rows))
+
+
+def _labels(model: CachedModel) -> list[str]:
+    """Return the labels of a model, in the order of its logits, without opening it."""
+    known = model.identity
+    return known["meta"]["labels"] if known["adapter"] else known["labels"]
 
 
 EVALUATION = LabelEvaluation

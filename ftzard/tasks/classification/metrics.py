@@ -50,7 +50,7 @@ def classification_metrics(
     f1 = _ratio(2 * hits, support + predicted)
     seen = (support + predicted) > 0
     own = scores[np.arange(n), true]
-    bins = _bins(scores.max(axis=1), guess == true, BINS)
+    bins = filled_bins(scores.max(axis=1), guess == true, BINS)
     return {
         "accuracy": float(hits.sum() / n),
         "balanced_accuracy": float(recall[support > 0].mean()),
@@ -90,7 +90,7 @@ def reliability(
     confidence and accuracy are the means of the rows in the bin; a bin holds its upper edge.
     """
     true, scores = checked(labels, probabilities, classes)
-    return _bins(scores.max(axis=1), scores.argmax(axis=1) == true, bins)
+    return filled_bins(scores.max(axis=1), scores.argmax(axis=1) == true, bins)
 
 
 def checked(
@@ -128,7 +128,8 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
-def _bins(confidence: np.ndarray, correct: np.ndarray, bins: int) -> list[dict]:
+def filled_bins(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> list[dict]:
+    """Return the bins of confidence that hold rows, as `reliability` has them."""
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
     sure = np.bincount(place, weights=confidence, minlength=bins)

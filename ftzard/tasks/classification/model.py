@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from ftzard.config.schema import Config
+from ftzard.config.schema import Config, Data
 from ftzard.config.training_config import TrainingConfig
 from ftzard.errors import ModelError
 from ftzard.modeling.adapter_meta import read_meta
@@ -17,8 +17,8 @@ from ftzard.modeling.inference import Progress, probabilities
 from ftzard.modeling.tokenizer import encode
 from ftzard.tasks.base import Baseline, Predicted
 from ftzard.tasks.benchmark import latency_of, spread, times
-from ftzard.tasks.classification import baselines, calibration
-from ftzard.tasks.classification.checks import same_labels, tokenized_as
+from ftzard.tasks.classification import asked, baselines, calibration
+from ftzard.tasks.classification.checks import require_named, tokenized_as
 from ftzard.tasks.classification.metrics import classification_metrics
 from ftzard.tasks.classification.objective import Labels
 from ftzard.tasks.classification.predictor import Classifier, bare_classifier
@@ -60,14 +60,17 @@ def adapter_meta(config: Config, tokenizer: PreTrainedTokenizerBase, cleaning: M
     return {"cleaning": dict(cleaning)}
 
 
-def require_known_labels(rows: pd.DataFrame, adapter: Path, name: str) -> list[str]:
-    """Return the labels of an adapter; raises ModelError if the rows have others, too.
+def continued_labels(rows: pd.DataFrame, adapter: Path, name: str, data: Data) -> list[str]:
+    """Return the labels of a model that goes on from an adapter: its own, then the new ones.
 
-    name: of the model, for the message.
+    A label is new if the rows have it and `data.labels` names it.
+
+    name: of the model, for the message. Raises ModelError for other labels.
     """
     labels = read_meta(adapter)["labels"]
-    same_labels(rows["label"].unique(), labels, whose="the data", others=name, subset=True)
-    return labels
+    new = [label for label in head_labels(rows) if label not in labels]
+    require_named(new, labels, name, data.labels)
+    return [*labels, *new]
 
 
 def bare(loaded: LoadedBase, config: Config) -> Classifier:
@@ -81,6 +84,7 @@ def validation_baseline(loaded: LoadedBase, train: pd.DataFrame, validation: pd.
     labels = head_labels(pd.concat([train, validation]))
     chances = baselines.tfidf(
         train["text"], train["label"], validation["text"], labels, config.seed)
+    chances = asked.shares(chances, asked.mask(validation, labels))
     tfidf = classification_metrics(validation["label"], chances, labels)["accuracy"]
     majority = validation["label"].value_counts(normalize=True).max()
     return Baseline(
@@ -90,8 +94,9 @@ def validation_baseline(loaded: LoadedBase, train: pd.DataFrame, validation: pd.
 
 def calibrate(predictor: Classifier, rows: pd.DataFrame) -> float:
     """Return the temperature of a classifier's confidence, fitted on tokenized validation rows."""
-    return calibration.fit_temperature(
-        rows["label"], predictor.logits(rows["input_ids"].tolist()), predictor.labels)
+    logits = asked.among(predictor.logits(rows["input_ids"].tolist()),
+                         asked.mask(rows, predictor.labels))
+    return calibration.fit_temperature(rows["label"], logits, predictor.labels)
 
 
 def predict(predictor: Classifier, rows: pd.DataFrame, on_step: Progress | None = None

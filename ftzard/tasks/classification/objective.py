@@ -13,6 +13,7 @@ from torch import nn
 from ftzard.errors import ModelError, nearest
 from ftzard.modeling.batching import micro_batches, pad, padding_share
 from ftzard.modeling.inference import logits
+from ftzard.tasks.classification import asked
 from ftzard.training.objective import Batch, check_count
 
 #: The least and the largest temperature that logits are divided by.
@@ -31,7 +32,8 @@ class Labels:
 
     class_weights: weight per label, or BALANCED: rows / (classes * rows of the class), so that
     every class weighs the same in sum; None: 1 for every row. The loss of a step is the weighted
-    mean of its rows; the validation rows are measured without weights.
+    mean of its rows; the validation rows are measured without weights. A row that was not asked
+    about a label (`asked`) is learned and measured among the others.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Labels:
     ):
         self.targets = _targets(train_rows, labels, "training")
         self.validation_targets = _targets(validation_rows, labels, "validation")
+        self.asked = asked.mask(train_rows, labels)
+        self.validation_asked = asked.mask(validation_rows, labels)
         check_count(self.targets, self.validation_targets)
         present = numpy.unique(self.targets)
         if len(present) < 2:
@@ -61,8 +65,24 @@ class Labels:
         return micro_batches(rows, self.lengths, tokens)
 
     def batch(self, part: numpy.ndarray, pad_id: int, device: torch.device) -> Batch:
-        """Return what a model takes of a part, and the label numbers (int64) of its rows."""
-        return pad([self.input_ids[row] for row in part], pad_id, device), self.targets[part]
+        """Return what a model takes of a part, and the label numbers (int64) of its rows.
+
+        With rows that were not asked about all labels, also which each one was asked about.
+        """
+        targets = self.targets[part]
+        if self.asked is not None:
+            targets = among_asked(targets, self.asked[part])
+        return pad([self.input_ids[row] for row in part], pad_id, device), targets
+
+    def loss(self, scores: torch.Tensor, targets: numpy.ndarray) -> torch.Tensor:
+        """Return the cross entropy of the labels, weighted by their classes."""
+        return cross_entropy(scores, targets, self.class_weights)
+
+    def part_weight(self, targets: numpy.ndarray) -> float:
+        """Return the rows, or the sum of the weights of their classes."""
+        if self.class_weights is None:
+            return len(targets)
+        return float(self.class_weights[_numbers(targets)].sum())
 
     def count(self, rows: numpy.ndarray) -> int:
         """Return how many targets the loss of these rows sees."""
@@ -80,7 +100,7 @@ class Labels:
         """Return loss and metrics on the validation rows."""
         scores = logits(
             model, self.validation_ids, pad_id=pad_id, batch_size=batch_size, tokens=tokens)
-        return measure(scores, self.validation_targets)
+        return measure(asked.among(scores, self.validation_asked), self.validation_targets)
 
     def adapter_meta(
         self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
@@ -95,6 +115,39 @@ class Labels:
     def padding(self, parts: Sequence[numpy.ndarray]) -> float:
         """Return which share of the computed tokens is padding."""
         return padding_share(self.lengths, parts)
+
+
+def among_asked(numbers: numpy.ndarray, asked: numpy.ndarray) -> numpy.ndarray:
+    """Return label numbers (rows,) with the labels that each of them is chosen among.
+
+    asked: bool (rows, labels). The result is a structured array with the fields 'number' and
+    'asked'.
+    """
+    fields = [("number", numpy.int64), ("asked", bool, asked.shape[1:])]
+    targets = numpy.empty(len(numbers), dtype=fields)
+    targets["number"], targets["asked"] = numbers, asked
+    return targets
+
+
+def cross_entropy(scores: torch.Tensor, targets: numpy.ndarray,
+                  class_weights: numpy.ndarray | None = None) -> torch.Tensor:
+    """Return the mean cross entropy of logits (rows, labels), each among the labels it is asked.
+
+    targets: label numbers, or what `among_asked` returns; class_weights: by label number.
+    """
+    scores, weight = scores.float(), None
+    if class_weights is not None:
+        weight = torch.from_numpy(class_weights).to(scores.device, torch.float32)
+    if targets.dtype.names:
+        allowed = torch.from_numpy(targets["asked"].copy()).to(scores.device)
+        scores = scores.masked_fill(~allowed, -math.inf)
+    return nn.functional.cross_entropy(
+        scores, torch.from_numpy(_numbers(targets)).to(scores.device), weight=weight)
+
+
+def _numbers(targets: numpy.ndarray) -> numpy.ndarray:
+    """Return label numbers without the labels that they are chosen among."""
+    return targets["number"].copy() if targets.dtype.names else targets
 
 
 def measure(scores: numpy.ndarray, targets: numpy.ndarray) -> dict[str, float]:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ftzard.evaluation.gate import means
-from ftzard.evaluation.intervals import wilson_interval
-from ftzard.reporting import batch_names, plots
+from ftzard.evaluation.gate import confidence_of, means
+from ftzard.evaluation.gate_sentences import unknown_rows
+from ftzard.evaluation.intervals import class_indices, wilson_interval
+from ftzard.reporting import batch_names, confusion, plots
 from ftzard.reporting.html import (
     Markup,
     digits,
@@ -33,6 +34,8 @@ from ftzard.tasks.classification.evaluation import LabelEvaluation
 from ftzard.tasks.classification.metrics import classification_metrics, reliability
 
 MISTAKES = 20
+#: A confusion matrix of so many classes has room beside another picture.
+NARROW = 4
 
 
 def facts(evaluation: LabelEvaluation, rows: pd.DataFrame, names: Mapping[str, str],
@@ -94,7 +97,7 @@ def _comparison(facts: Facts) -> list[Markup]:
         "Difference in points with its interval; the line at zero means no difference.",
         plots.svg(plots.comparison(verdict, facts.delivered_as)),
     )
-    counts = tag("div", tag("h3", "Share that is right"), _shares(facts), *_rules(verdict))
+    counts = tag("div", tag("h3", "Accuracy"), _shares(facts), *_rules(verdict))
     return [opening(lead), tag("div", drawing, counts, class_="two")]
 
 
@@ -124,12 +127,11 @@ def _answers(facts: Facts) -> list[Markup]:
         f"{percent(scores['balanced_accuracy'])}, macro F1 {percent(scores['macro_f1'])}. "
         f"{_worst_confusion(scores)}"
     )
-    matrix = picture(
-        "Confusion matrix",
-        "Rows are the true classes, columns what the model said; percentages are of the row.",
-        plots.svg(plots.confusion_matrix(scores["confusion"], test.classes)),
-    )
-    scaled, scaling = [], ""
+    lines = confusion.cells(_tested(test))
+    matrix = tag("div", tag("h3", "Confusion matrix"), tag(
+        "p", "True classes down, predicted ones across; percentages are of the line. A number "
+             "leads to rows of its cell.", class_="soft small"), confusion.matrix(lines))
+    scaled, scaling, cooled = [], "", np.asarray(test.probabilities, dtype=float)
     if test.temperature is not None:
         cooled = calibration.scaled(np.log(_above_zero(test.probabilities)), test.temperature)
         scaled = reliability(test.labels, cooled, test.classes)
@@ -147,16 +149,34 @@ def _answers(facts: Facts) -> list[Markup]:
     curve = calibration.abstention(test.labels, test.probabilities, test.classes)
     half = min(curve, key=lambda p: abs(p["coverage"] - 0.5))
     silence = picture(
-        "Accuracy if it answers only when it is sure",
+        "Coverage and accuracy",
         f"If only the surest {100 * half['coverage']:.0f} % of the rows were answered, those with "
         f"a confidence of at least {percent(half['confidence'])}, {percent(half['accuracy'])} of "
         "them would be right. The band is the 95 % interval.",
         plots.svg(plots.abstention(curve)),
     )
+    first = ([tag("div", matrix, trust, class_="two"), tag("div", silence, class_="two gap")]
+             if len(test.classes) <= NARROW else
+             [matrix, tag("div", trust, silence, class_="two gap")])
     return [
-        opening(lead), tag("div", matrix, trust, class_="two"),
-        tag("div", silence, _levels(curve), class_="two gap"), _mistakes(test),
+        opening(lead), *first,
+        tag("div", _levels(curve), _threshold(test, cooled), class_="two gap"),
+        _mistakes(test), tag("h3", "Rows behind the confusion matrix", class_="gap"),
+        confusion.cell_rows(lines),
     ]
+
+
+def _tested(test: Test) -> confusion.Tested:
+    scores = np.asarray(test.probabilities, dtype=float)
+    return confusion.Tested(test.classes, class_indices(test.labels, test.classes),
+                            scores.argmax(axis=1), scores.max(axis=1), test.texts, test.ids)
+
+
+def _threshold(test: Test, probabilities: np.ndarray) -> Markup:
+    """Return the slider on the confidence as `ftzard predict` shows it, after the temperature."""
+    right = probabilities.argmax(axis=1) == class_indices(test.labels, test.classes)
+    note = "" if test.temperature is None else " (calibrated, as ftzard predict shows it)"
+    return confusion.threshold(probabilities.max(axis=1), right, start=0.5, note=note)
 
 
 def _figures(facts: Facts) -> Markup:
@@ -214,12 +234,14 @@ def _models(facts: Facts) -> Markup:
         )
         for model, (lower, upper) in zip(models, ranges, strict=True)
     ]
-    return table(
+    listed = table(
         ("model", "role", "accuracy", "95 % interval", "", "macro F1", "rows"),
         rows,
         (None, None, "number", "number", "bar", "number", "number id"),
         strong=[i for i, m in enumerate(models) if m.role == "challenger"],
     )
+    note = unknown_rows(facts.comparison or {})
+    return joined([listed, tag("p", note, class_="soft small gap")]) if note else listed
 
 
 def _word_counts(facts: Facts) -> list[Markup]:
@@ -241,6 +263,8 @@ def _shares(facts: Facts) -> Markup:
                    p["n"]) for p in verdict["per_test_set"]]
     parts += [(p["label"], p["challenger"], p["champion"], p["n"]) for p in verdict["per_class"]]
     rows = [(name, percent(new), percent(old), f"{n:,}") for name, new, old, n in parts]
+    rows += [(f"{p['label']} (new)", percent(p["recall"]), "does not know it", f"{p['n']:,}")
+             for p in verdict.get("new_labels") or ()]
     return table(
         ("", "challenger", verdict.get("against", "champion"), "rows"),
         rows,
@@ -254,7 +278,7 @@ def _rules(verdict: Mapping) -> list[Markup]:
     limits = verdict.get("limits")
     if not limits:
         return []
-    sure = f"{100 * limits['confidence']:g} %"
+    sure = f"{100 * confidence_of(verdict):.4g} %"
     if verdict.get("against", "champion") != "champion":
         rule = f"The rule: the {sure} interval of the difference lies above zero."
         if "first_baseline_margin" in limits:
@@ -262,6 +286,12 @@ def _rules(verdict: Mapping) -> list[Markup]:
                 " The best baseline must not be surely better by more than "
                 f"{100 * limits['first_baseline_margin']:g} points, and the calibrated confidence "
                 f"may be off by {100 * limits['first_calibration_error']:g} points at most.")
+    elif verdict.get("new_labels"):
+        rule = (
+            "The rule for a new label: its recall is surely above zero, and on the rows of the "
+            f"other labels the {sure} interval of the difference lies above "
+            f"{-100 * limits['max_class_loss']:g} points. Classes and test sets veto as ever."
+        ).replace("-", "−")
     else:
         rule = (
             f"The rule: the {sure} interval of the difference lies above zero and the gain is at "
@@ -315,7 +345,7 @@ def _levels(curve: Sequence[Mapping]) -> Markup:
             percent(surest[0]["confidence"]) if surest else "–"))
         if not coverage:
             break
-    return tag("div", tag("h3", "To be right on at least"), table(
+    return tag("div", tag("h3", "Accuracy targets"), table(
         ("accuracy", "rows answered", "with a confidence from"), rows,
         ("number", "number", "number")))
 

@@ -91,6 +91,11 @@ def clean(raw: pd.DataFrame, data: Data, *, batch: str, identity: int, cleaning:
                               identity=identity)
 
 
+def mark_not_asked(table: pd.DataFrame, arrived: pd.DataFrame, data: Data) -> pd.DataFrame:
+    """Return the table as it is."""
+    return table
+
+
 def counted_by(rows: pd.DataFrame) -> pd.Series:
     """Return the sources."""
     return rows["source"]

@@ -110,10 +110,11 @@ class AnswerEvaluation(Evaluation):
 
     def judge(self, train: pd.DataFrame) -> Verdict:
         """Return the gate's verdict; rows that are not compared are a warning."""
-        scored = {role: self._scored(answers) for role, answers in self.answers.items()}
+        scored = {role: self.compared(answers) for role, answers in self.answers.items()}
         verdict = gate.judge(
             scored["challenger"], scored.get("champion"), self.config.gate, measure=self.measure,
-            baselines={"base": scored["base"]}, seed=self.config.seed)
+            baselines={"base": scored["base"]}, seed=self.config.seed,
+            allowance=self.allowance)
         if not self.left_out:
             return verdict
         count = len(self.left_out)
@@ -136,7 +137,7 @@ class AnswerEvaluation(Evaluation):
         """
         limits = self.config.gate
         score, lower, upper = gate.interval(
-            self._scored(answers), measure=self.measure, confidence=limits.confidence,
+            self.compared(answers), measure=self.measure, confidence=limits.confidence,
             resamples=limits.resamples, seed=self.config.seed)
         finished = answers.generated["finished"]
         return {"measure": self.measure, "score": score, "lower": lower, "upper": upper,
@@ -150,7 +151,7 @@ class AnswerEvaluation(Evaluation):
                    for batch, part in compared.groupby("batch", sort=False)}
         return {batch: {"score": measure.goodness(float(np.average(s.scores, weights=s.weights))),
                         "n": len(s.ids), "rows": digests[batch]}
-                for batch, s in self._scored(answers).items()}
+                for batch, s in self.compared(answers).items()}
 
     def examples(self) -> pd.DataFrame:
         """Return what the models wrote for the same instructions, and what was wanted.
@@ -198,7 +199,12 @@ class AnswerEvaluation(Evaluation):
             answers.generated["answer"].tolist(),
             self.rows["label"].iloc[self.drawn].tolist()), dtype=float)
 
-    def _scored(self, answers: Answers) -> dict[str, Scored]:
+    @property
+    def compared_by(self) -> str:
+        """The name of the measure that the gate compares."""
+        return self.measure
+
+    def compared(self, answers: Answers) -> dict[str, Scored]:
         """Return a model's scores by batch; a loss counts by the tokens of its answer."""
         compared, scores = self._compared().reset_index(drop=True), self._scores(answers)
         weights = answers.tokens if self.measure == "loss" else np.ones(len(compared))

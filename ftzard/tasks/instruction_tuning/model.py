@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from ftzard.config.schema import Config
+from ftzard.config.schema import Config, Data
 from ftzard.config.training_config import TrainingConfig
 from ftzard.errors import ModelError
 from ftzard.modeling.adapter_meta import read_meta
@@ -85,7 +85,7 @@ def adapter_meta(config: Config, tokenizer: PreTrainedTokenizerBase, cleaning: M
             "max_new_tokens": config.task.instructions.max_new_tokens, "cleaning": {}}
 
 
-def require_known_labels(rows: pd.DataFrame, adapter: Path, name: str) -> list[str]:
+def continued_labels(rows: pd.DataFrame, adapter: Path, name: str, data: Data) -> list[str]:
     """Return no labels: an answer may be any text."""
     return []
 

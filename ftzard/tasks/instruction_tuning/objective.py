@@ -23,8 +23,6 @@ class Answers:
     sequence into which a step's rows are packed, None for a row per sequence.
     """
 
-    class_weights: numpy.ndarray | None = None
-
     def __init__(
         self,
         model: nn.Module,
@@ -66,6 +64,15 @@ class Answers:
         else:
             batch = packing.together(ids, pad_id, device, **self.mask)
         return asked_alone(batch, ids, prompts)
+
+    def loss(self, scores: torch.Tensor, targets: numpy.ndarray) -> torch.Tensor:
+        """Return the cross entropy of the supervised tokens."""
+        return nn.functional.cross_entropy(
+            scores.float(), torch.from_numpy(targets).to(scores.device))
+
+    def part_weight(self, targets: numpy.ndarray) -> float:
+        """Return the supervised tokens."""
+        return len(targets)
 
     def count(self, rows: numpy.ndarray) -> int:
         """Return how many supervised tokens the loss of these rows sees."""

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ftzard.evaluation import metric_info
-from ftzard.evaluation.gate import means
+from ftzard.evaluation.gate import confidence_of, means
 from ftzard.evaluation.metric_info import EXACT_MATCH, LOSS, ROUGE_L, Measure
 from ftzard.reporting import batch_names, plots
 from ftzard.reporting.html import (
@@ -233,7 +233,8 @@ def _rules(verdict: Mapping, measure: Measure) -> list[Markup]:
     limits = verdict.get("limits")
     if not limits:
         return []
-    rule = f"The rule: the {100 * limits['confidence']:g} % interval of the gain lies above zero"
+    sure = f"{100 * confidence_of(verdict):.4g} %"
+    rule = f"The rule: the {sure} interval of the gain lies above zero"
     if verdict.get("against", "champion") != "champion":
         rule += "."
     else:

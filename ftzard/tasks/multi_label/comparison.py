@@ -16,6 +16,7 @@ from ftzard.core.text import cleaned_as
 from ftzard.evaluation.metric_info import SAMPLES_F1
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.tasks.base import base_spec
+from ftzard.tasks.classification.checks import same_labels
 from ftzard.tasks.comparison import ComparedModel, Comparison, Line
 from ftzard.tasks.multi_label import label_sets
 from ftzard.tasks.multi_label.metrics import multi_label_metrics, row_f1, set_scores
@@ -100,6 +101,8 @@ def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict
     from ftzard.tasks.benchmark import Subject, measured
 
     classes = list(models[0].labels)
+    same_labels(sorted(models[1].labels), sorted(classes), whose=models[1].name,
+                others=models[0].name)
     results = measured(
         [Subject(model.adapter, base_spec(model.base), {"labels": list(model.labels)})
          for model in models],

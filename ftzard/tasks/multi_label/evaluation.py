@@ -24,6 +24,7 @@ from ftzard.modeling.prediction_cache import Arrays, CachedModel, Question
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import encode
 from ftzard.tasks.classification import committee
+from ftzard.tasks.classification.checks import same_labels
 from ftzard.tasks.classification.evaluation import LabelEvaluation
 from ftzard.tasks.evaluation import BY_SET, Evaluation, in_row_order, test_sets
 from ftzard.tasks.multi_label import baselines, figures, label_sets
@@ -52,7 +53,6 @@ class LabelSetEvaluation(Evaluation):
 
     answers: dict[str, Answered] = field(default_factory=dict)
 
-    require_comparable = staticmethod(LabelEvaluation.require_comparable)
     require_tokenized = staticmethod(LabelEvaluation.require_tokenized)
     read_by = staticmethod(LabelEvaluation.read_by)
 
@@ -60,6 +60,11 @@ class LabelSetEvaluation(Evaluation):
     def classes(self) -> list[str]:
         """Label names in the order of the probabilities."""
         return self.meta["labels"]
+
+    @staticmethod
+    def require_comparable(meta: Mapping, other: Mapping, name: str) -> None:
+        """Raise ModelError if the other version has other labels."""
+        same_labels(meta["labels"], other["labels"], whose="the challenger", others=name)
 
     @staticmethod
     def bare_model(config: Config, loaded: LoadedBase) -> tuple[LabelSetClassifier, dict]:
@@ -94,12 +99,12 @@ class LabelSetEvaluation(Evaluation):
         frequent = baselines.most_frequent(train["label"], len(self.rows), self.classes)
         shares = label_sets.indicators(train["label"].tolist(), self.classes).mean(axis=0)
         self.answers[MOST_FREQUENT] = Answered(np.tile(shares, (len(self.rows), 1)), frequent)
-        scored = {role: self._scored(answers) for role, answers in self.answers.items()}
+        scored = {role: self.compared(answers) for role, answers in self.answers.items()}
         return gate.judge(
             scored["challenger"], scored.get("champion"), self.config.gate,
             seed=self.config.seed, measure=SAMPLES_F1.name, classes=self.classes,
             baselines={name: scored[name] for name in ("TF-IDF", MOST_FREQUENT)},
-            first_opponent=MOST_FREQUENT)
+            first_opponent=MOST_FREQUENT, allowance=self.allowance)
 
     def measure_of(self, answers: Answered) -> dict:
         """Return every score of one model on all test rows."""
@@ -114,7 +119,7 @@ class LabelSetEvaluation(Evaluation):
         """Return the mean F1 of rows with its interval, and other scores of a model."""
         found = self.measure_of(answers)
         value, lower, upper = gate.interval(
-            self._scored(answers), measure=SAMPLES_F1.name,
+            self.compared(answers), measure=SAMPLES_F1.name,
             confidence=self.config.gate.confidence, resamples=self.config.gate.resamples,
             seed=self.config.seed)
         return {"measure": SAMPLES_F1.name, "score": value, "lower": lower, "upper": upper,
@@ -180,7 +185,12 @@ class LabelSetEvaluation(Evaluation):
     def _labels(self, answers: Answered) -> list[str]:
         return label_sets.from_indicators(answers.chosen, self.classes)
 
-    def _scored(self, answers: Answered) -> dict[str, Scored]:
+    @property
+    def compared_by(self) -> str:
+        """The name of the measure that the gate compares."""
+        return SAMPLES_F1.name
+
+    def compared(self, answers: Answered) -> dict[str, Scored]:
         """Return each row's F1, and of each label of a row whether it was given, by test set."""
         f1 = row_f1(self._targets, answers.chosen)
         hits = np.where(self._targets, answers.chosen.astype(float), np.nan)

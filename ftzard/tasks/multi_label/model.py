@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ftzard.config.schema import Config
+from ftzard.config.schema import Config, Data
 from ftzard.config.training_config import TrainingConfig
 from ftzard.errors import ModelError
 from ftzard.modeling.adapter_meta import read_meta
@@ -57,7 +57,7 @@ def check_rows(loaded: LoadedBase, train_rows: pd.DataFrame, validation_rows: pd
         tokenized_as(rows, loaded.tokenizer, loaded.spec.max_length)
 
 
-def require_known_labels(rows: pd.DataFrame, adapter: Path, name: str) -> list[str]:
+def continued_labels(rows: pd.DataFrame, adapter: Path, name: str, data: Data) -> list[str]:
     """Return the labels of an adapter; raises ModelError if the rows have others, too.
 
     name: of the model, for the message.

@@ -62,6 +62,19 @@ class LabelSets:
         """Return what a model takes of a part, and bool (rows, labels): which label is right."""
         return pad([self.input_ids[row] for row in part], pad_id, device), self.targets[part]
 
+    def loss(self, scores: torch.Tensor, targets: numpy.ndarray) -> torch.Tensor:
+        """Return the binary cross entropy, in which a positive label weighs as much as its class.
+        """
+        weight = self.class_weights
+        return nn.functional.binary_cross_entropy_with_logits(
+            scores.float(), torch.from_numpy(targets).to(scores.device).float(),
+            pos_weight=None if weight is None else torch.from_numpy(weight).to(
+                scores.device, torch.float32))
+
+    def part_weight(self, targets: numpy.ndarray) -> float:
+        """Return the rows."""
+        return len(targets)
+
     def count(self, rows: numpy.ndarray) -> int:
         """Return how many targets the loss of these rows sees."""
         return len(rows)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ftzard.evaluation.gate import means
+from ftzard.evaluation.gate import confidence_of, means
 from ftzard.evaluation.metric_info import SAMPLES_F1
 from ftzard.reporting import batch_names, plots
 from ftzard.reporting.html import (
@@ -154,7 +154,8 @@ def _rules(verdict: Mapping) -> list[Markup]:
     limits = verdict.get("limits")
     if not limits:
         return []
-    rule = f"The rule: the {100 * limits['confidence']:g} % interval of the difference lies above "
+    sure = f"{100 * confidence_of(verdict):.4g} %"
+    rule = f"The rule: the {sure} interval of the difference lies above "
     if verdict.get("against", "champion") != "champion":
         rule += ("zero, and the best baseline is not surely better by more than "
                  f"{100 * limits['first_baseline_margin']:g} points.")

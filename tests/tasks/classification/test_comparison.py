@@ -1,6 +1,8 @@
 """Two models on the same rows: the intervals are right, and the rows they disagree on are found."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -99,11 +101,30 @@ def test_the_page_needs_no_other_file_and_escapes_texts(answers):
         rows, first, second, CLASSES, names=("M@1", "M@2"), asked=("a", "b"), config=compose(),
         described={"n": 300, "source": "rows.csv"}, speeds=(speed, speed), own_metrics={})
     page = render(comparison, 3)
-    assert "&lt;script&gt;" in page and "<script" not in page and "src=" not in page
-    for words in ("M@2 is better.", "macro F1", "F1 of each class", "tokens per second", "9,000",
-                  "40 MB",
+    assert "&lt;script&gt;" in page and page.count("<script") == 1 and "src=" not in page
+    for words in ("M@2 is better.", "macro F1", "F1 of each class", "Differences by class",
+                  "Confusion matrices", "Calibration", "tokens per second", "9,000", "40 MB",
                   "M@1 says", "the first 3 are shown"):
         assert words in page, words
+    own = r'<(?:section|details)[^>]* id="([^"]+)"'  # pictures have anchors of their own
+    links = set(re.findall(r'<a href="#([^"]+)"', page))
+    assert links <= set(re.findall(own, page)) and "b-cell-0-0-0" in links
+    third = replace(comparison, names=("M@1", "M@3"), asked=("a", "champion"))
+    both = render(comparison, 3, [third])
+    assert "M@1 and M@2, M@3" in both and "All models" in both and "M@3: Calibration" in both
+    assert "champion-cell-1-0-0" in both and "b-cell-1-0-0" in both
+    ids = re.findall(own, both)
+    assert len(set(ids)) == len(ids) > len(links)
+
+
+def test_recall_differs_by_class_with_an_interval(answers):
+    labels, first, second = answers
+    found = paired_scores(labels, first, second, CLASSES, seed=0)
+    for label, gap in found["class_differences"].items():
+        difference = (found["second"]["per_class"][label]["recall"]
+                      - found["first"]["per_class"][label]["recall"])
+        assert gap["value"] == pytest.approx(difference)
+        assert gap["lower"] <= gap["value"] <= gap["upper"] and gap["lower"] < gap["upper"]
 
 
 def speed(latency: float, low: float, high: float) -> dict:

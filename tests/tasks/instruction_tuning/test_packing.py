@@ -129,7 +129,7 @@ def test_the_gradient_of_packed_rows_is_that_of_the_rows(loaded, rows):
         model.zero_grad()
         parts = [objective.batch(part, 0, torch.device("cpu"))
                  for part in objective.parts(numpy.arange(16), 2 * LENGTH)]
-        loss = trainer._gradients(model, parts, 0, objective.weight(numpy.arange(16)))
+        loss = trainer._gradients(model, parts, 0, objective, objective.weight(numpy.arange(16)))
         found.append((loss, {n: p.grad for n, p in model.named_parameters() if p.requires_grad}))
     (loss, one), (summed, other) = found
     assert summed == pytest.approx(loss, abs=1e-6)

@@ -193,7 +193,7 @@ def test_nothing_of_classes_is_said_and_nothing_is_called_missing(whole):
     for word in ("class ", "classes", "confusion", "calibration", "accuracies", "recall", "mcnemar",
                  "not reported", "no trial recorded", "no confusion"):
         assert word not in text, word
-    assert reader.open == [] and "script" not in reader.tags and "img" not in reader.tags
+    assert reader.open == [] and reader.tags.count("script") == 1 and "img" not in reader.tags
 
 
 def test_the_same_facts_give_the_same_page(told, whole):

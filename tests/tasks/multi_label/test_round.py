@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from ftzard.cli import labeling_screen, labeling_session
+from ftzard.cli import labeling_screen
 from ftzard.data import storage
 from ftzard.data.labeling.labeling_queue import read_queue
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.registry import compare, export, lookup, model_records, packaging
 from ftzard.registry.predict import predict_texts, understood
-from ftzard.steps import reproduce
+from ftzard.steps import labeling_session, reproduce
 from ftzard.tasks.multi_label import TASK
 from ftzard.tracking import registry
 from ftzard.tracking.workspace_store import connect
@@ -221,4 +221,4 @@ def test_labels_are_marked_key_by_key_in_the_terminal(done):
     assert "marked: anger|fear|joy" in labeling_screen.screen(session)
     labeling_screen.press(session, "2")
     labeling_screen.press(session, "\r")
-    assert session.answers["label"].iloc[-1] == "anger|joy"
+    assert session.answers[-1].label == "anger|joy"

@@ -105,8 +105,7 @@ def test_a_step_in_parts_has_the_loss_of_all_its_rows(loaded, rows, weights):
     for tokens in (None, 40):
         parts = [objective.batch(part, pad_id, device) for part in objective.parts(numbers, tokens)]
         assert (len(parts) == 1) == (tokens is None)
-        losses.append(trainer._gradients(model, parts, 0, objective.count(numbers),
-                                         objective.class_weights))
+        losses.append(trainer._gradients(model, parts, 0, objective, objective.count(numbers)))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     scores = torch.from_numpy(np.concatenate([
         model(**objective.batch(np.array([n]), pad_id, device)[0]).logits.detach().numpy()
