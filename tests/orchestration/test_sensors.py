@@ -32,7 +32,8 @@ from ftzard.errors import WorkspaceError
 from ftzard.orchestration import drop_folder_runs
 from ftzard.tracking import runs
 from ftzard.tracking.workspace_store import connect
-from ftzard.workspace import delivery_hashes, drop_folders
+from ftzard.workspace import delivery_hashes, drop_folders, notices
+from tests.workspace.notice_titles import NOBODY, noticed
 
 INFERENCE, RETRAINING = "inference_pipeline_job", "retraining_pipeline_job"
 TRAINING = "training_pipeline_job"
@@ -274,10 +275,13 @@ class TestLabelled:
         said = request.run_config["resources"]["experiment"]["config"]
         assert said == {"data": {"labelled": "data/labelled/enough.csv"}}
 
-    def test_too_few_wait_and_it_is_said_how_many(self, instance, workspace):
+    def test_too_few_wait_and_it_is_said_how_many(self, instance, workspace, monkeypatch):
+        monkeypatch.setenv(notices.VARIABLE, NOBODY)
         self.labels(workspace, "few.csv", range(49))
-        found = drop_folder_runs.labelled(instance, workspace)
+        for _ in range(2):
+            found = drop_folder_runs.labelled(instance, workspace)
         assert found.requests == []
+        assert noticed(workspace) == [f"{workspace.root.name}: 49 of 50 labels"], "once"
         assert "49 of 50 new labels (sampling.min_labelled) in few.csv (49)" in found.reason
         marker = workspace.root / "ftzard.yaml"
         marker.write_text("sampling: {min_labelled: 49}\n")
@@ -376,6 +380,7 @@ class TestSensorsAndSchedules:
                                                                    name):
         """A run may fail before Dagster asks its sensors of failures for the first time."""
         monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))
+        monkeypatch.setenv(notices.VARIABLE, NOBODY)
         folder = name.rpartition("_")[0]
         place, ask = getattr(workspace, folder), getattr(drop_folder_runs, folder)
         bad, fine = (dropped(place, n, n) for n in ("bad.csv", "fine.csv"))
@@ -390,6 +395,8 @@ class TestSensorsAndSchedules:
             refused(instance, first)  # the second failed for another reason, such as a full disk
             said = look.evaluate_tick(build(instance)).skip_message
         assert "bad.csv was set aside in data/quarantine" in said
+        assert sorted(noticed(workspace)) == [
+            f"{workspace.root.name}: {file} was refused" for file in ("bad.csv", "twin.csv")]
         for file in (bad, twin):  # the same content, so there was one run
             assert not file.exists()
             assert (workspace.quarantine / file.name).read_text() == "bad.csv"
@@ -400,6 +407,7 @@ class TestSensorsAndSchedules:
 
     def test_what_a_dead_run_left_open_is_closed_with_it(self, workspace, monkeypatch):
         monkeypatch.setenv("FTZARD_WORKSPACE", str(workspace.root))
+        monkeypatch.setenv(notices.VARIABLE, NOBODY)
         gone = subprocess.Popen(["true"])
         gone.wait()
         look, = [s for s in definitions.defs.sensors if s.name == "dead_run_sensor"]
@@ -415,6 +423,8 @@ class TestSensorsAndSchedules:
             assert said == f"closed {run.run_id}"
             assert instance.get_run_by_id(run.run_id).status == DagsterRunStatus.FAILURE
         assert tracking.client.get_run(left.id).info.status == "KILLED"
+        assert [title for title, _ in notices.undelivered(workspace)] == noticed(workspace) == [
+            f"{workspace.root.name}: a run died"], "somebody was to be told at once"
 
     def test_a_second_look_reads_no_file_again(self, instance, workspace, monkeypatch):
         dropped(workspace.incoming, "big.csv")

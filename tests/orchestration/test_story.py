@@ -506,12 +506,18 @@ class TestStatusAndReport:
 
     def test_the_report_is_one_file_that_needs_no_other(self, story):
         page = story.workspace.report.read_text(encoding="utf-8")
-        assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", page)
+        assert not re.search(r"""<(?!a )[^>]*(src|href)\s*=\s*["'](?!data:|#)""", page)
         assert "@import" not in page and "<script src" not in page
         for word in ("FalconSentiAnalysis", "TF-IDF", "glad", "sad", story.record.head[:7]):
             assert word in page or word == story.record.head[:7]
         tuned = runs.children(story.tracking(), "EVALUATION")
         assert any(run.info.run_id in page or run.info.run_id[:8] in page for run in tuned)
+        reports = story.workspace.report.parent
+        own = {file.name for file in reports.glob("FalconSentiAnalysis-*.html")}
+        links = set(re.findall(r'<a href="([^"#:]+)"', page))
+        assert len(own) >= 2 and links == own | {"all.html"}
+        assert own <= set(re.findall(r'<a href="([^"]+)"', (reports / "all.html").read_text()))
+        assert re.search(r'<a href="http://127.0.0.1:\d+/runs/[0-9a-f-]+">Dagster run</a>', page)
 
     def test_an_evaluation_tells_what_an_answer_costs(self, story):
         run = runs.children(story.tracking(), "EVALUATION")[0]

@@ -14,8 +14,9 @@ from ftzard.registry import model_records
 from ftzard.steps import drift_reference
 from ftzard.tasks.base import task_named
 from ftzard.tracking.registry import Version
-from ftzard.workspace import drift_log
+from ftzard.workspace import drift_log, notices
 from tests.evaluation.simulated import CLASSES, made
+from tests.workspace.notice_titles import NOBODY, noticed
 
 CHAMPION = Version("Moods", 3, "run", {})
 
@@ -65,9 +66,11 @@ def compared(workspace, name: str, seed: int, *, config=None, **change):
     return found, run
 
 
-def test_what_was_found_is_logged_said_tagged_and_kept(ready):
+def test_what_was_found_is_logged_said_tagged_and_kept(ready, monkeypatch):
+    monkeypatch.setenv(notices.VARIABLE, NOBODY)
     found, run = compared(ready, "b1", 7, share=0.85)
     assert found.alarm and run.logged["drift_alarm"] == 1
+    assert noticed(ready) == [f"{ready.root.name}: batch b1 drifts"]
     assert run.said["drift"]["raised_by"] == found.raised_by
     assert run.tagged == {"drift": "drift", "drift_alarm": "true"}
     assert run.kept == {"drift": drift_log.place(ready)}

@@ -16,10 +16,12 @@ from ftzard.registry import model_records
 from ftzard.steps.step_run import start_step
 from ftzard.tracking import registry, runs
 from ftzard.tracking.workspace_store import connect
+from ftzard.workspace import notices
 from ftzard.workspace.workspace import Workspace
 from tests.orchestration.texts import easy_texts
 from tests.story import SMALL
 from tests.trained import NAME
+from tests.workspace.notice_titles import NOBODY, noticed
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +41,7 @@ def judged(template, tmp_path_factory) -> Judged:
     shutil.copytree(template, root, symlinks=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FTZARD_WORKSPACE", str(root))
+        patch.setenv(notices.VARIABLE, NOBODY)
         return judge(Workspace(root))
 
 
@@ -85,6 +88,8 @@ def judge(workspace: Workspace) -> Judged:
 def test_the_verdict_is_no_champion_yet_and_says_what_would_help(judged):
     verdict = judged.record["verdict"]
     assert verdict["decision"] == judged.tags["verdict"] == "no champion yet"
+    assert noticed(judged.workspace) == [
+        f"{judged.workspace.root.name}: {NAME}@1 was refused; there is no champion yet"]
     said = " ".join(verdict["reasons"])
     assert "majority class" in said and "labelled rows" in said and "there are 360." in said
     assert "pretrained base" in said
