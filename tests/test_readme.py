@@ -23,6 +23,7 @@ import yaml
 from ftzard.config.compose import compose
 from ftzard.orchestration.launchpad_file import split_launchpad
 from ftzard.tasks.instruction_tuning import instructions
+from tests import warm_processes
 from tests.tasks.multi_label.made_up import make_rows
 
 ROOT = Path(__file__).parents[1]
@@ -151,11 +152,11 @@ def test_the_readme_is_one_screen_and_a_little_more():
 
 
 def environment(folder: Path) -> dict[str, str]:
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    """Return an environment whose `ftzard` is the installed one, begun as a fork."""
+    path = os.pathsep.join((str(warm_processes.script(folder / "bin")),
+                            str(Path(sys.executable).parent), os.environ["PATH"]))
     not_ours = ("FTZARD_WORKSPACE", "DAGSTER_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-    clean = {k: v for k, v in os.environ.items() if k not in not_ours}
-    return {**clean, "PATH": path, "HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE",
-            "GOMP_SPINCOUNT": "1000"}
+    return {**{k: v for k, v in os.environ.items() if k not in not_ours}, "PATH": path}
 
 
 def run_in(folder: Path, command: list[str], page: str) -> str:
