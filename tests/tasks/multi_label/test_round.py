@@ -148,7 +148,7 @@ def test_the_report_shows_each_label_and_which_come_together(done):
                   "Micro F1", "The rule: ", "exactly their labels"):
         assert words in page, words
     results = page.partition('<section id="glance">')[2].partition('<section id="learning">')[0]
-    assert "Micro F1" in results and "accuracy" not in results.lower()
+    assert "F1 per row" in results and "accuracy" not in results.lower()
 
 
 def test_commands_tell_the_scores_by_their_names(done, tool):
