@@ -113,7 +113,7 @@ def test_a_base_that_was_a_classifier_of_other_labels_gets_a_fresh_head(spec, lo
 
 def test_labels_must_be_two_or_more_and_differ(spec):
     for labels in (["one"], ["one", "one"]):
-        with pytest.raises(ModelError, match="at least two, each once"):
+        with pytest.raises(ModelError, match="at least 2, each once"):
             load_base(spec, labels)
 
 
