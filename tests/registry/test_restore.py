@@ -86,14 +86,15 @@ def test_a_clone_gets_all_its_data_without_a_commit(rounds, tmp_path):
 def test_a_record_stays_unless_its_adapter_comes_back_or_it_is_named(mine):
     record = mine.root / f"models/{MODEL}/2.yaml"
     restore(mine.workspace, mine.commits["model 2"])
-    assert "refuse" in record.read_text(), "the verdict came after the adapter"
+    assert "decision: refuse" in record.read_text(), "the verdict came after the adapter"
     (mine.root / f"models/{MODEL}/2.zip").write_text("another adapter 2")
     version(mine.root, [mine.workspace.handle("adapter", f"models/{MODEL}/2.zip")],
             message="m", run_id="r", push=False)
     done = restore(mine.workspace, mine.commits["model 2"])
-    assert written(done) == ["adapter", "record"] and "refuse" not in record.read_text()
+    assert written(done) == ["adapter", "record"] and (
+        "decision: refuse" not in record.read_text())
     restore(mine.workspace, mine.commits["evaluation 2"], ["record"])
-    assert "refuse" in record.read_text()
+    assert "decision: refuse" in record.read_text()
 
 
 @pytest.mark.parametrize(("which", "words"), [

@@ -307,8 +307,11 @@ def _logits(model: CachedModel, rows: pd.DataFrame, sets: list[np.ndarray],
 
 
 def _labels(model: CachedModel) -> list[str]:
-    """Return the labels of a model, in the order of its logits, without opening it."""
+    """Return the labels of a model, in the order of its logits, unopened where it has an identity.
+    """
     known = model.identity
+    if not known:
+        return model.model.meta["labels"]
     return known["meta"]["labels"] if known["adapter"] else known["labels"]
 
 
