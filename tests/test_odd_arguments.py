@@ -191,6 +191,8 @@ def test_any_arguments_end_in_a_sentence(ftzard, monkeypatch, places, paths, tmp
         raise TooLong
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # for details of what nobody foresaw
+    here = tmp_path / "outer" / "here"  # `init ..` makes a workspace of the folder around it
+    here.mkdir(parents=True)
     before_alarm = signal.signal(signal.SIGALRM, too_long)
     names = list(COMMANDS)
     for number in range(CASES):
@@ -212,7 +214,7 @@ def test_any_arguments_end_in_a_sentence(ftzard, monkeypatch, places, paths, tmp
         with monkeypatch.context() as patch:
             for name, value in environment.items():
                 patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
-            patch.chdir(tmp_path)
+            patch.chdir(here)
             patch.setattr("sys.stdin", open(os.devnull))
             code = None
             signal.alarm(SECONDS)
