@@ -10,8 +10,11 @@ import yaml
 
 
 def merged(values: dict, more: dict) -> dict:
-    """Return values with those of `more` laid over them."""
-    return {**values, **{key: merged(values.get(key) or {}, value) if isinstance(value, dict)
+    """Return values with those of `more` laid over them; a name alone is a group's choice."""
+    def inner(value: object) -> dict:
+        return {"choice": value} if isinstance(value, str) else value or {}
+
+    return {**values, **{key: merged(inner(values.get(key)), value) if isinstance(value, dict)
                          else value for key, value in more.items()}}
 
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from ftzard.config.compose import compose
+from tests import warm_processes
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -60,9 +61,10 @@ def test_few_of_its_texts_are_nearly_the_same(name, tmp_path):
 @pytest.mark.system
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_from_its_one_command(name, tmp_path):
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    path = os.pathsep.join((str(warm_processes.script(tmp_path / "bin")),
+                            str(Path(sys.executable).parent), os.environ["PATH"]))
     done = subprocess.run([EXAMPLES / "run.sh", name, tmp_path / "made"], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          env={**os.environ, "PATH": path, "HOME": str(tmp_path)})
+                          env={**os.environ, "PATH": path})
     assert done.returncode == 0, done.stdout[-4000:]
     assert re.search(SAYS[name], done.stdout), done.stdout[-4000:]
