@@ -172,10 +172,11 @@ def test_without_addresses_nothing_is_kept(workspace, monkeypatch):
     assert found.state == "ok" and "nobody is notified" in found.sentence
 
 
-def test_a_run_that_fails_is_told_by_the_command_and_fails_as_without(workspace, service, ftzard):
+def test_a_run_that_fails_is_told_by_the_command_and_fails_as_without(workspace, service, tool):
     (workspace.root / "bad.csv").write_text("text,label\nmy own row,glad\n")
-    code, _ = ftzard("run", "cleaning_job", "data.source=bad.csv", "-w", workspace.root)
-    assert code == 1
+    ended = tool("ftzard", "run", "cleaning_job", "data.source=bad.csv", "-w", workspace.root,
+                 at=workspace.root)
+    assert ended.returncode == 1
     told, = service.taken
     assert told["title"].endswith("cleaning_job failed") and "my own row" not in told["message"]
     assert "/runs/" in told["message"]
