@@ -51,10 +51,10 @@ def gather(workspace: Workspace) -> dict:
         "dropped": {name: {**tally.to_dict(), "sentence": tally.sentence()}
                     for name, tally in (drop_tally.of(workspace) or {}).items()},
         "not_taken": drop_folders.passed_over(workspace),
-        "drift": _drift(workspace, store),
+        "drift": _named(drift_log.last(workspace), workspace, store),
         "cluster": [{**job, "sentence": cluster_jobs.sentence(job)}
                     for job in cluster_jobs.jobs(workspace.state)],
-        "estimate": _estimate(workspace, store),
+        "estimate": _named(estimate_log.last(workspace), workspace, store),
         "error_budget": error_budget.standing(
             entries, config.gate.error_budget, config.gate.rounds,
             cap=(1 - config.gate.confidence) / 2),
@@ -65,24 +65,13 @@ def gather(workspace: Workspace) -> dict:
     }
 
 
-def _drift(workspace: Workspace, store: Reading) -> dict | None:
-    """Return the latest batch's entry in the drift log, and the batch's name in the report."""
-    last = drift_log.last(workspace)
-    if last is None:
+def _named(entry: dict | None, workspace: Workspace, store: Reading) -> dict | None:
+    """Return the latest entry of a log of batches with the batch's name in the report."""
+    if entry is None:
         return None
     names = delivered_as(workspace, store)
-    return {**last, "called": batch_names.called(last["batch"], names),
-            "sentence": batch_names.told(last["sentence"], names)}
-
-
-def _estimate(workspace: Workspace, store: Reading) -> dict | None:
-    """Return the latest batch's entry in the log of estimates, and the batch's name."""
-    last = estimate_log.last(workspace)
-    if last is None:
-        return None
-    names = delivered_as(workspace, store)
-    return {**last, "called": batch_names.called(last["batch"], names),
-            "sentence": batch_names.told(last["sentence"], names)}
+    return {**entry, "called": batch_names.called(entry["batch"], names),
+            "sentence": batch_names.told(entry["sentence"], names)}
 
 
 def _model(workspace: Workspace, version, table: Standings | None) -> dict | None:
