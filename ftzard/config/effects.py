@@ -135,6 +135,7 @@ READ_BY: dict[str, str] = {
     "gate.trial": "choosing evaluation retraining",
     "gate.error_budget": _JUDGED,
     "gate.rounds": _JUDGED,
+    "gate.label_noise": _JUDGED,
     "tracking.uri": _ALL,
     "tracking.experiment": _ALL,
     "tracking.registered_model": _ALL.replace("cleaning labels ", ""),
@@ -180,8 +181,8 @@ _FOR_TASK = {
     **{("metrics", step): _LABELS for step in _JUDGED.split()},
     **{(f"gate.{name}", step): _LABELS for step in ("choosing", "evaluation")
        for name in ("max_class_loss", "first_baseline_margin")},
-    **{("gate.first_calibration_error", step): ("classification",)
-       for step in ("choosing", "evaluation")},
+    **{(f"gate.{name}", step): ("classification",) for step in ("choosing", "evaluation")
+       for name in ("first_calibration_error", "label_noise")},
     ("drift.estimate_accuracy", "inference"): ("classification",),
     ("task.abstain_below", "choosing"): ("classification",),
     ("task.abstain_below", "retraining"): ("classification",),

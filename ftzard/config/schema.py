@@ -182,6 +182,7 @@ class Gate:
     trial: bool
     error_budget: float | None
     rounds: int
+    label_noise: bool
 
 
 @dataclass

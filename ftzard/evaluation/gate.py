@@ -24,7 +24,7 @@ import numpy as np
 
 from ftzard.config.schema import Gate
 from ftzard.evaluation import gate_sentences as sentences
-from ftzard.evaluation import metric_info, paired
+from ftzard.evaluation import label_noise, metric_info, paired
 from ftzard.evaluation.error_budget import Allowance
 from ftzard.evaluation.gate_sentences import count
 from ftzard.evaluation.intervals import wilson_interval
@@ -40,7 +40,7 @@ from ftzard.evaluation.paired import (
 )
 
 #: Limits that are about labels: where scores are judged there are none.
-OF_CLASSES = ("max_class_loss", "first_baseline_margin", "first_calibration_error")
+OF_CLASSES = ("max_class_loss", "first_baseline_margin", "first_calibration_error", "label_noise")
 #: The decision on a first model that is not good enough.
 NO_CHAMPION = "no champion yet"
 #: What every page says of a model that was judged in a trial workspace.
@@ -68,7 +68,8 @@ class Verdict:
     new_labels: of labels that the champion does not know, [{label, recall, lower, upper, n, found,
     not_asked}], where all other numbers are of the rows of the other labels.
     error_budget: what the decision spent of the budget, as `Allowance.account` returns it, None
-    without a budget.
+    without a budget. label_noise: what another person's labels would do to the gain, as
+    `LabelNoise.to_dict` returns it, None where too few test rows were answered by two people.
     """
 
     promoted: bool
@@ -92,6 +93,7 @@ class Verdict:
     measure: str = ACCURACY.name
     new_labels: list[dict] = field(default_factory=list)
     error_budget: dict | None = None
+    label_noise: dict | None = None
 
     def to_dict(self) -> dict:
         """Return the verdict as plain values that JSON can hold.
@@ -103,8 +105,9 @@ class Verdict:
         values = asdict(self)
         if not self.new_labels:
             del values["new_labels"]
-        if self.error_budget is None:
-            del values["error_budget"]
+        for name in ("error_budget", "label_noise"):
+            if values[name] is None:
+                del values[name]
         if self.measure != ACCURACY.name:
             return values
         return {_OF_ACCURACY.get(k, k): v for k, v in values.items() if k != "measure"}
@@ -149,6 +152,7 @@ def judge(
     calibration_chance: float = 0.0,
     new_labels: Mapping[str, int] | None = None,
     allowance: Allowance | None = None,
+    differ: Mapping[str, bool] | None = None,
 ) -> Verdict:
     """Decide whether `challenger` replaces `champion`.
 
@@ -175,6 +179,8 @@ def judge(
         allowance: what this decision may spend of the error budget: its level is that of the
             interval of the difference and of the exact test; vetoes and baselines, which promote
             nothing, stay at `limits.confidence`. None tests at that, too.
+        differ: of test rows that two people labelled blind, whether they differ; a gain that would
+            not outlast another person's labels cannot be told, unless `limits.label_noise` is off.
 
     Raises:
         DataError: sets, ids, labels, weights or names do not match, no row is left, or the base is
@@ -241,6 +247,13 @@ def judge(
     decision, reasons, rows_needed = (
         _decide_new(total, arrived, vetoes, limits) if arrived
         else _decide(pairs, total, before, vetoes, against, limits, level, allowance))
+    noise = None
+    if differ and limits.label_noise and not first and not new and isinstance(pairs, LabelPairs):
+        noise = label_noise.of_gain(pairs.correct, before, pairs.ids, differ, limits.confidence,
+                                    rng)
+    if noise is not None and decision == "promote":
+        reasons = [*(reasons if noise.holds else reasons[:-1]), sentences.of_label_noise(noise)]
+        decision = decision if noise.holds else "cannot tell"
     return Verdict(
         promoted=decision == "promote",
         decision=decision,
@@ -265,6 +278,7 @@ def judge(
         new_labels=arrived,
         error_budget=None if allowance is None else _account(
             pairs, total, before, decision, limits, allowance, rng),
+        label_noise=None if noise is None else noise.to_dict(),
     )
 
 

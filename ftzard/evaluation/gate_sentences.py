@@ -6,6 +6,7 @@ from typing import Any
 from ftzard.config.schema import Gate
 from ftzard.evaluation.error_budget import Allowance
 from ftzard.evaluation.error_budget import percent as share_of
+from ftzard.evaluation.label_noise import LabelNoise
 from ftzard.evaluation.metric_info import ACCURACY, Measure
 
 
@@ -105,6 +106,21 @@ def of_budget(allowance: Allowance) -> str:
             f"spend {share_of(allowance.level)}, one-sided.")
 
 
+def of_label_noise(noise: LabelNoise) -> str:
+    """Say whether the gain would outlast another person's labels."""
+    (won, won_apart), (lost, lost_apart) = noise.won, noise.lost
+    first = (f"Of {count(noise.rows)} test rows that two people labelled blind they differ on "
+             f"{count(noise.differed)} ({won_apart} of {won} that only the challenger has right, "
+             f"{lost_apart} of {lost} that only the champion has): with another person's labels "
+             f"the gain would be {_points(noise.gain, sign=True)}, and above zero with a chance of "
+             f"{_chance(noise.chance)}")
+    if noise.holds:
+        return f"{first}."
+    return (f"{first}; {_percent(noise.confidence)} are needed. The gain is smaller than what "
+            "people disagree on, so it cannot be told from one person's view. Agree on guidelines, "
+            "or let more test rows be answered by two people (sampling.overlap).")
+
+
 def promoted(against: str, measure: Measure) -> str:
     """Say why the challenger is promoted."""
     if against != "champion":
@@ -182,6 +198,10 @@ def _points(share: float, sign: bool = False, unit: bool = True) -> str:
 
 def _share(share: float) -> str:
     return ACCURACY.value(share)
+
+
+def _chance(share: float) -> str:
+    return "more than 99.9 %" if share > 0.999 else f"{100 * share:.1f} %"
 
 
 def _percent(share: float) -> str:

@@ -203,6 +203,7 @@ class LabelPairs:
         _refuse_shared(challenger)
         self.sets, self.classes = dict(challenger), classes
         joined = self.sets.values()
+        self.ids = np.concatenate([s.ids for s in joined])
         self.true = class_indices(np.concatenate([s.labels for s in joined]), classes)
         self.correct = self.true == class_indices(
             np.concatenate([s.predicted for s in joined]), classes)

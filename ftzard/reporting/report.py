@@ -15,7 +15,7 @@ from ftzard.evaluation import gate
 from ftzard.reporting import batch_names, html, plots
 from ftzard.reporting.html import Markup, joined, missing, tag
 from ftzard.reporting.report_data import Facts, Round, TaskSections
-from ftzard.reporting.sections_evidence import error_budget, estimates
+from ftzard.reporting.sections_evidence import agreement, error_budget, estimates
 from ftzard.reporting.sections_rounds import drift, forgetting, listed, rounds
 from ftzard.reporting.sections_training import data, learning
 
@@ -25,6 +25,7 @@ SECTIONS = (
     ("comparison", "Champion against challenger"),
     ("budget", "Error budget"),
     ("answers", "Test results"),
+    ("people", "Agreement between people"),
     ("learning", "Training"),
     ("data", "Data"),
     ("labelling", "Labelling"),
@@ -56,6 +57,7 @@ def render(facts: Facts | Mapping[str, Any], sections_of: SectionsOf) -> str:
             "No comparison was made in this round, so there is no interval to show."),
         "budget": error_budget(checked),
         "answers": task.answers,
+        "people": agreement(checked),
         "learning": learning(checked),
         "data": data(checked),
         "labelling": labelling(checked, task),
@@ -153,6 +155,8 @@ def _verdict(facts: Facts, task: TaskSections) -> Markup:
         ("cannot tell", True): "Cannot tell: too few test rows to accept a first model",
         ("cannot tell", False): "Cannot tell: too few test rows, so the champion stays",
     }[decision, first]
+    if decision == "cannot tell" and not (verdict.get("label_noise") or {"holds": True})["holds"]:
+        headline = "Cannot tell: people disagree on more than the gain, so the champion stays"
     warnings = [f"Warning: {warning}" for warning in verdict.get("warnings", [])]
     return html.render(
         "verdict", verdict=verdict, headline=headline,

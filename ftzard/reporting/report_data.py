@@ -246,7 +246,9 @@ class Facts:
     with its batch and the champion's number, oldest first.
     delivered_as: {batch: name of the file that it was delivered as}, of the batches known by name.
     error_budget: `error_budget.standing(...)`, None without a budget; estimates: the entries of the
-    log of accuracy estimates, oldest first.
+    log of accuracy estimates, oldest first; agreement: `Agreement.to_dict()` of two people's blind
+    answers to test rows, with `sentence` and `models`, [{model, share, lower, upper}] of how often
+    a model says what a person said on the same rows.
     pages: file name of the page that lists all reports, beside this one.
     """
 
@@ -265,6 +267,7 @@ class Facts:
     rows_read: int | None = None
     error_budget: Mapping[str, Any] | None = None
     estimates: Sequence[Mapping[str, Any]] = ()
+    agreement: Mapping[str, Any] | None = None
     dropped_by_own_code: dict[str, int] | None = None
     leaks: Mapping[str, int] | None = None
     arrived_leaks: Mapping[str, int] | None = None

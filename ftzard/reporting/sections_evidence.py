@@ -1,10 +1,20 @@
-"""Report sections on the evidence: the error budget, and accuracy estimated before labels."""
+"""Report sections on the evidence: error budget, estimates before labels, people's agreement."""
 
 from collections.abc import Mapping
 
 from ftzard.evaluation.error_budget import percent as share
 from ftzard.reporting import batch_names, plots
-from ftzard.reporting.html import Markup, badge, joined, missing, opening, percent, table, tag
+from ftzard.reporting.html import (
+    Markup,
+    badge,
+    joined,
+    missing,
+    opening,
+    percent,
+    picture,
+    table,
+    tag,
+)
 from ftzard.reporting.report_data import Facts
 
 #: How the words of a decision are shown.
@@ -58,6 +68,38 @@ def estimates(facts: Facts) -> Markup:
                  "batch. Diamonds: measured on its audit rows, which are drawn by chance. Covered "
                  "means that the two sampling errors allow the difference.",
             class_="soft small gap")])
+
+
+def agreement(facts: Facts) -> Markup:
+    """Return how often people agree on test rows, and each model with them, on the same rows."""
+    told = facts.agreement
+    if not told:
+        return missing("How often people agree on the test rows is not known: it takes 30 test "
+                       "rows that two people have labelled blind (sampling.overlap).")
+    drawing = picture(
+        "Agreement on the same rows",
+        f"Of {told['rows']:,} test rows that two people labelled blind. The line of a model is "
+        "how often it says what a person said."
+        + ("" if told["ceiling"] is None else
+           f" Dotted: about {percent(told['ceiling'])} of the labels are right, and no model "
+           "scores more on labels of one person."), plots.svg(plots.agreement(told)))
+    names = told["classes"]
+    counts = table(("one says, the other says", *names),
+                   [(name, *(f"{n:,}" for n in line))
+                    for name, line in zip(names, told["confusion"], strict=True)],
+                   (None, *["number"] * len(names)))
+    by_class = table(("class", "answers", "the other says it too"),
+                     [(line["label"], f"{line['answers']:,}", percent(line["share"]))
+                      for line in told["per_class"]], (None, "number", "number"))
+    kappa = "" if told["kappa"] is None else (
+        f" Cohen's kappa is {told['kappa']:.2f} ({told['kappa_lower']:.2f} to "
+        f"{told['kappa_upper']:.2f}).")
+    return joined([opening(told["sentence"]),
+                   tag("div", drawing, joined([by_class, tag("div", counts, class_="gap")]),
+                       class_="two"),
+                   tag("p", f"{kappa} The right labels are estimated from the agreement, if people "
+                            "err independently of each other and alike on all classes.",
+                       class_="soft small gap")])
 
 
 def _line(line: Mapping, delivered_as: Mapping[str, str]) -> tuple:

@@ -22,6 +22,7 @@ from ftzard.steps import (
     accuracy_estimate,
     drift_reference,
     gate_budget,
+    people_agreement,
     temperature,
     version_scores,
 )
@@ -222,8 +223,9 @@ def apply_verdict(run: StepRun, version: Version, evaluation: Evaluation) -> Non
     run.record_facts(verdict=verdict.to_dict(), version=version.number, model=version.name,
                 models=evaluation.table().to_dict("records"),
                 champion=evaluation.champion.number if evaluation.champion else None)
+    agreed = people_agreement.record(run, evaluation)
     update_record(run, version, {
-        "verdict": verdict.to_dict(), **counted,
+        "verdict": verdict.to_dict(), **counted, **({"agreement": agreed} if agreed else {}),
         "challenged": evaluation.champion.number if evaluation.champion else None,
         "metrics": {line["model"]: line for line in evaluation.table().to_dict("records")},
         **evaluation.entries(),

@@ -8,7 +8,7 @@ from ftzard.data import cleaning, intake_summary, reading
 from ftzard.data.labeling import labeling_queue, submissions
 from ftzard.reporting import plots
 from ftzard.sources import ingest
-from ftzard.steps import accuracy_estimate
+from ftzard.steps import accuracy_estimate, people_agreement
 from ftzard.steps.step_run import Picture, StepRun
 
 
@@ -56,6 +56,7 @@ def clean(run: StepRun, delivery: Path, rows: pd.DataFrame
                                at=submissions.time_of(given))
     run.log(**accepted.numbers)
     run.record_facts(labels=accepted.facts)
+    people_agreement.remember(run, accepted)
     print(accepted.sentence)
     return accepted.cleaned, accepted.rejected
 

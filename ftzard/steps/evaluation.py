@@ -17,7 +17,13 @@ from ftzard.modeling.prediction_cache import AnswerStore, CachedModel
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.registry import champion_alias, model_records
-from ftzard.steps import first_model, gate_budget, row_accounts, version_scores
+from ftzard.steps import (
+    first_model,
+    gate_budget,
+    people_agreement,
+    row_accounts,
+    version_scores,
+)
 from ftzard.steps.step_run import StepRun
 from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.evaluation import Evaluation
@@ -69,6 +75,7 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
     _score_earlier(run, evaluation, loaded, store)
     evaluation.allowance, decided = gate_budget.allow(
         run, challenger, files[0] if files else None, evaluation.rows)
+    evaluation.differ = people_agreement.differ(run, evaluation.rows)
     verdict = evaluation.judge(rows[rows["split"] == "train"])  # adds the baselines' answers too
     if decided is not None:
         evaluation.verdict = decided

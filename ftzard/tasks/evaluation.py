@@ -63,6 +63,7 @@ class Evaluation(ABC):
         memory: MiB that the weights of each opened model take, by its role.
         sample: the challenger's answers, with which later batches are compared for drift.
         allowance: what the gate may spend of the error budget, None without one.
+        differ: of test rows that two people labelled blind, whether they differ.
         verdict: the gate's.
     """
 
@@ -80,6 +81,7 @@ class Evaluation(ABC):
     memory: dict[str, float] = field(default_factory=dict)
     sample: Sample | None = None
     allowance: Allowance | None = None
+    differ: Mapping[str, bool] = field(default_factory=dict)
     verdict: Verdict | None = None
 
     def __post_init__(self) -> None:

@@ -101,6 +101,9 @@ def searched(count: int) -> list[dict]:
                         "weight_decay": 0.01}} for i in range(count)]
 
 
+AGREED = {"share": 0.85, "lower": 0.8, "upper": 0.89, "ceiling": 0.92, "models": [
+    {"model": "challenger", "share": 0.82, "lower": 0.77, "upper": 0.87},
+    {"model": "champion", "share": 0.8, "lower": 0.75, "upper": 0.85}]}
 FIGURES = {
     "class_balance": lambda: plots.class_balance({c: {"train": 3, "test": 1} for c in MANY}),
     "token_lengths": lambda: plots.token_lengths([3, 9, 200], 64),
@@ -142,6 +145,8 @@ FIGURES = {
     "drift_of_named_files": lambda: plots.drift_over_time(
         [entry(1.0, False, batch) for batch in FILES] * 4, FILES),
     "estimates": lambda: plots.estimates([guess(0.8), guess(0.7, 0.5), guess(0.9, 0.88)], FILES),
+    "agreement": lambda: plots.agreement(AGREED),
+    "agreement_without_ceiling": lambda: plots.agreement({**AGREED, "ceiling": None}),
     "estimates_of_many": lambda: plots.estimates([guess(0.99, 1.0)] * 30),
     "all_right": lambda: plots.learning_curves(PERFECT),
     "rounds_near_the_top": lambda: plots.rounds(TOP),

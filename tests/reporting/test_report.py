@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ftzard.errors import DataError
-from ftzard.evaluation import drift, error_budget, estimates
+from ftzard.evaluation import agreement, drift, error_budget, estimates
 from ftzard.evaluation.forgetting import Matrix, summary
 from ftzard.evaluation.gate import judge
 from ftzard.reporting import report
@@ -75,6 +75,14 @@ def drifts() -> list[dict]:
         found.append({**one.to_dict(), "batch": batch, "champion": 1})
         stood = one.alarm
     return found
+
+
+def agreed() -> dict:
+    pairs = [("negative", "negative")] * 85 + [("positive", "positive")] * 85 + [
+        ("negative", "positive")] * 30
+    found = agreement.of_pairs(pairs, CLASSES)
+    return {**found.to_dict(), "sentence": found.sentence, "models": [
+        {"model": "challenger", "share": 0.82, "lower": 0.77, "upper": 0.87}]}
 
 
 def estimated() -> list[dict]:
@@ -151,6 +159,7 @@ def facts() -> dict:
         "forgetting": Matrix.of(RECORDS).to_dict(),
         "drift": drifts(),
         "estimates": estimated(),
+        "agreement": agreed(),
         "error_budget": error_budget.standing([{"version": 2, "decisions": [{
             "decision": "promote", "promoted": True, "decided": "2026-11-21", "rows_needed": None,
             "error_budget": error_budget.allowance(0.05, 20, (), cap=0.025).account(
@@ -237,6 +246,12 @@ def test_the_budget_and_the_estimates_stand_with_what_came_of_them(whole):
     told = section_text(whole, "estimates")
     assert "cannot be estimated: the batch differs" in told and "(words)" in told
     assert "75.0 % of 200" in told and "covered" in told and "march.csv" in told
+
+
+def test_the_ceiling_stands_beside_what_models_reach_on_the_same_rows(whole):
+    told = section_text(whole, "people")
+    assert "Two people agree on 85.0 % of 200 test rows" in told and "ceiling of accuracy" in told
+    assert "Cohen's kappa is 0.71" in told and "challenger" in told and "82.0 %" in told
 
 
 def test_a_round_on_other_rows_stands_apart_and_in_no_picture():
@@ -374,6 +389,7 @@ def test_missing_sections_are_said_and_no_chart_is_empty():
         ("forgetting", "forgetting", "nothing shows what was forgotten"),
         ("drift", "drift", "No incoming batch was compared"),
         ("estimates", "estimates", "No accuracy was estimated"),
+        ("agreement", "people", "How often people agree on the test rows is not known"),
         ("error_budget", "budget", "There is no error budget"),
         ("lineage", "lineage", "no lineage"),
     ],

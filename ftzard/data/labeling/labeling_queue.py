@@ -16,6 +16,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -52,6 +53,8 @@ SEEN = ["own_answer", "seen"]
 #: A file with one of these columns was written here, so its cells are escaped.
 _OURS = ("blind", "own_answer")
 UNKNOWN = "unknown"
+#: Of a row that two people answered blind: who they are, and what they said.
+TWICE = ["id", "first_person", "first", "second_person", "second"]
 EMPTY = "label empty"
 
 
@@ -372,9 +375,9 @@ def accept(
 def labelled_twice(
     labelled: pd.DataFrame, queue: pd.DataFrame, labels: LabelFormat,
     earlier: pd.DataFrame | None = None,
-) -> list[tuple[str, str]]:
-    """Return the pairs of labels that two people gave to the same row, both before they had seen
-    the model's suggestion.
+) -> pd.DataFrame:
+    """Return the labels that two people gave to the same row, both before they had seen the
+    model's suggestion: a line per pair, with the columns TWICE.
 
     earlier: cleaned rows with labelled_by and own_answer, of deliveries before this one; those of
     before that column was kept make no pair. Each pair is in the order of the people's names; an
@@ -393,8 +396,10 @@ def labelled_twice(
         before = before[["id", "labelled_by", "own_answer"]].rename(columns={"own_answer": "name"})
         answers = pd.concat([answers, before], ignore_index=True)
     answers = answers.drop_duplicates(["id", "labelled_by"]).sort_values(["id", "labelled_by"])
-    return [(a, b) for _, same in answers.groupby("id") if len(same) > 1
-            for a, b in zip(same["name"].iloc[:-1], same["name"].iloc[1:], strict=True)]
+    return pd.DataFrame([
+        (row_id, *a, *b) for row_id, same in answers.groupby("id") if len(same) > 1
+        for a, b in pairwise(same[["labelled_by", "name"]].itertuples(index=False, name=None))],
+        columns=TWICE, dtype="str")
 
 
 def agreement(pairs: Sequence[tuple[str, str]]) -> dict[str, float | int | None]:

@@ -33,13 +33,15 @@ class HandedIn:
 
     cleaned: the rows that count, as `clean` would return them, with labelled_by and labelled_at;
     rejected: those that do not, as `clean` would reject them; refused: the same as they were
-    given, to be mended; facts: who labelled how much, what of it blind, and who agreed with whom.
+    given, to be mended; facts: who labelled how much, what of it blind, and who agreed with whom;
+    twice: the rows that two people answered blind, as `labeling_queue.labelled_twice` has them.
     """
 
     cleaned: pd.DataFrame
     rejected: pd.DataFrame
     refused: pd.DataFrame
     facts: dict
+    twice: pd.DataFrame
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -178,6 +180,7 @@ def accept(given: pd.DataFrame, name: str, *, batch: str, queue: pd.DataFrame,
     groups = known["group"].fillna("")
     if (groups != "").any():  # it decides the side of the row, as it did when the row was asked for
         cleaned = cleaned.assign(group=groups.to_numpy())
+    twice = labeling_queue.labelled_twice(given, asked, labels, by_hand)
     changed = 0
     if by_hand is not None:
         before = by_hand.set_index("id")["label"].reindex(cleaned["id"])
@@ -192,12 +195,12 @@ def accept(given: pd.DataFrame, name: str, *, batch: str, queue: pd.DataFrame,
         "random_rows": _with_model(known, cleaned["own_answer"], "random"),
         "audit_rows": _with_model(known, cleaned["own_answer"], "audit"),
         "labellers": labeling_queue.agreement(
-            labeling_queue.labelled_twice(given, asked, labels, by_hand)),
+            list(zip(twice["first"], twice["second"], strict=True))),
     }
     if labels.free_text:  # agreement by chance is for labels that come from a few names
         for who in COMPARED:
             facts[who]["kappa"] = None
-    return HandedIn(cleaned, rejected, refused, facts)
+    return HandedIn(cleaned, rejected, refused, facts, twice)
 
 
 def _with_model(known: pd.DataFrame, own: pd.Series, chosen_by: str | None = None) -> dict:

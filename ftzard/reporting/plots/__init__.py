@@ -13,6 +13,7 @@ from ftzard.reporting.plots.data import (
 )
 from ftzard.reporting.plots.evaluation import (
     abstention,
+    agreement,
     comparison,
     confusion_matrix,
     reliability_diagram,
@@ -24,7 +25,8 @@ from ftzard.reporting.plots.style import png, svg
 from ftzard.reporting.plots.training import learning_curves, trials
 
 __all__ = [
-    "abstention", "class_balance", "comparison", "confusion_matrix", "drift", "drift_over_time",
-    "estimates", "forgetting", "learning_curves", "png", "rejected_rows", "reliability_diagram",
-    "rounds", "score_differences", "svg", "token_lengths", "trials", "uncertainty_histogram",
+    "abstention", "agreement", "class_balance", "comparison", "confusion_matrix", "drift",
+    "drift_over_time", "estimates", "forgetting", "learning_curves", "png", "rejected_rows",
+    "reliability_diagram", "rounds", "score_differences", "svg", "token_lengths", "trials",
+    "uncertainty_histogram",
 ]

@@ -153,6 +153,39 @@ def abstention(curve: Sequence[Mapping]) -> "Figure":
 
 
 @styled
+def agreement(told: Mapping) -> "Figure":
+    """Draw how often two people agree and how often each model agrees with them, with intervals.
+
+    told: as `Agreement.to_dict` gives it, with `models`: [{model, share, lower, upper}]. The dotted
+    line is the ceiling of a model's accuracy.
+    """
+    lines = [("two people", told), *((line["model"], line) for line in told["models"])]
+    figure, axes = new_figure(0.95 + 0.32 * len(lines))
+    edge = axes.get_yaxis_transform()
+    for y, (_, line) in enumerate(lines):
+        color = INK if line is told else BLUE
+        axes.plot([line["lower"], line["upper"]], [y, y], color=color, lw=2.2)
+        axes.plot(line["share"], y, "D" if line is told else "o", color=color, ms=6)
+        axes.text(1.012, y, f"{100 * line['share']:.1f} %", transform=edge, va="center",
+                  color=color, size=7.5, weight="bold" if line is told else "normal")
+    axes.axvspan(told["lower"], told["upper"], color=INK, alpha=0.08, lw=0)
+    ends = [line[end] for _, line in lines for end in ("lower", "upper")]
+    if told["ceiling"] is not None:
+        axes.axvline(told["ceiling"], color=ORANGE, lw=1.2, ls=":")
+        ends.append(told["ceiling"])
+    pad = 0.04 * (max(ends) - min(ends)) or 0.01
+    axes.set_xlim(max(0.0, min(ends) - pad), min(1.0, max(ends)) + pad)
+    percent_axis(axes.xaxis)
+    axes.set_yticks(range(len(lines)), [shorten(name, 24) for name, _ in lines])
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set_xlabel("share of rows with the same label" + (
+        "" if told["ceiling"] is None else "; dotted: ceiling of accuracy"))
+    axes.grid(axis="x")
+    return figure
+
+
+@styled
 def comparison(verdict: Mapping, delivered_as: Mapping[str, str] | None = None) -> "Figure":
     """Draw challenger minus the other model with intervals: all rows, each test set, each class.
 

@@ -142,6 +142,7 @@ class LabelEvaluation(Evaluation):
             baselines={name: predicted[name] for name in ("TF-IDF", "majority")},
             calibration_error=self.calibration.ece_after,
             calibration_chance=self.calibration.ece_chance, allowance=self.allowance,
+            differ=self.differ,
             new_labels={label: self._not_asked(label) for label in self.new})
 
     def measure_of(self, answers: np.ndarray) -> dict:
@@ -176,6 +177,23 @@ class LabelEvaluation(Evaluation):
         return {str(batch): {"accuracy": float(part.mean()), "n": len(part),
                              "rows": storage.rows_digest(self.rows.loc[part.index])[:12]}
                 for batch, part in right.groupby(self.rows["batch"], sort=False)}
+
+    def with_people(self, answers: pd.DataFrame) -> list[dict]:
+        """Return how often each model says what a person said, on rows that two people answered.
+
+        answers: id, first and second of these rows. Each row counts by how many of the two said
+        the same; the interval is that of the share over rows.
+        """
+        asked_twice = answers.set_index("id")
+        where = self.rows["id"].isin(asked_twice.index).to_numpy()
+        said = asked_twice.loc[self.rows.loc[where, "id"], ["first", "second"]].to_numpy()
+        lines = []
+        for role, given in self.answers.items():
+            share = float((self._chosen(given)[where][:, None] == said).mean())
+            lower, upper = wilson_interval(round(share * len(said)), len(said),
+                                           self.config.gate.confidence)
+            lines.append({"model": role, "share": share, "lower": lower, "upper": upper})
+        return lines
 
     def examples(self, most: int = 10) -> pd.DataFrame:
         """Return test rows that the champion (or the base) and the challenger answer differently.

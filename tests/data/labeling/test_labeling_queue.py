@@ -192,13 +192,16 @@ class TestTwoPeople:
 
     def test_make_pairs_from_this_file_and_from_labels_given_before(self, queue):
         second = ["positive", "negative", "", "positive"]
-        assert labelled_twice(self.both(queue, second), queue, OneOf(NAMES)) == [
-            ("positive", "positive"), ("positive", "positive"), ("positive", "negative")]
+        twice = labelled_twice(self.both(queue, second), queue, OneOf(NAMES))
+        assert sorted(zip(twice["first"], twice["second"], strict=True)) == [
+            ("positive", "negative"), ("positive", "positive"), ("positive", "positive")]
+        assert set(twice["first_person"] + twice["second_person"]) == {"annbob"}
         earlier = pd.DataFrame({"id": ["a1", "c3"], "label": ["negative", "positive"],
                                 "own_answer": ["negative", ""], "labelled_by": ["zoe", ""]})
         one = queue.head(3).assign(label="positive", labelled_by="ann")
-        assert labelled_twice(one, queue, OneOf(NAMES), earlier) == [("positive", "negative")]
-        assert labelled_twice(one, queue, OneOf(NAMES)) == []
+        assert labelled_twice(one, queue, OneOf(NAMES), earlier).to_numpy().tolist() == [
+            ["a1", "ann", "positive", "zoe", "negative"]]
+        assert labelled_twice(one, queue, OneOf(NAMES)).empty
 
 
 def test_agreement_by_hand():

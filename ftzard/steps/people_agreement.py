@@ -1,0 +1,79 @@
+"""How often two people agree on the test rows: recorded, shown, and handed to the gate.
+
+Of the rows that were asked of two people (`sampling.overlap`) those of the test side count: audit
+rows are drawn by chance, while rows that the model is unsure of are hard for people as well.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ftzard.data.labeling.submissions import HandedIn
+from ftzard.evaluation import agreement
+from ftzard.evaluation.agreement import LEAST
+from ftzard.steps.step_run import StepRun
+from ftzard.workspace import double_answers
+
+if TYPE_CHECKING:
+    from ftzard.tasks.evaluation import Evaluation
+
+
+def remember(run: StepRun, accepted: HandedIn) -> None:
+    """Keep what two people answered to the same rows of what was handed in."""
+    if run.task.labeling.FREE_TEXT:
+        return
+    path = double_answers.add(run.workspace, accepted.twice.to_dict("records"))
+    if path is not None:
+        run.add_artifact("double_answers", path)
+
+
+def of_rows(run: StepRun, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the first two people's answers to each of some rows: columns id, first and second."""
+    known = pd.DataFrame(double_answers.entries(run.workspace), columns=["id", "first", "second"])
+    return known[known["id"].isin(rows["id"])].drop_duplicates("id").reset_index(drop=True)
+
+
+def differ(run: StepRun, rows: pd.DataFrame) -> dict[str, bool]:
+    """Return, of rows that two people answered blind, whether they differ."""
+    answers = of_rows(run, rows)
+    return dict(zip(answers["id"], answers["first"] != answers["second"], strict=True))
+
+
+def record(run: StepRun, evaluation: "Evaluation") -> dict[str, Any] | None:
+    """Return the agreement on the test rows, recorded and logged; None where it is not known.
+
+    It has the values of `Agreement`, its `sentence`, and under `models` how often each model says
+    what a person said, on the same rows.
+    """
+    with_people, limits = getattr(evaluation, "with_people", None), run.config.gate
+    answers = of_rows(run, evaluation.rows)
+    if with_people is None or len(answers) < LEAST:
+        return None
+    found = agreement.of_pairs(
+        list(zip(answers["first"], answers["second"], strict=True)), evaluation.meta["labels"],
+        confidence=limits.confidence, resamples=limits.resamples, seed=run.config.seed)
+    assert found is not None
+    told = {**found.to_dict(), "sentence": found.sentence, "models": with_people(answers)}
+    run.log(**found.flat(), **{f"agreement_{line['model']}": line["share"]
+                               for line in told["models"]
+                               if line["model"] in ("challenger", "champion")})
+    run.record_facts(agreement=told)
+    return told
+
+
+def show(run: StepRun) -> pd.DataFrame | str:
+    """Return how often people and models agree, on the same rows, for the notebook."""
+    told = run.facts.get("agreement")
+    if told is None:
+        return (f"how often people agree is not known: fewer than {LEAST} test rows were answered "
+                "blind by two people (sampling.overlap)")
+    print(told["sentence"])
+    lines = [{"who": "two people", "agree": told["share"], "lower": told["lower"],
+              "upper": told["upper"]},
+             *({"who": f"{line['model']} and a person", "agree": line["share"],
+                "lower": line["lower"], "upper": line["upper"]} for line in told["models"]),
+             *({"who": f"two people, where one says {line['label']}", "agree": line["share"]}
+               for line in told["per_class"])]
+    return pd.DataFrame(lines).round(3)
+
+
