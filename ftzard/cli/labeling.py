@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 LOCAL = "127.0.0.1"
+#: Labels in doubt that a queue has at most.
+MOST = 200
 
 
 @app.command()
@@ -22,6 +24,11 @@ def label(
     person: Annotated[str | None, typer.Option("--as", help="Who labels; default: you.")] = None,
     twice: Annotated[bool, typer.Option(
         "--twice", help="Also rows that others have labelled, to see whether you agree.")] = False,
+    suspects: Annotated[bool, typer.Option(
+        "--suspects", help="Review labels that are probably wrong, of all sides, blind: the most "
+                           "doubtful first, without the label that they have.")] = False,
+    most: Annotated[int | None, typer.Option(
+        min=1, help="With --suspects: rows of a new queue; default: 200.")] = None,
     web: Annotated[bool, typer.Option(
         "--web", help="Serve a page instead, for one person or several, until Ctrl-C.")] = False,
     host: Annotated[str, typer.Option(
@@ -40,6 +47,10 @@ def label(
     place = find(workspace)
     _refuse_without_effect(web, {"BATCH": batch, "--as": person, "--twice": twice},
                            {"--host": host != LOCAL, "--port": port, "--name": name})
+    if suspects:
+        batch = _in_doubt(place, batch, most)
+    elif most is not None:
+        raise FtzardError("--most is for the queue of --suspects; add that.")
     if web:
         _serve(place, host, port, name or [])
         return
@@ -50,6 +61,18 @@ def label(
 
     labeling_screen.run(
         open_session(place, batch, person or getpass.getuser(), twice=twice), say)
+
+
+def _in_doubt(place: "Workspace", batch: str | None, most: int | None) -> str:
+    """Return the queue of labels in doubt; it is said how many wait."""
+    from ftzard.steps import label_doubt
+
+    if batch is not None:
+        raise FtzardError(f"{batch} has no effect with --suspects: labels of all batches are "
+                          "searched.")
+    name, waiting = label_doubt.ask(place, most or MOST)
+    say(f"{waiting:,} labels in doubt wait for a review: data/labelling/{name}.csv")
+    return name
 
 
 def _refuse_without_effect(web: bool, terminal: dict[str, object], page: dict[str, object]) -> None:

@@ -141,6 +141,8 @@ def status(
         say(f"cluster: {job['sentence']}")
     if state["estimate"]:
         say(f"accuracy of {state['estimate']['called']}: {state['estimate']['sentence']}")
+    if state["next_labels"]:
+        say(f"next labels: {state['next_labels']['sentence']}")
     if state["error_budget"]:
         say(f"error budget: {state['error_budget']['sentence']}")
     local = state["commits_not_pushed"]

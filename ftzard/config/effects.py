@@ -107,7 +107,8 @@ READ_BY: dict[str, str] = {
     "tuning.weight_decay": "tuning",
     "tuning.dropout": "tuning",
     "sampling.strategy": "sampling",
-    "sampling.budget": "sampling",
+    "sampling.budget": "sampling evaluation",
+    "sampling.predict_gain": "evaluation",
     "sampling.quantile": "sampling",
     "sampling.random_share": "sampling",
     "sampling.audit_rows": "sampling",
@@ -136,6 +137,7 @@ READ_BY: dict[str, str] = {
     "gate.error_budget": _JUDGED,
     "gate.rounds": _JUDGED,
     "gate.label_noise": _JUDGED,
+    "gate.doubtful_labels": _JUDGED,
     "tracking.uri": _ALL,
     "tracking.experiment": _ALL,
     "tracking.registered_model": _ALL.replace("cleaning labels ", ""),
@@ -182,8 +184,10 @@ _FOR_TASK = {
     **{(f"gate.{name}", step): _LABELS for step in ("choosing", "evaluation")
        for name in ("max_class_loss", "first_baseline_margin")},
     **{(f"gate.{name}", step): ("classification",) for step in ("choosing", "evaluation")
-       for name in ("first_calibration_error", "label_noise")},
+       for name in ("first_calibration_error", "label_noise", "doubtful_labels")},
     ("drift.estimate_accuracy", "inference"): ("classification",),
+    ("sampling.budget", "evaluation"): ("classification",),
+    ("sampling.predict_gain", "evaluation"): ("classification",),
     ("task.abstain_below", "choosing"): ("classification",),
     ("task.abstain_below", "retraining"): ("classification",),
 }

@@ -142,13 +142,14 @@ class Tuning:
 class Sampling:
     strategy: Literal["least_confidence", "margin", "entropy", "committee", "diversity", "mix",
                       "random"]
-    budget: int
+    budget: int | Literal["auto"]
     quantile: float | None
     random_share: float
     audit_rows: int
     show_suggestions: Literal["never", "after", "before"]
     overlap: float
     min_labelled: int
+    predict_gain: bool
 
 
 @dataclass
@@ -183,6 +184,7 @@ class Gate:
     error_budget: float | None
     rounds: int
     label_noise: bool
+    doubtful_labels: bool
 
 
 @dataclass
@@ -314,6 +316,9 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
         if value is None and NoneType in arguments:
             return None
         others = [a for a in arguments if a is not NoneType]
+        words = [a for a in others if get_origin(a) is Literal]
+        if words and isinstance(value, str) and not isinstance(_as_int(value), int):
+            return parse(words[0], value, key, found)
         is_map = [a for a in others if get_origin(a) is dict]
         return parse((is_map if isinstance(value, dict) and is_map else others)[0], value, key,
                      found)

@@ -40,7 +40,8 @@ from ftzard.evaluation.paired import (
 )
 
 #: Limits that are about labels: where scores are judged there are none.
-OF_CLASSES = ("max_class_loss", "first_baseline_margin", "first_calibration_error", "label_noise")
+OF_CLASSES = ("max_class_loss", "first_baseline_margin", "first_calibration_error", "label_noise",
+              "doubtful_labels")
 #: The decision on a first model that is not good enough.
 NO_CHAMPION = "no champion yet"
 #: What every page says of a model that was judged in a trial workspace.
@@ -70,6 +71,8 @@ class Verdict:
     error_budget: what the decision spent of the budget, as `Allowance.account` returns it, None
     without a budget. label_noise: what another person's labels would do to the gain, as
     `LabelNoise.to_dict` returns it, None where too few test rows were answered by two people.
+    label_doubt: how many doubtful test labels would have to be wrong for another decision, as
+    `label_doubt.Robustness.to_dict` returns it, None where it was not asked.
     """
 
     promoted: bool
@@ -94,6 +97,7 @@ class Verdict:
     new_labels: list[dict] = field(default_factory=list)
     error_budget: dict | None = None
     label_noise: dict | None = None
+    label_doubt: dict | None = None
 
     def to_dict(self) -> dict:
         """Return the verdict as plain values that JSON can hold.
@@ -105,7 +109,7 @@ class Verdict:
         values = asdict(self)
         if not self.new_labels:
             del values["new_labels"]
-        for name in ("error_budget", "label_noise"):
+        for name in ("error_budget", "label_noise", "label_doubt"):
             if values[name] is None:
                 del values[name]
         if self.measure != ACCURACY.name:

@@ -15,7 +15,7 @@ from ftzard.evaluation import gate
 from ftzard.reporting import batch_names, html, plots
 from ftzard.reporting.html import Markup, joined, missing, tag
 from ftzard.reporting.report_data import Facts, Round, TaskSections
-from ftzard.reporting.sections_evidence import agreement, error_budget, estimates
+from ftzard.reporting.sections_evidence import agreement, error_budget, estimates, next_labels
 from ftzard.reporting.sections_rounds import drift, forgetting, listed, rounds
 from ftzard.reporting.sections_training import data, learning
 
@@ -29,6 +29,7 @@ SECTIONS = (
     ("learning", "Training"),
     ("data", "Data"),
     ("labelling", "Labelling"),
+    ("next", "What the next labels bring"),
     ("rounds", "Rounds"),
     ("forgetting", "Forgetting"),
     ("drift", "Drift"),
@@ -61,6 +62,7 @@ def render(facts: Facts | Mapping[str, Any], sections_of: SectionsOf) -> str:
         "learning": learning(checked),
         "data": data(checked),
         "labelling": labelling(checked, task),
+        "next": next_labels(checked),
         "rounds": rounds(checked),
         "forgetting": forgetting(checked),
         "drift": drift(checked),

@@ -248,7 +248,8 @@ class Facts:
     error_budget: `error_budget.standing(...)`, None without a budget; estimates: the entries of the
     log of accuracy estimates, oldest first; agreement: `Agreement.to_dict()` of two people's blind
     answers to test rows, with `sentence` and `models`, [{model, share, lower, upper}] of how often
-    a model says what a person said on the same rows.
+    a model says what a person said on the same rows; next_labels: `learning_curve.Outlook` as
+    values.
     pages: file name of the page that lists all reports, beside this one.
     """
 
@@ -268,6 +269,7 @@ class Facts:
     error_budget: Mapping[str, Any] | None = None
     estimates: Sequence[Mapping[str, Any]] = ()
     agreement: Mapping[str, Any] | None = None
+    next_labels: Mapping[str, Any] | None = None
     dropped_by_own_code: dict[str, int] | None = None
     leaks: Mapping[str, int] | None = None
     arrived_leaks: Mapping[str, int] | None = None

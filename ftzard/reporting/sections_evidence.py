@@ -102,6 +102,22 @@ def agreement(facts: Facts) -> Markup:
                        class_="soft small gap")])
 
 
+def next_labels(facts: Facts) -> Markup:
+    """Return the learning curve, and what further labels are expected to bring."""
+    told = facts.next_labels
+    if not told:
+        return missing("What further labels bring was not predicted in this round.")
+    slope = "their own" if told["own_slope"] else "that of TF-IDF, since there are few rounds yet"
+    return joined([
+        opening(told["sentence"]),
+        tag("div", plots.svg(plots.learning_curve(told)), class_="wide"),
+        tag("p", "Filled dots: the models of all rounds on today's test rows, by the rows that "
+                 "they were trained on. Hollow dots: TF-IDF on parts of the training rows. The line is "
+                 f"the curve that is fitted to the models; its slope is {slope}. The bar is the "
+                 "interval in which the next round is measured in 8 of 10 cases.",
+            class_="soft small gap")])
+
+
 def _line(line: Mapping, delivered_as: Mapping[str, str]) -> tuple:
     audit = line.get("audit")
     measured = "not yet" if audit is None else (

@@ -8,7 +8,7 @@ from ftzard.data import cleaning, intake_summary, reading
 from ftzard.data.labeling import labeling_queue, submissions
 from ftzard.reporting import plots
 from ftzard.sources import ingest
-from ftzard.steps import accuracy_estimate, people_agreement
+from ftzard.steps import accuracy_estimate, label_doubt, people_agreement
 from ftzard.steps.step_run import Picture, StepRun
 
 
@@ -57,8 +57,10 @@ def clean(run: StepRun, delivery: Path, rows: pd.DataFrame
     run.log(**accepted.numbers)
     run.record_facts(labels=accepted.facts)
     people_agreement.remember(run, accepted)
+    cleaned, reviewed = label_doubt.as_before(run, accepted.cleaned, earlier)
+    label_doubt.remember(run, reviewed)
     print(accepted.sentence)
-    return accepted.cleaned, accepted.rejected
+    return cleaned, accepted.rejected
 
 
 def append(run: StepRun, cleaned: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -75,7 +77,11 @@ def append(run: StepRun, cleaned: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFr
 
 def check(run: StepRun, cleaned: pd.DataFrame, rejected: pd.DataFrame, repeated: pd.DataFrame, *,
           min_rows: int, max_rejected: float) -> None:
-    """Raise DataError for a delivery with too few rows to train on, or too many rejected ones."""
+    """Raise DataError for a delivery with too few rows to train on, or too many rejected ones.
+
+    A review of labels in doubt may be of any size: it trains on no new row.
+    """
+    min_rows = 1 if run.facts.get("reviewed") else min_rows
     run.task.data.check(cleaned, rejected, repeated, labels=run.config.data.labels,
                         min_rows=min_rows, max_rejected=max_rejected)
 

@@ -11,6 +11,7 @@ from ftzard.data.labeling import labeling_queue, submissions
 from ftzard.data.storage import read_parquet, write_csv
 from ftzard.errors import DataError, nearest
 from ftzard.tasks.base import task_named
+from ftzard.workspace import label_reviews
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -25,7 +26,8 @@ def waiting_rows(workspace: Workspace) -> pd.DataFrame:
     """
     config = workspace.config()
     cleaned, rules = _cleaned(workspace, config), identity(workspace, config)
-    batches = [submissions.waiting(file, cleaned, rules)
+    reviewed = label_reviews.reviewed(workspace)
+    batches = [submissions.waiting(file, cleaned, rules, reviewed)
                for file in sorted(workspace.labelling.glob("*.csv"))]
     batches = [batch for batch in batches if batch is not None]
     if not batches:

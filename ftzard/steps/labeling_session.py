@@ -24,7 +24,7 @@ from ftzard.core.locks import locked
 from ftzard.data.labeling.answer_store import Answer, AnswerStore, now
 from ftzard.data.labeling.label_formats import LabelFormat
 from ftzard.data.labeling.label_studio import AUDITED
-from ftzard.data.labeling.labeling_queue import AFTER, BEFORE, NEVER, NO
+from ftzard.data.labeling.labeling_queue import AFTER, BEFORE, NEVER, NO, SUSPECTS
 from ftzard.data.storage import write_csv
 from ftzard.errors import DataError
 from ftzard.steps.label_submission import submission_name
@@ -249,6 +249,10 @@ def open_session(workspace: Workspace, batch: str | None, person: str, *, twice:
         raise DataError(NOTHING_ASKED)
     if batch is not None:
         files = [require_batch(workspace, batch)]
+    else:  # labels in doubt are asked for by --suspects alone
+        files = [file for file in files if not file.stem.startswith(SUSPECTS)]
+        if not files:
+            raise DataError(NOTHING_ASKED)
     for file in reversed(files):
         opened = open_batch(workspace, config, file)
         _require_keys(opened.format)

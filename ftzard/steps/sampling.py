@@ -6,14 +6,14 @@ from ftzard.core.artifacts import write_json
 from ftzard.data import query_strategies
 from ftzard.data.labeling import label_studio, labeling_queue, submissions
 from ftzard.reporting import plots
-from ftzard.steps import query_inputs
+from ftzard.steps import next_labels, query_inputs
 from ftzard.steps.step_run import Picture, StepRun
 from ftzard.tracking import registry
 from ftzard.workspace import notices, round_notices
 
 
-def select(run: StepRun, predictions: pd.DataFrame, *, strategy: str, budget: int, audit_rows: int,
-           random_share: float, quantile: float | None, show_suggestions: str
+def select(run: StepRun, predictions: pd.DataFrame, *, strategy: str, budget: int | str,
+           audit_rows: int, random_share: float, quantile: float | None, show_suggestions: str
            ) -> tuple[pd.DataFrame, float | None]:
     """Return the queue, and the lowest score of the rows that were ranked by one.
 
@@ -21,7 +21,8 @@ def select(run: StepRun, predictions: pd.DataFrame, *, strategy: str, budget: in
     """
     labelled, batch = run.previous("cleaned"), predictions["batch"].iloc[0]
     asking = {
-        "budget": budget, "audit_rows": audit_rows, "exclude_texts": labelled["text"],
+        "budget": next_labels.budget(run) if budget == next_labels.AUTO else budget,
+        "audit_rows": audit_rows, "exclude_texts": labelled["text"],
         "test_texts": submissions.texts_of_test_rows(run.workspace.labelling,
                                                      run.previous("tokenized")),
         "waiting": submissions.waiting(run.artifact_path("queue", batch=batch), labelled,

@@ -55,6 +55,8 @@ def gather(workspace: Workspace) -> dict:
         "cluster": [{**job, "sentence": cluster_jobs.sentence(job)}
                     for job in cluster_jobs.jobs(workspace.state)],
         "estimate": _named(estimate_log.last(workspace), workspace, store),
+        "next_labels": next((entry["next_labels"] for entry in reversed(entries)
+                             if entry.get("next_labels")), None),
         "error_budget": error_budget.standing(
             entries, config.gate.error_budget, config.gate.rounds,
             cap=(1 - config.gate.confidence) / 2),

@@ -1,7 +1,7 @@
 """What the evaluations of all tasks share: several models on the same test rows, and a verdict."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,7 @@ class Evaluation(ABC):
         memory: MiB that the weights of each opened model take, by its role.
         sample: the challenger's answers, with which later batches are compared for drift.
         allowance: what the gate may spend of the error budget, None without one.
+        reviewed: ids of rows whose label in doubt a person has kept or changed.
         differ: of test rows that two people labelled blind, whether they differ.
         verdict: the gate's.
     """
@@ -82,6 +83,7 @@ class Evaluation(ABC):
     sample: Sample | None = None
     allowance: Allowance | None = None
     differ: Mapping[str, bool] = field(default_factory=dict)
+    reviewed: Collection[str] = ()
     verdict: Verdict | None = None
 
     def __post_init__(self) -> None:
@@ -235,6 +237,9 @@ class Evaluation(ABC):
         account = self.verdict.error_budget or {}
         scores |= {f"gate_budget_{name}": account[name] for name in ("level", "left", "round")
                    if name in account}
+        doubt = self.verdict.label_doubt or {}
+        scores |= {f"gate_labels_{name}": doubt[name] for name in ("doubtful", "wrong")
+                   if doubt.get(name) is not None}
         return {**scores, "gate_difference": self.verdict.difference,
                 "gate_lower": self.verdict.lower, "gate_upper": self.verdict.upper}
 

@@ -11,7 +11,7 @@ LIMITS = Gate(
     min_gain=0.01, confidence=0.95, resamples=2000, min_rows=200, max_class_loss=0.05,
     max_forgetting=0.05, baseline_veto=False, first_baseline_margin=0.02,
     first_calibration_error=0.1, trial=False, error_budget=None, rounds=20,
-    label_noise=True)
+    label_noise=True, doubtful_labels=True)
 
 
 def answers(labels: np.ndarray, correct: np.ndarray, name: str = "first") -> dict[str, Predicted]:

@@ -101,6 +101,10 @@ def searched(count: int) -> list[dict]:
                         "weight_decay": 0.01}} for i in range(count)]
 
 
+OUTLOOK = {"labels": 400, "gain": 0.006, "lower": -0.002, "upper": 0.014, "points": [
+    {"kind": kind, "size": size, "accuracy": 0.9 - size**-0.4 - (kind != "model") / 50}
+    for kind, size in (("TF-IDF", 150), ("TF-IDF", 1200), ("model", 900), ("model", 1200))],
+    "curve": [{"size": size, "accuracy": 0.9 - size**-0.4} for size in (150, 600, 1200, 3200)]}
 AGREED = {"share": 0.85, "lower": 0.8, "upper": 0.89, "ceiling": 0.92, "models": [
     {"model": "challenger", "share": 0.82, "lower": 0.77, "upper": 0.87},
     {"model": "champion", "share": 0.8, "lower": 0.75, "upper": 0.85}]}
@@ -146,6 +150,7 @@ FIGURES = {
         [entry(1.0, False, batch) for batch in FILES] * 4, FILES),
     "estimates": lambda: plots.estimates([guess(0.8), guess(0.7, 0.5), guess(0.9, 0.88)], FILES),
     "agreement": lambda: plots.agreement(AGREED),
+    "learning_curve": lambda: plots.learning_curve(OUTLOOK),
     "agreement_without_ceiling": lambda: plots.agreement({**AGREED, "ceiling": None}),
     "estimates_of_many": lambda: plots.estimates([guess(0.99, 1.0)] * 30),
     "all_right": lambda: plots.learning_curves(PERFECT),

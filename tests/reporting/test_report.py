@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ftzard.errors import DataError
-from ftzard.evaluation import agreement, drift, error_budget, estimates
+from ftzard.evaluation import agreement, drift, error_budget, estimates, learning_curve
 from ftzard.evaluation.forgetting import Matrix, summary
 from ftzard.evaluation.gate import judge
+from ftzard.evaluation.learning_curve import Point
 from ftzard.reporting import report
 from ftzard.reporting.report_data import Facts
 from ftzard.tasks.base import task_named
@@ -75,6 +76,15 @@ def drifts() -> list[dict]:
         found.append({**one.to_dict(), "batch": batch, "champion": 1})
         stood = one.alarm
     return found
+
+
+def outlook() -> dict:
+    right = np.arange(400)
+    return learning_curve.outlook(
+        [Point(900, right >= 90), Point(1200, right >= 80)],
+        [Point(150, right >= 180), Point(300, right >= 150), Point(1200, right >= 100)], 400,
+        size=1200, trained_share=0.9, least=0.005, confidence=0.95, more_rows=275, seed=0
+        ).to_dict()
 
 
 def agreed() -> dict:
@@ -160,6 +170,7 @@ def facts() -> dict:
         "drift": drifts(),
         "estimates": estimated(),
         "agreement": agreed(),
+        "next_labels": outlook(),
         "error_budget": error_budget.standing([{"version": 2, "decisions": [{
             "decision": "promote", "promoted": True, "decided": "2026-11-21", "rows_needed": None,
             "error_budget": error_budget.allowance(0.05, 20, (), cap=0.025).account(
@@ -252,6 +263,12 @@ def test_the_ceiling_stands_beside_what_models_reach_on_the_same_rows(whole):
     told = section_text(whole, "people")
     assert "Two people agree on 85.0 % of 200 test rows" in told and "ceiling of accuracy" in told
     assert "Cohen's kappa is 0.71" in told and "challenger" in told and "82.0 %" in told
+
+
+def test_what_the_next_labels_bring_stands_with_the_curve(whole):
+    told = section_text(whole, "next")
+    assert "400 more labels: +" in told and "chance of a promotion" in told
+    assert "400 more" in told and "training rows (log)" in told and "that of TF-IDF" in told
 
 
 def test_a_round_on_other_rows_stands_apart_and_in_no_picture():
@@ -389,6 +406,7 @@ def test_missing_sections_are_said_and_no_chart_is_empty():
         ("forgetting", "forgetting", "nothing shows what was forgotten"),
         ("drift", "drift", "No incoming batch was compared"),
         ("estimates", "estimates", "No accuracy was estimated"),
+        ("next_labels", "next", "What further labels bring was not predicted"),
         ("agreement", "people", "How often people agree on the test rows is not known"),
         ("error_budget", "budget", "There is no error budget"),
         ("lineage", "lineage", "no lineage"),

@@ -30,7 +30,7 @@ class Decided:
         if change is not None:
             rows = change(rows)
         folder, _ = model_records.version_files(self.workspace, self.version)
-        evaluation = evaluate_models(self.run, rows, folder)
+        self.evaluation = evaluation = evaluate_models(self.run, rows, folder)
         candidate.apply_verdict(self.run, self.version, evaluation)
         self.facts = facts(self.run, self.version, evaluation, rows)
         self.run.finish()

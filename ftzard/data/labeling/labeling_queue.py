@@ -53,6 +53,8 @@ SEEN = ["own_answer", "seen"]
 #: A file with one of these columns was written here, so its cells are escaped.
 _OURS = ("blind", "own_answer")
 UNKNOWN = "unknown"
+#: How a row was chosen whose label is in doubt, and how the name of such a queue begins.
+SUSPECT, SUSPECTS = "suspect", "suspects"
 #: Of a row that two people answered blind: who they are, and what they said.
 TWICE = ["id", "first_person", "first", "second_person", "second"]
 EMPTY = "label empty"

@@ -4,7 +4,7 @@ What cannot count comes back in a file of its own, each row with its reason, so 
 mended and handed in again; the good rows do not wait for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,14 +81,15 @@ def queues(folder: Path) -> pd.DataFrame | None:
                      ignore_index=True).drop_duplicates("id")
 
 
-def waiting(path: Path, cleaned: pd.DataFrame | None, identity: int = FIRST
-            ) -> pd.DataFrame | None:
+def waiting(path: Path, cleaned: pd.DataFrame | None, identity: int = FIRST,
+            reviewed: Collection[str] = ()) -> pd.DataFrame | None:
     """Return the rows of one queue's file that are not labelled yet, or None without any.
 
     cleaned: the rows of all batches; a row is labelled when its words stand there, by version
     `identity` of the rules. A label that
     is filled in but not handed in stays where it is; one beside a text that was changed does not,
-    and a row whose messages were changed is asked no longer.
+    and a row whose messages were changed is asked no longer. Rows with a label in doubt wait until
+    they are among `reviewed`.
     """
     if not Path(path).is_file():
         return None
@@ -98,7 +99,9 @@ def waiting(path: Path, cleaned: pd.DataFrame | None, identity: int = FIRST
         known = set(asked_keys(cleaned["text"], identity).to_pylist())
         words = asked_keys(queue["text"], identity).to_pylist()
         words = pd.Series(words, queue.index, dtype="str")
-        queue = queue[~words.isin(known) & ~queue["id"].isin(cleaned["id"])]
+        doubt = queue["chosen_by"] == labeling_queue.SUSPECT
+        queue = queue[(~words.isin(known) & ~queue["id"].isin(cleaned["id"])).where(
+            ~doubt, ~queue["id"].isin(list(reviewed)))]
     return queue.reset_index(drop=True) if len(queue) else None
 
 

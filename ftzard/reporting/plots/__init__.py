@@ -19,14 +19,14 @@ from ftzard.reporting.plots.evaluation import (
     reliability_diagram,
     score_differences,
 )
-from ftzard.reporting.plots.history import forgetting, rounds
+from ftzard.reporting.plots.history import forgetting, learning_curve, rounds
 from ftzard.reporting.plots.monitoring import drift, drift_over_time, estimates
 from ftzard.reporting.plots.style import png, svg
 from ftzard.reporting.plots.training import learning_curves, trials
 
 __all__ = [
     "abstention", "agreement", "class_balance", "comparison", "confusion_matrix", "drift",
-    "drift_over_time", "estimates", "forgetting", "learning_curves", "png", "rejected_rows",
-    "reliability_diagram", "rounds", "score_differences", "svg", "token_lengths", "trials",
-    "uncertainty_histogram",
+    "drift_over_time", "estimates", "forgetting", "learning_curve", "learning_curves", "png",
+    "rejected_rows", "reliability_diagram", "rounds", "score_differences", "svg",
+    "token_lengths", "trials", "uncertainty_histogram",
 ]

@@ -112,6 +112,45 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
 
 
 @styled
+def learning_curve(told: Mapping) -> "Figure":
+    """Draw accuracy against training rows: measured, fitted, and what further labels bring.
+
+    told: as `learning_curve.Outlook.to_dict` gives it.
+    """
+    require_values("learning_curve", told["points"])
+    figure, axes = new_figure(2.7, width=2 * WIDTH)
+    axes.plot([p["size"] for p in told["curve"]], [p["accuracy"] for p in told["curve"]],
+              color=SOFT, lw=1.4)
+    for point in told["points"]:
+        color = GREEN if point["kind"] == "model" else SOFT
+        axes.plot(point["size"], point["accuracy"], "o", ms=6, color=color, mew=1.6,
+                  mfc=color if point["kind"] == "model" else "white")
+    models = [p for p in told["points"] if p["kind"] == "model"]
+    now = max(models, key=lambda p: p["size"])
+    then, base = now["size"] + told["labels"], now["accuracy"]
+    ends = [base + told["lower"], base + told["upper"]]
+    axes.plot([then, then], ends, color=ORANGE, lw=2.4, solid_capstyle="butt")
+    axes.plot(then, base + told["gain"], "D", ms=5, color=ORANGE)
+    axes.annotate(f"{told['labels']:,} more", (then, base + told["gain"]), xytext=(9, 0),
+                  textcoords="offset points", va="center", color=ORANGE,
+                  bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85})
+    axes.set_xscale("log")
+    shown = [p["accuracy"] for p in (*told["points"], *told["curve"])]
+    pad = 0.08 * (max(shown) - min(shown)) or 0.01
+    share_axis(axes, min([*shown, *ends]) - pad, max([*shown, *ends]) + pad)
+    sizes = sorted({p["size"] for p in told["points"]} | {then})
+    axes.set_xlim(sizes[0] * 0.8, max(sizes[-1], told["curve"][-1]["size"]) * 1.25)
+    ticks = [sizes[0], sizes[-1]] if len(sizes) < 3 else [sizes[0], sizes[len(sizes) // 2],
+                                                          sizes[-1]]
+    axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("training rows (log)")
+    axes.set_ylabel("accuracy")
+    axes.grid(axis="y")
+    return figure
+
+
+@styled
 def forgetting(matrix: Mapping, delivered_as: Mapping[str, str] | None = None) -> "Figure":
     """Draw the score of each model version on each batch's test set as a heat map, dark is good.
 

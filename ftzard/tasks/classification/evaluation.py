@@ -1,9 +1,10 @@
 """How classifiers are evaluated: accuracy of labels, calibrated confidence, cheap baselines."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from ftzard.evaluation import gate
 from ftzard.evaluation.drift import Sample
 from ftzard.evaluation.gate import Predicted, Verdict
 from ftzard.evaluation.intervals import wilson_interval
+from ftzard.evaluation.learning_curve import Point
 from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase
@@ -26,15 +28,26 @@ from ftzard.modeling.prediction_cache import Arrays, CachedModel, Question
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import PreTrainedTokenizerBase, encode
 from ftzard.reporting import plots
-from ftzard.tasks.classification import asked, baselines, calibration, committee
+from ftzard.tasks.classification import (
+    asked,
+    baselines,
+    calibration,
+    committee,
+    curve_points,
+    doubt,
+)
 from ftzard.tasks.classification.calibration import Calibration
 from ftzard.tasks.classification.checks import require_named, tokenized_as
 from ftzard.tasks.classification.comparison import disagreements
+from ftzard.tasks.classification.doubt import suspects
 from ftzard.tasks.classification.metrics import classification_metrics, flat, reliability
 from ftzard.tasks.classification.predictor import Classifier, bare_classifier, open_classifier
 from ftzard.tasks.evaluation import BY_SET, Evaluation, in_row_order, test_sets
 
-__all__ = ["disagreement", "uncertainty"]
+if TYPE_CHECKING:
+    from ftzard.tracking.registry import Version
+
+__all__ = ["disagreement", "suspects", "uncertainty"]
 
 #: With so many rows the base that is built here came within three points of TF-IDF on tweets; with
 #: 2,400 it was five points below (bench/real_tweets.py).
@@ -136,7 +149,7 @@ class LabelEvaluation(Evaluation):
         self.answers["majority"] = asked.shares(
             baselines.majority(train["label"], len(self.rows), self.classes), self.asked)
         predicted = {role: self.compared(answers) for role, answers in self.answers.items()}
-        return gate.judge(
+        verdict = gate.judge(
             predicted["challenger"], predicted.get("champion"), self.config.gate,
             classes=self.classes, seed=self.config.seed,
             baselines={name: predicted[name] for name in ("TF-IDF", "majority")},
@@ -144,6 +157,11 @@ class LabelEvaluation(Evaluation):
             calibration_chance=self.calibration.ece_chance, allowance=self.allowance,
             differ=self.differ,
             new_labels={label: self._not_asked(label) for label in self.new})
+        if not self.config.gate.doubtful_labels or self.champion is None or self.new:
+            return verdict
+        robust = doubt.robustness(self, verdict)
+        return replace(verdict, reasons=[*verdict.reasons, robust.sentence],
+                       label_doubt=robust.to_dict())
 
     def measure_of(self, answers: np.ndarray) -> dict:
         """Return every score of one model on all test rows."""
@@ -194,6 +212,18 @@ class LabelEvaluation(Evaluation):
                                            self.config.gate.confidence)
             lines.append({"model": role, "share": share, "lower": lower, "upper": upper})
         return lines
+
+    def points(self, version: "Version", sizes: Mapping[int, int], train: pd.DataFrame
+               ) -> tuple[list[Point], list[Point]]:
+        """Return the points of the learning curve: of all versions, and of TF-IDF on parts.
+
+        version: the challenger; sizes: training rows of each version, by number; train: training
+        rows of now.
+        """
+        labels = self.rows["label"].to_numpy()
+        models = [Point(sizes[number], self._chosen(answers) == labels) for number, answers in
+                  sorted(self._by_number(version).items()) if sizes.get(number)]
+        return models, [] if self.new else curve_points.of_parts(train, self.rows, self.classes, self.config.seed)
 
     def examples(self, most: int = 10) -> pd.DataFrame:
         """Return test rows that the champion (or the base) and the challenger answer differently.
