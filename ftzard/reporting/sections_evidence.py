@@ -112,9 +112,10 @@ def next_labels(facts: Facts) -> Markup:
         opening(told["sentence"]),
         tag("div", plots.svg(plots.learning_curve(told)), class_="wide"),
         tag("p", "Filled dots: the models of all rounds on today's test rows, by the rows that "
-                 "they were trained on. Hollow dots: TF-IDF on parts of the training rows. The line is "
-                 f"the curve that is fitted to the models; its slope is {slope}. The bar is the "
-                 "interval in which the next round is measured in 8 of 10 cases.",
+                 "they were trained on. Hollow dots: TF-IDF on parts of the training rows. The "
+                 "line is the curve that is fitted to the models; its slope is "
+                 f"{slope}. The bar is the interval in which the next round is measured in 8 of "
+                 "10 cases.",
             class_="soft small gap")])
 
 

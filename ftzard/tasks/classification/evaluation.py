@@ -223,7 +223,8 @@ class LabelEvaluation(Evaluation):
         labels = self.rows["label"].to_numpy()
         models = [Point(sizes[number], self._chosen(answers) == labels) for number, answers in
                   sorted(self._by_number(version).items()) if sizes.get(number)]
-        return models, [] if self.new else curve_points.of_parts(train, self.rows, self.classes, self.config.seed)
+        return models, [] if self.new else curve_points.of_parts(
+            train, self.rows, self.classes, self.config.seed)
 
     def examples(self, most: int = 10) -> pd.DataFrame:
         """Return test rows that the champion (or the base) and the challenger answer differently.
