@@ -46,7 +46,7 @@ class Point:
 class Outlook:
     """What further labels are expected to bring.
 
-    labels: how many; gain, lower, upper: of accuracy, as it would be measured, with an interval of
+    labels: how many; rows_then: training rows with them; gain, lower, upper: of accuracy, as it would be measured, with an interval of
     80 %; chance: of a promotion; stops_after: further labels after which as many more bring less
     than `least`, 0 if that is so now, None if it is beyond `FURTHEST` times the rows; least: what a
     change of model must bring; exponent: c; own_slope: whether the models have one; points: [{kind,
@@ -54,6 +54,7 @@ class Outlook:
     """
 
     labels: int
+    rows_then: int
     gain: float
     lower: float
     upper: float
@@ -130,7 +131,7 @@ def outlook(models: Sequence[Point], parts: Sequence[Point], labels: int, *, siz
     told = [{"kind": "model" if kind == 0 else "TF-IDF", "size": int(at),
              "accuracy": float(1 - wrong)}
             for kind, at, wrong in zip(kinds, sizes, errors, strict=True)]
-    return Outlook(labels, gain, float(lower), float(upper), chance, stops, least,
+    return Outlook(labels, round(then), gain, float(lower), float(upper), chance, stops, least,
                    float(fitted[0]), own, told, curve,
                    _sentence(labels, gain, float(lower), float(upper), chance, stops, least))
 

@@ -126,14 +126,12 @@ def learning_curve(told: Mapping) -> "Figure":
         axes.plot(point["size"], point["accuracy"], "o", ms=6, color=color, mew=1.6,
                   mfc=color if point["kind"] == "model" else "white")
     models = [p for p in told["points"] if p["kind"] == "model"]
-    now = max(models, key=lambda p: p["size"])
-    then, base = now["size"] + told["labels"], now["accuracy"]
+    base, then = max(models, key=lambda p: p["size"])["accuracy"], told["rows_then"]
     ends = [base + told["lower"], base + told["upper"]]
     axes.plot([then, then], ends, color=ORANGE, lw=2.4, solid_capstyle="butt")
     axes.plot(then, base + told["gain"], "D", ms=5, color=ORANGE)
-    axes.annotate(f"{told['labels']:,} more", (then, base + told["gain"]), xytext=(9, 0),
-                  textcoords="offset points", va="center", color=ORANGE,
-                  bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85})
+    axes.annotate(f"{told['labels']:,} more", (then, base + told["gain"]), xytext=(8, -9),
+                  textcoords="offset points", va="top", color=ORANGE)
     axes.set_xscale("log")
     shown = [p["accuracy"] for p in (*told["points"], *told["curve"])]
     pad = 0.08 * (max(shown) - min(shown)) or 0.01
