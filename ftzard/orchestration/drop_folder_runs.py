@@ -312,12 +312,12 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> RequestedRuns:
                               alarm=drift_log.alarm(workspace), low=too_low(estimated, limit))
         if least is None:
             names = shortened([path.name for path in ready])
-            said = f"; the latest {estimated['sentence']}" if estimated else ""
+            clause = f"; the latest {estimated['sentence']}" if estimated else ""
             files.left.append(
                 f"{names}: waiting for a drift alarm (retraining.trigger)"
                 if config.retraining.trigger == "drift" else
                 f"{names}: waiting for an estimated accuracy surely below {100 * limit:g} % "
-                f"(retraining.min_accuracy){said}")
+                f"(retraining.min_accuracy){clause}")
             return RequestedRuns([], _reason("data/labelled", files), files.failed)
         if least < config.sampling.min_labelled:
             groups = {"sampling": {"min_labelled": least}}

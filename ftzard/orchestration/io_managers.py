@@ -113,10 +113,10 @@ class NotebookIOManager(IOManager):
     def handle_output(self, context: OutputContext, obj: bytes) -> None:
         path = self._place(context.step_key)
         write_atomically(path, lambda part: part.write_bytes(obj))
-        taken = step_reuse.of(self.experiment, context.step_key)
-        if taken is not None:
+        reused = step_reuse.of(self.experiment, context.step_key)
+        if reused is not None:
             context.add_output_metadata({
-                **taken.metadata, "Executed notebook": MetadataValue.notebook(str(path))})
+                **reused.metadata, "Executed notebook": MetadataValue.notebook(str(path))})
             return
         run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
                                              context.step_key)

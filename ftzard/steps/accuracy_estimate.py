@@ -89,16 +89,19 @@ def remember(run: StepRun, version: Version, evaluation: "Evaluation") -> None:
 def audit(run: StepRun, table: pd.DataFrame) -> list[dict]:
     """Score the estimates of batches by the audit rows that have labels now; return those scored.
 
-    table: cleaned rows of all batches. An audit row counts for the estimate of the model that had
-    suggested its label when it was asked.
+    An audit row counts for the estimate of the model that had suggested its label when it was
+    asked.
+
+    Args:
+        table: Cleaned rows of all batches.
     """
     logged = estimate_log.entries(run.workspace)
     if not logged:
         return []
     measured, changed = _measured(run.workspace, table), []
     for entry in logged:
-        found = measured.get((entry["batch"], str(entry["champion"])))
-        score = estimates.audit(entry, *found) if found else None
+        counts = measured.get((entry["batch"], str(entry["champion"])))
+        score = estimates.audit(entry, *counts) if counts else None
         if score is not None and score != entry.get("audit"):
             entry["audit"] = score
             changed.append(entry)
@@ -118,7 +121,7 @@ def audit(run: StepRun, table: pd.DataFrame) -> list[dict]:
 
 def _measured(workspace: Workspace, table: pd.DataFrame) -> dict[tuple[str, str], tuple[int, int]]:
     """Return {(batch, version): (right, rows)} of the audit rows that have labels."""
-    found: dict[tuple[str, str], tuple[int, int]] = {}
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
     labels = table.drop_duplicates("id").set_index("id")["label"]
     for file in sorted(workspace.labelling.glob("*.csv")):
         place = labeling_queue.suggestions_file(file)
@@ -126,13 +129,13 @@ def _measured(workspace: Workspace, table: pd.DataFrame) -> dict[tuple[str, str]
             continue
         asked = labeling_queue.read_asked(file)
         asked = asked[(asked["chosen_by"] == AUDIT) & asked["id"].isin(labels.index)]
-        said = storage.read_parquet(place).set_index("id")
+        suggestions = storage.read_parquet(place).set_index("id")
         for (batch, model), part in asked.assign(
-                model=asked["id"].map(said["model"])).groupby(["batch", "model"]):
-            right = (part["id"].map(said["suggestion"]).to_numpy()
+                model=asked["id"].map(suggestions["model"])).groupby(["batch", "model"]):
+            right = (part["id"].map(suggestions["suggestion"]).to_numpy()
                      == part["id"].map(labels).to_numpy())
-            found[str(batch), str(model).rpartition("@")[2]] = int(right.sum()), len(right)
-    return found
+            counts[str(batch), str(model).rpartition("@")[2]] = int(right.sum()), len(right)
+    return counts
 
 
 def _keep(path: Path, rows: pd.DataFrame, answers: np.ndarray) -> None:

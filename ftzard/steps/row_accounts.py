@@ -97,8 +97,10 @@ def vanished_test_rows(workspace: Workspace, champion: Version | None, rows: pd.
                        ) -> dict[str, int]:
     """Return {batch: number} of the champion's test rows that do not exist any more.
 
-    rows: tokenized rows of now. Nothing is returned if its data version cannot be had; that is
-    said.
+    Nothing is returned if its data version cannot be had; that is said.
+
+    Args:
+        rows: Tokenized rows of now.
     """
     record = None if champion is None else model_records.read_record(workspace, champion)
     if record is None:

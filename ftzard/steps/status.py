@@ -71,7 +71,7 @@ def _named(entry: dict | None, workspace: Workspace, store: Reading) -> dict | N
         return None
     names = delivered_as(workspace, store)
     return {**entry, "called": batch_names.called(entry["batch"], names),
-            "sentence": batch_names.told(entry["sentence"], names)}
+            "sentence": batch_names.with_names(entry["sentence"], names)}
 
 
 def _model(workspace: Workspace, version, table: Standings | None) -> dict | None:

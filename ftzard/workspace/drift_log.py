@@ -59,7 +59,10 @@ def stood_before(workspace: Workspace, batch: str, champion: int) -> bool:
 def add(workspace: Workspace, result: Mapping, *, batch: str, champion: int) -> Path:
     """Add a result to the log and return the file; an equal entry does not change it.
 
-    result: `Drift.to_dict()`. An entry of the same batch and champion is replaced where it stands.
+    An entry of the same batch and champion is replaced where it stands.
+
+    Args:
+        result: `Drift.to_dict()`.
     """
     entry = {**result, "batch": batch, "champion": champion}
     logged = entries(workspace)

@@ -40,8 +40,11 @@ def last(workspace: Workspace) -> dict | None:
 def add(workspace: Workspace, result: Mapping, *, batch: str, champion: int) -> Path:
     """Add an estimate to the log and return the file; an equal entry does not change it.
 
-    result: `Estimate.to_dict()`. An entry of the same batch and champion is replaced where it
-    stands, and keeps how it was scored.
+    An entry of the same batch and champion is replaced where it stands, and keeps how it was
+    scored.
+
+    Args:
+        result: `Estimate.to_dict()`.
     """
     entry = {**result, "batch": batch, "champion": champion}
     logged = entries(workspace)

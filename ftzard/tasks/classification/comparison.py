@@ -38,12 +38,16 @@ SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "mac
 class LabelComparison(Comparison):
     """Two classifiers on the same rows.
 
-    first, second: every score of `classification_metrics`; agreed: rows with the same answer;
-    only_first, only_second: rows that one alone got right; mcnemar_p: of these two (exact,
-    two-sided); class_differences: {label: {value, lower, upper}} of recall, second minus first;
-    tested: what either answered to each row; own: the workspace's own metrics,
-    {name: {first, second}}; apart: of labels that one of them does not know, whose rows are not
-    compared, [{label, n, unknown_to, right_of_other}].
+    Attributes:
+        first, second: Every score of `classification_metrics`.
+        agreed: Rows with the same answer.
+        only_first, only_second: Rows that one alone got right.
+        mcnemar_p: Of these two (exact, two-sided).
+        class_differences: {label: {value, lower, upper}} of recall, second minus first.
+        tested: What either answered to each row.
+        own: The workspace's own metrics, {name: {first, second}}.
+        apart: Of labels that one of them does not know, whose rows are not compared, [{label, n,
+            unknown_to, right_of_other}].
     """
 
     first: dict
@@ -74,9 +78,10 @@ class LabelComparison(Comparison):
                  f"{100 * gap['value']:+.1f} points ({100 * self.confidence:g} % interval "
                  f"{100 * gap['lower']:+.1f} to {100 * gap['upper']:+.1f}).").replace("-", "−")
         sure = self.mcnemar_p < 1 - self.confidence
-        found = (f"{self.names[gap['lower'] > 0]} is better."
-                 if sure and not gap["lower"] <= 0 <= gap["upper"] else "No difference is shown.")
-        return " ".join([words, found, *(
+        sentence = (f"{self.names[gap['lower'] > 0]} is better."
+                    if sure and not gap["lower"] <= 0 <= gap["upper"]
+                    else "No difference is shown.")
+        return " ".join([words, sentence, *(
             f"{one['unknown_to']} does not know '{one['label']}': its {one['n']:,} rows are left "
             f"out, of which the other is right on {one['right_of_other']:,}."
             for one in self.apart)])

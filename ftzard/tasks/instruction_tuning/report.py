@@ -151,7 +151,7 @@ def _models(facts: Facts) -> Markup:
 def _comparison(facts: Facts) -> list[Markup]:
     """Return the gain with its intervals, over all rows and each test set, and row by row."""
     verdict, answers = facts.comparison, facts.answers
-    measure, other = metric_info.told_in(verdict), verdict.get("against", "champion")
+    measure, other = metric_info.measure_of(verdict), verdict.get("against", "champion")
     lead = (
         f"Both were measured on the same {verdict['n']:,} rows; on {verdict['discordant']:,} of "
         f"them their {measure.short} differs (test of the signs, p {p_value(means(verdict)[2])})."

@@ -32,8 +32,9 @@ SCORES = {"samples_f1": "F1 per row", "micro_f1": "micro F1", "macro_f1": "macro
 class LabelSetComparison(Comparison):
     """Two multi-label classifiers on the same rows.
 
-    first, second: every score of `multi_label_metrics`; own: the workspace's own metrics, {name:
-    {first, second}}.
+    Attributes:
+        first, second: Every score of `multi_label_metrics`.
+        own: The workspace's own metrics, {name: {first, second}}.
     """
 
     first: dict
@@ -174,9 +175,9 @@ def _disagreements(rows: pd.DataFrame, given: Mapping[str, Sequence[str]], class
     targets = label_sets.indicators(rows["label"].tolist(), classes)
     one, two = (row_f1(targets, label_sets.indicators(given[side], classes))
                 for side in ("first", "second"))
-    found = rows[["id", "batch", "text", "label"]].reset_index(drop=True).assign(
+    differing = rows[["id", "batch", "text", "label"]].reset_index(drop=True).assign(
         **given, first_f1=one, second_f1=two,
         right=np.select([one > two, two > one], ["first", "second"], "neither"))
-    found = found[found["first"] != found["second"]]
-    return found.iloc[np.argsort(-(found["first_f1"] - found["second_f1"]).abs(), kind="stable")
-                      ].reset_index(drop=True)
+    differing = differing[differing["first"] != differing["second"]]
+    gap = (differing["first_f1"] - differing["second_f1"]).abs()
+    return differing.iloc[np.argsort(-gap, kind="stable")].reset_index(drop=True)
