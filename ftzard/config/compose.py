@@ -1,4 +1,4 @@
-"""Resolve an experiment once: packaged files, then ftzard.yaml, then what this run was told.
+"""Resolve an experiment once: packaged files, then ftzard.yaml, then the overrides of this run.
 
 A request is nested YAML of the same shape everywhere: `{"model": {"choice": "falcon_7b"},
 "training": {"epochs": 2}, "overrides": ["tuning.trials=1"]}`. It comes from the workspace's
@@ -53,7 +53,7 @@ def compose(*requests: Mapping, folder: Path | None = None) -> Config:
     """Return the config that the requests ask for, later requests over earlier ones.
 
     folder: a workspace's own `config/` with more choices for the groups, or None. Within one
-    request a key may be said as a value and as an override string only if both agree.
+    request a key may be given as a value and as an override string only if both agree.
     Raises ConfigError with one line per mistake.
     """
     return resolve(*requests, folder=folder).config

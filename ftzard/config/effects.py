@@ -187,7 +187,7 @@ _FOR_TASK = {
     ("task.abstain_below", "retraining"): ("classification",),
 }
 
-#: What a retraining takes from the champion's record, and what is to be said instead.
+#: What a retraining takes from the champion's record, and what to set instead.
 _ANEW = ("a retraining takes the champion's value; train anew with training_pipeline_job to change "
          "it")
 INSTEAD = {
@@ -226,7 +226,7 @@ def keys_of(job: str, task: str | None = None) -> set[str]:
 
 
 def refuse_without_effect(resolved: Resolved, job: str) -> None:
-    """Raise ConfigError, a line per value, for what a run was told and this job would pass over."""
+    """Raise ConfigError, a line per value, for each value given that this job would ignore."""
     lines = [*_idle_choices(resolved, job), *(
         f"{key}={value} has no effect in {job}: {why}."
         for key, value, why in without_effect(resolved, job)

@@ -17,7 +17,7 @@ from ftzard.config import compute_limits
 from ftzard.config.schema import GROUPS, SEARCHED, Config, Paths, Tuning, hint_of
 from ftzard.core import custom_functions
 
-#: Largest whole number where nothing smaller is said: what every library here can count with.
+#: Largest whole number where no smaller limit is given: what every library here can count with.
 LARGEST = 2**31 - 1
 
 

@@ -51,8 +51,8 @@ def read_request(request: Mapping[str, Any], errors: list[str]
         words = repr(value) if override is None else f"as the override '{override}', {value!r}"
         for other, earlier in of_overrides.items():
             if not _agree(key, value, other, earlier):
-                which = f"'{key}' is said twice: " if other == key else (
-                    f"'{key}' and '{other}' are both said: ")
+                which = f"'{key}' is given twice: " if other == key else (
+                    f"'{key}' and '{other}' are both given: ")
                 errors.append(f"{which}{earlier!r} and{',' if override else ''} {words}; keep one "
                               "of them.")
         of_overrides[key] = value

@@ -31,7 +31,7 @@ LETTER = 2
 LONGEST_WORD = {FIRST: 0, 2: 2, LATEST: 20}
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C13)
 _INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))
-#: Rows whose signatures are made at a time, and bits by which their hashes are told apart.
+#: Rows whose signatures are made at a time, and bits that tell their hashes apart.
 _AT_ONCE, _BITS = 1 << 14, 24
 _NO_HASHES = np.zeros(0, dtype=np.uint64)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 
 def batch_groups(train: pd.DataFrame, learned: pd.DataFrame | None, batches: Iterable[str]) -> dict:
-    """Return what `mix` is told of an earlier model: known batches, and fresh rows within them.
+    """Return the arguments of `mix` for an earlier model: known batches, fresh rows within them.
 
     Args:
         train: Training rows of all batches (id, batch, label, text or messages).

@@ -90,7 +90,7 @@ def _set_aside(file: Path) -> str:
 def tracking_of(place: Workspace):
     """Return the connection to the store, or None if it is empty.
 
-    Raises TrackingError if it cannot be opened; why is said once, by `store`.
+    Raises TrackingError if it cannot be opened; `store` gives the reason.
     """
     from ftzard.tracking import runs
     from ftzard.tracking import store as mlflow

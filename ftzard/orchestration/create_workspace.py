@@ -28,7 +28,7 @@ DVC_IGNORE = "# Nothing here is DVC's business.\n.ftzard\nreports\nnotebooks\n.v
 
 def init(folder: Path | str, *, git_remote: Path | str | None = None,
          dvc_remote: Path | str | None = None, **options) -> Workspace:
-    """Make a folder a workspace for what `config_for` is told by `options`, whole or not at all.
+    """Make a folder a workspace for the options of `config_for`, whole or not at all.
 
     Whatever fails, the folder is then as it was before, and the same call works when the reason is
     gone. Raises FtzardError.

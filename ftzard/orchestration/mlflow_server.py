@@ -32,7 +32,7 @@ PASSWORD, USER = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME"
 KEY, BACKEND = "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_BACKEND_STORE_URI"
 _MYSQL, _OPTIONS = "mysql+pymysql://", "mysql.cnf"
 
-#: What the server is told by others than us: under which names it may be reached, and whether a
+#: Settings of the server that others give: under which names it may be reached, and whether a
 #: proxy in front of it serves another origin.
 _PASSED_ON = ("MLFLOW_SERVER_ALLOWED_HOSTS", "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS")
 #: Every route wants a login and a permission; what has neither is refused. No jobs of users run.

@@ -117,7 +117,7 @@ def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
     fields_by_name["overrides"] = Field(
         Array(str), is_required=False,
         description='hydra overrides, such as "model=falcon_tiny" or "training.epochs=1"; the '
-                    "same key may not be said twice with different values")
+                    "same key may not be given twice with different values")
     fields_by_name[FORCE] = Field(
         bool, is_required=False,
         description="Run every step, also those whose inputs, config, code and packages are what "
@@ -259,7 +259,7 @@ def request(values: Mapping, run_config: Mapping, root: Path) -> dict:
         inner = merged.setdefault(group, {})
         if inner.get(key) not in (None, path):
             raise ConfigError(
-                f"'{group}.{key}' is said twice: {inner[key]!r} in the experiment and {path!r} in "
+                f"'{group}.{key}' is given twice: {inner[key]!r} in the experiment and {path!r} in "
                 f"{name}; keep one of them.")
         inner[key] = path
     return merged

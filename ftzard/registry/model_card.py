@@ -1,6 +1,6 @@
 """The card of an exported model: how to load it, how good it is, what for, what it is made of.
 
-Pure: facts in, the README.md of a folder out. What is not known is said, never left out.
+Pure: facts in, the README.md of a folder out. What is not known is stated as such.
 """
 
 from collections.abc import Mapping, Sequence

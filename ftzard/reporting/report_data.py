@@ -1,7 +1,7 @@
-"""What the report is told: the facts of one round as plain values, each section optional.
+"""The input of the report: the facts of one round as plain values, each section optional.
 
 Whoever runs a round fills `Facts` (or the same as nested dicts, straight from JSON); the page says
-plainly what it was not told. A name that is not here is refused, so that a fact is never dropped
+plainly which facts are missing. A name that is not here is refused, so that a fact is never dropped
 because of a spelling.
 """
 

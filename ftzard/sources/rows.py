@@ -27,7 +27,7 @@ def _columns(config: Config, answers: bool = True) -> dict[str, str]:
 def lacking(config: Config, opened: list[Opened]) -> set[str]:
     """Return the columns that one of several files may lack since another has them.
 
-    A column that none has stays wanted, so that a slip in its name is told.
+    A column that none has stays wanted, so that a slip in its name is reported.
     """
     data = config.data
     optional = task_named(config.task.kind).data.optional_columns(data)

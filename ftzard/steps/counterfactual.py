@@ -89,7 +89,7 @@ def without(workspace: Workspace, name: str, number: int, leave_out: str | None,
         leave_out: FACTOR=VALUE, a batch by its file name, its hash or the first digits of that;
             None leaves out nothing, which gives the model again.
         minutes: what it may take, as far as that can be reckoned beforehand.
-        say: told how it goes.
+        say: Gets each line of progress.
 
     Raises:
         DataError: no training row of the model has this value.

@@ -1,4 +1,4 @@
-"""The rows a job will see and their lengths in tokens, told before it runs.
+"""The rows a job will see and their lengths in tokens, computed before it runs.
 
 They come from the workspace's latest artifacts where those hold the job's delivery already, else
 from the delivery itself, cleaned and split as the steps will do it. Nothing is written.

@@ -40,7 +40,7 @@ def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str
         config: with which it ran.
         inputs: by name, as are outputs.
         outputs: what it has written.
-        facts: what it has said of itself.
+        facts: its own record of itself.
     """
     came: int | None
     if step == "cleaning" and {"delivery", "cleaned", "rejected"} <= outputs.keys():

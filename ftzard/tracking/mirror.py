@@ -1,7 +1,7 @@
-"""A second experiment platform beside MLflow: what a run tells MLflow, it is told as well.
+"""A second experiment platform beside MLflow: it gets what a run logs to MLflow.
 
 One experiment there per execution of a step; a search's trials are its metrics, by their number.
-MLflow stays the record: a platform that breaks off is said once and noted with the MLflow run, and
+MLflow stays the record: a platform that fails is reported once and noted with the MLflow run, and
 the step goes on. What is needed for it is asked before anything runs.
 """
 

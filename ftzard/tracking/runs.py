@@ -254,7 +254,7 @@ def _create_experiment(client: Store, name: str, location: str | None):
 def closing(status: str) -> Iterator[None]:
     """Close runs in this block; a second failure does not hide the first one.
 
-    What cannot be closed after a failure is said, and closed by the next start (`reconcile`).
+    What cannot be closed after a failure is reported, and closed by the next start (`reconcile`).
     """
     try:
         yield

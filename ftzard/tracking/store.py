@@ -1,4 +1,4 @@
-"""Reaching MLflow's store: what passes is waited for, what does not is said in one sentence.
+"""Reaching MLflow's store: transient errors are retried, others are raised as one sentence.
 
 A short lock on SQLite, a server that restarts, a lost connection: asked again for a while. What
 may have been done already is only asked again if twice is the same as once, so no run and no

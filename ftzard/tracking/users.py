@@ -79,7 +79,7 @@ class Grant:
 
     @property
     def target(self) -> dict[str, str] | None:
-        """What `grant` is told of the thing; None for a kind that it does not grant."""
+        """The argument of `grant` for the thing; None for a kind that it does not grant."""
         key = {"experiment": "experiment", "registered model": "model"}.get(self.kind)
         return None if key is None else {key: self.name}
 

@@ -5,8 +5,8 @@ invented is refused row by row, with a reason, and stays in the queue. Who gave 
 kept with it; two people may label the same row, and where they differ, neither answer counts.
 What a label may be, and how a typed one is read, is its `LabelFormat`.
 
-Whether somebody agrees with the model, or with somebody else, is told by blind answers only: those
-given before the model's suggestion was seen. So the suggestions stand in a table of their own
+Whether somebody agrees with the model, or with somebody else, is measured on blind answers only:
+those given before the model's suggestion was seen. So the suggestions stand in a table of their own
 beside the queue, and in the queue's file only where `sampling.show_suggestions` is `before`; the
 queue's column `blind` says of which rows none ever stood there. Rows of the test side are never
 asked with a suggestion.

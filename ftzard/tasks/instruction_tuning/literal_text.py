@@ -105,7 +105,7 @@ class LiteralTextEncoder:
         return answer_ids
 
     def _encode(self, wanted: Iterable[tuple[bool, str]]) -> None:
-        """Encode texts that are not yet; of each is said whether it is the first of a prompt."""
+        """Encode texts that are not yet; of each with whether it is the first of a prompt."""
         new = list(dict.fromkeys(key for key in wanted if key not in self._ids))
         for first, encoder in ((True, self._first), (False, self._later)):
             texts = [text for at_start, text in new if at_start == first]
