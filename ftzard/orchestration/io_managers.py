@@ -36,7 +36,7 @@ from ftzard.orchestration import (
 )
 from ftzard.tracking import workspace_store
 from ftzard.versioning import delivery_names
-from ftzard.workspace import addresses, estimate_log
+from ftzard.workspace import addresses, batch_log
 from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace
 
@@ -193,7 +193,7 @@ def _way_to(run: dict | None) -> dict:
 
 def _estimated(handle: ArtifactRef, workspace: Workspace) -> dict:
     """Return what is estimated of a batch's accuracy before its labels, on its predictions."""
-    last = estimate_log.last(workspace) if handle.name == "predictions" else None
+    last = batch_log.ESTIMATES.last(workspace) if handle.name == "predictions" else None
     return {} if last is None else {"accuracy without labels": last["sentence"]}
 
 

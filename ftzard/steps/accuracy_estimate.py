@@ -16,7 +16,7 @@ from ftzard.registry import model_records
 from ftzard.steps import drift_reference
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking.registry import Version
-from ftzard.workspace import estimate_log
+from ftzard.workspace import batch_log
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def of_batch(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, an
     known = reference(run, champion, model)
     classes = list(model.labels)
     temperature = record.get("temperature") or 1.0
-    before = [entry for entry in estimate_log.entries(run.workspace) if entry["batch"] != batch]
+    before = [entry for entry in batch_log.ESTIMATES.entries(run.workspace)
+              if entry["batch"] != batch]
     result = estimates.estimate(
         calibrated(answers, temperature), calibrated(np.stack(known["probabilities"]), temperature),
         known["label"].map(classes.index).to_numpy(), classes,
@@ -52,7 +53,7 @@ def of_batch(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, an
     run.log(**result.flat())
     run.record_facts(estimate=result.to_dict())
     run.mlflow_run.tags({"estimated_accuracy": result.sentence})
-    run.add_artifact("estimates", estimate_log.add(
+    run.add_artifact("estimates", batch_log.ESTIMATES.add(
         run.workspace, result.to_dict(), batch=batch, champion=champion.number))
     return result
 
@@ -95,7 +96,7 @@ def audit(run: StepRun, table: pd.DataFrame) -> list[dict]:
     Args:
         table: Cleaned rows of all batches.
     """
-    logged = estimate_log.entries(run.workspace)
+    logged = batch_log.ESTIMATES.entries(run.workspace)
     if not logged:
         return []
     measured, changed = _measured(run.workspace, table), []
@@ -106,7 +107,7 @@ def audit(run: StepRun, table: pd.DataFrame) -> list[dict]:
             entry["audit"] = score
             changed.append(entry)
     if changed:
-        run.add_artifact("estimates", estimate_log.replace(run.workspace, logged))
+        run.add_artifact("estimates", batch_log.ESTIMATES.replace(run.workspace, logged))
         run.log(estimates_missed=estimates.scored(logged)[0],
                 estimates_scored=estimates.scored(logged)[1])
         run.record_facts(estimates_scored=[

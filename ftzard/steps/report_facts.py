@@ -29,7 +29,7 @@ from ftzard.steps.trials import curves
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
-from ftzard.workspace import drift_log, estimate_log
+from ftzard.workspace import batch_log
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
 ALL_REPORTS = "all.html"
@@ -81,8 +81,8 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
         curves=run.task.model.CURVES,
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
-        drift=drift_log.entries(run.workspace),
-        estimates=estimate_log.entries(run.workspace),
+        drift=batch_log.DRIFT.entries(run.workspace),
+        estimates=batch_log.ESTIMATES.entries(run.workspace),
         error_budget=gate_budget.standing(run.workspace, version.name, config.gate),
         delivered_as=run.delivered_as,
         pages=ALL_REPORTS,

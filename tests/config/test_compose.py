@@ -170,7 +170,8 @@ class TestRefusals:
 
     def test_the_same_key_said_twice_differently_is_refused(self):
         sentence = refusal({"training": {"epochs": 2}, "overrides": ["training.epochs=3"]})
-        assert "'training.epochs' is given twice" in sentence and "2" in sentence and "3" in sentence
+        assert "'training.epochs' is given twice" in sentence
+        assert "2" in sentence and "3" in sentence
         assert "given twice" in refusal({"model": {"choice": "falcon_tiny"},
                                         "overrides": ["model=falcon_7b"]})
         assert "given twice" in refusal({"overrides": ["seed=1", "seed=2"]})
