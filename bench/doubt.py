@@ -22,7 +22,7 @@ from ftzard.evaluation import gate, label_doubt
 from ftzard.evaluation.intervals import class_indices
 from ftzard.evaluation.paired import Predicted
 from ftzard.tasks.classification.baselines import TfidfBaseline
-from ftzard.tasks.classification.doubt import held_out, out_of_fold
+from ftzard.tasks.classification.doubt import by_other_rows, out_of_fold
 
 FLIPPED, REVIEWED, ROUNDS = 0.05, 0.08, 10
 
@@ -47,7 +47,7 @@ def of_data(rows: pd.DataFrame, classes: list[str], seed: int) -> dict:
     rows, test = rows.assign(label=given), (rows["split"] == "test").to_numpy()
     learned = rows[~test].reset_index(drop=True)
     folds = out_of_fold(learned["text"], learned["label"], classes, seed)
-    held = held_out(learned, rows.loc[test, "text"], classes, seed)
+    held = by_other_rows(learned, rows.loc[test, "text"], classes, seed)
     return {"rows": len(rows), "flipped": int(flipped.sum()),
             "training": caught(learned["label"], flipped[~test], folds, classes),
             "test": caught(given[test], flipped[test], held, classes)}
@@ -65,7 +65,8 @@ def verdicts(tweets: pd.DataFrame, classes: list[str], limits) -> list[dict]:
         champion, challenger = (TfidfBaseline.fit(
             train["text"][-n:].tolist(), learned[-n:].tolist(), classes, seed
             ).probabilities(test["text"].tolist()).argmax(axis=1) for n in sizes)
-        judge = held_out(train[:2000].assign(label=learned[:2000]), test["text"], classes, seed)
+        judge = by_other_rows(train[:2000].assign(label=learned[:2000]), test["text"], classes,
+                              seed)
         given, flipped = noisy(test["label"], classes, rng)
         doubt = label_doubt.quality(class_indices(given.tolist(), classes), judge)
         worst = np.argsort(doubt, kind="stable")[:int(REVIEWED * len(test))]

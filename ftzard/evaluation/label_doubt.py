@@ -123,8 +123,8 @@ def fewest_wrong(promoted: Callable[[np.ndarray], bool], labels: np.ndarray,
                    for one in np.unique(sets[places])]
         orders += [_out_of_class(places, labels, challenger, champion, one, classes)
                    for one in range(classes)]
-    found = [k for order in orders if (k := _first_turn(promoted, labels, order, before))]
-    return Robustness(len(places), min(found) if found else None)
+    turning = [k for order in orders if (k := _first_turn(promoted, labels, order, before))]
+    return Robustness(len(places), min(turning) if turning else None)
 
 
 #: Places of rows and the labels that they are changed to, in order.

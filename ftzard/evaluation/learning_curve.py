@@ -46,8 +46,9 @@ class Point:
 class Outlook:
     """What further labels are expected to bring.
 
-    labels: how many; rows_then: training rows with them; gain, lower, upper: of accuracy, as it would be measured, with an interval of
-    80 %; chance: of a promotion; stops_after: further labels after which as many more bring less
+    labels: how many; rows_then: training rows with them; gain, lower, upper: of accuracy, as it
+    would be measured, with an interval of 80 %; chance: of a promotion; stops_after: further labels
+    after which as many more bring less
     than `least`, 0 if that is so now, None if it is beyond `FURTHEST` times the rows; least: what a
     change of model must bring; exponent: c; own_slope: whether the models have one; points: [{kind,
     size, accuracy}]; curve: [{size, accuracy}] of the models; sentence: for a person.
@@ -116,23 +117,23 @@ def outlook(models: Sequence[Point], parts: Sequence[Point], labels: int, *, siz
         drawn = 1 - right @ rng.multinomial(n, np.full(n, 1 / n)) / n
         one = _fit(kinds, sizes, drawn + rng.normal(0, noise, len(drawn)), own)
         gains.append(_gain(one, size, then))
-    found = np.array(gains)
+    gains_drawn = np.array(gains)
     gain = _gain(fitted, size, then)
     differ = _differ(models, parts)
     error = sqrt(max(differ - gain**2, 1e-9) / (n + more_rows))
     # Another training, on another seed, has noise of its own.
-    measured = found + rng.normal(0, sqrt(error**2 + noise**2), DRAWS)
+    measured = gains_drawn + rng.normal(0, sqrt(error**2 + noise**2), DRAWS)
     lower, upper = np.quantile(measured, [(1 - SPREAD) / 2, (1 + SPREAD) / 2])
     needed = max(NormalDist().inv_cdf(0.5 + confidence / 2) * error, least)
-    chance = float(np.mean([NormalDist().cdf((g - needed) / error) for g in found]))
+    chance = float(np.mean([NormalDist().cdf((g - needed) / error) for g in gains_drawn]))
     stops = _stops(fitted, size, labels, trained_share, least)
     curve = [{"size": float(at), "accuracy": 1 - float(_model_error(fitted, at))}
              for at in np.geomspace(min(sizes.min(), size), 2 * then, 30)]
-    told = [{"kind": "model" if kind == 0 else "TF-IDF", "size": int(at),
+    drawn_points = [{"kind": "model" if kind == 0 else "TF-IDF", "size": int(at),
              "accuracy": float(1 - wrong)}
             for kind, at, wrong in zip(kinds, sizes, errors, strict=True)]
     return Outlook(labels, round(then), gain, float(lower), float(upper), chance, stops, least,
-                   float(fitted[0]), own, told, curve,
+                   float(fitted[0]), own, drawn_points, curve,
                    _sentence(labels, gain, float(lower), float(upper), chance, stops, least))
 
 
@@ -148,8 +149,8 @@ def budget(models: Sequence[Point], parts: Sequence[Point], *, step: int, most: 
     if not first.pays:
         return step
     def likely(steps: int) -> bool:
-        found = outlook(models, parts, steps * step, **how)
-        return found is not None and found.chance >= 0.5
+        ahead = outlook(models, parts, steps * step, **how)
+        return ahead is not None and ahead.chance >= 0.5
 
     low, high = 0, max(1, most // step)
     if not likely(high):

@@ -23,11 +23,11 @@ DECISIONS = {"promote": "promoted", "refuse": "refused"}
 
 def error_budget(facts: Facts) -> Markup:
     """Return what each decision spent of the error budget, and what is left."""
-    told = facts.error_budget
-    if not told:
+    budget = facts.error_budget
+    if not budget:
         return missing("There is no error budget (gate.error_budget is null): each decision is "
                        "tested at gate.confidence, however many there were.")
-    if not told["history"]:
+    if not budget["history"]:
         return missing("No decision was made yet.")
     lines = [
         (f"v{line['version']}",
@@ -36,17 +36,17 @@ def error_budget(facts: Facts) -> Markup:
          share(line["earned"]) if line["earned"] else "–",
          share(line["left"]), f"{line['fresh_rows']:,}",
          badge(DECISIONS.get(line["decision"], line["decision"]), line["decision"]))
-        for line in reversed(told["history"])]
+        for line in reversed(budget["history"])]
     return joined([
-        opening(told["sentence"]),
+        opening(budget["sentence"]),
         table(("version", "decision", "tested at", "earned back", "left", "fresh test rows",
                "verdict"), lines,
               (None, "number", "number", "number", "number", "number", None)),
         tag("p", "The chance that any promotion of this line is of a model no better than its "
-                 f"champion is at most {share(told['budget'])} over {told['rounds']} decisions. "
-                 "Fresh test rows are used by no earlier decision; a promotion that they show "
-                 "alone earns its level back. A dash is a decision that could promote nothing, or "
-                 "the first model, which replaces no champion: it spends nothing.",
+                 f"champion is at most {share(budget['budget'])} over {budget['rounds']} "
+                 "decisions. Fresh test rows are used by no earlier decision; a promotion that "
+                 "they show alone earns its level back. A dash is a decision that could promote "
+                 "nothing, or the first model, which replaces no champion: it spends nothing.",
             class_="soft small gap")])
 
 
@@ -58,7 +58,7 @@ def estimates(facts: Facts) -> Markup:
     last = lines[-1]
     drawn = [line for line in lines if line["estimate"] is not None]
     return joined([
-        opening(batch_names.told(last["sentence"], facts.delivered_as)),
+        opening(batch_names.with_names(last["sentence"], facts.delivered_as)),
         tag("div", plots.svg(plots.estimates(drawn, facts.delivered_as)), class_="wide")
         if drawn else "",
         table(("batch", "model", "rows", "estimated", "95 % interval", "measured", ""),
@@ -72,29 +72,29 @@ def estimates(facts: Facts) -> Markup:
 
 def agreement(facts: Facts) -> Markup:
     """Return how often people agree on test rows, and each model with them, on the same rows."""
-    told = facts.agreement
-    if not told:
+    measured = facts.agreement
+    if not measured:
         return missing("How often people agree on the test rows is not known: it takes 30 test "
                        "rows that two people have labelled blind (sampling.overlap).")
     drawing = picture(
         "Agreement on the same rows",
-        f"Of {told['rows']:,} test rows that two people labelled blind. The line of a model is "
+        f"Of {measured['rows']:,} test rows that two people labelled blind. The line of a model is "
         "how often it says what a person said."
-        + ("" if told["ceiling"] is None else
-           f" Dotted: about {percent(told['ceiling'])} of the labels are right, and no model "
-           "scores more on labels of one person."), plots.svg(plots.agreement(told)))
-    names = told["classes"]
+        + ("" if measured["ceiling"] is None else
+           f" Dotted: about {percent(measured['ceiling'])} of the labels are right, and no model "
+           "scores more on labels of one person."), plots.svg(plots.agreement(measured)))
+    names = measured["classes"]
     counts = table(("one says, the other says", *names),
                    [(name, *(f"{n:,}" for n in line))
-                    for name, line in zip(names, told["confusion"], strict=True)],
+                    for name, line in zip(names, measured["confusion"], strict=True)],
                    (None, *["number"] * len(names)))
     by_class = table(("class", "answers", "the other says it too"),
                      [(line["label"], f"{line['answers']:,}", percent(line["share"]))
-                      for line in told["per_class"]], (None, "number", "number"))
-    kappa = "" if told["kappa"] is None else (
-        f" Cohen's kappa is {told['kappa']:.2f} ({told['kappa_lower']:.2f} to "
-        f"{told['kappa_upper']:.2f}).")
-    return joined([opening(told["sentence"]),
+                      for line in measured["per_class"]], (None, "number", "number"))
+    kappa = "" if measured["kappa"] is None else (
+        f" Cohen's kappa is {measured['kappa']:.2f} ({measured['kappa_lower']:.2f} to "
+        f"{measured['kappa_upper']:.2f}).")
+    return joined([opening(measured["sentence"]),
                    tag("div", drawing, joined([by_class, tag("div", counts, class_="gap")]),
                        class_="two"),
                    tag("p", f"{kappa} The right labels are estimated from the agreement, if people "
@@ -104,13 +104,14 @@ def agreement(facts: Facts) -> Markup:
 
 def next_labels(facts: Facts) -> Markup:
     """Return the learning curve, and what further labels are expected to bring."""
-    told = facts.next_labels
-    if not told:
+    outlook = facts.next_labels
+    if not outlook:
         return missing("What further labels bring was not predicted in this round.")
-    slope = "their own" if told["own_slope"] else "that of TF-IDF, since there are few rounds yet"
+    slope = ("their own" if outlook["own_slope"]
+             else "that of TF-IDF, since there are few rounds yet")
     return joined([
-        opening(told["sentence"]),
-        tag("div", plots.svg(plots.learning_curve(told)), class_="wide"),
+        opening(outlook["sentence"]),
+        tag("div", plots.svg(plots.learning_curve(outlook)), class_="wide"),
         tag("p", "Filled dots: the models of all rounds on today's test rows, by the rows that "
                  "they were trained on. Hollow dots: TF-IDF on parts of the training rows. The "
                  "line is the curve that is fitted to the models; its slope is "

@@ -21,7 +21,7 @@ from ftzard.steps.labeling_batch import store_of
 from ftzard.steps.step_run import StepRun
 from ftzard.tasks.base import task_named
 from ftzard.workspace import label_reviews
-from ftzard.workspace.label_reviews import CANNOT_SAY, CHANGED, KEPT
+from ftzard.workspace.label_reviews import CANNOT_SAY, CHANGED, CONFIRMED
 from ftzard.workspace.workspace import Workspace
 
 
@@ -53,23 +53,23 @@ def ask(workspace: Workspace, most: int) -> tuple[str, int]:
                         f"task is {config.task.kind}.")
     rows = read_parquet(path)
     classes = list(config.data.labels or sorted(rows["label"].unique()))
-    found = search(rows, [*classes, *sorted(set(rows["label"]) - set(classes))], config.seed)
-    found = found[~found["id"].isin(done)].head(most)
-    if found.empty:
+    doubtful = search(rows, [*classes, *sorted(set(rows["label"]) - set(classes))], config.seed)
+    doubtful = doubtful[~doubtful["id"].isin(done)].head(most)
+    if doubtful.empty:
         raise DataError(f"no label of {len(rows):,} rows is in doubt that was not reviewed.")
     cleaned = read_parquet(workspace.root / config.paths.cleaned)
     name = f"{SUSPECTS}-{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}"
-    return _write(workspace, config, name, found, cleaned, task), len(found)
+    return _write(workspace, config, name, doubtful, cleaned, task), len(doubtful)
 
 
-def _write(workspace: Workspace, config: object, name: str, found: pd.DataFrame,
+def _write(workspace: Workspace, config: object, name: str, doubtful: pd.DataFrame,
            cleaned: pd.DataFrame, task: object) -> str:
     groups = (cleaned.set_index("id")["group"] if "group" in cleaned
-              else pd.Series(dtype="str")).reindex(found["id"]).fillna("")
+              else pd.Series(dtype="str")).reindex(doubtful["id"]).fillna("")
     queue = pd.DataFrame({
-        "id": found["id"].to_numpy(), "batch": found["batch"].to_numpy(),
-        "text": found["text"].to_numpy(), "suggestion": "", "confidence": "",
-        "side": found["split"].where(found["split"] == "test", "train").to_numpy(),
+        "id": doubtful["id"].to_numpy(), "batch": doubtful["batch"].to_numpy(),
+        "text": doubtful["text"].to_numpy(), "suggestion": "", "confidence": "",
+        "side": doubtful["split"].where(doubtful["split"] == "test", "train").to_numpy(),
         "chosen_by": SUSPECT, "group": groups.to_numpy(), "blind": labeling_queue.YES, "label": ""},
         dtype="str")
     place = workspace.labelling / f"{name}.csv"
@@ -112,7 +112,7 @@ def as_before(run: StepRun, cleaned: pd.DataFrame, earlier: pd.DataFrame | None
 
 def remember(run: StepRun, reviewed: pd.DataFrame) -> None:
     """Record what a person said of labels in doubt: kept, changed, and where nobody can say."""
-    lines = [{"id": row.id, "result": KEPT if row.before == row.after else CHANGED,
+    lines = [{"id": row.id, "result": CONFIRMED if row.before == row.after else CHANGED,
               "before": str(row.before), "after": str(row.after),
               "reviewed_by": row.labelled_by, "reviewed_at": row.labelled_at}
              for row in reviewed.itertuples(index=False)]
@@ -123,10 +123,10 @@ def remember(run: StepRun, reviewed: pd.DataFrame) -> None:
         return
     run.add_artifact("label_reviews", path)
     counts = {result: sum(line["result"] == result for line in lines)
-              for result in (KEPT, CHANGED, CANNOT_SAY)}
+              for result in (CONFIRMED, CHANGED, CANNOT_SAY)}
     run.log(**{f"labels_{name.replace(' ', '_')}": n for name, n in counts.items()})
     run.record_facts(reviewed=counts)
-    print(f"labels in doubt: {counts[KEPT]:,} kept, {counts[CHANGED]:,} changed, of "
+    print(f"labels in doubt: {counts[CONFIRMED]:,} kept, {counts[CHANGED]:,} changed, of "
           f"{counts[CANNOT_SAY]:,} nobody can say. Changed test labels are other test rows: the "
           "gate's next decision on them is counted.")
 

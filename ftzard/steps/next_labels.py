@@ -47,13 +47,13 @@ def predict(run: StepRun, version: "Version", evaluation: "Evaluation", rows: pd
     if wanted == AUTO:
         wanted = learning_curve.budget(models, parts, step=config.sampling.min_labelled, most=MOST,
                                        default=USUAL, **how)
-    found = learning_curve.outlook(models, parts, int(wanted), **how)
-    if found is None:
+    outlook = learning_curve.outlook(models, parts, int(wanted), **how)
+    if outlook is None:
         return "too few rows for a learning curve"
-    run.log(**found.flat())
-    run.record_facts(next_labels=found.to_dict())
-    candidate.update_record(run, version, {"next_labels": found.to_dict()})
-    return found.sentence
+    run.log(**outlook.flat())
+    run.record_facts(next_labels=outlook.to_dict())
+    candidate.update_record(run, version, {"next_labels": outlook.to_dict()})
+    return outlook.sentence
 
 
 def budget(run: StepRun) -> int:
@@ -61,12 +61,12 @@ def budget(run: StepRun) -> int:
     wanted = run.config.sampling.budget
     if wanted != AUTO:
         return int(wanted)
-    told = latest(run.workspace, run.config.tracking.registered_model)
-    found = USUAL if told is None else int(told["labels"])
-    print(f"sampling.budget=auto: {found:,} rows"
-          + ("; no evaluation has predicted yet what labels bring" if told is None
-             else f". {told['sentence']}"))
-    return found
+    latest_outlook = latest(run.workspace, run.config.tracking.registered_model)
+    rows = USUAL if latest_outlook is None else int(latest_outlook["labels"])
+    print(f"sampling.budget=auto: {rows:,} rows"
+          + ("; no evaluation has predicted yet what labels bring" if latest_outlook is None
+             else f". {latest_outlook['sentence']}"))
+    return rows
 
 
 def latest(workspace: "Workspace", name: str) -> dict[str, Any] | None:

@@ -49,31 +49,31 @@ def record(run: StepRun, evaluation: "Evaluation") -> dict[str, Any] | None:
     answers = of_rows(run, evaluation.rows)
     if with_people is None or len(answers) < LEAST:
         return None
-    found = agreement.of_pairs(
+    measured = agreement.of_pairs(
         list(zip(answers["first"], answers["second"], strict=True)), evaluation.meta["labels"],
         confidence=limits.confidence, resamples=limits.resamples, seed=run.config.seed)
-    assert found is not None
-    told = {**found.to_dict(), "sentence": found.sentence, "models": with_people(answers)}
-    run.log(**found.flat(), **{f"agreement_{line['model']}": line["share"]
-                               for line in told["models"]
+    assert measured is not None
+    entry = {**measured.to_dict(), "sentence": measured.sentence, "models": with_people(answers)}
+    run.log(**measured.flat(), **{f"agreement_{line['model']}": line["share"]
+                               for line in entry["models"]
                                if line["model"] in ("challenger", "champion")})
-    run.record_facts(agreement=told)
-    return told
+    run.record_facts(agreement=entry)
+    return entry
 
 
 def show(run: StepRun) -> pd.DataFrame | str:
     """Return how often people and models agree, on the same rows, for the notebook."""
-    told = run.facts.get("agreement")
-    if told is None:
+    entry = run.facts.get("agreement")
+    if entry is None:
         return (f"how often people agree is not known: fewer than {LEAST} test rows were answered "
                 "blind by two people (sampling.overlap)")
-    print(told["sentence"])
-    lines = [{"who": "two people", "agree": told["share"], "lower": told["lower"],
-              "upper": told["upper"]},
+    print(entry["sentence"])
+    lines = [{"who": "two people", "agree": entry["share"], "lower": entry["lower"],
+              "upper": entry["upper"]},
              *({"who": f"{line['model']} and a person", "agree": line["share"],
-                "lower": line["lower"], "upper": line["upper"]} for line in told["models"]),
+                "lower": line["lower"], "upper": line["upper"]} for line in entry["models"]),
              *({"who": f"two people, where one says {line['label']}", "agree": line["share"]}
-               for line in told["per_class"])]
+               for line in entry["per_class"])]
     return pd.DataFrame(lines).round(3)
 
 

@@ -27,12 +27,12 @@ def entries(workspace: Workspace) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     try:
-        found: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+        lines: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}); bring it back with 'dvc "
                         f"checkout {in_shell(path.name)}.dvc', or remove it to begin anew."
                         ) from error
-    return found
+    return lines
 
 
 def add(workspace: Workspace, lines: Iterable[Mapping[str, str]]) -> Path | None:

@@ -12,7 +12,7 @@ from ftzard.core.artifacts import write_json
 from ftzard.errors import DataError, in_shell
 from ftzard.workspace.workspace import Workspace
 
-KEPT, CHANGED, CANNOT_SAY = "kept", "changed", "cannot say"
+CONFIRMED, CHANGED, CANNOT_SAY = "kept", "changed", "cannot say"
 
 
 def place(workspace: Workspace) -> Path:
@@ -30,12 +30,12 @@ def entries(workspace: Workspace) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     try:
-        found: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+        reviews: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}); bring it back with 'dvc "
                         f"checkout {in_shell(path.name)}.dvc', or remove it to begin anew."
                         ) from error
-    return found
+    return reviews
 
 
 def reviewed(workspace: Workspace) -> frozenset[str]:

@@ -101,7 +101,8 @@ def searched(count: int) -> list[dict]:
                         "weight_decay": 0.01}} for i in range(count)]
 
 
-OUTLOOK = {"labels": 400, "rows_then": 1560, "gain": 0.006, "lower": -0.002, "upper": 0.014, "points": [
+OUTLOOK = {"labels": 400, "rows_then": 1560, "gain": 0.006, "lower": -0.002, "upper": 0.014,
+           "points": [
     {"kind": kind, "size": size, "accuracy": 0.9 - size**-0.4 - (kind != "model") / 50}
     for kind, size in (("TF-IDF", 150), ("TF-IDF", 1200), ("model", 900), ("model", 1200))],
     "curve": [{"size": size, "accuracy": 0.9 - size**-0.4} for size in (150, 600, 1200, 3200)]}

@@ -72,8 +72,9 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
 def reliability_diagram(bins: Sequence[Mapping], scaled: Sequence[Mapping] = ()) -> "Figure":
     """Draw accuracy against confidence with intervals, and below it how many rows each bin holds.
 
-    bins: as `metrics.reliability` gives them; scaled: the same after temperature scaling, drawn as
-    a second line.
+    Args:
+        bins: As `metrics.reliability` gives them.
+        scaled: The same after temperature scaling, drawn as a second line.
     """
     require_values("reliability_diagram", bins)
     figure, (axes, below) = new_figure(3.6, rows=2, heights=(4, 1))
@@ -119,7 +120,8 @@ def reliability_diagram(bins: Sequence[Mapping], scaled: Sequence[Mapping] = ())
 def abstention(curve: Sequence[Mapping]) -> "Figure":
     """Draw accuracy against coverage, the surest rows first, with its 95 % interval.
 
-    curve: as `calibration.abstention` gives it.
+    Args:
+        curve: As `calibration.abstention` gives it.
     """
     require_values("abstention", curve)
     figure, axes = new_figure(3.0)
@@ -153,26 +155,26 @@ def abstention(curve: Sequence[Mapping]) -> "Figure":
 
 
 @styled
-def agreement(told: Mapping) -> "Figure":
+def agreement(measured: Mapping) -> "Figure":
     """Draw how often two people agree and how often each model agrees with them, with intervals.
 
-    told: as `Agreement.to_dict` gives it, with `models`: [{model, share, lower, upper}]. The dotted
-    line is the ceiling of a model's accuracy.
+    measured: as `Agreement.to_dict` gives it, with `models`: [{model, share, lower, upper}]. The
+    dotted line is the ceiling of a model's accuracy.
     """
-    lines = [("two people", told), *((line["model"], line) for line in told["models"])]
+    lines = [("two people", measured), *((line["model"], line) for line in measured["models"])]
     figure, axes = new_figure(0.95 + 0.32 * len(lines))
     edge = axes.get_yaxis_transform()
     for y, (_, line) in enumerate(lines):
-        color = INK if line is told else BLUE
+        color = INK if line is measured else BLUE
         axes.plot([line["lower"], line["upper"]], [y, y], color=color, lw=2.2)
-        axes.plot(line["share"], y, "D" if line is told else "o", color=color, ms=6)
+        axes.plot(line["share"], y, "D" if line is measured else "o", color=color, ms=6)
         axes.text(1.012, y, f"{100 * line['share']:.1f} %", transform=edge, va="center",
-                  color=color, size=7.5, weight="bold" if line is told else "normal")
-    axes.axvspan(told["lower"], told["upper"], color=INK, alpha=0.08, lw=0)
+                  color=color, size=7.5, weight="bold" if line is measured else "normal")
+    axes.axvspan(measured["lower"], measured["upper"], color=INK, alpha=0.08, lw=0)
     ends = [line[end] for _, line in lines for end in ("lower", "upper")]
-    if told["ceiling"] is not None:
-        axes.axvline(told["ceiling"], color=ORANGE, lw=1.2, ls=":")
-        ends.append(told["ceiling"])
+    if measured["ceiling"] is not None:
+        axes.axvline(measured["ceiling"], color=ORANGE, lw=1.2, ls=":")
+        ends.append(measured["ceiling"])
     pad = 0.04 * (max(ends) - min(ends)) or 0.01
     axes.set_xlim(max(0.0, min(ends) - pad), min(1.0, max(ends)) + pad)
     percent_axis(axes.xaxis)
@@ -180,7 +182,7 @@ def agreement(told: Mapping) -> "Figure":
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.set_xlabel("share of rows with the same label" + (
-        "" if told["ceiling"] is None else "; dotted: ceiling of accuracy"))
+        "" if measured["ceiling"] is None else "; dotted: ceiling of accuracy"))
     axes.grid(axis="x")
     return figure
 
@@ -189,9 +191,11 @@ def agreement(told: Mapping) -> "Figure":
 def comparison(verdict: Mapping, delivered_as: Mapping[str, str] | None = None) -> "Figure":
     """Draw challenger minus the other model with intervals: all rows, each test set, each class.
 
-    verdict: as `gate.Verdict.to_dict` gives it; delivered_as: {test set's batch: file name}.
+    Args:
+        verdict: As `gate.Verdict.to_dict` gives it.
+        delivered_as: {test set's batch: file name}.
     """
-    measure, limits = metric_info.told_in(verdict), verdict.get("limits", {})
+    measure, limits = metric_info.measure_of(verdict), verdict.get("limits", {})
     first = verdict.get("against") != "champion"
     groups = [(measure.short, [("all test rows", verdict)], None)]
     if len(verdict["per_test_set"]) > 1:
@@ -269,11 +273,13 @@ def score_differences(
 ) -> "Figure":
     """Draw by how much the challenger is better than the other model, row by row.
 
-    differences: in the measure's unit, below zero where the challenger is worse. The furthest row
-    of a hundred stands at the edge; rows alike are counted but have no bar.
+    The furthest row of a hundred stands at the edge; rows alike are counted but have no bar.
+
+    Args:
+        differences: In the measure's unit, below zero where the challenger is worse.
     """
     require_values("score_differences", differences)
-    told = metric_info.of(measure)
+    info = metric_info.of(measure)
     values = np.asarray(differences, dtype=float)
     edge = float(np.quantile(abs(values), 0.99)) or float(abs(values).max()) or 1.0
     edges = np.linspace(-edge, edge, 41)
@@ -291,10 +297,10 @@ def score_differences(
                   color=color, transform=axes.transAxes)
     axes.set_ylim(0, ceiling)
     axes.set_xlim(-edge, edge)
-    axes.xaxis.set_major_formatter(lambda value, _: told.tick(value, sign=True))
+    axes.xaxis.set_major_formatter(lambda value, _: info.tick(value, sign=True))
     count_axis(axes, "rows")
     alike = int((values == 0).sum())
-    unit = told.step.strip() or told.title
+    unit = info.step.strip() or info.title
     axes.set_xlabel(f"gain of a row in {unit}" + (
         f"; {alike:,} {plural(alike, 'row is', 'rows are')} alike" if alike else ""))
     return figure

@@ -34,17 +34,20 @@ if TYPE_CHECKING:
 def rounds(story: Sequence[Mapping]) -> "Figure":
     """Draw accuracy over rounds with the verdict of each, and the champion's as a line.
 
-    story: [{name, accuracy, verdict, lower, upper, date, data_version, labels, champion}], oldest
-    first, all measured on the same rows; the last six may be missing. champion: name of the round
-    whose version was champion after this one, by default the last that promoted; one that is not in
-    the story leaves a gap in the line. Of another measure: measure and score instead of accuracy;
-    rounds of another one than the last are left out. A round that promoted is a filled dot, any
-    other one is hollow. Bars below say how many labelled rows were new, where a round says so.
+    Of another measure: measure and score instead of accuracy; rounds of another one than the last
+    are left out. A round that promoted is a filled dot, any other one is hollow. Bars below say
+    how many labelled rows were new, where a round says so.
+
+    Args:
+        story: [{name, accuracy, verdict, lower, upper, date, data_version, labels, champion}],
+            oldest first, all measured on the same rows; the last six may be missing. champion:
+            name of the round whose version was champion after this one, by default the last that
+            promoted; one that is not in the story leaves a gap in the line.
     """
     story = [r for r in story if metric_info.score(r) is not None]
     require_values("rounds", story)
-    measure = metric_info.told_in(story[-1])
-    story = [r for r in story if metric_info.told_in(r) is measure]
+    measure = metric_info.measure_of(story[-1])
+    story = [r for r in story if metric_info.measure_of(r) is measure]
     spent = [r.get("labels") or 0 for r in story]
     if any(spent):
         figure, (axes, below) = new_figure(3.5, width=2 * WIDTH, rows=2, heights=(3, 1))
@@ -112,32 +115,32 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
 
 
 @styled
-def learning_curve(told: Mapping) -> "Figure":
+def learning_curve(outlook: Mapping) -> "Figure":
     """Draw accuracy against training rows: measured, fitted, and what further labels bring.
 
-    told: as `learning_curve.Outlook.to_dict` gives it.
+    outlook: as `learning_curve.Outlook.to_dict` gives it.
     """
-    require_values("learning_curve", told["points"])
+    require_values("learning_curve", outlook["points"])
     figure, axes = new_figure(2.7, width=2 * WIDTH)
-    axes.plot([p["size"] for p in told["curve"]], [p["accuracy"] for p in told["curve"]],
+    axes.plot([p["size"] for p in outlook["curve"]], [p["accuracy"] for p in outlook["curve"]],
               color=SOFT, lw=1.4)
-    for point in told["points"]:
+    for point in outlook["points"]:
         color = GREEN if point["kind"] == "model" else SOFT
         axes.plot(point["size"], point["accuracy"], "o", ms=6, color=color, mew=1.6,
                   mfc=color if point["kind"] == "model" else "white")
-    models = [p for p in told["points"] if p["kind"] == "model"]
-    base, then = max(models, key=lambda p: p["size"])["accuracy"], told["rows_then"]
-    ends = [base + told["lower"], base + told["upper"]]
+    models = [p for p in outlook["points"] if p["kind"] == "model"]
+    base, then = max(models, key=lambda p: p["size"])["accuracy"], outlook["rows_then"]
+    ends = [base + outlook["lower"], base + outlook["upper"]]
     axes.plot([then, then], ends, color=ORANGE, lw=2.4, solid_capstyle="butt")
-    axes.plot(then, base + told["gain"], "D", ms=5, color=ORANGE)
-    axes.annotate(f"{told['labels']:,} more", (then, base + told["gain"]), xytext=(8, -9),
+    axes.plot(then, base + outlook["gain"], "D", ms=5, color=ORANGE)
+    axes.annotate(f"{outlook['labels']:,} more", (then, base + outlook["gain"]), xytext=(8, -9),
                   textcoords="offset points", va="top", color=ORANGE)
     axes.set_xscale("log")
-    shown = [p["accuracy"] for p in (*told["points"], *told["curve"])]
+    shown = [p["accuracy"] for p in (*outlook["points"], *outlook["curve"])]
     pad = 0.08 * (max(shown) - min(shown)) or 0.01
     share_axis(axes, min([*shown, *ends]) - pad, max([*shown, *ends]) + pad)
-    sizes = sorted({p["size"] for p in told["points"]} | {then})
-    axes.set_xlim(sizes[0] * 0.8, max(sizes[-1], told["curve"][-1]["size"]) * 1.25)
+    sizes = sorted({p["size"] for p in outlook["points"]} | {then})
+    axes.set_xlim(sizes[0] * 0.8, max(sizes[-1], outlook["curve"][-1]["size"]) * 1.25)
     ticks = [sizes[0], sizes[-1]] if len(sizes) < 3 else [sizes[0], sizes[len(sizes) // 2],
                                                           sizes[-1]]
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
@@ -152,13 +155,14 @@ def learning_curve(told: Mapping) -> "Figure":
 def forgetting(matrix: Mapping, delivered_as: Mapping[str, str] | None = None) -> "Figure":
     """Draw the score of each model version on each batch's test set as a heat map, dark is good.
 
-    matrix: as `forgetting.Matrix.to_dict` gives it; delivered_as: {batch: file name}. A frame
-    marks the batches that a version was trained on; a dot after its name that it was promoted; a
-    cell without a number was not measured.
+    Args:
+        matrix: As `forgetting.Matrix.to_dict` gives it.
+        delivered_as: {batch: file name}. A frame marks the batches that a version was trained on;
+            a dot after its name that it was promoted; a cell without a number was not measured.
     """
     versions, tested = matrix["versions"], matrix["batches"]
     require_values("forgetting", versions)
-    measure = metric_info.told_in(matrix)
+    measure = metric_info.measure_of(matrix)
     values = np.array([[np.nan if a is None else a for a in row]
                        for row in matrix["accuracy" if measure is ACCURACY else "scores"]])
     figure, axes = new_figure(
@@ -219,12 +223,12 @@ def _in_unit(measure: Measure) -> str:
 def _champion_scores(story: Sequence[Mapping]) -> list[float]:
     """Return, round by round, the score of who was champion after it; NaN where none is known."""
     by_name = {item["name"]: metric_info.score(item) for item in story}
-    found, standing = [], None
+    scores, standing = [], None
     for item in story:
         standing = item["name"] if item.get("verdict") == "promote" else standing
         standing = item.get("champion") or standing
-        found.append(by_name.get(standing, np.nan))
-    return found
+        scores.append(by_name.get(standing, np.nan))
+    return scores
 
 
 def _round_name(item: Mapping) -> str:

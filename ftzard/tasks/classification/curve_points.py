@@ -26,12 +26,12 @@ def of_parts(train: pd.DataFrame, test: pd.DataFrame, classes: Sequence[str], se
         seed: Of the draw.
     """
     order = np.random.default_rng(seed).permutation(len(train))
-    truth, found = class_indices(test["label"].tolist(), classes), []
+    truth, points = class_indices(test["label"].tolist(), classes), []
     for share in SHARES:
         part = train.iloc[order[:int(share * len(train))]]
         if len(part) < LEAST or part["label"].nunique() < 2:
             continue
         model = TfidfBaseline.fit(part["text"].tolist(), part["label"].tolist(), classes, seed)
         chosen = model.probabilities(test["text"].tolist()).argmax(axis=1)
-        found.append(Point(len(part), chosen == truth))
-    return found
+        points.append(Point(len(part), chosen == truth))
+    return points

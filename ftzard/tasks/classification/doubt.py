@@ -33,19 +33,19 @@ def suspects(rows: pd.DataFrame, classes: Sequence[str], seed: int) -> pd.DataFr
         The rows with `quality`: from 0 (in doubt) to 1.
     """
     test = rows["split"].to_numpy() == "test"
-    learned, held = rows[~test], rows[test]
-    found = []
+    learned, tested = rows[~test], rows[test]
+    doubted = []
     for part, chances in ((learned, out_of_fold(learned["text"], learned["label"], classes, seed)),
-                          (held, held_out(learned, held["text"], classes, seed))):
+                          (tested, by_other_rows(learned, tested["text"], classes, seed))):
         if chances is None or part.empty:
             continue
         labels = class_indices(part["label"].tolist(), classes)
         doubtful = label_doubt.in_doubt(labels, chances)
-        found.append(part.iloc[doubtful].assign(
+        doubted.append(part.iloc[doubtful].assign(
             quality=label_doubt.quality(labels, chances)[doubtful]))
-    if not found:
+    if not doubted:
         return rows.head(0).assign(quality=pd.Series(dtype="float64"))
-    return pd.concat(found).sort_values("quality", kind="stable").reset_index(drop=True)
+    return pd.concat(doubted).sort_values("quality", kind="stable").reset_index(drop=True)
 
 
 def robustness(evaluation: "LabelEvaluation", verdict: Verdict) -> Robustness:
@@ -57,14 +57,14 @@ def robustness(evaluation: "LabelEvaluation", verdict: Verdict) -> Robustness:
     rows, classes = evaluation.rows, list(evaluation.classes)
     labels = class_indices(rows["label"].tolist(), classes)
     names = np.array(classes)
-    said = {role: evaluation.answers[role].argmax(axis=1) for role in evaluation.answers}
+    chosen = {role: evaluation.answers[role].argmax(axis=1) for role in evaluation.answers}
     reviewed = rows["id"].isin(list(evaluation.reviewed)).to_numpy()
     doubtful = [place for place in label_doubt.in_doubt(labels, evaluation.answers["TF-IDF"])
                 if not reviewed[place]]
     ids, limits = rows["id"].to_numpy(), evaluation.config.gate
 
     def answers(role: str, given: np.ndarray) -> dict[str, Predicted]:
-        return {batch: Predicted(ids[part], names[given[part]], names[said[role][part]])
+        return {batch: Predicted(ids[part], names[given[part]], names[chosen[role][part]])
                 for batch, part in rows.groupby("batch", sort=False).indices.items()}
 
     def promoted(given: np.ndarray) -> bool:
@@ -76,12 +76,12 @@ def robustness(evaluation: "LabelEvaluation", verdict: Verdict) -> Robustness:
         return bool(judged.promoted)
 
     return label_doubt.fewest_wrong(
-        promoted, labels, said["challenger"], said["champion"],
+        promoted, labels, chosen["challenger"], chosen["champion"],
         pd.factorize(rows["batch"])[0], doubtful, len(classes),
         vetoed=any(part["veto"] for part in (*verdict.per_class, *verdict.per_test_set)))
 
 
-def held_out(rows: pd.DataFrame, texts: pd.Series, classes: Sequence[str], seed: int
+def by_other_rows(rows: pd.DataFrame, texts: pd.Series, classes: Sequence[str], seed: int
              ) -> np.ndarray | None:
     """Return probabilities of texts by TF-IDF of other rows, None if these have one class."""
     if rows["label"].nunique() < 2:
