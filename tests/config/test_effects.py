@@ -130,12 +130,12 @@ READERS = {
                  "evaluation/gate.py", "orchestration/io_managers.py", *MODEL_PARTS],
     "inference": ["steps/inference.py", "steps/drift_reference.py", "steps/accuracy_estimate.py",
                   *CLUSTER, *MODEL_PARTS],
-    "sampling": ["steps/sampling.py", "steps/query_inputs.py"],
+    "sampling": ["steps/sampling.py", "steps/query_inputs.py", "steps/next_labels.py"],
     "retraining": ["registry/model_records.py", "steps/retraining.py", "steps/candidate.py",
                    "config/training_config.py", *CLUSTER, *MODEL_PARTS],
     "sensors": ["orchestration/drop_folder_runs.py"],
 }
-READERS["evaluation"] = READERS["choosing"]
+READERS["evaluation"] = [*READERS["choosing"], "steps/next_labels.py"]
 EVERYWHERE = ["steps/step_run.py", "steps/step_location.py", "steps/artifact_checks.py",
               "steps/run_description.py", "steps/champion_config.py", "steps/versioning.py",
               "workspace/disk.py", "tracking/sqlite_reading.py", "workspace/workspace.py"]
