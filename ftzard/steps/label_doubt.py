@@ -19,7 +19,7 @@ from ftzard.data.storage import read_parquet
 from ftzard.errors import DataError
 from ftzard.steps.labeling_batch import store_of
 from ftzard.steps.step_run import StepRun
-from ftzard.tasks.base import task_named
+from ftzard.tasks.base import Task, task_named
 from ftzard.workspace import label_reviews
 from ftzard.workspace.label_reviews import CANNOT_SAY, CHANGED, CONFIRMED
 from ftzard.workspace.workspace import Workspace
@@ -38,10 +38,11 @@ def ask(workspace: Workspace, most: int) -> tuple[str, int]:
         DataError: If there are no rows yet, the task has no such search, or nothing is in doubt.
     """
     done = label_reviews.reviewed(workspace)
+    seen = {entry["id"] for entry in label_reviews.entries(workspace)}
     for file in sorted(workspace.labelling.glob(f"{SUSPECTS}*.csv"), reverse=True):
-        waiting = ~labeling_queue.read_queue(file)["id"].isin(done)
-        if waiting.any():
-            return file.stem, int(waiting.sum())
+        ids = labeling_queue.read_queue(file)["id"]
+        if (~ids.isin(seen)).any():  # else nobody can say, and what is left is searched anew
+            return file.stem, int((~ids.isin(done)).sum())
     config = workspace.config()
     path = workspace.root / config.paths.tokenized
     if not path.is_file():
@@ -52,18 +53,17 @@ def ask(workspace: Workspace, most: int) -> tuple[str, int]:
         raise DataError(f"labels in doubt are searched with task=classification; this workspace's "
                         f"task is {config.task.kind}.")
     rows = read_parquet(path)
-    classes = list(config.data.labels or sorted(rows["label"].unique()))
-    doubtful = search(rows, [*classes, *sorted(set(rows["label"]) - set(classes))], config.seed)
+    doubtful = search(rows, sorted(rows["label"].unique()), config.seed)
     doubtful = doubtful[~doubtful["id"].isin(done)].head(most)
     if doubtful.empty:
         raise DataError(f"no label of {len(rows):,} rows is in doubt that was not reviewed.")
     cleaned = read_parquet(workspace.root / config.paths.cleaned)
     name = f"{SUSPECTS}-{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}"
-    return _write(workspace, config, name, doubtful, cleaned, task), len(doubtful)
+    return _write(workspace, name, doubtful, cleaned, task), len(doubtful)
 
 
-def _write(workspace: Workspace, config: object, name: str, doubtful: pd.DataFrame,
-           cleaned: pd.DataFrame, task: object) -> str:
+def _write(workspace: Workspace, name: str, doubtful: pd.DataFrame, cleaned: pd.DataFrame,
+           task: Task) -> str:
     groups = (cleaned.set_index("id")["group"] if "group" in cleaned
               else pd.Series(dtype="str")).reindex(doubtful["id"]).fillna("")
     queue = pd.DataFrame({
@@ -93,8 +93,8 @@ def as_before(run: StepRun, cleaned: pd.DataFrame, earlier: pd.DataFrame | None
     Returns:
         The labels, and of those that were in doubt id, before, after, labelled_by and labelled_at.
     """
-    asked = _asked(run.workspace)
-    again = cleaned["id"].isin(asked) if earlier is not None else pd.Series(False, cleaned.index)
+    doubted = asked(run.workspace)
+    again = cleaned["id"].isin(doubted) if earlier is not None else pd.Series(False, cleaned.index)
     if earlier is None or not again.any():
         return cleaned, cleaned.head(0).assign(before="", after="")
     known = earlier.drop_duplicates("id").set_index("id")
@@ -131,7 +131,8 @@ def remember(run: StepRun, reviewed: pd.DataFrame) -> None:
           "gate's next decision on them is counted.")
 
 
-def _asked(workspace: Workspace) -> Mapping[str, Path]:
+def asked(workspace: Workspace) -> Mapping[str, Path]:
+    """Return the rows that are or were in a queue of labels in doubt, with its file."""
     return {row_id: file for file in workspace.labelling.glob(f"{SUSPECTS}*.csv")
             for row_id in labeling_queue.read_queue(file)["id"]}
 

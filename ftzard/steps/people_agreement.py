@@ -11,6 +11,7 @@ import pandas as pd
 from ftzard.data.labeling.submissions import HandedIn
 from ftzard.evaluation import agreement
 from ftzard.evaluation.agreement import LEAST
+from ftzard.steps import label_doubt
 from ftzard.steps.step_run import StepRun
 from ftzard.workspace import double_answers
 
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 
 
 def remember(run: StepRun, accepted: HandedIn) -> None:
-    """Keep what two people answered to the same rows of what was handed in."""
+    """Keep what two people answered to the same rows of what was handed in.
+
+    A review of labels in doubt is none: its rows were chosen because people may differ on them.
+    """
     if run.task.labeling.FREE_TEXT:
         return
-    path = double_answers.add(run.workspace, accepted.twice.to_dict("records"))
+    by_chance = accepted.twice[~accepted.twice["id"].isin(label_doubt.asked(run.workspace))]
+    path = double_answers.add(run.workspace, by_chance.to_dict("records"))
     if path is not None:
         run.add_artifact("double_answers", path)
 
