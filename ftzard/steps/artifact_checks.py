@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -47,7 +47,7 @@ def require_own_clean(run: StepRun, rows: pd.DataFrame) -> None:
               "split. Begin a new workspace to clean them anew.")
 
 
-def require_rows_cleaned(run: StepRun, own_clean: dict | None) -> None:
+def require_rows_cleaned(run: StepRun, own_clean: dict[str, Any] | None) -> None:
     """Raise DataError if no training row was cleaned as the model's inputs will be.
 
     Args:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -57,7 +58,8 @@ def check(run: StepRun, folder: Path, rows: pd.DataFrame, sample: int = 64) -> f
     return difference
 
 
-def seen_rows(run: StepRun, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
+def seen_rows(run: StepRun, champion: Version, record: Mapping[str, Any], train: pd.DataFrame
+              ) -> dict[str, Any]:
     """Return the batches that the champion knows, and the rows of them that it has not seen.
 
     The champion and those it comes from have learned the training rows of its own data version,
@@ -83,9 +85,9 @@ def seen_rows(run: StepRun, champion: Version, record: Mapping, train: pd.DataFr
     return seen
 
 
-def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, recipe: dict,
-             parent: Version | None = None, replayed: dict | None = None,
-             trained_rows: int | None = None) -> Version:
+def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict[str, Any],
+             recipe: dict[str, Any], parent: Version | None = None,
+             replayed: dict[str, Any] | None = None, trained_rows: int | None = None) -> Version:
     """Register an adapter as a new version and place it and its record in the workspace.
 
     The new version has no alias yet. Its bare base is registered too, unless that was done before.
@@ -171,7 +173,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, re
     return version
 
 
-def _require_own_clean(run: StepRun, meta: Mapping) -> None:
+def _require_own_clean(run: StepRun, meta: Mapping[str, Any]) -> None:
     """Refuse an adapter that does not keep the function with which its texts were cleaned."""
     function, wanted = meta.get("cleaning", {}).get("own"), run.own_clean
     if function == wanted:
@@ -185,13 +187,14 @@ def _require_own_clean(run: StepRun, meta: Mapping) -> None:
         "train again.")
 
 
-def own_functions(run: StepRun) -> dict:
+def own_functions(run: StepRun) -> dict[str, Any]:
     """Return what a record says of the workspace's own code: which files ran, which functions.
 
     own_code: {path: sha256}, of files that git has at the record's commit; clean, own_metrics: the
     functions with the hashes of their sources.
     """
-    entries: dict = {"own_code": {path: used.sha256 for path, used in sorted(run.code.items())}}
+    entries: dict[str, Any] = {
+        "own_code": {path: used.sha256 for path, used in sorted(run.code.items())}}
     if run.own_clean is not None:
         entries["clean"] = {key: run.own_clean[key] for key in ("function", "sha256")}
     if run.own_metrics:
@@ -200,7 +203,7 @@ def own_functions(run: StepRun) -> dict:
     return entries
 
 
-def update_record(run: StepRun, version: Version, entries: dict) -> None:
+def update_record(run: StepRun, version: Version, entries: dict[str, Any]) -> None:
     """Add entries to a version's record; Git_Dvc commits it with this step."""
     path = model_records.write_record(run.workspace, version, entries)
     relative = run.workspace.relative(path)

@@ -185,7 +185,7 @@ class _Chain:
                      or (stage.validation[factor].astype(str) == value).any())
         return self.stages[first:]
 
-    def require_time(self, choices: list, minutes: float) -> None:
+    def require_time(self, choices: list[Any], minutes: float) -> None:
         """Refuse what would take longer than `minutes`, by the rate that a plan assumes."""
         from ftzard.modeling.inspection import inspect
         from ftzard.modeling.memory import device

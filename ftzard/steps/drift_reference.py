@@ -109,7 +109,7 @@ def test_rows(workspace: Workspace, version: Version) -> pd.DataFrame:
     return rows
 
 
-def _trained_on(workspace: Workspace, version: Version) -> dict:
+def _trained_on(workspace: Workspace, version: Version) -> dict[str, Any]:
     record = model_records.read_record(workspace, version)
     artifact = (record or {}).get("data", {}).get("tokenized")
     if not artifact:

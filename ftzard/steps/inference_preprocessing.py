@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ class Champion:
 
     version: Version
     folder: Path
-    meta: dict
+    meta: dict[str, Any]
 
 
 def champion(run: StepRun) -> Champion:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ftzard.compute import waiting as cluster_jobs
 from ftzard.config.pipeline import STEPS
@@ -26,7 +27,7 @@ from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
 
-def gather(workspace: Workspace) -> dict:
+def gather(workspace: Workspace) -> dict[str, Any]:
     """Return what `ftzard status` shows: commit, models, steps, waiting files, drift, pushes."""
     config = workspace.config()
     store = sqlite_reading.of_workspace(workspace, config)
@@ -64,7 +65,8 @@ def gather(workspace: Workspace) -> dict:
     }
 
 
-def _named(entry: dict | None, workspace: Workspace, store: Reading) -> dict | None:
+def _named(entry: dict[str, Any] | None, workspace: Workspace, store: Reading
+           ) -> dict[str, Any] | None:
     """Return the latest entry of a log of batches with the batch's name in the report."""
     if entry is None:
         return None
@@ -73,7 +75,7 @@ def _named(entry: dict | None, workspace: Workspace, store: Reading) -> dict | N
             "sentence": batch_names.with_names(entry["sentence"], names)}
 
 
-def _model(workspace: Workspace, version, table: Standings | None) -> dict | None:
+def _model(workspace: Workspace, version, table: Standings | None) -> dict[str, Any] | None:
     """Return the shown values of a version, with its metrics on the newest test rows, if any.
 
     apart: why it has none; its metrics are then of its own rows. measured_on: which rows.
@@ -106,7 +108,7 @@ def _not_known(workspace: Workspace, config: Config, champion: Version | None) -
     return sorted({*(config.data.labels or {}).values()} - {*map(str, record["labels"])})
 
 
-def _step(store: Reading, run_name: str) -> dict:
+def _step(store: Reading, run_name: str) -> dict[str, Any]:
     count, last = store.latest(run_name)
     return {
         "runs": count,
