@@ -11,11 +11,11 @@ import pandas as pd
 import ftzard
 from ftzard.config import compose
 from ftzard.core import archive
-from ftzard.data import replay, storage
+from ftzard.data import replay
 from ftzard.errors import DataError, ModelError, VersioningError
 from ftzard.evaluation import forgetting, metric_info
 from ftzard.evaluation.forgetting import Matrix
-from ftzard.modeling import adapter
+from ftzard.modeling.adapter_meta import read_meta
 from ftzard.registry import champion_alias, effective_config, model_records, promotions
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base
@@ -31,10 +31,11 @@ from ftzard.tasks import verification
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record, registry
 from ftzard.tracking.card import model_card
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version, base_name
 from ftzard.training import rows_used
 from ftzard.versioning import git
 from ftzard.workspace import notices, round_notices
+from ftzard.workspace.identity_version import identity_of
 from ftzard.workspace.workspace import Workspace
 
 
@@ -102,7 +103,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict[str
     """
     workspace, config = run.workspace, run.config
     ran = effective_config.made(config, recipe)
-    meta = adapter.read_meta(folder)
+    meta = read_meta(folder)
     _require_own_clean(run, meta)
     train = rows[rows["split"] == "train"]
     if replayed is not None:
@@ -119,7 +120,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict[str
             "base_revision": config.model.revision or "none", **hashes}
     example = rows["text"].head(3).tolist()
     bare, _ = register_base(
-        run.mlflow_run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
+        run.mlflow_run, base_name(name), spec=meta["base"]["spec"], hashes=hashes,
         labels=meta["labels"], cleaning=run.cleaning, archive=base,
         example=example, tags={**tags, "ftzard_run": run.mlflow_run.id},
         answering={key: meta[key] for key in run.task.predictor_meta if key in meta})
@@ -156,7 +157,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict[str
         else trained_rows,
         "data": {name: {"path": h.path, "sha256": h.sha256, "commit": h.commit}
                  for name, h in run.inputs.items()},
-        "identity": storage.identity_of(run.path("tokenized")),
+        "identity": identity_of(run.path("tokenized")),
         "params": params,
         **({"temperature": fitted} if fitted else {}),
         "recipe": {**recipe, "replayed": replayed},

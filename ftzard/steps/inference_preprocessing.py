@@ -12,7 +12,7 @@ from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking import registry
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ftzard.core.artifacts import write_atomically
 from ftzard.data import storage
 from ftzard.evaluation import metric_info
 from ftzard.registry import model_records, promotions
+from ftzard.registry.model_record import ModelRecord
 from ftzard.reporting import report
 from ftzard.reporting.report_data import (
     Facts,
@@ -29,7 +30,7 @@ from ftzard.steps.step_run import StepRun
 from ftzard.steps.trials import curves
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 from ftzard.workspace import batch_log
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
@@ -235,7 +236,7 @@ def _uncertainty(run: StepRun, steps: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lineage(run: StepRun, version: Version, steps: dict[str, Any]) -> Lineage:
-    entry = model_records.read_record(run.workspace, version) or model_records.ModelRecord()
+    entry = model_records.read_record(run.workspace, version) or ModelRecord()
     base = entry.get("base", {})
     versions = {h["name"]: h["commit"] for m in steps.values() for h in m.get("artifacts", [])
                 if h.get("commit")}

@@ -126,11 +126,11 @@ def _train_again(place: Workspace, record: ModelRecord, say: Callable[[str], obj
                  ) -> Reproduction:
     from ftzard.core.artifacts import ArtifactRef, verify
     from ftzard.data import storage
-    from ftzard.data.identity import FIRST
     from ftzard.modeling import reproducibility
     from ftzard.modeling.base_model import load_base
     from ftzard.tasks.evaluation import BY_SET
     from ftzard.training.fit import fit
+    from ftzard.workspace.identity_version import FIRST, identity_of
 
     config, recipe, task = record.config, record.recipe, record.task
     tokenized = record.tokenized
@@ -159,7 +159,7 @@ def _train_again(place: Workspace, record: ModelRecord, say: Callable[[str], obj
             task.predictor.open_predictor(fitted.folder, loaded), compared.reset_index(drop=True),
             config, by_set=record.get("answered_by") == BY_SET))
     now = {**_as_recorded(fitted.recipe, recipe),
-           "replayed": recipe["replayed"], "identity": storage.identity_of(path),
+           "replayed": recipe["replayed"], "identity": identity_of(path),
            "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics,
            "clean": cleaning["own"]["sha256"] if "own" in cleaning else None}
     then = {**recipe, "identity": record.get("identity", FIRST),

@@ -17,7 +17,7 @@ from ftzard.steps import candidate, cluster_fit
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.steps.trials import log_epoch, note_peak, note_plan, note_resumption
 from ftzard.tracking import registry
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 from ftzard.training import fit as training_fit
 from ftzard.training.fit import Fitted
 

@@ -23,7 +23,7 @@ from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.steps.step_run import StepRun
-    from ftzard.tracking.registry import Version
+    from ftzard.tracking.model_version import Version
 
 
 def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str, ArtifactRef],

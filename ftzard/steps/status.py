@@ -9,6 +9,7 @@ from ftzard.config.pipeline import STEPS
 from ftzard.config.schema import Config
 from ftzard.evaluation import error_budget, gate
 from ftzard.registry import model_records
+from ftzard.registry.model_record import ModelRecord
 from ftzard.reporting import batch_names
 from ftzard.reporting.standings import Standings
 from ftzard.steps.delivery_files import delivered_as
@@ -75,7 +76,8 @@ def _named(entry: dict[str, Any] | None, workspace: Workspace, store: Reading
             "sentence": batch_names.with_names(entry["sentence"], names)}
 
 
-def _model(workspace: Workspace, version, table: Standings | None) -> dict[str, Any] | None:
+def _model(workspace: Workspace, version: Version | None, table: Standings | None
+           ) -> dict[str, Any] | None:
     """Return the shown values of a version, with its metrics on the newest test rows, if any.
 
     apart: why it has none; its metrics are then of its own rows. measured_on: which rows.
@@ -84,7 +86,7 @@ def _model(workspace: Workspace, version, table: Standings | None) -> dict[str, 
         return None
     line = table.line(version.number) if table else None
     apart = table.apart_of(version.number) if table else None
-    entry = model_records.read_record(workspace, version) or model_records.ModelRecord()
+    entry = model_records.read_record(workspace, version) or ModelRecord()
     base = entry.get("base", {})
     return {
         "name": version.name,

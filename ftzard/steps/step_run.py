@@ -29,7 +29,6 @@ from ftzard.core import custom_functions
 from ftzard.core.artifacts import ArtifactRef, dvc_hash, verify, write_json
 from ftzard.core.locks import locked
 from ftzard.data import reading, storage
-from ftzard.data.identity import FIRST
 from ftzard.errors import DataError
 from ftzard.reporting import plots
 from ftzard.steps import (
@@ -47,6 +46,7 @@ from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names, git, own_code
 from ftzard.workspace import disk, drop_folders, memory
 from ftzard.workspace.identity_rules import identity
+from ftzard.workspace.identity_version import FIRST
 from ftzard.workspace.workspace import Workspace
 
 
@@ -88,7 +88,7 @@ class StepRun:
     facts: dict[str, Any] = field(default_factory=dict)
     logged: dict[str, float] = field(default_factory=dict)
     force: bool = False
-    _dagstermill: object | None = None
+    _dagstermill: Any = None
     _open: ExitStack = field(default_factory=ExitStack)
     _trials: list[runs.Run] = field(default_factory=list)
     _closed: bool = False
@@ -251,7 +251,7 @@ class StepRun:
                                     len(part), context, sha256=handle.sha256,
                                     commit=handle.commit, split=split)
 
-    def plot(self, figure: object, name: str) -> Picture:
+    def plot(self, figure: Any, name: str) -> Picture:
         """Record a figure with the run and return it as an image for the notebook."""
         picture = Picture(plots.png(figure))
         self.mlflow_run.binary(picture.png, f"plots/{name}.png")
@@ -417,7 +417,7 @@ def scratch() -> Path:
     return folder
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     """Return a value with numpy's numbers as Python's, so that JSON keeps them numbers."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}

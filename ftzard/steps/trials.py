@@ -18,7 +18,8 @@ class TrialLog:
     """Records a search; pass `callbacks` to `search`."""
 
     def __init__(self, run: StepRun):
-        self.run, self.number, self.done = run, 0, []
+        self.run, self.number = run, 0
+        self.done: list[Any] = []
         self.open: dict[int, runs.Run] = {}
         note_plan(run)
 
@@ -44,7 +45,7 @@ class TrialLog:
         log_epoch(trial, entry, self.run.task.model.EPOCH_METRIC,
                   "" if number is None else f"trial {number}, ")
 
-    def end(self, trial) -> None:
+    def end(self, trial: Any) -> None:
         """Record what a trial gave, with its adapter, and close its run."""
         run = self.open.pop(trial.number)
         packed = archive.pack(trial.folder, trial.folder.with_suffix(".zip"))
@@ -93,7 +94,8 @@ def note_plan(run: StepRun) -> None:
     """Record the estimate of the step before it begins: `plan.json` and the peak."""
     estimate = plan.plan_of(run.workspace, f"{run.step.name}_job", run.config)
     run.mlflow_run.text(json.dumps(estimate.to_dict(), indent=1), "plan.json")
-    run.log(estimated_peak_mb=estimate.memory.to_dict()["total_mb"])
+    if estimate.memory is not None:
+        run.log(estimated_peak_mb=estimate.memory.to_dict()["total_mb"])
 
 
 def note_peak(run: StepRun, *peaks: int | None) -> None:

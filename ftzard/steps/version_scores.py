@@ -21,7 +21,7 @@ from ftzard.modeling.prediction_cache import AnswerStore
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking import record
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 from ftzard.workspace.workspace import Workspace
 
 #: The newest versions that are measured again beside challenger and champion.

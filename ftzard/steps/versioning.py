@@ -24,7 +24,7 @@ from ftzard.steps.notebook_shell import show_messages_first
 from ftzard.steps.step_location import StepLocation, locate, used_notebook
 from ftzard.tracking import runs
 from ftzard.tracking.workspace_store import connect
-from ftzard.versioning import commit, own_code, versions
+from ftzard.versioning import commit, own_code, publish, versions
 from ftzard.versioning.commit import CodeFile, Versioned
 from ftzard.workspace.workspace import Workspace
 
@@ -44,7 +44,7 @@ class StepVersion:
     location: StepLocation
     metadata: dict[str, Any]
     artifacts: list[ArtifactRef]
-    dagstermill: object | None
+    dagstermill: Any
     code: dict[str, own_code.UsedFile] = field(default_factory=dict)
 
     def version(self) -> Versioned:
@@ -219,7 +219,7 @@ def sync_push_state(workspace: Workspace, tracking: runs.Tracking) -> int:
 
 
 def _pushed(root: Path) -> tuple[dict[str, bool], str]:
-    return versions.whether_pushed(root), versions.why_not_pushed(root)
+    return versions.whether_pushed(root), publish.why_not_pushed(root)
 
 
 def _up_to_date(entries: list[dict[str, Any]], pushed: Mapping[str, bool], reason: str
@@ -230,6 +230,6 @@ def _up_to_date(entries: list[dict[str, Any]], pushed: Mapping[str, bool], reaso
              "reason": None if pushed[entry["commit"]] else reason} for entry in entries]
 
 
-def _one_writer(workspace: Workspace) -> AbstractContextManager:
+def _one_writer(workspace: Workspace) -> AbstractContextManager[None]:
     return locked(workspace.state / "commit_history.lock",
                   {"pid": os.getpid(), "doing": f"writing {HISTORY}"})

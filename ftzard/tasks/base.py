@@ -53,7 +53,7 @@ class Predicted:
         embeddings: float32 (rows, width).
     """
 
-    columns: dict[str, "Sequence"]
+    columns: dict[str, "Sequence[Any]"]
     metrics: dict[str, float]
     answers: Any
     embeddings: "np.ndarray"
