@@ -1,29 +1,21 @@
 """The labeling page in a real browser: Debian's chromium, driven by playwright."""
 
-import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from ftzard.data.labeling.labeling_queue import read_labelled
 from ftzard.orchestration.labeling_page.desk import Desk
 from ftzard.steps.labeling_batch import store_of
+from tests.orchestration.labeling_browser import chromium, enter, press, served
 from tests.orchestration.labeling_queue_rows import BATCH, ask
 
 pytestmark = pytest.mark.system
 #: Rows that three browsers label at once while the server is killed twice.
 ROWS = 60
-TOOL = Path(sys.executable).parent / "ftzard"
 #: Elements that a person acts on, and how each is called; and colors of text on its background.
 LOOK = """() => {
   const shown = e => e.checkVisibility({visibilityProperty: true})
@@ -54,80 +46,6 @@ LOOK = """() => {
           headings: document.querySelectorAll('h1').length, lang: document.documentElement.lang,
           main: document.querySelectorAll('main').length};
 }"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Served:
-    """`ftzard label --web` on a workspace, which can be killed and started again."""
-
-    def __init__(self, workspace):
-        self.workspace, self.port = workspace, free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [str(TOOL), "label", "--web", "--port", str(self.port), "-w", str(self.workspace.root)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self.process.poll() is None
-            time.sleep(0.1)
-        raise AssertionError("the page is not served")
-
-    def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-@contextmanager
-def served(workspace):
-    page = Served(workspace)
-    try:
-        yield page
-    finally:
-        page.kill()
-
-
-@contextmanager
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium")
-    assert path, "install chromium, as 'make test-system' does"
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        try:
-            yield browser
-        finally:
-            browser.close()
-
-
-def enter(browser, page, person: str, **look):
-    """Open the page as a person; return the browser's page at the first row."""
-    tab = browser.new_context(**look).new_page()
-    problems: list[str] = []
-    tab.on("pageerror", lambda error: problems.append(str(error)))
-    tab.on("console", lambda line: line.type == "error" and problems.append(line.text))
-    tab.problems = problems
-    tab.goto(page.url)
-    tab.fill("[name=name]", person)
-    tab.keyboard.press("Enter")
-    tab.wait_for_selector("text=Batches that wait")
-    return tab
-
-
-def press(tab, key: str) -> None:
-    with tab.expect_navigation():
-        tab.keyboard.press(key)
 
 
 def test_two_people_label_sixty_rows_decide_and_hand_in_by_the_keyboard_alone(workspace):
