@@ -105,7 +105,8 @@ def threshold(tested: TestedLabels) -> Markup:
     """Return a slider that shows precision and recall of a label for each threshold."""
     steps = np.minimum((tested.probabilities * STEPS + 1e-9).astype(int), STEPS)
     labels = [{
-        "name": visible(str(label)), "at": min(int(np.ceil(tested.thresholds[k] * STEPS - 1e-9)), STEPS),
+        "name": visible(str(label)),
+        "at": min(int(np.ceil(tested.thresholds[k] * STEPS - 1e-9)), STEPS),
         "having": _counted(steps[:, k], tested.having[:, k]),
         "lacking": _counted(steps[:, k], ~tested.having[:, k].astype(bool))}
         for k, label in enumerate(tested.labels)]

@@ -85,3 +85,12 @@ def enter(browser, page, person: str, **look):
 def press(tab, key: str) -> None:
     with tab.expect_navigation():
         tab.keyboard.press(key)
+
+
+def barriers(tab) -> list[tuple[str, str]]:
+    """Return what axe finds that keeps people out: rule and first element."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    return [(found["id"], found["nodes"][0]["html"][:200])
+            for found in Axe().run(tab).response["violations"]
+            if found["impact"] in ("serious", "critical")]

@@ -1,6 +1,6 @@
 """The sections of the page that tell of free answers: figures, models, comparison, generations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
