@@ -5,7 +5,7 @@ import pytest
 from ftzard.reporting import label_confusion
 from ftzard.reporting.html import page
 from tests.orchestration.labeling_browser import barriers, chromium
-from tests.reporting.test_report import render, told  # noqa: F401 - the facts of a round
+from tests.reporting.test_report import facts, render  # noqa: F401 - the facts of a round
 from tests.tasks.multi_label.test_report import tested  # noqa: F401 - answers of two labels
 
 pytestmark = pytest.mark.system
@@ -34,16 +34,16 @@ def slide(tab, part, to: int) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_round_s_page_keeps_nobody_out(browser, tmp_path, told, scheme, width):  # noqa: F811
-    tab = opened(browser, tmp_path / "report.html", render(told), color_scheme=scheme,
+def test_a_round_s_page_keeps_nobody_out(browser, tmp_path, facts, scheme, width):  # noqa: F811
+    tab = opened(browser, tmp_path / "report.html", render(facts), color_scheme=scheme,
                  viewport={"width": width, "height": 900})
     assert tab.problems == [] and barriers(tab) == []
     assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def test_a_cell_opens_its_rows_and_the_threshold_counts_them(browser, tmp_path,
-                                                             told):  # noqa: F811
-    tab = opened(browser, tmp_path / "report.html", render(told))
+                                                             facts):  # noqa: F811
+    tab = opened(browser, tmp_path / "report.html", render(facts))
     link = tab.locator("table.confusion td.wrong a").first
     rows = tab.locator(f"details{link.get_attribute('href')}")
     assert not rows.locator("table").is_visible()
