@@ -2,7 +2,7 @@
 
 Nothing about it is stored here: which tasks are there, and which answers are new, is seen from the
 project itself, from the files in data/labelled and from the cleaned rows. So the command may be
-repeated, killed, or run from another clone, and adds only what is new.
+repeated or killed, and adds only what is new.
 """
 
 import importlib.util
@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+from ftzard.core.locks import locked
 from ftzard.data.labeling import label_studio, labeling_queue, submissions
 from ftzard.data.labeling.label_formats import LabelFormat
 from ftzard.data.labeling.label_studio_export import answers_of
@@ -78,6 +79,11 @@ def exchange(workspace: Workspace, url: str, batch: str | None = None) -> Exchan
             answer as Label Studio does.
     """
     url = _checked(url)
+    with locked(workspace.state / "label-studio.lock", {"pid": os.getpid()}):
+        return _exchange(workspace, url, batch)
+
+
+def _exchange(workspace: Workspace, url: str, batch: str | None) -> Exchanged:
     files = [require_batch(workspace, batch)] if batch else batch_files(workspace)
     if not files:
         raise DataError("no row was queued for labels: data/labelling is empty. Run "
