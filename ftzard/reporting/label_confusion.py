@@ -69,7 +69,7 @@ def lines(tested: TestedLabels, prefix: str = "label") -> list[LabelLine]:
     have a label nor were given it are only counted. prefix: of the anchors, unique on a page.
     """
     most = min(ROWS_OF_A_CELL, max(3, ROWS_IN_ALL // max(2 * len(tested.labels), 1)))
-    found = []
+    listed = []
     for k, label in enumerate(tested.labels):
         having, given = tested.having[:, k].astype(bool), tested.given[:, k].astype(bool)
         chance, total = tested.probabilities[:, k], max(int(having.sum()), 1)
@@ -87,8 +87,8 @@ def lines(tested: TestedLabels, prefix: str = "label") -> list[LabelLine]:
                 [(shortened(tested.texts[n], LONGEST_TEXT), percent(chance[n]),
                   shortened(tested.named[n], LONGEST_TEXT), digits(tested.ids[n]))
                  for n in shown]))
-        found.append(LabelLine(str(label), cells))
-    return found
+        listed.append(LabelLine(str(label), cells))
+    return listed
 
 
 def matrix(labels: Sequence[LabelLine]) -> Markup:

@@ -203,14 +203,14 @@ def _project(client: "LabelStudio", workspace: Workspace, wanted: dict[str, str]
              ) -> tuple[int, bool, list[str]]:
     """Return the project's number, whether it was made now, and which settings were set anew."""
     title, marker = workspace.root.name[:LONGEST_TITLE].ljust(3, "_"), _marker(workspace)
-    found = next((p for p in client.projects.list(title=title)
+    existing = next((p for p in client.projects.list(title=title)
                   if p.title == title and marker in (p.description or "")), None)
-    if found is None:
+    if existing is None:
         made = client.projects.create(
             title=title, description=marker, show_instruction=bool(wanted["expert_instruction"]),
             **wanted)
         return _number(made.id), True, []
-    number = _number(found.id)
+    number = _number(existing.id)
     now = client.projects.get(number)
     changed: dict[str, Any] = {}
     if not same_answers(now.label_config or "", wanted["label_config"]):
