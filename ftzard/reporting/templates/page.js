@@ -130,6 +130,19 @@ function startCutoff(part) {
   fitted();
 }
 
+// What is wider than its place scrolls with the keyboard, too.
+function letKeysScroll() {
+  for (const part of document.querySelectorAll(".scroll, figure.wide")) {
+    if (part.scrollWidth > part.clientWidth) {
+      part.tabIndex = 0;
+      part.setAttribute("role", "region");
+      part.setAttribute("aria-label", part.matches(".scroll") ? "Table, scrolls sideways" : "Picture, scrolls sideways");
+    } else if (part.tabIndex === 0) {
+      for (const name of ["tabindex", "role", "aria-label"]) part.removeAttribute(name);
+    }
+  }
+}
+
 document.querySelectorAll("main table").forEach((table) => {
   makeFilterable(table);
   makeSortable(table);
@@ -137,4 +150,7 @@ document.querySelectorAll("main table").forEach((table) => {
 document.querySelectorAll(".threshold.rows").forEach(startThreshold);
 document.querySelectorAll(".threshold.labels").forEach(startCutoff);
 addEventListener("hashchange", openTarget);
+addEventListener("resize", letKeysScroll);
+document.addEventListener("toggle", letKeysScroll, true);
 openTarget();
+letKeysScroll();
