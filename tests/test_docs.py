@@ -107,6 +107,10 @@ QUESTIONS = [
     ("ray cluster", "how-to/cluster.html"),
     ("own cleaning function", "how-to/own-code.html"),
     ("how many test rows", "concepts/gate.html"),
+    ("team mlflow server login", "how-to/team.html"),
+    ("drift alarm", "concepts/drift.html"),
+    ("ci gate github", "how-to/ci.html"),
+    ("interrupted", "how-to/trouble.html"),
 ]
 
 
