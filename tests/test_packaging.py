@@ -37,7 +37,7 @@ DIRECT = requirements(ROOT / "requirements.txt")
 TEST_EXTRA = [Requirement(line) for line in PROJECT["project"]["optional-dependencies"]["test"]]
 #: Extras that a person adds for one purpose; nothing of ours needs them without that.
 OPTIONAL = {canonicalize_name(Requirement(line).name)
-            for extra in ("postgres", "mysql", "comet", "ray", "system")
+            for extra in ("postgres", "mysql", "comet", "ray", "label-studio", "system")
             for line in PROJECT["project"]["optional-dependencies"][extra]}
 CONSTRAINTS = requirements(ROOT / "constraints.txt")
 

@@ -119,3 +119,17 @@ def models(workspace: Workspace) -> dict[str, list[int]]:
     tracking = connect(workspace, workspace.config())
     return {name: [v.number for v in registry.versions(tracking, name)]
             for name in registry.names(tracking)}
+
+
+def known_rows(workspace: Workspace) -> None:
+    """Write the cleaned rows that the workspace's tokenized ones come from."""
+    config = workspace.config()
+    rows = storage.read_parquet(workspace.root / config.paths.tokenized)
+    cleaned = rows[["id", "batch", "text", "label", "split"]].assign(row=range(len(rows)))
+    storage.write_parquet(cleaned, workspace.root / config.paths.cleaned)
+
+
+def write_config(workspace: Workspace, **groups: dict) -> None:
+    """Set groups of ftzard.yaml."""
+    marker = workspace.root / "ftzard.yaml"
+    marker.write_text(yaml.safe_dump(yaml.safe_load(marker.read_text()) | groups))

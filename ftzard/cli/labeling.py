@@ -39,12 +39,23 @@ def label(
     name: Annotated[list[str] | None, typer.Option(
         help="With --web: a further name under which browsers ask for the page, such as that of a "
              "proxy; may be given several times.")] = None,
+    label_studio: Annotated[str | None, typer.Option(
+        metavar="URL", help="Send the rows to a Label Studio server instead, and fetch the labels "
+                            "that are finished there; its token is LABEL_STUDIO_API_KEY.")] = None,
     workspace: InWorkspace = None,
 ) -> None:
-    """Label the rows that wait. One text at a time, in the terminal or on a page of the browser."""
+    """Label the rows that wait. In the terminal, on a page of the browser, or in Label Studio."""
     from ftzard.workspace.workspace import find
 
     place = find(workspace)
+    if label_studio is not None:
+        for option, value in {"--as": person, "--twice": twice, "--web": web, "--port": port,
+                              "--host": host != LOCAL, "--name": name}.items():
+            if value:
+                raise FtzardError(f"{option} has no effect with --label-studio, where people "
+                                  "label under their own names.")
+        _exchange(place, label_studio, batch)
+        return
     _refuse_without_effect(web, {"BATCH": batch, "--as": person, "--twice": twice},
                            {"--host": host != LOCAL, "--port": port, "--name": name})
     if suspects:
@@ -93,3 +104,17 @@ def _serve(place: "Workspace", host: str, port: int | None, names: list[str]) ->
     say(f"labeling page of {place.root}: http://{shown}:{port}/")
     say("Ctrl-C ends it; every answer is saved when it is given")
     server.serve(page, host, port)
+
+
+def _exchange(place: "Workspace", url: str, batch: str | None) -> None:
+    from ftzard.steps.label_studio_project import exchange
+
+    done = exchange(place, url, batch)
+    say(f"project: {done.project}{' (new)' if done.created else ''}")
+    if done.changed:
+        say(f"set anew: {' and '.join(done.changed)}")
+    say(f"tasks: {done.added:,} added, {done.tasks:,} there")
+    if done.file is None:
+        say("labels: none that is new")
+    else:
+        say(f"labels: {done.labels:,} fetched into {place.relative(done.file)}")

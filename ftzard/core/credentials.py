@@ -52,6 +52,7 @@ RUN = (
     Credential("OSS_ACCESS_KEY_ID", "DVC on Aliyun"),
     Credential("OSS_ACCESS_KEY_SECRET", "DVC on Aliyun"),
     Credential("FTZARD_NOTIFY", "the services that notices go to"),
+    Credential("LABEL_STUDIO_API_KEY", "Label Studio"),
 )
 #: Names under which some have their token of Hugging Face, in order; HF_TOKEN goes over them.
 HUB_TOKEN, HUB_TOKEN_TOO = "HF_TOKEN", ("HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")

@@ -150,6 +150,7 @@ class Answers:
     measure: what the gate compared; models: the table at a glance; generations: lines of
     `answers.side_by_side(...).to_dict("records")`; differences: by how much the challenger is
     better on each test row (in the measure's unit, below zero where it is worse), any order;
+    apart: those rows, the furthest apart first: id, text, label and difference;
     template: name of what stands around an instruction; packing: whether rows were packed;
     supervised_tokens: {split: tokens of wanted answers}, prompt_tokens: {split: tokens before
     them}; rows: {source or kind of row: {split: rows}}; cut_answers: rows whose answer was cut,
@@ -161,6 +162,7 @@ class Answers:
     models: Sequence[AnsweringModel] = ()
     generations: Sequence[Mapping[str, Any]] = ()
     differences: Sequence[float] | None = None
+    apart: Sequence[Mapping[str, Any]] = ()
     template: str | None = None
     packing: bool | None = None
     supervised_tokens: Mapping[str, int] | None = None

@@ -5,42 +5,16 @@ import json
 import os
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from ftzard.config.schema import Notify
 from ftzard.doctor import credentials as doctor_credentials
 from ftzard.workspace import notices, round_notices
+from tests.workspace.notice_service import Service
 
 ALL = Notify(["verdict", "alarm", "refused", "failed", "waiting", "too_few"], False)
 VERDICT = {"decision": "promote", "reasons": ["It is better.", "It is worth it.", "More."]}
-
-
-class Service:
-    """A web service that takes notices, or refuses them."""
-
-    def __init__(self):
-        self.taken, self.down = [], False
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if not service.down:
-                    service.taken.append(json.loads(body))
-                self.send_response(503 if service.down else 200)
-                self.end_headers()
-
-            def log_message(self, *_):
-                """Nothing is printed."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"json://someone:hunter2secret@127.0.0.1:{self.server.server_port}/"
 
 
 @pytest.fixture
@@ -49,8 +23,7 @@ def service(monkeypatch):
     monkeypatch.setenv(notices.VARIABLE, started.address)
     monkeypatch.setattr(notices, "FIRST_S", 0.0)
     yield started
-    started.server.shutdown()
-    started.server.server_close()
+    started.close()
 
 
 def mail_server(received: list) -> int:
@@ -123,8 +96,7 @@ def test_a_service_that_is_down_is_tried_again_and_the_doctor_says_so(workspace,
     other.down = False
     assert notices.deliver(workspace) == 1 and notices.undelivered(workspace) == []
     assert len(service.taken) == len(other.taken) == 1, "who has it already gets it no more"
-    other.server.shutdown()
-    other.server.server_close()
+    other.close()
 
 
 def test_no_address_is_written_anywhere(workspace, service):

@@ -6,7 +6,7 @@ answers of the control `label`, else of the only control that fits. What holds n
 read is refused, so that nobody waits for it.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,20 +69,37 @@ def read_json(path: Path, *, free: bool | None = None) -> pd.DataFrame:
                         "of tasks; export the project as JSON or JSON-MIN.")
     if not items:
         raise DataError(f"{path} holds no task; expected at least one.")
+    table = answers_of(items, str(path), free=free)
+    if table is None:
+        raise DataError(_unanswered(path, items))
+    return table
+
+
+def answers_of(tasks: Sequence[dict], name: str, *, free: bool | None = None
+               ) -> pd.DataFrame | None:
+    """Return the answers of tasks as Label Studio exports them, or None if nobody gave one.
+
+    The columns and the errors are those of `read_json`.
+
+    Args:
+        tasks: the tasks, with their annotations.
+        name: what errors call them.
+        free: as `read_json` takes it.
+    """
     annotations: list[_Annotation] = []
-    for number, item in enumerate(items):
+    for number, item in enumerate(tasks):
         try:
-            annotations += _annotations(path, number, item)
+            annotations += _annotations(name, number, item)
         except (AttributeError, KeyError, TypeError, IndexError, ValueError) as error:
-            raise DataError(f"{path}, task {number + 1} is not as Label Studio writes it "
+            raise DataError(f"{name}, task {number + 1} is not as Label Studio writes it "
                             f"({type(error).__name__}: {error}); export it again.") from error
     kinds: dict[str, str] = {}
     for annotation in annotations:
-        for name, values in annotation.answers.items():
-            kinds.setdefault(name, values[0][0])
+        for control, values in annotation.answers.items():
+            kinds.setdefault(control, values[0][0])
     if not kinds:
-        raise DataError(_unanswered(path, items))
-    control = _control(path, kinds, free)
+        return None
+    control = _control(name, kinds, free)
     rows = [(*a.task, label, a.by, a.at) for a in annotations
             for label in _labels(a.answers.get(control, []), free)]
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype="str")
@@ -131,7 +148,7 @@ def _cell(cell: str, free: bool | None) -> object:
     return cell
 
 
-def _annotations(path: Path, number: int, item: dict) -> list[_Annotation]:
+def _annotations(path: Path | str, number: int, item: dict) -> list[_Annotation]:
     data = item.get("data", item)
     if not isinstance(data, dict) or "row_id" not in data:
         raise DataError(
@@ -188,7 +205,7 @@ def _kinds(value: object) -> list[str]:
     return [kind for kind, _ in _values(value)]
 
 
-def _control(path: Path, kinds: Mapping[str, str], free: bool | None) -> str:
+def _control(path: Path | str, kinds: Mapping[str, str], free: bool | None) -> str:
     """Return the control whose answers are the labels, of those with an answer and their kinds."""
     known = {name: kind for name, kind in kinds.items() if kind in (*_KINDS, "choice or text")}
     if FROM in known:

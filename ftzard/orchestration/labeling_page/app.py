@@ -21,9 +21,9 @@ from ftzard.core.text import normalize_instruction
 from ftzard.errors import DataError, FtzardError, described
 from ftzard.orchestration.labeling_page.access import COOKIE, LOGIN_S, Access, Refused, Visitor
 from ftzard.orchestration.labeling_page.desk import LONGEST_NOTE, Desk, choices, label_of
-from ftzard.orchestration.labeling_page.guidelines import FILE, guidelines
 from ftzard.orchestration.labeling_page.word_diff import word_diff
 from ftzard.reporting import html
+from ftzard.steps.guidelines import FILE, guidelines
 from ftzard.steps.labeling_batch import LabelingBatch
 from ftzard.steps.labeling_session import NOTHING_ASKED, LabelingSession, seen_audits
 

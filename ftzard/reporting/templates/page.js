@@ -1,4 +1,4 @@
-// Tables that are sorted and filtered, links that open what they lead to, and thresholds. Without
+// Tables that are sorted and filtered, links that open what they lead to, and sliders. Without
 // this script the page has all the same numbers.
 "use strict";
 const element = (name, attributes, ...children) => {
@@ -100,10 +100,57 @@ function startThreshold(part) {
   update();
 }
 
+function startCutoff(part) {
+  // Of each label: rows that have it and rows that do not, by step of its probability, and where
+  // its own threshold is.
+  const labels = JSON.parse(part.dataset.labels);
+  const [choice, slider] = [part.querySelector("select"), part.querySelector("input")];
+  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const ratio = (one, all) => (all ? percent(one / all) : "–");
+  const sum = (counts, from) => counts.slice(from).reduce((a, b) => a + b, 0);
+  const update = () => {
+    const { having, lacking } = labels[Number(choice.value)];
+    const from = Number(slider.value);
+    const [right, wrong, all] = [sum(having, from), sum(lacking, from), sum(having, 0)];
+    const show = { probability: percent(from / (having.length - 1)),
+      given: (right + wrong).toLocaleString("en"), precision: ratio(right, right + wrong),
+      recall: ratio(right, all), f1: ratio(2 * right, right + wrong + all) };
+    for (const [name, text] of Object.entries(show))
+      part.querySelector(`[data-show=${name}]`).textContent = text;
+  };
+  const fitted = () => {
+    slider.value = labels[Number(choice.value)].at;
+    update();
+  };
+  labels.forEach(({ name }, number) =>
+    choice.append(element("option", { value: String(number) }, name)));
+  choice.addEventListener("change", fitted);
+  slider.addEventListener("input", update);
+  part.hidden = false;
+  fitted();
+}
+
+// What is wider than its place scrolls with the keyboard, too.
+function letKeysScroll() {
+  for (const part of document.querySelectorAll(".scroll, figure.wide")) {
+    if (part.scrollWidth > part.clientWidth) {
+      part.tabIndex = 0;
+      part.setAttribute("role", "region");
+      part.setAttribute("aria-label", part.matches(".scroll") ? "Table, scrolls sideways" : "Picture, scrolls sideways");
+    } else if (part.tabIndex === 0) {
+      for (const name of ["tabindex", "role", "aria-label"]) part.removeAttribute(name);
+    }
+  }
+}
+
 document.querySelectorAll("main table").forEach((table) => {
   makeFilterable(table);
   makeSortable(table);
 });
-document.querySelectorAll(".threshold").forEach(startThreshold);
+document.querySelectorAll(".threshold.rows").forEach(startThreshold);
+document.querySelectorAll(".threshold.labels").forEach(startCutoff);
 addEventListener("hashchange", openTarget);
+addEventListener("resize", letKeysScroll);
+document.addEventListener("toggle", letKeysScroll, true);
 openTarget();
+letKeysScroll();

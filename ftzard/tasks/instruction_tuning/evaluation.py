@@ -172,6 +172,12 @@ class AnswerEvaluation(Evaluation):
         """Return, per compared row, by how much the challenger is better than who stood before."""
         return self._scores(self.answers["challenger"]) - self._scores(self.answers[self.before])
 
+    def apart(self) -> list[dict]:
+        """Return the compared rows with their difference, the furthest apart first."""
+        rows = self._compared()[["id", "text", "label"]].assign(difference=self.differences())
+        order = np.argsort(-np.abs(rows["difference"].to_numpy()), kind="stable")
+        return rows.iloc[order].to_dict("records")
+
     def figures(self) -> dict:
         """Return by how much the challenger answers each row better."""
         return {"score_differences": plots.score_differences(

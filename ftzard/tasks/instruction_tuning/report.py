@@ -1,6 +1,6 @@
 """The sections of the page that tell of free answers: figures, models, comparison, generations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,6 +12,7 @@ from ftzard.evaluation.metric_info import EXACT_MATCH, LOSS, ROUGE_L, Measure
 from ftzard.reporting import plots
 from ftzard.reporting.html import (
     Markup,
+    digits,
     joined,
     key_figures,
     missing,
@@ -19,6 +20,7 @@ from ftzard.reporting.html import (
     p_value,
     percent,
     picture,
+    plural,
     range_bar,
     role_colour,
     shortened,
@@ -32,6 +34,8 @@ from ftzard.tasks.instruction_tuning.evaluation import AnswerEvaluation
 from ftzard.tasks.report_parts import parts, parts_table, rule
 
 LONGEST_ANSWER = 600
+#: Rows of either side of the comparison that the page lists, and their longest text.
+ROWS_APART, LONGEST_TEXT = 100, 240
 NATS = "Loss is in nats per token: the training loss; lower is better."
 MEANING = ("Losses are nats per token of the wanted answers, over all such tokens of the test "
            "rows; perplexity is the loss's exponential. ROUGE-L is the F-measure of the longest "
@@ -58,7 +62,7 @@ def facts(evaluation: AnswerEvaluation, rows: pd.DataFrame, names: Mapping[str, 
             **{key: value for key, value in line.items() if key in known})
             for line in evaluation.table().to_dict("records")],
         generations=evaluation.examples().to_dict("records"),
-        differences=evaluation.differences().tolist(),
+        differences=evaluation.differences().tolist(), apart=evaluation.apart(),
         template=instructions.template, packing=instructions.packing,
         supervised_tokens={side: int(count) for side, count in answers.items()},
         prompt_tokens={side: int(count) for side, count in
@@ -176,7 +180,26 @@ def _comparison(facts: Facts) -> list[Markup]:
         "can hide a few rows that are far off.",
         plots.svg(plots.score_differences(answers.differences, measure.name, other)))
     return [opening(lead), tag("div", drawing, row_by_row, class_="two"),
-            tag("div", *counts, class_="gap")]
+            tag("div", *counts, class_="gap"), *_apart(answers.apart, measure, other)]
+
+
+def _apart(rows: Sequence[Mapping[str, Any]], measure: Measure, other: str) -> list[Markup]:
+    """Return the rows that one of the two answers better, the furthest apart first."""
+    unit = measure.scale == 100
+    parts = []
+    for title, sign in ((f"The challenger is better than the {other}", 1),
+                        (f"The challenger is worse than the {other}", -1)):
+        there = [row for row in rows if sign * row["difference"] > 0]
+        shown = there[:ROWS_APART]
+        if shown:
+            listed = table(("instruction", "wanted answer", f"gain in {measure.short}", "row"), [
+                (shortened(row["text"], LONGEST_TEXT), shortened(row["label"], LONGEST_TEXT),
+                 measure.gain(row["difference"], unit=unit), digits(row["id"])) for row in shown],
+                ("text", "text", "number", "id"))
+            count = f"{title}: {len(there):,} {plural(len(there), 'row')}"
+            count += f", the {len(shown):,} furthest apart" if len(shown) < len(there) else ""
+            parts.append(tag("details", tag("summary", count), listed, class_="cell"))
+    return [tag("h3", "Rows behind the comparison", class_="gap"), *parts] if parts else []
 
 
 def _generations(facts: Facts) -> list[Markup]:

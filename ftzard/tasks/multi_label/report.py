@@ -8,7 +8,7 @@ import pandas as pd
 
 from ftzard.evaluation.gate import confidence_of, means
 from ftzard.evaluation.metric_info import SAMPLES_F1
-from ftzard.reporting import plots
+from ftzard.reporting import label_confusion, plots
 from ftzard.reporting.html import (
     Markup,
     digits,
@@ -59,6 +59,12 @@ def facts(evaluation: LabelSetEvaluation, rows: pd.DataFrame, names: Mapping[str
             "models": [{**line, "name": names.get(line["model"], line["model"])}
                        for line in evaluation.table().to_dict("records")],
             "metrics": evaluation.metrics("challenger"), "per_label": evaluation.per_label(),
+            "tested": label_confusion.TestedLabels(
+                evaluation.classes, label_sets.indicators(test["label"].tolist(),
+                                                          evaluation.classes).astype(bool),
+                answers.chosen.astype(bool), answers.probabilities,
+                evaluation.meta["thresholds"], test["text"].tolist(), test["label"].tolist(),
+                test["id"].tolist()),
             "wrong": len(wrong),
             "mistakes": [{
                 "text": test["text"].iloc[i], "id": test["id"].iloc[i], "confidence": sure[i],
@@ -180,8 +186,15 @@ def _answers(own: Mapping) -> list[Markup]:
         [(name, percent(s["precision"]), percent(s["recall"]), percent(s["f1"]),
           f"{s['threshold']:.2f}", f"{s['support']:,}") for name, s in own["per_label"].items()],
         (None, "number", "number", "number", "number", "number"))
+    by_label = label_confusion.lines(own["tested"])
+    matrix = tag("div", tag("h3", "Right and wrong by label"), tag(
+        "p", "Percentages are of the rows that have the label. A number leads to rows of its "
+             "cell.", class_="soft small"), label_confusion.matrix(by_label))
     return [opening(lead), tag("div", labels, together, class_="two"),
-            tag("div", lines, class_="gap"), _mistakes(own)]
+            tag("div", lines, class_="gap"),
+            tag("div", matrix, label_confusion.threshold(own["tested"]), class_="two gap"),
+            _mistakes(own), tag("h3", "Rows behind the labels", class_="gap"),
+            label_confusion.label_rows(by_label)]
 
 
 def _mistakes(own: Mapping[str, Any]) -> Markup:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from ftzard.data import storage
 from ftzard.data.labeling import labeling_queue
@@ -31,7 +30,13 @@ from ftzard.tracking.model_version import Version
 from ftzard.tracking.workspace_store import connect
 from ftzard.workspace.workspace import Workspace
 from tests.orchestration.texts import FILLERS, easy_texts
-from tests.trained import NAME, move_store, trained  # noqa: F401 - the small trained workspace
+from tests.trained import (  # noqa: F401 - the small trained workspace
+    NAME,
+    known_rows,
+    move_store,
+    trained,
+    write_config,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -75,20 +80,6 @@ def asked_for(workspace: Workspace, rows: pd.DataFrame) -> pd.DataFrame:
                          chosen_by="random", side="train")
     labeling_queue.queue_csv(queue, workspace.labelling / "new.csv")
     return queue
-
-
-def known_rows(workspace: Workspace) -> None:
-    """Write the cleaned rows that the workspace's tokenized ones come from."""
-    config = workspace.config()
-    rows = storage.read_parquet(workspace.root / config.paths.tokenized)
-    cleaned = rows[["id", "batch", "text", "label", "split"]].assign(row=range(len(rows)))
-    storage.write_parquet(cleaned, workspace.root / config.paths.cleaned)
-
-
-def write_config(workspace: Workspace, **groups: dict) -> None:
-    """Set groups of ftzard.yaml."""
-    marker = workspace.root / "ftzard.yaml"
-    marker.write_text(yaml.safe_dump(yaml.safe_load(marker.read_text()) | groups))
 
 
 def name_labels(workspace: Workspace) -> None:

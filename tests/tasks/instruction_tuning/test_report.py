@@ -1,5 +1,7 @@
 """The page of a round of instruction tuning: free answers side by side, and no word of classes."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,6 +98,8 @@ def told() -> dict:
                 rows, {r: given[r] for r in ("base", "champion", "challenger")}, scores, seed=1
             ).to_dict("records"),
             "differences": gain,
+            "apart": [{"id": f"row-{i}", "text": f"Say {i}.", "label": "Yes <b>",
+                       "difference": gain[i]} for i in np.argsort(-np.abs(gain))],
             "template": "alpaca",
             "packing": True,
             "supervised_tokens": {"train": 41234, "validation": 4987, "test": 5321},
@@ -248,3 +252,17 @@ def test_facts_that_contradict_each_other_are_refused(told):
         render({"answers": {"measure": "rougel"}})
     with pytest.raises(DataError, match="did you mean 'generations'"):
         render({"answers": {"measure": "loss", "generation": []}})
+
+
+def test_the_rows_behind_the_comparison_are_listed_by_side_the_furthest_apart_first(told, whole):
+    found = re.findall(r'<details class="cell"><summary>(.*?)</summary>(.*?)</details>', whole,
+                       re.S)
+    gain = told["answers"]["differences"]
+    better, worse = (gain > 0).sum(), (gain < 0).sum()
+    assert [Reader(title).text.split(",")[0] for title, _ in found] == [
+        f"The challenger is better than the champion: {better} rows",
+        f"The challenger is worse than the champion: {worse} rows"]
+    for (title, rows), row in zip(found, (gain.argmax(), gain.argmin()), strict=True):
+        assert "100 furthest apart" in title and rows.count("<tr>") == 101
+        assert re.search(r"Say (\d+)", rows)[1] == str(row)
+        assert "Yes &lt;b&gt;" in rows
