@@ -116,7 +116,7 @@ def strike(workspace: Workspace, started: subprocess.Popen, draw: random.Random,
 
 def kind(line: str) -> str:
     """Return what a process is, by its command line."""
-    names = {"dagster-daemon": "daemon", "dagster-webserver": "webserver",
+    names = {"dagster_daemon": "daemon", "dagster-webserver": "webserver",
              "api grpc": "code server",
              "multiprocessing": "run worker", "uvicorn": "mlflow", "landing_page": "mlflow",
              "kernel_server": "kernels", "dvc_process": "dvc", "server_guard": "guard",

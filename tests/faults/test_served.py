@@ -83,7 +83,7 @@ def ends_in_time(story, process) -> None:
 
 def test_a_termination_while_the_servers_start_leaves_none(story, serve):
     process = serve(until="")
-    wait_until(lambda: any("dagster-daemon" in line for line in living(story.workspace)), 60)
+    wait_until(lambda: any("dagster_daemon" in line for line in living(story.workspace)), 60)
     process.terminate()
     ends_in_time(story, process)
 
@@ -113,7 +113,7 @@ def test_the_next_start_goes_on_and_ends_with_its_daemon(story, serve):
     process = serve()
     wait_until(lambda: at_work(story), 90)
     assert {run.run_id for run in runs_in(story, DagsterRunStatus.STARTED)} <= waited
-    os.kill(pid_of(story, "dagster-daemon"), signal.SIGKILL)
+    os.kill(pid_of(story, "dagster_daemon"), signal.SIGKILL)
     ends_in_time(story, process)
     assert process.returncode == 1
 
