@@ -227,7 +227,7 @@ def ui_round(workspace: Workspace, draw: random.Random, number: int, longest: di
     started.wait()
     wrong = [*left(workspace, *ports), *mended(workspace)]
     started = begin(workspace, *serve)
-    last = time.monotonic() + 180
+    last = time.monotonic() + 900
     while (moving := unfinished(workspace)) and time.monotonic() < last:
         time.sleep(1)
     started.terminate()
@@ -270,7 +270,7 @@ def server_round(workspace: Workspace, draw: random.Random, number: int, longest
             "wrong": [*wrong, *left(workspace, port, folder=folder)]}
 
 
-def served(started: subprocess.Popen, port: int, seconds: float = 120.0) -> bool:
+def served(started: subprocess.Popen, port: int, seconds: float = 600.0) -> bool:
     """Wait until a command listens on its port; return whether it does."""
     last = time.monotonic() + seconds
     while not answers("127.0.0.1", port) and started.poll() is None and time.monotonic() < last:

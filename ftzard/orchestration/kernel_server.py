@@ -52,6 +52,8 @@ MODELS = ("torch", "transformers", "peft", "transformers.models.falcon",
 #: Those that every step with a model needs: the first one waits for them in the server, and has the
 #: server's in its memory instead of its own beside them.
 SHARED = ("torch", "transformers")
+#: Steps that open no model but import what opens one: alone they would hold it a second time.
+IMPORTING = ("sampling",)
 
 
 #: The server has the import path of the run's own process: installed packages come before the
@@ -164,7 +166,7 @@ class Server:
 
 
 def _needs_models(step: str) -> bool:
-    return step in BY_NAME and BY_NAME[step].models
+    return step in IMPORTING or step in BY_NAME and BY_NAME[step].models
 
 
 def reconstructable_job(name: str):
