@@ -16,7 +16,7 @@ from ftzard.registry import lookup, model_records
 from ftzard.registry.lineage import lineage
 from ftzard.reporting.standings import Standings
 from ftzard.tracking import runs
-from ftzard.workspace import drift_log
+from ftzard.workspace import batch_log
 
 pytestmark = pytest.mark.jobs
 NAME = "FalconSentiAnalysis"
@@ -156,7 +156,7 @@ def test_new_rows_are_those_that_the_round_before_did_not_have(story, records):
 
 def test_a_batch_s_drift_is_one_number_in_both_pictures(story):
     page = story.workspace.report.read_text(encoding="utf-8")
-    last = [e for e in drift_log.entries(story.workspace) if e["score"] is not None][-1]
+    last = [e for e in batch_log.DRIFT.entries(story.workspace) if e["score"] is not None][-1]
     said = f"{last['score'] / last['upper']:.2f} ×"
     over = max(f"{(s['value'] - s['usual']) / (s['upper'] - s['usual']):.2f} ×"
                for s in last["statistics"])
