@@ -11,7 +11,12 @@ from dagster._core.remote_representation.grpc_server_registry import (
     GrpcServerRegistry,
     ServerRegistryEntry,
 )
+from dagster._daemon import controller
 from dagster._daemon.cli import main
+
+#: Seconds without a sign of the daemon after which a code server ends. It must not end because the
+#: machine is busy; if the daemon is killed, the guard of `ftzard ui` ends it at once.
+PATIENCE_S = 90
 
 
 def forget_ended(registry: GrpcServerRegistry) -> None:
@@ -25,4 +30,5 @@ def forget_ended(registry: GrpcServerRegistry) -> None:
 
 if __name__ == "__main__":
     GrpcServerRegistry.clear_all_grpc_endpoints = forget_ended
+    controller.DAEMON_GRPC_SERVER_HEARTBEAT_TTL = PATIENCE_S
     main()
