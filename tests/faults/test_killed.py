@@ -102,13 +102,9 @@ POINTS = {
          "ftzard.data.storage:write_atomically:before:1", "self"),
         ("the kernel between the artifact and its handle",
          "ftzard.steps.step_run:StepRun._yield_results:before:1", "self"),
-        ("between the artifact and the entry by which the step need not run again",
-         "ftzard.workspace.step_results:write:before:1", "self"),
         ("the process of the run between a step and Git_Dvc",
          "ftzard.steps.versioning:finished_step:before:1", "run"),
         ("between dvc add and git commit", "ftzard.versioning.commit:commit_paths:before:1",
-         "self"),
-        ("between the commit and the entry that names it", "ftzard.steps.reuse:committed:before:1",
          "self"),
         ("between commit and push", "ftzard.versioning.commit:publish:before:1", "self"),
         ("between the data's push and git's", "ftzard.versioning.publish:_why_not_git:before:1",
@@ -144,8 +140,7 @@ def test_killed(story, tmp_path, job):
         sound(story, before)
         mine = [r for r in runs.children(story.tracking()) if r.info.run_id not in known]
         cut_off = [r for r in mine if r.info.status in ("KILLED", "FAILED")]
-        assert cut_off or whom == "run" or "push" in point or "commit" in point or (
-            "entry" in point), (point, [
+        assert cut_off or whom == "run" or "push" in point or "commit" in point, (point, [
             (r.data.tags["step"], r.info.status) for r in mine])
 
     before = story.git("rev-parse", "HEAD")

@@ -146,8 +146,8 @@ def _hashed(token: str) -> str:
 
 def _host_name(host: str) -> str:
     """Return the name or address in a Host header, '' for what is none."""
-    found = _HOST.fullmatch(host)
-    return "" if found is None else (found[1] or found[2]).casefold()
+    parts = _HOST.fullmatch(host)
+    return "" if parts is None else (parts[1] or parts[2]).casefold()
 
 
 def is_loopback(host: str) -> bool:
