@@ -31,7 +31,7 @@ help:
 	@echo "make lint         ruff and mypy, with the settings in pyproject.toml"
 	@echo "make docs         the documentation into ./site, to be read and searched without a network"
 	@echo "make example-NAME  a small workspace: sentiment, emotion, instructions or team"
-	@echo "make chaos        kill -9 at random moments of jobs, servers, decisions, ROUNDS=10 times"
+	@echo "make chaos        kill -9 at random moments of jobs, servers, decisions: ROUNDS=10 MINUTES=0"
 	@echo "make screenshots  pictures of the demo's pages into ./screenshots; needs Debian's chromium"
 	@echo "make constraints  write constraints.txt anew from requirements.txt (Python 3.11)"
 	@echo "make constraints-check  whether they resolve on Python 3.11, 3.12 and 3.13"
@@ -84,7 +84,7 @@ docs: $(DOCS_STAMP)
 	@echo "Open site/index.html"
 
 chaos: $(STAMP)
-	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0)
+	$(BIN)/python bench/chaos.py $(or $(ROUNDS),10) $(or $(SEED),0) $(or $(MINUTES),0)
 
 # Of a workspace that is there, by default the demo's; whoever likes them copies dag.png and
 # report.png to docs/.

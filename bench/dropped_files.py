@@ -5,8 +5,9 @@ as asked may end. Then it is told to stop.
 
     python bench/dropped_files.py [RUNS] [FILES]
 
-RUNS: how many files are run to the end, 10 unless told; FILES: how many are dropped. Memory is the
-proportional set size of all processes of the workspace together, looked at every second.
+RUNS: how many files are run to the end, default 10; FILES: how many are dropped. Memory is the
+proportional set size of all processes of the workspace together, looked at every second; it is also
+stored by process for the moment at which it was largest.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from chaos import FTZARD, free_port, prepared, processes
+from chaos import FTZARD, command, free_port, kind, prepared, processes
 from dagster import DagsterInstance, RunsFilter
 from machine import store
 
@@ -27,16 +28,18 @@ from ftzard.workspace.workspace import Workspace
 JOB = "inference_pipeline_job"
 
 
-def memory(workspace: Workspace) -> int:
-    """Return the proportional set size of all processes of a workspace together, in bytes."""
-    total = 0
+def memory(workspace: Workspace) -> list[tuple[str, int]]:
+    """Return the proportional set size of each process of a workspace in bytes, with its kind."""
+    sizes = []
     for pid in processes(workspace):
+        line = command(pid)
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue  # it has ended
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
-    return total
+        size = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        sizes.append((kind(line), size << 10))
+    return sorted(sizes, key=lambda one: -one[1])
 
 
 def drop(workspace: Workspace, files: int) -> None:
@@ -52,7 +55,7 @@ def main(runs: int, files: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         workspace = prepared(Path(folder))
         drop(workspace, files)
-        began, peak, first = time.monotonic(), 0, None
+        began, peak, largest, first = time.monotonic(), 0, [], None
         ui = subprocess.Popen(
             [FTZARD, "ui", "--port", str(free_port()), "--mlflow-port", str(free_port()), "-w",
              str(workspace.root)], cwd=workspace.root, stdin=subprocess.DEVNULL,
@@ -60,7 +63,9 @@ def main(runs: int, files: int) -> None:
         with DagsterInstance.from_config(str(workspace.dagster_home)) as instance:
             ended, most, at_once = [], 0, 0
             while len(ended) < runs and ui.poll() is None:
-                peak = max(peak, memory(workspace))
+                sizes = memory(workspace)
+                if (total := sum(size for _, size in sizes)) > peak:
+                    peak, largest = total, sizes
                 known = instance.get_runs(RunsFilter(job_name=JOB))
                 states = [run.status.value for run in known]
                 if first is None and {"STARTED", "SUCCESS"} & set(states):
@@ -81,6 +86,7 @@ def main(runs: int, files: int) -> None:
             figures = {
                 "files": files, "runs_ended": len(ended), "seconds_served": round(served, 1),
                 "first_run_after_s": first and round(first, 1), "peak_memory_mb": peak >> 20,
+                "of_these_mb": [f"{name}: {size >> 20}" for name, size in largest],
                 "most_in_the_queue": most, "most_at_work": at_once,
                 "stopped_after_s": round(stopped, 1), "in_order": names == sorted(names),
                 "each_once": len(names) == len(set(names)),

@@ -56,10 +56,13 @@ def run(session: LabelingSession, say: Callable[[str], None]) -> None:
             "it into data/labelled.")
     if notice := seen_audits(session.batch):
         say(notice)
+    session.hold()
     try:
         submit = session.row is None or application(session).run()
     except EOFError:  # the terminal has been closed
         submit = False
+    finally:
+        session.batch.store.release(session.batch.name, session.person)
     if not submit:
         say(f"{len(session.pending)} answers are saved and not handed in; go on with "
             f"'ftzard label {session.batch.name}', h hands them in")
@@ -115,6 +118,7 @@ def _bindings(session: LabelingSession, editor: Buffer, writing: Condition, answ
 
     def show(event: KeyPressEvent) -> None:
         """Draw the next state whole, so that a recorded terminal reads row by row."""
+        session.hold()
         if session.row is None:
             event.app.exit(result=True)
             return

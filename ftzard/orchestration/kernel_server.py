@@ -49,6 +49,11 @@ MODELS = ("torch", "transformers", "peft", "transformers.models.falcon",
           "ftzard.tasks.classification.evaluation", "ftzard.steps.evaluation",
           "ftzard.steps.trials", "ftzard.training.fit",
           "sklearn.linear_model", "sklearn.feature_extraction.text")
+#: Those that every step with a model needs: the first one waits for them in the server, and has the
+#: server's in its memory instead of its own beside them.
+SHARED = ("torch", "transformers")
+#: Steps that open no model but import what opens one: alone they would hold it a second time.
+IMPORTING = ("sampling",)
 
 
 #: The server has the import path of the run's own process: installed packages come before the
@@ -161,7 +166,7 @@ class Server:
 
 
 def _needs_models(step: str) -> bool:
-    return step in BY_NAME and BY_NAME[step].models
+    return step in IMPORTING or step in BY_NAME and BY_NAME[step].models
 
 
 def reconstructable_job(name: str):
@@ -214,9 +219,7 @@ def serve(requests: int, answers: int, ahead: list[str]) -> None:
     waiting = b""
     while True:
         if ahead and not select.select([requests], [], [], 0)[0]:
-            logging.disable(logging.WARNING)  # the steps report what is missing
-            import_module(ahead.pop(0))
-            logging.disable(logging.NOTSET)
+            import_quietly(ahead.pop(0))
             continue
         read = os.read(requests, 65536)
         if not read:
@@ -226,6 +229,8 @@ def serve(requests: int, answers: int, ahead: list[str]) -> None:
             line, _, waiting = waiting.partition(b"\n")
             request = json.loads(line)
             ahead = ahead if request.pop("more") else []
+            while request.get("with_worker") and not set(SHARED).isdisjoint(ahead):
+                import_quietly(ahead.pop(0))
             gc.freeze()
             pid = os.fork()
             if pid == 0:
@@ -233,6 +238,13 @@ def serve(requests: int, answers: int, ahead: list[str]) -> None:
                 (call_function if "function" in request else become_kernel)(**request)
                 return
             os.write(answers, f"{pid}\n".encode())
+
+
+def import_quietly(name: str) -> None:
+    """Import a module without its warnings: the steps report what is missing."""
+    logging.disable(logging.WARNING)
+    import_module(name)
+    logging.disable(logging.NOTSET)
 
 
 def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_worker: bool) -> None:

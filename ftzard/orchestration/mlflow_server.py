@@ -9,6 +9,7 @@ there is an administrator, it is not needed any more.
 import configparser
 import os
 import secrets
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -253,12 +254,33 @@ def serving(plan: Plan) -> Iterator[services.Started]:
     """Run the server for as long as the block lasts, from when it answers; nothing of it is left
     then. Raises WorkspaceError if it ends by itself or does not answer."""
     try:
+        _make_stores(plan)
         with services.running({"server": plan.command}, plan.environment, plan.folder,
                               logs=plan.folder) as started:
             _wait_until_healthy(plan, started)
             yield started
     finally:
         (plan.folder / _OPTIONS).unlink(missing_ok=True)
+
+
+def _make_stores(plan: Plan) -> None:
+    """Make the files of runs and users at a first start, so that no kill leaves half of one."""
+    if plan.backend.startswith("postgresql"):  # it takes half a change back, and has the users
+        return
+    users = plan.folder / "users.db"
+    store = Path(plan.backend.removeprefix("sqlite:///"))
+    if users.exists() and (store.exists() or plan.backend.startswith(_MYSQL)):
+        return
+    command = [sys.executable, "-m", "ftzard.tracking.team_store", plan.backend,
+               f"sqlite:///{users}"]
+    with services.running({"making": command}, plan.environment, plan.folder,
+                          logs=plan.folder) as started:
+        code = started["making"].wait()
+    log = plan.folder / "making.log"
+    if code:
+        raise WorkspaceError(f"the database of the MLflow server could not be made: "
+                             f"{_last_words(log)} Its log: {log}")
+    log.unlink(missing_ok=True)
 
 
 def _wait_until_healthy(plan: Plan, started: services.Started, seconds: float = 180) -> None:

@@ -31,7 +31,8 @@ Started = dict[str, subprocess.Popen]
 
 def daemon(workspace: Workspace) -> list[str]:
     """Return the command of Dagster's daemon, which serves the sensors."""
-    return [tool("dagster-daemon"), "run", "-m", code_location.MODULE]
+    return [sys.executable, "-m", "ftzard.orchestration.dagster_daemon", "run", "-m",
+            code_location.MODULE]
 
 
 def webserver(workspace: Workspace, host: str, port: int) -> list[str]:

@@ -13,7 +13,7 @@ is saved with each answer, and so is the answer that was given before.
 import os
 import string
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from errno import EXDEV
 from pathlib import Path
 
@@ -55,6 +55,8 @@ class LabelingSession:
         draft: Text that the editor starts with while an answer is being written, else None.
         marked: The label that is being put together of several names, else ''.
         alone: Whether answers that wait for a second person's are submitted, too.
+        twice: Whether rows that others have labeled are asked for, too.
+        passed: Rows that were not shown, since others had them.
     """
 
     batch: LabelingBatch
@@ -65,6 +67,8 @@ class LabelingSession:
     draft: str | None = None
     marked: str = ""
     alone: bool = False
+    twice: bool = False
+    passed: set[str] = field(default_factory=set)
 
     @property
     def format(self) -> LabelFormat:
@@ -156,6 +160,22 @@ class LabelingSession:
         else:
             self.marked = label
 
+    def hold(self) -> None:
+        """Keep the current row from others, past those that others have or have answered by now.
+
+        Several people may label at once, in terminals and on the page. Whoever looks at a row for
+        longer than its lease may find it answered by somebody else as well: then both answers
+        count, and if they differ, a person decides.
+        """
+        def places(answers: list[Answer]) -> int:
+            left = dict(self.batch.left(self.person, answers, twice=self.twice))
+            return left.get(self.row["id"], 0)
+
+        while self.row is not None and not self.reviewing and not self.batch.store.hold(
+                self.batch.name, self.row["id"], self.person, places):
+            self.passed.add(self.row["id"])
+            self.at += 1
+
     def skip(self) -> None:
         """Go to the next row; an answer stays, and a row without one stays in the queue."""
         self.reviewing, self.marked = False, ""
@@ -168,6 +188,8 @@ class LabelingSession:
             if self.at == 0:
                 return
             self.at -= 1
+            while self.at and self.row["id"] in self.passed:
+                self.at -= 1
         self.reviewing = False
         saved, name = self.saved, self.batch.name
         if saved is not None and saved.own_answer:  # it stays known what was seen
@@ -263,7 +285,7 @@ def open_session(workspace: Workspace, batch: str | None, person: str, *, twice:
         answers = opened.store.answers(opened.name)
         left = {row_id for row_id, _ in opened.left(person, answers, twice=twice)}
         rows = opened.queue[opened.queue["id"].isin(left)].reset_index(drop=True)
-        session = LabelingSession(opened, person, rows)
+        session = LabelingSession(opened, person, rows, twice=twice)
         if not rows.empty or session.pending:
             return session
     which = f"batch {files[0].stem}" if len(files) == 1 else f"any of {len(files)} batches"

@@ -9,7 +9,9 @@ MLflow with it: EXPERIMENT, then the arguments of MLflow's own command.
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from flask import Flask, Response
 
@@ -74,6 +76,14 @@ def create_app():
     return served
 
 
+def become(command: list[str], *, extra_env: Mapping[str, str], **_: object) -> NoReturn:
+    """Replace this process with the server that MLflow would start and wait for.
+
+    MLflow is imported by then; a process that only waits would hold 180 MB.
+    """
+    os.execve(command[0], command, {**os.environ, **extra_env})
+
+
 def main() -> None:
     """Run MLflow's command: EXPERIMENT, then its arguments."""
     os.environ[EXPERIMENT] = sys.argv.pop(1)
@@ -87,6 +97,7 @@ def main() -> None:
         return build(options, host, port, workers, APP, env_file, is_factory=True)
 
     mlflow.server._build_uvicorn_command = build_ours
+    mlflow.server._exec_cmd = become
     cli(sys.argv[1:], prog_name="mlflow")
 
 

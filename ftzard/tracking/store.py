@@ -188,10 +188,14 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(sqlalchemy.make_url(uri).database or "")
 
 
-def make_sqlite(uri: str) -> None:
+def make_sqlite(uri: str, artifacts: str | None = None) -> None:
     """Create the SQLite file of a store atomically, unless it exists.
 
     Several processes that find it missing make it once.
+
+    Args:
+        uri: The store.
+        artifacts: Where its first experiment has the files of runs; default: beside the store.
     """
     file = sqlite_file(uri)
     if file is None or file.exists():
@@ -201,7 +205,7 @@ def make_sqlite(uri: str) -> None:
         # Its tables and their version; the connection must not outlive the temporary name. MLflow
         # writes where artifacts go into SQL as it stands: a URL has no quotes in it, the current
         # folder, which it would take, may.
-        root = file.absolute().with_name("mlartifacts").as_uri()
+        root = artifacts or file.absolute().with_name("mlartifacts").as_uri()
         try:
             SqlAlchemyStore(f"sqlite:///{part}", root).engine.dispose()
         except (MlflowException, SQLAlchemyError, OSError) as error:

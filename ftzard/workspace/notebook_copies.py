@@ -6,7 +6,6 @@ refused only where it uses something that the installed release does not have.
 
 import ast
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -57,7 +56,7 @@ def copy_missing(workspace: Workspace) -> list[Path]:
     for name, source in sorted(packaged(workspace.task).items()):
         copy = workspace.notebooks / name
         if not copy.exists():
-            shutil.copyfile(source, copy)
+            _copy(source, copy)
         copies.append(copy)
     return copies
 
@@ -129,11 +128,14 @@ def update(workspace: Workspace) -> tuple[list[str], list[OutdatedCopy]]:
 def _replace(workspace: Workspace, names: Iterable[str]) -> list[str]:
     sources, replaced = packaged(workspace.task), []
     for name in names:
-        content = sources[name].read_bytes()
-        copy = write_atomically(workspace.notebooks / name,
-                                lambda part, content=content: part.write_bytes(content))
-        replaced.append(workspace.relative(copy))
+        replaced.append(workspace.relative(_copy(sources[name], workspace.notebooks / name)))
     return replaced
+
+
+def _copy(source: Path, copy: Path) -> Path:
+    """Copy a notebook whole or not at all: a torn one would pass for the user's own."""
+    content = source.read_bytes()
+    return write_atomically(copy, lambda part: part.write_bytes(content))
 
 
 def _copies(workspace: Workspace, names: Iterable[str] | None

@@ -2,7 +2,9 @@
 
 `add` keeps a notice in the workspace under a key that it has only once; `deliver` sends what was
 not delivered yet, by apprise. Neither raises: a service that is down, or an address that is wrong,
-fails no run. What could not be delivered is tried again later, and the doctor shows it.
+fails no run. What could not be delivered is tried again later, and the doctor shows it. A process
+that is killed while a service answers leaves open whether it took the notice: it is sent again, and
+says so.
 """
 
 import contextlib
@@ -28,6 +30,10 @@ VARIABLE = "FTZARD_NOTIFY"
 FIRST_S, LONGEST_S = 15.0, 3600.0
 #: Older ones are not tried any more.
 OUTDATED_S = 7 * 86400.0
+#: The last line of a notice that may have reached its address before.
+REPEATED = ("This may be a repeat: the process that sent it ended before the service had "
+            "confirmed it.")
+_SENDING = "CREATE TABLE IF NOT EXISTS sending (key TEXT, address TEXT, PRIMARY KEY (key, address))"
 _SCHEMA = ("CREATE TABLE IF NOT EXISTS notice (key TEXT PRIMARY KEY, title TEXT, body TEXT, "
            "added REAL, delivered_to TEXT, done INTEGER, attempts INTEGER, due REAL, problem TEXT)")
 
@@ -121,16 +127,20 @@ def _send(workspace: Workspace, key: str, title: str, body: str, delivered_to: s
         name = hashlib.sha256(address.encode()).hexdigest()[:16]
         if name in reached:
             continue
-        if _sent(address, title, body):
-            reached.add(name)
-        else:
+        with _opened(workspace) as db:
+            new = db.execute("INSERT OR IGNORE INTO sending VALUES (?, ?)", [key, name]).rowcount
+        sent = _sent(address, title, body if new else f"{body}\n\n{REPEATED}")
+        reached |= {name} if sent else set()
+        with _opened(workspace) as db:
+            db.execute("UPDATE notice SET delivered_to = ? WHERE key = ?",
+                       [json.dumps(sorted(reached)), key])
+            db.execute("DELETE FROM sending WHERE key = ? AND address = ?", [key, name])
+        if not sent:
             missed.append(f"address {number} ({address.partition(':')[0]}) did not take it")
     wait = min(LONGEST_S, FIRST_S * 2.0 ** min(attempts, 12))
     with _opened(workspace) as db:
-        db.execute("UPDATE notice SET delivered_to = ?, done = ?, attempts = ?, due = ?, "
-                   "problem = ? WHERE key = ?", [
-                       json.dumps(sorted(reached)), int(not missed), attempts + 1,
-                       time.time() + wait, "; ".join(missed), key])
+        db.execute("UPDATE notice SET done = ?, attempts = ?, due = ?, problem = ? WHERE key = ?",
+                   [int(not missed), attempts + 1, time.time() + wait, "; ".join(missed), key])
     return not missed
 
 
@@ -169,4 +179,5 @@ def _opened(workspace: Workspace) -> Iterator[sqlite3.Connection]:
     _file(workspace).parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(_file(workspace), timeout=10)) as db, db:
         db.execute(_SCHEMA)
+        db.execute(_SENDING)
         yield db

@@ -25,6 +25,7 @@ from ftzard.data.labeling.labeling_queue import queue_csv, read_labelled
 from ftzard.data.messages import one_turn, to_json
 from ftzard.data.storage import write_parquet
 from ftzard.errors import DataError, WorkspaceError
+from ftzard.orchestration.labeling_page.desk import Desk
 from ftzard.steps import labeling_session
 from ftzard.steps.labeling_batch import store_of
 from ftzard.tasks.instruction_tuning.labeling import Answer as Instruction
@@ -300,6 +301,59 @@ def test_run_itself_refuses_what_is_no_terminal(asked, monkeypatch):
         monkeypatch.setattr("sys.stdin", nothing)
         with pytest.raises(WorkspaceError, match="needs a terminal"):
             labeling_screen.run(session, print)
+
+
+class TestBesideThePage:
+    """Somebody labels in a terminal while others have the page open."""
+
+    @pytest.fixture
+    def page(self, asked):
+        return Desk(asked)
+
+    def test_no_row_is_shown_to_two_people_at_once(self, asked, page):
+        ann = labeling_session.open_session(asked, None, "ann")
+        bob, = (page.next_session(batch, "Bob") for batch in page.batches())
+        assert bob.row["id"] == "r0"
+        ann.hold()
+        typed(ann, "12q")
+        assert [a.id for a in ann.answers] == ["r1", "r2"], "Bob had the first"
+        page.store.release(bob.batch.name, "ann")
+        assert page.next_session(bob.batch, "Eve").row["id"] == "r3", "ann has ended"
+        ann.hold()
+        assert ann.row["id"] == "r4" and page.next_session(bob.batch, "Max") is None
+
+    def test_a_row_that_was_answered_meanwhile_is_passed_over_and_undo_goes_past_it(
+            self, asked, page):
+        ann = labeling_session.open_session(asked, None, "ann")
+        batch, = page.batches()
+        page.session(batch, "Bob", "r1").answer("sad")
+        page.session(batch, "ann", "r2").answer("sad")
+        ann.hold()
+        typed(ann, "1")
+        assert ann.row["id"] == "r3"
+        typed(ann, "uq")
+        assert ann.row["id"] == "r0" and [a.id for a in ann.answers] == ["r2"]
+
+    def test_both_may_answer_a_row_and_a_person_decides_if_they_differ(self, asked, page):
+        ann, batch = labeling_session.open_session(asked, None, "ann"), page.batches()[0]
+        for row, theirs in (("r0", "glad"), ("r1", "sad")):
+            ann.hold()
+            page.session(batch, "Bob", row).answer(theirs)  # a form from before its lease ended
+            ann.answer("glad")
+        everybody = page.store.answers(batch.name)
+        assert [case.id for case in batch.cases(everybody)] == ["r1"]
+        assert [a.id for a in batch.ready("ann", everybody)] == ["r0"]
+        batch.settle("r1", "glad", person="Eve")
+        everybody = page.store.answers(batch.name)
+        assert [(a.id, a.label) for a in batch.ready("Bob", everybody)] == [
+            ("r0", "glad"), ("r1", "glad")]
+
+    def test_one_person_at_both_has_one_answer_the_last(self, asked, page):
+        ann, batch = labeling_session.open_session(asked, None, "ann"), page.batches()[0]
+        ann.hold()
+        page.session(batch, "ann", "r0").answer("sad")
+        ann.answer("glad")
+        assert [(a.id, a.label) for a in ann.answers] == [("r0", "glad")]
 
 
 @pytest.fixture

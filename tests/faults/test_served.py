@@ -83,7 +83,7 @@ def ends_in_time(story, process) -> None:
 
 def test_a_termination_while_the_servers_start_leaves_none(story, serve):
     process = serve(until="")
-    wait_until(lambda: any("dagster-daemon" in line for line in living(story.workspace)), 60)
+    wait_until(lambda: any("dagster_daemon" in line for line in living(story.workspace)), 60)
     process.terminate()
     ends_in_time(story, process)
 
@@ -113,7 +113,7 @@ def test_the_next_start_goes_on_and_ends_with_its_daemon(story, serve):
     process = serve()
     wait_until(lambda: at_work(story), 90)
     assert {run.run_id for run in runs_in(story, DagsterRunStatus.STARTED)} <= waited
-    os.kill(pid_of(story, "dagster-daemon"), signal.SIGKILL)
+    os.kill(pid_of(story, "dagster_daemon"), signal.SIGKILL)
     ends_in_time(story, process)
     assert process.returncode == 1
 
@@ -161,8 +161,8 @@ def test_ten_thousand_files_at_once_are_taken_in_order_in_little_memory(story, s
     ends_in_time(story, process)
     assert [run.tags["ftzard/delivery"] for run in reversed(done)] == [
         f"data/incoming/{number:05}.csv" for number in range(len(done))]
-    # Measured: 2.2 GB for all servers, one run and its kernels.
-    assert most <= 20 and peak < 3e9
+    # Measured beside other work: 0.8 GB for the servers, 1.05 GB for a run and its kernels.
+    assert most <= 20 and peak < 2.4e9
     tally = drop_tally.of(story.workspace)["incoming"]
     assert tally.done == len(done) and len(tally.failed) <= 1
     assert len(tally.queued) + len(tally.waiting) >= 10_000 - len(done) - 1

@@ -307,6 +307,107 @@ class TestWhoMayAsk:
             "/enter", data={"name": "ann", "password": "right"}).text
 
 
+class TestHostileColleague:
+    """Somebody who has a login of their own, and sends what no form of the page would."""
+
+    @pytest.fixture
+    def page(self, workspace):
+        ask(workspace, TEXTS)
+        (workspace.root / "data/outside.csv").write_text((
+            workspace.labelling / f"{BATCH}.csv").read_text().replace("lovely", "secret"))
+        return open_page(workspace)
+
+    @pytest.fixture
+    def eve(self, page):
+        eve = Browser(page, "Eve")
+        eve.get()
+        return eve
+
+    def test_takes_back_and_changes_no_answer_of_another_person(self, page, eve, workspace):
+        bob = Browser(page, "Bob")
+        row = bob.label(0)
+        before = saved(workspace)
+        assert before == [(row, "Bob", "glad")]
+        for fields in ({"action": "undo"}, {"action": "skip"}, {"action": "cannot"},
+                       {"only": "1", "person": "Bob", "labelled_by": "Bob", "visitor": "Bob"}):
+            eve.client.post(HERE, data={"form": eve.field("form"), "row": row, **fields})
+            assert before[0] in saved(workspace)
+        assert saved(workspace)[1:] == [(row, "Eve", "sad")]
+        bob.get(f"{HERE}/hand-in")
+        assert "differ" in bob.shown or "decide" in bob.shown, "a person has to decide now"
+        eve.get(f"{HERE}/hand-in")
+        eve.send(f"{HERE}/hand-in", person="Bob", alone="yes")
+        assert list(workspace.labelled.iterdir()) == [] and before[0] in saved(workspace)
+
+    def test_a_session_of_another_person_is_none_of_hers(self, page, eve, workspace):
+        bob = Browser(page, "Bob")
+        bob.get()
+        stolen = {"form": bob.field("form"), "row": "r0", "only": "0"}
+        assert eve.client.post(HERE, data=stolen).status_code == 403
+        eve.client.cookies.clear()
+        for cookie in ("x", "", "Bob", "0" * 64):
+            shown = eve.client.post(HERE, data=stolen, headers={"cookie": f"ftzard_label={cookie}"})
+            assert "Who labels?" in shown.text
+        assert saved(workspace) == []
+
+    def test_no_name_of_a_batch_leads_out_of_the_queue(self, eve):
+        for name in ("..%2foutside", "..", "%2e%2e%2foutside", f"{BATCH}%2f..%2f..%2foutside",
+                     "%2fetc%2fpasswd", "%00", "*", "", "outside", "..%5coutside"):
+            for path in (f"/batch/{name}", f"/batch/{name}/decide", f"/batch/{name}/hand-in"):
+                for answer in (eve.client.get(path), eve.client.post(
+                        path, data={"form": eve.field("form"), "row": "r0", "only": "0"})):
+                    assert answer.status_code in (200, 404, 409), (path, answer.status_code)
+                    assert "secret" not in answer.text and "root:" not in answer.text
+                    assert answer.status_code != 200 or "Batches that wait" in answer.text
+        for path in ("/static/..%2f..%2fapp.py", "/static/%2e%2e/app.py", "/static//etc/passwd"):
+            assert eve.client.get(path).status_code == 404
+
+    @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil",
+                                      "evil.example:80", "[::1].evil.example", "0x7f000001"])
+    def test_a_page_elsewhere_that_points_its_own_name_here_changes_nothing(self, eve, workspace,
+                                                                            host):
+        """DNS rebinding: the browser sends cookie and token, and the other page's name as host."""
+        form = {"form": eve.field("form"), "row": "r0", "only": "0"}
+        for headers in ({"host": host}, {"host": host, "origin": f"http://{host}"}):
+            for path in (HERE, "/enter", f"{HERE}/hand-in", f"{HERE}/decide", "/leave"):
+                assert eve.client.post(path, data=form, headers=headers).status_code == 421
+        assert saved(workspace) == [] and "lovely" in eve.get()
+
+    @pytest.mark.parametrize("body", [
+        b"\xff\xfe", b"row=%00&only=0", b"row=r0&only=%ff", b"row=r0&only=-1", b"&".join(
+            [b"only=0"] * 600), b'{"row": "r0", "only": 0}', b"row=r0&only=0%0a", b"row=%ed%a0%80",
+        b"row=r0&action=save&choice=" + "\u0660".encode(), b"row=r0&only=" + b"9" * 5000])
+    def test_a_form_that_no_page_has_is_refused_in_a_sentence(self, eve, workspace, body):
+        form = b"form=" + eve.field("form").encode() + b"&" + body
+        for sent in (body, form):
+            answer = eve.client.post(HERE, content=sent, headers={
+                "content-type": "application/x-www-form-urlencoded"})
+            assert 400 <= answer.status_code < 500 and "Traceback" not in answer.text, answer.text
+        for answer in ("\u00b2", "9" * 5000, "-1", "0x0"):
+            eve.get()
+            eve.send(f"{HERE}/decide", answer=answer)
+            assert eve.status == 422, eve.shown
+        assert saved(workspace) == []
+
+
+def test_two_pages_on_one_workspace_are_as_one(workspace):
+    """Two commands, each with a port of its own, or one behind a proxy and one without."""
+    ask(workspace, TEXTS)
+    one, two = open_page(workspace), open_page(workspace)
+    ann, bob = Browser(one, "Ann"), Browser(two, "Bob")
+    assert "a lovely day" in ann.get() and "boring" in bob.get()
+    for _ in range(2):
+        ann.label(0)
+        bob.label(1)
+    assert sorted(row for row, _, _ in saved(workspace)) == ["r0", "r1", "r2", "r3"]
+    elsewhere = Browser(two, "Ann")
+    elsewhere.get(f"{HERE}/hand-in")
+    ann.get(f"{HERE}/hand-in")
+    assert "2 labels handed in" in ann.send(f"{HERE}/hand-in")
+    assert "Nothing to hand in" in elsewhere.send(f"{HERE}/hand-in")
+    assert len(list(workspace.labelled.iterdir())) == 1
+
+
 def test_hostile_texts_labels_names_and_notes_are_text_on_every_page(workspace):
     labels = list(HOSTILE.values())
     ask(workspace, labels, labels=labels, overlap=1.0)

@@ -45,11 +45,17 @@ def started(workspace: Workspace, *arguments: object) -> subprocess.Popen:
 
 
 def processes(workspace: Workspace) -> dict[int, str]:
-    """Return pid and command line of all processes that work on a workspace."""
+    """Return pid and command line of all processes that work on a workspace.
+
+    They name it in their environment, or stand in it: a fork of a warm process shows the
+    environment that this one was started with.
+    """
     mark, found = f"FTZARD_WORKSPACE={workspace.root}".encode(), {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
+            at = Path(os.readlink(entry / "cwd"))
+            if int(entry.name) != os.getpid() and at.is_relative_to(workspace.root) or (
+                    mark in (entry / "environ").read_bytes().split(b"\0")):
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 found[int(entry.name)] = line
         except OSError:

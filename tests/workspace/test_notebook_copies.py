@@ -1,7 +1,10 @@
 """Copies of the notebooks: an unedited one follows the installed release, an edited one stays."""
 
 import json
+import os
+import resource
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,27 @@ def test_unedited_copies_of_the_first_release_become_this_release_s(older):
     machine.notebooks(older)[0].mend()
     assert machine.notebooks(older)[0].sentence == "as packaged."
     assert notebook_copies.refresh(older) == []
+
+
+@pytest.mark.parametrize("written", [0, 3_000, 4_300])
+def test_a_kill_in_the_middle_of_refreshing_leaves_no_torn_copy_and_the_next_goes_on(
+        older, written):
+    """The process is killed by the system at the first file that gets longer than so many bytes."""
+    (older.notebooks / "Step1_Data_Cleaning.ipynb").unlink()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        notebook_copies.update(older)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGXFSZ
+    for copy in older.notebooks.glob("*.ipynb"):
+        notebook_hash(copy)  # raises for a torn one
+    assert notebook_copies.edited(older) == []
+    notebook_copies.update(older)
+    assert [notebook_hash(path) for path in sorted(older.notebooks.glob("*.ipynb"))] == [
+        notebook_hash(path) for _, path in sorted(notebook_copies.packaged(older.task).items())]
 
 
 def test_outputs_and_counts_make_no_copy_an_edited_one(older):

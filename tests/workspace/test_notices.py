@@ -3,6 +3,7 @@
 import email
 import json
 import os
+import signal
 import socket
 import threading
 
@@ -97,6 +98,35 @@ def test_a_service_that_is_down_is_tried_again_and_the_doctor_says_so(workspace,
     assert notices.deliver(workspace) == 1 and notices.undelivered(workspace) == []
     assert len(service.taken) == len(other.taken) == 1, "who has it already gets it no more"
     other.close()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_while_a_notice_is_sent_loses_none_and_a_second_one_says_what_it_is(
+        workspace, service, monkeypatch, moment):
+    other = Service()
+    monkeypatch.setenv(notices.VARIABLE, f"{other.address} {service.address}")
+    decided(workspace)
+    if (child := os.fork()) == 0:
+        send, calls = notices._sent, iter("12")
+
+        def killed(*values):
+            if next(calls) == "1":
+                return send(*values)
+            if moment == "after":
+                send(*values)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        notices._sent = killed
+        notices.deliver(workspace)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    for _ in range(2):
+        notices.deliver(workspace)
+    assert len(other.taken) == 1 and notices.REPEATED not in other.taken[0]["message"]
+    assert [notices.REPEATED in taken["message"] for taken in service.taken] == {
+        "before": [True], "after": [False, True]}[moment]
+    other.server.shutdown()
+    other.server.server_close()
 
 
 def test_no_address_is_written_anywhere(workspace, service):

@@ -170,6 +170,33 @@ class AnswerStore:
                        [batch, free[0], person, moment + LEASE_S])
             return free[0]
 
+    def hold(self, batch: str, row_id: str, person: str,
+             places: Callable[[list[Answer]], int]) -> bool:
+        """Keep a row from others for a while; return whether the person may answer it.
+
+        Args:
+            batch: The batch.
+            row_id: The row that the person is shown.
+            person: Who labels.
+            places: Returns, of everybody's answers to the batch, the number of people who may still
+                answer the row, this one among them; 0 if this one may not.
+        """
+        moment = time.time()
+        with self._writing() as db:
+            others = db.execute("SELECT count(*) FROM lease WHERE batch = ? AND id = ? AND "
+                                "person != ? AND until > ?", [batch, row_id, person, moment])
+            if others.fetchone()[0] >= places(self._answers(db, "", [batch])):
+                return False
+            db.execute("DELETE FROM lease WHERE batch = ? AND person = ?", [batch, person])
+            db.execute("INSERT INTO lease VALUES (?, ?, ?, ?)",
+                       [batch, row_id, person, moment + LEASE_S])
+            return True
+
+    def release(self, batch: str, person: str) -> None:
+        """Let others have the row that a person was shown."""
+        with self._writing() as db:
+            db.execute("DELETE FROM lease WHERE batch = ? AND person = ?", [batch, person])
+
     def skip(self, batch: str, row_id: str, person: str) -> None:
         """Put a row behind all others that a person is asked for."""
         with self._writing() as db:

@@ -10,6 +10,7 @@ elsewhere could have pointed its own name here.
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 import time
 from collections.abc import Callable, Collection
@@ -28,6 +29,8 @@ COOKIE = "ftzard_label"
 LOGIN_S = 12 * 3600.0
 LONGEST_NAME = 60
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+#: A Host header: an IPv6 address in brackets, or a name or an IPv4 address; then maybe a port.
+_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:/@\[\]]+))(?::[0-9]{1,5})?")
 
 
 class Refused(FtzardError):
@@ -70,7 +73,7 @@ class Access:
     def require_own_host(self, request: Request) -> None:
         """Refuse a request under a name that is not this page's, or sent by another site."""
         host = request.headers.get("host", "")
-        if not self._own(_host_name(f"//{host}")):
+        if not self._own(_host_name(host)):
             raise Refused(421, "this page is not served under that name; expected the address that "
                                "'ftzard label --web' printed. Another name can be given with "
                                "--name.")
@@ -141,11 +144,10 @@ def _hashed(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _host_name(address: str) -> str:
-    try:
-        return (urlsplit(address).hostname or "").casefold()
-    except ValueError:
-        return ""
+def _host_name(host: str) -> str:
+    """Return the name or address in a Host header, '' for what is none."""
+    parts = _HOST.fullmatch(host)
+    return "" if parts is None else (parts[1] or parts[2]).casefold()
 
 
 def is_loopback(host: str) -> bool:

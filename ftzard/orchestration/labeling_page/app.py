@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ftzard.core.text import normalize_instruction
 from ftzard.errors import DataError, FtzardError, described
 from ftzard.orchestration.labeling_page.access import COOKIE, LOGIN_S, Access, Refused, Visitor
-from ftzard.orchestration.labeling_page.desk import LONGEST_NOTE, Desk, choices, label_of
+from ftzard.orchestration.labeling_page.desk import LONGEST_NOTE, Desk, choices, label_of, place_of
 from ftzard.orchestration.labeling_page.word_diff import word_diff
 from ftzard.reporting import html
 from ftzard.steps.guidelines import FILE, guidelines
@@ -251,8 +251,9 @@ class LabelingPage:
             answer = visit.value("answer")
             case = next((c for c in batch.cases(self.desk.store.answers(batch.name))
                          if c.id == row_id), None)
-            if answer and case is not None and answer.isdigit() and int(answer) < len(case.answers):
-                label = case.answers[int(answer)].label
+            place = None if case is None else place_of(answer, len(case.answers))
+            if case is not None and place is not None:
+                label = case.answers[place].label
             else:
                 numbers = visit.fields.get("only", visit.fields.get("choice", []))
                 label = label_of(batch.format, numbers, visit.value("text"))

@@ -176,6 +176,13 @@ def choices(labels: LabelFormat, marked: str = "") -> list[Choice]:
     return result
 
 
+def place_of(number: str, count: int) -> int | None:
+    """Return the place in a list of `count` that a form names, or None for one that is none."""
+    if len(number) > 6 or not number.isascii() or not number.isdigit() or int(number) >= count:
+        return None
+    return int(number)
+
+
 def label_of(labels: LabelFormat, numbers: Sequence[str], text: str) -> str:
     """Return the label that a form says: names by their numbers, or a text.
 
@@ -189,9 +196,10 @@ def label_of(labels: LabelFormat, numbers: Sequence[str], text: str) -> str:
         return answer
     label, complete = "", False
     for number in numbers:
-        if not number.isascii() or not number.isdigit() or int(number) >= len(labels.names):
+        place = place_of(number, len(labels.names))
+        if place is None:
             raise DataError("the form names a label that is none; load the page again.")
-        label, complete = labels.choose("" if complete else label, labels.names[int(number)])
+        label, complete = labels.choose("" if complete else label, labels.names[place])
     if not label:
         raise DataError("no label was picked; pick one, or say that you cannot.")
     return label
