@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -43,6 +43,7 @@ class Comparison(ABC):
         speeds: of each model.
         disagreements: rows that they answer differently.
         caveat: a sentence on rows that either has learned, or nothing.
+        own: the workspace's own metrics, {name: {first, second}}.
     """
 
     names: tuple[str, str]
@@ -54,6 +55,7 @@ class Comparison(ABC):
     speeds: "tuple[Speed, Speed]"
     disagreements: pd.DataFrame
     caveat: str = ""
+    own: dict[str, dict[str, float]] = field(default_factory=dict)
 
     #: Heading of the disagreements, and the columns of a row and of its label.
     disagreements_title: ClassVar[str]
@@ -70,6 +72,12 @@ class Comparison(ABC):
     @abstractmethod
     def score_lines(self) -> list[Line]:
         """Return (score, of the first, of the second, difference) as texts."""
+
+    def own_lines(self) -> list[Line]:
+        """Return (metric, of the first, of the second, difference) as texts, of own metrics."""
+        return [(name, f"{values['first']:.4g}", f"{values['second']:.4g}",
+                 f"{values['second'] - values['first']:+.4g}".replace("-", "−"))
+                for name, values in self.own.items()]
 
     @abstractmethod
     def disagreement_lines(self, most: int) -> list[Line]:
@@ -107,7 +115,7 @@ class Comparison(ABC):
             "models": [{"name": name, "asked": asked, "speed": asdict(speed)} for
                        name, asked, speed in zip(self.names, self.asked, self.speeds, strict=True)],
             "rows": self.rows, "scores": self.scores, "n": self.n, "confidence": self.confidence,
-            **self.measures(),
+            **self.measures(), "own_metrics": self.own,
             "disagreements": shown.to_dict("records"),
             "disagreements_in_all": len(self.disagreements),
         }

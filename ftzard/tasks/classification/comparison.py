@@ -7,7 +7,7 @@ everywhere in FTzard.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,9 +41,8 @@ class LabelComparison(Comparison):
     first, second: every score of `classification_metrics`; agreed: rows with the same answer;
     only_first, only_second: rows that one alone got right; mcnemar_p: of these two (exact,
     two-sided); class_differences: {label: {value, lower, upper}} of recall, second minus first;
-    tested: what either answered to each row; own: the workspace's own metrics,
-    {name: {first, second}}; apart: of labels that one of them does not know, whose rows are not
-    compared, [{label, n, unknown_to, right_of_other}].
+    tested: what either answered to each row; apart: of labels that one of them does not know, whose
+    rows are not compared, [{label, n, unknown_to, right_of_other}].
     """
 
     first: dict
@@ -54,7 +53,6 @@ class LabelComparison(Comparison):
     mcnemar_p: float
     class_differences: dict[str, dict[str, float]]
     tested: "tuple[Tested, Tested]"
-    own: dict[str, dict[str, float]] = field(default_factory=dict)
     apart: tuple[dict, ...] = ()
 
     disagreements_title = "Where they disagree"
@@ -65,7 +63,7 @@ class LabelComparison(Comparison):
         return {**{name: getattr(self, name) for name in (
             "first", "second", "agreed", "only_first", "only_second", "mcnemar_p",
             "class_differences")},
-            "own_metrics": self.own, **({"apart": list(self.apart)} if self.apart else {})}
+            **({"apart": list(self.apart)} if self.apart else {})}
 
     def better(self) -> str:
         """Return in sentences whether one is more accurate."""
@@ -96,10 +94,7 @@ class LabelComparison(Comparison):
         for key, name in (("loss", "loss"), ("ece", "calibration error")):
             one, two = self.first[key], self.second[key]
             lines.append((name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−")))
-        for name, values in self.own.items():
-            one, two = values["first"], values["second"]
-            lines.append((name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−")))
-        return lines
+        return [*lines, *self.own_lines()]
 
     def sections(self) -> "list[tuple[str, list[Markup]]]":
         """Return the differences by class, the confusion matrices and the calibration."""

@@ -5,7 +5,7 @@ bootstrap of the rows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -38,14 +38,13 @@ class LabelSetComparison(Comparison):
 
     first: dict
     second: dict
-    own: dict[str, dict[str, float]] = field(default_factory=dict)
 
     disagreements_title = "Where they disagree"
     disagreement_columns = ("text", "true labels")
 
     def measures(self) -> dict:
         """Return what is measured of label sets, as plain values."""
-        return {"first": self.first, "second": self.second, "own_metrics": self.own}
+        return {"first": self.first, "second": self.second}
 
     def better(self) -> str:
         """Return in sentences whether one is better."""
@@ -70,10 +69,7 @@ class LabelSetComparison(Comparison):
                 f"{100 * gap['upper']:+.1f})".replace("-", "−")))
         one, two = self.first["loss"], self.second["loss"]
         lines.append(("loss", f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−")))
-        for name, values in self.own.items():
-            one, two = values["first"], values["second"]
-            lines.append((name, f"{one:.4g}", f"{two:.4g}", f"{two - one:+.4g}".replace("-", "−")))
-        return lines
+        return [*lines, *self.own_lines()]
 
     def class_lines(self) -> list[Line]:
         """Return (label, rows, F1 of the first, of the second) as texts."""
