@@ -140,7 +140,7 @@ constraints:
 
 # With wheels alone and without those Pythons; what is published as source only is built here.
 SOURCE_ONLY := antlr4-python3-runtime rouge-score
-TOOLS := pytest pytest-xdist nbformat trl psutil comet-ml py-rattler ray 'psycopg[binary]' pymysql ruff mypy \
+TOOLS := pytest pytest-xdist pytest-timeout nbformat trl psutil comet-ml py-rattler ray 'psycopg[binary]' pymysql ruff mypy \
     mkdocs-material 'mkdocstrings[python]'
 constraints-check: $(STAMP)
 	$(BIN)/python -m pip wheel -qq --no-deps -w $(FRESH) -c constraints.txt $(SOURCE_ONLY)

@@ -38,7 +38,7 @@ COLD = {"ui", "lab", "mlflow-server", "completion", "label", "--version", "--hel
 #: Variables that Python or a library reads when it starts. PYTHONPATH is looked at by itself.
 READ_AT_START = ("PYTHON", "MLFLOW_", "HF_", "TRANSFORMERS_", "TORCH", "OMP_", "GOMP_", "MKL_",
                  "OPENBLAS", "LD_", "DVC_", "XDG_", "HOME", "CUDA", "LC_", "LANG", "TZ", "KMP_")
-OF_NO_MATTER = ("PYTHONPATH", "PYTHONWARNINGS", "PYTHONUTF8", "DVC_NO_ANALYTICS",
+OF_NO_MATTER = ("PYTHONPATH", "LC_ALL", "PYTHONWARNINGS", "PYTHONUTF8", "DVC_NO_ANALYTICS",
                 "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION")
 #: What is imported; in this order, as the kernels' own server does.
 MODULES = ("ftzard.cli.start", "ftzard.cli.jobs", "ftzard.cli.workspaces", "ftzard.api",
@@ -166,11 +166,17 @@ def script(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     file = folder / "ftzard"
     file.write_text(f"""#!{sys.executable} -IS
-import os, runpy, sys
+import os, runpy, signal, sys
 warm = runpy.run_path({__file__!r})
+arguments = [{str(TOOLS / "ftzard")!r}, *sys.argv[1:]]
+if warm["target"](arguments) is None:
+    os.execv(arguments[0], arguments)
 variables = warm["target"].__globals__
 variables["_address"], variables["_environment"] = {_address!r}, {_environment!r}
-command = warm["Process"]([{str(TOOLS / "ftzard")!r}, *sys.argv[1:]])
+command = warm["Process"](arguments)
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) != signal.SIG_IGN:
+        signal.signal(number, lambda number, _: command.send_signal(number))
 sys.exit(command.wait())
 """)
     file.chmod(0o755)

@@ -2,7 +2,7 @@
 port=${PORT:-5055}
 ftzard mlflow-server --port "$port" --dir server > server.log 2>&1 &
 server=$!
-trap 'kill -INT $server; wait $server || true' EXIT
+trap 'kill $server; wait $server || true' EXIT
 until grep -q "Ctrl-C" server.log; do
     kill -0 $server || { cat server.log >&2; exit 1; }
     sleep 1
