@@ -24,7 +24,7 @@ from ftzard.evaluation.forgetting import Matrix, summary
 from ftzard.orchestration import launch, services
 from ftzard.orchestration.create_workspace import create
 from ftzard.registry.model_records import records
-from ftzard.workspace import drift_log
+from ftzard.workspace import batch_log
 from ftzard.workspace.workspace import Workspace
 
 FIRST, EACH = 6_000, 2_500
@@ -81,7 +81,7 @@ def succeeded(outcome: launch.Outcome) -> float:
 def told(workspace: Workspace, names: list[str], took: list[float]) -> dict:
     """Return the story of the rounds as the models' records and the drift log tell it."""
     known = records(workspace, workspace.config().tracking.registered_model)
-    drifts = [None, *drift_log.entries(workspace)]
+    drifts = [None, *batch_log.DRIFT.entries(workspace)]
     matrix, lines = Matrix.of(known), []
     for name, entry, drift, seconds in zip(names, known, drifts, took, strict=True):
         verdict, scores = entry["verdict"], entry["metrics"]

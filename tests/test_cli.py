@@ -81,7 +81,7 @@ class TestRefusals:
             {"resources": {"experiment": {"config": {"tuning": {"trials": 2}}}}}))
         code, said = ftzard("run", "tuning_job", "tuning.trials=3", "-c", file, "-w",
                             workspace.root)
-        assert code == 1 and "'tuning.trials' is said twice" in said
+        assert code == 1 and "'tuning.trials' is given twice" in said
 
     def test_a_prediction_without_a_champion_says_what_to_run(self, ftzard, workspace):
         code, said = ftzard("predict", "hello", "-w", workspace.root)

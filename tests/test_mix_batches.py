@@ -65,7 +65,7 @@ def test_other_weights_another_seed_and_fewer_rows_are_what_is_trained_on(ws):
     assert shares(equal) == {"ours.jsonl": 90, "theirs.jsonl": 90}
     table, told, batch = come(ws, equal, {"theirs.jsonl": 9, "ours.jsonl": 1})
     assert batch == first and shares(table) == {"theirs.jsonl": 90, "ours.jsonl": 10}
-    assert shares(table) == told.kept and told.replaced >= 80
+    assert shares(table) == told.rows_by_source and told.replaced >= 80
     fewer, _, _ = come(ws, table, {"ours.jsonl": 1, "theirs.jsonl": 1}, sample_rows=20,
                        sample_stratified=False)
     assert shares(fewer) == {"ours.jsonl": 10, "theirs.jsonl": 10}

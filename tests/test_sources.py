@@ -530,7 +530,7 @@ class TestHub:
         (folder / "notes.txt").write_text("about")
         (folder / "README.md").write_text("# A set")
         opened = loaded(ws, source, folder)
-        told = opened.told()
+        told = opened.record()
         assert told["files"] == {name: sha256(folder / name)
                                  for name in ("more/part2.jsonl", "part1.jsonl")}
         assert told["left_out"] == ["README.md", "notes.txt"]
@@ -543,7 +543,7 @@ class TestHub:
         # The card of a data set is its owner's word for what its rows are.
         (folder / "README.md").write_text(
             "---\nconfigs:\n- config_name: default\n  data_files: part1.jsonl\n---\n# A set\n")
-        told = loaded(ws, source, folder).told()
+        told = loaded(ws, source, folder).record()
         assert list(told["files"]) == ["part1.jsonl"]
         assert told["left_out"] == ["README.md", "more.csv", "more/part2.jsonl", "notes.txt"]
         elsewhere = lines(tmp_path / "elsewhere.jsonl", answered("three", 2))

@@ -102,7 +102,9 @@ def split(line: str) -> tuple[list[str], str]:
 def candidates(root, words: list[str], begun: str) -> Iterator[Candidate]:
     """Yield the candidates for the unfinished word.
 
-    root: the command that all others belong to; words: those before it, without the program.
+    Args:
+        root: The command that all others belong to.
+        words: Those before it, without the program.
     """
     command, place, option, options = root, 0, None, True
     given: dict[str, str] = {}
@@ -113,9 +115,10 @@ def candidates(root, words: list[str], begun: str) -> Iterator[Candidate]:
             options = False
         elif options and word.startswith("-") and len(word) > 1:
             name, equals, value = word.partition("=")
-            found = _option(command, name)
-            if found is not None and not found.is_flag:
-                given, option = ({**given, found.name: value}, None) if equals else (given, found)
+            parameter = _option(command, name)
+            if parameter is not None and not parameter.is_flag:
+                given, option = (({**given, parameter.name: value}, None) if equals
+                                 else (given, parameter))
         elif hasattr(command, "commands"):
             command = command.commands.get(word) if word in command.commands else None
             if command is None:

@@ -79,7 +79,7 @@ def verdicts(place, steps) -> list[str]:
         verdict = facts.get("verdict")
         if not verdict:
             continue
-        lines.append(batch_names.told(
+        lines.append(batch_names.with_names(
             f"verdict: {verdict['decision']}. " + " ".join(verdict["reasons"]), names))
         lines += [f"warning: {warning}" for warning in verdict.get("warnings") or []]
         if (verdict.get("limits") or {}).get("trial"):

@@ -37,7 +37,7 @@ def list_table(lines: list[Mapping]) -> Table:
     rows = {line["model"]: line["measured_on"] for line in lines
             if line.get("measured_on") and not line.get("apart")}
     if rows:
-        table.caption = "\n".join(f"{what} of {model}: on {told}" for model, told in rows.items())
+        table.caption = "\n".join(f"{what} of {model}: on {used}" for model, used in rows.items())
     return table
 
 
@@ -82,8 +82,8 @@ def model_tree(model: Mapping) -> Tree:
 
 def _verdict(line: Mapping) -> str:
     """Return a version's verdict, and whether it was spoken in a trial workspace."""
-    said = line["verdict"] or ("-" if line["kind"] != "base" else "bare base")
-    return f"{said} (trial)" if line["trial"] else said
+    verdict = line["verdict"] or ("-" if line["kind"] != "base" else "bare base")
+    return f"{verdict} (trial)" if line["trial"] else verdict
 
 
 def score_table(comparison: "Comparison") -> Table:
@@ -150,7 +150,7 @@ def _short(text: str) -> str:
 def _score(line: Mapping) -> str:
     if line["score"] is None:
         return "-"
-    measure = metric_info.told_in(line)
+    measure = metric_info.measure_of(line)
     if measure is not metric_info.ACCURACY:
         return (f"{measure.short} {measure.value(line['score'], unit=False)} "
                 f"({measure.range(line['lower'], line['upper'])}) of {line['test_rows']:,}")
@@ -158,11 +158,12 @@ def _score(line: Mapping) -> str:
             f"{100 * line['upper']:.1f}) of {line['test_rows']:,}")
 
 
-def _metrics(role: str, said: Mapping) -> str:
-    if "accuracy" in said and "lower" in said:
-        return (f"{role}: {said['accuracy']:.1%} ({said['lower']:.1%}–{said['upper']:.1%}) of "
-                f"{said['n']:,} test rows, macro F1 {said['macro_f1']:.3f}")
-    if "measure" in said:
-        return f"{role}: {metric_info.sentence(said)}"
-    return f"{role}: " + ", ".join(f"{key} {value:.4g}" for key, value in said.items()
+def _metrics(role: str, metrics: Mapping) -> str:
+    if "accuracy" in metrics and "lower" in metrics:
+        return (f"{role}: {metrics['accuracy']:.1%} "
+                f"({metrics['lower']:.1%}–{metrics['upper']:.1%}) of {metrics['n']:,} test rows, "
+                f"macro F1 {metrics['macro_f1']:.3f}")
+    if "measure" in metrics:
+        return f"{role}: {metric_info.sentence(metrics)}"
+    return f"{role}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()
                                    if isinstance(value, (int, float)))

@@ -48,7 +48,7 @@ def lineage_tree(lineage: Mapping) -> Tree:
     scores = lineage["metrics"]
     if scores:
         rest = (f", macro F1 {scores['macro_f1']:.3f}"
-                if metric_info.told_in(scores) is metric_info.ACCURACY else "")
+                if metric_info.measure_of(scores) is metric_info.ACCURACY else "")
         where = lineage.get("measured_on")
         tree.add_branch("metrics" + (f", on {where}" if where else ""),
                 [metric_info.sentence(scores) + rest])
@@ -101,12 +101,12 @@ def restored_table(files: Iterable[Mapping]) -> Table:
     return table
 
 
-def counterfactual_table(found: Iterable["Counterfactual"]) -> Table:
+def counterfactual_table(comparisons: Iterable["Counterfactual"]) -> Table:
     """Return the table of what a model would be without each of its batches and people."""
     table = Table((Column("without"), Column("rows", right=True, rank=1),
                    Column("without it", right=True), Column("the model gains", right=True),
                    Column("interval", right=True, rank=2), Column("")))
-    for one in found:
+    for one in comparisons:
         measure = metric_info.of(one.measure)
         table.add_row(one.without, f"{one.rows:,}", measure.value(one.without_score),
                       measure.gain(one.difference),

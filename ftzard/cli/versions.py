@@ -137,15 +137,15 @@ def reproduce(
 
         asked = {"say": telling(as_json), **({} if minutes is None else {"minutes": minutes})}
         name = name or place.config().tracking.registered_model
-        found = (counterfactual.without_each(place, name, int(number), **asked) if without_each
-                 else [counterfactual.without(place, name, int(number), without, **asked)])
+        result = (counterfactual.without_each(place, name, int(number), **asked) if without_each
+                  else [counterfactual.without(place, name, int(number), without, **asked)])
         if as_json:
-            say_value([asdict(one) for one in found] if without_each else asdict(found[0]))
+            say_value([asdict(one) for one in result] if without_each else asdict(result[0]))
         elif without_each:
-            show_whole(tables.counterfactual_table(found))
+            show_whole(tables.counterfactual_table(result))
             say("below zero: the model is worse for these rows. The intervals hold together.")
         else:
-            say(found[0].sentence)
+            say(result[0].sentence)
         return
     made = again(place, name or place.config().tracking.registered_model, int(number),
                          telling(as_json))

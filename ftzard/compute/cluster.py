@@ -130,7 +130,7 @@ class Cluster:
             ComputeError: A node refuses, a job fails more than `compute.max_failures` times or
                 waits longer than `compute.queue_seconds`, the cluster or the storage is gone.
         """
-        found: dict[int, Result] = {}
+        results: dict[int, Result] = {}
         unfinished = [_Open(number, request) for number, request in enumerate(requests)]
         self._watchdog, self._answered = Watchdog(self.jobs.address), time.monotonic()
         try:
@@ -140,7 +140,7 @@ class Cluster:
                 for one in list(unfinished):
                     result = self._look(one, on_event)
                     if result is not None:
-                        found[one.number] = result
+                        results[one.number] = result
                         unfinished.remove(one)
                 waiting.note(self._state, [_noted(one) for one in unfinished if one.status])
                 if unfinished:
@@ -150,7 +150,7 @@ class Cluster:
                 self._stop(one)
             self._watchdog.close()
             waiting.clear(self._state)
-        return [found[number] for number in range(len(requests))]
+        return [results[number] for number in range(len(requests))]
 
     def _start(self, one: _Open) -> None:
         """Send a request, unless its result is there or a job of it is on its way."""
@@ -255,8 +255,8 @@ class Cluster:
     def _why(self, one: _Open, job: Job | None) -> str:
         if job is None:
             return "the cluster does not know it any more"
-        said = self.jobs.log(one.job)
-        return " ".join(job.message.split())[:300] + (f" It printed: {said}" if said else "")
+        log = self.jobs.log(one.job)
+        return " ".join(job.message.split())[:300] + (f" It printed: {log}" if log else "")
 
     def _stop(self, one: _Open) -> None:
         try:

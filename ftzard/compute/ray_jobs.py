@@ -21,13 +21,13 @@ _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 def require_installed() -> str:
     """Return the version of ray here; raises ComputeError without the extra."""
     try:
-        found = version("ray")
+        installed = version("ray")
         version("aiohttp-cors")  # what only ray[default] brings, and its Jobs API needs
     except PackageNotFoundError as error:
         raise ComputeError(
             "compute=ray needs the extra 'ray', which is not installed; install it with "
             "pip install -c constraints.txt 'ftzard[ray]', or leave compute=local.") from error
-    return found
+    return installed
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class RayJobs:
         try:
             self._client.stop_job(job)
         except Exception as error:
-            found = self.find(job)
-            if found is not None and not found.ended:
+            details = self.find(job)
+            if details is not None and not details.ended:
                 raise self._unreachable(error) from error
 
     def log(self, job: str) -> str:

@@ -31,13 +31,13 @@ def runtime() -> dict[str, str]:
     package, code = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         code.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    versions = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in PACKAGES:
         try:
-            found[name] = version(name).partition("+")[0]  # +cpu and +cu126 are one version
+            versions[name] = version(name).partition("+")[0]  # +cpu and +cu126 are one version
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found | {"FTzard's code": code.hexdigest()[:16]}
+            versions[name] = "not installed"
+    return versions | {"FTzard's code": code.hexdigest()[:16]}
 
 
 def other_runtime(wanted: Mapping[str, str]) -> str | None:

@@ -32,8 +32,8 @@ class ShardResult:
 
 def key(function: str, values: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
     """Return the hash of what computes a shard: function, values, inputs and versions."""
-    told = canonical([function, values, inputs, runtime()])
-    return hashlib.sha256(told.encode()).hexdigest()
+    content = canonical([function, values, inputs, runtime()])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def run(cluster: Cluster, function: str, values: Mapping[str, Any], inputs: Mapping[str, Any],

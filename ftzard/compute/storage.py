@@ -108,10 +108,10 @@ class Storage:
         """Return the names of the files in a folder, sorted; [] if there is none."""
         with self._reaching("read"):
             try:
-                found = self._files.ls(self._at(folder), detail=False)
+                entries = self._files.ls(self._at(folder), detail=False)
             except FileNotFoundError:
                 return []
-        return sorted(name for path in found
+        return sorted(name for path in entries
                       if not (name := path.rstrip("/").rpartition("/")[2]).startswith("."))
 
     def write_bytes(self, name: str, content: bytes) -> None:
@@ -150,9 +150,9 @@ class Storage:
         if content is None:
             return None
         try:
-            kept = json.loads(content)
-            text = kept["value"]
-            whole = hashlib.sha256(text.encode()).hexdigest() == kept["sha256"]
+            value = json.loads(content)
+            text = value["value"]
+            whole = hashlib.sha256(text.encode()).hexdigest() == value["sha256"]
         except (ValueError, TypeError, KeyError, AttributeError):
             whole = False
         if not whole:

@@ -37,7 +37,7 @@ def sentence(job: dict[str, str]) -> str:
 
 def _read(path: Path) -> list[dict[str, str]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return found if isinstance(found, list) else []
+    return entries if isinstance(entries, list) else []

@@ -73,12 +73,12 @@ class Work:
                     source = self.storage.fetch(f"inputs/{shard}", Path(scratch) / "shard", shard)
                     folder = Path(scratch) / "files"
                     folder.mkdir()
-                    told = one(source, folder)
+                    meta = one(source, folder)
                     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
                     for name, digest in files.items():
                         self.storage.put(folder / name, f"{place}/files/{digest}")
                 self.storage.write_json(f"{place}/{shard}.json", {
-                    "values": told, "files": files, "attempt": self.attempt})
+                    "values": meta, "files": files, "attempt": self.attempt})
                 computed += 1
             self.progress(number, len(shards))
         return {"computed": computed, "there": len(shards) - computed}
@@ -162,8 +162,8 @@ def _file(storage: Storage, digest: str, cache: Path) -> Path:
 
 
 def _folder(storage: Storage, files: dict[str, str], cache: Path) -> Path:
-    told = json.dumps(files, sort_keys=True).encode()
-    folder = cache / f"folder-{hashlib.sha256(told).hexdigest()}"
+    listing = json.dumps(files, sort_keys=True).encode()
+    folder = cache / f"folder-{hashlib.sha256(listing).hexdigest()}"
     folder.mkdir(exist_ok=True)
     for name, digest in files.items():
         source, target = _file(storage, digest, cache), folder / name

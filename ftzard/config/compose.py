@@ -1,4 +1,4 @@
-"""Resolve an experiment once: packaged files, then ftzard.yaml, then what this run was told.
+"""Resolve an experiment once: packaged files, then ftzard.yaml, then the overrides of this run.
 
 A request is nested YAML of the same shape everywhere: `{"model": {"choice": "falcon_7b"},
 "training": {"epochs": 2}, "overrides": ["tuning.trials=1"]}`. It comes from the workspace's
@@ -38,8 +38,10 @@ DEFAULT, OVERRIDE = "default", "override"
 class Resolved:
     """A config, and where each of its values comes from.
 
-    sources: of every dotted key 'default', 'preset CHOICE', 'config/GROUP/CHOICE.yaml', 'override'
-    or the name of the request that gave it; choices: of every group its choice and what chose it.
+    Attributes:
+        sources: Of every dotted key 'default', 'preset CHOICE', 'config/GROUP/CHOICE.yaml',
+            'override' or the name of the request that gave it.
+        choices: Of every group its choice and what chose it.
     """
 
     config: Config
@@ -51,7 +53,7 @@ def compose(*requests: Mapping, folder: Path | None = None) -> Config:
     """Return the config that the requests ask for, later requests over earlier ones.
 
     folder: a workspace's own `config/` with more choices for the groups, or None. Within one
-    request a key may be said as a value and as an override string only if both agree.
+    request a key may be given as a value and as an override string only if both agree.
     Raises ConfigError with one line per mistake.
     """
     return resolve(*requests, folder=folder).config
@@ -60,18 +62,21 @@ def compose(*requests: Mapping, folder: Path | None = None) -> Config:
 def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str] = ()) -> Resolved:
     """Return what `compose` returns, and the source of each value.
 
-    names: what each request is called as a source, such as 'ftzard.yaml'; of one without a name it
-    is 'request'. A model's `recipe` goes over values that are packaged defaults, and over no other.
+    A model's `recipe` goes over values that are packaged defaults, and over no other.
+
+    Args:
+        names: What each request is called as a source, such as 'ftzard.yaml'; of one without a
+            name it is 'request'.
     """
     choices: dict[str, str] = {}
     chosen_by: dict[str, str] = {}
     values: dict[str, object] = {}
     given_by: dict[str, str] = {}
-    found: list[str] = []
+    errors: list[str] = []
     layers: list[Mapping[str, object]] = []
     for number, request in enumerate(requests):
         name = names[number] if number < len(names) else "request"
-        its_choices, its_values, overridden = read_request(request, found)
+        its_choices, its_values, overridden = read_request(request, errors)
         says = {key: OVERRIDE if key in overridden and name != MARKER else name
                 for key in (*its_choices, *its_values)}
         layers.append(its_values)
@@ -79,24 +84,24 @@ def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str]
         chosen_by |= {group: says[group] for group in its_choices}
         values = {k: v for k, v in values.items() if k not in its_values} | its_values
         given_by |= _given(its_values, says)
-    chosen = _groups(choices, folder, found)
+    chosen = _groups(choices, folder, errors)
     of_files = _labels(choices, folder)
     stale = _stale_revision(chosen["model"], layers, of_files)
-    _apply_recipe(chosen, of_files, found)
+    _apply_recipe(chosen, of_files, errors)
     merged = deepcopy(chosen)
     for key, value in values.items():
-        _put(merged, key.split("."), value, key, found)
+        _put(merged, key.split("."), value, key, errors)
     given = {key for group in ("training", "tuning") for key in leaves({group: merged[group]})
              if not is_packaged(_source(key, given_by, of_files))}
     given_by |= settle_search(merged, given)
-    config = parse(Config, merged, "", found)
-    found += stale
-    if not found:
-        found += problems(config)
+    config = parse(Config, merged, "", errors)
+    errors += stale
+    if not errors:
+        errors += problems(config)
     elif not _misfits(chosen):
-        found += problems(_understood(chosen, values))
-    if found:
-        raise ConfigError("\n".join(dict.fromkeys(found)))
+        errors += problems(_understood(chosen, values))
+    if errors:
+        raise ConfigError("\n".join(dict.fromkeys(errors)))
     return Resolved(
         config, {key: _source(key, given_by, of_files) for key in leaves(to_record(config))},
         {group: (choices.get(group, packaged), chosen_by.get(group, DEFAULT))
@@ -105,12 +110,12 @@ def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str]
 
 def _given(values: Mapping[str, object], says: Mapping[str, str]) -> dict[str, str]:
     """Return the source of each key of a request, and of each map that it gives a key of."""
-    found = {key: says[key] for key in values}
+    sources = {key: says[key] for key in values}
     for key in values:
         whole = next((name for name in MAPS if key.startswith(f"{name}.")), None)
-        if whole is not None and found.get(whole) != OVERRIDE:
-            found[whole] = says[key]
-    return found
+        if whole is not None and sources.get(whole) != OVERRIDE:
+            sources[whole] = says[key]
+    return sources
 
 
 def _stale_revision(model: Mapping, layers: Sequence[Mapping[str, object]],
@@ -135,32 +140,32 @@ def _stale_revision(model: Mapping, layers: Sequence[Mapping[str, object]],
             f"to {pinned!r}; set model.revision too: a commit of {source}, or null for a folder."]
 
 
-def _apply_recipe(chosen: dict, of_files: dict[str, str], found: list[str]) -> None:
+def _apply_recipe(chosen: dict, of_files: dict[str, str], errors: list[str]) -> None:
     """Take the model's recipe out of its group and lay it over what the packaged defaults say.
 
     of_files: the source of what the files say; that of the recipe's values is changed.
     """
     recipe = chosen["model"].pop("recipe", None) or {}
     if not isinstance(recipe, Mapping):
-        found.append(f"model.recipe is {recipe!r}; expected groups of keys, such as training.")
+        errors.append(f"model.recipe is {recipe!r}; expected groups of keys, such as training.")
         return
     for group, inner in recipe.items():
         if group == "model" or group not in GROUPS or not isinstance(inner, Mapping):
-            found.append(f"model.recipe has {group!r}: {inner!r}; expected another group than "
-                         "model, with its keys.")
+            errors.append(f"model.recipe has {group!r}: {inner!r}; expected another group than "
+                          "model, with its keys.")
             continue
         for key, value in leaves({group: inner}).items():
             if _source(key, {}, of_files) == DEFAULT:
-                _put(chosen, key.split("."), value, f"model.recipe.{key}", found)
+                _put(chosen, key.split("."), value, f"model.recipe.{key}", errors)
                 of_files[key] = _source(f"model.recipe.{key}", {}, of_files)
 
 
 def _labels(choices: Mapping[str, str], folder: Path | None) -> dict[str, str]:
     """Return the source of every group, and of each key that a workspace's own file says itself."""
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for group, packaged in defaults().items():
-        found |= _labels_of(group, choices.get(group, packaged), packaged, folder)
-    return found
+        labels |= _labels_of(group, choices.get(group, packaged), packaged, folder)
+    return labels
 
 
 def _labels_of(group: str, choice: str, packaged: str, folder: Path | None) -> dict[str, str]:
@@ -174,14 +179,14 @@ def _labels_of(group: str, choice: str, packaged: str, folder: Path | None) -> d
     if not isinstance(values, dict):
         raise ConfigError(f"{file} holds {values!r}; expected keys with values.")
     bases = values.pop("defaults", None) or []
-    found = {group: label}
+    labels = {group: label}
     for base in bases:
         if isinstance(base, str) and base != "_self_":
-            found |= _labels_of(group, base, packaged, folder)
+            labels |= _labels_of(group, base, packaged, folder)
     recipe = values.pop("recipe", None)
     within = leaves(recipe) if isinstance(recipe, Mapping) else ()
     own = [*leaves({group: values}), *(f"{group}.recipe.{key}" for key in within)]
-    return found | dict.fromkeys(own, label)
+    return labels | dict.fromkeys(own, label)
 
 
 def _source(key: str, given_by: Mapping[str, str], of_files: Mapping[str, str]) -> str:
@@ -197,9 +202,9 @@ def _source(key: str, given_by: Mapping[str, str], of_files: Mapping[str, str]) 
 
 def _misfits(values: dict) -> list[str]:
     """Return a sentence for everything in nested values that the schema does not take."""
-    found: list[str] = []
-    parse(Config, values, "", found)
-    return found
+    errors: list[str] = []
+    parse(Config, values, "", errors)
+    return errors
 
 
 def _understood(chosen: dict, values: Mapping[str, object]) -> Config:
@@ -219,15 +224,15 @@ def from_record(values: Mapping) -> Config:
     A key that did not exist yet when the record was made has its packaged default: what runs did
     before there was a choice. Where a default has changed since, it has that of before.
     """
-    found: list[str] = []
-    config = parse(Config, dict(values), "", found)
-    if found:
-        found, packaged = [], _groups({}, None, [])
+    errors: list[str] = []
+    config = parse(Config, dict(values), "", errors)
+    if errors:
+        errors, packaged = [], _groups({}, None, [])
         packaged["model"].pop("recipe", None)  # before there were recipes, defaults were for all
         packaged["tuning"]["metric"] = "accuracy"
-        config = parse(Config, _filled(values, packaged), "", found)
-    if found:
-        raise ConfigError("the recorded config does not fit this version:\n" + "\n".join(found))
+        config = parse(Config, _filled(values, packaged), "", errors)
+    if errors:
+        raise ConfigError("the recorded config does not fit this version:\n" + "\n".join(errors))
     return config
 
 
@@ -255,15 +260,15 @@ def flat(values: Mapping, prefix: str = "") -> dict[str, object]:
 
     What a user names stays one value, as JSON: labels and sources are no names of parameters.
     """
-    found: dict[str, object] = {}
+    leaves: dict[str, object] = {}
     for key, value in values.items():
         if f"{prefix}{key}" in MAPS and isinstance(value, Mapping):
-            found[f"{prefix}{key}"] = json.dumps(value, sort_keys=True, ensure_ascii=False)
+            leaves[f"{prefix}{key}"] = json.dumps(value, sort_keys=True, ensure_ascii=False)
         elif isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
+            leaves |= flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            leaves[f"{prefix}{key}"] = value
+    return leaves
 
 
 def available(group: str, folder: Path | None = None) -> list[str]:
@@ -278,7 +283,7 @@ def defaults() -> dict[str, str]:
     return {k: v for entry in listed if isinstance(entry, dict) for k, v in entry.items()}
 
 
-def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -> dict:
+def _groups(choices: Mapping[str, str], folder: Path | None, errors: list[str]) -> dict:
     """Return what the packaged files and the workspace's say; an unknown choice is passed over."""
     overrides = []
     for group, choice in choices.items():
@@ -286,7 +291,7 @@ def _groups(choices: Mapping[str, str], folder: Path | None, found: list[str]) -
         if choice in valid and "${" not in choice:  # which OmegaConf would replace by a value
             overrides.append(f"{group}={_quoted(choice)}")
         else:
-            found.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
+            errors.append(f"{group}: there is no choice '{choice}'{nearest(choice, valid)}")
     with own_choices.copied(folder, PACKAGED) as (own, meant):
         if own is None:
             return deepcopy(composed_file.composed(
@@ -324,13 +329,13 @@ def _composed(overrides: tuple[str, ...], packaged: str) -> dict:
                               f"{' '.join(str(error).split())}") from error
 
 
-def _put(merged: dict, parts: list[str], value: object, key: str, found: list[str]) -> None:
+def _put(merged: dict, parts: list[str], value: object, key: str, errors: list[str]) -> None:
     for depth, part in enumerate(parts[:-1]):
         inside = merged.get(part)
         if not isinstance(inside, dict):
             if part not in merged:
                 path = ".".join(parts[: depth + 1])
-                found.append(f"unknown key '{path}' in '{key}'{nearest(part, merged)}")
+                errors.append(f"unknown key '{path}' in '{key}'{nearest(part, merged)}")
                 return
             inside = merged[part] = {}
         merged = inside
@@ -340,6 +345,6 @@ def _put(merged: dict, parts: list[str], value: object, key: str, found: list[st
         hint = nearest(parts[-1], merged)
         if inside:  # the whole key, as it is to be typed
             hint = hint.replace("mean '", f"mean '{inside}.")
-        found.append(f"unknown key '{key}'{hint}")
+        errors.append(f"unknown key '{key}'{hint}")
         return
     merged[parts[-1]] = deepcopy(value)  # which a key within it may change

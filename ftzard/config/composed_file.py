@@ -20,7 +20,8 @@ def composed(overrides: tuple[str, ...], packaged: Path, folder: Path | None,
              compose: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return the cached result of `compose` for the same overrides and files, or call it.
 
-    folder: the workspace's `config/`, beside which `.ftzard` keeps it; None: it is not kept.
+    Args:
+        folder: The workspace's `config/`, beside which `.ftzard` keeps it; None: it is not kept.
     """
     state = folder.parent / ".ftzard" if folder else None
     if state is None or not state.is_dir():

@@ -185,7 +185,7 @@ _FOR_TASK = {
     ("task.abstain_below", "retraining"): ("classification",),
 }
 
-#: What a retraining takes from the champion's record, and what is to be said instead.
+#: What a retraining takes from the champion's record, and what to set instead.
 _ANEW = ("a retraining takes the champion's value; train anew with training_pipeline_job to change "
          "it")
 INSTEAD = {
@@ -224,13 +224,13 @@ def keys_of(job: str, task: str | None = None) -> set[str]:
 
 
 def refuse_without_effect(resolved: Resolved, job: str) -> None:
-    """Raise ConfigError, a line per value, for what a run was told and this job would pass over."""
-    found = [*_idle_choices(resolved, job), *(
+    """Raise ConfigError, a line per value, for each value given that this job would ignore."""
+    lines = [*_idle_choices(resolved, job), *(
         f"{key}={value} has no effect in {job}: {why}."
         for key, value, why in without_effect(resolved, job)
         if resolved.sources[key] in (OVERRIDE, LAUNCHPAD))]
-    if found:
-        raise ConfigError("\n".join(found))
+    if lines:
+        raise ConfigError("\n".join(lines))
 
 
 def without_effect(resolved: Resolved, job: str) -> list[tuple[str, object, str]]:
@@ -240,7 +240,7 @@ def without_effect(resolved: Resolved, job: str) -> list[tuple[str, object, str]
     """
     task, values = resolved.config.task.kind, leaves(to_record(resolved.config))
     effective, never = keys_of(job, task), idle(resolved.config, job)
-    found = []
+    idle_values = []
     for key, value in values.items():
         source = resolved.sources[key]
         if source == DEFAULT or source.startswith("preset "):
@@ -249,10 +249,10 @@ def without_effect(resolved: Resolved, job: str) -> list[tuple[str, object, str]
             continue
         if key not in effective and (source in (OVERRIDE, LAUNCHPAD) or key in INSTEAD and (
                 "retraining" in JOBS[job])):
-            found.append((key, value, _why(key, job, task)))
+            idle_values.append((key, value, _why(key, job, task)))
         elif key in effective and key in never:
-            found.append((key, value, never[key]))
-    return found
+            idle_values.append((key, value, never[key]))
+    return idle_values
 
 
 def _why(key: str, job: str, task: str) -> str:
@@ -285,39 +285,40 @@ def idle(config: Config, job: str) -> dict[str, str]:
     """Return why a key has no effect with the config's other values, for each such key."""
     data, training, tuning, sampling = (config.data, config.training, config.tuning,
                                         config.sampling)
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     if "tuning" in JOBS[job]:
-        found |= _searched(config)
+        reasons |= _searched(config)
         if tuning.trials == 1:
-            found["tuning.prune"] = "one trial has no other to be compared with; set tuning.trials"
-            found |= _of_one_trial(config)
+            reasons["tuning.prune"] = ("one trial has no other to be compared with; set "
+                                       "tuning.trials")
+            reasons |= _of_one_trial(config)
             if "inference" not in JOBS[job]:
-                found["compute.parallel"] = "one trial runs alone; set tuning.trials"
+                reasons["compute.parallel"] = "one trial runs alone; set tuning.trials"
     if training.method == "full":
         for key in ("training.rank", "training.alpha_ratio", "training.dropout", "tuning.rank",
                     "tuning.dropout", "model.lora_targets", "model.train_embeddings"):
-            found[key] = "training.method=full trains every weight and has no adapter"
+            reasons[key] = "training.method=full trains every weight and has no adapter"
     if config.model.quantisation != "nf4":
-        found["model.double_quantisation"] = (
+        reasons["model.double_quantisation"] = (
             f"only the scales of nf4 can be quantised, and model.quantisation is "
             f"{config.model.quantisation}")
     if sampling.strategy != "mix":
-        found["sampling.random_share"] = (
+        reasons["sampling.random_share"] = (
             f"it is the share of sampling.strategy=mix, and that is {sampling.strategy}")
     if config.gate.error_budget is None:
-        found["gate.rounds"] = "its rounds share gate.error_budget, and that is null"
+        reasons["gate.rounds"] = "its rounds share gate.error_budget, and that is null"
     if data.split != "given":
-        found["data.split_column"] = "it is read with data.split=given, and that is text"
+        reasons["data.split_column"] = "it is read with data.split=given, and that is text"
     if data.sample_rows is None and data.mix is None:
-        found["data.sample_stratified"] = "no sample is taken; set data.sample_rows"
+        reasons["data.sample_stratified"] = "no sample is taken; set data.sample_rows"
     if config.compute.kind == "local":
-        found |= dict.fromkeys((f"compute.{name}" for name in ON_A_CLUSTER),
-                               "it is for a cluster, and compute is local; set compute=ray")
+        reasons |= dict.fromkeys((f"compute.{name}" for name in ON_A_CLUSTER),
+                                 "it is for a cluster, and compute is local; set compute=ray")
         if "tuning" not in JOBS[job]:
-            found["compute.parallel"] = "it is the number of trials, or of jobs with compute=ray"
+            reasons["compute.parallel"] = "it is the number of trials, or of jobs with compute=ray"
     if data.mix is not None:
-        found["data.sample_stratified"] = "the shares of a mix are those of its weights"
-    return found
+        reasons["data.sample_stratified"] = "the shares of a mix are those of its weights"
+    return reasons
 
 
 def _of_one_trial(config: Config) -> Iterator[tuple[str, str]]:
@@ -345,10 +346,10 @@ def _searched(config: Config) -> Iterator[tuple[str, str]]:
 
 def offered(job: str) -> dict[str, set[str]]:
     """Return the names that a job's Launchpad offers, by their group or part; '' is the top."""
-    found: dict[str, set[str]] = {"": set()}
+    names_of: dict[str, set[str]] = {"": set()}
     for key in keys_of(job):
         parts = key.split(".")
-        found[""].add(parts[0])
+        names_of[""].add(parts[0])
         for depth in range(1, len(parts)):
-            found.setdefault(".".join(parts[:depth]), set()).add(parts[depth])
-    return found
+            names_of.setdefault(".".join(parts[:depth]), set()).add(parts[depth])
+    return names_of

@@ -61,7 +61,8 @@ def job(name: str) -> str | None:
 def resource(name: str, own: Collection[str] | None) -> str | None:
     """Return a sentence about a former resource, or None for any other name.
 
-    own: the resources of the job that the YAML is for; None if that is not known.
+    Args:
+        own: The resources of the job that the YAML is for; None if that is not known.
     """
     now = RESOURCES.get(name)
     if now is None:

@@ -17,7 +17,7 @@ from ftzard.config import compute_limits
 from ftzard.config.schema import GROUPS, SEARCHED, Config, Paths, Tuning, hint_of
 from ftzard.core import custom_functions
 
-#: Largest whole number where nothing smaller is said: what every library here can count with.
+#: Largest whole number where no smaller limit is given: what every library here can count with.
 LARGEST = 2**31 - 1
 
 
@@ -129,8 +129,8 @@ _MAY_BE_EMPTY = ("data.mention", "data.link")
 #: Searched as [low, high]; the other spaces are lists of values.
 _INTERVALS = ("learning_rate", "weight_decay", "dropout")
 #: Folders that are not the artifacts': git's, DVC's and FTzard's own, and what people put in.
-_TAKEN = (".git", ".dvc", ".ftzard", "notebooks", "config", "custom", "models", "data/raw",
-          "data/incoming", "data/labelled", "data/quarantine", "data/raw_incoming")
+_RESERVED = (".git", ".dvc", ".ftzard", "notebooks", "config", "custom", "models", "data/raw",
+             "data/incoming", "data/labelled", "data/quarantine", "data/raw_incoming")
 #: Files of a workspace, so that no folder can have their names.
 _FILES = ("ftzard.yaml", ".env", ".gitignore", ".gitattributes", ".dvcignore", "data/.gitignore")
 #: Encodings of Python that are no text files', or that change what any text says.
@@ -142,11 +142,11 @@ _STORE = re.compile(r"(https?|databricks(-uc)?|(sqlite|postgresql|mysql|mssql)(\
 
 def problems(config: Config) -> list[str]:
     """Return one sentence for every limit that the config breaks."""
-    found = list(_numbers_and_texts(config))
-    broken = {key for key, _ in found}
-    found += [(key, f"{value!r}; expected {expected}.")
+    pairs = list(_numbers_and_texts(config))
+    broken = {key for key, _ in pairs}
+    pairs += [(key, f"{value!r}; expected {expected}.")
               for key, value, holds, expected in _limits(config) if key not in broken and not holds]
-    return [f"{key} is {said}" for key, said in found]
+    return [f"{key} is {sentence}" for key, sentence in pairs]
 
 
 def _numbers_and_texts(config: Config) -> Iterator[tuple[str, str]]:
@@ -267,9 +267,9 @@ def _of_own_functions(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     short = [m.partition(":")[2] for m in metrics or ()]
     yield ("metrics", metrics, len(set(short)) == len(short),
            "functions with different names, under which they stand in tables")
-    taken = [name for name in short if name in _MEASURED]
-    yield ("metrics", metrics, not taken,
-           f"other names than {', '.join(taken)}, which FTzard measures itself")
+    reserved = [name for name in short if name in _MEASURED]
+    yield ("metrics", metrics, not reserved,
+           f"other names than {', '.join(reserved)}, which FTzard measures itself")
 
 
 #: Metrics of the tasks whose rows have labels.
@@ -370,9 +370,9 @@ def _of_paths(paths: Paths) -> Iterator[tuple[str, Any, bool, str]]:
             "{batch} as its only name in braces" if key == "paths.queue" else "no braces")
         yield key, path, path.lower().endswith(suffix), f"a file that ends in {suffix}"
         parts = PurePosixPath(path).parts
-        taken = next((t for t in _TAKEN if parts[:len(PurePosixPath(t).parts)]
+        owner = next((t for t in _RESERVED if parts[:len(PurePosixPath(t).parts)]
                       == PurePosixPath(t).parts), None)
-        yield key, path, taken is None, f"a path outside {taken}, which holds other things"
+        yield key, path, owner is None, f"a path outside {owner}, which holds other things"
         file = next((f for f in _FILES if _same_place(path, f)), None)
         yield key, path, file is None, f"a path that does not go through {file}, which is a file"
         for other, its in places.items():
@@ -409,10 +409,10 @@ def _of_a_task(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     else:
         yield ("retraining.min_accuracy", retraining.min_accuracy, retraining.min_accuracy is None,
                f"null with retraining.trigger={retraining.trigger}, which does not read it")
-    d, u, s, told = config.data, config.tuning, config.sampling, config.task.instructions
+    d, u, s, instructions = config.data, config.tuning, config.sampling, config.task.instructions
     kind = f"task={config.task.kind}"
     if config.task.kind in _METRICS:
-        yield "task.instructions", told, told is None, f"null with {kind}"
+        yield "task.instructions", instructions, instructions is None, f"null with {kind}"
         yield ("tuning.metric", u.metric, u.metric in _METRICS[config.task.kind],
                f"a metric of {kind}, such as calibrated_loss")
         least = config.task.abstain_below
@@ -422,14 +422,14 @@ def _of_a_task(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
             value = getattr(d, name)
             yield f"data.{name}", value, value is None, f"null with {kind}"
         return
-    yield "task.instructions", told, told is not None, f"its keys with {kind}"
+    yield "task.instructions", instructions, instructions is not None, f"its keys with {kind}"
     least = config.task.abstain_below
     yield "task.abstain_below", least, least is None, f"null with {kind}: an answer is free text"
-    if told is not None:
-        yield ("task.instructions.generated_rows", told.generated_rows,
-               told.score == "loss" or told.generated_rows >= config.gate.min_rows,
-               f"gate.min_rows ({config.gate.min_rows}) or more: {told.score} is measured on these "
-               "rows")
+    if instructions is not None:
+        yield ("task.instructions.generated_rows", instructions.generated_rows,
+               instructions.score == "loss" or instructions.generated_rows >= config.gate.min_rows,
+               f"gate.min_rows ({config.gate.min_rows}) or more: {instructions.score} is measured "
+               "on these rows")
     yield ("tuning.metric", u.metric, u.metric in ("validation_loss", "perplexity"),
            f"validation_loss or perplexity with {kind}")
     yield ("sampling.strategy", s.strategy, s.strategy in ("least_confidence", "mix", "random"),

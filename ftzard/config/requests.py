@@ -13,14 +13,14 @@ from ftzard.errors import ConfigError
 
 def leaves(values: Mapping[str, Any]) -> dict[str, object]:
     """Return nested values under the dotted keys of the schema; maps that are values stay whole."""
-    found: dict[str, object] = {}
+    leaves_by_key: dict[str, object] = {}
     for name, value in values.items():
         if name in GROUPS and isinstance(value, Mapping):
             for key, inner in value.items():
-                found |= leaves_of(f"{name}.{key}", inner)
+                leaves_by_key |= leaves_of(f"{name}.{key}", inner)
         else:
-            found[name] = value
-    return found
+            leaves_by_key[name] = value
+    return leaves_by_key
 
 
 def stated(request: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, object]]:
@@ -28,34 +28,34 @@ def stated(request: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, object
 
     Nothing is composed, and nothing loads hydra. Raises ConfigError, a line per mistake.
     """
-    found: list[str] = []
-    choices, values, _ = read_request(request, found)
-    if found:
-        raise ConfigError("\n".join(found))
+    errors: list[str] = []
+    choices, values, _ = read_request(request, errors)
+    if errors:
+        raise ConfigError("\n".join(errors))
     return choices, values
 
 
-def read_request(request: Mapping[str, Any], found: list[str]
+def read_request(request: Mapping[str, Any], errors: list[str]
                  ) -> tuple[dict[str, str], dict[str, object], set[str]]:
     """Split a request into choices, dotted values, and the keys that an override string gives.
 
-    A sentence is added to `found` for each override that cannot be read, and for each key that is
+    A sentence is added to `errors` for each override that cannot be read, and for each key that is
     given another value before: as an override, dotted, nested, or with the map that it is in.
     """
     overridden: set[str] = set()
     choices: dict[str, str] = {}
     values: dict[str, object] = {}
-    said: dict[str, object] = {}
+    of_overrides: dict[str, object] = {}
 
     def take(key: str, value: object, override: str | None = None) -> None:
         words = repr(value) if override is None else f"as the override '{override}', {value!r}"
-        for other, earlier in said.items():
+        for other, earlier in of_overrides.items():
             if not _agree(key, value, other, earlier):
-                which = f"'{key}' is said twice: " if other == key else (
-                    f"'{key}' and '{other}' are both said: ")
-                found.append(f"{which}{earlier!r} and{',' if override else ''} {words}; keep one "
-                             "of them.")
-        said[key] = value
+                which = f"'{key}' is given twice: " if other == key else (
+                    f"'{key}' and '{other}' are both given: ")
+                errors.append(f"{which}{earlier!r} and{',' if override else ''} {words}; keep one "
+                              "of them.")
+        of_overrides[key] = value
         if key in GROUPS:
             choices[key] = str(value)
         else:
@@ -79,13 +79,13 @@ def read_request(request: Mapping[str, Any], found: list[str]
                 take(leaf, its)
     asked = request.get("overrides") or []
     if not isinstance(asked, (list, tuple)):
-        found.append(f"overrides is {asked!r}; expected a list, as in [training.epochs=2].")
+        errors.append(f"overrides is {asked!r}; expected a list, as in [training.epochs=2].")
         asked = []
     for text in asked:
         try:
             leaves = leaves_of(*parse_override(text))
         except ConfigError as error:
-            found.append(str(error))
+            errors.append(str(error))
             continue
         for key, value in leaves.items():
             take(key, value, text)
@@ -115,8 +115,8 @@ def typed(request: Mapping[str, Any]) -> dict[str, Any]:
             return {name: of(f"{key}.{name}", inner) for name, inner in value.items()}
         misfits: list[str] = []
         hint = hint_of(key)
-        found = value if hint is None or key in GROUPS else parse(hint, value, key, misfits)
-        return value if misfits else found
+        typed_value = value if hint is None or key in GROUPS else parse(hint, value, key, misfits)
+        return value if misfits else typed_value
 
     return {name: of(str(name), value) for name, value in request.items()}
 

@@ -292,21 +292,21 @@ def is_map(hint: object) -> bool:
     return any(is_dataclass(h) or get_origin(h) is dict for h in (hint, *get_args(hint)))
 
 
-def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
-    """Return `value` as the type `hint`, or add a sentence to `found` for every misfit in it."""
+def parse(hint: Any, value: Any, key: str, errors: list[str]) -> Any:
+    """Return `value` as the type `hint`, or add a sentence to `errors` for every misfit in it."""
     if is_dataclass(hint):
         if not isinstance(value, dict):
-            found.append(f"{key or 'config'} is {value!r}; expected a group of keys.")
+            errors.append(f"{key or 'config'} is {value!r}; expected a group of keys.")
             return None
         known = {f.name: f.type for f in fields(hint)}
         for name in value:
             if name not in known:
-                found.append(f"unknown key '{_join(key, name)}'{nearest(name, known)}")
+                errors.append(f"unknown key '{_join(key, name)}'{nearest(name, known)}")
         for name in known:
             if name not in value:
-                found.append(f"key '{_join(key, name)}' is missing.")
+                errors.append(f"key '{_join(key, name)}' is missing.")
         build = cast(Callable[..., Any], hint)
-        return build(**{name: parse(kind, value[name], _join(key, name), found)
+        return build(**{name: parse(kind, value[name], _join(key, name), errors)
                         if name in value else None for name, kind in known.items()})
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
@@ -315,26 +315,26 @@ def parse(hint: Any, value: Any, key: str, found: list[str]) -> Any:
         others = [a for a in arguments if a is not NoneType]
         is_map = [a for a in others if get_origin(a) is dict]
         return parse((is_map if isinstance(value, dict) and is_map else others)[0], value, key,
-                     found)
+                     errors)
     if origin is Literal:
         if value not in arguments:
-            found.append(f"{key} is {value!r}{nearest(value, arguments)}")
+            errors.append(f"{key} is {value!r}{nearest(value, arguments)}")
         return value
     if origin is list:
         values = value if isinstance(value, (list, tuple)) else [value]
-        return [parse(arguments[0], v, f"{key}[{i}]", found) for i, v in enumerate(values)]
+        return [parse(arguments[0], v, f"{key}[{i}]", errors) for i, v in enumerate(values)]
     if origin is dict:
         if not isinstance(value, dict):
-            found.append(f"{key} is {value!r}; expected a map.")
+            errors.append(f"{key} is {value!r}; expected a map.")
             return None
-        return {str(k): parse(arguments[1], v, f"{key}.{k}", found) for k, v in value.items()}
+        return {str(k): parse(arguments[1], v, f"{key}.{k}", errors) for k, v in value.items()}
     if hint is float and type(value) is int:
         return float(value)
     if hint in _WRITTEN and isinstance(value, str):
         value = _WRITTEN[hint](value)
     if type(value) is not hint:
         quotes = "; put it in quotes" if hint is str and value is not None else ""
-        found.append(
+        errors.append(
             f"{key} is {value!r} ({type(value).__name__}); expected {hint.__name__}{quotes}.")
     return value
 

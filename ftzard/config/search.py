@@ -19,7 +19,9 @@ def settle_search(merged: dict[str, Any], keys_set: Collection[str]) -> dict[str
     A value given for `training` is not searched unless a space is given for it too; a search with
     nothing left to search is one trial; a space that is given is searched, in two trials at least.
 
-    merged: nested values, changed in place; keys_set: dotted keys that a person gave a value.
+    Args:
+        merged: Nested values, changed in place.
+        keys_set: Dotted keys that a person gave a value.
     """
     tuning, sources = merged["tuning"], {}
     for name in SEARCHED:

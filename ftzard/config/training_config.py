@@ -20,15 +20,22 @@ _OF_RUN = ("seed", "metric", "train_embeddings")
 class TrainingConfig:
     """How one adapter is trained.
 
-    learning_rate: the highest, after a linear warm-up over `warmup_ratio` of all steps and before a
-    linear decay to zero; batch_size: rows per optimizer step; rank, alpha, dropout: of an adapter;
-    method: 'lora', 'rslora', 'dora' or 'full'; patience: epochs without a better `metric` (on
-    validation) before training stops; max_grad_norm: longer gradients are shortened; optimizer: one
-    of checks.OPTIMIZERS, '8bit' keeps its state in 8 bit, 'paged' outside the GPU while it is full;
-    micro_batch_tokens: most padded tokens that are computed at once (None or 0: a step's rows at
-    once); gradient_checkpointing: compute activations again for the gradient instead of keeping
-    them; class_weights: per label or 'balanced'; packing: whether a step's rows are packed into
-    sequences, None for a task without packing; train_embeddings: train the token embeddings, too.
+    Attributes:
+        learning_rate: The highest, after a linear warm-up over `warmup_ratio` of all steps and
+            before a linear decay to zero.
+        batch_size: Rows per optimizer step.
+        rank, alpha, dropout: Of an adapter.
+        method: 'lora', 'rslora', 'dora' or 'full'.
+        patience: Epochs without a better `metric` (on validation) before training stops.
+        max_grad_norm: Longer gradients are shortened.
+        optimizer: One of checks.OPTIMIZERS, '8bit' keeps its state in 8 bit, 'paged' outside the
+            GPU while it is full.
+        micro_batch_tokens: Most padded tokens that are computed at once (None or 0: a step's rows
+            at once).
+        gradient_checkpointing: Compute activations again for the gradient instead of keeping them.
+        class_weights: Per label or 'balanced'.
+        packing: Whether a step's rows are packed into sequences, None for a task without packing.
+        train_embeddings: Train the token embeddings, too.
     """
 
     learning_rate: float

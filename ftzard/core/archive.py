@@ -108,10 +108,15 @@ def pack(folder: Path, zip_path: Path) -> Path:
 def unpack(zip_path: Path, cache_dir: Path) -> Path:
     """Return the folder `<sha256 of the archive>` in a cache, with exactly the archive's files.
 
-    cache_dir: where the cache is, unless somebody else may write there: then this user's own. What
-    is there already is compared with the archive, byte for byte and once a process; what differs is
-    unpacked again. Raises ModelError if the file is missing, is no zip, names a path outside its
-    folder or a link, or holds more than an adapter or a base can.
+    What is there already is compared with the archive, byte for byte and once a process; what
+    differs is unpacked again.
+
+    Args:
+        cache_dir: Where the cache is, unless somebody else may write there: then this user's own.
+
+    Raises:
+        ModelError: If the file is missing, is no zip, names a path outside its folder or a link,
+            or holds more than an adapter or a base can.
     """
     zip_path = Path(zip_path)
     if not zip_path.is_file():

@@ -21,9 +21,13 @@ from ftzard.errors import DataError, FtzardError
 class ArtifactRef:
     """The handle of an artifact, which steps pass on.
 
-    name: the artifact's name in the table of steps ('cleaned'); path: relative to the workspace,
-    with forward slashes; sha256: of the file's bytes; rows: of the table in it, or None; format:
-    'parquet', 'csv', 'json' or 'zip'; commit: the git commit that versions it, once there is one.
+    Attributes:
+        name: The artifact's name in the table of steps ('cleaned').
+        path: Relative to the workspace, with forward slashes.
+        sha256: Of the file's bytes.
+        rows: Of the table in it, or None.
+        format: 'parquet', 'csv', 'json' or 'zip'.
+        commit: The git commit that versions it, once there is one.
     """
 
     name: str

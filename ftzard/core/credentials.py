@@ -77,7 +77,7 @@ _URL_PASSWORD = re.compile(r"(?<=://)([^\s/'\":@]*):([^\s/'\"]*)@")
 _SHORTEST = 8  # a shorter value may stand anywhere by chance
 
 
-def taken(name: str) -> bool:
+def is_loaded(name: str) -> bool:
     """Return whether a name in a workspace's `.env` is loaded into the environment."""
     return name.startswith(PREFIXES) or name in {c.name for c in RUN}
 
@@ -86,7 +86,7 @@ def load(folder: Path) -> None:
     """Load a workspace's `.env` into the environment; variables that are set already win."""
     _name_hub_token()
     for name, value in read(folder / FILE).items():
-        if taken(name):
+        if is_loaded(name):
             os.environ.setdefault(name, value)
     _name_hub_token()
 
@@ -101,7 +101,7 @@ def _name_hub_token() -> None:
 def load_for_server(folder: Path) -> None:
     """Load a workspace's `.env` for starting the MLflow server and administering its users."""
     for name, value in read(folder / FILE).items():
-        if taken(name) or name in {c.name for c in SERVER}:
+        if is_loaded(name) or name in {c.name for c in SERVER}:
             os.environ.setdefault(name, value)
 
 
@@ -140,11 +140,11 @@ def replaced(text: str, name: str, value: str) -> str | None:
         match = _LINE.fullmatch(line.strip())
         if match is not None and match[1] == name:
             parts = line[:line.index(match[1])], line[len(line.rstrip("\r\n")):]
-            lines[number], replaced_any = f"{parts[0]}{name}={_said(name, value)}{parts[1]}", True
+            lines[number], replaced_any = f"{parts[0]}{name}={_quoted(name, value)}{parts[1]}", True
     return "".join(lines) if replaced_any else None
 
 
-def _said(name: str, value: str) -> str:
+def _quoted(name: str, value: str) -> str:
     """Return a value as a line writes it, with quotes where it needs them."""
     for quoted in (value, f"'{value}'", f'"{value}"'):
         match = _LINE.fullmatch(f"{name}={quoted}".strip())
@@ -223,8 +223,11 @@ def mask(text: str) -> str:
 def refuse_in(config: Mapping[str, Any]) -> None:
     """Raise ConfigError for a config that contains a credential, since every run records it.
 
-    config: nested values. Found are passwords in URLs and the values of secrets in the
-    environment; the message names the key and never the value.
+    Found are passwords in URLs and the values of secrets in the environment; the message names the
+    key and never the value.
+
+    Args:
+        config: Nested values.
     """
     known = secrets()
     for key, text in _texts(config):

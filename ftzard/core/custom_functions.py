@@ -210,7 +210,7 @@ def function(value: Mapping[str, Any], key: str, arguments: int) -> Callable[...
         loaded = getattr(import_module(f"{_package(value)}.{module}"), attribute)
     except (Exception, SystemExit) as error:
         raise DataError(f"{key}={name}: {FOLDER}/{module.replace('.', '/')}.py cannot be imported: "
-                        f"{_said(error)}.") from error
+                        f"{_message(error)}.") from error
     if not callable(loaded):
         raise DataError(f"{key}={name} is a {type(loaded).__name__}; expected a function.")
     try:
@@ -249,7 +249,7 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     text = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -267,7 +267,7 @@ def cleaned(texts: Sequence[str], value: Mapping[str, Any],
         try:
             result = call(text)
         except (Exception, SystemExit) as error:
-            raise FunctionError(f"{name} failed: {_said(error)}", row, text) from error
+            raise FunctionError(f"{name} failed: {_message(error)}", row, text) from error
         if not isinstance(result, str):
             raise FunctionError(f"{name} returned {_shown(result)}; expected a text", row, text)
         try:
@@ -326,7 +326,7 @@ def measured(names_and_values: Mapping[str, Mapping[str, Any]], labels: Sequence
                 number = call(list(labels), list(answers), table.copy())
             except (Exception, SystemExit) as error:
                 raise DataError(f"metrics: {value['function']} failed on {len(labels):,} rows: "
-                                f"{_said(error)}.") from error
+                                f"{_message(error)}.") from error
             if hasattr(number, "item") and getattr(number, "ndim", 1) == 0:
                 number = number.item()
             if isinstance(number, bool) or not isinstance(number, int | float) or (

@@ -34,7 +34,8 @@ def most_text() -> int | None:
 def require_for_text(path: Path, size: int, what: str = "") -> None:
     """Raise DataError if a file's text does not fit into memory.
 
-    what: said of the size, such as 'once decompressed'.
+    Args:
+        what: Said of the size, such as 'once decompressed'.
     """
     most = most_text()
     if most is not None and size > most:

@@ -102,9 +102,12 @@ def _is_unseen(character: str) -> bool:
 def cleaned_as(texts: Iterable[str], cleaning: Mapping[str, Any]) -> list[str]:
     """Return raw texts cleaned as a model's training rows were.
 
-    cleaning: as in the model's ftzard.json: mention, link and, if it was trained with a function of
-    its workspace's, own (as `ftzard.core.custom_functions.packed` returns it). Raises DataError if
-    that function fails.
+    Args:
+        cleaning: As in the model's ftzard.json: mention, link and, if it was trained with a
+            function of its workspace's, own (as `ftzard.core.custom_functions.packed` returns it).
+
+    Raises:
+        DataError: If that function fails.
     """
     settings = {k: v for k, v in cleaning.items() if k in ("mention", "link", "own")}
     return clean_texts(pd.Series(list(texts), dtype="str"), **settings).to_pylist()

@@ -16,8 +16,12 @@ MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"),
 def read(path: Path, expected: str = "a text file") -> str:
     """Return the text of a file, without its byte order mark.
 
-    expected: what it should be, for the sentence. Raises ConfigError for a path that is no regular
-    file or cannot be read, and for bytes that are no UTF-8, with their line.
+    Args:
+        expected: What it should be, for the sentence.
+
+    Raises:
+        ConfigError: For a path that is no regular file or cannot be read, and for bytes that are
+            no UTF-8, with their line.
     """
     try:
         mode = os.stat(path).st_mode

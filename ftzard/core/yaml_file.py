@@ -55,7 +55,8 @@ for _kind, _pattern, _first in _PLAIN:
 def dump(values: object, flow: bool | None = False) -> str:
     """Return values as YAML that reads back the same, here and elsewhere; keys keep their order.
 
-    flow: as PyYAML's default_flow_style.
+    Args:
+        flow: As PyYAML's default_flow_style.
     """
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True,
                      width=float("inf"), default_flow_style=flow)
@@ -83,7 +84,7 @@ def parse(text: str, name: str) -> object:
             raise ConfigError("\n".join(f"{name}: {mistake}" for mistake in mistakes))
         return loader.construct_document(node)
     except yaml.YAMLError as error:
-        raise NoYaml(f"{name} is not valid YAML: {_said(error, text)}") from error
+        raise NoYaml(f"{name} is not valid YAML: {_reason(error, text)}") from error
     except RecursionError as error:
         raise NoYaml(f"{name} is not valid YAML: it is nested too deeply.") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:  # such as !!int x
@@ -131,7 +132,7 @@ def _line(node: Node) -> int:
     return node.start_mark.line + 1
 
 
-def _said(error: yaml.YAMLError, text: str) -> str:
+def _reason(error: yaml.YAMLError, text: str) -> str:
     """Return the reason of YAML's own error on one line, with its line number."""
     mark = getattr(error, "problem_mark", None)
     reason = getattr(error, "problem", None) or str(error)

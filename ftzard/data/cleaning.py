@@ -250,7 +250,8 @@ def sample_rows(
 ) -> pd.DataFrame:
     """Return at most `rows` raw rows, drawn without repeats, in their order; None returns all.
 
-    stratified: each raw label keeps its share, to within one row.
+    Args:
+        stratified: Each raw label keeps its share, to within one row.
     """
     if rows is None or rows >= len(raw):
         return raw
@@ -265,8 +266,8 @@ def sample_rows(
     rest = np.argsort(quota - exact, kind="stable")[: rows - quota.sum()]
     quota[rest] += 1
     shuffled = pd.Series(codes[order])
-    taken = order[(shuffled.groupby(shuffled).cumcount() < quota[codes[order]]).to_numpy()]
-    return raw.iloc[np.sort(taken)].reset_index(drop=True)
+    sample = order[(shuffled.groupby(shuffled).cumcount() < quota[codes[order]]).to_numpy()]
+    return raw.iloc[np.sort(sample)].reset_index(drop=True)
 
 
 def append_rejected(
@@ -274,14 +275,16 @@ def append_rejected(
 ) -> pd.DataFrame:
     """Return the rejected rows of all batches; those of `batch` replace what it had before.
 
-    new: rejected rows of `batch`; repeated: rows that `append` has rejected, which are of the
-    batches under which they were asked if a person labelled them. What such a batch has rejected
-    for the same text and reason already, when labels were handed in before, is not counted twice.
+    Args:
+        new: Rejected rows of `batch`.
+        repeated: Rows that `append` has rejected, which are of the batches under which they were
+            asked if a person labelled them. What such a batch has rejected for the same text and
+            reason already, when labels were handed in before, is not counted twice.
     """
-    kept = []
+    batches = []
     if existing is not None:
         named = ["batch", "text", "reason"]
         again = pd.MultiIndex.from_frame(existing[named]).isin(
             pd.MultiIndex.from_frame(repeated[named]))
-        kept = [existing[(existing["batch"] != batch) & ~again]]
-    return pd.concat([*kept, new, repeated], ignore_index=True)
+        batches = [existing[(existing["batch"] != batch) & ~again]]
+    return pd.concat([*batches, new, repeated], ignore_index=True)

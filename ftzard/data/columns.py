@@ -23,8 +23,10 @@ def require_columns(
 ) -> None:
     """Raise DataError, with the option that mends it, for a column that a file does not have.
 
-    there: the file's columns; named: option -> the column it names, or None; nested: finds the
-    columns that hold lists of objects, and whether these are chats.
+    Args:
+        there: The file's columns.
+        named: Option -> the column it names, or None.
+        nested: Finds the columns that hold lists of objects, and whether these are chats.
     """
     for option, column in named.items():
         if column is None or column in there:
@@ -59,7 +61,7 @@ def require_columns(
 def columns_of_lists(file: Path, there: list[str], written: Mapping[str, str]) -> dict[str, bool]:
     """Return the columns whose first filled cell is a list of objects, and whether it is a chat."""
     cells = reading.read_cells(file, {name: name for name in there}, nested=there, **written)
-    found = {}
+    is_chat = {}
     for name, column in cells.items():
         first = next((cell for cell in column.to_pylist() if cell.strip() not in ("", "[]")), "")
         try:
@@ -67,9 +69,10 @@ def columns_of_lists(file: Path, there: list[str], written: Mapping[str, str]) -
         except json.JSONDecodeError:
             continue
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            found[name] = any({"role", "content"} <= item.keys() or {"from", "value"} <= item.keys()
-                              for item in value)
-    return found
+            is_chat[name] = any(
+                {"role", "content"} <= item.keys() or {"from", "value"} <= item.keys()
+                for item in value)
+    return is_chat
 
 
 def like_labels(file: Path, there: list[str], named: set[str], written: Mapping[str, str]
@@ -81,6 +84,6 @@ def like_labels(file: Path, there: list[str], named: set[str], written: Mapping[
     counts = {name: pd.Series(cells.to_pylist(), dtype="str").replace("", pd.NA).value_counts()
               for name, cells in reading.read_cells(
                   file, others, nested=tuple(others), **written).items()}
-    fitting = {name: len(found) for name, found in counts.items()
-               if 2 <= len(found) <= found.sum() / 2}
+    fitting = {name: len(values) for name, values in counts.items()
+               if 2 <= len(values) <= values.sum() / 2}
     return min(fitting, key=fitting.__getitem__, default=None)

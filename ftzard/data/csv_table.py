@@ -55,8 +55,11 @@ class _Misread(DataError):
 class CsvText:
     """A CSV file's text and how it is written.
 
-    path: named in messages; delimiter: one character; quoting: one of `QUOTINGS`; first_line: the
-    number of the text's first line in the file.
+    Attributes:
+        path: Named in messages.
+        delimiter: One character.
+        quoting: One of `QUOTINGS`.
+        first_line: The number of the text's first line in the file.
     """
 
     path: Path
@@ -163,12 +166,13 @@ def _ragged(table: CsvText, first: int, last: int, record: Sequence[str], header
             ) -> str:
     expected = f"expected {len(header)} as in the header ({', '.join(header)[:200]})"
     over = f" (it ends in line {last})" if last > first else ""
-    told = f"{table.path}, line {first}: {len(record)} cells{over}, {expected}. "
+    sentence = f"{table.path}, line {first}: {len(record)} cells{over}, {expected}. "
     if table.quoting == "none":
-        return told + (f"With data.quoting=none every {table.delimiter!r} separates cells: set "
-                       "data.quoting=csv if cells that hold it are quoted, or set data.delimiter.")
+        return sentence + (f"With data.quoting=none every {table.delimiter!r} separates cells: set "
+                           "data.quoting=csv if cells that hold it are quoted, or set "
+                           "data.delimiter.")
     advice = f"Quote a cell that holds {table.delimiter!r}, or set data.delimiter."
-    return told + (_remedy(table, advice) if over else advice)
+    return sentence + (_remedy(table, advice) if over else advice)
 
 
 def _require_no_rows_in(table: CsvText, cells: Sequence[Cell], header: Sequence[str], count: int
@@ -177,12 +181,12 @@ def _require_no_rows_in(table: CsvText, cells: Sequence[Cell], header: Sequence[
     lines = list(table.lines())
     step = max(1, count // _ENOUGH)
     sample: list[list[str]] = []
-    taken = blank = 0
+    last_line = blank = 0
     doubled = delimiters = False
     all_quoted = count > 3
     for number, (first, last, record) in enumerate(table.records()):
-        blank += first - taken - 1
-        taken = last
+        blank += first - last_line - 1
+        last_line = last
         if number and number % step == 0:
             sample.append(record)
         raw = lines[first - table.first_line]
@@ -191,21 +195,22 @@ def _require_no_rows_in(table: CsvText, cells: Sequence[Cell], header: Sequence[
         if quoted and first == last:
             delimiters |= len(raw.split(table.delimiter)) != len(header)
             doubled |= '""' in raw and any('"' in cell for cell in record)
-    found = swallowed(
+    swallowed_rows = swallowed(
         cells, sample, table.delimiter, blank_lines=blank > table.first_line - 1,
         quoted_well=doubled or all_quoted, commas_quoted=delimiters,
         misfits_without=lambda: sum(len(record) != len(header) for _, _, record in replace(
             table, quoting="none").records()))
-    if found is None:
+    if swallowed_rows is None:
         return
-    inside = len(found.pieces) - 1
+    inside = len(swallowed_rows.pieces) - 1
     raise _Misread(
-        f"{table.path}, line {found.line}: the quote that opens here, in column "
-        f"'{header[found.column][:40]}', closes in line {found.last_line}, and what stands between "
-        f"looks like rows: {inside} of them would vanish into one cell. " + _remedy(
-            table, f"Close the quote in line {found.line}, or write it twice inside a quoted "
-                   "cell; if it is one text, hand the rows in as .jsonl or .parquet."),
-        found.line, swallows=True)
+        f"{table.path}, line {swallowed_rows.line}: the quote that opens here, in column "
+        f"'{header[swallowed_rows.column][:40]}', closes in line {swallowed_rows.last_line}, and "
+        f"what stands between looks like rows: {inside} of them would vanish into one cell. "
+        + _remedy(
+            table, f"Close the quote in line {swallowed_rows.line}, or write it twice inside a "
+                   "quoted cell; if it is one text, hand the rows in as .jsonl or .parquet."),
+        swallowed_rows.line, swallows=True)
 
 
 def _require_one_line_end(table: CsvText) -> None:
@@ -229,14 +234,14 @@ def _require_one_line_end(table: CsvText) -> None:
 
 def line_counts(table: CsvText) -> LineCounts:
     """Return how the lines of a file became rows."""
-    rows = taken = over = 0
+    rows = used = over = 0
     for first, last, _ in table.records():
         rows += 1
-        taken += last - first + 1
+        used += last - first + 1
         over += last > first and rows > 1
     own = table.first_line - 1
     lines = sum(1 for _ in table.lines())
-    return LineCounts(lines + own, max(0, rows - 1), lines - taken, over)
+    return LineCounts(lines + own, max(0, rows - 1), lines - used, over)
 
 
 def fitting_quoting(table: CsvText) -> tuple[str, str]:

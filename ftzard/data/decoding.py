@@ -131,7 +131,7 @@ def _remedy(content: bytes, tried: str) -> str:
 
 def _readings(content: bytes, tried: str) -> list[tuple[str, list[str]]]:
     """Return (the first words beyond ASCII, the encodings that read them so), best first."""
-    found: dict[str, tuple[float, list[str]]] = {}
+    readings: dict[str, tuple[float, list[str]]] = {}
     for encoding in _KNOWN:
         if _name(encoding) == _name(tried):
             continue
@@ -144,8 +144,8 @@ def _readings(content: bytes, tried: str) -> list[tuple[str, list[str]]]:
             continue
         plausible = sum(map(_plausible, words)) / len(words)
         key = " ".join(words[:3])[:40]
-        found.setdefault(key, (plausible, []))[1].append(encoding)
-    best = sorted(found.items(), key=lambda item: -item[1][0])  # stable: else as in `_KNOWN`
+        readings.setdefault(key, (plausible, []))[1].append(encoding)
+    best = sorted(readings.items(), key=lambda item: -item[1][0])  # stable: else as in `_KNOWN`
     return [(words, names) for words, (_, names) in best[:_SHOWN]]
 
 

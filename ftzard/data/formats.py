@@ -10,7 +10,7 @@ from ftzard.errors import DataError
 
 TYPES = (".csv", ".csv.gz", ".jsonl", ".parquet")
 # What may be kept as it was delivered: Label Studio's exports are JSON.
-KEPT = (*TYPES, ".json")
+STORED_TYPES = (*TYPES, ".json")
 # As many bytes as tell a format.
 _HEAD = 512
 #: Of an archive that is refused anyway, so many names, or bytes if it is torn, tell what it is.
@@ -81,21 +81,24 @@ def _conversion(name: str) -> str:
 def require(path: Path, kind: str) -> None:
     """Raise DataError if a file's first bytes say that it is not of the type its name says.
 
-    kind: what `file_type` returned. A file in text is only held against the formats that no text
-    starts with; whether it holds rows is for its reader to say.
+    A file in text is only held against the formats that no text starts with; whether it holds rows
+    is for its reader to say.
+
+    Args:
+        kind: What `file_type` returned.
     """
     with open(path, "rb") as stream:
         head = stream.read(_HEAD)
-    found = _recognised(Path(path), head, kind)
-    if found is not None:
-        raise _refusal(path, kind, *found)
+    recognised = _recognised(Path(path), head, kind)
+    if recognised is not None:
+        raise _refusal(path, kind, *recognised)
 
 
 def require_content(path: Path, kind: str, content: bytes) -> None:
     """Raise DataError if what was in a compressed file is no text; the same rules as `require`."""
-    found = _recognised(None, content[:_HEAD], kind.removesuffix(".gz"))
-    if found is not None:
-        raise _refusal(path, f"{kind} (once decompressed)", *found)
+    recognised = _recognised(None, content[:_HEAD], kind.removesuffix(".gz"))
+    if recognised is not None:
+        raise _refusal(path, f"{kind} (once decompressed)", *recognised)
 
 
 def _refusal(path: Path, kind: str, what: str, remedy: str) -> DataError:

@@ -51,7 +51,9 @@ def tidy(names: Iterable[str] | pd.Series | pa.Array) -> pa.Array:
 def canonical(names: pd.Series, *, numbers: bool | None = None) -> pd.Series:
     """Return a column of names in their canonical form; missing ones are ''.
 
-    numbers: whether '1.0' is '1'; None decides by the column: it is where every name is a number.
+    Args:
+        numbers: Whether '1.0' is '1'; None decides by the column: it is where every name is a
+            number.
     """
     coded = arrow(names).dictionary_encode()
     different = tidy(coded.dictionary)
@@ -80,8 +82,11 @@ def _as_numbers(names: pa.Array) -> pa.Array:
 def refuse_rounded(names: pd.Series, what: str) -> None:
     """Raise DataError for names that a table wrote as rounded numbers: several have become one.
 
-    names: as they are in the file. A number of more than 15 digits with a point or a power is what
-    a column of whole numbers becomes in a table once a value is missing.
+    A number of more than 15 digits with a point or a power is what a column of whole numbers
+    becomes in a table once a value is missing.
+
+    Args:
+        names: As they are in the file.
     """
     for name in names.unique():
         if re.match(_NUMBER, str(name)) and re.search("[.eE]", str(name)) and abs(
@@ -122,8 +127,10 @@ def refuse_lookalikes(
 ) -> None:
     """Raise DataError, with the rows of each spelling, where labels might be meant as one.
 
-    counts: rows by name; meant: names that a map names each, so that they may stand beside each
-    other; known: keys of data.labels that others may be like, though no row has them.
+    Args:
+        counts: Rows by name.
+        meant: Names that a map names each, so that they may stand beside each other.
+        known: Keys of data.labels that others may be like, though no row has them.
     """
     meant, alike = set(meant), {}
     for name in [*counts, *(name for name in known if name not in counts)]:
@@ -132,19 +139,19 @@ def refuse_lookalikes(
              if len(names) > 1 and not meant.issuperset(names)]
     if not wrong:
         return
-    told = "; ".join(_told(names, counts) for names in wrong[:_SHOWN])
+    groups = "; ".join(_with_rows(names, counts) for names in wrong[:_SHOWN])
     more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-    raise DataError(f"The labels {told}{more}. {remedy}")
+    raise DataError(f"The labels {groups}{more}. {remedy}")
 
 
-def _told(names: list[str], counts: Mapping[str, int]) -> str:
+def _with_rows(names: list[str], counts: Mapping[str, int]) -> str:
     """Return a clause with the rows of each spelling."""
     shown = [f"{name!r} ({counts[name]:,} {'row' if counts[name] == 1 else 'rows'})"
              if name in counts else f"{name!r} (in data.labels)" for name in names]
-    said = f"{', '.join(shown[:-1])} and {shown[-1]}"
+    spellings = f"{', '.join(shown[:-1])} and {shown[-1]}"
     if len({name.casefold() for name in names}) == 1:
-        return f"{said} differ only in case"
-    return f"{said} may be meant as one"
+        return f"{spellings} differ only in case"
+    return f"{spellings} may be meant as one"
 
 
 def label_map(labels: Mapping | None, identity: int) -> dict[str, str] | None:
@@ -160,13 +167,13 @@ def label_map(labels: Mapping | None, identity: int) -> dict[str, str] | None:
         return dict(zip(plain_numbers(raw), names, strict=True))
     keys = _booleans(canonical(raw))
     names = _booleans(canonical(pd.Series(names, dtype="str")))
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for key, given, name in zip(keys, raw, names, strict=True):
-        if found.setdefault(key, name) != name:
+        if by_name.setdefault(key, name) != name:
             raise ConfigError(
-                f"data.labels gives the value '{given}' two names, '{found[key]}' and '{name}': "
+                f"data.labels gives the value '{given}' two names, '{by_name[key]}' and '{name}': "
                 f"it is the same value as another, '{key}'. Give it one name.")
-    return found
+    return by_name
 
 
 def label_list(labels: Mapping | None, identity: int) -> list[str]:
@@ -184,9 +191,10 @@ def canonical_labels(cells: pd.Series, labels: Mapping | None = None, *, remedy:
                      ) -> pd.Series:
     """Return the name of each raw label, '' where it is missing, None where the map has none.
 
-    labels: raw value -> name; None takes the values themselves as names. remedy: what to do about
-    labels in the cells that might be meant as one; these raise DataError, and so do such names
-    (`refuse_lookalikes`).
+    Args:
+        labels: Raw value -> name; None takes the values themselves as names.
+        remedy: What to do about labels in the cells that might be meant as one; these raise
+            DataError, and so do such names (`refuse_lookalikes`).
     """
     names = label_map(labels, LATEST)
     numbers = True if names and _all_numbers(arrow(names)) else None

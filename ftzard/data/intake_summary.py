@@ -14,13 +14,17 @@ from ftzard.errors import DataError
 class Arrival:
     """What came of a delivery.
 
-    read, usable, rejected: its rows, those of them that are in the table, and the others; in_all:
-    rows of the table; replaced: rows that an earlier delivery of the same batch had there, and that
-    are gone; beside: rows of other batches; contradicting: rows that left since an earlier batch
-    has their text under another label; answered_twice: texts with free answers that it has and
-    other batches too, each with another answer; kept: its rows in the table by source, if they say
-    which; weights: what a mix asked for, by source, else empty; lines: how the lines of its file
-    became rows, None where it has none.
+    Attributes:
+        read, usable, rejected: Its rows, those of them that are in the table, and the others.
+        in_all: Rows of the table.
+        replaced: Rows that an earlier delivery of the same batch had there, and that are gone.
+        beside: Rows of other batches.
+        contradicting: Rows that left since an earlier batch has their text under another label.
+        answered_twice: Texts with free answers that it has and other batches too, each with
+            another answer.
+        rows_by_source: Its rows in the table, if they say which.
+        weights: What a mix asked for, by source, else empty.
+        lines: How the lines of its file became rows, None where it has none.
     """
 
     read: int
@@ -31,7 +35,7 @@ class Arrival:
     beside: int
     contradicting: int
     answered_twice: int
-    kept: dict[str, int]
+    rows_by_source: dict[str, int]
     weights: dict[str, float]
     lines: LineCounts | None = None
 
@@ -45,27 +49,27 @@ class Arrival:
                 **(self.lines.numbers if self.lines is not None else {})}
 
     def __str__(self) -> str:
-        said = [f"{self.usable:,} of {self.read:,} rows are in the table"]
+        clauses = [f"{self.usable:,} of {self.read:,} rows are in the table"]
         if self.replaced:
-            said.append(f"{self.replaced:,} rows of an earlier delivery of this batch are gone, "
-                        "replaced by it")
+            clauses.append(f"{self.replaced:,} rows of an earlier delivery of this batch are gone, "
+                           "replaced by it")
         if self.beside:
-            said.append(f"{self.beside:,} rows of other deliveries stay")
+            clauses.append(f"{self.beside:,} rows of other deliveries stay")
         if self.contradicting:
-            said.append(f"{self.contradicting:,} left because an earlier delivery has their text "
-                        "with another label, which stays")
+            clauses.append(f"{self.contradicting:,} left because an earlier delivery has their "
+                           "text with another label, which stays")
         if self.answered_twice:
-            said.append(f"{self.answered_twice:,} instructions now have two different answers or "
-                        "more, of this delivery and of others")
+            clauses.append(f"{self.answered_twice:,} instructions now have two different answers "
+                           "or more, of this delivery and of others")
         if self.weights:
-            asked, there = sum(self.weights.values()), max(1, sum(self.kept.values()))
-            said.append("of the mix there are " + ", ".join(
-                f"{self.kept.get(name, 0):,} rows of {name} "
-                f"({self.kept.get(name, 0) / there:.1%}, asked for {weight / asked:.1%})"
+            asked, there = sum(self.weights.values()), max(1, sum(self.rows_by_source.values()))
+            clauses.append("of the mix there are " + ", ".join(
+                f"{self.rows_by_source.get(name, 0):,} rows of {name} "
+                f"({self.rows_by_source.get(name, 0) / there:.1%}, asked for {weight / asked:.1%})"
                 for name, weight in self.weights.items()))
         if self.lines is not None:
-            said.append(str(self.lines))
-        return "; ".join(said)
+            clauses.append(str(self.lines))
+        return "; ".join(clauses)
 
 
 def arrived(earlier: pd.DataFrame | None, table: pd.DataFrame, cleaned: pd.DataFrame,
@@ -74,19 +78,24 @@ def arrived(earlier: pd.DataFrame | None, table: pd.DataFrame, cleaned: pd.DataF
             keys: Callable[[pd.DataFrame], pd.Series] | None = None) -> Arrival:
     """Return what came of a delivery.
 
-    earlier: the table before it; table, repeated: what `cleaning.append` returned; cleaned,
-    rejected: all rows of the delivery; sources: what it is made of; lines: how its file's lines
-    became rows; keys: what rows with the same text share, where a text may have several labels.
-    Raises DataError for a source of a mix of which no row is left: its weight would
-    have no effect.
+    Args:
+        earlier: The table before it.
+        table, repeated: What `cleaning.append` returned.
+        cleaned, rejected: All rows of the delivery.
+        sources: What it is made of.
+        lines: How its file's lines became rows.
+        keys: What rows with the same text share, where a text may have several labels.
+
+    Raises:
+        DataError: For a source of a mix of which no row is left: its weight would have no effect.
     """
     own = table["id"].isin(cleaned["id"])
     here, others = table[own], table[~own]
     weights = {s["name"]: s["weight"] for s in sources if s["weight"] is not None}
-    kept = here["source"].value_counts() if "source" in here else pd.Series(dtype="int64")
-    kept = {str(name): int(count) for name, count in kept.items() if name}
+    rows_by_source = here["source"].value_counts() if "source" in here else pd.Series(dtype="int64")
+    rows_by_source = {str(name): int(count) for name, count in rows_by_source.items() if name}
     for name in weights:
-        if not kept.get(name):
+        if not rows_by_source.get(name):
             raise DataError(
                 f"data.mix: all {int((cleaned['source'] == name).sum()):,} rows that were drawn of "
                 f"'{name}' stand in the table already, from earlier deliveries, so that its weight "
@@ -101,4 +110,4 @@ def arrived(earlier: pd.DataFrame | None, table: pd.DataFrame, cleaned: pd.DataF
         read=len(cleaned) + len(rejected), usable=len(here),
         rejected=len(cleaned) + len(rejected) - len(here), in_all=len(table), replaced=gone,
         beside=len(others), contradicting=int((repeated["reason"] == CONTRADICTS).sum()),
-        answered_twice=int(twice), kept=kept, weights=weights, lines=lines)
+        answered_twice=int(twice), rows_by_source=rows_by_source, weights=weights, lines=lines)

@@ -41,9 +41,9 @@ def half_pair(value: object) -> str:
     while waiting:
         item = waiting.pop()
         if isinstance(item, str):
-            found = _HALF_PAIR.search(item)
-            if found:
-                return f"\\u{ord(found[0]):04x}"
+            match = _HALF_PAIR.search(item)
+            if match:
+                return f"\\u{ord(match[0]):04x}"
         elif isinstance(item, dict):
             waiting += [*item.keys(), *item.values()]
         elif isinstance(item, list):
@@ -57,12 +57,12 @@ def _finite(text: str) -> float | None:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key '{_writable(twice)[:40]}' stands twice in an object")
-    return found
+    return values
 
 
 def records(path: Path, text: str, example: str = "text") -> Iterator[tuple[int, dict]]:

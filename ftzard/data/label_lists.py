@@ -26,9 +26,11 @@ _NUMBERS = re.compile(r"\[\s*-?\d+(\s+-?\d+)*\s*\]")  # as numpy writes an array
 class SeveralLabels:
     """What was found.
 
-    separator: what stands between the labels of a row, or 'list' for cells that are lists; rows:
-    rows with more than one label (of lists: with a list); example: one such cell; parts: its
-    labels.
+    Attributes:
+        separator: What stands between the labels of a row, or 'list' for cells that are lists.
+        rows: Rows with more than one label (of lists: with a list).
+        example: One such cell.
+        parts: Its labels.
     """
 
     separator: str
@@ -55,23 +57,23 @@ def detect(column: Iterable[str]) -> SeveralLabels | None:
         example = max(lists, key=lambda cell: (len(lists[cell]) > 1, counts[cell]))
         return SeveralLabels("list", listed, example, lists[example])
     counts = Counter(dict(counts.most_common(LOOKED_AT)))
-    found = [result for mark in SEPARATORS if (result := _separated(counts, mark)) is not None]
-    return max(found, key=lambda result: result.rows, default=None)
+    candidates = [result for mark in SEPARATORS if (result := _separated(counts, mark)) is not None]
+    return max(candidates, key=lambda result: result.rows, default=None)
 
 
 def problem(column: Iterable[str]) -> str | None:
     """Return a sentence that says which labels stand in one row, or None if no row has several."""
-    found = detect(column)
-    if found is None:
+    several = detect(column)
+    if several is None:
         return None
-    shown = found.example if len(found.example) <= 60 else f"{found.example[:60]}…"
-    if found.separator == "list":
-        return (f"{found.rows} rows have a list where a label is expected, such as {shown}; a row "
-                "has one label here. Write one label per row, as a text")
+    shown = several.example if len(several.example) <= 60 else f"{several.example[:60]}…"
+    if several.separator == "list":
+        return (f"{several.rows} rows have a list where a label is expected, such as {shown}; a "
+                "row has one label here. Write one label per row, as a text")
     mark = {"\n": "a line end", "\t": "a tab", " ": "a space"}.get(
-        found.separator, f"'{found.separator}'")
-    parts = " and ".join(f"'{part}'" for part in found.parts[:3])
-    return (f"{found.rows} rows seem to have several labels with {mark} between them, such as "
+        several.separator, f"'{several.separator}'")
+    parts = " and ".join(f"'{part}'" for part in several.parts[:3])
+    return (f"{several.rows} rows seem to have several labels with {mark} between them, such as "
             f"'{shown}', of which {parts} stand elsewhere too; a row has one label here. Give each "
             "row one label in the file")
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 class LineCounts:
     """How the lines of a file became rows.
 
-    lines: all of them; rows: records below the header; blank_lines: between records;
-    rows_over_lines: records that take more than one line.
+    Attributes:
+        lines: All of them.
+        rows: Records below the header.
+        blank_lines: Between records.
+        rows_over_lines: Records that take more than one line.
     """
 
     lines: int

@@ -29,10 +29,10 @@ HARMLESS = ("created_at", "created_date", "date", "id", "lang", "language", "mes
 
 def as_text(messages: Sequence[dict]) -> str:
     """Return what is asked as a person reads it: '' for no message at all."""
-    told = ["\n\n".join(filter(None, (m["content"], m.get("input")))) for m in messages]
+    parts = ["\n\n".join(filter(None, (m["content"], m.get("input")))) for m in messages]
     if len(messages) == 1:
-        return told[0]
-    return "\n\n".join(f"{m['role']}: {words}" for m, words in zip(messages, told, strict=True))
+        return parts[0]
+    return "\n\n".join(f"{m['role']}: {words}" for m, words in zip(messages, parts, strict=True))
 
 
 def to_json(messages: Sequence[dict]) -> str:
@@ -108,8 +108,8 @@ def chat(given: object) -> tuple[list[dict], str]:
             about = normalize_instruction(about if isinstance(about, str) else json.dumps(about))
             turn |= {"input": about} if not blank(about) else {}
         known = {role_key, content_key, *HARMLESS, *(["input"] if turn["role"] == "user" else [])}
-        for key, said in message.items():
-            if key not in known and not _empty(said):
+        for key, value in message.items():
+            if key not in known and not _empty(value):
                 return [], f"messages with '{key[:40]}', which are not learned"
         messages.append(turn)
     return messages, _disorder(messages)
@@ -133,16 +133,16 @@ def _content(content: object) -> tuple[str, str]:
         kind = part.get("type", "text")
         if kind not in _TEXT_PARTS or not isinstance(part.get("text"), str):
             return "", f"a part of type '{str(kind)[:40]}', which is not learned"
-        for key, said in part.items():
-            if key not in ("type", "text", "cache_control", *HARMLESS) and not _empty(said):
+        for key, value in part.items():
+            if key not in ("type", "text", "cache_control", *HARMLESS) and not _empty(value):
                 return "", f"a part with '{key[:40]}', which is not learned"
         words.append(part["text"])
     return "\n".join(words), ""
 
 
-def _empty(said: object) -> bool:
+def _empty(value: object) -> bool:
     """Return whether a value of JSON says nothing: null, no text, an empty list or object."""
-    return said is None or said in ([], {}) or isinstance(said, str) and not said.strip()
+    return value is None or value in ([], {}) or isinstance(value, str) and not value.strip()
 
 
 def parse_chat(cell: str) -> tuple[list[dict], str]:
@@ -175,7 +175,8 @@ def _disorder(messages: Sequence[dict]) -> str:
 def split_answer(messages: list[dict], answer: str, answered: bool) -> tuple[list[dict], str, str]:
     """Return (messages before the answer, the answer, '' or what is wrong) of a chat in order.
 
-    answer: what the row's own column for it says, if anything.
+    Args:
+        answer: What the row's own column for it says, if anything.
     """
     asks = messages[-1]["role"] == "user"
     if not answered:

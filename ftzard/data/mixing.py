@@ -19,9 +19,13 @@ def allocate(available: Mapping[str, int], weights: Mapping[str, float], most: i
              ) -> dict[str, int]:
     """Return how many rows each source gives, to within one row of its weight's share.
 
-    available: usable rows per source; most: rows in all, at most; None: as many as there are for
-    these shares. Raises ConfigError for a weight that is not a number above zero, DataError for a
-    source without a usable row or with none in its share.
+    Args:
+        available: Usable rows per source.
+        most: Rows in all, at most; None: as many as there are for these shares.
+
+    Raises:
+        ConfigError: For a weight that is not a number above zero, DataError for a source without a
+            usable row or with none in its share.
     """
     for name in available:
         weight = weights[name]
@@ -53,14 +57,16 @@ def draw(parts: Mapping[str, pd.DataFrame], weights: Mapping[str, float], *, see
          most: int | None = None) -> pd.DataFrame:
     """Return rows of all sources with a column `source`: sources by name, rows in their order.
 
-    parts: usable rows of each source; weights, most: as for `allocate`.
+    Args:
+        parts: Usable rows of each source.
+        weights, most: As for `allocate`.
     """
     given = allocate({name: len(parts[name]) for name in sorted(parts)}, weights, most)
     drawn = []
     for name, count in given.items():
         rows = parts[name].reset_index(drop=True)
-        taken = np.sort(_order(name, len(rows), seed)[:count])
-        drawn.append(rows.iloc[taken].assign(source=pd.Series(name, taken, dtype="str")))
+        positions = np.sort(_order(name, len(rows), seed)[:count])
+        drawn.append(rows.iloc[positions].assign(source=pd.Series(name, positions, dtype="str")))
     return pd.concat(drawn, ignore_index=True)
 
 

@@ -31,7 +31,7 @@ LETTER = 2
 LONGEST_WORD = {FIRST: 0, 2: 2, LATEST: 20}
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C13)
 _INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))
-#: Rows whose signatures are made at a time, and bits by which their hashes are told apart.
+#: Rows whose signatures are made at a time, and bits that tell their hashes apart.
 _AT_ONCE, _BITS = 1 << 14, 24
 _NO_HASHES = np.zeros(0, dtype=np.uint64)
 
@@ -44,20 +44,23 @@ def _runs(longest: int) -> range:
 def shapes(words: tuple, weights: Sequence[int], signs: Sequence[bool], longest: int) -> set[tuple]:
     """Return what a text shares with its near-duplicates: its words, and those less one of them.
 
-    weights: how much of a word each is; signs: which of them are signs of a script without spaces,
-    of which two neighbours, or some that weigh at most `longest`, may be missing. A text of less
-    than four words starts with -1 and is whole.
+    A text of less than four words starts with -1 and is whole.
+
+    Args:
+        weights: How much of a word each is.
+        signs: Which of them are signs of a script without spaces, of which two neighbours, or some
+            that weigh at most `longest`, may be missing.
     """
     size = sum(weights)
     if size < NEAR_WORDS * WORD:
         return {(-1, *words)}
-    found = {words} | {words[:i] + words[i + 1 :] for i in range(len(words))}
+    variants = {words} | {words[:i] + words[i + 1 :] for i in range(len(words))}
     most = min(longest, size // NEAR_WORDS)
     for run in _runs(longest):
         for i in range(len(words) - run + 1):
             if all(signs[i : i + run]) and (run == 2 or sum(weights[i : i + run]) <= most):
-                found.add(words[:i] + words[i + run :])
-    return found
+                variants.add(words[:i] + words[i + run :])
+    return variants
 
 
 class Words:
@@ -154,14 +157,14 @@ def _compared(texts: pd.Series, normalised: pa.Array, identity: int
 def all_shapes(texts: Sequence[str], identity: int = FIRST) -> list[set[tuple]]:
     """Return, per text, what near-duplicates share, as `drop_near_duplicates` has it."""
     texts = pd.Series(list(texts), dtype="str")
-    found: list[set[tuple]] = [set() for _ in texts]
+    shapes_of: list[set[tuple]] = [set() for _ in texts]
     for way, (words, rows) in enumerate(_compared(texts, normalise_all(texts, identity), identity)):
         for row in np.flatnonzero(rows):
-            found[row] |= {(way, *shape) for shape in words.named(row)}
-    return found
+            shapes_of[row] |= {(way, *shape) for shape in words.named(row)}
+    return shapes_of
 
 
-class _Kept:
+class _ReferenceRows:
     """Rows that stay, by the hashes of their signatures.
 
     Most hashes of other rows are told apart by some of their bits, which fit into a cache.
@@ -169,9 +172,9 @@ class _Kept:
 
     def __init__(self, signatures: Words, rows: np.ndarray):
         self._signatures = signatures
-        found = [signatures.of(part) for part in _parts(rows)]
-        self._hashes = np.concatenate([hashes for hashes, _ in found] or [_NO_HASHES])
-        self._owners = np.concatenate([owners for _, owners in found] or [rows[:0]])
+        parts = [signatures.of(part) for part in _parts(rows)]
+        self._hashes = np.concatenate([hashes for hashes, _ in parts] or [_NO_HASHES])
+        self._owners = np.concatenate([owners for _, owners in parts] or [rows[:0]])
         self._known = np.sort(self._hashes)
         self._bits = np.zeros(1 << _BITS, dtype=bool)
         self._bits[self._known >> np.uint64(64 - _BITS)] = True
@@ -203,9 +206,9 @@ def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + _AT_ONCE]
 
 
-def _near(signatures: Words, rows: np.ndarray, kept: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return, for each of `kept`, those of `rows` that equal one of it up to one word."""
-    sides = [_Kept(signatures, others) for others in kept]
+def _near(signatures: Words, rows: np.ndarray, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return, for each of `parts`, those of `rows` that equal one of it up to one word."""
+    sides = [_ReferenceRows(signatures, others) for others in parts]
     hits: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in sides]
     for part in _parts(rows):
         hashes, owners = signatures.of(part)
@@ -222,9 +225,9 @@ class Repeated(Protocol):
 
     reason: str
 
-    def again(self, rows: np.ndarray, kept: np.ndarray, *, earlier: bool, whole: str
+    def again(self, rows: np.ndarray, references: np.ndarray, *, earlier: bool, whole: str
               ) -> np.ndarray:
-        """Return those of `rows`, by position, that repeat one of `kept`."""
+        """Return those of `rows`, by position, that repeat one of `references`."""
         ...
 
 
@@ -260,18 +263,18 @@ def drop_near_duplicates(
     reason = np.full(len(frame), "", dtype=object)
     for side, others in (("validation", ("test",)), ("train", ("test", "validation"))):
         every = np.flatnonzero(split == side)
-        kept = [np.flatnonzero((split == against) & (reason == "")) for against in others]
-        ways = [_near(words, every[which[every]], [rows[which[rows]] for rows in kept])
+        references = [np.flatnonzero((split == against) & (reason == "")) for against in others]
+        ways = [_near(words, every[which[every]], [rows[which[rows]] for rows in references])
                 for words, which in compared]
         for number, against in enumerate(others):
             rows = every[reason[every] == ""]
             near = np.intersect1d(rows, np.concatenate([way[number] for way in ways]))
             same = pc.is_in(normalised.take(pa.array(near)),
-                            value_set=normalised.take(pa.array(kept[number]))).to_numpy(False)
+                            value_set=normalised.take(pa.array(references[number]))).to_numpy(False)
             what = np.where(same, "duplicate", "near-duplicate")
             reason[near] = [f"{kind} of a {against} row" for kind in what]
             if repeated is not None:
-                again = repeated.again(rows[reason[rows] == ""], kept[number], whole=whole,
+                again = repeated.again(rows[reason[rows] == ""], references[number], whole=whole,
                                        earlier=identity != FIRST)
                 reason[again] = f"{repeated.reason} of a {against} row"
     gone = reason != ""
@@ -283,10 +286,12 @@ def learned_before(rows: pd.DataFrame, earlier: pd.DataFrame | None, identity: i
                    repeated_of: RepeatedOf | None = None) -> int:
     """Return how many new test rows repeat a training row of an earlier version.
 
-    rows: this version's (id, split, text, and messages and label of free answers); earlier: the
-    version's before, or None. They repeat by the rule of `drop_near_duplicates`. Such training
-    rows leave from now on, but models of before have learned them, and a challenger that starts
-    from one of those with it: it will look a little better on these test rows than it is.
+    Args:
+        rows: This version's (id, split, text, and messages and label of free answers).
+        earlier: The version's before, or None. They repeat by the rule of `drop_near_duplicates`.
+            Such training rows leave from now on, but models of before have learned them, and a
+            challenger that starts from one of those with it: it will look a little better on these
+            test rows than it is.
     """
     if earlier is None:
         return 0
@@ -298,15 +303,16 @@ def repeats(rows: pd.DataFrame, learned: pd.DataFrame, identity: int = FIRST,
             repeated_of: RepeatedOf | None = None) -> pd.Series:
     """Return, per row, whether it repeats one of `learned`, by `drop_near_duplicates`' rule.
 
-    rows, learned: text and, of free answers, messages and label; the index is that of `rows`.
+    Args:
+        rows, learned: Text and, of free answers, messages and label; the index is that of `rows`.
     """
     both = pd.concat([learned.assign(split="test", place=-1),
                       rows.assign(split="train", place=np.arange(len(rows)))],
                      join="inner", ignore_index=True)
     # Here the rows that were learned stay: it is their earlier turns that may say a row's answer.
-    found = drop_near_duplicates(both, identity, whole="kept", repeated_of=repeated_of)[1]
-    found = found["place"].to_numpy(dtype=int)
-    return pd.Series(np.isin(np.arange(len(rows)), found), rows.index)
+    pairs = drop_near_duplicates(both, identity, whole="kept", repeated_of=repeated_of)[1]
+    pairs = pairs["place"].to_numpy(dtype=int)
+    return pd.Series(np.isin(np.arange(len(rows)), pairs), rows.index)
 
 
 def like_test_rows(texts: pd.Series, test_texts: Sequence[str] | pd.Series,
@@ -320,7 +326,7 @@ def like_test_rows(texts: pd.Series, test_texts: Sequence[str] | pd.Series,
     rows = pd.concat([pd.DataFrame({"text": list(test_texts), "split": "test", "place": -1}),
                       pd.DataFrame({"text": list(texts), "split": "train",
                                     "place": np.arange(len(texts))})], ignore_index=True)
-    _, found = drop_near_duplicates(rows, identity)
+    _, reason = drop_near_duplicates(rows, identity)
     reasons = pd.Series("", texts.index, dtype="str")
-    reasons.iloc[found["place"].to_numpy(dtype=int)] = found["reason"].to_numpy()
+    reasons.iloc[reason["place"].to_numpy(dtype=int)] = reason["reason"].to_numpy()
     return reasons

@@ -61,7 +61,7 @@ _MARKED = (
     (rf"([{_ALNUM}])#", rf"\1 {chr(0xE000)}# "),
     (rf"(^|[^{_MARK}])#([{_ALNUM}])", rf"\1 {chr(0xE000)}# \2"),
 )
-_KEPT = rf"{_EMOTICON_2}|{_MARK}.|[\p{{Sm}}\p{{Sc}}%‰]"
+_SIGNS = rf"{_EMOTICON_2}|{_MARK}.|[\p{{Sm}}\p{{Sc}}%‰]"
 
 
 def _fold(text: str) -> str:
@@ -142,12 +142,12 @@ def duplicate_keys(texts: Iterable[str] | pd.Series, identity: int = FIRST) -> p
     may_count = pc.match_substring_regex(folded, _EMOTICON if identity == FIRST else _MAY_COUNT)
     if not pc.any(may_count).as_py():
         return words
-    kept, folded = _EMOTICON, folded.filter(may_count)
+    signs, folded = _EMOTICON, folded.filter(may_count)
     if identity != FIRST:
-        kept = _KEPT
+        signs = _SIGNS
         for pattern, replacement in _MARKED:
             folded = replace(folded, pattern, replacement)
-    keys = replace(replace(folded, f"({kept})|{_NOT_WORDS}", r" \1 "), " {2,}", " ")
+    keys = replace(replace(folded, f"({signs})|{_NOT_WORDS}", r" \1 "), " {2,}", " ")
     keys = pc.utf8_trim_whitespace(keys)
     if identity != FIRST:
         keys = pc.if_else(pc.equal(keys, ""), words.filter(may_count), _signs_apart(keys))

@@ -31,8 +31,9 @@ def columns(path: Path, there: Mapping[str, str], *, nested: Collection[str] = (
             no_bytes: Collection[str] = ()) -> dict[str, pa.Array]:
     """Read columns as strings, '' where missing; there: the result's name -> the file's column.
 
-    nested: names whose cells may be lists, objects or bytes; no_bytes: those of them that are
-    refused if they hold bytes that are no UTF-8.
+    Args:
+        nested: Names whose cells may be lists, objects or bytes.
+        no_bytes: Those of them that are refused if they hold bytes that are no UTF-8.
     """
     table = _table(path, list(dict.fromkeys(there.values())))
     return {name: _as_strings(path, column, table[column], name in nested,
@@ -88,9 +89,9 @@ def _unpacked(part: pa.RecordBatch) -> int:
 
 def _declared(path: Path, names: list[str] | None) -> int:
     """Return the unpacked bytes of columns, as a file's own table of contents has them."""
-    told = pq.read_metadata(path)
-    columns = (told.row_group(group).column(number) for group in range(told.num_row_groups)
-               for number in range(told.num_columns))
+    metadata = pq.read_metadata(path)
+    columns = (metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)
+               for number in range(metadata.num_columns))
     return sum(column.total_uncompressed_size for column in columns
                if names is None or _top(column.path_in_schema, names))
 

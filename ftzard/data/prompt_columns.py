@@ -61,7 +61,9 @@ _TEMPLATE = re.compile(
 class PromptColumns:
     """Columns of a file beside those that the config names; None or empty where it has none.
 
-    system, history: become messages; unlearned: must be empty.
+    Attributes:
+        system, history: Become messages.
+        unlearned: Must be empty.
     """
 
     system: str | None
@@ -169,7 +171,7 @@ def refusal(counts: Mapping[str, int], rows: int, *, input_free: bool, messages_
         input_free: whether data.input_column names no column yet, or an empty one.
         messages_free: the same of data.messages_column.
     """
-    told = ", ".join(f"'{c}' (filled in {count} of {rows} rows)" for c, count in counts.items())
+    filled = ", ".join(f"'{c}' (filled in {count} of {rows} rows)" for c, count in counts.items())
     one = len(counts) == 1
     remedies = []
     for column in counts:
@@ -185,7 +187,7 @@ def refusal(counts: Mapping[str, int], rows: int, *, input_free: bool, messages_
             remedies.append(f"If '{column}' is the wanted answer, set data.label_column={column} "
                             f"('ftzard init' takes it as --label {shlex.quote(column)}).")
     options = " ".join(f"--ignore {shlex.quote(column)}" for column in counts)
-    return (f"column{'' if one else 's'} {told} belong{'s' if one else ''} to what is asked or "
+    return (f"column{'' if one else 's'} {filled} belong{'s' if one else ''} to what is asked or "
             f"answered, but {'is' if one else 'are'} not learned and would be lost. "
             f"{' '.join([*remedies, ''])}To leave {'it' if one else 'them'} out on purpose, set "
             f"data.ignored_columns=[{','.join(counts)}] ('ftzard init' takes it as {options}).")
@@ -211,8 +213,8 @@ def turns(history: object) -> tuple[list[dict], str]:
     messages = []
     for pair in history:
         if not (isinstance(pair, list) and len(pair) == 2
-                and all(isinstance(said, str) for said in pair)):
+                and all(isinstance(content, str) for content in pair)):
             return [], "a history that is no list of question and answer"
-        messages += [{"role": role, "content": said}
-                     for role, said in zip(("user", "assistant"), pair, strict=True)]
+        messages += [{"role": role, "content": content}
+                     for role, content in zip(("user", "assistant"), pair, strict=True)]
     return messages, ""

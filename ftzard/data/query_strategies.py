@@ -34,10 +34,12 @@ Scorer = Callable[..., np.ndarray]
 def uncertainty(probabilities: np.ndarray, strategy: str, *, seed: int = 0) -> np.ndarray:
     """Return each row's uncertainty in [0, 1]; 1 is a model that knows nothing.
 
-    probabilities: (rows, classes), each row adding up to 1. least_confidence is (1 - max p) ·
-    k / (k - 1), margin 1 less the lead of the first class over the second, entropy is divided by
-    log k, random draws a number per row from `seed`. mix ranks by least confidence; committee and
-    diversity need more than the champion's probabilities (`disagreement`, `spread`).
+    Args:
+        probabilities: (rows, classes), each row adding up to 1. least_confidence is (1 - max p) ·
+            k / (k - 1), margin 1 less the lead of the first class over the second, entropy is
+            divided by log k, random draws a number per row from `seed`. mix ranks by least
+            confidence; committee and diversity need more than the champion's probabilities
+            (`disagreement`, `spread`).
     """
     _check_strategy(strategy)
     if strategy in ("committee", "diversity"):
@@ -59,12 +61,12 @@ def uncertainty(probabilities: np.ndarray, strategy: str, *, seed: int = 0) -> n
 
 def doubt(confidence: pd.Series | np.ndarray) -> np.ndarray:
     """Return 1 - confidence of free answers, in [0, 1]; DataError for a confidence beyond that."""
-    found = np.asarray(confidence, dtype=float)
-    wrong = ~((found >= 0) & (found <= 1))
+    values = np.asarray(confidence, dtype=float)
+    wrong = ~((values >= 0) & (values <= 1))
     if wrong.any():
-        raise DataError(f"{wrong.sum()} of {len(found)} answers have a confidence that is none, "
-                        f"such as {found[wrong][0]}; expected 0 to 1. Predict again.")
-    return 1 - found
+        raise DataError(f"{wrong.sum()} of {len(values)} answers have a confidence that is none, "
+                        f"such as {values[wrong][0]}; expected 0 to 1. Predict again.")
+    return 1 - values
 
 
 def uncertainty_of(predictions: pd.DataFrame, strategy: str, *, seed: int = 0) -> np.ndarray:
@@ -86,10 +88,12 @@ def shown_by(strategy: str) -> str:
 def disagreement(members: Sequence[np.ndarray]) -> np.ndarray:
     """Return how much the members of a committee disagree about each row, in [0, 1].
 
-    members: (rows, classes) probabilities of two or more models. It is the Jensen-Shannon
-    divergence of their distributions (the entropy of the mean less the mean of the entropies),
-    divided by its largest possible value, the log of the smaller of classes and members. A row of
-    which all are equally unsure scores 0: no label of it would settle a dispute.
+    Args:
+        members: (rows, classes) probabilities of two or more models. It is the Jensen-Shannon
+            divergence of their distributions (the entropy of the mean less the mean of the
+            entropies), divided by its largest possible value, the log of the smaller of classes
+            and members. A row of which all are equally unsure scores 0: no label of it would
+            settle a dispute.
     """
     if len(members) < 2:
         raise DataError(f"A committee of {len(members)} cannot disagree; expected 2 or more.")
@@ -104,9 +108,12 @@ def disagreement(members: Sequence[np.ndarray]) -> np.ndarray:
 def spread(embeddings: np.ndarray, count: int, *, seed: int) -> np.ndarray:
     """Return `count` row numbers that lie apart from each other, in the order they were drawn.
 
-    embeddings: (rows, width). Rows are drawn as k-means++ draws its first centres: each with a
-    chance proportional to its squared distance to the nearest row drawn before, after scaling to
-    length one. Unlike the farthest row each time, that does not ask for outliers alone.
+    Rows are drawn as k-means++ draws its first centres: each with a chance proportional to its
+    squared distance to the nearest row drawn before, after scaling to length one. Unlike the
+    farthest row each time, that does not ask for outliers alone.
+
+    Args:
+        embeddings: (rows, width).
     """
     x = np.asarray(embeddings, dtype=np.float32)
     if x.ndim != 2 or not np.isfinite(x).all():
@@ -160,17 +167,17 @@ class _Asked:
 
     def take(self, rows: pd.DataFrame, most: int) -> pd.DataFrame:
         """Return the first `most` rows, in their order, that are asked for the first time."""
-        taken: list[object] = []
+        positions: list[object] = []
         for start in range(0, len(rows), 1000):
             part = rows.iloc[start : start + 1000]
-            found = all_shapes(part["text"].tolist(), self.identity)
-            for index, shapes in zip(part.index, found, strict=True):
-                if len(taken) >= most:
-                    return rows.loc[taken]
+            shapes_of = all_shapes(part["text"].tolist(), self.identity)
+            for index, shapes in zip(part.index, shapes_of, strict=True):
+                if len(positions) >= most:
+                    return rows.loc[positions]
                 if self.shapes.isdisjoint(shapes):
                     self.shapes |= shapes
-                    taken.append(index)
-        return rows.loc[taken]
+                    positions.append(index)
+        return rows.loc[positions]
 
 
 def _askable(
@@ -221,21 +228,26 @@ def select(
 ) -> tuple[pd.DataFrame, float | None]:
     """Return (queue, threshold): the rows to label, and the lowest score of those ranked by one.
 
-    predictions: id, batch, split, text, suggestion, confidence, probabilities; without the last,
-    suggestions are free answers, and messages and source come along into the queue. Ranked are the
-    rows of the training side (train and validation); `audit_rows` are drawn uniformly from the
-    test side. random_share: of the budget, drawn uniformly from the training side before the rest
-    is ranked, with strategy='mix'. quantile: ranked are only rows whose score reaches this quantile
-    of the training side's scores (labelled and waiting rows among them, so that asking does not
-    move it); None for all. Of texts that are the same up to one word one is asked; none of
-    those in `exclude_texts`; and for training none that is nearly one of `test_texts`.
-    overlap: `sampling.overlap`; a row that two people are asked has no suggestion in the queue.
-    show_suggestions: only with 'before' does a row of the training side keep its suggestion in the
-    queue; a row of the test side never does. waiting:
-    rows of this batch's queue that have no label yet; they stay, first and in their order, and
-    count towards budget and audit_rows. disagreement (rows) and embeddings (rows, width): what
-    committee and diversity rank by, in the order of `predictions`. scorer: gives the rows' scores
-    by the other strategies. identity: version of the rules by which texts are the same.
+    Args:
+        predictions: Id, batch, split, text, suggestion, confidence, probabilities; without the
+            last, suggestions are free answers, and messages and source come along into the queue.
+            Ranked are the rows of the training side (train and validation); `audit_rows` are drawn
+            uniformly from the test side.
+        random_share: Of the budget, drawn uniformly from the training side before the rest is
+            ranked, with strategy='mix'.
+        quantile: Ranked are only rows whose score reaches this quantile of the training side's
+            scores (labelled and waiting rows among them, so that asking does not move it); None
+            for all. Of texts that are the same up to one word one is asked; none of those in
+            `exclude_texts`; and for training none that is nearly one of `test_texts`.
+        overlap: `sampling.overlap`; a row that two people are asked has no suggestion in the
+            queue.
+        show_suggestions: Only with 'before' does a row of the training side keep its suggestion in
+            the queue; a row of the test side never does.
+        waiting: Rows of this batch's queue that have no label yet; they stay, first and in their
+            order, and count towards budget and audit_rows. disagreement (rows) and embeddings
+            (rows, width): what committee and diversity rank by, in the order of `predictions`.
+        scorer: Gives the rows' scores by the other strategies.
+        identity: Version of the rules by which texts are the same.
 
     Fewer rows than asked for are all taken (`counts` says how many were missing), and the budget of
     which `random_share` is taken is then as many as there are; no row at all is a DataError. The
@@ -261,10 +273,10 @@ def select(
     scores = _scores(rows, strategy, seed, disagreement, embeddings, scorer)
     rows = _askable(rows.assign(score=scores), exclude_texts, test_texts, waiting, identity)
     columns = queue_columns(predictions.columns)
-    kept = _kept(waiting, columns)
-    asked = _Asked(kept["text"], identity)
-    budget -= int((kept["side"] == "train").sum())
-    audit_rows -= int((kept["side"] == "test").sum())
+    parts = _columns_of(waiting, columns)
+    asked = _Asked(parts["text"], identity)
+    budget -= int((parts["side"] == "train").sum())
+    audit_rows -= int((parts["side"] == "test").sum())
     free = rows[~rows["known"] & ~rows["repeated"] & ~rows["measured"] & ~rows["waits"]]
     test = free["split"] == "test"
     audited = _drawn(free[test], audit_rows, seed, asked)
@@ -283,7 +295,7 @@ def select(
     else:
         rest = rest.sort_values(["score", "id"], ascending=[False, True])
     ranked = asked.take(rest, budget - len(by_chance)) if strategy != "random" else rest.head(0)
-    if kept.empty and ranked.empty and by_chance.empty and audited.empty:
+    if parts.empty and ranked.empty and by_chance.empty and audited.empty:
         raise DataError(
             f"None of {len(rows)} predicted rows is left to label: {rows['known'].sum()} are "
             f"labelled already, {rows['repeated'].sum()} repeat another's words, "
@@ -296,7 +308,7 @@ def select(
         audited.assign(side="test", chosen_by=AUDIT)])
     new = _mixed(new.reindex(columns=columns, fill_value=""), seed)
     new = new.astype({"confidence": "str"})
-    queue = hide((pd.concat([kept, new]) if len(kept) else new).reset_index(drop=True),
+    queue = hide((pd.concat([parts, new]) if len(parts) else new).reset_index(drop=True),
                  show_suggestions, overlap)
     ranked_by_score = rows["id"].isin(queue.loc[queue["chosen_by"] == chosen_by, "id"])
     if strategy in UNRANKED or not ranked_by_score.any():
@@ -307,7 +319,8 @@ def select(
 def least_score(rows: pd.DataFrame, quantile: float) -> float:
     """Return the score that a row of the training side has to reach to be ranked; NaN if none is.
 
-    rows: with split and score.
+    Args:
+        rows: With split and score.
     """
     return float(rows.loc[rows["split"] != "test", "score"].quantile(quantile))
 
@@ -326,7 +339,7 @@ def _scores(rows: pd.DataFrame, strategy: str, seed: int, disagreement: np.ndarr
     return np.asarray(values, dtype=float) if strategy == "committee" else np.zeros(len(rows))
 
 
-def _kept(waiting: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataFrame:
+def _columns_of(waiting: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataFrame:
     if waiting is None:
         return pd.DataFrame({name: pd.Series(dtype="str") for name in columns})
     return waiting.reindex(columns=columns, fill_value="").astype("str").reset_index(drop=True)

@@ -26,7 +26,7 @@ from ftzard.data.csv_table import (
     quoting_of,
 )
 from ftzard.data.decoding import read_text
-from ftzard.data.formats import KEPT, TYPES, file_type
+from ftzard.data.formats import STORED_TYPES, TYPES, file_type
 from ftzard.data.line_counts import LineCounts
 from ftzard.errors import DataError, nearest
 
@@ -84,13 +84,13 @@ def store_raw(path: Path, data_dir: Path,
     missing, empty, of an unknown type, or that changes while it is copied.
     """
     path = _existing(path)
-    ending = file_type(path, KEPT)
+    ending = file_type(path, STORED_TYPES)
     formats.require(path, ending)
     with (opened or _by_name)(path) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        kept = Path(data_dir) / "raw" / f"{digest}{ending}"
-        if kept.is_file() and sha256(kept) == digest:
-            return kept
+        target = Path(data_dir) / "raw" / f"{digest}{ending}"
+        if target.is_file() and sha256(target) == digest:
+            return target
 
         def copy(part: Path) -> None:
             stream.seek(0)
@@ -100,7 +100,7 @@ def store_raw(path: Path, data_dir: Path,
                 raise DataError(
                     f"{path} changed while it was copied; hand it in again when complete.")
 
-        return write_atomically(kept, copy)
+        return write_atomically(target, copy)
 
 
 def _by_name(path: Path) -> BinaryIO:
@@ -151,13 +151,16 @@ def read_cells(
 ) -> dict[str, pa.Array]:
     """Read some columns of a file as strings.
 
-    wanted: the result's name -> the file's column; optional: the same for columns that the file
-    may lack, and the result then too. nested: names whose cells may be lists or objects, which
-    come as JSON, and bytes there, such as an image, in Python's spelling if they are no UTF-8.
-    no_bytes: those of them that may not hold such bytes. texts: names whose cells may hold
-    `json_lines.MARK`, for cleaning to reject their rows; what is no character in any other is an
-    error. encoding, delimiter, quoting: of a file in
-    text (see `layout`). remedy: what to do about a missing column.
+    Args:
+        wanted: The result's name -> the file's column.
+        optional: The same for columns that the file may lack, and the result then too.
+        nested: Names whose cells may be lists or objects, which come as JSON, and bytes there,
+            such as an image, in Python's spelling if they are no UTF-8.
+        no_bytes: Those of them that may not hold such bytes.
+        texts: Names whose cells may hold `json_lines.MARK`, for cleaning to reject their rows;
+            what is no character in any other is an error.
+        encoding, delimiter, quoting: Of a file in text (see `layout`).
+        remedy: What to do about a missing column.
     """
     path = _existing(path)
     kind = file_type(path)
@@ -247,8 +250,9 @@ def find_layout(path: Path, *, encoding: str = "utf-8", delimiter: str = ",",
                 quoting: str | None = None) -> tuple[dict[str, str], str]:
     """Return how a file is written (see `layout`), and why, '' where nothing was to be found out.
 
-    delimiter: a line `sep=X` in the file comes before it. quoting: None finds out which fits; see
-    `csv_table.fitting_quoting`.
+    Args:
+        delimiter: A line `sep=X` in the file comes before it.
+        quoting: None finds out which fits; see `csv_table.fitting_quoting`.
     """
     path = _existing(path)
     kind = file_type(path)
@@ -268,10 +272,10 @@ def _positions(
     """Return where each wanted column stands; one that is missing or doubled is an error."""
     positions = {}
     for name, column in wanted.items():
-        found = [place for place, there in enumerate(header) if there == column]
-        if len(found) > 1:
-            raise DataError(f"{path} has {len(found)} columns named '{column}'; rename one.")
-        if not found:
+        places = [place for place, there in enumerate(header) if there == column]
+        if len(places) > 1:
+            raise DataError(f"{path} has {len(places)} columns named '{column}'; rename one.")
+        if not places:
             shown = ", ".join(there if len(there) <= 40 else there[:40] + "…" for there in header)
             close = nearest(column, header)
             guess = close if "did you mean" in close else "."
@@ -282,7 +286,7 @@ def _positions(
                 f"{path} has no column '{column}'{guess} Its header is: {shown}. "
                 f"{remedy.format(name=name)}"
             )
-        positions[name] = found[0]
+        positions[name] = places[0]
     return positions
 
 
@@ -293,9 +297,9 @@ def _csv_columns(table: CsvText, asked: _Asked) -> dict[str, pa.Array]:
         raise DataError(f"{table.path} holds only blank lines, expected a header line and rows.")
     positions = _positions(table.path, asked.of(header), header, asked.remedy, table.delimiter)
     columns: dict[str, list[str]] = {name: [] for name in positions}
-    taken = [(columns[name], position) for name, position in positions.items()]
+    chosen = [(columns[name], position) for name, position in positions.items()]
     for _, row in rows:
-        for cells, position in taken:
+        for cells, position in chosen:
             cells.append(row[position])
     return {name: pa.array(cells, type=pa.large_string()) for name, cells in columns.items()}
 

@@ -94,7 +94,7 @@ def _longest(rows: pd.DataFrame) -> int:
 
 def _several(reasons: pd.Series, labels: Mapping | None) -> str | None:
     """Return why unknown labels are several known ones in a row, or None if they are not."""
-    found = [match.group(1) for reason in reasons
-             if (match := re.match(r"unknown label '(.*)'", reason))]
-    problem = label_lists.problem([*map(str, labels or {}), *found])
+    sets = [match.group(1) for reason in reasons
+            if (match := re.match(r"unknown label '(.*)'", reason))]
+    problem = label_lists.problem([*map(str, labels or {}), *sets])
     return problem and f"{problem}; a name that is meant so is added to data.labels"

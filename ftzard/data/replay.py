@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 
-def told(train: pd.DataFrame, learned: pd.DataFrame | None, batches: Iterable[str]) -> dict:
-    """Return what `mix` is told of an earlier model: known batches, and fresh rows within them.
+def batch_groups(train: pd.DataFrame, learned: pd.DataFrame | None, batches: Iterable[str]) -> dict:
+    """Return the arguments of `mix` for an earlier model: known batches, fresh rows within them.
 
-    train: training rows of all batches (id, batch, label, text or messages); learned: the rows that
-    the model and those it comes from have learned, None if that is not known any more; then all
-    rows of `batches`, those it was made with, count as learned.
+    Args:
+        train: Training rows of all batches (id, batch, label, text or messages).
+        learned: The rows that the model and those it comes from have learned, None if that is not
+            known any more; then all rows of `batches`, those it was made with, count as learned.
     """
     if learned is None:
         return {"known": list(batches), "fresh": []}
@@ -38,11 +39,15 @@ def mix(train: pd.DataFrame, known: Iterable[str], *, ratio: float | None, seed:
         fresh: Iterable[str] = ()) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return (rows to train on, counts): all new rows and a replayed share of the known ones.
 
-    train: training rows of all batches (id, batch, label); known: batches that the earlier model
-    has learned; fresh: ids of rows of these that it has not; ratio: replayed rows per new row, None
-    for all of them. The replayed rows are as many as the ratio says and keep the shares of batch
-    and class to within a row; of free answers (rows with messages) those of batch and source.
-    Without any new row everything is replayed.
+    The replayed rows are as many as the ratio says and keep the shares of batch and class to
+    within a row; of free answers (rows with messages) those of batch and source. Without any new
+    row everything is replayed.
+
+    Args:
+        train: Training rows of all batches (id, batch, label).
+        known: Batches that the earlier model has learned.
+        fresh: Ids of rows of these that it has not.
+        ratio: Replayed rows per new row, None for all of them.
     """
     is_new = ~train["batch"].isin(list(known))
     fresh = list(fresh)

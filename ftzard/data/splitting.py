@@ -26,12 +26,12 @@ def canonical_split(names: pd.Series, identity: int = FIRST) -> pd.Series:
     Case and the aliases val, valid, dev and training are understood; any other name is an error.
     From version 2 of the rules, so are two spellings of one split in a column.
     """
-    found = {name: str(name).strip().lower() for name in names.unique()}
+    names_of = {name: str(name).strip().lower() for name in names.unique()}
     if identity != FIRST:
-        spelled = dict(zip(found, tidy(list(found)).to_pylist(), strict=True))
-        found = {name: shown.casefold() for name, shown in spelled.items()}
-    found = {name: ALIASES.get(lower, lower) for name, lower in found.items()}
-    for name, canonical in found.items():
+        spelled = dict(zip(names_of, tidy(list(names_of)).to_pylist(), strict=True))
+        names_of = {name: shown.casefold() for name, shown in spelled.items()}
+    names_of = {name: ALIASES.get(lower, lower) for name, lower in names_of.items()}
+    for name, canonical in names_of.items():
         if canonical and canonical not in SPLITS:
             raise DataError(
                 f"Split '{name}' of data.split_column is unknown"
@@ -39,8 +39,8 @@ def canonical_split(names: pd.Series, identity: int = FIRST) -> pd.Series:
                 "data.split=text."
             )
     if identity != FIRST:
-        _refuse_two_spellings(names.map(spelled), names.map(found))
-    return names.map(found)
+        _refuse_two_spellings(names.map(spelled), names.map(names_of))
+    return names.map(names_of)
 
 
 def _refuse_two_spellings(spelled: pd.Series, split: pd.Series) -> None:
@@ -48,9 +48,10 @@ def _refuse_two_spellings(spelled: pd.Series, split: pd.Series) -> None:
     for name in SPLITS:
         counts = spelled[split == name].value_counts()
         if len(counts) > 1:
-            told = ", ".join(f"'{spelling}' ({rows:,} rows)" for spelling, rows in counts.items())
-            raise DataError(f"data.split_column has several names for the {name} split: {told}. "
-                            "Write them as one in the file, or set data.split=text.")
+            spellings = ", ".join(f"'{spelling}' ({rows:,} rows)"
+                                  for spelling, rows in counts.items())
+            raise DataError(f"data.split_column has several names for the {name} split: "
+                            f"{spellings}. Write them as one in the file, or set data.split=text.")
 
 
 def _checked(ratio: Mapping[str, float]) -> dict[str, float]:
@@ -119,8 +120,8 @@ def _by_hash(frame: pd.DataFrame, ratio: dict[str, float], salt: str, identity: 
     places = [position(key, salt) for key in keys(frame, identity).to_pylist()]
     bounds = [ratio["test"], ratio["test"] + ratio["validation"]]
     sides = np.array(["test", "validation", "train"], dtype=object)
-    found = np.searchsorted(bounds, np.array(places, dtype=float), side="right")
-    return pd.Series(sides[found], frame.index, dtype="str")
+    codes = np.searchsorted(bounds, np.array(places, dtype=float), side="right")
+    return pd.Series(sides[codes], frame.index, dtype="str")
 
 
 def check_splits(
@@ -131,8 +132,9 @@ def check_splits(
 ) -> None:
     """Refuse splits that cannot be trained on or measured with.
 
-    min_rows: fewest rows of every split, or of each by name. labels: the label names that every
-    split must hold.
+    Args:
+        min_rows: Fewest rows of every split, or of each by name.
+        labels: The label names that every split must hold.
     """
     needed = min_rows if isinstance(min_rows, Mapping) else dict.fromkeys(SPLITS, min_rows)
     counts = frame["split"].value_counts()
@@ -145,8 +147,8 @@ def check_splits(
                 f"bring more rows, or {_larger(split)} before the first use."
             )
     for split in SPLITS if labels else ():
-        found = set(frame.loc[frame["split"] == split, "label"])
-        absent = [label for label in sorted(labels) if label not in found]
+        present = set(frame.loc[frame["split"] == split, "label"])
+        absent = [label for label in sorted(labels) if label not in present]
         if absent:
             by_hand = "labelled_by" in frame and (
                 frame.loc[frame["label"].isin(absent), "labelled_by"].fillna("") != "").any()

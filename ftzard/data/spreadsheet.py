@@ -42,14 +42,14 @@ def unescape(cell: str) -> str:
 
 def escaped(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table whose texts and names of columns are escaped; numbers are as they were."""
-    found = {escape(str(name)): _each(column, escape) for name, column in frame.items()}
-    return pd.DataFrame(found, index=frame.index)
+    columns = {escape(str(name)): _each(column, escape) for name, column in frame.items()}
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def unescaped(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the table that `escaped` was given."""
-    found = {unescape(str(name)): _each(column, unescape) for name, column in frame.items()}
-    return pd.DataFrame(found, index=frame.index)
+    columns = {unescape(str(name)): _each(column, unescape) for name, column in frame.items()}
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def _each(column: pd.Series, change) -> pd.Series:

@@ -49,10 +49,15 @@ def _table(frame: pd.DataFrame) -> pa.Table:
 def write_parquet(frame: pd.DataFrame, path: Path, *, identity: int = FIRST) -> Path:
     """Write a table as parquet, atomically; the index is not kept.
 
-    identity: version of the rules by which its texts and names are the same; the first is not
-    noted, so that tables of before keep their bytes. The columns named in `TYPES` get those types
-    ('input_ids' becomes a list of int32), all others the type of their values. Raises DataError for
-    values that do not fit.
+    The columns named in `TYPES` get those types ('input_ids' becomes a list of int32), all others
+    the type of their values.
+
+    Args:
+        identity: Version of the rules by which its texts and names are the same; the first is not
+            noted, so that tables of before keep their bytes.
+
+    Raises:
+        DataError: For values that do not fit.
     """
     table = _table(frame)
     if identity != FIRST:
@@ -63,8 +68,8 @@ def write_parquet(frame: pd.DataFrame, path: Path, *, identity: int = FIRST) -> 
 
 def rows_digest(rows: pd.DataFrame) -> str:
     """Return 32 hex digits that tell rows apart: ids, texts and answers, in this order."""
-    said = rows[[name for name in ("id", "text", "messages", "label") if name in rows]]
-    hashed = pd.util.hash_pandas_object(said.astype("str"), index=False).to_numpy()
+    columns = rows[[name for name in ("id", "text", "messages", "label") if name in rows]]
+    hashed = pd.util.hash_pandas_object(columns.astype("str"), index=False).to_numpy()
     return hashlib.sha256(hashed.tobytes()).hexdigest()[:32]
 
 

@@ -19,8 +19,11 @@ _LONGEST = 64
 class Cell:
     """A cell that runs over line ends.
 
-    line: where it opens; column: its position; pieces: what stands between its line ends, without
-    blank lines in the middle; record: all cells of its row.
+    Attributes:
+        line: Where it opens.
+        column: Its position.
+        pieces: What stands between its line ends, without blank lines in the middle.
+        record: All cells of its row.
     """
 
     line: int
@@ -36,15 +39,15 @@ class Cell:
 
 def cells_over_lines(line: int, record: Sequence[str]) -> list[Cell]:
     """Return the cells of a row that run over line ends; line: where the row begins."""
-    found = []
+    cells = []
     for column, cell in enumerate(record):
         ends = len(_LINE_END.findall(cell))
         if ends:
             first, *middle, last = _LINE_END.split(cell)
             pieces = (first, *(piece for piece in middle if piece.strip()), last)
-            found.append(Cell(line, column, pieces, tuple(record)))
+            cells.append(Cell(line, column, pieces, tuple(record)))
         line += ends
-    return found
+    return cells
 
 
 def swallowed(cells: Sequence[Cell], rows: Sequence[Sequence[str]], delimiter: str, *,
@@ -69,10 +72,13 @@ def swallowed(cells: Sequence[Cell], rows: Sequence[Sequence[str]], delimiter: s
     chance, it takes a cell whose line ends are all doubtful, three or more, and that are more than
     the lines that do not fit without quoting.
 
-    cells: all cells that run over line ends; rows: enough rows of the file, from all over it;
-    blank_lines: whether there are blank lines between rows; quoted_well: whether a row shows a
-    writer that quotes; commas_quoted: whether a row in one line only fits with quoting;
-    misfits_without: counts the lines that do not fit without quoting.
+    Args:
+        cells: All cells that run over line ends.
+        rows: Enough rows of the file, from all over it.
+        blank_lines: Whether there are blank lines between rows.
+        quoted_well: Whether a row shows a writer that quotes.
+        commas_quoted: Whether a row in one line only fits with quoting.
+        misfits_without: Counts the lines that do not fit without quoting.
     """
     if not cells:
         return None

@@ -69,7 +69,7 @@ def _file(place: Workspace, values: dict[str, str]) -> list[Finding]:
                                                   "of everything would publish it.",
                                 f"echo {file.name} >> {in_shell(place.root / '.gitignore')}"))
     server = {c.name for c in credentials.SERVER}
-    other = [name for name in values if not credentials.taken(name) and name not in server]
+    other = [name for name in values if not credentials.is_loaded(name) and name not in server]
     if other:
         known = [c.name for c in credentials.RUN]
         findings.append(Finding("secrets", WARNING, f"{file.name} names {listed(other)}, which no "

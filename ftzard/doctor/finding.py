@@ -16,8 +16,10 @@ OK, WARNING, WRONG = "ok", "warning", "wrong"
 class Finding:
     """The result of a check.
 
-    state: 'ok', 'warning' (it works, but look) or 'wrong'; command: what a person types to mend
-    it; mend: does it for `--fix` and returns a sentence, None where only a person can decide.
+    Attributes:
+        state: 'ok', 'warning' (it works, but look) or 'wrong'.
+        command: What a person types to mend it.
+        mend: Does it for `--fix` and returns a sentence, None where only a person can decide.
     """
 
     area: str

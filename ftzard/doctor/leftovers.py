@@ -30,13 +30,13 @@ def at_work(place: Workspace) -> str | None:
     """Return the process that works in the workspace, as a phrase, or None."""
     for name, what in (("run.lock", "a run works here"), ("git_dvc.lock", "git and DVC are busy")):
         lock = place.state / name
-        if lock.is_file() and held(lock):
+        if lock.is_file() and is_locked(lock):
             holder_text = lock.read_text(encoding="utf-8", errors="replace").strip()
             return f"{what} ({holder_text})" if holder_text else what
     return None
 
 
-def held(lock: Path) -> bool:
+def is_locked(lock: Path) -> bool:
     """Return whether a living process holds a file lock; the system releases those of dead ones."""
     with open(lock, "rb") as stream:
         try:
@@ -51,7 +51,7 @@ def locks(place: Workspace) -> list[Finding]:
     """Locks: their holders, stale ones, and whether DVC's list of them is readable."""
     findings = []
     stale = [lock for lock in sorted(place.state.glob("*.lock"))
-             if lock.stat().st_size and not held(lock)]
+             if lock.stat().st_size and not is_locked(lock)]
     if stale:
         findings.append(Finding(
             "locks", WARNING,
@@ -187,7 +187,7 @@ def worktrees(place: Workspace) -> list[Finding]:
         return []
     folder = place.state / "worktrees"
     left = [path for path in sorted(folder.glob("*")) if path.is_dir() and not _in_use(path)
-            and not (lock_of(path).is_file() and held(lock_of(path)))]
+            and not (lock_of(path).is_file() and is_locked(lock_of(path)))]
     listing = git.attempt(place.root, "worktree", "list", "--porcelain").stdout
     gone = [entry for entry in listing.split("\n\n")
             if "\nprunable" in entry and entry.startswith(f"worktree {folder}")]
@@ -225,7 +225,7 @@ def _remove_worktrees(place: Workspace, left: list[Path]) -> str:
 
 def _empty(stale: list[Path]) -> str:
     for lock in stale:
-        if lock.name != "run.lock" and not held(lock):  # run.lock is ours meanwhile
+        if lock.name != "run.lock" and not is_locked(lock):  # run.lock is ours meanwhile
             lock.write_text("")
     return f"emptied {listed([lock.name for lock in stale])}."
 

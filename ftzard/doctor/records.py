@@ -21,7 +21,7 @@ from ftzard.workspace.workspace import Workspace
 #: How long a check of a server may take, in seconds.
 SERVER_S = 5
 #: How long a run may wait for its process, as in `dead_runs.close_dead_runs`, in seconds.
-_TAKEN_UP_S = 300
+_START_S = 300
 _UNFINISHED = ("NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 
 
@@ -90,7 +90,7 @@ def _set_aside(file: Path) -> str:
 def tracking_of(place: Workspace):
     """Return the connection to the store, or None if it is empty.
 
-    Raises TrackingError if it cannot be opened; why is said once, by `store`.
+    Raises TrackingError if it cannot be opened; `store` gives the reason.
     """
     from ftzard.tracking import runs
     from ftzard.tracking import store as mlflow
@@ -183,8 +183,8 @@ def _dead_runs(place: Workspace, database: Path) -> list[str]:
 
 def _worker_gone(place: Workspace, run_id: str, created: int) -> bool:
     """Return whether a run has no process, by the rule of `dead_runs.close_dead_runs`."""
-    if not lease.was_taken(place, run_id):
-        return time.time() - created > _TAKEN_UP_S
+    if not lease.was_started(place, run_id):
+        return time.time() - created > _START_S
     return lease.lost(place, run_id, time.time()) is not None
 
 

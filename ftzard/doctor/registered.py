@@ -149,7 +149,7 @@ def _half_deleted(place: Workspace, tracking, records: dict, aliases: dict, vers
 
 
 def _finish(registry, tracking, version) -> str:
-    left = registry.delete(tracking, version, allowed=registry.held(tracking, version))
+    left = registry.delete(tracking, version, allowed=registry.aliases_of(tracking, version))
     return f"deleted {version} from the registry" + (f"; {left}" if left else ", and its files.")
 
 

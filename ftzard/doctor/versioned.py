@@ -72,14 +72,14 @@ def ignored(place: Workspace) -> list[Finding]:
     if rule is None:
         return [Finding("ignored", OK, "git sees every version's files, and no data.")]
     file = place.root / ".gitignore"
-    lines = "".join(f"{line}\n" for line in hiding.TAKEN_BACK)
+    lines = "".join(f"{line}\n" for line in hiding.UNIGNORED)
 
     def take_back() -> str:
         before = file.read_text(encoding="utf-8") if file.is_file() else ""
         end = "\n" if before and not before.endswith("\n") else ""
         write_atomically(file, lambda part: part.write_text(before + end + lines,
                                                             encoding="utf-8"))
-        return f"added to .gitignore: {' '.join(hiding.TAKEN_BACK)}"
+        return f"added to .gitignore: {' '.join(hiding.UNIGNORED)}"
 
     nearer = not hiding.goes_over(rule)
     return [Finding("ignored", WRONG, hiding.sentence(place.root, rule),

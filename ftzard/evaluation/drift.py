@@ -245,7 +245,7 @@ def sentence(drift: Drift) -> str:
         return (f"Drift cannot be told from {drift.rows:,} rows against {drift.reference_rows:,}; "
                 f"{LEAST_ROWS} on either side are needed.")
     if drift.verdict == "drift":
-        worst = ", ".join(_told(s) for s in drift.statistics if s.beyond)
+        worst = ", ".join(_sentence(s) for s in drift.statistics if s.beyond)
         what = "The alarm stays" if drift.stood else "Alarm"
         return f"{what}: the batch differs from what the champion was trained on in {worst}."
     if not drift.stood:
@@ -375,7 +375,7 @@ def _mean(sample: Sample, name: str, classes: Sequence[str]) -> float | dict[str
     return float(sample.values(name).mean())
 
 
-def _told(statistic: Statistic) -> str:
+def _sentence(statistic: Statistic) -> str:
     name, batch, reference = statistic.name, statistic.batch, statistic.reference
     if isinstance(batch, Mapping):
         label = max(batch, key=lambda c: abs(batch[c] - reference[c]))

@@ -95,11 +95,11 @@ def share(number: int, rounds: int) -> float:
 
 def levels(budget: float, rounds: int) -> list[float]:
     """Return the one-sided level of each round, as long as nothing is earned back."""
-    left, found = budget, []
+    left, values = budget, []
     for number in range(1, rounds + 1):
-        found.append(left * share(number, rounds))
-        left -= found[-1]
-    return found
+        values.append(left * share(number, rounds))
+        left -= values[-1]
+    return values
 
 
 def allowance(budget: float, rounds: int, accounts: Iterable[Mapping[str, Any]], *, cap: float,
@@ -138,14 +138,14 @@ def decisions(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     version that it was first made for under `version` and when it was made under `decided`. One
     that stands in several records, after a retry, is one decision.
     """
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    by_key: dict[tuple[Any, ...], dict[str, Any]] = {}
     for record in records:
         for entry in record.get("decisions") or []:
             key = tuple(entry["error_budget"]["key"].get(name)
                         for name in ("challenger", "champion", "rows"))
-            if key not in found or entry["decided"] < found[key]["decided"]:
-                found[key] = {"version": record.get("version"), **entry}
-    return sorted(found.values(), key=lambda e: (e["error_budget"]["round"], e["decided"]))
+            if key not in by_key or entry["decided"] < by_key[key]["decided"]:
+                by_key[key] = {"version": record.get("version"), **entry}
+    return sorted(by_key.values(), key=lambda e: (e["error_budget"]["round"], e["decided"]))
 
 
 def stored(made: Iterable[Mapping[str, Any]], key: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -197,9 +197,10 @@ def _sentence(ahead: Allowance, more: int | None) -> str:
         return (f"All {ahead.rounds} decisions of gate.rounds are made: the gate promotes nothing "
                 f"more until gate.rounds is larger ({percent(ahead.left)} of "
                 f"{percent(ahead.budget)} are left).")
-    told = (f"{percent(ahead.left)} of {percent(ahead.budget)} are left after {ahead.round - 1} of "
-            f"{ahead.rounds} decisions; the next is tested at {percent(ahead.level)}.")
-    return told + (f" About {more:,} more audit rows would make it sharp." if more else "")
+    sentence = (f"{percent(ahead.left)} of {percent(ahead.budget)} are left after "
+                f"{ahead.round - 1} of {ahead.rounds} decisions; the next is tested at "
+                f"{percent(ahead.level)}.")
+    return sentence + (f" About {more:,} more audit rows would make it sharp." if more else "")
 
 
 def percent(number: float) -> str:

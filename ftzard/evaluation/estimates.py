@@ -123,25 +123,25 @@ def _declined(why: str, n: int, m: int, confidence: float, withheld: dict[str, f
 def _recalls(batch: np.ndarray, reference: np.ndarray, labels: np.ndarray,
              classes: Sequence[str], z: float) -> list[dict[str, Any]]:
     """Return the recall of each class that the batch is expected to have, with its interval."""
-    n, m, found = len(batch), len(reference), []
+    n, m, recalls = len(batch), len(reference), []
     given, chosen = batch.argmax(axis=1), reference.argmax(axis=1)
     for i, name in enumerate(classes):
         p, own = batch[:, i], given == i
-        true, said = labels == i, chosen == i
+        true, predicted = labels == i, chosen == i
         rest = true - reference[:, i]
         rows = float(p.mean() + rest.mean())
-        hits = float((own * p).mean() + (said * rest).mean())
+        hits = float((own * p).mean() + (predicted * rest).mean())
         if rows * n < 1:
             continue
         recall = hits / rows
         # a row adds (hit - recall * is of the class) / rows to the error of the ratio
-        spread = float(((said - recall) * rest).var(ddof=1))
+        spread = float(((predicted - recall) * rest).var(ddof=1))
         chance = float(((own - recall) ** 2 * p * (1 - p)).mean())
         error = sqrt(spread / m + max(spread, chance) / n) / rows
-        found.append({"label": str(name), "estimate": min(1.0, max(0.0, recall)),
-                      "lower": min(1.0, max(0.0, recall - z * error)),
-                      "upper": min(1.0, max(0.0, recall + z * error)), "rows": rows * n})
-    return found
+        recalls.append({"label": str(name), "estimate": min(1.0, max(0.0, recall)),
+                        "lower": min(1.0, max(0.0, recall - z * error)),
+                        "upper": min(1.0, max(0.0, recall + z * error)), "rows": rows * n})
+    return recalls
 
 
 def audit(entry: Mapping[str, Any], right: int, n: int) -> dict[str, Any] | None:
@@ -152,26 +152,26 @@ def audit(entry: Mapping[str, Any], right: int, n: int) -> dict[str, Any] | None
     errors allow. The audit rows are some of the batch's rows, so what they say of it is sharper the
     more of it they are.
     """
-    told = entry["withheld"] if entry["estimate"] is None else entry
-    if told is None or n < 1:
+    estimate = entry["withheld"] if entry["estimate"] is None else entry
+    if estimate is None or n < 1:
         return None
     from ftzard.evaluation.intervals import wilson_interval
 
     measured, rows = right / n, max(int(entry["n"]), n)
     lower, upper = wilson_interval(right, n, entry["confidence"])
     z = NormalDist().inv_cdf(0.5 + entry["confidence"] / 2)
-    share = min(1.0, max(told["estimate"], 1 / rows))
+    share = min(1.0, max(estimate["estimate"], 1 / rows))
     chance = share * (1 - share) / n * (rows - n) / max(1, rows - 1)
-    allowed = z * sqrt(told["error"] ** 2 + chance)
+    allowed = z * sqrt(estimate["error"] ** 2 + chance)
     return {"measured": measured, "lower": lower, "upper": upper, "n": n, "right": right,
-            "covered": bool(abs(measured - told["estimate"]) <= allowed + 1e-12)}
+            "covered": bool(abs(measured - estimate["estimate"]) <= allowed + 1e-12)}
 
 
 def scored(record: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
     """Return (misses, scored) of the latest estimates that no drift alarm had stopped."""
-    told = [entry for entry in record if entry.get("audit") and (
+    audited = [entry for entry in record if entry.get("audit") and (
         entry["estimate"] is not None or "missed" in (entry["why"] or ""))][-RECENT:]
-    return sum(not entry["audit"]["covered"] for entry in told), len(told)
+    return sum(not entry["audit"]["covered"] for entry in audited), len(audited)
 
 
 def _too_many_misses(record: Iterable[Mapping[str, Any]]) -> str | None:

@@ -53,8 +53,8 @@ class Matrix:
         measure than the newest one's: losses and shares have no difference.
         """
         evaluated = sorted((r for r in records if r.get("tested")), key=_evaluated)
-        measure = metric_info.told_in(evaluated[-1] if evaluated else None)
-        evaluated = [r for r in evaluated if metric_info.told_in(r) is measure]
+        measure = metric_info.measure_of(evaluated[-1] if evaluated else None)
+        evaluated = [r for r in evaluated if metric_info.measure_of(r) is measure]
         key = "accuracy" if measure is ACCURACY else "score"
         versions = tuple(sorted({int(v) for r in evaluated for v in r["tested"]}))
         batches = tuple(dict.fromkeys(

@@ -305,15 +305,15 @@ def _account(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, de
     """Return what a decision has spent of the error budget, and what fresh rows alone say."""
     counted = bool(allowance.level and total["discordant"] and total["n"] >= limits.min_rows)
     rows = {str(name): int((pairs.set == i).sum()) for i, name in enumerate(pairs.sets)}
-    fresh, found = np.isin(pairs.set, [i for i, name in enumerate(pairs.sets)
-                                       if allowance.fresh(str(name))]), None
+    fresh, comparison = np.isin(pairs.set, [i for i, name in enumerate(pairs.sets)
+                                            if allowance.fresh(str(name))]), None
     if counted and fresh.any():
-        found = total if fresh.all() else pairs.compare(
+        comparison = total if fresh.all() else pairs.compare(
             fresh, before, allowance.confidence, allowance.draws(limits.resamples), rng)
-        found = {name: found[name] for name in ("n", "difference", "lower", "upper", "p")}
-    earned = found is not None and decision == "promote" and bool(
-        found["lower"] > 0 and found["p"] < 2 * allowance.level)
-    return allowance.account(counted=counted, earned=earned, rows=rows, fresh=found)
+        comparison = {name: comparison[name] for name in ("n", "difference", "lower", "upper", "p")}
+    earned = comparison is not None and decision == "promote" and bool(
+        comparison["lower"] > 0 and comparison["p"] < 2 * allowance.level)
+    return allowance.account(counted=counted, earned=earned, rows=rows, fresh=comparison)
 
 
 def _decide(pairs: LabelPairs | ScorePairs, total: dict, before: np.ndarray, vetoes: list[str],

@@ -78,7 +78,7 @@ def of(name: str) -> Measure:
     return MEASURES[name]
 
 
-def told_in(entry: Mapping[str, Any] | None) -> Measure:
+def measure_of(entry: Mapping[str, Any] | None) -> Measure:
     """Return the measure that a record, a verdict or a line of scores names, or accuracy."""
     return of((entry or {}).get("measure") or ACCURACY.name)
 
@@ -89,7 +89,7 @@ def scores_of(record: Mapping[str, Any], role: str = "challenger") -> dict[str, 
     A line of accuracy is returned as it stands, without a measure.
     """
     line = (record.get("metrics") or {}).get(role)
-    measure = told_in({"measure": (line or {}).get("measure") or record.get("measure")})
+    measure = measure_of({"measure": (line or {}).get("measure") or record.get("measure")})
     return line if line is None or measure is ACCURACY else {"measure": measure.name, **line}
 
 
@@ -99,7 +99,7 @@ def score(line: Mapping[str, Any]) -> float | None:
     line: of a record's metrics, told of a round of the story or of a registered version.
     """
     value = line.get("score")
-    return line.get(told_in(line).name) if value is None else value
+    return line.get(measure_of(line).name) if value is None else value
 
 
 def sentence(line: Mapping[str, Any]) -> str:
@@ -108,7 +108,7 @@ def sentence(line: Mapping[str, Any]) -> str:
     line: as `scores_of` returns it: accuracy and n, or measure, score, n and any of lower, upper,
     loss, perplexity, rouge_l, exact_match, generated.
     """
-    measure = told_in(line)
+    measure = measure_of(line)
     if measure is ACCURACY:
         return f"{line['accuracy']:.1%} of {line['n']:,} test rows"
     rows = line["n"] if measure is LOSS else line.get("generated") or line["n"]

@@ -103,12 +103,12 @@ class Scored:
 def without_labels(answers: Mapping[str, Predicted], labels: Collection[str]
                    ) -> dict[str, Predicted]:
     """Return a model's answers on the rows of other labels than these; a set may lose all rows."""
-    found = {}
+    remaining = {}
     for name, one in answers.items():
         stays = ~np.isin(one.labels, list(labels))
         if stays.any():
-            found[name] = Predicted(one.ids[stays], one.labels[stays], one.predicted[stays])
-    return found
+            remaining[name] = Predicted(one.ids[stays], one.labels[stays], one.predicted[stays])
+    return remaining
 
 
 def mcnemar(wins: int, losses: int) -> float:

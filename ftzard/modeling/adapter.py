@@ -60,15 +60,21 @@ def attach(
 ) -> nn.Module:
     """Return the base with an adapter on its targets and, for labels, a trainable copy of its head.
 
-    seed: of the adapter's first weights; method: 'lora', 'rslora' (alpha counts by the root of the
-    rank), 'dora' (lengths of the weights train as well) or 'full' (a copy of the base, all of it
-    trainable; what follows but start_from has no meaning for it); rank, alpha, dropout: LoRA's;
-    train_embeddings: train a copy of the token embeddings as well, and of a base that writes one of
-    its head, tied as in the base; start_from: folder of a saved adapter whose weights to begin with
-    (the folder is only read), which must agree in method, rank, alpha, train_embeddings and the
-    layers that it adapts; its head gets a row for each label that the base has beside its own.
-    Raises ModelError if an adapter is attached already, if the base cannot be trained so, or if
-    `start_from` does not fit.
+    Args:
+        seed: Of the adapter's first weights.
+        method: 'lora', 'rslora' (alpha counts by the root of the rank), 'dora' (lengths of the
+            weights train as well) or 'full' (a copy of the base, all of it trainable; what follows
+            but start_from has no meaning for it).
+        rank, alpha, dropout: LoRA's.
+        train_embeddings: Train a copy of the token embeddings as well, and of a base that writes
+            one of its head, tied as in the base.
+        start_from: Folder of a saved adapter whose weights to begin with (the folder is only
+            read), which must agree in method, rank, alpha, train_embeddings and the layers that it
+            adapts; its head gets a row for each label that the base has beside its own.
+
+    Raises:
+        ModelError: If an adapter is attached already, if the base cannot be trained so, or if
+            `start_from` does not fit.
     """
     adapter_checks.method_fits(loaded.spec, method, train_embeddings=train_embeddings)
     lora = {"rank": rank, "alpha": alpha, "train_embeddings": train_embeddings}
@@ -135,9 +141,14 @@ def detach(loaded: LoadedBase) -> None:
 def save(loaded: LoadedBase, folder: Path, extra: dict | None = None) -> Path:
     """Write the attached adapter, its head, the tokenizer and `ftzard.json` into `folder`.
 
-    extra: more entries for ftzard.json, such as {'cleaning': {...}}. The folder appears complete
-    or not at all, and replaces one of the same name. The same weights give the same bytes.
-    Raises ModelError if no adapter is attached, or if the tokenizer would not come back the same.
+    The same weights give the same bytes.
+
+    Args:
+        extra: More entries for ftzard.json, such as {'cleaning': {...}}. The folder appears
+            complete or not at all, and replaces one of the same name.
+
+    Raises:
+        ModelError: If no adapter is attached, or if the tokenizer would not come back the same.
     """
     if loaded.attachment is None:
         raise ModelError("no adapter is attached to the base; expected one to save. Attach first.")
@@ -175,11 +186,11 @@ def require_bare(loaded: LoadedBase, task: str) -> None:
         raise ModelError("an adapter is attached to the base; detach it to get the bare base.")
 
 
-def _require_task(what: str, found: str, task: str) -> None:
-    if found != task:
+def _require_task(what: str, actual: str, task: str) -> None:
+    if actual != task:
         raise ModelError(
-            f"{what} is for {found}; expected one for {task}. Take one of that task, or set "
-            f"task={found}."
+            f"{what} is for {actual}; expected one for {task}. Take one of that task, or set "
+            f"task={actual}."
         )
 
 

@@ -64,12 +64,12 @@ def attached(
     all change the count.
     """
     trainable = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
-    found = sum(parameter.numel() for parameter in trainable.values())
+    parameters = sum(parameter.numel() for parameter in trainable.values())
     wanted = inspection.trainable(method=method, rank=rank, train_embeddings=train_embeddings)
-    if found != wanted:
+    if parameters != wanted:
         raise ModelError(
-            f"training.method={method}: {found:,} parameters are trainable; expected {wanted:,}, "
-            f"those of {len(inspection.adapted)} adapted layers and the head "
+            f"training.method={method}: {parameters:,} parameters are trainable; expected "
+            f"{wanted:,}, those of {len(inspection.adapted)} adapted layers and the head "
             f"({', '.join(inspection.head)}"
             f"{', with embeddings' if inspection.is_causal_lm else ''}). "
             "The adapter was not put where the config says."
@@ -84,13 +84,13 @@ def attached(
 
 def saved(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise ModelError if the tokenizer in `folder` is not the one that was trained with."""
-    kept = load_tokenizer(folder)
-    if kept.pad_token_id != tokenizer.pad_token_id or (
-        tokenizer_hash(kept) != tokenizer_hash(tokenizer)
+    tokenizer_there = load_tokenizer(folder)
+    if tokenizer_there.pad_token_id != tokenizer.pad_token_id or (
+        tokenizer_hash(tokenizer_there) != tokenizer_hash(tokenizer)
     ):
         raise ModelError(
-            f"{folder}: the saved tokenizer pads with {kept.pad_token!r} (hash "
-            f"{tokenizer_hash(kept)[:12]}…), the one trained with pads with "
+            f"{folder}: the saved tokenizer pads with {tokenizer_there.pad_token!r} (hash "
+            f"{tokenizer_hash(tokenizer_there)[:12]}…), the one trained with pads with "
             f"{tokenizer.pad_token!r} (hash {tokenizer_hash(tokenizer)[:12]}…); expected the same."
         )
 
@@ -113,7 +113,9 @@ def adapter_fits(
 ) -> None:
     """Raise ModelError, naming both sides, if a saved adapter does not belong on this base.
 
-    tokens: hash of the base's tokenizer; labels: in the order of the logits.
+    Args:
+        tokens: Hash of the base's tokenizer.
+        labels: In the order of the logits.
     """
     adapter_weights(folder, spec, weight_hash)
     meta = read_meta(folder)
@@ -133,14 +135,15 @@ def adapter_fits(
 def same_targets(folder: Path, targets: Sequence[str]) -> None:
     """Raise ModelError unless a saved adapter stands on the layers of these names, and no others.
 
-    targets: the last parts of the layers' names, in any order.
+    Args:
+        targets: The last parts of the layers' names, in any order.
     """
     path = Path(folder) / "adapter_config.json"
     saved = set(json.loads(path.read_text(encoding="utf-8"))["target_modules"])
     if saved == set(targets):
         return
     missing, more = sorted(saved - set(targets)), sorted(set(targets) - saved)
-    differ = "; ".join(f"{said}: {', '.join(names)}" for said, names in (
+    differ = "; ".join(f"{sentence}: {', '.join(names)}" for sentence, names in (
         ("only the adapter's", missing), ("only the config's", more)) if names)
     raise ModelError(
         f"adapter {folder} adapts the layers {', '.join(sorted(saved))}, but model.lora_targets is "

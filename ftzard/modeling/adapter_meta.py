@@ -27,8 +27,8 @@ def read_meta(folder: Path) -> dict:
         raise ModelError(
             f"{folder} holds no {META}; expected the folder of an adapter saved by ftzard."
         )
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return {"method": "lora", "task": DEFAULT_HEAD.task} | kept
+    meta = json.loads(path.read_text(encoding="utf-8"))
+    return {"method": "lora", "task": DEFAULT_HEAD.task} | meta
 
 
 def weights_file(folder: Path) -> Path:

@@ -31,13 +31,13 @@ def headed_in(model: nn.Module) -> PreTrainedModel:
 
     Raises ModelError if it has no head, neither for labels nor over its vocabulary.
     """
-    found = next((m for m in model.modules() if isinstance(m, PreTrainedModel)), None)
-    if found is None or not head_names(found):
+    inner = next((m for m in model.modules() if isinstance(m, PreTrainedModel)), None)
+    if inner is None or not head_names(inner):
         raise ModelError(
             f"{type(model).__name__} has no classification head and none over its vocabulary; "
             "expected a model whose head lies beside its backbone."
         )
-    return found
+    return inner
 
 
 def backbone(model: nn.Module) -> nn.Module:

@@ -39,11 +39,13 @@ HEAD_SEED = 0
 class LoadedBase:
     """A base in memory; adapters are attached to it one at a time and taken off again.
 
-    labels: of the head, none for a base that writes; weight_hash: hex SHA-256 over the safetensors
-    files of a folder, or the hub revision;
-    inspection: what its architecture is made of; quantised: number of layers found quantised;
-    attachment: what is on it now, kept by adapter.py; held: bytes that the process had in memory
-    before it was loaded, None where nobody says.
+    Attributes:
+        labels: Of the head, none for a base that writes.
+        weight_hash: Hex SHA-256 over the safetensors files of a folder, or the hub revision.
+        inspection: What its architecture is made of.
+        quantised: Number of layers found quantised.
+        attachment: What is on it now, kept by adapter.py; held: bytes that the process had in
+            memory before it was loaded, None where nobody says.
     """
 
     spec: BaseSpec
@@ -56,7 +58,7 @@ class LoadedBase:
     inspection: Inspection
     quantised: int
     attachment: object | None = field(default=None, repr=False)
-    held: int | None = None
+    resident_before: int | None = None
 
 
 def load_base(
@@ -68,15 +70,20 @@ def load_base(
 ) -> LoadedBase:
     """Load the base of `spec` with a fresh head for `labels`, or its own to write with, checked.
 
-    labels: none for a base that writes; device: where to; None takes a GPU if there is one. A fresh
-    head's first weights are always the same ones. continues: folder of a saved adapter that will
-    be put on it, which is refused before any weight is loaded if it was made with another base,
-    tokenizer, quantisation, for another task or with labels that these do not begin with.
-    Raises ModelError if the source is missing or unpinned, if weights are missing from it, or if
-    what was loaded is not what `spec` asks for.
+    Args:
+        labels: None for a base that writes.
+        device: Where to; None takes a GPU if there is one. A fresh head's first weights are always
+            the same ones.
+        continues: Folder of a saved adapter that will be put on it, which is refused before any
+            weight is loaded if it was made with another base, tokenizer, quantisation, for another
+            task or with labels that these do not begin with.
+
+    Raises:
+        ModelError: If the source is missing or unpinned, if weights are missing from it, or if
+            what was loaded is not what `spec` asks for.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    held = memory.resident()
+    resident = memory.resident()
     weight_hash = hash_weights(spec.source, spec.revision)
     if continues is not None:
         adapter_checks.adapter_weights(continues, spec, weight_hash)
@@ -111,7 +118,7 @@ def load_base(
         device=device,
         inspection=inspection,
         quantised=checks.after_load(model, tokenizer, spec, inspection),
-        held=held,
+        resident_before=resident,
     )
 
 

@@ -38,7 +38,8 @@ def micro_batches(
 ) -> list[numpy.ndarray]:
     """Return one step's rows in parts of at most `tokens` padded tokens, in the same order.
 
-    tokens: 0 or None for no bound; a row that is longer by itself stands alone.
+    Args:
+        tokens: 0 or None for no bound; a row that is longer by itself stands alone.
     """
     if not tokens:
         return [rows]
@@ -50,8 +51,11 @@ def sorted_batches(
 ) -> list[numpy.ndarray]:
     """Return row numbers in batches of at most `batch_size` rows, longest first.
 
-    tokens: most padded tokens of a batch, None for no bound; a row that is longer by itself stands
-    alone. The longest come first so that running out of memory shows at once.
+    The longest come first so that running out of memory shows at once.
+
+    Args:
+        tokens: Most padded tokens of a batch, None for no bound; a row that is longer by itself
+            stands alone.
     """
     lengths = numpy.asarray(lengths)
     order = numpy.argsort(-lengths, kind="stable")
@@ -62,16 +66,16 @@ def _bounded(
     rows: numpy.ndarray, lengths: numpy.ndarray, tokens: int, most: int
 ) -> list[numpy.ndarray]:
     """Cut rows into runs of at most `most` rows and `tokens` padded tokens, as few as in turn."""
-    found, start, longest = [], 0, 0
+    batches, start, longest = [], 0, 0
     for place, row in enumerate(rows):
         longest = max(longest, int(lengths[row]))
         count = place - start + 1
         if place > start and (count > most or count * longest > tokens):
-            found.append(rows[start:place])
+            batches.append(rows[start:place])
             start, longest = place, int(lengths[row])
     if len(rows):
-        found.append(rows[start:])
-    return found
+        batches.append(rows[start:])
+    return batches
 
 
 def padding_share(lengths: Sequence[int], batches: Sequence[numpy.ndarray]) -> float:

@@ -113,10 +113,10 @@ def assert_quantised(model: PreTrainedModel, quantisation: str, *, double: bool 
     Raises ModelError unless each is stored as `quantisation` (and, of nf4, `double`) says.
     """
     wanted = _storage_name(quantisation, double)
-    found: dict[str, Counter] = {}
+    counts: dict[str, Counter] = {}
     for name, module in architecture.linear_layers(model).items():
-        found.setdefault(name.rsplit(".", 1)[-1], Counter())[_storage(module)] += 1
-    for name, storages in found.items():
+        counts.setdefault(name.rsplit(".", 1)[-1], Counter())[_storage(module)] += 1
+    for name, storages in counts.items():
         wrong = {storage: n for storage, n in storages.items() if storage != wanted}
         if wrong:
             raise ModelError(
@@ -125,7 +125,7 @@ def assert_quantised(model: PreTrainedModel, quantisation: str, *, double: bool 
                 "loading library skipped them without an error: nothing is trained on such a "
                 "base. Set model.quantisation=none if full precision is wanted."
             )
-    return sum(s.total() for s in found.values()) if quantisation != "none" else 0
+    return sum(s.total() for s in counts.values()) if quantisation != "none" else 0
 
 
 def assert_head(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
@@ -149,8 +149,9 @@ def assert_padding(
 ) -> None:
     """Raise ModelError unless tokenizer and model agree on a pad token that ends no text.
 
-    kind: 'decoder', which answers from the last token that is no padding, or 'encoder', which
-    answers from the first token, for which the tokenizer must have one of its own.
+    Args:
+        kind: 'decoder', which answers from the last token that is no padding, or 'encoder', which
+            answers from the first token, for which the tokenizer must have one of its own.
     """
     padding, end = tokenizer.pad_token_id, end_id(tokenizer)
     if padding is None or padding == end:
@@ -212,8 +213,8 @@ def assert_batch_invariance(
         model.train(training)
     limit = max(COMPANY[spec.compute_dtype], COMPANY.get(spec.quantisation, 0.0))
     limit *= float(alone.abs().max())
-    for side, found in answers.items():
-        difference = float((found - alone).abs().max())
+    for side, logits in answers.items():
+        difference = float((logits - alone).abs().max())
         if not difference <= limit:
             raise ModelError(
                 f"base '{spec.name}': a text padded on the {side} beside a longer one is answered "
@@ -228,8 +229,8 @@ def _first_answer(model: nn.Module, batch: dict[str, torch.Tensor], last: int) -
 
     last: place of the row's last token.
     """
-    found = model(**batch).logits.float()[0]
-    return found[last] if found.ndim > 1 else found
+    logits = model(**batch).logits.float()[0]
+    return logits[last] if logits.ndim > 1 else logits
 
 
 def row_name(rows: pandas.DataFrame, place: int) -> str:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 class HeadSpec:
     """The head that a base is loaded with for a task.
 
-    task: name of the task, as specs and adapters keep it; auto_class: name of the class of
-    transformers that loads it; peft_type: PEFT's task type; trained: whether the head is new and
-    trained with the adapter. A head over the base's own vocabulary is not; fewest_labels: outputs
-    that a head for labels has at least.
+    Attributes:
+        task: Name of the task, as specs and adapters keep it.
+        auto_class: Name of the class of transformers that loads it.
+        peft_type: PEFT's task type.
+        trained: Whether the head is new and trained with the adapter. A head over the base's own
+            vocabulary is not.
+        fewest_labels: Outputs that a head for labels has at least.
     """
 
     task: str

@@ -24,7 +24,7 @@ def token() -> str | bool:
     return os.environ.get(TOKEN, "").strip() or False
 
 
-def said(error: Exception) -> str:
+def message(error: Exception) -> str:
     """Return what an error says, on one line and without the token."""
     text = " ".join(str(error).split())
     return text.replace(token(), "…") if token() else text
@@ -64,7 +64,10 @@ def hash_weights(source: str | Path, revision: str | None) -> str:
 def can_be_had(source: str, revision: str, patience: float = 4.0) -> bool:
     """Return whether a hub's base lies in the local cache, or its hub answers for it at once.
 
-    patience: seconds for the hub's answer. With HF_HUB_OFFLINE set only the cache counts.
+    With HF_HUB_OFFLINE set only the cache counts.
+
+    Args:
+        patience: Seconds for the hub's answer.
     """
     from huggingface_hub import (
         constants,
@@ -126,17 +129,17 @@ def refusal(spec: BaseSpec, error: Exception) -> str:
             f"{'may not read it' if token() else 'is empty'}. Check model.source."
         )
     return (
-        f"{where}{said(error)}. Expected a folder with config.json and *.safetensors, or a "
+        f"{where}{message(error)}. Expected a folder with config.json and *.safetensors, or a "
         "reachable hub id."
     )
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
+    causes: list[BaseException] = []
+    while error is not None and error not in causes:
+        causes.append(error)
         error = error.__cause__ or error.__context__
-    return found
+    return causes
 
 
 def cause(error: Exception) -> Exception | None:

@@ -29,8 +29,11 @@ def logits(
 ) -> numpy.ndarray:
     """Return the float32 logits (rows, labels) of `model`, batched by length, order restored.
 
-    batch_size, tokens: most rows and most padded tokens of a batch. Raises ModelError if a row has
-    no token or a logit is not finite.
+    Args:
+        batch_size, tokens: Most rows and most padded tokens of a batch.
+
+    Raises:
+        ModelError: If a row has no token or a logit is not finite.
     """
     return _predicted(
         model, input_ids, pad_id, batch_size, tokens, on_step, lambda rows, mask: None
@@ -58,8 +61,8 @@ def answers(
             sums = (seen.pop().float() * weights).sum(dim=1)
             embeddings[rows] = (sums / weights.sum(dim=1)).cpu().numpy()
 
-        found = _predicted(model, input_ids, pad_id, batch_size, TOKENS, on_step, take)
-    return found, embeddings
+        outputs = _predicted(model, input_ids, pad_id, batch_size, TOKENS, on_step, take)
+    return outputs, embeddings
 
 
 def _predicted(
@@ -110,7 +113,7 @@ def _leaving_backbone(model: nn.Module) -> Iterator[list[torch.Tensor]]:
     """Collect what the backbone gives the head: the last hidden states, one tensor per batch."""
     seen: list[torch.Tensor] = []
     hook = backbone(model).register_forward_hook(
-        lambda _, given, found: seen.append(last_hidden(found))
+        lambda _, given, outputs: seen.append(last_hidden(outputs))
     )
     try:
         yield seen
@@ -121,7 +124,8 @@ def _leaving_backbone(model: nn.Module) -> Iterator[list[torch.Tensor]]:
 def probabilities(logits: numpy.ndarray, temperature: float | None = None) -> numpy.ndarray:
     """Return the softmax of logits (rows, labels), float64, each row summing to 1.
 
-    temperature: divides the logits; None: as they are. It changes no row's likeliest label.
+    Args:
+        temperature: Divides the logits; None: as they are. It changes no row's likeliest label.
     """
     shifted = logits.astype(numpy.float64) - logits.max(axis=1, keepdims=True)
     if temperature is not None:

@@ -37,18 +37,26 @@ from ftzard.modeling.spec import COMPUTE_TYPES, METHODS, BaseSpec
 class Inspection:
     """What a base is made of. All counts are of single numbers, not of bytes.
 
-    model_type: transformers' word, such as 'falcon'; architecture: 'decoder' or 'encoder';
-    parameters: of backbone and head; head: names of its layers; head_parameters: of a head for
-    labels, always trained, always float32; of one over the vocabulary, trained with the token
-    embeddings or not at all, and 0 where it is tied to them; embedding: name of the token
-    embeddings; embedding_parameters: theirs alone;
-    linear: (out, in) of every linear layer but the head's, by full name; linear_parameters: the
-    numbers in those layers' weights, without biases; targets: last parts of the names of the
-    layers that get an adapter; quantised: how many layers a load must show quantised, which are
-    all of `linear` or none; layers: blocks; hidden, heads, vocabulary: as in the config;
-    intermediate: the widest linear layer; longest: tokens the base was made for, None where
-    nothing limits them; is_causal_lm: whether the head is over the vocabulary; tied: whether that
-    head is one matrix with the token embeddings.
+    Attributes:
+        model_type: transformers' word, such as 'falcon'.
+        architecture: 'decoder' or 'encoder'.
+        parameters: Of backbone and head.
+        head: Names of its layers.
+        head_parameters: Of a head for labels, always trained, always float32; of one over the
+            vocabulary, trained with the token embeddings or not at all, and 0 where it is tied to
+            them.
+        embedding: Name of the token embeddings.
+        embedding_parameters: Theirs alone.
+        linear: (out, in) of every linear layer but the head's, by full name.
+        linear_parameters: The numbers in those layers' weights, without biases.
+        targets: Last parts of the names of the layers that get an adapter.
+        quantised: How many layers a load must show quantised, which are all of `linear` or none.
+        layers: Blocks.
+        hidden, heads, vocabulary: As in the config.
+        intermediate: The widest linear layer.
+        longest: Tokens the base was made for, None where nothing limits them.
+        is_causal_lm: Whether the head is over the vocabulary.
+        tied: Whether that head is one matrix with the token embeddings.
     """
 
     model_type: str
@@ -81,10 +89,15 @@ class Inspection:
     ) -> int:
         """Return how many numbers a method trains, head and embeddings included.
 
-        method: 'lora', 'rslora', 'dora' or 'full'; rank: of the adapter (unused by 'full');
-        train_embeddings: whether a copy of the token embeddings is trained as well, and with it
-        the head over the vocabulary, which a model that writes does not train otherwise.
-        Raises ModelError for an unknown method.
+        Args:
+            method: 'lora', 'rslora', 'dora' or 'full'.
+            rank: Of the adapter (unused by 'full').
+            train_embeddings: Whether a copy of the token embeddings is trained as well, and with
+                it the head over the vocabulary, which a model that writes does not train
+                otherwise.
+
+        Raises:
+            ModelError: For an unknown method.
         """
         if method not in METHODS:
             raise ModelError(f"training.method is '{method}'{nearest(method, METHODS)}")
@@ -122,11 +135,14 @@ class Inspection:
 def inspect(spec: BaseSpec, classes: int, config: PretrainedConfig | None = None) -> Inspection:
     """Return what the base of `spec` is made of with the head that its task needs.
 
-    classes: labels of the head; unused by a base that writes.
-    config: the architecture, if it is at hand; None reads config.json of the folder or of the hub
-    at the pinned revision (a few kB), and nothing else. Raises ModelError for a config that cannot
-    be had, a model without such a head, and for lora_targets that match nothing (naming the
-    nearest).
+    Args:
+        classes: Labels of the head; unused by a base that writes.
+        config: The architecture, if it is at hand; None reads config.json of the folder or of the
+            hub at the pinned revision (a few kB), and nothing else.
+
+    Raises:
+        ModelError: For a config that cannot be had, a model without such a head, and for
+            lora_targets that match nothing (naming the nearest).
     """
     config = read_config(spec) if config is None else config
     model = outline(config, classes, spec.head)
@@ -183,8 +199,12 @@ def outline(
 ) -> PreTrainedModel:
     """Return the model of a config with a head, on the meta device.
 
-    classes: labels of a head that has them. Raises ModelError if transformers has no such
-    model for this architecture, and for an encoder that would have to write.
+    Args:
+        classes: Labels of a head that has them.
+
+    Raises:
+        ModelError: If transformers has no such model for this architecture, and for an encoder
+            that would have to write.
     """
     config = copy.deepcopy(config)
     if head.is_causal_lm:
@@ -225,8 +245,12 @@ def _causal_lm(config: PretrainedConfig, head: HeadSpec) -> PreTrainedModel:
 def chosen_targets(linear: Iterable[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
     """Return the last parts of the names of the layers that get an adapter.
 
-    linear: full names of the linear layers; wanted: names to find among their last parts, None for
-    all. Raises ModelError for one that matches nothing.
+    Args:
+        linear: Full names of the linear layers.
+        wanted: Names to find among their last parts, None for all.
+
+    Raises:
+        ModelError: For one that matches nothing.
     """
     there = tuple(dict.fromkeys(name.rsplit(".", 1)[-1] for name in linear))
     if wanted is None:

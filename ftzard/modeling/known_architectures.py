@@ -46,10 +46,10 @@ _KNOWN: Mapping[str, tuple[type[PretrainedConfig], dict]] = {
 
 def architecture(source: str) -> PretrainedConfig | None:
     """Return the architecture of a hub id that is known here, or None."""
-    found = _KNOWN.get(source)
-    if found is None:
+    known = _KNOWN.get(source)
+    if known is None:
         return None
-    kind, values = found
+    kind, values = known
     return kind(**values)
 
 

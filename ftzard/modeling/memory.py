@@ -53,23 +53,24 @@ def resident() -> int | None:
 def watched(device: torch.device | str, since: int | None) -> Iterator[Peak]:
     """Measure the peak while the block runs; it is in the yielded Peak afterwards.
 
-    since: what `resident()` said before the base was loaded; on the CPU the peak is the growth
-    since then.
+    Args:
+        since: What `resident()` said before the base was loaded; on the CPU the peak is the growth
+            since then.
     """
-    found = Peak()
+    peak = Peak()
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        yield found
-        found.bytes = torch.cuda.max_memory_allocated(device)
+        yield peak
+        peak.bytes = torch.cuda.max_memory_allocated(device)
     elif since is None:
-        yield found
+        yield peak
     elif _reset():
-        yield found
-        found.bytes = max(0, _status("VmHWM") - since)
+        yield peak
+        peak.bytes = max(0, _status("VmHWM") - since)
     else:
-        with _looking(found):
-            yield found
-        found.bytes = max(0, found.bytes - since)
+        with _looking(peak):
+            yield peak
+        peak.bytes = max(0, peak.bytes - since)
 
 
 def unmap(model: torch.nn.Module) -> None:
@@ -119,14 +120,14 @@ def _reset() -> bool:
 
 
 @contextmanager
-def _looking(found: Peak) -> Iterator[None]:
+def _looking(peak: Peak) -> Iterator[None]:
     """Look at the resident set every few milliseconds, where its mark cannot be reset."""
     ended = threading.Event()
-    found.bytes = resident()
+    peak.bytes = resident()
 
     def look() -> None:
         while not ended.wait(LOOK_EVERY):
-            found.bytes = max(found.bytes, resident())
+            peak.bytes = max(peak.bytes, resident())
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()

@@ -39,8 +39,10 @@ Arrays = dict[str, numpy.ndarray]
 class Question:
     """One test set as a model is asked it.
 
-    kind: what is asked for, such as 'logits'; input_ids: of each row; lengths: a further number per
-    row that the answer depends on (of the prompt), or none.
+    Attributes:
+        kind: What is asked for, such as 'logits'.
+        input_ids: Of each row.
+        lengths: A further number per row that the answer depends on (of the prompt), or none.
     """
 
     kind: str
@@ -63,9 +65,11 @@ class Question:
 class AnswerStore:
     """Kept answers of many models.
 
-    folder: where they are, one file per model and set; machinery: what computes them (`machinery`);
-    doubt: why nothing is taken from it any more, None as long as what was checked was equal;
-    recalled, computed: rows that were taken from it and rows that were answered.
+    Attributes:
+        folder: Where they are, one file per model and set.
+        machinery: What computes them (`machinery`).
+        doubt: Why nothing is taken from it any more, None as long as what was checked was equal.
+        recalled, computed: Rows that were taken from it and rows that were answered.
     """
 
     folder: Path
@@ -85,33 +89,35 @@ class AnswerStore:
     ) -> list[Arrays]:
         """Return a model's answers to each question, from the store or from `answer`.
 
-        model: its identity (`identity`); answer: computes one question's answers, whose arrays have
-        an entry per row; check: compute the smallest kept set again and compare every bit with what
-        is kept. If they differ, nothing of the store is taken any more, of any model, and `doubt`
-        says so.
+        If they differ, nothing of the store is taken any more, of any model, and `doubt` says so.
+
+        Args:
+            model: Its identity (`identity`).
+            answer: Computes one question's answers, whose arrays have an entry per row.
+            check: Compute the smallest kept set again and compare every bit with what is kept.
         """
         place = self._place(model)
-        kept = {} if self.doubt else {
-            i: found for i, question in enumerate(questions)
-            if (found := _read(place / f"{question.key}.npz")) is not None}
-        if check and kept:
-            smallest = min(kept, key=lambda i: len(questions[i].input_ids))
+        stored = {} if self.doubt else {
+            i: arrays for i, question in enumerate(questions)
+            if (arrays := _read(place / f"{question.key}.npz")) is not None}
+        if check and stored:
+            smallest = min(stored, key=lambda i: len(questions[i].input_ids))
             again = answer(questions[smallest])
-            if not _equal(again, kept[smallest]):
+            if not _equal(again, stored[smallest]):
                 self.doubt = (f"of {len(questions[smallest].input_ids):,} rows that were answered "
                               "again, the answers are not those that are kept")
-                kept = {}
+                stored = {}
             self._count(0, len(questions[smallest].input_ids))
-        found = []
+        arrays = []
         for i, question in enumerate(questions):
-            if i in kept:
-                found.append(kept[i])
+            if i in stored:
+                arrays.append(stored[i])
                 self._count(len(question.input_ids), 0)
                 continue
-            found.append(answer(question))
+            arrays.append(answer(question))
             self._count(0, len(question.input_ids))
-            self.keep(model, question, found[-1])
-        return found
+            self.keep(model, question, arrays[-1])
+        return arrays
 
     def keep(self, model: Mapping, question: Question, arrays: Arrays) -> None:
         """Keep a model's answers to a question, in place of what is kept of it."""
@@ -125,8 +131,8 @@ class AnswerStore:
                     shutil.rmtree(place, ignore_errors=True)
 
     def _place(self, model: Mapping) -> Path:
-        told = json.dumps([SCHEME, self.machinery, model], sort_keys=True, default=str)
-        name = hashlib.sha256(told.encode()).hexdigest()[:_NAME]
+        key = json.dumps([SCHEME, self.machinery, model], sort_keys=True, default=str)
+        name = hashlib.sha256(key.encode()).hexdigest()[:_NAME]
         self._used.add(name)
         return self.folder / name
 
@@ -138,8 +144,12 @@ class AnswerStore:
 class CachedModel:
     """A model that is asked through a store, and opened at the first question it does not know.
 
-    identity: as `identity` returns it; open_model: returns the model; store: None to know nothing;
-    check: compute a part of what is known again, and compare; refresh: compute everything again.
+    Attributes:
+        identity: As `identity` returns it.
+        open_model: Returns the model.
+        store: None to know nothing.
+        check: Compute a part of what is known again, and compare.
+        refresh: Compute everything again.
     """
 
     identity: Mapping
@@ -185,8 +195,9 @@ def machinery(device: torch.device, **more: object) -> dict:
 def identity(folder: Path | None, base: LoadedBase | BaseSpec, **more: object) -> dict:
     """Return what a model is: hashes of all its weights and of its tokenizer, and how it is loaded.
 
-    folder: of its adapter, None for the bare base, which then is in memory; more: anything else
-    that its answers depend on, such as a template.
+    Args:
+        folder: Of its adapter, None for the bare base, which then is in memory.
+        more: Anything else that its answers depend on, such as a template.
     """
     spec = base.spec if isinstance(base, LoadedBase) else base
     loaded = {key: value for key, value in spec.to_dict().items()
@@ -210,15 +221,15 @@ def _write(path: Path, arrays: Arrays) -> None:
 def _read(path: Path) -> Arrays | None:
     """Return kept arrays, None if there are none or the file is not what was written."""
     try:
-        told = path.read_bytes()
+        content = path.read_bytes()
     except OSError:
         return None
-    payload = told[_CHECKSUM:]
-    if hashlib.sha256(payload).digest() != told[:_CHECKSUM]:
+    payload = content[_CHECKSUM:]
+    if hashlib.sha256(payload).digest() != content[:_CHECKSUM]:
         return None
     try:
-        with numpy.load(io.BytesIO(payload), allow_pickle=False) as found:
-            return dict(found)
+        with numpy.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+            return dict(arrays)
     except (ValueError, OSError, zipfile.BadZipFile):
         return None
 

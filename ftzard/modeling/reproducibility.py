@@ -36,13 +36,13 @@ def processor() -> str:
     """
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    info, found = Path("/proc/cpuinfo"), [platform.machine()]
+    info, parts = Path("/proc/cpuinfo"), [platform.machine()]
     if info.is_file():
         of_first = info.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
         values = dict(re.findall(r"^(.+?)\s*:[ \t]*(.*)$", of_first, re.MULTILINE))
-        found = [f"{name} {values[name]}" for name in ("cpu family", "model") if name in values]
-        found.insert(0, values.get("model name", platform.machine()))
-    return ", ".join([*found, torch.backends.cpu.get_cpu_capability()])
+        parts = [f"{name} {values[name]}" for name in ("cpu family", "model") if name in values]
+        parts.insert(0, values.get("model name", platform.machine()))
+    return ", ".join([*parts, torch.backends.cpu.get_cpu_capability()])
 
 
 #: The packages whose code decides what a training computes.

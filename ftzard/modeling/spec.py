@@ -21,14 +21,19 @@ FALCON_TARGETS = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
 class BaseSpec:
     """Which base, and how it is to be loaded.
 
-    source: folder with config.json, safetensors and tokenizer, or a hub id such as
-    'tiiuae/falcon-7b'; name: what people call it; revision: the hub's commit (40 hex digits),
-    None for a folder; quantisation: of every linear layer but the head: 'nf4' (4 bit), 'int8' or
-    'none'; double_quantisation: of nf4, quantise the scales as well; compute_dtype: 'float32',
-    'bfloat16' or 'float16'; lora_targets: names of the linear layers that get adapters, None for
-    all but the head; max_length: tokens a text may have; attention: 'sdpa', 'eager' or
-    'flash_attention_2'; gated: whether the hub gives the weights only to the owner of a token;
-    head: a fresh one for labels, or the base's own over its vocabulary, as the task has it.
+    Attributes:
+        source: Folder with config.json, safetensors and tokenizer, or a hub id such as
+            'tiiuae/falcon-7b'.
+        name: What people call it.
+        revision: The hub's commit (40 hex digits), None for a folder.
+        quantisation: Of every linear layer but the head: 'nf4' (4 bit), 'int8' or 'none'.
+        double_quantisation: Of nf4, quantise the scales as well.
+        compute_dtype: 'float32', 'bfloat16' or 'float16'.
+        lora_targets: Names of the linear layers that get adapters, None for all but the head.
+        max_length: Tokens a text may have.
+        attention: 'sdpa', 'eager' or 'flash_attention_2'.
+        gated: Whether the hub gives the weights only to the owner of a token.
+        head: A fresh one for labels, or the base's own over its vocabulary, as the task has it.
     """
 
     source: str | Path

@@ -35,11 +35,17 @@ def build(
 ) -> Path:
     """Write a tokenizer trained on `texts` and a randomly initialised Falcon into `folder`.
 
-    layers: transformer blocks; width: size of the hidden state, a multiple of 2 * heads;
-    vocabulary: most tokens the tokenizer may learn, special ones included; max_positions: longest
-    text in tokens. The same texts, seed and sizes give the same bytes. The folder appears complete
-    or not at all, and replaces one of the same name.
-    Raises ModelError if there is no text or the sizes do not fit each other.
+    The same texts, seed and sizes give the same bytes. The folder appears complete or not at all,
+    and replaces one of the same name.
+
+    Args:
+        layers: Transformer blocks.
+        width: Size of the hidden state, a multiple of 2 * heads.
+        vocabulary: Most tokens the tokenizer may learn, special ones included.
+        max_positions: Longest text in tokens.
+
+    Raises:
+        ModelError: If there is no text or the sizes do not fit each other.
     """
     texts = [text for text in texts if text]
     if not texts:

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ftzard.errors import ModelError
 from ftzard.modeling.hf_logging import quiet_loading
-from ftzard.modeling.hub import cause, said, token
+from ftzard.modeling.hub import cause, message, token
 
 #: Texts that are encoded at a time.
 AT_ONCE = 8192
@@ -25,8 +25,13 @@ AT_ONCE = 8192
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a base, right-padding, its pad token distinct from its eos token.
 
-    source: folder, or hub id with `revision`. Markup such as '<eos>' inside a text is read as
-    plain characters. Raises ModelError if it cannot be loaded or has no usable pad token.
+    Markup such as '<eos>' inside a text is read as plain characters.
+
+    Args:
+        source: Folder, or hub id with `revision`.
+
+    Raises:
+        ModelError: If it cannot be loaded or has no usable pad token.
     """
     try:
         with quiet_loading():
@@ -35,7 +40,7 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
             )
     except Exception as error:
         raise ModelError(
-            f"tokenizer of '{source}' (revision {revision}) cannot be loaded: {said(error)}. "
+            f"tokenizer of '{source}' (revision {revision}) cannot be loaded: {message(error)}. "
             "Expected tokenizer.json in the folder, or a reachable hub id."
         ) from cause(error)
     if getattr(tokenizer, "backend_tokenizer", None) is None:
@@ -60,14 +65,14 @@ def _pad_token(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> str:
     """
     if tokenizer.pad_token is not None and tokenizer.pad_token_id != end_id(tokenizer):
         return tokenizer.pad_token
-    taken = {
+    used = {
         tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id,
         tokenizer.sep_token_id, tokenizer.cls_token_id, tokenizer.mask_token_id,
     }  # fmt: skip
     free = [
         token.content
         for number, token in sorted(tokenizer.added_tokens_decoder.items())
-        if token.special and number not in taken
+        if token.special and number not in used
     ]
     if free:
         return free[-1]
@@ -108,11 +113,11 @@ def encode(
     lost to `max_length` (0: none).
     """
     before, after = frame(tokenizer)
-    kept = max_length - len(before) - len(after)
-    if kept < 1:
+    room = max_length - len(before) - len(after)
+    if room < 1:
         raise ModelError(
-            f"max_length is {max_length}; expected at least {max_length - kept + 1} (one token and "
-            f"the {max_length - kept} around a text, eos or sep among them)."
+            f"max_length is {max_length}; expected at least {max_length - room + 1} (one token and "
+            f"the {max_length - room} around a text, eos or sep among them)."
         )
     input_ids, cut = [], numpy.zeros(len(texts), dtype=numpy.int32)
     for start in range(0, len(texts), AT_ONCE):
@@ -121,8 +126,8 @@ def encode(
             list(texts[start:start + AT_ONCE]), add_special_tokens=False)
         for number, encoding in enumerate(encodings, start):
             ids = encoding.ids
-            input_ids.append(before + ids[:kept] + after)
-            cut[number] = max(0, len(ids) - kept)
+            input_ids.append(before + ids[:room] + after)
+            cut[number] = max(0, len(ids) - room)
     return input_ids, numpy.array([len(ids) for ids in input_ids], dtype=numpy.int32), cut
 
 

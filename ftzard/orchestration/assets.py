@@ -23,7 +23,9 @@ GROUP = "round"
 class Asset:
     """A node of the graph.
 
-    made_of: the assets that it is made of; kinds: what Dagster shows as its icons.
+    Attributes:
+        made_of: The assets that it is made of.
+        kinds: What Dagster shows as its icons.
     """
 
     name: str

@@ -13,7 +13,7 @@ from ftzard.orchestration import dagster_settings, init_journal
 from ftzard.tasks.base import task_named, task_names
 from ftzard.tasks.sample import has_sample, write_sample
 from ftzard.versioning import delivery_names, setup
-from ftzard.versioning.ignored import TAKEN_BACK, require_hidden
+from ftzard.versioning.ignored import UNIGNORED, require_hidden
 from ftzard.workspace import notebook_copies, workspace_names
 from ftzard.workspace.workspace import MARKER, Workspace
 from ftzard.workspace.workspace_folder import FOLDERS, usable_folder
@@ -22,13 +22,13 @@ DATA_IGNORE = "*\n!*/\n!.gitignore\n!*.dvc\n"
 MODELS_IGNORE = DATA_IGNORE + "!*.yaml\n"
 # The lines with ! go over what a user's git ignores everywhere, such as data/.
 IGNORE = (".ftzard/\nreports/\n__pycache__/\n.ipynb_checkpoints/\n.env\n"
-          + "".join(f"{line}\n" for line in TAKEN_BACK))
+          + "".join(f"{line}\n" for line in UNIGNORED))
 DVC_IGNORE = "# Nothing here is DVC's business.\n.ftzard\nreports\nnotebooks\n.venv\n"
 
 
 def init(folder: Path | str, *, git_remote: Path | str | None = None,
          dvc_remote: Path | str | None = None, **options) -> Workspace:
-    """Make a folder a workspace for what `config_for` is told by `options`, whole or not at all.
+    """Make a folder a workspace for the options of `config_for`, whole or not at all.
 
     Whatever fails, the folder is then as it was before, and the same call works when the reason is
     gone. Raises FtzardError.
@@ -57,8 +57,11 @@ def create(root: Path, *, config: dict, git_remote: Path | str | None = None,
            dvc_remote: Path | str | None = None, invent_identity: bool = False) -> Workspace:
     """Make `root` a workspace and commit its files, or leave it as it was; return it.
 
-    config: what ftzard.yaml shall say. A folder that is a workspace already is refused; files of
-    the user's own (a README, a .gitignore) stay as they are.
+    A folder that is a workspace already is refused; files of the user's own (a README, a
+    .gitignore) stay as they are.
+
+    Args:
+        config: What ftzard.yaml shall say.
     """
     return _make(root, lambda staging: config, git_remote=git_remote, dvc_remote=dvc_remote,
                  invent_identity=invent_identity)

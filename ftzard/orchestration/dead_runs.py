@@ -32,7 +32,7 @@ def find_dead_runs(instance, workspace: Workspace, start_s: float,
                   DagsterRunStatus.NOT_STARTED]
     for record in instance.get_run_records(RunsFilter(statuses=unfinished)):
         run = record.dagster_run
-        if lease.was_taken(workspace, run.run_id):
+        if lease.was_started(workspace, run.run_id):
             why = lease.lost(workspace, run.run_id, now())
             if why is not None:
                 yield run, why

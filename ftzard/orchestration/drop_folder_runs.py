@@ -21,10 +21,9 @@ from ftzard.orchestration.past_runs import CONTENT, DELIVERY, FAILED, PastRun
 from ftzard.orchestration.retraining_trigger import labels_needed, too_low
 from ftzard.tasks.base import task_named
 from ftzard.workspace import (
+    batch_log,
     delivery_hashes,
-    drift_log,
     drop_folders,
-    estimate_log,
     notices,
     round_notices,
 )
@@ -307,17 +306,18 @@ def labelled(instance: DagsterInstance, workspace: Workspace) -> RequestedRuns:
         from ftzard.data.labeling import submissions
 
         config = workspace.config()
-        estimated, limit = estimate_log.last(workspace), config.retraining.min_accuracy
+        estimated, limit = batch_log.ESTIMATES.last(workspace), config.retraining.min_accuracy
         least = labels_needed(config.retraining.trigger, config.sampling.min_labelled,
-                              alarm=drift_log.alarm(workspace), low=too_low(estimated, limit))
+                              alarm=batch_log.is_alarm(batch_log.DRIFT.last(workspace)),
+                              low=too_low(estimated, limit))
         if least is None:
             names = shortened([path.name for path in ready])
-            said = f"; the latest {estimated['sentence']}" if estimated else ""
+            clause = f"; the latest {estimated['sentence']}" if estimated else ""
             files.left.append(
                 f"{names}: waiting for a drift alarm (retraining.trigger)"
                 if config.retraining.trigger == "drift" else
                 f"{names}: waiting for an estimated accuracy surely below {100 * limit:g} % "
-                f"(retraining.min_accuracy){said}")
+                f"(retraining.min_accuracy){clause}")
             return RequestedRuns([], _reason("data/labelled", files), files.failed)
         if least < config.sampling.min_labelled:
             groups = {"sampling": {"min_labelled": least}}

@@ -33,9 +33,11 @@ STAGING = f"{STATE}/init"
 class Journal:
     """The list of what an `init` makes in a folder.
 
-    made: folders that were not there, absolute, outermost first; files: relative path -> SHA-256
-    of each file that was not there; commit: those of them that git keeps; repository: what
-    `versioning.setup.state_before` returned.
+    Attributes:
+        made: Folders that were not there, absolute, outermost first.
+        files: Relative path -> SHA-256 of each file that was not there.
+        commit: Those of them that git keeps.
+        repository: What `versioning.setup.state_before` returned.
     """
 
     root: Path
@@ -57,8 +59,10 @@ class Journal:
     def move_in(self, tracked: Sequence[str], state_before: Callable[[list[str]], dict]) -> None:
         """Move the staged files, but for ftzard.yaml, to where nothing stands yet.
 
-        tracked: the relative paths of those that git tracks; state_before: called with those of
-        them that are new, returns the repository's state for `undo`.
+        Args:
+            tracked: The relative paths of those that git tracks.
+            state_before: Called with those of them that are new, returns the repository's state
+                for `undo`.
         """
         staged = sorted(self.staging.rglob("*"))
         folders = [p.relative_to(self.staging) for p in staged if p.is_dir()]

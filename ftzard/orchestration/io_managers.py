@@ -36,7 +36,7 @@ from ftzard.orchestration import (
 )
 from ftzard.tracking import workspace_store
 from ftzard.versioning import delivery_names
-from ftzard.workspace import addresses, estimate_log
+from ftzard.workspace import addresses, batch_log
 from ftzard.workspace.artifact_names import DELIVERIES
 from ftzard.workspace.workspace import Workspace
 
@@ -113,10 +113,10 @@ class NotebookIOManager(IOManager):
     def handle_output(self, context: OutputContext, obj: bytes) -> None:
         path = self._place(context.step_key)
         write_atomically(path, lambda part: part.write_bytes(obj))
-        taken = step_reuse.of(self.experiment, context.step_key)
-        if taken is not None:
+        reused = step_reuse.of(self.experiment, context.step_key)
+        if reused is not None:
             context.add_output_metadata({
-                **taken.metadata, "Executed notebook": MetadataValue.notebook(str(path))})
+                **reused.metadata, "Executed notebook": MetadataValue.notebook(str(path))})
             return
         run = mlflow_bridge.step_details(kernel_engine.server(), self.experiment,
                                              context.step_key)
@@ -193,7 +193,7 @@ def _way_to(run: dict | None) -> dict:
 
 def _estimated(handle: ArtifactRef, workspace: Workspace) -> dict:
     """Return what is estimated of a batch's accuracy before its labels, on its predictions."""
-    last = estimate_log.last(workspace) if handle.name == "predictions" else None
+    last = batch_log.ESTIMATES.last(workspace) if handle.name == "predictions" else None
     return {} if last is None else {"accuracy without labels": last["sentence"]}
 
 

@@ -37,7 +37,8 @@ ABOUT = {
 def resources(job: str, workspace: Workspace | None = None) -> dict[str, ResourceDefinition]:
     """Return every resource of the code location by its name in the Launchpad of a job.
 
-    workspace: the one whose own choices of config files the Launchpad offers as well, or None.
+    Args:
+        workspace: The one whose own choices of config files the Launchpad offers as well, or None.
     """
     artifacts = sorted({name for step in STEPS for name in step.yields})
     inputs = sorted({name for step in STEPS for name in step.takes} | {"labelled"})
@@ -55,7 +56,9 @@ def resources(job: str, workspace: Workspace | None = None) -> dict[str, Resourc
 def build(name: str, workspace: Workspace | None = None) -> JobDefinition:
     """Return a job: its steps in a chain, each followed by Git_Dvc if it yields data.
 
-    workspace: the one that it works in, whose values its Launchpad opens with; None: packaged ones.
+    Args:
+        workspace: The one that it works in, whose values its Launchpad opens with; None: packaged
+            ones.
     """
     ops, dependencies, upstream = [], {}, {}
     for step in (BY_NAME[s] for s in JOBS[name]):

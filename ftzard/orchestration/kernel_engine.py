@@ -103,7 +103,7 @@ class _Session:
         self.server, self.step = server, ""
         self.sockets = Path(tempfile.mkdtemp(prefix="ftzard-"))  # a short path: sockets need one
         self._files = Path(tempfile.mkdtemp(prefix="ftzard-"))
-        self._taken, self._dvc = 0, None
+        self._number, self._dvc = 0, None
 
     def take(self) -> AsyncKernelManager:
         """Return a started kernel.
@@ -111,10 +111,10 @@ class _Session:
         It is spoken to through files and not through ports, which something else on the machine
         could take between the moment they are chosen and the one in which the kernel opens them.
         """
-        self._taken += 1
+        self._number += 1
         manager = AsyncKernelManager(
-            kernel_name="python3", transport="ipc", ip=str(self.sockets / str(self._taken)),
-            connection_file=str(self._files / f"{self._taken}.json"))
+            kernel_name="python3", transport="ipc", ip=str(self.sockets / str(self._number)),
+            connection_file=str(self._files / f"{self._number}.json"))
         manager._kernel_spec = _SPEC
         manager.provisioner = _Provisioner(
             kernel_id=str(uuid.uuid4()), kernel_spec=_SPEC, parent=manager)
@@ -144,7 +144,8 @@ def session(workspace: Workspace, run: DagsterRun | None, instance, *, ahead: bo
             ) -> Iterator[None]:
     """Own the kernels of a run; all are killed at its end.
 
-    ahead: whether to start their imports now.
+    Args:
+        ahead: Whether to start their imports now.
     """
     global _session
     server = launch.take_server() or Server(workspace, _steps(run, instance), ahead=ahead)

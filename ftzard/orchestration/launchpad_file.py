@@ -32,7 +32,8 @@ _FORMER = ("Files have other places and formats, too: leave base_path and file_n
 class Launchpad:
     """A Launchpad YAML in parts: for `experiment`, for the other resources, for Dagster itself.
 
-    force: whether `experiment` says that every step is to run.
+    Attributes:
+        force: Whether `experiment` says that every step is to run.
     """
 
     experiment: dict

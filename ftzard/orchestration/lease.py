@@ -28,7 +28,7 @@ WITHOUT_LEASE_S = 86_400.0
 
 
 @contextmanager
-def held(workspace: Workspace, run_id: str) -> Iterator[None]:
+def holding(workspace: Workspace, run_id: str) -> Iterator[None]:
     """Record this process as the one that works on a run, renewed as long as the block lasts."""
     take(workspace, run_id)
     ended = threading.Event()
@@ -68,7 +68,7 @@ def machine() -> dict[str, str]:
     return identifiers
 
 
-def was_taken(workspace: Workspace, run_id: str) -> bool:
+def was_started(workspace: Workspace, run_id: str) -> bool:
     """Return whether a process has started to work on a run."""
     return _worker(workspace, run_id).is_file()
 
@@ -76,7 +76,8 @@ def was_taken(workspace: Workspace, run_id: str) -> bool:
 def lost(workspace: Workspace, run_id: str, now: float) -> str | None:
     """Return why the process of a run is considered dead, or None if it is alive.
 
-    now: seconds since 1970.
+    Args:
+        now: Seconds since 1970.
     """
     worker = json.loads(_worker(workspace, run_id).read_text(encoding="utf-8"))
     pid, host, here = int(worker["pid"]), worker["host"], machine()

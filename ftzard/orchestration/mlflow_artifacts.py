@@ -13,21 +13,25 @@ from urllib.parse import unquote, urlsplit
 from ftzard.core import credentials
 from ftzard.errors import ConfigError
 
-_KEPT = "artifacts.txt"
+_RECORD = "artifacts.txt"
 
 
 def chosen(folder: Path, option: str | None) -> str:
     """Return the URL of a server's artifact location.
 
-    folder: the server's own; option: a folder or an s3:// URL, None for the former location. Raises
-    ConfigError for what is neither, or if files are kept elsewhere already.
+    Args:
+        folder: The server's own.
+        option: A folder or an s3:// URL, None for the former location.
+
+    Raises:
+        ConfigError: For what is neither, or if files are kept elsewhere already.
     """
     before = _before(folder)
     if option is None:
         return before or (folder / "artifacts").as_uri()
     place = _url(option)
     if before is not None and place != before:
-        file = folder / _KEPT
+        file = folder / _RECORD
         raise ConfigError(
             f"--artifacts is {place}, but this server keeps its files in {before}, where nobody "
             f"would find them any more. Leave --artifacts out; or move them there, and write "
@@ -37,7 +41,7 @@ def chosen(folder: Path, option: str | None) -> str:
 
 def keep(folder: Path, place: str) -> None:
     """Record a server's artifact location, and create it if it is a folder."""
-    (folder / _KEPT).write_text(f"{place}\n", encoding="utf-8")
+    (folder / _RECORD).write_text(f"{place}\n", encoding="utf-8")
     if place.startswith("file:"):
         Path(unquote(urlsplit(place).path)).mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -49,7 +53,7 @@ def environment(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _before(folder: Path) -> str | None:
-    file, usual = folder / _KEPT, folder / "artifacts"
+    file, usual = folder / _RECORD, folder / "artifacts"
     if file.is_file():
         return file.read_text(encoding="utf-8").strip()
     return usual.as_uri() if usual.is_dir() and any(usual.iterdir()) else None

@@ -32,9 +32,9 @@ PASSWORD, USER = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME"
 KEY, BACKEND = "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_BACKEND_STORE_URI"
 _MYSQL, _OPTIONS = "mysql+pymysql://", "mysql.cnf"
 
-#: What the server is told by others than us: under which names it may be reached, and whether a
+#: Settings of the server that others give: under which names it may be reached, and whether a
 #: proxy in front of it serves another origin.
-_KEPT = ("MLFLOW_SERVER_ALLOWED_HOSTS", "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS")
+_PASSED_ON = ("MLFLOW_SERVER_ALLOWED_HOSTS", "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS")
 #: Every route wants a login and a permission; what has neither is refused. No jobs of users run.
 _STRICT = {"MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true", "MLFLOW_SERVER_ENABLE_GRAPHQL_AUTH": "true",
            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -63,10 +63,15 @@ def plan(folder: Path, *, host: str, port: int, backend: str | None = None,
          artifacts: str | None = None) -> Plan:
     """Prepare the folder and return how the server is started.
 
-    backend: URI of its database, without a password; default: MLFLOW_BACKEND_STORE_URI, else
-    SQLite in the folder. artifacts: a folder or an s3:// URL for the files of runs; default: where
-    they are, else in the folder. Raises ConfigError for what is missing or cannot be used, before
-    anything is started, and TrackingError if the database cannot be opened.
+    Args:
+        backend: URI of its database, without a password; default: MLFLOW_BACKEND_STORE_URI, else
+            SQLite in the folder.
+        artifacts: A folder or an s3:// URL for the files of runs; default: where they are, else in
+            the folder.
+
+    Raises:
+        ConfigError: For what is missing or cannot be used, before anything is started, and
+            TrackingError if the database cannot be opened.
     """
     folder = Path(os.path.abspath(folder))
     if unusable := unusable_folder_name(folder):
@@ -240,7 +245,7 @@ def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without the runs' credentials and other MLflow settings."""
     ours = {c.name for c in (*credentials.RUN, *credentials.SERVER)}
     return {k: v for k, v in environment.items()
-            if k not in ours and (not k.startswith(("MLFLOW_", "_MLFLOW_")) or k in _KEPT)}
+            if k not in ours and (not k.startswith(("MLFLOW_", "_MLFLOW_")) or k in _PASSED_ON)}
 
 
 @contextmanager

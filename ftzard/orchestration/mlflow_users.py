@@ -21,8 +21,11 @@ NEW = "FTZARD_NEW_PASSWORD"
 def login(server: str | None = None, user: str | None = None) -> Login:
     """Return the login for a server.
 
-    server: its address; default: the workspace's tracking.uri, else this machine. user: default:
-    the administrator of MLFLOW_AUTH_ADMIN_USERNAME, else 'admin'. What no variable says is asked.
+    What no variable says is asked.
+
+    Args:
+        server: Its address; default: the workspace's tracking.uri, else this machine.
+        user: default: the administrator of MLFLOW_AUTH_ADMIN_USERNAME, else 'admin'.
     """
     credentials.load_for_server(Path.cwd())
     with suppress(WorkspaceError):

@@ -36,8 +36,10 @@ _AT_ONCE = 200
 class PastRun:
     """A run of a delivery.
 
-    delivery: the file that it took, relative to the workspace; ended: when, in seconds since 1970;
-    run: all that Dagster has of it, None of a content that is done.
+    Attributes:
+        delivery: The file that it took, relative to the workspace.
+        ended: When, in seconds since 1970.
+        run: All that Dagster has of it, None of a content that is done.
     """
 
     run_id: str

@@ -33,7 +33,8 @@ _refusals: dict[str, tuple[str, str] | None] = {}
 def refusal(instance: DagsterInstance, run: DagsterRun) -> tuple[str, str] | None:
     """Return (step, sentence) of a run whose first step refused its delivery, or None.
 
-    run: one that has ended, so that it is asked for once.
+    Args:
+        run: One that has ended, so that it is asked for once.
     """
     if run.run_id not in _refusals:
         _refusals[run.run_id] = _refusal(instance, run)

@@ -50,9 +50,11 @@ from ftzard.workspace.workspace import Workspace, find
 class Experiment:
     """What `context.resources.experiment` is in an op and in a notebook.
 
-    parents: the runs that this one re-executes, latest first; what it does not do again it takes
-    from them; sources: where each value of the config comes from; force: whether steps are executed
-    although an earlier execution holds.
+    Attributes:
+        parents: The runs that this one re-executes, latest first; what it does not do again it
+            takes from them.
+        sources: Where each value of the config comes from.
+        force: Whether steps are executed although an earlier execution holds.
     """
 
     workspace: Workspace
@@ -93,7 +95,8 @@ def _shape(kind: type, name: str, offered: Mapping[str, set[str]], **first: Fiel
 def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
     """Return the fields of a job's Launchpad: the config keys that have an effect in it.
 
-    folder: a workspace's own `config/` with more choices for the groups, or None.
+    Args:
+        folder: A workspace's own `config/` with more choices for the groups, or None.
     """
     offered, fields_by_name = effects.offered(job), {}
     for f in fields(Config):
@@ -114,7 +117,7 @@ def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
     fields_by_name["overrides"] = Field(
         Array(str), is_required=False,
         description='hydra overrides, such as "model=falcon_tiny" or "training.epochs=1"; the '
-                    "same key may not be said twice with different values")
+                    "same key may not be given twice with different values")
     fields_by_name[FORCE] = Field(
         bool, is_required=False,
         description="Run every step, also those whose inputs, config, code and packages are what "
@@ -125,7 +128,8 @@ def launchpad_fields(job: str, folder: Path | None = None) -> dict[str, Field]:
 def experiment(job: str, folder: Path | None = None) -> ResourceDefinition:
     """Return a job's `experiment` resource, with the config keys that have an effect in the job.
 
-    folder: as for `launchpad_fields`.
+    Args:
+        folder: As for `launchpad_fields`.
     """
     return ResourceDefinition(
         _opened, config_schema=launchpad_fields(job, folder),
@@ -161,7 +165,7 @@ def _opened(context) -> Iterator[Experiment]:
         logging.getLogger("papermill").info(line)  # which Dagster and the terminal show
     with ExitStack() as stack:
         # Before the lock: one that waits for it is alive, too.
-        stack.enter_context(lease.held(workspace, run_id))
+        stack.enter_context(lease.holding(workspace, run_id))
         _require_tracking(config)
         _require_sources(config)
         if context.dagster_run:
@@ -255,7 +259,7 @@ def request(values: Mapping, run_config: Mapping, root: Path) -> dict:
         inner = merged.setdefault(group, {})
         if inner.get(key) not in (None, path):
             raise ConfigError(
-                f"'{group}.{key}' is said twice: {inner[key]!r} in the experiment and {path!r} in "
+                f"'{group}.{key}' is given twice: {inner[key]!r} in the experiment and {path!r} in "
                 f"{name}; keep one of them.")
         inner[key] = path
     return merged

@@ -8,8 +8,11 @@ FEW = 10
 def labels_needed(trigger: str, least: int, *, alarm: bool, low: bool = False) -> int | None:
     """Return the number of new labels that start a retraining now, None if no number does.
 
-    trigger: `retraining.trigger`; least: `sampling.min_labelled`; alarm: whether a drift alarm
-    stands; low: whether the latest batch's estimated accuracy is surely below the limit.
+    Args:
+        trigger: `retraining.trigger`.
+        least: `sampling.min_labelled`.
+        alarm: Whether a drift alarm stands.
+        low: Whether the latest batch's estimated accuracy is surely below the limit.
     """
     few = min(FEW, least)
     if trigger == "accuracy":
@@ -22,8 +25,9 @@ def labels_needed(trigger: str, least: int, *, alarm: bool, low: bool = False) -
 def too_low(entry: dict | None, limit: float | None) -> bool:
     """Return whether an estimate's upper end lies below a limit.
 
-    entry: the latest of the log of estimates, None without any; one that could not be estimated is
-    not too low.
+    Args:
+        entry: The latest of the log of estimates, None without any; one that could not be
+            estimated is not too low.
     """
     return bool(entry and limit is not None and entry["upper"] is not None
                 and entry["upper"] < limit)

@@ -74,8 +74,8 @@ def free_port(host: str, wanted: int) -> int:
             raise WorkspaceError(f"--host is '{host}', which is no address of this machine; "
                                  "expected one, such as 127.0.0.1 or 0.0.0.0.") from error
         except OSError as error:
-            raise _Taken(f"port {wanted} on {host} is taken ({error.strerror}); choose "
-                                 "another one.") from error
+            raise _PortInUse(f"port {wanted} on {host} is taken ({error.strerror}); choose "
+                                     "another one.") from error
     return wanted
 
 
@@ -95,13 +95,13 @@ def port_for(workspace: Workspace, page: str, host: str, wanted: int | None) -> 
         return free_port(host, wanted)
     usual = addresses.port(workspace, page)
     for number in range(usual, min(usual + 20, 65536)):
-        with contextlib.suppress(_Taken):
+        with contextlib.suppress(_PortInUse):
             return free_port(host, number)
     raise WorkspaceError(f"ports {usual} to {number} on {host} are all taken; name a free one, as "
                          f"in --{'port' if page == addresses.DAGSTER else 'mlflow-port'} 8123.")
 
 
-class _Taken(WorkspaceError):
+class _PortInUse(WorkspaceError):
     """Raised if a server listens on a port already."""
 
 
@@ -153,8 +153,10 @@ def running(commands: Mapping[str, list[str]], env: Mapping[str, str], cwd: Path
             logs: Path | None) -> Iterator[Started]:
     """Run commands as long as the block lasts, each in a process group that ends with it.
 
-    logs: folder for their output, <name>.log, for its owner only; None: it is shown. However this
-    process ends, theirs end within ten seconds.
+    However this process ends, theirs end within ten seconds.
+
+    Args:
+        logs: Folder for their output, <name>.log, for its owner only; None: it is shown.
     """
     started: Started = {}
     try:

@@ -98,13 +98,13 @@ def remember(experiment, step_key: str, inputs: Mapping[str, object],
 
 def events(step_context, original, executed: str) -> Iterator[Any]:
     """Yield the outputs of an op: those taken over, or those of its notebook."""
-    taken = of(step_context.resources.experiment, step_context.step.key)
-    if taken is None:
+    reused = of(step_context.resources.experiment, step_context.step.key)
+    if reused is None:
         yield from original(step_context, executed)
         return
     for name in step_context.op_def.output_dict:
-        if name in taken.outputs:
-            yield Output(dict(taken.outputs[name]), name)
+        if name in reused.outputs:
+            yield Output(dict(reused.outputs[name]), name)
 
 
 def _links(experiment, result: StepResult) -> dict[str, MetadataValue]:

@@ -28,21 +28,22 @@ def champion(workspace: Workspace, tracking: Tracking, name: str) -> Version | N
     Whoever calls this holds the lock of a run. Raises TrackingError as `current` does, and if the
     registry has no champion and the records in models/<name> tell of one.
     """
-    found = current(workspace, tracking, name)
-    last = [] if found else promotions.latest(model_records.records(workspace, name))
+    version = current(workspace, tracking, name)
+    last = [] if version else promotions.latest(model_records.records(workspace, name))
     if not last:
-        return found
+        return version
     time, number = last[-1].time, last[-1].version
-    told = (f"{name}@{number} was made champion on {time[:10]}, as models/{name}/{number}.yaml "
-            f"says, and the registry at {tracking.client.shown} ")
+    sentence = (f"{name}@{number} was made champion on {time[:10]}, as models/{name}/{number}.yaml "
+                f"says, and the registry at {tracking.client.shown} ")
     if any(v.number == number for v in registry.versions(tracking, name)):
         raise TrackingError(
-            f"{told}gives nobody the alias '{registry.CHAMPION}'; expected a champion to compare "
-            f"with. Give it back with 'ftzard promote {number} --reason …', or name another.")
+            f"{sentence}gives nobody the alias '{registry.CHAMPION}'; expected a champion to "
+            f"compare with. Give it back with 'ftzard promote {number} --reason …', or name "
+            "another.")
     raise TrackingError(
-        f"{told}does not know that version; expected the registry that the records tell of. Set "
-        "tracking.uri to the server that has it, bring the workspace's .ftzard/mlflow.db back, or "
-        "begin anew under another name with tracking.registered_model.")
+        f"{sentence}does not know that version; expected the registry that the records tell of. "
+        "Set tracking.uri to the server that has it, bring the workspace's .ftzard/mlflow.db back, "
+        "or begin anew under another name with tracking.registered_model.")
 
 
 def current(workspace: Workspace, tracking: Tracking, name: str) -> Version | None:
@@ -52,15 +53,15 @@ def current(workspace: Workspace, tracking: Tracking, name: str) -> Version | No
     decides without them would decide beside it.
     """
     complete(workspace, tracking)
-    found = registry.by_alias(tracking, name, registry.CHAMPION)
-    decided = found.tags.get(TAG) if found else None
+    version = registry.by_alias(tracking, name, registry.CHAMPION)
+    decided = version.tags.get(TAG) if version else None
     if decided and decided not in {d.id for d in promotions.on_record(
             model_records.records(workspace, name))}:
         raise TrackingError(
-            f"{found} is the champion of the registry at {tracking.client.shown} by a decision "
+            f"{version} is the champion of the registry at {tracking.client.shown} by a decision "
             f"({decided}) that no record in models/{name} here knows: it was made in another "
             "clone. Bring its records here first: git pull --no-rebase")
-    return found
+    return version
 
 
 @contextmanager
@@ -91,16 +92,19 @@ def carry_out(tracking: Tracking, version: Version, decision_id: str) -> None:
 def pending(tracking: Tracking, name: str, last: list[Decision]) -> Version | None:
     """Return the version that the last decision names if the alias was never moved to it.
 
-    last: what `decisions.latest` returns. Of several decisions side by side none is carried out
-    for a person. One that was carried out stays so if somebody moves the alias in MLflow later.
+    Of several decisions side by side none is carried out for a person. One that was carried out
+    stays so if somebody moves the alias in MLflow later.
+
+    Args:
+        last: What `decisions.latest` returns.
     """
     if len(last) != 1:
         return None
-    found = {v.number: v for v in registry.versions(tracking, name)}.get(last[0].version)
+    version = {v.number: v for v in registry.versions(tracking, name)}.get(last[0].version)
     holder = registry.aliases(tracking, name).get(registry.CHAMPION)
-    if found is None or holder == found.number or carried_out(found, last[0]):
+    if version is None or holder == version.number or carried_out(version, last[0]):
         return None
-    return found
+    return version
 
 
 def carried_out(version: Version, decision: Decision) -> bool:
@@ -129,10 +133,10 @@ def complete(workspace: Workspace, tracking: Tracking, *, undo_only: bool = Fals
     by_gate = (record.get("decision") or {}).get("id") == begun["id"]
     sentence = None
     if by_hand and not _committed(workspace, version, begun["id"]):
-        kept = [entry for entry in record["promotions"] if entry not in by_hand]
+        remaining = [entry for entry in record["promotions"] if entry not in by_hand]
         others = {key: value for key, value in record.items() if key != "promotions"}
         model_records.replace_record(
-            workspace, version, {**others, "promotions": kept} if kept else others)
+            workspace, version, {**others, "promotions": remaining} if remaining else others)
         sentence = f"promoting {version} by hand was cut off before its commit, and is undone."
     elif by_hand or by_gate:
         if undo_only:
@@ -156,7 +160,7 @@ def _committed(workspace: Workspace, version: Version, decision_id: str) -> bool
     """Return whether HEAD's record of a version holds a decision."""
     path = workspace.relative(model_records.record_path(workspace, version))
     try:
-        found = repository.blob_at(workspace.root, "HEAD", path)
+        blob = repository.blob_at(workspace.root, "HEAD", path)
     except VersioningError:
         return False
-    return found is not None and decision_id in found[1]
+    return blob is not None and decision_id in blob[1]

@@ -77,10 +77,10 @@ def predict_request(values: Mapping[str, Any], inputs: Mapping[str, Path], work:
         numbers, bad = [], []
         with open(folder / "lines.jsonl", "w", encoding="utf-8", newline="\n") as out:
             for batch in json.loads(source.read_text(encoding="utf-8")):
-                for said in line_answers.answered([Line(**line) for line in batch], answer):
-                    numbers.append(said["line"])
-                    bad += [said["line"]] if "error" in said else []
-                    out.write(line_answers.as_json(said) + "\n")
+                for answer_line in line_answers.answered([Line(**line) for line in batch], answer):
+                    numbers.append(answer_line["line"])
+                    bad += [answer_line["line"]] if "error" in answer_line else []
+                    out.write(line_answers.as_json(answer_line) + "\n")
         return {"numbers": numbers, "bad": bad}
 
     return work.compute_shards(values, one)

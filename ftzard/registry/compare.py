@@ -67,8 +67,9 @@ def compare_on(models: Sequence[Files], rows: pd.DataFrame, described: Mapping, 
                say: Callable[[str], object] = print) -> Comparison:
     """Compare two models of one task on rows.
 
-    described: what the rows are, as `tasks.comparison.description` returns it; own_metrics: the
-    workspace's own metrics, as `custom_functions.packed` returns each.
+    Args:
+        described: What the rows are, as `tasks.comparison.description` returns it.
+        own_metrics: The workspace's own metrics, as `custom_functions.packed` returns each.
     """
     return task_named(models[0].task).comparison.compare(
         models, rows, dict(described), asked=asked, config=config, own_metrics=own_metrics or {},
@@ -114,7 +115,8 @@ def labelled_rows(model: Files, config: Config, file: Path, identity: int
                   ) -> tuple[pd.DataFrame, dict]:
     """Return the usable rows of a labelled file, cleaned as a delivery is, and what they are.
 
-    identity: version of the rules by which texts and names are the same.
+    Args:
+        identity: Version of the rules by which texts and names are the same.
     """
     part = task_named(model.task).data
     data = replace(config.data, group_column=None, split="text")
@@ -131,7 +133,8 @@ def report(comparison: Comparison, path: Path, examples: int = 50,
            others: Sequence[Comparison] = ()) -> Path:
     """Write the comparison as one page that needs no other file; return its path.
 
-    others: of the same first model with more models.
+    Args:
+        others: Of the same first model with more models.
     """
     text = comparison_page.render(comparison, examples, others)
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

@@ -28,7 +28,9 @@ from ftzard.workspace.workspace import Workspace
 class Deletion:
     """What is to be deleted: versions, and `model`, the whole registered model, if it goes too.
 
-    asked, force: as `planned` was told; goes, stays: what a person is shown before.
+    Attributes:
+        asked, force: As `planned` was told.
+        goes, stays: What a person is shown before.
     """
 
     asked: str
@@ -48,8 +50,11 @@ class Deletion:
 class Deleted:
     """What was deleted.
 
-    stays: sentences on files that stay although they were to go; commit: of the records, None if
-    there are none here; pushed: 'pushed', 'not pushed' or 'off'; reason: why not pushed.
+    Attributes:
+        stays: Sentences on files that stay although they were to go.
+        commit: Of the records, None if there are none here.
+        pushed: 'pushed', 'not pushed' or 'off'.
+        reason: Why not pushed.
     """
 
     name: str
@@ -63,9 +68,12 @@ class Deleted:
 def planned(workspace: Workspace, which: str, *, force: bool = False) -> Deletion:
     """Return what deleting would take away and what would stay; changes nothing.
 
-    which: NAME@VERSION, NAME@ALIAS or a role for one version, NAME for a whole model. force: also
-    what is previous or challenger, and a whole model with its champion. Raises TrackingError for
-    what does not exist, and for what carries an alias and is not forced.
+    Args:
+        which: NAME@VERSION, NAME@ALIAS or a role for one version, NAME for a whole model.
+        force: Also what is previous or challenger, and a whole model with its champion.
+
+    Raises:
+        TrackingError: For what does not exist, and for what carries an alias and is not forced.
     """
     config = workspace.config()
     tracking = connect(workspace, config)
@@ -79,9 +87,9 @@ def planned(workspace: Workspace, which: str, *, force: bool = False) -> Deletio
             raise TrackingError(f"there is no model '{which}' in {tracking.client.shown}"
                                 f"{nearest(which, registry.names(tracking))}")
         versions, model = tuple(registry.versions(tracking, which)), which
-        held = registry.aliases(tracking, which)
-        if held and not force:
-            carried = ", ".join(f"{which}@{n} is {a}" for a, n in sorted(held.items()))
+        aliases = registry.aliases(tracking, which)
+        if aliases and not force:
+            carried = ", ".join(f"{which}@{n} is {a}" for a, n in sorted(aliases.items()))
             raise TrackingError(f"{which} is in use: {carried}. Add --force if the whole model is "
                                 "to go nevertheless.")
     return Deletion(which, force, versions, model, tuple(_goes(versions, model)),
@@ -124,7 +132,7 @@ def finish(tracking: Tracking, deletion: Deletion) -> list[str]:
     if deletion.model is not None:
         return registry.delete_model(tracking, deletion.model)
     version, = deletion.versions
-    left = registry.delete(tracking, version, allowed=registry.held(tracking, version))
+    left = registry.delete(tracking, version, allowed=registry.aliases_of(tracking, version))
     return [left] if left else []
 
 
@@ -170,7 +178,7 @@ def _note(workspace: Workspace, versions: tuple[Version, ...], reason: str, who:
     except BaseException:
         # Interrupted after the commit, it stands, and the doctor finishes it.
         for path, content in before.items():
-            held = repository.blob_at(workspace.root, "HEAD", workspace.relative(path))
-            if held is None or held[1].encode() != path.read_bytes():
+            blob = repository.blob_at(workspace.root, "HEAD", workspace.relative(path))
+            if blob is None or blob[1].encode() != path.read_bytes():
                 write_atomically(path, lambda part, content=content: part.write_bytes(content))
         raise

@@ -24,33 +24,34 @@ def retrained(config: Config, record: Mapping) -> Config:
     params = dict(record.get("params") or {})
     if "learning_rate" in params:
         params["learning_rate"] *= config.retraining.learning_rate_ratio
-    taken = {**_of_params(params), "epochs": config.retraining.epochs,
-             "class_weights": ((record.get("recipe") or {}).get("training") or {}).get(
-                 "class_weights")}
-    return replace(config, training=replace(config.training, **taken))
+    values = {**_of_params(params), "epochs": config.retraining.epochs,
+              "class_weights": ((record.get("recipe") or {}).get("training") or {}).get(
+                  "class_weights")}
+    return replace(config, training=replace(config.training, **values))
 
 
 def made(config: Config, recipe: Mapping) -> Config:
     """Return the config with the values of `training` that a fit's recipe says it took."""
     known = {f.name for f in fields(Training)}
-    taken = {k: v for k, v in (recipe.get("training") or {}).items() if k in known}
+    values = {k: v for k, v in (recipe.get("training") or {}).items() if k in known}
     return replace(config, training=replace(
-        config.training, **taken, **_of_params(recipe.get("params") or {})))
+        config.training, **values, **_of_params(recipe.get("params") or {})))
 
 
-def not_used(asked: Config, taken: Config, sources: Mapping[str, str]) -> dict[str, tuple]:
+def not_used(asked: Config, effective: Config, sources: Mapping[str, str]) -> dict[str, tuple]:
     """Return {key: (asked, taken)} of what somebody set and a retraining takes otherwise.
 
-    sources: of the keys, as `Resolved` has them; packaged values were set by nobody.
+    Args:
+        sources: Of the keys, as `Resolved` has them; packaged values were set by nobody.
     """
-    found = {}
+    differing = {}
     for key in INSTEAD:
         name = key.partition(".")[2]
-        one, other = getattr(asked.training, name), getattr(taken.training, name)
+        one, other = getattr(asked.training, name), getattr(effective.training, name)
         source = sources.get(key, DEFAULT)
         if one != other and source != DEFAULT and not source.startswith("preset "):
-            found[key] = (one, other)
-    return found
+            differing[key] = (one, other)
+    return differing
 
 
 def sentence(key: str, values: tuple) -> str:
@@ -61,7 +62,8 @@ def sentence(key: str, values: tuple) -> str:
 def passed_over(resolved: Resolved, job: str, champion: Mapping | None) -> Iterator[str]:
     """Yield a sentence for every value that the workspace sets and a job does not use.
 
-    champion: its record, where the job retrains it.
+    Args:
+        champion: Its record, where the job retrains it.
     """
     replaced = {} if champion is None else not_used(
         resolved.config, retrained(resolved.config, champion), resolved.sources)
@@ -73,7 +75,7 @@ def passed_over(resolved: Resolved, job: str, champion: Mapping | None) -> Itera
 
 
 def _of_params(params: Mapping) -> dict:
-    found = {name: params[name] for name in _PARAMS if params.get(name) is not None}
+    values = {name: params[name] for name in _PARAMS if params.get(name) is not None}
     if params.get("alpha") is not None and params.get("rank"):
-        found["alpha_ratio"] = params["alpha"] / params["rank"]
-    return found
+        values["alpha_ratio"] = params["alpha"] / params["rank"]
+    return values

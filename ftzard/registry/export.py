@@ -24,7 +24,8 @@ from ftzard.workspace.workspace import Workspace
 class Exported:
     """What was written: the folder, how close it answers (Parity as values), the hub's URL.
 
-    output: what the model gives a text, such as 'label' or 'answer'.
+    Attributes:
+        output: What the model gives a text, such as 'label' or 'answer'.
     """
 
     model: str
@@ -119,11 +120,11 @@ def _lineage(workspace: Workspace, model: Files, record: dict) -> list[str]:
     lines = [f"registered as {version}, MLflow run `{version.run_id or 'unknown'}`"]
     if not record:
         return [*lines, "no record of it in the workspace it was exported from"]
-    told = lineage.lineage(workspace, str(version))
-    lines.append(f"parent: {told['parents'][0]['model']}@{told['parents'][0]['version']}"
-                 if told["parents"] else "parent: none, trained from the base")
-    lines += [f"{v['artifact']} `{v['path']}` at `{v['commit']}`" for v in told["data"]
+    ancestry = lineage.lineage(workspace, str(version))
+    lines.append(f"parent: {ancestry['parents'][0]['model']}@{ancestry['parents'][0]['version']}"
+                 if ancestry["parents"] else "parent: none, trained from the base")
+    lines += [f"{v['artifact']} `{v['path']}` at `{v['commit']}`" for v in ancestry["data"]
               if v["used"]]
-    code = told["code"]
-    return [*lines, f"config `{told['config_hash']}`, code at commit `{code['commit']}`, library "
-                    f"`{code['code_hash']}`"]
+    code = ancestry["code"]
+    return [*lines, f"config `{ancestry['config_hash']}`, code at commit `{code['commit']}`, "
+                    f"library `{code['code_hash']}`"]

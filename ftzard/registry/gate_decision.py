@@ -95,13 +95,13 @@ def newest(workspace: Workspace) -> tuple[str, int, Mapping[str, Any]]:
         ModelError: There is none.
     """
     name = workspace.config().tracking.registered_model
-    kept = [record for record in model_records.records(workspace, name)
-            if not record.get("deleted")]
-    if not kept:
+    existing = [record for record in model_records.records(workspace, name)
+                if not record.get("deleted")]
+    if not existing:
         raise ModelError(
             f"there is nothing to decide: no version of '{name}' has a record in models/{name}. "
             "Run training_pipeline_job first, or fetch the records with git pull.")
-    return name, int(kept[-1]["version"]), kept[-1]
+    return name, int(existing[-1]["version"]), existing[-1]
 
 
 def decision(workspace: Workspace) -> GateDecision | None:

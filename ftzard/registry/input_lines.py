@@ -313,14 +313,15 @@ class _Seen:
             self._quotes |= any('"' in cell for cell in cells)
             self._misfits += any(self._delimiter in cell for cell in cells)
             return None
-        found = None if len(cells) != self._width else swallowed(
+        cells_inside = None if len(cells) != self._width else swallowed(
             cells_over_lines(first, cells), list(self._rows), self._delimiter, blank_lines=False,
             quoted_well=self._quotes, commas_quoted=self._misfits > 0,
             misfits_without=lambda: self._misfits)
-        return None if found is None else (
-            f"the quote that opens in line {found.line} closes in line {found.last_line}, and what "
-            "stands between looks like rows. If a quote is an ordinary sign in this input, set "
-            "data.quoting=none in ftzard.yaml; if it is one text, hand it in as .jsonl.")
+        return None if cells_inside is None else (
+            f"the quote that opens in line {cells_inside.line} closes in line "
+            f"{cells_inside.last_line}, and what stands between looks like rows. If a quote is an "
+            "ordinary sign in this input, set data.quoting=none in ftzard.yaml; if it is one "
+            "text, hand it in as .jsonl.")
 
 
 def _delimiter(value: str) -> str:
@@ -336,8 +337,12 @@ def parquet_rows(path: Path, columns: list[str] | None, needed: list[str]
                  ) -> Iterator[list[tuple[int, dict]]]:
     """Yield batches of (number from 1, {column: value}) of the columns that are there.
 
-    columns: those that are wanted, None for all; needed: one of these must be there. Raises
-    DataError for a file that is no Parquet.
+    Args:
+        columns: Those that are wanted, None for all.
+        needed: One of these must be there.
+
+    Raises:
+        DataError: For a file that is no Parquet.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

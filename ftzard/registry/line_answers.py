@@ -33,15 +33,15 @@ def answering(files: "Files", abstain_below: float | None) -> Callable[[list[Lin
 def answered(batch: list[Line], answer: Callable[[list[Line]], list[dict]]) -> Iterable[dict]:
     """Yield what is written for each line of a batch, in order."""
     usable = [line for line in batch if line.error is None]
-    said = dict(zip((line.number for line in usable),
-                    answer(usable) if usable else [], strict=True))
+    predictions = dict(zip((line.number for line in usable),
+                           answer(usable) if usable else [], strict=True))
     for line in batch:
-        told = {"line": line.number, **({"id": line.id} if line.id is not None else {})}
-        found = said.get(line.number, {"error": line.error})
-        if "error" in found:
-            yield {**told, **found, "input": line.raw}
+        output = {"line": line.number, **({"id": line.id} if line.id is not None else {})}
+        prediction = predictions.get(line.number, {"error": line.error})
+        if "error" in prediction:
+            yield {**output, **prediction, "input": line.raw}
         else:
-            yield {**told, "text": line.text, **found}
+            yield {**output, "text": line.text, **prediction}
 
 
 def cleaned_each(files: "Files", texts: list) -> list:
@@ -52,7 +52,7 @@ def cleaned_each(files: "Files", texts: list) -> list:
     except FunctionError as error:
         if len(texts) == 1:
             return [error]
-    return [found for text in texts for found in cleaned_each(files, [text])]
+    return [cleaned for text in texts for cleaned in cleaned_each(files, [text])]
 
 
 def _each_with_text(asked: list, answer: Callable[[list], list[dict]]) -> list[dict]:
@@ -60,8 +60,8 @@ def _each_with_text(asked: list, answer: Callable[[list], list[dict]]) -> list[d
     wrong = [{"error": text.about} if isinstance(text, FunctionError) else
              {"error": "empty text"} if _is_empty(text) else None for text in asked]
     full = [text for text, error in zip(asked, wrong, strict=True) if error is None]
-    found = iter(answer(full) if full else ())
-    return [next(found) if error is None else error for error in wrong]
+    answers = iter(answer(full) if full else ())
+    return [next(answers) if error is None else error for error in wrong]
 
 
 def _is_empty(asked: str | Sequence[Mapping]) -> bool:
@@ -70,6 +70,6 @@ def _is_empty(asked: str | Sequence[Mapping]) -> bool:
         is_blank(turn["content"]) for turn in asked)
 
 
-def as_json(said: dict) -> str:
+def as_json(output: dict) -> str:
     """Return a line of output; what no encoding can write, as of an id, is escaped."""
-    return json.dumps(said, ensure_ascii=bool(json_lines.half_pair(said)))
+    return json.dumps(output, ensure_ascii=bool(json_lines.half_pair(output)))

@@ -38,57 +38,62 @@ CHAIN = ("cleaned", "tokenized")
 def history(workspace: Workspace, artifact: str | None = None) -> list[dict]:
     """Return the versions of an artifact (of all, without a name), newest first.
 
-    artifact: its name in the config's paths ('cleaned'), 'delivery', 'base', 'adapter', 'record',
-    or a path. Each version says: artifact, path, commit, time (UTC), rows, size in bytes, md5, the
-    run that made it, whether it is pushed, and the models trained on it.
+    Args:
+        artifact: Its name in the config's paths ('cleaned'), 'delivery', 'base', 'adapter',
+            'record', or a path. Each version says: artifact, path, commit, time (UTC), rows, size
+            in bytes, md5, the run that made it, whether it is pushed, and the models trained on
+            it.
     """
     root, config = workspace.root, workspace.config()
-    found = versions.every_version(root, paths=(versions.POINTERS, versions.RECORDS))
+    entries = versions.every_version(root, paths=(versions.POINTERS, versions.RECORDS))
     if artifact is not None:
-        chosen = set(select(workspace, config, artifact, (v.path for v in found)))
-        found = [version for version in found if version.path in chosen]
+        chosen = set(select(workspace, config, artifact, (v.path for v in entries)))
+        entries = [version for version in entries if version.path in chosen]
     registry = sqlite_reading.of_workspace(workspace, config)
     known = _known_runs(registry if registry.is_there else None)
     pushed, models = versions.whether_pushed(root), _models_of(workspace)
-    return [{**_told(version, config.paths, known, pushed),
-             "models": models.get(f"{version.commit} {version.path}", [])} for version in found]
+    return [{**_entry(version, config.paths, known, pushed),
+             "models": models.get(f"{version.commit} {version.path}", [])} for version in entries]
 
 
 def lineage(workspace: Workspace, model: str | None = None) -> dict:
     """Return all that a model is made of.
 
-    model: 'MODEL', 'MODEL@VERSION' or a role. Without a model: the configured one; without a
-    version: the champion, or where no registry says who that is, the version that was promoted
-    last. Raises
-    WorkspaceError for a model or version that has no record, or if none was promoted.
+    Args:
+        model: 'MODEL', 'MODEL@VERSION' or a role. Without a model: the configured one; without a
+            version: the champion, or where no registry says who that is, the version that was
+            promoted last.
+
+    Raises:
+        WorkspaceError: For a model or version that has no record, or if none was promoted.
     """
     root, config = workspace.root, workspace.config()
-    tracking, kept = store(workspace, config), records(root)
-    name, number, roles = _which(model, kept, config, tracking)
-    record = kept[name][number]
-    told = versions.every_version(root, paths=[f":(top,literal)models/{name}/{number}.yaml"])
-    made_at = told[-1].commit if told else None
+    tracking, model_records = store(workspace, config), records(root)
+    name, number, roles = _which(model, model_records, config, tracking)
+    record = model_records[name][number]
+    commits = versions.every_version(root, paths=[f":(top,literal)models/{name}/{number}.yaml"])
+    made_at = commits[-1].commit if commits else None
     tokenized = (record["data"].get("tokenized") or {}).get("commit")
     by_version = _by_version(root, "HEAD", tokenized)
-    used = _used(root, record, kept, made_at, by_version)
+    used = _used(root, record, model_records, made_at, by_version)
     adapter = f"models/{name}/{number}.zip"
     own = by_version.get((adapter, _in_force(root, made_at).get(adapter, "")))
     known, pushed = _known_runs(tracking), versions.whether_pushed(root)
     stood = {**_in_force(root, tokenized), **used}.items()
-    data = [{**_told(version, config.paths, known, pushed), "used": key in used.items()}
+    data = [{**_entry(version, config.paths, known, pushed), "used": key in used.items()}
             for key, version in by_version.items() if key in stood]
     feeding = [v for v in reversed(data) if v["used"] and v["artifact"] != "adapter"]
     trained = _run(record["mlflow_run"], known, record["step"], record.get("dagster_run"))
     runs = [*(v["run"] for v in feeding), *_searched(record, known), trained,
-            *(_run(v.run_id, known, _step_of(v.subject)) for v in reversed(told))]
+            *(_run(v.run_id, known, _step_of(v.subject)) for v in reversed(commits))]
     tags = known.get(record["mlflow_run"], {}).get("tags", {})
     return {
         "model": name,
         "version": number,
-        "roles": sorted(role for role, found in roles.items() if found == number),
+        "roles": sorted(role for role, holder in roles.items() if holder == number),
         "created": record["created"],
         "record": {"path": f"models/{name}/{number}.yaml", "made_at": made_at,
-                   "commit": told[0].commit if told else None},
+                   "commit": commits[0].commit if commits else None},
         "store": None if tracking is not None else NOT_HERE,
         "runs": [_with_notebook(run, workspace, tracking) for run in _once(runs)],
         "config": record["config"],
@@ -101,9 +106,9 @@ def lineage(workspace: Workspace, model: str | None = None) -> dict:
         "data_version": tokenized,
         "data_here": tokenized is not None and versions.is_here(root, tokenized),
         "data": data,
-        "adapter": _told(own, config.paths, known, pushed) if own else None,
+        "adapter": _entry(own, config.paths, known, pushed) if own else None,
         "base": record["base"],
-        "parents": _parents(record, kept),
+        "parents": _parents(record, model_records),
         "code": {"commit": record.get("git_commit") or tags.get("git_commit"),
                  "code_hash": record.get("code_hash") or tags.get("code_hash"),
                  "notebook_hash": tags.get("notebook_hash"),
@@ -111,7 +116,7 @@ def lineage(workspace: Workspace, model: str | None = None) -> dict:
         "verdict": record.get("verdict"),
         "promotions": record.get("promotions") or [],
         "deleted": record.get("deleted"),
-        **_scores(record, kept[name].values()),
+        **_scores(record, model_records[name].values()),
     }
 
 
@@ -127,19 +132,19 @@ def _scores(record: Mapping, others: Iterable[Mapping]) -> dict:
 
 def records(root: Path) -> dict[str, dict[int, dict]]:
     """Return every model record of the workspace by model and version."""
-    found: dict[str, dict[int, dict]] = {}
+    by_model: dict[str, dict[int, dict]] = {}
     for path in _record_files(root):
-        found.setdefault(path.parent.name, {})[int(path.stem)] = read_record_file(path)
-    return found
+        by_model.setdefault(path.parent.name, {})[int(path.stem)] = read_record_file(path)
+    return by_model
 
 
-def _which(asked: str | None, kept: Mapping, config: Config, tracking: "Tracking | None"
+def _which(asked: str | None, model_records: Mapping, config: Config, tracking: "Tracking | None"
            ) -> tuple[str, int, dict[str, int]]:
     """Return (model, version, roles of the model's versions)."""
     own = config.tracking.registered_model
     name, _, version = (asked or own).partition("@")
-    if name in ALIASES and name not in kept:
-        numbers, roles = sorted(kept.get(own, {})), _roles(tracking, own)
+    if name in ALIASES and name not in model_records:
+        numbers, roles = sorted(model_records.get(own, {})), _roles(tracking, own)
         if version:
             holder = f"{own}@{roles[name]}" if name in roles else None
             raise role_with_version(name, version, own, numbers, holder)
@@ -149,22 +154,22 @@ def _which(asked: str | None, kept: Mapping, config: Config, tracking: "Tracking
             raise WorkspaceError(f"'{own}' has no {name} with a record; name one of its versions"
                                  + (f", as in {own}@{numbers[-1]}." if numbers else "."))
         name = own
-    if not kept:
+    if not model_records:
         raise WorkspaceError(f"there is no model '{name}': models/ holds no record yet; run "
                              "'ftzard run training_pipeline_job' first.")
-    if name not in kept:
-        raise WorkspaceError(f"there is no model '{name}' in models/{nearest(name, kept)}")
+    if name not in model_records:
+        raise WorkspaceError(f"there is no model '{name}' in models/{nearest(name, model_records)}")
     roles = _roles(tracking, name)
     if version:
-        if not version.isdigit() or int(version) not in kept[name]:
+        if not version.isdigit() or int(version) not in model_records[name]:
             raise WorkspaceError(f"the model '{name}' has no version '{version}' with a record; it "
-                                 f"has {', '.join(map(str, sorted(kept[name])))}.")
+                                 f"has {', '.join(map(str, sorted(model_records[name])))}.")
         return name, int(version), roles
-    number = roles.get("champion") or _last_promoted(kept[name])
-    if number not in kept[name]:
+    number = roles.get("champion") or _last_promoted(model_records[name])
+    if number not in model_records[name]:
         raise WorkspaceError(
             f"the model '{name}' has no champion with a record; name one of its versions, as in "
-            f"{name}@{max(kept[name])}")
+            f"{name}@{max(model_records[name])}")
     return name, number, roles
 
 
@@ -183,9 +188,9 @@ def _roles(tracking: "Tracking | None", name: str) -> dict[str, int]:
         return {}
     from ftzard.tracking import registry
 
-    found = {role: registry.by_alias(tracking, name, role)
-             for role in (registry.CHAMPION, registry.CHALLENGER, registry.PREVIOUS)}
-    return {role: version.number for role, version in found.items() if version is not None}
+    versions_of = {role: registry.by_alias(tracking, name, role)
+                   for role in (registry.CHAMPION, registry.CHALLENGER, registry.PREVIOUS)}
+    return {role: version.number for role, version in versions_of.items() if version is not None}
 
 
 def _by_version(root: Path, *revisions: str | None) -> dict[tuple[str, str], Version]:
@@ -211,20 +216,20 @@ def _record_files(root: Path) -> list[Path]:
 
 def _trained(workspace: Workspace) -> dict[tuple[str, str], list[str]]:
     """Return {(path, commit): the models that were trained on that version}."""
-    root, kept = workspace.root, records(workspace.root)
-    by_version = _by_version(root, "HEAD") if kept else {}
+    root, model_records = workspace.root, records(workspace.root)
+    by_version = _by_version(root, "HEAD") if model_records else {}
     # Newest first, so what stays of each record is the commit that brought it.
     made = {v.path: v.commit for v in versions.every_version(root, paths=(versions.RECORDS,))}
-    found: dict[tuple[str, str], list[str]] = {}
-    for name, numbered in kept.items():
+    models: dict[tuple[str, str], list[str]] = {}
+    for name, numbered in model_records.items():
         for number, record in sorted(numbered.items()):
             made_at = made.get(f"models/{name}/{number}.yaml")
-            for version in _used(root, record, kept, made_at, by_version).items():
-                found.setdefault(version, []).append(f"{name}@{number}")
-    return found
+            for version in _used(root, record, model_records, made_at, by_version).items():
+                models.setdefault(version, []).append(f"{name}@{number}")
+    return models
 
 
-def _used(root: Path, record: Mapping, kept: Mapping, made_at: str | None,
+def _used(root: Path, record: Mapping, model_records: Mapping, made_at: str | None,
           by_version: Mapping[tuple[str, str], Version]) -> dict[str, str]:
     """Return {path: commit} of the versions that a model is made of, its own adapter left out.
 
@@ -233,7 +238,8 @@ def _used(root: Path, record: Mapping, kept: Mapping, made_at: str | None,
     if it is a hand-in: given to cleaning, and no model's batch. A parent's adapter: as of made_at.
     """
     tokenized = record["data"].get("tokenized") or {}
-    batches = {batch for models in kept.values() for r in models.values() for batch in r["batches"]}
+    batches = {batch for models in model_records.values() for r in models.values()
+               for batch in r["batches"]}
     paths = {record["config"]["paths"][name] for name in CHAIN} | {tokenized.get("path")}
     if record["base"]["source"] is None:
         paths.add(f"models/bases/{record['base']['name']}.zip")
@@ -257,12 +263,12 @@ def _in_force(root: Path, commit: str | None) -> dict[str, str]:
     return versions.in_force(root, commit) if commit and versions.is_here(root, commit) else {}
 
 
-def _parents(record: Mapping, kept: Mapping) -> list[dict]:
+def _parents(record: Mapping, model_records: Mapping) -> list[dict]:
     """Return the models it was trained from, nearest first, up to the first model."""
-    found, name, number = [], record["model"], record["parent"]
+    parents, name, number = [], record["model"], record["parent"]
     while number is not None:
-        parent = kept[name].get(number)
-        found.append({
+        parent = model_records[name].get(number)
+        parents.append({
             "model": name, "version": number,
             "step": parent and parent["step"],
             "run": parent and parent["mlflow_run"],
@@ -270,10 +276,10 @@ def _parents(record: Mapping, kept: Mapping) -> list[dict]:
             "verdict": ((parent or {}).get("verdict") or {}).get("decision"),
         })
         number = parent and parent["parent"]
-    return found
+    return parents
 
 
-def _told(version: Version, paths: Paths, known: Mapping, pushed: Mapping) -> dict:
+def _entry(version: Version, paths: Paths, known: Mapping, pushed: Mapping) -> dict:
     """Return a version of an artifact as plain values."""
     at = datetime.fromisoformat(version.time).astimezone(UTC)
     return {
@@ -297,10 +303,10 @@ def _known_runs(store: "Reading | Tracking | None") -> dict[str, dict]:
 def _run(run_id: str | None, known: Mapping, step: str | None, dagster_run: str | None = None
          ) -> dict:
     """Return a run: what MLflow knows of it, else what git does (`in_store` says which)."""
-    found = known.get(run_id, {})
-    there = found.get("tags", {}).get("dagster_run_id")
-    return {"id": run_id, "step": found.get("step") or step, "name": found.get("name"),
-            "state": found.get("state"), "in_store": bool(found),
+    details = known.get(run_id, {})
+    there = details.get("tags", {}).get("dagster_run_id")
+    return {"id": run_id, "step": details.get("step") or step, "name": details.get("name"),
+            "state": details.get("state"), "in_store": bool(details),
             "dagster_run": there if there not in (None, "none") else dagster_run}
 
 
@@ -320,10 +326,10 @@ def _searched(record: Mapping, known: Mapping) -> list[dict]:
     return [_run(max(ended)[1], known, "tuning")] if ended else []
 
 
-def _once(found: Iterable[dict]) -> list[dict]:
+def _once(runs: Iterable[dict]) -> list[dict]:
     """Return each run of MLflow's once; other trailers ('restore') are no runs."""
     seen: dict[str, dict] = {}
-    for run in found:
+    for run in runs:
         if run["id"] and re.fullmatch("[0-9a-f]{32}", run["id"]):
             seen.setdefault(run["id"], run)
     return list(seen.values())
@@ -338,5 +344,5 @@ def _with_notebook(run: dict, workspace: Workspace, tracking: "Tracking | None")
         artifact = next(iter(runs.files(tracking, run["id"], "notebook")), None)
     if run["dagster_run"] and run["step"]:
         file = workspace.executed_notebook(run["dagster_run"], run["step"])
-    kept = workspace.relative(file) if file and file.is_file() else None
-    return {**run, "notebook": {"artifact": artifact, "file": kept}}
+    path = workspace.relative(file) if file and file.is_file() else None
+    return {**run, "notebook": {"artifact": artifact, "file": path}}

@@ -44,11 +44,15 @@ _OURS = ("ftzard", "gate.", "promotion.", "mlflow.", "base_", "tokenizer_hash", 
 class Files:
     """What a model is opened from.
 
-    name: as people call it; version: in the registry, None for a base that is in none; adapter:
-    folder of the saved adapter, None for a bare base; base: values of a `BaseSpec`; labels: in the
-    order of the logits, none of a model that writes answers; cleaning: what is done to a raw text
-    first; answering: what the task's `predictor_meta` names, as a template;
-    temperature: of its confidence, None for a bare base and where none is known.
+    Attributes:
+        name: As people call it.
+        version: In the registry, None for a base that is in none.
+        adapter: Folder of the saved adapter, None for a bare base.
+        base: Values of a `BaseSpec`.
+        labels: In the order of the logits, none of a model that writes answers.
+        cleaning: What is done to a raw text first.
+        answering: What the task's `predictor_meta` names, as a template.
+        temperature: Of its confidence, None for a bare base and where none is known.
     """
 
     name: str
@@ -103,15 +107,15 @@ def find(store: "Reading | Tracking", config: Config, which: str) -> Version:
     if not there:
         raise TrackingError(f"there is no model '{name}' in {known.shown}"
                             f"{nearest(name, [*ROLES, *known.names()])}")
-    found = known.by_alias(name, of or model_version.CHAMPION)
-    if found is None:
-        held = known.aliases(name)
+    match = known.by_alias(name, of or model_version.CHAMPION)
+    if match is None:
+        aliases = known.aliases(name)
         raise TrackingError(
             f"'{which}' means no version: {name} has no {of or model_version.CHAMPION}. Its "
             f"versions are {[v.number for v in there]}, its aliases "
-            f"{', '.join(f'{a} ({n})' for a, n in sorted(held.items())) or 'none'}; name one as "
+            f"{', '.join(f'{a} ({n})' for a, n in sorted(aliases.items())) or 'none'}; name one as "
             f"{name}@{there[-1].number}.")
-    return found
+    return match
 
 
 def listing(workspace: Workspace, name: str | None = None) -> list[dict]:
@@ -219,13 +223,13 @@ def _metrics(version: Version, record: Mapping, table: Standings | None) -> dict
     """
     line = table.line(version.number) if table else None
     if line is not None:
-        others = {f"{version.name}@{number}": told for number, told in table.scores.items()
+        others = {f"{version.name}@{number}": scores for number, scores in table.scores.items()
                   if number != version.number}
         return {str(version): line, **others, **table.beside}
     names = {"challenger": str(version)}
     if record.get("challenged") is not None:
         names["champion"] = f"{version.name}@{record['challenged']}"
-    return {names.get(role, role): told for role, told in (record.get("metrics") or {}).items()}
+    return {names.get(role, role): scores for role, scores in (record.get("metrics") or {}).items()}
 
 
 def set_tags(workspace: Workspace, which: str, pairs: Mapping[str, str | None]) -> Version:
@@ -256,14 +260,14 @@ def set_tags(workspace: Workspace, which: str, pairs: Mapping[str, str | None]) 
 
 def parsed_tags(pairs: list[str]) -> dict[str, str | None]:
     """Return 'KEY=VALUE' as {key: value}; 'KEY=' means that the tag is to go."""
-    found: dict[str, str | None] = {}
+    tags: dict[str, str | None] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not re.fullmatch(r"[\w.-][\w./ -]*", key):
             raise TrackingError(f"'{pair}' is no tag; expected KEY=VALUE, or KEY= to take one "
                                 "away. A key holds letters, digits, '_', '.', '-', '/' and spaces.")
-        found[key] = value or None
-    return found
+        tags[key] = value or None
+    return tags
 
 
 def files(workspace: Workspace, which: str, *, labels_of: str | None = None) -> Files:
@@ -345,10 +349,10 @@ def files_of(workspace: Workspace, store: "Reading | Tracking", version: Version
         return _tuned(version, folder, _values(spec), record.temperature)
     from ftzard.tracking import registry
 
-    found = registry.files(
+    files = registry.files(
         sqlite_reading.connection(store), version, workspace.cache / "registered")
     packed = {name: archive.unpack(path, workspace.cache)
-              for name, path in registry.archives(found).items()}
+              for name, path in registry.archives(files).items()}
     if "adapter" in packed:
         from ftzard.modeling.adapter_meta import read_meta
 
@@ -356,14 +360,14 @@ def files_of(workspace: Workspace, store: "Reading | Tracking", version: Version
         model_records.require_recorded_code(workspace, version, meta.get("cleaning") or {})
         spec = meta["base"]["spec"]
         return _tuned(version, packed["adapter"], _at(spec, packed.get("base")),
-                      registry.temperature(found))
-    said = registry.model_config(found)
-    if said is None:
+                      registry.temperature(files))
+    config = registry.model_config(files)
+    if config is None:
         raise ModelError(f"{version} was not registered by FTzard: its files in MLflow "
                          f"({version.source}) hold neither an adapter nor a base.")
-    model_records.require_recorded_code(workspace, version, said["cleaning"])
-    return Files(str(version), version, None, _at(said["spec"], packed.get("base")),
-                 said["labels"], said["cleaning"], _answering(said["spec"], said))
+    model_records.require_recorded_code(workspace, version, config["cleaning"])
+    return Files(str(version), version, None, _at(config["spec"], packed.get("base")),
+                 config["labels"], config["cleaning"], _answering(config["spec"], config))
 
 
 def _tuned(version: Version, folder: Path, spec: dict, temperature: float | None) -> Files:

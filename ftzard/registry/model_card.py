@@ -1,6 +1,6 @@
 """The card of an exported model: how to load it, how good it is, what for, what it is made of.
 
-Pure: facts in, the README.md of a folder out. What is not known is said, never left out.
+Pure: facts in, the README.md of a folder out. What is not known is stated as such.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,13 +88,20 @@ for answer in tokenizer.batch_decode(
 class Card:
     """What a card tells.
 
-    name: 'MODEL@VERSION'; form: 'adapter' or 'merged'; base: {name, source, revision, weight_hash,
-    registered}; beside: the base's folder inside the export, None where a hub has it; spec: how the
-    base was loaded; method, cleaning, max_length: of training; parity: of the export; record: the
-    model's record, {} if there is none; lineage: lines of where it comes from; answering:
-    {template, max_new_tokens} of a model that writes answers, else {}; thresholds: from which each
-    label is given, of a model that gives any number of them, else none. None of the training's or
-    the test's texts is in it: a card may be pushed to a public hub.
+    Attributes:
+        name: 'MODEL@VERSION'.
+        form: 'adapter' or 'merged'.
+        base: {name, source, revision, weight_hash, registered}.
+        beside: The base's folder inside the export, None where a hub has it.
+        spec: How the base was loaded.
+        method, cleaning, max_length: Of training.
+        parity: Of the export.
+        record: The model's record, {} if there is none.
+        lineage: Lines of where it comes from.
+        answering: {template, max_new_tokens} of a model that writes answers, else {}.
+        thresholds: From which each label is given, of a model that gives any number of them, else
+            none. None of the training's or the test's texts is in it: a card may be pushed to a
+            public hub.
     """
 
     name: str
@@ -113,7 +120,7 @@ class Card:
     thresholds: Sequence[float] = ()
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """What the model gives a text: a label, or an answer."""
         return "answer" if self.answering else "label set" if self.thresholds else "label"
 
@@ -182,22 +189,23 @@ def _what(card: Card) -> str:
     if card.form == "merged":
         return (f"{text} Here adapter and base are one model, unquantised; its logits differ from "
                 f"the registered model's by at most {card.parity['largest']:.2g} on "
-                f"{card.parity['rows']} texts ({card.parity['changed']} with another {card.said}).")
-    kept = "" if card.answering else " with its head"
+                f"{card.parity['rows']} texts ({card.parity['changed']} with another "
+                f"{card.output}).")
+    head = "" if card.answering else " with its head"
     beside = ""
     if card.beside:
         beside = ", and the base" + (" as the numbers that its quantised weights stand for"
                                      if quantised else "")
-    return (f"{text} Here is the adapter{kept}{beside}. "
+    return (f"{text} Here is the adapter{head}{beside}. "
             "Loaded as below, its logits differ from the registered "
             f"model's by at most {card.parity['largest']:.2g} on {card.parity['rows']} texts "
-            f"({card.parity['changed']} with another {card.said}).")
+            f"({card.parity['changed']} with another {card.output}).")
 
 
 def _loading(card: Card) -> str:
-    told = f"```python\n{snippet(card)}```"
+    code = f"```python\n{snippet(card)}```"
     if card.answering:
-        return (f"{told}\n\nThe tokenizer's chat template is the one that it was trained with, "
+        return (f"{code}\n\nThe tokenizer's chat template is the one that it was trained with, "
                 f"`{card.answering['template']['name']}`; a turn may have an `input` beside its "
                 f"`content`, if the template has a place for it. Prompt and answer had at most "
                 f"{card.max_length} tokens in training. Markup such as `</s>` in a text would be "
@@ -215,7 +223,7 @@ def _loading(card: Card) -> str:
                        "called")
     before = (f" In training {' and '.join(cleaned)}, HTML entities their character, and runs of "
               "space one space; do the same to a raw text first.") if cleaned else ""
-    return (f"{told}\n\nThe tokenizer puts the right tokens around a text by itself and cuts it at "
+    return (f"{code}\n\nThe tokenizer puts the right tokens around a text by itself and cuts it at "
             f"{card.max_length} tokens.{before}")
 
 
@@ -245,30 +253,32 @@ def _scores(card: Card) -> list[str]:
               f"({100 * s['lower']:.1f} to "
               f"{100 * s['upper']:.1f}) | {s['macro_f1']:.3f} | {s['n']:,} |"
               for role, s in metrics.items()]
-    told = ["\n".join(lines), *_judged(card)]
+    paragraphs = ["\n".join(lines), *_judged(card)]
     per_class = (card.record.get("test_metrics") or {}).get("per_class")
     if per_class:
         rows = ["| label | precision | recall | F1 | test rows |", "|---|---|---|---|---|"]
         rows += [f"| {markdown(label)} | {s['precision']:.3f} | {s['recall']:.3f} | "
                  f"{s['f1']:.3f} | {s['support']:,} |" for label, s in per_class.items()]
-        told.append("\n".join(rows))
-    return told
+        paragraphs.append("\n".join(rows))
+    return paragraphs
 
 
 def _judged(card: Card) -> list[str]:
-    told = [f"All of these are scores on {standings.own_rows(card.record)}.", _kept_apart(card)]
+    paragraphs = [f"All of these are scores on {standings.own_rows(card.record)}.",
+                  _split_sentence(card)]
     verdict = card.record.get("verdict")
     if verdict and unknown_rows(verdict):
-        told.append(markdown(unknown_rows(verdict)))
+        paragraphs.append(markdown(unknown_rows(verdict)))
     if verdict:
-        told.append(f"The gate's verdict: **{verdict['decision']}**. "
-                    f"{markdown(' '.join(verdict['reasons']))}")
+        paragraphs.append(f"The gate's verdict: **{verdict['decision']}**. "
+                          f"{markdown(' '.join(verdict['reasons']))}")
     if gate.is_trial(verdict):
-        told.append(f"**{gate.TRIAL}** {markdown(' '.join(verdict.get('warnings') or []))}".strip())
-    return told
+        warnings = markdown(" ".join(verdict.get("warnings") or []))
+        paragraphs.append(f"**{gate.TRIAL}** {warnings}".strip())
+    return paragraphs
 
 
-def _kept_apart(card: Card) -> str:
+def _split_sentence(card: Card) -> str:
     """Say what decided which rows the model was tested on."""
     data = (card.record.get("config") or {}).get("data") or {}
     if "split" not in data:
@@ -276,37 +286,39 @@ def _kept_apart(card: Card) -> str:
     grouped = data.get("group_column") is not None
     by_hash = "a hash of " + ("their group, or of their text where they have none"
                               if grouped else "their text")
-    told = (f"The test rows were kept out of training by {by_hash}."
-            if data["split"] == "text" else
-            "The test rows are those that the data came with as its test split; of deliveries "
-            f"without one, those that {by_hash} decided on.")
-    return f"{told} Training rows that repeat one of them, up to one word, were taken out."
+    sentence = (f"The test rows were kept out of training by {by_hash}."
+                if data["split"] == "text" else
+                "The test rows are those that the data came with as its test split; of deliveries "
+                f"without one, those that {by_hash} decided on.")
+    return f"{sentence} Training rows that repeat one of them, up to one word, were taken out."
 
 
 def _answer_scores(card: Card, names: Mapping[str, str], metrics: Mapping) -> list[str]:
     lines = ["| model | loss, nats per token | perplexity | ROUGE-L | exact match | test rows | "
              "answers |", "|---|---|---|---|---|---|---|"]
-    for role, said in metrics.items():
-        judged = metric_info.told_in(said)
-        values = [measure.value(said.get(measure.name), unit=measure is metric_info.EXACT_MATCH)
-                  + (f" ({measure.range(said['lower'], said['upper'])})"
-                     if measure is judged and said.get("lower") is not None else "")
+    for role, scores in metrics.items():
+        judged = metric_info.measure_of(scores)
+        values = [measure.value(scores.get(measure.name), unit=measure is metric_info.EXACT_MATCH)
+                  + (f" ({measure.range(scores['lower'], scores['upper'])})"
+                     if measure is judged and scores.get("lower") is not None else "")
                   for measure in (metric_info.LOSS, metric_info.ROUGE_L, metric_info.EXACT_MATCH)]
-        lines.append(f"| {names.get(role, role)} | {values[0]} | {said['perplexity']:,.2f} | "
-                     f"{values[1]} | {values[2]} | {said['n']:,} | {said.get('generated', 0):,} |")
+        lines.append(f"| {names.get(role, role)} | {values[0]} | {scores['perplexity']:,.2f} | "
+                     f"{values[1]} | {values[2]} | {scores['n']:,} | "
+                     f"{scores.get('generated', 0):,} |")
     return ["\n".join(lines), "ROUGE-L and exact match are of answers that each model wrote for "
             "some of these rows, drawn by chance.", *_judged(card)]
 
 
 def _calibration(card: Card) -> str:
-    said = card.record.get("calibration")
-    if not said:
+    calibration = card.record.get("calibration")
+    if not calibration:
         return "Not measured."
-    return (f"The expected calibration error is {said['ece_before']:.3f} as it answers, and "
-            f"{said['ece_after']:.3f} with its logits divided by the temperature "
-            f"{said['temperature']:.3f}, which was fitted on {said['validation_rows']:,} "
-            f"validation rows and measured on {said['n']:,} test rows. The files hold the logits "
-            "as they are; the code above divides them by the temperature.")
+    return (f"The expected calibration error is {calibration['ece_before']:.3f} as it answers, and "
+            f"{calibration['ece_after']:.3f} with its logits divided by the temperature "
+            f"{calibration['temperature']:.3f}, which was fitted on "
+            f"{calibration['validation_rows']:,} validation rows and measured on "
+            f"{calibration['n']:,} test rows. The files hold the logits as they are; the code "
+            "above divides them by the temperature.")
 
 
 def _limits(card: Card) -> str:
@@ -320,22 +332,22 @@ def _data(card: Card) -> list[str]:
     data, rows = card.record.get("data") or {}, card.record.get("rows") or {}
     lines = [f"- {name}: data version `{h['commit'] or 'none'}`, sha256 `{h['sha256']}`"
              for name, h in data.items()]
-    told = []
+    paragraphs = []
     if rows:
         sides = ", ".join(f"{n:,} {side} rows" for side, n in rows.items())
-        told.append(f"{_trained_on(card.record)} Its table has {sides}, batches: "
-                    f"{_named(card.record.get('batches') or []) or 'unknown'}.")
-    return [*told, "\n".join(lines)] if lines else [*told, "Its data version is not on record."]
+        paragraphs.append(f"{_trained_on(card.record)} Its table has {sides}, batches: "
+                          f"{_named(card.record.get('batches') or []) or 'unknown'}.")
+    return [*paragraphs, "\n".join(lines) if lines else "Its data version is not on record."]
 
 
 def _trained_on(record: Mapping) -> str:
     """Say how many rows a model was trained on; a record of before may not tell of a retraining,
     which takes some of the training rows only."""
-    told = record.get("trained_rows")
-    if told is None and not (record.get("recipe") or {}).get("replayed"):
-        told = (record.get("rows") or {}).get("train")
-    return ("How many rows it was trained on is not on record." if told is None else
-            f"Trained on {told:,} rows.")
+    rows = record.get("trained_rows")
+    if rows is None and not (record.get("recipe") or {}).get("replayed"):
+        rows = (record.get("rows") or {}).get("train")
+    return ("How many rows it was trained on is not on record." if rows is None else
+            f"Trained on {rows:,} rows.")
 
 
 def _lineage(card: Card) -> str:

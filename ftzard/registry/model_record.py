@@ -33,7 +33,7 @@ class ModelRecord(dict):
 
     @property
     def recipe(self) -> dict:
-        """What `fit` was told, and what came of it. Raises ModelError if it was not recorded."""
+        """The arguments of `fit`, and its result. Raises ModelError if it was not recorded."""
         if not self.get("recipe"):
             raise ModelError(
                 f"the record of {self['model']}@{self['version']} has no 'recipe', so it cannot "

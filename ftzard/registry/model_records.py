@@ -56,10 +56,10 @@ def shipped_base(workspace: Workspace, model: Model, scratch: Path) -> Path | No
 
     Returns None for a base that its hub id and revision are enough to fetch.
     """
-    kept = base_archive(workspace, model.name)
-    if model.build is not None or model.revision is None and kept.is_file():
-        return kept
-    source = _found(workspace, model.source, model.revision, model.name)
+    packed = base_archive(workspace, model.name)
+    if model.build is not None or model.revision is None and packed.is_file():
+        return packed
+    source = _base_location(workspace, model.source, model.revision, model.name)
     return archive.pack(source, scratch / "base.zip") if Path(source).is_dir() else None
 
 
@@ -109,15 +109,15 @@ def _pack_folder(workspace: Workspace, model: Model, scratch: Path) -> Path | No
 def _require_same(workspace: Workspace, folder: Path, path: Path) -> None:
     from ftzard.modeling.hub import hash_weights
 
-    found = hash_weights(folder, None)
+    actual = hash_weights(folder, None)
     place = archive.unpack(path, workspace.cache)
-    said = place / PACKED
-    kept = (json.loads(said.read_text())["weight_hash"] if said.is_file()
-            else hash_weights(place, None))
-    if kept != found:
+    packed = place / PACKED
+    expected = (json.loads(packed.read_text())["weight_hash"] if packed.is_file()
+                else hash_weights(place, None))
+    if expected != actual:
         raise ModelError(
-            f"the base {workspace.relative(path)} was packed with weights {kept[:12]}…, but "
-            f"{folder} has {found[:12]}…; it is frozen at first use. Give the new one another "
+            f"the base {workspace.relative(path)} was packed with weights {expected[:12]}…, but "
+            f"{folder} has {actual[:12]}…; it is frozen at first use. Give the new one another "
             "model.name.")
 
 
@@ -128,7 +128,7 @@ def base_spec(workspace: Workspace, model: Model, task: str = DEFAULT_HEAD.task)
     """
     from ftzard.modeling.hub import hash_weights
 
-    source = _found(workspace, model.source, model.revision, model.name)
+    source = _base_location(workspace, model.source, model.revision, model.name)
     if not Path(source).is_dir():
         hash_weights(source, model.revision)  # refuses before a hub is asked again and again
     return spec_at(source, model, task)
@@ -165,12 +165,12 @@ def version_files(workspace: Workspace, version: Version) -> tuple[Path, BaseSpe
         raise ModelError(
             f"{version} has no record {workspace.relative(record_path(workspace, version))}, which "
             "says what its base is; bring it back with git.")
-    source = _found(workspace, base["source"], base.get("revision"), base["name"])
+    source = _base_location(workspace, base["source"], base.get("revision"), base["name"])
     return folder, tasks.base_spec({**read_meta(folder)["base"]["spec"], "source": source})
 
 
-def _found(workspace: Workspace, source: str | None, revision: str | None, name: str
-           ) -> str | Path:
+def _base_location(workspace: Workspace, source: str | None, revision: str | None, name: str
+                   ) -> str | Path:
     """Return a base's hub id or folder, or the unpacked archive of one that the workspace keeps."""
     if revision is not None:
         return source
@@ -278,20 +278,20 @@ def require_recorded_code(workspace: Workspace, version: Version, cleaning: Mapp
     Raises:
         ModelError: Its code is not on record, or the record's code is not with it.
     """
-    kept, record = cleaning.get("own"), read_record(workspace, version)
-    one = kept["sha256"][:12] if kept else "none"
+    own, record = cleaning.get("own"), read_record(workspace, version)
+    one = own["sha256"][:12] if own else "none"
     if record is not None:
         recorded = record.clean_hash
-        if (kept or {}).get("sha256") != recorded:
+        if (own or {}).get("sha256") != recorded:
             raise ModelError(
                 f"{version} brings code of its own with hash {one}, but its record says "
                 f"{recorded[:12] if recorded else 'none'}; it is not run. Bring model and record "
                 "back with git and DVC.")
-    elif kept is not None:
+    elif own is not None:
         names = sorted({path.parent.name for path in (workspace.root / "models").glob("*/*.yaml")})
         known = {each.clean_hash for name in names for each in records(workspace, name)}
-        if kept["sha256"] not in known:
+        if own["sha256"] not in known:
             raise ModelError(
-                f"{version} cleans texts with a function of its own ({kept['function']}, hash "
+                f"{version} cleans texts with a function of its own ({own['function']}, hash "
                 f"{one}), which no model's record in this workspace names; it is not run. Bring "
                 "the records with 'git pull'.")

@@ -48,10 +48,15 @@ def packaged(name: str, archives: Mapping[str, Path], *, example: Sequence[str],
              labels: Sequence[str], config: Mapping | None = None) -> Iterator[Path]:
     """Yield the folder of a model as MLflow keeps it; it is gone afterwards.
 
-    name: for the message; archives: 'adapter' and 'base', those that are shipped; example: raw
-    texts; labels: in the order of the probabilities, none of a model that writes answers; config:
-    what a bare base is opened with, or how a tuned model's confidence is told. Raises TrackingError
-    if there is no space for it.
+    Args:
+        name: For the message.
+        archives: 'adapter' and 'base', those that are shipped.
+        example: Raw texts.
+        labels: In the order of the probabilities, none of a model that writes answers.
+        config: What a bare base is opened with, or how a tuned model's confidence is told.
+
+    Raises:
+        TrackingError: If there is no space for it.
     """
     task = _task(archives, config)
     with tempfile.TemporaryDirectory() as folder:
@@ -123,15 +128,15 @@ def shipped(task: Task) -> list[Path]:
     """Return the files of FTzard that a model of a task needs: those of NEEDED, the task's
     predictor, and all that these import."""
     root = Path(ftzard.__file__).parents[1]
-    waiting, found = [*NEEDED, f"ftzard.tasks.{task.name}.predictor"], set()
+    waiting, modules = [*NEEDED, f"ftzard.tasks.{task.name}.predictor"], set()
     while waiting:
         name = waiting.pop()
         place = root.joinpath(*name.split("."))
         file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
-        if file.is_file() and file not in found:  # a name may be that of a function in a module
-            found.add(file)
+        if file.is_file() and file not in modules:  # a name may be that of a function in a module
+            modules.add(file)
             waiting += [name.rpartition(".")[0], *_imported(file)]
-    return sorted(found)
+    return sorted(modules)
 
 
 def _imported(file: Path) -> list[str]:

@@ -37,7 +37,8 @@ _FILE = re.compile(r"\S+\.(?:(?:txt|jsonl|csv)(?:\.gz)?|parquet)")
 class Asked:
     """What the words of a command mean: which model, and either texts or a file ('-': stdin).
 
-    overrides: where a file is predicted, such as compute=ray.
+    Attributes:
+        overrides: Where a file is predicted, such as compute=ray.
     """
 
     model: str
@@ -111,12 +112,13 @@ def predict_texts(workspace: Workspace, asked: Asked,
     """
     answer = _opened(workspace, asked.model, note)
     lines = [Line(number, text, text) for number, text in enumerate(asked.texts, 1)]
-    found = answer(lines)
-    wrong = [f"text {line.number} {line.text[:60]!r}: {said['error']}"
-             for line, said in zip(lines, found, strict=True) if "error" in said]
+    predictions = answer(lines)
+    wrong = [f"text {line.number} {line.text[:60]!r}: {prediction['error']}"
+             for line, prediction in zip(lines, predictions, strict=True) if "error" in prediction]
     if wrong:
         raise ModelError("\n".join(wrong))
-    return [{"text": line.text, **said} for line, said in zip(lines, found, strict=True)]
+    return [{"text": line.text, **prediction}
+            for line, prediction in zip(lines, predictions, strict=True)]
 
 
 def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], object], *,
@@ -124,10 +126,15 @@ def predict_stream(workspace: Workspace, asked: Asked, write: Callable[[str], ob
                    encoding: str | None = None, delimiter: str | None = None) -> Tally:
     """Predict a file or stdin; write a line of JSON per line of it, in order, batch by batch.
 
-    kind: one of FORMATS; default: by the file's name, of stdin by its first line. column: with the
-    text; encoding, delimiter: how it is written; defaults: as the config's `data` says, as training
-    reads. Raises DataError for what cannot be read at all; a single line that cannot be used is
-    written with its error.
+    Args:
+        kind: One of FORMATS; default: by the file's name, of stdin by its first line.
+        column: With the text.
+        encoding, delimiter: How it is written; defaults: as the config's `data` says, as training
+            reads.
+
+    Raises:
+        DataError: For what cannot be read at all; a single line that cannot be used is written
+            with its error.
     """
     if kind is not None and kind not in FORMATS:
         raise DataError(f"--format is '{kind}'{nearest(kind, FORMATS)}")
@@ -170,8 +177,8 @@ def _here(read: Iterable[list[Line]], answer: Callable[[list[Line]], list[dict]]
           ) -> Iterator[tuple[int, bool, str]]:
     """Yield (line number, whether it could not be predicted, JSON) of each line of batches."""
     for batch in read:
-        for said in line_answers.answered(batch, answer):
-            yield said["line"], "error" in said, line_answers.as_json(said)
+        for output in line_answers.answered(batch, answer):
+            yield output["line"], "error" in output, line_answers.as_json(output)
 
 
 def _on_cluster(workspace: Workspace, config: "Config", model: str, read: Iterable[list[Line]]
@@ -210,7 +217,7 @@ def batches(stream: BinaryIO, kind: str | None, column: str | Columns, encoding:
 def _lines(stream: BinaryIO, encoding: str) -> Iterator[list[Line]]:
     """Yield full batches of a file, and lines of a pipe as they arrive."""
     for texts in input_lines.text_lines(stream, encoding):
-        yield [requests.of_text(said) for said in texts]
+        yield [requests.of_text(text) for text in texts]
 
 
 def _is_object(line: str) -> bool:
@@ -263,15 +270,16 @@ def _table(path: Path, column: Columns) -> Iterator[list[Line]]:
 
 def _record(number: int, cells: list[str], header: list[str], column: Columns) -> Line:
     raw = ",".join(cells)
-    said = dict(zip(header, cells, strict=False))
+    values = dict(zip(header, cells, strict=False))
     if len(cells) != len(header):
         return Line(number, raw, error=f"{len(cells)} cells, expected {len(header)}")
-    asked = said if column.ignored is not None else {
-        name: said[name] for name in (column.text, column.input, column.messages) if name in said}
+    asked = values if column.ignored is not None else {
+        name: values[name] for name in (column.text, column.input, column.messages)
+        if name in values}
     if json_lines.half_pair(list(asked.values())):
-        return Line(number, raw.encode("utf-8", "replace").decode(), id=said.get("id"),
+        return Line(number, raw.encode("utf-8", "replace").decode(), id=values.get("id"),
                     error="bytes that are not of this encoding; see --encoding")
-    return requests.of_record(Line(number, raw, id=said.get("id")), asked, column)
+    return requests.of_record(Line(number, raw, id=values.get("id")), asked, column)
 
 
 def _opened(workspace: Workspace, model: str, note: Callable[[str], object] | None = None

@@ -26,7 +26,10 @@ from ftzard.workspace.workspace import Workspace
 class Promotion:
     """What was done: the new champion, the one before, and how far its record got.
 
-    commit: of the record; pushed: 'pushed', 'not pushed' or 'off'; reason: why not pushed.
+    Attributes:
+        commit: Of the record.
+        pushed: 'pushed', 'not pushed' or 'off'.
+        reason: Why not pushed.
     """
 
     champion: Version
@@ -40,9 +43,13 @@ def promote(workspace: Workspace, number: int, *, reason: str, who: str | None =
             say: Callable[[str], None] = print) -> Promotion:
     """Make version `number` the champion; the champion before becomes previous.
 
-    reason: why the gate is overruled, kept with the version; who: the person, default the user.
-    Raises TrackingError for a version that does not exist, that is champion already, or for an
-    empty reason; ModelError for one whose record, adapter or base is not in the workspace.
+    Args:
+        reason: Why the gate is overruled, kept with the version.
+        who: The person, default the user.
+
+    Raises:
+        TrackingError: For a version that does not exist, that is champion already, or for an empty
+            reason; ModelError for one whose record, adapter or base is not in the workspace.
     """
     with _alone(workspace, f"promoting version {number}", say) as (tracking, name):
         version = registry.version(tracking, name, number)
@@ -71,9 +78,10 @@ def rollback(workspace: Workspace, *, reason: str | None = None, who: str | None
         version = registry.by_alias(tracking, name, registry.PREVIOUS)
         before = registry.by_alias(tracking, name, registry.CHAMPION)
         if version is None or (before is not None and before.number == version.number):
-            held = f"{before} is the only champion there has been" if before else "there is none"
+            champions = (f"{before} is the only champion there has been" if before
+                         else "there is none")
             raise TrackingError(
-                f"the model '{name}' has no previous champion to go back to: {held}. Name a "
+                f"the model '{name}' has no previous champion to go back to: {champions}. Name a "
                 "version with 'ftzard promote VERSION --reason …'.")
         return _move(workspace, tracking, version, before, f"Roll back to {version}",
                      reason or "rolled back", who, say)
@@ -117,19 +125,19 @@ def _move(workspace: Workspace, tracking: Tracking, version: Version, before: Ve
                             f"record says; 'ftzard doctor --fix -w {workspace.in_shell}' "
                             "finishes what is left of it. Name another version.")
     now = datetime.now(UTC)
-    said = {"who": who or getpass.getuser(), "reason": reason,
-            "from": before.number if before else None, "to": version.number}
+    fields = {"who": who or getpass.getuser(), "reason": reason,
+              "from": before.number if before else None, "to": version.number}
     decision = promotions.following(model_records.records(workspace, version.name), now)
     path = model_records.record_path(workspace, version)
     with champion_alias.deciding(workspace, tracking, version, decision["id"]):
-        entry = {**decision, **said}
+        entry = {**decision, **fields}
         model_records.write_record(workspace, version,
                                  {"promotions": [*(record.get("promotions") or []), entry]})
         versioned = commit.version(
             workspace.root, [], also=[path], message=f"{what}: {reason}",
             run_id=f"by-hand-{now:%Y%m%dT%H%M%SZ}-v{version.number}", push=False, say=say)
     registry.tag(tracking, version, {f"promotion.{key}": value for key, value in
-                                     {"time": decision["time"], **said}.items()})
+                                     {"time": decision["time"], **fields}.items()})
     # Sent only when it is whole: a push may take long, and be interrupted.
     pushed, why = (publish.push(workspace.root, say) if workspace.config().versioning.push
                    else ("off", None))

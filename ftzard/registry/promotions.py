@@ -19,10 +19,15 @@ TAG = "champion.decision"
 class Decision:
     """A promotion on record.
 
-    id: unique; version: the one that became champion; by_hand: by a person, not by the gate; time:
-    ISO 8601, for people to read; after: ids of the decisions it follows (two after a merge of two
-    clones that had both decided); chained: whether the record itself names id and `after`; deleted:
-    whether the version was deleted since.
+    Attributes:
+        id: Unique.
+        version: The one that became champion.
+        by_hand: By a person, not by the gate.
+        time: ISO 8601, for people to read.
+        after: Ids of the decisions it follows (two after a merge of two clones that had both
+            decided).
+        chained: Whether the record itself names id and `after`.
+        deleted: Whether the version was deleted since.
     """
 
     id: str
@@ -36,17 +41,17 @@ class Decision:
 
 def on_record(records: Iterable[Mapping]) -> list[Decision]:
     """Return every promotion that the records of a model tell of, oldest first."""
-    found: list[Decision] = []
+    decisions: list[Decision] = []
     for record in records:
         number, deleted = int(record["version"]), bool(record.get("deleted"))
         verdict = record.get("verdict") or {}
         if verdict.get("promoted") or verdict.get("decision") == "promote":
-            found.append(_read(record.get("decision") or {}, number, False, deleted,
-                               str(record.get("created"))))
-        found += [_read(entry, number, True, deleted, str(entry.get("time")))
-                  for entry in record.get("promotions") or []]
-    before = sorted((d for d in found if not d.chained), key=lambda d: (d.time, d.version))
-    return [*before, *_in_order([d for d in found if d.chained])]
+            decisions.append(_read(record.get("decision") or {}, number, False, deleted,
+                                   str(record.get("created"))))
+        decisions += [_read(entry, number, True, deleted, str(entry.get("time")))
+                      for entry in record.get("promotions") or []]
+    before = sorted((d for d in decisions if not d.chained), key=lambda d: (d.time, d.version))
+    return [*before, *_in_order([d for d in decisions if d.chained])]
 
 
 def latest(records: Iterable[Mapping]) -> list[Decision]:
@@ -55,10 +60,10 @@ def latest(records: Iterable[Mapping]) -> list[Decision]:
     Several come from clones that decided without each other's records. Decisions for versions that
     were deleted since are left out.
     """
-    found = on_record(records)
-    chained = [decision for decision in found if decision.chained]
+    decisions = on_record(records)
+    chained = [decision for decision in decisions if decision.chained]
     if not chained:
-        return [decision for decision in found if not decision.deleted][-1:]
+        return [decision for decision in decisions if not decision.deleted][-1:]
     followed = {name for decision in chained for name in decision.after}
     return [d for d in chained if d.id not in followed and not d.deleted]
 

@@ -25,9 +25,12 @@ def restore(workspace: Workspace, which: str, artifacts: Sequence[str] = (), *,
             say: Callable[[str], object] = print) -> dict:
     """Bring artifacts back as they were at a commit or with a run, and commit that.
 
-    which: a commit, or the id of an MLflow run: what stood when Git_Dvc had followed it, or what it
-    took if Git_Dvc does not follow its step. artifacts: names or paths; none means all there were.
     A model's record comes back with its adapter. What is newer and was not there then, stays.
+
+    Args:
+        which: A commit, or the id of an MLflow run: what stood when Git_Dvc had followed it, or
+            what it took if Git_Dvc does not follow its step.
+        artifacts: Names or paths; none means all there were.
 
     Returns 'commit' (None if git had it all as asked), and the 'files' that were written: artifact,
     path, the version they are of, rows. Raises WorkspaceError for what is no commit, run or
@@ -41,8 +44,8 @@ def restore(workspace: Workspace, which: str, artifacts: Sequence[str] = (), *,
         if workspace.unfinished_restore.is_file():
             say(finish(workspace, say))
         known = _standing(workspace, config, which)
-        told = _described(root, known)
-        wanted = _wanted(workspace, config, known, artifacts, told)
+        descriptions = _described(root, known)
+        wanted = _wanted(workspace, config, known, artifacts, descriptions)
         names = {path: artifact_names.name_of(path, config.paths) for path in wanted}
         done = versioned.restore(root, wanted, say=say, message=_message(wanted, names),
                                  begin=lambda: write_json(workspace.unfinished_restore,
@@ -50,7 +53,7 @@ def restore(workspace: Workspace, which: str, artifacts: Sequence[str] = (), *,
         workspace.unfinished_restore.unlink(missing_ok=True)
     return {"commit": done.commit, "files": [
         {"artifact": names[path], "path": path, "version": wanted[path],
-         "rows": told[path, wanted[path]].rows} for path in done.files]}
+         "rows": descriptions[path, wanted[path]].rows} for path in done.files]}
 
 
 def finish(workspace: Workspace, say: Callable[[str], object] = print) -> str:
@@ -75,12 +78,12 @@ def _message(wanted: Mapping[str, str], names: Mapping[str, str]
 
 def _described(root: Path, known: Mapping[str, str]) -> dict[tuple[str, str], Version]:
     """Return {(path, commit): version} of HEAD's history, and of these where it has them not."""
-    told: dict[tuple[str, str], Version] = {}
+    descriptions: dict[tuple[str, str], Version] = {}
     for path, revision in (("", "HEAD"), *known.items()):
-        if (path, revision) not in told:
-            told |= {(v.path, v.commit): v
-                     for v in versions.every_version(root, revision, paths=EVERYTHING)}
-    return told
+        if (path, revision) not in descriptions:
+            descriptions |= {(v.path, v.commit): v
+                             for v in versions.every_version(root, revision, paths=EVERYTHING)}
+    return descriptions
 
 
 def _standing(workspace: Workspace, config: Config, which: str) -> dict[str, str]:
@@ -94,7 +97,7 @@ def _standing(workspace: Workspace, config: Config, which: str) -> dict[str, str
             run = runs.known(tracking, which)
             tags = run.data.tags if run else None
     if tags is not None and "data_commit" not in tags:
-        return _taken(workspace, config, which, tags)
+        return _inputs_of_run(workspace, config, which, tags)
     commit = tags["data_commit"] if tags else versions.commit_named(root, which)
     if commit is None or not versions.is_here(root, commit):
         raise WorkspaceError(
@@ -105,25 +108,26 @@ def _standing(workspace: Workspace, config: Config, which: str) -> dict[str, str
     return versions.in_force(root, commit, paths=EVERYTHING)
 
 
-def _taken(workspace: Workspace, config: Config, run_id: str, tags: Mapping[str, str]
-           ) -> dict[str, str]:
+def _inputs_of_run(workspace: Workspace, config: Config, run_id: str, tags: Mapping[str, str]
+                   ) -> dict[str, str]:
     """Return {path: commit} of what a run took, by its tags: it yields nothing of its own."""
-    found = {}
+    commits = {}
     for key, commit in tags.items():
         name = key.removeprefix("data_version.")
         if name == key or not versions.is_here(workspace.root, commit):
             continue
         kind = "delivery" if name in DELIVERIES else name
-        found |= {path: made for path, made in versions.in_force(workspace.root, commit).items()
-                  if made == commit and artifact_names.name_of(path, config.paths) == kind}
-    if not found:
+        commits |= {path: made for path, made in versions.in_force(workspace.root, commit).items()
+                    if made == commit and artifact_names.name_of(path, config.paths) == kind}
+    if not commits:
         raise WorkspaceError(f"the run {run_id} names no data version: Git_Dvc has not followed "
                              "it, and what it took was not versioned here.")
-    return found
+    return commits
 
 
 def _wanted(workspace: Workspace, config: Config, known: Mapping[str, str],
-            artifacts: Sequence[str], told: Mapping[tuple[str, str], Version]) -> dict[str, str]:
+            artifacts: Sequence[str], descriptions: Mapping[tuple[str, str], Version]
+            ) -> dict[str, str]:
     """Return {path: commit} of what is to come back: a record only by name, or with its adapter.
 
     A record grows after its adapter is made (the verdict is added), so one whose adapter stays as
@@ -137,7 +141,8 @@ def _wanted(workspace: Workspace, config: Config, known: Mapping[str, str],
     now = versions.in_force(workspace.root, "HEAD")
     for path in list(wanted):
         record = f"{path.removesuffix('.zip')}.yaml"
-        there = told.get((path, now.get(path, "")))
-        if record in known and (there is None or there.blob != told[path, wanted[path]].blob):
+        there = descriptions.get((path, now.get(path, "")))
+        if record in known and (there is None
+                                or there.blob != descriptions[path, wanted[path]].blob):
             wanted[record] = known[record]
     return wanted

@@ -18,9 +18,11 @@ from ftzard.workspace.workspace import Workspace
 def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -> dict:
     """Return {'rows': n, 'by': {model: n}}: rows that stand, or nearly, in their training data.
 
-    rows: (text, and messages and label of free answers). A bare base has none; None is for a model
-    whose training data is not on record, or cannot be had. Nearly is what
-    `near_duplicates.drop_near_duplicates` means by it.
+    A bare base has none; None is for a model whose training data is not on record, or cannot be
+    had. Nearly is what `near_duplicates.drop_near_duplicates` means by it.
+
+    Args:
+        rows: (text, and messages and label of free answers).
     """
     by, any_of_them = {}, pd.Series(False, rows.index)
     config = workspace.config()
@@ -33,9 +35,9 @@ def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -
             by[model.name] = None
             continue
         compared = _as_it_reads(model, rows) if model.cleaning.get("own") else rows
-        found = repeats(compared, trained, rules, repeated_of)
-        by[model.name] = int(found.sum())
-        any_of_them |= found
+        repeated = repeats(compared, trained, rules, repeated_of)
+        by[model.name] = int(repeated.sum())
+        any_of_them |= repeated
     return {"rows": int(any_of_them.sum()), "by": by}
 
 
@@ -50,19 +52,20 @@ def _as_it_reads(model: Files, rows: pd.DataFrame) -> pd.DataFrame:
 def sentence(rows: Mapping) -> str:
     """Return what is to be said of the rows of a comparison, with a space before it, or ''.
 
-    rows: {n, learned}; without the second, as for test rows, there is nothing to say.
+    Args:
+        rows: {n, learned}; without the second, as for test rows, there is nothing to say.
     """
     learned = rows.get("learned") or {"rows": 0, "by": {}}
-    told, by = "", {name: n for name, n in learned["by"].items() if n}
+    clause, by = "", {name: n for name, n in learned["by"].items() if n}
     if learned["rows"]:
-        told = (f" {learned['rows']:,} of {rows['n']:,} rows stand in the training data, up to one "
-                f"word ({', '.join(f'{n:,} in that of {name}' for name, n in by.items())}): who "
-                "has learned them looks better there than on new rows.")
+        clause = (f" {learned['rows']:,} of {rows['n']:,} rows stand in the training data, up to "
+                  f"one word ({', '.join(f'{n:,} in that of {name}' for name, n in by.items())}): "
+                  "who has learned them looks better there than on new rows.")
     unknown = [name for name, n in learned["by"].items() if n is None]
     if unknown:
-        told += (f" Whether {' and '.join(unknown)} learned any of these rows is not known: the "
-                 "training data is not here.")
-    return told
+        clause += (f" Whether {' and '.join(unknown)} learned any of these rows is not known: the "
+                   "training data is not here.")
+    return clause
 
 
 def _training_rows(workspace: Workspace, model: Files) -> pd.DataFrame | None:

@@ -21,7 +21,7 @@ def called(batch: object, delivered_as: Mapping[str, str]) -> str:
     return named(batch, delivered_as) if str(batch) in delivered_as else f"batch {batch}"
 
 
-def told(sentence: str, delivered_as: Mapping[str, str]) -> str:
+def with_names(sentence: str, delivered_as: Mapping[str, str]) -> str:
     """Replace every batch in a sentence by its name."""
     if not delivered_as:
         return sentence

@@ -23,8 +23,11 @@ STEPS = 200
 class Tested:
     """The answers of a model to n test rows.
 
-    classes: k names; true, predicted: n indices of classes; confidence: n numbers in [0, 1];
-    texts, ids: of the rows.
+    Attributes:
+        classes: K names.
+        true, predicted: N indices of classes.
+        confidence: N numbers in [0, 1].
+        texts, ids: Of the rows.
     """
 
     classes: Sequence[str]

@@ -168,5 +168,6 @@ def _verdict(facts: Facts, task: TaskSections) -> Markup:
     warnings = [f"Warning: {warning}" for warning in verdict.get("warnings", [])]
     return html.render(
         "verdict", verdict=verdict, headline=headline,
-        reasons=[batch_names.told(reason, facts.delivered_as) for reason in verdict["reasons"]],
+        reasons=[batch_names.with_names(reason, facts.delivered_as)
+                 for reason in verdict["reasons"]],
         warnings=warnings + ([gate.TRIAL] if gate.is_trial(verdict) else []))

@@ -1,7 +1,7 @@
-"""What the report is told: the facts of one round as plain values, each section optional.
+"""The input of the report: the facts of one round as plain values, each section optional.
 
 Whoever runs a round fills `Facts` (or the same as nested dicts, straight from JSON); the page says
-plainly what it was not told. A name that is not here is refused, so that a fact is never dropped
+plainly which facts are missing. A name that is not here is refused, so that a fact is never dropped
 because of a spelling.
 """
 
@@ -302,9 +302,9 @@ class Facts:
         if values.get("answers") is not None:
             lines = [_made(AnsweringModel, item) for item in values["answers"].models]
             values["answers"] = replace(values["answers"], models=lines)
-        told = cls(**values)
-        told.check()
-        return told
+        made = cls(**values)
+        made.check()
+        return made
 
     def check(self) -> None:
         """Refuse facts that contradict each other."""
@@ -312,14 +312,15 @@ class Facts:
             lengths = np.asarray(self.token_lengths)
             rows = int((lengths > self.max_length).sum())
             tokens = int(np.clip(lengths - self.max_length, 0, None).sum())
-            for name, told, found in (
+            for name, stated, counted in (
                 ("cut_rows", self.cut_rows, rows),
                 ("cut_tokens", self.cut_tokens, tokens),
             ):
-                if told is not None and told != found:
+                if stated is not None and stated != counted:
                     raise DataError(
-                        f"the report was told {name}={told}, but token_lengths with max_length="
-                        f"{self.max_length} give {found}; token_lengths are counted before cutting."
+                        f"the report was given {name}={stated}, but token_lengths with max_length="
+                        f"{self.max_length} give {counted}; token_lengths are counted before "
+                        "cutting."
                     )
         if self.test is not None:
             sizes = {
@@ -334,11 +335,12 @@ class Facts:
     def _check_answers(self, measure: metric_info.Measure) -> None:
         of_classes = [name for name in ("models", "class_counts", "test") if getattr(self, name)]
         if of_classes:
-            raise DataError(f"the report was told answers and {', '.join(of_classes)}; a round is "
+            raise DataError(f"the report has answers and {', '.join(of_classes)}; a round is "
                             "either of instruction tuning or of classification.")
-        if self.comparison and metric_info.told_in(self.comparison) is not measure:
-            raise DataError(f"the report was told answers by {measure.name} and a verdict by "
-                            f"{metric_info.told_in(self.comparison).name}; expected one measure.")
+        if self.comparison and metric_info.measure_of(self.comparison) is not measure:
+            raise DataError(f"the report has answers by {measure.name} and a verdict "
+                            f"by {metric_info.measure_of(self.comparison).name}; expected one "
+                            "measure.")
 
 
 def measured(entry: Mapping[str, Any], side: str, measure: str) -> float | None:

@@ -13,11 +13,11 @@ DECISIONS = {"promote": "promoted", "refuse": "refused"}
 
 def error_budget(facts: Facts) -> Markup:
     """Return what each decision spent of the error budget, and what is left."""
-    told = facts.error_budget
-    if not told:
+    budget = facts.error_budget
+    if not budget:
         return missing("There is no error budget (gate.error_budget is null): each decision is "
                        "tested at gate.confidence, however many there were.")
-    if not told["history"]:
+    if not budget["history"]:
         return missing("No decision was made yet.")
     lines = [
         (f"v{line['version']}",
@@ -26,17 +26,17 @@ def error_budget(facts: Facts) -> Markup:
          share(line["earned"]) if line["earned"] else "–",
          share(line["left"]), f"{line['fresh_rows']:,}",
          badge(DECISIONS.get(line["decision"], line["decision"]), line["decision"]))
-        for line in reversed(told["history"])]
+        for line in reversed(budget["history"])]
     return joined([
-        opening(told["sentence"]),
+        opening(budget["sentence"]),
         table(("version", "decision", "tested at", "earned back", "left", "fresh test rows",
                "verdict"), lines,
               (None, "number", "number", "number", "number", "number", None)),
         tag("p", "The chance that any promotion of this line is of a model no better than its "
-                 f"champion is at most {share(told['budget'])} over {told['rounds']} decisions. "
-                 "Fresh test rows are used by no earlier decision; a promotion that they show "
-                 "alone earns its level back. A dash is a decision that could promote nothing, or "
-                 "the first model, which replaces no champion: it spends nothing.",
+                 f"champion is at most {share(budget['budget'])} over {budget['rounds']} "
+                 "decisions. Fresh test rows are used by no earlier decision; a promotion that "
+                 "they show alone earns its level back. A dash is a decision that could promote "
+                 "nothing, or the first model, which replaces no champion: it spends nothing.",
             class_="soft small gap")])
 
 
@@ -48,7 +48,7 @@ def estimates(facts: Facts) -> Markup:
     last = lines[-1]
     drawn = [line for line in lines if line["estimate"] is not None]
     return joined([
-        opening(batch_names.told(last["sentence"], facts.delivered_as)),
+        opening(batch_names.with_names(last["sentence"], facts.delivered_as)),
         tag("div", plots.svg(plots.estimates(drawn, facts.delivered_as)), class_="wide")
         if drawn else "",
         table(("batch", "model", "rows", "estimated", "95 % interval", "measured", ""),

@@ -64,7 +64,7 @@ def new_labels(rounds: Sequence[Round], given: str) -> list[tuple[str, str]]:
 def forgetting(facts: Facts) -> Markup:
     """Return each version's score on each batch's test set, and the averages."""
     matrix = facts.forgetting
-    measure = metric_info.told_in(matrix)
+    measure = metric_info.measure_of(matrix)
     if not matrix or not matrix["versions"]:
         return missing("No version was measured batch by batch, so nothing shows what was "
                        "forgotten.")
@@ -90,7 +90,7 @@ def drift(facts: Facts) -> Markup:
     alarms = sum(bool(e["alarm"]) for e in entries)
     return render(
         "drift",
-        lead=f"{batch_names.told(last['sentence'], facts.delivered_as)} {len(entries)} "
+        lead=f"{batch_names.with_names(last['sentence'], facts.delivered_as)} {len(entries)} "
              f"{plural(len(entries), 'batch')} compared so far, {alarms} with an alarm.",
         last=last,
         batch=batch_names.named(last["batch"], facts.delivered_as),
@@ -119,7 +119,7 @@ def _row(item: Round, delivered_as: Mapping[str, str], several: bool) -> tuple:
         item.model or "",
         "–" if item.labels is None else f"{item.labels:,}",
         "measured on other rows, see below" if item.apart else _score(item, several),
-        joined([decision, tag("div", batch_names.told(item.reason or "", delivered_as),
+        joined([decision, tag("div", batch_names.with_names(item.reason or "", delivered_as),
                               class_="soft small")]),
     )
 

@@ -54,16 +54,16 @@ def learning(facts: Facts) -> Markup:
 
 def data(facts: Facts) -> Markup:
     """Return class balance or supervised tokens, lengths with truncation, rejected rows, leaks."""
-    told = facts.answers
+    answers = facts.answers
     rejected, examples = _rejected(facts)
     leaks = None if facts.leaks is None else [
         (reason, f"{n:,}") for reason, n in sorted(facts.leaks.items(), key=lambda x: -x[1]) if n]
     return render(
         "data",
         lead=_data_sentence(facts),
-        balance=_classes(facts) if told is None else _supervised(told),
+        balance=_classes(facts) if answers is None else _supervised(answers),
         lengths=_lengths(facts),
-        sources=_sources(told) if told is not None and told.rows and len(told.rows) > 1 else "",
+        sources=_sources(answers) if answers is not None and len(answers.rows or ()) > 1 else "",
         rejected=rejected,
         examples=examples,
         leaks=leaks,
@@ -99,27 +99,28 @@ def _trials_sentence(trials: Sequence[Trial], metric: str) -> str:
         return "It was trained once." if only else f"{chosen}."
     whose = "The" if only else f"{chosen}; its"
     if best.best_epoch is not None:
-        said = (f"validation loss is {peak[0]:.3f} nats per token" if free
-                else f"validation {_words(metric)} is {percent(peak[0])}")
-        return f"{whose} {said} with the weights of epoch {peak[1]:g}, which were kept."
-    said = (f"lowest validation loss is {peak[0]:.3f} nats per token" if free
-            else f"best validation {_words(metric)} is {percent(peak[0])}")
-    return f"{whose} {said}, after epoch {peak[1]:g}."
+        clause = (f"validation loss is {peak[0]:.3f} nats per token" if free
+                  else f"validation {_words(metric)} is {percent(peak[0])}")
+        return f"{whose} {clause} with the weights of epoch {peak[1]:g}, which were kept."
+    clause = (f"lowest validation loss is {peak[0]:.3f} nats per token" if free
+              else f"best validation {_words(metric)} is {percent(peak[0])}")
+    return f"{whose} {clause}, after epoch {peak[1]:g}."
 
 
 def _confidence_sentence(trials: Sequence[Trial]) -> str | None:
     """Say whether the epoch that was kept is surer than it should be, if training measured it."""
     best = trials[0] if len(trials) == 1 else next((t for t in trials if t.best), None)
-    kept = None if best is None or best.best_epoch is None else next(
+    best_entry = None if best is None or best.best_epoch is None else next(
         (e for e in best.history if e["epoch"] == best.best_epoch), None)
-    if kept is None or kept.get("temperature") is None:
+    if best_entry is None or best_entry.get("temperature") is None:
         return None
-    temperature = kept["temperature"]
+    temperature = best_entry["temperature"]
     how = ("surer than it should be" if temperature > 1.05 else
            "less sure than it could be" if temperature < 0.95 else "as sure as it should be")
-    return (f"In that epoch it is {how}: the loss is {kept['validation_loss']:.3f} on validation "
-            f"rows and {kept['train_loss']:.3f} on training rows, and with its logits divided by "
-            f"{temperature:.2f} it is {kept['calibrated_loss']:.3f} on validation rows.")
+    return (f"In that epoch it is {how}: the loss is {best_entry['validation_loss']:.3f} on "
+            f"validation rows and {best_entry['train_loss']:.3f} on training rows, and with its "
+            f"logits divided by {temperature:.2f} it is {best_entry['calibrated_loss']:.3f} on "
+            "validation rows.")
 
 
 def _search(trials: Sequence[Trial], metric: str) -> str:
@@ -164,9 +165,9 @@ def _peak(trial: Trial, metric: str) -> tuple[float, float] | None:
     Where it is not known which one was kept, the best one counts, and the first that reached it.
     """
     sign = -1 if metric == "loss" else 1
-    found = [(measured(entry, "validation", metric), entry["epoch"]) for entry in trial.history
-             if trial.best_epoch in (None, entry["epoch"])]
-    known = [(sign * value, -epoch) for value, epoch in found if value is not None]
+    values = [(measured(entry, "validation", metric), entry["epoch"]) for entry in trial.history
+              if trial.best_epoch in (None, entry["epoch"])]
+    known = [(sign * value, -epoch) for value, epoch in values if value is not None]
     if not known:
         return None
     value, epoch = max(known)
@@ -201,13 +202,13 @@ def _data_sentence(facts: Facts) -> str:
         parts.append(f"{usable:,} are in use")
     if not parts:
         return "The counts of rows were not reported."
-    told = ", ".join(parts) + "."
+    sentence = ", ".join(parts) + "."
     if not usable or None in (facts.rows_read, rejected, like_test):
-        return told
+        return sentence
     away = facts.rows_read - rejected - like_test - lost - usable - sum(dropped.values())
-    return told if not away else (
-        f"{told} These counts are {abs(away):,} {plural(abs(away), 'row')} apart: they come from "
-        "steps that ran on different data.")
+    return sentence if not away else (
+        f"{sentence} These counts are {abs(away):,} {plural(abs(away), 'row')} apart: they come "
+        "from steps that ran on different data.")
 
 
 def _classes(facts: Facts) -> Markup:
@@ -219,9 +220,10 @@ def _classes(facts: Facts) -> Markup:
     return picture("Class balance", caption, plots.svg(plots.class_balance(counts)))
 
 
-def _supervised(told: Answers) -> Markup:
+def _supervised(answers: Answers) -> Markup:
     """Say how many tokens were learned, how many stood before them, and what was lost."""
-    tokens, prompts, rows = told.supervised_tokens, told.prompt_tokens or {}, told.rows or {}
+    tokens = answers.supervised_tokens
+    prompts, rows = answers.prompt_tokens or {}, answers.rows or {}
     if not tokens:
         return missing("The supervised tokens were not reported.")
     lines = []
@@ -232,21 +234,21 @@ def _supervised(told: Answers) -> Markup:
                       "–" if before is None else f"{before:,}", f"{n:,}",
                       "–" if before is None else percent(n / max(n + before, 1))))
     return render("supervised_tokens", splits=lines, settings=[
-        ("put to the model as", told.template),
-        ("short rows packed together", None if told.packing is None
-         else "yes" if told.packing else "no"),
-        ("answers cut by the length limit", None if told.cut_answers is None
-         else f"{told.cut_answers:,}"),
-        ("rows left out, no token of their answer left", None if told.lost_rows is None
-         else f"{told.lost_rows:,}"),
+        ("put to the model as", answers.template),
+        ("short rows packed together", None if answers.packing is None
+         else "yes" if answers.packing else "no"),
+        ("answers cut by the length limit", None if answers.cut_answers is None
+         else f"{answers.cut_answers:,}"),
+        ("rows left out, no token of their answer left", None if answers.lost_rows is None
+         else f"{answers.lost_rows:,}"),
     ])
 
 
-def _sources(told: Answers) -> Markup:
-    total = sum(sum(by_split.values()) for by_split in told.rows.values())
+def _sources(answers: Answers) -> Markup:
+    total = sum(sum(by_split.values()) for by_split in answers.rows.values())
     return picture("Where the rows come from",
-                   f"{total:,} usable rows of {len(told.rows)} sources.",
-                   plots.svg(plots.class_balance(told.rows)))
+                   f"{total:,} usable rows of {len(answers.rows)} sources.",
+                   plots.svg(plots.class_balance(answers.rows)))
 
 
 def _lengths(facts: Facts) -> Markup:

@@ -80,7 +80,7 @@ class Standings:
         return cls(
             judged=number, n=int(scores[number]["n"]),
             data_version=rows.get("data_version") or _data_version(newest),
-            time=table.get("time"), measure=metric_info.told_in(_line(newest, "challenger")),
+            time=table.get("time"), measure=metric_info.measure_of(_line(newest, "challenger")),
             scores=scores, beside=others, apart=tuple(sorted(apart, key=lambda a: a.version)))
 
     @property
@@ -107,7 +107,7 @@ def own_rows(record: Mapping) -> str:
 
 def _scores(record: Mapping) -> dict[int, Mapping]:
     table = (record.get("same_rows") or {}).get("scores")
-    measure = metric_info.told_in(_line(record, "challenger"))
+    measure = metric_info.measure_of(_line(record, "challenger"))
     if table:
         return {int(v): _named(line, measure) for v, line in
                 sorted(table.items(), key=lambda pair: int(pair[0]))}

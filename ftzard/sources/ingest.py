@@ -8,7 +8,7 @@ from pathlib import Path
 from ftzard.config.schema import Config
 from ftzard.core.artifacts import sha256, write_atomically, write_json
 from ftzard.data import reading, storage
-from ftzard.sources.open import Opened, committed, keep_bytes, kept_in, open_source
+from ftzard.sources.open import Opened, cache_folder, committed, keep_bytes, open_source
 from ftzard.sources.rows import Reader, draw, json_lines, lacking
 from ftzard.sources.source import parse
 from ftzard.workspace.identity_rules import identity
@@ -22,48 +22,50 @@ def materialise(workspace: Workspace, config: Config, given: str | None = None, 
                 answers: bool = True) -> Path:
     """Return the file that holds the rows of a source, or of the config's mix; written once.
 
-    given: the source's name; None takes `data.mix`. answers: False for a batch that is not
-    labelled yet. It stands in the workspace's cache, or under data/raw if it was a delivery before;
-    its name is the hash of its content, and `describe` tells what it is made of.
+    Args:
+        given: The source's name; None takes `data.mix`.
+        answers: False for a batch that is not labelled yet. It stands in the workspace's cache, or
+            under data/raw if it was a delivery before; its name is the hash of its content, and
+            `describe` tells what it is made of.
     """
     weights = {given: 1.0} if given is not None else dict(config.data.mix)
     opened = [open_source(workspace, config, parse(name)) for name in sorted(weights)]
     asked = _asked(config, opened, weights, given is None, answers)
-    known = kept_in(workspace) / "asked" / f"{asked}.json"
+    known = cache_folder(workspace) / "asked" / f"{asked}.json"
     if known.is_file():
         record = json.loads(known.read_text(encoding="utf-8"))
         path = _whole(workspace, record)
         if path is not None:
-            write_json(kept_in(workspace) / f"{record['sha256']}.json", record)
+            write_json(cache_folder(workspace) / f"{record['sha256']}.json", record)
             return path
     alone = opened[0] if given is not None else None
     if alone is not None and len(alone.files) == 1 and not alone.own:
         path = keep_bytes(workspace, alone.files[0].read_bytes(), reading.file_type(
-            alone.files[0], reading.KEPT))
+            alone.files[0], reading.STORED_TYPES))
         count = rows_of(path, config)
-        told = [alone.told(rows=count, taken=count)]
+        origins = [alone.record(rows=count, taken=count)]
     else:
         reader = Reader(config, answers, lacking(config, opened))
         if alone is not None:
             rows = reader.rows(alone)
-            told = [alone.told(rows=len(rows), taken=len(rows))]
+            origins = [alone.record(rows=len(rows), taken=len(rows))]
         else:
-            rows, told = draw(config, opened, weights, reader,
-                              identity(workspace, config))
+            rows, origins = draw(config, opened, weights, reader,
+                                 identity(workspace, config))
         path = keep_bytes(workspace, json_lines(rows, config), ".jsonl")
-    record = {"sha256": path.name.split(".", 1)[0], "file": path.name, "sources": told}
+    record = {"sha256": path.name.split(".", 1)[0], "file": path.name, "sources": origins}
     if given is None:
         record |= {"seed": config.seed, "sample_rows": config.data.sample_rows,
                    "batch": _batch_of_mix(weights)}
-    write_json(kept_in(workspace) / f"{record['sha256']}.json", record)
+    write_json(cache_folder(workspace) / f"{record['sha256']}.json", record)
     write_json(known, record)
     return _whole(workspace, record)
 
 
 def _batch_of_mix(names: Iterable[str]) -> str:
     """Return the batch that all draws of a mix of these sources are."""
-    told = "\x00".join(["mix", *sorted(names)])
-    return hashlib.sha256(told.encode()).hexdigest()[:DIGITS]
+    key = "\x00".join(["mix", *sorted(names)])
+    return hashlib.sha256(key.encode()).hexdigest()[:DIGITS]
 
 
 def batch_of(workspace: Workspace, delivery: Path) -> str:
@@ -74,13 +76,13 @@ def batch_of(workspace: Workspace, delivery: Path) -> str:
     delivery is its content.
     """
     record = _record(workspace, Path(delivery))
-    told = {} if record is None else json.loads(record.read_text(encoding="utf-8"))
-    return told.get("batch") or reading.batch_of(delivery)
+    origins = {} if record is None else json.loads(record.read_text(encoding="utf-8"))
+    return origins.get("batch") or reading.batch_of(delivery)
 
 
 def _whole(workspace: Workspace, record: Mapping) -> Path | None:
     """Return where the file of a record stands: as a delivery if it was one; None if it is gone."""
-    for folder in (workspace.raw, kept_in(workspace)):
+    for folder in (workspace.raw, cache_folder(workspace)):
         path = folder / record["file"]
         if path.is_file() and sha256(path) == record["sha256"]:
             return path
@@ -100,7 +102,7 @@ def describe(workspace: Workspace, delivery: Path) -> list[dict]:
         return json.loads(record.read_text(encoding="utf-8"))["sources"]
     path = delivery if delivery.is_absolute() else workspace.root / delivery
     source = parse(workspace.relative(path))
-    return [Opened(source, (path,), committed(workspace, path), sha256(path)).told()]
+    return [Opened(source, (path,), committed(workspace, path), sha256(path)).record()]
 
 
 def keep(workspace: Workspace, delivery: Path) -> Path | None:
@@ -122,7 +124,7 @@ def keep(workspace: Workspace, delivery: Path) -> Path | None:
 
 def _record(workspace: Workspace, delivery: Path) -> Path | None:
     name = f"{delivery.name.split('.', 1)[0]}.json"
-    places = (workspace.root / "data" / "sources", kept_in(workspace))
+    places = (workspace.root / "data" / "sources", cache_folder(workspace))
     return next((place / name for place in places if (place / name).is_file()), None)
 
 

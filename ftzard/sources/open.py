@@ -20,8 +20,10 @@ from ftzard.workspace.workspace import Workspace
 class Opened:
     """A source whose bytes are here.
 
-    files: in order; own: whether they are tables of FTzard's own (cleaned rows), with its columns;
-    version: the commit or revision that it is of, None if nothing versions it.
+    Attributes:
+        files: In order.
+        own: Whether they are tables of FTzard's own (cleaned rows), with its columns.
+        version: The commit or revision that it is of, None if nothing versions it.
     """
 
     source: Source
@@ -31,22 +33,22 @@ class Opened:
     own: bool = False
     facts: dict = field(default_factory=dict)
 
-    def told(self, **counts: object) -> dict:
+    def record(self, **counts: object) -> dict:
         """Return the record of this source, with what was counted of it."""
-        told = {"name": self.source.name, "kind": self.source.kind, "version": self.version,
-                "sha256": self.sha256, "rows": None, "usable": None, "rejected": None,
-                "taken": None, "weight": None}
-        return {**told, **self.facts, **counts}
+        record = {"name": self.source.name, "kind": self.source.kind, "version": self.version,
+                  "sha256": self.sha256, "rows": None, "usable": None, "rejected": None,
+                  "taken": None, "weight": None}
+        return {**record, **self.facts, **counts}
 
 
-def kept_in(workspace: Workspace) -> Path:
+def cache_folder(workspace: Workspace) -> Path:
     """Return where the bytes of sources are kept."""
     return workspace.cache / "sources"
 
 
 def keep_bytes(workspace: Workspace, content: bytes, ending: str) -> Path:
     """Write bytes under their hash, once."""
-    path = kept_in(workspace) / f"{hashlib.sha256(content).hexdigest()}{ending}"
+    path = cache_folder(workspace) / f"{hashlib.sha256(content).hexdigest()}{ending}"
     if not path.is_file() or sha256(path) != path.name.split(".", 1)[0]:
         write_atomically(path, lambda part: part.write_bytes(content))
     return path
@@ -67,7 +69,7 @@ def open_source(workspace: Workspace, config: Config, source: Source) -> Opened:
         holder, artifact = source.place.split("/")
         folder = comet_artifacts.download(
             source.name, holder, artifact, source.version,
-            kept_in(workspace) / "comet" / holder / artifact / source.version)
+            cache_folder(workspace) / "comet" / holder / artifact / source.version)
         return _files(folder, source, source.version)
     path = workspace.root / source.place
     drop_folders.refuse_outside(workspace, path)
@@ -85,8 +87,8 @@ def committed(workspace: Workspace, path: Path) -> str | None:
     """Return the commit that versions a file as it stands, or None."""
     if not path.is_relative_to(workspace.root):
         return None
-    found = versions.history(workspace.root, workspace.relative(path))[:1]
-    return found[0].commit if found and found[0].md5 == dvc_hash(path) else None
+    commits = versions.history(workspace.root, workspace.relative(path))[:1]
+    return commits[0].commit if commits and commits[0].md5 == dvc_hash(path) else None
 
 
 def _files(folder: Path, source: Source, version: str | None) -> Opened:
@@ -117,12 +119,12 @@ def _version(workspace: Workspace, config: Config, source: Source) -> Opened:
         raise DataError(f"{source.name}: {len(paths)} artifacts are called '{source.place}' there: "
                         f"{', '.join(paths[:5])}{', …' if len(paths) > 5 else ''}; expected the "
                         "path of one.")
-    found = content(workspace.root, paths[0], there[paths[0]])
-    ending = reading.file_type(PurePosixPath(found.path), reading.KEPT)
-    file = keep_bytes(workspace, found.file.read_bytes(), ending)
-    return Opened(source, (file,), found.commit, file.name.split(".", 1)[0],
+    content_there = content(workspace.root, paths[0], there[paths[0]])
+    ending = reading.file_type(PurePosixPath(content_there.path), reading.STORED_TYPES)
+    file = keep_bytes(workspace, content_there.file.read_bytes(), ending)
+    return Opened(source, (file,), content_there.commit, file.name.split(".", 1)[0],
                    own={"id", "batch", "text", "label"} <= set(_header(file)),
-                   facts={"artifact": found.path})
+                   facts={"artifact": content_there.path})
 
 
 def _header(file: Path) -> list[str]:
@@ -145,7 +147,7 @@ def _hub(workspace: Workspace, source: Source) -> Opened:
     except Exception as error:
         offline = type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled")
         why = ("the hub was not reached (no network, or HF_HUB_OFFLINE is set), and that commit is "
-               "not in the hub's cache here" if offline else hub.said(error))
+               "not in the hub's cache here" if offline else hub.message(error))
         raise DataError(
             f"{source.name} cannot be had: {why}. Check owner, name and commit at "
             f"https://huggingface.co/datasets/{source.place}, set {hub.TOKEN} if it is gated, or "
@@ -163,20 +165,20 @@ def loaded(workspace: Workspace, source: Source, folder: Path) -> Opened:
     datasets.disable_progress_bars()
     cache = str(workspace.cache / "datasets")
     try:
-        found = datasets.load_dataset(str(folder), cache_dir=cache)
+        dataset = datasets.load_dataset(str(folder), cache_dir=cache)
     except Exception as error:  # whatever its files hold
         words = " ".join(str(error).split())[:300]
         raise DataError(f"{source.name} cannot be read as a data set ({type(error).__name__}: "
                         f"{words}); expected files that the library datasets reads.") from error
     read = _read_of(source, folder, cache)
-    splits = list(found)
+    splits = list(dataset)
     if source.part is None and len(splits) > 1 or source.part not in (None, *splits):
-        said = f"has no split '{source.part}'" if source.part else "has several splits"
-        raise DataError(f"{source.name} {said}; expected #SPLIT at its end, one of "
+        problem = f"has no split '{source.part}'" if source.part else "has several splits"
+        raise DataError(f"{source.name} {problem}; expected #SPLIT at its end, one of "
                         f"{', '.join(splits)}.")
     part = source.part or splits[0]
     left_out = _left_out(source, folder, read, part)
-    table = found[part].with_format("arrow")[:]
+    table = dataset[part].with_format("arrow")[:]
 
     def write(place: Path) -> None:
         import pyarrow.parquet as parquet
@@ -184,7 +186,7 @@ def loaded(workspace: Workspace, source: Source, folder: Path) -> Opened:
         parquet.write_table(table, place)
 
     key = hashlib.sha256(source.name.encode()).hexdigest()[:16]
-    file = write_atomically(kept_in(workspace) / "hub" / f"{key}.parquet", write)
+    file = write_atomically(cache_folder(workspace) / "hub" / f"{key}.parquet", write)
     return Opened(source, (file,), source.version, sha256(file),
                    facts={"split": part, "files": {name: sha256(folder / name)
                                                    for name in read.get(part, ())},
@@ -233,5 +235,5 @@ def _says_its_files(folder: Path) -> bool:
     """Return whether the card of a data set names the files with its rows."""
     from datasets.load import dataset_module_factory
 
-    told = dataset_module_factory(str(folder)).builder_configs_parameters.metadata_configs or {}
-    return any("data_files" in config for config in told.values())
+    configs = dataset_module_factory(str(folder)).builder_configs_parameters.metadata_configs or {}
+    return any("data_files" in config for config in configs.values())

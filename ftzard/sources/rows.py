@@ -27,7 +27,7 @@ def _columns(config: Config, answers: bool = True) -> dict[str, str]:
 def lacking(config: Config, opened: list[Opened]) -> set[str]:
     """Return the columns that one of several files may lack since another has them.
 
-    A column that none has stays wanted, so that a slip in its name is told.
+    A column that none has stays wanted, so that a slip in its name is reported.
     """
     data = config.data
     optional = task_named(config.task.kind).data.optional_columns(data)
@@ -85,7 +85,7 @@ def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], rea
     for the first by name.
     """
     part = task_named(config.task.kind).data
-    raw, table, told = {}, None, {}
+    raw, table, origins = {}, None, {}
     for source in opened:
         name = source.source.name
         raw[name] = reader.rows(source)
@@ -98,16 +98,17 @@ def draw(config: Config, opened: list[Opened], weights: Mapping[str, float], rea
             raise DataError(f"data.mix: '{name}': {error}") from error
         table, repeated = cleaning.append(table, usable, identity=identity,
                                           keys=part.text_keys, one_label=part.ONE_LABEL)
-        told[name] = {"rows": len(raw[name]), "weight": weights[name], "rejected": pd.concat(
+        origins[name] = {"rows": len(raw[name]), "weight": weights[name], "rejected": pd.concat(
             [rejected, repeated])["reason"].value_counts().to_dict()}
     parts = {}
     for name, rows in raw.items():
         usable = table.loc[table["batch"] == name, "row"].to_numpy()
         parts[name] = rows.iloc[usable]
-        told[name]["usable"] = len(usable)
+        origins[name]["usable"] = len(usable)
     drawn = mixing.draw(parts, weights, seed=config.seed, most=config.data.sample_rows)
-    taken = drawn["source"].value_counts()
-    return drawn, [source.told(**told[source.source.name], taken=int(taken[source.source.name]))
+    drawn_rows = drawn["source"].value_counts()
+    return drawn, [source.record(**origins[source.source.name],
+                                 taken=int(drawn_rows[source.source.name]))
                    for source in opened]
 
 

@@ -43,11 +43,11 @@ def parse(name: str) -> Source:
         raise ConfigError(f"'{name}' begins with an unknown scheme '{scheme}'"
                           f"{nearest(scheme, FORMS).rstrip('.')}. Expected a file, a folder, or "
                           f"{'; '.join(FORMS.values())}.")
-    found = re.fullmatch(_PATTERNS[scheme], name)
-    if found is None:
+    match = re.fullmatch(_PATTERNS[scheme], name)
+    if match is None:
         raise ConfigError(f"'{name}' does not say which version of what it means; expected "
                           f"{FORMS[scheme]}.")
-    parts = found.groupdict()
+    parts = match.groupdict()
     return Source(name, scheme, parts["place"], parts["version"], parts.get("part"))
 
 

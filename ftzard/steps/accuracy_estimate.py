@@ -16,7 +16,7 @@ from ftzard.registry import model_records
 from ftzard.steps import drift_reference
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking.registry import Version
-from ftzard.workspace import estimate_log
+from ftzard.workspace import batch_log
 from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def of_batch(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, an
     known = reference(run, champion, model)
     classes = list(model.labels)
     temperature = record.get("temperature") or 1.0
-    before = [entry for entry in estimate_log.entries(run.workspace) if entry["batch"] != batch]
+    before = [entry for entry in batch_log.ESTIMATES.entries(run.workspace)
+              if entry["batch"] != batch]
     result = estimates.estimate(
         calibrated(answers, temperature), calibrated(np.stack(known["probabilities"]), temperature),
         known["label"].map(classes.index).to_numpy(), classes,
@@ -52,7 +53,7 @@ def of_batch(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, an
     run.log(**result.flat())
     run.record_facts(estimate=result.to_dict())
     run.mlflow_run.tags({"estimated_accuracy": result.sentence})
-    run.add_artifact("estimates", estimate_log.add(
+    run.add_artifact("estimates", batch_log.ESTIMATES.add(
         run.workspace, result.to_dict(), batch=batch, champion=champion.number))
     return result
 
@@ -89,21 +90,24 @@ def remember(run: StepRun, version: Version, evaluation: "Evaluation") -> None:
 def audit(run: StepRun, table: pd.DataFrame) -> list[dict]:
     """Score the estimates of batches by the audit rows that have labels now; return those scored.
 
-    table: cleaned rows of all batches. An audit row counts for the estimate of the model that had
-    suggested its label when it was asked.
+    An audit row counts for the estimate of the model that had suggested its label when it was
+    asked.
+
+    Args:
+        table: Cleaned rows of all batches.
     """
-    logged = estimate_log.entries(run.workspace)
+    logged = batch_log.ESTIMATES.entries(run.workspace)
     if not logged:
         return []
     measured, changed = _measured(run.workspace, table), []
     for entry in logged:
-        found = measured.get((entry["batch"], str(entry["champion"])))
-        score = estimates.audit(entry, *found) if found else None
+        counts = measured.get((entry["batch"], str(entry["champion"])))
+        score = estimates.audit(entry, *counts) if counts else None
         if score is not None and score != entry.get("audit"):
             entry["audit"] = score
             changed.append(entry)
     if changed:
-        run.add_artifact("estimates", estimate_log.replace(run.workspace, logged))
+        run.add_artifact("estimates", batch_log.ESTIMATES.replace(run.workspace, logged))
         run.log(estimates_missed=estimates.scored(logged)[0],
                 estimates_scored=estimates.scored(logged)[1])
         run.record_facts(estimates_scored=[
@@ -118,7 +122,7 @@ def audit(run: StepRun, table: pd.DataFrame) -> list[dict]:
 
 def _measured(workspace: Workspace, table: pd.DataFrame) -> dict[tuple[str, str], tuple[int, int]]:
     """Return {(batch, version): (right, rows)} of the audit rows that have labels."""
-    found: dict[tuple[str, str], tuple[int, int]] = {}
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
     labels = table.drop_duplicates("id").set_index("id")["label"]
     for file in sorted(workspace.labelling.glob("*.csv")):
         place = labeling_queue.suggestions_file(file)
@@ -126,13 +130,13 @@ def _measured(workspace: Workspace, table: pd.DataFrame) -> dict[tuple[str, str]
             continue
         asked = labeling_queue.read_asked(file)
         asked = asked[(asked["chosen_by"] == AUDIT) & asked["id"].isin(labels.index)]
-        said = storage.read_parquet(place).set_index("id")
+        suggestions = storage.read_parquet(place).set_index("id")
         for (batch, model), part in asked.assign(
-                model=asked["id"].map(said["model"])).groupby(["batch", "model"]):
-            right = (part["id"].map(said["suggestion"]).to_numpy()
+                model=asked["id"].map(suggestions["model"])).groupby(["batch", "model"]):
+            right = (part["id"].map(suggestions["suggestion"]).to_numpy()
                      == part["id"].map(labels).to_numpy())
-            found[str(batch), str(model).rpartition("@")[2]] = int(right.sum()), len(right)
-    return found
+            counts[str(batch), str(model).rpartition("@")[2]] = int(right.sum()), len(right)
+    return counts
 
 
 def _keep(path: Path, rows: pd.DataFrame, answers: np.ndarray) -> None:

@@ -40,8 +40,12 @@ from ftzard.workspace.workspace import Workspace
 def check(run: StepRun, folder: Path, rows: pd.DataFrame, sample: int = 64) -> float:
     """Refuse an adapter that answers differently when a fresh process opens it.
 
-    rows: tokenized validation rows, of which the first `sample` are answered; the temperature of
-    its confidence, if the task has one, is fitted on all of them. Returns the largest difference.
+    Args:
+        rows: Tokenized validation rows, of which the first `sample` are answered; the temperature
+            of its confidence, if the task has one, is fitted on all of them.
+
+    Returns:
+        The largest difference.
     """
     part = run.task.predictor
     spec = model_records.base_spec(run.workspace, run.config.model, run.config.task.kind)
@@ -56,13 +60,18 @@ def check(run: StepRun, folder: Path, rows: pd.DataFrame, sample: int = 64) -> f
 def seen_rows(run: StepRun, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
     """Return the batches that the champion knows, and the rows of them that it has not seen.
 
-    train: training rows of all batches. The champion and those it comes from have learned the
-    training rows of its own data version, which the working tree or DVC still has; if that version
-    was never committed, its batches count as learned as a whole, which is told. Raises
-    VersioningError if the version cannot be had.
+    The champion and those it comes from have learned the training rows of its own data version,
+    which the working tree or DVC still has; if that version was never committed, its batches count
+    as learned as a whole, which is told.
+
+    Args:
+        train: Training rows of all batches.
+
+    Raises:
+        VersioningError: If the version cannot be had.
     """
     before = model_records.tokenized_rows(run.workspace, record, "train")
-    seen = replay.told(train, before, record["batches"])
+    seen = replay.batch_groups(train, before, record["batches"])
     if before is None:
         print(f"the rows that {champion} has learned were never committed: all rows of its "
               f"{len(seen['known'])} batches count as learned, new labels among them too")
@@ -79,12 +88,15 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, re
              trained_rows: int | None = None) -> Version:
     """Register an adapter as a new version and place it and its record in the workspace.
 
-    rows: all tokenized rows it was made from; params: the values the search found; recipe: all
-    that `fit` was told, to make it again, which the record's config says too; parent: the version
-    whose adapter it started from;
-    replayed: what `replay.mix` was told, if earlier rows were replayed; trained_rows: how many it
-    was trained on, None for all of the training side. The new version has no alias yet. Its bare
-    base is registered too, unless that was done before.
+    The new version has no alias yet. Its bare base is registered too, unless that was done before.
+
+    Args:
+        rows: All tokenized rows it was made from.
+        params: The values the search found.
+        recipe: All that `fit` was told, to make it again, which the record's config says too.
+        parent: The version whose adapter it started from.
+        replayed: What `replay.mix` was told, if earlier rows were replayed.
+        trained_rows: How many it was trained on, None for all of the training side.
     """
     workspace, config = run.workspace, run.config
     ran = effective_config.made(config, recipe)
@@ -111,7 +123,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, re
         answering={key: meta[key] for key in run.task.predictor_meta if key in meta})
     version = register_adapter(
         run.mlflow_run, name, adapter=packed, base=base, example=example, labels=meta["labels"],
-        taken=model_records.last_number(workspace, name),
+        last_number=model_records.last_number(workspace, name),
         asked={"temperature": fitted, "abstain_below": config.task.abstain_below} if fitted else {},
         tags={**tags, "base_version": bare, **_trial_tag(run),
               "config_hash": compose.digest(ran),
@@ -252,15 +264,16 @@ def _trial_tag(run: StepRun) -> dict[str, str]:
 
 def _by_version(evaluation: Evaluation, version: Version) -> dict[str, float]:
     """Return the score of each version on these rows, under a name that tracking takes."""
-    return {f"version_{number}_test_{metric_info.told_in(line).name}": metric_info.score(line)
+    return {f"version_{number}_test_{metric_info.measure_of(line).name}": metric_info.score(line)
             for number, line in evaluation.scores(version).items()}
 
 
 def new_rows(workspace: Workspace, name: str, rows: pd.DataFrame) -> dict[str, int] | None:
     """Return {side: rows} that the last evaluated version's data did not have with this answer.
 
-    rows: all tokenized rows; of a model without an evaluated version all are new. None if the rows
-    of that version cannot be had any more.
+    Args:
+        rows: All tokenized rows; of a model without an evaluated version all are new. None if the
+            rows of that version cannot be had any more.
     """
     before = [r for r in model_records.records(workspace, name) if r.get("verdict")]
     if before:

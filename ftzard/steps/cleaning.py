@@ -91,7 +91,7 @@ def write(run: StepRun, delivery: Path, table: pd.DataFrame, cleaned: pd.DataFra
     rejected = cleaning.append_rejected(run.previous("rejected"), rejected, repeated,
                                         batch=ingest.batch_of(run.workspace, delivery))
     reasons = rejected["reason"].value_counts().to_dict()
-    run.record_facts(identity=run.identity, rows_by_source=summary.kept, rejected=reasons)
+    run.record_facts(identity=run.identity, rows_by_source=summary.rows_by_source, rejected=reasons)
     run.write("cleaned", table, identity=run.identity)
     run.write("rejected", rejected)
     run.log(**summary.numbers)

@@ -30,12 +30,12 @@ def predict(run: StepRun, rows: pd.DataFrame) -> Predicted:
     for shard in prediction_shards.of(rows):
         file = storage.write_parquet(shard, folder / "rows.parquet")
         sent.append(cluster.input_file(file))
-    found = []
+    parts = []
     for number, result in enumerate(shards.run(
             cluster, "predict_rows", values, inputs, sent,
             lambda done, total: run.progress(done, total, "shard"))):
         place = folder / f"shard_{number}"
         for name in result.files:
             result.fetch(name, place / name)
-        found.append(prediction_shards.read(place, result.values))
-    return prediction_shards.joined(found)
+        parts.append(prediction_shards.read(place, result.values))
+    return prediction_shards.joined(parts)

@@ -38,11 +38,16 @@ MINUTES = 30
 class Counterfactual:
     """By how much a model is better for some rows, on all its test rows.
 
-    without: what was left out, as FACTOR=VALUE, None for nothing; rows: training rows left out of
-    the newest version that was trained again; retrained: the versions that were; measure, score,
-    without_score: of the model and of the one without; difference, lower, upper: by how much the
-    model is better, below zero where the rows harm; n: test rows; verdict: 'helps', 'harms' or 'no
-    difference is shown'; weights: hash of the one without; equal: whether it is the model itself.
+    Attributes:
+        without: What was left out, as FACTOR=VALUE, None for nothing.
+        rows: Training rows left out of the newest version that was trained again.
+        retrained: The versions that were.
+        measure, score, without_score: Of the model and of the one without.
+        difference, lower, upper: By how much the model is better, below zero where the rows harm.
+        n: Test rows.
+        verdict: 'helps', 'harms' or 'no difference is shown'.
+        weights: Hash of the one without.
+        equal: Whether it is the model itself.
     """
 
     model: str
@@ -84,7 +89,7 @@ def without(workspace: Workspace, name: str, number: int, leave_out: str | None,
         leave_out: FACTOR=VALUE, a batch by its file name, its hash or the first digits of that;
             None leaves out nothing, which gives the model again.
         minutes: what it may take, as far as that can be reckoned beforehand.
-        say: told how it goes.
+        say: Gets each line of progress.
 
     Raises:
         DataError: no training row of the model has this value.
@@ -108,8 +113,8 @@ def without_each(workspace: Workspace, name: str, number: int, *, minutes: float
             raise DataError(f"the training rows of {name}@{number} are all of one batch, and "
                             "no person's labels are among them: there is nothing to compare.")
         chain.require_time(chosen, minutes)
-        found = [chain.compare(one, len(chosen), say) for one in chosen]
-    return sorted(found, key=lambda one: one.difference)
+        comparisons = [chain.compare(one, len(chosen), say) for one in chosen]
+    return sorted(comparisons, key=lambda one: one.difference)
 
 
 @dataclass
@@ -142,10 +147,10 @@ class _Chain:
 
     def values(self, factor: str) -> list[str]:
         """Return what training rows of any stage have of a factor, '' apart."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         for stage in self.stages:
-            found |= dict.fromkeys(stage.train[factor].astype(str))
-        return [value for value in found if value]
+            names |= dict.fromkeys(stage.train[factor].astype(str))
+        return [value for value in names if value]
 
     def parsed(self, leave_out: str) -> tuple[str, str]:
         """Return (factor, value) of FACTOR=VALUE."""
@@ -212,7 +217,7 @@ class _Chain:
         began, start, rows, retrained = time.monotonic(), None, 0, []
         with tempfile.TemporaryDirectory() as scratch:
             for stage in self.affected(chosen):
-                train, validation = (_kept(part, chosen)
+                train, validation = (_without(part, chosen)
                                      for part in (stage.train, stage.validation))
                 if train.empty or validation.empty:
                     raise DataError(f"without {self.called(chosen)} no row is left to train "
@@ -224,13 +229,13 @@ class _Chain:
                 fitted, loaded = _fit(stage, train, validation, start, Path(scratch) / str(number))
                 start, weights = fitted.folder, fitted.recipe["weights_sha256"]
                 retrained.append(number)
-            found = self._gated(fitted.folder, loaded, together)
-        verdict = ("helps" if found.lower > 0 else
-                   "harms" if found.upper < 0 else "no difference is shown")
+            gated = self._gated(fitted.folder, loaded, together)
+        verdict = ("helps" if gated.lower > 0 else
+                   "harms" if gated.upper < 0 else "no difference is shown")
         return Counterfactual(
-            self.model, self.called(chosen), rows, tuple(retrained), found.measure,
-            found.challenger_score, found.champion_score, found.difference, found.lower,
-            found.upper, found.n, found.limits["confidence"], verdict, weights,
+            self.model, self.called(chosen), rows, tuple(retrained), gated.measure,
+            gated.challenger_score, gated.champion_score, gated.difference, gated.lower,
+            gated.upper, gated.n, gated.limits["confidence"], verdict, weights,
             weights == self.last.record.recipe["weights_sha256"], time.monotonic() - began)
 
     def _gated(self, folder: Path, loaded: Any, together: int) -> Any:
@@ -255,7 +260,7 @@ class _Chain:
                           classes=record["labels"] if record["labels"] else ())
 
 
-def _kept(rows: "pd.DataFrame", chosen: tuple[str, str] | None) -> "pd.DataFrame":
+def _without(rows: "pd.DataFrame", chosen: tuple[str, str] | None) -> "pd.DataFrame":
     if chosen is None:
         return rows
     return rows[rows[chosen[0]].astype(str) != chosen[1]].reset_index(drop=True)
@@ -320,8 +325,8 @@ def _stage(place: Workspace, record: ModelRecord) -> _Stage:
         if cleaned.is_file() else None
     for factor in FACTORS:
         if factor not in rows:
-            told = known[factor] if known is not None and factor in known else {}
-            rows[factor] = rows["id"].map(told)
+            values = known[factor] if known is not None and factor in known else {}
+            rows[factor] = rows["id"].map(values)
         rows[factor] = rows[factor].astype("object").where(rows[factor].notna(), "")
     train, validation = reproduce.training_rows(place, record, rows, lambda _: None)
     test = rows[(rows["split"] == "test") & ~rows["id"].isin(record.get("left_out") or [])]

@@ -27,8 +27,11 @@ def delivered_as(workspace: Workspace, tracking: "sqlite_reading.Reading | Track
 def name_of(workspace: Workspace, path: Path, digest: str) -> str | None:
     """Return the name of a delivered file, None if it has only a hash.
 
-    digest: the SHA-256 of its content. A file that stands under that has the name that it came
-    with, or that of its source if it was made of one alone.
+    A file that stands under that has the name that it came with, or that of its source if it was
+    made of one alone.
+
+    Args:
+        digest: The SHA-256 of its content.
     """
     if not path.name.startswith(digest):
         return delivery_names.readable(path.name)

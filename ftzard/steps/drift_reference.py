@@ -17,7 +17,7 @@ from ftzard.evaluation.drift import Drift, Sample
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking.registry import Version
-from ftzard.workspace import drift_log, notices, round_notices
+from ftzard.workspace import batch_log, notices, round_notices
 from ftzard.workspace.workspace import Workspace
 
 
@@ -38,13 +38,14 @@ def compare(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, ans
     result = drift.compare(
         arrived, reference(run, champion, model), getattr(model, "labels", ()),
         false_alarms=settings.false_alarms, clearing=settings.clearing, seed=run.config.seed,
-        stood=drift_log.stood_before(run.workspace, batch, champion.number))
+        stood=batch_log.is_alarm(
+            batch_log.DRIFT.before(run.workspace, batch, champion.number)))
     entry = result.to_dict()
     run.log(**result.flat())
     run.record_facts(drift=entry, batch=batch)
     run.mlflow_run.tags({"drift": result.verdict, "drift_alarm": str(result.alarm).lower()})
-    run.add_artifact("drift", drift_log.add(run.workspace, entry, batch=batch,
-                                        champion=champion.number))
+    run.add_artifact("drift", batch_log.DRIFT.add(
+        run.workspace, entry, batch=batch, champion=champion.number))
     if result.alarm:
         notices.add(run.workspace, run.config.notify, round_notices.alarm(
             run.workspace, batch, champion.number))

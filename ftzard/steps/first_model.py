@@ -14,7 +14,8 @@ from ftzard.steps.step_run import StepRun
 def with_advice(run: StepRun, verdict: Verdict, rows: pd.DataFrame) -> Verdict:
     """Return a verdict with sentences on what would help, if it says that there is no champion yet.
 
-    rows: tokenized rows of all splits.
+    Args:
+        rows: Tokenized rows of all splits.
     """
     if verdict.decision != NO_CHAMPION:
         return verdict

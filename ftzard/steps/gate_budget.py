@@ -74,7 +74,8 @@ def allow(run: StepRun, challenger: Path, champion: Path | None, rows: pd.DataFr
 def with_decision(before: list[dict], verdict: Verdict) -> list[dict]:
     """Return the decisions of a version's record with this one, once.
 
-    before: those that the record has.
+    Args:
+        before: Those that the record has.
     """
     account = verdict.error_budget
     if account is None or any(d["error_budget"]["key"] == account["key"] for d in before):

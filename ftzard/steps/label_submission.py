@@ -95,15 +95,15 @@ def _of_queue(labels: Mapping[str, str] | pd.DataFrame, queue: pd.DataFrame, per
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return rows.assign(
         **{name: known[name].fillna("").to_numpy()
-           for name in ("batch", "text", *labeling_queue.KEPT) if name in known},
+           for name in ("batch", "text", *labeling_queue.OPTIONAL) if name in known},
         labelled_by=person, labelled_at=now, own_answer="", seen="")
 
 
-def submission_name(folder: Path, *, batch: str, person: str, taken: Collection[str] = ()) -> str:
+def submission_name(folder: Path, *, batch: str, person: str, used: Collection[str] = ()) -> str:
     """Return a name for a file of labels that none in the folder, and none that is taken, has."""
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in person)
     stem = f"{batch}_{name}_{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}"
-    while (folder / f"{stem}.csv").exists() or f"{stem}.csv" in taken:
+    while (folder / f"{stem}.csv").exists() or f"{stem}.csv" in used:
         stem += "_more"
     return f"{stem}.csv"
 

@@ -114,14 +114,14 @@ class LabelingBatch:
         for answer in answers:
             if self.counts(answer) and answer.id not in settled and not answer.handed_in:
                 by_row[answer.id].append(answer)
-        found = []
+        cases = []
         for row_id in self.queue["id"]:
             labeled = [a for a in by_row[row_id] if a.label]
             unsure = [a for a in by_row[row_id] if a.cannot_say]
             differ = len({self.format.agreement_key(a.label) for a in labeled}) > 1
             if differ or (unsure and len(labeled) < self.needed(row_id)):
-                found.append(Case(row_id, labeled, unsure))
-        return found
+                cases.append(Case(row_id, labeled, unsure))
+        return cases
 
     def settle(self, row_id: str, label: str, *, person: str, note: str = "") -> None:
         """Let a person decide a row; if nobody has a label for it, it is this person's answer.
@@ -153,16 +153,16 @@ class LabelingBatch:
         given = defaultdict(int)
         for answer in answers:
             given[answer.id] += bool(answer.label and self.counts(answer))
-        found = []
+        done = []
         for answer in answers:
             if answer.person != person or answer.handed_in or not answer.label:
                 continue
             if answer.id in settled:
-                found.append(_decided(answer, settled[answer.id].label))
+                done.append(_decided(answer, settled[answer.id].label))
             elif answer.id not in disputed and (
                     alone or given[answer.id] >= self.needed(answer.id)):
-                found.append(answer)
-        return found
+                done.append(answer)
+        return done
 
 
 def _decided(answer: Answer, label: str) -> Answer:
@@ -185,12 +185,12 @@ def batch_files(workspace: Workspace) -> list[Path]:
 def require_batch(workspace: Workspace, name: str) -> Path:
     """Return the queue's file of a batch, by its name or how that begins; else raise DataError."""
     files = batch_files(workspace)
-    found = [p for p in files if p.stem == name] or [p for p in files if p.stem.startswith(name)]
-    if len(found) != 1:
-        several = f"; {len(found)} batches begin like that" if found else nearest(
+    matching = [p for p in files if p.stem == name] or [p for p in files if p.stem.startswith(name)]
+    if len(matching) != 1:
+        several = f"; {len(matching)} batches begin like that" if matching else nearest(
             name, [p.stem for p in files])
         raise DataError(f"there is no batch '{name}' in data/labelling{several}")
-    return found[0]
+    return matching[0]
 
 
 def open_batch(workspace: Workspace, config: Config, file: Path) -> LabelingBatch:

@@ -194,7 +194,7 @@ class LabelingSession:
             rows = self.batch.queue.drop(columns=["label", "suggestion", "confidence"])
             rows = rows.merge(given, on="id")
             file = submission_name(self.batch.folder, batch=name, person=self.person,
-                                   taken=self.batch.store.submissions(delivered=True))
+                                   used=self.batch.store.submissions(delivered=True))
             write_csv(rows, outbox / file, encoding="utf-8-sig")
             self.batch.store.hand_in(name, self.person, rows["id"], file)
             _deliver(self.batch.store, self.batch.folder)
@@ -238,9 +238,13 @@ def open_session(workspace: Workspace, batch: str | None, person: str, *, twice:
                  ) -> LabelingSession:
     """Return what `person` is to label: a batch's rows that have no label yet.
 
-    batch: its name, or the beginning of it; None: the newest that has rows waiting. twice: also
-    the rows that others have labelled, so that their agreement can be told. Raises DataError if
-    no batch is asked for, none has that name, or nothing of it is left for this person.
+    Args:
+        batch: Its name, or the beginning of it; None: the newest that has rows waiting.
+        twice: Also the rows that others have labelled, so that their agreement can be told.
+
+    Raises:
+        DataError: If no batch is asked for, none has that name, or nothing of it is left for this
+            person.
     """
     config = workspace.config()
     finish_submissions(workspace)

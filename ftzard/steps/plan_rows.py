@@ -1,4 +1,4 @@
-"""The rows a job will see and their lengths in tokens, told before it runs.
+"""The rows a job will see and their lengths in tokens, computed before it runs.
 
 They come from the workspace's latest artifacts where those hold the job's delivery already, else
 from the delivery itself, cleaned and split as the steps will do it. Nothing is written.
@@ -33,9 +33,11 @@ COLUMNS = ["batch", "split", "label", "length", "cut"]
 class Expected:
     """Rows that are expected.
 
-    rows: batch, split, label, length and cut (tokens, the end token included); source: where they
-    come from, for a person; scale: by how much there are more of them than were looked at;
-    assumptions: what was taken for granted.
+    Attributes:
+        rows: Batch, split, label, length and cut (tokens, the end token included).
+        source: Where they come from, for a person.
+        scale: By how much there are more of them than were looked at.
+        assumptions: What was taken for granted.
     """
 
     rows: pd.DataFrame
@@ -55,8 +57,12 @@ class Expected:
 def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer) -> Expected:
     """Return the rows that a job will see.
 
-    tokenizer: of the base, or None where it is not here; lengths are then counted in characters.
-    Raises DataError if a file that the job takes is not there or cannot be used.
+    Args:
+        tokenizer: Of the base, or None where it is not here; lengths are then counted in
+            characters.
+
+    Raises:
+        DataError: If a file that the job takes is not there or cannot be used.
     """
     first = JOBS[job][0]
     if first == "cleaning" and "retraining" in JOBS[job]:
@@ -65,7 +71,7 @@ def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer) -> 
         return _delivered(workspace, config, tokenizer)
     if first == "preprocessing":
         path = _place(workspace, config, "cleaned")
-        return _prepared(storage.read_parquet(path), config, tokenizer, _told(workspace, path),
+        return _prepared(storage.read_parquet(path), config, tokenizer, _rows_in(workspace, path),
                          identity=storage.identity_of(path))
     if first == "inference_preprocessing":
         return _incoming(workspace, config, tokenizer)
@@ -88,12 +94,12 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
     for name in ("tokenized", "cleaned") if batch == reading.batch_of(path) else ():
         there = workspace.root / getattr(config.paths, name)
         if there.is_file() and (storage.read_parquet(there, ["batch"])["batch"] == batch).any():
-            told = f"{_told(workspace, there)}, where {workspace.relative(path)} is already"
+            sentence = f"{_rows_in(workspace, there)}, where {workspace.relative(path)} is already"
             if name == "tokenized":
                 if not _as_this_base_does_it(there, config, tokenizer):
                     continue
-                return _tokenized(workspace, there, told)
-            return _prepared(storage.read_parquet(there), config, tokenizer, told,
+                return _tokenized(workspace, there, sentence)
+            return _prepared(storage.read_parquet(there), config, tokenizer, sentence,
                              identity=storage.identity_of(there))
     data, part = config.data, task_named(config.task.kind).data
     raw = cleaning.sample_rows(part.read(path, data), data.sample_rows, config.seed,
@@ -108,11 +114,11 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
         keys=part.text_keys, one_label=part.ONE_LABEL)
     part.check(rows, rejected, repeated, labels=data.labels, max_rejected=data.max_rejected,
                min_rows=min(data.min_rows, len(looked)))
-    told = f"{workspace.relative(path)}, cleaned and split here: {len(raw):,} rows, of which " \
+    sentence = f"{workspace.relative(path)}, cleaned and split here: {len(raw):,} rows, of which " \
            f"{(len(rejected) + len(repeated)) * scale:,.0f} cannot be used"
     if earlier.is_file():
-        told += f"; with the earlier batches of {_told(workspace, earlier)}"
-    return _prepared(everything, config, tokenizer, told, scale, identity=rules)
+        sentence += f"; with the earlier batches of {_rows_in(workspace, earlier)}"
+    return _prepared(everything, config, tokenizer, sentence, scale, identity=rules)
 
 
 def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
@@ -120,25 +126,25 @@ def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
     path = workspace.root / given_or_latest("labelled", None, workspace, config).path
     new = labeling_queue.read_labelled(path, free=task_named(config.task.kind).labeling.FREE_TEXT)
     new = new[new["label"].str.strip() != ""].assign(batch=reading.batch_of(path))
-    told = f"{workspace.relative(path)}: {len(new):,} labelled rows"
+    sentence = f"{workspace.relative(path)}: {len(new):,} labelled rows"
     rules = identity(workspace, config)
     place = _place(workspace, config, "tokenized")
     if _as_this_base_does_it(place, config, tokenizer):
         earlier = _tokenized(workspace, place)
     else:
         place = _place(workspace, config, "cleaned")
-        earlier = _prepared(storage.read_parquet(place), config, tokenizer, _told(workspace, place),
-                            identity=rules)
+        earlier = _prepared(storage.read_parquet(place), config, tokenizer,
+                            _rows_in(workspace, place), identity=rules)
     labeling = task_named(config.task.kind).labeling
     assumptions: tuple[str, ...] = ()
     if not labeling.FREE_TEXT:
         form = labeling.label_format(config.data, rules, earlier.rows["label"])
         names = form.parse(new["label"])
-        told += f", of which {int(names.isna().sum()):,} have an unknown label and are refused"
+        sentence += f", of which {int(names.isna().sum()):,} have an unknown label and are refused"
         new = new.assign(label=names).dropna(subset="label")
         if task_named(config.task.kind).labels_grow:
             assumptions = _new_labels(earlier.rows["label"], new["label"])
-    new = _prepared(new, config, tokenizer, told, whole=False, identity=rules)
+    new = _prepared(new, config, tokenizer, sentence, whole=False, identity=rules)
     return Expected(pd.concat([earlier.rows, new.rows], ignore_index=True),
                     f"{new.source}, with {earlier.source}", 1.0, (*new.assumptions, *assumptions))
 
@@ -161,9 +167,9 @@ def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
     rules = identity(workspace, config)
     rows, rejected = part.clean(looked, config.data, batch=reading.batch_of(path), identity=rules,
                                 cleaning=model_records.cleaning_now(workspace, config.data))
-    told = f"{workspace.relative(path)}, cleaned here: {len(raw):,} rows, of which " \
+    sentence = f"{workspace.relative(path)}, cleaned here: {len(raw):,} rows, of which " \
            f"{len(rejected) * scale:,.0f} cannot be used"
-    return _prepared(rows, config, tokenizer, told, scale, whole=False,
+    return _prepared(rows, config, tokenizer, sentence, scale, whole=False,
                      identity=rules)
 
 
@@ -175,7 +181,7 @@ def _part(raw: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     return part, len(raw) / LOOKED_AT
 
 
-def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: float = 1.0, *,
+def _prepared(rows: pd.DataFrame, config: Config, tokenizer, sentence: str, scale: float = 1.0, *,
               identity: int, whole: bool = True) -> Expected:
     """Return cleaned rows with their sides and lengths, as preprocessing will find them.
 
@@ -188,8 +194,8 @@ def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: f
     rows, leaving = near_duplicates.drop_near_duplicates(rows, identity,
                                                          repeated_of=part.repeated_of)
     if len(leaving):
-        told += f"; {len(leaving) * scale:,.0f} leave training, since they are like a test or " \
-                "validation row"
+        sentence += f"; {len(leaving) * scale:,.0f} leave training, since they are like a test " \
+                    "or validation row"
     if whole:
         part.check_splits(rows)
     assumptions: tuple[str, ...] = ()
@@ -203,7 +209,7 @@ def _prepared(rows: pd.DataFrame, config: Config, tokenizer, told: str, scale: f
                        "tokenizer is not here yet",)
     if scale > 1:
         assumptions += (f"{len(rows):,} rows stand for {len(rows) * scale:,.0f}",)
-    return Expected(rows.reindex(columns=COLUMNS, fill_value=""), told, scale, assumptions)
+    return Expected(rows.reindex(columns=COLUMNS, fill_value=""), sentence, scale, assumptions)
 
 
 def _as_this_base_does_it(path: Path, config: Config, tokenizer) -> bool:
@@ -219,11 +225,11 @@ def _as_this_base_does_it(path: Path, config: Config, tokenizer) -> bool:
     return True
 
 
-def _tokenized(workspace: Workspace, path: Path, told: str | None = None) -> Expected:
+def _tokenized(workspace: Workspace, path: Path, sentence: str | None = None) -> Expected:
     rows = storage.read_parquet(path)
     if "label" not in rows:
         rows = rows.assign(label="")
-    return Expected(rows[COLUMNS].reset_index(drop=True), told or _told(workspace, path))
+    return Expected(rows[COLUMNS].reset_index(drop=True), sentence or _rows_in(workspace, path))
 
 
 def _place(workspace: Workspace, config: Config, name: str) -> Path:
@@ -234,5 +240,5 @@ def _place(workspace: Workspace, config: Config, name: str) -> Path:
     return path
 
 
-def _told(workspace: Workspace, path: Path) -> str:
+def _rows_in(workspace: Workspace, path: Path) -> str:
     return f"{workspace.relative(path)} ({storage.rows(path):,} rows)"

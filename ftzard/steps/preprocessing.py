@@ -28,17 +28,17 @@ def drop_near_duplicates(run: StepRun, rows: pd.DataFrame) -> pd.DataFrame:
         DataError: For splits that cannot be trained on or measured with.
     """
     part = run.task.data
-    kept, near = near_duplicates.drop_near_duplicates(rows, run.identity,
-                                                      repeated_of=part.repeated_of)
-    part.check_splits(kept)
-    learned = near_duplicates.learned_before(kept, run.previous("tokenized"), run.identity,
+    remaining, near = near_duplicates.drop_near_duplicates(rows, run.identity,
+                                                           repeated_of=part.repeated_of)
+    part.check_splits(remaining)
+    learned = near_duplicates.learned_before(remaining, run.previous("tokenized"), run.identity,
                                              part.repeated_of)
     run.log(near_duplicates_dropped=len(near), test_rows_learned_before=learned)
     leaks = near["reason"].value_counts().to_dict()
     if learned:
         leaks["test row like one learned before"] = learned
     run.record_facts(leaks=leaks, near_duplicates=len(near))
-    return kept
+    return remaining
 
 
 def base_tokenizer(run: StepRun, rows: pd.DataFrame) -> PreTrainedTokenizerBase:

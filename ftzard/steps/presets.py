@@ -40,9 +40,14 @@ def fitting(workspace: Workspace, config: Config, *, device: Device | None = Non
             ) -> list[Preset]:
     """Return the presets that fit the device and train on the workspace's rows within an hour.
 
-    config: what the tokenized rows were made with. device: None looks for a GPU, else takes this
-    machine. The smallest comes first; one that is the config's own model is left out. Raises
-    FtzardError if there are no tokenized rows.
+    The smallest comes first; one that is the config's own model is left out.
+
+    Args:
+        config: What the tokenized rows were made with.
+        device: None looks for a GPU, else takes this machine.
+
+    Raises:
+        FtzardError: If there are no tokenized rows.
     """
     expected, where = expected_rows(workspace, config, "tuning_job", None), device or found_device()
     presets = []

@@ -77,7 +77,8 @@ def register(run: StepRun, folder: Path) -> Version:
 def register_base(run: StepRun, folder: Path, **loaded: object) -> Version:
     """Register the bare base of an adapter; the same base again is no new version.
 
-    loaded: how it is loaded, where that differs, as quantisation='none'.
+    Args:
+        loaded: How it is loaded, where that differs, as quantisation='none'.
     """
     meta = read_meta(folder)
     version, new = register_bare_base(

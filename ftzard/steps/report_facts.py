@@ -29,7 +29,7 @@ from ftzard.steps.trials import curves
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
 from ftzard.tracking.registry import Version
-from ftzard.workspace import drift_log, estimate_log
+from ftzard.workspace import batch_log
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
 ALL_REPORTS = "all.html"
@@ -43,11 +43,12 @@ def write_report(run: StepRun, version: Version, evaluation: Evaluation,
     It is reports/index.html, and once more under the name of the version, which later rounds leave
     alone.
     """
-    told = facts(run, version, evaluation, rows)
-    path = report.write(told, run.task.report.sections, run.workspace.report)
+    report_facts = facts(run, version, evaluation, rows)
+    path = report.write(report_facts, run.task.report.sections, run.workspace.report)
     own = path.with_name(report.file_name(version.name, version.number))
     write_atomically(own, lambda part: shutil.copyfile(path, part))
-    report.write_index(told.rounds, f"Reports of {version.name}", path.with_name(ALL_REPORTS))
+    report.write_index(report_facts.rounds, f"Reports of {version.name}",
+                       path.with_name(ALL_REPORTS))
     run.mlflow_run.artifact(path, "report")
     return path
 
@@ -81,8 +82,8 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
         curves=run.task.model.CURVES,
         rounds=rounds(run, version),
         forgetting=candidate.matrix(run, version).to_dict(),
-        drift=drift_log.entries(run.workspace),
-        estimates=estimate_log.entries(run.workspace),
+        drift=batch_log.DRIFT.entries(run.workspace),
+        estimates=batch_log.ESTIMATES.entries(run.workspace),
         error_budget=gate_budget.standing(run.workspace, version.name, config.gate),
         delivered_as=run.delivered_as,
         pages=ALL_REPORTS,
@@ -118,7 +119,7 @@ def _round(entry: Mapping, table: Standings, champion: int | None, page: str | N
     number, verdict = int(entry["version"]), entry["verdict"]
     scores, apart = table.line(number), table.apart_of(number)
     line = apart.line if scores is None else scores
-    measure = metric_info.told_in(line)
+    measure = metric_info.measure_of(line)
     accurate = measure is metric_info.ACCURACY
     return Round(
         name=f"v{number}", verdict=verdict["decision"],
@@ -177,7 +178,8 @@ def _by_hand(entry: dict) -> list[str]:
 def leaks(steps: dict) -> dict:
     """Return the facts of rows that repeat a test row, or nearly: what left training, what stays.
 
-    steps: every step's metadata, by name.
+    Args:
+        steps: Every step's metadata, by name.
     """
     prepared = steps.get("preprocessing", {}).get("facts", {})
     if prepared.get("leaks") is None:

@@ -15,12 +15,13 @@ _REMOTE = re.compile(r"(?:https?://|ssh://|)(?:[^@/]*@)?([\w.-]+(?::\d+(?=/))?)[
 def links(run: "StepRun", commit: str | None) -> dict[str, str]:
     """Return {what: address} of the pages that show this run and what it ran on."""
     base = addresses.mlflow_address(run.workspace, run.config.tracking.server)
-    found = {"MLflow run": addresses.mlflow_run(base, run.tracking.experiment_id,
-                                                run.mlflow_run.id)}
+    addresses_of = {"MLflow run": addresses.mlflow_run(base, run.tracking.experiment_id,
+                                                       run.mlflow_run.id)}
     if run.dagster_run_id:
-        found = {"Dagster run": addresses.dagster_run(run.workspace, run.dagster_run_id), **found}
+        run_page = addresses.dagster_run(run.workspace, run.dagster_run_id)
+        addresses_of = {"Dagster run": run_page, **addresses_of}
     page = commit_page(repository.remote_url(run.workspace.root), commit)
-    return {**found, "git commit": page} if page else found
+    return {**addresses_of, "git commit": page} if page else addresses_of
 
 
 def commit_page(remote: str | None, commit: str | None) -> str | None:

@@ -31,10 +31,12 @@ ROUNDING, SMALL = 1e-3, 0.01
 class Reproduction:
     """What came of it.
 
-    equal: whether the weights are the same bytes and every number the same digits; rounding: the
-    largest relative difference, where only that of another processor is left; differences:
-    what is not as recorded, versions and machine included; weights: the hash of what was trained
-    here; accuracy, or loss (nats per token of the wanted answers): on the recorded test rows.
+    Attributes:
+        equal: Whether the weights are the same bytes and every number the same digits.
+        rounding: The largest relative difference, where only that of another processor is left.
+        differences: What is not as recorded, versions and machine included.
+        weights: The hash of what was trained here; accuracy, or loss (nats per token of the wanted
+            answers): on the recorded test rows.
     """
 
     model: str
@@ -77,8 +79,8 @@ def commit_of(workspace: Workspace, record: ModelRecord) -> str:
     from ftzard.versioning.versions import every_version
 
     path = f"models/{record['model']}/{record['version']}.yaml"
-    told = every_version(workspace.root, paths=[f":(top,literal){path}"])
-    return told[-1].commit if told else record["git_commit"]
+    commits = every_version(workspace.root, paths=[f":(top,literal){path}"])
+    return commits[-1].commit if commits else record["git_commit"]
 
 
 def _own_code(workspace: Workspace, record: ModelRecord, commit: str) -> list[str]:
@@ -87,8 +89,8 @@ def _own_code(workspace: Workspace, record: ModelRecord, commit: str) -> list[st
 
     lines = []
     for path, digest in (record.get("own_code") or {}).items():
-        held = blob_at(workspace.root, commit, path)
-        now = hashlib.sha256(held[1].encode()).hexdigest() if held else None
+        blob = blob_at(workspace.root, commit, path)
+        now = hashlib.sha256(blob[1].encode()).hexdigest() if blob else None
         lines += differences(digest[:16], now and now[:16], f"own_code.{path} at {commit[:10]}")
     return lines
 

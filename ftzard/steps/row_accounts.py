@@ -40,7 +40,7 @@ def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str
         config: with which it ran.
         inputs: by name, as are outputs.
         outputs: what it has written.
-        facts: what it has said of itself.
+        facts: its own record of itself.
     """
     came: int | None
     if step == "cleaning" and {"delivery", "cleaned", "rejected"} <= outputs.keys():
@@ -97,8 +97,10 @@ def vanished_test_rows(workspace: Workspace, champion: Version | None, rows: pd.
                        ) -> dict[str, int]:
     """Return {batch: number} of the champion's test rows that do not exist any more.
 
-    rows: tokenized rows of now. Nothing is returned if its data version cannot be had; that is
-    said.
+    Nothing is returned if its data version cannot be had; that is said.
+
+    Args:
+        rows: Tokenized rows of now.
     """
     record = None if champion is None else model_records.read_record(workspace, champion)
     if record is None:

@@ -17,10 +17,9 @@ from ftzard.tracking.sqlite_reading import Reading
 from ftzard.versioning import git, own_code
 from ftzard.versioning.publish import unpushed, why_not_pushed
 from ftzard.workspace import (
-    drift_log,
+    batch_log,
     drop_folders,
     drop_tally,
-    estimate_log,
     result_cache,
 )
 from ftzard.workspace.identity_rules import identity
@@ -51,10 +50,10 @@ def gather(workspace: Workspace) -> dict:
         "dropped": {name: {**tally.to_dict(), "sentence": tally.sentence()}
                     for name, tally in (drop_tally.of(workspace) or {}).items()},
         "not_taken": drop_folders.passed_over(workspace),
-        "drift": _named(drift_log.last(workspace), workspace, store),
+        "drift": _named(batch_log.DRIFT.last(workspace), workspace, store),
         "cluster": [{**job, "sentence": cluster_jobs.sentence(job)}
                     for job in cluster_jobs.jobs(workspace.state)],
-        "estimate": _named(estimate_log.last(workspace), workspace, store),
+        "estimate": _named(batch_log.ESTIMATES.last(workspace), workspace, store),
         "error_budget": error_budget.standing(
             entries, config.gate.error_budget, config.gate.rounds,
             cap=(1 - config.gate.confidence) / 2),
@@ -71,7 +70,7 @@ def _named(entry: dict | None, workspace: Workspace, store: Reading) -> dict | N
         return None
     names = delivered_as(workspace, store)
     return {**entry, "called": batch_names.called(entry["batch"], names),
-            "sentence": batch_names.told(entry["sentence"], names)}
+            "sentence": batch_names.with_names(entry["sentence"], names)}
 
 
 def _model(workspace: Workspace, version, table: Standings | None) -> dict | None:

@@ -18,8 +18,14 @@ FACT = "temperature"
 def fit(run: StepRun, predictor: "Predictor", rows: pd.DataFrame) -> float | None:
     """Fit the temperature of a model and keep it for this step and the one after it.
 
-    rows: tokenized validation rows with their labels. Returns None for a task whose confidence is
-    not calibrated. Raises DataError if there are no rows.
+    Args:
+        rows: Tokenized validation rows with their labels.
+
+    Returns:
+        None for a task whose confidence is not calibrated.
+
+    Raises:
+        DataError: If there are no rows.
     """
     value = run.task.model.calibrate(predictor, rows)
     if value is not None:

@@ -77,7 +77,9 @@ class TrialLog:
 def log_epoch(run: runs.Run, entry: dict, metric: str, of: str = "") -> None:
     """Record and print an epoch's metrics, and record the loss of each of its steps.
 
-    metric: of the epoch, printed beside the losses; of: what the epoch is of.
+    Args:
+        metric: Of the epoch, printed beside the losses.
+        of: What the epoch is of.
     """
     run.metrics({k: v for k, v in entry.items() if k not in ("epoch", "step_losses")},
                 step=entry["epoch"])

@@ -39,10 +39,10 @@ def load_base(run: StepRun, rows: pd.DataFrame) -> LoadedBase:
 def baseline(run: StepRun, loaded: LoadedBase, train: pd.DataFrame, validation: pd.DataFrame
              ) -> Baseline:
     """Return, record and print what a trained model has to beat on the validation rows."""
-    found = run.task.model.validation_baseline(loaded, train, validation, run.config)
-    run.log(**found.metrics)
-    print(found.sentence)
-    return found
+    scores = run.task.model.validation_baseline(loaded, train, validation, run.config)
+    run.log(**scores.metrics)
+    print(scores.sentence)
+    return scores
 
 
 def search(run: StepRun, loaded: LoadedBase, train: pd.DataFrame, validation: pd.DataFrame,

@@ -41,9 +41,11 @@ def earlier(workspace: Workspace, name: str, *without: int | None
             ) -> Iterator[tuple[Version, str | None]]:
     """Yield the evaluated versions of a model, newest first, each with why it is not measured.
 
-    without: numbers that are measured anyway, challenger and champion. The reason is None for a
-    version that is to be measured: one of the NEWEST whose adapter stands in the workspace and that
-    was not deleted.
+    The reason is None for a version that is to be measured: one of the NEWEST whose adapter stands
+    in the workspace and that was not deleted.
+
+    Args:
+        without: Numbers that are measured anyway, challenger and champion.
     """
     records = [r for r in model_records.records(workspace, name)
                if r.get("verdict") and int(r["version"]) not in without]
@@ -73,8 +75,11 @@ def entry(run: StepRun, rows: pd.DataFrame, scores: Mapping[int, Mapping],
           apart: Mapping[int, str]) -> dict:
     """Return what a record keeps of an evaluation of all versions on the same rows.
 
-    rows: the test rows that were compared; scores: {version: its line}; apart: {version: why it was
-    not measured on them}. See `evaluation.standings`, which reads it.
+    Args:
+        rows: The test rows that were compared.
+        scores: {version: its line}.
+        apart: {version: why it was not measured on them}. See `evaluation.standings`, which reads
+            it.
     """
     counts = rows["batch"].value_counts(sort=False)
     return {

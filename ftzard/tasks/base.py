@@ -46,8 +46,11 @@ class Baseline:
 class Predicted:
     """What a model predicts for rows.
 
-    columns: values per row, `suggestion` and `confidence` among them; metrics: numbers for
-    tracking; answers: what the task's `drift_sample` takes; embeddings: float32 (rows, width).
+    Attributes:
+        columns: Values per row, `suggestion` and `confidence` among them.
+        metrics: Numbers for tracking.
+        answers: What the task's `drift_sample` takes.
+        embeddings: float32 (rows, width).
     """
 
     columns: dict[str, "Sequence"]
@@ -60,11 +63,15 @@ class Predicted:
 class Task:
     """One kind of fine-tuning.
 
-    title: for people; head: of the base model; metrics: of the validation rows, by which a search
-    may rank its trials, the first is the default; predictor_meta: entries of ftzard.json that a
-    bare base is opened with, too; prompt_columns: whether other columns than that of the text may
-    be part of what a model is asked; labels_grow: whether a retraining may add labels to those of
-    the champion.
+    Attributes:
+        title: For people.
+        head: Of the base model.
+        metrics: Of the validation rows, by which a search may rank its trials, the first is the
+            default.
+        predictor_meta: Entries of ftzard.json that a bare base is opened with, too.
+        prompt_columns: Whether other columns than that of the text may be part of what a model is
+            asked.
+        labels_grow: Whether a retraining may add labels to those of the champion.
     """
 
     title: str

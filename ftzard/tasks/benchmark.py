@@ -3,7 +3,7 @@
 A fresh process (`python -m ftzard.tasks.benchmark REQUEST.json`) has nothing of another model in
 memory or warmed up. How fast a model is depends on what else the machine does just then, so both
 are timed in turns: a pass of the one, a pass of the other, several times, after a pass of each that
-does not count. What is told is the median with the range of the passes.
+does not count. It gives the median with the range of the passes.
 """
 
 import json
@@ -43,13 +43,19 @@ TIMES = ("latency_ms", "rows_per_second", "tokens_per_second")
 class Speed:
     """How a model answered.
 
-    latency_ms: of one row at a time; rows_per_second, tokens_per_second: of real tokens,
-    in batches, and of answers and the tokens in them where they are written; each the median of the
-    passes, and its `_range` the lowest and the highest of them. All six are None where the two
-    models have no room in memory side by side, since they could not take turns. passes: how many;
-    load_s: until it could answer; peak_bytes: of loading and answering, beyond what the process
-    held before, None where nobody says; device: 'cpu' or 'cuda'; threads: of torch; cut_rows:
-    texts, or prompts with the wanted answer, that are longer than the model reads.
+    Attributes:
+        latency_ms: Of one row at a time.
+        rows_per_second, tokens_per_second: Of real tokens, in batches, and of answers and the
+            tokens in them where they are written; each the median of the passes, and its `_range`
+            the lowest and the highest of them. All six are None where the two models have no room
+            in memory side by side, since they could not take turns.
+        passes: How many.
+        load_s: Until it could answer.
+        peak_bytes: Of loading and answering, beyond what the process held before, None where
+            nobody says.
+        device: 'cpu' or 'cuda'.
+        threads: Of torch.
+        cut_rows: Texts, or prompts with the wanted answer, that are longer than the model reads.
     """
 
     load_s: float
@@ -70,14 +76,16 @@ class Speed:
 class Subject:
     """A model that is to answer.
 
-    adapter: folder of a saved adapter, or None for the bare base with its untrained head; base: how
-    to load its base; told: what a bare base has no folder for: {labels}, in the order of the
-    logits, or {template, max_new_tokens}.
+    Attributes:
+        adapter: Folder of a saved adapter, or None for the bare base with its untrained head.
+        base: How to load its base.
+        meta: What a bare base has no folder for: {labels}, in the order of the logits, or
+            {template, max_new_tokens}.
     """
 
     adapter: Path | None
     base: BaseSpec
-    told: Mapping
+    meta: Mapping
 
 
 def weights_mb(model: nn.Module) -> float:
@@ -101,19 +109,22 @@ def measured(
     of loading and answering, of each. Raises ModelError with the process's own sentence if one
     fails.
     """
-    found = _asked(subjects, [{"texts": list(part)} for part in texts], threads, batch_size,
-                   timeout, on_start)
-    return [(told["logits"], speed) for told, speed in found]
+    outputs = _asked(subjects, [{"texts": list(part)} for part in texts], threads, batch_size,
+                     timeout, on_start)
+    return [(output["logits"], speed) for output, speed in outputs]
 
 
 @dataclass(frozen=True)
 class Written:
     """What a model that writes answers said.
 
-    loss: float64 (rows,), of the wanted answers, in nats per token; tokens: int64 (rows,); both are
-    0 where lost, bool (rows,), says that a row leaves no room for its answer; cut: int32 (rows,),
-    tokens of the answer beyond the longest input. answers: of the rows that were to be answered, ''
-    where lost; of_answers: confidence, tokens and finished of each, an array by name.
+    Attributes:
+        loss: float64 (rows,), of the wanted answers, in nats per token.
+        tokens: int64 (rows,); both are 0 where lost, bool (rows,), says that a row leaves no room
+            for its answer.
+        cut: int32 (rows,), tokens of the answer beyond the longest input.
+        answers: Of the rows that were to be answered, '' where lost.
+        of_answers: Confidence, tokens and finished of each answer, an array by name.
     """
 
     loss: numpy.ndarray
@@ -147,11 +158,11 @@ def measured_answers(
     """
     tasks = [{"messages": [list(turns) for turns in part], "wanted": list(wanted),
               "asked": [int(number) for number in asked]} for part in messages]
-    found = _asked(subjects, tasks, threads, batch_size, timeout, on_start)
-    return [(Written(told["loss"], told["tokens"], told["lost"], told["cut"],
-                     told["answers"].tolist(),
-                     {name: told[f"answer_{name}"] for name in OF_ANSWERS}), speed)
-            for told, speed in found]
+    outputs = _asked(subjects, tasks, threads, batch_size, timeout, on_start)
+    return [(Written(output["loss"], output["tokens"], output["lost"], output["cut"],
+                     output["answers"].tolist(),
+                     {name: output[f"answer_{name}"] for name in OF_ANSWERS}), speed)
+            for output, speed in outputs]
 
 
 def _asked(subjects: Sequence[Subject], tasks: Sequence[Mapping], threads: int, batch_size: int,
@@ -170,12 +181,12 @@ def _asked(subjects: Sequence[Subject], tasks: Sequence[Mapping], threads: int, 
         together = all(worker.alive for worker in workers)
         passes = [[worker.turn() for worker in workers]
                   for _ in range(1 + PASSES)][1:] if together else []
-        return [(worker.found, _speed(worker.told, [each[i] for each in passes]))
+        return [(worker.arrays, _speed(worker.meta, [each[i] for each in passes]))
                 for i, worker in enumerate(workers)]
 
 
-def _speed(told: Mapping, passes: Sequence[Mapping]) -> Speed:
-    known = {key: told[key] for key in ("load_s", "peak_bytes", "device", "threads", "cut_rows")}
+def _speed(meta: Mapping, passes: Sequence[Mapping]) -> Speed:
+    known = {key: meta[key] for key in ("load_s", "peak_bytes", "device", "threads", "cut_rows")}
     if not passes:
         return Speed(**known)
     values = {key: [each[key] for each in passes] for key in TIMES}
@@ -187,19 +198,19 @@ def _speed(told: Mapping, passes: Sequence[Mapping]) -> Speed:
 class _Worker:
     """A process with one model in it, which answers its rows and is then timed pass by pass.
 
-    told: what it says of its answering; found: its answers; alive: whether it still can be timed.
+    meta: what it says of its answering; arrays: its answers; alive: whether it still can be timed.
     """
 
     def __init__(self, subject: Subject, task: Mapping, threads: int, batch_size: int,
                  timeout: float):
         self.name, self.timeout, self.alive = subject.base.name, timeout, False
-        self.told: dict = {}
-        self.found: dict[str, numpy.ndarray] = {}
+        self.meta: dict = {}
+        self.arrays: dict[str, numpy.ndarray] = {}
         self._late = False
         self._request = {
             "adapter": subject.adapter and str(Path(subject.adapter).resolve()),
             "base": {**subject.base.to_dict(), "source": _anywhere(subject.base.source)},
-            "told": dict(subject.told), **task, "threads": threads, "batch_size": batch_size}
+            "meta": dict(subject.meta), **task, "threads": threads, "batch_size": batch_size}
 
     def __enter__(self) -> "_Worker":
         self._scratch = tempfile.TemporaryDirectory(prefix="ftzard-measured-")
@@ -207,8 +218,8 @@ class _Worker:
         request, self._answer = folder / "request.json", folder / "answer.npz"
         request.write_text(json.dumps({**self._request, "answer": str(self._answer)}),
                            encoding="utf-8")
-        self._said = folder / "stderr"
-        with open(self._said, "wb") as errors:
+        self._errors = folder / "stderr"
+        with open(self._errors, "wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "ftzard.tasks.benchmark", str(request)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
@@ -223,13 +234,13 @@ class _Worker:
 
     def wait(self) -> None:
         """Wait until it has answered its rows."""
-        self.told = self._heard()
-        with numpy.load(self._answer) as found:
-            self.found = dict(found)
+        self.meta = self._heard()
+        with numpy.load(self._answer) as arrays:
+            self.arrays = dict(arrays)
 
     def leaves_room(self) -> bool:
         """Return whether a second model like this one has room in memory beside it."""
-        peak, free = self.told["peak_bytes"], self.told["free_bytes"]
+        peak, free = self.meta["peak_bytes"], self.meta["free_bytes"]
         return peak is None or free is None or 1.2 * peak < free
 
     def turn(self) -> dict:
@@ -261,8 +272,8 @@ class _Worker:
                 f"a model on base '{self.name}' did not answer within {self.timeout:.0f} s; "
                 "expected an answer. Give it fewer rows, or try again when the machine is less "
                 "busy.")
-        said = self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = (said or ["no message"])[-1]
+        lines = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = (lines or ["no message"])[-1]
         raise ModelError(f"a model on base '{self.name}' cannot answer (exit code {code}): "
                          f"{last.partition('ModelError: ')[2] or last}")
 
@@ -278,24 +289,24 @@ def _anywhere(source: str | Path) -> str:
 
 def _answer(request: Path) -> None:
     """Answer what is asked, say so, and then take a turn for every line that comes in."""
-    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints does not stand between our lines
     task = json.loads(request.read_text(encoding="utf-8"))
     set_threads(task["threads"])
     part = task_in(task["base"]).model  # imported before anything is measured
-    held, began = memory.resident(), time.perf_counter()
+    resident, began = memory.resident(), time.perf_counter()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    with memory.watched(device, held) as peak:
+    with memory.watched(device, resident) as peak:
         model = load_predictor(
-            task["adapter"] and Path(task["adapter"]), task["base"], task["told"])
+            task["adapter"] and Path(task["adapter"]), task["base"], task["meta"])
         loaded = time.perf_counter() - began
-        found, cut_rows, turn = part.benchmark(model, task)
-    numpy.savez(task["answer"], **found)
-    _tell(told, {"load_s": loaded, "peak_bytes": peak.bytes, "device": device,
-                 "free_bytes": memory.device().free, "threads": task["threads"],
-                 "cut_rows": cut_rows})
+        arrays, cut_rows, turn = part.benchmark(model, task)
+    numpy.savez(task["answer"], **arrays)
+    _tell(channel, {"load_s": loaded, "peak_bytes": peak.bytes, "device": device,
+                    "free_bytes": memory.device().free, "threads": task["threads"],
+                    "cut_rows": cut_rows})
     for _ in sys.stdin:
-        _tell(told, turn())
+        _tell(channel, turn())
 
 
 def _tell(to: object, values: Mapping) -> None:

@@ -2,12 +2,17 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+import numpy as np
 import pandas as pd
+
+from ftzard.core.text import cleaned_as
+from ftzard.evaluation.metric_info import Measure
+from ftzard.tasks.base import base_spec
 
 if TYPE_CHECKING:
     from ftzard.reporting.html import Markup
@@ -75,8 +80,7 @@ class Comparison(ABC):
 
     def own_lines(self) -> list[Line]:
         """Return (metric, of the first, of the second, difference) as texts, of own metrics."""
-        return [(name, f"{values['first']:.4g}", f"{values['second']:.4g}",
-                 f"{values['second'] - values['first']:+.4g}".replace("-", "−"))
+        return [number_line(name, values["first"], values["second"], ".4g")
                 for name, values in self.own.items()]
 
     @abstractmethod
@@ -119,6 +123,77 @@ class Comparison(ABC):
             "disagreements": shown.to_dict("records"),
             "disagreements_in_all": len(self.disagreements),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierComparison(Comparison):
+    """Two models that give labels, on the same rows.
+
+    Attributes:
+        first, second: Every score of the task's metrics.
+    """
+
+    first: dict
+    second: dict
+
+    disagreements_title = "Where they disagree"
+
+    def lines_of(self, names: Mapping[str, str], measure: Measure, plain: Mapping[str, str]
+                 ) -> list[Line]:
+        """Return the lines of `score_lines`.
+
+        Args:
+            names: Scores with an interval, in the unit of the measure, and what they are called.
+            plain: Scores without one.
+        """
+        return [*(score_line(name, self.scores[key], measure) for key, name in names.items()),
+                *(number_line(name, self.first[key], self.second[key], ".3f")
+                  for key, name in plain.items()),
+                *self.own_lines()]
+
+    def class_lines(self) -> list[Line]:
+        """Return (label, rows, F1 of the first, of the second) as texts."""
+        return [(label, f"{scores['support']:,}", f"{scores['f1']:.3f}",
+                 f"{self.second['per_class'][label]['f1']:.3f}")
+                for label, scores in self.first["per_class"].items()]
+
+
+def score_line(name: str, score: Mapping[str, Mapping[str, float]], measure: Measure) -> Line:
+    """Return (score, of the first, of the second, difference) as texts, each with its interval."""
+    gap = score["difference"]
+    return (name, *(
+        f"{measure.value(side['value'])} ({measure.value(side['lower'], unit=False)}–"
+        f"{measure.value(side['upper'], unit=False)})"
+        for side in (score["first"], score["second"])),
+        f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
+        f"{100 * gap['upper']:+.1f})".replace("-", "−"))
+
+
+def number_line(name: str, first: float, second: float, form: str) -> Line:
+    """Return (score, of the first, of the second, difference) as texts; form: of a number."""
+    return (name, f"{first:{form}}", f"{second:{form}}",
+            f"{second - first:+{form}}".replace("-", "−"))
+
+
+def interval(value: float, draws: np.ndarray, confidence: float) -> dict[str, float]:
+    """Return a value with the interval that its values (resamples,) of a bootstrap give."""
+    tail = (1 - confidence) / 2
+    lower, upper = np.quantile(draws, [tail, 1 - tail])
+    return {"value": float(value), "lower": float(lower), "upper": float(upper)}
+
+
+def predicted_logits(models: Sequence[ComparedModel], rows: pd.DataFrame, threads: int,
+                     say: Callable[[str], object]
+                     ) -> "tuple[tuple[np.ndarray, ...], tuple[Speed, ...]]":
+    """Return both models' logits (rows, labels) of rows and their speeds, each in its process."""
+    from ftzard.tasks.benchmark import Subject, measured
+
+    logits, speeds = zip(*measured(
+        [Subject(model.adapter, base_spec(model.base), {"labels": list(model.labels)})
+         for model in models],
+        [cleaned_as(rows["text"], model.cleaning) for model in models], threads=threads,
+        on_start=lambda i: say(f"{models[i].name} answers {len(rows):,} rows")), strict=True)
+    return logits, speeds
 
 
 def description(source: str, rows: pd.DataFrame, rejected: Sequence[str] = ()) -> dict:

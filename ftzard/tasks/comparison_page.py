@@ -22,7 +22,8 @@ LONGEST_TEXT = 320
 def render(comparison: Comparison, examples: int, others: Sequence[Comparison] = ()) -> str:
     """Return a comparison as self-contained HTML, with so many rows on which the models disagree.
 
-    others: comparisons of the same first model with more models, on the same rows.
+    Args:
+        others: Comparisons of the same first model with more models, on the same rows.
     """
     pairs = [comparison, *others]
     first = comparison.names[0]

@@ -206,7 +206,8 @@ class Evaluation(ABC):
     def scores(self, version: "Version") -> dict[int, dict]:
         """Return {number: line} of every version that answered these rows, oldest first.
 
-        version: the challenger.
+        Args:
+            version: The challenger.
         """
         return {number: self.line(answers)
                 for number, answers in sorted(self._by_number(version).items())}

@@ -28,7 +28,7 @@ from ftzard.modeling.adapter_meta import WEIGHTS, read_meta
 from ftzard.modeling.architecture import linear_layers
 from ftzard.modeling.base_model import LoadedBase, load_base
 from ftzard.modeling.hf_logging import quiet_loading
-from ftzard.modeling.hub import cause, said, token
+from ftzard.modeling.hub import cause, message, token
 from ftzard.modeling.spec import BaseSpec
 from ftzard.tasks.base import task_named
 
@@ -46,8 +46,10 @@ TOLERANCE_INT8 = 0.25
 class Parity:
     """What plain transformers answers, against the registered model, on the same texts.
 
-    largest: difference of a logit, of the first token's where answers are written; changed: texts
-    with another label or answer; rows: texts asked.
+    Attributes:
+        largest: Difference of a logit, of the first token's where answers are written.
+        changed: Texts with another label or answer.
+        rows: Texts asked.
     """
 
     largest: float
@@ -67,12 +69,19 @@ def export(
 ) -> Parity:
     """Write a saved adapter into the folder `target`, as `form` says, and return its parity.
 
-    texts: cleaned ones to ask; form: 'adapter' or 'merged'; readme: gives the card's text once the
-    parity is known; tolerance: the largest difference of a logit from the registered model's, None
-    for what rounding explains. A base that lies beside an adapter is written unquantised, as the
-    numbers that its quantised weights stand for. The folder appears complete or not at all. Raises
-    ModelError for a model beyond the tolerance, for an adapter of a model that was trained in full,
-    and if plain transformers would read texts as other tokens.
+    A base that lies beside an adapter is written unquantised, as the numbers that its quantised
+    weights stand for. The folder appears complete or not at all.
+
+    Args:
+        texts: Cleaned ones to ask.
+        form: 'adapter' or 'merged'.
+        readme: Gives the card's text once the parity is known.
+        tolerance: The largest difference of a logit from the registered model's, None for what
+            rounding explains.
+
+    Raises:
+        ModelError: For a model beyond the tolerance, for an adapter of a model that was trained in
+            full, and if plain transformers would read texts as other tokens.
     """
     meta = read_meta(adapter)
     if form == ADAPTER and meta["method"] == "full":
@@ -192,14 +201,14 @@ def _plain(part: Path, base: BaseSpec, loader: type, values: Mapping, form: str
         yield model.to(device).eval(), tokenizer
 
 
-def _require_same_tokens(found: Sequence[Sequence[int]], texts: Sequence[str],
+def _require_same_tokens(actual: Sequence[Sequence[int]], texts: Sequence[str],
                          expected: Sequence[Sequence[int]]) -> None:
-    wrong = [i for i, ids in enumerate(found) if list(ids) != list(expected[i])]
+    wrong = [i for i, ids in enumerate(actual) if list(ids) != list(expected[i])]
     if wrong:
         i = wrong[0]
         raise ModelError(
             f"plain transformers reads {len(wrong)} of {len(texts)} texts as other tokens than the "
-            f"model was trained on (such as {texts[i][:60]!r}: {list(found[i])[:8]}…, expected "
+            f"model was trained on (such as {texts[i][:60]!r}: {list(actual[i])[:8]}…, expected "
             f"{list(expected[i])[:8]}…); nothing was written. The tokenizer of this base cannot "
             "be exported.")
 
@@ -218,7 +227,7 @@ def push(folder: Path, repository: str, secret: str) -> str:
                           commit_message="Upload a model exported by FTzard")
     except Exception as error:
         raise ModelError(
-            f"the hub did not take '{repository}': {said(error)}. The export itself is whole at "
+            f"the hub did not take '{repository}': {message(error)}. The export itself is whole at "
             f"{folder}. Check the name, the network, and that the token in HF_TOKEN may write "
             "there.") from cause(error)
     return str(url)

@@ -25,8 +25,10 @@ from ftzard.training.objective import Objective
 class Predictor(Protocol):
     """A model that is ready to predict.
 
-    labels: in the order of the logits, none of a model that writes; meta: what the adapter's folder
-    says about it, {} for a bare base; max_length: tokens that it reads.
+    Attributes:
+        labels: In the order of the logits, none of a model that writes.
+        meta: What the adapter's folder says about it, {} for a bare base.
+        max_length: Tokens that it reads.
     """
 
     tokenizer: Any
@@ -235,7 +237,8 @@ class DataPart(Protocol):
                        ) -> pd.DataFrame:
         """Return the rows of all batches with those marked that were not asked about a label.
 
-        arrived: those of them that arrive now, which are asked about all that `data` names.
+        Args:
+            arrived: Those of them that arrive now, which are asked about all that `data` names.
         """
         ...
 
@@ -256,7 +259,8 @@ class DataPart(Protocol):
                  ) -> tuple[pd.DataFrame, dict[str, int]]:
         """Return rows with input_ids, length and cut, and the numbers to log.
 
-        meta: what an adapter keeps, to tokenize as it was trained; None takes the config.
+        Args:
+            meta: What an adapter keeps, to tokenize as it was trained; None takes the config.
         """
         ...
 
@@ -279,7 +283,8 @@ class LabelingPart(Protocol):
     def label_format(self, data: Data, identity: int, labels: Iterable[str]) -> LabelFormat:
         """Return what a label may be.
 
-        labels: those that are known, for a config that names none.
+        Args:
+            labels: Those that are known, for a config that names none.
         """
         ...
 

@@ -31,12 +31,12 @@ def of(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def predict(part: "ModelPart", predictor: "Predictor", rows: pd.DataFrame,
             on_step: Callable[[int, int], object] | None = None) -> Predicted:
     """Return what a model predicts for tokenized rows, shard by shard."""
-    found, begin = [], 0
+    parts, begin = [], 0
     for shard in of(rows):
         step = None if on_step is None else _from(begin, len(rows), on_step)
-        found.append(part.predict(predictor, shard, on_step=step))
+        parts.append(part.predict(predictor, shard, on_step=step))
         begin += len(shard)
-    return joined(found)
+    return joined(parts)
 
 
 def _from(begin: int, total: int, on_step: Callable[[int, int], object]
@@ -88,14 +88,14 @@ def write(predicted: Predicted, folder: Path) -> dict:
                        if len(values) and isinstance(values[0], np.ndarray)}}
 
 
-def read(folder: Path, told: dict) -> Predicted:
+def read(folder: Path, meta: dict) -> Predicted:
     """Return what `write` wrote."""
     table = storage.read_parquet(folder / "columns.parquet")
-    columns = {name: [np.asarray(value, told["arrays"][name]) for value in table[name]]
-               if name in told["arrays"] else table[name].tolist() for name in table}
-    with np.load(folder / "arrays.npz", allow_pickle=False) as kept:
-        arrays = dict(kept)
-    kind = told["answers"]
+    columns = {name: [np.asarray(value, meta["arrays"][name]) for value in table[name]]
+               if name in meta["arrays"] else table[name].tolist() for name in table}
+    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+        arrays = dict(stored)
+    kind = meta["answers"]
     if kind == "table":
         answers: Any = storage.read_parquet(folder / "answers.parquet")
     elif kind == "array":
@@ -108,4 +108,4 @@ def read(folder: Path, told: dict) -> Predicted:
         answers = getattr(import_module(module), name)(**{
             key.removeprefix("answers."): value for key, value in arrays.items()
             if key.startswith("answers.")})
-    return Predicted(columns, told["metrics"], answers, arrays["embeddings"])
+    return Predicted(columns, meta["metrics"], answers, arrays["embeddings"])

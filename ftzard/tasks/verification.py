@@ -1,9 +1,9 @@
 """Does a saved adapter, opened in a fresh process, answer as it was seen to do in training?
 
-`verify_saved` has that process (a spare one, if it is there, else a new interpreter) load the base
-and the adapter from their files, predict the same rows in the same batches and write the model's
-fingerprint down: logits, or losses of wanted answers. A head that was not saved or a base that
-differs shows here, before anything is registered.
+`verify_saved` has that process (one forked in advance, if there is one, else a new interpreter)
+load the base and the adapter from their files, predict the same rows in the same batches and write
+the model's fingerprint down: logits, or losses of wanted answers. A head that was not saved or
+a base that differs shows here, before anything is registered.
 """
 
 import json
@@ -57,13 +57,13 @@ def verify_saved(
     predictor = task_named(base.task).predictor
     what = predictor.FINGERPRINT
     columns = {name: _plain(rows[name]) for name in predictor.FINGERPRINT_COLUMNS}
-    found = _fresh(Path(adapter), base, columns, batch_size, timeout)
-    if found.shape != expected.shape:
+    actual = _fresh(Path(adapter), base, columns, batch_size, timeout)
+    if actual.shape != expected.shape:
         raise ModelError(
-            f"adapter {adapter}: a fresh process gives {what} of shape {found.shape}; expected "
+            f"adapter {adapter}: a fresh process gives {what} of shape {actual.shape}; expected "
             f"{expected.shape}. The saved adapter has other labels than the trained one."
         )
-    difference = float(numpy.abs(found - expected).max()) if found.size else 0.0
+    difference = float(numpy.abs(actual - expected).max()) if actual.size else 0.0
     limit = TOLERANCE[base.compute_dtype]
     if not difference <= limit:
         raise ModelError(
@@ -101,8 +101,8 @@ def _fresh(
 
 
 def _fingerprint(request: Path, answer: Path, adapter: Path, timeout: float) -> numpy.ndarray:
-    said = request.with_name("said.json")
-    if forked_worker.call(f"{__name__}:answer", {"request": str(request)}, said, timeout=timeout):
+    done = request.with_name("done.json")
+    if forked_worker.call(f"{__name__}:answer", {"request": str(request)}, done, timeout=timeout):
         return numpy.load(answer)
     environment = {**python_settings.for_child(), "OMP_WAIT_POLICY": "PASSIVE"}
     try:

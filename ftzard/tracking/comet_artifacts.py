@@ -25,8 +25,12 @@ def require(name: str) -> None:
 def download(name: str, workspace: str, artifact: str, version: str, folder: Path) -> Path:
     """Download a version of an artifact into `folder`, replacing its content; return the version.
 
-    name: what the user calls it. Raises TrackingError if it cannot be had as a whole: files that
-    the artifact only points to are not downloaded, and are refused.
+    Args:
+        name: What the user calls it.
+
+    Raises:
+        TrackingError: If it cannot be had as a whole: files that the artifact only points to are
+            not downloaded, and are refused.
     """
     require(name)
     for variable, value in QUIET.items():
@@ -45,14 +49,14 @@ def download(name: str, workspace: str, artifact: str, version: str, folder: Pat
     except Exception as error:  # of its own kinds, and of the network's
         shutil.rmtree(fresh, ignore_errors=True)
         raise TrackingError(mask(
-            f"'{name}' cannot be had from Comet: {_said(error)}. Check workspace, artifact and "
+            f"'{name}' cannot be had from Comet: {_message(error)}. Check workspace, artifact and "
             f"version, and that {KEY} may read it.")) from None
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     return folder
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Return an error's kind and message; some of the client's own kinds have none, and fail."""
     try:
         words = str(error)
@@ -74,6 +78,6 @@ def _require_all(folder: Path, sizes: Mapping[str, int | None]) -> None:
         raise ValueError(f"{len(lacking)} of its {len(sizes)} files did not come, first "
                          f"'{lacking[0]}', which it may only point to")
     for n, size in sizes.items():
-        found = (folder / n).stat().st_size
-        if size is not None and found != size:
-            raise ValueError(f"its file '{n}' has {found:,} bytes; expected {size:,}")
+        actual = (folder / n).stat().st_size
+        if size is not None and actual != size:
+            raise ValueError(f"its file '{n}' has {actual:,} bytes; expected {size:,}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 FREE_OF_BOTH, FREE_OF_ACCOUNT, FREE_OF_ADDRESS = 5, 20, 50
 FIRST_S, LONGEST_S, FORGOTTEN_AFTER_S = 4.0, 60.0, 900.0
 #: The most accounts and addresses that are stored; the oldest are dropped first.
-_KEPT = 20_000
+_MOST_ENTRIES = 20_000
 
 
 @dataclass
@@ -28,7 +28,8 @@ class _Failures:
 class Attempts:
     """The failed logins of a server process.
 
-    clock: seconds that only grow, as `time.monotonic`.
+    Attributes:
+        clock: Seconds that only grow, as `time.monotonic`.
     """
 
     def __init__(self, clock: Callable[[], float]):
@@ -56,7 +57,7 @@ class Attempts:
                     failures = _Failures()
                 failures.count, failures.last = failures.count + 1, now
                 self._failures[key] = failures
-            while len(self._failures) > _KEPT:
+            while len(self._failures) > _MOST_ENTRIES:
                 self._failures.popitem(last=False)
 
     def succeeded(self, account: str, address: str) -> None:
@@ -66,7 +67,7 @@ class Attempts:
             self._failures.pop(("both", account, address), None)
             self._known[account, address] = None
             self._known.move_to_end((account, address))
-            while len(self._known) > _KEPT:
+            while len(self._known) > _MOST_ENTRIES:
                 self._known.popitem(last=False)
 
     def _until(self, key: tuple[str, ...], free: int, now: float) -> float:

@@ -1,7 +1,7 @@
-"""A second experiment platform beside MLflow: what a run tells MLflow, it is told as well.
+"""A second experiment platform beside MLflow: it gets what a run logs to MLflow.
 
 One experiment there per execution of a step; a search's trials are its metrics, by their number.
-MLflow stays the record: a platform that breaks off is said once and noted with the MLflow run, and
+MLflow stays the record: a platform that fails is reported once and noted with the MLflow run, and
 the step goes on. What is needed for it is asked before anything runs.
 """
 
@@ -22,7 +22,7 @@ KEY, FOLDER = "COMET_API_KEY", "COMET_OFFLINE_DIRECTORY"
 PROJECT = ("COMET_PROJECT_NAME", "COMET_PROJECT")
 
 #: Settings that turn off the client's own recording of process, output and machine.
-_ONLY_WHAT_IS_SAID = dict.fromkeys((
+_NO_AUTO_LOGGING = dict.fromkeys((
     "log_code", "log_graph", "auto_param_logging", "auto_metric_logging", "auto_output_logging",
     "auto_log_co2", "auto_histogram_weight_logging", "parse_args", "log_git_metadata",
     "log_git_patch", "log_env_details", "log_env_gpu", "log_env_cpu", "log_env_host",
@@ -62,15 +62,17 @@ def _project_named() -> str | None:
 class Mirror:
     """A run on another platform.
 
-    open_experiment: makes it there. The first thing that fails ends it, is printed and kept in
-    `broken`; nothing is ever raised.
+    The first thing that fails ends it, is printed and kept in `broken`; nothing is ever raised.
+
+    Attributes:
+        open_experiment: Makes it there.
     """
 
     def __init__(self, open_experiment: Callable[[], Any], prefix: str = ""):
         self.broken: str | None = None
         self.prefix = prefix
         self._there = None
-        self._there = self._told(open_experiment)
+        self._there = self._attempt(open_experiment)
 
     def part(self, name: str) -> "Mirror":
         """Return a mirror of a part of this run, whose values are recorded under its name."""
@@ -98,13 +100,13 @@ class Mirror:
             return self.broken or "not closed: the run was killed"
         self._tell(lambda experiment: experiment.log_other("status", status))
         self._tell(lambda experiment: experiment.end())
-        return self.broken or self._told(lambda: _address(self._there)) or self.broken
+        return self.broken or self._attempt(lambda: _address(self._there)) or self.broken
 
     def _tell(self, what: Callable[[Any], object]) -> None:
         if self._there is not None and self.broken is None:
-            self._told(lambda: what(self._there))
+            self._attempt(lambda: what(self._there))
 
-    def _told(self, call: Callable[[], Any]) -> Any:
+    def _attempt(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
         except Exception as error:  # whatever it is, the run itself goes on
@@ -118,8 +120,9 @@ def opened(names: Sequence[str], project: str, title: str, tags: Mapping[str, ob
            ) -> Mirror | None:
     """Return the mirror of a new run, or None if the config names no platform.
 
-    project: the experiment's name in MLflow, where COMET_PROJECT_NAME names no other; title: the
-    run's step and name.
+    Args:
+        project: The experiment's name in MLflow, where COMET_PROJECT_NAME names no other.
+        title: The run's step and name.
     """
     if "comet" not in names:
         return None
@@ -133,7 +136,7 @@ def _comet(project: str, title: str, tags: Mapping[str, object]):
 
     wanted = {"project_name": _project_named() or project,
               "workspace": os.environ.get("COMET_WORKSPACE"),
-              "display_summary_level": 0, **_ONLY_WHAT_IS_SAID}
+              "display_summary_level": 0, **_NO_AUTO_LOGGING}
     folder = os.environ.get(FOLDER)
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,9 @@ IDENTITY, SIZE = "ftzard.identity", "ftzard.size_bytes"
 class Version:
     """A version of a registered model.
 
-    source: where MLflow says its files are; created: milliseconds since 1970, 0 if unknown.
+    Attributes:
+        source: Where MLflow says its files are.
+        created: Milliseconds since 1970, 0 if unknown.
     """
 
     name: str
@@ -68,7 +70,7 @@ def champion(registry: Registry, name: str) -> Version:
     newest = registry.by_alias(name, CHALLENGER) or versions[-1]
     verdict = ": ".join(newest.tags[key] for key in ("gate.decision", "gate.reasons")
                         if newest.tags.get(key)).rstrip(".")
-    which = CHALLENGER if CHALLENGER in held(registry, newest) else str(newest)
+    which = CHALLENGER if CHALLENGER in aliases_of(registry, newest) else str(newest)
     raise TrackingError(
         f"the model '{name}' has no champion: version {newest.number} was not promoted"
         f"{f' ({verdict})' if verdict else ''}. Give the gate what it asks for and train "
@@ -97,7 +99,10 @@ def role_with_version(role: str, of: str, own: str, numbers: Sequence[int],
                       holder: "Version | str | None") -> TrackingError:
     """Return the error for a role with a version, as 'champion@9'.
 
-    own: the workspace's model; numbers: its versions; holder: who has the role now, if anybody.
+    Args:
+        own: The workspace's model.
+        numbers: Its versions.
+        holder: Who has the role now, if anybody.
     """
     meant = "the bare base" if role == "base" else "the version that has this role" + (
         f", now {holder}" if holder else ", now none")
@@ -112,7 +117,7 @@ def role_with_version(role: str, of: str, own: str, numbers: Sequence[int],
                          f"version.{missing} Name '{role}'{other}.")
 
 
-def held(registry: Registry, version: Version) -> list[str]:
+def aliases_of(registry: Registry, version: Version) -> list[str]:
     """Return the aliases of a version, the most important first."""
     aliases = [alias for alias, number in registry.aliases(version.name).items()
                if number == version.number]

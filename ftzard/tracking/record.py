@@ -2,7 +2,7 @@
 
 Rule 2 of the design: resolved config and its hash, seed, commit, the version of every input, base
 and tokenizer hashes, package versions, thread count, Dagster run and step. What cannot be known is
-said as 'none', never left out.
+recorded as 'none', never left out.
 """
 
 import hashlib

@@ -74,15 +74,17 @@ class _Client:
 
 
 def add_version(run: Run, name: str, model: Path, folder: str, tags: Mapping[str, object],
-                taken: int) -> Version:
+                last_number: int) -> Version:
     """Log a packaged model as files of a run and register it as a new version of `name`.
 
-    folder: its place among the run's files; taken: no number up to this one is given.
+    Args:
+        folder: Its place among the run's files.
+        last_number: No number up to this one is given.
     """
     client = run.tracking.client
-    taken_up = {file.path for file in client.list_artifacts(run.id)}
+    existing = {file.path for file in client.list_artifacts(run.id)}
     folder = next(place for place in (folder, *(f"{folder}_{n}" for n in range(2, 1000)))
-                  if place not in taken_up)  # a run may register several
+                  if place not in existing)  # a run may register several
     client.log_artifacts(run.id, str(model), folder)
     _note_logged(run, model, folder)
     try:
@@ -97,7 +99,7 @@ def add_version(run: Run, name: str, model: Path, folder: str, tags: Mapping[str
         created = client.create_model_version(
             name, source=f"runs:/{run.id}/{folder}", run_id=run.id,
             tags={k: str(v)[:5000] for k, v in all_tags.items()})
-        if int(created.version) > taken:
+        if int(created.version) > last_number:
             return _version(created)
         # A registry that was emptied begins at 1 again, where records of deleted versions stand.
         client.delete_model_version(name, created.version)
@@ -225,14 +227,14 @@ def drop(tracking: Tracking, name: str, alias: str) -> None:
     tracking.client.delete_registered_model_alias(name, alias)
 
 
-def held(tracking: Tracking, version: Version) -> list[str]:
+def aliases_of(tracking: Tracking, version: Version) -> list[str]:
     """Return the aliases of a version, the most important first."""
-    return model_version.held(_Client(tracking), version)
+    return model_version.aliases_of(_Client(tracking), version)
 
 
 def require_deletable(tracking: Tracking, version: Version, allowed: Collection[str] = ()) -> None:
     """Raise TrackingError for a version with an alias that may not be removed."""
-    remaining = [alias for alias in held(tracking, version) if alias not in allowed]
+    remaining = [alias for alias in aliases_of(tracking, version) if alias not in allowed]
     if remaining:
         remedy = ("promote another version first" if CHAMPION in remaining else
                   "add --force if it is to go nevertheless")
@@ -243,8 +245,13 @@ def require_deletable(tracking: Tracking, version: Version, allowed: Collection[
 def delete(tracking: Tracking, version: Version, allowed: Collection[str] = ()) -> str | None:
     """Delete a version and its files; raises TrackingError for one with an alias.
 
-    allowed: aliases that may go with it. The files go first: what is cut off in between is still
-    registered and can be deleted again. Returns None, or a sentence on why its files stay.
+    The files go first: what is cut off in between is still registered and can be deleted again.
+
+    Args:
+        allowed: Aliases that may go with it.
+
+    Returns:
+        None, or a sentence on why its files stay.
     """
     require_deletable(tracking, version, allowed)
     stays = delete_files(tracking, version)
@@ -254,8 +261,8 @@ def delete(tracking: Tracking, version: Version, allowed: Collection[str] = ()) 
 
 def delete_model(tracking: Tracking, name: str) -> list[str]:
     """Delete a registered model with all versions and files; return why files stay, if any do."""
-    stays = [delete(tracking, found, allowed=held(tracking, found))
-             for found in versions(tracking, name)]
+    stays = [delete(tracking, version, allowed=aliases_of(tracking, version))
+             for version in versions(tracking, name)]
     tracking.client.delete_registered_model(name)
     return [sentence for sentence in stays if sentence]
 
@@ -315,13 +322,13 @@ def files(tracking: Tracking, version: Version, cache: Path) -> Path:
 
 def _fetched(tracking: Tracking, run_id: str, folder: str, cache: Path) -> Path:
     """Return the folder to which a run's files were fetched."""
-    kept, marker = cache / run_id, cache / f"{run_id}.json"
-    if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == hashes(kept):
-        return kept
-    with whole_folder(kept) as part:
+    target, marker = cache / run_id, cache / f"{run_id}.json"
+    if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == hashes(target):
+        return target
+    with whole_folder(target) as part:
         tracking.client.download_artifacts(run_id, folder, str(part))
-    write_json(marker, hashes(kept))
-    return kept
+    write_json(marker, hashes(target))
+    return target
 
 
 def _gone(version: Version, why: object) -> TrackingError:

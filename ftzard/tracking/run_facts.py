@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 class RunFacts:
     """The stored data of one execution of a step.
 
-    began, ended: milliseconds since 1970; datasets: (name, JSON of its source) of what it logged.
+    Attributes:
+        began, ended: Milliseconds since 1970.
+        datasets: (name, JSON of its source) of what it logged.
     """
 
     id: str

@@ -49,7 +49,9 @@ _MOST_METRICS = 1000
 class Tracking:
     """A connection: the client and the one experiment that a workspace records to.
 
-    experiment: its name; mirrors: the other platforms that get every execution as well.
+    Attributes:
+        experiment: Its name.
+        mirrors: The other platforms that get every execution as well.
     """
 
     client: Store
@@ -63,7 +65,8 @@ class Tracking:
 class Run:
     """An open or closed run by its id; `name` is the UTC time for a child.
 
-    mirror: the same run on another platform, if it was opened with one.
+    Attributes:
+        mirror: The same run on another platform, if it was opened with one.
     """
 
     tracking: Tracking
@@ -152,8 +155,10 @@ class Run:
                 **more: object) -> None:
         """Record a dataset by its hash, path and use.
 
-        digest: the DVC hash of a file, or the hash of rows of it; context: 'input', 'output',
-        'training' or 'testing'; more: what else is known of its source.
+        Args:
+            digest: The DVC hash of a file, or the hash of rows of it.
+            context: 'input', 'output', 'training' or 'testing'.
+            more: What else is known of its source.
         """
         import json
 
@@ -227,7 +232,8 @@ def require_active(client: Store, entity) -> None:
 def opened(uri: str, experiment: str, *, patience_s: float | None = None) -> Tracking | None:
     """Return the connection to an existing store; None without experiment.
 
-    patience_s: how long trouble that may pass is waited for.
+    Args:
+        patience_s: How long trouble that may pass is waited for.
     """
     client = Store(uri, patience_s)
     entity = client.get_experiment_by_name(experiment)
@@ -248,7 +254,7 @@ def _create_experiment(client: Store, name: str, location: str | None):
 def closing(status: str) -> Iterator[None]:
     """Close runs in this block; a second failure does not hide the first one.
 
-    What cannot be closed after a failure is said, and closed by the next start (`reconcile`).
+    What cannot be closed after a failure is reported, and closed by the next start (`reconcile`).
     """
     try:
         yield
@@ -262,7 +268,8 @@ def closing(status: str) -> Iterator[None]:
 def top_level(tracking: Tracking, name: str, lock: Path, about: str = "") -> Run:
     """Return the top-level run of a step, created as finished if there is none.
 
-    about: what the step does, for its description until it has been executed.
+    Args:
+        about: What the step does, for its description until it has been executed.
     """
     with locked(lock, {"pid": os.getpid(), "doing": f"opening {name}"}):
         matches = _search(tracking, f"tags.`{LEVEL}` = '{TOP}' and tags.`{STEP}` = '{name}'")

@@ -88,7 +88,8 @@ class Reading:
     def executions(self, run_name: str | None = None, *, datasets: bool = False) -> list[RunFacts]:
         """Return the executions of all steps, or of one by its top-level run, newest first.
 
-        datasets: with what they logged; metrics only `run` returns.
+        Args:
+            datasets: With what they logged; metrics only `run` returns.
         """
         return self._answer(lambda who: who.executions(run_name, datasets=datasets))
 

@@ -1,4 +1,4 @@
-"""Reaching MLflow's store: what passes is waited for, what does not is said in one sentence.
+"""Reaching MLflow's store: transient errors are retried, others are raised as one sentence.
 
 A short lock on SQLite, a server that restarts, a lost connection: asked again for a while. What
 may have been done already is only asked again if twice is the same as once, so no run and no
@@ -52,7 +52,9 @@ _T = TypeVar("_T")
 class Trouble:
     """A kind of failure: how MLflow, SQLite or the network word it, and its remedy.
 
-    passes: whether it may be over in a moment; safe: whether what was asked was surely not done.
+    Attributes:
+        passes: Whether it may be over in a moment.
+        safe: Whether what was asked was surely not done.
     """
 
     pattern: str
@@ -68,7 +70,7 @@ NOT_PERMITTED = Trouble(
     "tracking.experiment, tracking.registered_model")
 _TROUBLES = (
     Trouble(r"disk is full|No space left|Disk quota|File too large|disk I/O error",
-            "cannot be written: {said}. Its disk is full, or fails: free space there, then run "
+            "cannot be written: {reason}. Its disk is full, or fails: free space there, then run "
             "the step again"),
     Trouble(r"is locked",
             "has been locked by another process for {seconds:.0f} s. End the process that holds "
@@ -90,25 +92,25 @@ _TROUBLES = (
             "refused the credentials; set MYSQL_PWD in the environment or in .env, and the user in "
             "the URI"),
     Trouble(r"readonly database|Read-only file system|Permission denied|unable to open database",
-            "cannot be opened: {said}. Check tracking.uri and that the file and its folder may "
+            "cannot be opened: {reason}. Check tracking.uri and that the file and its folder may "
             "be written to"),
     Trouble(r"not a database|malformed|no such table|no such column",
-            "cannot be opened: {said}. Either tracking.uri names a file that is not MLflow's, or "
+            "cannot be opened: {reason}. Either tracking.uri names a file that is not MLflow's, or "
             "it is damaged: 'ftzard doctor' looks closer, a copy of the file brings it back"),
     Trouble(r"database schema|locate revision",
-            "was made by another version of MLflow ({said}). Install the version of "
+            "was made by another version of MLflow ({reason}). Install the version of "
             "constraints.txt, or copy the store and run 'mlflow db upgrade'"),
     Trouble(r"Connection refused|Name or service|name resolution|Failed to resolve|No route to "
             r"host|Network is unreachable|could not translate|ConnectTimeout",
-            "does not answer: {said}. Start its server again, or check tracking.uri; then run the "
-            "step again", passes=True, safe=True),
+            "does not answer: {reason}. Start its server again, or check tracking.uri; then run "
+            "the step again", passes=True, safe=True),
     Trouble(r"timed out|timeout|Connection (reset|aborted)|RemoteDisconnected|closed the "
             r"connection|error code 50[0-9]|TEMPORARILY_UNAVAILABLE|Max retries",
-            "broke off: {said}. Look at its server's log and check tracking.uri; then run the "
-            "step again", passes=True),
+            "broke off: {reason}. Look at its server's log and check tracking.uri; then run "
+            "the step again", passes=True),
 )
-_NO_DRIVER = Trouble("", "needs a package that is not installed ({said}); install it with pip")
-_OTHER = Trouble("", "refused '{asked}': {said}. Check tracking.uri, and that this version of "
+_NO_DRIVER = Trouble("", "needs a package that is not installed ({reason}); install it with pip")
+_OTHER = Trouble("", "refused '{asked}': {reason}. Check tracking.uri, and that this version of "
                      "MLflow ('pip show mlflow') is the one that made the store")
 
 
@@ -174,7 +176,7 @@ def sentence(trouble: Trouble, error: BaseException, uri: str, call: str, waited
     message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     file = sqlite_file(uri)
     holder = f" (fuser {file} names it)" if file else ""
-    words = trouble.sentence.format(said=message.strip().rstrip(".")[:400], seconds=waited,
+    words = trouble.sentence.format(reason=message.strip().rstrip(".")[:400], seconds=waited,
                                     holder=holder, asked=call)
     return _LOGIN.sub("***@", f"MLflow's store {uri} {words}.")
 
@@ -255,7 +257,10 @@ def bring_here(uri: str, experiment: str, artifacts: Path) -> str | None:
 def problem(uri: str, *, thorough: bool = True) -> str | None:
     """Return the problem of an existing database, or None; nothing is changed.
 
-    thorough: read all of a SQLite file. A store on a server has no database of ours: None.
+    A store on a server has no database of ours: None.
+
+    Args:
+        thorough: Read all of a SQLite file.
     """
     if uri.startswith(("http:", "https:", "file:", "databricks")):
         return None

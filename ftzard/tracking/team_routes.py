@@ -158,7 +158,9 @@ def route(method: str, path: str) -> Route | None:
 def refusal(route: Route, path: str, values: Mapping[str, object]) -> str | None:
     """Return why a request to an open route is refused, or None.
 
-    path: of the request, decoded once; values: its fields, of the query and of the body.
+    Args:
+        path: Of the request, decoded once.
+        values: Its fields, of the query and of the body.
     """
     if unknown := sorted(set(values) - route.fields):
         return (f"the field '{unknown[0]}' is closed on this server; {route.path} takes: "
@@ -210,8 +212,10 @@ def _all_match(text: object, pattern: re.Pattern) -> bool:
 def fields(query: Mapping[str, Sequence[str]], body: bytes) -> dict[str, object] | None:
     """Return the fields of a request, of its query and of its body.
 
-    query: the values of each name; what stands there twice is a list. Text in JSON that is JSON
-    itself is opened, as MLflow does. None for a body that is no object.
+    Text in JSON that is JSON itself is opened, as MLflow does. None for a body that is no object.
+
+    Args:
+        query: The values of each name; what stands there twice is a list.
     """
     values: dict[str, object] = {name: content[0] if len(content) == 1 else list(content)
                                  for name, content in query.items()}

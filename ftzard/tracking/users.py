@@ -64,8 +64,10 @@ def set_password(login: Login, name: str, password: str) -> None:
 class Grant:
     """A permission of a user on a thing.
 
-    kind: 'experiment', 'registered model' or what else MLflow knows; name: of the thing;
-    permission: as `PERMISSIONS` calls it, or MLflow's own word.
+    Attributes:
+        kind: 'experiment', 'registered model' or what else MLflow knows.
+        name: Of the thing.
+        permission: As `PERMISSIONS` calls it, or MLflow's own word.
     """
 
     kind: str
@@ -77,7 +79,7 @@ class Grant:
 
     @property
     def target(self) -> dict[str, str] | None:
-        """What `grant` is told of the thing; None for a kind that it does not grant."""
+        """The argument of `grant` for the thing; None for a kind that it does not grant."""
         key = {"experiment": "experiment", "registered model": "model"}.get(self.kind)
         return None if key is None else {key: self.name}
 
@@ -116,10 +118,10 @@ def delete(login: Login, name: str) -> None:
 
 def _user(login: Login, name: str, names: dict[str, str]) -> User:
     """names: what is known of experiments by id; it is added to."""
-    said = _ask(login, "GET", f"{_API_3}/users/permissions/list", {"username": name})
+    permissions = _ask(login, "GET", f"{_API_3}/users/permissions/list", {"username": name})
     words = {value: word for word, value in PERMISSIONS.items()}
     grants = []
-    for row in said["permissions"]:
+    for row in permissions["permissions"]:
         kind_, thing = row["resource_type"], row["resource_pattern"]
         if kind_ == "experiment":
             if thing not in names:
@@ -129,7 +131,7 @@ def _user(login: Login, name: str, names: dict[str, str]) -> User:
             thing = names[thing]
         grants.append(Grant(kind_.replace("_", " "), thing,
                             words.get(row["permission"], row["permission"].lower())))
-    return User(name, said["is_admin"], tuple(sorted(grants, key=str)))
+    return User(name, permissions["is_admin"], tuple(sorted(grants, key=str)))
 
 
 def grant(login: Login, name: str, *, experiment: str | None = None, model: str | None = None,
@@ -186,10 +188,10 @@ def _ask(login: Login, method: str, endpoint: str, values: Mapping[str, str], *,
     if answer.status_code == HTTPStatus.FORBIDDEN:
         raise TrackingError(f"{login.uri} does not permit '{login.user}' to do this; expected an "
                             "administrator of the server.")
-    raise TrackingError(f"{login.uri} refused: {_said(answer)}")
+    raise TrackingError(f"{login.uri} refused: {_message(answer)}")
 
 
-def _said(answer) -> str:
+def _message(answer) -> str:
     try:
         return answer.json()["message"]
     except (ValueError, KeyError, TypeError):
@@ -209,4 +211,4 @@ def knows(login: Login) -> bool:
     if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return False
     raise TrackingError(f"{login.uri} did not say whether it knows '{login.user}': "
-                        f"{_said(answer)}")
+                        f"{_message(answer)}")

@@ -14,15 +14,17 @@ import torch
 
 from ftzard.core.artifacts import sha256, write_atomically, write_json
 
-KEPT = 2
+CHECKPOINTS = 2
 
 
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of one training.
 
-    root: folder of all trainings' checkpoints; identity: what is trained on what, as plain values;
-    every: optimizer steps between two checkpoints (one more is made after each epoch).
+    Attributes:
+        root: Folder of all trainings' checkpoints.
+        identity: What is trained on what, as plain values.
+        every: Optimizer steps between two checkpoints (one more is made after each epoch).
     """
 
     root: Path
@@ -44,7 +46,7 @@ class Checkpoints:
         file = self.folder / f"{step:09d}.pt"
         write_atomically(file, lambda part: torch.save(state, part))
         write_json(file.with_suffix(".json"), {"step": step, "sha256": sha256(file)})
-        for old in self._markers()[KEPT:]:
+        for old in self._markers()[CHECKPOINTS:]:
             old.unlink(missing_ok=True)
             old.with_suffix(".pt").unlink(missing_ok=True)
 
@@ -52,8 +54,8 @@ class Checkpoints:
         """Return the newest complete state, or None; a torn one is passed over."""
         for marker in self._markers():
             file = marker.with_suffix(".pt")
-            said = json.loads(marker.read_text(encoding="utf-8"))
-            if file.is_file() and sha256(file) == said["sha256"]:
+            state = json.loads(marker.read_text(encoding="utf-8"))
+            if file.is_file() and sha256(file) == state["sha256"]:
                 return torch.load(file, map_location="cpu", weights_only=True)
         return None
 

@@ -45,8 +45,8 @@ class EndedFits:
     def keep(self, identity: Mapping, adapter: Path, trained: Trained) -> None:
         """Keep a fit that has just ended."""
         keep(self._place(identity), adapter, trained, self.origin())
-        kept = sorted(self.folder.glob("*"), key=lambda path: path.stat().st_mtime_ns)
-        for place in kept[:-MOST]:
+        folders = sorted(self.folder.glob("*"), key=lambda path: path.stat().st_mtime_ns)
+        for place in folders[:-MOST]:
             shutil.rmtree(place, ignore_errors=True)
 
     def _place(self, identity: Mapping) -> Path:

@@ -34,9 +34,12 @@ from ftzard.training.trainer import Trained, train
 class Fitted:
     """A trained adapter.
 
-    trained: how training went; folder: where the adapter is; recipe: the values it was made with,
-    from which it can be made again, the hash of its weights, and its history but for the speed;
-    peak: the most bytes that base and training took, None where it was not measured.
+    Attributes:
+        trained: How training went.
+        folder: Where the adapter is.
+        recipe: The values it was made with, from which it can be made again, the hash of its
+            weights, and its history but for the speed.
+        peak: The most bytes that base and training took, None where it was not measured.
     """
 
     trained: Trained
@@ -104,10 +107,10 @@ def fit(
         "spec": {k: v for k, v in loaded.spec.to_dict().items() if k != "source"},
         "labels": list(loaded.labels), "start": start, "extra": extra,
         "made_with": made_with()}
-    kept = None
+    states = None
     if checkpoints is not None and checkpoint_steps > 0:
-        kept = Checkpoints(checkpoints, identity, checkpoint_steps)
-        trained = ended_fits.read(kept.folder / "ended", folder)
+        states = Checkpoints(checkpoints, identity, checkpoint_steps)
+        trained = ended_fits.read(states.folder / "ended", folder)
         if trained is not None and ended_fits.agrees(trained, stop):
             return _read_back(replace(trained, resumed_at=trained.steps), values, folder, on_epoch)
     identity = identity | {"packages": installed.packages(), "processor": processor()}
@@ -118,9 +121,9 @@ def fit(
         loaded, seed=config.seed, method=config.method, rank=config.rank, alpha=config.alpha,
         dropout=config.dropout, train_embeddings=config.train_embeddings, start_from=start_from)
     try:
-        with memory.watched(loaded.device, loaded.held) as peak:
+        with memory.watched(loaded.device, loaded.resident_before) as peak:
             objective = task.model.objective(loaded, train_rows, validation_rows, config)
-            trained = train(adapted, objective, config, checkpoints=kept, stop=stop,
+            trained = train(adapted, objective, config, checkpoints=states, stop=stop,
                             on_step=on_step, on_epoch=on_epoch)
             measured = objective.adapter_meta(
                 adapted, adapted.config.pad_token_id, config.batch_size,
@@ -130,9 +133,9 @@ def fit(
         rows_used.note(folder, train_rows, validation_rows)
     finally:
         detach(loaded)
-    if kept is not None:  # the step that this fit belongs to may still be cut off
-        ended_fits.keep(kept.folder / "ended", folder, trained)
-        kept.clear()
+    if states is not None:  # the step that this fit belongs to may still be cut off
+        ended_fits.keep(states.folder / "ended", folder, trained)
+        states.clear()
     if results is not None and config.method != "full":
         results.keep(identity, folder, replace(trained, resumed_at=0))
     return Fitted(trained, folder, _recipe(values, folder, trained), peak.bytes)

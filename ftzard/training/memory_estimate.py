@@ -48,9 +48,13 @@ class Tokens:
 class Sizes:
     """A base with what is trained on it, in numbers of weights and bytes as they are stored.
 
-    parameters: of the base with its head; computing: those without the token embeddings, which
-    are only looked up; quantised: its quantised layers; weights: bytes of all that is frozen;
-    trainable: trained weights; trained: their bytes.
+    Attributes:
+        parameters: Of the base with its head.
+        computing: Those without the token embeddings, which are only looked up.
+        quantised: Its quantised layers.
+        weights: Bytes of all that is frozen.
+        trainable: Trained weights.
+        trained: Their bytes.
     """
 
     parameters: int
@@ -65,8 +69,9 @@ class Sizes:
 class Living:
     """Most bytes beside the weights in a forward and in a backward pass over one micro-batch.
 
-    backward: the gradients that it leaves included; heap: of tensors that lie in the heap, in
-    either pass.
+    Attributes:
+        backward: The gradients that it leaves included.
+        heap: Of tensors that lie in the heap, in either pass.
     """
 
     forward: int
@@ -82,7 +87,7 @@ class Memory:
     trained: int
     gradients: int
     optimizer: int
-    kept: int
+    best_weights: int
     activations: int
     gaps: int
     framework: int
@@ -108,10 +113,13 @@ def training_memory(
 ) -> Memory:
     """Return the peak of a training.
 
-    living: of the largest micro-batch; accumulates: whether a step has more than one, so that
-    gradients are there during forward passes too; keeps: whether a copy of the best epoch's
-    weights is held, as from the second epoch on. Between two steps the weights are copied once
-    more, for a checkpoint or as the best.
+    Between two steps the weights are copied once more, for a checkpoint or as the best.
+
+    Args:
+        living: Of the largest micro-batch.
+        accumulates: Whether a step has more than one, so that gradients are there during forward
+            passes too.
+        keeps: Whether a copy of the best epoch's weights is held, as from the second epoch on.
     """
     gradients = sizes.trained
     most = max(living.forward, living.backward - gradients) + gradients if accumulates else max(
@@ -122,7 +130,7 @@ def training_memory(
         trained=sizes.trained,
         gradients=gradients,
         optimizer=round(OPTIMIZER[optimizer] * sizes.trainable),
-        kept=sizes.trained if keeps else 0,
+        best_weights=sizes.trained if keeps else 0,
         activations=most - gradients,
         gaps=round(HEAP_GAPS[device] * living.heap),
         framework=FRAMEWORK[device],
@@ -132,7 +140,7 @@ def training_memory(
 def prediction_memory(sizes: Sizes, living: Living, device: str) -> Memory:
     """Return the peak of answering rows: no gradients, no optimizer, nothing kept."""
     return Memory(
-        weights=sizes.weights, trained=sizes.trained, gradients=0, optimizer=0, kept=0,
+        weights=sizes.weights, trained=sizes.trained, gradients=0, optimizer=0, best_weights=0,
         activations=living.forward, gaps=round(HEAP_GAPS[device] * living.heap),
         framework=FRAMEWORK[device])
 
@@ -161,7 +169,8 @@ def steps(rows: int, batch_size: int, epochs: int) -> int:
 def default_rate(parameters: int, device: str, threads: int) -> float:
     """Return the tokens per second that training is assumed to reach before one was measured.
 
-    parameters: those that compute, without the token embeddings.
+    Args:
+        parameters: Those that compute, without the token embeddings.
     """
     speed = SPEED[device] * (threads if device == "cpu" else 1)
     return speed / (TRAINING * max(parameters, 1))
@@ -170,6 +179,8 @@ def default_rate(parameters: int, device: str, threads: int) -> float:
 def seconds(training_tokens: int, answered_tokens: int, rate: float) -> float:
     """Return how long it takes to train on and to answer so many tokens.
 
-    rate: tokens per second of training; answering needs no backward pass and is that much faster.
+    Args:
+        rate: Tokens per second of training; answering needs no backward pass and is that much
+            faster.
     """
     return training_tokens / rate + answered_tokens / (rate * TRAINING / FORWARD)

@@ -129,10 +129,13 @@ def living(
 ) -> Living:
     """Return the most bytes that live beside the weights while some texts pass the model.
 
-    model: on the meta device, adapted as it will be trained; rows, length: texts and tokens per
-    text, padding included; device: 'cpu' or 'cuda', which have other kernels for attention;
-    training: without it there is a forward pass alone, in which a model that writes keeps what it
-    needs of all tokens to write the next one; supervised: as for `peak`.
+    Args:
+        model: On the meta device, adapted as it will be trained.
+        rows, length: Texts and tokens per text, padding included.
+        device: 'cpu' or 'cuda', which have other kernels for attention.
+        training: Without it there is a forward pass alone, in which a model that writes keeps what
+            it needs of all tokens to write the next one.
+        supervised: As for `peak`.
     """
     batch = _batch(model, rows, length)
     if is_causal_lm(model):
@@ -258,7 +261,7 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        return tuple(torch.empty_like(kept) for kept in ctx.saved_tensors[:3])
+        return tuple(torch.empty_like(tensor) for tensor in ctx.saved_tensors[:3])
 
 
 def _stored(layer: nn.Linear, spec: BaseSpec) -> nn.Linear:

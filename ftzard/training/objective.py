@@ -21,8 +21,11 @@ Batch = tuple[dict[str, torch.Tensor], numpy.ndarray]
 class Objective(Protocol):
     """Turns rows into batches with their targets, weighs them, and measures the validation rows.
 
-    lengths: int64 (rows,), tokens of each training row. Targets are an array with an entry per
-    target, of whatever type `loss` takes: class numbers, which labels are right, numbers.
+    Targets are an array with an entry per target, of whatever type `loss` takes: class numbers,
+    which labels are right, numbers.
+
+    Attributes:
+        lengths: int64 (rows,), tokens of each training row.
     """
 
     lengths: numpy.ndarray
@@ -30,7 +33,8 @@ class Objective(Protocol):
     def parts(self, rows: numpy.ndarray, tokens: int | None) -> list:
         """Return a step's rows in the parts that are computed one after the other.
 
-        tokens: most padded tokens of a part, None or 0 for no bound.
+        Args:
+            tokens: Most padded tokens of a part, None or 0 for no bound.
         """
 
     def batch(self, part: Any, pad_id: int, device: torch.device) -> Batch:

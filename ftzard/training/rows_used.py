@@ -28,8 +28,8 @@ def settle(folder: Path, train: pandas.DataFrame, validation: pandas.DataFrame) 
     file = folder / FILE
     if not file.is_file():
         return False
-    told = json.loads(file.read_text(encoding="utf-8"))
-    if told == {"train": train["id"].tolist(), "validation": validation["id"].tolist()}:
+    ids = json.loads(file.read_text(encoding="utf-8"))
+    if ids == {"train": train["id"].tolist(), "validation": validation["id"].tolist()}:
         file.unlink()
         return False
     return True
@@ -43,13 +43,13 @@ def chosen(folder: Path, rows: pandas.DataFrame) -> tuple[pandas.DataFrame, pand
     file = folder / FILE
     if not file.is_file():
         raise ModelError(f"{folder} does not say which rows it was trained on; expected {FILE}.")
-    told = json.loads(file.read_text(encoding="utf-8"))
+    ids = json.loads(file.read_text(encoding="utf-8"))
     known = rows.set_index("id", drop=False)
-    missing = [name for side in SIDES for name in told[side] if name not in known.index]
+    missing = [name for side in SIDES for name in ids[side] if name not in known.index]
     if missing:
         raise ModelError(
             f"{len(missing):,} of the rows that the model was trained on are not in its data "
             f"version, such as {missing[0]}: a notebook of the workspace made them itself, so they "
             "cannot be had again.")
-    train, validation = (known.loc[told[side]].reset_index(drop=True) for side in SIDES)
+    train, validation = (known.loc[ids[side]].reset_index(drop=True) for side in SIDES)
     return train, validation

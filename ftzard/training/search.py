@@ -61,8 +61,11 @@ FitGroup = Callable[[Sequence[Proposed], Sequence[Ended] | None], Iterable[Fitte
 class Trial:
     """One trial: number (from 0), its values, its history, where its adapter is.
 
-    params: learning_rate, batch_size, weight_decay and, of an adapter, rank, alpha and dropout;
-    recipe: all it was made with, for the model's record; peak: as for `fit`, in bytes.
+    Attributes:
+        params: learning_rate, batch_size, weight_decay and, of an adapter, rank, alpha and
+            dropout.
+        recipe: All it was made with, for the model's record.
+        peak: As for `fit`, in bytes.
     """
 
     number: int
@@ -216,7 +219,8 @@ def _ended(study: optuna.Study) -> list[Ended]:
 def pruner(ended: Sequence[Ended] | None, metric: str) -> Callable[[list[dict]], bool] | None:
     """Return what says, from a trial's history, whether to stop it; None without pruning.
 
-    ended: the earlier trials, None without pruning.
+    Args:
+        ended: The earlier trials, None without pruning.
     """
     if ended is None:
         return None
@@ -299,8 +303,9 @@ def require_points(space: dict, trials: int) -> None:
 def startup_points(space: dict, count: int, seed: int, first: dict) -> list[dict]:
     """Return the values of the first trials, at least APART from each other where there is room.
 
-    space: checked, as for `search`; first: values of the first of them, each used if it is within
-    its entry of the space.
+    Args:
+        space: Checked, as for `search`.
+        first: Values of the first of them, each used if it is within its entry of the space.
     """
     searched = _searched(space)
     if not searched:

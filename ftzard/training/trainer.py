@@ -31,12 +31,15 @@ from ftzard.training.objective import Objective, better
 class Trained:
     """What training did.
 
-    history: a dict per epoch (epoch from 1, train_loss, validation_loss, the task's metrics and
-    counts, learning_rate at its end, tokens_per_second of real tokens, padding_share); best_epoch:
-    whose weights the model has now; stopped_early: whether patience ran out before the last epoch;
-    steps: optimizer steps done; resumed_at: steps that an earlier run had done, from whose
-    checkpoint this one went on; pruned: whether it was stopped from outside; origin: what had made
-    it, if it was only read back (`ended_fits`).
+    Attributes:
+        history: A dict per epoch (epoch from 1, train_loss, validation_loss, the task's metrics
+            and counts, learning_rate at its end, tokens_per_second of real tokens, padding_share).
+        best_epoch: Whose weights the model has now.
+        stopped_early: Whether patience ran out before the last epoch.
+        steps: Optimizer steps done.
+        resumed_at: Steps that an earlier run had done, from whose checkpoint this one went on.
+        pruned: Whether it was stopped from outside.
+        origin: What had made it, if it was only read back (`ended_fits`).
     """
 
     history: list[dict]

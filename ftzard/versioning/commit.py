@@ -32,10 +32,14 @@ _ANY_LINE_END = ("-c", "core.safecrlf=false")
 class Versioned:
     """The result of versioning a step's artifacts.
 
-    handles: as given, each with the commit at which its `.dvc` file says what it says; commit:
-    HEAD, which holds them all; changed: whether this call made that commit; pushed: 'pushed',
-    'not pushed' or 'off'; reason: a sentence when not pushed, else None; code_commit: one that
-    holds all code as it ran, None if there was none or each file is in another one.
+    Attributes:
+        handles: As given, each with the commit at which its `.dvc` file says what it says.
+        commit: HEAD, which holds them all.
+        changed: Whether this call made that commit.
+        pushed: 'pushed', 'not pushed' or 'off'.
+        reason: A sentence when not pushed, else None.
+        code_commit: One that holds all code as it ran, None if there was none or each file is in
+            another one.
     """
 
     handles: tuple[ArtifactRef, ...]
@@ -50,12 +54,14 @@ class Versioned:
 class CodeFile:
     """A file of the user's code as a run used it.
 
-    path: below the root, where it stood; kept: a file with the bytes that ran; seen_at: HEAD when
-    they were read, None before the first commit.
+    Attributes:
+        path: Below the root, where it stood.
+        source_file: Has the bytes that ran.
+        seen_at: HEAD when they were read, None before the first commit.
     """
 
     path: str
-    kept: Path
+    source_file: Path
     seen_at: str | None
 
 
@@ -74,12 +80,17 @@ def version(
 ) -> Versioned:
     """Version artifacts with DVC and git; return their handles with commits.
 
-    also: small text files that git itself keeps (a model record), below `root`. code: the user's
-    files that the run used; they are committed as they ran, and what the user has made of them
-    since stays as it is, in the working tree, the index or a commit of their own. delivered_as:
-    {path of a delivery: name of the file it came as}. message: the commit's text; run_id: goes into
-    its trailer `FTzard-Run`. push: send data, then git. require_push: raise if that fails instead
-    of reporting it. say: told when this has to wait.
+    Args:
+        also: Small text files that git itself keeps (a model record), below `root`.
+        code: The user's files that the run used; they are committed as they ran, and what the user
+            has made of them since stays as it is, in the working tree, the index or a commit of
+            their own.
+        delivered_as: {path of a delivery: name of the file it came as}.
+        message: The commit's text.
+        run_id: Goes into its trailer `FTzard-Run`.
+        push: Send data, then git.
+        require_push: Raise if that fails instead of reporting it.
+        say: Told when this has to wait.
 
     Unchanged data makes no commit: its handle gets the commit that last touched its `.dvc` file.
     Raises DataError if a file has not the bytes its handle promises, VersioningError if an add or
@@ -125,7 +136,7 @@ def _commit_with_code(root: Path, paths: Sequence[str], code: Sequence[CodeFile]
     unless a commit has it already, and then set back to what was committed in between.
     """
     ran = {file.path: git(root, *_ANY_LINE_END, "hash-object", "-w", f"--path={file.path}",
-                          str(file.kept)).strip() for file in code}
+                          str(file.source_file)).strip() for file in code}
     head = _git.head(root)
     now, elsewhere = _blobs(root, head, list(ran)), set()
     back: dict[str, str | None] = {}
@@ -170,10 +181,13 @@ def commit_paths(
 ) -> str | None:
     """Commit exactly these files as they are in the working tree; None if nothing changed.
 
-    paths: relative to `root`. blobs: {path: git's name of a blob, None for no file}, committed
-    whatever is in the working tree. The user's index keeps what it holds; only entries for these
-    paths that the user had not staged otherwise follow the commit, so that `git status` shows no
-    ghosts.
+    The user's index keeps what it holds; only entries for these paths that the user had not staged
+    otherwise follow the commit, so that `git status` shows no ghosts.
+
+    Args:
+        paths: Relative to `root`.
+        blobs: {path: git's name of a blob, None for no file}, committed whatever is in the working
+            tree.
     """
     require_identity(root)
     blobs = blobs or {}

@@ -56,10 +56,10 @@ def content(root: Path, path: str, revision: str, *, say: Callable[[str], object
     """
     root, tracked = Path(root), dvc_path(path)
     _git.require_repo(root)
-    found = blob_at(root, revision, tracked)
-    if found is None:
+    tracked_blob = blob_at(root, revision, tracked)
+    if tracked_blob is None:
         raise VersioningError(f"{path} has no version at {revision[:10]}: {tracked} is not in it.")
-    blob, text = found
+    blob, text = tracked_blob
     pointer = read_dvc(text, f"{tracked} at {revision[:10]}")
     if pointer.md5.endswith(".dir"):
         raise VersioningError(f"{path} is a folder in DVC, expected an artifact of one file.")

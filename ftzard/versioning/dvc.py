@@ -53,17 +53,17 @@ class Dvc:
         if answer["code"] != 0:
             raise VersioningError(
                 f"'dvc {mask(' '.join(args))}' failed in {self.root} with exit code "
-                f"{answer['code']}: {spoken(answer['said'])} {remedy(answer['said'])}"
+                f"{answer['code']}: {spoken(answer['errors'])} {remedy(answer['errors'])}"
             )
         return answer["printed"]
 
     def attempt(self, *args: str) -> dict:
-        """Run `dvc args…`; return {'code', 'printed', 'said'}, whatever the exit code."""
+        """Run `dvc args…`; return {'code', 'printed', 'errors'}, whatever the exit code."""
         if not self._ready:
             started = self._read()
             if not started["ready"]:
                 raise VersioningError(
-                    f"DVC cannot be imported by {sys.executable} ({started['said']}); "
+                    f"DVC cannot be imported by {sys.executable} ({started['errors']}); "
                     "install FTzard's requirements there."
                 )
             self._ready = True
@@ -93,7 +93,7 @@ class Dvc:
         answer = self.attempt("--wait-for-lock", "push", *dvc_paths)
         if answer["code"] != 0:
             raise VersioningError(
-                f"'dvc push' failed with exit code {answer['code']}: {spoken(answer['said'])}"
+                f"'dvc push' failed with exit code {answer['code']}: {spoken(answer['errors'])}"
             )
         states = self.status_cloud(dvc_paths)
         absent = sorted(name for name, state in states.items() if state != "deleted")
@@ -118,7 +118,7 @@ class Dvc:
     def fetch(self, dvc_paths: Sequence[str]) -> str | None:
         """Fetch the data of `.dvc` files into the cache; return DVC's message if that fails."""
         answer = self.attempt("--wait-for-lock", "fetch", *dvc_paths)
-        return (spoken(answer["said"]) or "dvc fetch failed") if answer["code"] else None
+        return (spoken(answer["errors"]) or "dvc fetch failed") if answer["code"] else None
 
     def cache(self) -> Path:
         """Return the folder of the cache."""
@@ -145,7 +145,7 @@ class Dvc:
         answer = self.attempt("check-ignore", "ftzard.yaml")  # exit code 1: it is not ignored
         if answer["code"] not in (0, 1):
             raise VersioningError(f"DVC does not take {self.root / '.dvc' / 'config'}: "
-                                  f"{spoken(answer['said'])}")
+                                  f"{spoken(answer['errors'])}")
 
 
 def dvc_path(path: str) -> str:
@@ -165,7 +165,9 @@ def dvc_hash(root: Path, path: str) -> str:
 class Pointer:
     """The content of a `.dvc` file: the data's MD5, its size in bytes, and its annotations.
 
-    rows: of the table; delivered_as: the name of the file that a delivery came as.
+    Attributes:
+        rows: Of the table.
+        delivered_as: The name of the file that a delivery came as.
     """
 
     md5: str | None

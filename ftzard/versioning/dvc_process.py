@@ -76,7 +76,7 @@ def run_commands(lines, replies, problem: str | None) -> None:
     os.dup2(printed.fileno(), 1)
     os.dup2(errors.fileno(), 2)
     if problem is not None:
-        answer(replies, {"ready": False, "said": problem})
+        answer(replies, {"ready": False, "errors": problem})
         os._exit(0)
     from dvc.cli import main as command
 
@@ -85,7 +85,7 @@ def run_commands(lines, replies, problem: str | None) -> None:
         code = command(json.loads(line))
         sys.stdout.flush()
         sys.stderr.flush()
-        answer(replies, {"code": code, "printed": taken(printed), "said": taken(errors)})
+        answer(replies, {"code": code, "printed": drained(printed), "errors": drained(errors)})
     os._exit(0)  # every command has ended; tidying up DVC's modules would take 0.2 s
 
 
@@ -94,7 +94,7 @@ def answer(replies, value: dict) -> None:
     replies.flush()
 
 
-def taken(stream) -> str:
+def drained(stream) -> str:
     """Return the text written to a capture file so far and empty it."""
     stream.seek(0)
     text = stream.read().decode("utf-8", errors="replace")

@@ -67,7 +67,9 @@ def attempt(
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """Run `git args…` and return the result even if it fails.
 
-    timeout: seconds after which git is ended; the answer then is exit code 124 and 'timed out'.
+    Args:
+        timeout: Seconds after which git is ended; the answer then is exit code 124 and 'timed
+            out'.
     """
     command = ["git", *args]
     feed = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
@@ -171,12 +173,12 @@ def commits(root: Path, *revisions: str) -> list[Commit]:
     """Return the commits of `git log revisions`, newest first, with their trailers."""
     form = f"%H%x00%s%x00%(trailers:key={TRAILER},valueonly,separator=%x2C)%x1e"
     listed = git(root, "--literal-pathspecs", "log", f"--format={form}", *revisions)
-    found = []
+    result = []
     for record in listed.split("\x1e"):
         if record.strip():
             sha, subject, run_id = record.strip("\n").split("\x00")
-            found.append(Commit(sha, subject, run_id.strip() or None))
-    return found
+            result.append(Commit(sha, subject, run_id.strip() or None))
+    return result
 
 
 def commits_ahead(root: Path, tip: str | None = None) -> list[Commit]:

@@ -14,9 +14,9 @@ from ftzard.versioning import git as _git
 from ftzard.versioning.git import attempt
 
 #: Lines of a workspace's own .gitignore that go over the rules of every file that is not nearer.
-TAKEN_BACK = ("!/data", "!/models", "!/notebooks", "!/notebooks/*.ipynb", "!/config",
-              "!/config/**", "!/custom", "!/custom/*.py", "!/.dvc", "!/.dvc/*", "!/.dvcignore",
-              "!/.gitignore", "!/ftzard.yaml")
+UNIGNORED = ("!/data", "!/models", "!/notebooks", "!/notebooks/*.ipynb", "!/config",
+             "!/config/**", "!/custom", "!/custom/*.py", "!/.dvc", "!/.dvc/*", "!/.dvcignore",
+             "!/.gitignore", "!/ftzard.yaml")
 #: Where versions are kept, for example: what git must see, and what it must not.
 VISIBLE = ("data/raw/file.csv.dvc", "data/cleaned/cleaned.parquet.dvc",
            "data/labelling/batch.csv.dvc", "models/Model/1.zip.dvc", "models/Model/1.yaml",
@@ -63,7 +63,7 @@ def sentence(root: Path, rule: Rule) -> str:
     text = f"git ignores {rule.path} in {root} by the rule '{rule.pattern}' ({where})"
     if goes_over(rule):
         return (f"{text}, so no version could be committed there. Add to the end of "
-                f"{Path(root) / '.gitignore'}, each on a line of its own: {' '.join(TAKEN_BACK)}")
+                f"{Path(root) / '.gitignore'}, each on a line of its own: {' '.join(UNIGNORED)}")
     return f"{text}, so no version could be committed there. Take that line out of it."
 
 

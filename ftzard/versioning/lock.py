@@ -34,7 +34,7 @@ def exclusive(
         raise WorkspaceError(not_writable(path.parent)) from error
     try:
         began = spoke = None
-        while not _taken(file):
+        while not _try_lock(file):
             now = time.monotonic()
             began = began or now
             if spoke is None or now - spoke >= every_s:
@@ -52,7 +52,7 @@ def exclusive(
         os.close(file)
 
 
-def _taken(file: int) -> bool:
+def _try_lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -37,7 +37,9 @@ RUN_ID = "restore"
 class Restored:
     """The result of a restore.
 
-    commit: made by it, None if git had everything as asked; files: the paths that were written.
+    Attributes:
+        commit: Made by it, None if git had everything as asked.
+        files: The paths that were written.
     """
 
     commit: str | None
@@ -46,15 +48,15 @@ class Restored:
 
 @dataclass(frozen=True)
 class _Target:
-    """A file to restore; `kept` is its tracked file (the `.dvc` file, or a record itself).
+    """A file to restore; `pointer` is its tracked file (the `.dvc` file, or a record itself).
 
-    text and blob: of `kept`, as wanted; md5: of the wanted data, None for a record; head, index
-    and tree: git blobs of `kept` in HEAD, in the index and in the working tree, None where it is
+    text and blob: of `pointer`, as wanted; md5: of the wanted data, None for a record; head, index
+    and tree: git blobs of `pointer` in HEAD, in the index and in the working tree, None where it is
     not; head_md5: of the data that HEAD names; file_md5: of the data that stands there.
     """
 
     path: str
-    kept: str
+    pointer: str
     commit: str
     text: str
     blob: str
@@ -83,9 +85,9 @@ class _Target:
         """Return what would be lost, a phrase per file."""
         phrases = []
         if self.index not in (self.head, self.blob):
-            phrases.append(f"{self.kept} (it is staged)")
+            phrases.append(f"{self.pointer} (it is staged)")
         elif self.tree not in (self.head, self.blob, None):
-            phrases.append(f"{self.kept} (it differs from HEAD)")
+            phrases.append(f"{self.pointer} (it differs from HEAD)")
         if self.file_md5 not in (self.head_md5, self.md5, None):
             phrases.append(
                 f"{self.path} (its bytes are not those of its .dvc file)" if self.head_md5
@@ -104,10 +106,13 @@ def restore(
 ) -> Restored:
     """Restore files of the workspace, and commit what then differs from HEAD.
 
-    wanted: {path: revision}; a path is an artifact's, or that of a text which git itself keeps (it
-    ends in .yaml). message: the commit's text, given the paths in it. The commit carries the
-    trailer of a run `restore`, so the data version of what it restores is that commit. say: told
-    when this has to wait; begin: called before the first file is written.
+    Args:
+        wanted: {path: revision}; a path is an artifact's, or that of a text which git itself keeps
+            (it ends in .yaml).
+        message: The commit's text, given the paths in it. The commit carries the trailer of a run
+            `restore`, so the data version of what it restores is that commit.
+        say: Told when this has to wait.
+        begin: Called before the first file is written.
 
     Raises VersioningError, with nothing changed, if a revision has no such file, if a file would be
     overwritten whose bytes or whose `.dvc` are not versioned, or if neither cache nor remote has
@@ -136,16 +141,16 @@ def restore(
             copy = partial(shutil.copyfile, cached(cache, target.md5))
             write_atomically(root / target.path, copy)
         for target in targets:
-            if _blob(root, "", target.kept) != target.blob:
+            if _blob(root, "", target.pointer) != target.blob:
                 write_atomically(
-                    root / target.kept,
+                    root / target.pointer,
                     lambda part, text=target.text: part.write_text(text, encoding="utf-8"),
                 )
         changed = [target for target in targets if target.head != target.blob]
         commit = None
         if changed:
             commit = commit_paths(
-                root, [target.kept for target in changed], run_id=RUN_ID, say=say,
+                root, [target.pointer for target in changed], run_id=RUN_ID, say=say,
                 message=message([target.path for target in changed]),
             )  # fmt: skip
     return Restored(commit, tuple(target.path for target in targets))
@@ -154,10 +159,10 @@ def restore(
 def _target(root: Path, path: str, revision: str) -> _Target:
     tracked = path if path.endswith(".yaml") else dvc_path(path)
     path = path.removesuffix(".dvc")
-    found = blob_at(root, revision, tracked)
-    if found is None:
+    pointer = blob_at(root, revision, tracked)
+    if pointer is None:
         raise VersioningError(f"{path} has no version at {revision[:10]}: {tracked} is not in it.")
-    blob, text = found
+    blob, text = pointer
     head, index, tree = (_blob(root, where, tracked) for where in ("HEAD:", ":", ""))
     md5 = head_md5 = file_md5 = None
     if tracked != path:
@@ -204,7 +209,7 @@ def _require_data(root: Path, dvc: Dvc, cache: Path, data: list[_Target]) -> Non
         if folder is not None and not folder.is_dir():
             message = f"there is no folder {folder}"
         else:
-            with pointers(root, {(target.kept, target.blob) for target in absent}) as paths:
+            with pointers(root, {(target.pointer, target.blob) for target in absent}) as paths:
                 message = dvc.fetch(paths)
     absent = [target for target in absent if not cached(cache, target.md5).is_file()]
     if absent:

@@ -41,11 +41,14 @@ def init_repository(
 ) -> str | None:
     """Make `root` a repository of git and DVC; existing parts stay as they are.
 
-    git_remote: URL or folder for `origin`; a folder that does not exist, or is empty, becomes a
-    bare repository. dvc_remote: URL or folder for DVC's default remote; a folder is made. Folders
-    are recorded as absolute paths, so that a clone elsewhere on this machine finds them. branch:
-    of a new repository. paths: files for the first commit, beside DVC's own three.
-    invent_identity: where git knows nobody, let 'FTzard <ftzard@localhost>' commit here.
+    Args:
+        git_remote: URL or folder for `origin`; a folder that does not exist, or is empty, becomes
+            a bare repository.
+        dvc_remote: URL or folder for DVC's default remote; a folder is made. Folders are recorded
+            as absolute paths, so that a clone elsewhere on this machine finds them.
+        branch: Of a new repository.
+        paths: Files for the first commit, beside DVC's own three.
+        invent_identity: Where git knows nobody, let 'FTzard <ftzard@localhost>' commit here.
 
     Returns the commit made, or None when there was nothing to commit.
     """
@@ -189,7 +192,10 @@ def state_before(root: Path, *, git_remote: Path | str | None, dvc_remote: Path 
                  paths: Sequence[str]) -> dict:
     """Return what `init_repository` will change, as JSON values for `undo`.
 
-    paths: relative ones, of files that are to be committed. Nothing is changed here.
+    Nothing is changed here.
+
+    Args:
+        paths: Relative ones, of files that are to be committed.
     """
     repository = _git.is_repo(root)
     files = sorted({*paths, *_DVC_FILES})

@@ -28,10 +28,13 @@ _LOG = (
 class Version:
     """A version of an artifact, or of a text file in git.
 
-    path: of the artifact; commit: at which it was made; time: of the commit, ISO 8601; run_id: of
-    the run that made it, None if somebody committed it by hand; blob: git's name for the `.dvc`
-    file, or for the text. md5 (its name in DVC's cache), size (bytes) and rows are what the `.dvc`
-    file says; None where it does not.
+    Attributes:
+        path: Of the artifact.
+        commit: At which it was made.
+        time: Of the commit, ISO 8601.
+        run_id: Of the run that made it, None if somebody committed it by hand.
+        blob: git's name for the `.dvc` file, or for the text. md5 (its name in DVC's cache), size
+            (bytes) and rows are what the `.dvc` file says; None where it does not.
     """
 
     path: str
@@ -69,8 +72,10 @@ def every_version(
 ) -> list[Version]:
     """Return all versions in a revision's history, newest first.
 
-    paths: git pathspecs; `RECORDS` lists the model records. A `.dvc` file that cannot be read is
-    a version without md5.
+    A `.dvc` file that cannot be read is a version without md5.
+
+    Args:
+        paths: Git pathspecs; `RECORDS` lists the model records.
     """
     root, paths = Path(root), tuple(paths)
     _git.require_repo(root)

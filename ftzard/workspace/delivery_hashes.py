@@ -35,7 +35,7 @@ class _Begun:
 
 @dataclass
 class _Known:
-    kept: dict[str, tuple[Look, str]]
+    hashed: dict[str, tuple[Look, str]]
     begun: dict[str, _Begun] = field(default_factory=dict)
 
 
@@ -44,7 +44,7 @@ _by_workspace: dict[Path, _Known] = {}
 
 def known(workspace: Workspace, path: Path, look: Look) -> str | None:
     """Return the cached hash of an unchanged file, else None."""
-    entry = _of(workspace).kept.get(workspace.relative(path))
+    entry = _of(workspace).hashed.get(workspace.relative(path))
     return entry[1] if entry is not None and entry[0] == look else None
 
 
@@ -52,9 +52,12 @@ def of(workspace: Workspace, path: Path, seconds: float | None = None, *, keep: 
        ) -> str | None:
     """Return the hash of a file's content, from the cache if the file has not changed.
 
-    seconds: after which it is left for the next call, which goes on; None is returned then. keep:
-    whether the hash is kept for the next process.
-    Raises DataError for what may not be read (`drop_folders.opened`), OSError if it cannot be.
+    Args:
+        seconds: After which it is left for the next call, which goes on; None is returned then.
+        keep: Whether the hash is kept for the next process.
+
+    Raises:
+        DataError: For what may not be read (`drop_folders.opened`), OSError if it cannot be.
     """
     until = None if seconds is None else time.monotonic() + seconds
     with drop_folders.opened(workspace, path) as stream:
@@ -75,7 +78,7 @@ def of(workspace: Workspace, path: Path, seconds: float | None = None, *, keep: 
         del state.begun[name]
         cached = begun.digest.hexdigest()
         if drop_folders.look_of(os.fstat(stream.fileno())) == look:  # it is still being written
-            state.kept[name] = look, cached
+            state.hashed[name] = look, cached
             if keep:
                 _keep(workspace, name, look, cached)
         return cached

@@ -37,8 +37,10 @@ class Look(NamedTuple):
 class Entry:
     """An entry of a drop folder.
 
-    look: of a file that can be taken, else None; why: why it cannot be, '' if it can; data: whether
-    its name is that of a file of rows.
+    Attributes:
+        look: Of a file that can be taken, else None.
+        why: Why it cannot be, '' if it can.
+        data: Whether its name is that of a file of rows.
     """
 
     path: Path

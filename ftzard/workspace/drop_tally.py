@@ -21,16 +21,20 @@ JOBS = {"incoming": "inference_pipeline_job", "raw_incoming": "training_pipeline
 #: Bytes of files that are hashed for a tally, of those that no sensor has looked at yet.
 HASHED = 64 << 20
 #: The most names in a message.
-TOLD = 5
+NAMES = 5
 
 
 @dataclass
 class Tally:
     """The files of one drop folder by their state.
 
-    waiting: no run was made for them yet; queued: their runs wait in Dagster's queue; at_work: a
-    run takes them now; failed: {name: the first signs of the run that failed}, not tried again
-    until they are put there anew; done: taken, or of a content that was.
+    Attributes:
+        waiting: No run was made for them yet.
+        queued: Their runs wait in Dagster's queue.
+        at_work: A run takes them now.
+        failed: {name: the first signs of the run that failed}, not tried again until they are put
+            there anew.
+        done: Taken, or of a content that was.
     """
 
     waiting: list[str] = field(default_factory=list)
@@ -50,9 +54,9 @@ class Tally:
             (self.waiting, "waiting"), (self.queued, "in the queue"), (self.at_work, "at work"))
             if names]
         if self.failed:
-            more = f" and {len(self.failed) - TOLD:,} more" if len(self.failed) > TOLD else ""
+            more = f" and {len(self.failed) - NAMES:,} more" if len(self.failed) > NAMES else ""
             names = ", ".join(f"{name} (run {run})"
-                              for name, run in list(self.failed.items())[:TOLD])
+                              for name, run in list(self.failed.items())[:NAMES])
             parts.append(f"{len(self.failed):,} failed: {names}{more}")
         return ", ".join(parts)
 

@@ -28,7 +28,8 @@ RELEASED = NOTEBOOKS / "released.txt"
 class OutdatedCopy:
     """An edited copy that the installed release cannot run.
 
-    missing: what it uses of FTzard and the release does not have, as dotted names.
+    Attributes:
+        missing: What it uses of FTzard and the release does not have, as dotted names.
     """
 
     path: str

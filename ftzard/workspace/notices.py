@@ -34,7 +34,7 @@ _SCHEMA = ("CREATE TABLE IF NOT EXISTS notice (key TEXT PRIMARY KEY, title TEXT,
 
 @dataclass(frozen=True)
 class Notice:
-    """What people are told.
+    """A notice to people.
 
     Attributes:
         key: What it is about; of notices with one key, only the first is sent.

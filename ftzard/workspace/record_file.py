@@ -21,7 +21,7 @@ def read_record_file(path: Path) -> dict:
     """Return the content of a record; raises WorkspaceError with the remedy for a broken one."""
     try:
         text = path.read_bytes()
-        cached = _kept(path, text)
+        cached = _cache_file(path, text)
         with contextlib.suppress(OSError, ValueError):
             record = json.loads(cached.read_text(encoding="utf-8"))
             if isinstance(record, dict):
@@ -39,7 +39,7 @@ def read_record_file(path: Path) -> dict:
                          f"'git restore {'/'.join(path.parts[-3:])}'.")
 
 
-def _kept(path: Path, text: bytes) -> Path:
+def _cache_file(path: Path, text: bytes) -> Path:
     """Return the cache file of a record."""
     name = f"{hashlib.sha256(text).hexdigest()}.json"
     return path.absolute().parents[2] / ".ftzard" / "cache" / "records" / name

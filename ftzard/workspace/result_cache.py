@@ -21,8 +21,10 @@ def remembered(workspace: Workspace, name: str, facts: Sequence[object],
                work_out: Callable[[], Any]) -> Any:
     """Return the cached result for the same inputs, or compute it.
 
-    name: of the question; facts: plain values that the answer follows from, all of them; work_out:
-    returns plain values, as JSON keeps them.
+    Args:
+        name: Of the question.
+        facts: Plain values that the answer follows from, all of them.
+        work_out: Returns plain values, as JSON keeps them.
     """
     import ftzard
 

@@ -170,26 +170,27 @@ class TestRefusals:
 
     def test_the_same_key_said_twice_differently_is_refused(self):
         sentence = refusal({"training": {"epochs": 2}, "overrides": ["training.epochs=3"]})
-        assert "'training.epochs' is said twice" in sentence and "2" in sentence and "3" in sentence
-        assert "said twice" in refusal({"model": {"choice": "falcon_tiny"},
+        assert "'training.epochs' is given twice" in sentence
+        assert "2" in sentence and "3" in sentence
+        assert "given twice" in refusal({"model": {"choice": "falcon_tiny"},
                                         "overrides": ["model=falcon_7b"]})
-        assert "said twice" in refusal({"overrides": ["seed=1", "seed=2"]})
+        assert "given twice" in refusal({"overrides": ["seed=1", "seed=2"]})
 
     def test_a_nested_key_said_twice_differently_is_refused(self):
-        assert "said twice" in refusal({
+        assert "given twice" in refusal({
             "model": {"build": {"layers": 2, "width": 64, "heads": 2, "vocabulary": 1024,
                                 "seed": 0}},
             "overrides": ["model.build.layers=3"]})
 
     @pytest.mark.parametrize(("asked", "words"), [
-        ({"training.epochs": 2, "training": {"epochs": 3}}, "'training.epochs' is said twice"),
-        ({"training": {"epochs": 3}, "training.epochs": 2}, "'training.epochs' is said twice"),
-        ({"model.build.layers": 3, "model": {"build": {"layers": 2}}}, "layers' is said twice"),
-        ({"data.labels.a": "x", "data": {"labels": {"b": "y", "c": "z"}}}, "are both said"),
-        ({"data": {"labels.a": "x", "labels": {"a": "y", "c": "z"}}}, "are both said"),
-        ({"overrides": ["data.labels.5=z", "data.labels={5: x, 6: y}"]}, "are both said"),
-        ({"overrides": ["data.labels={5: x, 6: y}", "data.labels.5=z"]}, "are both said"),
-        ({"overrides": ["model.build=null", "model.build.layers=2"]}, "are both said")], ids=str)
+        ({"training.epochs": 2, "training": {"epochs": 3}}, "'training.epochs' is given twice"),
+        ({"training": {"epochs": 3}, "training.epochs": 2}, "'training.epochs' is given twice"),
+        ({"model.build.layers": 3, "model": {"build": {"layers": 2}}}, "layers' is given twice"),
+        ({"data.labels.a": "x", "data": {"labels": {"b": "y", "c": "z"}}}, "are both given"),
+        ({"data": {"labels.a": "x", "labels": {"a": "y", "c": "z"}}}, "are both given"),
+        ({"overrides": ["data.labels.5=z", "data.labels={5: x, 6: y}"]}, "are both given"),
+        ({"overrides": ["data.labels={5: x, 6: y}", "data.labels.5=z"]}, "are both given"),
+        ({"overrides": ["model.build=null", "model.build.layers=2"]}, "are both given")], ids=str)
     def test_a_key_dotted_and_nested_with_two_values_is_refused(self, asked, words):
         assert words in refusal(asked)
 

@@ -17,7 +17,7 @@ PASSWORD = "s3cret-of-ada-#1"
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch):
-    for name in [n for n in os.environ if credentials.taken(n)]:
+    for name in [n for n in os.environ if credentials.is_loaded(n)]:
         monkeypatch.delenv(name)
     for credential in credentials.SERVER:
         monkeypatch.delenv(credential.name, raising=False)

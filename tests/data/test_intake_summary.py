@@ -79,10 +79,11 @@ class TestMix:
 
         none = delivered("mix", [])[1]
         table, _, told = come(None, draw(30, 30), none, asked("ours", "theirs"))
-        assert told.kept == {"ours": 30, "theirs": 30} and told.replaced == 0
+        assert told.rows_by_source == {"ours": 30, "theirs": 30} and told.replaced == 0
         sources = [{"name": "ours", "weight": 1.0}, {"name": "theirs", "weight": 9.0}]
         table, _, told = come(table, draw(5, 45), none, sources)
-        assert table["source"].value_counts().to_dict() == told.kept == {"ours": 5, "theirs": 45}
+        assert told.rows_by_source == {"ours": 5, "theirs": 45}
+        assert table["source"].value_counts().to_dict() == told.rows_by_source
         assert told.replaced == 25 and told.in_all == 50
         assert "25 rows of an earlier delivery of this batch are gone" in str(told)
         assert "5 rows of ours (10.0%, asked for 10.0%), 45 rows of theirs (90.0%" in str(told)
@@ -100,7 +101,7 @@ class TestMix:
                              delivered("day", range(200, 250), source="tuesday.csv")[0]],
                             ignore_index=True)
         _, _, told = come(first, cleaned, delivered("day", [])[1], asked("days", weight=None))
-        assert told.kept == {"tuesday.csv": 50} and told.weights == {}
+        assert told.rows_by_source == {"tuesday.csv": 50} and told.weights == {}
 
 
 class TestCheck:

@@ -20,7 +20,7 @@ BASE = rows("base", range(1000))
 
 def mixed(train: pd.DataFrame, learned: pd.DataFrame | None, ratio: float | None = 1.0,
           batches=("base", "X")) -> tuple[pd.DataFrame, dict]:
-    return replay.mix(train, **replay.told(train, learned, batches), ratio=ratio, seed=0)
+    return replay.mix(train, **replay.batch_groups(train, learned, batches), ratio=ratio, seed=0)
 
 
 class TestNew:
@@ -35,7 +35,7 @@ class TestNew:
     def test_a_corrected_label_is_new_and_the_same_label_is_not(self):
         learned = together(BASE, rows("X", range(30)))
         train = together(BASE, rows("X", range(20)), rows("X", range(20, 30), label="bad"))
-        told = replay.told(train, learned, ["base", "X"])
+        told = replay.batch_groups(train, learned, ["base", "X"])
         assert told == {"known": ["base", "X"], "fresh": [f"X{n}" for n in range(20, 30)]}
         chosen, counts = mixed(train, learned, ratio=0.0)
         assert counts["new_rows"] == 10 and chosen["id"].tolist() == told["fresh"]
@@ -55,7 +55,7 @@ class TestNew:
 
     def test_a_batch_without_a_learned_row_is_new_as_a_whole(self):
         train = together(BASE, rows("X", range(30)))
-        assert replay.told(train, BASE, ["base", "X"]) == {"known": ["base"], "fresh": []}
+        assert replay.batch_groups(train, BASE, ["base", "X"]) == {"known": ["base"], "fresh": []}
 
     def test_where_nobody_knows_what_was_learned_the_batches_decide(self):
         train = together(BASE, rows("X", range(100)), rows("Y", range(50)))
@@ -65,7 +65,8 @@ class TestNew:
     def test_what_was_told_goes_through_a_record(self):
         """`reproduce` draws the same rows from what the record says."""
         train = together(BASE, rows("X", range(100)), rows("Y", range(50)))
-        told = {**replay.told(train, together(BASE, rows("X", range(30))), []), "ratio": 0.5}
+        told = {**replay.batch_groups(train, together(BASE, rows("X", range(30))), []),
+                "ratio": 0.5}
         first, _ = replay.mix(train, **told, seed=3)
         again, _ = replay.mix(train, **told, seed=3)
         assert first.equals(again) and len(first) == 180

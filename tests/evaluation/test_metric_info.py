@@ -35,8 +35,8 @@ def test_an_axis_is_told_in_the_measure_s_own_scale():
 
 
 def test_what_names_no_measure_is_of_accuracy():
-    assert metric_info.told_in(None) is metric_info.told_in({}) is ACCURACY
-    assert metric_info.told_in({"measure": "rouge_l"}) is ROUGE_L
+    assert metric_info.measure_of(None) is metric_info.measure_of({}) is ACCURACY
+    assert metric_info.measure_of({"measure": "rouge_l"}) is ROUGE_L
     with pytest.raises(DataError, match="did you mean 'rouge_l'"):
         metric_info.of("rougel")
 

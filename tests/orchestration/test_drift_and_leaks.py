@@ -17,7 +17,7 @@ from ftzard.tasks.base import task_named
 from ftzard.tasks.classification.predictor import open_classifier
 from ftzard.tracking import registry, runs
 from ftzard.versioning import delivery_names
-from ftzard.workspace import drift_log
+from ftzard.workspace import batch_log
 from ftzard.workspace.workspace import Workspace
 from tests.orchestration.texts import easy_texts, mood_of
 
@@ -54,7 +54,7 @@ class TestDrift:
         assert (story.root / "data/predictions/drift.json.dvc").is_file()
 
     def test_the_same_batch_again_leaves_one_entry(self, story):
-        assert len(drift_log.entries(story.workspace)) == 1
+        assert len(batch_log.DRIFT.entries(story.workspace)) == 1
 
     @pytest.mark.parametrize("number", [1, 4])
     def test_the_reference_is_made_again_where_it_is_missing(self, story, tmp_path, number):

@@ -64,7 +64,7 @@ def test_a_place_said_twice_differently_fails_before_a_kernel_starts(story):
                      "-c", SHIPPED / "inference_preprocessing_job.yaml", "-w", story.root,
                      at=story.root)
     assert ran.returncode == 1
-    failure = next(line for line in ran.stdout.splitlines() if "is said twice" in line)
+    failure = next(line for line in ran.stdout.splitlines() if "is given twice" in line)
     assert "'data.incoming'" in failure and "data/incoming/new_data.csv" in failure
     assert "▸" not in ran.stdout and "Traceback" not in ran.stdout
     assert story.open_runs() == []

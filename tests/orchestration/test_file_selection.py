@@ -109,7 +109,7 @@ def test_one_that_is_named_is_taken_however_often(instance, workspace):
     ready = drop_folder_runs.waiting(instance, workspace, workspace.incoming, INFERENCE).ready
     assert [path.name for path in ready] == ["a.csv"]
     assert select_file(instance, workspace, INFERENCE, asked, {}).request == asked
-    with pytest.raises(ConfigError, match="said twice"):
+    with pytest.raises(ConfigError, match="given twice"):
         select_file(instance, workspace, INFERENCE, {"data": {"incoming": "other.csv"}}, by_manager)
 
 

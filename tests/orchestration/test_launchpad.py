@@ -66,14 +66,14 @@ def test_a_place_outside_the_workspace_is_refused():
 
 def test_the_same_place_said_differently_is_refused_and_said_alike_is_fine():
     manager = {"base_path": "data/other", "file_name": "c.parquet"}
-    with pytest.raises(ConfigError, match="'paths.cleaned' is said twice"):
+    with pytest.raises(ConfigError, match="'paths.cleaned' is given twice"):
         config_of({"paths": {"cleaned": "data/x.parquet"}}, cleaned_io_manager=manager)
     same = config_of({"paths": {"cleaned": "data/other/c.parquet"}}, cleaned_io_manager=manager)
     assert same.paths.cleaned == "data/other/c.parquet"
 
 
 def test_an_override_against_a_resource_is_refused():
-    with pytest.raises(ConfigError, match="said twice"):
+    with pytest.raises(ConfigError, match="given twice"):
         config_of({"overrides": ["data.incoming=data/incoming/other.csv"]},
                   incoming_input_manager={"base_path": "data/incoming", "file_name": "new.csv"})
 
@@ -102,7 +102,7 @@ def test_the_command_line_s_overrides_end_in_the_same_place():
         "training": {"epochs": 2}, "overrides": ["seed=3"]}}}}).experiment
     config = compose(with_overrides(experiment, ["tuning.trials=1"]))
     assert (config.training.epochs, config.seed, config.tuning.trials) == (2, 3, 1)
-    with pytest.raises(ConfigError, match="said twice"):
+    with pytest.raises(ConfigError, match="given twice"):
         compose(with_overrides(experiment, ["training.epochs=5"]))
 
 

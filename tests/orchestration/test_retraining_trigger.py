@@ -7,7 +7,7 @@ from dagster import DagsterInstance
 
 from ftzard.errors import ConfigError
 from ftzard.orchestration import drop_folder_runs, retraining_trigger
-from ftzard.workspace import drift_log, estimate_log
+from ftzard.workspace import batch_log
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def asked(workspace):
         pd.DataFrame({"id": [f"id{i}" for i in range(labels)], "batch": "b",
                       "text": [f"text {i}" for i in range(labels)], "label": "glad"}
                      ).to_csv(workspace.labelled / "mine.csv", index=False)
-        drift_log.add(workspace, {"alarm": alarm, "sentence": ""}, batch="b", champion=1)
+        batch_log.DRIFT.add(workspace, {"alarm": alarm, "sentence": ""}, batch="b", champion=1)
         with DagsterInstance.ephemeral() as instance:
             return drop_folder_runs.labelled(instance, workspace)
 
@@ -70,7 +70,8 @@ def test_both_takes_enough_labels_or_fewer_under_an_alarm(asked):
 @pytest.mark.parametrize(("upper", "starts"), [(0.79, True), (0.81, False), (None, False)])
 def test_accuracy_lets_labels_wait_for_an_estimate_surely_below_the_limit(
         asked, workspace, upper, starts):
-    estimate_log.add(workspace, {"upper": upper, "sentence": "about 75 %."}, batch="b", champion=1)
+    batch_log.ESTIMATES.add(workspace, {"upper": upper, "sentence": "about 75 %."}, batch="b",
+                            champion=1)
     found = asked("accuracy", 12, alarm=False, min_accuracy=0.8)
     assert bool(found.requests) == starts
     if starts:

@@ -20,7 +20,7 @@ from ftzard.registry.lineage import lineage
 from ftzard.reporting.standings import Standings
 from ftzard.steps.report_facts import ALL_REPORTS
 from ftzard.tracking import registry, runs
-from ftzard.workspace import drift_log, estimate_log
+from ftzard.workspace import batch_log
 
 pytestmark = pytest.mark.jobs
 NAME = "FalconSentiAnalysis"
@@ -190,7 +190,7 @@ def test_the_error_budget_and_the_estimate_are_one_sentence_everywhere(story, re
     assert {name: run.data.metrics[f"gate_budget_{name}"] for name in ("level", "left", "round")
             } == {name: account[name] for name in ("level", "left", "round")}
     assert estimate["sentence"] in page[page.rindex("Accuracy before labels"):][:600]
-    last = estimate_log.entries(story.workspace)[-1]
+    last = batch_log.ESTIMATES.entries(story.workspace)[-1]
     assert (estimate["sentence"], estimate["estimate"]) == (last["sentence"], last["estimate"])
 
 
@@ -214,7 +214,7 @@ def test_new_rows_are_those_that_the_round_before_did_not_have(story, records):
 
 def test_a_batch_s_drift_is_one_number_in_both_pictures(story):
     page = story.workspace.report.read_text(encoding="utf-8")
-    last = [e for e in drift_log.entries(story.workspace) if e["score"] is not None][-1]
+    last = [e for e in batch_log.DRIFT.entries(story.workspace) if e["score"] is not None][-1]
     said = f"{last['score'] / last['upper']:.2f} ×"
     over = max(f"{(s['value'] - s['usual']) / (s['upper'] - s['usual']):.2f} ×"
                for s in last["statistics"])

@@ -184,7 +184,7 @@ class TestDeleting:
         parent = runs.top_level(tracking, "RETRAINING", own.state / "lock")
         run = runs.start_child(tracking, parent, {})
         made = register.register(run, NAME, adapter=own.root / f"models/{NAME}/1.zip", base=None,
-                                 example=["a"], labels=["glad", "sad"], tags={}, taken=2)
+                                 example=["a"], labels=["glad", "sad"], tags={}, last_number=2)
         run.end()
         assert made.number == 3 and models(own)[NAME] == [3]
 

@@ -14,10 +14,10 @@ def test_text_names_the_file_and_the_beginning_of_the_hash():
 def test_a_sentence_calls_every_batch_by_its_name_and_keeps_what_only_looks_like_one():
     names = {FIRST: "march.csv", SECOND: r"a\1.csv"}
     said = f"Veto by test set '{FIRST}': worse than {SECOND}, not than {THIRD} or {FIRST}00."
-    assert batch_names.told(said, names) == (
+    assert batch_names.with_names(said, names) == (
         rf"Veto by test set 'march.csv (7d0a323)': worse than a\1.csv (caaac4d), not than {THIRD} "
         f"or {FIRST}00.")
-    assert batch_names.told(said, {}) == said
+    assert batch_names.with_names(said, {}) == said
 
 
 def test_an_axis_has_the_file_alone_and_the_hash_where_no_name_is_known():

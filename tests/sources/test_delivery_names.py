@@ -15,7 +15,7 @@ from ftzard.steps.step_run import start_step
 from ftzard.steps.versioning import finished_step
 from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names
-from ftzard.workspace import drift_log
+from ftzard.workspace import batch_log
 from ftzard.workspace.workspace import Workspace
 
 ROWS = "text,label\n" + "".join(f"a fine day number {n},{'glad' if n % 2 else 'sad'}\n"
@@ -98,7 +98,7 @@ def test_any_file_name_becomes_one_line_that_can_be_read(workspace, name, shown)
 def test_status_names_the_batch_that_drifted_as_the_report_does(workspace, ftzard):
     found = {"verdict": "drift", "alarm": True, "score": 5.0, "upper": 3.0, "lower": 2.0,
              "sentence": "Alarm: 7d0a32375e41 differs.", "statistics": []}
-    drift_log.add(workspace, found, batch="7d0a32375e41", champion=1)
+    batch_log.DRIFT.add(workspace, found, batch="7d0a32375e41", champion=1)
     code, said = ftzard("status", "-w", workspace.root)
     assert code == 0 and "drift of batch 7d0a32375e41: Alarm: 7d0a32375e41 differs." in said
     delivery_names.remember(workspace, "7d0a32375e41" + "0" * 52, "april.csv")

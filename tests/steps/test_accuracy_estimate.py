@@ -10,7 +10,7 @@ from ftzard.data import storage
 from ftzard.data.labeling import labeling_queue
 from ftzard.registry import model_records
 from ftzard.steps import accuracy_estimate
-from ftzard.workspace import estimate_log
+from ftzard.workspace import batch_log
 from tests.evaluation.simulated import CLASSES
 from tests.steps.test_drift_reference import CHAMPION, Opened, ready  # noqa: F401 - the fixture
 
@@ -62,15 +62,15 @@ def test_an_estimate_is_logged_recorded_and_scored_by_the_audit_rows_alone(known
     found, run, rows = estimated(known, "b1")
     assert run.logged["estimated_accuracy"] == found.estimate
     assert run.said["estimate"]["lower"] == found.lower
-    assert run.kept == {"estimates": estimate_log.place(known)}
-    assert estimate_log.last(known)["audit"] is None
+    assert run.kept == {"estimates": batch_log.ESTIMATES.path(known)}
+    assert batch_log.ESTIMATES.last(known)["audit"] is None
     labels = rows["label"].head(200).where(np.arange(200) < 150, "neither")
     run = handed_in(known, rows, labels)
-    audit = estimate_log.last(known)["audit"]
+    audit = batch_log.ESTIMATES.last(known)["audit"]
     right = (rows["suggestion"] == rows["label"]).head(150)
     assert (audit["n"], audit["right"], audit["covered"]) == (150, right.sum(), True)
     assert run.logged == {"estimates_missed": 0, "estimates_scored": 1}
-    assert run.kept == {"estimates": estimate_log.place(known)}
+    assert run.kept == {"estimates": batch_log.ESTIMATES.path(known)}
 
 
 def test_two_misses_stop_the_estimates_and_an_alarm_stops_the_one(known):
@@ -88,12 +88,12 @@ def test_a_batch_that_is_estimated_again_stays_one_entry_and_keeps_its_score(kno
     _, _, rows = estimated(known, "b1")
     handed_in(known, rows, rows["label"].head(200))
     estimated(known, "b1")
-    assert len(estimate_log.entries(known)) == 1 and estimate_log.last(known)["audit"]
+    assert len(batch_log.ESTIMATES.entries(known)) == 1 and batch_log.ESTIMATES.last(known)["audit"]
 
 
 def test_one_key_turns_it_off(known):
     found, run, _ = estimated(known, "b1", drift={"estimate_accuracy": False})
-    assert found is None and run.logged == {} and estimate_log.entries(known) == []
+    assert found is None and run.logged == {} and batch_log.ESTIMATES.entries(known) == []
     assert "drift.estimate_accuracy" in accuracy_estimate.show(found)
 
 

@@ -14,7 +14,7 @@ from ftzard.registry import model_records
 from ftzard.steps import drift_reference
 from ftzard.tasks.base import task_named
 from ftzard.tracking.registry import Version
-from ftzard.workspace import drift_log, notices
+from ftzard.workspace import batch_log, notices
 from tests.evaluation.simulated import CLASSES, made
 from tests.workspace.notice_titles import NOBODY, noticed
 
@@ -73,8 +73,8 @@ def test_what_was_found_is_logged_said_tagged_and_kept(ready, monkeypatch):
     assert noticed(ready) == [f"{ready.root.name}: batch b1 drifts"]
     assert run.said["drift"]["raised_by"] == found.raised_by
     assert run.tagged == {"drift": "drift", "drift_alarm": "true"}
-    assert run.kept == {"drift": drift_log.place(ready)}
-    entry = drift_log.last(ready)
+    assert run.kept == {"drift": batch_log.DRIFT.path(ready)}
+    entry = batch_log.DRIFT.last(ready)
     assert entry["batch"] == "b1" and entry["champion"] == 3 and entry["alarm"] is True
 
 
@@ -84,7 +84,7 @@ def test_the_alarm_lasts_from_batch_to_batch_until_one_is_as_usual(ready):
     assert between.stood and between.alarm and between.verdict == "unclear"
     cleared, _ = compared(ready, "b3", 8)
     assert cleared.stood and not cleared.alarm
-    assert [e["alarm"] for e in drift_log.entries(ready)] == [True, True, False]
+    assert [e["alarm"] for e in batch_log.DRIFT.entries(ready)] == [True, True, False]
 
 
 def test_the_thresholds_are_those_of_the_config(ready):

@@ -31,7 +31,7 @@ def free_port() -> int:
 
 def no_credentials() -> dict[str, str]:
     """Return this environment without any credential."""
-    return {k: v for k, v in os.environ.items() if not credentials.taken(k)
+    return {k: v for k, v in os.environ.items() if not credentials.is_loaded(k)
             and k not in {c.name for c in credentials.SERVER}}
 
 

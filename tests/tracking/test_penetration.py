@@ -195,7 +195,7 @@ class TestAttempts:
         self.failing(attempts, clock, "ada", "x", 12)
         clock.now += login_attempts.FORGOTTEN_AFTER_S + 1
         assert attempts.wait("ada", "x") == 0
-        monkeypatch.setattr(login_attempts, "_KEPT", 30)
+        monkeypatch.setattr(login_attempts, "_MOST_ENTRIES", 30)
         for n in range(100):
             attempts.failed(f"user-{n}", f"address-{n}")
             attempts.succeeded(f"user-{n}", f"address-{n}")

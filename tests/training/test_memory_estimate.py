@@ -44,13 +44,13 @@ class TestArithmetic:
     def test_the_parts_add_up_to_the_total(self):
         found = memory_estimate.training_memory(self.SIZES, Living(5000, 3000, 1000), "cpu")
         assert (found.weights, found.trained, found.gradients) == (4000, 400, 400)
-        assert (found.optimizer, found.kept) == (800, 400)
+        assert (found.optimizer, found.best_weights) == (800, 400)
         assert found.gaps == 850
         assert found.total == 4000 + 400 + 800 + 400 + 5000 + 850 + memory_estimate.FRAMEWORK["cpu"]
 
     def test_a_copy_of_the_weights_counts_where_a_batch_is_smaller_than_it(self):
         found = memory_estimate.training_memory(self.SIZES, Living(10, 10, 0), "cpu", keeps=False)
-        assert found.kept == 0 and found.gradients + found.activations == 800
+        assert found.best_weights == 0 and found.gradients + found.activations == 800
 
     def test_gradients_of_earlier_micro_batches_lie_beside_the_next_one(self):
         once = memory_estimate.training_memory(self.SIZES, Living(5000, 3000, 1000), "cpu")
@@ -176,13 +176,13 @@ def test_a_base_in_four_bits_lets_go_of_its_file(folder, spec, tmp_path):
     own = shutil.copytree(folder, tmp_path / "own")
     load_base(replace(spec, source=own), ["a", "b"], device="cpu")
     loaded = load_base(replace(spec, source=own), ["a", "b"], device="cpu")
-    assert loaded.held > 0 and str(own) not in Path("/proc/self/maps").read_text()
+    assert loaded.resident_before > 0 and str(own) not in Path("/proc/self/maps").read_text()
 
 
 class TestMeasuring:
     def test_the_peak_of_a_block_is_seen_although_it_is_given_back(self):
-        held = memory.resident()
-        with memory.watched("cpu", held) as found:
+        resident_before = memory.resident()
+        with memory.watched("cpu", resident_before) as found:
             torch.ones(64 * MB // 4).sum()
         assert 55 * MB < found.bytes < 150 * MB
         with memory.watched("cpu", memory.resident()) as later:

@@ -15,13 +15,15 @@ from ftzard.errors import nearest
 class LabelFormat(Protocol):
     """What the labels of a task look like.
 
-    free_text: whether a label is written, and not picked; names: those that can be picked, in
-    their order; kept: columns of the queue that accepted rows keep.
+    Attributes:
+        free_text: Whether a label is written, and not picked.
+        names: Those that can be picked, in their order.
+        queue_columns: Columns of the queue that accepted rows keep.
     """
 
     free_text: bool
     names: Sequence[str]
-    kept: Sequence[str]
+    queue_columns: Sequence[str]
 
     def parse(self, typed: pd.Series) -> pd.Series:
         """Return the label of each typed one: '' for an empty one, NaN for one that is none."""
@@ -48,7 +50,7 @@ class OneOf:
     """One of a few names, as a person may type them: 'Sad ' and 'sad', '1' and '1.0'."""
 
     free_text = False
-    kept: Sequence[str] = ()
+    queue_columns: Sequence[str] = ()
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = list(dict.fromkeys(map(str, names)))
@@ -61,10 +63,10 @@ class OneOf:
 
     def parse(self, typed: pd.Series) -> pd.Series:
         """Return the name of each typed label, NaN for none."""
-        found = self._form(typed).map(self._by_form)
-        if found.isna().any():  # of a file whose columns a person has cut down, say
-            found = found.fillna(self._form(typed.map(spreadsheet.unescape)).map(self._by_form))
-        return found
+        labels = self._form(typed).map(self._by_form)
+        if labels.isna().any():  # of a file whose columns a person has cut down, say
+            labels = labels.fillna(self._form(typed.map(spreadsheet.unescape)).map(self._by_form))
+        return labels
 
     def unknown(self, label: str) -> str:
         """Return the reason against a label that is no name."""
@@ -88,7 +90,7 @@ class FreeText:
 
     free_text = True
     names: Sequence[str] = ()
-    kept: Sequence[str] = ()
+    queue_columns: Sequence[str] = ()
 
     def parse(self, typed: pd.Series) -> pd.Series:
         """Return the texts without what surrounds them."""

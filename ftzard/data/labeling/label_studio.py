@@ -21,7 +21,8 @@ AUDITED = "test"
 def choices_interface(labels: Iterable[str], choice: str = "single") -> str:
     """Return the labelling interface (XML) of a new project: one choice of the labels.
 
-    choice: 'multiple' for any number of them.
+    Args:
+        choice: 'multiple' for any number of them.
     """
     choices = "\n".join(f'    <Choice value="{html.escape(str(label))}"/>' for label in labels)
     return (f'<View>\n  <Text name="{TO}" value="$text"/>\n'
@@ -58,7 +59,7 @@ def tasks(queue: pd.DataFrame, model: str,
         model: name and version of the model whose suggestions they are.
         result: makes the type and the value of a result out of a suggestion.
     """
-    found = []
+    imported = []
     for row in queue.itertuples(index=False):
         task = {"data": {"row_id": row.id, "batch": row.batch, "text": row.text}}
         if row.suggestion and row.side != AUDITED:
@@ -67,15 +68,15 @@ def tasks(queue: pd.DataFrame, model: str,
                 "model_version": model, "score": float(row.confidence),
                 "result": [{"from_name": FROM, "to_name": TO, "type": kind,
                             "value": value}]}]
-        found.append(task)
-    return found
+        imported.append(task)
+    return imported
 
 
 def task_texts(path: Path) -> dict[str, str]:
     """Return {id: text} of the tasks that were written for a queue."""
     try:
-        found = [task["data"] for task in json.loads(Path(path).read_text(encoding="utf-8-sig"))]
-        return {str(data["row_id"]): str(data["text"]) for data in found}
+        rows = [task["data"] for task in json.loads(Path(path).read_text(encoding="utf-8-sig"))]
+        return {str(data["row_id"]): str(data["text"]) for data in rows}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} does not hold the tasks of its queue ({type(error).__name__}: "
                         f"{error}); bring it back with 'dvc checkout'.") from error

@@ -76,13 +76,13 @@ def read_json(path: Path, *, free: bool | None = None) -> pd.DataFrame:
         except (AttributeError, KeyError, TypeError, IndexError, ValueError) as error:
             raise DataError(f"{path}, task {number + 1} is not as Label Studio writes it "
                             f"({type(error).__name__}: {error}); export it again.") from error
-    found: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     for annotation in annotations:
         for name, values in annotation.answers.items():
-            found.setdefault(name, values[0][0])
-    if not found:
+            kinds.setdefault(name, values[0][0])
+    if not kinds:
         raise DataError(_unanswered(path, items))
-    control = _control(path, found, free)
+    control = _control(path, kinds, free)
     rows = [(*a.task, label, a.by, a.at) for a in annotations
             for label in _labels(a.answers.get(control, []), free)]
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype="str")
@@ -108,16 +108,16 @@ def csv_labels(path: Path, columns: Mapping[str, Iterable[str]], *, free: bool |
         DataError: If no column, or more than one, could hold the labels.
     """
     cells = {name: [_cell(cell, free) for cell in values] for name, values in columns.items()}
-    found = {name: next(kind for value in values for kind in _kinds(value))
+    kinds = {name: next(kind for value in values for kind in _kinds(value))
              for name, values in cells.items() if any(map(_kinds, values))}
-    if not found and FROM in cells:
+    if not kinds and FROM in cells:
         return [""] * len(cells[FROM])
-    if not found:
+    if not kinds:
         raise DataError(
             f"{path} is an export of Label Studio without any answer: beside its tasks it has "
             f"{_quoted(columns) or 'no column'}, and nothing in it. Export the project once its "
             f"tasks are labelled, with a control named '{FROM}'.")
-    control = _control(path, found, free)
+    control = _control(path, kinds, free)
     return [" | ".join(_labels(_values(value), free)) for value in cells[control]]
 
 
@@ -145,7 +145,7 @@ def _annotations(path: Path, number: int, item: dict) -> list[_Annotation]:
                    for values in [_values(item.get(name))] if values}
         at = item.get("updated_at") or item.get("created_at") or ""
         return [_Annotation(task, answers, _who(item.get("annotator")), str(at))]
-    found = []
+    annotations = []
     for annotation in given:
         if annotation.get("was_cancelled") or annotation.get("skipped"):
             continue
@@ -157,8 +157,9 @@ def _annotations(path: Path, number: int, item: dict) -> list[_Annotation]:
                 answers.setdefault(str(result["from_name"]), []).append(
                     (kind, value.get(_KINDS.get(kind))))
         at = annotation.get("updated_at") or annotation.get("created_at") or ""
-        found.append(_Annotation(task, answers, _who(annotation.get("completed_by")), str(at)))
-    return found or [_Annotation(task, {})]
+        who = _who(annotation.get("completed_by"))
+        annotations.append(_Annotation(task, answers, who, str(at)))
+    return annotations or [_Annotation(task, {})]
 
 
 def _kind_of(value: Mapping) -> str:
@@ -187,9 +188,9 @@ def _kinds(value: object) -> list[str]:
     return [kind for kind, _ in _values(value)]
 
 
-def _control(path: Path, found: Mapping[str, str], free: bool | None) -> str:
+def _control(path: Path, kinds: Mapping[str, str], free: bool | None) -> str:
     """Return the control whose answers are the labels, of those with an answer and their kinds."""
-    known = {name: kind for name, kind in found.items() if kind in (*_KINDS, "choice or text")}
+    known = {name: kind for name, kind in kinds.items() if kind in (*_KINDS, "choice or text")}
     if FROM in known:
         return FROM
     open_kinds = [name for name, kind in known.items() if kind == "choice or text"]
@@ -200,13 +201,13 @@ def _control(path: Path, found: Mapping[str, str], free: bool | None) -> str:
         free, classes + open_kinds or texts)
     if len(fitting) == 1:
         return fitting[0]
-    told = ", ".join(f"'{name}' ({kind})" for name, kind in found.items())
+    candidates = ", ".join(f"'{name}' ({kind})" for name, kind in kinds.items())
     wanted = "of free text" if free else "of choices"
     raise DataError(
-        f"{path} has the control{'s' if len(found) > 1 else ''} {told}; expected the labels in one "
-        f"named '{FROM}', or in the only one {wanted}. Name the one that holds them '{FROM}': in "
-        "the labelling interface before the tasks are labelled, or in this export (from_name in "
-        "JSON, the key in JSON-MIN, the column in CSV).")
+        f"{path} has the control{'s' if len(kinds) > 1 else ''} {candidates}; expected the labels "
+        f"in one named '{FROM}', or in the only one {wanted}. Name the one that holds them "
+        f"'{FROM}': in the labelling interface before the tasks are labelled, or in this export "
+        "(from_name in JSON, the key in JSON-MIN, the column in CSV).")
 
 
 def _labels(values: list[tuple[str, object]], free: bool | None) -> list[str]:
@@ -230,9 +231,11 @@ def _labels(values: list[tuple[str, object]], free: bool | None) -> list[str]:
 
 def _unanswered(path: Path, items: list[dict]) -> str:
     suggested = sum(bool(item.get("predictions")) for item in items)
-    told = f", only the predictions of a model in {suggested} of them" if suggested else ""
-    return (f"{path} holds {len(items)} tasks of Label Studio and no answer of a person{told}; "
-            "expected labels. Export the project once its tasks are labelled.")
+    predicted_only = (f", only the predictions of a model in {suggested} of them" if suggested
+                      else "")
+    return (f"{path} holds {len(items)} tasks of Label Studio and no answer of a "
+            f"person{predicted_only}; expected labels. Export the project once its tasks are "
+            "labelled.")
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -5,8 +5,8 @@ invented is refused row by row, with a reason, and stays in the queue. Who gave 
 kept with it; two people may label the same row, and where they differ, neither answer counts.
 What a label may be, and how a typed one is read, is its `LabelFormat`.
 
-Whether somebody agrees with the model, or with somebody else, is told by blind answers only: those
-given before the model's suggestion was seen. So the suggestions stand in a table of their own
+Whether somebody agrees with the model, or with somebody else, is measured on blind answers only:
+those given before the model's suggestion was seen. So the suggestions stand in a table of their own
 beside the queue, and in the queue's file only where `sampling.show_suggestions` is `before`; the
 queue's column `blind` says of which rows none ever stood there. Rows of the test side are never
 asked with a suggestion.
@@ -43,7 +43,7 @@ YES, NO = "yes", "no"
 #: What the table beside a queue keeps of each row that was ever asked.
 SUGGESTIONS = ["id", "suggestion", "confidence", "model"]
 #: What a queue of instructions keeps besides, of the rows that are asked.
-KEPT = ["messages", "source"]
+OPTIONAL = ["messages", "source"]
 LABELLED = ["id", "batch", "text", "label"]
 GIVEN = ["labelled_by", "labelled_at"]
 #: What a file of labels says of what was seen: the answer that was given before a suggestion was,
@@ -57,7 +57,7 @@ EMPTY = "label empty"
 
 def queue_columns(rows: Iterable[str]) -> list[str]:
     """Return the columns of a queue of rows with these columns; the last is the label."""
-    return [*QUEUE[:-1], *(name for name in KEPT if name in rows), QUEUE[-1]]
+    return [*QUEUE[:-1], *(name for name in OPTIONAL if name in rows), QUEUE[-1]]
 
 
 def queue_csv(queue: pd.DataFrame, path: Path) -> Path:
@@ -93,9 +93,9 @@ def blind(queue: pd.DataFrame) -> pd.Series:
     It is what the column `blind` says; without it, rows with a suggestion were not asked blind.
     """
     none = pd.Series("", queue.index)
-    said = queue.get("blind", none).fillna("").astype("str")
+    column = queue.get("blind", none).fillna("").astype("str")
     shown = queue.get("suggestion", none).fillna("").astype("str") != ""
-    return said.where(said.isin([YES, NO]), pd.Series(YES, queue.index).mask(shown, NO))
+    return column.where(column.isin([YES, NO]), pd.Series(YES, queue.index).mask(shown, NO))
 
 
 def asked_of(batch: str, row_id: str, overlap: float) -> int:
@@ -137,15 +137,15 @@ def keep_suggestions(path: Path, queue: pd.DataFrame, predictions: pd.DataFrame,
         predictions: id, suggestion, confidence of all rows of the batch.
         model: name and version of the model whose suggestions they are.
     """
-    kept = []
+    tables = []
     place = suggestions_file(path)
     if place.is_file():
-        kept.append(read_parquet(place))
+        tables.append(read_parquet(place))
     if path.is_file():
         before = read_queue(path)
-        kept.append(before[before["suggestion"] != ""].assign(model=UNKNOWN))
-    kept.append(predictions[predictions["id"].isin(queue["id"])].assign(model=model))
-    table = pd.concat([part.reindex(columns=SUGGESTIONS) for part in kept], ignore_index=True)
+        tables.append(before[before["suggestion"] != ""].assign(model=UNKNOWN))
+    tables.append(predictions[predictions["id"].isin(queue["id"])].assign(model=model))
+    table = pd.concat([part.reindex(columns=SUGGESTIONS) for part in tables], ignore_index=True)
     table = table.drop_duplicates("id").reset_index(drop=True)
     return write_parquet(table.assign(confidence=pd.to_numeric(table["confidence"])), place)
 
@@ -155,9 +155,9 @@ def with_suggestions(path: Path, queue: pd.DataFrame) -> pd.DataFrame:
     place = suggestions_file(path)
     if not place.is_file():
         return queue
-    kept = read_parquet(place).set_index("id")
-    confidence = kept["confidence"].map(lambda value: "" if pd.isna(value) else str(value))
-    known = {"suggestion": kept["suggestion"].fillna(""), "confidence": confidence}
+    suggestions = read_parquet(place).set_index("id")
+    confidence = suggestions["confidence"].map(lambda value: "" if pd.isna(value) else str(value))
+    known = {"suggestion": suggestions["suggestion"].fillna(""), "confidence": confidence}
     return queue.assign(**{
         name: queue[name].where(queue["suggestion"] != "", queue["id"].map(values).fillna(""))
         for name, values in known.items()}).astype({"suggestion": "str", "confidence": "str"})
@@ -174,9 +174,9 @@ def read_asked(path: Path) -> pd.DataFrame:
     tasks = path.with_suffix(".json")
     asked = queue["id"].map(task_texts(tasks) if tasks.is_file() else {})
     text = asked.where(asked.notna(), queue["text"]).astype("str")
-    said = queue["messages"] if "messages" in queue else pd.Series("", queue.index)
+    messages = queue["messages"] if "messages" in queue else pd.Series("", queue.index)
     changed = pd.Series([cell != "" and not _says(cell, words) for cell, words in
-                         zip(said, text, strict=True)], queue.index, dtype=bool)
+                         zip(messages, text, strict=True)], queue.index, dtype=bool)
     same = pd.Series([_same_text(a, b) for a, b in zip(queue["text"], text, strict=True)],
                      queue.index, dtype=bool)
     return queue.assign(text=text, changed=changed, label=queue["label"].where(same & ~changed, ""))
@@ -322,13 +322,16 @@ def accept(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take the labels a person gave: returns (accepted, refused).
 
-    queue: what was asked (None: whatever ids come are taken), with `changed`, if it has that, for
-    rows that are not as they were asked. labels: what a label may be. Accepted has row (of
-    `labelled`, from 0), id, batch, text, label, labelled_by, labelled_at and own_answer ('' unless
-    it was given blind), with batch and text as they were asked, so that `clean` can take it;
-    refused has row, id, batch, text, label, labelled_by, own_answer and seen as given, and one
-    reason each. A refused row is still in the queue: its label can be handed in again. A second
-    person's answer that agrees with the first is neither.
+    Accepted has row (of `labelled`, from 0), id, batch, text, label, labelled_by, labelled_at and
+    own_answer ('' unless it was given blind), with batch and text as they were asked, so that
+    `clean` can take it; refused has row, id, batch, text, label, labelled_by, own_answer and seen
+    as given, and one reason each. A refused row is still in the queue: its label can be handed in
+    again. A second person's answer that agrees with the first is neither.
+
+    Args:
+        queue: What was asked (None: whatever ids come are taken), with `changed`, if it has that,
+            for rows that are not as they were asked.
+        labels: What a label may be.
     """
     labelled = _whole(labelled)
     chosen = labels.parse(labelled["label"])
@@ -344,9 +347,10 @@ def accept(
         if same["name"].map(labels.agreement_key).nunique() > 1:
             people = same.drop_duplicates("labelled_by")
             if len(people) > 1:
-                told = ", ".join(f"{r.labelled_by} {short(r.name_)}" for r in
-                                 people.rename(columns={"name": "name_"}).itertuples(index=False))
-                reasons[same.index] = f"labelled differently by two people: {told}"
+                repeats = ", ".join(
+                    f"{r.labelled_by} {short(r.name_)}" for r in
+                    people.rename(columns={"name": "name_"}).itertuples(index=False))
+                reasons[same.index] = f"labelled differently by two people: {repeats}"
             else:
                 reasons[same.index] = "doubled id with different labels"
             continue
@@ -376,9 +380,10 @@ def labelled_twice(
     """Return the pairs of labels that two people gave to the same row, both before they had seen
     the model's suggestion.
 
-    earlier: cleaned rows with labelled_by and own_answer, of deliveries before this one; those of
-    before that column was kept make no pair. Each pair is in the order of the people's names; an
-    answer that does not count by itself makes no pair.
+    Args:
+        earlier: Cleaned rows with labelled_by and own_answer, of deliveries before this one; those
+            of before that column was kept make no pair. Each pair is in the order of the people's
+            names; an answer that does not count by itself makes no pair.
     """
     labelled = _whole(labelled)
     chosen = labels.parse(labelled["label"])

@@ -31,9 +31,12 @@ COMPARED = ("model", "random_rows", "audit_rows", "labellers")
 class HandedIn:
     """What came of a file with labels.
 
-    cleaned: the rows that count, as `clean` would return them, with labelled_by and labelled_at;
-    rejected: those that do not, as `clean` would reject them; refused: the same as they were
-    given, to be mended; facts: who labelled how much, what of it blind, and who agreed with whom.
+    Attributes:
+        cleaned: The rows that count, as `clean` would return them, with labelled_by and
+            labelled_at.
+        rejected: Those that do not, as `clean` would reject them.
+        refused: The same as they were given, to be mended.
+        facts: Who labelled how much, what of it blind, and who agreed with whom.
     """
 
     cleaned: pd.DataFrame
@@ -56,13 +59,14 @@ class HandedIn:
     def sentence(self) -> str:
         """What of the labels was given blind, and what of the test rows was not."""
         blind, accepted = self.facts["blind"], self.facts["accepted"]
-        told = (f"{blind:,} of {accepted:,} labels were given before the model's suggestion was "
-                "seen; agreement is of those.")
+        sentence = (f"{blind:,} of {accepted:,} labels were given before the model's suggestion "
+                    "was seen; agreement is of those.")
         seen = self.facts["audit_not_blind"]
         if seen:
-            told += (f" {seen:,} of the batch's test rows were asked with a suggestion in sight, "
-                     "as earlier versions did: they count as test rows, but not as labelled blind.")
-        return told
+            sentence += (f" {seen:,} of the batch's test rows were asked with a suggestion in "
+                         "sight, as earlier versions did: they count as test rows, but not as "
+                         "labelled blind.")
+        return sentence
 
 
 def queues(folder: Path) -> pd.DataFrame | None:
@@ -83,10 +87,12 @@ def waiting(path: Path, cleaned: pd.DataFrame | None, identity: int = FIRST
             ) -> pd.DataFrame | None:
     """Return the rows of one queue's file that are not labelled yet, or None without any.
 
-    cleaned: the rows of all batches; a row is labelled when its words stand there, by version
-    `identity` of the rules. A label that
-    is filled in but not handed in stays where it is; one beside a text that was changed does not,
-    and a row whose messages were changed is asked no longer.
+    A label that is filled in but not handed in stays where it is; one beside a text that was
+    changed does not, and a row whose messages were changed is asked no longer.
+
+    Args:
+        cleaned: The rows of all batches; a row is labelled when its words stand there, by version
+            `identity` of the rules.
     """
     if not Path(path).is_file():
         return None
@@ -118,7 +124,9 @@ def read(path: Path, *, batch: str, queue: pd.DataFrame | None, labels: LabelFor
          earlier: pd.DataFrame | None = None, at: str = "") -> HandedIn:
     """Return what counts and what does not of a file with labels that a person handed in.
 
-    path: the file; at: when it was labelled, if the file does not say so; the others: see `accept`.
+    Args:
+        path: The file.
+        at: When it was labelled, if the file does not say so; the others: see `accept`.
     """
     require_queue(path.name, queue)
     given = labeling_queue.read_labelled(path, at=at, free=labels.free_text)
@@ -152,11 +160,11 @@ def accept(given: pd.DataFrame, name: str, *, batch: str, queue: pd.DataFrame,
     by_hand = None
     if earlier is not None and "labelled_by" in earlier:
         by_hand = earlier[earlier["labelled_by"] != ""]
-    kept = ["id", "batch", "text", "group", *labels.kept]
+    columns = ["id", "batch", "text", "group", *labels.queue_columns]
     asked = queue.assign(blind=labeling_queue.blind(queue))
     if by_hand is not None:  # their queue may be gone: blind is what is known to be
         own = by_hand.get("own_answer", pd.Series("", by_hand.index)).fillna("")
-        asked = pd.concat([asked, by_hand.filter(kept).assign(
+        asked = pd.concat([asked, by_hand.filter(columns).assign(
             blind=own.map(lambda answer: labeling_queue.YES if answer else labeling_queue.NO))],
             ignore_index=True)
     asked = asked.drop_duplicates("id")
@@ -242,8 +250,11 @@ def report_refused(refused: pd.DataFrame, folder: Path, file: str, *, at: str) -
 def new_labels(path: Path, cleaned: Path, *, free: bool | None = None) -> int:
     """Return how many rows of a file have a label that the cleaned rows do not have yet.
 
-    cleaned: their file, which may be missing; free: whether labels are free answers. Whether the
-    labels will count is not looked at.
+    Whether the labels will count is not looked at.
+
+    Args:
+        cleaned: Their file, which may be missing.
+        free: Whether labels are free answers.
     """
     given = labeling_queue.read_labelled(path, free=free)
     given = given[given["label"].str.strip() != ""].drop_duplicates("id")

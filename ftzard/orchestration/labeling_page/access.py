@@ -88,7 +88,7 @@ class Access:
         return self._any_address
 
     def visitor(self, request: Request) -> Visitor | None:
-        """Return who asks, or None for somebody who has not said so or whose login has ended."""
+        """Return who asks, or None for somebody who has not logged in or whose login has ended."""
         token = request.cookies.get(COOKIE, "")
         person = self.store.logged_in(_hashed(token)) if token else None
         return None if person is None else Visitor(person, form_token(token))

@@ -248,11 +248,11 @@ class LabelingPage:
         """Save a decision."""
         batch, row_id = self._batch(visit), visit.value("row")
         try:
-            taken = visit.value("answer")
+            answer = visit.value("answer")
             case = next((c for c in batch.cases(self.desk.store.answers(batch.name))
                          if c.id == row_id), None)
-            if taken and case is not None and taken.isdigit() and int(taken) < len(case.answers):
-                label = case.answers[int(taken)].label
+            if answer and case is not None and answer.isdigit() and int(answer) < len(case.answers):
+                label = case.answers[int(answer)].label
             else:
                 numbers = visit.fields.get("only", visit.fields.get("choice", []))
                 label = label_of(batch.format, numbers, visit.value("text"))

@@ -166,14 +166,14 @@ def _seconds_per_row(answers: Sequence[Answer], person: str) -> float | None:
 
 def choices(labels: LabelFormat, marked: str = "") -> list[Choice]:
     """Return the labels that can be picked, with those marked that stand in a label."""
-    found = []
+    result = []
     for number, name in enumerate(labels.names):
         complete = labels.choose("", name)[1]
         # Picking a name that is marked takes it away, so the label gets shorter.
         in_it = bool(marked) and not complete and len(labels.choose(marked, name)[0]) < len(marked)
-        found.append(Choice(number, KEYS[number] if number < len(KEYS) else "", name, complete,
-                            in_it))
-    return found
+        result.append(Choice(number, KEYS[number] if number < len(KEYS) else "", name, complete,
+                             in_it))
+    return result
 
 
 def label_of(labels: LabelFormat, numbers: Sequence[str], text: str) -> str:

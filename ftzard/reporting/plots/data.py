@@ -68,7 +68,8 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> "Figure":
 def token_lengths(lengths: Sequence[int], max_length: int, what: str = "text") -> "Figure":
     """Draw tokens per text before cutting, with the cut at `max_length` marked.
 
-    what: what a length is of, 'text' or 'row'.
+    Args:
+        what: What a length is of, 'text' or 'row'.
     """
     require_values("token_lengths", lengths)
     values = np.asarray(lengths)
@@ -76,9 +77,9 @@ def token_lengths(lengths: Sequence[int], max_length: int, what: str = "text") -
     top = int(values.max())
     step = max(1, int(np.ceil((top + 1) / 48)))
     edges = np.arange(0, top + 2 * step, step)
-    kept, _, _ = axes.hist(values[values <= max_length], edges, color=BLUE, rwidth=0.9)
+    within, _, _ = axes.hist(values[values <= max_length], edges, color=BLUE, rwidth=0.9)
     lost, _, _ = axes.hist(values[values > max_length], edges, color=ORANGE, rwidth=0.9)
-    ceiling = max(kept.max(), lost.max()) * 1.18
+    ceiling = max(within.max(), lost.max()) * 1.18
     axes.set_ylim(0, ceiling)
     cut = int((values > max_length).sum())
     if cut:

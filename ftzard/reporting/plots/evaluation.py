@@ -72,8 +72,9 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
 def reliability_diagram(bins: Sequence[Mapping], scaled: Sequence[Mapping] = ()) -> "Figure":
     """Draw accuracy against confidence with intervals, and below it how many rows each bin holds.
 
-    bins: as `metrics.reliability` gives them; scaled: the same after temperature scaling, drawn as
-    a second line.
+    Args:
+        bins: As `metrics.reliability` gives them.
+        scaled: The same after temperature scaling, drawn as a second line.
     """
     require_values("reliability_diagram", bins)
     figure, (axes, below) = new_figure(3.6, rows=2, heights=(4, 1))
@@ -119,7 +120,8 @@ def reliability_diagram(bins: Sequence[Mapping], scaled: Sequence[Mapping] = ())
 def abstention(curve: Sequence[Mapping]) -> "Figure":
     """Draw accuracy against coverage, the surest rows first, with its 95 % interval.
 
-    curve: as `calibration.abstention` gives it.
+    Args:
+        curve: As `calibration.abstention` gives it.
     """
     require_values("abstention", curve)
     figure, axes = new_figure(3.0)
@@ -156,9 +158,11 @@ def abstention(curve: Sequence[Mapping]) -> "Figure":
 def comparison(verdict: Mapping, delivered_as: Mapping[str, str] | None = None) -> "Figure":
     """Draw challenger minus the other model with intervals: all rows, each test set, each class.
 
-    verdict: as `gate.Verdict.to_dict` gives it; delivered_as: {test set's batch: file name}.
+    Args:
+        verdict: As `gate.Verdict.to_dict` gives it.
+        delivered_as: {test set's batch: file name}.
     """
-    measure, limits = metric_info.told_in(verdict), verdict.get("limits", {})
+    measure, limits = metric_info.measure_of(verdict), verdict.get("limits", {})
     first = verdict.get("against") != "champion"
     groups = [(measure.short, [("all test rows", verdict)], None)]
     if len(verdict["per_test_set"]) > 1:
@@ -236,11 +240,13 @@ def score_differences(
 ) -> "Figure":
     """Draw by how much the challenger is better than the other model, row by row.
 
-    differences: in the measure's unit, below zero where the challenger is worse. The furthest row
-    of a hundred stands at the edge; rows alike are counted but have no bar.
+    The furthest row of a hundred stands at the edge; rows alike are counted but have no bar.
+
+    Args:
+        differences: In the measure's unit, below zero where the challenger is worse.
     """
     require_values("score_differences", differences)
-    told = metric_info.of(measure)
+    info = metric_info.of(measure)
     values = np.asarray(differences, dtype=float)
     edge = float(np.quantile(abs(values), 0.99)) or float(abs(values).max()) or 1.0
     edges = np.linspace(-edge, edge, 41)
@@ -258,10 +264,10 @@ def score_differences(
                   color=color, transform=axes.transAxes)
     axes.set_ylim(0, ceiling)
     axes.set_xlim(-edge, edge)
-    axes.xaxis.set_major_formatter(lambda value, _: told.tick(value, sign=True))
+    axes.xaxis.set_major_formatter(lambda value, _: info.tick(value, sign=True))
     count_axis(axes, "rows")
     alike = int((values == 0).sum())
-    unit = told.step.strip() or told.title
+    unit = info.step.strip() or info.title
     axes.set_xlabel(f"gain of a row in {unit}" + (
         f"; {alike:,} {plural(alike, 'row is', 'rows are')} alike" if alike else ""))
     return figure

@@ -34,17 +34,20 @@ if TYPE_CHECKING:
 def rounds(story: Sequence[Mapping]) -> "Figure":
     """Draw accuracy over rounds with the verdict of each, and the champion's as a line.
 
-    story: [{name, accuracy, verdict, lower, upper, date, data_version, labels, champion}], oldest
-    first, all measured on the same rows; the last six may be missing. champion: name of the round
-    whose version was champion after this one, by default the last that promoted; one that is not in
-    the story leaves a gap in the line. Of another measure: measure and score instead of accuracy;
-    rounds of another one than the last are left out. A round that promoted is a filled dot, any
-    other one is hollow. Bars below say how many labelled rows were new, where a round says so.
+    Of another measure: measure and score instead of accuracy; rounds of another one than the last
+    are left out. A round that promoted is a filled dot, any other one is hollow. Bars below say
+    how many labelled rows were new, where a round says so.
+
+    Args:
+        story: [{name, accuracy, verdict, lower, upper, date, data_version, labels, champion}],
+            oldest first, all measured on the same rows; the last six may be missing. champion:
+            name of the round whose version was champion after this one, by default the last that
+            promoted; one that is not in the story leaves a gap in the line.
     """
     story = [r for r in story if metric_info.score(r) is not None]
     require_values("rounds", story)
-    measure = metric_info.told_in(story[-1])
-    story = [r for r in story if metric_info.told_in(r) is measure]
+    measure = metric_info.measure_of(story[-1])
+    story = [r for r in story if metric_info.measure_of(r) is measure]
     spent = [r.get("labels") or 0 for r in story]
     if any(spent):
         figure, (axes, below) = new_figure(3.5, width=2 * WIDTH, rows=2, heights=(3, 1))
@@ -115,13 +118,14 @@ def rounds(story: Sequence[Mapping]) -> "Figure":
 def forgetting(matrix: Mapping, delivered_as: Mapping[str, str] | None = None) -> "Figure":
     """Draw the score of each model version on each batch's test set as a heat map, dark is good.
 
-    matrix: as `forgetting.Matrix.to_dict` gives it; delivered_as: {batch: file name}. A frame
-    marks the batches that a version was trained on; a dot after its name that it was promoted; a
-    cell without a number was not measured.
+    Args:
+        matrix: As `forgetting.Matrix.to_dict` gives it.
+        delivered_as: {batch: file name}. A frame marks the batches that a version was trained on;
+            a dot after its name that it was promoted; a cell without a number was not measured.
     """
     versions, tested = matrix["versions"], matrix["batches"]
     require_values("forgetting", versions)
-    measure = metric_info.told_in(matrix)
+    measure = metric_info.measure_of(matrix)
     values = np.array([[np.nan if a is None else a for a in row]
                        for row in matrix["accuracy" if measure is ACCURACY else "scores"]])
     figure, axes = new_figure(
@@ -182,12 +186,12 @@ def _in_unit(measure: Measure) -> str:
 def _champion_scores(story: Sequence[Mapping]) -> list[float]:
     """Return, round by round, the score of who was champion after it; NaN where none is known."""
     by_name = {item["name"]: metric_info.score(item) for item in story}
-    found, standing = [], None
+    scores, standing = [], None
     for item in story:
         standing = item["name"] if item.get("verdict") == "promote" else standing
         standing = item.get("champion") or standing
-        found.append(by_name.get(standing, np.nan))
-    return found
+        scores.append(by_name.get(standing, np.nan))
+    return scores
 
 
 def _round_name(item: Mapping) -> str:

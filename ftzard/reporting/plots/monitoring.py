@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 def drift(entry: Mapping) -> "Figure":
     """Draw how far each of a batch's statistics is from what is usual, in units of its limit.
 
-    entry: as `drift.Drift.to_dict` gives it. 0 is what batches of the same distribution usually
-    have, 1 the upper threshold, the mark on each bar the lower one. The longest bar is the batch's
-    score over its threshold, which `drift_over_time` draws.
+    The longest bar is the batch's score over its threshold, which `drift_over_time` draws.
+
+    Args:
+        entry: As `drift.Drift.to_dict` gives it. 0 is what batches of the same distribution
+            usually have, 1 the upper threshold, the mark on each bar the lower one.
     """
     statistics = entry["statistics"]
     require_values("drift", statistics)
@@ -62,28 +64,29 @@ def drift_over_time(
 ) -> "Figure":
     """Draw each batch's largest statistic as a multiple of its upper threshold, oldest first.
 
-    entries: dicts of batch, alarm, score, upper, lower, raised_by (and champion), as the
-    workspace's log of drift holds them; a batch too small to tell is left out. delivered_as:
-    {batch: file name}.
+    Args:
+        entries: Dicts of batch, alarm, score, upper, lower, raised_by (and champion), as the
+            workspace's log of drift holds them; a batch too small to tell is left out.
+        delivered_as: {batch: file name}.
     """
-    told = [e for e in entries if e.get("score") is not None]
-    require_values("drift_over_time", told)
+    scored = [e for e in entries if e.get("score") is not None]
+    require_values("drift_over_time", scored)
     figure, axes = new_figure(2.5, width=2 * WIDTH)
-    place = np.arange(len(told))
-    exact = np.array([e["score"] / e["upper"] for e in told])
+    place = np.arange(len(scored))
+    exact = np.array([e["score"] / e["upper"] for e in scored])
     ratios = np.maximum(exact, 0.05)
-    for x, entry in zip(place, told, strict=True):
+    for x, entry in zip(place, scored, strict=True):
         lower = max(entry["lower"] / entry["upper"], 0.05)
         axes.plot([x - 0.4, x + 0.4], [lower] * 2, color=SOFT, lw=1, ls=(0, (2, 2)))
         if entry["alarm"]:
             axes.axvspan(x - 0.5, x + 0.5, color=ORANGE, alpha=0.09, lw=0)
     axes.axhline(1, color=INK, lw=0.9)
     axes.plot(place, ratios, color=PALE, lw=1.2, zorder=1)
-    for x, ratio, number, entry in zip(place, ratios, exact, told, strict=True):
+    for x, ratio, number, entry in zip(place, ratios, exact, scored, strict=True):
         color = ORANGE if entry["alarm"] else BLUE
         axes.plot(x, ratio, "o", ms=7, color=color, mfc=color if entry["alarm"] else "white",
                   mew=1.6)
-        if len(told) <= 12:
+        if len(scored) <= 12:
             words = shorten(entry["raised_by"][0], 22) if entry["raised_by"] else (
                 "alarm stays" if entry["alarm"] else "no alarm")
             axes.annotate(
@@ -97,11 +100,12 @@ def drift_over_time(
     ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= t <= high]
     axes.set_yticks(ticks, [f"{t:g} ×" for t in ticks])
     axes.minorticks_off()
-    axes.set_xlim(-0.5, len(told) - 0.2)
-    under = batch_names.ticks([e["batch"] for e in told], delivered_as, 14 if len(told) <= 8 else 8)
+    axes.set_xlim(-0.5, len(scored) - 0.2)
+    under = batch_names.ticks([e["batch"] for e in scored], delivered_as,
+                              14 if len(scored) <= 8 else 8)
     names = [f"{name}\nv{e['champion']}" if e.get("champion") is not None else name
-             for name, e in zip(under, told, strict=True)]
-    axes.set_xticks(place, names if len(told) <= 16 else place + 1)
+             for name, e in zip(under, scored, strict=True)]
+    axes.set_xticks(place, names if len(scored) <= 16 else place + 1)
     axes.tick_params(axis="x", length=0, labelcolor=INK)
     axes.set_ylabel("score over its upper threshold")
     axes.grid(axis="y")
@@ -114,13 +118,15 @@ def estimates(
 ) -> "Figure":
     """Draw each batch's estimated accuracy with its interval, and what its audit rows measured.
 
-    entries: of the workspace's log of estimates, oldest first; a batch whose accuracy could not be
-    estimated is left out. delivered_as: {batch: file name}.
+    Args:
+        entries: Of the workspace's log of estimates, oldest first; a batch whose accuracy could
+            not be estimated is left out.
+        delivered_as: {batch: file name}.
     """
-    told = [e for e in entries if e["estimate"] is not None]
-    require_values("estimates", told)
+    estimated = [e for e in entries if e["estimate"] is not None]
+    require_values("estimates", estimated)
     figure, axes = new_figure(2.5, width=2 * WIDTH)
-    for x, entry in enumerate(told):
+    for x, entry in enumerate(estimated):
         axes.plot([x, x], [100 * entry["lower"], 100 * entry["upper"]], color=BLUE, lw=2.4,
                   solid_capstyle="butt")
         axes.plot(x, 100 * entry["estimate"], "o", ms=6, color=BLUE, mfc="white", mew=1.6)
@@ -129,15 +135,16 @@ def estimates(
             color, beside = INK if audit["covered"] else ORANGE, x + 0.12
             axes.plot([beside] * 2, [100 * audit["lower"], 100 * audit["upper"]], color=SOFT, lw=1)
             axes.plot(beside, 100 * audit["measured"], "D", ms=5, color=color)
-        if len(told) <= 12:
+        if len(estimated) <= 12:
             axes.annotate(f"{100 * entry['estimate']:.1f} %", (x, 100 * entry["estimate"]),
                           xytext=(-9, 0), textcoords="offset points", va="center", ha="right",
                           size=8, color=BLUE)
-    axes.set_xlim(-0.6, len(told) - 0.4)
-    under = batch_names.ticks([e["batch"] for e in told], delivered_as, 14 if len(told) <= 8 else 8)
-    names = [f"{name}\nv{e['champion']}" for name, e in zip(under, told, strict=True)]
-    axes.set_xticks(range(len(told)), names if len(told) <= 16 else
-                    [str(x + 1) for x in range(len(told))])
+    axes.set_xlim(-0.6, len(estimated) - 0.4)
+    under = batch_names.ticks([e["batch"] for e in estimated], delivered_as,
+                              14 if len(estimated) <= 8 else 8)
+    names = [f"{name}\nv{e['champion']}" for name, e in zip(under, estimated, strict=True)]
+    axes.set_xticks(range(len(estimated)), names if len(estimated) <= 16 else
+                    [str(x + 1) for x in range(len(estimated))])
     axes.tick_params(axis="x", length=0, labelcolor=INK)
     axes.set_ylabel("accuracy, %")
     axes.grid(axis="y")

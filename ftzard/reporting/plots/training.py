@@ -34,9 +34,11 @@ def learning_curves(
 ) -> "Figure":
     """Draw loss, accuracy or what else is asked per epoch of every trial, the best one in color.
 
-    trials: [{name, best, history, best_epoch}], with histories as in `facts.Trial`. A side that a
-    history lacks is not drawn; a measure that all lack is refused. A ring marks the epoch that was
-    kept.
+    A side that a history lacks is not drawn; a measure that all lack is refused. A ring marks the
+    epoch that was kept.
+
+    Args:
+        trials: [{name, best, history, best_epoch}], with histories as in `facts.Trial`.
     """
     trials = [t for t in trials if t["history"]]
     for measure in measures:
@@ -70,9 +72,9 @@ def learning_curves(
                     alpha=1 if best else 0.4 if training else 0.75,
                     zorder=3 if best else 2,
                 )
-                kept = [p for p in points if p[0] == trial.get("best_epoch")]
-                if side == "validation" and kept and best:
-                    axes.plot(*kept[0], "o", ms=11, mfc="none", mec=color, mew=1.2, zorder=4)
+                chosen = [p for p in points if p[0] == trial.get("best_epoch")]
+                if side == "validation" and chosen and best:
+                    axes.plot(*chosen[0], "o", ms=11, mfc="none", mec=color, mew=1.2, zorder=4)
                 if not training and (best or len(trials) <= 6):
                     ends.append((x[-1], y[-1], trial["name"], color, best))
         if len(measures) > 1:
@@ -94,9 +96,11 @@ def learning_curves(
 def trials(tried: Sequence[Mapping], metric: str) -> "Figure":
     """Draw what each trial of a search reached, against each value that differs among them.
 
-    tried: [{name, params, value, best, pruned}] with the value of `metric` on validation; of a
-    single trial, the learning rate is drawn. A pruned trial is hollow: it was not trained to its
-    end.
+    A pruned trial is hollow: it was not trained to its end.
+
+    Args:
+        tried: [{name, params, value, best, pruned}] with the value of `metric` on validation; of a
+            single trial, the learning rate is drawn.
     """
     require_values("trials", tried)
     order = sorted({key for t in tried for key in t["params"]} - {"alpha"},
@@ -195,7 +199,7 @@ def _entries_with(
     ]
 
 
-def _line_legend(figure: "Figure", sides: Sequence[str], has_choice: bool, has_kept: bool) -> None:
+def _line_legend(figure: "Figure", sides: Sequence[str], has_choice: bool, has_best: bool) -> None:
     from matplotlib.lines import Line2D
 
     keys = [Line2D([], [], color=INK, lw=1.5, marker="o", ms=3, label="validation")]
@@ -207,7 +211,7 @@ def _line_legend(figure: "Figure", sides: Sequence[str], has_choice: bool, has_k
                     label=words,
                 )
             )
-    if has_kept:
+    if has_best:
         keys.append(Line2D([], [], color=INK, ls="", marker="o", ms=9, mfc="none",
                            label="epoch kept"))
     if has_choice:

@@ -24,10 +24,12 @@ _GOLDEN = (5 ** 0.5 - 1) / 2
 class Calibration:
     """Expected calibration error and loss on test rows, before and after temperature scaling.
 
-    temperature: fitted on `validation_rows` rows that are none of the n test rows; ece: shares,
-    0.01 is one point; loss: mean cross entropy in nats. Above 1 the model was too sure. ece_chance:
-    what a calibrated model with the scaled confidences stays below in 99 of 100 draws of n rows;
-    few rows make a large error by chance.
+    Attributes:
+        temperature: Fitted on `validation_rows` rows that are none of the n test rows; ece:
+            shares, 0.01 is one point; loss: mean cross entropy in nats. Above 1 the model was too
+            sure.
+        ece_chance: What a calibrated model with the scaled confidences stays below in 99 of 100
+            draws of n rows; few rows make a large error by chance.
     """
 
     temperature: float
@@ -64,8 +66,12 @@ def scaled(logits: np.ndarray, temperature: float) -> np.ndarray:
 def fit_temperature(labels: Sequence[str], logits: np.ndarray, classes: Sequence[str]) -> float:
     """Return the temperature with the smallest mean cross entropy, between 0.05 and 20.
 
-    labels: n names of validation rows; logits: (n, k), columns in the order of `classes`. In the
-    inverse temperature the loss is convex, so that a golden section finds its smallest value.
+    In the inverse temperature the loss is convex, so that a golden section finds its smallest
+    value.
+
+    Args:
+        labels: N names of validation rows.
+        logits: (n, k), columns in the order of `classes`.
     """
     true, _ = checked(labels, scaled(logits, 1.0), classes)
     values = np.asarray(logits, dtype=np.float64)
@@ -102,7 +108,9 @@ def measure(temperature: float, validation_rows: int, labels: Sequence[str], log
             classes: Sequence[str]) -> Calibration:
     """Measure on test rows what a temperature changes that was fitted on so many other rows.
 
-    labels: n names; logits: (n, k), columns in the order of `classes`.
+    Args:
+        labels: N names.
+        logits: (n, k), columns in the order of `classes`.
     """
     before = classification_metrics(labels, scaled(logits, 1.0), classes)
     chances = scaled(logits, temperature)
@@ -116,7 +124,9 @@ def ece_by_chance(bins: Sequence[dict], confidence: float = 0.99, draws: int = 2
                   seed: int = 0) -> float:
     """Return the error that a calibrated model stays below in a share of draws of the same rows.
 
-    bins: as `reliability` gives them; each row is right as often as its bin's mean confidence says.
+    Args:
+        bins: As `reliability` gives them; each row is right as often as its bin's mean confidence
+            says.
     """
     n = np.array([b["n"] for b in bins])
     sure = np.clip([b["confidence"] for b in bins], 0.0, 1.0)
@@ -133,9 +143,11 @@ def abstention(
 ) -> list[dict]:
     """Return the curve of accuracy against coverage, the surest rows first.
 
-    labels: n names; probabilities: (n, k). Each of `points` equal steps of coverage, up to all
-    rows, has {coverage, rows, confidence (of the least sure row that is still answered), accuracy,
-    lower, upper (95 %)}; steps of the same number of rows are one.
+    Args:
+        labels: N names.
+        probabilities: (n, k). Each of `points` equal steps of coverage, up to all rows, has
+            {coverage, rows, confidence (of the least sure row that is still answered), accuracy,
+            lower, upper (95 %)}; steps of the same number of rows are one.
     """
     true, scores = checked(labels, probabilities, classes)
     surety, right = scores.max(axis=1), scores.argmax(axis=1) == true

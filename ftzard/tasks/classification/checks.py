@@ -16,17 +16,18 @@ def tokenized_as(
 ) -> None:
     """Raise ModelError if the first rows' token ids are not what this tokenizer makes of them.
 
-    rows: a table with input_ids and, to be compared with, text.
+    Args:
+        rows: A table with input_ids and, to be compared with, text.
     """
     if "text" not in rows:
         return
     head = rows.head(COMPARED_ROWS)
     expected, _, _ = encode(head["text"].tolist(), tokenizer, max_length)
-    for text, found, ids in zip(head["text"], head["input_ids"], expected, strict=True):
-        if list(found) != ids:
+    for text, stored, ids in zip(head["text"], head["input_ids"], expected, strict=True):
+        if list(stored) != ids:
             raise ModelError(
                 f"the rows were tokenized otherwise than this base does it: {text[:40]!r} stands "
-                f"as {list(found)[:6]}… ({len(found)} ids), this tokenizer makes {ids[:6]}… "
+                f"as {list(stored)[:6]}… ({len(stored)} ids), this tokenizer makes {ids[:6]}… "
                 f"({len(ids)} ids of at most {max_length}). Run the preprocessing step again with "
                 "this model."
             )
@@ -36,8 +37,11 @@ def require_named(new: Sequence[str], known: Sequence[str], name: str,
                   labels: Mapping[str, str] | None) -> None:
     """Raise ModelError for labels that are new to a model and that data.labels does not name.
 
-    new: labels that rows have and the model does not know; known: those that it knows; name: of the
-    model; labels: data.labels, raw value -> name.
+    Args:
+        new: Labels that rows have and the model does not know.
+        known: Those that it knows.
+        name: Of the model.
+        labels: Data.labels, raw value -> name.
     """
     unnamed = [label for label in new if label not in (labels or {}).values()]
     if unnamed:
@@ -61,8 +65,10 @@ def same_labels(
 ) -> None:
     """Raise ModelError if two label maps differ, naming both, before anything is loaded for them.
 
-    ours, theirs: labels in the order of the logits; whose, others: what people call the two sides;
-    subset: rather than the same in the same order, `ours` may be any of `theirs`.
+    Args:
+        ours, theirs: Labels in the order of the logits.
+        whose, others: What people call the two sides.
+        subset: Rather than the same in the same order, `ours` may be any of `theirs`.
     """
     ours, theirs = [str(label) for label in ours], [str(label) for label in theirs]
     if set(ours) <= set(theirs) if subset else ours == theirs:

@@ -25,11 +25,17 @@ def answers(
 ) -> list[numpy.ndarray]:
     """Return each member's probabilities (rows, labels) of the texts, in label order.
 
-    folders: of two or more saved adapters; base: theirs, as a spec or in memory without an
-    adapter, which it is without afterwards. on_member: given a member's number (from 0), returns
-    what to call with (rows done, rows in all); open_model, chances: open a member on the loaded
-    base, and make probabilities of its logits. Raises ModelError for fewer than two members, or
-    for one that was trained on another base or with other labels.
+    Args:
+        folders: Of two or more saved adapters.
+        base: Theirs, as a spec or in memory without an adapter, which it is without afterwards.
+        on_member: Given a member's number (from 0), returns what to call with (rows done, rows in
+            all).
+        open_model, chances: Open a member on the loaded base, and make probabilities of its
+            logits.
+
+    Raises:
+        ModelError: For fewer than two members, or for one that was trained on another base or with
+            other labels.
     """
     if len(folders) < 2:
         raise ModelError(

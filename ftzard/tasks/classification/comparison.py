@@ -8,6 +8,7 @@ everywhere in FTzard.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,16 +16,20 @@ import pandas as pd
 
 from ftzard.config.schema import Config
 from ftzard.core import custom_functions
-from ftzard.core.text import cleaned_as
 from ftzard.errors import DataError
 from ftzard.evaluation.intervals import class_indices, wilson_interval
 from ftzard.evaluation.metric_info import ACCURACY
 from ftzard.evaluation.paired import mcnemar
-from ftzard.tasks.base import base_spec
 from ftzard.tasks.classification import asked as asked_about
 from ftzard.tasks.classification.calibration import scaled
 from ftzard.tasks.classification.metrics import classification_metrics, filled_bins
-from ftzard.tasks.comparison import ComparedModel, Comparison, Line
+from ftzard.tasks.comparison import (
+    ClassifierComparison,
+    ComparedModel,
+    Line,
+    interval,
+    predicted_logits,
+)
 
 if TYPE_CHECKING:
     from ftzard.reporting.confusion import Tested
@@ -35,18 +40,19 @@ SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "mac
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelComparison(Comparison):
+class LabelComparison(ClassifierComparison):
     """Two classifiers on the same rows.
 
-    first, second: every score of `classification_metrics`; agreed: rows with the same answer;
-    only_first, only_second: rows that one alone got right; mcnemar_p: of these two (exact,
-    two-sided); class_differences: {label: {value, lower, upper}} of recall, second minus first;
-    tested: what either answered to each row; apart: of labels that one of them does not know, whose
-    rows are not compared, [{label, n, unknown_to, right_of_other}].
+    Attributes:
+        agreed: Rows with the same answer.
+        only_first, only_second: Rows that one alone got right.
+        mcnemar_p: Of these two (exact, two-sided).
+        class_differences: {label: {value, lower, upper}} of recall, second minus first.
+        tested: What either answered to each row.
+        apart: Of labels that one of them does not know, whose rows are not compared, [{label, n,
+            unknown_to, right_of_other}].
     """
 
-    first: dict
-    second: dict
     agreed: int
     only_first: int
     only_second: int
@@ -55,7 +61,6 @@ class LabelComparison(Comparison):
     tested: "tuple[Tested, Tested]"
     apart: tuple[dict, ...] = ()
 
-    disagreements_title = "Where they disagree"
     disagreement_columns = ("text", "true label")
 
     def measures(self) -> dict:
@@ -72,29 +77,17 @@ class LabelComparison(Comparison):
                  f"{100 * gap['value']:+.1f} points ({100 * self.confidence:g} % interval "
                  f"{100 * gap['lower']:+.1f} to {100 * gap['upper']:+.1f}).").replace("-", "−")
         sure = self.mcnemar_p < 1 - self.confidence
-        found = (f"{self.names[gap['lower'] > 0]} is better."
-                 if sure and not gap["lower"] <= 0 <= gap["upper"] else "No difference is shown.")
-        return " ".join([words, found, *(
+        sentence = (f"{self.names[gap['lower'] > 0]} is better."
+                    if sure and not gap["lower"] <= 0 <= gap["upper"]
+                    else "No difference is shown.")
+        return " ".join([words, sentence, *(
             f"{one['unknown_to']} does not know '{one['label']}': its {one['n']:,} rows are left "
             f"out, of which the other is right on {one['right_of_other']:,}."
             for one in self.apart)])
 
     def score_lines(self) -> list[Line]:
         """Return (score, of the first, of the second, difference) as texts."""
-        lines = []
-        for key, name in SCORES.items():
-            gap = self.scores[key]["difference"]
-            lines.append((name, *(
-                f"{ACCURACY.value(one['value'])} "
-                f"({ACCURACY.value(one['lower'], unit=False)}–"
-                f"{ACCURACY.value(one['upper'], unit=False)})"
-                for one in (self.scores[key]["first"], self.scores[key]["second"])),
-                f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
-                f"{100 * gap['upper']:+.1f})".replace("-", "−")))
-        for key, name in (("loss", "loss"), ("ece", "calibration error")):
-            one, two = self.first[key], self.second[key]
-            lines.append((name, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−")))
-        return [*lines, *self.own_lines()]
+        return self.lines_of(SCORES, ACCURACY, {"loss": "loss", "ece": "calibration error"})
 
     def sections(self) -> "list[tuple[str, list[Markup]]]":
         """Return the differences by class, the confusion matrices and the calibration."""
@@ -105,12 +98,6 @@ class LabelComparison(Comparison):
     def bins(self, tested: "Tested") -> list[dict]:
         """Return the filled bins of a model's confidence, as `metrics.reliability` has them."""
         return filled_bins(tested.confidence, tested.predicted == tested.true)
-
-    def class_lines(self) -> list[Line]:
-        """Return (label, rows, F1 of the first, of the second) as texts."""
-        return [(label, f"{scores['support']:,}", f"{scores['f1']:.3f}",
-                 f"{self.second['per_class'][label]['f1']:.3f}")
-                for label, scores in self.first["per_class"].items()]
 
     def disagreement_lines(self, most: int) -> list[Line]:
         """Return (text, true label, what the first says, what the second says) as texts."""
@@ -134,16 +121,9 @@ def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict
 
     Rows of a label that one of them does not know are answered, and counted apart.
     """
-    from ftzard.tasks.benchmark import Subject, measured
-
     classes = list(dict.fromkeys([*models[0].labels, *models[1].labels]))
     mask = asked_about.mask(rows, classes)
-    results = measured(
-        [Subject(model.adapter, base_spec(model.base), {"labels": list(model.labels)})
-         for model in models],
-        [cleaned_as(rows["text"], model.cleaning) for model in models], threads=config.threads,
-        on_start=lambda i: say(f"{models[i].name} answers {len(rows):,} rows"))
-    logits, speeds = zip(*results, strict=True)
+    logits, speeds = predicted_logits(models, rows, config.threads, say)
     first, second = (
         scaled(asked_about.among(_placed(values, model.labels, classes), mask), 1.0)
         for model, values in zip(models, logits, strict=True))
@@ -232,17 +212,12 @@ def paired_scores(
     draws = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
     drawn = [_scores(draws, cells // (k * k), cells // k % k if i == 0 else cells % k, k)
              for i in (0, 1)]
-    tail = (1 - confidence) / 2
-
-    def interval(value: float, values: np.ndarray) -> dict[str, float]:
-        lower, upper = np.quantile(values, [tail, 1 - tail])
-        return {"value": float(value), "lower": float(lower), "upper": float(upper)}
-
+    ends = partial(interval, confidence=confidence)
     right = [guess == true for guess in answers]
     scores = {name: {
-        "first": interval(one[name], drawn[0][name]),
-        "second": interval(two[name], drawn[1][name]),
-        "difference": interval(two[name] - one[name], drawn[1][name] - drawn[0][name]),
+        "first": ends(one[name], drawn[0][name]),
+        "second": ends(two[name], drawn[1][name]),
+        "difference": ends(two[name] - one[name], drawn[1][name] - drawn[0][name]),
     } for name in SCORES}
     for i, side in enumerate(("first", "second")):  # a bootstrap of rows all right knows no doubt
         lower, upper = wilson_interval(int(right[i].sum()), n, confidence)
@@ -252,7 +227,7 @@ def paired_scores(
         "scores": scores, "first": one, "second": two, "n": n,
         "agreed": int((answers[0] == answers[1]).sum()), "only_first": only[0],
         "only_second": only[1], "mcnemar_p": mcnemar(*only),
-        "class_differences": {str(label): interval(
+        "class_differences": {str(label): ends(
             two["per_class"][str(label)]["recall"] - one["per_class"][str(label)]["recall"],
             drawn[1]["recall"][:, i] - drawn[0]["recall"][:, i])
             for i, label in enumerate(classes)}}

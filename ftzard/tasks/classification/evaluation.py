@@ -248,8 +248,9 @@ def test_metrics(classifier: Classifier, rows: pd.DataFrame, config: Config, *,
                  by_set: bool = True) -> dict:
     """Return every score of a classifier on test rows.
 
-    by_set: answer each test set by itself, as an evaluation does; else all rows together, which
-    gives other last digits.
+    Args:
+        by_set: Answer each test set by itself, as an evaluation does; else all rows together,
+            which gives other last digits.
     """
     sets = test_sets(rows) if by_set else [np.arange(len(rows))]
     labels = classifier.meta["labels"]
@@ -290,8 +291,10 @@ def committee_probabilities(
         on_member: Callable[[int], Progress | None] | None = None) -> list[np.ndarray]:
     """Return each member's probabilities (rows, labels) of texts, for sampling by a committee.
 
-    folders: of the members' adapters, on one base; on_member: given a member's number (from 0),
-    returns what to call with (rows done, rows in all).
+    Args:
+        folders: Of the members' adapters, on one base.
+        on_member: Given a member's number (from 0), returns what to call with (rows done, rows in
+            all).
     """
     return committee.answers(folders, base, read_meta(folders[0])["labels"], texts,
                              on_member=on_member)

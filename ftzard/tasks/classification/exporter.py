@@ -71,7 +71,7 @@ def _write_tokenizer(part: Path, tokenizer: PreTrainedTokenizerBase, max_length:
     names = tokenizer.convert_ids_to_tokens([*before, *after])
     special = sorted(set(zip(names, [*before, *after], strict=True)))
     pieces = [*names[:len(before)], "$A", *names[len(before):]]
-    kept = tokenizer.backend_tokenizer.post_processor, tokenizer.model_max_length
+    original = tokenizer.backend_tokenizer.post_processor, tokenizer.model_max_length
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single=" ".join(pieces), pair=None, special_tokens=special)
     tokenizer.model_max_length = max_length
@@ -79,13 +79,13 @@ def _write_tokenizer(part: Path, tokenizer: PreTrainedTokenizerBase, max_length:
         with quiet_loading():
             tokenizer.save_pretrained(part)
     finally:
-        if kept[0] is not None:
-            tokenizer.backend_tokenizer.post_processor = kept[0]
-        tokenizer.model_max_length = kept[1]
+        if original[0] is not None:
+            tokenizer.backend_tokenizer.post_processor = original[0]
+        tokenizer.model_max_length = original[1]
     file = part / "tokenizer_config.json"
-    kept_values = json.loads(file.read_text(encoding="utf-8"))
-    write_json(file, {**kept_values, "split_special_tokens": True, "model_max_length": max_length,
-                      "padding_side": "right"})
+    original_values = json.loads(file.read_text(encoding="utf-8"))
+    write_json(file, {**original_values, "split_special_tokens": True,
+                      "model_max_length": max_length, "padding_side": "right"})
 
 
 def _logits(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str],

@@ -30,10 +30,14 @@ def classification_metrics(
 ) -> dict:
     """Return every score of n predictions over k classes.
 
-    labels: n label names; probabilities: (n, k), rows summing to 1; classes: k names, in the order
-    of the columns. The result holds accuracy, balanced_accuracy, macro_precision, macro_recall,
-    macro_f1, loss (mean cross entropy in nats), ece (15 equal-width bins), n, classes, per_class
-    {label: {precision, recall, f1, support}} and confusion (k lists of k counts, rows true).
+    The result holds accuracy, balanced_accuracy, macro_precision, macro_recall, macro_f1, loss
+    (mean cross entropy in nats), ece (15 equal-width bins), n, classes, per_class {label:
+    {precision, recall, f1, support}} and confusion (k lists of k counts, rows true).
+
+    Args:
+        labels: N label names.
+        probabilities: (n, k), rows summing to 1.
+        classes: K names, in the order of the columns.
 
     Macro scores average the classes that occur among the labels or the predictions, balanced
     accuracy those among the labels; a score whose denominator is zero counts as 0. Raises

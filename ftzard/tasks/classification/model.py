@@ -65,7 +65,11 @@ def continued_labels(rows: pd.DataFrame, adapter: Path, name: str, data: Data) -
 
     A label is new if the rows have it and `data.labels` names it.
 
-    name: of the model, for the message. Raises ModelError for other labels.
+    Args:
+        name: Of the model, for the message.
+
+    Raises:
+        ModelError: For other labels.
     """
     labels = read_meta(adapter)["labels"]
     new = [label for label in head_labels(rows) if label not in labels]

@@ -30,10 +30,13 @@ BALANCED = "balanced"
 class Labels:
     """The label of each text: every row weighs the same, or as much as its class.
 
-    class_weights: weight per label, or BALANCED: rows / (classes * rows of the class), so that
-    every class weighs the same in sum; None: 1 for every row. The loss of a step is the weighted
-    mean of its rows; the validation rows are measured without weights. A row that was not asked
-    about a label (`asked`) is learned and measured among the others.
+    The loss of a step is the weighted mean of its rows; the validation rows are measured without
+    weights. A row that was not asked about a label (`asked`) is learned and measured among the
+    others.
+
+    Attributes:
+        class_weights: Weight per label, or BALANCED: rows / (classes * rows of the class), so that
+            every class weighs the same in sum; None: 1 for every row.
     """
 
     def __init__(
@@ -120,8 +123,10 @@ class Labels:
 def among_asked(numbers: numpy.ndarray, asked: numpy.ndarray) -> numpy.ndarray:
     """Return label numbers (rows,) with the labels that each of them is chosen among.
 
-    asked: bool (rows, labels). The result is a structured array with the fields 'number' and
-    'asked'.
+    The result is a structured array with the fields 'number' and 'asked'.
+
+    Args:
+        asked: Bool (rows, labels).
     """
     fields = [("number", numpy.int64), ("asked", bool, asked.shape[1:])]
     targets = numpy.empty(len(numbers), dtype=fields)
@@ -133,7 +138,9 @@ def cross_entropy(scores: torch.Tensor, targets: numpy.ndarray,
                   class_weights: numpy.ndarray | None = None) -> torch.Tensor:
     """Return the mean cross entropy of logits (rows, labels), each among the labels it is asked.
 
-    targets: label numbers, or what `among_asked` returns; class_weights: by label number.
+    Args:
+        targets: Label numbers, or what `among_asked` returns.
+        class_weights: By label number.
     """
     scores, weight = scores.float(), None
     if class_weights is not None:
@@ -194,9 +201,9 @@ def _calibrated(scores: numpy.ndarray, targets: numpy.ndarray) -> tuple[float, f
         scaled = values * math.exp(log_inverse)
         return float((logsumexp(scaled, axis=1) - scaled[own]).mean())
 
-    found = minimize_scalar(loss, bounds=(-math.log(HOTTEST), -math.log(COLDEST)),
-                            method="bounded", options={"xatol": 1e-4})
-    return float(found.fun), math.exp(-float(found.x))
+    minimum = minimize_scalar(loss, bounds=(-math.log(HOTTEST), -math.log(COLDEST)),
+                              method="bounded", options={"xatol": 1e-4})
+    return float(minimum.fun), math.exp(-float(minimum.x))
 
 
 def _targets(rows: pandas.DataFrame, labels: Sequence[str], side: str) -> numpy.ndarray:

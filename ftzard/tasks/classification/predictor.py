@@ -32,8 +32,11 @@ FINGERPRINT, FINGERPRINT_COLUMNS = "logits", ("input_ids",)
 class Classifier:
     """A model that is ready to predict.
 
-    model: with or without an adapter; labels: names in the order of the logits; max_length: tokens
-    a text may have; meta: what the adapter's folder says about it ({} for a bare base).
+    Attributes:
+        model: With or without an adapter.
+        labels: Names in the order of the logits.
+        max_length: Tokens a text may have.
+        meta: What the adapter's folder says about it ({} for a bare base).
     """
 
     model: nn.Module
@@ -51,7 +54,8 @@ class Classifier:
     ) -> numpy.ndarray:
         """Return float32 (rows, labels), in the order of the rows.
 
-        on_step: called with (rows done, rows in all) after each batch.
+        Args:
+            on_step: Called with (rows done, rows in all) after each batch.
         """
         return logits(
             self.model,
@@ -91,9 +95,11 @@ class Classifier:
     ) -> pandas.DataFrame:
         """Return a row per text: label, confidence (0..1), probabilities (label order), abstains.
 
-        temperature: calibrates confidence and probabilities, None leaves them as they are;
-        abstain_below: calibrated confidence below which the model abstains. A model without a
-        temperature never does.
+        A model without a temperature never does.
+
+        Args:
+            temperature: Calibrates confidence and probabilities, None leaves them as they are.
+            abstain_below: Calibrated confidence below which the model abstains.
         """
         input_ids, _, _ = encode(texts, self.tokenizer, self.max_length)
         chances = probabilities(self.logits(input_ids, batch_size=batch_size), temperature)
@@ -114,8 +120,9 @@ def abstains(
 ) -> numpy.ndarray:
     """Return for each confidence (rows,) whether a model abstains.
 
-    below: the threshold of a calibrated confidence, None for never. Without a temperature the
-    confidence is not calibrated, and no threshold means anything.
+    Args:
+        below: The threshold of a calibrated confidence, None for never. Without a temperature the
+            confidence is not calibrated, and no threshold means anything.
     """
     limit = 0.0 if temperature is None or below is None else below
     return confidence < limit
@@ -124,9 +131,13 @@ def abstains(
 def open_classifier(folder: Path, base: BaseSpec | LoadedBase) -> Classifier:
     """Return the classifier of a saved adapter on its base.
 
-    base: a spec, which is loaded, or a base in memory, to which the adapter is attached (one at a
-    time: `detach` first). Raises ModelError if the base has other weights, another tokenizer or
-    other labels than the adapter was trained with, before weights are loaded.
+    Args:
+        base: A spec, which is loaded, or a base in memory, to which the adapter is attached (one
+            at a time: `detach` first).
+
+    Raises:
+        ModelError: If the base has other weights, another tokenizer or other labels than the
+            adapter was trained with, before weights are loaded.
     """
     adapted, base, meta = open_adapter(folder, base, TASK.name)
     return Classifier(adapted, base.tokenizer, list(base.labels), meta["max_length"], meta)
@@ -149,7 +160,9 @@ def answer(predictor: Classifier, texts: Sequence[str], *, temperature: float | 
            abstain_below: float | None = None) -> list[dict]:
     """Return label, confidence, {label: probability}, calibrated, abstains and the tokens cut.
 
-    texts: cleaned; temperature, abstain_below: as for `Classifier.predict`.
+    Args:
+        texts: Cleaned.
+        temperature, abstain_below: As for `Classifier.predict`.
     """
     input_ids, _, cut = encode(texts, predictor.tokenizer, predictor.max_length)
     chances = probabilities(predictor.logits(input_ids), temperature)

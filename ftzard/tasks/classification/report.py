@@ -9,7 +9,7 @@ import pandas as pd
 from ftzard.evaluation.gate import confidence_of, means
 from ftzard.evaluation.gate_sentences import unknown_rows
 from ftzard.evaluation.intervals import class_indices, wilson_interval
-from ftzard.reporting import batch_names, confusion, plots
+from ftzard.reporting import confusion, plots
 from ftzard.reporting.html import (
     Markup,
     digits,
@@ -32,8 +32,8 @@ from ftzard.reporting.sections_rounds import new_labels
 from ftzard.tasks.classification import calibration
 from ftzard.tasks.classification.evaluation import LabelEvaluation
 from ftzard.tasks.classification.metrics import classification_metrics, reliability
+from ftzard.tasks.report_parts import MISTAKES, mistakes, parts, parts_table, rule
 
-MISTAKES = 20
 #: A confusion matrix of so many classes has room beside another picture.
 NARROW = 4
 
@@ -257,20 +257,9 @@ def _word_counts(facts: Facts) -> list[Markup]:
 
 def _shares(facts: Facts) -> Markup:
     verdict = facts.comparison
-    parts = [("all test rows", *means(verdict)[:2], verdict["n"])]
-    if len(verdict["per_test_set"]) > 1:
-        parts += [(batch_names.named(p["name"], facts.delivered_as), p["challenger"], p["champion"],
-                   p["n"]) for p in verdict["per_test_set"]]
-    parts += [(p["label"], p["challenger"], p["champion"], p["n"]) for p in verdict["per_class"]]
-    rows = [(name, percent(new), percent(old), f"{n:,}") for name, new, old, n in parts]
-    rows += [(f"{p['label']} (new)", percent(p["recall"]), "does not know it", f"{p['n']:,}")
-             for p in verdict.get("new_labels") or ()]
-    return table(
-        ("", "challenger", verdict.get("against", "champion"), "rows"),
-        rows,
-        (None, "number", "number", "number"),
-        strong=[0],
-    )
+    return parts_table(verdict, parts(facts, "{}"), percent, [
+        (f"{p['label']} (new)", percent(p["recall"]), "does not know it", f"{p['n']:,}")
+        for p in verdict.get("new_labels") or ()])
 
 
 def _rules(verdict: Mapping) -> list[Markup]:
@@ -280,27 +269,26 @@ def _rules(verdict: Mapping) -> list[Markup]:
         return []
     sure = f"{100 * confidence_of(verdict):.4g} %"
     if verdict.get("against", "champion") != "champion":
-        rule = f"The rule: the {sure} interval of the difference lies above zero."
+        sentence = f"The rule: the {sure} interval of the difference lies above zero."
         if "first_baseline_margin" in limits:
-            rule += (
+            sentence += (
                 " The best baseline must not be surely better by more than "
                 f"{100 * limits['first_baseline_margin']:g} points, and the calibrated confidence "
                 f"may be off by {100 * limits['first_calibration_error']:g} points at most.")
     elif verdict.get("new_labels"):
-        rule = (
+        sentence = (
             "The rule for a new label: its recall is surely above zero, and on the rows of the "
             f"other labels the {sure} interval of the difference lies above "
             f"{-100 * limits['max_class_loss']:g} points. Classes and test sets veto as ever."
         ).replace("-", "−")
     else:
-        rule = (
+        sentence = (
             f"The rule: the {sure} interval of the difference lies above zero and the gain is at "
             f"least {100 * limits['min_gain']:g} points. A class vetoes if its recall surely fell "
             f"by more than {100 * limits['max_class_loss']:g} points, a test set if its accuracy "
             f"surely fell by more than {100 * limits['max_forgetting']:g} points."
         )
-    return [tag("p", f"{rule} Below {limits['min_rows']:,} rows the gate does not decide.",
-                class_="soft small gap")]
+    return rule(sentence, limits)
 
 
 def _mistakes(test: Test) -> Markup:
@@ -309,25 +297,12 @@ def _mistakes(test: Test) -> Markup:
     guess = names[scores.argmax(axis=1)]
     surety = scores.max(axis=1)
     wrong = np.flatnonzero(guess != np.asarray([str(v) for v in test.labels]))
-    heading = tag("h3", "The most confident mistakes", class_="gap")
-    if not len(wrong):
-        return joined([heading, tag("p", "Not one test row is wrong.", class_="soft")])
     worst = wrong[np.argsort(-surety[wrong], kind="stable")][:MISTAKES]
-    note = (
-        f"{len(worst)} of {len(wrong):,} wrong rows, the surest first. Worth reading: some will be "
-        "wrong labels rather than wrong answers."
-    )
-    rows = [
-        (shortened(test.texts[i]), str(test.labels[i]), guess[i], percent(surety[i]),
-         digits(test.ids[i]))
-        for i in worst
-    ]
-    listed = table(
-        ("text", "true", "predicted", "confidence", "row"),
-        rows,
-        ("text", None, None, "number", "id"),
-    )
-    return joined([heading, tag("p", note, class_="soft small"), listed])
+    return mistakes(
+        [(shortened(test.texts[i]), str(test.labels[i]), guess[i], percent(surety[i]),
+          digits(test.ids[i])) for i in worst],
+        f"{len(worst)} of {len(wrong):,} wrong rows, the surest first.",
+        none="Not one test row is wrong.")
 
 
 def _levels(curve: Sequence[Mapping]) -> Markup:

@@ -67,16 +67,16 @@ def describe_data(file: Path, text: str, label: str, *, single_label: bool = Fal
     require_columns(file, there, {"--text": text, "--label": label}, delimiter)
     rows = reading.read_raw(file, text_column=text, label_column=label, **written)
     tidied = canonical(rows["label"])
-    found = tidied[tidied != ""].value_counts()
+    counts = tidied[tidied != ""].value_counts()
     problem = None if single_label else label_lists.problem(rows["label"])
-    if len(found) < 2 or len(found) > found.sum() / 2 and problem is None:
+    if len(counts) < 2 or len(counts) > counts.sum() / 2 and problem is None:
         other = like_labels(file, there, {text, label}, written)
         named = None if other is None else shlex.quote(other)
         remedy = (f"Name the label column, as in --label {named}." if named is not None else
                   "No other column of it looks like labels: bring two labels or more, each in two "
                   "rows or more.")
         raise DataError(
-            f"{file}: column '{label}' has {len(found)} different values in {found.sum()} filled "
+            f"{file}: column '{label}' has {len(counts)} different values in {counts.sum()} filled "
             f"rows; expected 2 labels or more, and at most one for every two rows. {remedy}")
     if problem is not None:
         raise DataError(f"{file}, column '{label}': {problem}; or, if each of them is one name, "
@@ -103,7 +103,9 @@ def _balance(labels: pd.Series, most: int = 8) -> str:
 def chosen_model(texts: pd.Series, say: Callable[[str], object]) -> dict:
     """Return the choice of a pretrained base for these texts, if it suits them and can be had.
 
-    say: gets the sentence on which model the workspace begins with, and what to take for results.
+    Args:
+        say: Gets the sentence on which model the workspace begins with, and what to take for
+            results.
     """
     from ftzard.modeling.hub import can_be_had
 

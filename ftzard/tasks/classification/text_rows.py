@@ -51,8 +51,8 @@ def _named(cells: pd.Series, labels: Mapping | None, identity: int) -> pd.Series
 def _unknown(cells: pd.Series, unknown: pd.Series, identity: int) -> np.ndarray:
     """Return the reason against each row with an unknown label."""
     reasons = np.full(len(cells), "", dtype=object)
-    found = cells[unknown]
-    shown = plain_numbers(found) if identity == FIRST else canonical(found, numbers=False)
+    names = cells[unknown]
+    shown = plain_numbers(names) if identity == FIRST else canonical(names, numbers=False)
     shown = shown.where(shown.str.len() <= 40, shown.str.slice(0, 40) + "…")
     reasons[unknown.to_numpy()] = ("unknown label '" + shown + "'").to_numpy(dtype=object)
     return reasons
@@ -72,15 +72,20 @@ def clean(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Clean one delivery and take out the rows that cannot be used.
 
-    raw: as `read_raw` returns it (row, text and optionally label, group, split). labels: raw value
-    -> name; None takes the values themselves as names. Returns (cleaned, rejected): cleaned has
-    id, batch, row, text and the optional columns that raw has; rejected has batch, row, the raw
-    text and one reason each. Both are in the order of `raw`. With a published split, repeats are
-    only taken out of training: validation and test stay as they were published. identity: version
-    of the rules by which texts and names are the same. own: the workspace's own function (see
-    `texts.clean_texts`); cleaned then has a column cleaned_by with the beginning of its hash.
-    Raises DataError for labels or names of splits that might be meant as one (from version 2), and
-    for a function of one's own that fails or is not steady.
+    Args:
+        raw: As `read_raw` returns it (row, text and optionally label, group, split).
+        labels: Raw value -> name; None takes the values themselves as names. Returns (cleaned,
+            rejected): cleaned has id, batch, row, text and the optional columns that raw has;
+            rejected has batch, row, the raw text and one reason each. Both are in the order of
+            `raw`. With a published split, repeats are only taken out of training: validation and
+            test stay as they were published.
+        identity: Version of the rules by which texts and names are the same.
+        own: The workspace's own function (see `texts.clean_texts`); cleaned then has a column
+            cleaned_by with the beginning of its hash.
+
+    Raises:
+        DataError: For labels or names of splits that might be meant as one (from version 2), and
+            for a function of one's own that fails or is not steady.
     """
     raw, halved = cleaning.whole_characters(raw, identity)
     settings = {"unescape_html": unescape_html, "mention": mention, "link": link, "own": own}
@@ -172,28 +177,29 @@ def check(cleaned: pd.DataFrame, rejected: pd.DataFrame, repeated: pd.DataFrame 
     if problem is not None:
         raise DataError(f"{problem}; or, if each of them is one name, name every label in "
                         f"data.labels{tasks_of(cleaned['label'])}.")
-    found = cleaned["label"].value_counts()
-    if len(found) < 2 and "labelled_by" not in cleaned:
+    counts = cleaned["label"].value_counts()
+    if len(counts) < 2 and "labelled_by" not in cleaned:
         raise DataError(
-            f"All {len(cleaned)} rows are labelled '{found.index[0]}'; a classifier needs at least "
-            "two classes. Check data.label_column and whether the file is sorted and was cut."
+            f"All {len(cleaned)} rows are labelled '{counts.index[0]}'; a classifier needs at "
+            "least two classes. Check data.label_column and whether the file is sorted and was cut."
         )
     if labels is None:
-        _check_names(found)
+        _check_names(counts)
 
 
-def _check_names(found: pd.Series) -> None:
+def _check_names(counts: pd.Series) -> None:
     """Labels that are their own names: refuse what looks like a slip, as it would be a class."""
     spellings: dict[str, str] = {}
-    for name in found.index:
+    for name in counts.index:
         other = spellings.setdefault(name.casefold(), name)
         if other != name:
             raise DataError(
-                f"The labels '{other}' ({found[other]} rows) and '{name}' ({found[name]}) differ "
+                f"The labels '{other}' ({counts[other]} rows) and '{name}' ({counts[name]}) differ "
                 "only in case; make them one in the file, or name both in data.labels."
             )
-    if len(found) > found.sum() / 2:
+    if len(counts) > counts.sum() / 2:
         raise DataError(
-            f"{found.sum()} rows have {len(found)} different labels, such as "
-            f"'{found.index[0][:40]}' and '{found.index[1][:40]}'; is data.label_column the label?"
+            f"{counts.sum()} rows have {len(counts)} different labels, such as "
+            f"'{counts.index[0][:40]}' and '{counts.index[1][:40]}'; is data.label_column the "
+            "label?"
         )

@@ -97,8 +97,10 @@ def measure(
 ) -> dict:
     """Return every score of one model on n test rows, of which it answered m.
 
-    loss: (n,) mean negative log-likelihood of each row's supervised tokens, in nats; tokens: (n,)
-    how many they are; answers, wanted: m generated answers and what was wanted, m <= n.
+    Args:
+        loss: (n,) mean negative log-likelihood of each row's supervised tokens, in nats.
+        tokens: (n,) how many they are.
+        answers, wanted: M generated answers and what was wanted, m <= n.
 
     The result holds loss (over all tokens, each counting the same), perplexity (its exponential),
     exact_match and rouge_l (means over the m rows, None if there are none), n, generated (m) and
@@ -144,10 +146,14 @@ def side_by_side(
 ) -> pd.DataFrame:
     """Return generated answers of all models beside each other, a line per row.
 
-    rows: n generated test rows (id, batch, text, label); answers: model's role -> n answers, in the
-    order in which they are shown; scores: role -> ROUGE-L of each of them (n,). First `shown` rows
-    drawn by `seed`, in their own order, then up to `apart` further ones on which challenger and
-    champion (or the base, where there is none) differ most, the furthest first.
+    First `shown` rows drawn by `seed`, in their own order, then up to `apart` further ones on
+    which challenger and champion (or the base, where there is none) differ most, the furthest
+    first.
+
+    Args:
+        rows: N generated test rows (id, batch, text, label).
+        answers: model's role -> n answers, in the order in which they are shown.
+        scores: Role -> ROUGE-L of each of them (n,).
 
     Columns: why, id, batch, text, wanted, a column of answers per role, and `ROLE score` per role
     that has scores.

@@ -58,8 +58,11 @@ _MARK = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 class Template:
     """How messages are put to a model.
 
-    name: 'model', 'alpaca' or 'chatml'; source: jinja that needs nothing but the messages.
     A message is {'role', 'content'} and, of a user, may have an 'input'; the last one is a user's.
+
+    Attributes:
+        name: 'model', 'alpaca' or 'chatml'.
+        source: Jinja that needs nothing but the messages.
     """
 
     name: str
@@ -111,8 +114,8 @@ class Template:
         """Return the id that ends an answer: the template's end of turn if it has one, else eos."""
         plain = LiteralTextEncoder.of(tokenizer, self.source)
         after = _shape(self.source, self.name).after
-        found = plain.controls.match(after.lstrip())
-        return plain.special[found.group()] if found else end_id(tokenizer)
+        control = plain.controls.match(after.lstrip())
+        return plain.special[control.group()] if control else end_id(tokenizer)
 
     def stops(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
         """Return the ids at which generation stops: what ends an answer, and eos."""
@@ -145,21 +148,25 @@ class Template:
             "(" + "|".join(re.escape(text) for text in dict.fromkeys(
                 [p.text, p.text.strip(), p.text.lstrip(), p.text.rstrip()])) + ")"
             if p.written else re.escape(p.text) for p in pieces)
-        found = re.fullmatch(pattern, shown)
-        if found is None:
+        match = re.fullmatch(pattern, shown)
+        if match is None:
             raise ModelError(
                 f"the template '{self.name}' changes what is written in the messages "
                 f"({shown[-80:]!r}); expected it to show them as they are. Take out what it acts "
                 f"on, or choose {_others(self.name)}.")
-        kept = iter(found.groups())
-        return [Piece(next(kept), True) if p.written else p for p in pieces]
+        groups = iter(match.groups())
+        return [Piece(next(groups), True) if p.written else p for p in pieces]
 
 
 def of(name: str, tokenizer: PreTrainedTokenizerBase) -> Template:
     """Return the template of a name as it is for a tokenizer's model.
 
-    name: 'model' (the tokenizer's own), 'alpaca' or 'chatml'. Raises ModelError if the name is
-    unknown, if the tokenizer has no template of its own, or if its pad token ends answers too.
+    Args:
+        name: 'model' (the tokenizer's own), 'alpaca' or 'chatml'.
+
+    Raises:
+        ModelError: If the name is unknown, if the tokenizer has no template of its own, or if its
+            pad token ends answers too.
     """
     if name not in NAMES:
         raise ModelError(f"task.instructions.template is '{name}'{nearest(name, NAMES)}")
@@ -188,9 +195,9 @@ def words(name: str) -> str:
                      for turn in ([asked, about] if name == ALPACA else [asked]))
 
 
-def from_meta(told: Mapping[str, str]) -> Template:
+def from_meta(meta: Mapping[str, str]) -> Template:
     """Return a template as `Template.to_dict` gave it."""
-    return Template(told["name"], told["source"])
+    return Template(meta["name"], meta["source"])
 
 
 def _own(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -210,10 +217,10 @@ def _standing_alone(source: str, name: str, tokenizer: PreTrainedTokenizerBase) 
     A text that its tokenizer would begin with a special token begins with it here. What a template
     puts before an answer in a whole conversation, but not where it asks for one, is asked with.
     """
-    told = {key: value for key, value in tokenizer.special_tokens_map.items()
-            if isinstance(value, str)} | {
-        "eos_token": tokenizer.convert_ids_to_tokens(end_id(tokenizer))}
-    lines = [f"{{% set {key} = {_literal(value)} %}}\n" for key, value in sorted(told.items())
+    tokens = {key: value for key, value in tokenizer.special_tokens_map.items()
+              if isinstance(value, str)} | {
+          "eos_token": tokenizer.convert_ids_to_tokens(end_id(tokenizer))}
+    lines = [f"{{% set {key} = {_literal(value)} %}}\n" for key, value in sorted(tokens.items())
              if re.search(rf"\b{key}\b", source)]
     if "strftime_now" in source:
         lines.append(f"{{% macro strftime_now(format) %}}{DAY}{{% endmacro %}}\n")
@@ -254,12 +261,12 @@ def _masked(turns: list[dict[str, str]]) -> tuple[tuple, list[str]]:
     """Return turns with marks in place of what was written, and that; equal shapes are equal."""
     masked, written = [], []
     for turn in turns:
-        kept = {"role": turn["role"]}
+        shape = {"role": turn["role"]}
         for key in ("content", "input"):
             if key in turn:
-                kept[key] = f"{_OPEN}{len(written)}{_CLOSE}" if turn[key] else ""
+                shape[key] = f"{_OPEN}{len(written)}{_CLOSE}" if turn[key] else ""
                 written += [turn[key]] if turn[key] else []
-        masked.append(tuple(kept.items()))
+        masked.append(tuple(shape.items()))
     return tuple(masked), written
 
 

@@ -24,11 +24,11 @@ def assert_packing(model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: B
     its own (flash_attention_2), a window that is shorter than a text, and a model that does not
     heed a mask or the places of tokens.
     """
-    said = "Set task.instructions.packing=false"
+    remedy = "Set task.instructions.packing=false"
     if spec.attention == "flash_attention_2":
         raise ModelError(
             "task.instructions.packing is true with model.attention=flash_attention_2, which takes "
-            f"no mask that keeps packed rows apart; expected sdpa or eager. {said}, or "
+            f"no mask that keeps packed rows apart; expected sdpa or eager. {remedy}, or "
             "model.attention=sdpa."
         )
     config = architecture.headed_in(model).config.get_text_config()
@@ -36,8 +36,8 @@ def assert_packing(model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: B
     if window is not None and window < spec.max_length:
         raise ModelError(
             f"task.instructions.packing is true, but base '{spec.name}' looks back {window} tokens "
-            f"only and model.max_length is {spec.max_length}; expected no more than that. {said}, "
-            f"or model.max_length={window}."
+            f"only and model.max_length is {spec.max_length}; expected no more than that. "
+            f"{remedy}, or model.max_length={window}."
         )
     ids, _, _ = encode(PROBE, tokenizer, spec.max_length)
     device, padding = next(model.parameters()).device, tokenizer.pad_token_id
@@ -58,7 +58,7 @@ def assert_packing(model: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: B
         raise ModelError(
             f"base '{spec.name}': of texts packed into one sequence it gives logits that differ by "
             f"{difference:.2g} from those of each alone; expected at most {limit:.1g}. It lets "
-            f"packed rows see each other. {said}."
+            f"packed rows see each other. {remedy}."
         )
 
 
@@ -70,22 +70,24 @@ def answered_as(
 ) -> None:
     """Raise ModelError if the first rows' token ids are not what this template makes of them.
 
-    rows: a table with input_ids, prompt_length and, to be compared with, messages (JSON) and label.
+    Args:
+        rows: A table with input_ids, prompt_length and, to be compared with, messages (JSON) and
+            label.
     """
     if not {"messages", "label"} <= set(rows):
         return
     head = rows.head(COMPARED_ROWS)
     messages = [json.loads(text) for text in head["messages"]]
     made = tokenization.encode(messages, head["label"].tolist(), tokenizer, template, max_length)
-    for place, (found, prompt) in enumerate(
+    for place, (stored, prompt) in enumerate(
         zip(head["input_ids"], head["prompt_length"], strict=True)
     ):
         ids, expected = list(made.input_ids[place]), int(made.prompt_length[place])
-        if list(found) != ids or prompt != expected:
+        if list(stored) != ids or prompt != expected:
             raise ModelError(
                 f"the rows were tokenized otherwise than template '{template.name}' does it with "
-                f"this base: row {row_name(head, place)} stands as {list(found)[:6]}… "
-                f"({len(found)} ids, {prompt} of the prompt), it makes {ids[:6]}… ({len(ids)} ids "
+                f"this base: row {row_name(head, place)} stands as {list(stored)[:6]}… "
+                f"({len(stored)} ids, {prompt} of the prompt), it makes {ids[:6]}… ({len(ids)} ids "
                 f"of at most {max_length}, {expected} of the prompt). Run the preprocessing step "
                 "again with this model and template."
             )

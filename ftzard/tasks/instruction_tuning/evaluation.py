@@ -37,10 +37,12 @@ ROWS_FOR_A_BUILT_BASE = None
 class Answers:
     """One model's answers to the test rows.
 
-    loss: float64 (rows,), mean nats per token of the wanted answer, counted in the challenger's
-    tokens; tokens: int64 (rows,), of the challenger's tokenizer; generated: table with answer,
-    confidence, tokens, finished, a line per row that the model writes for; none of a version that
-    was not asked to write.
+    Attributes:
+        loss: float64 (rows,), mean nats per token of the wanted answer, counted in the
+            challenger's tokens.
+        tokens: int64 (rows,), of the challenger's tokenizer.
+        generated: Table with answer, confidence, tokens, finished, a line per row that the model
+            writes for; none of a version that was not asked to write.
     """
 
     loss: np.ndarray
@@ -227,8 +229,9 @@ def test_metrics(generator: Generator, rows: pd.DataFrame, config: Config, *,
                  by_set: bool = True) -> dict:
     """Return every measure of a generator on test rows.
 
-    by_set: answer each test set by itself, as an evaluation does; else all rows together, which
-    gives other last digits.
+    Args:
+        by_set: Answer each test set by itself, as an evaluation does; else all rows together,
+            which gives other last digits.
     """
     drawn = tokenization.drawn(len(rows), config.task.instructions.generated_rows, config.seed)
     sets = test_sets(rows) if by_set else [np.arange(len(rows))]

@@ -15,29 +15,32 @@ from ftzard.data.normalization import arrow, normalise_all
 class Exchanges:
     """Questions and answers of rows, flat over all rows: of each row the last, and earlier ones.
 
-    said: each question, with its input, and its answer as one string of words; owner: the row;
-    last: whether it is the row's last one.
+    Attributes:
+        words: Each question, with its input, and its answer as one string of words.
+        owner: The row.
+        last: Whether it is the row's last one.
     """
 
     reason = "question and answer"
-    said: pa.Array
+    words: pa.Array
     owner: np.ndarray
     last: np.ndarray
 
-    def again(self, rows: np.ndarray, kept: np.ndarray, *, earlier: bool, whole: str
+    def again(self, rows: np.ndarray, references: np.ndarray, *, earlier: bool, whole: str
               ) -> np.ndarray:
-        """Return those of `rows` that say again what `kept` say last, or the other way round.
+        """Return those of `rows` that say again what `references` say last, or the other way round.
 
-        earlier: whether earlier exchanges count as well: those of the leaving rows, or, if `whole`
-        is 'kept', those of the rows that stay.
+        Args:
+            earlier: Whether earlier exchanges count as well: those of the leaving rows, or, if
+                `whole` is 'kept', those of the rows that stay.
         """
         every = np.ones(len(self.last), dtype=bool) if earlier else self.last
         leaving, staying = (self.last, every) if whole == "kept" else (every, self.last)
         ours = np.flatnonzero(leaving & np.isin(self.owner, rows))
-        theirs = np.flatnonzero(staying & np.isin(self.owner, kept))
-        found = pc.is_in(self.said.take(pa.array(ours)),
-                         value_set=self.said.take(pa.array(theirs))).to_numpy(False)
-        return np.unique(self.owner[ours[found]])
+        theirs = np.flatnonzero(staying & np.isin(self.owner, references))
+        repeated = pc.is_in(self.words.take(pa.array(ours)),
+                            value_set=self.words.take(pa.array(theirs))).to_numpy(False)
+        return np.unique(self.owner[ours[repeated]])
 
 
 def exchanges_of(frame: pd.DataFrame, identity: int) -> Exchanges | None:
@@ -55,7 +58,7 @@ def exchanges_of(frame: pd.DataFrame, identity: int) -> Exchanges | None:
         answers += [answer["content"] for _, answer in pairs]
         owner += [row] * len(pairs)
         last += [False] * (len(pairs) - 1) + [True] * bool(pairs)
-    said = pc.binary_join_element_wise(
+    conversations = pc.binary_join_element_wise(
         normalise_all(pd.Series(asked, dtype="str"), identity),
         normalise_all(pd.Series(answers, dtype="str"), identity), *arrow(["\x00"]))
-    return Exchanges(said, np.array(owner, dtype=np.int64), np.array(last, dtype=bool))
+    return Exchanges(conversations, np.array(owner, dtype=np.int64), np.array(last, dtype=bool))

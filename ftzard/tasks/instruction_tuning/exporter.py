@@ -56,13 +56,13 @@ class Exporter:
     def write_tokenizer(self, part: Path) -> None:
         """Save the tokenizer with the template that the model was trained with."""
         tokenizer = self.tokenizer
-        kept = tokenizer.chat_template, tokenizer.model_max_length
+        original = tokenizer.chat_template, tokenizer.model_max_length
         tokenizer.chat_template, tokenizer.model_max_length = self.template.source, self.max_length
         try:
             with quiet_loading():
                 tokenizer.save_pretrained(part)
         finally:
-            tokenizer.chat_template, tokenizer.model_max_length = kept
+            tokenizer.chat_template, tokenizer.model_max_length = original
         file = part / "tokenizer_config.json"
         write_json(file, {**json.loads(file.read_text(encoding="utf-8")), "padding_side": "left",
                           "split_special_tokens": False, "model_max_length": self.max_length})

@@ -34,9 +34,13 @@ COLUMNS = ("answer", "confidence", "tokens", "finished")
 class Generator:
     """A model that is ready to answer instructions.
 
-    model: causal, with or without an adapter; template: how it is asked; max_length: tokens that a
-    prompt and its answer may have in training; max_new_tokens: of an answer that it writes; meta:
-    what the adapter's folder says about it; labels: none.
+    Attributes:
+        model: Causal, with or without an adapter.
+        template: How it is asked.
+        max_length: Tokens that a prompt and its answer may have in training.
+        max_new_tokens: Of an answer that it writes.
+        meta: What the adapter's folder says about it.
+        labels: None.
     """
 
     model: nn.Module
@@ -57,15 +61,19 @@ class Generator:
     ) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return (loss, tokens) of rows, in their order.
 
-        input_ids: prompt and wanted answer of each; prompt_lengths: how many of them are the
-        prompt's. loss: float64, mean negative log-likelihood of a row's answer per token, in nats;
-        tokens: int64, those it is the mean of, the one that ends the answer among them. on_step:
-        called with (rows done, rows in all) after each batch. Raises ModelError for a row without
-        prompt or answer, and for a loss that is not finite.
+        Args:
+            input_ids: Prompt and wanted answer of each.
+            prompt_lengths: How many of them are the prompt's. loss: float64, mean negative
+                log-likelihood of a row's answer per token, in nats; tokens: int64, those it is the
+                mean of, the one that ends the answer among them.
+            on_step: Called with (rows done, rows in all) after each batch.
+
+        Raises:
+            ModelError: For a row without prompt or answer, and for a loss that is not finite.
         """
-        found = row_losses(self.model, input_ids, prompt_lengths, batch_size=batch_size,
-                           pad_id=self.tokenizer.pad_token_id, on_step=on_step)
-        return found.loss, found.tokens
+        sums = row_losses(self.model, input_ids, prompt_lengths, batch_size=batch_size,
+                          pad_id=self.tokenizer.pad_token_id, on_step=on_step)
+        return sums.loss, sums.tokens
 
     def generate(
         self,
@@ -83,17 +91,17 @@ class Generator:
         """
         lengths = numpy.array([len(ids) for ids in prompts], dtype=numpy.int64)
         self._require_room(lengths)
-        found: list[tuple | None] = [None] * len(lengths)
+        answers: list[tuple | None] = [None] * len(lengths)
         done = 0
         with self._evaluating(), _greedy(self._causal):
             for rows in self._batches(lengths, batch_size):
-                for row, said in zip(rows, self._written([prompts[row] for row in rows]),
-                                     strict=True):
-                    found[row] = said
+                for row, answer in zip(rows, self._written([prompts[row] for row in rows]),
+                                       strict=True):
+                    answers[row] = answer
                 done += len(rows)
                 if on_step is not None:
                     on_step(done, len(lengths))
-        table = pandas.DataFrame(found, columns=list(COLUMNS))
+        table = pandas.DataFrame(answers, columns=list(COLUMNS))
         return table.astype({"answer": "str", "confidence": "float64", "tokens": "int64",
                              "finished": "bool"})
 
@@ -106,15 +114,15 @@ class Generator:
         stops, surest = self.template.stops(self.tokenizer), _Surest()
         batch = _left_padded(prompts, self.tokenizer.pad_token_id, self._device)
         width = batch["input_ids"].shape[1]
-        told = GenerationConfig(
+        config = GenerationConfig(
             do_sample=False, num_beams=1, max_new_tokens=self.max_new_tokens, use_cache=True,
             eos_token_id=stops, pad_token_id=self.tokenizer.pad_token_id)
         with quiet_loading():
-            ids = self._causal.generate(**batch, generation_config=told,
+            ids = self._causal.generate(**batch, generation_config=config,
                                         logits_processor=LogitsProcessorList([surest]))
         written = ids[:, width:].cpu().numpy()
         chances = torch.stack(surest.seen, dim=1).double().cpu().numpy()
-        found = []
+        answers = []
         for row, sure in zip(written, chances, strict=True):
             ends = numpy.flatnonzero(numpy.isin(row, stops))
             finished = len(ends) > 0
@@ -128,8 +136,8 @@ class Generator:
             text = self.tokenizer.decode(
                 row[: count - finished].tolist(), skip_special_tokens=True,
                 clean_up_tokenization_spaces=False)
-            found.append((text.strip(), float(numpy.exp(mean)), count, finished))
-        return found
+            answers.append((text.strip(), float(numpy.exp(mean)), count, finished))
+        return answers
 
     def answers(
         self,
@@ -156,8 +164,8 @@ class Generator:
 
         Columns: label, which is the answer, confidence, tokens and finished, as for `generate`.
         """
-        said = self.answers([asked(text) for text in texts], batch_size=batch_size)
-        return said.rename(columns={"answer": "label"})
+        answers = self.answers([asked(text) for text in texts], batch_size=batch_size)
+        return answers.rename(columns={"answer": "label"})
 
     def embeddings(
         self,
@@ -171,7 +179,7 @@ class Generator:
         if lengths.min(initial=1) == 0:
             raise ModelError(f"row {int(lengths.argmin())} has 0 tokens; expected at least one.")
         width = self._causal.config.get_text_config().hidden_size
-        found, done = numpy.zeros((len(lengths), width), dtype=numpy.float32), 0
+        means, done = numpy.zeros((len(lengths), width), dtype=numpy.float32), 0
         inside = backbone(self.model)
         with self._evaluating():
             for rows in sorted_batches(lengths, batch_size, TOKENS) if len(lengths) else ():
@@ -179,11 +187,11 @@ class Generator:
                             self._device)
                 hidden = last_hidden(inside(**batch, use_cache=False)).float()
                 weights = batch["attention_mask"].unsqueeze(-1).float()
-                found[rows] = ((hidden * weights).sum(dim=1) / weights.sum(dim=1)).cpu().numpy()
+                means[rows] = ((hidden * weights).sum(dim=1) / weights.sum(dim=1)).cpu().numpy()
                 done += len(rows)
                 if on_step is not None:
                     on_step(done, len(lengths))
-        return found
+        return means
 
     @property
     def _causal(self) -> PreTrainedModel:

@@ -139,9 +139,9 @@ def _parts(cells: Mapping[str, pa.ChunkedArray], rows: int
     question = [[*filter(None, parts)] for parts in zip(text, about, strict=True)]
     answer = [[given] if given else [] for given in label]
     for place, cell in enumerate(messages):
-        said, wrong = parse_chat(cell) if cell else ([], NO_LIST)
-        for number, message in enumerate([] if wrong else said, start=1):
-            last = number == len(said) and message["role"] == "assistant"
+        turns, wrong = parse_chat(cell) if cell else ([], NO_LIST)
+        for number, message in enumerate([] if wrong else turns, start=1):
+            last = number == len(turns) and message["role"] == "assistant"
             (answer if last else question)[place] += filter(None, (message["content"],
                                                                    message.get("input")))
     return question, answer
@@ -153,15 +153,22 @@ def clean(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Clean one delivery and take out the rows that cannot be used.
 
-    raw: as `read` returns it. max_characters: most of a row's text, and most of its answer.
-    Returns (cleaned, rejected): cleaned has id, batch, row, text, label (if raw has it), messages,
-    source and, where raw has them, split and group; rejected has batch, row, the text as it was
-    given and one reason each. Both are in the order of `raw`. The same answer to a text that is
-    spelled the same, but for its spaces, is a duplicate; another answer to it is not, nor is a text
-    with another sign or case. identity: version of the rules by which names are the same. With a
-    published split, duplicates are only taken out of training. own: the workspace's own function
-    (`custom_functions.packed`), for what is asked; cleaned then has a column cleaned_by with the
-    beginning of its hash. Raises DataError for a function that fails or is not steady.
+    With a published split, duplicates are only taken out of training.
+
+    Args:
+        raw: As `read` returns it.
+        max_characters: Most of a row's text, and most of its answer. Returns (cleaned, rejected):
+            cleaned has id, batch, row, text, label (if raw has it), messages, source and, where
+            raw has them, split and group; rejected has batch, row, the text as it was given and
+            one reason each. Both are in the order of `raw`. The same answer to a text that is
+            spelled the same, but for its spaces, is a duplicate; another answer to it is not, nor
+            is a text with another sign or case.
+        identity: Version of the rules by which names are the same.
+        own: The workspace's own function (`custom_functions.packed`), for what is asked; cleaned
+            then has a column cleaned_by with the beginning of its hash.
+
+    Raises:
+        DataError: for a function of the workspace's own that fails or is not steady.
     """
     raw, halved = whole_characters(raw, identity)
     answered = "label" in raw

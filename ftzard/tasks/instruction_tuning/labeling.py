@@ -18,11 +18,11 @@ FREE_TEXT = True
 class Answer(FreeText):
     """The answer to an instruction, which keeps the messages and the source it was asked with."""
 
-    kept = ("messages", "source")
+    queue_columns = ("messages", "source")
 
     def completed(self, accepted: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
         """Return the rows with messages and source; one without messages was asked in one turn."""
-        values = asked.reindex(columns=self.kept, fill_value="").fillna("").astype("str")
+        values = asked.reindex(columns=self.queue_columns, fill_value="").fillna("").astype("str")
         one = accepted["text"].map(lambda text: to_json(one_turn(text)))
         messages = values["messages"].where(values["messages"] != "", one.to_numpy())
         place = accepted.columns.get_loc("label") + 1

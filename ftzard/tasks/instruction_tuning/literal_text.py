@@ -57,31 +57,31 @@ class LiteralTextEncoder:
 
     def segments(self, pieces: Sequence[Piece]) -> list[str | int]:
         """Return texts and the special tokens between them, as strings and ids in turn."""
-        found: list[str | int] = [""]
+        parts: list[str | int] = [""]
         strip = False
         for piece in pieces:
             place = 0
             for match in () if piece.written else self.controls.finditer(piece.text):
                 eats_before, eats_after = self._eats[match.group()]
-                text = found[-1] + piece.text[place:match.start()]
+                text = parts[-1] + piece.text[place:match.start()]
                 text = text.lstrip() if strip else text
-                found[-1] = text.rstrip() if eats_before else text
-                found += [self.special[match.group()], ""]
+                parts[-1] = text.rstrip() if eats_before else text
+                parts += [self.special[match.group()], ""]
                 place, strip = match.end(), eats_after
-            found[-1] += piece.text[place:]
+            parts[-1] += piece.text[place:]
         if strip:
-            found[-1] = found[-1].lstrip()
-        return found
+            parts[-1] = parts[-1].lstrip()
+        return parts
 
     def ids(self, rows: Sequence[Sequence[str | int]]) -> list[list[int]]:
         """Return the ids of rows of segments."""
         self._encode((place == 0, part) for row in rows for place, part in enumerate(row)
                      if isinstance(part, str))
-        found = [[number for place, part in enumerate(row)
-                  for number in ([part] if isinstance(part, int) else
-                                 self._ids[place == 0, part])] for row in rows]
+        rows_ids = [[number for place, part in enumerate(row)
+                     for number in ([part] if isinstance(part, int) else
+                                    self._ids[place == 0, part])] for row in rows]
         self._ids.clear()
-        return found
+        return rows_ids
 
     def answers(self, rows: Sequence[Sequence[str | int]], answers: Sequence[str]
                 ) -> list[list[int]]:
@@ -94,18 +94,18 @@ class LiteralTextEncoder:
         whole = [(first, text + answer)
                  for (first, text), answer in zip(last, answers, strict=True)]
         self._encode([*last, *whole])
-        found = []
+        answer_ids = []
         for before, both, answer in zip(last, whole, answers, strict=True):
             begins, ids = self._ids[before], self._ids[both]
             if ids[: len(begins)] != begins:
                 self._encode([(False, answer)])
                 begins, ids = [], self._ids[False, answer]
-            found.append(ids[len(begins):])
+            answer_ids.append(ids[len(begins):])
         self._ids.clear()
-        return found
+        return answer_ids
 
     def _encode(self, wanted: Iterable[tuple[bool, str]]) -> None:
-        """Encode texts that are not yet; of each is said whether it is the first of a prompt."""
+        """Encode texts that are not yet; of each with whether it is the first of a prompt."""
         new = list(dict.fromkeys(key for key in wanted if key not in self._ids))
         for first, encoder in ((True, self._first), (False, self._later)):
             texts = [text for at_start, text in new if at_start == first]
@@ -135,15 +135,15 @@ def _encoders(tokenizer: PreTrainedTokenizerBase, controls: set[str]
     They differ where a tokenizer puts a blank before the first word of all, and there alone.
     Tokens of the frame that a tokenizer does not call special are made so, to be kept out of texts.
     """
-    told = json.loads(tokenizer.backend_tokenizer.to_str())
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
     changed = False
-    for token in told["added_tokens"]:
+    for token in state["added_tokens"]:
         if token["content"] in controls and not token["special"]:
             token["special"] = changed = True
-    first = Tokenizer.from_str(json.dumps(told)) if changed else tokenizer.backend_tokenizer
-    if not _never_prepend(told.get("pre_tokenizer")):
+    first = Tokenizer.from_str(json.dumps(state)) if changed else tokenizer.backend_tokenizer
+    if not _never_prepend(state.get("pre_tokenizer")):
         return first, first
-    return first, Tokenizer.from_str(json.dumps(told))
+    return first, Tokenizer.from_str(json.dumps(state))
 
 
 def _never_prepend(part: object) -> bool:

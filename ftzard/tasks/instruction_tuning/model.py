@@ -137,8 +137,8 @@ def benchmark(answerer: Generator, request: Mapping) -> tuple[dict, int, Callabl
         [rows.input_ids[i] for i in fit], rows.prompt_length[fit], batch_size=request["batch_size"])
     asked = [i for i in request["asked"] if not rows.lost[i]]
     prompts = [rows.input_ids[i][:rows.prompt_length[i]] for i in asked]
-    said = answerer.generate(prompts, batch_size=request["batch_size"])
-    answers = said.set_index(pd.Index(asked)).reindex(request["asked"]).fillna(
+    generated = answerer.generate(prompts, batch_size=request["batch_size"])
+    answers = generated.set_index(pd.Index(asked)).reindex(request["asked"]).fillna(
         {"answer": "", "confidence": 0.0, "tokens": 0, "finished": False})
     singles, together = (spread(len(prompts), most) for most in TIMED)
 

@@ -40,14 +40,15 @@ class Answers:
     def parts(self, rows: numpy.ndarray, tokens: int | None) -> list[list[list[int]]]:
         """Return a step's rows by sequence, as they are computed one after the other.
 
-        tokens: most padded tokens of a part, None or 0 for no bound.
+        Args:
+            tokens: Most padded tokens of a part, None or 0 for no bound.
         """
         rows = numpy.asarray(rows)
         if self.packed_length is None:
             together = [[row] for row in rows]
         else:
-            found = packing.bins(self.lengths[rows], self.packed_length)
-            together = [[rows[place] for place in places] for places in found]
+            sequences = packing.bins(self.lengths[rows], self.packed_length)
+            together = [[rows[place] for place in places] for places in sequences]
         lengths = [self._length(sequence) for sequence in together]
         return [[together[number] for number in part]
                 for part in micro_batches(numpy.arange(len(together)), lengths, tokens)]
@@ -86,13 +87,13 @@ class Answers:
         self, model: nn.Module, pad_id: int, batch_size: int, tokens: int
     ) -> dict[str, float]:
         """Return loss (mean over all supervised tokens) and metrics on the validation rows."""
-        found = row_losses(model, self.validation_ids, self.validation_prompts, pad_id=pad_id,
-                           batch_size=batch_size, tokens=tokens)
-        loss = float(numpy.average(found.loss, weights=found.tokens))
+        losses = row_losses(model, self.validation_ids, self.validation_prompts, pad_id=pad_id,
+                            batch_size=batch_size, tokens=tokens)
+        loss = float(numpy.average(losses.loss, weights=losses.tokens))
         return {
             "validation_loss": loss,
             "perplexity": math.exp(min(loss, 700.0)),
-            "token_accuracy": float(found.hits.sum() / found.tokens.sum()),
+            "token_accuracy": float(losses.hits.sum() / losses.tokens.sum()),
         }
 
     def adapter_meta(
@@ -108,7 +109,7 @@ class Answers:
     def padding(self, parts: Sequence[list[list[int]]]) -> float:
         """Return which share of the computed tokens is padding."""
         lengths = [[self._length(sequence) for sequence in part] for part in parts]
-        computed = sum(len(found) * max(found) for found in lengths)
+        computed = sum(len(lengths_of) * max(lengths_of) for lengths_of in lengths)
         return 1 - sum(map(sum, lengths)) / computed
 
     def _length(self, sequence: list[int]) -> int:

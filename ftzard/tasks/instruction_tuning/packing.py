@@ -20,7 +20,7 @@ def bins(lengths: Sequence[int], most: int) -> list[list[int]]:
     and no longer says which row is where: too much for a call per step.
     Raises ValueError for a row that is longer than a bin.
     """
-    found: list[list[int]] = []
+    packed: list[list[int]] = []
     room: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
         length = int(lengths[row])
@@ -29,12 +29,12 @@ def bins(lengths: Sequence[int], most: int) -> list[list[int]]:
         open_bins = [number for number, left in enumerate(room) if left >= length]
         if open_bins:
             best = min(open_bins, key=lambda number: room[number])
-            found[best].append(row)
+            packed[best].append(row)
             room[best] -= length
         else:
-            found.append([row])
+            packed.append([row])
             room.append(most - length)
-    return found
+    return packed
 
 
 def mask_of(model: nn.Module) -> dict[str, torch.dtype | None]:
@@ -53,10 +53,13 @@ def together(
 ) -> dict[str, torch.Tensor]:
     """Return a batch of sequences, each of several rows' ids, as a model takes it.
 
-    additive: type of a mask that is added to the scores of attention, None for one of yes and no.
     The batch has input_ids and position_ids, int64 (sequences, longest), padded on the right, and
     attention_mask (sequences, 1, longest, longest). Padding sees padding, since an attention to
     nothing is no number.
+
+    Args:
+        additive: Type of a mask that is added to the scores of attention, None for one of yes and
+            no.
     """
     longest = max(sum(len(ids) for ids in rows) for rows in packed)
     ids = numpy.full((len(packed), longest), pad_id, dtype=numpy.int64)

@@ -50,7 +50,8 @@ def open_generator(folder: Path, base: BaseSpec | LoadedBase) -> Generator:
 def bare_generator(loaded: LoadedBase, meta: Mapping) -> Generator:
     """Return the base itself as it answers instructions, to compare with.
 
-    meta: template and max_new_tokens, as an adapter's ftzard.json has them.
+    Args:
+        meta: Template and max_new_tokens, as an adapter's ftzard.json has them.
     """
     require_bare(loaded, TASK.name)
     return Generator(
@@ -68,7 +69,9 @@ def answer(predictor: Generator, prompts: Sequence[str | Sequence[Mapping]], **o
            ) -> list[dict]:
     """Return label (the answer), confidence, tokens and finished for each, or its error.
 
-    prompts: texts, each a user's turn, or messages; options: unused.
+    Args:
+        prompts: Texts, each a user's turn, or messages.
+        options: Unused.
     """
     answers: list[dict] = [{}] * len(prompts)
     ids = {}

@@ -9,7 +9,7 @@ import pandas as pd
 from ftzard.evaluation import metric_info
 from ftzard.evaluation.gate import confidence_of, means
 from ftzard.evaluation.metric_info import EXACT_MATCH, LOSS, ROUGE_L, Measure
-from ftzard.reporting import batch_names, plots
+from ftzard.reporting import plots
 from ftzard.reporting.html import (
     Markup,
     joined,
@@ -29,6 +29,7 @@ from ftzard.reporting.report_data import AnsweringModel, Answers, Facts, TaskSec
 from ftzard.reporting.sections_rounds import new_labels
 from ftzard.tasks.instruction_tuning.answer_metrics import APART, DRAWN, normalised
 from ftzard.tasks.instruction_tuning.evaluation import AnswerEvaluation
+from ftzard.tasks.report_parts import parts, parts_table, rule
 
 LONGEST_ANSWER = 600
 NATS = "Loss is in nats per token: the training loss; lower is better."
@@ -151,7 +152,7 @@ def _models(facts: Facts) -> Markup:
 def _comparison(facts: Facts) -> list[Markup]:
     """Return the gain with its intervals, over all rows and each test set, and row by row."""
     verdict, answers = facts.comparison, facts.answers
-    measure, other = metric_info.told_in(verdict), verdict.get("against", "champion")
+    measure, other = metric_info.measure_of(verdict), verdict.get("against", "champion")
     lead = (
         f"Both were measured on the same {verdict['n']:,} rows; on {verdict['discordant']:,} of "
         f"them their {measure.short} differs (test of the signs, p {p_value(means(verdict)[2])})."
@@ -164,7 +165,9 @@ def _comparison(facts: Facts) -> list[Markup]:
         "difference.",
         plots.svg(plots.comparison(verdict, facts.delivered_as)),
     )
-    counts = [tag("h3", measure.title[0].upper() + measure.title[1:]), _means(facts, measure),
+    unit = measure.scale == 100
+    counts = [tag("h3", measure.title[0].upper() + measure.title[1:]),
+              parts_table(verdict, parts(facts), lambda value: measure.value(value, unit)),
               *_rules(verdict, measure)]
     if answers.differences is None or not len(answers.differences):
         return [opening(lead), tag("div", drawing, tag("div", *counts), class_="two")]
@@ -215,35 +218,22 @@ def _example(row: Mapping[str, Any]) -> Markup:
                tag("div", *columns, class_="said"), class_="example")
 
 
-def _means(facts: Facts, measure: Measure) -> Markup:
-    verdict = facts.comparison
-    parts = [("all test rows", *means(verdict)[:2], verdict["n"])]
-    if len(verdict["per_test_set"]) > 1:
-        parts += [(batch_names.named(p["name"], facts.delivered_as), p["challenger"], p["champion"],
-                   p["n"]) for p in verdict["per_test_set"]]
-    unit = measure.scale == 100
-    rows = [(name, measure.value(new, unit), measure.value(old, unit), f"{n:,}")
-            for name, new, old, n in parts]
-    return table(("", "challenger", verdict.get("against", "champion"), "rows"), rows,
-                 (None, "number", "number", "number"), strong=[0])
-
-
 def _rules(verdict: Mapping, measure: Measure) -> list[Markup]:
     """Say what the challenger had to show, in the numbers of this round."""
     limits = verdict.get("limits")
     if not limits:
         return []
     sure = f"{100 * confidence_of(verdict):.4g} %"
-    rule = f"The rule: the {sure} interval of the gain lies above zero"
+    sentence = f"The rule: the {sure} interval of the gain lies above zero"
     if verdict.get("against", "champion") != "champion":
-        rule += "."
+        sentence += "."
     else:
         moved = "rose" if measure.lower_is_better else "fell"
-        rule += (f" and the gain is at least {measure.gain(limits['min_gain'], sign=False)}. A "
-                 f"test set vetoes if its {measure.short} surely {moved} by more than "
-                 f"{measure.gain(limits['max_forgetting'], sign=False)}.")
-    return [tag("p", f"{rule} Below {limits['min_rows']:,} rows the gate does not decide.",
-                class_="soft small gap")]
+        sentence += (
+            f" and the gain is at least {measure.gain(limits['min_gain'], sign=False)}. A test set "
+            f"vetoes if its {measure.short} surely {moved} by more than "
+            f"{measure.gain(limits['max_forgetting'], sign=False)}.")
+    return rule(sentence, limits)
 
 
 def _score(model: AnsweringModel, measure: Measure) -> float | None:

@@ -53,9 +53,13 @@ def describe_data(file: Path, *, instruction: str, output: str, input: str | Non
                   encoding: str = "utf-8", delimiter: str = ",", quoting: str = "csv") -> dict:
     """Return the `data` group for a user's file of instructions or chats: its columns.
 
-    input, messages: None takes the columns of that name, if the file has them. ignored: columns of
-    the prompt that are left out on purpose. Raises DataError for a missing column, for a filled one
-    that would be lost, or for a file of which no row can be used.
+    Args:
+        input, messages: None takes the columns of that name, if the file has them.
+        ignored: Columns of the prompt that are left out on purpose.
+
+    Raises:
+        DataError: For a missing column, for a filled one that would be lost, or for a file of
+            which no row can be used.
     """
     written = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
     there = reading.header(file, **written)

@@ -25,8 +25,10 @@ LOGITS = 1 << 26
 class RowLosses:
     """What a model makes of given answers, one entry per row.
 
-    loss: float64, mean negative log-likelihood per supervised token in nats; tokens: int64, how
-    many those are; hits: int64, how many of them the model holds most likely.
+    Attributes:
+        loss: float64, mean negative log-likelihood per supervised token in nats.
+        tokens: int64, how many those are.
+        hits: int64, how many of them the model holds most likely.
     """
 
     loss: numpy.ndarray
@@ -46,10 +48,15 @@ def row_losses(
 ) -> RowLosses:
     """Return the losses of rows, batched by length, order restored.
 
-    input_ids: of prompts, each with its answer; prompt_lengths: how many ids are the prompt's;
-    batch_size, tokens: most rows and most padded tokens of a batch, which is smaller where the
-    vocabulary is large; on_step: called with (rows done, rows in all). Raises ModelError for a row
-    without a prompt or a supervised token, and if a loss is not finite.
+    Args:
+        input_ids: Of prompts, each with its answer.
+        prompt_lengths: How many ids are the prompt's.
+        batch_size, tokens: Most rows and most padded tokens of a batch, which is smaller where the
+            vocabulary is large.
+        on_step: Called with (rows done, rows in all).
+
+    Raises:
+        ModelError: For a row without a prompt or a supervised token, and if a loss is not finite.
     """
     prompts = numpy.asarray(prompt_lengths, dtype=numpy.int64)
     lengths = numpy.array([len(ids) for ids in input_ids], dtype=numpy.int64)
@@ -96,7 +103,10 @@ def asked_alone(
 ) -> tuple[dict[str, torch.Tensor], numpy.ndarray]:
     """Return a batch that asks for the logits of supervised tokens alone, and those tokens' ids.
 
-    ids, prompts: of each sequence's rows, in order. A token is predicted at the place before it.
+    A token is predicted at the place before it.
+
+    Args:
+        ids, prompts: Of each sequence's rows, in order.
     """
     keep = numpy.zeros(batch["input_ids"].shape, dtype=bool)
     targets: list[int] = []
@@ -115,7 +125,9 @@ def require_supervised(
 ) -> None:
     """Raise ModelError, naming the row, unless each has a prompt and an answer after it.
 
-    side: what the rows are called in the message; rows: with or without ids.
+    Args:
+        side: What the rows are called in the message.
+        rows: With or without ids.
     """
     if len(prompts) != len(lengths):
         raise ModelError(

@@ -20,10 +20,13 @@ Messages = Sequence[Mapping[str, str]]
 class Encoded:
     """Rows as ids.
 
-    input_ids: a list per row, prompt, answer and what ends it; prompt_length, length: int32, ids of
-    the prompt and of the row; cut: int32, ids that max_length took from the answer and its end (0:
-    the row is whole and ends in what ends an answer); lost: bool, rows that are of no use, since
-    the prompt leaves no room for a token of the answer, or there is no answer.
+    Attributes:
+        input_ids: A list per row, prompt, answer and what ends it.
+        prompt_length, length: int32, ids of the prompt and of the row.
+        cut: int32, ids that max_length took from the answer and its end (0: the row is whole and
+            ends in what ends an answer).
+        lost: Bool, rows that are of no use, since the prompt leaves no room for a token of the
+            answer, or there is no answer.
     """
 
     input_ids: list[list[int]]
@@ -42,9 +45,13 @@ def encode(
 ) -> Encoded:
     """Return rows of messages, with their answers if there are any, as ids.
 
-    messages: {'role', 'content'} and maybe 'input' each, the last of them a user's; answers: the
-    wanted ones, None for prompts alone, which leave room for one token at least. Raises ModelError
-    if there are not as many answers as rows, or for messages that the template cannot put.
+    Args:
+        messages: {'role', 'content'} and maybe 'input' each, the last of them a user's.
+        answers: The wanted ones, None for prompts alone, which leave room for one token at least.
+
+    Raises:
+        ModelError: If there are not as many answers as rows, or for messages that the template
+            cannot put.
     """
     if answers is not None and len(answers) != len(messages):
         raise ModelError(f"{len(messages)} rows of messages have {len(answers)} answers; expected "

@@ -48,13 +48,14 @@ class TfidfBaseline:
         if not targets.any():
             raise DataError(f"none of {len(texts)} training rows has a label; the TF-IDF baseline "
                             "needs one. Check the labels of the training split.")
-        held_out = np.random.default_rng(seed).permutation(len(texts)) % _EVERY == 0
+        validation = np.random.default_rng(seed).permutation(len(texts)) % _EVERY == 0
         thresholds = np.full(len(classes), DEFAULT)
-        if held_out.any() and targets[~held_out].any():
-            part = _fitted([t for t, out in zip(texts, held_out, strict=True) if not out],
-                           targets[~held_out], seed)
-            chances = part.predict_proba([t for t, out in zip(texts, held_out, strict=True) if out])
-            thresholds = fit_thresholds(targets[held_out], chances)
+        if validation.any() and targets[~validation].any():
+            part = _fitted([t for t, out in zip(texts, validation, strict=True) if not out],
+                           targets[~validation], seed)
+            chances = part.predict_proba([t for t, use in zip(texts, validation, strict=True)
+                                          if use])
+            thresholds = fit_thresholds(targets[validation], chances)
         return cls(_fitted(texts, targets, seed), tuple(classes), thresholds)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:

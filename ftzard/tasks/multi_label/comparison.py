@@ -12,12 +12,16 @@ import pandas as pd
 
 from ftzard.config.schema import Config
 from ftzard.core import custom_functions
-from ftzard.core.text import cleaned_as
 from ftzard.evaluation.metric_info import SAMPLES_F1
 from ftzard.modeling.adapter_meta import read_meta
-from ftzard.tasks.base import base_spec
 from ftzard.tasks.classification.checks import same_labels
-from ftzard.tasks.comparison import ComparedModel, Comparison, Line
+from ftzard.tasks.comparison import (
+    ClassifierComparison,
+    ComparedModel,
+    Line,
+    interval,
+    predicted_logits,
+)
 from ftzard.tasks.multi_label import label_sets
 from ftzard.tasks.multi_label.metrics import multi_label_metrics, row_f1, set_scores
 from ftzard.tasks.multi_label.predictor import Answered
@@ -29,17 +33,9 @@ SCORES = {"samples_f1": "F1 per row", "micro_f1": "micro F1", "macro_f1": "macro
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelSetComparison(Comparison):
-    """Two multi-label classifiers on the same rows.
+class LabelSetComparison(ClassifierComparison):
+    """Two multi-label classifiers on the same rows."""
 
-    first, second: every score of `multi_label_metrics`; own: the workspace's own metrics, {name:
-    {first, second}}.
-    """
-
-    first: dict
-    second: dict
-
-    disagreements_title = "Where they disagree"
     disagreement_columns = ("text", "true labels")
 
     def measures(self) -> dict:
@@ -59,23 +55,7 @@ class LabelSetComparison(Comparison):
 
     def score_lines(self) -> list[Line]:
         """Return (score, of the first, of the second, difference) as texts."""
-        lines = []
-        for key, name in SCORES.items():
-            one, two, gap = (self.scores[key][side] for side in ("first", "second", "difference"))
-            lines.append((name, *(
-                f"{SAMPLES_F1.value(s['value'])} ({SAMPLES_F1.value(s['lower'], unit=False)}–"
-                f"{SAMPLES_F1.value(s['upper'], unit=False)})" for s in (one, two)),
-                f"{100 * gap['value']:+.1f} ({100 * gap['lower']:+.1f} to "
-                f"{100 * gap['upper']:+.1f})".replace("-", "−")))
-        one, two = self.first["loss"], self.second["loss"]
-        lines.append(("loss", f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}".replace("-", "−")))
-        return [*lines, *self.own_lines()]
-
-    def class_lines(self) -> list[Line]:
-        """Return (label, rows, F1 of the first, of the second) as texts."""
-        return [(label, f"{scores['support']:,}", f"{scores['f1']:.3f}",
-                 f"{self.second['per_class'][label]['f1']:.3f}")
-                for label, scores in self.first["per_class"].items()]
+        return self.lines_of(SCORES, SAMPLES_F1, {"loss": "loss"})
 
     def disagreement_lines(self, most: int) -> list[Line]:
         """Return (text, true labels, what the first says, what the second says) as texts."""
@@ -94,17 +74,10 @@ def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict
             own_metrics: Mapping[str, Mapping], say: Callable[[str], object]
             ) -> LabelSetComparison:
     """Compare two models on rows (id, batch, text, label), each in its own process."""
-    from ftzard.tasks.benchmark import Subject, measured
-
     classes = list(models[0].labels)
     same_labels(sorted(models[1].labels), sorted(classes), whose=models[1].name,
                 others=models[0].name)
-    results = measured(
-        [Subject(model.adapter, base_spec(model.base), {"labels": list(model.labels)})
-         for model in models],
-        [cleaned_as(rows["text"], model.cleaning) for model in models], threads=config.threads,
-        on_start=lambda i: say(f"{models[i].name} answers {len(rows):,} rows"))
-    logits, speeds = zip(*results, strict=True)
+    logits, speeds = predicted_logits(models, rows, config.threads, say)
     answers = []
     for model, scores in zip(models, logits, strict=True):
         thresholds = (np.full(len(classes), DEFAULT) if model.adapter is None
@@ -143,7 +116,7 @@ def _paired_scores(labels: Sequence[str], first: np.ndarray, second: np.ndarray,
                    classes: Sequence[str], *, seed: int, confidence: float, resamples: int) -> dict:
     """Return each of SCORES of both models and of their difference, with its interval."""
     targets, draw = label_sets.indicators(labels, classes), np.random.default_rng(seed)
-    tail, names = (1 - confidence) / 2, list(SCORES)
+    names = list(SCORES)
     exact = np.array([[set_scores(targets, chosen)[name] for name in names]
                       for chosen in (first, second)])
     drawn = np.empty((resamples, 2, len(names)))
@@ -153,14 +126,11 @@ def _paired_scores(labels: Sequence[str], first: np.ndarray, second: np.ndarray,
             scores = set_scores(targets[rows], chosen[rows])
             drawn[i, j] = [scores[name] for name in names]
 
-    def interval(value: float, values: np.ndarray) -> dict[str, float]:
-        lower, upper = np.quantile(values, [tail, 1 - tail])
-        return {"value": float(value), "lower": float(lower), "upper": float(upper)}
-
     return {name: {
-        "first": interval(exact[0, k], drawn[:, 0, k]),
-        "second": interval(exact[1, k], drawn[:, 1, k]),
-        "difference": interval(exact[1, k] - exact[0, k], drawn[:, 1, k] - drawn[:, 0, k])}
+        "first": interval(exact[0, k], drawn[:, 0, k], confidence),
+        "second": interval(exact[1, k], drawn[:, 1, k], confidence),
+        "difference": interval(exact[1, k] - exact[0, k], drawn[:, 1, k] - drawn[:, 0, k],
+                               confidence)}
         for k, name in enumerate(names)}
 
 
@@ -170,9 +140,9 @@ def _disagreements(rows: pd.DataFrame, given: Mapping[str, Sequence[str]], class
     targets = label_sets.indicators(rows["label"].tolist(), classes)
     one, two = (row_f1(targets, label_sets.indicators(given[side], classes))
                 for side in ("first", "second"))
-    found = rows[["id", "batch", "text", "label"]].reset_index(drop=True).assign(
+    differing = rows[["id", "batch", "text", "label"]].reset_index(drop=True).assign(
         **given, first_f1=one, second_f1=two,
         right=np.select([one > two, two > one], ["first", "second"], "neither"))
-    found = found[found["first"] != found["second"]]
-    return found.iloc[np.argsort(-(found["first_f1"] - found["second_f1"]).abs(), kind="stable")
-                      ].reset_index(drop=True)
+    differing = differing[differing["first"] != differing["second"]]
+    gap = (differing["first_f1"] - differing["second_f1"]).abs()
+    return differing.iloc[np.argsort(-gap, kind="stable")].reset_index(drop=True)

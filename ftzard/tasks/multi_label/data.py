@@ -57,8 +57,8 @@ def clean(raw: pd.DataFrame, data: Data, *, batch: str, identity: int, cleaning:
     cleaned, rejected = text_rows.clean(raw.assign(label=labels), batch=batch, identity=identity,
                                         **cleaning)
     reasons = rejected["row"].map(dict(zip(raw["row"], unknown, strict=True))).fillna("")
-    said = (rejected["reason"] == _MISSING) & (reasons != "")
-    return cleaned, rejected.assign(reason=rejected["reason"].where(~said, reasons))
+    explained = (rejected["reason"] == _MISSING) & (reasons != "")
+    return cleaned, rejected.assign(reason=rejected["reason"].where(~explained, reasons))
 
 
 def check(cleaned: pd.DataFrame, rejected: pd.DataFrame, repeated: pd.DataFrame | None = None, *,

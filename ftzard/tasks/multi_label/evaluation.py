@@ -117,14 +117,14 @@ class LabelSetEvaluation(Evaluation):
 
     def line(self, answers: Answered) -> dict:
         """Return the mean F1 of rows with its interval, and other scores of a model."""
-        found = self.measure_of(answers)
+        measure = self.measure_of(answers)
         value, lower, upper = gate.interval(
             self.compared(answers), measure=SAMPLES_F1.name,
             confidence=self.config.gate.confidence, resamples=self.config.gate.resamples,
             seed=self.config.seed)
         return {"measure": SAMPLES_F1.name, "score": value, "lower": lower, "upper": upper,
-                **{name: found[name] for name in ("micro_f1", "macro_f1", "subset_accuracy")},
-                "n": found["n"]}
+                **{name: measure[name] for name in ("micro_f1", "macro_f1", "subset_accuracy")},
+                "n": measure["n"]}
 
     def own(self, role: str) -> dict[str, float]:
         """Return the workspace's own metrics of one model."""
@@ -159,9 +159,9 @@ class LabelSetEvaluation(Evaluation):
 
     def figures(self) -> dict:
         """Return precision, recall, F1 and threshold of each label, and which come together."""
-        found = self.metrics("challenger")
+        metrics = self.metrics("challenger")
         return {"per_label": figures.per_label(self.per_label()),
-                "co_occurrence": figures.co_occurrence(found["co_occurrence"], self.classes)}
+                "co_occurrence": figures.co_occurrence(metrics["co_occurrence"], self.classes)}
 
     def per_label(self) -> dict[str, dict[str, float]]:
         """Return the challenger's scores and threshold of each label."""
@@ -218,8 +218,9 @@ def test_metrics(classifier: LabelSetClassifier, rows: pd.DataFrame, config: Con
                  by_set: bool = True) -> dict:
     """Return every score of a classifier on test rows.
 
-    by_set: answer each test set by itself, as an evaluation does; else all rows together, which
-    gives other last digits.
+    Args:
+        by_set: Answer each test set by itself, as an evaluation does; else all rows together,
+            which gives other last digits.
     """
     sets = test_sets(rows) if by_set else [np.arange(len(rows))]
     answers = _answered(CachedModel({}, lambda: classifier), rows, sets)

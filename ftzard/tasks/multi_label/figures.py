@@ -18,7 +18,8 @@ MOST = 20
 def per_label(scores: Mapping[str, Mapping[str, float]]) -> "Figure":
     """Draw precision, recall and F1 of each label, and the threshold from which it is given.
 
-    scores: {label: {precision, recall, f1, support, threshold}}.
+    Args:
+        scores: {label: {precision, recall, f1, support, threshold}}.
     """
     style.require_values("per_label", scores)
     shown = sorted(scores, key=lambda name: -scores[name]["support"])[:MOST]

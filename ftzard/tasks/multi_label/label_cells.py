@@ -100,8 +100,8 @@ def canonical(answer: str, labels: Collection[str]) -> str | None:
         tidied = tidy([part])[0].as_py()
         return by.get(form(tidied)) or by.get(form(tidied.removesuffix(".0")))
 
-    found = [name(part) for part in parts_of(answer, lambda cell: name(cell) is not None)]
-    return None if None in found else join(found)
+    names = [name(part) for part in parts_of(answer, lambda cell: name(cell) is not None)]
+    return None if None in names else join(names)
 
 
 def unknown_in(answer: str, labels: Collection[str]) -> str:

@@ -18,7 +18,7 @@ class AnyOf:
     """Any number of a few names, as a person may type them: 'Sad, joy', '["joy", "sad"]'."""
 
     free_text = False
-    kept: Sequence[str] = ()
+    queue_columns: Sequence[str] = ()
 
     def __init__(self, labels: Iterable[str]) -> None:
         self.labels = list(dict.fromkeys(map(str, labels)))
@@ -51,10 +51,10 @@ class AnyOf:
     def _read(self, cell: str) -> str | float:
         if not cell.strip():
             return ""
-        found = label_cells.canonical(cell, self.labels)
-        if found is None:  # of a file whose columns a person has cut down, say
-            found = label_cells.canonical(spreadsheet.unescape(cell), self.labels)
-        return float("nan") if found is None else found
+        labels = label_cells.canonical(cell, self.labels)
+        if labels is None:  # of a file whose columns a person has cut down, say
+            labels = label_cells.canonical(spreadsheet.unescape(cell), self.labels)
+        return float("nan") if labels is None else labels
 
 
 def label_format(data: Data, identity: int, labels: Iterable[str]) -> AnyOf:

@@ -60,7 +60,8 @@ def check_rows(loaded: LoadedBase, train_rows: pd.DataFrame, validation_rows: pd
 def continued_labels(rows: pd.DataFrame, adapter: Path, name: str, data: Data) -> list[str]:
     """Return the labels of an adapter; raises ModelError if the rows have others, too.
 
-    name: of the model, for the message.
+    Args:
+        name: Of the model, for the message.
     """
     labels = read_meta(adapter)["labels"]
     same_labels(head_labels(rows), labels, whose="the data", others=name, subset=True)

@@ -24,9 +24,12 @@ MOST_WEIGHT = 100.0
 class LabelSets:
     """The labels of each text, of which any number may be right: binary cross entropy of each.
 
-    class_weights: what a positive row of a label weighs against a negative one, per label, or
-    BALANCED: negative / positive training rows; None: 1. The loss of a step is the mean over its
-    rows and labels; the validation rows are measured without weights.
+    The loss of a step is the mean over its rows and labels; the validation rows are measured
+    without weights.
+
+    Attributes:
+        class_weights: What a positive row of a label weighs against a negative one, per label, or
+            BALANCED: negative / positive training rows; None: 1.
     """
 
     def __init__(
@@ -92,8 +95,8 @@ class LabelSets:
     def adapter_meta(self, model: nn.Module, pad_id: int, batch_size: int, tokens: int) -> dict:
         """Return what the trained adapter keeps: thresholds, in the order of the labels."""
         scores = self._validation(model, pad_id, batch_size, tokens)
-        found = fit_thresholds(self.validation_targets, sigmoid(scores))
-        return {"thresholds": [float(value) for value in found]}
+        thresholds = fit_thresholds(self.validation_targets, sigmoid(scores))
+        return {"thresholds": [float(value) for value in thresholds]}
 
     def counted(self) -> dict[str, int]:
         """Return what an epoch's entry counts besides."""
@@ -117,9 +120,9 @@ def measure(scores: numpy.ndarray, targets: numpy.ndarray) -> dict[str, float]:
     smallest.
     """
     chances = sigmoid(scores)
-    found = set_scores(targets, chances >= fit_thresholds(targets, chances))
+    result = set_scores(targets, chances >= fit_thresholds(targets, chances))
     return {"validation_loss": _loss(scores, targets), "calibrated_loss": _calibrated(
-        scores, targets), **{name: found[name] for name in (
+        scores, targets), **{name: result[name] for name in (
             "micro_f1", "macro_f1", "samples_f1", "subset_accuracy")}}
 
 

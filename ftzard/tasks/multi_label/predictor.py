@@ -40,7 +40,8 @@ class Answered:
 class LabelSetClassifier(Classifier):
     """A model that gives any number of labels.
 
-    thresholds: (labels,), the probabilities from which a label is given.
+    Attributes:
+        thresholds: (labels,), the probabilities from which a label is given.
     """
 
     thresholds: numpy.ndarray = field(default_factory=lambda: numpy.zeros(0))
@@ -77,9 +78,13 @@ def confidence(chances: numpy.ndarray, chosen: numpy.ndarray) -> numpy.ndarray:
 def open_predictor(folder: Path, base: BaseSpec | LoadedBase) -> LabelSetClassifier:
     """Return the classifier of a saved adapter on its base.
 
-    base: a spec, which is loaded, or a base in memory, to which the adapter is attached (one at a
-    time: `detach` first). Raises ModelError if the base has other weights, another tokenizer or
-    other labels than the adapter was trained with, before weights are loaded.
+    Args:
+        base: A spec, which is loaded, or a base in memory, to which the adapter is attached (one
+            at a time: `detach` first).
+
+    Raises:
+        ModelError: If the base has other weights, another tokenizer or other labels than the
+            adapter was trained with, before weights are loaded.
     """
     adapted, base, meta = open_adapter(folder, base, TASK.name)
     return LabelSetClassifier(adapted, base.tokenizer, list(base.labels), meta["max_length"], meta,
@@ -97,7 +102,8 @@ def bare_predictor(loaded: LoadedBase, meta: Mapping | None = None) -> LabelSetC
 def answer(predictor: LabelSetClassifier, texts: Sequence[str], **_: object) -> list[dict]:
     """Return label, labels, confidence, {label: probability} and the tokens cut.
 
-    texts: cleaned.
+    Args:
+        texts: Cleaned.
     """
     input_ids, _, cut = encode(texts, predictor.tokenizer, predictor.max_length)
     chances = sigmoid(predictor.logits(input_ids))

@@ -8,11 +8,10 @@ import pandas as pd
 
 from ftzard.evaluation.gate import confidence_of, means
 from ftzard.evaluation.metric_info import SAMPLES_F1
-from ftzard.reporting import batch_names, plots
+from ftzard.reporting import plots
 from ftzard.reporting.html import (
     Markup,
     digits,
-    joined,
     key_figures,
     missing,
     opening,
@@ -31,8 +30,8 @@ from ftzard.reporting.sections_rounds import new_labels
 from ftzard.tasks.multi_label import figures, label_sets
 from ftzard.tasks.multi_label.evaluation import MOST_FREQUENT, LabelSetEvaluation
 from ftzard.tasks.multi_label.predictor import confidence
+from ftzard.tasks.report_parts import MISTAKES, mistakes, parts, parts_table, rule
 
-MISTAKES = 20
 MEANING = ("F1 of a row is that of its right and its predicted labels, 1 where both are none; "
            "intervals are of 95 %, from resampled rows.")
 
@@ -136,16 +135,8 @@ def _comparison(facts: Facts) -> list[Markup]:
         "Difference in points with its interval: of F1 over rows, of recall over labels. The line "
         "at zero means no difference.",
         plots.svg(plots.comparison(verdict, facts.delivered_as)))
-    parts = [("all test rows", *means(verdict)[:2], verdict["n"])]
-    if len(verdict["per_test_set"]) > 1:
-        parts += [(batch_names.named(p["name"], facts.delivered_as), p["challenger"], p["champion"],
-                   p["n"]) for p in verdict["per_test_set"]]
-    parts += [(f"recall of {p['label']}", p["challenger"], p["champion"], p["n"])
-              for p in verdict["per_class"]]
-    counts = tag("div", tag("h3", "F1 of rows, and recall of each label"), table(
-        ("", "challenger", other, "rows"),
-        [(name, percent(new), percent(old), f"{n:,}") for name, new, old, n in parts],
-        (None, "number", "number", "number"), strong=[0]), *_rules(verdict))
+    counts = tag("div", tag("h3", "F1 of rows, and recall of each label"),
+                 parts_table(verdict, parts(facts, "recall of {}"), percent), *_rules(verdict))
     return [opening(lead), tag("div", drawing, counts, class_="two")]
 
 
@@ -155,18 +146,17 @@ def _rules(verdict: Mapping) -> list[Markup]:
     if not limits:
         return []
     sure = f"{100 * confidence_of(verdict):.4g} %"
-    rule = f"The rule: the {sure} interval of the difference lies above "
+    sentence = f"The rule: the {sure} interval of the difference lies above "
     if verdict.get("against", "champion") != "champion":
-        rule += ("zero, and the best baseline is not surely better by more than "
-                 f"{100 * limits['first_baseline_margin']:g} points.")
+        sentence += ("zero, and the best baseline is not surely better by more than "
+                     f"{100 * limits['first_baseline_margin']:g} points.")
     else:
-        rule += (f"zero and the gain is at least {100 * limits['min_gain']:g} points. A label "
-                 "vetoes if its recall surely fell by more than "
-                 f"{100 * limits['max_class_loss']:g} points, a test set if its "
-                 f"{SAMPLES_F1.title} surely fell by more than "
-                 f"{100 * limits['max_forgetting']:g} points.")
-    return [tag("p", f"{rule} Below {limits['min_rows']:,} rows the gate does not decide.",
-                class_="soft small gap")]
+        sentence += (
+            f"zero and the gain is at least {100 * limits['min_gain']:g} points. A label vetoes if "
+            f"its recall surely fell by more than {100 * limits['max_class_loss']:g} points, a "
+            f"test set if its {SAMPLES_F1.title} surely fell by more than "
+            f"{100 * limits['max_forgetting']:g} points.")
+    return rule(sentence, limits)
 
 
 def _answers(own: Mapping) -> list[Markup]:
@@ -195,13 +185,8 @@ def _answers(own: Mapping) -> list[Markup]:
 
 
 def _mistakes(own: Mapping[str, Any]) -> Markup:
-    heading = tag("h3", "The most confident mistakes", class_="gap")
-    if not own["mistakes"]:
-        return joined([heading, tag("p", "Every test row has exactly its labels.", class_="soft")])
-    note = (f"{len(own['mistakes'])} of {own['wrong']:,} rows whose labels are not exactly right, "
-            "the surest first. Worth reading: some will be wrong labels rather than wrong answers.")
-    return joined([heading, tag("p", note, class_="soft small"), table(
-        ("text", "true", "predicted", "confidence", "row"),
+    return mistakes(
         [(shortened(m["text"]), m["true"], m["given"], percent(m["confidence"]), digits(m["id"]))
          for m in own["mistakes"]],
-        ("text", None, None, "number", "id"))])
+        f"{len(own['mistakes'])} of {own['wrong']:,} rows whose labels are not exactly right, the "
+        "surest first.", none="Every test row has exactly its labels.")
