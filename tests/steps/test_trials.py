@@ -26,7 +26,7 @@ def test_a_verdict_calls_batches_by_their_files(limits):
     batch, ids, labels = "caaac4d6aecf", [f"r{n}" for n in range(400)], ["a", "b"] * 200
     worse = gate.Predicted(ids, labels, ["a"] * 400)
     verdict = gate.judge({batch: worse}, {batch: gate.Predicted(ids, labels, labels)}, limits,
-                         classes=["a", "b"], seed=0)
+                         classes=["a", "b"], seed=0, baselines={})
     assert any(f"Veto by test set '{batch}'" in line for line in verdict.reasons)
     named = evaluation._named(SimpleNamespace(delivered_as={batch: "may.csv"}), verdict)
     assert any("Veto by test set 'may.csv (caaac4d)'" in line for line in named.reasons)
