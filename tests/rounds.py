@@ -104,7 +104,7 @@ class Rounds:
         return run
 
     def follow(self, step: str, run: runs.Run, handles=(), records=()) -> Versioned:
-        """Do what the chapter Git_Dvc does after a step."""
+        """Do what the notebook Git_Dvc does after a step."""
         parent = runs.known(self.tracking, run.id).data.tags["mlflow.parentRunId"]
         metadata = {"step": step, "run_id": run.id, "run_name": run.name, "base_run_id": parent,
                     "records": list(records), "artifacts": [h.to_dict() for h in handles]}

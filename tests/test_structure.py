@@ -24,7 +24,7 @@ ROOT = Path(ftzard.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 PACKAGED_NOTEBOOKS = ROOT / "notebooks"
 NOTEBOOKS = sorted(PACKAGED_NOTEBOOKS.rglob("*.ipynb"))
-#: Chapters that are no step, and what their parameters cells name.
+#: Notebooks that are no step, and what their parameters cells name.
 BESIDE_THE_STEPS = {"Git_Dvc": {"step"}, "Registry_Life_Cycle": {"tokenized"}}
 
 

@@ -1,4 +1,4 @@
-"""A workspace whose model is trained and registered twice, by the chapters' own calls, no jobs.
+"""A workspace whose model is trained and registered twice, by the steps' own calls, no jobs.
 
 Made once for each process that runs tests; a test that changes something copies it.
 """

@@ -1,4 +1,4 @@
-"""A workspace whose model writes answers, trained and registered by the chapters' own calls.
+"""A workspace whose model writes answers, trained and registered by the steps' own calls.
 
 Made once for each process that runs tests, and only read. It has learned four kinds of instruction
 of one word each by heart, so that its answers are known. A function of its workspace's own makes

@@ -14,6 +14,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 import yaml
 
@@ -49,7 +50,7 @@ class Resolved:
     choices: dict[str, tuple[str, str]]
 
 
-def compose(*requests: Mapping, folder: Path | None = None) -> Config:
+def compose(*requests: Mapping[str, Any], folder: Path | None = None) -> Config:
     """Return the config that the requests ask for, later requests over earlier ones.
 
     folder: a workspace's own `config/` with more choices for the groups, or None. Within one
@@ -59,7 +60,8 @@ def compose(*requests: Mapping, folder: Path | None = None) -> Config:
     return resolve(*requests, folder=folder).config
 
 
-def resolve(*requests: Mapping, folder: Path | None = None, names: Sequence[str] = ()) -> Resolved:
+def resolve(*requests: Mapping[str, Any], folder: Path | None = None, names: Sequence[str] = ()
+            ) -> Resolved:
     """Return what `compose` returns, and the source of each value.
 
     A model's `recipe` goes over values that are packaged defaults, and over no other.
@@ -118,7 +120,7 @@ def _given(values: Mapping[str, object], says: Mapping[str, str]) -> dict[str, s
     return sources
 
 
-def _stale_revision(model: Mapping, layers: Sequence[Mapping[str, object]],
+def _stale_revision(model: Mapping[str, Any], layers: Sequence[Mapping[str, object]],
                     of_files: Mapping[str, str]) -> list[str]:
     """Return a sentence if the revision was given for another source than the one that counts.
 
@@ -140,7 +142,7 @@ def _stale_revision(model: Mapping, layers: Sequence[Mapping[str, object]],
             f"to {pinned!r}; set model.revision too: a commit of {source}, or null for a folder."]
 
 
-def _apply_recipe(chosen: dict, of_files: dict[str, str], errors: list[str]) -> None:
+def _apply_recipe(chosen: dict[str, Any], of_files: dict[str, str], errors: list[str]) -> None:
     """Take the model's recipe out of its group and lay it over what the packaged defaults say.
 
     of_files: the source of what the files say; that of the recipe's values is changed.
@@ -200,17 +202,18 @@ def _source(key: str, given_by: Mapping[str, str], of_files: Mapping[str, str]) 
     return DEFAULT
 
 
-def _misfits(values: dict) -> list[str]:
+def _misfits(values: dict[str, Any]) -> list[str]:
     """Return a sentence for everything in nested values that the schema does not take."""
     errors: list[str] = []
     parse(Config, values, "", errors)
     return errors
 
 
-def _understood(chosen: dict, values: Mapping[str, object]) -> Config:
+def _understood(chosen: dict[str, Any], values: Mapping[str, object]) -> Config:
     """Return the config of those values that can be read, to hold their limits against them too."""
     for key, value in values.items():
-        tried, wrong = deepcopy(chosen), []
+        tried = deepcopy(chosen)
+        wrong: list[str] = []
         _put(tried, key.split("."), value, key, wrong)
         parse(Config, tried, "", wrong)
         if not wrong:
@@ -218,7 +221,7 @@ def _understood(chosen: dict, values: Mapping[str, object]) -> Config:
     return parse(Config, chosen, "", [])
 
 
-def from_record(values: Mapping) -> Config:
+def from_record(values: Mapping[str, Any]) -> Config:
     """Return the config that a run's record holds (the inverse of `to_record`).
 
     A key that did not exist yet when the record was made has its packaged default: what runs did
@@ -236,7 +239,7 @@ def from_record(values: Mapping) -> Config:
     return config
 
 
-def _filled(values: Mapping, defaults: Mapping) -> dict:
+def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return values, and the defaults of keys that they lack, in groups as well."""
     return {**defaults, **{
         key: _filled(value, defaults[key])
@@ -244,7 +247,7 @@ def _filled(values: Mapping, defaults: Mapping) -> dict:
         for key, value in values.items()}}
 
 
-def to_record(config: Config) -> dict:
+def to_record(config: Config) -> dict[str, Any]:
     """Return the config as plain nested values, ready for JSON or YAML."""
     return asdict(config)
 
@@ -255,7 +258,7 @@ def digest(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def flat(values: Mapping, prefix: str = "") -> dict[str, object]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     """Return nested values under dotted keys: {'training.epochs': 2, …}.
 
     What a user names stays one value, as JSON: labels and sources are no names of parameters.
@@ -283,7 +286,7 @@ def defaults() -> dict[str, str]:
     return {k: v for entry in listed if isinstance(entry, dict) for k, v in entry.items()}
 
 
-def _groups(choices: Mapping[str, str], folder: Path | None, errors: list[str]) -> dict:
+def _groups(choices: Mapping[str, str], folder: Path | None, errors: list[str]) -> dict[str, Any]:
     """Return what the packaged files and the workspace's say; an unknown choice is passed over."""
     overrides = []
     for group, choice in choices.items():
@@ -299,7 +302,7 @@ def _groups(choices: Mapping[str, str], folder: Path | None, errors: list[str]) 
                 lambda: _composed(tuple(overrides), str(PACKAGED))))
         searched = f"hydra.searchpath=[{_quoted(f'file://{own}')}]"
         composed = _composed.__wrapped__((*overrides, searched), str(PACKAGED))
-        return own_choices.restored(composed, meant)
+        return cast(dict[str, Any], own_choices.restored(composed, meant))
 
 
 def _quoted(text: str) -> str:
@@ -309,7 +312,7 @@ def _quoted(text: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _composed(overrides: tuple[str, ...], packaged: str) -> dict:
+def _composed(overrides: tuple[str, ...], packaged: str) -> dict[str, Any]:
     """Return what hydra makes of the files; the packaged ones stay the same while we run."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -322,14 +325,15 @@ def _composed(overrides: tuple[str, ...], packaged: str) -> dict:
     with initialize_config_dir(config_dir=packaged, version_base="1.3"):
         try:
             composed = hydra_compose(config_name="config", overrides=list(overrides))
-            return OmegaConf.to_container(composed, resolve=True)
+            return cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
         except (HydraException, OmegaConfBaseException) as error:
             chosen = [text for text in overrides if not text.startswith("hydra.")]
             raise ConfigError(f"the choices {', '.join(chosen)} do not compose: "
                               f"{' '.join(str(error).split())}") from error
 
 
-def _put(merged: dict, parts: list[str], value: object, key: str, errors: list[str]) -> None:
+def _put(merged: dict[str, Any], parts: list[str], value: object, key: str, errors: list[str]
+         ) -> None:
     for depth, part in enumerate(parts[:-1]):
         inside = merged.get(part)
         if not isinstance(inside, dict):

@@ -154,7 +154,7 @@ def _numbers_and_texts(config: Config) -> Iterator[tuple[str, str]]:
     """
     for key, value in _single(asdict(config)):
         if isinstance(value, dict):
-            inner: list = [v for pair in value.items() for v in pair]
+            inner: list[Any] = [v for pair in value.items() for v in pair]
         else:
             inner = value if isinstance(value, list) else [value]
         wrong = next((sentence for v in inner if (sentence := _wrong(key, v))), None)
@@ -162,7 +162,7 @@ def _numbers_and_texts(config: Config) -> Iterator[tuple[str, str]]:
             yield key, f"{value!r}; expected {wrong}{_or_null(key)}."
 
 
-def _single(values: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _single(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, dict) and (key in GROUPS or key in ("model.build",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _workers: list["ForkedWorker"] = []
 
@@ -20,7 +21,7 @@ def prepare(work: Callable[..., None]) -> None:
     _workers.append(ForkedWorker(work))
 
 
-def call(function: str, arguments: Mapping, answer: Path, *, timeout: float) -> bool:
+def call(function: str, arguments: Mapping[str, Any], answer: Path, *, timeout: float) -> bool:
     """Have a worker call a function and write its result to a file.
 
     Args:
@@ -49,7 +50,7 @@ class ForkedWorker:
             _serve(requests, work)
         os.close(requests)
 
-    def call(self, request: Mapping, timeout: float) -> int:
+    def call(self, request: Mapping[str, Any], timeout: float) -> int:
         """Send the request and return the worker's exit code; it is killed after `timeout` seconds.
         """
         with suppress(BrokenPipeError), os.fdopen(self._requests, "w") as stream:  # it was killed

@@ -108,16 +108,16 @@ class AnswerStore:
                               "again, the answers are not those that are kept")
                 stored = {}
             self._count(0, len(questions[smallest].input_ids))
-        arrays = []
+        results = []
         for i, question in enumerate(questions):
             if i in stored:
-                arrays.append(stored[i])
+                results.append(stored[i])
                 self._count(len(question.input_ids), 0)
                 continue
-            arrays.append(answer(question))
+            results.append(answer(question))
             self._count(0, len(question.input_ids))
-            self.keep(model, question, arrays[-1])
-        return arrays
+            self.keep(model, question, results[-1])
+        return results
 
     def keep(self, model: Mapping, question: Question, arrays: Arrays) -> None:
         """Keep a model's answers to a question, in place of what is kept of it."""

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy
 import pandas
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer
+from transformers import PreTrainedTokenizerBase as PreTrainedTokenizerBase
 
 from ftzard.errors import ModelError
 from ftzard.modeling.hf_logging import quiet_loading

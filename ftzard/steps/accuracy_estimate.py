@@ -13,9 +13,10 @@ from ftzard.evaluation import estimates
 from ftzard.evaluation.drift import Drift
 from ftzard.evaluation.estimates import Estimate
 from ftzard.registry import model_records
+from ftzard.registry.model_record import ModelRecord
 from ftzard.steps import drift_reference
 from ftzard.steps.step_run import StepRun
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 from ftzard.workspace import batch_log
 from ftzard.workspace.workspace import Workspace
 
@@ -39,7 +40,7 @@ def of_batch(run: StepRun, champion: Version, model: Any, rows: pd.DataFrame, an
     if calibrated is None or not run.config.drift.estimate_accuracy:
         return None
     batch = rows["batch"].iloc[0]
-    record = model_records.read_record(run.workspace, champion) or {}
+    record = model_records.read_record(run.workspace, champion) or ModelRecord()
     known = reference(run, champion, model)
     classes = list(model.labels)
     temperature = record.get("temperature") or 1.0
@@ -87,7 +88,7 @@ def remember(run: StepRun, version: Version, evaluation: "Evaluation") -> None:
         _keep(_place(run.workspace, version), evaluation.rows, evaluation.answers["challenger"])
 
 
-def audit(run: StepRun, table: pd.DataFrame) -> list[dict]:
+def audit(run: StepRun, table: pd.DataFrame) -> list[dict[str, Any]]:
     """Score the estimates of batches by the audit rows that have labels now; return those scored.
 
     An audit row counts for the estimate of the model that had suggested its label when it was

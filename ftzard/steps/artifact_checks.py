@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ftzard.data import storage
 from ftzard.data.cleaning import cleaned_by
 from ftzard.errors import DataError
+from ftzard.workspace.identity_version import identity_of
 
 if TYPE_CHECKING:
     from ftzard.steps.step_run import StepRun
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def require_identity(run: StepRun, path: Path, identity: int) -> None:
     """Raise DataError if the table at `path` was made under another version of the rules."""
-    recorded = storage.identity_of(path)
+    recorded = identity_of(path)
     if recorded != identity:
         raise DataError(
             f"{run.workspace.relative(path)} was made under version {recorded} of the rules by "
@@ -47,7 +48,7 @@ def require_own_clean(run: StepRun, rows: pd.DataFrame) -> None:
               "split. Begin a new workspace to clean them anew.")
 
 
-def require_rows_cleaned(run: StepRun, own_clean: dict | None) -> None:
+def require_rows_cleaned(run: StepRun, own_clean: dict[str, Any] | None) -> None:
     """Raise DataError if no training row was cleaned as the model's inputs will be.
 
     Args:

@@ -4,17 +4,18 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 import ftzard
 from ftzard.config import compose
 from ftzard.core import archive
-from ftzard.data import replay, storage
+from ftzard.data import replay
 from ftzard.errors import DataError, ModelError, VersioningError
 from ftzard.evaluation import forgetting, metric_info
 from ftzard.evaluation.forgetting import Matrix
-from ftzard.modeling import adapter
+from ftzard.modeling.adapter_meta import read_meta
 from ftzard.registry import champion_alias, effective_config, model_records, promotions
 from ftzard.registry.register import register as register_adapter
 from ftzard.registry.register import register_base
@@ -30,10 +31,11 @@ from ftzard.tasks import verification
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record, registry
 from ftzard.tracking.card import model_card
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version, base_name
 from ftzard.training import rows_used
 from ftzard.versioning import git
 from ftzard.workspace import notices, round_notices
+from ftzard.workspace.identity_version import identity_of
 from ftzard.workspace.workspace import Workspace
 
 
@@ -57,7 +59,8 @@ def check(run: StepRun, folder: Path, rows: pd.DataFrame, sample: int = 64) -> f
     return difference
 
 
-def seen_rows(run: StepRun, champion: Version, record: Mapping, train: pd.DataFrame) -> dict:
+def seen_rows(run: StepRun, champion: Version, record: Mapping[str, Any], train: pd.DataFrame
+              ) -> dict[str, Any]:
     """Return the batches that the champion knows, and the rows of them that it has not seen.
 
     The champion and those it comes from have learned the training rows of its own data version,
@@ -83,9 +86,9 @@ def seen_rows(run: StepRun, champion: Version, record: Mapping, train: pd.DataFr
     return seen
 
 
-def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, recipe: dict,
-             parent: Version | None = None, replayed: dict | None = None,
-             trained_rows: int | None = None) -> Version:
+def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict[str, Any],
+             recipe: dict[str, Any], parent: Version | None = None,
+             replayed: dict[str, Any] | None = None, trained_rows: int | None = None) -> Version:
     """Register an adapter as a new version and place it and its record in the workspace.
 
     The new version has no alias yet. Its bare base is registered too, unless that was done before.
@@ -100,7 +103,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, re
     """
     workspace, config = run.workspace, run.config
     ran = effective_config.made(config, recipe)
-    meta = adapter.read_meta(folder)
+    meta = read_meta(folder)
     _require_own_clean(run, meta)
     train = rows[rows["split"] == "train"]
     if replayed is not None:
@@ -117,7 +120,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, re
             "base_revision": config.model.revision or "none", **hashes}
     example = rows["text"].head(3).tolist()
     bare, _ = register_base(
-        run.mlflow_run, registry.base_name(name), spec=meta["base"]["spec"], hashes=hashes,
+        run.mlflow_run, base_name(name), spec=meta["base"]["spec"], hashes=hashes,
         labels=meta["labels"], cleaning=run.cleaning, archive=base,
         example=example, tags={**tags, "ftzard_run": run.mlflow_run.id},
         answering={key: meta[key] for key in run.task.predictor_meta if key in meta})
@@ -154,7 +157,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, re
         else trained_rows,
         "data": {name: {"path": h.path, "sha256": h.sha256, "commit": h.commit}
                  for name, h in run.inputs.items()},
-        "identity": storage.identity_of(run.path("tokenized")),
+        "identity": identity_of(run.path("tokenized")),
         "params": params,
         **({"temperature": fitted} if fitted else {}),
         "recipe": {**recipe, "replayed": replayed},
@@ -171,7 +174,7 @@ def register(run: StepRun, folder: Path, rows: pd.DataFrame, *, params: dict, re
     return version
 
 
-def _require_own_clean(run: StepRun, meta: Mapping) -> None:
+def _require_own_clean(run: StepRun, meta: Mapping[str, Any]) -> None:
     """Refuse an adapter that does not keep the function with which its texts were cleaned."""
     function, wanted = meta.get("cleaning", {}).get("own"), run.own_clean
     if function == wanted:
@@ -185,13 +188,14 @@ def _require_own_clean(run: StepRun, meta: Mapping) -> None:
         "train again.")
 
 
-def own_functions(run: StepRun) -> dict:
+def own_functions(run: StepRun) -> dict[str, Any]:
     """Return what a record says of the workspace's own code: which files ran, which functions.
 
     own_code: {path: sha256}, of files that git has at the record's commit; clean, own_metrics: the
     functions with the hashes of their sources.
     """
-    entries: dict = {"own_code": {path: used.sha256 for path, used in sorted(run.code.items())}}
+    entries: dict[str, Any] = {
+        "own_code": {path: used.sha256 for path, used in sorted(run.code.items())}}
     if run.own_clean is not None:
         entries["clean"] = {key: run.own_clean[key] for key in ("function", "sha256")}
     if run.own_metrics:
@@ -200,7 +204,7 @@ def own_functions(run: StepRun) -> dict:
     return entries
 
 
-def update_record(run: StepRun, version: Version, entries: dict) -> None:
+def update_record(run: StepRun, version: Version, entries: dict[str, Any]) -> None:
     """Add entries to a version's record; Git_Dvc commits it with this step."""
     path = model_records.write_record(run.workspace, version, entries)
     relative = run.workspace.relative(path)

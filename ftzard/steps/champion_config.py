@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftzard.config.pipeline import Step
 from ftzard.registry import champion_alias, effective_config, model_records
@@ -24,7 +24,7 @@ def require_champion_known(step: Step, location: StepLocation, tracking: runs.Tr
 
 
 def effective_location(step: Step, location: StepLocation, tracking: runs.Tracking
-                       ) -> tuple[StepLocation, dict[str, tuple]]:
+                       ) -> tuple[StepLocation, dict[str, tuple[Any, ...]]]:
     """Return the location with the config that a step uses, and the values it does not use.
 
     Returns:
@@ -42,7 +42,7 @@ def effective_location(step: Step, location: StepLocation, tracking: runs.Tracki
             effective_config.not_used(location.config, used, location.sources))
 
 
-def record_not_used(run: StepRun, not_used: Mapping[str, tuple]) -> None:
+def record_not_used(run: StepRun, not_used: Mapping[str, tuple[Any, ...]]) -> None:
     """Print and record the configured values that a step does not use."""
     if not not_used:
         return

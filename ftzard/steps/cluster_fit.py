@@ -69,7 +69,7 @@ class ClusterFit:
 
         return fit
 
-    def fit(self, config: TrainingConfig, on_epoch: Callable[[dict], object]) -> Fitted:
+    def fit(self, config: TrainingConfig, on_epoch: Callable[[dict[str, Any]], object]) -> Fitted:
         """Train one adapter as a job; its epochs are recorded as they come."""
         (fitted,) = self._run(
             [self._request(config, None)], [0], lambda entry, _: on_epoch(entry),
@@ -77,11 +77,11 @@ class ClusterFit:
         return fitted
 
     def _run(self, requests: list[Request], numbers: list[int],
-             on_epoch: Callable[[dict, int], object], on_step: Callable[[int, int, int], object]
-             ) -> list[Fitted]:
+             on_epoch: Callable[[dict[str, Any], int], object],
+             on_step: Callable[[int, int, int], object]) -> list[Fitted]:
         known: set[tuple[int, int]] = set()
 
-        def record(place: int, event: dict) -> None:
+        def record(place: int, event: dict[str, Any]) -> None:
             number = numbers[place]
             if "epoch" in event:  # one that a later attempt tells again is known
                 entry = event["epoch"]

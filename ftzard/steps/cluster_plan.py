@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftzard.core.durations import duration_text
 from ftzard.tasks.shards import SHARD_ROWS
@@ -40,7 +40,7 @@ class ClusterPlan:
     saturates_at: int
     assumptions: tuple[str, ...]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "assumptions": list(self.assumptions)}
 
     def lines(self) -> list[str]:

@@ -185,7 +185,7 @@ class _Chain:
                      or (stage.validation[factor].astype(str) == value).any())
         return self.stages[first:]
 
-    def require_time(self, choices: list, minutes: float) -> None:
+    def require_time(self, choices: list[Any], minutes: float) -> None:
         """Refuse what would take longer than `minutes`, by the rate that a plan assumes."""
         from ftzard.modeling.inspection import inspect
         from ftzard.modeling.memory import device
@@ -241,13 +241,13 @@ class _Chain:
     def _gated(self, folder: Path, loaded: Any, together: int) -> Any:
         """Return the gate's verdict on the model, with the one without in the champion's place."""
         from ftzard.evaluation import gate
-        from ftzard.modeling import adapter
+        from ftzard.modeling.adapter_meta import read_meta
         from ftzard.modeling.prediction_cache import CachedModel
 
         stage = self.last
         record, config, task = stage.record, stage.record.config, stage.record.task
         own, spec = model_records.version_files(stage.place, record.version)
-        evaluation = task.evaluation.EVALUATION(stage.test, config, adapter.read_meta(own))
+        evaluation = task.evaluation.EVALUATION(stage.test, config, read_meta(own))
         compared = []
         for place, base in ((own, spec), (folder, loaded)):
             predictor = task.predictor.open_predictor(place, base)

@@ -60,6 +60,6 @@ def _by_runs(workspace: Workspace, tracking: "sqlite_reading.Reading | Tracking"
             place = next((json.loads(source)["path"] for name, source in run.datasets
                           if name == artifact), None)
             name = digest and place and name_of(workspace, Path(place), digest)
-            if name:
+            if digest and name:
                 names[digest[:delivery_names.DIGITS]] = name
     return names

@@ -16,7 +16,7 @@ from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 from ftzard.workspace import batch_log, notices, round_notices
 from ftzard.workspace.workspace import Workspace
 
@@ -109,9 +109,9 @@ def test_rows(workspace: Workspace, version: Version) -> pd.DataFrame:
     return rows
 
 
-def _trained_on(workspace: Workspace, version: Version) -> dict:
+def _trained_on(workspace: Workspace, version: Version) -> dict[str, Any]:
     record = model_records.read_record(workspace, version)
-    artifact = (record or {}).get("data", {}).get("tokenized")
+    artifact = record.get("data", {}).get("tokenized") if record else None
     if not artifact:
         raise DataError(f"{version} has no record of the rows it was trained on in "
                         f"{workspace.relative(model_records.record_path(workspace, version))}; "

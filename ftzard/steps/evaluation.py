@@ -12,6 +12,7 @@ import pandas as pd
 from ftzard.errors import ModelError
 from ftzard.evaluation.gate import Verdict
 from ftzard.modeling import adapter, prediction_cache
+from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase, load_base
 from ftzard.modeling.head_labels import with_labels
 from ftzard.modeling.prediction_cache import AnswerStore, CachedModel
@@ -42,12 +43,12 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
     config, workspace = run.config, run.workspace
     kind = run.task.evaluation.EVALUATION
     test = rows[rows["split"] == "test"].reset_index(drop=True)
-    meta = adapter.read_meta(challenger)
+    meta = read_meta(challenger)
     champion = champion_alias.champion(workspace, run.tracking, config.tracking.registered_model)
     files, champion_meta = None, {}
     if champion is not None:
         files = model_records.version_files(workspace, champion)
-        champion_meta = adapter.read_meta(files[0])
+        champion_meta = read_meta(files[0])
         kind.require_comparable(meta, champion_meta, str(champion))
     loaded = load_base(model_records.base_spec(workspace, config.model, config.task.kind),
                        meta["labels"], continues=challenger)
@@ -84,7 +85,7 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
 
 def _named(run: StepRun, verdict: Verdict) -> Verdict:
     """Return a verdict that calls batches by their files' names, as every page is to do."""
-    return replace(verdict, **{which: [batch_names.told(line, run.delivered_as)
+    return replace(verdict, **{which: [batch_names.with_names(line, run.delivered_as)
                                        for line in getattr(verdict, which)]
                                for which in ("reasons", "warnings")})
 
@@ -121,7 +122,7 @@ def _score_earlier(run: StepRun, evaluation: Evaluation, loaded: LoadedBase, sto
             try:
                 files = model_records.version_files(run.workspace, version)
                 kind.require_comparable(
-                    evaluation.meta, adapter.read_meta(files[0]), str(version))
+                    evaluation.meta, read_meta(files[0]), str(version))
                 one = _Version.of(kind, loaded, *files, evaluation.rows)
                 if not one.unanswerable.any():
                     evaluation.earlier[version.number] = one.score(
@@ -152,7 +153,7 @@ class _Version:
     @classmethod
     def of(cls, kind: type[Evaluation], loaded: LoadedBase, folder: Path, spec: BaseSpec,
            test: pd.DataFrame) -> "_Version":
-        meta = adapter.read_meta(folder)
+        meta = read_meta(folder)
         same = (meta["base"]["weight_hash"], meta["tokenizer_hash"]) == (
             loaded.weight_hash, loaded.tokenizer_hash)
         tokenizer = loaded.tokenizer if same else load_tokenizer(spec.source, spec.revision)
@@ -176,7 +177,7 @@ def _on_base(run: StepRun, folder: Path, base: BaseSpec | LoadedBase, loaded: Lo
     """Yield the model of an adapter, which is taken off the loaded base afterwards."""
     model = CachedModel(prediction_cache.identity(folder, base),
                         lambda: run.task.predictor.open_predictor(folder, base), store, **how)
-    with with_labels(loaded, adapter.read_meta(folder)["labels"]):
+    with with_labels(loaded, read_meta(folder)["labels"]):
         try:
             yield model
         finally:

@@ -6,6 +6,7 @@ decision on record, and nothing is spent.
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -23,7 +24,7 @@ from ftzard.workspace.workspace import Workspace
 
 
 def stored_decision(workspace: Workspace, name: str, challenger: Path, champion: Path | None,
-                    rows: pd.DataFrame) -> dict | None:
+                    rows: pd.DataFrame) -> dict[str, Any] | None:
     """Return the decision on record of a challenger against a champion on test rows, or None.
 
     Args:
@@ -71,7 +72,7 @@ def allow(run: StepRun, challenger: Path, champion: Path | None, rows: pd.DataFr
                                   cap=_cap(limits), key=key), None
 
 
-def with_decision(before: list[dict], verdict: Verdict) -> list[dict]:
+def with_decision(before: list[dict[str, Any]], verdict: Verdict) -> list[dict[str, Any]]:
     """Return the decisions of a version's record with this one, once.
 
     Args:
@@ -84,7 +85,7 @@ def with_decision(before: list[dict], verdict: Verdict) -> list[dict]:
                       **verdict.to_dict()}]
 
 
-def standing(workspace: Workspace, name: str, limits: Gate) -> dict | None:
+def standing(workspace: Workspace, name: str, limits: Gate) -> dict[str, Any] | None:
     """Return what is left of the budget, as `error_budget.standing` gives it."""
     return error_budget.standing(model_records.records(workspace, name), limits.error_budget,
                                  limits.rounds, cap=_cap(limits))
@@ -102,7 +103,7 @@ def _cap(limits: Gate) -> float:
     return (1 - limits.confidence) / 2
 
 
-def _key(challenger: Path, champion: Path | None, rows: pd.DataFrame) -> dict:
+def _key(challenger: Path, champion: Path | None, rows: pd.DataFrame) -> dict[str, Any]:
     return error_budget.key_of(
         sha256(weights_file(challenger)),
         None if champion is None else sha256(weights_file(champion)), storage.rows_digest(rows))

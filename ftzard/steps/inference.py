@@ -11,7 +11,7 @@ from ftzard.steps.step_run import StepRun
 from ftzard.tasks import shards as prediction_shards
 from ftzard.tasks.base import Predicted
 from ftzard.tracking import registry
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 
 if TYPE_CHECKING:
     from ftzard.tasks.parts import Predictor

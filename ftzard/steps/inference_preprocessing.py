@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking import registry
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Champion:
 
     version: Version
     folder: Path
-    meta: dict
+    meta: dict[str, Any]
 
 
 def champion(run: StepRun) -> Champion:

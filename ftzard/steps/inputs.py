@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftzard.config.pipeline import Step, step_named
 from ftzard.config.schema import Config
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from ftzard.steps.step_location import StepLocation
 
 
-def step_inputs(step: Step, namespace: Mapping, location: StepLocation
-                ) -> tuple[dict[str, ArtifactRef], dict]:
+def step_inputs(step: Step, namespace: Mapping[str, Any], location: StepLocation
+                ) -> tuple[dict[str, ArtifactRef], dict[str, Any]]:
     """Return the verified inputs of a step by name, and the metadata of the step it follows."""
     inputs = {}
     for name in step.takes:
         value = namespace.get(name)
         if isinstance(value, Mapping):
-            handle = ArtifactRef.from_dict(value)
+            handle = ArtifactRef.from_dict(dict(value))
         else:
             handle = given_or_latest(name, value, location.workspace, location.config)
         verify(handle, location.workspace.root)
         inputs[name] = handle
-    metadata = {}
+    metadata: dict[str, Any] = {}
     if step.after:
         metadata = (namespace.get(f"{step.after}_metadata")
                     or latest_metadata(step_named(step.after), location.workspace))
@@ -96,7 +96,7 @@ def _version(workspace: Workspace, path: Path) -> str | None:
     return latest.commit if latest and latest.md5 == dvc_hash(path) else None
 
 
-def latest_metadata(step: Step, workspace: Workspace) -> dict:
+def latest_metadata(step: Step, workspace: Workspace) -> dict[str, Any]:
     """Return the metadata of a step's latest finished execution."""
     path = workspace.metadata / f"{step.name}.json"
     if not path.is_file():
@@ -129,7 +129,7 @@ def _rows(path: Path) -> int | None:
         ) from error
 
 
-def metadata_if_any(step: str, workspace: Workspace) -> dict | None:
+def metadata_if_any(step: str, workspace: Workspace) -> dict[str, Any] | None:
     """Return the metadata of a step's latest execution, or None if it has not run."""
     path = workspace.metadata / f"{step}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

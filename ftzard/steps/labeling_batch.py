@@ -88,7 +88,8 @@ class LabelingBatch:
         Returns:
             Pairs of a row and the number of people who may still answer it.
         """
-        done, given = set(), defaultdict(int)
+        done: set[str] = set()
+        given: defaultdict[str, int] = defaultdict(int)
         for answer in answers:
             if not self.counts(answer) or not (answer.label or answer.cannot_say):
                 continue
@@ -150,7 +151,7 @@ class LabelingBatch:
         """
         settled = self.store.settlements(self.name)
         disputed = {case.id for case in self.cases(answers)}
-        given = defaultdict(int)
+        given: defaultdict[str, int] = defaultdict(int)
         for answer in answers:
             given[answer.id] += bool(answer.label and self.counts(answer))
         done = []

@@ -6,7 +6,7 @@ import atexit
 import resource
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftzard.core import parent_watchdog
 from ftzard.errors import FtzardError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ftzard.steps.step_run import StepRun
 
 
-def shell():
+def shell() -> Any:
     """Return the IPython shell of this process, or None."""
     ipython = sys.modules.get("IPython")
     return ipython.get_ipython() if ipython else None
@@ -28,7 +28,7 @@ def show_messages_first() -> None:
     if running is None:
         return
 
-    def show(running, kind, error, traceback, tb_offset=None):
+    def show(running: Any, kind: Any, error: Any, traceback: Any, tb_offset: Any = None) -> Any:
         print(f"✗ {error}", file=sys.stderr, flush=True)
         return running.showtraceback((kind, error, traceback), tb_offset=tb_offset)
 
@@ -49,7 +49,7 @@ def close_on_exit(close: Callable[[str, str], None]) -> None:
 
     The status is FAILED for a failed cell, and KILLED when the kernel or its parent ends.
     """
-    def after_cell(result):
+    def after_cell(result: Any) -> None:
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
             close("FAILED", f"{type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -100,7 +100,7 @@ class Plan:
         """Whether the device has enough free memory."""
         return self.memory is None or self.memory.total <= room(self.device)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values; sizes in megabytes of 2**20 bytes."""
         return {
             "job": self.job, "steps": list(JOBS[self.job]), "data": self.source,
@@ -124,7 +124,7 @@ class Plan:
         }
 
 
-def plan(workspace: Workspace, job: str, *requests: Mapping, device: Device | None = None,
+def plan(workspace: Workspace, job: str, *requests: Mapping[str, Any], device: Device | None = None,
          machine: Machine | None = None) -> Plan:
     """Return the estimate for a job with a run's requests over the workspace's config.
 
@@ -274,7 +274,7 @@ def _check_class_weights(config: Config, expected: Expected) -> None:
                             sorted(expected.rows["label"].unique()))
 
 
-def _tried_values(config: Config, name: str) -> list:
+def _tried_values(config: Config, name: str) -> list[Any]:
     """Return the values of a key of `training` in the trials; one trial has the configured one."""
     configured, space = getattr(config.training, name), getattr(config.tuning, name)
     return [configured] if not space or config.tuning.trials == 1 and configured in space else space
@@ -381,7 +381,7 @@ def _smaller(config: Config) -> list[str]:
     return [*overrides, f"model.max_length={max(8, longest // 2)}"]
 
 
-def _champion(workspace: Workspace, config: Config) -> dict:
+def _champion(workspace: Workspace, config: Config) -> dict[str, Any]:
     """Return the champion's record."""
     from ftzard.tracking import registry
 

@@ -6,6 +6,7 @@ from the delivery itself, cleaned and split as the steps will do it. Nothing is 
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,11 @@ from ftzard.sources import ingest
 from ftzard.steps.inputs import given_or_latest
 from ftzard.tasks.base import task_named
 from ftzard.workspace.identity_rules import identity
+from ftzard.workspace.identity_version import identity_of
 from ftzard.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ftzard.modeling.tokenizer import PreTrainedTokenizerBase as Tokenizer
 
 #: Of a larger delivery this many rows are looked at, and the counts are scaled up.
 LOOKED_AT = 20_000
@@ -54,7 +59,8 @@ class Expected:
         return self.rows[self.rows["split"] == name].reset_index(drop=True)
 
 
-def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer) -> Expected:
+def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer: "Tokenizer | None"
+                  ) -> Expected:
     """Return the rows that a job will see.
 
     Args:
@@ -72,7 +78,7 @@ def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer) -> 
     if first == "preprocessing":
         path = _place(workspace, config, "cleaned")
         return _prepared(storage.read_parquet(path), config, tokenizer, _rows_in(workspace, path),
-                         identity=storage.identity_of(path))
+                         identity=identity_of(path))
     if first == "inference_preprocessing":
         return _incoming(workspace, config, tokenizer)
     name = "incoming_tokenized" if first in ("inference", "sampling") else "tokenized"
@@ -87,7 +93,7 @@ def expected_rows(workspace: Workspace, config: Config, job: str, tokenizer) -> 
     return _tokenized(workspace, path)
 
 
-def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
+def _delivered(workspace: Workspace, config: Config, tokenizer: "Tokenizer | None") -> Expected:
     """A raw file, which may be among the workspace's rows already."""
     path = workspace.root / given_or_latest("raw", None, workspace, config).path
     batch = ingest.batch_of(workspace, path)
@@ -100,7 +106,7 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
                     continue
                 return _tokenized(workspace, there, sentence)
             return _prepared(storage.read_parquet(there), config, tokenizer, sentence,
-                             identity=storage.identity_of(there))
+                             identity=identity_of(there))
     data, part = config.data, task_named(config.task.kind).data
     raw = cleaning.sample_rows(part.read(path, data), data.sample_rows, config.seed,
                                data.sample_stratified)
@@ -121,7 +127,7 @@ def _delivered(workspace: Workspace, config: Config, tokenizer) -> Expected:
     return _prepared(everything, config, tokenizer, sentence, scale, identity=rules)
 
 
-def _handed_in(workspace: Workspace, config: Config, tokenizer) -> Expected:
+def _handed_in(workspace: Workspace, config: Config, tokenizer: "Tokenizer | None") -> Expected:
     """Labels that came back, beside all rows there are."""
     path = workspace.root / given_or_latest("labelled", None, workspace, config).path
     new = labeling_queue.read_labelled(path, free=task_named(config.task.kind).labeling.FREE_TEXT)
@@ -158,7 +164,7 @@ def _new_labels(earlier: pd.Series, new: pd.Series) -> tuple[str, ...]:
             "it, and earlier rows count as not asked about it",)
 
 
-def _incoming(workspace: Workspace, config: Config, tokenizer) -> Expected:
+def _incoming(workspace: Workspace, config: Config, tokenizer: "Tokenizer | None") -> Expected:
     """An unlabeled batch."""
     path = workspace.root / given_or_latest("incoming", None, workspace, config).path
     part = task_named(config.task.kind).data
@@ -181,8 +187,8 @@ def _part(raw: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     return part, len(raw) / LOOKED_AT
 
 
-def _prepared(rows: pd.DataFrame, config: Config, tokenizer, sentence: str, scale: float = 1.0, *,
-              identity: int, whole: bool = True) -> Expected:
+def _prepared(rows: pd.DataFrame, config: Config, tokenizer: "Tokenizer | None", sentence: str,
+              scale: float = 1.0, *, identity: int, whole: bool = True) -> Expected:
     """Return cleaned rows with their sides and lengths, as preprocessing will find them.
 
     identity: version of the rules by which texts are the same; whole: whether they are all that
@@ -212,7 +218,7 @@ def _prepared(rows: pd.DataFrame, config: Config, tokenizer, sentence: str, scal
     return Expected(rows.reindex(columns=COLUMNS, fill_value=""), sentence, scale, assumptions)
 
 
-def _as_this_base_does_it(path: Path, config: Config, tokenizer) -> bool:
+def _as_this_base_does_it(path: Path, config: Config, tokenizer: "Tokenizer | None") -> bool:
     """Return whether a tokenized table is of this base; one whose tokenizer is not here made none.
     """
     if tokenizer is None:

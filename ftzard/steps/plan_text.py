@@ -22,7 +22,7 @@ def lines(plan: Plan) -> list[str]:
         output.append("          every other value it reads is a default; 'ftzard config' shows "
                       "all")
     output += [f"not used  {line.replace(' is not used', '', 1)}" for line in plan.not_used]
-    if plan.sizes is None:
+    if plan.sizes is None or plan.memory is None:
         return [*output, *(f"assumed   {line}" for line in plan.assumptions)]
     quantised = f", {plan.sizes.quantised} layers quantised" if plan.sizes.quantised else ""
     output.append(f"base      {plan.base}: {plan.sizes.parameters:,} parameters{quantised}")

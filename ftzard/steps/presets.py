@@ -73,6 +73,8 @@ def _tried(workspace: Workspace, config: Config, choice: str, expected: Expected
                                  changes=False)
     except FtzardError:
         return None
+    if estimate.sizes is None or estimate.memory is None:
+        return None
     if not estimate.fits or estimate.seconds > PATIENCE:
         return None
     return Preset(choice, estimate.sizes.parameters, estimate.memory.total, estimate.seconds)

@@ -11,7 +11,7 @@ import pandas as pd
 from ftzard.errors import ModelError
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking import registry, runs
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 
 INSTEAD = "or choose another sampling.strategy, such as least_confidence"
 
@@ -85,7 +85,7 @@ def _tuning_run(run: StepRun, champion: Version) -> str:
         if entry is None or entry.get("parent") is None:
             break
         version = registry.version(run.tracking, champion.name, entry["parent"])
-    entry = entry or {}
+    entry = entry or model_records.ModelRecord()
     tuning_runs = runs.children(run.tracking, "HP_TUNING", status="FINISHED")
     known = {run.info.run_id for run in tuning_runs}
     if entry.get("tuning_run") in known:

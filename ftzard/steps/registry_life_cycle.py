@@ -24,7 +24,7 @@ from ftzard.steps.trials import log_epoch
 from ftzard.tasks.comparison import Comparison, description
 from ftzard.tasks.comparison_page import speed_of
 from ftzard.tracking import registry
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version, base_name
 from ftzard.training.fit import fit
 
 #: Not one of the steps that Dagster runs: a person reads it and runs it by hand.
@@ -47,7 +47,7 @@ def who(run: StepRun) -> pd.DataFrame:
         "tracking URI": run.tracking.client.shown,
         "user": user or "none (MLFLOW_TRACKING_USERNAME is not set)",
         "experiment": run.config.tracking.experiment, "model": name(run),
-        "base": registry.base_name(name(run))}})
+        "base": base_name(name(run))}})
 
 
 def train(run: StepRun, rows: pd.DataFrame) -> Path:
@@ -82,7 +82,7 @@ def register_base(run: StepRun, folder: Path, **loaded: object) -> Version:
     """
     meta = read_meta(folder)
     version, new = register_bare_base(
-        run.mlflow_run, registry.base_name(name(run)), spec={**meta["base"]["spec"], **loaded},
+        run.mlflow_run, base_name(name(run)), spec={**meta["base"]["spec"], **loaded},
         hashes=model_records.hashes(meta), labels=meta["labels"], cleaning=meta["cleaning"],
         archive=model_records.shipped_base(run.workspace, run.config.model, scratch()),
         example=EXAMPLE, tags={"base_model": run.config.model.source or run.config.model.name,
@@ -94,7 +94,7 @@ def register_base(run: StepRun, folder: Path, **loaded: object) -> Version:
 def table(run: StepRun) -> pd.DataFrame:
     """Return the versions of the notebook's own models as `ftzard models list` shows them."""
     names = registry.names(run.tracking)
-    lines = [line for model in (name(run), registry.base_name(name(run))) if model in names
+    lines = [line for model in (name(run), base_name(name(run))) if model in names
              for line in lookup.listing(run.workspace, model)]
     columns = ["model", "version", "kind", "base", "size_bytes", "created"]
     return pd.DataFrame(lines, columns=columns)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from ftzard.core.artifacts import write_atomically
 from ftzard.data import storage
 from ftzard.evaluation import metric_info
 from ftzard.registry import model_records, promotions
+from ftzard.registry.model_record import ModelRecord
 from ftzard.reporting import report
 from ftzard.reporting.report_data import (
     Facts,
@@ -28,7 +30,7 @@ from ftzard.steps.step_run import StepRun
 from ftzard.steps.trials import curves
 from ftzard.tasks.evaluation import Evaluation
 from ftzard.tracking import record
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 from ftzard.workspace import batch_log
 
 #: What preprocessing counts among the leaks although it stays, on the test side.
@@ -115,7 +117,8 @@ def _is_written(run: StepRun, version: Version, name: str, number: int) -> bool:
     return number == version.number or run.workspace.report.with_name(name).is_file()
 
 
-def _round(entry: Mapping, table: Standings, champion: int | None, page: str | None) -> Round:
+def _round(entry: Mapping[str, Any], table: Standings, champion: int | None, page: str | None
+           ) -> Round:
     number, verdict = int(entry["version"]), entry["verdict"]
     scores, apart = table.line(number), table.apart_of(number)
     line = apart.line if scores is None else scores
@@ -135,7 +138,7 @@ def _round(entry: Mapping, table: Standings, champion: int | None, page: str | N
            for name, value in entry.get("forgetting", {}).items()})
 
 
-def _labels(entry: Mapping) -> dict[str, int | None]:
+def _labels(entry: Mapping[str, Any]) -> dict[str, int | None]:
     """Return how many labeled rows came in with a round, and how many of them are trained on.
 
     A record of before does not say it, but for the first version, to which all rows were new.
@@ -148,7 +151,7 @@ def _labels(entry: Mapping) -> dict[str, int | None]:
     return {"labels": sum(rows.values()), "new_training_rows": rows.get("train", 0)}
 
 
-def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
+def champions_after(records: Sequence[Mapping[str, Any]]) -> dict[int, int | None]:
     """Return, for each version, who was champion once the round that judged it was over.
 
     That includes what a person decided before the next version was made.
@@ -169,13 +172,13 @@ def champions_after(records: Sequence[Mapping]) -> dict[int, int | None]:
     return champions
 
 
-def _by_hand(entry: dict) -> list[str]:
+def _by_hand(entry: dict[str, Any]) -> list[str]:
     """Return a sentence for each time a person made this version champion."""
     return [f"Made champion by {p['who']} on {p['time'][:10]}: {p['reason'].rstrip('.')}."
             for p in entry.get("promotions") or []]
 
 
-def leaks(steps: dict) -> dict:
+def leaks(steps: dict[str, Any]) -> dict[str, Any]:
     """Return the facts of rows that repeat a test row, or nearly: what left training, what stays.
 
     Args:
@@ -190,7 +193,7 @@ def leaks(steps: dict) -> dict:
             "arrived_leaks": steps.get("inference_preprocessing", {}).get("facts", {}).get("leaks")}
 
 
-def _metadata(run: StepRun) -> dict[str, dict]:
+def _metadata(run: StepRun) -> dict[str, dict[str, Any]]:
     """Return the latest metadata of every step that has run, this one's as it stands."""
     metadata = {step.name: json.loads(path.read_text(encoding="utf-8")) for step in STEPS
                 if (path := run.workspace.metadata / f"{step.name}.json").is_file()}
@@ -212,14 +215,14 @@ def _names(version: Version, evaluation: Evaluation) -> dict[str, str]:
             "base": "base, before fine-tuning", "majority": "majority class"}
 
 
-def _examples(rejected: pd.DataFrame | None, each: int = 2) -> list[dict]:
+def _examples(rejected: pd.DataFrame | None, each: int = 2) -> list[dict[str, Any]]:
     if rejected is None or rejected.empty:
         return []
     first = rejected.groupby("reason", sort=False).head(each)
     return first[["reason", "text", "row"]].to_dict("records")
 
 
-def _uncertainty(run: StepRun, steps: dict) -> dict:
+def _uncertainty(run: StepRun, steps: dict[str, Any]) -> dict[str, Any]:
     """Return the latest unlabeled batch's uncertainty, in the round that was trained on it."""
     path, sampled = run.artifact_path("predictions"), steps.get("sampling")
     if run.step.name != "evaluation" or sampled is None or not path.is_file():
@@ -234,8 +237,8 @@ def _uncertainty(run: StepRun, steps: dict) -> dict:
             "asked_of": sampling.get("batch")}
 
 
-def _lineage(run: StepRun, version: Version, steps: dict) -> Lineage:
-    entry = model_records.read_record(run.workspace, version) or model_records.ModelRecord()
+def _lineage(run: StepRun, version: Version, steps: dict[str, Any]) -> Lineage:
+    entry = model_records.read_record(run.workspace, version) or ModelRecord()
     base = entry.get("base", {})
     versions = {h["name"]: h["commit"] for m in steps.values() for h in m.get("artifacts", [])
                 if h.get("commit")}

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftzard.errors import ModelError
 from ftzard.registry import model_records
@@ -126,11 +126,11 @@ def _train_again(place: Workspace, record: ModelRecord, say: Callable[[str], obj
                  ) -> Reproduction:
     from ftzard.core.artifacts import ArtifactRef, verify
     from ftzard.data import storage
-    from ftzard.data.identity import FIRST
     from ftzard.modeling import reproducibility
     from ftzard.modeling.base_model import load_base
     from ftzard.tasks.evaluation import BY_SET
     from ftzard.training.fit import fit
+    from ftzard.workspace.identity_version import FIRST, identity_of
 
     config, recipe, task = record.config, record.recipe, record.task
     tokenized = record.tokenized
@@ -159,7 +159,7 @@ def _train_again(place: Workspace, record: ModelRecord, say: Callable[[str], obj
             task.predictor.open_predictor(fitted.folder, loaded), compared.reset_index(drop=True),
             config, by_set=record.get("answered_by") == BY_SET))
     now = {**_as_recorded(fitted.recipe, recipe),
-           "replayed": recipe["replayed"], "identity": storage.identity_of(path),
+           "replayed": recipe["replayed"], "identity": identity_of(path),
            "base": loaded.weight_hash, "tokenizer": loaded.tokenizer_hash, "test": metrics,
            "clean": cleaning["own"]["sha256"] if "own" in cleaning else None}
     then = {**recipe, "identity": record.get("identity", FIRST),
@@ -199,7 +199,7 @@ def _adapter(place: Workspace, record: ModelRecord) -> Path:
     return archive.unpack(model_records.adapter_archive(place, record.version), place.cache)
 
 
-def _as_recorded(now: Mapping, then: Mapping) -> dict:
+def _as_recorded(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recipe of a fit with the values and measures that the recorded one has.
 
     What was added since is on no record: a value that then did not exist has the default that means
@@ -225,7 +225,7 @@ def differences(then: object, now: object, at: str = "") -> list[str]:
     return [] if then == now else [f"{at}: recorded {then!r}, now {now!r}"]
 
 
-def rounding(then: Mapping, now: Mapping) -> float | None:
+def rounding(then: Mapping[str, Any], now: Mapping[str, Any]) -> float | None:
     """Return the largest relative difference of numbers, None if more differs than rounding does.
 
     Nothing but fractions and the hash of the weights may differ, and no fraction by more than
@@ -245,7 +245,7 @@ def rounding(then: Mapping, now: Mapping) -> float | None:
     return largest if largest <= ROUNDING else None
 
 
-def _surroundings(record: Mapping) -> tuple[list[str], list[str]]:
+def _surroundings(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return what has changed around the model: (package versions, our own code)."""
     import ftzard
     from ftzard.tracking.record import code_hash, package_versions
@@ -255,5 +255,5 @@ def _surroundings(record: Mapping) -> tuple[list[str], list[str]]:
             differences(record.get("code_hash"), code, "code_hash"))
 
 
-def _plain(values: dict) -> dict:
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=lambda v: v.tolist()))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ from ftzard.steps import candidate, cluster_fit
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.steps.trials import log_epoch, note_peak, note_plan, note_resumption
 from ftzard.tracking import registry
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 from ftzard.training import fit as training_fit
 from ftzard.training.fit import Fitted
 
@@ -41,7 +42,7 @@ def champion(run: StepRun) -> Champion:
 
 
 def mix(run: StepRun, champion: Champion, train: pd.DataFrame, ratio: float | None
-        ) -> tuple[pd.DataFrame, dict]:
+        ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the training rows: all that are new to the champion, and some of those that are not.
 
     Args:
@@ -99,7 +100,7 @@ def train(run: StepRun, loaded: LoadedBase, champion: Champion, training_rows: p
     start, part = start_from(run, champion), run.task.model
     extra = part.adapter_meta(run.config, loaded.tokenizer, run.cleaning, continues=start)
 
-    def record(entry: dict) -> None:
+    def record(entry: dict[str, Any]) -> None:
         log_epoch(run.mlflow_run, entry, part.EPOCH_METRIC)
 
     if run.config.compute.kind == "local":
@@ -119,7 +120,7 @@ def train(run: StepRun, loaded: LoadedBase, champion: Champion, training_rows: p
 
 
 def register(run: StepRun, fitted: Fitted, rows: pd.DataFrame, champion: Champion, *,
-             replayed: dict, trained_rows: int) -> Version:
+             replayed: dict[str, Any], trained_rows: int) -> Version:
     """Register the adapter as a new version, and make it the challenger.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -23,11 +23,11 @@ from ftzard.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from ftzard.steps.step_run import StepRun
-    from ftzard.tracking.registry import Version
+    from ftzard.tracking.model_version import Version
 
 
 def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str, ArtifactRef],
-            outputs: Mapping[str, ArtifactRef], facts: Mapping) -> int | None:
+            outputs: Mapping[str, ArtifactRef], facts: Mapping[str, Any]) -> int | None:
     """Return the number of rows that the workspace's own code dropped in a step.
 
     They are those that came in and are neither among its outputs nor counted as rejected. None for
@@ -69,7 +69,7 @@ def dropped(step: str, workspace: Workspace, config: Config, inputs: Mapping[str
 
 
 def _delivered(workspace: Workspace, config: Config, outputs: Mapping[str, ArtifactRef],
-               facts: Mapping) -> int | None:
+               facts: Mapping[str, Any]) -> int | None:
     """Return the number of rows of the delivery; a step has counted those of a file with lines."""
     counted = facts.get("file_rows")
     return ingest.rows_of(workspace.root / outputs["delivery"].path, config) \

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftzard.config.pipeline import BY_NAME, CHAINS
 from ftzard.core.escaping import markdown
@@ -54,7 +54,7 @@ def publish(run: StepRun) -> None:
         note=f"Latest execution: [{run.mlflow_run.name}]({page}).\n\n{summary.note}")
 
 
-def of_step(step: str, facts: Mapping, rows: Mapping[str, int | None], *, round: int,
+def of_step(step: str, facts: Mapping[str, Any], rows: Mapping[str, int | None], *, round: int,
             batch: str | None, dagster: str | None) -> Summary:
     """Return the summary of a step's execution.
 
@@ -83,7 +83,7 @@ def of_step(step: str, facts: Mapping, rows: Mapping[str, int | None], *, round:
                    tags)
 
 
-def of_trial(params: Mapping, metrics: Mapping) -> str:
+def of_trial(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Return the description of a trial: its values, and its scores on validation rows."""
     values = ", ".join(f"{name} {_number(value)}" for name, value in params.items())
     scores = ", ".join(f"{name.replace('_', ' ')} {_number(value)}"
@@ -102,7 +102,7 @@ def round_of(workspace: Workspace, model: str, *, decided: bool) -> int:
     return max(judged, 1) if decided else judged + 1
 
 
-def batch_of(facts: Mapping, latest: Mapping) -> str | None:
+def batch_of(facts: Mapping[str, Any], latest: Mapping[str, Any]) -> str | None:
     """Return the name of a step's delivery, its hash if it has no name, or None.
 
     Args:
@@ -117,7 +117,7 @@ def batch_of(facts: Mapping, latest: Mapping) -> str | None:
 _SCORES = ("accuracy", "macro_f1", "validation_loss", "perplexity", "subset_accuracy")
 
 
-def _verdict(facts: Mapping, verdict: Mapping) -> str:
+def _verdict(facts: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     if not verdict:
         return ""
     reasons = markdown(" ".join(verdict.get("reasons", [])))
@@ -125,8 +125,8 @@ def _verdict(facts: Mapping, verdict: Mapping) -> str:
     return f"{model}, verdict {verdict['decision']}. {reasons}"
 
 
-def _training(facts: Mapping) -> str:
-    trials: Sequence[Mapping] = facts.get("trials") or []
+def _training(facts: Mapping[str, Any]) -> str:
+    trials: Sequence[Mapping[str, Any]] = facts.get("trials") or []
     if facts.get("version"):
         return f"registered {markdown(facts['model'])}@{facts['version']}."
     if not trials:

@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ftzard.compute import waiting as cluster_jobs
 from ftzard.config.pipeline import STEPS
 from ftzard.config.schema import Config
 from ftzard.evaluation import error_budget, gate
 from ftzard.registry import model_records
+from ftzard.registry.model_record import ModelRecord
 from ftzard.reporting import batch_names
 from ftzard.reporting.standings import Standings
 from ftzard.steps.delivery_files import delivered_as
@@ -26,7 +28,7 @@ from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
 
-def gather(workspace: Workspace) -> dict:
+def gather(workspace: Workspace) -> dict[str, Any]:
     """Return what `ftzard status` shows: commit, models, steps, waiting files, drift, pushes."""
     config = workspace.config()
     store = sqlite_reading.of_workspace(workspace, config)
@@ -64,7 +66,8 @@ def gather(workspace: Workspace) -> dict:
     }
 
 
-def _named(entry: dict | None, workspace: Workspace, store: Reading) -> dict | None:
+def _named(entry: dict[str, Any] | None, workspace: Workspace, store: Reading
+           ) -> dict[str, Any] | None:
     """Return the latest entry of a log of batches with the batch's name in the report."""
     if entry is None:
         return None
@@ -73,7 +76,8 @@ def _named(entry: dict | None, workspace: Workspace, store: Reading) -> dict | N
             "sentence": batch_names.with_names(entry["sentence"], names)}
 
 
-def _model(workspace: Workspace, version, table: Standings | None) -> dict | None:
+def _model(workspace: Workspace, version: Version | None, table: Standings | None
+           ) -> dict[str, Any] | None:
     """Return the shown values of a version, with its metrics on the newest test rows, if any.
 
     apart: why it has none; its metrics are then of its own rows. measured_on: which rows.
@@ -82,7 +86,7 @@ def _model(workspace: Workspace, version, table: Standings | None) -> dict | Non
         return None
     line = table.line(version.number) if table else None
     apart = table.apart_of(version.number) if table else None
-    entry = model_records.read_record(workspace, version) or model_records.ModelRecord()
+    entry = model_records.read_record(workspace, version) or ModelRecord()
     base = entry.get("base", {})
     return {
         "name": version.name,
@@ -106,7 +110,7 @@ def _not_known(workspace: Workspace, config: Config, champion: Version | None) -
     return sorted({*(config.data.labels or {}).values()} - {*map(str, record["labels"])})
 
 
-def _step(store: Reading, run_name: str) -> dict:
+def _step(store: Reading, run_name: str) -> dict[str, Any]:
     count, last = store.latest(run_name)
     return {
         "runs": count,

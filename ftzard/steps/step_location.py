@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ftzard.config import effects, unusual
 from ftzard.config.pipeline import JOBS, Step
@@ -36,7 +37,7 @@ class StepLocation:
         return self.dagster_run_id is None
 
 
-def locate(namespace: Mapping, step: Step | None = None) -> StepLocation:
+def locate(namespace: Mapping[str, Any], step: Step | None = None) -> StepLocation:
     """Return where a notebook runs.
 
     Args:

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -28,7 +29,6 @@ from ftzard.core import custom_functions
 from ftzard.core.artifacts import ArtifactRef, dvc_hash, verify, write_json
 from ftzard.core.locks import locked
 from ftzard.data import reading, storage
-from ftzard.data.identity import FIRST
 from ftzard.errors import DataError
 from ftzard.reporting import plots
 from ftzard.steps import (
@@ -47,6 +47,7 @@ from ftzard.tracking.workspace_store import connect
 from ftzard.versioning import delivery_names, git, own_code
 from ftzard.workspace import disk, drop_folders, memory
 from ftzard.workspace.identity_rules import identity
+from ftzard.workspace.identity_version import FIRST
 from ftzard.workspace.workspace import Workspace
 
 
@@ -80,15 +81,15 @@ class StepRun:
     parent: runs.Run
     tracking: runs.Tracking
     inputs: dict[str, ArtifactRef]
-    metadata: dict
+    metadata: dict[str, Any]
     dagster_run_id: str | None
     code: dict[str, own_code.UsedFile] = field(default_factory=dict)
     outputs: dict[str, ArtifactRef] = field(default_factory=dict)
     records: list[str] = field(default_factory=list)
-    facts: dict = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     logged: dict[str, float] = field(default_factory=dict)
     force: bool = False
-    _dagstermill: object | None = None
+    _dagstermill: Any = None
     _open: ExitStack = field(default_factory=ExitStack)
     _trials: list[runs.Run] = field(default_factory=list)
     _closed: bool = False
@@ -110,7 +111,7 @@ class StepRun:
         return identity(self.workspace, self.config, cleaned)
 
     @cached_property
-    def own_clean(self) -> dict | None:
+    def own_clean(self) -> dict[str, Any] | None:
         """The function that `data.clean` names, as `custom_functions.packed` returns it, or None.
         """
         name = self.config.data.clean
@@ -120,7 +121,7 @@ class StepRun:
         return custom_functions.packed(name, sources, "data.clean")
 
     @cached_property
-    def own_metrics(self) -> dict[str, dict]:
+    def own_metrics(self) -> dict[str, dict[str, Any]]:
         """The functions that `metrics` names, as `custom_functions.packed` returns them, by name.
         """
         sources = own_code.custom_sources(self.workspace, self.code)
@@ -128,7 +129,7 @@ class StepRun:
                 for short, name in custom_functions.short_names(self.config.metrics or ()).items()}
 
     @cached_property
-    def cleaning(self) -> dict:
+    def cleaning(self) -> dict[str, Any]:
         """The cleaning options, as `data.cleaning.clean` and an adapter's ftzard.json take them.
         """
         own = self.own_clean
@@ -212,7 +213,7 @@ class StepRun:
 
 
     @property
-    def checkpoints(self) -> dict:
+    def checkpoints(self) -> dict[str, Any]:
         """The checkpoint arguments of `fit` and `search` for this step."""
         return {"checkpoints": self.workspace.checkpoints / self.step.name,
                 "checkpoint_steps": self.config.training.checkpoint_steps}
@@ -251,7 +252,7 @@ class StepRun:
                                     len(part), context, sha256=handle.sha256,
                                     commit=handle.commit, split=split)
 
-    def plot(self, figure: object, name: str) -> Picture:
+    def plot(self, figure: Any, name: str) -> Picture:
         """Record a figure with the run and return it as an image for the notebook."""
         picture = Picture(plots.png(figure))
         self.mlflow_run.binary(picture.png, f"plots/{name}.png")
@@ -278,7 +279,7 @@ class StepRun:
         elif done >= total or done * 4 // total != (done - 1) * 4 // total:
             print(text, flush=True)
 
-    def finish(self) -> dict:
+    def finish(self) -> dict[str, Any]:
         """Close the run as FINISHED, pass on the outputs and return the step's metadata."""
         from ftzard.steps import row_accounts
 
@@ -323,7 +324,7 @@ class StepRun:
         self.mlflow_run.tags({"own_code": json.dumps(
             {path: used.sha256[:16] for path, used in sorted(self.code.items())})})
 
-    def _yield_results(self, metadata: dict) -> None:
+    def _yield_results(self, metadata: dict[str, Any]) -> None:
         if self._dagstermill is None:
             return
         for name in self.step.yields:
@@ -344,7 +345,7 @@ class StepRun:
             self._open.close()
 
 
-def start_step(step: str | Step, namespace: Mapping) -> StepRun:
+def start_step(step: str | Step, namespace: Mapping[str, Any]) -> StepRun:
     """Open the execution of a step from its notebook.
 
     Args:
@@ -374,7 +375,7 @@ def start_step(step: str | Step, namespace: Mapping) -> StepRun:
         code = step_location.used_code(step.notebook, location)
         tracking = connect(workspace, location.config)
         runs.reconcile(tracking)
-        not_used: dict[str, tuple] = {}
+        not_used: dict[str, tuple[Any, ...]] = {}
         if step.models:
             from ftzard.steps import champion_config
 
@@ -417,7 +418,7 @@ def scratch() -> Path:
     return folder
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     """Return a value with numpy's numbers as Python's, so that JSON keeps them numbers."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}

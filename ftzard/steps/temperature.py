@@ -3,7 +3,7 @@
 It is fitted once. The registered version, its record and its evaluation all have this number.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -33,7 +33,7 @@ def fit(run: StepRun, predictor: "Predictor", rows: pd.DataFrame) -> float | Non
     return value
 
 
-def known(run: StepRun) -> dict | None:
+def known(run: StepRun) -> dict[str, Any] | None:
     """Return {temperature, validation_rows} of the model in hand: fitted by this step or by the one
     that made it. None if neither did."""
     return run.facts.get(FACT) or (run.metadata.get("facts") or {}).get(FACT)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ftzard.core import archive
 from ftzard.core.artifacts import sha256
@@ -17,18 +18,19 @@ class TrialLog:
     """Records a search; pass `callbacks` to `search`."""
 
     def __init__(self, run: StepRun):
-        self.run, self.number, self.done = run, 0, []
+        self.run, self.number = run, 0
+        self.done: list[Any] = []
         self.open: dict[int, runs.Run] = {}
         note_plan(run)
 
     @property
-    def callbacks(self) -> dict:
+    def callbacks(self) -> dict[str, Any]:
         return {"on_trial_start": self.start, "on_step": self.step, "on_epoch": self.epoch,
                 "on_trial_end": self.end, "force": self.run.force,
                 "results": EndedFits(step_results.folder(self.run.workspace) / "trials",
                                      lambda: self.open[self.number].id)}
 
-    def start(self, number: int, params: dict) -> None:
+    def start(self, number: int, params: dict[str, Any]) -> None:
         self.number, self.open[number] = number, self.run.trial(number, params)
         shown = ", ".join(f"{k} {v:.3g}" for k, v in params.items())
         print(f"trial {number}: {shown}", flush=True)
@@ -37,13 +39,13 @@ class TrialLog:
         """Show how far a trial is; number: default the one that began last."""
         self.run.progress(done, total, f"trial {self.number if number is None else number}, step")
 
-    def epoch(self, entry: dict, number: int | None = None) -> None:
+    def epoch(self, entry: dict[str, Any], number: int | None = None) -> None:
         """Record an epoch of a trial; number: default the one that began last."""
         trial = self.open[self.number if number is None else number]
         log_epoch(trial, entry, self.run.task.model.EPOCH_METRIC,
                   "" if number is None else f"trial {number}, ")
 
-    def end(self, trial) -> None:
+    def end(self, trial: Any) -> None:
         """Record what a trial gave, with its adapter, and close its run."""
         run = self.open.pop(trial.number)
         packed = archive.pack(trial.folder, trial.folder.with_suffix(".zip"))
@@ -67,14 +69,14 @@ class TrialLog:
             "adapter": f"adapter/{packed.name}", "sha256": sha256(packed),
             "recipe": trial.recipe})
 
-    def ranked(self, trials: list) -> list[dict]:
+    def ranked(self, trials: list[Any]) -> list[dict[str, Any]]:
         """Return the recorded trials in the search's order, best first; record their peak."""
         note_peak(self.run, *(trial.peak for trial in trials))
         by_number = {t["number"]: t for t in self.done}
         return [by_number[t.number] for t in trials]
 
 
-def log_epoch(run: runs.Run, entry: dict, metric: str, of: str = "") -> None:
+def log_epoch(run: runs.Run, entry: dict[str, Any], metric: str, of: str = "") -> None:
     """Record and print an epoch's metrics, and record the loss of each of its steps.
 
     Args:
@@ -92,7 +94,8 @@ def note_plan(run: StepRun) -> None:
     """Record the estimate of the step before it begins: `plan.json` and the peak."""
     estimate = plan.plan_of(run.workspace, f"{run.step.name}_job", run.config)
     run.mlflow_run.text(json.dumps(estimate.to_dict(), indent=1), "plan.json")
-    run.log(estimated_peak_mb=estimate.memory.to_dict()["total_mb"])
+    if estimate.memory is not None:
+        run.log(estimated_peak_mb=estimate.memory.to_dict()["total_mb"])
 
 
 def note_peak(run: StepRun, *peaks: int | None) -> None:
@@ -108,7 +111,7 @@ def note_resumption(run: runs.Run, steps: int) -> None:
         run.tags({"resumed_at_step": steps})
 
 
-def fetch_adapter(run: StepRun, trial: dict) -> Path:
+def fetch_adapter(run: StepRun, trial: dict[str, Any]) -> Path:
     """Return the unpacked adapter of a recorded trial, from MLflow's artifacts.
 
     Raises:
@@ -137,14 +140,14 @@ def _require_same_rows(run: StepRun) -> None:
             "tuning_job' first, or training_pipeline_job, which does both.")
 
 
-def curves(trials: list[dict]) -> list[dict]:
+def curves(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return trials as the learning curves are drawn from: the first is the best."""
     return [{"name": t["name"], "params": t["params"], "best": i == 0, "history": t["history"],
              "best_epoch": t.get("best_epoch"), "pruned": t.get("pruned", False)}
             for i, t in enumerate(trials)]
 
 
-def tried(trials: list[dict], metric: str) -> list[dict]:
+def tried(trials: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
     """Return ranked trials as `plots.trials` draws them."""
     return [{"name": t["name"], "params": t["params"], "best": i == 0, "pruned": t["pruned"],
              "value": t["metrics"][metric]}

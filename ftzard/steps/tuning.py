@@ -1,5 +1,7 @@
 """Step 3: a search for good hyperparameters, each trial an adapter on one shared base."""
 
+from typing import Any
+
 import pandas as pd
 
 from ftzard.config.training_config import TrainingConfig
@@ -46,7 +48,8 @@ def baseline(run: StepRun, loaded: LoadedBase, train: pd.DataFrame, validation: 
 
 
 def search(run: StepRun, loaded: LoadedBase, train: pd.DataFrame, validation: pd.DataFrame,
-           training: TrainingConfig, *, space: dict, trials: int, prune: bool) -> list[dict]:
+           training: TrainingConfig, *, space: dict[str, Any], trials: int, prune: bool
+           ) -> list[dict[str, Any]]:
     """Search, and record each trial with its adapter as a run of MLflow.
 
     Args:

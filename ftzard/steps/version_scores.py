@@ -8,6 +8,7 @@ rows. What a version has answered before comes from the workspace's store of ans
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ from ftzard.modeling.prediction_cache import AnswerStore
 from ftzard.registry import model_records
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking import record
-from ftzard.tracking.registry import Version
+from ftzard.tracking.model_version import Version
 from ftzard.workspace.workspace import Workspace
 
 #: The newest versions that are measured again beside challenger and champion.
@@ -71,8 +72,8 @@ def challenger_number(run: StepRun) -> int | None:
     return (run.metadata.get("facts") or {}).get("version")
 
 
-def entry(run: StepRun, rows: pd.DataFrame, scores: Mapping[int, Mapping],
-          apart: Mapping[int, str]) -> dict:
+def entry(run: StepRun, rows: pd.DataFrame, scores: Mapping[int, Mapping[str, Any]],
+          apart: Mapping[int, str]) -> dict[str, Any]:
     """Return what a record keeps of an evaluation of all versions on the same rows.
 
     Args:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -23,7 +24,7 @@ from ftzard.steps.notebook_shell import show_messages_first
 from ftzard.steps.step_location import StepLocation, locate, used_notebook
 from ftzard.tracking import runs
 from ftzard.tracking.workspace_store import connect
-from ftzard.versioning import commit, own_code, versions
+from ftzard.versioning import commit, own_code, publish, versions
 from ftzard.versioning.commit import CodeFile, Versioned
 from ftzard.workspace.workspace import Workspace
 
@@ -41,9 +42,9 @@ class StepVersion:
 
     step: Step
     location: StepLocation
-    metadata: dict
+    metadata: dict[str, Any]
     artifacts: list[ArtifactRef]
-    dagstermill: object | None
+    dagstermill: Any
     code: dict[str, own_code.UsedFile] = field(default_factory=dict)
 
     def version(self) -> Versioned:
@@ -99,7 +100,7 @@ class StepVersion:
         return ", ".join(tables or files or self.metadata["records"])
 
 
-def finished_step(namespace: Mapping) -> StepVersion:
+def finished_step(namespace: Mapping[str, Any]) -> StepVersion:
     """Return the step whose outputs are to be versioned.
 
     Args:
@@ -127,7 +128,8 @@ def finished_step(namespace: Mapping) -> StepVersion:
                        used_notebook("Git_Dvc", location))
 
 
-def extend_history(workspace: Workspace, parent: runs.Run, names: Mapping[str, str]) -> list[dict]:
+def extend_history(workspace: Workspace, parent: runs.Run, names: Mapping[str, str]
+                   ) -> list[dict[str, Any]]:
     """Add all versions of artifacts to `commit_history.json` of their step's top-level run.
 
     Args:
@@ -155,7 +157,7 @@ def extend_history(workspace: Workspace, parent: runs.Run, names: Mapping[str, s
         return _write(parent, before, _up_to_date(list(entries.values()), *_pushed(root)))
 
 
-def _entry(tracking: runs.Tracking, artifact: str, version: versions.Version) -> dict:
+def _entry(tracking: runs.Tracking, artifact: str, version: versions.Version) -> dict[str, Any]:
     run = runs.known(tracking, version.run_id) if version.run_id else None
     at = datetime.fromisoformat(version.time).astimezone(UTC)
     return {"artifact": artifact, "path": version.path, "commit": version.commit,
@@ -164,13 +166,14 @@ def _entry(tracking: runs.Tracking, artifact: str, version: versions.Version) ->
             "pushed": False, "reason": None}
 
 
-def _write(parent: runs.Run, before: list[dict], entries: list[dict]) -> list[dict]:
+def _write(parent: runs.Run, before: list[dict[str, Any]], entries: list[dict[str, Any]]
+           ) -> list[dict[str, Any]]:
     if entries != before:
         parent.replace_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n", HISTORY)
     return entries
 
 
-def read_history(parent: runs.Run) -> list[dict]:
+def read_history(parent: runs.Run) -> list[dict[str, Any]]:
     """Return the entries of a top-level run's `commit_history.json`; empty if there is none."""
     content = runs.read(parent.tracking, parent.id, HISTORY)
     if content is None:
@@ -216,16 +219,17 @@ def sync_push_state(workspace: Workspace, tracking: runs.Tracking) -> int:
 
 
 def _pushed(root: Path) -> tuple[dict[str, bool], str]:
-    return versions.whether_pushed(root), versions.why_not_pushed(root)
+    return versions.whether_pushed(root), publish.why_not_pushed(root)
 
 
-def _up_to_date(entries: list[dict], pushed: Mapping[str, bool], reason: str) -> list[dict]:
+def _up_to_date(entries: list[dict[str, Any]], pushed: Mapping[str, bool], reason: str
+                ) -> list[dict[str, Any]]:
     """Return the entries with their current push state; those of unknown commits are unchanged."""
     return [entry if entry["commit"] not in pushed else
             {**entry, "pushed": pushed[entry["commit"]],
              "reason": None if pushed[entry["commit"]] else reason} for entry in entries]
 
 
-def _one_writer(workspace: Workspace) -> AbstractContextManager:
+def _one_writer(workspace: Workspace) -> AbstractContextManager[None]:
     return locked(workspace.state / "commit_history.lock",
                   {"pid": os.getpid(), "doing": f"writing {HISTORY}"})

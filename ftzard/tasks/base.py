@@ -53,7 +53,7 @@ class Predicted:
         embeddings: float32 (rows, width).
     """
 
-    columns: dict[str, "Sequence"]
+    columns: dict[str, "Sequence[Any]"]
     metrics: dict[str, float]
     answers: Any
     embeddings: "np.ndarray"
@@ -157,12 +157,12 @@ def tasks_of(labels: "Iterable[str]") -> str:
                    for name in names)
 
 
-def task_in(values: Mapping) -> Task:
+def task_in(values: Mapping[str, Any]) -> Task:
     """Return the task that a spec's values, an adapter's ftzard.json or a base's config names."""
     return task_named(values.get("task", DEFAULT_HEAD.task))
 
 
-def base_spec(values: Mapping) -> BaseSpec:
+def base_spec(values: Mapping[str, Any]) -> BaseSpec:
     """Return a spec from the values that `BaseSpec.to_dict` gave."""
     fields = {key: value for key, value in values.items() if key != "task"}
     return BaseSpec(**fields, head=task_in(values).head)

@@ -71,7 +71,7 @@ from pathlib import Path
 from ftzard.orchestration import lease
 from ftzard.workspace.workspace import Workspace
 lease.RENEW_S = 0.05
-with lease.held(Workspace(Path(sys.argv[1])), "a-run"):
+with lease.holding(Workspace(Path(sys.argv[1])), "a-run"):
     print("working", flush=True)
     sys.stdin.read()
 print("done")

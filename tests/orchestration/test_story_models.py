@@ -1,4 +1,4 @@
-"""Registered models after whole jobs: compared, served by MLflow, and their life in a chapter."""
+"""Registered models after whole jobs: compared, served by MLflow, and their life in a notebook."""
 
 import json
 import os
@@ -139,7 +139,7 @@ def ask(url: str, question: str, server: subprocess.Popen) -> bytes:
     pytest.fail("the server did not come up")
 
 
-def test_the_chapter_runs_by_hand_and_leaves_the_champion_and_no_model(story, tmp_path):
+def test_the_notebook_runs_by_hand_and_leaves_the_champion_and_no_model(story, tmp_path):
     tracking = story.tracking()
     before = {name: ([str(v) for v in registry.versions(tracking, name)],
                      registry.aliases(tracking, name)) for name in registry.names(tracking)}

@@ -22,7 +22,7 @@ CHAMPION = Version("Moods", 3, "run", {})
 
 
 class Opened(SimpleNamespace):
-    """What `compare` asks of a chapter, with what it was told."""
+    """What `compare` asks of a step's run, with what it recorded."""
 
     def __init__(self, workspace, **config):
         super().__init__(workspace=workspace, config=compose(config), logged={}, said={}, kept={},

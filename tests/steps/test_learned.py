@@ -25,7 +25,7 @@ NOW = pd.concat([rows("X", range(30)), rows("X", range(40, 90)), rows("Y", range
 
 @pytest.fixture
 def retraining(workspace):
-    """A chapter whose table has grown since the champion was trained, and the champion's record."""
+    """A step whose table has grown since the champion was trained, and the champion's record."""
     path = workspace.root / "data/tokenized/tokenized.parquet"
     handle = workspace.handle("tokenized", storage.write_parquet(BEFORE, path), len(BEFORE))
     done = version(workspace.root, [handle], message="preprocessing", run_id="1" * 32,

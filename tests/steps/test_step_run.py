@@ -1,4 +1,4 @@
-"""A chapter's run is closed however its notebook ends: last cell, failed cell, exit, kill."""
+"""A step's run is closed however its notebook ends: last cell, failed cell, exit, kill."""
 
 import subprocess
 import sys

@@ -92,7 +92,7 @@ class TestNeeds:
     def test_nothing_is_needed_for_no_platform(self):
         mirror.require([])
 
-    def test_a_chapter_by_hand_and_a_job_ask_before_they_record(self, workspace, monkeypatch):
+    def test_a_notebook_by_hand_and_a_job_ask_before_they_record(self, workspace, monkeypatch):
         monkeypatch.setattr(mirror, "find_spec", lambda name: None)
         config = workspace.config({"tracking": {"mirror": ["comet"]}})
         with pytest.raises(TrackingError, match="tracking.mirror names comet"):

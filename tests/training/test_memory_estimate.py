@@ -251,7 +251,7 @@ spec = BaseSpec(source=sys.argv[1] + "/base", name="x", quantisation="none", max
 loaded = load_base(spec, device="cpu")
 adapted = attach(loaded, seed=1, rank=8, alpha=16.0)
 rows = pandas.DataFrame({"input_ids": [list(range(2, 131))] * 16, "prompt_length": 1})
-with memory.watched("cpu", loaded.held) as peak:
+with memory.watched("cpu", loaded.resident_before) as peak:
     train(adapted, Answers(adapted, rows, rows[:2], None), TrainingConfig(
         epochs=1, learning_rate=1e-3, batch_size=8, metric="validation_loss"))
 expected = rehearsal.peak(spec, config, 0, 8, 129, device="cpu", rank=8, keeps=False)[1]
