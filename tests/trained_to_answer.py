@@ -1,7 +1,8 @@
 """A workspace whose model writes answers, trained and registered by the steps' own calls.
 
 Made once for each process that runs tests, and only read. It has learned four kinds of instruction
-of one word each by heart, so that its answers are known.
+of one word each by heart, so that its answers are known. A function of its workspace's own makes
+"colour" of the word "hue", which no row of its training has; a metric of its own counts words.
 """
 
 import json
@@ -10,6 +11,7 @@ import shutil
 import pytest
 
 from ftzard.data import storage
+from ftzard.data.cleaning import cleaned_by
 from ftzard.orchestration.create_workspace import create
 from ftzard.registry import model_records
 from ftzard.steps.step_run import start_step
@@ -22,7 +24,14 @@ ANSWERS = {"the sky": "blue", "the grass": "green", "the sun": "yellow", "the sn
 KNOWN = {"model": {"max_length": 96,
                    "build": {"layers": 2, "width": 64, "heads": 2, "vocabulary": 400, "seed": 0},
                    "quantisation": "none"},
-         "tracking": {"registered_model": NAME}, "versioning": {"push": False}}
+         "tracking": {"registered_model": NAME}, "versioning": {"push": False},
+         "data": {"clean": "asked:plain"}}
+CUSTOM = {
+    "asked.py": 'def plain(text):\n    return text.replace("hue", "colour")\n',
+    "written.py": "def one_word(wanted, written, rows):\n"
+                  "    assert list(rows) == ['text', 'confidence', 'tokens', 'finished']\n"
+                  "    assert rows['text'].str.startswith('Name the colour').all()\n"
+                  "    return sum(len(a.split()) == 1 for a in written) / len(written)\n"}
 
 
 def line(loss: float) -> dict:
@@ -41,8 +50,12 @@ def answering(tmp_path_factory) -> Workspace:
             config[group] = {**config.get(group, {}), **values}
         config["task"] = {"choice": "instruction_tuning",
                           "instructions": {"max_new_tokens": 6, "packing": False}}
+        config["metrics"] = ["written:one_word"]
         workspace = create(tmp_path_factory.mktemp("answering") / "ws", config=config,
                            invent_identity=True)
+        (workspace.root / "custom").mkdir()
+        for name, text in CUSTOM.items():
+            (workspace.root / "custom" / name).write_text(text)
         patch.setenv("FTZARD_WORKSPACE", str(workspace.root))
         return _train(workspace)
 
@@ -76,7 +89,8 @@ def _train(workspace: Workspace) -> Workspace:
     shutil.rmtree(workspace.root / "scratch")
     spec = model_records.base_spec(workspace, config.model, config.task.kind)
     loaded = load_base(spec)
-    kept = model.adapter_meta(config, loaded.tokenizer, {})
+    cleaning = model_records.cleaning_now(workspace, config.data)
+    kept = model.adapter_meta(config, loaded.tokenizer, cleaning)
     encoded = tokenization.encode(
         rows["messages"].map(json.loads).tolist(), rows["label"].tolist(), loaded.tokenizer,
         chat_template.from_meta(kept["template"]), spec.max_length)
@@ -84,7 +98,7 @@ def _train(workspace: Workspace) -> Workspace:
     rows = rows.assign(
         id=[f"row{n}" for n in range(len(rows))], batch="b1", source="", split=sides,
         input_ids=encoded.input_ids, prompt_length=encoded.prompt_length, length=encoded.length,
-        cut=encoded.cut)
+        cut=encoded.cut, cleaned_by=cleaned_by(cleaning["own"]))
     storage.write_parquet(rows, workspace.root / config.paths.tokenized)
     for number in (1, 2):
         run = start_step("retraining", {"overrides": []})

@@ -179,8 +179,6 @@ _FOR_TASK = {
     ("data.link", "tuning"): _LABELS,
     ("data.mention", "retraining"): _LABELS,
     ("data.link", "retraining"): _LABELS,
-    **{("data.clean", step): _LABELS for step in ("cleaning", "tuning", "choosing", "retraining")},
-    **{("metrics", step): _LABELS for step in _JUDGED.split()},
     **{(f"gate.{name}", step): _LABELS for step in ("choosing", "evaluation")
        for name in ("max_class_loss", "first_baseline_margin")},
     **{(f"gate.{name}", step): ("classification",) for step in ("choosing", "evaluation")

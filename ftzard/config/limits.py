@@ -260,15 +260,10 @@ def _of_data(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
 def _of_own_functions(config: Config) -> Iterator[tuple[str, Any, bool, str]]:
     """Yield what the names of a workspace's own functions must look like."""
     clean, metrics = config.data.clean, config.metrics
-    classifies = config.task.kind in _METRICS
     yield "data.clean", clean, clean is None or bool(custom_functions.NAME.fullmatch(clean)), (
         f"{custom_functions.EXPECTED}; or null")
-    yield ("data.clean", clean, clean is None or classifies,
-           f"null with task={config.task.kind}, where texts stay as they are written")
     yield ("metrics", metrics, all(custom_functions.NAME.fullmatch(m) for m in metrics or ()),
            f"names such as {custom_functions.EXPECTED}; or null")
-    yield ("metrics", metrics, not metrics or classifies,
-           f"null with task={config.task.kind}, whose answers have no probabilities of labels")
     short = [m.partition(":")[2] for m in metrics or ()]
     yield ("metrics", metrics, len(set(short)) == len(short),
            "functions with different names, under which they stand in tables")
@@ -285,7 +280,8 @@ _METRICS = {
                     "validation_loss")}
 #: What stands in the tables of models already.
 _MEASURED = ("model", "accuracy", "lower", "upper", "macro_f1", "n", "balanced_accuracy", "loss",
-             "score", "measure", "micro_f1", "subset_accuracy")
+             "score", "measure", "micro_f1", "subset_accuracy", "perplexity", "rouge_l",
+             "exact_match", "generated", "finished", "supervised_tokens", "tokens", "samples_f1")
 
 
 def _known_encoding(name: str) -> bool:

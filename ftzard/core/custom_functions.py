@@ -216,7 +216,8 @@ def function(value: Mapping[str, Any], key: str, arguments: int) -> Callable[...
     try:
         inspect.signature(loaded).bind(*range(arguments))
     except TypeError as error:
-        takes = "one text" if arguments == 1 else "y_true, y_pred and probabilities"
+        takes = "one text" if arguments == 1 else (
+            "the wanted labels or answers, the model's, and a table of the rows")
         raise DataError(f"{key}={name}{inspect.signature(loaded)} cannot be called with {takes}: "
                         f"{error}.") from error
     except ValueError:  # a function of C has no signature
@@ -278,19 +279,39 @@ def cleaned(texts: Sequence[str], value: Mapping[str, Any],
     return results
 
 
+def require_same(once: Sequence[str], again: Sequence[str], value: Mapping[str, Any],
+                 rows: Sequence[Any], given: str) -> None:
+    """Raise DataError, with the row, for a text of which `data.clean` makes two.
+
+    Args:
+        once: what it made of texts.
+        again: what it made when it was called again.
+        value: the function, as `packed` returns it.
+        rows: the texts' numbers, for the message.
+        given: what it was called with again, in words.
+    """
+    for row, first, second in zip(rows, once, again, strict=True):
+        if first != second:
+            raise DataError(
+                f"data.clean={value['function']} made {first[:60]!r} of row {row}, and "
+                f"{second[:60]!r} when it was given {given} again; expected a function that makes "
+                "the same of a text each time and leaves a cleaned text as it is.")
+
+
 def _shown(value: object) -> str:
     return f"{repr(value)[:60]} ({type(value).__name__})"
 
 
 def measured(names_and_values: Mapping[str, Mapping[str, Any]], labels: Sequence[str],
-             answers: Sequence[str], probabilities: Any) -> dict[str, float]:
+             answers: Sequence[str], table: Any) -> dict[str, float]:
     """Return the values of a workspace's own metrics by name.
 
     Args:
         names_and_values: {short name: value as `packed` returns it}.
-        labels: the true label of each row.
-        answers: the label that the model gave each.
-        probabilities: a table (rows, labels) with the labels as columns.
+        labels: the true label, or the wanted answer, of each row.
+        answers: the label that the model gave each, or the answer that it wrote.
+        table: a line per row: of labels their probabilities, with the labels as columns; of
+            answers what a task says of each.
 
     Raises:
         DataError: a function raises, or returns no finite number, or another one when it is called
@@ -302,7 +323,7 @@ def measured(names_and_values: Mapping[str, Mapping[str, Any]], labels: Sequence
         numbers = []
         for _ in range(2):
             try:
-                number = call(list(labels), list(answers), probabilities.copy())
+                number = call(list(labels), list(answers), table.copy())
             except (Exception, SystemExit) as error:
                 raise DataError(f"metrics: {value['function']} failed on {len(labels):,} rows: "
                                 f"{_message(error)}.") from error

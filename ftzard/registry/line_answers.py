@@ -1,7 +1,7 @@
 """What a model answers to the lines of a batch, and how each answer is written."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,8 @@ def answering(files: "Files", abstain_below: float | None) -> Callable[[list[Lin
                      abstain_below=abstain_below)
 
     def answered(lines: list[Line]) -> list[dict]:
-        cleaned = iter(cleaned_each(files, [line.text for line in lines if not line.messages]))
-        return _each_with_text([line.messages or next(cleaned) for line in lines], answer)
+        asked = cleaned_each(files, [line.messages or line.text for line in lines])
+        return _each_with_text(asked, answer)
 
     return answered
 
@@ -44,9 +44,9 @@ def answered(batch: list[Line], answer: Callable[[list[Line]], list[dict]]) -> I
             yield {**output, "text": line.text, **prediction}
 
 
-def cleaned_each(files: "Files", texts: list[str]) -> list[str | FunctionError]:
-    """Return texts as the model's were cleaned; in place of one on which its own function fails,
-    the error."""
+def cleaned_each(files: "Files", texts: list) -> list:
+    """Return texts, or messages, as the model's were cleaned; in place of one on which its own
+    function fails, the error."""
     try:
         return files.cleaned(texts)
     except FunctionError as error:
@@ -58,11 +58,16 @@ def cleaned_each(files: "Files", texts: list[str]) -> list[str | FunctionError]:
 def _each_with_text(asked: list, answer: Callable[[list], list[dict]]) -> list[dict]:
     """Return the answer to each, or its error: what is empty once cleaned is no text."""
     wrong = [{"error": text.about} if isinstance(text, FunctionError) else
-             {"error": "empty text"} if isinstance(text, str) and is_blank(text) else None
-             for text in asked]
+             {"error": "empty text"} if _is_empty(text) else None for text in asked]
     full = [text for text, error in zip(asked, wrong, strict=True) if error is None]
     answers = iter(answer(full) if full else ())
     return [next(answers) if error is None else error for error in wrong]
+
+
+def _is_empty(asked: str | Sequence[Mapping]) -> bool:
+    """Return whether a text, or a message of a chat, has nothing to read."""
+    return is_blank(asked) if isinstance(asked, str) else any(
+        is_blank(turn["content"]) for turn in asked)
 
 
 def as_json(output: dict) -> str:

@@ -69,8 +69,8 @@ class Files:
         """Name of the task that it is for."""
         return self.base.get("task", DEFAULT_HEAD.task)
 
-    def cleaned(self, texts: Iterable[str]) -> list[str]:
-        """Return raw texts as those of training were cleaned."""
+    def cleaned(self, texts: Iterable) -> list:
+        """Return raw texts, or the messages of chats, as those of training were cleaned."""
         from ftzard.tasks.loading import clean
 
         return clean(texts, self.base, self.cleaning)

@@ -1,9 +1,11 @@
 """Which rows of a file the compared models have learned: on those, neither shows what it can."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ftzard.data.messages import as_text, to_json
 from ftzard.data.near_duplicates import repeats
 from ftzard.errors import VersioningError
 from ftzard.registry import model_records
@@ -32,14 +34,19 @@ def counted(workspace: Workspace, models: Sequence[Files], rows: pd.DataFrame) -
         if trained is None:
             by[model.name] = None
             continue
-        if model.cleaning.get("own"):  # of another model the texts may be others
-            compared = rows.assign(text=model.cleaned(rows["text"]))
-        else:
-            compared = rows
+        compared = _as_it_reads(model, rows) if model.cleaning.get("own") else rows
         repeated = repeats(compared, trained, rules, repeated_of)
         by[model.name] = int(repeated.sum())
         any_of_them |= repeated
     return {"rows": int(any_of_them.sum()), "by": by}
+
+
+def _as_it_reads(model: Files, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows cleaned by a model's own function; of another model the texts may be others."""
+    if "messages" not in rows:
+        return rows.assign(text=model.cleaned(rows["text"]))
+    chats = model.cleaned(rows["messages"].map(json.loads))
+    return rows.assign(text=list(map(as_text, chats)), messages=list(map(to_json, chats)))
 
 
 def sentence(rows: Mapping) -> str:

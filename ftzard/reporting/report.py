@@ -88,7 +88,19 @@ def write_index(rounds: Sequence[Round], title: str, path: Path) -> Path:
 def glance(facts: Facts, task: TaskSections) -> list[Markup]:
     """Return the verdict in words, the figures a reader remembers, and the table of models."""
     return [_verdict(facts, task), task.figures, tag("h2", "The models, on the same test rows"),
-            *task.models]
+            *task.models, *_own_metrics(facts)]
+
+
+def _own_metrics(facts: Facts) -> list[Markup]:
+    """Return the table of the workspace's own metrics, a line per model, or nothing."""
+    own = facts.own_metrics
+    if not own:
+        return []
+    metrics = list(dict.fromkeys(metric for values in own.values() for metric in values))
+    lines = [(name, *(f"{values[metric]:,.4g}" for metric in metrics))
+             for name, values in own.items()]
+    return [tag("h3", "This workspace's own metrics, of the same models", class_="gap"),
+            html.table(("model", *metrics), lines, (None, *("number" for _ in metrics)))]
 
 
 def labelling(facts: Facts, task: TaskSections) -> Markup:

@@ -239,6 +239,7 @@ class Facts:
     trials, test, rounds, lineage: see their classes; curves: what of each epoch is drawn, the last
     is the metric that is told of a trial.
     task_facts: what only the task's own sections read.
+    own_metrics: the workspace's own metrics, {model's name: {metric: value}}.
     answers: of a round of instruction tuning, which has no models, class_counts and test of its
     own; the sections that need classes are then left out.
     uncertainty: one number per unlabelled row; threshold: the least uncertain row asked for;
@@ -279,6 +280,7 @@ class Facts:
     trials: Sequence[Trial] = ()
     curves: Sequence[str] = ("loss", "accuracy")
     task_facts: Mapping[str, Any] | None = None
+    own_metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     test: Test | None = None
     answers: Answers | None = None
     uncertainty: Sequence[float] | None = None

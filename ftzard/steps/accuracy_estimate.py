@@ -63,9 +63,9 @@ def show(result: Estimate | None) -> pd.DataFrame | str:
     """Return the estimate as a table, for the notebook: all rows, and the recall of each class."""
     if result is None:
         return "accuracy without labels is not estimated here (drift.estimate_accuracy)"
-    print(f"accuracy: {result.sentence}")
     if result.estimate is None:
-        return result.sentence
+        return f"accuracy {result.sentence}"
+    print(f"accuracy: {result.sentence}")
     lines = [{"of": "accuracy", "estimate": result.estimate, "lower": result.lower,
               "upper": result.upper, "rows": result.n},
              *({"of": f"recall of {c['label']}", "estimate": c["estimate"], "lower": c["lower"],

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ftzard.errors import ModelError
+from ftzard.evaluation.gate import Verdict
 from ftzard.modeling import adapter, prediction_cache
 from ftzard.modeling.adapter_meta import read_meta
 from ftzard.modeling.base_model import LoadedBase, load_base
@@ -18,6 +19,7 @@ from ftzard.modeling.prediction_cache import AnswerStore, CachedModel
 from ftzard.modeling.spec import BaseSpec
 from ftzard.modeling.tokenizer import load_tokenizer
 from ftzard.registry import champion_alias, model_records
+from ftzard.reporting import batch_names
 from ftzard.steps import (
     first_model,
     gate_budget,
@@ -86,8 +88,15 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
     vanished = row_accounts.vanished_test_rows(workspace, champion, rows)
     run.log(test_rows_vanished=sum(vanished.values()))
     verdict = row_accounts.with_vanished(verdict, vanished, champion)
-    evaluation.verdict = first_model.with_advice(run, verdict, rows)
+    evaluation.verdict = _named(run, first_model.with_advice(run, verdict, rows))
     return _answered(run, evaluation, store)
+
+
+def _named(run: StepRun, verdict: Verdict) -> Verdict:
+    """Return a verdict that calls batches by their files' names, as every page is to do."""
+    return replace(verdict, **{which: [batch_names.with_names(line, run.delivered_as)
+                                       for line in getattr(verdict, which)]
+                               for which in ("reasons", "warnings")})
 
 
 def _answered(run: StepRun, evaluation: Evaluation, store: AnswerStore) -> Evaluation:

@@ -33,6 +33,15 @@ def show_messages_first() -> None:
         return running.showtraceback((kind, error, traceback), tb_offset=tb_offset)
 
     running.set_custom_exc((FtzardError,), show)
+    show_whole_texts()
+
+
+def show_whole_texts() -> None:
+    """Let tables in the notebook show texts to be judged, and numbers with four digits."""
+    import pandas
+
+    pandas.set_option("display.max_colwidth", 160)
+    pandas.set_option("display.precision", 4)
 
 
 def close_on_exit(close: Callable[[str, str], None]) -> None:

@@ -63,6 +63,7 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
     cleaning = steps.get("cleaning", {}).get("facts", {})
     dropped = {name: count for name in ("cleaning", "preprocessing")
                if (count := steps.get(name, {}).get("facts", {}).get("rows_dropped_by_own_code"))}
+    names = _names(version, evaluation)
     trained = steps.get("tuning" if run.step.name == "choosing" else "retraining", {})
     return Facts(
         title=f"{version.name}: {_what(run, evaluation, version)}",
@@ -91,9 +92,10 @@ def facts(run: StepRun, version: Version, evaluation: Evaluation,
         delivered_as=run.delivered_as,
         pages=ALL_REPORTS,
         lineage=_lineage(run, version, steps),
+        own_metrics={names.get(role, role): own for role in evaluation.answers
+                     if (own := evaluation.own(role))},
         **run.task.report.facts(
-            evaluation, rows, _names(version, evaluation),
-            steps.get("preprocessing", {}).get("facts", {})),
+            evaluation, rows, names, steps.get("preprocessing", {}).get("facts", {})),
         **_uncertainty(run, steps))
 
 

@@ -39,6 +39,7 @@ from ftzard.steps import (
     step_location,
 )
 from ftzard.steps.inputs import step_inputs
+from ftzard.steps.shown_facts import ShownFacts
 from ftzard.steps.step_location import locate
 from ftzard.tasks.base import Task, task_named
 from ftzard.tracking import access, record, runs
@@ -307,7 +308,7 @@ class StepRun:
         self._yield_results(metadata)
         self._close("FINISHED")
         shutil.rmtree(self.workspace.checkpoints / self.step.name, ignore_errors=True)
-        return metadata
+        return {**metadata, "facts": ShownFacts(self.facts)}
 
     def _add_imported_code(self) -> None:
         """Add the workspace's modules that this process has imported, and record all code used.

@@ -6,7 +6,7 @@ from typing import Any
 
 from ftzard.core import archive
 from ftzard.core.artifacts import sha256
-from ftzard.errors import ModelError
+from ftzard.errors import DataError, ModelError
 from ftzard.steps import plan, run_description
 from ftzard.steps.step_run import StepRun, scratch
 from ftzard.tracking import runs
@@ -112,7 +112,14 @@ def note_resumption(run: runs.Run, steps: int) -> None:
 
 
 def fetch_adapter(run: StepRun, trial: dict[str, Any]) -> Path:
-    """Return the unpacked adapter of a recorded trial, from MLflow's artifacts."""
+    """Return the unpacked adapter of a recorded trial, from MLflow's artifacts.
+
+    Raises:
+        DataError: the trials were trained on other rows than this step has, so that the model's
+            record would not be true.
+        ModelError: the adapter is not the one that was recorded.
+    """
+    _require_same_rows(run)
     folder = scratch()
     zipped = run.tracking.client.download_artifacts(trial["run_id"], trial["adapter"],
                                                         str(folder))
@@ -121,6 +128,16 @@ def fetch_adapter(run: StepRun, trial: dict[str, Any]) -> Path:
             f"the adapter of {trial['name']} in MLflow's run {trial['run_id']} has other bytes "
             "than tuning has recorded; 'ftzard run tuning_job --force' trains it again.")
     return archive.unpack(Path(zipped), run.workspace.cache)
+
+
+def _require_same_rows(run: StepRun) -> None:
+    known = run.metadata.get("facts", {}).get("tokenized")
+    if run.step.after == "tuning" and known not in (None, run.inputs["tokenized"].sha256):
+        raise DataError(
+            f"the latest trials were trained on other rows than {run.inputs['tokenized'].path} has "
+            f"now (sha256 {known[:12]}, now {run.inputs['tokenized'].sha256[:12]}); expected the "
+            "same, since the model's record says which rows it learned. Run 'ftzard run "
+            "tuning_job' first, or training_pipeline_job, which does both.")
 
 
 def curves(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ def search(run: StepRun, loaded: LoadedBase, train: pd.DataFrame, validation: pd
         loaded, train, validation, task=run.task, config=training, space=space, trials=trials,
         prune=prune, parallel=run.config.compute.parallel, fit_group=fit_group, folder=scratch(),
         extra=extra, **run.checkpoints, **log.callbacks))
-    run.record_facts(trials=ranked)
+    run.record_facts(trials=ranked, tokenized=run.inputs["tokenized"].sha256)
     run.log(**{f"best_validation_{name}": value for name, value in ranked[0]["metrics"].items()
                if name != "epoch"})
     return ranked

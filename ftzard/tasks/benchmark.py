@@ -16,10 +16,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy
+import pandas
 import torch
 from torch import nn
 
@@ -33,6 +34,8 @@ from ftzard.tasks.loading import load_predictor
 
 #: Passes of each model that count.
 PASSES = 5
+#: What is told of each answer beside its words.
+OF_ANSWERS = ("confidence", "tokens", "finished")
 TIMES = ("latency_ms", "rows_per_second", "tokens_per_second")
 
 
@@ -121,6 +124,7 @@ class Written:
             for its answer.
         cut: int32 (rows,), tokens of the answer beyond the longest input.
         answers: Of the rows that were to be answered, '' where lost.
+        of_answers: Confidence, tokens and finished of each answer, an array by name.
     """
 
     loss: numpy.ndarray
@@ -128,11 +132,17 @@ class Written:
     lost: numpy.ndarray
     cut: numpy.ndarray
     answers: list[str]
+    of_answers: Mapping[str, numpy.ndarray] = field(default_factory=dict)
+
+    def table(self, which: Sequence[int]) -> pandas.DataFrame:
+        """Return some answers as a table: answer, confidence, tokens, finished."""
+        return pandas.DataFrame({"answer": self.answers, **self.of_answers}).iloc[
+            list(which)].reset_index(drop=True)
 
 
 def measured_answers(
     subjects: Sequence[Subject],
-    messages: Sequence[Sequence[Mapping[str, str]]],
+    messages: Sequence[Sequence[Sequence[Mapping[str, str]]]],
     wanted: Sequence[str],
     asked: Sequence[int],
     *,
@@ -143,14 +153,16 @@ def measured_answers(
 ) -> list[tuple[Written, Speed]]:
     """Return how likely each model finds wanted answers, what it writes itself, and its speed.
 
-    asked: the numbers of the rows for which it writes; the rest as for `measured`. Raises
-    ModelError as `measured` does.
+    messages: of each model, as it reads them; asked: the numbers of the rows for which it writes;
+    the rest as for `measured`. Raises ModelError as `measured` does.
     """
-    task = {"messages": [list(turns) for turns in messages], "wanted": list(wanted),
-            "asked": [int(number) for number in asked]}
-    outputs = _asked(subjects, [task] * len(subjects), threads, batch_size, timeout, on_start)
+    tasks = [{"messages": [list(turns) for turns in part], "wanted": list(wanted),
+              "asked": [int(number) for number in asked]} for part in messages]
+    outputs = _asked(subjects, tasks, threads, batch_size, timeout, on_start)
     return [(Written(output["loss"], output["tokens"], output["lost"], output["cut"],
-                     output["answers"].tolist()), speed) for output, speed in outputs]
+                     output["answers"].tolist(),
+                     {name: output[f"answer_{name}"] for name in OF_ANSWERS}), speed)
+            for output, speed in outputs]
 
 
 def _asked(subjects: Sequence[Subject], tasks: Sequence[Mapping], threads: int, batch_size: int,

@@ -48,6 +48,7 @@ class Comparison(ABC):
         speeds: of each model.
         disagreements: rows that they answer differently.
         caveat: a sentence on rows that either has learned, or nothing.
+        own: the workspace's own metrics, {name: {first, second}}.
     """
 
     names: tuple[str, str]
@@ -59,6 +60,7 @@ class Comparison(ABC):
     speeds: "tuple[Speed, Speed]"
     disagreements: pd.DataFrame
     caveat: str = ""
+    own: dict[str, dict[str, float]] = field(default_factory=dict)
 
     #: Heading of the disagreements, and the columns of a row and of its label.
     disagreements_title: ClassVar[str]
@@ -75,6 +77,11 @@ class Comparison(ABC):
     @abstractmethod
     def score_lines(self) -> list[Line]:
         """Return (score, of the first, of the second, difference) as texts."""
+
+    def own_lines(self) -> list[Line]:
+        """Return (metric, of the first, of the second, difference) as texts, of own metrics."""
+        return [number_line(name, values["first"], values["second"], ".4g")
+                for name, values in self.own.items()]
 
     @abstractmethod
     def disagreement_lines(self, most: int) -> list[Line]:
@@ -112,7 +119,7 @@ class Comparison(ABC):
             "models": [{"name": name, "asked": asked, "speed": asdict(speed)} for
                        name, asked, speed in zip(self.names, self.asked, self.speeds, strict=True)],
             "rows": self.rows, "scores": self.scores, "n": self.n, "confidence": self.confidence,
-            **self.measures(),
+            **self.measures(), "own_metrics": self.own,
             "disagreements": shown.to_dict("records"),
             "disagreements_in_all": len(self.disagreements),
         }
@@ -124,12 +131,10 @@ class ClassifierComparison(Comparison):
 
     Attributes:
         first, second: Every score of the task's metrics.
-        own: The workspace's own metrics, {name: {first, second}}.
     """
 
     first: dict
     second: dict
-    own: dict[str, dict[str, float]] = field(default_factory=dict)
 
     disagreements_title = "Where they disagree"
 
@@ -144,8 +149,7 @@ class ClassifierComparison(Comparison):
         return [*(score_line(name, self.scores[key], measure) for key, name in names.items()),
                 *(number_line(name, self.first[key], self.second[key], ".3f")
                   for key, name in plain.items()),
-                *(number_line(name, values["first"], values["second"], ".4g")
-                  for name, values in self.own.items())]
+                *self.own_lines()]
 
     def class_lines(self) -> list[Line]:
         """Return (label, rows, F1 of the first, of the second) as texts."""

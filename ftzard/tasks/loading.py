@@ -25,11 +25,11 @@ def load_predictor(adapter: Path | None, spec: Mapping, meta: Mapping) -> "Predi
     return predictor.bare_predictor(load_base(base, meta.get("labels", ())), meta)
 
 
-def clean(texts: Iterable[str], spec: Mapping, cleaning: Mapping) -> list[str]:
+def clean(texts: Iterable, spec: Mapping, cleaning: Mapping) -> list:
     """Return raw texts as the model's training rows were cleaned.
 
     Args:
-        texts: Raw texts.
+        texts: Raw texts, or the messages of chats.
         spec: Values of the model's `BaseSpec`.
         cleaning: What its ftzard.json says of cleaning.
     """

@@ -59,8 +59,9 @@ class PredictorPart(Protocol):
     def bare_predictor(self, loaded: LoadedBase, meta: Mapping) -> Predictor:
         """Return the base itself; meta: the task's `predictor_meta` entries."""
 
-    def clean(self, texts: Iterable[str], cleaning: Mapping) -> list[str]:
-        """Return raw texts as the training rows were cleaned."""
+    def clean(self, texts: Iterable, cleaning: Mapping) -> list:
+        """Return raw texts as the training rows were cleaned, and messages where a task has them.
+        """
 
     def answer(self, predictor: Any, asked: Sequence, *, temperature: float | None = None,
                abstain_below: float | None = None) -> list[dict]:

@@ -53,6 +53,7 @@ def model_card(record: Mapping) -> str:
         lines += [f"| {_name(record, name)} | {s['accuracy']:.3f} | "
                   f"{s['lower']:.3f} to {s['upper']:.3f} | {s['macro_f1']:.3f} | {s['n']:,} |"
                   for name, s in scores.items()]
+    lines += _own_metrics(record, scores)
     if verdict:
         lines += ["", "## The gate", "",
                   f"{verdict['decision']}. {markdown(' '.join(verdict['reasons']))}"]
@@ -69,6 +70,19 @@ def model_card(record: Mapping) -> str:
     lines += ["", "## Loading it", "", "```python", *_LOAD.format(
         uri=f"models:/{record['model']}/{record['version']}").splitlines(), "```"]
     return "\n".join(lines) + "\n"
+
+
+def _own_metrics(record: Mapping, scores: Mapping[str, Mapping]) -> list[str]:
+    """Return the table of the workspace's own metrics, or no line."""
+    names = list(record.get("own_metrics") or {})
+    lines = {_name(record, role): [line.get(name) for name in names]
+             for role, line in scores.items()}
+    if not names or not any(value is not None for of in lines.values() for value in of):
+        return []
+    return ["", "## The workspace's own metrics, on the same rows", "",
+            f"| model | {' | '.join(map(markdown, names))} |", "|---|" + len(names) * "---|",
+            *(f"| {name} | " + " | ".join("none" if v is None else f"{v:.4g}" for v in of) + " |"
+              for name, of in lines.items())]
 
 
 def _listed(names: Iterable[object] | None) -> str:

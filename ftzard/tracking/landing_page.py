@@ -2,8 +2,9 @@
 
 MLflow's pages have two sides and begin on the one for traces, where no run of a training is. The
 start page that is served here chooses the other side, unless the person has chosen one before, and
-goes to the table of runs, unless the address names a page itself. Run as a module, this serves
-MLflow with it: EXPERIMENT, then the arguments of MLflow's own command.
+goes to the table of runs, unless the address names a page itself. The assistant, which takes a
+quarter of a first visit's window and needs an account of its own, waits until it is asked for. Run
+as a module, this serves MLflow with it: EXPERIMENT, then the arguments of MLflow's own command.
 """
 
 import json
@@ -19,13 +20,19 @@ from flask import Flask, Response
 EXPERIMENT = "FTZARD_MLFLOW_EXPERIMENT"
 #: What makes the app, as uvicorn finds it.
 APP = "ftzard.tracking.landing_page:create_app"
-#: The browser's key for the chosen side of MLflow's pages, and its value for training.
-_SIDE, _TRAINING = "mlflow.workflowType_v1", "machine_learning"
+#: The side of MLflow's pages that is for training.
+_TRAINING = "machine_learning"
+#: What a browser that comes for the first time is to remember, by the keys of MLflow's pages: the
+#: side, and that the assistant has opened by itself before.
+_REMEMBERED = {"mlflow.workflowType_v1": json.dumps(_TRAINING),
+               "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"}
 
 _SCRIPT = """<script>
 (function () {
   try {
-    if (localStorage.getItem(%(side)s) === null) localStorage.setItem(%(side)s, %(training)s);
+    var values = %(remembered)s;
+    for (var key in values)
+      if (localStorage.getItem(key) === null) localStorage.setItem(key, values[key]);
   } catch (error) { /* a browser that keeps nothing opens each page on its own side */ }
   var name = %(experiment)s, bare = function () { return location.hash.length < 3; };
   var go = function (page) { if (bare()) location.replace(page + "?workflowType=%(value)s"); };
@@ -47,8 +54,8 @@ def script(experiment: str | None) -> str:
         experiment: Name of the experiment whose runs to show; None: the list of experiments.
     """
     named = json.dumps(experiment).replace("<", "\\u003c")  # a name ends no script
-    return _SCRIPT % {"side": json.dumps(_SIDE), "training": json.dumps(json.dumps(_TRAINING)),
-                      "value": _TRAINING, "experiment": named}
+    return _SCRIPT % {"remembered": json.dumps(_REMEMBERED), "value": _TRAINING,
+                      "experiment": named}
 
 
 def install(app: Flask, experiment: str | None = None) -> None:

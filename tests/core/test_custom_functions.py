@@ -189,9 +189,7 @@ class TestInTheConfig:
         ({"data": {"clean": "/abs/texts.py:f"}}, "data.clean is '/abs/texts.py:f'; expected"),
         ({"metrics": ["money"]}, r"metrics is \['money'\]; expected names such as 'module:"),
         ({"metrics": ["a:cost", "b:cost"]}, "functions with different names"),
-        ({"metrics": ["a:accuracy"]}, "which FTzard measures itself"),
-        ({"task": "instruction_tuning", "data": {"choice": "instructions", "clean": "a:b"},
-          "tuning": {"metric": "validation_loss"}}, "null with task=instruction_tuning")])
+        ({"metrics": ["a:accuracy"]}, "which FTzard measures itself")])
     def test_a_name_that_is_none_is_refused(self, values, words):
         with pytest.raises(ConfigError, match=words):
             compose(values)

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 
-import requests
+import httpx
 
 from ftzard.orchestration.services import answers
 from ftzard.steps.labeling_batch import store_of
@@ -34,7 +34,7 @@ def served(workspace, port: int):
 
 def test_a_killed_page_leaves_nothing_and_the_next_one_has_every_answer_once(workspace):
     ask(workspace, [f"text {n}" for n in range(6)])
-    port, browser = free_port(), requests.Session()
+    port, browser = free_port(), httpx.Client(follow_redirects=True)
     url = f"http://127.0.0.1:{port}"
     process = served(workspace, port)
     try:
@@ -42,7 +42,7 @@ def test_a_killed_page_leaves_nothing_and_the_next_one_has_every_answer_once(wor
         for _ in range(3):
             page = browser.get(url + HERE).text
             form = {"form": field("form", page), "row": field("row", page), "only": "0"}
-            assert browser.post(url + HERE, data=form).ok
+            assert browser.post(url + HERE, data=form).is_success
         with socket.create_connection(("127.0.0.1", port)):  # somebody is connected
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -53,7 +53,7 @@ def test_a_killed_page_leaves_nothing_and_the_next_one_has_every_answer_once(wor
         process = served(workspace, port)
         page = browser.get(url + HERE).text
         assert field("row", page) == "r3", "the login holds, and the next row comes"
-        assert browser.post(url + HERE, data=form).ok, "a form that is sent again"
+        assert browser.post(url + HERE, data=form).is_success, "a form that is sent again"
         assert [(a.id, a.label) for a in store_of(workspace).answers(BATCH, "Ann")] == [
             ("r0", "glad"), ("r1", "glad"), ("r2", "glad")]
     finally:

@@ -1,5 +1,6 @@
 """A whole round of instruction tuning by the same jobs, on rows from two sources."""
 
+import html
 import json
 import re
 from dataclasses import dataclass
@@ -35,7 +36,12 @@ SMALL = {
                  "min_labelled": 10},
     "gate": {"min_gain": 0.01, "min_rows": 30, "max_forgetting": 0.5, "resamples": 500,
              "trial": True},
+    "metrics": ["written:words"],
 }
+#: Functions of the workspace's own; many instructions of the sample end in a full stop.
+OWN = {"asked.py": "def plain(text):\n    return text.rstrip('.')\n",
+       "written.py": "def words(wanted, written, rows):\n"
+                     "    return sum(len(answer.split()) for answer in written) / len(rows)\n"}
 
 
 @dataclass
@@ -76,12 +82,17 @@ def tutor(tmp_path_factory, tool) -> Tutor:
         (home / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     marker["data"] |= {"source": None, "mix": {str(home / "ours.jsonl"): 1.0,
                                                str(home / "public.jsonl"): 1.0}}
+    marker["data"]["clean"] = "asked:plain"
+    (root / "custom").mkdir()
+    for file, text in OWN.items():
+        (root / "custom" / file).write_text(text)
     (root / "ftzard.yaml").write_text(yaml.safe_dump(marker | SMALL))
     do("run", "training_pipeline_job", "-w", root)
     do("run", "inference_pipeline_job", "-w", root, "data.incoming=data/sample/batch_1.jsonl")
     answer(workspace)
     do("run", "retraining_pipeline_job", "-w", root, "data.labelled=data/labelled/given.csv")
     do("predict", "Name the opposite of warm.", "-w", root)
+    do("predict", "Name the opposite of warm", "-w", root)
     do("reproduce", f"{NAME}@1", "-w", root)
     return Tutor(workspace, said)
 
@@ -93,12 +104,41 @@ def answer(workspace: Workspace) -> None:
     given, _ = instructions.clean(instructions.read(
         workspace.root / "data" / "sample" / "batch_1_labels.jsonl",
         instruction_column="instruction", input_column="input", output_column="output",
-        messages_column="messages"), batch="given")
+        messages_column="messages"), batch="given",
+        own=model_records.cleaning_now(workspace, workspace.config().data)["own"])
     known = dict(zip(given["text"], given["label"], strict=True))
     queue["label"] = queue["text"].map(lambda text: known.get(text, ""))
     assert (queue["label"] != "").mean() > 0.9
     queue.loc[0, "label"] = "   "
     queue.to_csv(workspace.labelled / "given.csv", index=False)
+
+
+def test_what_is_asked_is_cleaned_alike_in_training_inference_and_predict(tutor):
+    for name in ("cleaned", "tokenized", "incoming_tokenized", "predictions"):
+        asked = [turn for cell in tutor.table(name)["messages"] for turn in turns(cell)
+                 if turn["role"] != "assistant"]
+        assert len(asked) > 50 and not [turn for turn in asked if turn["content"].endswith(".")]
+    assert tutor.table("cleaned")["label"].str.endswith(".").any(), "answers stay as they are"
+    answers = {tutor.said[f"Name the opposite of warm{end}"].split("  Name the")[0]
+               for end in ("", ".")}
+    assert len(answers) == 1
+    assert tutor.record(1)["clean"]["function"] == "asked:plain"
+    assert tutor.record(2)["clean"] == tutor.record(1)["clean"]
+
+
+def test_the_own_metric_stands_in_record_mlflow_report_and_card(tutor):
+    second = tutor.record(2)
+    assert second["own_metrics"]["words"]["function"] == "written:words"
+    values = {role: line["words"] for role, line in second["metrics"].items()}
+    assert set(values) == {"challenger", "champion", "base"} and values["base"] > 1
+    tracking = connect(tutor.workspace, tutor.workspace.config())
+    run = runs.children(tracking, "EVALUATION", status="FINISHED")[0]
+    page = html.unescape(re.sub("<[^>]+>", " ", tutor.workspace.report.read_text()))
+    table = page[page.index("This workspace's own metrics"):][:600]
+    card = runs.read(tracking, run.info.run_id, "model_card.md").decode()
+    for role, value in values.items():
+        assert run.data.metrics[f"{role}_test_words"] == value
+        assert f" {value:.4g} " in table and f" | {value:.4g} |" in card, role
 
 
 def test_rows_come_from_two_sources_in_equal_parts_and_each_says_which(tutor):

@@ -1,10 +1,12 @@
 """Every number that pages show is the record's, and no two pages show one number differently.
 
-The pages of the workspace after all jobs: the report, `status`, `models list` and `show`,
-`lineage`, the demo's table, the model card and MLflow's metrics.
+The pages of the workspace after all jobs: the report and the list of all reports, `status`,
+`models list` and `show`, `history`, `lineage`, the demo's table, the model card, Dagster's
+metadata, MLflow's metrics and tags. The comparison is held by test_story_models.
 """
 
 import html
+import json
 import re
 from dataclasses import dataclass
 
@@ -12,10 +14,12 @@ import pytest
 import yaml
 
 from ftzard.cli import demo, model_tables, tables
+from ftzard.orchestration import metadata_tables
 from ftzard.registry import lookup, model_records
 from ftzard.registry.lineage import lineage
 from ftzard.reporting.standings import Standings
-from ftzard.tracking import runs
+from ftzard.steps.report_facts import ALL_REPORTS
+from ftzard.tracking import registry, runs
 from ftzard.workspace import batch_log
 
 pytestmark = pytest.mark.jobs
@@ -93,6 +97,11 @@ def pages(story, records, ftzard) -> list[Shown]:
         "report, rounds", rounds.replace(f" {NAME}@", f" of {table.n} {NAME}@"),
         rf"of (?P<n>\d+) {NAME}@(?P<v>\d+) [\d,–]+ (?P<accuracy>[\d.]+) % (?P<lower>[\d.]+) – "
         r"(?P<upper>[\d.]+) %")
+    kept = words((story.workspace.report.with_name(ALL_REPORTS)).read_text(encoding="utf-8"))
+    numbers += found(
+        "all reports", kept.replace(f" {NAME}@", f" of {table.n} {NAME}@"),
+        rf"of (?P<n>\d+) {NAME}@(?P<v>\d+) accuracy (?P<accuracy>[\d.]+) % (?P<lower>[\d.]+) – "
+        r"(?P<upper>[\d.]+) %")
     return numbers
 
 
@@ -105,7 +114,7 @@ def test_every_score_that_is_shown_is_the_one_on_record(pages, records):
         written = {f"{100 * value:.1f}", f"{value:.3f}"}
         assert one.n == n and one.said in written, (one, value)
     assert {one.page for one in pages} == {"status", "list", "show", "lineage", "demo",
-                                           "report, models", "report, rounds"}
+                                           "report, models", "report, rounds", "all reports"}
 
 
 def test_no_two_pages_show_a_number_of_a_version_differently(pages):
@@ -134,6 +143,55 @@ def test_the_run_s_metrics_are_those_of_the_record(story, records):
     line = entry["metrics"]["challenger"]
     assert f"| {NAME}@{table.judged} | {line['accuracy']:.3f} |" in card
     assert f"## On the {table.n:,} test rows of data version" in card
+
+
+def test_dagster_s_pages_show_the_record_s_scores_and_verdict(story, records):
+    """Of the last evaluation of the jobs: other tests may have added versions since."""
+    shown = story.record.materializations["report"]
+    entry = records[int(shown["model"].partition("@")[2])]
+    lines = {line.data["model"]: line.data for line in shown["scores"].records}
+    assert set(lines) == set(entry["metrics"]) >= {"challenger", "champion", "base", "TF-IDF"}
+    for role, line in entry["metrics"].items():
+        for name in ("accuracy", "lower", "upper", "macro_f1", "n", "cost"):
+            assert lines[role][name] == metadata_tables.cell(line[name]), (role, name)
+    assert (shown["verdict"], shown["reasons"]) == (
+        entry["verdict"]["decision"], " ".join(entry["verdict"]["reasons"]))
+    rows = story.record.materializations["tokenized"]["dagster/row_count"]
+    assert rows == sum(entry["rows"].values())
+
+
+def test_mlflow_s_versions_are_tagged_with_the_verdict_on_record(story, records):
+    tracking = story.tracking()
+    for number, entry in records.items():
+        tags, verdict = registry.version(tracking, NAME, number).tags, entry["verdict"]
+        assert (tags["gate.decision"], int(tags["gate.n"])) == (verdict["decision"], verdict["n"])
+        for name in ("difference", "lower", "upper"):
+            assert float(tags[f"gate.{name}"]) == round(verdict[name], 6)
+
+
+def test_history_has_the_rows_that_the_records_say_and_the_models_trained_on_them(
+        story, records, ftzard):
+    versions = {one["commit"]: one for one in json.loads(
+        ftzard("history", "tokenized", "--json", "-w", story.root)[1])}
+    for number, entry in records.items():
+        version = versions[entry["data"]["tokenized"]["commit"]]
+        assert version["rows"] == sum(entry["rows"].values())
+        assert f"{NAME}@{number}" in version["models"]
+
+
+def test_the_error_budget_and_the_estimate_are_one_sentence_everywhere(story, records, ftzard):
+    page = words(story.workspace.report.read_text(encoding="utf-8"))
+    told = json.loads(ftzard("status", "--json", "-w", story.root)[1])
+    budget, estimate = told["error_budget"], told["estimate"]
+    assert budget["sentence"] in page[page.rindex("Error budget"):][:600]
+    run = max((r for r in runs.children(story.tracking(), "EVALUATION")),
+              key=lambda r: r.info.start_time)
+    account = records[Standings.of(records.values()).judged]["verdict"]["error_budget"]
+    assert {name: run.data.metrics[f"gate_budget_{name}"] for name in ("level", "left", "round")
+            } == {name: account[name] for name in ("level", "left", "round")}
+    assert estimate["sentence"] in page[page.rindex("Accuracy before labels"):][:600]
+    last = batch_log.ESTIMATES.entries(story.workspace)[-1]
+    assert (estimate["sentence"], estimate["estimate"]) == (last["sentence"], last["estimate"])
 
 
 def test_the_report_s_other_numbers_are_those_of_the_record(story, records):

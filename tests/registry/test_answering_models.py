@@ -14,6 +14,8 @@ pytestmark = pytest.mark.slow
 BASE = f"{NAME}-base"
 ASKED = [f"Name the colour of {thing}" for thing in list(ANSWERS)[:3]]
 KNOWN = list(ANSWERS.values())[:3]
+#: The first of ASKED in a word that the model's own function makes another of.
+HUE = ASKED[0].replace("colour", "hue")
 
 
 def lines(said: str) -> list[dict]:
@@ -45,6 +47,24 @@ class TestPredicting:
                    and "probabilities" not in row for row in rows)
         code, bare = ftzard("predict", "base", ASKED[0], "--json", "-w", answering.root)
         assert code == 0 and lines(bare)[0]["label"] != KNOWN[0]
+
+    def test_what_is_asked_is_cleaned_by_the_function_that_the_model_was_trained_with(
+            self, answering, ftzard, tmp_path):  # noqa: F811
+        """In a text, an instruction with its input, a chat and its history; as without it."""
+        file, said = tmp_path / "in.jsonl", {}
+        for word in ("colour", "hue"):
+            user = {"role": "user", "content": f"Name the {word} of the sky"}
+            file.write_text("\n".join(json.dumps(row) for row in [
+                {"instruction": f"Name the {word} of the grass"},
+                {"instruction": f"Name the {word}", "input": "the snow"},
+                {"messages": [user]},
+                {"messages": [{"role": "system", "content": f"One {word}."}, user,
+                              {"role": "assistant", "content": "green"}, user]}]) + "\n")
+            code, text = ftzard("predict", file, "-w", answering.root)
+            said[word] = [{k: v for k, v in row.items() if k != "text"} for row in lines(text)]
+            assert code == 0, text
+        assert [row["label"] for row in said["hue"][:3]] == ["green", "white", "blue"]
+        assert said["hue"] == said["colour"]
 
     def test_a_file_brings_inputs_and_chats_and_errors_of_its_lines(self, answering,  # noqa: F811
                                                                     ftzard, tmp_path):
@@ -82,6 +102,8 @@ class TestComparing:
         assert f"{NAME}@1 is better." in said and "They answer 24 of 24 rows differently" in said
         for words in ("loss", "ROUGE-L", "exact match", "0.0 %", "100.0 %", "wanted"):
             assert words in said, words
+        own = next(line for line in said.splitlines() if "one_word" in line)
+        assert own.split()[-2] == "1" and own.split()[-1].startswith("+"), own
         assert "Where their answers differ" in page.read_text()
 
     def test_a_file_of_two_rows_shows_no_difference(self, answering, ftzard,  # noqa: F811
@@ -119,15 +141,16 @@ def test_every_version_is_served_where_ftzard_is_not_installed(answering, withou
     assert [v.number for v in registry.versions(tracking, BASE)] == [1]
     said = without_ftzard(
         "import json, mlflow.pyfunc, pandas\n"
-        f"texts = pandas.DataFrame({{'text': {ASKED!r}}})\n"
+        f"texts = pandas.DataFrame({{'text': {[*ASKED, HUE]!r}}})\n"
         f"for name in ('{NAME}/1', '{BASE}/1'):\n"
         "    model = mlflow.pyfunc.load_model('models:/' + name)\n"
         "    print('>' + json.dumps(model.predict(texts).to_dict('records')))\n",
         tmp_path, MLFLOW_TRACKING_URI=answering.mlflow_uri)
     served = [json.loads(line[1:]) for line in said.splitlines() if line.startswith(">")]
-    assert [row["label"] for row in served[0]] == KNOWN
+    assert [row["label"] for row in served[0]] == [*KNOWN, KNOWN[0]]
     for which, rows in zip(("champion", "base"), served, strict=True):
-        ours = lines(ftzard("predict", which, *ASKED, "--json", "-w", answering.root)[1])
+        ours = lines(ftzard("predict", which, *ASKED, HUE, "--json", "-w",
+                            answering.root)[1])
         assert [row["label"] for row in rows] == [row["label"] for row in ours]
         assert [row["tokens"] for row in rows] == [row["tokens"] for row in ours]
         assert [row["confidence"] for row in rows] == pytest.approx(

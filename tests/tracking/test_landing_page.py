@@ -18,6 +18,7 @@ def test_it_chooses_the_side_and_goes_to_the_experiment_before_mlflow_begins(tmp
     text = answer.get_data(as_text=True)
     assert answer.status_code == 200 and answer.headers["Cache-Control"] == "no-store"
     assert text.index("mlflow.workflowType_v1") < text.index("<title>MLflow")
+    assert "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1" in text, "no assistant by itself"
     assert 'var name = "reviews"' in text and "?workflowType=machine_learning" in text
 
 

@@ -68,7 +68,7 @@ class LabelComparison(ClassifierComparison):
         return {**{name: getattr(self, name) for name in (
             "first", "second", "agreed", "only_first", "only_second", "mcnemar_p",
             "class_differences")},
-            "own_metrics": self.own, **({"apart": list(self.apart)} if self.apart else {})}
+            **({"apart": list(self.apart)} if self.apart else {})}
 
     def better(self) -> str:
         """Return in sentences whether one is more accurate."""

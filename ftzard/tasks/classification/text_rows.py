@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ftzard.core import custom_functions
 from ftzard.core.text import clean_texts, replace
 from ftzard.data import cleaning, json_lines, label_lists
 from ftzard.data.identity import (
@@ -148,19 +149,13 @@ def _require_steady(raw: pd.Series, texts: pa.Array, settings: Mapping) -> None:
     """
     rows = np.unique(np.linspace(0, max(0, len(texts) - 1), num=min(len(texts), _STEADY)).astype(
         int))
-    name = settings["own"]["function"]
     once = texts.take(pa.array(rows))
     again = clean_texts(raw.iloc[rows], **settings)
     twice = clean_texts(once.to_pandas(), **settings)
-    for made, what in ((again, "the same text"), (twice, "its own result")):
-        differs = pc.not_equal(once, made)
-        if pc.any(differs).as_py():
-            place = differs.index(True).as_py()
-            raise DataError(
-                f"data.clean={name} made {once[place].as_py()[:60]!r} of row "
-                f"{raw.index[rows[place]]}, and "
-                f"{made[place].as_py()[:60]!r} when it was given {what} again; expected a function "
-                "that makes the same of a text each time and leaves a cleaned text as it is.")
+    numbers = raw.index[rows].tolist()
+    for made, given in ((again, "the same text"), (twice, "its own result")):
+        custom_functions.require_same(once.to_pylist(), made.to_pylist(), settings["own"], numbers,
+                                      given)
 
 
 def check(cleaned: pd.DataFrame, rejected: pd.DataFrame, repeated: pd.DataFrame | None = None, *,

@@ -17,6 +17,7 @@ from math import exp
 import numpy as np
 import pandas as pd
 
+from ftzard.core import custom_functions
 from ftzard.errors import DataError, nearest
 
 #: Han, kana, Thai, Lao, Khmer and Burmese: no spaces stand between words.
@@ -66,6 +67,26 @@ def rouge_l(answers: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
         (scorer.score(w, a)["rougeL"].fmeasure if words(w) else float(s)
          for a, w, s in zip(answers, wanted, same, strict=True)),
         dtype=np.float64, count=len(answers))
+
+
+def own_metrics(functions: Mapping[str, Mapping], rows: pd.DataFrame, written: pd.DataFrame
+                ) -> dict[str, float]:
+    """Return the values of the workspace's own metrics, by name, of what a model wrote.
+
+    Each function is called with the wanted answers, the written ones, and a table with a line per
+    row: text (what was asked), confidence, tokens and finished.
+
+    Args:
+        functions: as `custom_functions.packed` returns each, by name.
+        rows: those that were answered (text, label).
+        written: what the model wrote for them (answer, confidence, tokens, finished).
+    """
+    if not functions:
+        return {}
+    table = written.drop(columns="answer").assign(text=rows["text"].tolist())
+    return custom_functions.measured(
+        functions, rows["label"].tolist(), written["answer"].tolist(),
+        table[["text", "confidence", "tokens", "finished"]])
 
 
 def measure(

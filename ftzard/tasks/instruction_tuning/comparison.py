@@ -17,7 +17,7 @@ from ftzard.evaluation import gate, metric_info
 from ftzard.evaluation.paired import Scored, sign_flips
 from ftzard.tasks.base import base_spec
 from ftzard.tasks.comparison import ComparedModel, Comparison, Line
-from ftzard.tasks.instruction_tuning import TASK, answer_metrics
+from ftzard.tasks.instruction_tuning import TASK, answer_metrics, asked_texts
 
 if TYPE_CHECKING:
     from ftzard.tasks.benchmark import Speed, Written
@@ -69,7 +69,7 @@ class AnswerComparison(Comparison):
                 f"{measure.gain(gap['value'], unit=False)} "
                 f"({measure.gain(gap['lower'], unit=False)} to "
                 f"{measure.gain(gap['upper'], unit=False)})"))
-        return lines
+        return [*lines, *self.own_lines()]
 
     def disagreement_lines(self, most: int) -> list[Line]:
         """Return (instruction, wanted answer, the first's, the second's)."""
@@ -91,19 +91,23 @@ def compare(models: Sequence[ComparedModel], rows: pd.DataFrame, described: dict
     rows = rows.reset_index(drop=True)
     most = config.task.instructions.generated_rows
     drawn = np.sort(np.random.default_rng(config.seed).permutation(len(rows))[:most])
+    chats = rows["messages"].map(json.loads).tolist()
     results = measured_answers(
         [Subject(model.adapter, base_spec(model.base), model.answering) for model in models],
-        rows["messages"].map(json.loads).tolist(), rows["label"].tolist(), drawn,
+        [asked_texts.clean(chats, model.cleaning.get("own")) for model in models],
+        rows["label"].tolist(), drawn,
         threads=config.threads, on_start=lambda i: say(
             f"{models[i].name} reads {len(rows):,} rows and answers {len(drawn):,}"))
     (one, two), speeds = zip(*results, strict=True)
     return compared(rows, drawn, one, two, names=(models[0].name, models[1].name), asked=asked,
-                    described=described, speeds=speeds, config=config, caveat=caveat)
+                    described=described, speeds=speeds, config=config, caveat=caveat,
+                    own_metrics=own_metrics)
 
 
 def compared(rows: pd.DataFrame, drawn: np.ndarray, one: "Written", two: "Written", *,
              names: tuple[str, str], asked: tuple[str, str], described: dict,
-             speeds: "tuple[Speed, Speed]", config: Config, caveat: str = "") -> AnswerComparison:
+             speeds: "tuple[Speed, Speed]", config: Config, caveat: str = "",
+             own_metrics: Mapping[str, Mapping] | None = None) -> AnswerComparison:
     """Return the comparison of what two models wrote; drawn: numbers of the answered rows."""
     without = one.lost | two.lost
     # Of an answer that is cut elsewhere the two would be asked for different parts.
@@ -121,6 +125,7 @@ def compared(rows: pd.DataFrame, drawn: np.ndarray, one: "Written", two: "Writte
     at = np.flatnonzero(~lost[drawn])
     some = rows.iloc[drawn[at]].reset_index(drop=True)
     wanted, written = some["label"].tolist(), [[w.answers[i] for i in at] for w in (one, two)]
+    own = [answer_metrics.own_metrics(own_metrics or {}, some, w.table(at)) for w in (one, two)]
     # A loss per token of another tokenizer's is put in the tokens of the first.
     tokens = one.tokens[answered]
     losses = [answer_metrics.in_tokens(w.loss[answered], w.tokens[answered], tokens)
@@ -144,7 +149,8 @@ def compared(rows: pd.DataFrame, drawn: np.ndarray, one: "Written", two: "Writte
     return AnswerComparison(
         names=names, asked=asked, rows=described, scores=scores, p=p, n=len(answered),
         generated=len(some), confidence=config.gate.confidence, speeds=speeds,
-        disagreements=_apart(some, written), caveat=caveat)
+        disagreements=_apart(some, written), caveat=caveat,
+        own={name: {"first": own[0][name], "second": own[1][name]} for name in own[0]})
 
 
 def _interval(scored: Scored, measure: str, config: Config) -> dict[str, float]:

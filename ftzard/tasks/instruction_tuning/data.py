@@ -85,10 +85,10 @@ def clean(raw: pd.DataFrame, data: Data, *, batch: str, identity: int, cleaning:
           ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows that can be used, cleaned, and those that cannot, with a reason each.
 
-    Texts stay as they are written, so that `cleaning` is not used.
+    Texts stay as they are written, but for a function of the workspace's own.
     """
     return instructions.clean(raw, batch=batch, max_characters=data.max_characters,
-                              identity=identity)
+                              identity=identity, own=cleaning.get("own"))
 
 
 def mark_not_asked(table: pd.DataFrame, arrived: pd.DataFrame, data: Data) -> pd.DataFrame:
@@ -147,7 +147,8 @@ def tokenize(rows: pd.DataFrame, tokenizer: "PreTrainedTokenizerBase", config: C
             f"{lost:,} of {len(rows):,} rows have no room for one token of their answer within "
             f"model.max_length={longest}; expected at most {limit:.0%} (data.max_rejected). Raise "
             "model.max_length, or shorten the instructions.")
-    tokenized = rows.filter(COLUMNS).assign(
+    columns = (*COLUMNS, "cleaned_by") if "label" in rows else COLUMNS
+    tokenized = rows.filter(columns).assign(
         input_ids=encoded.input_ids, prompt_length=encoded.prompt_length, length=encoded.length,
         cut=encoded.cut)
     tokenized = tokenized[~np.asarray(encoded.lost)].reset_index(drop=True)

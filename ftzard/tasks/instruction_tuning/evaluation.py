@@ -5,6 +5,7 @@ Every model tells how likely it finds each wanted answer, and writes its own for
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -145,6 +146,16 @@ class AnswerEvaluation(Evaluation):
         return {"measure": self.measure, "score": score, "lower": lower, "upper": upper,
                 **self.measure_of(answers),
                 "finished": float(finished.mean()) if len(finished) else None}
+
+    def own(self, role: str) -> dict[str, float]:
+        """Return the workspace's own metrics of one model, of the rows that it writes for."""
+        return self._own[role]
+
+    @cached_property
+    def _own(self) -> dict[str, dict[str, float]]:
+        rows = self.rows.iloc[self.drawn]
+        return {role: answer_metrics.own_metrics(self.own_metrics, rows, answers.generated)
+                for role, answers in self.answers.items()}
 
     def batch_scores(self, answers: Answers) -> dict[str, dict]:
         """Return a model's mean score and rows on the test set of each batch."""

@@ -7,7 +7,7 @@ the last of the user's. A user's message with an input has it beside, under the 
 system prompt and a history in columns of their own come first (`prompt_columns`).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,10 @@ from ftzard.data.messages import (
 )
 from ftzard.data.splitting import canonical_split
 from ftzard.errors import DataError
+from ftzard.tasks.instruction_tuning import asked_texts
+
+#: (messages, answer, '' or why the row cannot be used).
+Understood = tuple[list[dict], str, str]
 
 
 def read(
@@ -144,7 +148,8 @@ def _parts(cells: Mapping[str, pa.ChunkedArray], rows: int
 
 
 def clean(
-    raw: pd.DataFrame, *, batch: str, max_characters: int = 5000, identity: int = FIRST
+    raw: pd.DataFrame, *, batch: str, max_characters: int = 5000, identity: int = FIRST,
+    own: Mapping | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Clean one delivery and take out the rows that cannot be used.
 
@@ -159,11 +164,18 @@ def clean(
             spelled the same, but for its spaces, is a duplicate; another answer to it is not, nor
             is a text with another sign or case.
         identity: Version of the rules by which names are the same.
+        own: The workspace's own function (`custom_functions.packed`), for what is asked; cleaned
+            then has a column cleaned_by with the beginning of its hash.
+
+    Raises:
+        DataError: for a function of the workspace's own that fails or is not steady.
     """
     raw, halved = whole_characters(raw, identity)
     answered = "label" in raw
-    rows = [_understood(row, answered, max_characters)
-            for row in raw.fillna("").itertuples(index=False)]
+    rows = [_understood(row, answered) for row in raw.fillna("").itertuples(index=False)]
+    if own is not None:
+        rows = _cleaned(rows, own, raw["row"].tolist())
+    rows = [_bounded(row, max_characters) for row in rows]
     messages, labels, reasons = zip(*rows, strict=True) if rows else ((), (), ())
     frame = pd.DataFrame({"row": raw["row"].to_numpy(dtype="int64")})
     frame["text"] = pd.Series([as_text(m) for m in messages], dtype="str")
@@ -179,6 +191,8 @@ def clean(
     if "group" in frame and identity != FIRST:
         refuse_rounded(frame["group"], "data.group_column")
         frame["group"] = canonical(frame["group"])
+    if own is not None:
+        frame["cleaned_by"] = pd.Series(cleaning.cleaned_by(own), frame.index, dtype="str")
 
     reason = np.array(reasons, dtype=object)
     reason[halved] = json_lines.NO_CHARACTER
@@ -219,7 +233,7 @@ def append(existing: pd.DataFrame | None, new: pd.DataFrame, *, replace_batch: b
                            keys=text_keys, one_label=False)
 
 
-def _understood(row, answered: bool, most: int) -> tuple[list[dict], str, str]:
+def _understood(row, answered: bool) -> Understood:
     """Return (messages, answer, '' or why the row cannot be used) of one raw row."""
     instruction, about = normalize_instruction(row.text), normalize_instruction(row.input)
     answer = normalize_instruction(row.label) if answered else ""
@@ -239,6 +253,28 @@ def _understood(row, answered: bool, most: int) -> tuple[list[dict], str, str]:
             one_turn(instruction, "" if blank(about) else about), system, history)
     if not reason and answered and blank(answer):
         reason = "empty answer"
+    return messages, answer, reason
+
+
+def _cleaned(rows: Sequence[Understood], own: Mapping, numbers: Sequence[int]) -> list[Understood]:
+    """Return understood rows with what is asked cleaned by the workspace's own function."""
+    used = [place for place, (_, _, reason) in enumerate(rows) if not reason]
+    chats, at = [rows[place][0] for place in used], [numbers[place] for place in used]
+    asked_texts.require_steady(chats, own, at)
+    made = list(rows)
+    for place, messages in zip(used, asked_texts.clean(chats, own, at), strict=True):
+        _, answer, reason = rows[place]
+        empty = next((turn["role"] for turn in messages if blank(turn["content"])), None)
+        if empty is not None:
+            reason = ("empty instruction" if len(messages) == 1
+                      else f"empty message of the {empty}")
+        made[place] = messages, answer, reason
+    return made
+
+
+def _bounded(row: Understood, most: int) -> Understood:
+    """Return an understood row, refused if what is asked or its answer is too long."""
+    messages, answer, reason = row
     if not reason and len(as_text(messages)) > most:
         reason = f"text longer than {most} characters"
     if not reason and len(answer) > most:

@@ -71,7 +71,7 @@ def adapter_meta(config: Config, tokenizer: PreTrainedTokenizerBase, cleaning: M
 
     A template is chosen once and kept with the adapter, so that a model is always asked in the
     words it was trained with. continues: the adapter that training goes on from, which must have
-    been asked in the same way; cleaning: unused, instructions are normalized only.
+    been asked in the same way; cleaning: of which a function of the workspace's own is kept.
     """
     template = chat_template.of(config.task.instructions.template, tokenizer)
     if continues is not None:
@@ -82,7 +82,8 @@ def adapter_meta(config: Config, tokenizer: PreTrainedTokenizerBase, cleaning: M
                 f"task.instructions.template is '{template.name}', or its text has changed; "
                 "expected the same. Set it back, or set retraining.start=base.")
     return {"template": template.to_dict(),
-            "max_new_tokens": config.task.instructions.max_new_tokens, "cleaning": {}}
+            "max_new_tokens": config.task.instructions.max_new_tokens,
+            "cleaning": {key: value for key, value in cleaning.items() if key == "own"}}
 
 
 def continued_labels(rows: pd.DataFrame, adapter: Path, name: str, data: Data) -> list[str]:
@@ -137,7 +138,8 @@ def benchmark(answerer: Generator, request: Mapping) -> tuple[dict, int, Callabl
     asked = [i for i in request["asked"] if not rows.lost[i]]
     prompts = [rows.input_ids[i][:rows.prompt_length[i]] for i in asked]
     generated = answerer.generate(prompts, batch_size=request["batch_size"])
-    answers = dict(zip(asked, generated["answer"], strict=True))
+    answers = generated.set_index(pd.Index(asked)).reindex(request["asked"]).fillna(
+        {"answer": "", "confidence": 0.0, "tokens": 0, "finished": False})
     singles, together = (spread(len(prompts), most) for most in TIMED)
 
     def turn() -> dict:
@@ -149,5 +151,8 @@ def benchmark(answerer: Generator, request: Mapping) -> tuple[dict, int, Callabl
                       time.perf_counter() - began)
 
     return {"loss": loss, "tokens": tokens, "lost": rows.lost, "cut": rows.cut,
-            "answers": np.array([answers.get(i, "") for i in request["asked"]], dtype=str)}, int(
+            "answers": np.array(answers["answer"].tolist(), dtype=str),
+            "answer_confidence": answers["confidence"].to_numpy(dtype=float),
+            "answer_tokens": answers["tokens"].to_numpy(dtype=np.int64),
+            "answer_finished": answers["finished"].to_numpy(dtype=bool)}, int(
                 (rows.cut[fit] > 0).sum()), turn

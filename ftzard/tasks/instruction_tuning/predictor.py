@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy
 
-from ftzard.core.text import normalize_instruction
 from ftzard.errors import ModelError
 from ftzard.modeling.adapter import open_adapter, require_bare
 from ftzard.modeling.adapter_meta import META, read_meta
 from ftzard.modeling.base_model import LoadedBase
 from ftzard.modeling.spec import BaseSpec
-from ftzard.tasks.instruction_tuning import TASK, chat_template
+from ftzard.tasks.instruction_tuning import TASK, asked_texts, chat_template
+from ftzard.tasks.instruction_tuning.asked_texts import Asked
 from ftzard.tasks.instruction_tuning.generator import Generator
 from ftzard.tasks.instruction_tuning.tokenization import asked
 
@@ -59,9 +59,10 @@ def bare_generator(loaded: LoadedBase, meta: Mapping) -> Generator:
         loaded.spec.max_length, meta["max_new_tokens"], {})
 
 
-def clean(texts: Iterable[str], cleaning: Mapping) -> list[str]:
-    """Return raw texts as the training rows were cleaned; cleaning: unused."""
-    return [normalize_instruction(text) for text in texts]
+def clean(texts: Iterable[Asked], cleaning: Mapping) -> list[Asked]:
+    """Return raw texts or messages as the training rows were cleaned; cleaning: from ftzard.json.
+    """
+    return asked_texts.clean(list(texts), cleaning.get("own"))
 
 
 def answer(predictor: Generator, prompts: Sequence[str | Sequence[Mapping]], **options: object

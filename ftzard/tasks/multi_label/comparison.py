@@ -40,7 +40,7 @@ class LabelSetComparison(ClassifierComparison):
 
     def measures(self) -> dict:
         """Return what is measured of label sets, as plain values."""
-        return {"first": self.first, "second": self.second, "own_metrics": self.own}
+        return {"first": self.first, "second": self.second}
 
     def better(self) -> str:
         """Return in sentences whether one is better."""

@@ -30,12 +30,12 @@ def written(loss: float, answers: list[str], *, tokens: int = 4, lost: int = 0,
                    np.where(np.arange(40) >= 40 - cut, 3, 0), answers)
 
 
-def compared(one: Written, two: Written, asked=range(20)):
+def compared(one: Written, two: Written, asked=range(20), own=None):
     config = compose(instruction_config({}), {"gate": {"resamples": 400}})
     return comparison.compared(
         ROWS, np.array(list(asked)), one, two, names=("first", "second"), asked=("a", "b"),
         described={"source": "here", "n": 40, "batches": {"b": 40}, "rejected": {}},
-        speeds=(SPEED, SPEED), config=config)
+        speeds=(SPEED, SPEED), config=config, own_metrics=own)
 
 
 RIGHT, WRONG = [f"word {n}" for n in range(20)], ["nothing"] * 20
