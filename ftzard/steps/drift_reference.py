@@ -15,6 +15,7 @@ from ftzard.errors import DataError
 from ftzard.evaluation import drift
 from ftzard.evaluation.drift import Drift, Sample
 from ftzard.registry import model_records
+from ftzard.registry.model_record import ModelRecord
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking.model_version import Version
 from ftzard.workspace import batch_log, notices, round_notices
@@ -101,7 +102,7 @@ def test_rows(workspace: Workspace, version: Version) -> pd.DataFrame:
     """
     artifact = _trained_on(workspace, version)
     rows = model_records.tokenized_rows(
-        workspace, model_records.read_record(workspace, version), "test")
+        workspace, model_records.read_record(workspace, version) or ModelRecord(), "test")
     if rows is None:
         raise DataError(f"{artifact['path']} has changed since {version} was trained on it, and "
                         "that version was never committed; train again, or run Git_Dvc after each "

@@ -78,6 +78,7 @@ def committee_of(run: StepRun, champion: Version) -> list[Path]:
 def _tuning_run(run: StepRun, champion: Version) -> str:
     """Return the id of the HP_TUNING run that the first of the champion's line was chosen from."""
     from ftzard.registry import model_records
+    from ftzard.registry.model_record import ModelRecord
 
     version = champion
     while True:
@@ -85,7 +86,7 @@ def _tuning_run(run: StepRun, champion: Version) -> str:
         if entry is None or entry.get("parent") is None:
             break
         version = registry.version(run.tracking, champion.name, entry["parent"])
-    entry = entry or model_records.ModelRecord()
+    entry = entry or ModelRecord()
     tuning_runs = runs.children(run.tracking, "HP_TUNING", status="FINISHED")
     known = {run.info.run_id for run in tuning_runs}
     if entry.get("tuning_run") in known:

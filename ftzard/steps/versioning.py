@@ -92,7 +92,7 @@ class StepVersion:
                 self.dagstermill.yield_result(by_name[name].to_dict(), name)
             self.dagstermill.yield_result(json.loads(json.dumps(metadata)), self.step.metadata)
         return pd.DataFrame([{"artifact": h.name, "path": h.path, "rows": h.rows,
-                              "data version": h.commit[:10]} for h in versioned.handles])
+                              "data version": (h.commit or "")[:10]} for h in versioned.handles])
 
     def _summary(self) -> str:
         tables = [f"{h.name} {h.rows:,} rows" for h in self.artifacts if h.rows is not None]
