@@ -69,6 +69,7 @@ def test_a_kernel_that_cannot_begin_ends_at_once_and_is_not_waited_for(session, 
 def test_what_models_need_is_imported_ahead_only_for_steps_that_will_come(
         workspace, monkeypatch, steps, ahead):
     """For the last step it would take the processor from the step itself."""
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "FALSE")  # no fork of the tests': those have torch
     monkeypatch.setattr(launch, "_server", Server(workspace, steps))
     with kernel_engine.session(workspace, None, None):
         kernel_engine._session.step = "preprocessing"
