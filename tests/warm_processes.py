@@ -39,7 +39,8 @@ COLD = {"ui", "lab", "mlflow-server", "completion", "label", "--version", "--hel
 READ_AT_START = ("PYTHON", "MLFLOW_", "HF_", "TRANSFORMERS_", "TORCH", "OMP_", "GOMP_", "MKL_",
                  "OPENBLAS", "LD_", "DVC_", "XDG_", "HOME", "CUDA", "LC_", "LANG", "TZ", "KMP_")
 OF_NO_MATTER = ("PYTHONPATH", "LC_ALL", "PYTHONWARNINGS", "PYTHONUTF8", "DVC_NO_ANALYTICS",
-                "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION")
+                "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID",
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION")
 #: What is imported; in this order, as the kernels' own server does.
 MODULES = ("ftzard.cli.start", "ftzard.cli.jobs", "ftzard.cli.workspaces", "ftzard.api",
            "ftzard.orchestration.launch", "ftzard.orchestration.jobs",
@@ -79,7 +80,7 @@ def same_start(environment: Mapping[str, str]) -> bool:
                 if name.startswith(READ_AT_START) and name not in OF_NO_MATTER}
 
     own = {folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep)
-           if folder and folder not in sys.path and folder not in (str(ROOT), str(KILLS))}
+           if folder and folder not in {*sys.path, str(ROOT), str(KILLS), str(TOOLS)}}
     return not own and read(environment) == read(_environment)
 
 
