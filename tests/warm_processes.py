@@ -25,8 +25,8 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -213,6 +213,16 @@ class Server:
         os.close(self._end)  # the server ends with it
         self._process.wait()
         self._room.cleanup()
+
+
+@contextmanager
+def none_forked() -> Iterator[None]:
+    """Let every process begin as usual: for tests that look at processes, or kill them."""
+    forked, subprocess.Popen = subprocess.Popen, _Popen
+    try:
+        yield
+    finally:
+        subprocess.Popen = forked
 
 
 def serve(address: str, listening: int, alive: int) -> None:

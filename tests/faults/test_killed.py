@@ -21,6 +21,7 @@ from ftzard.orchestration.launch import environment
 from ftzard.orchestration.services import answers
 from ftzard.tracking import runs
 from ftzard.versioning.dvc import dvc_hash as recorded_hash
+from tests import warm_processes
 from tests.orchestration.test_servers import (
     LAUNCH,
     ask,
@@ -43,6 +44,13 @@ def story(tmp_path_factory, tool):
     story = begun(tmp_path_factory.mktemp("killed"), tool, rows=700)
     story.run("training_pipeline_job")
     return story
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes_of_their_own(story):
+    """What is killed here has begun as it does for a user, and is known by its command line."""
+    with warm_processes.none_forked():
+        yield
 
 
 def killing(tmp_path, at: str, whom: str) -> dict[str, str]:

@@ -183,7 +183,7 @@ class AnswerEvaluation(Evaluation):
         """Return, per compared row, by how much the challenger is better than who stood before."""
         return self._scores(self.answers["challenger"]) - self._scores(self.answers[self.before])
 
-    def apart(self) -> list[dict]:
+    def rows_by_difference(self) -> list[dict]:
         """Return the compared rows with their difference, the furthest apart first."""
         rows = self._compared()[["id", "text", "label"]].assign(difference=self.differences())
         order = np.argsort(-np.abs(rows["difference"].to_numpy()), kind="stable")

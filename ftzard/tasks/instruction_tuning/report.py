@@ -62,7 +62,7 @@ def facts(evaluation: AnswerEvaluation, rows: pd.DataFrame, names: Mapping[str, 
             **{key: value for key, value in line.items() if key in known})
             for line in evaluation.table().to_dict("records")],
         generations=evaluation.examples().to_dict("records"),
-        differences=evaluation.differences().tolist(), apart=evaluation.apart(),
+        differences=evaluation.differences().tolist(), apart=evaluation.rows_by_difference(),
         template=instructions.template, packing=instructions.packing,
         supervised_tokens={side: int(count) for side, count in answers.items()},
         prompt_tokens={side: int(count) for side, count in
