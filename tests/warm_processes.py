@@ -5,7 +5,8 @@ begin with five to fifteen seconds of imports each, a third of the processor tim
 tests. Here `subprocess.Popen` asks a server for them: it has imported what they need, runs nothing
 itself, and forks. Such a process has the arguments, the environment, the working directory and the
 open files that it was to have. What is started otherwise (with Python settings of its own, as
-another user, on a terminal) begins as usual, and so does whatever is not listed in `target`.
+another user, on a terminal, with limits) begins as usual, and so does whatever is not listed in
+`target`.
 """
 
 import array
@@ -15,6 +16,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import runpy
 import select
 import signal
@@ -53,7 +55,15 @@ MODULES = ("ftzard.cli.start", "ftzard.cli.jobs", "ftzard.cli.workspaces", "ftza
 KERNELS = "from ftzard.orchestration.kernel_server import main; main()"
 VERIFICATION = "from ftzard.tasks import verification"
 
+
+
+def _limits() -> list[tuple[int, int]]:
+    """Return how large a file and the memory of this process, and of what it starts, may be."""
+    return [resource.getrlimit(kind) for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_AS)]
+
+
 _Popen = subprocess.Popen
+_LIMITS = _limits()
 _address: str | None = None
 _environment: dict[str, str] = {}
 
@@ -97,7 +107,7 @@ class Process(_Popen):
                        for name, value in (os.environ if env is None else env).items()}
         odd = (isinstance(args, str | bytes) or executable or preexec_fn or shell or not close_fds
                or gid is not None or gids is not None or uid is not None or umask != -1
-               or process_group != -1 or _address is None)
+               or process_group != -1 or _address is None or _limits() != _LIMITS)
         kind = None if odd else target(args)
         ends = [end if end != -1 else number
                 for number, end in enumerate((p2cread, c2pwrite, errwrite))]
