@@ -169,6 +169,7 @@ def run_in(folder: Path, command: list[str], page: str) -> str:
 
 
 @pytest.mark.jobs
+@pytest.mark.timeout(2400)  # many jobs, one after the other
 def test_every_page_runs_from_top_to_bottom(tmp_path):
     reviews(tmp_path / "my.csv")
     (launchpad,) = [text for page in PAGES for _, _, text in blocks(page, "yaml")
