@@ -147,6 +147,7 @@ def memory(story) -> int:
     return total
 
 
+@pytest.mark.timeout(2400)  # ten whole runs
 def test_ten_thousand_files_at_once_are_taken_in_order_in_little_memory(story, serve):
     """The first ten are run to their end; `bench/dropped_files.py` runs more."""
     story.run("training_pipeline_job")
