@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ftzard.errors import DataError, FtzardError
+from ftzard.errors import DataError, FtzardError, in_shell
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,22 @@ def write_json(path: Path, value: object) -> Path:
     """Write `value` as indented JSON with sorted keys, atomically."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n"
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def read_entries(path: Path) -> list[dict[str, Any]]:
+    """Return the entries of a JSON file that is a log, oldest first; none if there is no file.
+
+    Raises:
+        DataError: If the file is not valid JSON.
+    """
+    if not path.is_file():
+        return []
+    try:
+        entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON ({error}); bring it back with 'dvc checkout "
+                        f"{in_shell(path.name)}.dvc', or remove it to begin anew.") from error
+    return entries
 
 
 def verify(handle: ArtifactRef, root: Path) -> Path:

@@ -30,7 +30,7 @@ from ftzard.steps import (
 from ftzard.steps.step_run import StepRun
 from ftzard.tasks.benchmark import weights_mb
 from ftzard.tasks.evaluation import Evaluation
-from ftzard.workspace import label_reviews
+from ftzard.workspace import row_log
 
 
 def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evaluation:
@@ -80,7 +80,7 @@ def evaluate_models(run: StepRun, rows: pd.DataFrame, challenger: Path) -> Evalu
     evaluation.allowance, decided = gate_budget.allow(
         run, challenger, files[0] if files else None, evaluation.rows)
     evaluation.differ = people_agreement.differ(run, evaluation.rows)
-    evaluation.reviewed = label_reviews.reviewed(workspace)
+    evaluation.reviewed = row_log.reviewed(workspace)
     verdict = evaluation.judge(rows[rows["split"] == "train"])  # adds the baselines' answers too
     if decided is not None:
         evaluation.verdict = decided

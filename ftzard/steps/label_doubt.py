@@ -20,8 +20,8 @@ from ftzard.errors import DataError
 from ftzard.steps.labeling_batch import store_of
 from ftzard.steps.step_run import StepRun
 from ftzard.tasks.base import Task, task_named
-from ftzard.workspace import label_reviews
-from ftzard.workspace.label_reviews import CANNOT_SAY, CHANGED, CONFIRMED
+from ftzard.workspace import row_log
+from ftzard.workspace.row_log import CANNOT_SAY, CHANGED, CONFIRMED
 from ftzard.workspace.workspace import Workspace
 
 
@@ -37,8 +37,8 @@ def ask(workspace: Workspace, most: int) -> tuple[str, int]:
     Raises:
         DataError: If there are no rows yet, the task has no such search, or nothing is in doubt.
     """
-    done = label_reviews.reviewed(workspace)
-    seen = {entry["id"] for entry in label_reviews.entries(workspace)}
+    done = row_log.reviewed(workspace)
+    seen = {entry["id"] for entry in row_log.LABEL_REVIEWS.entries(workspace)}
     for file in sorted(workspace.labelling.glob(f"{SUSPECTS}*.csv"), reverse=True):
         ids = labeling_queue.read_queue(file)["id"]
         if (~ids.isin(seen)).any():  # else nobody can say, and what is left is searched anew
@@ -118,7 +118,7 @@ def remember(run: StepRun, reviewed: pd.DataFrame) -> None:
              for row in reviewed.itertuples(index=False)]
     if lines:
         lines += _cannot_say(run.workspace, {line["id"] for line in lines})
-    path = label_reviews.add(run.workspace, lines)
+    path = row_log.LABEL_REVIEWS.add(run.workspace, lines)
     if path is None:
         return
     run.add_artifact("label_reviews", path)

@@ -11,7 +11,7 @@ from ftzard.data.labeling import labeling_queue, submissions
 from ftzard.data.storage import read_parquet, write_csv
 from ftzard.errors import DataError, nearest
 from ftzard.tasks.base import task_named
-from ftzard.workspace import label_reviews
+from ftzard.workspace import row_log
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -26,7 +26,7 @@ def waiting_rows(workspace: Workspace) -> pd.DataFrame:
     """
     config = workspace.config()
     cleaned, rules = _cleaned(workspace, config), identity(workspace, config)
-    reviewed = label_reviews.reviewed(workspace)
+    reviewed = row_log.reviewed(workspace)
     batches = [submissions.waiting(file, cleaned, rules, reviewed)
                for file in sorted(workspace.labelling.glob("*.csv"))]
     batches = [batch for batch in batches if batch is not None]

@@ -20,7 +20,7 @@ from ftzard.data.labeling.label_formats import LabelFormat
 from ftzard.data.storage import read_parquet
 from ftzard.errors import DataError, nearest
 from ftzard.tasks.base import task_named
-from ftzard.workspace import label_reviews
+from ftzard.workspace import row_log
 from ftzard.workspace.identity_rules import identity
 from ftzard.workspace.workspace import Workspace
 
@@ -209,7 +209,7 @@ def open_batch(workspace: Workspace, config: Config, file: Path) -> LabelingBatc
         refused = refused[~refused.isin(cleaned["id"])]
         if "labelled_by" in cleaned:
             labeled_by = dict(zip(cleaned["id"], cleaned["labelled_by"], strict=True))
-    waiting = submissions.waiting(file, cleaned, rules, label_reviews.reviewed(workspace))
+    waiting = submissions.waiting(file, cleaned, rules, row_log.reviewed(workspace))
     known = queue["suggestion"] if cleaned is None else cleaned["label"]
     labels = task_named(config.task.kind).labeling.label_format(config.data, rules, known)
     return LabelingBatch(

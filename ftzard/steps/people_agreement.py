@@ -13,7 +13,7 @@ from ftzard.evaluation import agreement
 from ftzard.evaluation.agreement import LEAST
 from ftzard.steps import label_doubt
 from ftzard.steps.step_run import StepRun
-from ftzard.workspace import double_answers
+from ftzard.workspace import row_log
 
 if TYPE_CHECKING:
     from ftzard.tasks.evaluation import Evaluation
@@ -27,14 +27,15 @@ def remember(run: StepRun, accepted: HandedIn) -> None:
     if run.task.labeling.FREE_TEXT:
         return
     by_chance = accepted.twice[~accepted.twice["id"].isin(label_doubt.asked(run.workspace))]
-    path = double_answers.add(run.workspace, by_chance.to_dict("records"))
+    path = row_log.DOUBLE_ANSWERS.add(run.workspace, by_chance.to_dict("records"))
     if path is not None:
         run.add_artifact("double_answers", path)
 
 
 def of_rows(run: StepRun, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the first two people's answers to each of some rows: columns id, first and second."""
-    known = pd.DataFrame(double_answers.entries(run.workspace), columns=["id", "first", "second"])
+    known = pd.DataFrame(row_log.DOUBLE_ANSWERS.entries(run.workspace),
+                         columns=["id", "first", "second"])
     return known[known["id"].isin(rows["id"])].drop_duplicates("id").reset_index(drop=True)
 
 

@@ -4,14 +4,12 @@ Each is a JSON file beside the predictions, versioned like them, with the oldest
 Imports are light, since a sensor and `ftzard status` read them.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ftzard.core.artifacts import write_json
-from ftzard.errors import DataError, in_shell
+from ftzard.core.artifacts import read_entries, write_json
 from ftzard.workspace.workspace import Workspace
 
 
@@ -33,15 +31,7 @@ class BatchLog:
 
     def entries(self, workspace: Workspace) -> list[dict]:
         """Return all entries, oldest first; raises DataError for a file that is no such log."""
-        path = self.path(workspace)
-        if not path.is_file():
-            return []
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{path} is not valid JSON ({error}); bring it back with 'dvc "
-                            f"checkout {in_shell(path.name)}.dvc', or remove it to begin anew."
-                            ) from error
+        return read_entries(self.path(workspace))
 
     def last(self, workspace: Workspace) -> dict | None:
         """Return the entry of the latest batch, or None."""

@@ -18,7 +18,7 @@ from dagster import DagsterInstance
 from ftzard.data.labeling.labeling_queue import read_queue
 from ftzard.orchestration import services
 from ftzard.tracking import runs
-from ftzard.workspace import double_answers
+from ftzard.workspace import row_log
 from ftzard.workspace.workspace import Workspace
 from tests.orchestration.texts import easy_texts, mood_of
 
@@ -120,7 +120,7 @@ def test_labels_with_every_mistake_through_the_whole_job(round_):
     told = facts(round_, "cleaning")["labels"]
     assert told["accepted"] == 89 and told["refused"] == 6 and told["left_empty"] == 7
     assert told["labellers"] == {"rows": 2, "share": 0.5, "kappa": told["labellers"]["kappa"]}
-    pairs = double_answers.entries(round_.workspace)
+    pairs = row_log.DOUBLE_ANSWERS.entries(round_.workspace)
     assert [(pair["first_person"], pair["second_person"]) for pair in pairs] == [("ann", "bob")] * 2
     assert sum(pair["first"] == pair["second"] for pair in pairs) == 1
     assert told["model"]["rows"] == 89 and told["model"]["share"] > 0.8

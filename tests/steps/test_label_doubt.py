@@ -11,7 +11,7 @@ from ftzard.steps.label_submission import waiting_rows
 from ftzard.steps.labeling_batch import store_of
 from ftzard.steps.labeling_session import open_session
 from ftzard.steps.step_run import start_step
-from ftzard.workspace import label_reviews
+from ftzard.workspace import row_log
 from tests.orchestration.texts import easy_texts
 
 
@@ -74,7 +74,7 @@ def test_a_review_is_blind_recorded_and_changes_labels_alone(flipped):
     moved = after["label"].to_numpy() != before["label"].to_numpy()
     assert set(after.loc[moved, "id"]) == (wrong & set(asked["id"])) - {left}
     assert (after.loc[moved, "labelled_by"] == "ann").all()
-    results = {entry["id"]: entry["result"] for entry in label_reviews.entries(workspace)}
+    results = {entry["id"]: entry["result"] for entry in row_log.LABEL_REVIEWS.entries(workspace)}
     assert results.pop(left) == "cannot say"
     assert results == {row_id: "changed" if row_id in wrong else "kept"
                        for row_id in asked["id"].iloc[1:]}
@@ -89,7 +89,7 @@ def test_what_was_reviewed_is_asked_no_more_and_what_nobody_could_say_is(flipped
     taken(workspace, file)
     file = workspace.labelling / f"{name}.csv"
     rows = storage.read_parquet(workspace.root / workspace.config().paths.cleaned)
-    left = submissions.waiting(file, rows, 1, label_reviews.reviewed(workspace))
+    left = submissions.waiting(file, rows, 1, row_log.reviewed(workspace))
     assert left["id"].tolist() == [asked["id"].iloc[0]]
     assert open_session(workspace, name, "bob").rows["id"].tolist() == left["id"].tolist()
     with pytest.raises(DataError, match="no batch waits"):

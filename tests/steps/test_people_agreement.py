@@ -5,7 +5,7 @@ import yaml
 
 from ftzard.steps import next_labels, people_agreement, status
 from ftzard.steps.step_run import start_step
-from ftzard.workspace import double_answers, label_reviews
+from ftzard.workspace import row_log
 from tests.steps.test_gate_budget import Decided
 from tests.trained import NAME, own, trained  # noqa: F401 - the fixtures
 
@@ -32,13 +32,13 @@ def test_the_record_says_how_often_people_and_models_agree(own, monkeypatch):  #
     off = step.decide(mislabelled, doubtful_labels="false", error_budget="null")
     assert off.label_doubt is None
     test = step.run.read("tokenized").query("split == 'test'").head(60)
-    label_reviews.add(own, [{"id": row_id, "result": "kept", "before": "", "after": "",
+    row_log.LABEL_REVIEWS.add(own, [{"id": row_id, "result": "kept", "before": "", "after": "",
                              "reviewed_by": "ann", "reviewed_at": ""} for row_id in test["id"]])
     names = sorted(test["label"].unique())
     lines = [{"id": row.id, "first_person": "ann", "first": row.label, "second_person": "bob",
               "second": row.label if i % 4 else next(n for n in names if n != row.label)}
              for i, row in enumerate(test.itertuples())]
-    assert double_answers.add(own, lines) and double_answers.add(own, lines) is None
+    assert row_log.DOUBLE_ANSWERS.add(own, lines) and row_log.DOUBLE_ANSWERS.add(own, lines) is None
     step.decide(mislabelled, error_budget="null")
     assert step.run.facts["verdict"]["label_doubt"]["doubtful"] == 0
     told = step.facts.agreement
