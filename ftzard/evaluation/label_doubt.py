@@ -48,7 +48,7 @@ class Robustness:
         if not self.known:
             return f"Whether it would stand without errors in {rows} is not known: {self.why}."
         if self.wrong is None:
-            return f"It stands whatever is wrong with {rows}."
+            return f"No errors in {rows} would change it."
         return (f"It stands unless at least {self.wrong:,} of {rows} "
                 f"{'is' if self.wrong == 1 else 'are'} wrong ('ftzard label --suspects' has them "
                 "reviewed).")

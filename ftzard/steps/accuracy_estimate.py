@@ -14,6 +14,7 @@ from ftzard.evaluation.drift import Drift
 from ftzard.evaluation.estimates import Estimate
 from ftzard.registry import model_records
 from ftzard.registry.model_record import ModelRecord
+from ftzard.reporting import batch_names
 from ftzard.steps import drift_reference
 from ftzard.steps.step_run import StepRun
 from ftzard.tracking.model_version import Version
@@ -115,7 +116,8 @@ def audit(run: StepRun, table: pd.DataFrame) -> list[dict[str, Any]]:
             {key: entry[key] for key in ("batch", "champion", "estimate", "audit")}
             for entry in changed])
         for entry in changed:
-            print(f"accuracy of batch {entry['batch'][:8]}: {entry['sentence']} Its "
+            name = batch_names.called(entry["batch"], run.delivered_as)
+            print(f"accuracy of {name}: {entry['sentence']} Its "
                   f"{entry['audit']['n']:,} audit rows: {entry['audit']['measured']:.1%}, "
                   f"{'covered' if entry['audit']['covered'] else 'missed'}.")
     return changed

@@ -92,7 +92,7 @@ def test_few_rows_and_a_class_without_rows_are_no_reason_to_fail():
 @pytest.mark.parametrize(("told", "said"), [
     (label_doubt.Robustness(0, None), "No test label is in doubt."),
     (label_doubt.Robustness(9, 3), "unless at least 3 of these 9 doubtful test labels are wrong"),
-    (label_doubt.Robustness(9, None), "stands whatever is wrong with these 9"),
+    (label_doubt.Robustness(9, None), "No errors in these 9 doubtful test labels would change it"),
     (label_doubt.Robustness(9, None, False, "a veto"), "is not known: a veto")])
 def test_the_sentence_says_what_a_verdict_hangs_on(told, said):
     assert said in told.sentence

@@ -58,7 +58,7 @@ def handed_in(workspace, rows: pd.DataFrame, labels) -> Opened:
     return run
 
 
-def test_an_estimate_is_logged_recorded_and_scored_by_the_audit_rows_alone(known):
+def test_an_estimate_is_logged_recorded_and_scored_by_the_audit_rows_alone(known, capsys):
     found, run, rows = estimated(known, "b1")
     assert run.logged["estimated_accuracy"] == found.estimate
     assert run.said["estimate"]["lower"] == found.lower
@@ -70,6 +70,7 @@ def test_an_estimate_is_logged_recorded_and_scored_by_the_audit_rows_alone(known
     right = (rows["suggestion"] == rows["label"]).head(150)
     assert (audit["n"], audit["right"], audit["covered"]) == (150, right.sum(), True)
     assert run.logged == {"estimates_missed": 0, "estimates_scored": 1}
+    assert "accuracy of march.csv (b1): " in capsys.readouterr().out
     assert run.kept == {"estimates": batch_log.ESTIMATES.path(known)}
 
 

@@ -26,7 +26,8 @@ class Opened(SimpleNamespace):
 
     def __init__(self, workspace, **config):
         super().__init__(workspace=workspace, config=compose(config), logged={}, said={}, kept={},
-                         tagged={}, inputs={}, task=task_named("classification"))
+                         tagged={}, inputs={}, delivered_as={"b1": "march.csv"},
+                         task=task_named("classification"))
         self.mlflow_run = SimpleNamespace(tags=self.tagged.update)
 
     def log(self, **metrics):
