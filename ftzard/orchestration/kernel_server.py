@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -282,6 +283,9 @@ def become_kernel(arguments: list[str], env: dict[str, str], cwd: str, with_work
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
+    # Dagster's own, where an event loop runs already; it would stand red in each first cell.
+    warnings.filterwarnings("ignore", category=RuntimeWarning,
+                            module="dagster._core.execution.context_creation_job")
     app.start()
 
 

@@ -67,12 +67,13 @@ def record(run: StepRun, evaluation: "Evaluation") -> dict[str, Any] | None:
     return entry
 
 
-def show(run: StepRun) -> pd.DataFrame | str:
-    """Return how often people and models agree, on the same rows, for the notebook."""
+def show(run: StepRun) -> pd.DataFrame | None:
+    """Print how often people agree and return the table of people and models, for the notebook."""
     entry = run.facts.get("agreement")
     if entry is None:
-        return (f"how often people agree is not known: fewer than {LEAST} test rows were answered "
-                "blind by two people (sampling.overlap)")
+        print(f"How often people agree is not known: fewer than {LEAST} test rows were answered "
+              "blind by two people (sampling.overlap).")
+        return None
     print(entry["sentence"])
     lines = [{"who": "two people", "agree": entry["share"], "lower": entry["lower"],
               "upper": entry["upper"]},

@@ -326,6 +326,7 @@ class TestNotebooks:
             kept = story.workspace.executed / tags["dagster_run_id"] / f"{step_of(run)}.ipynb"
             cells = json.loads(kept.read_text())["cells"]
             assert any(cell.get("outputs") for cell in cells)
+            assert "RuntimeWarning" not in kept.read_text(), "a red line that means nothing"
             logged, = client.list_artifacts(run.info.run_id, "notebook")
             assert logged.path == f"notebook/{step_of(run)}.ipynb"
 
